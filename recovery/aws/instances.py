@@ -1,0 +1,300 @@
+"""RDS instances: look, restore to a point in time, wait, take over, delete under guard."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from recovery.aws.session import client, code_of, is_loopback, translated
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.instance import (
+    COPY_PREFIX,
+    TAG_CASE,
+    TAG_DATABASE,
+    TAG_EXPIRES,
+    TAG_MANAGED,
+    TAG_SOURCE,
+    CopySettings,
+    Endpoint,
+    InstanceFacts,
+    RestoreWindow,
+    objections_to_delete,
+)
+from recovery.model.target import format_utc
+
+READY = frozenset({"available", "storage-optimization"})
+# Everything else that is not pending is final: boto3's waiter would poll it for 30 minutes (facts/rds.md §1.11).
+PENDING = frozenset(
+    {
+        "creating", "backing-up", "modifying", "rebooting", "resetting-master-credentials", "renaming", "starting",
+        "upgrading", "maintenance", "moving-to-vpc", "storage-initialization", "storage-config-upgrade",
+        "configuring-enhanced-monitoring", "configuring-iam-database-auth", "configuring-log-exports",
+    }
+)  # fmt: skip
+POLL_S, POLL_LOOPBACK_S = 10.0, 0.1
+BLIND_LOOKS = 12
+Watch = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Whose temporary instance it is and what it is called: all of it derives from the case id."""
+
+    case: str
+    source_resource_id: str
+
+    @property
+    def identifier(self) -> str:
+        """The instance's name."""
+        return f"{COPY_PREFIX}{self.case}"
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The RDS API as rowback uses it. Every error leaves as RowbackError."""
+
+    rds: Any
+    region: str
+
+    @classmethod
+    def connect(cls, region: str | None) -> Instances:
+        """Open a client for `region` (None: boto3's own default)."""
+        rds = client("rds", region=region)
+        return cls(rds, rds.meta.region_name)
+
+    @property
+    def poll_s(self) -> float:
+        """Seconds between two looks at a status."""
+        return POLL_LOOPBACK_S if is_loopback(self.rds) else POLL_S
+
+    def get(self, identifier: str) -> InstanceFacts:
+        """One instance. Raises instance-unknown with the nearest names."""
+        if found := self.find(identifier):
+            return found
+        names = [facts.identifier for facts in self.visible()]
+        near = get_close_matches(identifier, names, n=3, cutoff=0.4)
+        raise RowbackError(
+            ErrorId.INSTANCE_UNKNOWN,
+            f"no DB instance '{identifier}' in {self.region}",
+            f"nearest names: {', '.join(near)}" if near else f"{len(names)} instances are visible in {self.region}",
+            state=NOTHING_CREATED,
+            help="list them: aws rds describe-db-instances --query 'DBInstances[].DBInstanceIdentifier'",
+        )
+
+    def find(self, identifier: str) -> InstanceFacts | None:
+        """One instance, or None when RDS knows none of that name."""
+        with translated(f"rds:DescribeDBInstances on '{identifier}'"):
+            try:
+                answer = self.rds.describe_db_instances(DBInstanceIdentifier=identifier)
+            except ClientError as error:
+                if code_of(error) == "DBInstanceNotFound":
+                    return None
+                raise
+            return self._facts(answer["DBInstances"][0])
+
+    def visible(self) -> list[InstanceFacts]:
+        """All instances of the region."""
+        with translated("rds:DescribeDBInstances"):
+            pages = self.rds.get_paginator("describe_db_instances").paginate()
+            return [self._facts(row) for page in pages for row in page["DBInstances"]]
+
+    def copies(self) -> list[InstanceFacts]:
+        """All instances that carry rowback's prefix."""
+        return [facts for facts in self.visible() if facts.identifier.startswith(COPY_PREFIX)]
+
+    def window(self, source: InstanceFacts) -> RestoreWindow:
+        """The seconds `source` can be restored to. Raises backups-off."""
+        with translated(f"rds:DescribeDBInstanceAutomatedBackups on '{source.identifier}'"):
+            rows = self.rds.describe_db_instance_automated_backups(DbiResourceId=source.resource_id)[
+                "DBInstanceAutomatedBackups"
+            ]
+        restorable = [row["RestoreWindow"] for row in rows if "LatestTime" in row.get("RestoreWindow", {})]
+        if source.retention_days == 0 or not restorable:
+            raise RowbackError(
+                ErrorId.BACKUPS_OFF,
+                f"'{source.identifier}' has no automated backups to restore from",
+                f"its backup retention is {source.retention_days} days",
+                state=NOTHING_CREATED,
+                help="look for a snapshot: aws rds describe-db-snapshots --db-instance-identifier "
+                f"{source.identifier}",
+            )
+        return RestoreWindow(earliest=restorable[0]["EarliestTime"], latest=restorable[0]["LatestTime"])
+
+    def start_copy(
+        self, copy: Copy, source: InstanceFacts, target: datetime, database: str, settings: CopySettings
+    ) -> InstanceFacts:
+        """Begin restoring `source` as of `target` into the temporary instance of the case."""
+        expires = datetime.now(UTC) + timedelta(hours=settings.expires_after_hours)
+        tags = {
+            TAG_MANAGED: "true",
+            TAG_CASE: copy.case,
+            TAG_SOURCE: copy.source_resource_id,
+            TAG_DATABASE: database_tag(database),
+            TAG_EXPIRES: format_utc(expires),
+        }
+        optional = {
+            "DBSubnetGroupName": settings.subnet_group,
+            "EngineLifecycleSupport": settings.lifecycle_support,
+            "CACertificateIdentifier": settings.ca_identifier,
+            "VpcSecurityGroupIds": list(settings.security_group_ids),
+        }
+        call = f"rds:RestoreDBInstanceToPointInTime on '{source.identifier}'"
+        with translated(call, state="no temporary instance was created, nothing was written"):
+            answer = self.rds.restore_db_instance_to_point_in_time(
+                SourceDbiResourceId=source.resource_id,
+                TargetDBInstanceIdentifier=copy.identifier,
+                RestoreTime=target,
+                DBInstanceClass=settings.instance_class,
+                PubliclyAccessible=False,
+                MultiAZ=False,
+                DeletionProtection=False,
+                BackupRetentionPeriod=0,
+                AutoMinorVersionUpgrade=False,
+                CopyTagsToSnapshot=False,
+                EnableIAMDatabaseAuthentication=settings.iam_authentication,
+                Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+                **{key: value for key, value in optional.items() if value},
+            )
+        return self._facts({**answer["DBInstance"], "TagList": self._tag_list(tags)})
+
+    def wait_ready(self, identifier: str, *, deadline_s: float, watch: Watch) -> InstanceFacts:
+        """Wait until the instance is available; `watch(status, seconds)` hears of every look.
+
+        Raises copy-failed at once when it enters a final state, or when `deadline_s` passes.
+        """
+        started, status, blind = time.monotonic(), "not visible yet", 0
+        while (waited := time.monotonic() - started) < deadline_s:
+            found, blind = self._look(identifier, blind)
+            status = found.status if found else "not visible yet"
+            watch(status, waited)
+            if found and found.status in READY and found.endpoint:
+                return found
+            if found and found.status not in READY | PENDING:
+                raise _copy_failed(identifier, f"is '{found.status}', which is final")
+            time.sleep(self.poll_s)
+        raise _copy_failed(identifier, f"is still '{status}' after {deadline_s / 60:.0f} min")
+
+    def _look(self, identifier: str, blind: int) -> tuple[InstanceFacts | None, int]:
+        # None right after the create call: RDS is eventually consistent. A wait of half an hour outlives a
+        # network that is away for a moment, but not one that stays away.
+        try:
+            return self.find(identifier), 0
+        except RowbackError as error:
+            if error.id not in (ErrorId.AWS_UNREACHABLE, ErrorId.AWS_THROTTLED) or blind >= BLIND_LOOKS:
+                raise
+            return None, blind + 1
+
+    def reset_password(self, identifier: str, *, deadline_s: float, watch: Watch) -> str:
+        """Give the temporary instance a random master password and return it once it is in force.
+
+        The restored password is the source's as of T (facts/rds.md §1.10). Never stored: resume makes a new one.
+        """
+        if not identifier.startswith(COPY_PREFIX):
+            raise ValueError(f"{identifier} is not a temporary instance")
+        password = secrets.token_urlsafe(32)
+        with translated(f"rds:ModifyDBInstance on '{identifier}'", state=f"'{identifier}' keeps running"):
+            self.rds.modify_db_instance(
+                DBInstanceIdentifier=identifier, MasterUserPassword=password, ApplyImmediately=True
+            )
+        started = time.monotonic()
+        while (waited := time.monotonic() - started) < deadline_s:
+            with translated(f"rds:DescribeDBInstances on '{identifier}'", state=f"'{identifier}' keeps running"):
+                row = self.rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]
+            watch(row["DBInstanceStatus"], waited)
+            pending = "MasterUserPassword" in row.get("PendingModifiedValues", {})
+            if row["DBInstanceStatus"] in READY and not pending:
+                return password
+            time.sleep(self.poll_s)
+        raise _copy_failed(identifier, f"did not take its new password within {deadline_s / 60:.0f} min")
+
+    def delete_copy(
+        self, copy: Copy, *, recorded_resource_id: str | None, deadline_s: float, watch: Watch
+    ) -> bool:
+        """Delete the temporary instance and wait until it is gone; False when it was gone already.
+
+        Refuses (delete-refused) unless name prefix, case tag, recorded resource id and "is not the source" all agree.
+        """
+        found = self.find(copy.identifier)
+        if found is None:
+            return False
+        objections = objections_to_delete(
+            found, case=copy.case, recorded_resource_id=recorded_resource_id,
+            source_resource_id=copy.source_resource_id,
+        )  # fmt: skip
+        if objections:
+            raise RowbackError(
+                ErrorId.DELETE_REFUSED,
+                f"'{copy.identifier}' is not proven to be the temporary instance of case {copy.case}",
+                *objections,
+                state="it was not deleted",
+                help=f"look at it yourself: aws rds describe-db-instances --db-instance-identifier {copy.identifier}",
+            )
+        if found.status != "deleting":
+            with translated(f"rds:DeleteDBInstance on '{copy.identifier}'", state="it was not deleted"):
+                self.rds.delete_db_instance(
+                    DBInstanceIdentifier=copy.identifier, SkipFinalSnapshot=True, DeleteAutomatedBackups=True
+                )
+        self._wait_gone(found, deadline_s, watch)
+        return True
+
+    def _wait_gone(self, doomed: InstanceFacts, deadline_s: float, watch: Watch) -> None:
+        started = time.monotonic()
+        while (waited := time.monotonic() - started) < deadline_s:
+            found = self.find(doomed.identifier)
+            if found is None or found.resource_id != doomed.resource_id:
+                return
+            watch(found.status, waited)
+            time.sleep(self.poll_s)
+        raise _copy_failed(doomed.identifier, f"is still 'deleting' after {deadline_s / 60:.0f} min")
+
+    def _facts(self, row: dict[str, Any]) -> InstanceFacts:
+        endpoint = row.get("Endpoint") or {}
+        return InstanceFacts(
+            identifier=row["DBInstanceIdentifier"],
+            resource_id=row["DbiResourceId"],
+            arn=row["DBInstanceArn"],
+            region=self.region,
+            engine=row["Engine"],
+            engine_version=row["EngineVersion"],
+            status=row["DBInstanceStatus"],
+            instance_class=row["DBInstanceClass"],
+            master_username=row["MasterUsername"],
+            endpoint=Endpoint(host=endpoint["Address"], port=endpoint["Port"]) if "Address" in endpoint else None,
+            retention_days=row.get("BackupRetentionPeriod", 0),
+            security_group_ids=tuple(group["VpcSecurityGroupId"] for group in row.get("VpcSecurityGroups", ())),
+            subnet_group=(row.get("DBSubnetGroup") or {}).get("DBSubnetGroupName"),
+            iam_authentication=row.get("IAMDatabaseAuthenticationEnabled", False),
+            lifecycle_support=row.get("EngineLifecycleSupport"),
+            ca_identifier=row.get("CACertificateIdentifier"),
+            allocated_gib=row.get("AllocatedStorage", 0),
+            master_secret_arn=(row.get("MasterUserSecret") or {}).get("SecretArn"),
+            tags={tag["Key"]: tag.get("Value", "") for tag in row.get("TagList", ())},
+        )
+
+    @staticmethod
+    def _tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
+        return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def database_tag(database: str) -> str:
+    """A database's name as a tag value: AWS allows few characters there, PostgreSQL nearly all."""
+    return database.encode().hex()[:250]
+
+
+def _copy_failed(identifier: str, what: str) -> RowbackError:
+    case = identifier.removeprefix(COPY_PREFIX)
+    return RowbackError(
+        ErrorId.COPY_FAILED,
+        f"temporary instance '{identifier}' {what}",
+        "RDS's reason: aws rds describe-events --source-type db-instance --duration 60 --source-identifier "
+        + identifier,
+        state="nothing was written to the original; the temporary instance still exists",
+        help=f"remove it: rowback close {case}; or, if RDS recovers it: rowback resume {case}",
+    )

@@ -1,0 +1,114 @@
+"""AWS clients, and AWS's errors in our words. Codes are matched, never exception classes (facts/rds.md §1.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlparse
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+EXPIRED = {
+    "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch", "RequestExpired",
+    "UnrecognizedClientException", "AuthFailure", "MissingAuthenticationToken",
+}  # fmt: skip
+THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"}
+QUOTA = {"InstanceQuotaExceeded", "StorageQuotaExceeded"}
+
+
+def client(service: str, *, region: str | None) -> Any:
+    """A boto3 client with standard retries (throttling and 500s are tried 5 times)."""
+    import boto3
+    from botocore.config import Config
+
+    with translated(f"{service}: open a client"):
+        return boto3.client(
+            service, region_name=region, config=Config(retries={"mode": "standard", "max_attempts": 5})
+        )
+
+
+def is_loopback(rds: Any) -> bool:
+    """Whether this client talks to an endpoint on this machine, such as the lab."""
+    return urlparse(rds.meta.endpoint_url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def code_of(error: ClientError) -> str:
+    """AWS's error code without the suffix that only some of them carry."""
+    code: str = error.response.get("Error", {}).get("Code", "")
+    return code.removesuffix("Fault")
+
+
+@contextmanager
+def translated(call: str, *, state: str = NOTHING_CREATED) -> Iterator[None]:
+    """Turn whatever boto3 raises inside into a RowbackError that names `call` and says `state`."""
+    try:
+        yield
+    except ClientError as error:
+        raise _of_answer(error, call, state) from error
+    except (
+        NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError,
+        UnauthorizedSSOTokenError, ProfileNotFound, NoRegionError,
+    ) as error:  # fmt: skip
+        raise RowbackError(
+            ErrorId.AWS_CREDENTIALS, f"{call}: {_lower(error)}", state=state,
+            help="set AWS_PROFILE and AWS_REGION, or log in again: aws sso login",
+        ) from error  # fmt: skip
+    except (EndpointConnectionError, ConnectionError, HTTPClientError) as error:
+        raise RowbackError(
+            ErrorId.AWS_UNREACHABLE, f"{call}: {_lower(error)}", state=state,
+            help="check the network and AWS_ENDPOINT_URL_RDS, then run the same command again",
+        ) from error  # fmt: skip
+    except (ParamValidationError, BotoCoreError) as error:
+        raise RowbackError(
+            ErrorId.AWS_REFUSED, f"{call}: {_lower(error)}", state=state, help="check the value named above"
+        ) from error
+
+
+def _of_answer(error: ClientError, call: str, state: str) -> RowbackError:
+    code, message = code_of(error), error.response.get("Error", {}).get("Message", "")
+    if code in DENIED:
+        return RowbackError(
+            ErrorId.IAM_MISSING, f"these credentials may not call {call}", message, state=state,
+            help="who am I: aws sts get-caller-identity; the policy rowback needs is in docs/reference/iam.md",
+        )  # fmt: skip
+    if code in EXPIRED:
+        return RowbackError(
+            ErrorId.AWS_CREDENTIALS, f"{call}: AWS does not accept these credentials ({code})", message, state=state,
+            help="log in again (aws sso login), then run the same command again",
+        )  # fmt: skip
+    if code in THROTTLED:
+        return RowbackError(
+            ErrorId.AWS_THROTTLED, f"{call}: AWS is throttling this account ({code})", state=state,
+            help="run the same command again in a minute",
+        )  # fmt: skip
+    if code in QUOTA:
+        return RowbackError(
+            ErrorId.QUOTA_REACHED, f"{call}: {message}", state=state,
+            help="delete an instance nobody needs (rowback reap removes dead copies) or ask AWS for a higher quota",
+        )  # fmt: skip
+    return RowbackError(
+        ErrorId.AWS_REFUSED, f"{call}: {code}: {message}", state=state, help="AWS's own words are above"
+    )
+
+
+def _lower(error: Exception) -> str:
+    text = str(error).strip().rstrip(".")
+    return text[:1].lower() + text[1:]

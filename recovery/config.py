@@ -1,0 +1,109 @@
+"""Profiles: `rowback.toml` says once per site what would otherwise be typed at 3 a.m."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+FILE_NAME = "rowback.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LibpqCredentials(_Section):
+    """libpq finds the password: PGPASSWORD, ~/.pgpass, or the service `service` of pg_service.conf."""
+
+    source: Literal["libpq"] = "libpq"
+    user: str | None = None
+    service: str | None = None
+
+
+class SecretCredentials(_Section):
+    """A Secrets Manager secret with `username` and `password`, as RDS-managed secrets have."""
+
+    source: Literal["secretsmanager"]
+    arn: str
+
+
+class IamCredentials(_Section):
+    """A 15-minute IAM token, signed locally."""
+
+    source: Literal["iam"]
+    user: str
+
+
+Credentials = Annotated[LibpqCredentials | SecretCredentials | IamCredentials, Field(discriminator="source")]
+
+
+class Profile(_Section):
+    """One instance and how to reach and judge it. Times in the unit of their name."""
+
+    instance: str | None = None
+    region: str | None = None
+    database: str | None = None
+    credentials: Credentials = LibpqCredentials()
+    copy_class: str | None = None
+    copy_expires_hours: int = Field(default=24, ge=1, le=24 * 14)
+    ca_bundle: Path | None = None
+    sslmode: Literal["require", "verify-ca", "verify-full"] | None = None
+    lock_timeout_ms: int = Field(default=2000, ge=1)
+    lock_attempts: int = Field(default=30, ge=1)
+    copy_timeout_minutes: int = Field(default=240, ge=1)
+    rto_minutes: float | None = Field(default=None, gt=0)
+    rpo_minutes: float | None = Field(default=None, gt=0)
+
+
+class Configuration(_Section):
+    """The whole file."""
+
+    profiles: dict[str, Profile] = {}
+
+
+def load_profile(name: str | None, *, file: Path | None = None) -> Profile:
+    """The profile `name` from `file` (default: ROWBACK_CONFIG, ./rowback.toml, ~/.config/rowback/rowback.toml).
+
+    Without a name: an empty profile. Raises RowbackError(config-invalid) with the field at fault.
+    """
+    if name is None:
+        return Profile()
+    path = file or next((p for p in _candidates() if p.is_file()), None)
+    if path is None:
+        raise _invalid(f"profile '{name}' was asked for but no {FILE_NAME} was found")
+    try:
+        configuration = Configuration.model_validate(tomllib.loads(path.read_text()))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _invalid(f"{path} cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _invalid(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if name not in configuration.profiles:
+        known = ", ".join(sorted(configuration.profiles)) or "none"
+        raise _invalid(f"{path} has no profile '{name}' (it has: {known})")
+    return configuration.profiles[name]
+
+
+def state_home() -> Path:
+    """Where cases are kept: ROWBACK_HOME, else XDG_STATE_HOME/rowback, else ~/.local/state/rowback."""
+    if home := os.environ.get("ROWBACK_HOME"):
+        return Path(home)
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "rowback"
+
+
+def _candidates() -> list[Path]:
+    asked = os.environ.get("ROWBACK_CONFIG")
+    return [Path(asked)] if asked else [Path(FILE_NAME), Path.home() / ".config" / "rowback" / FILE_NAME]
+
+
+def _invalid(fact: str) -> RowbackError:
+    return RowbackError(
+        ErrorId.CONFIG_INVALID, fact, state=NOTHING_CREATED, help="docs/reference/profiles.md shows every field"
+    )

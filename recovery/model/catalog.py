@@ -1,0 +1,90 @@
+"""What a database's catalog says, as far as a recovery needs it."""
+
+from __future__ import annotations
+
+from recovery.model.values import TableName, Value
+
+
+class Column(Value):
+    """A live column. `type_name` is format_type()'s text; `generated` ones cannot be written."""
+
+    name: str
+    type_name: str
+    base_type: str
+    generated: bool
+
+
+class Trigger(Value):
+    """A user trigger with its tgenabled state (O, D, R or A)."""
+
+    table: TableName
+    name: str
+    state: str
+
+
+class Table(Value):
+    """A relation that holds rows itself (ordinary tables and partitions, never partitioned parents)."""
+
+    name: TableName
+    oid: int
+    columns: tuple[Column, ...]
+    bytes: int
+    unlogged: bool
+    row_security: bool
+    owned: bool
+    insertable: bool
+    parent: TableName | None = None
+    triggers: tuple[Trigger, ...] = ()
+
+
+class Partitioned(Value):
+    """A partitioned table and the leaf tables that hold its rows."""
+
+    name: TableName
+    leaves: tuple[TableName, ...]
+
+
+class ForeignKey(Value):
+    """`child(columns) references parent(parent_columns)`; `parent_tables` are the ones that hold the parent's rows."""
+
+    name: str
+    child: TableName
+    columns: tuple[str, ...]
+    parent: TableName
+    parent_tables: tuple[TableName, ...]
+    parent_columns: tuple[str, ...]
+    deferrable: bool
+    full_match: bool = False
+
+
+class Sequence(Value):
+    """A sequence used by a table's column, and where it stands. `last_value` is None before its first use."""
+
+    name: TableName
+    table: TableName
+    column: str
+    last_value: int | None
+    increment: int
+
+
+class Catalog(Value):
+    """One database's tables, foreign keys and sequences, ordered by name."""
+
+    tables: tuple[Table, ...]
+    partitioned: tuple[Partitioned, ...]
+    foreign_keys: tuple[ForeignKey, ...]
+    sequences: tuple[Sequence, ...]
+
+    def table(self, name: TableName) -> Table | None:
+        """The table of that name."""
+        return next((table for table in self.tables if table.name == name), None)
+
+
+class Identity(Value):
+    """Which database on which server this is: survives renames, aliases and tunnels."""
+
+    system_identifier: str
+    database_oid: int
+    database: str
+    server_version_num: int
+    started_at: str

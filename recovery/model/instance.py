@@ -1,0 +1,98 @@
+"""What RDS says about an instance, and the settings of the temporary one."""
+
+from __future__ import annotations
+
+from recovery.model.values import Moment, Value
+
+# Names and tags by which a temporary instance is recognised as ours; the delete guard needs all of them.
+COPY_PREFIX = "rowback-"
+TAG_MANAGED, TAG_CASE, TAG_SOURCE, TAG_EXPIRES = (
+    "rowback:managed", "rowback:case", "rowback:source", "rowback:expires",
+)  # fmt: skip
+TAG_DATABASE = "rowback:database"
+
+
+class Endpoint(Value):
+    """Where an instance listens."""
+
+    host: str
+    port: int
+
+
+class RestoreWindow(Value):
+    """RDS can restore to any second from `earliest` to `latest`."""
+
+    earliest: Moment
+    latest: Moment
+
+
+class InstanceFacts(Value):
+    """One DB instance as DescribeDBInstances shows it."""
+
+    identifier: str
+    resource_id: str
+    arn: str
+    region: str
+    engine: str
+    engine_version: str
+    status: str
+    instance_class: str
+    master_username: str
+    endpoint: Endpoint | None
+    retention_days: int
+    security_group_ids: tuple[str, ...]
+    subnet_group: str | None
+    iam_authentication: bool
+    lifecycle_support: str | None
+    ca_identifier: str | None
+    allocated_gib: int
+    master_secret_arn: str | None = None
+    tags: dict[str, str] = {}
+
+    @property
+    def major(self) -> int:
+        """PostgreSQL major version."""
+        return int(self.engine_version.split(".")[0])
+
+
+class CopySettings(Value):
+    """How the temporary instance is made. Every default that bites (facts/rds.md §1.5) is set explicitly."""
+
+    instance_class: str
+    subnet_group: str | None
+    security_group_ids: tuple[str, ...]
+    iam_authentication: bool
+    lifecycle_support: str | None
+    ca_identifier: str | None
+    expires_after_hours: int
+
+    @classmethod
+    def like(cls, source: InstanceFacts, *, instance_class: str | None, expires_after_hours: int) -> CopySettings:
+        """Reachable the way `source` is (its network), nothing else of it (default parameter group, no tags)."""
+        return cls(
+            instance_class=instance_class or source.instance_class,
+            subnet_group=source.subnet_group,
+            security_group_ids=source.security_group_ids,
+            iam_authentication=False,
+            lifecycle_support=source.lifecycle_support,
+            ca_identifier=source.ca_identifier,
+            expires_after_hours=expires_after_hours,
+        )
+
+
+def objections_to_delete(
+    found: InstanceFacts, *, case: str, recorded_resource_id: str | None, source_resource_id: str
+) -> list[str]:
+    """Why rowback must not delete `found`; empty when prefix, case tag, recorded resource id and "is not the source" all agree."""
+    objections = []
+    if not found.identifier.startswith(COPY_PREFIX):
+        objections.append(f"its name does not start with '{COPY_PREFIX}'")
+    if found.tags.get(TAG_MANAGED) != "true" or found.tags.get(TAG_CASE) != case:
+        objections.append(f"its tags do not say that it belongs to case {case}")
+    if recorded_resource_id is None:
+        objections.append("no resource id was recorded when it was created")
+    elif found.resource_id != recorded_resource_id:
+        objections.append(f"its resource id is {found.resource_id}, not the recorded {recorded_resource_id}")
+    if found.resource_id == source_resource_id:
+        objections.append("it is the source instance")
+    return objections

@@ -1,0 +1,83 @@
+"""The recovery plan: everything that will happen, computed from reads only, bound by a digest."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from recovery.model.catalog import Identity, Sequence, Trigger
+from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
+from recovery.model.values import Moment, TableName, Value, digest_of
+
+
+class Transport(StrEnum):
+    """How rows travel from the temporary instance to the original."""
+
+    DUMP = "dump"
+    COPY = "copy"
+
+
+class Why(StrEnum):
+    """Why a table is in scope."""
+
+    NAMED = "named"
+    WHOLE_DATABASE = "whole database"
+    EMPTIED_BY_CASCADE = "emptied by cascade"
+    NEEDED_PARENT = "empty parent its rows need"
+
+
+class ForeignKeyMode(StrEnum):
+    """How foreign keys hold during the load. They are re-validated by anti-join before commit in every mode."""
+
+    ORDERED = "parents first"
+    DEFERRED = "deferred to the end of the transaction"
+    REPLICA = "held back by session_replication_role"
+
+
+class PlannedTable(Value):
+    """A table in scope. It is empty now, or the plan would not exist."""
+
+    name: TableName
+    why: Why
+    because: str
+    bytes_now: int
+
+
+class LeftOut(Value):
+    """A table that was looked at and stays as it is, with the reason."""
+
+    name: TableName
+    reason: str
+
+
+class RecoveryPlan(Value):
+    """What `restore` will do. `digest` covers every field but `made_at`."""
+
+    schema_version: Literal[1] = 1
+    tool_version: str
+    made_at: Moment
+    source: InstanceFacts
+    window: RestoreWindow
+    target_time: Moment
+    database: str
+    identity: Identity
+    user: str
+    tables: tuple[PlannedTable, ...]
+    left_out: tuple[LeftOut, ...]
+    foreign_key_mode: ForeignKeyMode
+    held_triggers: tuple[Trigger, ...]
+    sequences: tuple[Sequence, ...]
+    copy_settings: CopySettings
+    transport: Transport
+    lock_timeout_ms: int
+    lock_attempts: int
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the plan's facts; `apply` and `resume` refuse a plan whose digest is not the approved one."""
+        return digest_of(self, without=frozenset({"made_at"}))
+
+    @property
+    def scope(self) -> tuple[TableName, ...]:
+        """The tables in load order."""
+        return tuple(table.name for table in self.tables)

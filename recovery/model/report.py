@@ -1,0 +1,103 @@
+"""What a recovery proved and how long it took."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from recovery.model.instance import RestoreWindow
+from recovery.model.plan import Transport
+from recovery.model.values import Moment, TableName, Value
+
+
+class Fingerprint(Value):
+    """Row count and order-independent checksum of one table's content."""
+
+    rows: int
+    checksum: str
+
+
+class TableProof(Value):
+    """One table of the scope: what it held at T and what it holds now."""
+
+    table: TableName
+    at_target: Fingerprint
+    now: Fingerprint
+
+    @property
+    def equal(self) -> bool:
+        """Whether count and checksum agree."""
+        return self.at_target == self.now
+
+
+class SequenceMove(Value):
+    """A sequence moved forward. Never backward."""
+
+    sequence: TableName
+    before: int | None
+    after: int
+
+
+class Phase(Value):
+    """How long one step took, attempts added up."""
+
+    step: str
+    seconds: float
+    attempts: int
+
+
+class Verification(Value):
+    """The proof. `proven` is what the exit code says."""
+
+    tables: tuple[TableProof, ...]
+    foreign_keys_checked: int
+    dangling_references: int
+    changed_outside_scope: tuple[str, ...]
+    definitions_unchanged: bool
+
+    @property
+    def rows(self) -> int:
+        """Rows in scope now."""
+        return sum(proof.now.rows for proof in self.tables)
+
+    @property
+    def proven(self) -> bool:
+        """Restored rows equal T, every foreign key holds, nothing outside the scope changed."""
+        return (
+            all(proof.equal for proof in self.tables)
+            and self.dangling_references == 0
+            and not self.changed_outside_scope
+            and self.definitions_unchanged
+        )
+
+
+class Objectives(Value):
+    """RTO and RPO: objectives, never measurements."""
+
+    recovery_time_s: int | None = None
+    data_loss_s: int | None = None
+
+
+class Report(Value):
+    """A case from opening to closing, folded from its journal."""
+
+    schema_version: Literal[1] = 1
+    case: str
+    outcome: Literal["recovered", "closed without change", "open"]
+    instance: str
+    database: str
+    target_time: Moment
+    window: RestoreWindow
+    plan_digest: str
+    transport: Transport
+    opened_at: Moment
+    closed_at: Moment | None
+    verification: Verification | None
+    sequence_moves: tuple[SequenceMove, ...]
+    held_triggers: tuple[str, ...]
+    phases: tuple[Phase, ...]
+    recovery_time_s: float | None
+    objectives: Objectives
+    temporary_instance: str
+    temporary_instance_removed: bool
+    stopped_before: tuple[str, ...]
+    tool_version: str

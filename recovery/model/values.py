@@ -1,0 +1,52 @@
+"""The base of all values that travel through plans, journals and reports: frozen, closed, JSON both ways."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+
+class Value(BaseModel):
+    """A frozen value. Unknown fields are refused: a plan from a newer rowback must not be half understood."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _aware_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("a time without offset")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_aware_utc)]
+
+
+class TableName(Value):
+    """A table by its unquoted schema and name."""
+
+    schema_name: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{_quoted(self.schema_name)}.{_quoted(self.name)}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it sorts and hashes by."""
+        return (self.schema_name, self.name)
+
+
+def digest_of(value: BaseModel, *, without: frozenset[str] = frozenset()) -> str:
+    """sha256 over the canonical JSON of `value`, leaving the fields `without` out."""
+    body = value.model_dump(mode="json", exclude=set(without))
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _quoted(name: str) -> str:
+    plain = name.isidentifier() and name.isascii() and name == name.lower()
+    return name if plain else '"' + name.replace('"', '""') + '"'

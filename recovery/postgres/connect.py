@@ -1,0 +1,174 @@
+"""Connections to the original and to the temporary instance, and PostgreSQL's errors in our words."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import errors as pg
+
+from guards.identity import identify
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.catalog import Identity
+from recovery.model.instance import Endpoint
+
+CONNECT_TIMEOUT_S = 15
+APPLICATION = "rowback"
+Session = psycopg.Connection[tuple[Any, ...]]
+
+# Role and database defaults must not cut our own sessions short, nor change how values print.
+# row_security off: a policy makes a query fail instead of silently hiding rows.
+SETTINGS: tuple[LiteralString, ...] = (
+    "set statement_timeout = 0",
+    "set lock_timeout = 0",
+    "set idle_in_transaction_session_timeout = 0",
+    "set row_security = off",
+    "set search_path = pg_catalog",
+    "set datestyle = 'ISO, YMD'",
+    "set intervalstyle = 'postgres'",
+    "set timezone = 'UTC'",
+    "set extra_float_digits = 1",
+    "set bytea_output = 'hex'",
+    "set xmloption = 'content'",
+    "set client_encoding = 'UTF8'",
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """How to reach one database. `password` None leaves the search to libpq (PGPASSWORD, ~/.pgpass, service)."""
+
+    label: str
+    endpoint: Endpoint
+    database: str
+    user: str
+    password: str | None = field(default=None, repr=False)
+    service: str | None = None
+    ca_bundle: Path | None = None
+    sslmode: str | None = None
+
+    def to(self, database: str) -> Target:
+        """The same server, another database."""
+        return replace(self, database=database)
+
+    def parameters(self) -> dict[str, str]:
+        """libpq's keywords. Away from loopback the server must prove its name: verify-full, with the CA bundle."""
+        host, port = self.endpoint.host, self.endpoint.port
+        found = {
+            "host": host, "port": str(port), "dbname": self.database, "user": self.user,
+            "connect_timeout": str(CONNECT_TIMEOUT_S), "application_name": APPLICATION,
+        }  # fmt: skip
+        mode = self.sslmode or ("prefer" if is_loopback(host) else "verify-full")
+        found["sslmode"] = mode
+        if mode.startswith("verify"):
+            found["sslrootcert"] = str(self._bundle())
+        if self.service:
+            found["service"] = self.service
+        if self.password is not None:
+            found["password"] = self.password
+        return found
+
+    def _bundle(self) -> Path:
+        bundle = self.ca_bundle or Path(os.environ.get("PGSSLROOTCERT") or Path.home() / ".postgresql" / "root.crt")
+        if not bundle.is_file():
+            raise RowbackError(
+                ErrorId.CONFIG_INVALID,
+                f"the CA bundle to verify '{self.endpoint.host}' with is missing: {bundle}",
+                state=NOTHING_CREATED,
+                help="download RDS's global-bundle.pem and name it with ca_bundle in rowback.toml or PGSSLROOTCERT",
+            )
+        return bundle
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine. Decides only about TLS, never about what may be destroyed."""
+    if host == "localhost" or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session]:
+    """An autocommit session with rowback's settings. Connection errors leave as RowbackError saying `state`."""
+    try:
+        session = psycopg.connect(**target.parameters(), autocommit=True)  # type: ignore[arg-type]
+    except psycopg.OperationalError as error:
+        raise _refused(target, error, state) from error
+    except psycopg.ProgrammingError as error:
+        raise _unreachable(target, str(error), state) from error
+    with session:
+        for statement in SETTINGS:
+            session.execute(statement)
+        yield session
+
+
+def identity_of(session: Session) -> Identity:
+    """The server's identity as a value for plans and journals."""
+    found = identify(session)
+    return Identity(
+        system_identifier=found.system_identifier,
+        database_oid=found.database_oid,
+        database=found.database,
+        server_version_num=found.server_version_num,
+        started_at=found.started_at,
+    )
+
+
+def one(session: Session, statement: Any, parameters: tuple[object, ...] = ()) -> Any:
+    """The first column of the first row."""
+    row = session.execute(statement, parameters or None).fetchone()
+    if row is None:
+        raise LookupError("the statement returned no row")
+    return row[0]
+
+
+def _refused(target: Target, error: psycopg.OperationalError, state: str) -> RowbackError:
+    words = str(error).strip()
+    where = f"'{target.database}' on {target.endpoint.host}:{target.endpoint.port}"
+    match error:
+        case pg.InvalidCatalogName():
+            return _database_unknown(target, state)
+        case pg.InvalidPassword() | pg.InvalidAuthorizationSpecification():
+            return _not_authenticated(target, where, words, state)
+    if "does not exist" in words and f'database "{target.database}"' in words:
+        return _database_unknown(target, state)
+    if any(sign in words for sign in ("password authentication failed", "no password supplied", "no pg_hba.conf")):
+        return _not_authenticated(target, where, words, state)
+    return _unreachable(target, words, state)
+
+
+def _not_authenticated(target: Target, where: str, words: str, state: str) -> RowbackError:
+    return RowbackError(
+        ErrorId.AUTHENTICATION_FAILED, f"user '{target.user}' may not log in to {where} ({target.label})",
+        _last_line(words), state=state,
+        help="check PGUSER with PGPASSWORD, ~/.pgpass, or the credentials of the profile in rowback.toml",
+    )  # fmt: skip
+
+
+def _database_unknown(target: Target, state: str) -> RowbackError:
+    return RowbackError(
+        ErrorId.DATABASE_UNKNOWN, f"'{target.label}' has no database '{target.database}'",
+        state=state, help="list them: psql -l",
+    )  # fmt: skip
+
+
+def _unreachable(target: Target, words: str, state: str) -> RowbackError:
+    return RowbackError(
+        ErrorId.SERVER_UNREACHABLE,
+        f"no connection to {target.label} at {target.endpoint.host}:{target.endpoint.port}",
+        _last_line(words), state=state,
+        help="check security group, VPN or tunnel, then run the same command again",
+    )  # fmt: skip
+
+
+def _last_line(words: str) -> str:
+    return words.splitlines()[-1].strip() if words else "the server said nothing"

@@ -1,0 +1,1 @@
+"""Executable runbooks, drills, and the lab they run on."""

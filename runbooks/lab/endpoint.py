@@ -1,0 +1,156 @@
+"""The HTTP endpoint: RDS is answered here, every other AWS service by moto's server behind the same URL."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import re
+import threading
+import uuid
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl
+
+from runbooks.lab.ops_catalogue import CatalogueOperations
+from runbooks.lab.ops_instances import InstanceOperations
+from runbooks.lab.ops_logs import LogOperations
+from runbooks.lab.ops_snapshots import SnapshotOperations, TagOperations
+from runbooks.lab.views import Account
+from runbooks.lab.wire import Refusal, Request, Result, parse_request, render_refusal, render_result
+
+SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/(?P<service>[^/]+)/aws4_request")
+HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
+
+
+class RdsApi:
+    """All operations of the lab, by action name."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        instances = InstanceOperations(account)
+        groups = (
+            instances,
+            SnapshotOperations(account, instances),
+            TagOperations(account),
+            LogOperations(account),
+            CatalogueOperations(account),
+        )
+        self.operations: dict[str, Callable[[Request], Result]] = {
+            name: getattr(group, name) for group in groups for name in dir(group) if name[0].isupper()
+        }
+        self._lock = threading.RLock()
+
+    def answer(self, form: dict[str, str]) -> tuple[int, str]:
+        """HTTP status and XML body for one call."""
+        action, request_id = form.get("Action", ""), str(uuid.uuid4())
+        try:
+            if fault := self.account.engine.faults.take_call(action):
+                raise Refusal(fault.code, fault.message, fault.http_status)
+            request = parse_request(action, form)
+            operation = self.operations.get(action)
+            if operation is None:
+                raise Refusal("InvalidAction", f"The lab does not implement {action}; the RDS API has it.")
+            with self._lock:
+                result = operation(request)
+            return 200, render_result(action, result, request_id)
+        except Refusal as refusal:
+            return refusal.http_status, render_refusal(refusal, request_id)
+
+
+class OtherServices:
+    """moto's server on a port of its own, started when the first request for another service arrives."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._server: Any = None
+
+    def forward(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Pass a request on unchanged and return the answer."""
+        host, port = self._address()
+        connection = http.client.HTTPConnection(host, port, timeout=60)
+        try:
+            headers = {key: value for key, value in handler.headers.items() if key.lower() not in HOP_BY_HOP}
+            connection.request(handler.command, handler.path, body=body, headers=headers)
+            response = connection.getresponse()
+            kept = {k: v for k, v in response.getheaders() if k.lower() not in HOP_BY_HOP}
+            return response.status, kept, response.read()
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """Stop moto, if it ever started."""
+        with self._lock:
+            if self._server is not None:
+                self._server.stop()
+                self._server = None
+
+    def _address(self) -> tuple[str, int]:
+        with self._lock:
+            if self._server is None:
+                from moto.server import ThreadedMotoServer
+
+                logging.getLogger("werkzeug").setLevel(logging.ERROR)
+                self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+                self._server.start()
+            host, port = self._server.get_host_and_port()
+            return host, port
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Routes by the service named in the signature; `/_lab/` is the lab's own control."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    api: ClassVar[RdsApi]
+    others: ClassVar[OtherServices]
+    control: ClassVar[Callable[[str, dict[str, Any]], dict[str, Any]]]
+
+    def do_POST(self) -> None:
+        """RDS's Query protocol, the lab's control, or another service."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path.startswith("/_lab/"):
+            return self._control(body)
+        if self._service() == "rds":
+            form = dict(parse_qsl(body.decode(), keep_blank_values=True))
+            status, text = self.api.answer(form)
+            return self._send(status, {"Content-Type": "text/xml"}, text.encode())
+        return self._send(*self.others.forward(self, body))
+
+    do_GET = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_POST  # noqa: N815
+
+    def _service(self) -> str:
+        found = SCOPE.search(self.headers.get("Authorization", ""))
+        return found["service"] if found else "unsigned"
+
+    def _control(self, body: bytes) -> None:
+        try:
+            answer = type(self).control(self.path.removeprefix("/_lab/"), json.loads(body or b"{}"))
+            status = 200
+        except (KeyError, TypeError, ValueError) as error:
+            answer, status = {"error": str(error)}, 400
+        self._send(status, {"Content-Type": "application/json"}, json.dumps(answer).encode())
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Silent: the caller sees every answer anyway."""
+
+
+def serve(
+    api: RdsApi, others: OtherServices, control: Callable[[str, dict[str, Any]], dict[str, Any]], port: int
+) -> ThreadingHTTPServer:
+    """Start answering on loopback (`port` 0: any free one) in a thread of its own."""
+    handler = type("BoundHandler", (Handler,), {"api": api, "others": others, "control": staticmethod(control)})
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    return server

@@ -1,0 +1,247 @@
+"""The life of lab instances: create, back up, restore to a point in time, modify, delete. Nothing of AWS's wire format."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psycopg
+
+from runbooks.lab.binaries import LabError, Tools
+from runbooks.lab.cluster import Certificate, Cluster
+from runbooks.lab.roles import furnish, set_master_password
+from runbooks.lab.state import BaseBackup, Event, Faults, Instance, Parameters, Snapshot, SubnetGroup, utc_now
+
+ARCHIVE_DEADLINE_S = 30.0
+BEAT_EVERY_S = 0.25
+
+
+class Engine:
+    """All instances of one lab. Methods that take time start it in the background and return at once, like RDS."""
+
+    def __init__(self, root: Path, tools: Tools, certificate: Certificate | None) -> None:
+        self.root, self.tools, self.certificate = root, tools, certificate
+        self.instances: dict[str, Instance] = {}
+        self.retained: dict[str, Instance] = {}
+        self.snapshots: dict[str, Snapshot] = {}
+        self.events: list[Event] = []
+        self.faults = Faults()
+        family = f"postgres{tools.major}"
+        self.parameters = {
+            f"default.{family}": Parameters(f"default.{family}", family, f"Default parameter group for {family}")
+        }
+        self.subnet_groups = {"default": SubnetGroup("default", "default", "vpc-lab", ("subnet-a", "subnet-b"))}
+        self.lock = threading.RLock()
+        self._jobs: list[threading.Thread] = []
+        self._closing = threading.Event()
+        self._last_beat: dict[str, float] = {}
+
+    @property
+    def default_parameters(self) -> Parameters:
+        """The parameter group an instance gets when nobody names one."""
+        return self.parameters[f"default.postgres{self.tools.major}"]
+
+    def new_cluster(self, resource_id: str) -> Cluster:
+        """A cluster with a directory of its own; nothing is on disk yet."""
+        return Cluster(self.tools, self.root / resource_id[-12:].lower(), certificate=self.certificate)
+
+    def effective_settings(self, parameters: Parameters) -> dict[str, str]:
+        """PostgreSQL settings of a group: RDS's defaults, then the group's values."""
+        force_ssl = "1" if self.tools.major >= 15 and self.certificate else "0"
+        settings = {"rds.force_ssl": force_ssl, "log_statement": "none", **parameters.values}
+        if settings.get("rds.logical_replication") == "1":
+            settings["wal_level"] = "logical"
+        return settings
+
+    def create(self, instance: Instance, password: str) -> None:
+        """Begin creating an empty instance."""
+
+        def work() -> None:
+            instance.cluster.initialise()
+            self._start(instance)
+            furnish(
+                instance.cluster, master=instance.master, password=password, database=instance.database
+            )
+            self._announce(instance, "DB instance created", "creation")
+            self._first_backup(instance)
+
+        self._adopt(instance, work)
+
+    def restore(
+        self, instance: Instance, base: Path, archive: Path, target: datetime | None, told: str
+    ) -> None:
+        """Begin restoring `instance` from `base`, replaying `archive` up to `target` (None: a snapshot)."""
+
+        def work() -> None:
+            if outcome := self.faults.take_restore():
+                instance.status = outcome
+                self._announce(instance, f"DB instance restore ended in {outcome}", "failure")
+                return
+            instance.cluster.recover_from(base, archive, target)
+            self._start(instance)
+            self._announce(instance, told, "restoration")
+            self._first_backup(instance)
+
+        self._adopt(instance, work, failed="incompatible-restore")
+
+    def take_snapshot(self, instance: Instance, snapshot: Snapshot) -> None:
+        """Begin a snapshot; the instance shows `backing-up` meanwhile."""
+        self.snapshots[snapshot.identifier] = snapshot
+        instance.status = "backing-up"
+
+        def work() -> None:
+            self.tools.give(snapshot.path.parent)
+            instance.cluster.base_backup(snapshot.path)
+            snapshot.status, instance.status = "available", "available"
+
+        self._run(instance, work, failed="available")
+
+    def reset_password(self, instance: Instance, password: str) -> None:
+        """Begin changing the master password: asynchronous and without an outage, as on RDS."""
+        instance.status = "resetting-master-credentials"
+        instance.pending["MasterUserPassword"] = "****"
+
+        def work() -> None:
+            set_master_password(instance.cluster, master=instance.master, password=password)
+            instance.pending.pop("MasterUserPassword", None)
+            instance.status = "available"
+            self._announce(instance, "Reset master credentials", "configuration change")
+
+        self._run(instance, work, failed="available")
+
+    def reboot(self, instance: Instance) -> None:
+        """Begin a restart, which is when static parameters take effect."""
+        instance.status = "rebooting"
+
+        def work() -> None:
+            instance.cluster.stop()
+            self._start(instance)
+            instance.pending_reboot = False
+            instance.status = "available"
+            self._announce(instance, "DB instance restarted", "availability")
+
+        self._run(instance, work, failed="failed")
+
+    def apply_parameters(self, parameters: Parameters, *, static: bool) -> None:
+        """Have every instance of a group read its settings again; static ones wait for a reboot."""
+        for instance in list(self.instances.values()):
+            if instance.parameters is parameters and instance.cluster.alive():
+                instance.cluster.settings = self.effective_settings(parameters)
+                instance.cluster.reload()
+                instance.pending_reboot |= static
+
+    def delete(self, instance: Instance, *, keep_backups: bool) -> None:
+        """Begin deleting; `keep_backups` retains the automated backups under the resource id."""
+        instance.status = "deleting"
+
+        def work() -> None:
+            with instance.lock:
+                if keep_backups:
+                    self._beat(instance)
+                instance.cluster.discard(keep_backups=keep_backups)
+            with self.lock:
+                self.instances.pop(instance.identifier, None)
+                if keep_backups:
+                    self.retained[instance.resource_id] = instance
+            self._announce(instance, "DB instance deleted", "deletion")
+
+        self._run(instance, work, failed="failed")
+
+    def beat(self, instance: Instance) -> None:
+        """Move LatestRestorableTime up to now: RDS does so every 5 minutes, the lab when somebody looks."""
+        idle = time.monotonic() - self._last_beat.get(instance.resource_id, 0.0) < BEAT_EVERY_S
+        if idle or instance.status != "available" or not instance.backups:
+            return
+        if not instance.lock.acquire(blocking=False):
+            return
+        try:
+            self._beat(instance)
+            self._last_beat[instance.resource_id] = time.monotonic()
+        except (psycopg.Error, LabError) as error:
+            instance.trouble = str(error)
+        finally:
+            instance.lock.release()
+
+    def _beat(self, instance: Instance) -> None:
+        # A commit stamped later than `now` is in the archive, so every T <= now can be reached (facts/lab.md §2).
+        with psycopg.connect(instance.cluster.dsn("rdsadmin"), autocommit=True) as connection:
+            now: datetime = _only(connection.execute("select clock_timestamp()"))
+            connection.execute("select txid_current()")
+            segment: str = _only(connection.execute("select pg_walfile_name(pg_switch_wal())"))
+        deadline = time.monotonic() + ARCHIVE_DEADLINE_S
+        while not (instance.cluster.archive / segment).exists():
+            if time.monotonic() > deadline:
+                raise LabError(f"WAL segment {segment} was not archived within {ARCHIVE_DEADLINE_S:.0f} s")
+            time.sleep(0.005)
+        instance.latest_restorable = now - timedelta(seconds=self.faults.restorable_lag_s)
+
+    def lose_wal(self, identifier: str) -> Path:
+        """Fault: make a hole in the middle of an instance's WAL archive. Returns the file put aside."""
+        segments = sorted(path for path in self.instances[identifier].cluster.archive.glob("?" * 24))
+        hole = segments[len(segments) // 2]
+        return hole.rename(hole.with_suffix(".lost"))
+
+    def close(self) -> None:
+        """Stop every cluster and wait for the background work to end."""
+        self._closing.set()
+        for instance in list(self.instances.values()):
+            instance.cluster.discard(keep_backups=False)
+        for job in list(self._jobs):
+            job.join(30)
+        for instance in list(self.instances.values()):
+            instance.cluster.discard(keep_backups=False)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _adopt(self, instance: Instance, work: Callable[[], None], failed: str = "failed") -> None:
+        self.instances[instance.identifier] = instance
+
+        def delayed() -> None:
+            if not self._closing.wait(self.faults.creating_delay_s):
+                work()
+
+        self._run(instance, delayed, failed=failed)
+
+    def _run(self, instance: Instance, work: Callable[[], None], *, failed: str) -> None:
+        def guarded() -> None:
+            try:
+                with instance.lock:
+                    work()
+            except (LabError, psycopg.Error, OSError) as error:
+                if not self._closing.is_set():
+                    instance.trouble, instance.status = str(error), failed
+                    self._announce(instance, f"{failed}: {error}", "failure")
+
+        job = threading.Thread(target=guarded, name=f"lab-{instance.identifier}", daemon=True)
+        self._jobs.append(job)
+        job.start()
+
+    def _start(self, instance: Instance) -> None:
+        if self._closing.is_set():
+            raise LabError("the lab is closing")
+        instance.cluster.settings = self.effective_settings(instance.parameters)
+        instance.cluster.start()
+        instance.ready_at = instance.ready_at or utc_now()
+
+    def _first_backup(self, instance: Instance) -> None:
+        if instance.retention_days > 0:
+            instance.status = "backing-up"
+            self._announce(instance, "Backing up DB instance", "backup")
+            path = instance.cluster.root / "base"
+            instance.cluster.base_backup(path)
+            instance.backups.append(BaseBackup(utc_now(), path))
+            self._beat(instance)
+            self._announce(instance, "Finished DB Instance backup", "backup")
+        instance.status = "available"
+
+    def _announce(self, instance: Instance, message: str, category: str) -> None:
+        self.events.append(Event(utc_now(), instance.identifier, "db-instance", message, (category,)))
+
+
+def _only(rows: Iterator[tuple[object, ...]] | psycopg.Cursor[tuple[object, ...]]) -> object:
+    for row in rows:
+        return row[0]
+    raise LabError("the server answered with no row")

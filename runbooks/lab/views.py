@@ -1,0 +1,206 @@
+"""How instances, snapshots and backups look through the RDS API, and the rules every operation shares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runbooks.lab.engine import Engine
+from runbooks.lab.state import UNREACHABLE, Instance, Snapshot, SubnetGroup
+from runbooks.lab.wire import Refusal, Request, Result
+
+IDENTIFIER = re.compile(r"[a-zA-Z](?:-?[a-zA-Z0-9])*")
+# What CreateDBInstance and the restores take and DescribeDBInstances shows back under the same name.
+SHOWN_BACK = (
+    "DBInstanceClass", "AllocatedStorage", "StorageType", "Iops", "MultiAZ", "PubliclyAccessible",
+    "AutoMinorVersionUpgrade", "CopyTagsToSnapshot", "DeletionProtection", "EngineLifecycleSupport",
+    "CACertificateIdentifier", "DBSubnetGroupName", "MaxAllocatedStorage",
+)  # fmt: skip
+DEFAULTS: dict[str, Any] = {
+    "DBInstanceClass": "db.t3.micro",
+    "AllocatedStorage": 20,
+    "StorageType": "gp2",
+    "MultiAZ": False,
+    "AutoMinorVersionUpgrade": True,
+    "CopyTagsToSnapshot": False,
+    "DeletionProtection": False,
+    "EngineLifecycleSupport": "open-source-rds-extended-support",
+    "CACertificateIdentifier": "rds-ca-rsa2048-g1",
+    "DBSubnetGroupName": "default",
+}
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose lab this is: the engine with the region and account number that go into ARNs, and its quotas."""
+
+    engine: Engine
+    region: str
+    number: str
+    instance_quota: int = 40
+
+    def arn(self, kind: str, name: str) -> str:
+        """`arn:aws:rds:<region>:<account>:<kind>:<name>`."""
+        return f"arn:aws:rds:{self.region}:{self.number}:{kind}:{name}"
+
+    def backup_arn(self, instance: Instance) -> str:
+        """ARN of the automated backups of one resource id."""
+        return self.arn("auto-backup", "ab-" + instance.resource_id[3:].lower())
+
+    def find(self, identifier: str) -> Instance:
+        """The instance of that name. Raises DBInstanceNotFound as RDS words it."""
+        instance = self.engine.instances.get(identifier.lower())
+        if instance is None:
+            raise Refusal("DBInstanceNotFound", f"DBInstance {identifier} not found.", 404)
+        return instance
+
+    def claim(self, identifier: str) -> str:
+        """Check a name for a new instance against RDS's rules and the quota, and return it in lower case."""
+        if not IDENTIFIER.fullmatch(identifier) or len(identifier) > 63:
+            raise Refusal(
+                "InvalidParameterValue",
+                "The parameter DBInstanceIdentifier is not a valid identifier. Identifiers must begin with a "
+                "letter; must contain only ASCII letters, digits, and hyphens; and must not end with a hyphen or "
+                "contain two consecutive hyphens.",
+            )
+        if identifier.lower() in self.engine.instances:
+            raise Refusal("DBInstanceAlreadyExists", "DB instance already exists")
+        if len(self.engine.instances) >= self.instance_quota:
+            raise Refusal(
+                "InstanceQuotaExceeded", "The maximum number of DB instances for this account was reached."
+            )
+        return identifier.lower()
+
+    def subnet_group(self, name: str) -> SubnetGroup:
+        """The subnet group of that name. Raises DBSubnetGroupNotFoundFault."""
+        if group := self.engine.subnet_groups.get(name.lower()):
+            return group
+        raise Refusal("DBSubnetGroupNotFoundFault", f"DBSubnetGroup {name} not found.", 404)
+
+
+def attributes_of(account: Account, request: Request, inherited: dict[str, object]) -> dict[str, object]:
+    """What the API will show back: defaults, then `inherited`, then what the caller said (False and 0 included).
+
+    Networking is never inherited: unspoken, RDS takes the default security group and subnet group, and a public
+    address when the group is the default one (facts/rds.md §1.5).
+    """
+    said = {name: request[name] for name in SHOWN_BACK if name in request}
+    attributes = {**DEFAULTS, **inherited, "DBSubnetGroupName": "default", **said}
+    account.subnet_group(str(attributes["DBSubnetGroupName"]))
+    public_by_default = attributes["DBSubnetGroupName"] == "default"
+    attributes.setdefault("PubliclyAccessible", public_by_default)
+    if "PubliclyAccessible" not in said:
+        attributes["PubliclyAccessible"] = public_by_default
+    attributes["SecurityGroups"] = tuple(request.get("VpcSecurityGroupIds") or ("sg-default",))
+    attributes["IAMDatabaseAuthenticationEnabled"] = request.get("EnableIAMDatabaseAuthentication", False)
+    return attributes
+
+
+def tags_of(request: Request) -> dict[str, str]:
+    """The Tags of a request as a dict."""
+    return {tag["Key"]: tag.get("Value", "") for tag in request.get("Tags") or ()}
+
+
+def tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
+    """A dict as AWS's list of Key and Value."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def page(key: str, rows: Sequence[Any], request: Request) -> Result:
+    """One page of `rows` with the Marker of the next."""
+    size, start = request.get("MaxRecords", 100), int(request.get("Marker") or 0)
+    more = start + size < len(rows)
+    return {key: list(rows[start : start + size]), "Marker": str(start + size) if more else None}
+
+
+def show_instance(account: Account, instance: Instance) -> Result:
+    """DescribeDBInstances' view: no endpoint and no create time while `creating`."""
+    kept = instance.attributes
+    group = account.engine.subnet_groups[str(kept["DBSubnetGroupName"])]
+    endpoint = {"Address": "127.0.0.1", "Port": instance.cluster.port, "HostedZoneId": "ZLAB"}
+    latest = instance.latest_restorable
+    return {
+        **{name: kept[name] for name in SHOWN_BACK if name in kept and name != "DBSubnetGroupName"},
+        "DBInstanceIdentifier": instance.identifier,
+        "DBInstanceStatus": instance.status,
+        "DbiResourceId": instance.resource_id,
+        "DBInstanceArn": account.arn("db", instance.identifier),
+        "Engine": "postgres",
+        "EngineVersion": account.engine.tools.version,
+        "MasterUsername": instance.master,
+        "DBName": instance.database,
+        "Endpoint": endpoint if instance.reachable else None,
+        "InstanceCreateTime": instance.ready_at if instance.status not in UNREACHABLE else None,
+        "LatestRestorableTime": latest.replace(microsecond=0) if latest else None,
+        "BackupRetentionPeriod": instance.retention_days,
+        "PendingModifiedValues": dict(instance.pending),
+        "VpcSecurityGroups": [
+            {"VpcSecurityGroupId": name, "Status": "active"} for name in kept["SecurityGroups"]  # type: ignore[attr-defined]
+        ],
+        "DBSubnetGroup": show_subnet_group(account, group),
+        "DBParameterGroups": [
+            {
+                "DBParameterGroupName": instance.parameters.name,
+                "ParameterApplyStatus": "pending-reboot" if instance.pending_reboot else "in-sync",
+            }
+        ],
+        "IAMDatabaseAuthenticationEnabled": kept["IAMDatabaseAuthenticationEnabled"],
+        "StorageEncrypted": False,
+        "AvailabilityZone": f"{account.region}a",
+        "LicenseModel": "postgresql-license",
+        "TagList": tag_list(instance.tags),
+    }
+
+
+def show_subnet_group(account: Account, group: SubnetGroup) -> Result:
+    """A subnet group with its status."""
+    return {
+        "DBSubnetGroupName": group.name,
+        "DBSubnetGroupDescription": group.description,
+        "VpcId": group.vpc_id,
+        "SubnetGroupStatus": "Complete",
+        "DBSubnetGroupArn": account.arn("subgrp", group.name),
+        "Subnets": [{"SubnetIdentifier": name, "SubnetStatus": "Active"} for name in group.subnet_ids],
+    }
+
+
+def show_snapshot(account: Account, snapshot: Snapshot) -> Result:
+    """DescribeDBSnapshots' view."""
+    done = snapshot.status == "available"
+    return {
+        "DBSnapshotIdentifier": snapshot.identifier,
+        "DBInstanceIdentifier": snapshot.source_identifier,
+        "DbiResourceId": snapshot.source_resource_id,
+        "DBSnapshotArn": account.arn("snapshot", snapshot.identifier),
+        "Status": snapshot.status,
+        "SnapshotType": snapshot.kind,
+        "SnapshotCreateTime": snapshot.created_at if done else None,
+        "PercentProgress": 100 if done else 0,
+        "Engine": "postgres",
+        "EngineVersion": account.engine.tools.version,
+        "MasterUsername": snapshot.master,
+        "AllocatedStorage": snapshot.attributes["AllocatedStorage"],
+        "TagList": tag_list(snapshot.tags),
+    }
+
+
+def show_backup(account: Account, instance: Instance, status: str) -> Result:
+    """DescribeDBInstanceAutomatedBackups' view, with the restore window."""
+    latest = instance.latest_restorable
+    return {
+        "DBInstanceIdentifier": instance.identifier,
+        "DbiResourceId": instance.resource_id,
+        "DBInstanceArn": account.arn("db", instance.identifier),
+        "DBInstanceAutomatedBackupsArn": account.backup_arn(instance),
+        "Status": status,
+        "Engine": "postgres",
+        "EngineVersion": account.engine.tools.version,
+        "Region": account.region,
+        "BackupRetentionPeriod": instance.retention_days,
+        "RestoreWindow": {
+            "EarliestTime": instance.earliest_restorable,
+            "LatestTime": latest.replace(microsecond=0) if latest else None,
+        },
+    }
