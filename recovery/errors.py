@@ -18,6 +18,8 @@ class ErrorId(StrEnum):
     TARGET_TIME_NO_OFFSET = "target-time-no-offset"
     TARGET_TIME_UNREADABLE = "target-time-unreadable"
     CONFIG_INVALID = "config-invalid"
+    # 3: the lab on this machine
+    LAB_UNAVAILABLE = "lab-unavailable"
     # 10-19: target or backup not reachable
     INSTANCE_UNKNOWN = "instance-unknown"
     TARGET_BEFORE_WINDOW = "target-before-window"
@@ -96,6 +98,7 @@ EXIT_CODES: Final[dict[ErrorId, int]] = {
     ErrorId.CLIENT_MISSING: 37,
     ErrorId.DISK_FULL: 38,
     ErrorId.QUOTA_REACHED: 39,
+    ErrorId.LAB_UNAVAILABLE: 3,
     ErrorId.VERIFY_DIFFERS: 40,
     ErrorId.COPY_FAILED: 50,
     ErrorId.STOPPED_MIDWAY: 51,

@@ -10,6 +10,7 @@ class Column(Value):
 
     name: str
     type_name: str
+    type_oid: int
     base_type: str
     generated: bool
 

@@ -22,10 +22,11 @@ class TableProof(Value):
     table: TableName
     at_target: Fingerprint
     now: Fingerprint
+    written_since: int
 
     @property
     def equal(self) -> bool:
-        """Whether count and checksum agree."""
+        """Whether the rows put back are the rows at T (rows written since the load are not among them)."""
         return self.at_target == self.now
 
 
@@ -56,7 +57,7 @@ class Verification(Value):
 
     @property
     def rows(self) -> int:
-        """Rows in scope now."""
+        """Rows put back."""
         return sum(proof.now.rows for proof in self.tables)
 
     @property

@@ -22,7 +22,8 @@ _TABLES = f"""
 select c.oid::bigint, n.nspname, c.relname, pg_table_size(c.oid), c.relpersistence = 'u', c.relrowsecurity
          and (c.relforcerowsecurity or not pg_has_role(c.relowner, 'USAGE'))
          and not (select rolbypassrls or rolsuper from pg_roles where rolname = current_user),
-       pg_has_role(c.relowner, 'USAGE'), has_table_privilege(c.oid, 'INSERT'), pn.nspname, p.relname
+       pg_has_role(c.relowner, 'USAGE'), has_table_privilege(c.oid, 'INSERT')
+         and has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'), pn.nspname, p.relname
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 left join pg_inherits i on i.inhrelid = c.oid and c.relispartition
 left join pg_class p on p.oid = i.inhparent left join pg_namespace pn on pn.oid = p.relnamespace
@@ -38,7 +39,7 @@ order by n.nspname collate "C", c.relname collate "C"
 """  # noqa: S608 (constants only)
 
 _COLUMNS = """
-select a.attrelid::bigint, a.attname, format_type(a.atttypid, a.atttypmod), coalesce(nullif(t.typbasetype, 0), t.oid)
+select a.attrelid::bigint, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid::bigint, coalesce(nullif(t.typbasetype, 0), t.oid)
          ::regtype::text, a.attgenerated <> ''
 from pg_attribute a join pg_type t on t.oid = a.atttypid
 where a.attrelid = any(%s) and a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum
@@ -84,8 +85,10 @@ def read_catalog(session: Session) -> Catalog:
     oids = [row[0] for row in rows]
     names = {row[0]: TableName(schema_name=row[1], name=row[2]) for row in rows}
     columns: dict[int, list[Column]] = defaultdict(list)
-    for oid, name, type_name, base, generated in session.execute(_COLUMNS, (oids,)):
-        columns[oid].append(Column(name=name, type_name=type_name, base_type=base, generated=generated))
+    for oid, name, type_name, type_oid, base, generated in session.execute(_COLUMNS, (oids,)):
+        columns[oid].append(
+            Column(name=name, type_name=type_name, type_oid=type_oid, base_type=base, generated=generated)
+        )
     triggers: dict[int, list[Trigger]] = defaultdict(list)
     for oid, name, state in session.execute(_TRIGGERS, (oids,)):
         triggers[oid].append(Trigger(table=names[oid], name=name, state=state))

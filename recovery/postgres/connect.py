@@ -105,10 +105,13 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
         raise _refused(target, error, state) from error
     except psycopg.ProgrammingError as error:
         raise _unreachable(target, str(error), state) from error
-    with session:
-        for statement in SETTINGS:
-            session.execute(statement)
-        yield session
+    try:
+        with session:
+            for statement in SETTINGS:
+                session.execute(statement)
+            yield session
+    except psycopg.Error as error:
+        raise _interrupted(target, error, state) from error
 
 
 def identity_of(session: Session) -> Identity:
@@ -144,6 +147,23 @@ def _refused(target: Target, error: psycopg.OperationalError, state: str) -> Row
     if any(sign in words for sign in ("password authentication failed", "no password supplied", "no pg_hba.conf")):
         return _not_authenticated(target, where, words, state)
     return _unreachable(target, words, state)
+
+
+def _interrupted(target: Target, error: psycopg.Error, state: str) -> RowbackError:
+    """An error in the middle of our work; every one of our transactions has been rolled back by the server."""
+    words = str(error).strip().splitlines() or [type(error).__name__]
+    match error:
+        case pg.InsufficientPrivilege():
+            id, help = ErrorId.PRIVILEGE_MISSING, f"log in as the tables' owner, or grant this to '{target.user}'"
+        case pg.LockNotAvailable() | pg.DeadlockDetected():
+            id, help = ErrorId.LOCK_NOT_GRANTED, "see who holds the lock: select * from pg_stat_activity"
+        case pg.DiskFull():
+            id, help = ErrorId.DISK_FULL, f"give {target.label} more storage"
+        case psycopg.OperationalError():
+            id, help = ErrorId.STOPPED_MIDWAY, "check that the server is up"
+        case _:
+            id, help = ErrorId.LOAD_REFUSED, "the server's own words are above"
+    return RowbackError(id, f"{target.label}, database '{target.database}': {words[0]}", *words[1:], state=state, help=help)
 
 
 def _not_authenticated(target: Target, where: str, words: str, state: str) -> RowbackError:

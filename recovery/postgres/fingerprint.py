@@ -14,7 +14,8 @@ from psycopg import sql
 
 from recovery.model.catalog import Column, Table
 from recovery.model.report import Fingerprint
-from recovery.postgres.connect import Session
+from recovery.model.values import TableName
+from recovery.postgres.connect import Session, one
 
 # Types whose equality is identity of the stored value and whose hash is the same on 14-18.
 EXACT_TYPES = frozenset(
@@ -26,20 +27,38 @@ EXACT_TYPES = frozenset(
 HASH_RECORD_SINCE = 140000
 
 
-def fingerprint(session: Session, table: Table, *, oldest_version_num: int) -> Fingerprint:
-    """Count and checksum of `table`'s own rows (not its children's).
+def fingerprint(
+    session: Session, table: Table, *, oldest_version_num: int, written_by: int | None = None
+) -> Fingerprint:
+    """Count and checksum of `table`'s own rows (not its children's), or only of those transaction `written_by` wrote.
 
     `oldest_version_num`: the older of the two servers to be compared; before 14 there is no record hash.
     """
     # Generated columns follow from the others; both sides must list the same columns in the same order.
     columns = [column for column in sorted(table.columns, key=lambda c: c.name) if not column.generated]
     row_hash = _record_hash(columns) if oldest_version_num >= HASH_RECORD_SINCE else _text_hash(columns)
-    statement = sql.SQL("select count(*), coalesce(sum({}), 0)::text from only {}").format(
-        row_hash, sql.Identifier(*table.name.key)
+    statement = sql.SQL("select count(*), coalesce(sum({}), 0)::text from only {}{}").format(
+        row_hash,
+        sql.Identifier(*table.name.key),
+        sql.SQL("") if written_by is None else sql.SQL(" where xmin = {}").format(_xmin(written_by)),
     )
     row = session.execute(statement).fetchone()
     assert row is not None
     return Fingerprint(rows=row[0], checksum=row[1])
+
+
+def written_by_others(session: Session, table: TableName, xid: int) -> int:
+    """How many rows of `table` were last written by another transaction than `xid`."""
+    statement = sql.SQL("select count(*) from only {} where xmin <> {}").format(
+        sql.Identifier(*table.key), _xmin(xid)
+    )
+    count: int = one(session, statement)
+    return count
+
+
+def _xmin(xid: int) -> sql.Composable:
+    """A 64-bit transaction id as rows carry it: without the epoch."""
+    return sql.SQL("{}::xid").format(sql.Literal(str(xid % 2**32)))
 
 
 def _record_hash(columns: Sequence[Column]) -> sql.Composable:

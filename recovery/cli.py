@@ -1,0 +1,88 @@
+"""The `rowback` command: a lazy click group. Every verb is imported when it is called, not before."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+VERBS = {
+    "plan": "recovery.commands.plan:plan",
+    "restore": "recovery.commands.restore:restore",
+    "resume": "recovery.commands.cases:resume",
+    "close": "recovery.commands.cases:close",
+    "cases": "recovery.commands.cases:cases",
+    "status": "recovery.commands.cases:status",
+    "report": "recovery.commands.cases:report",
+    "reap": "recovery.commands.reap:reap",
+    "drill": "runbooks.commands:drill",
+    "lab": "runbooks.commands:lab",
+}
+SHORT = {
+    "plan": "What would happen: reads only, writes a plan file.",
+    "restore": "Put the lost rows back: the whole errand.",
+    "resume": "Continue a case that was interrupted.",
+    "close": "Give a case up and remove its temporary instance.",
+    "cases": "List all cases.",
+    "status": "Where one case stands.",
+    "report": "What a case did and proved.",
+    "reap": "Remove temporary instances of dead cases.",
+    "drill": "Rehearse a recovery on the embedded lab.",
+    "lab": "Amazon RDS on this machine: up, status, down.",
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a verb's module only to run it or to show its own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs, in the order of an errand."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb."""
+        if cmd_name not in VERBS:
+            return None
+        module, _, attribute = VERBS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SHORT[name]) for name in VERBS])
+
+
+@click.command(cls=LazyGroup, epilog="Example: rowback plan docs-staging --at 2026-11-22T14:20:00Z --database docs")
+@click.version_option(package_name="rowback", message="rowback %(version)s")
+def rowback() -> None:
+    """Put back exactly the rows you lost on Amazon RDS PostgreSQL, without rolling back the rest."""
+
+
+def main() -> None:
+    """Entry point: the one place that turns errors into words and exit codes. Codes: recovery/errors.py."""
+    from recovery.errors import RowbackError
+
+    try:
+        sys.exit(rowback.main(standalone_mode=False) or 0)
+    except RowbackError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        print("interrupted: nothing was created, nothing was written", file=sys.stderr)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; see: rowback cases", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

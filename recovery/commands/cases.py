@@ -1,0 +1,97 @@
+"""`rowback cases|status|resume|close|report`: look at cases, continue them, give them up."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from recovery.commands.options import json_option
+
+
+@click.command(epilog="Example: rowback cases")
+@json_option
+def cases(as_json: bool) -> None:
+    """List all cases on this machine, oldest first."""
+    from recovery.report.text import cases_text
+    from recovery.workflow.cases import all_cases
+    from recovery.workflow.reporting import report_of
+
+    found = all_cases()
+    if as_json:
+        click.echo(json.dumps([report_of(case).model_dump(mode="json") for case in found], indent=1))
+    else:
+        click.echo(cases_text(found))
+
+
+@click.command(epilog="Example: rowback status 7f3a")
+@click.argument("case_id", metavar="CASE")
+@json_option
+def status(case_id: str, as_json: bool) -> None:
+    """Where one case stands: what is done, what is next. Looking never disturbs a running case."""
+    from recovery.workflow.cases import read_case
+    from recovery.workflow.journal import is_driven
+    from recovery.workflow.run import paused_lines, steps_done
+
+    case = read_case(case_id)
+    driven = is_driven(case.directory)
+    done = steps_done(case)
+    if as_json:
+        click.echo(json.dumps({"case": case.id, "outcome": case.outcome, "driven": driven, "steps": done}, indent=1))
+        return
+    click.echo(f"case {case.id}: {case.outcome}" + (", being driven now" if driven else ""))
+    for name, finished in done.items():
+        step = case.steps.get(name)
+        took = f"{step.seconds:.1f} s" if step and finished else (step.failed or "begun") if step else ""
+        click.echo(f"  {'✓' if finished else '·'} {name:12} {took}".rstrip())
+    if not case.closed_at and not driven:
+        click.echo("\n".join(paused_lines(case)))
+        click.echo(f"next: rowback resume {case.id}, or rowback close {case.id}")
+
+
+@click.command(epilog="Example: rowback resume 7f3a")
+@click.argument("case_id", metavar="CASE")
+@json_option
+def resume(case_id: str, as_json: bool) -> None:
+    """Continue a case: asks AWS and PostgreSQL what really happened, then does what is left."""
+    from recovery.aws.instances import Instances
+    from recovery.commands.driving import drive, show_report
+    from recovery.workflow.cases import resume_case
+
+    case, journal = resume_case(case_id)
+    if case.closed_at:
+        journal.close()
+        click.echo(f"case {case.id} is closed already: {case.outcome}", err=True)
+        return show_report(case, as_json=as_json)
+    return drive(case, journal, Instances.connect(case.plan.source.region), as_json=as_json)
+
+
+@click.command(epilog="Example: rowback close 7f3a")
+@click.argument("case_id", metavar="CASE")
+def close(case_id: str) -> None:
+    """Give a case up: remove its temporary instance, write nothing."""
+    from recovery.aws.instances import Instances
+    from recovery.report.listening import listener
+    from recovery.workflow.cases import resume_case
+    from recovery.workflow.errand import Errand
+    from recovery.workflow.run import give_up
+
+    case, journal = resume_case(case_id)
+    with journal:
+        if case.closed_at:
+            click.echo(f"case {case.id} is closed already: {case.outcome}", err=True)
+            return
+        instances = Instances.connect(case.plan.source.region)
+        outcome = give_up(Errand(case, journal, instances, listener()))
+    click.echo(f"case {case.id}: {outcome}")
+
+
+@click.command(epilog="Example: rowback report 7f3a --json")
+@click.argument("case_id", metavar="CASE")
+@json_option
+def report(case_id: str, as_json: bool) -> None:
+    """What a case did, proved and how long each phase took, out of its journal."""
+    from recovery.commands.driving import show_report
+    from recovery.workflow.cases import read_case
+
+    show_report(read_case(case_id), as_json=as_json)

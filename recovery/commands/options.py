@@ -1,0 +1,141 @@
+"""Options that several verbs share, and the request they add up to."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypedDict, TypeVar
+
+import click
+
+from recovery.compare.scope import ScopeRequest
+from recovery.config import Profile, load_profile
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.plan import Transport
+from recovery.model.report import Objectives
+from recovery.model.target import parse_target_time
+from recovery.workflow.planning import Request
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+UNITS_S = {"s": 1, "m": 60, "h": 3600}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+profile_option = click.option("--profile", metavar="NAME", help="Profile in rowback.toml.")
+region_option = click.option("--region", help="AWS region (default: boto3's own).")
+
+
+class Asked(TypedDict):
+    """What the shared options collect."""
+
+    instance: str | None
+    at: str | None
+    tz: str | None
+    database: str | None
+    tables: Sequence[str]
+    leave_out: Sequence[str]
+    transport: str
+    profile: str | None
+    region: str | None
+    wait_for_window: str | None
+
+
+def request_options(function: Function) -> Function:
+    """INSTANCE and everything that says what to put back."""
+    for option in reversed(
+        (
+            click.argument("instance", required=False),
+            click.option("--at", metavar="T", help="Target time, ISO 8601 with offset: 2026-11-22T14:20:00Z."),
+            click.option("--tz", metavar="ZONE", help="IANA zone for a target time without offset."),
+            click.option("--database", metavar="D", help="The affected database."),
+            click.option(
+                "--table", "tables", metavar="S.T", multiple=True,
+                help="A table or pattern to put back (default: the whole database). Repeatable.",
+            ),
+            click.option(
+                "--except", "leave_out", metavar="S.T", multiple=True,
+                help="A table or pattern to leave as it is. Repeatable.",
+            ),
+            click.option(
+                "--transport", type=click.Choice([t.value for t in Transport]), default=Transport.DUMP.value,
+                show_default=True, help="pg_dump to disk, or rows streamed by COPY.",
+            ),
+            click.option("--wait-for-window", metavar="10m", help="Wait for the restore window to reach T."),
+            profile_option,
+            region_option,
+        )
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def profile_of(asked: Asked) -> Profile:
+    """The named profile with --region on top."""
+    profile = load_profile(asked["profile"])
+    return profile.model_copy(update={"region": asked["region"] or profile.region})
+
+
+def request_of(asked: Asked) -> Request:
+    """One frozen request out of flags and profile. Raises usage for what is missing."""
+    profile = profile_of(asked)
+    return Request(
+        instance=_needed(asked["instance"] or profile.instance, "INSTANCE"),
+        database=_needed(asked["database"] or profile.database, "--database"),
+        target_time=parse_target_time(_needed(asked["at"], "--at"), zone=asked["tz"]),
+        scope=ScopeRequest(tables=tuple(asked["tables"]), leave_out=tuple(asked["leave_out"])),
+        transport=Transport(asked["transport"]),
+        profile=profile,
+        wait_for_window_s=seconds(asked["wait_for_window"] or "0s"),
+    )
+
+
+def objectives_of(profile: Profile) -> Objectives:
+    """RTO and RPO of the profile, in seconds."""
+    return Objectives(
+        recovery_time_s=round(profile.rto_minutes * 60) if profile.rto_minutes else None,
+        data_loss_s=round(profile.rpo_minutes * 60) if profile.rpo_minutes else None,
+    )
+
+
+def seconds(text: str) -> float:
+    """`90s`, `10m`, `2h` as seconds."""
+    if found := re.fullmatch(r"(\d+)([smh])", text):
+        return float(int(found[1]) * UNITS_S[found[2]])
+    raise RowbackError(
+        ErrorId.USAGE, f"'{text}' is not a duration", state=NOTHING_CREATED, help="write it like 90s, 10m or 2h"
+    )
+
+
+def confirm(database: str, given: str | None) -> None:
+    """The user types the live database's name, or gives it as --confirm. Raises confirmation-missing."""
+    if given is None and sys.stdin.isatty():
+        given = click.prompt(f"Type the name of the live database to go on ({database})", err=True, default="", show_default=False)
+    if given != database:
+        said = "nobody confirmed" if not given else f"'{given}' is not its name"
+        raise RowbackError(
+            ErrorId.CONFIRMATION_MISSING,
+            f"database '{database}' is about to be written to and {said}",
+            state=NOTHING_CREATED,
+            help=f"read the plan above, then add --confirm {database}",
+        )
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file, readable by its owner only. Raises usage when it cannot be written."""
+    try:
+        path.touch(mode=0o600)
+        path.write_text(text)
+    except OSError as error:
+        raise RowbackError(
+            ErrorId.USAGE, f"{path} cannot be written: {error.strerror}", state=NOTHING_CREATED, help="choose another --out"
+        ) from error
+
+
+def _needed(value: str | None, name: str) -> str:
+    if value:
+        return value
+    raise RowbackError(
+        ErrorId.USAGE, f"{name} is missing", state=NOTHING_CREATED,
+        help="rowback plan docs-staging --at 2026-11-22T14:20:00Z --database docs",
+    )  # fmt: skip

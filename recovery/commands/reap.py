@@ -1,0 +1,31 @@
+"""`rowback reap`: remove temporary instances that nobody owns any more."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from recovery.commands.options import json_option, profile_option, region_option
+from recovery.config import load_profile
+
+
+@click.command(epilog="Example: rowback reap --dry-run")
+@profile_option
+@region_option
+@click.option("--dry-run", is_flag=True, help="Say what would be removed.")
+@json_option
+def reap(profile: str | None, region: str | None, dry_run: bool, as_json: bool) -> None:
+    """Remove temporary instances of dead cases (closed, or expired and driven by nobody); refuse everything else."""
+    from recovery.aws.instances import Instances
+    from recovery.workflow.run import reap as reap_copies
+
+    instances = Instances.connect(region or load_profile(profile).region)
+    rows = [(found.identifier, what) for found, what in reap_copies(instances, remove=not dry_run)]
+    if as_json:
+        click.echo(json.dumps([{"instance": name, "result": what} for name, what in rows], indent=1))
+        return
+    for name, what in rows:
+        click.echo(f"{name}: {what}")
+    if not rows:
+        click.echo("no temporary instances exist")

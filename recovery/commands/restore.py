@@ -1,0 +1,78 @@
+"""`rowback restore`: plan, approval, the errand, the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from recovery.commands.options import (
+    Asked,
+    confirm,
+    json_option,
+    objectives_of,
+    profile_of,
+    request_of,
+    request_options,
+)
+
+if TYPE_CHECKING:
+    from recovery.model.plan import RecoveryPlan
+
+
+@click.command(
+    epilog="Example: rowback restore docs-staging --at 2026-11-22T14:20:00Z --database docs --confirm docs"
+)
+@request_options
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan file instead of INSTANCE and --at.")
+@click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")
+@click.option("--dry-run", is_flag=True, help="Do all the reads, print the plan, create nothing.")
+@json_option
+def restore(
+    plan_file: Path | None, confirmed: str | None, dry_run: bool, as_json: bool, **asked: Unpack[Asked]
+) -> None:
+    """Put the lost rows back: temporary instance, dump, reload, proof, removal. Asks before it begins."""
+    from recovery.aws.instances import Instances
+    from recovery.commands.driving import drive
+    from recovery.report.text import plan_text
+    from recovery.workflow.cases import open_case
+    from recovery.workflow.planning import check_facts, make_plan
+
+    profile = profile_of(asked)
+    instances = Instances.connect(profile.region)
+    if plan_file:
+        made = read_plan(plan_file)
+        check_facts(made, instances, profile)
+    else:
+        request = request_of(asked)
+        made = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
+    if dry_run:
+        click.echo(made.model_dump_json(indent=1) if as_json else plan_text(made))
+        click.echo("\ndry run: nothing was created, nothing was written", err=True)
+        return
+    click.echo(plan_text(made) + "\n", err=True)
+    confirm(made.database, confirmed)
+    case, journal = open_case(made, objectives_of(profile), profile)
+    click.echo(f"case {case.id}", err=True)
+    drive(case, journal, instances, as_json=as_json)
+
+
+def read_plan(path: Path) -> RecoveryPlan:
+    """A plan file as a plan. Raises plan-unreadable."""
+    from pydantic import ValidationError
+
+    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+    from recovery.model.plan import RecoveryPlan
+
+    try:
+        return RecoveryPlan.model_validate_json(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        why = str(error)
+    except ValidationError as error:
+        first = error.errors()[0]
+        why = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+    raise RowbackError(
+        ErrorId.PLAN_UNREADABLE, f"{path} is no plan of this version", why,
+        state=NOTHING_CREATED, help="make one with: rowback plan",
+    )  # fmt: skip

@@ -1,0 +1,168 @@
+"""Which tables to put back: what was named, what TRUNCATE … CASCADE emptied with it, the empty parents rows need. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from graphlib import CycleError, TopologicalSorter
+
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.catalog import Catalog, ForeignKey, Table
+from recovery.model.plan import ForeignKeyMode, LeftOut, PlannedTable, Why
+from recovery.model.values import TableName
+
+
+@dataclass(frozen=True)
+class ScopeRequest:
+    """What the user typed. No `tables`: the whole database. `leave_out` takes patterns such as `ops.*`."""
+
+    tables: Sequence[str] = ()
+    leave_out: Sequence[str] = ()
+
+
+@dataclass
+class Scope:
+    """`chosen` in no particular order yet; `holding` are chosen tables that hold rows now (a refusal)."""
+
+    chosen: dict[TableName, PlannedTable] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+    holding: list[TableName] = field(default_factory=list)
+
+
+def choose_scope(catalog: Catalog, nonempty: set[TableName], request: ScopeRequest) -> Scope:
+    """The tables to put back. Raises table-unknown for a name or pattern that matches nothing, and
+    table-unrecoverable for a named table whose rows no backup holds."""
+    left_out = {name for pattern in request.leave_out for name in match_tables(pattern, catalog)}
+    scope = Scope(left_out=[LeftOut(name=n, reason="left out by --except") for n in sorted(left_out, key=_key)])
+    why = Why.NAMED if request.tables else Why.WHOLE_DATABASE
+    if request.tables:
+        wanted = {name: text for text in request.tables for name in match_tables(text, catalog)}
+    else:
+        wanted = {table.name: "" for table in catalog.tables}
+    for name, text in wanted.items():
+        if name not in left_out:
+            _add(scope, catalog, nonempty, PlannedTable(name=name, why=why, because=text, bytes_now=0))
+    _close(scope, catalog, nonempty, excluded=left_out)
+    return scope
+
+
+def match_tables(text: str, catalog: Catalog) -> list[TableName]:
+    """The tables that `text` names: `schema.table`, a bare unique table name, a partitioned table (its leaves), a pattern."""
+    leaves = {part.name: part.leaves for part in catalog.partitioned}
+    known = [*(table.name for table in catalog.tables), *leaves]
+    spelled = [name for name in known if text in (str(name), ".".join(name.key), name.name)]
+    matches = spelled or [name for name in known if fnmatchcase(".".join(name.key), text)]
+    if len(spelled) > 1:
+        raise RowbackError(
+            ErrorId.TABLE_UNKNOWN, f"table name '{text}' is ambiguous",
+            f"it could be {' or '.join(map(str, spelled))}", state=NOTHING_CREATED, help="write schema.table",
+        )  # fmt: skip
+    if not matches:
+        near = get_close_matches(text, [str(n) for n in known] + [n.name for n in known], n=3, cutoff=0.5)
+        raise RowbackError(
+            ErrorId.TABLE_UNKNOWN, f"no table matches '{text}'",
+            f"nearest names: {', '.join(near)}" if near else f"the database has {len(known)} tables",
+            state=NOTHING_CREATED, help="list them: psql -c '\\dt *.*'",
+        )  # fmt: skip
+    return [leaf for name in matches for leaf in leaves.get(name, (name,))]
+
+
+def load_order(tables: Iterable[TableName], catalog: Catalog) -> tuple[list[TableName], ForeignKeyMode]:
+    """Tables parents first, and how foreign keys must be treated for that order to load."""
+    names = sorted(tables, key=_key)
+    inside = [key for key in catalog.foreign_keys if key.child in names and _parents_in(key, names)]
+    for mode, kept in (
+        (ForeignKeyMode.ORDERED, inside),
+        (ForeignKeyMode.DEFERRED, [key for key in inside if not key.deferrable]),
+    ):
+        try:
+            return _sorted(names, kept), mode
+        except CycleError:
+            continue
+    return names, ForeignKeyMode.REPLICA
+
+
+def _close(scope: Scope, catalog: Catalog, nonempty: set[TableName], *, excluded: set[TableName]) -> None:
+    """Add children that a cascade emptied and empty parents, until nothing changes."""
+    settled: set[TableName] = set(excluded) | set(scope.holding) | {out.name for out in scope.left_out}
+    changed = True
+    while changed:
+        changed = False
+        for key in catalog.foreign_keys:
+            for found in _reached(key, scope):
+                if found.name not in scope.chosen and found.name not in settled:
+                    _add(scope, catalog, nonempty, found)
+                    settled.add(found.name)
+                    changed = True
+
+
+def _reached(key: ForeignKey, scope: Scope) -> Iterable[PlannedTable]:
+    if any(parent in scope.chosen for parent in key.parent_tables):
+        yield PlannedTable(
+            name=key.child, why=Why.EMPTIED_BY_CASCADE, because=f"{key.name} references {key.parent}", bytes_now=0
+        )
+    if key.child in scope.chosen:
+        for parent in key.parent_tables:
+            yield PlannedTable(
+                name=parent, why=Why.NEEDED_PARENT, because=f"{key.child} references it ({key.name})", bytes_now=0
+            )
+
+
+def _add(scope: Scope, catalog: Catalog, nonempty: set[TableName], found: PlannedTable) -> None:
+    table = catalog.table(found.name)
+    assert table
+    asked = found.why in (Why.NAMED, Why.WHOLE_DATABASE)
+    if table.unlogged:
+        _unrecoverable(scope, found, "it is unlogged, so no backup holds its rows")
+    elif found.name in nonempty and asked:
+        scope.holding.append(found.name)
+    elif found.name in nonempty:
+        if found.why is Why.EMPTIED_BY_CASCADE:
+            scope.left_out.append(LeftOut(name=found.name, reason=f"holds rows now, though {found.because}"))
+    else:
+        _check_writable(table)
+        scope.chosen[found.name] = found.model_copy(update={"bytes_now": table.bytes})
+
+
+def _unrecoverable(scope: Scope, found: PlannedTable, reason: str) -> None:
+    if found.why is Why.NAMED:
+        raise RowbackError(
+            ErrorId.TABLE_UNRECOVERABLE, f"table {found.name} cannot be put back: {reason}",
+            state=NOTHING_CREATED, help="leave it out of --table",
+        )  # fmt: skip
+    scope.left_out.append(LeftOut(name=found.name, reason=reason))
+
+
+def _check_writable(table: Table) -> None:
+    if table.row_security:
+        raise RowbackError(
+            ErrorId.TABLE_UNRECOVERABLE,
+            f"row security hides rows of {table.name} from this role",
+            state=NOTHING_CREATED,
+            help="log in as a role with BYPASSRLS, or as the owner of the table without FORCE ROW LEVEL SECURITY",
+        )
+    if not table.insertable or (table.triggers and not table.owned):
+        lacking = "it has triggers that only its owner may hold back" if table.insertable else "no INSERT privilege"
+        raise RowbackError(
+            ErrorId.PRIVILEGE_MISSING, f"this role may not put rows back into {table.name}: {lacking}",
+            state=NOTHING_CREATED, help=f"log in as the owner of {table.name} (PGUSER)",
+        )  # fmt: skip
+
+
+def _sorted(names: list[TableName], keys: list[ForeignKey]) -> list[TableName]:
+    sorter: TopologicalSorter[TableName] = TopologicalSorter({name: () for name in names})
+    for key in keys:
+        for parent in _parents_in(key, names):
+            if parent != key.child:
+                sorter.add(key.child, parent)
+    return list(sorter.static_order())
+
+
+def _parents_in(key: ForeignKey, names: list[TableName]) -> list[TableName]:
+    return [parent for parent in key.parent_tables if parent in names]
+
+
+def _key(name: TableName) -> tuple[str, str]:
+    return name.key

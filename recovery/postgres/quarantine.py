@@ -1,0 +1,67 @@
+"""Make the temporary instance inert before anyone uses it: a restored copy is a live twin in the wrong clothes."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from guards.identity import same_server
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Identity
+from recovery.postgres.connect import Session, Target, connect, identity_of, one
+
+STATE = "nothing was written to the original; the temporary instance still runs"
+
+
+def make_inert(copy: Target) -> dict[str, int]:
+    """Disable subscriptions first (they would steal the original's slots), then scheduled jobs, then writing.
+
+    Returns how many of each were stopped. RDS's default parameter group already keeps pg_cron from loading.
+    """
+    with connect(copy, state=STATE) as session:
+        subscriptions = session.execute(
+            "select d.datname, s.subname from pg_subscription s join pg_database d on d.oid = s.subdbid"
+            " where s.subenabled order by 1, 2"
+        ).fetchall()
+        databases = [
+            row[0]
+            for row in session.execute(
+                "select datname from pg_database where datallowconn and datname <> 'rdsadmin'"
+                " and has_database_privilege(oid, 'CONNECT') and not datistemplate order by 1"
+            )
+        ]
+        for database, name in subscriptions:
+            with connect(copy.to(database), state=STATE) as there:
+                there.execute(sql.SQL("alter subscription {} disable").format(sql.Identifier(name)))
+        jobs = sum(_stop_jobs(copy.to(database)) for database in databases)
+        # Sessions of this role start read-only from now on; ours say so again when they connect.
+        session.execute("alter role current_user set default_transaction_read_only = on")
+    return {"subscriptions_disabled": len(subscriptions), "jobs_stopped": jobs, "databases": len(databases)}
+
+
+def prove_copy(live: Session, copy: Session, expected: Identity) -> Identity:
+    """Refuse unless `copy` is another running server than `live` and a physical copy of the same cluster."""
+    if same_server(live, copy):
+        raise RowbackError(
+            ErrorId.SAME_SERVER,
+            "the temporary instance's address leads to the original itself",
+            state="nothing was written",
+            help="check DNS, tunnels and security groups; the two endpoints must be different servers",
+        )
+    found = identity_of(copy)
+    upgraded = found.server_version_num // 10000 != expected.server_version_num // 10000
+    if found.system_identifier != expected.system_identifier and not upgraded:
+        raise RowbackError(
+            ErrorId.INSTANCE_UNSUITABLE,
+            f"the temporary instance is no copy of the original: system identifier {found.system_identifier},"
+            f" not {expected.system_identifier}",
+            state=STATE,
+            help="check which instance the plan names; make a new plan",
+        )
+    return found
+
+
+def _stop_jobs(copy: Target) -> int:
+    with connect(copy, state=STATE) as session:
+        if not one(session, "select exists (select from pg_extension where extname = 'pg_cron')"):
+            return 0
+        return session.execute("update cron.job set active = false where active").rowcount

@@ -1,0 +1,196 @@
+"""The statements of the load's one transaction: locks, triggers, foreign keys, sequences, and its own accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.errors import LockNotAvailable
+
+from recovery.model.catalog import ForeignKey, Trigger
+from recovery.model.catalog import Sequence as Counter
+from recovery.model.plan import ForeignKeyMode
+from recovery.model.report import SequenceMove
+from recovery.model.values import TableName
+from recovery.postgres.catalog import last_value
+from recovery.postgres.connect import Session, one
+
+# tgenabled → the command that brings a trigger back to exactly that state.
+_ENABLE: Mapping[str, LiteralString] = {
+    "O": "enable trigger", "R": "enable replica trigger", "A": "enable always trigger",
+}  # fmt: skip
+
+
+def transaction(live: Session) -> AbstractContextManager[object]:
+    """One transaction: committed at the end, rolled back by any exception."""
+    return live.transaction()
+
+
+def lock_tables(live: Session, tables: Sequence[TableName], *, timeout_ms: int) -> bool:
+    """Lock against every writer (SHARE ROW EXCLUSIVE: reading goes on), or hold no lock and say False after the timeout."""
+    live.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(timeout_ms)))
+    names = sql.SQL(", ").join(sql.SQL("only {}").format(sql.Identifier(*table.key)) for table in tables)
+    try:
+        with live.transaction():  # a savepoint, so that the timeout does not spoil the whole transaction
+            live.execute(sql.SQL("lock table {} in share row exclusive mode").format(names))
+    except LockNotAvailable:
+        return False
+    return True
+
+
+def who_blocks(live: Session, tables: Sequence[TableName]) -> list[str]:
+    """Sessions that hold locks on `tables`, one line each, without their parameters."""
+    rows = live.execute(
+        "select distinct a.pid, a.usename, coalesce(nullif(a.application_name, ''), '?'), a.state,"
+        " to_char(now() - a.xact_start, 'HH24:MI:SS')"
+        " from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace"
+        " join pg_stat_activity a on a.pid = l.pid"
+        " where l.granted and a.pid <> pg_backend_pid() and (n.nspname || '.' || c.relname) = any(%s)"
+        " and l.mode not in ('AccessShareLock', 'RowShareLock') order by 1 limit 5",
+        ([".".join(table.key) for table in tables],),
+    ).fetchall()
+    return [f"pid {pid} ({user}, {app}) is {state}, in its transaction for {age}" for pid, user, app, state, age in rows]
+
+
+def hold_triggers(live: Session, triggers: Iterable[Trigger]) -> None:
+    """Disable user triggers by name: at T they have fired already. Foreign keys' own triggers stay on."""
+    for trigger in triggers:
+        if trigger.state != "D":
+            _alter_trigger(live, trigger, "disable trigger")
+
+
+def release_triggers(live: Session, triggers: Iterable[Trigger]) -> None:
+    """Bring every held trigger back to the state it had."""
+    for trigger in triggers:
+        if trigger.state != "D":
+            _alter_trigger(live, trigger, _ENABLE[trigger.state])
+
+
+def relax_foreign_keys(live: Session, mode: ForeignKeyMode) -> None:
+    """Let rows arrive in the planned order. `check_foreign_keys` must follow in every mode."""
+    match mode:
+        case ForeignKeyMode.ORDERED:
+            pass
+        case ForeignKeyMode.DEFERRED:
+            live.execute("set constraints all deferred")
+        case ForeignKeyMode.REPLICA:
+            live.execute("set local session_replication_role = replica")
+
+
+def enforce_foreign_keys(live: Session, mode: ForeignKeyMode) -> None:
+    """Check deferred keys now and end the relaxation."""
+    match mode:
+        case ForeignKeyMode.ORDERED:
+            pass
+        case ForeignKeyMode.DEFERRED:
+            live.execute("set constraints all immediate")
+        case ForeignKeyMode.REPLICA:
+            live.execute("set local session_replication_role = origin")
+
+
+def may_be_replica(live: Session) -> bool:
+    """Whether this role may set session_replication_role, tried in a transaction that is rolled back.
+
+    has_parameter_privilege() is no probe: RDS patches the check instead of granting (facts/rds.md §6).
+    """
+    try:
+        with live.transaction(force_rollback=True):
+            live.execute("set local session_replication_role = replica")
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
+
+
+def dangling_references(live: Session, key: ForeignKey) -> int:
+    """How many child rows reference no parent, by anti-join: replica mode never re-checks by itself."""
+    child, parent = sql.Identifier(*key.child.key), sql.Identifier(*key.parent.key)
+    columns = [sql.Identifier("c", name) for name in key.columns]
+    filled = sql.SQL(" and ").join(sql.SQL("{} is not null").format(column) for column in columns)
+    equal = sql.SQL(" and ").join(
+        sql.SQL("{} = {}").format(column, sql.Identifier("p", name))
+        for column, name in zip(columns, key.parent_columns, strict=True)
+    )
+    # A partitioned parent has no rows of its own; any other must not lend its inheritance children's.
+    only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
+    count: int = one(
+        live,
+        sql.SQL(
+            "select count(*) from only {} c where {} and not exists (select from {}{} p where {})"
+        ).format(child, filled, only, parent, equal),
+    )  # fmt: skip
+    return count
+
+
+def advance_sequences(live: Session, at_target: Iterable[Counter]) -> list[SequenceMove]:
+    """Move sequences forward to where they stood at T; one that is further already stays.
+
+    Not transactional in PostgreSQL: if the load rolls back afterwards, numbers are skipped, never reused.
+    """
+    moves = []
+    for counter in at_target:
+        now = last_value(live, counter.name)
+        if counter.last_value is not None and _further(counter.last_value, now, counter.increment):
+            live.execute(
+                "select setval(%s::regclass, %s)",
+                (sql.Identifier(*counter.name.key).as_string(live), counter.last_value),
+            )
+            moves.append(SequenceMove(sequence=counter.name, before=now, after=counter.last_value))
+    return moves
+
+
+def transaction_id(live: Session) -> int:
+    """The id of the open transaction, with epoch: unique for the life of the cluster."""
+    return int(one(live, "select pg_current_xact_id()::text"))
+
+
+def transaction_status(live: Session, xid: int) -> str:
+    """`committed`, `aborted`, `in progress`, or `forgotten` when it is too old for the server to know."""
+    return str(one(live, "select coalesce(pg_xact_status(%s::text::xid8), 'forgotten')", (str(xid),)))
+
+
+def end_transaction_of_the_dead(live: Session, xid: int) -> None:
+    """End our own session that still runs transaction `xid` though its client is gone."""
+    live.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where backend_xid = (%s::bigint %% 4294967296)::text::xid and application_name = 'rowback'"
+        " and usename = current_user and pid <> pg_backend_pid()",
+        (xid,),
+    )
+
+
+@dataclass(frozen=True)
+class Touched:
+    """Row changes of the open transaction in one table, as the server itself counts them."""
+
+    table: TableName
+    inserted: int
+    updated: int
+    deleted: int
+
+
+def touched_tables(live: Session) -> dict[TableName, Touched]:
+    """Every table that the open transaction changed, triggers and cascades included (pg_stat_xact_all_tables)."""
+    rows = live.execute(
+        "select schemaname, relname, n_tup_ins, n_tup_upd, n_tup_del from pg_stat_xact_all_tables"
+        " where n_tup_ins + n_tup_upd + n_tup_del > 0"
+        # DISABLE TRIGGER updates pg_trigger itself; the digest of definitions watches the catalogs
+        " and schemaname not in ('pg_catalog', 'pg_toast', 'information_schema')"
+    )
+    touched = (Touched(TableName(schema_name=s, name=n), ins, upd, dele) for s, n, ins, upd, dele in rows)
+    return {change.table: change for change in touched}
+
+
+def _further(target: int, now: int | None, increment: int) -> bool:
+    return now is None or (target > now if increment > 0 else target < now)
+
+
+def _alter_trigger(live: Session, trigger: Trigger, how: LiteralString) -> None:
+    live.execute(
+        sql.SQL("alter table only {} {} {}").format(
+            sql.Identifier(*trigger.table.key), sql.SQL(how), sql.Identifier(trigger.name)
+        )
+    )

@@ -1,0 +1,84 @@
+"""Who watches a run: a live line on a terminal, plain lines with a heartbeat elsewhere. Everything goes to stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from recovery.workflow.errand import Listener
+
+HEARTBEAT_S = 60.0
+
+
+def listener() -> Listener:
+    """The fitting one for this process's stderr."""
+    return LiveListener() if sys.stderr.isatty() else PlainListener(sys.stderr)
+
+
+class PlainListener:
+    """One line a step, and one a minute while a step takes long: a log stays readable and never falls silent."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out, self._spoke_at = out, time.monotonic()
+
+    def step_started(self, name: str, title: str) -> None:
+        """Announce."""
+        self._say(f"… {name}: {title}")
+
+    def progress(self, text: str, seconds: float) -> None:
+        """Say something at most once a heartbeat."""
+        if time.monotonic() - self._spoke_at >= HEARTBEAT_S:
+            self._say(f"  {text}, {seconds:.0f} s")
+
+    def step_done(self, name: str, text: str, seconds: float) -> None:
+        """Close the line."""
+        self._say(f"✓ {name} {seconds:.1f} s" + (f": {text}" if text else ""))
+
+    def step_failed(self, name: str, text: str) -> None:
+        """Close the line with what went wrong."""
+        self._say(f"✗ {name}: {text}")
+
+    def _say(self, line: str) -> None:
+        self._spoke_at = time.monotonic()
+        print(line, file=self._out, flush=True)
+
+
+class LiveListener:
+    """A spinner with the current step and its status; finished steps stay above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False)
+        self._status: Status | None = None
+        self._title = ""
+
+    def step_started(self, name: str, title: str) -> None:
+        """Start the spinner."""
+        self._title = title
+        self._status = self._console.status(title)
+        self._status.start()
+
+    def progress(self, text: str, seconds: float) -> None:
+        """Update the spinner's text."""
+        if self._status:
+            self._status.update(f"{self._title} [dim]({text}, {seconds:.0f} s)[/dim]")
+
+    def step_done(self, name: str, text: str, seconds: float) -> None:
+        """Leave a line behind."""
+        self._stop()
+        self._console.print(f"[green]✓[/green] {self._title} [dim]{seconds:.1f} s[/dim]  {text}", soft_wrap=True)
+
+    def step_failed(self, name: str, text: str) -> None:
+        """Leave the trouble behind."""
+        self._stop()
+        self._console.print(f"[red]✗[/red] {self._title}: {text}", markup=True, soft_wrap=True)
+
+    def _stop(self) -> None:
+        if self._status:
+            self._status.stop()
+            self._status = None

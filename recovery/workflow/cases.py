@@ -1,0 +1,191 @@
+"""Cases on disk, and what a case's journal amounts to: a fold over its records."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from recovery import __version__
+from recovery.aws.instances import Copy
+from recovery.config import Profile, state_home
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.plan import RecoveryPlan
+from recovery.model.report import Objectives
+from recovery.workflow.journal import Journal, Record, is_driven, read_records
+
+
+@dataclass
+class StepState:
+    """One step of a case: attempts that began, what it ended in, and how long that took."""
+
+    attempts: int = 0
+    done: dict[str, Any] | None = None
+    failed: str | None = None
+    seconds: float = 0.0
+    done_at: datetime | None = None
+    _started: tuple[int, float] | None = None
+
+
+@dataclass
+class Case:
+    """The state of a case."""
+
+    id: str
+    directory: Path
+    plan: RecoveryPlan
+    objectives: Objectives
+    profile: Profile
+    opened_at: datetime
+    steps: dict[str, StepState] = field(default_factory=dict)
+    notes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    stops: list[str] = field(default_factory=list)
+    closed_at: datetime | None = None
+    outcome: str = "open"
+
+    @property
+    def copy(self) -> Copy:
+        """The temporary instance's name and owner."""
+        return Copy(self.id, self.plan.source.resource_id)
+
+    @property
+    def current_step(self) -> str | None:
+        """The step that began last and has not ended, or the last one that ended."""
+        return next(reversed(self.steps), None)
+
+    def outcome_of(self, step: str) -> dict[str, Any] | None:
+        """What a finished step left behind, or None while it has not finished."""
+        found = self.steps.get(step)
+        return found.done if found else None
+
+    def noted(self, event: str) -> list[dict[str, Any]]:
+        """The data of all records of one kind, oldest first."""
+        return self.notes.get(event, [])
+
+    @property
+    def wrote_to_live(self) -> bool:
+        """Whether the load is known to have committed."""
+        return self.outcome_of("load") is not None
+
+    def take(self, record: Record) -> None:
+        """Fold one more record in."""
+        if record.step:
+            self._take_step(record)
+        match record.event:
+            case "case.closed":
+                self.closed_at, self.outcome = record.at, record.data["outcome"]
+            case "case.stopped":
+                self.stops.append(record.data["why"])
+        self.notes.setdefault(record.event, []).append(record.data)
+
+    def _take_step(self, record: Record) -> None:
+        assert record.step
+        step = self.steps.setdefault(record.step, StepState())
+        match record.event:
+            case "step.start":
+                step.attempts += 1
+                step.failed = None
+                step._started = (record.pid, record.clock_s)
+            case "step.done" | "step.failed":
+                if step._started and step._started[0] == record.pid:
+                    step.seconds += record.clock_s - step._started[1]
+                step._started = None
+                if record.event == "step.done":
+                    step.done, step.done_at = record.data, record.at
+                else:
+                    step.failed = record.data["error"]
+
+
+def cases_directory() -> Path:
+    """Where cases live."""
+    return state_home() / "cases"
+
+
+def open_case(plan: RecoveryPlan, objectives: Objectives, profile: Profile) -> tuple[Case, Journal]:
+    """A new case for an approved plan. Refuses (case-open) while another case on this machine works on the same database."""
+    for other in all_cases():
+        same = other.plan.identity.system_identifier == plan.identity.system_identifier
+        if other.closed_at is None and same and other.plan.database == plan.database:
+            driven = "is being driven by another process" if is_driven(other.directory) else "is paused"
+            raise RowbackError(
+                ErrorId.CASE_OPEN,
+                f"case {other.id} for database '{plan.database}' of '{plan.source.identifier}' {driven}",
+                state="no second case was opened, nothing was created",
+                help=f"continue it: rowback resume {other.id}; or give it up: rowback close {other.id}",
+            )
+    id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    journal = Journal.create(cases_directory() / id)
+    journal.append(
+        "case.opened",
+        data={
+            "schema_version": 1, "tool_version": __version__, "plan_digest": plan.digest,
+            "plan": plan.model_dump(mode="json"), "objectives": objectives.model_dump(mode="json"),
+            "profile": profile.model_dump(mode="json"),
+        },
+    )  # fmt: skip
+    return fold(journal.directory, journal.records), journal
+
+
+def resume_case(text: str) -> tuple[Case, Journal]:
+    """An existing case, locked for this process. Raises case-busy, case-unknown."""
+    directory = find_case(text)
+    read_records(directory)  # checks the chain of hashes before anything is appended to it
+    journal = Journal(directory)
+    return fold(directory, journal.records), journal
+
+
+def read_case(text: str) -> Case:
+    """A case to look at; takes no lock."""
+    directory = find_case(text)
+    return fold(directory, read_records(directory))
+
+
+def all_cases() -> list[Case]:
+    """Every readable case, oldest first."""
+    root = cases_directory()
+    directories = sorted(root.iterdir()) if root.is_dir() else []
+    return [fold(path, records) for path in directories if (records := _readable(path))]
+
+
+def find_case(text: str) -> Path:
+    """The directory of the case whose id is `text` or ends with it. Raises case-unknown."""
+    root = cases_directory()
+    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+    matches = [name for name in names if name == text or (len(text) >= 4 and name.endswith(text))]
+    if len(matches) == 1:
+        return root / matches[0]
+    what = "is ambiguous" if matches else "does not exist"
+    raise RowbackError(
+        ErrorId.CASE_UNKNOWN, f"case '{text}' {what} in {root}",
+        f"newest: {', '.join(names[-3:])}" if names else "there are no cases yet",
+        state="nothing was done", help="list them: rowback cases",
+    )  # fmt: skip
+
+
+def fold(directory: Path, records: Iterable[Record]) -> Case:
+    """The state that `records` amount to. Raises plan-unreadable when they do not begin with an opened case."""
+    first, *rest = list(records) or [None]
+    if first is None or first.event != "case.opened" or first.data.get("schema_version") != 1:
+        raise RowbackError(
+            ErrorId.PLAN_UNREADABLE, f"case '{directory.name}' was not opened by this version of rowback",
+            state="nothing was done", help="use the version that opened it",
+        )  # fmt: skip
+    case = Case(
+        id=directory.name, directory=directory, plan=RecoveryPlan.model_validate(first.data["plan"]),
+        objectives=Objectives.model_validate(first.data["objectives"]),
+        profile=Profile.model_validate(first.data["profile"]), opened_at=first.at,
+    )  # fmt: skip
+    for record in rest:
+        assert record
+        case.take(record)
+    return case
+
+
+def _readable(directory: Path) -> list[Record]:
+    try:
+        return read_records(directory)
+    except RowbackError:
+        return []

@@ -1,0 +1,91 @@
+"""One recovery in the hands of one process: the case, its journal, and the adapters it works through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from recovery.aws.instances import Instances
+from recovery.config import Profile
+from recovery.model.instance import InstanceFacts
+from recovery.postgres.connect import Session, Target, connect
+from recovery.workflow.access import original, temporary
+from recovery.workflow.cases import Case
+from recovery.workflow.journal import Journal, Record
+
+Outcome = Mapping[str, Any]
+UNTOUCHED = "nothing was written to the original"
+
+
+class Listener(Protocol):
+    """Whoever watches a run: terminal, plain lines, nothing."""
+
+    def step_started(self, name: str, title: str) -> None: ...
+
+    def progress(self, text: str, seconds: float) -> None: ...
+
+    def step_done(self, name: str, text: str, seconds: float) -> None: ...
+
+    def step_failed(self, name: str, text: str) -> None: ...
+
+
+@dataclass
+class Errand:
+    """What every step gets. Nothing here survives the process; everything that must is in the journal."""
+
+    case: Case
+    journal: Journal
+    instances: Instances
+    listener: Listener
+    _copy_password: str | None = field(default=None, repr=False)
+
+    @property
+    def profile(self) -> Profile:
+        """The profile the case was opened with: resume needs no flags."""
+        return self.case.profile
+
+    def record(self, event: str, *, step: str | None = None, data: Outcome | None = None) -> Record:
+        """Write one record and fold it into the case."""
+        record = self.journal.append(event, step=step, data=data)
+        self.case.take(record)
+        return record
+
+    @contextmanager
+    def live(self) -> Iterator[Session]:
+        """A session on the affected database of the original."""
+        plan = self.case.plan
+        source = self.instances.get(plan.source.identifier)
+        target = original(source, plan.database, self.profile)
+        self.journal.keep_secret(target.password or "")
+        with connect(target, state=UNTOUCHED) as session:
+            yield session
+
+    def copy_facts(self) -> InstanceFacts:
+        """The temporary instance, available."""
+        return self.instances.wait_ready(
+            self.case.copy.identifier, deadline_s=self.deadline_s, watch=self.listener.progress
+        )
+
+    def copy_target(self) -> Target:
+        """The affected database on the temporary instance; a resumed process sets a new master password first."""
+        facts = self.copy_facts()
+        if self._copy_password is None:
+            self._copy_password = self.instances.reset_password(
+                facts.identifier, deadline_s=self.deadline_s, watch=self.listener.progress
+            )
+            self.journal.keep_secret(self._copy_password)
+        return temporary(facts, self.case.plan.database, self._copy_password, self.profile)
+
+    @contextmanager
+    def copy(self) -> Iterator[Session]:
+        """A read-only session on the temporary instance."""
+        with connect(self.copy_target(), state=UNTOUCHED) as session:
+            session.execute("set default_transaction_read_only = on")
+            yield session
+
+    @property
+    def deadline_s(self) -> float:
+        """How long a change of the temporary instance may take."""
+        return self.profile.copy_timeout_minutes * 60.0

@@ -1,0 +1,187 @@
+"""The journal of a case: append-only JSON lines, each fsynced and chained to the one before by its hash.
+
+It is the only truth about a run: state is a fold over it, the report is another. Looking takes no lock; writing
+takes one, so that two processes cannot drive the same case (facts/runbooks-and-fleet.md §2.6).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.values import Moment, Value
+
+FILE, RESERVE = "journal.jsonl", "reserve"
+RESERVE_BYTES = 64 * 1024
+FIRST = "0" * 64
+MASK = "***"
+
+
+class Record(Value):
+    """One line. `at` is wall clock; `clock_s` is monotonic within `pid` and gives durations that no clock change bends."""
+
+    seq: int
+    at: Moment
+    clock_s: float
+    pid: int
+    event: str
+    step: str | None = None
+    data: dict[str, Any] = {}
+    prev: str
+
+
+class Journal:
+    """The journal of one case, open for writing by this process alone. Use as a context manager."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._secrets: set[str] = set()
+        self._file = _open_locked(directory / FILE)
+        lines = _whole_lines(self._file)
+        self.records = [Record.model_validate_json(line) for line in lines]
+        self._last = _hash(lines[-1]) if lines else FIRST
+
+    @classmethod
+    def create(cls, directory: Path) -> Journal:
+        """A new case directory with an empty journal and a reserve of disk space for the last words."""
+        try:
+            directory.mkdir(mode=0o700, parents=True)
+            (directory / RESERVE).write_bytes(bytes(RESERVE_BYTES))
+            (directory / FILE).touch(mode=0o600)
+        except OSError as error:
+            raise RowbackError(
+                ErrorId.DISK_FULL, f"no case can be kept in {directory}: {error.strerror}",
+                state=NOTHING_CREATED, help="set ROWBACK_HOME to a directory with free space",
+            ) from error  # fmt: skip
+        _sync_directory(directory)
+        return cls(directory)
+
+    def keep_secret(self, secret: str) -> None:
+        """Never write this text: it is masked wherever it would appear."""
+        if secret:
+            self._secrets.add(secret)
+
+    def append(self, event: str, *, step: str | None = None, data: Mapping[str, Any] | None = None) -> Record:
+        """Write one record and return once it is on disk."""
+        record = Record(
+            seq=len(self.records), at=datetime.now(UTC), clock_s=round(time.monotonic(), 6), pid=os.getpid(),
+            event=event, step=step, data=dict(data or {}), prev=self._last,
+        )  # fmt: skip
+        text = record.model_dump_json()
+        for secret in self._secrets:
+            text = text.replace(json.dumps(secret)[1:-1], MASK)
+        line = text.encode() + b"\n"
+        self._write(line)
+        self._last = _hash(line)
+        self.records.append(Record.model_validate_json(text))
+        return record
+
+    def close(self) -> None:
+        """Release the lock."""
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, line: bytes) -> None:
+        try:
+            self._file.write(line)
+        except OSError:
+            # The disk is full: the reserve was put there so that what happened can still be written down.
+            (self.directory / RESERVE).unlink(missing_ok=True)
+            self._file.write(line)
+        os.fsync(self._file.fileno())
+
+
+def read_records(directory: Path) -> list[Record]:
+    """The records of a case, without a lock; a torn last line is left out.
+
+    Raises case-unknown when there is no journal, and plan-unreadable when the chain of hashes is broken.
+    """
+    try:
+        content = (directory / FILE).read_bytes()
+    except OSError as error:
+        raise RowbackError(
+            ErrorId.CASE_UNKNOWN, f"there is no case '{directory.name}' in {directory.parent}",
+            state="nothing was done", help="list them: rowback cases",
+        ) from error  # fmt: skip
+    records, previous = [], FIRST
+    for line in content.splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
+        record = Record.model_validate_json(line)
+        if record.prev != previous:
+            raise RowbackError(
+                ErrorId.PLAN_UNREADABLE, f"the journal of case '{directory.name}' was altered before record {record.seq}",
+                state="nothing was done", help=f"look at {directory / FILE} and at AWS yourself before doing anything",
+            )  # fmt: skip
+        records.append(record)
+        previous = _hash(line)
+    return records
+
+
+def is_driven(directory: Path) -> bool:
+    """Whether some process holds the journal's lock right now."""
+    try:
+        with (directory / FILE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _open_locked(path: Path) -> Any:
+    try:
+        file = path.open("r+b", buffering=0)
+    except OSError as error:
+        raise RowbackError(
+            ErrorId.CASE_UNKNOWN, f"there is no case '{path.parent.name}' in {path.parent.parent}",
+            state="nothing was done", help="list them: rowback cases",
+        ) from error  # fmt: skip
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise RowbackError(
+            ErrorId.CASE_BUSY, f"another process is driving case '{path.parent.name}'",
+            state="nothing was done", help=f"watch it: rowback status {path.parent.name}",
+        ) from error  # fmt: skip
+    return file
+
+
+def _whole_lines(file: Any) -> list[bytes]:
+    """The complete lines; a last line torn by a crash is cut off, so that the next record starts cleanly."""
+    content: bytes = file.read()
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
+        file.truncate(end)
+    file.seek(end)
+    return content[:end].splitlines(keepends=True)
+
+
+def _hash(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,246 @@
+"""Make a recovery plan from reads only: RDS's facts, the live catalog, the scope. Everything refusable is refused here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from recovery import __version__
+from recovery.aws.instances import Instances, database_tag
+from recovery.compare.scope import Scope, ScopeRequest, choose_scope, load_order
+from recovery.config import Profile
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.catalog import Catalog
+from recovery.model.instance import TAG_CASE, TAG_DATABASE, TAG_SOURCE, CopySettings, InstanceFacts, RestoreWindow
+from recovery.model.plan import ForeignKeyMode, LeftOut, RecoveryPlan, Transport
+from recovery.model.target import format_utc
+from recovery.model.values import TableName
+from recovery.postgres.binaries import find_client_tools
+from recovery.postgres.catalog import count_rows, nonempty, read_catalog
+from recovery.postgres.connect import Session, Target, connect, identity_of, is_loopback
+from recovery.postgres.writing import may_be_replica
+from recovery.workflow.access import original
+
+WINDOW_POLL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, resolved against flags and profile."""
+
+    instance: str
+    database: str
+    target_time: datetime
+    scope: ScopeRequest
+    transport: Transport
+    profile: Profile
+    wait_for_window_s: float = 0.0
+
+
+def make_plan(request: Request, instances: Instances, *, say: Callable[[str], None]) -> RecoveryPlan:
+    """Everything that `restore` will do. Creates and writes nothing; raises RowbackError for whatever would fail later."""
+    source = instances.get(request.instance)
+    _check_suitable(source)
+    window = _window_with(request, instances, source, say)
+    _check_no_other_copy(instances, source, request.database)
+    target = original(source, request.database, request.profile)
+    if request.transport is Transport.DUMP:
+        find_client_tools(server_major=source.major, tls=not is_loopback(target.endpoint.host))
+    with connect(target) as live:
+        identity = identity_of(live)
+        catalog = read_catalog(live)
+        scope = _scope(live, catalog, request)
+        order, mode = load_order(scope.chosen, catalog)
+        if mode is ForeignKeyMode.REPLICA and not may_be_replica(live):
+            raise _unbreakable_cycle(order, target)
+        tables = tuple(scope.chosen[name] for name in order)
+    return RecoveryPlan(
+        tool_version=__version__,
+        made_at=datetime.now(UTC),
+        source=stable(source),
+        window=window,
+        target_time=request.target_time,
+        database=request.database,
+        identity=identity,
+        user=target.user,
+        tables=tables,
+        left_out=tuple(scope.left_out),
+        foreign_key_mode=mode,
+        held_triggers=tuple(
+            trigger for table in catalog.tables if table.name in scope.chosen for trigger in table.triggers
+            if trigger.state != "D"
+        ),
+        sequences=tuple(counter for counter in catalog.sequences if counter.table in scope.chosen),
+        copy_settings=CopySettings.like(
+            source,
+            instance_class=request.profile.copy_class,
+            expires_after_hours=request.profile.copy_expires_hours,
+        ),
+        transport=request.transport,
+        lock_timeout_ms=request.profile.lock_timeout_ms,
+        lock_attempts=request.profile.lock_attempts,
+    )  # fmt: skip
+
+
+def check_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -> None:
+    """Refuse (plan-facts-changed) when what the plan rests on is no longer so. Reads only."""
+    changed = _changed_facts(plan, instances, profile)
+    if changed:
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED,
+            f"plan {plan.digest[:8]} was made for '{plan.source.identifier}' as it no longer is",
+            *changed,
+            state="nothing was written",
+            help=f"make a new plan: rowback plan {plan.source.identifier} --at {format_utc(plan.target_time)}"
+            f" --database {plan.database}",
+        )
+
+
+def stable(source: InstanceFacts) -> InstanceFacts:
+    """The facts a plan may rest on: without status and tags, which change on their own."""
+    return source.model_copy(update={"status": "available", "tags": {}})
+
+
+def _changed_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -> list[str]:
+    source = instances.get(plan.source.identifier)
+    if source.resource_id != plan.source.resource_id:
+        return [f"'{source.identifier}' is another instance now: {source.resource_id}, not {plan.source.resource_id}"]
+    window = instances.window(source)
+    if not window.earliest <= plan.target_time:
+        return [f"target {format_utc(plan.target_time)} has left the restore window ({format_utc(window.earliest)} on)"]
+    with connect(original(source, plan.database, profile), state="nothing was written") as live:
+        identity = identity_of(live)
+        same = ("system_identifier", "database_oid")
+        if any(getattr(identity, name) != getattr(plan.identity, name) for name in same):
+            return [f"database '{plan.database}' there is another database now (system identifier or oid differ)"]
+        catalog = read_catalog(live)
+        known = {table.name for table in catalog.tables}
+        gone = [f"table {name} does not exist any more" for name in plan.scope if name not in known]
+        if gone:
+            return gone
+        held = tuple(t for table in catalog.tables if table.name in plan.scope for t in table.triggers if t.state != "D")
+        if held != plan.held_triggers:
+            return ["the triggers of the tables in scope changed"]
+        counts = count_rows(live, sorted(nonempty(live, plan.scope), key=lambda name: name.key))
+    return [f"table {name} holds {rows:,} rows now; the plan was made when it was empty" for name, rows in counts.items()]
+
+
+def _check_suitable(source: InstanceFacts) -> None:
+    if source.engine != "postgres":
+        raise RowbackError(
+            ErrorId.INSTANCE_UNSUITABLE, f"'{source.identifier}' runs {source.engine}, not RDS for PostgreSQL",
+            state=NOTHING_CREATED, help="rowback restores engine 'postgres'; Aurora clusters are not supported yet",
+        )  # fmt: skip
+    if source.major < 13:
+        raise RowbackError(
+            ErrorId.INSTANCE_UNSUITABLE, f"'{source.identifier}' runs PostgreSQL {source.engine_version}",
+            state=NOTHING_CREATED, help="rowback supports PostgreSQL 13 and newer",
+        )  # fmt: skip
+
+
+def _window_with(
+    request: Request, instances: Instances, source: InstanceFacts, say: Callable[[str], None]
+) -> RestoreWindow:
+    """The restore window, once it holds T. RDS moves its end every 5 minutes or so; the caller says how long to wait."""
+    deadline = time.monotonic() + request.wait_for_window_s
+    while True:
+        window = instances.window(source)
+        if window.earliest <= request.target_time <= window.latest:
+            return window
+        if request.target_time < window.earliest:
+            raise RowbackError(
+                ErrorId.TARGET_BEFORE_WINDOW,
+                f"target {format_utc(request.target_time)} is {_apart(window.earliest - request.target_time)} before the"
+                f" earliest restorable time of '{source.identifier}' ({format_utc(window.earliest)})",
+                f"its automated backups are kept for {source.retention_days} days",
+                state=NOTHING_CREATED,
+                help="look for an older snapshot: aws rds describe-db-snapshots --db-instance-identifier "
+                + source.identifier,
+            )
+        if time.monotonic() >= deadline or request.target_time > datetime.now(UTC):
+            raise _after_window(request, source, window)
+        say(f"waiting until the restore window reaches {format_utc(request.target_time)}")
+        time.sleep(min(WINDOW_POLL_S, instances.poll_s))
+
+
+def _after_window(request: Request, source: InstanceFacts, window: RestoreWindow) -> RowbackError:
+    future = request.target_time > datetime.now(UTC)
+    return RowbackError(
+        ErrorId.TARGET_AFTER_WINDOW,
+        f"target {format_utc(request.target_time)} is {_apart(request.target_time - window.latest)} after the latest"
+        f" restorable time of '{source.identifier}' ({format_utc(window.latest)})",
+        "it lies in the future" if future else "RDS usually moves that on every 5 minutes",
+        state=NOTHING_CREATED,
+        help=f"use --at {format_utc(window.latest)} or earlier"
+        if future
+        else "run the same command again later, or add --wait-for-window 10m",
+    )
+
+
+def _check_no_other_copy(instances: Instances, source: InstanceFacts, database: str) -> None:
+    for found in instances.copies():
+        tags = found.tags
+        if tags.get(TAG_SOURCE) == source.resource_id and tags.get(TAG_DATABASE) == database_tag(database):
+            case = tags.get(TAG_CASE, "unknown")
+            raise RowbackError(
+                ErrorId.CASE_OPEN,
+                f"temporary instance '{found.identifier}' of '{source.identifier}' exists already for database"
+                f" '{database}' (case {case}, {found.status})",
+                state=NOTHING_CREATED,
+                help=f"continue it: rowback resume {case}; or give it up: rowback close {case}"
+                " (on the machine that opened it)",
+            )
+
+
+def _scope(live: Session, catalog: Catalog, request: Request) -> Scope:
+    filled = nonempty(live, [table.name for table in catalog.tables])
+    scope = choose_scope(catalog, filled, request.scope)
+    if scope.holding:
+        raise _holds_rows(request, count_rows(live, scope.holding))
+    if not scope.chosen:
+        raise RowbackError(
+            ErrorId.TABLE_UNKNOWN, f"there is nothing to put back in '{request.database}'",
+            *_reasons(scope.left_out), state=NOTHING_CREATED, help="name the tables with --table",
+        )  # fmt: skip
+    return scope
+
+
+def _holds_rows(request: Request, counts: Mapping[TableName, int]) -> RowbackError:
+    shown = [f"{table}: {rows:,} rows" for table, rows in counts.items()]
+    patterns = " ".join(f"--except '{'.'.join(table.key)}'" for table in counts)
+    return RowbackError(
+        ErrorId.TABLE_HOLDS_ROWS,
+        f"{len(counts)} of the tables to put back in '{request.database}' hold rows now",
+        *shown[:20],
+        *([f"and {len(shown) - 20} more"] if len(shown) > 20 else []),
+        "tables that hold rows need a row-by-row repair (modes missing and repair), which this version does not have",
+        state=NOTHING_CREATED,
+        help=f"leave them as they are: {patterns}",
+    )
+
+
+def _unbreakable_cycle(order: Sequence[TableName], target: Target) -> RowbackError:
+    return RowbackError(
+        ErrorId.PRIVILEGE_MISSING,
+        f"foreign keys form a cycle that is not deferrable among: {', '.join(map(str, order))}",
+        f"loading it takes session_replication_role, which '{target.user}' may not set",
+        state=NOTHING_CREATED,
+        help="log in as the master user, or make one of the keys DEFERRABLE",
+    )
+
+
+def _reasons(left_out: Sequence[LeftOut]) -> list[str]:
+    return [f"{out.name}: {out.reason}" for out in left_out[:20]]
+
+
+def _apart(distance: timedelta) -> str:
+    seconds = int(distance.total_seconds())
+    days, seconds = divmod(seconds, 86_400)
+    hours, seconds = divmod(seconds, 3600)
+    minutes, seconds = divmod(seconds, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "less than a second"
+
+

@@ -1,0 +1,53 @@
+"""The report is a fold over the journal: nothing in it comes from anywhere else."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from recovery import __version__
+from recovery.model.report import Phase, Report, Verification
+from recovery.reload.load import Loaded
+from recovery.workflow.cases import Case
+
+
+def report_of(case: Case) -> Report:
+    """What a case did, proved and cost in time, as far as its journal goes."""
+    loaded = case.outcome_of("load")
+    verifications = case.noted("verification")
+    removed = case.outcome_of("remove-copy")
+    closed: Literal["recovered", "closed without change", "open"] = "open"
+    if case.closed_at is not None:
+        closed = "recovered" if case.outcome == "recovered" else "closed without change"
+    return Report(
+        case=case.id,
+        outcome=closed,
+        instance=case.plan.source.identifier,
+        database=case.plan.database,
+        target_time=case.plan.target_time,
+        window=case.plan.window,
+        plan_digest=case.plan.digest,
+        transport=case.plan.transport,
+        opened_at=case.opened_at,
+        closed_at=case.closed_at,
+        verification=Verification.model_validate(verifications[-1]) if verifications else None,
+        sequence_moves=Loaded.model_validate(loaded).sequence_moves if loaded else (),
+        held_triggers=tuple(f"{t.table}: {t.name}" for t in case.plan.held_triggers),
+        phases=tuple(
+            Phase(step=name, seconds=round(step.seconds, 3), attempts=step.attempts)
+            for name, step in case.steps.items()
+        ),
+        recovery_time_s=_recovery_time(case),
+        objectives=case.objectives,
+        temporary_instance=case.copy.identifier,
+        temporary_instance_removed=removed is not None,
+        stopped_before=tuple(case.stops),
+        tool_version=__version__,
+    )
+
+
+def _recovery_time(case: Case) -> float | None:
+    """Wall-clock seconds from the opening of the case until the rows were proven back: pauses included, teardown not."""
+    verified = case.steps.get("verify")
+    if verified is None or verified.done_at is None:
+        return None
+    return round((verified.done_at - case.opened_at).total_seconds(), 3)

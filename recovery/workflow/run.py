@@ -1,0 +1,184 @@
+"""The errand, told in order; and how it is continued, given up, and cleaned up after."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from types import FrameType
+
+from recovery.aws.instances import Copy, Instances
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.instance import TAG_CASE, TAG_EXPIRES, InstanceFacts
+from recovery.workflow.cases import Case, cases_directory, fold
+from recovery.workflow.errand import UNTOUCHED, Errand
+from recovery.workflow.journal import is_driven, read_records
+from recovery.workflow.steps.base import Step
+from recovery.workflow.steps.copy import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
+from recovery.workflow.steps.rows import Extract, Load, ReadTarget, Verify
+
+STEPS: tuple[Step, ...] = (
+    CheckFacts(), StartCopy(), AwaitCopy(), SecureCopy(), ReadTarget(), Extract(), Load(), Verify(), RemoveCopy(),
+)  # fmt: skip
+
+
+def run(errand: Errand) -> None:
+    """Do every step that is not done, in order, and close the case. Resuming is the same call.
+
+    On an error or Ctrl-C the case stays open, paused, and the error says how to go on.
+    """
+    with _terminate_like_interrupt():
+        for step in STEPS:
+            if errand.case.outcome_of(step.name) is None:
+                _perform(errand, step)
+        _close(errand, "recovered")
+
+
+def give_up(errand: Errand) -> str:
+    """Remove the temporary instance and close the case without writing anything; returns the case's outcome."""
+    outcome = "recovered" if _load_committed(errand) else "closed without change"
+    listener = errand.listener
+    listener.step_started(RemoveCopy.name, RemoveCopy.title)
+    began = time.monotonic()
+    errand.record("step.start", step=RemoveCopy.name)
+    removed = remove_copy(errand)
+    errand.record("step.done", step=RemoveCopy.name, data={"removed": removed})
+    listener.step_done(RemoveCopy.name, "removed" if removed else "there was none", time.monotonic() - began)
+    _close(errand, outcome)
+    return outcome
+
+
+def reap(instances: Instances, *, remove: bool) -> Iterator[tuple[InstanceFacts, str]]:
+    """Every instance that carries our prefix, with what was done about it. Deletes only copies of dead cases.
+
+    A case is dead when no process drives it and it is closed or its copy has expired. Everything else is refused.
+    """
+    for found in instances.copies():
+        case, reason = _dead_case(found)
+        if case is None or reason:
+            yield found, f"kept: {reason}"
+        elif not remove:
+            yield found, "would be removed"
+        else:
+            yield found, _reap_one(instances, found, case)
+
+
+def _perform(errand: Errand, step: Step) -> None:
+    before = errand.case.steps.get(step.name)
+    errand.listener.step_started(step.name, step.title)
+    began = time.monotonic()
+    try:
+        outcome = None
+        if before and before.attempts:
+            outcome = step.reconcile(errand)
+            errand.record("step.reconciled", data={"of": step.name, "happened": outcome is not None})
+        if outcome is None:
+            step.check(errand)
+            errand.record("step.start", step=step.name)
+            outcome = step.do(errand)
+        errand.record("step.done", step=step.name, data=outcome)
+    except RowbackError as error:
+        errand.listener.step_failed(step.name, error.fact)
+        errand.record("step.failed", step=step.name, data={"error": error.fact, "id": error.id.value})
+        raise _paused(errand, step, error) from error
+    except KeyboardInterrupt:
+        errand.listener.step_failed(step.name, "interrupted")
+        errand.record("case.stopped", data={"why": f"interrupted in {step.name}"})
+        raise
+    errand.listener.step_done(step.name, step.tell(outcome), time.monotonic() - began)
+
+
+def paused_lines(case: Case) -> tuple[str, ...]:
+    """Where a case stands and what still runs, for whoever was interrupted."""
+    lines = [f"case {case.id} is paused at step '{case.current_step or 'none'}'"]
+    if case.steps.get(StartCopy.name) and case.outcome_of(RemoveCopy.name) is None:
+        lines.append(f"temporary instance '{case.copy.identifier}' may still be running and costs money")
+    return tuple(lines)
+
+
+def _paused(errand: Errand, step: Step, error: RowbackError) -> RowbackError:
+    case = errand.case
+    state = error.state.replace(NOTHING_CREATED, UNTOUCHED) if case.steps.get(StartCopy.name) else error.state
+    go_on = f"rowback resume {case.id} (continue), or rowback close {case.id} (give up, remove the copy)"
+    help = error.help if f" {case.id}" in error.help else f"{error.help}; then: {go_on}"
+    return RowbackError(error.id, error.fact, *error.facts, *paused_lines(case), state=state, help=help)
+
+
+def _close(errand: Errand, outcome: str) -> None:
+    for path in errand.case.directory.glob("dump-*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (errand.case.directory / "reserve").unlink(missing_ok=True)
+    errand.record("case.closed", data={"outcome": outcome})
+
+
+def _load_committed(errand: Errand) -> bool:
+    if errand.case.wrote_to_live:
+        return True
+    return bool(errand.case.noted("load.intent")) and Load().reconcile(errand) is not None
+
+
+def _dead_case(found: InstanceFacts) -> tuple[Case | None, str]:
+    """The dead case that `found` belongs to, or why it is not one."""
+    name = found.tags.get(TAG_CASE, "")
+    directory = cases_directory() / name
+    if not name or "/" in name or not directory.is_dir():
+        return None, f"case '{name}' has no journal on this machine, so its resource id cannot be proven"
+    try:
+        case = fold(directory, read_records(directory))
+    except RowbackError as error:
+        return None, error.fact
+    if is_driven(directory):
+        return case, f"case {case.id} is being driven by another process"
+    expires = found.tags.get(TAG_EXPIRES, "")
+    if case.closed_at is None and not _expired(expires):
+        return case, f"case {case.id} is paused until {expires}: rowback resume {case.id}, or rowback close {case.id}"
+    return case, ""
+
+
+def _expired(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")) < datetime.now(UTC)
+    except (ValueError, TypeError):
+        return False
+
+
+def _reap_one(instances: Instances, found: InstanceFacts, case: Case) -> str:
+    started = case.outcome_of(StartCopy.name)
+    try:
+        instances.delete_copy(
+            Copy(case.id, case.plan.source.resource_id),
+            recorded_resource_id=started["resource_id"] if started else None,
+            deadline_s=3600.0,
+            watch=lambda status, seconds: None,
+        )
+    except RowbackError as error:
+        if error.id is not ErrorId.DELETE_REFUSED:
+            raise
+        return f"kept: {error.fact}: {'; '.join(error.facts)}"
+    return "removed"
+
+
+@contextlib.contextmanager
+def _terminate_like_interrupt() -> Iterator[None]:
+    """SIGTERM ends a run the way Ctrl-C does: journalled, resumable."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        previous: Callable[[int, FrameType | None], object] | int | None = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def steps_done(case: Case) -> Mapping[str, bool]:
+    """Every step of the errand and whether it is done."""
+    return {step.name: case.outcome_of(step.name) is not None for step in STEPS}

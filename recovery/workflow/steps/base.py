@@ -1,0 +1,31 @@
+"""What a step is: four verbs and a question for after a crash."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from recovery.workflow.errand import Errand, Outcome
+
+
+class Step(ABC):
+    """One step of the errand. `undo` says in words how it is taken back, or why it needs no undoing."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    undo: ClassVar[str]
+
+    def check(self, errand: Errand) -> None:
+        """Read-only; may refuse before anything is journalled as begun."""
+
+    def reconcile(self, errand: Errand) -> Outcome | None:
+        """After a crash in `do`: ask AWS or PostgreSQL whether it happened. None: it did not, or may safely happen again."""
+        return None
+
+    @abstractmethod
+    def do(self, errand: Errand) -> Outcome:
+        """Act, and say what later steps and the report need to know."""
+
+    def tell(self, outcome: Outcome) -> str:
+        """The outcome in a few words for whoever watches."""
+        return ""

@@ -1,0 +1,119 @@
+"""Steps around the temporary instance: start, wait, take over, remove."""
+
+from __future__ import annotations
+
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.instance import TAG_CASE, TAG_MANAGED
+from recovery.postgres.connect import connect
+from recovery.postgres.quarantine import make_inert, prove_copy
+from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
+from recovery.workflow.planning import check_facts
+from recovery.workflow.steps.base import Step
+
+
+class CheckFacts(Step):
+    """Nothing is created for a plan whose facts are no longer so."""
+
+    name, title = "check-facts", "check that the plan still holds"
+    undo = "reads only"
+
+    def do(self, errand: Errand) -> Outcome:
+        """Read RDS and the live database again."""
+        check_facts(errand.case.plan, errand.instances, errand.profile)
+        return {}
+
+
+class StartCopy(Step):
+    """Ask RDS for a copy of the original as of T."""
+
+    name, title = "start-copy", "start the temporary instance"
+    undo = "remove-copy deletes it; so does: rowback close CASE"
+
+    def reconcile(self, errand: Errand) -> Outcome | None:
+        """The call may have reached RDS before the crash: an instance of our name with our tags is ours."""
+        copy = errand.case.copy
+        found = errand.instances.find(copy.identifier)
+        if found is None:
+            return None
+        if found.tags.get(TAG_MANAGED) != "true" or found.tags.get(TAG_CASE) != copy.case:
+            raise RowbackError(
+                ErrorId.INSTANCE_UNSUITABLE,
+                f"an instance '{copy.identifier}' exists that is not tagged as this case's",
+                state=f"it was not touched; {UNTOUCHED}",
+                help=f"find out whose it is, then: rowback close {copy.case}",
+            )
+        return {"identifier": found.identifier, "resource_id": found.resource_id}
+
+    def do(self, errand: Errand) -> Outcome:
+        """RestoreDBInstanceToPointInTime with every dangerous default set explicitly."""
+        plan = errand.case.plan
+        started = errand.instances.start_copy(
+            errand.case.copy, plan.source, plan.target_time, plan.database, plan.copy_settings
+        )
+        return {"identifier": started.identifier, "resource_id": started.resource_id}
+
+    def tell(self, outcome: Outcome) -> str:
+        """Its name."""
+        return str(outcome["identifier"])
+
+
+class AwaitCopy(Step):
+    """Wait until RDS has restored it."""
+
+    name, title = "await-copy", "wait until it is restored"
+    undo = "nothing to take back"
+
+    def do(self, errand: Errand) -> Outcome:
+        """Poll; final states end the wait at once."""
+        facts = errand.copy_facts()
+        return {"engine_version": facts.engine_version, "status": facts.status}
+
+    def tell(self, outcome: Outcome) -> str:
+        """What came up."""
+        return f"PostgreSQL {outcome['engine_version']}"
+
+
+class SecureCopy(Step):
+    """A password nobody knows, nothing that acts on its own, and proof that it is the copy and not the original."""
+
+    name, title = "secure-copy", "take it over and make it inert"
+    undo = "the temporary instance is thrown away"
+
+    def do(self, errand: Errand) -> Outcome:
+        """Password first: without it nobody gets in, afterwards only this process."""
+        target = errand.copy_target()
+        stopped = make_inert(target)
+        with errand.live() as live, connect(target, state=UNTOUCHED) as copy:
+            found = prove_copy(live, copy, errand.case.plan.identity)
+        return {**stopped, "server_version_num": found.server_version_num}
+
+    def tell(self, outcome: Outcome) -> str:
+        """What was stopped."""
+        return f"{outcome['subscriptions_disabled']} subscriptions, {outcome['jobs_stopped']} jobs stopped"
+
+
+class RemoveCopy(Step):
+    """Delete the temporary instance, under guard."""
+
+    name, title = "remove-copy", "remove the temporary instance"
+    undo = "cannot be undone, and need not be: T can be restored again while the window holds it"
+
+    def do(self, errand: Errand) -> Outcome:
+        """Delete only what prefix, tag, recorded resource id and "is not the source" prove to be ours."""
+        return {"removed": remove_copy(errand)}
+
+
+def remove_copy(errand: Errand) -> bool:
+    """Delete the case's temporary instance and wait until it is gone; False when there was none."""
+    started = errand.case.outcome_of(StartCopy.name)
+    if started is None and errand.case.steps.get(StartCopy.name):
+        # Begun but never confirmed: RDS itself knows the resource id, and the tags say whose it is.
+        started = StartCopy().reconcile(errand)
+        if started:
+            errand.record("step.done", step=StartCopy.name, data=started)
+    return errand.instances.delete_copy(
+        errand.case.copy,
+        recorded_resource_id=started["resource_id"] if started else None,
+        deadline_s=errand.deadline_s,
+        watch=errand.listener.progress,
+    )

@@ -1,0 +1,115 @@
+"""`rowback lab` and `rowback drill`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from runbooks.drill import DrillReport
+
+
+@click.group(epilog='Example: eval "$(rowback lab up)"')
+def lab() -> None:
+    """Amazon RDS on this machine: real PostgreSQL behind the RDS API."""
+
+
+@lab.command(epilog='Example: eval "$(rowback lab up)"')
+@click.option("--articles", default=500, show_default=True, help="Size of the sample in database docs.")
+@click.option("--seed", default=7, show_default=True, help="The same seed gives the same rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def up(articles: int, seed: int, as_json: bool) -> None:
+    """Start a lab in the background with instance docs-staging; prints the exports that make this shell use it."""
+    from runbooks.lab import background
+
+    state = _lab_errors(lambda: background.up(background.default_root(), articles=articles, seed=seed))
+    if as_json:
+        click.echo(json.dumps(state, indent=1))
+        return
+    for name, value in state["exports"].items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo(_lab_line(state), err=True)
+
+
+@lab.command("status", epilog="Example: rowback lab status")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def lab_status(as_json: bool) -> None:
+    """Whether a lab is up, and how to use it. Exit code 0 when it is."""
+    from runbooks.lab import background
+
+    state = background.status(background.default_root())
+    if as_json:
+        click.echo(json.dumps(state, indent=1))
+    elif state is None:
+        click.echo("no lab is up; start one with: rowback lab up")
+    else:
+        click.echo(_lab_line(state))
+    raise SystemExit(0 if state else 10)
+
+
+@lab.command(epilog="Example: rowback lab down")
+def down() -> None:
+    """End the lab: every process and every file of it."""
+    from runbooks.lab import background
+
+    found = _lab_errors(lambda: background.down(background.default_root()))
+    click.echo("the lab is down" if found else "no lab was up", err=True)
+
+
+@click.command(epilog="Example: rowback drill --articles 20000")
+@click.option("--articles", default=2000, show_default=True, help="Size of the data set.")
+@click.option("--seed", default=7, show_default=True, help="The same seed gives the same rows.")
+@click.option("--rto", "rto_s", default=300, show_default=True, help="Objective for the recovery time, seconds.")
+@click.option("--rpo", "rpo_s", default=60, show_default=True, help="Objective for the data loss, seconds.")
+@click.option("--transport", type=click.Choice(["dump", "copy"]), default="dump", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def drill(articles: int, seed: int, rto_s: int, rpo_s: int, transport: str, as_json: bool) -> None:  # noqa: PLR0913
+    """Rehearse: a test truncates a database on a lab of its own, rowback puts it back, the result is proven."""
+    from recovery.model.plan import Transport
+    from recovery.report.listening import listener
+    from runbooks.drill import DrillRequest, perform
+
+    request = DrillRequest(articles=articles, seed=seed, rto_s=rto_s, rpo_s=rpo_s, transport=Transport(transport))
+    found = _lab_errors(lambda: perform(request, listener()))
+    click.echo(found.model_dump_json(indent=1) if as_json else "\n" + drill_text(found))
+    raise SystemExit(0 if found.passed else 40)
+
+
+def drill_text(found: DrillReport) -> str:
+    """The drill's result for a person."""
+    rto, rpo = found.objectives.recovery_time_s, found.objectives.data_loss_s
+    verdict = {True: "yes", False: "NO"}
+    rows = [
+        ("fault", f"{found.fault} at {found.fault_at:%H:%M:%S}Z"),
+        ("restored to", f"{found.target_time:%Y-%m-%dT%H:%M:%SZ}, PostgreSQL {found.postgres}"),
+        ("rows proven back", f"{verdict[found.restored]} ({found.rows:,} rows, compared with md5 sums noted before)"),
+        ("rest of docs unchanged", verdict[found.outside_scope_unchanged]),
+        ("billing kept every write", f"{found.billing_writes_kept} of {found.billing_writes_acknowledged}"),
+        ("instances left over", ", ".join(found.leftover_instances) or "none"),
+        ("recovery time", f"{found.recovery_time_s:.1f} s (objective {rto} s)"),
+        ("data loss", f"{found.data_loss_s:.1f} s (objective {rpo} s)"),
+        ("steps", ", ".join(f"{phase.step} {phase.seconds:.1f} s" for phase in found.recovery.phases)),
+    ]
+    head = "drill PASSED" if found.passed else "drill FAILED"
+    return "\n".join([head, "", *(f"  {name:24}  {value}" for name, value in rows)])
+
+
+def _lab_line(state: dict[str, Any]) -> str:
+    names = "; ".join(f"{name} ({', '.join(i['databases'])})" for name, i in state["instances"].items())
+    return f"lab up: PostgreSQL {state['postgres']}, {names}, pid {state['pid']}, files in {state['root']}"
+
+
+def _lab_errors(act: Any) -> Any:
+    """Run `act`; a lab that cannot be had is the user's environment, not a bug."""
+    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+    from runbooks.lab.binaries import LabError
+
+    try:
+        return act()
+    except LabError as error:
+        raise RowbackError(
+            ErrorId.LAB_UNAVAILABLE, str(error), state=NOTHING_CREATED, help="rowback lab status"
+        ) from error
