@@ -105,5 +105,8 @@ def _candidates() -> list[Path]:
 
 def _invalid(fact: str) -> RowbackError:
     return RowbackError(
-        ErrorId.CONFIG_INVALID, fact, state=NOTHING_CREATED, help="docs/reference/profiles.md shows every field"
+        ErrorId.CONFIG_INVALID,
+        fact,
+        state=NOTHING_CREATED,
+        help="docs/reference/profiles.md shows every field",
     )

@@ -85,7 +85,10 @@ def drill_text(found: DrillReport) -> str:
     rows = [
         ("fault", f"{found.fault} at {found.fault_at:%H:%M:%S}Z"),
         ("restored to", f"{found.target_time:%Y-%m-%dT%H:%M:%SZ}, PostgreSQL {found.postgres}"),
-        ("rows proven back", f"{verdict[found.restored]} ({found.rows:,} rows, compared with md5 sums noted before)"),
+        (
+            "rows proven back",
+            f"{verdict[found.restored]} ({found.rows:,} rows, compared with md5 sums noted before)",
+        ),
         ("rest of docs unchanged", verdict[found.outside_scope_unchanged]),
         ("billing kept every write", f"{found.billing_writes_kept} of {found.billing_writes_acknowledged}"),
         ("instances left over", ", ".join(found.leftover_instances) or "none"),

@@ -1,4 +1,4 @@
-"""The drill: steady state → fault → recovery → steady state, on a lab of its own, checked by other means than rowback's."""
+"""The drill: steady state → fault → recovery → steady state, on a lab of its own, checked by other means."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class DrillReport(Value):
 
     @property
     def passed(self) -> bool:
-        """Rows proven back, nothing else changed, every write of the other database kept, nothing left over, in time."""
+        """Rows proven back, nothing else changed, every write of billing kept, nothing left over, in time."""
         kept = self.billing_writes_kept == self.billing_writes_acknowledged > 0
         proven = self.recovery.verification is not None and self.recovery.verification.proven
         return (
@@ -253,4 +253,3 @@ class _Clock:
         yield
         self.phases[name] = round(time.monotonic() - began, 3)
         self.listener.step_done(name, "", self.phases[name])
-

@@ -122,8 +122,7 @@ class Instances:
                 f"'{source.identifier}' has no automated backups to restore from",
                 f"its backup retention is {source.retention_days} days",
                 state=NOTHING_CREATED,
-                help="look for a snapshot: aws rds describe-db-snapshots --db-instance-identifier "
-                f"{source.identifier}",
+                help=f"look for a snapshot: aws rds describe-db-snapshots --db-instance-identifier {source.identifier}",
             )
         return RestoreWindow(earliest=restorable[0]["EarliestTime"], latest=restorable[0]["LatestTime"])
 
@@ -214,9 +213,7 @@ class Instances:
             time.sleep(self.poll_s)
         raise _copy_failed(identifier, f"did not take its new password within {deadline_s / 60:.0f} min")
 
-    def delete_copy(
-        self, copy: Copy, *, recorded_resource_id: str | None, deadline_s: float, watch: Watch
-    ) -> bool:
+    def delete_copy(self, copy: Copy, *, recorded_resource_id: str | None, deadline_s: float, watch: Watch) -> bool:
         """Delete the temporary instance and wait until it is gone; False when it was gone already.
 
         Refuses (delete-refused) unless name prefix, case tag, recorded resource id and "is not the source" all agree.

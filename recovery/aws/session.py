@@ -40,9 +40,7 @@ def client(service: str, *, region: str | None) -> Any:
     from botocore.config import Config
 
     with translated(f"{service}: open a client"):
-        return boto3.client(
-            service, region_name=region, config=Config(retries={"mode": "standard", "max_attempts": 5})
-        )
+        return boto3.client(service, region_name=region, config=Config(retries={"mode": "standard", "max_attempts": 5}))
 
 
 def is_loopback(rds: Any) -> bool:

@@ -103,14 +103,22 @@ def seconds(text: str) -> float:
     if found := re.fullmatch(r"(\d+)([smh])", text):
         return float(int(found[1]) * UNITS_S[found[2]])
     raise RowbackError(
-        ErrorId.USAGE, f"'{text}' is not a duration", state=NOTHING_CREATED, help="write it like 90s, 10m or 2h"
+        ErrorId.USAGE,
+        f"'{text}' is not a duration",
+        state=NOTHING_CREATED,
+        help="write it like 90s, 10m or 2h",
     )
 
 
 def confirm(database: str, given: str | None) -> None:
     """The user types the live database's name, or gives it as --confirm. Raises confirmation-missing."""
     if given is None and sys.stdin.isatty():
-        given = click.prompt(f"Type the name of the live database to go on ({database})", err=True, default="", show_default=False)
+        given = click.prompt(
+            f"Type the name of the live database to go on ({database})",
+            err=True,
+            default="",
+            show_default=False,
+        )
     if given != database:
         said = "nobody confirmed" if not given else f"'{given}' is not its name"
         raise RowbackError(
@@ -128,7 +136,10 @@ def write_new(path: Path, text: str) -> None:
         path.write_text(text)
     except OSError as error:
         raise RowbackError(
-            ErrorId.USAGE, f"{path} cannot be written: {error.strerror}", state=NOTHING_CREATED, help="choose another --out"
+            ErrorId.USAGE,
+            f"{path} cannot be written: {error.strerror}",
+            state=NOTHING_CREATED,
+            help="choose another --out",
         ) from error
 
 

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from recovery.model.plan import RecoveryPlan
 
 
-@click.command(
-    epilog="Example: rowback restore docs-staging --at 2026-11-22T14:20:00Z --database docs --confirm docs"
-)
+@click.command(epilog="Example: rowback restore docs-staging --at 2026-11-22T14:20:00Z --database docs --confirm docs")
 @request_options
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan file instead of INSTANCE and --at.")
 @click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")

@@ -1,4 +1,4 @@
-"""Does a table still look as it did at T? This release loads only identical columns; mapping comes with issue 3. Pure."""
+"""Does a table still look as it did at T? Only identical columns are loaded. Pure."""
 
 from __future__ import annotations
 

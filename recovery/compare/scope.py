@@ -1,4 +1,4 @@
-"""Which tables to put back: what was named, what TRUNCATE … CASCADE emptied with it, the empty parents rows need. Pure."""
+"""Which tables to put back: what was named, what a cascade emptied with it, the empty parents. Pure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def choose_scope(catalog: Catalog, nonempty: set[TableName], request: ScopeReque
 
 
 def match_tables(text: str, catalog: Catalog) -> list[TableName]:
-    """The tables that `text` names: `schema.table`, a bare unique table name, a partitioned table (its leaves), a pattern."""
+    """The tables that `text` names: `schema.table`, a unique bare name, a partitioned table (its leaves), a pattern."""
     leaves = {part.name: part.leaves for part in catalog.partitioned}
     known = [*(table.name for table in catalog.tables), *leaves]
     spelled = [name for name in known if text in (str(name), ".".join(name.key), name.name)]
@@ -101,12 +101,18 @@ def _close(scope: Scope, catalog: Catalog, nonempty: set[TableName], *, excluded
 def _reached(key: ForeignKey, scope: Scope) -> Iterable[PlannedTable]:
     if any(parent in scope.chosen for parent in key.parent_tables):
         yield PlannedTable(
-            name=key.child, why=Why.EMPTIED_BY_CASCADE, because=f"{key.name} references {key.parent}", bytes_now=0
+            name=key.child,
+            why=Why.EMPTIED_BY_CASCADE,
+            because=f"{key.name} references {key.parent}",
+            bytes_now=0,
         )
     if key.child in scope.chosen:
         for parent in key.parent_tables:
             yield PlannedTable(
-                name=parent, why=Why.NEEDED_PARENT, because=f"{key.child} references it ({key.name})", bytes_now=0
+                name=parent,
+                why=Why.NEEDED_PARENT,
+                because=f"{key.child} references it ({key.name})",
+                bytes_now=0,
             )
 
 

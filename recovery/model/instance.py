@@ -83,7 +83,7 @@ class CopySettings(Value):
 def objections_to_delete(
     found: InstanceFacts, *, case: str, recorded_resource_id: str | None, source_resource_id: str
 ) -> list[str]:
-    """Why rowback must not delete `found`; empty when prefix, case tag, recorded resource id and "is not the source" all agree."""
+    """Why rowback must not delete `found`; empty when prefix, tags, recorded resource id and "not the source" agree."""
     objections = []
     if not found.identifier.startswith(COPY_PREFIX):
         objections.append(f"its name does not start with '{COPY_PREFIX}'")

@@ -39,8 +39,8 @@ order by n.nspname collate "C", c.relname collate "C"
 """  # noqa: S608 (constants only)
 
 _COLUMNS = """
-select a.attrelid::bigint, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid::bigint, coalesce(nullif(t.typbasetype, 0), t.oid)
-         ::regtype::text, a.attgenerated <> ''
+select a.attrelid::bigint, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid::bigint,
+       coalesce(nullif(t.typbasetype, 0), t.oid)::regtype::text, a.attgenerated <> ''
 from pg_attribute a join pg_type t on t.oid = a.atttypid
 where a.attrelid = any(%s) and a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum
 """
@@ -103,7 +103,8 @@ def read_catalog(session: Session) -> Catalog:
     )  # fmt: skip
     roots = {
         oid: Partitioned(
-            name=TableName(schema_name=schema, name=name), leaves=tuple(names[leaf] for leaf in leaves if leaf in names)
+            name=TableName(schema_name=schema, name=name),
+            leaves=tuple(names[leaf] for leaf in leaves if leaf in names),
         )
         for oid, schema, name, leaves in session.execute(_PARTITIONED)
     }
@@ -159,7 +160,7 @@ def nonempty(session: Session, tables: Iterable[TableName]) -> set[TableName]:
 
 
 def definitions_digest(session: Session) -> str:
-    """A digest over the definitions in this database: columns, constraints, indexes, triggers, policies, grants, views."""
+    """A digest over the definitions in this database: columns, constraints, indexes, triggers, policies, grants."""
     return str(one(session, _DEFINITIONS))
 
 

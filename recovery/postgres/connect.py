@@ -154,7 +154,10 @@ def _interrupted(target: Target, error: psycopg.Error, state: str) -> RowbackErr
     words = str(error).strip().splitlines() or [type(error).__name__]
     match error:
         case pg.InsufficientPrivilege():
-            id, help = ErrorId.PRIVILEGE_MISSING, f"log in as the tables' owner, or grant this to '{target.user}'"
+            id, help = (
+                ErrorId.PRIVILEGE_MISSING,
+                f"log in as the tables' owner, or grant this to '{target.user}'",
+            )
         case pg.LockNotAvailable() | pg.DeadlockDetected():
             id, help = ErrorId.LOCK_NOT_GRANTED, "see who holds the lock: select * from pg_stat_activity"
         case pg.DiskFull():
@@ -163,7 +166,9 @@ def _interrupted(target: Target, error: psycopg.Error, state: str) -> RowbackErr
             id, help = ErrorId.STOPPED_MIDWAY, "check that the server is up"
         case _:
             id, help = ErrorId.LOAD_REFUSED, "the server's own words are above"
-    return RowbackError(id, f"{target.label}, database '{target.database}': {words[0]}", *words[1:], state=state, help=help)
+    return RowbackError(
+        id, f"{target.label}, database '{target.database}': {words[0]}", *words[1:], state=state, help=help
+    )
 
 
 def _not_authenticated(target: Target, where: str, words: str, state: str) -> RowbackError:

@@ -87,7 +87,7 @@ class DumpTransport:
         wanted = self._ordered_entries(tables)
         listing = self._directory.with_suffix(".list")
         listing.write_text("\n".join(f"{entry};" for entry in wanted) + "\n")
-        command = [
+        command: list[str | Path] = [
             self._tools.pg_restore, "--data-only", f"--use-list={listing}", "--file=-", self._directory,
         ]  # fmt: skip
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as restore:

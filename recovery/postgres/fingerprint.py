@@ -49,9 +49,7 @@ def fingerprint(
 
 def written_by_others(session: Session, table: TableName, xid: int) -> int:
     """How many rows of `table` were last written by another transaction than `xid`."""
-    statement = sql.SQL("select count(*) from only {} where xmin <> {}").format(
-        sql.Identifier(*table.key), _xmin(xid)
-    )
+    statement = sql.SQL("select count(*) from only {} where xmin <> {}").format(sql.Identifier(*table.key), _xmin(xid))
     count: int = one(session, statement)
     return count
 
@@ -62,9 +60,7 @@ def _xmin(xid: int) -> sql.Composable:
 
 
 def _record_hash(columns: Sequence[Column]) -> sql.Composable:
-    parts = [
-        sql.Identifier(column.name) if column.base_type in EXACT_TYPES else _as_text(column) for column in columns
-    ]
+    parts = [sql.Identifier(column.name) if column.base_type in EXACT_TYPES else _as_text(column) for column in columns]
     return sql.SQL("hash_record_extended(row({}), 0)").format(sql.SQL(", ").join(parts))
 
 

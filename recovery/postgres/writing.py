@@ -31,7 +31,7 @@ def transaction(live: Session) -> AbstractContextManager[object]:
 
 
 def lock_tables(live: Session, tables: Sequence[TableName], *, timeout_ms: int) -> bool:
-    """Lock against every writer (SHARE ROW EXCLUSIVE: reading goes on), or hold no lock and say False after the timeout."""
+    """Lock against every writer (SHARE ROW EXCLUSIVE: reading goes on); after the timeout hold none and say False."""
     live.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(timeout_ms)))
     names = sql.SQL(", ").join(sql.SQL("only {}").format(sql.Identifier(*table.key)) for table in tables)
     try:
@@ -53,7 +53,9 @@ def who_blocks(live: Session, tables: Sequence[TableName]) -> list[str]:
         " and l.mode not in ('AccessShareLock', 'RowShareLock') order by 1 limit 5",
         ([".".join(table.key) for table in tables],),
     ).fetchall()
-    return [f"pid {pid} ({user}, {app}) is {state}, in its transaction for {age}" for pid, user, app, state, age in rows]
+    return [
+        f"pid {pid} ({user}, {app}) is {state}, in its transaction for {age}" for pid, user, app, state, age in rows
+    ]
 
 
 def hold_triggers(live: Session, triggers: Iterable[Trigger]) -> None:

@@ -55,9 +55,7 @@ class Job:
     truth: AtTarget
 
 
-def load(
-    live: Session, job: Job, transport: RowTransport, *, before_commit: Callable[[Loaded], None]
-) -> Loaded:
+def load(live: Session, job: Job, transport: RowTransport, *, before_commit: Callable[[Loaded], None]) -> Loaded:
     """Fill the planned tables and commit. Raises RowbackError, with everything rolled back, unless all is proven first:
     every table was empty under lock, equals T row for row, every foreign key holds, nothing else was touched."""
     plan = job.plan

@@ -25,7 +25,8 @@ def plan_text(plan: RecoveryPlan) -> str:
     if plan.left_out:
         lines += ["", "stays as it is:", *_columns([(str(out.name), out.reason) for out in plan.left_out])]
     how = "pg_dump, then COPY" if plan.transport is Transport.DUMP else "COPY, streamed"
-    network = f"subnet group {settings.subnet_group or 'default'}, {', '.join(settings.security_group_ids) or 'no'} security group"
+    groups = ", ".join(settings.security_group_ids) or "none"
+    network = f"subnet group {settings.subnet_group or 'default'}, security groups {groups}"
     lines += [
         "",
         *_columns(
@@ -36,7 +37,7 @@ def plan_text(plan: RecoveryPlan) -> str:
                 ("", f"tagged to expire after {settings.expires_after_hours} h, removed at the end"),
                 ("rows", f"{how}; foreign keys: {plan.foreign_key_mode.value}"),
                 ("locks", f"SHARE ROW EXCLUSIVE on the {len(plan.tables)} tables (reading goes on, writing waits),"),
-                ("", f"tried {plan.lock_attempts} times for {plan.lock_timeout_ms} ms; one transaction, all or nothing"),
+                ("", f"tried {plan.lock_attempts} times for {plan.lock_timeout_ms} ms; one transaction"),
                 ("triggers", _or_none([f"{t.name} on {t.table}" for t in plan.held_triggers], "held back: ")),
                 ("sequences", f"{len(plan.sequences)}, moved forward only"),
                 ("never", f"'{source.identifier}' itself is not restored, modified, rebooted or deleted"),
@@ -55,6 +56,7 @@ def report_text(report: Report) -> str:
         "open": f"case {report.case}: not finished",
     }[report.outcome]
     lines = [head, ""]
+    moves = [f"{move.sequence} to {move.after}" for move in report.sequence_moves]
     if proof := report.verification:
         lines += _columns(
             [("table", "at T", "now", "checksum"), *(
@@ -68,9 +70,9 @@ def report_text(report: Report) -> str:
                 [
                     ("rows", f"{proof.rows:,} put back"),
                     ("foreign keys", f"{proof.foreign_keys_checked} checked, {proof.dangling_references} broken"),
-                    ("elsewhere", _or_none(proof.changed_outside_scope, "CHANGED: ", "no row outside these tables was touched")),
+                    ("elsewhere", _or_none(proof.changed_outside_scope, "CHANGED: ", "no other row was touched")),
                     ("definitions", "unchanged" if proof.definitions_unchanged else "CHANGED meanwhile"),
-                    ("sequences", _or_none([f"{m.sequence} to {m.after}" for m in report.sequence_moves], "forward: ", "none had to move")),
+                    ("sequences", _or_none(moves, "forward: ", "none had to move")),
                 ]
             ),
         ]  # fmt: skip
@@ -88,7 +90,13 @@ def cases_text(cases: Iterable[Case]) -> str:
     """One line a case, oldest first."""
     rows = [("case", "instance", "database", "target time", "state")]
     rows += [
-        (case.id, case.plan.source.identifier, case.plan.database, format_utc(case.plan.target_time), _state(case))
+        (
+            case.id,
+            case.plan.source.identifier,
+            case.plan.database,
+            format_utc(case.plan.target_time),
+            _state(case),
+        )
         for case in cases
     ]
     return "\n".join(_columns(rows)) if len(rows) > 1 else "no cases yet"

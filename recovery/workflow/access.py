@@ -48,6 +48,4 @@ def _login(facts: InstanceFacts, profile: Profile) -> Login:
             return from_secret(arn, region=profile.region)
         case IamCredentials(user=user):
             assert facts.endpoint
-            return from_iam(
-                host=facts.endpoint.host, port=facts.endpoint.port, user=user, region=profile.region
-            )
+            return from_iam(host=facts.endpoint.host, port=facts.endpoint.port, user=user, region=profile.region)

@@ -105,7 +105,7 @@ def cases_directory() -> Path:
 
 
 def open_case(plan: RecoveryPlan, objectives: Objectives, profile: Profile) -> tuple[Case, Journal]:
-    """A new case for an approved plan. Refuses (case-open) while another case on this machine works on the same database."""
+    """A new case for an approved plan. Refuses (case-open) while another case here works on the same database."""
     for other in all_cases():
         same = other.plan.identity.system_identifier == plan.identity.system_identifier
         if other.closed_at is None and same and other.plan.database == plan.database:
@@ -167,7 +167,8 @@ def find_case(text: str) -> Path:
 
 def fold(directory: Path, records: Iterable[Record]) -> Case:
     """The state that `records` amount to. Raises plan-unreadable when they do not begin with an opened case."""
-    first, *rest = list(records) or [None]
+    all_records = list(records)
+    first = all_records[0] if all_records else None
     if first is None or first.event != "case.opened" or first.data.get("schema_version") != 1:
         raise RowbackError(
             ErrorId.PLAN_UNREADABLE, f"case '{directory.name}' was not opened by this version of rowback",
@@ -178,8 +179,7 @@ def fold(directory: Path, records: Iterable[Record]) -> Case:
         objectives=Objectives.model_validate(first.data["objectives"]),
         profile=Profile.model_validate(first.data["profile"]), opened_at=first.at,
     )  # fmt: skip
-    for record in rest:
-        assert record
+    for record in all_records[1:]:
         case.take(record)
     return case
 

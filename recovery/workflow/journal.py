@@ -27,7 +27,7 @@ MASK = "***"
 
 
 class Record(Value):
-    """One line. `at` is wall clock; `clock_s` is monotonic within `pid` and gives durations that no clock change bends."""
+    """One line. `at` is wall clock; `clock_s` is monotonic within `pid` and gives durations no clock change bends."""
 
     seq: int
     at: Moment
@@ -126,7 +126,8 @@ def read_records(directory: Path) -> list[Record]:
         record = Record.model_validate_json(line)
         if record.prev != previous:
             raise RowbackError(
-                ErrorId.PLAN_UNREADABLE, f"the journal of case '{directory.name}' was altered before record {record.seq}",
+                ErrorId.PLAN_UNREADABLE, 
+                f"the journal of case '{directory.name}' was altered before record {record.seq}",
                 state="nothing was done", help=f"look at {directory / FILE} and at AWS yourself before doing anything",
             )  # fmt: skip
         records.append(record)

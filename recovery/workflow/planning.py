@@ -1,4 +1,4 @@
-"""Make a recovery plan from reads only: RDS's facts, the live catalog, the scope. Everything refusable is refused here."""
+"""Make a recovery plan from reads only: RDS's facts, the live catalog, the scope. Whatever can be is refused here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from recovery.compare.scope import Scope, ScopeRequest, choose_scope, load_order
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Catalog
-from recovery.model.instance import TAG_CASE, TAG_DATABASE, TAG_SOURCE, CopySettings, InstanceFacts, RestoreWindow
+from recovery.model.instance import (
+    TAG_CASE,
+    TAG_DATABASE,
+    TAG_SOURCE,
+    CopySettings,
+    InstanceFacts,
+    RestoreWindow,
+)
 from recovery.model.plan import ForeignKeyMode, LeftOut, RecoveryPlan, Transport
 from recovery.model.target import format_utc
 from recovery.model.values import TableName
@@ -40,7 +47,7 @@ class Request:
 
 
 def make_plan(request: Request, instances: Instances, *, say: Callable[[str], None]) -> RecoveryPlan:
-    """Everything that `restore` will do. Creates and writes nothing; raises RowbackError for whatever would fail later."""
+    """Everything that `restore` will do. Creates and writes nothing; refuses whatever would fail later."""
     source = instances.get(request.instance)
     _check_suitable(source)
     window = _window_with(request, instances, source, say)
@@ -120,11 +127,15 @@ def _changed_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -
         gone = [f"table {name} does not exist any more" for name in plan.scope if name not in known]
         if gone:
             return gone
-        held = tuple(t for table in catalog.tables if table.name in plan.scope for t in table.triggers if t.state != "D")
+        held = tuple(
+            t for table in catalog.tables if table.name in plan.scope for t in table.triggers if t.state != "D"
+        )
         if held != plan.held_triggers:
             return ["the triggers of the tables in scope changed"]
         counts = count_rows(live, sorted(nonempty(live, plan.scope), key=lambda name: name.key))
-    return [f"table {name} holds {rows:,} rows now; the plan was made when it was empty" for name, rows in counts.items()]
+    return [
+        f"table {name} holds {rows:,} rows now; the plan was made when it was empty" for name, rows in counts.items()
+    ]
 
 
 def _check_suitable(source: InstanceFacts) -> None:
@@ -143,7 +154,7 @@ def _check_suitable(source: InstanceFacts) -> None:
 def _window_with(
     request: Request, instances: Instances, source: InstanceFacts, say: Callable[[str], None]
 ) -> RestoreWindow:
-    """The restore window, once it holds T. RDS moves its end every 5 minutes or so; the caller says how long to wait."""
+    """The restore window, once it holds T. RDS moves its end every 5 minutes or so; the caller sets the patience."""
     deadline = time.monotonic() + request.wait_for_window_s
     while True:
         window = instances.window(source)
@@ -152,8 +163,8 @@ def _window_with(
         if request.target_time < window.earliest:
             raise RowbackError(
                 ErrorId.TARGET_BEFORE_WINDOW,
-                f"target {format_utc(request.target_time)} is {_apart(window.earliest - request.target_time)} before the"
-                f" earliest restorable time of '{source.identifier}' ({format_utc(window.earliest)})",
+                f"target {format_utc(request.target_time)} is {_apart(window.earliest - request.target_time)} before"
+                f" the earliest restorable time of '{source.identifier}' ({format_utc(window.earliest)})",
                 f"its automated backups are kept for {source.retention_days} days",
                 state=NOTHING_CREATED,
                 help="look for an older snapshot: aws rds describe-db-snapshots --db-instance-identifier "
@@ -242,5 +253,3 @@ def _apart(distance: timedelta) -> str:
     minutes, seconds = divmod(seconds, 60)
     parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
     return " ".join(f"{count} {unit}" for count, unit in parts if count) or "less than a second"
-
-

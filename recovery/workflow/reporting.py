@@ -46,7 +46,7 @@ def report_of(case: Case) -> Report:
 
 
 def _recovery_time(case: Case) -> float | None:
-    """Wall-clock seconds from the opening of the case until the rows were proven back: pauses included, teardown not."""
+    """Wall-clock seconds from the opening of the case until the rows were proven back; pauses count, teardown not."""
     verified = case.steps.get("verify")
     if verified is None or verified.done_at is None:
         return None

@@ -134,7 +134,10 @@ def _dead_case(found: InstanceFacts) -> tuple[Case | None, str]:
         return case, f"case {case.id} is being driven by another process"
     expires = found.tags.get(TAG_EXPIRES, "")
     if case.closed_at is None and not _expired(expires):
-        return case, f"case {case.id} is paused until {expires}: rowback resume {case.id}, or rowback close {case.id}"
+        return (
+            case,
+            f"case {case.id} is paused until {expires}: rowback resume {case.id}, or rowback close {case.id}",
+        )
     return case, ""
 
 

@@ -136,7 +136,6 @@ def _serve(root: Path, articles: int, seed: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     with Lab.start(root) as lab:
-        lab.on_shutdown.append(ended.set)
         password = furnish_sample(lab, articles=articles, seed=seed)
         write_state(root, _state(lab, password))
         ended.wait()

@@ -154,7 +154,7 @@ def system_directories() -> list[Path]:
 
 
 def find_tools(scratch: Path) -> Tools:
-    """A PostgreSQL that can be executed here; copied below `scratch` when its own directory is closed to PostgreSQL's account.
+    """A PostgreSQL that can be executed here; a copy below `scratch` when its own directory is closed to its account.
 
     Raises LabError naming every place that was looked at.
     """
@@ -170,7 +170,7 @@ def find_tools(scratch: Path) -> Tools:
 
 
 def _reachable(directory: Path, account: Account | None, scratch: Path) -> Path:
-    """`directory`, or a copy of its installation that `account` can execute (a virtualenv below /root is closed to it)."""
+    """`directory`, or a copy of its installation that `account` can execute (a virtualenv may be closed to it)."""
     if account is None or _executable_by(directory / "postgres", account):
         return directory
     installation = directory.parent.parent

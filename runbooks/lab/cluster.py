@@ -109,11 +109,9 @@ class Cluster:
         PostgreSQL does not check `target` against the backup: the caller must (facts/lab.md §2).
         """
         self._directories()
-        subprocess.run(["cp", "-a", "--", str(base), str(self.data)], check=True)
+        subprocess.run(["/bin/cp", "-a", "--", str(base), str(self.data)], check=True)
         goal = f"recovery_target_time = '{target.isoformat()}'" if target else "recovery_target = 'immediate'"
-        self._recovery = (
-            f"restore_command = 'cp {archive}/%f %p'\n{goal}\nrecovery_target_action = 'promote'\n"
-        )
+        self._recovery = f"restore_command = 'cp {archive}/%f %p'\n{goal}\nrecovery_target_action = 'promote'\n"
         signal_file = self.data / "recovery.signal"
         signal_file.touch()
         self.tools.own(signal_file)
@@ -201,7 +199,10 @@ class Cluster:
     def _tls_settings(self) -> str:
         if self.certificate is None:
             return ""
-        for name, text in (("server.crt", self.certificate.certificate), ("server.key", self.certificate.key)):
+        for name, text in (
+            ("server.crt", self.certificate.certificate),
+            ("server.key", self.certificate.key),
+        ):
             self._write(name, text)
         return "ssl = on\nssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'\n"
 

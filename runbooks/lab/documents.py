@@ -121,8 +121,8 @@ create table invoices (
 );
 """
 
-ENGLISH = "recovery window table index restore ledger draft release staging copy plan proof quiet night".split()
-KOREAN = "복구 문서 회의록 배포 일정 설계 장애 보고서 운영 안내 초안 검토 공지 사용자".split()
+ENGLISH = ("recovery", "window", "table", "index", "restore", "ledger", "draft", "release", "staging", "proof")
+KOREAN = ("복구", "문서", "회의록", "배포", "일정", "설계", "장애", "보고서", "운영", "안내", "초안", "검토", "공지")
 
 
 def load_docs(connection: psycopg.Connection[Any], *, articles: int, seed: int) -> int:
@@ -135,12 +135,12 @@ def load_docs(connection: psycopg.Connection[Any], *, articles: int, seed: int) 
         for table, columns, content in _docs_rows(articles, random.Random(seed)):  # noqa: S311 (seeded data)
             rows += _copy(connection, table, columns, content)
     connection.execute("alter table content.articles enable trigger user")
-    for table, column in (("members", "member_id"), ("spaces", "space_id"), ("articles", "article_id"),
+    for owner, column in (("members", "member_id"), ("spaces", "space_id"), ("articles", "article_id"),
                           ("tags", "tag_id"), ("files", "file_id")):  # fmt: skip
         connection.execute(
             sql.SQL("select setval(pg_get_serial_sequence({}, {}), max({})) from {}").format(
-                sql.Literal(f"content.{table}"), sql.Literal(column), sql.Identifier(column),
-                sql.Identifier("content", table),
+                sql.Literal(f"content.{owner}"), sql.Literal(column), sql.Identifier(column),
+                sql.Identifier("content", owner),
             )
         )  # fmt: skip
     connection.execute("analyze")
@@ -161,14 +161,11 @@ Rows = Iterable[tuple[Any, ...]]
 
 
 def _docs_rows(articles: int, chance: random.Random) -> Iterator[tuple[sql.Identifier, list[str], Rows]]:
+    """Every table's rows, parents first where keys are not deferrable."""
     members, spaces, tags = max(3, articles // 20), max(2, articles // 50), 25
     by_space = [chance.randint(1, spaces) for _ in range(articles)]
     moments = [EPOCH + timedelta(minutes=7 * n, microseconds=chance.randint(0, 999_999)) for n in range(articles)]
     revisions = [(a, n) for a in range(1, articles + 1) for n in range(1, 2 + chance.randint(0, 3))]
-
-    def in_content(name: str) -> sql.Identifier:
-        return sql.Identifier("content", name)
-
     yield in_content("members"), ["member_id", "email", "display_name", "roles", "joined_at"], (
         (n, f"member{n}@example.com", _words(chance, 2), chance.sample(["read", "write", "관리"], 2),
          EPOCH - timedelta(days=n))
@@ -198,7 +195,11 @@ def _docs_rows(articles: int, chance: random.Random) -> Iterator[tuple[sql.Ident
     yield in_content("revision_comments"), ["comment_id", "article_id", "revision_no", "body"], (
         (f"{chance.getrandbits(128):032x}", a, n, _words(chance, 6)) for a, n in revisions if chance.random() < 0.3
     )  # fmt: skip
-    yield in_content("tags"), ["tag_id", "name"], ((n, f"{chance.choice(KOREAN)}-{n}") for n in range(1, tags + 1))
+    yield (
+        in_content("tags"),
+        ["tag_id", "name"],
+        ((n, f"{chance.choice(KOREAN)}-{n}") for n in range(1, tags + 1)),
+    )
     yield in_content("article_tags"), ["article_id", "tag_id"], (
         (a, tag) for a in range(1, articles + 1) for tag in chance.sample(range(1, tags + 1), chance.randint(0, 4))
     )  # fmt: skip
@@ -211,10 +212,17 @@ def _docs_rows(articles: int, chance: random.Random) -> Iterator[tuple[sql.Ident
          timedelta(days=chance.randint(0, 90), seconds=n))
         for n in range(articles // 4)
     )  # fmt: skip
-    yield in_content("Weird Name; --"), ["t", "select"], (
-        (n, chance.choice([float("nan"), float("inf"), -0.0, chance.random()])) for n in range(1, spaces + 1)
+    yield (
+        in_content("Weird Name; --"),
+        ["t", "select"],
+        ((n, chance.choice([float("nan"), float("inf"), -0.0, chance.random()])) for n in range(1, spaces + 1)),
     )
     yield sql.Identifier("ops", "schema_migrations"), ["version"], ((f"2026{n:04d}",) for n in range(1, 13))
+
+
+def in_content(name: str) -> sql.Identifier:
+    """A table of schema content."""
+    return sql.Identifier("content", name)
 
 
 def _copy(connection: psycopg.Connection[Any], table: sql.Identifier, columns: list[str], rows: Rows) -> int:

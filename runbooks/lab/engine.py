@@ -1,13 +1,14 @@
-"""The life of lab instances: create, back up, restore to a point in time, modify, delete. Nothing of AWS's wire format."""
+"""The life of lab instances: create, back up, restore, modify, delete. Nothing of AWS's wire format."""
 
 from __future__ import annotations
 
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -63,17 +64,13 @@ class Engine:
         def work() -> None:
             instance.cluster.initialise()
             self._start(instance)
-            furnish(
-                instance.cluster, master=instance.master, password=password, database=instance.database
-            )
+            furnish(instance.cluster, master=instance.master, password=password, database=instance.database)
             self._announce(instance, "DB instance created", "creation")
             self._first_backup(instance)
 
         self._adopt(instance, work)
 
-    def restore(
-        self, instance: Instance, base: Path, archive: Path, target: datetime | None, told: str
-    ) -> None:
+    def restore(self, instance: Instance, base: Path, archive: Path, target: datetime | None, told: str) -> None:
         """Begin restoring `instance` from `base`, replaying `archive` up to `target` (None: a snapshot)."""
 
         def work() -> None:
@@ -169,9 +166,9 @@ class Engine:
     def _beat(self, instance: Instance) -> None:
         # A commit stamped later than `now` is in the archive, so every T <= now can be reached (facts/lab.md §2).
         with psycopg.connect(instance.cluster.dsn("rdsadmin"), autocommit=True) as connection:
-            now: datetime = _only(connection.execute("select clock_timestamp()"))
+            now: datetime = _only(connection, "select clock_timestamp()")
             connection.execute("select txid_current()")
-            segment: str = _only(connection.execute("select pg_walfile_name(pg_switch_wal())"))
+            segment: str = _only(connection, "select pg_walfile_name(pg_switch_wal())")
         deadline = time.monotonic() + ARCHIVE_DEADLINE_S
         while not (instance.cluster.archive / segment).exists():
             if time.monotonic() > deadline:
@@ -241,7 +238,8 @@ class Engine:
         self.events.append(Event(utc_now(), instance.identifier, "db-instance", message, (category,)))
 
 
-def _only(rows: Iterator[tuple[object, ...]] | psycopg.Cursor[tuple[object, ...]]) -> object:
-    for row in rows:
-        return row[0]
-    raise LabError("the server answered with no row")
+def _only(connection: psycopg.Connection[Any], query: LiteralString) -> Any:
+    row = connection.execute(query).fetchone()
+    if row is None:
+        raise LabError("the server answered with no row")
+    return row[0]

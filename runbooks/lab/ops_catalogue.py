@@ -43,7 +43,10 @@ class CatalogueOperations:
         if name in self.engine.parameters:
             raise Refusal("DBParameterGroupAlreadyExists", f"Parameter group {name} already exists")
         if family != self.engine.default_parameters.family:
-            raise Refusal("InvalidParameterValue", f"ParameterGroupFamily {family} is not a valid parameter group family")
+            raise Refusal(
+                "InvalidParameterValue",
+                f"ParameterGroupFamily {family} is not a valid parameter group family",
+            )
         group = self.engine.parameters[name] = Parameters(name, family, request["Description"])
         return {"DBParameterGroup": self._show(group)}
 

@@ -54,9 +54,7 @@ class InstanceOperations:
         source = self._backup_source(request)
         target = self._target_time(source, request)
         identifier = self.account.claim(request["TargetDBInstanceIdentifier"])
-        base = max(
-            (b for b in source.backups if b.finished_at <= target), key=lambda backup: backup.finished_at
-        )
+        base = max((b for b in source.backups if b.finished_at <= target), key=lambda backup: backup.finished_at)
         inherited = {name: source.attributes[name] for name in SHOWN_BACK if name in source.attributes}
         inherited.update(MultiAZ=False, DeletionProtection=False, CopyTagsToSnapshot=False)
         retention = request.get("BackupRetentionPeriod", source.retention_days)
@@ -144,24 +142,25 @@ class InstanceOperations:
         for instance in [*self.engine.instances.values(), *self.engine.retained.values()]:
             if resource == instance.resource_id or arn == self.account.backup_arn(instance):
                 return instance
-        raise Refusal(
-            "DBInstanceAutomatedBackupNotFound", f"No automated backups found for {resource or arn}.", 404
-        )
+        raise Refusal("DBInstanceAutomatedBackupNotFound", f"No automated backups found for {resource or arn}.", 404)
 
     def _target_time(self, source: Instance, request: Request) -> datetime:
         asked, latest = request.get("RestoreTime"), request.get("UseLatestRestorableTime", False)
         if (asked is not None) == bool(latest):
             raise Refusal(
-                "InvalidParameterCombination", "Specify either RestoreTime or UseLatestRestorableTime, not both."
+                "InvalidParameterCombination",
+                "Specify either RestoreTime or UseLatestRestorableTime, not both.",
             )
         if source.retention_days == 0 or not source.backups:
             raise Refusal(
-                "PointInTimeRestoreNotEnabled", f"Point in time restore is not enabled for {source.identifier}."
+                "PointInTimeRestoreNotEnabled",
+                f"Point in time restore is not enabled for {source.identifier}.",
             )
         if source.identifier in self.engine.instances:
             self.engine.beat(source)
         first, last = source.earliest_restorable, source.latest_restorable
-        target: datetime | None = (asked or last) and (asked or last).replace(microsecond=0)
+        wanted: datetime | None = asked or last
+        target = wanted.replace(microsecond=0) if wanted else None
         if target is None or first is None or last is None or not first <= target <= last:
             raise Refusal(
                 "InvalidParameterValue",
@@ -169,9 +168,7 @@ class InstanceOperations:
             )
         return target
 
-    def build(
-        self, identifier: str, request: Request, inherited: dict[str, object], retention_days: int
-    ) -> Instance:
+    def build(self, identifier: str, request: Request, inherited: dict[str, object], retention_days: int) -> Instance:
         """An instance that exists only in memory yet, with everything the caller asked for and RDS's own defaults."""
         resource_id = new_resource_id()
         return Instance(
@@ -197,7 +194,7 @@ class InstanceOperations:
         version = str(request.get("EngineVersion", self.engine.tools.version))
         if request["Engine"] != "postgres":
             raise Refusal("InvalidParameterValue", f"Invalid DB engine: {request['Engine']}")
-        if version.split(".")[0] != str(self.engine.tools.major):
+        if version.split(".", maxsplit=1)[0] != str(self.engine.tools.major):
             raise Refusal("InvalidParameterCombination", f"Cannot find version {version} for postgres")
 
     def _by_name_or_arn(self, name: str) -> Instance:
@@ -206,9 +203,7 @@ class InstanceOperations:
     @staticmethod
     def _must_be(instance: Instance, status: str) -> None:
         if instance.status != status:
-            raise Refusal(
-                "InvalidDBInstanceState", f"Database instance is not in {status} state: {instance.status}."
-            )
+            raise Refusal("InvalidDBInstanceState", f"Database instance is not in {status} state: {instance.status}.")
 
 
 def _passes(instance: Instance, name: str, values: list[str]) -> bool:
@@ -226,5 +221,5 @@ def _check_password(password: str) -> None:
     if not 8 <= len(password) <= 128 or any(c in '/" @' or not c.isprintable() for c in password):
         raise Refusal(
             "InvalidParameterValue",
-            'The parameter MasterUserPassword must be 8 to 128 printable ASCII characters besides "/", "@", \'"\', " ".',
+            'The parameter MasterUserPassword must be 8 to 128 printable ASCII characters besides / @ " and space.',
         )

@@ -40,9 +40,7 @@ class LogOperations:
     def DownloadDBLogFilePortion(self, request: Request) -> Result:
         """A portion from Marker ("0": the beginning; none: the tail), at most 10,000 lines and 1 MB."""
         name = request["LogFileName"]
-        path = next(
-            (p for p in self._files(request["DBInstanceIdentifier"]) if f"error/{p.name}" == name), None
-        )
+        path = next((p for p in self._files(request["DBInstanceIdentifier"]) if f"error/{p.name}" == name), None)
         if path is None:
             raise Refusal("DBLogFileNotFoundFault", f"DBLog File: {name}, is not found on the DB instance", 404)
         content = path.read_bytes()

@@ -74,9 +74,7 @@ class SnapshotOperations:
         identifier = self.account.claim(request["DBInstanceIdentifier"])
         inherited = {name: snapshot.attributes[name] for name in SHOWN_BACK if name in snapshot.attributes}
         inherited.update(MultiAZ=False, DeletionProtection=False)
-        instance = self.instances.build(
-            identifier, request, inherited, int(request.get("BackupRetentionPeriod", 1))
-        )
+        instance = self.instances.build(identifier, request, inherited, int(request.get("BackupRetentionPeriod", 1)))
         instance.tags = tags_of(request) if "Tags" in request else dict(snapshot.tags)
         instance.master, instance.database = snapshot.master, snapshot.database
         told = f"Restored from snapshot {snapshot.identifier}"

@@ -40,24 +40,18 @@ def furnish(cluster: Cluster, *, master: str, password: str, database: str) -> N
                 sql.Identifier(master), sql.Literal(password)
             )
         )
-        connection.execute(
-            sql.SQL("grant rds_superuser to {} with admin option").format(sql.Identifier(master))
-        )
+        connection.execute(sql.SQL("grant rds_superuser to {} with admin option").format(sql.Identifier(master)))
         connection.execute("create database rdsadmin")
         connection.execute("revoke connect on database rdsadmin from public")
         owner = sql.Identifier(master)
         connection.execute(sql.SQL("alter database postgres owner to {}").format(owner))
         connection.execute(sql.SQL("alter database template1 owner to {}").format(owner))
         if database != "postgres":
-            connection.execute(
-                sql.SQL("create database {} owner {}").format(sql.Identifier(database), owner)
-            )
+            connection.execute(sql.SQL("create database {} owner {}").format(sql.Identifier(database), owner))
     # Since 15 nobody may create in schema public by default; on RDS the owner of the database may (pg_database_owner).
 
 
 def set_master_password(cluster: Cluster, *, master: str, password: str) -> None:
     """What ModifyDBInstance(MasterUserPassword) does inside the instance."""
     with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("alter role {} password {}").format(sql.Identifier(master), sql.Literal(password))
-        )
+        connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(master), sql.Literal(password)))

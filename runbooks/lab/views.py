@@ -68,9 +68,7 @@ class Account:
         if identifier.lower() in self.engine.instances:
             raise Refusal("DBInstanceAlreadyExists", "DB instance already exists")
         if len(self.engine.instances) >= self.instance_quota:
-            raise Refusal(
-                "InstanceQuotaExceeded", "The maximum number of DB instances for this account was reached."
-            )
+            raise Refusal("InstanceQuotaExceeded", "The maximum number of DB instances for this account was reached.")
         return identifier.lower()
 
     def subnet_group(self, name: str) -> SubnetGroup:
@@ -137,7 +135,8 @@ def show_instance(account: Account, instance: Instance) -> Result:
         "BackupRetentionPeriod": instance.retention_days,
         "PendingModifiedValues": dict(instance.pending),
         "VpcSecurityGroups": [
-            {"VpcSecurityGroupId": name, "Status": "active"} for name in kept["SecurityGroups"]  # type: ignore[attr-defined]
+            {"VpcSecurityGroupId": name, "Status": "active"}
+            for name in kept["SecurityGroups"]  # type: ignore[attr-defined]
         ],
         "DBSubnetGroup": show_subnet_group(account, group),
         "DBParameterGroups": [

@@ -15,11 +15,11 @@ class Step(ABC):
     title: ClassVar[str]
     undo: ClassVar[str]
 
-    def check(self, errand: Errand) -> None:
+    def check(self, errand: Errand) -> None:  # noqa: B027 (most steps have nothing to check)
         """Read-only; may refuse before anything is journalled as begun."""
 
     def reconcile(self, errand: Errand) -> Outcome | None:
-        """After a crash in `do`: ask AWS or PostgreSQL whether it happened. None: it did not, or may safely happen again."""
+        """After a crash in `do`: ask AWS or PostgreSQL whether it happened. None: no, or it may safely happen again."""
         return None
 
     @abstractmethod

@@ -105,7 +105,7 @@ class RemoveCopy(Step):
 
 def remove_copy(errand: Errand) -> bool:
     """Delete the case's temporary instance and wait until it is gone; False when there was none."""
-    started = errand.case.outcome_of(StartCopy.name)
+    started: Outcome | None = errand.case.outcome_of(StartCopy.name)
     if started is None and errand.case.steps.get(StartCopy.name):
         # Begun but never confirmed: RDS itself knows the resource id, and the tags say whose it is.
         started = StartCopy().reconcile(errand)

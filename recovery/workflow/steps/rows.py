@@ -99,10 +99,13 @@ class Extract(Step):
         def started(pid: int) -> None:
             errand.record("dump.started", data={"pid": pid, "directory": str(directory)})
 
-        size = dump_tables(
-            tools, errand.copy_target(), plan.scope, directory, jobs=DUMP_JOBS, started=started
-        )
-        return {"transport": Transport.DUMP.value, "directory": str(directory), "bytes": size, "pg_dump": tools.version}
+        size = dump_tables(tools, errand.copy_target(), plan.scope, directory, jobs=DUMP_JOBS, started=started)
+        return {
+            "transport": Transport.DUMP.value,
+            "directory": str(directory),
+            "bytes": size,
+            "pg_dump": tools.version,
+        }
 
     def tell(self, outcome: Outcome) -> str:
         """How big."""
@@ -123,7 +126,7 @@ class Load(Step):
         with errand.live() as live:
             for intent in reversed(intents):
                 if _settled_status(live, intent["xid"], errand) == "committed":
-                    return intent
+                    return dict(intent)
         return None
 
     def do(self, errand: Errand) -> Outcome:
@@ -242,7 +245,8 @@ def _differs(errand: Errand, found: Verification) -> RowbackError:
     if not found.definitions_unchanged:
         lines.append("definitions in the database changed meanwhile (columns, constraints, triggers, grants)")
     return RowbackError(
-        ErrorId.VERIFY_DIFFERS, f"'{errand.case.plan.database}' is not as it was proven to be before the commit", *lines,
+        ErrorId.VERIFY_DIFFERS, f"'{errand.case.plan.database}' is not what it was proven to be before the commit",
+        *lines,
         state="the load committed after it was proven; what differs was changed by others afterwards",
         help=f"look, then check again: rowback resume {errand.case.id}",
     )  # fmt: skip
