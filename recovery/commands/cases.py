@@ -14,7 +14,7 @@ from recovery.commands.options import json_option
 def cases(as_json: bool) -> None:
     """List all cases on this machine, oldest first."""
     from recovery.report.text import cases_text
-    from recovery.workflow.cases import all_cases
+    from recovery.workflow.cases import all_cases, unreadable_cases
     from recovery.workflow.reporting import report_of
 
     found = all_cases()
@@ -22,6 +22,8 @@ def cases(as_json: bool) -> None:
         click.echo(json.dumps([report_of(case).model_dump(mode="json") for case in found], indent=1))
     else:
         click.echo(cases_text(found))
+    for name, why in unreadable_cases():
+        click.echo(f"case {name} is unreadable: {why}", err=True)
 
 
 @click.command(epilog="Example: rowback status 7f3a")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -174,26 +175,40 @@ def _interrupted(target: Target, error: psycopg.Error, state: str) -> RowbackErr
 def _not_authenticated(target: Target, where: str, words: str, state: str) -> RowbackError:
     return RowbackError(
         ErrorId.AUTHENTICATION_FAILED, f"user '{target.user}' may not log in to {where} ({target.label})",
-        _last_line(words), state=state,
+        _fatal_line(words), state=state,
         help="check PGUSER with PGPASSWORD, ~/.pgpass, or the credentials of the profile in rowback.toml",
     )  # fmt: skip
 
 
 def _database_unknown(target: Target, state: str) -> RowbackError:
     return RowbackError(
-        ErrorId.DATABASE_UNKNOWN, f"'{target.label}' has no database '{target.database}'",
+        ErrorId.DATABASE_UNKNOWN, f"{target.label} has no database '{target.database}'", *_near(target),
         state=state, help="list them: psql -l",
     )  # fmt: skip
+
+
+def _near(target: Target) -> list[str]:
+    """The nearest names of databases that do exist, when the server lets us ask."""
+    try:
+        with psycopg.connect(**target.to("postgres").parameters()) as session:  # type: ignore[arg-type]
+            names = [row[0] for row in session.execute("select datname from pg_database where datallowconn")]
+    except psycopg.Error:
+        return []
+    near = get_close_matches(target.database, names, n=3, cutoff=0.4)
+    return [f"nearest names: {', '.join(near)}"] if near else []
 
 
 def _unreachable(target: Target, words: str, state: str) -> RowbackError:
     return RowbackError(
         ErrorId.SERVER_UNREACHABLE,
         f"no connection to {target.label} at {target.endpoint.host}:{target.endpoint.port}",
-        _last_line(words), state=state,
+        _fatal_line(words), state=state,
         help="check security group, VPN or tunnel, then run the same command again",
     )  # fmt: skip
 
 
-def _last_line(words: str) -> str:
-    return words.splitlines()[-1].strip() if words else "the server said nothing"
+def _fatal_line(words: str) -> str:
+    """The server's first refusal: with sslmode prefer libpq tries again without TLS and appends another."""
+    lines = words.splitlines() or ["the server said nothing"]
+    fatal = next((line for line in lines if "FATAL:" in line), lines[-1])
+    return fatal.rpartition("FATAL:")[2].strip()

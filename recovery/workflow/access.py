@@ -26,7 +26,7 @@ def original(facts: InstanceFacts, database: str, profile: Profile) -> Target:
     login = _login(facts, profile)
     service = profile.credentials.service if isinstance(profile.credentials, LibpqCredentials) else None
     return Target(
-        label=f"original '{facts.identifier}'", endpoint=facts.endpoint, database=database, user=login.user,
+        label=f"instance '{facts.identifier}'", endpoint=facts.endpoint, database=database, user=login.user,
         password=login.password, service=service, ca_bundle=profile.ca_bundle, sslmode=profile.sslmode,
     )  # fmt: skip
 

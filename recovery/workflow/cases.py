@@ -184,6 +184,17 @@ def fold(directory: Path, records: Iterable[Record]) -> Case:
     return case
 
 
+def unreadable_cases() -> list[tuple[str, str]]:
+    """Cases whose journal cannot be read, with the reason: they are never passed over in silence."""
+    root, found = cases_directory(), []
+    for path in sorted(root.iterdir()) if root.is_dir() else []:
+        try:
+            read_records(path)
+        except RowbackError as error:
+            found.append((path.name, error.fact))
+    return found
+
+
 def _readable(directory: Path) -> list[Record]:
     try:
         return read_records(directory)

@@ -10,11 +10,14 @@ import fcntl
 import hashlib
 import json
 import os
+import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
@@ -71,19 +74,24 @@ class Journal:
             self._secrets.add(secret)
 
     def append(self, event: str, *, step: str | None = None, data: Mapping[str, Any] | None = None) -> Record:
-        """Write one record and return once it is on disk."""
+        """Write one record and return once it is on disk. Ctrl-C waits until then: a record is whole or absent."""
+        with _uninterrupted():
+            return self._append(event, step, data or {})
+
+    def _append(self, event: str, step: str | None, data: Mapping[str, Any]) -> Record:
         record = Record(
             seq=len(self.records), at=datetime.now(UTC), clock_s=round(time.monotonic(), 6), pid=os.getpid(),
-            event=event, step=step, data=dict(data or {}), prev=self._last,
+            event=event, step=step, data=dict(data), prev=self._last,
         )  # fmt: skip
         text = record.model_dump_json()
         for secret in self._secrets:
-            text = text.replace(json.dumps(secret)[1:-1], MASK)
+            text = text.replace(json.dumps(secret, ensure_ascii=False)[1:-1], MASK)
         line = text.encode() + b"\n"
         self._write(line)
         self._last = _hash(line)
-        self.records.append(Record.model_validate_json(text))
-        return record
+        written = Record.model_validate_json(text)
+        self.records.append(written)
+        return written
 
     def close(self) -> None:
         """Release the lock."""
@@ -174,6 +182,30 @@ def _whole_lines(file: Any) -> list[bytes]:
         file.truncate(end)
     file.seek(end)
     return content[:end].splitlines(keepends=True)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put SIGINT and SIGTERM off until the end. A signal mask would not do: other threads take them for us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python runs handlers in the main thread only
+        return
+    arrived: list[tuple[int, FrameType | None]] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: arrived.append((number, frame)))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number, frame in arrived[:1]:
+            handler = before[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+            elif handler == signal.SIG_DFL:
+                raise KeyboardInterrupt
 
 
 def _hash(line: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
 
 
 def check_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -> None:
-    """Refuse (plan-facts-changed) when what the plan rests on is no longer so. Reads only."""
+    """Refuse (plan-facts-changed, case-open) when what the plan rests on is no longer so. Reads only."""
+    _check_no_other_copy(instances, plan.source, plan.database)
     changed = _changed_facts(plan, instances, profile)
     if changed:
         raise RowbackError(
@@ -220,7 +222,13 @@ def _scope(live: Session, catalog: Catalog, request: Request) -> Scope:
 
 def _holds_rows(request: Request, counts: Mapping[TableName, int]) -> RowbackError:
     shown = [f"{table}: {rows:,} rows" for table, rows in counts.items()]
-    patterns = " ".join(f"--except '{'.'.join(table.key)}'" for table in counts)
+    named = "".join(f" --table {shlex.quote(text)}" for text in request.scope.tables)
+    kept = [*request.scope.leave_out, *(".".join(table.key) for table in counts)]
+    command = (
+        f"rowback plan {request.instance} --at {format_utc(request.target_time)} --database {request.database}"
+        + named
+        + "".join(f" --except {shlex.quote(text)}" for text in kept)
+    )
     return RowbackError(
         ErrorId.TABLE_HOLDS_ROWS,
         f"{len(counts)} of the tables to put back in '{request.database}' hold rows now",
@@ -228,7 +236,7 @@ def _holds_rows(request: Request, counts: Mapping[TableName, int]) -> RowbackErr
         *([f"and {len(shown) - 20} more"] if len(shown) > 20 else []),
         "tables that hold rows need a row-by-row repair (modes missing and repair), which this version does not have",
         state=NOTHING_CREATED,
-        help=f"leave them as they are: {patterns}",
+        help=f"leave them as they are: {command}",
     )
 
 

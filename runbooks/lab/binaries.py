@@ -177,6 +177,8 @@ def _reachable(directory: Path, account: Account | None, scratch: Path) -> Path:
     copy = scratch / "postgresql" / installation.name
     if not copy.exists():
         shutil.copytree(installation, copy, symlinks=True)
+        for inner in (copy, *(path for path in copy.rglob("*") if path.is_dir())):
+            inner.chmod(0o755)  # copytree keeps the modes that shut the account out
         libraries = installation.with_name(installation.name + ".libs")
         if libraries.exists():
             shutil.copytree(libraries, copy.with_name(libraries.name))

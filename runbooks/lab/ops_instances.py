@@ -159,8 +159,7 @@ class InstanceOperations:
         if source.identifier in self.engine.instances:
             self.engine.beat(source)
         first, last = source.earliest_restorable, source.latest_restorable
-        wanted: datetime | None = asked or last
-        target = wanted.replace(microsecond=0) if wanted else None
+        target: datetime | None = asked.replace(microsecond=0) if asked else last
         if target is None or first is None or last is None or not first <= target <= last:
             raise Refusal(
                 "InvalidParameterValue",

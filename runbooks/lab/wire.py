@@ -9,7 +9,6 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import botocore.session
-from botocore.exceptions import BotoCoreError
 
 Request = dict[str, Any]
 Result = dict[str, Any]
@@ -31,10 +30,9 @@ def rds_model() -> Any:
 
 def parse_request(action: str, form: Mapping[str, str]) -> Request:
     """The form of one call as a dict in botocore's names. Raises Refusal for an unknown action or a bad value."""
-    try:
-        operation = rds_model().operation_model(action)
-    except BotoCoreError as error:
-        raise Refusal("InvalidAction", f"Could not find operation {action} for version 2014-10-31") from error
+    if action not in rds_model().operation_names:
+        raise Refusal("InvalidAction", f"Could not find operation {action} for version 2014-10-31")
+    operation = rds_model().operation_model(action)
     request: Request = _parse(operation.input_shape, form, "") or {}
     for name in operation.input_shape.required_members:
         if name not in request:

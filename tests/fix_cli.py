@@ -1,0 +1,69 @@
+"""Run the command line as a user does, in this process (fast) or in one of its own (to be killed)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from recovery.cli import main
+from tests.fix_lab import Live
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Cli:
+    """`cli("plan", …)` with an environment that points at one instance of a lab and a home of its own."""
+
+    def __init__(self, live: Live, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.live, self.home, self._monkeypatch = live, home, monkeypatch
+        self.environment: Mapping[str, str] = {
+            **live.lab.environment(), "PGUSER": live.user, "PGPASSWORD": live.password, "ROWBACK_HOME": str(home),
+        }  # fmt: skip
+
+    def __call__(self, *arguments: str, **environment: str) -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        with self._monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["rowback", *arguments])
+            patch.setattr(sys, "stdin", io.StringIO())
+            for name, value in {**self.environment, **environment}.items():
+                patch.setenv(name, value)
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    main()
+                    code = 0
+                except SystemExit as end:
+                    code = end.code if isinstance(end.code, int) else 0
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    def start(self, *arguments: str, module: str = "recovery.cli", **environment: str) -> subprocess.Popen[str]:
+        """The same in a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, **self.environment, **environment},
+        )  # fmt: skip
+
+
+@pytest.fixture
+def cli(live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command line on this module's instance, started in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(("PG", "AWS_", "ROWBACK_")) and name != "ROWBACK_PG_BIN":
+            monkeypatch.delenv(name)
+    return Cli(live, tmp_path / "home", monkeypatch)

@@ -1,0 +1,60 @@
+"""Names are quoted where PostgreSQL would need it; plans are bound by their digest; drift is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from recovery.compare.drift import drift
+from recovery.model.catalog import Column, Table
+from recovery.model.values import TableName, Value, digest_of
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("articles", "s.articles"),
+        ("Articles", 's."Articles"'),
+        ("Weird Name; --", 's."Weird Name; --"'),
+        ('quo"te', 's."quo""te"'),
+        ("한글", 's."한글"'),
+    ],
+)
+def test_names_are_shown_as_they_must_be_typed(name: str, shown: str) -> None:
+    assert str(TableName(schema_name="s", name=name)) == shown
+
+
+def test_the_digest_follows_every_field_but_those_left_out() -> None:
+    class Pair(Value):
+        a: int
+        b: int
+
+    one, two = Pair(a=1, b=2), Pair(a=1, b=3)
+    assert digest_of(one) != digest_of(two)
+    assert digest_of(one, without=frozenset({"b"})) == digest_of(two, without=frozenset({"b"}))
+
+
+def column(name: str, type_name: str = "integer", *, generated: bool = False) -> Column:
+    return Column(name=name, type_name=type_name, type_oid=23, base_type=type_name, generated=generated)
+
+
+def table(*columns: Column, unlogged: bool = False) -> Table:
+    return Table(
+        name=TableName(schema_name="s", name="t"), oid=1, columns=columns, bytes=0, unlogged=unlogged,
+        row_security=False, owned=True, insertable=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "found"),
+    [
+        (table(column("a"), column("b")), table(column("b"), column("a")), []),
+        (None, table(), ["the table did not exist at T"]),
+        (table(column("a")), table(), ["column a was dropped or renamed since T"]),
+        (table(), table(column("a")), ["column a was added since T"]),
+        (table(column("a", "integer")), table(column("a", "bigint")), ["column a was integer, is bigint"]),
+        (table(column("a")), table(column("a", generated=True)), ["column a changed between generated and plain"]),
+        (table(unlogged=True), table(), ["it was unlogged at T, so no backup holds its rows"]),
+    ],
+)
+def test_drift_is_named_column_by_column(then: Table | None, now: Table, found: list[str]) -> None:
+    assert drift(then, now) == found
