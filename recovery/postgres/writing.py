@@ -72,6 +72,17 @@ def release_triggers(live: Session, triggers: Iterable[Trigger]) -> None:
             _alter_trigger(live, trigger, _ENABLE[trigger.state])
 
 
+def use_search_path_of_role(live: Session) -> None:
+    """Until the transaction ends or `pin_search_path`: functions behind CHECKs, domains and indexes may name things
+    without their schema and find them the way the application's sessions do."""
+    live.execute("set local search_path = default")
+
+
+def pin_search_path(live: Session) -> None:
+    """Back to the path under which values print alike on both servers."""
+    live.execute("set local search_path = pg_catalog")
+
+
 def relax_foreign_keys(live: Session, mode: ForeignKeyMode) -> None:
     """Let rows arrive in the planned order. `check_foreign_keys` must follow in every mode."""
     match mode:

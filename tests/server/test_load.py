@@ -1,0 +1,363 @@
+"""The load: rows of every shape by both transports, all or nothing, nothing else touched, proven before the commit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recovery.compare.scope import load_order
+from recovery.errors import RowbackError
+from recovery.model.catalog import Catalog, Identity
+from recovery.model.instance import CopySettings, RestoreWindow
+from recovery.model.plan import ForeignKeyMode, PlannedTable, RecoveryPlan, Transport, Why
+from recovery.model.values import TableName
+from recovery.postgres import writing
+from recovery.postgres.binaries import find_client_tools
+from recovery.postgres.catalog import read_catalog
+from recovery.postgres.connect import Session, connect
+from recovery.postgres.dump import DumpTransport, dump_tables
+from recovery.postgres.fingerprint import fingerprint
+from recovery.postgres.rows import CopyTransport, Pair, RowTransport
+from recovery.reload.load import AtTarget, Job, Loaded, load, side_effects
+from recovery.reload.verify import verify
+from tests.fix_lab import Database, Live, database_on
+from tests.unit.test_delete_guard import instance
+
+SHAPES = """
+create schema s;
+create type s.mood as enum ('sad', 'glad');
+create type s.pair as (a int, b text);
+create domain s.positive as int check (value > 0);
+create table s.parent (id int generated always as identity primary key, name text);
+create table s.child (
+  id bigserial primary key, parent_id int not null references s.parent, up bigint references s.child,
+  mood s.mood, moods s.mood[], pair s.pair, n s.positive, j jsonb, js json, b bytea, x numeric(10, 3),
+  f float8, r int4range, ts timestamptz, i interval, u uuid, arr text[],
+  g int generated always as (n * 2) stored
+);
+create table s."Weird Name; --" ("t" int, "select" text, "Ünï; drop" text);
+create table s.empty (n int);
+create table s.nocolumns ();
+"""
+ROWS = r"""
+insert into s.parent (name) values ('eins'), (null), ('');
+insert into s.child (parent_id, up, mood, moods, pair, n, j, js, b, x, f, r, ts, i, u, arr)
+select 1 + g % 3, nullif(g, 0), (array['sad', 'glad'])[1 + g % 2]::s.mood, '{glad,sad}',
+  row(g, E'a\tb\n\\.\n"c"'::text)::s.pair, g + 1,
+  jsonb_build_object('한', g, 'n', 1.50), '{"a":  1}', decode(lpad(to_hex(g), 8, '0'), 'hex'), g / 8.0,
+  (array['nan', 'infinity', '-infinity', '-0', '0.1'])[1 + g % 5]::float8, int4range(g, g + 5),
+  timestamptz '2026-01-01 00:00:00.123456Z' + g * interval '1 hour', g * interval '1 month', md5(g::text)::uuid,
+  array['\.', '\N', E'\\', null, '']
+from generate_series(0, 499) g;
+insert into s."Weird Name; --" values (1, '\.', E'\\.'), (null, null, ''), (2, repeat('한글', 60000), E'\n\\.\n');
+insert into s.nocolumns select from generate_series(1, 3);
+"""
+
+
+@pytest.fixture
+def source(live: Live) -> Iterator[Database]:
+    """What the temporary instance would be: another database of the same cluster is enough to move rows."""
+    yield from database_on(live)
+
+
+def plan_for(catalog: Catalog, **changes: Any) -> RecoveryPlan:
+    names = [t.name for t in catalog.tables]
+    order, mode = load_order(names, catalog)
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    facts = instance(identifier="live")
+    plan = RecoveryPlan(
+        tool_version="test", made_at=now, source=facts, window=RestoreWindow(earliest=now, latest=now),
+        target_time=now, database="db", user="postgres",
+        identity=Identity(system_identifier="1", database_oid=1, database="db", server_version_num=1, started_at=""),
+        tables=tuple(PlannedTable(name=n, why=Why.NAMED, because="", bytes_now=0) for n in order),
+        left_out=(), foreign_key_mode=mode,
+        held_triggers=tuple(t for table in catalog.tables for t in table.triggers),
+        sequences=catalog.sequences,
+        copy_settings=CopySettings.like(facts, instance_class=None, expires_after_hours=1),
+        transport=Transport.COPY, lock_timeout_ms=200, lock_attempts=2,
+    )  # fmt: skip
+    return plan.model_copy(update=changes)
+
+
+@contextmanager
+def job_for(source: Database, database: Database, **changes: Any) -> Iterator[tuple[Session, Session, Job]]:
+    with connect(source.target()) as there, connect(database.target()) as here:
+        then, now = read_catalog(there), read_catalog(here)
+        plan = plan_for(now, **changes)
+        pairs = [Pair(_table(then, n), _table(now, n)) for n in plan.scope]
+        version = there.info.server_version
+        truth = AtTarget(
+            fingerprints={str(p.name): fingerprint(there, p.at_target, oldest_version_num=version) for p in pairs},
+            sequences=then.sequences, oldest_version_num=version,
+        )  # fmt: skip
+        yield there, here, Job(plan, now, pairs, truth)
+
+
+def _table(catalog: Catalog, name: TableName) -> Any:
+    found = catalog.table(name)
+    assert found
+    return found
+
+
+def transport_of(kind: str, there: Session, source: Database, job: Job, tmp_path: Path) -> RowTransport:
+    if kind == "copy":
+        return CopyTransport(there)
+    tools = find_client_tools(server_major=there.info.server_version // 10000, tls=False)
+    directory = tmp_path / "dump"
+    pids: list[int] = []
+    size = dump_tables(tools, source.target(), job.plan.scope, directory, jobs=2, started=pids.append)
+    assert size > 0
+    assert len(pids) == 1
+    return DumpTransport(tools, directory)
+
+
+def ignore(done: Loaded) -> None:
+    """Nothing to record."""
+
+
+@pytest.mark.parametrize("kind", ["copy", "dump"])
+def test_rows_of_every_shape_arrive_identical(source: Database, database: Database, kind: str, tmp_path: Path) -> None:
+    source.run(SHAPES, ROWS)
+    database.run(SHAPES)
+    with job_for(source, database) as (there, here, job):
+        intents: list[Loaded] = []
+        done = load(here, job, transport_of(kind, there, source, job, tmp_path), before_commit=intents.append)
+        assert intents == [done]
+        assert done.rows == {
+            "s.parent": 3, "s.child": 500, 's."Weird Name; --"': 3, "s.empty": 0, "s.nocolumns": 3,
+        }  # fmt: skip
+        assert writing.transaction_status(here, done.xid) == "committed"
+    for table in ("s.parent", "s.child", 's."Weird Name; --"', "s.nocolumns"):
+        query = f"select t::text from {table} t order by 1"
+        assert database.rows(query) == source.rows(query)
+    assert database.rows("insert into s.parent (name) values ('next') returning id") == [(4,)]
+    assert database.rows("insert into s.child (parent_id, n) values (1, 1) returning id") == [(501,)]
+
+
+def test_types_that_were_made_anew_travel_as_text(source: Database, database: Database) -> None:
+    source.run("create type mood as enum ('a', 'b')", "create table t (m mood[])", "insert into t values ('{b,a}')")
+    database.run("create type other as enum ('x')", "create type mood as enum ('a', 'b')", "create table t (m mood[])")
+    with job_for(source, database) as (there, here, job):
+        assert not job.pairs[0].binary
+        load(here, job, CopyTransport(there), before_commit=ignore)
+    assert database.rows("select m::text from t") == [("{b,a}",)]
+
+
+CYCLE = "create table a (id int primary key, b int); create table b (id int primary key, a int references a);" \
+        " alter table a add foreign key (b) references b"  # fmt: skip
+
+
+@pytest.mark.parametrize(("clause", "mode"), [(" deferrable", ForeignKeyMode.DEFERRED), ("", ForeignKeyMode.REPLICA)])
+def test_cycles_of_foreign_keys_load_and_are_checked(
+    source: Database, database: Database, clause: str, mode: ForeignKeyMode
+) -> None:
+    for db in (source, database):
+        db.run(CYCLE + clause)
+    source.run("set session_replication_role = replica; insert into a values (1, 2); insert into b values (2, 1)")
+    with job_for(source, database) as (there, here, job):
+        assert job.plan.foreign_key_mode is mode
+        done = load(here, job, CopyTransport(there), before_commit=ignore)
+        assert done.foreign_keys_checked == 2
+        assert here.execute("show session_replication_role").fetchone() == ("origin",)
+    assert database.rows("select * from a") == [(1, 2)]
+
+
+def test_a_missing_parent_rolls_everything_back_even_in_replica_mode(source: Database, database: Database) -> None:
+    for db in (source, database):
+        db.run(CYCLE, "create table outside (id int primary key)", "alter table a add o int references outside")
+    source.run("set session_replication_role = replica; insert into a values (1, null, 77)")
+    with job_for(source, database) as (there, here, job):
+        plan = job.plan.model_copy(update={"tables": tuple(t for t in job.plan.tables if t.name.name != "outside")})
+        pairs = [pair for pair in job.pairs if pair.name.name != "outside"]
+        narrow = Job(plan, job.catalog, pairs, job.truth)
+        with pytest.raises(RowbackError) as refused:
+            load(here, narrow, CopyTransport(there), before_commit=ignore)
+    assert str(refused.value) == (
+        "error[load-refused]: rows at T reference rows that do not exist now\n"
+        "  public.a: 1 rows (a_o_fkey) miss their public.outside\n"
+        "  the transaction was rolled back: nothing was written to the original\n"
+        "  help: put the parents back as well: name them with --table"
+    )
+    assert database.rows("select count(*) from a") == [(0,)]
+
+
+AUDITED = """
+create table t (n int primary key, at timestamptz default now());
+create table log (what text);
+create function note() returns trigger language plpgsql as $$ begin insert into log values ('x'); return null; end $$;
+create function touch() returns trigger language plpgsql as $$ begin new.at := now(); return new; end $$;
+create trigger normal before insert on t for each row execute function touch();
+create trigger always after insert on t for each row execute function note();
+create trigger replica after insert on t for each row execute function note();
+create trigger off after insert on t for each row execute function note();
+alter table t enable always trigger always; alter table t enable replica trigger replica;
+alter table t disable trigger off;
+"""
+
+
+def test_triggers_are_held_back_and_come_back_in_the_state_they_had(source: Database, database: Database) -> None:
+    database.run(AUDITED)
+    source.run("create table t (n int primary key, at timestamptz)", "create table log (what text)",
+               "insert into t values (1, '2020-01-01Z')")  # fmt: skip
+    states = "select tgname, tgenabled::text from pg_trigger where not tgisinternal order by 1"
+    before = database.rows(states)
+    assert before == [("always", "A"), ("normal", "O"), ("off", "D"), ("replica", "R")]
+    with job_for(source, database) as (there, here, job):
+        done = load(here, job, CopyTransport(there), before_commit=ignore)
+    assert done.touched == {"public.t": 1}
+    assert database.rows(states) == before
+    assert database.rows("select at = '2020-01-01Z' from t") == [(True,)]
+    assert database.rows("select count(*) from log") == [(0,)]
+
+
+def test_a_trigger_that_acts_all_the_same_is_found_by_the_servers_own_accounts(
+    source: Database, database: Database
+) -> None:
+    database.run(AUDITED.replace("new.at := now(); ", ""))
+    source.run("create table t (n int primary key, at timestamptz)", "create table log (what text)",
+               "insert into t values (1, '2020-01-01Z')")  # fmt: skip
+    with job_for(source, database, held_triggers=()) as (there, here, job):
+        plan = job.plan.model_copy(update={"tables": tuple(t for t in job.plan.tables if t.name.name == "t")})
+        narrow = Job(plan, job.catalog, [p for p in job.pairs if p.name.name == "t"], job.truth)
+        with pytest.raises(RowbackError) as refused:
+            load(here, narrow, CopyTransport(there), before_commit=ignore)
+    assert refused.value.fact == "the load changed more than the rows it put back"
+    assert refused.value.facts == ("public.log: 1 inserted, 0 updated, 0 deleted, outside the scope",)
+    assert database.rows("select (select count(*) from t), (select count(*) from log)") == [(0, 0)]
+
+
+def test_rows_that_a_trigger_alters_are_not_committed(source: Database, database: Database) -> None:
+    database.run(AUDITED, "drop trigger always on t", "drop trigger replica on t")
+    source.run("create table t (n int primary key, at timestamptz)", "create table log (what text)",
+               "insert into t values (1, '2020-01-01Z')")  # fmt: skip
+    with job_for(source, database, held_triggers=()) as (there, here, job), pytest.raises(RowbackError) as refused:
+        load(here, job, CopyTransport(there), before_commit=ignore)
+    assert refused.value.exit_code == 40
+    assert refused.value.facts == ("public.t: 1 rows at T, 1 loaded, checksum differs",)
+    assert database.rows("select count(*) from t") == [(0,)]
+
+
+def test_rows_that_appeared_meanwhile_are_refused_under_the_lock(source: Database, database: Database) -> None:
+    for db in (source, database):
+        db.run("create table t (n int)", "insert into t select generate_series(1, 1200)")
+    with job_for(source, database) as (there, here, job), pytest.raises(RowbackError) as refused:
+        load(here, job, CopyTransport(there), before_commit=ignore)
+    assert refused.value.fact == "tables that the plan says are empty hold rows now: public.t (1,200)"
+    assert refused.value.exit_code == 22
+
+
+def test_a_writer_that_does_not_let_go_is_named(source: Database, database: Database) -> None:
+    for db in (source, database):
+        db.run("create table t (n int)")
+    source.run("insert into t values (1)")
+    with database.connect() as other, job_for(source, database) as (there, here, job):
+        other.execute("set application_name = 'payroll'")
+        with other.transaction(force_rollback=True):
+            other.execute("insert into t values (5)")
+            with pytest.raises(RowbackError) as refused:
+                load(here, job, CopyTransport(there), before_commit=ignore)
+            pid = other.info.backend_pid
+    assert refused.value.fact == "the tables of 'db' were not free within 2 tries of 200 ms"
+    assert refused.value.facts[0].startswith(f"pid {pid} (postgres, payroll) is idle in transaction, in its")
+    assert database.rows("select count(*) from t") == [(0,)]
+
+
+def test_a_writer_that_lets_go_in_time_only_delays(source: Database, database: Database) -> None:
+    for db in (source, database):
+        db.run("create table t (n int)")
+    source.run("insert into t values (1)")
+    with database.connect() as other, job_for(source, database, lock_attempts=50) as (there, here, job):
+        other.execute("begin; lock table t in row exclusive mode")
+        threading.Timer(0.5, other.rollback).start()
+        load(here, job, CopyTransport(there), before_commit=ignore)
+    assert database.rows("select n from t") == [(1,)]
+
+
+def test_sequences_only_move_forward(source: Database, database: Database) -> None:
+    ddl = (
+        "create table t (a serial, b serial, c serial, d int)",
+        "create sequence down increment -1",
+        "alter table t alter d set default nextval('down')",
+    )
+    for db in (source, database):
+        db.run(*ddl)
+    source.run("insert into t (d) values (0)", "select setval('t_a_seq', 100)", "select setval('t_b_seq', 5)",
+               "select setval('down', -50)")  # fmt: skip
+    database.run("select setval('t_b_seq', 900)", "select setval('down', -7)")
+    with job_for(source, database) as (there, here, job):
+        done = load(here, job, CopyTransport(there), before_commit=ignore)
+    moved = {move.sequence.name: (move.before, move.after) for move in done.sequence_moves}
+    assert moved == {"t_a_seq": (None, 100), "t_c_seq": (None, 1), "down": (-7, -50)}
+    assert database.rows("select last_value from t_b_seq") == [(900,)]
+
+
+def test_the_proof_after_the_commit_tells_newer_rows_from_damage(source: Database, database: Database) -> None:
+    for db in (source, database):
+        db.run("create table t (n int primary key)")
+    source.run("insert into t select generate_series(1, 100)")
+    from recovery.postgres.catalog import definitions_digest
+
+    with job_for(source, database) as (there, here, job):
+        before = definitions_digest(here)
+        done = load(here, job, CopyTransport(there), before_commit=ignore)
+        clean = verify(here, job, done, definitions_before=before)
+        assert clean.proven
+        assert (clean.rows, clean.tables[0].written_since) == (100, 0)
+        database.run("insert into t values (101)")
+        newer = verify(here, job, done, definitions_before=before)
+        assert newer.proven
+        assert newer.tables[0].written_since == 1
+        database.run("delete from t where n = 5")
+        damaged = verify(here, job, done, definitions_before=before)
+        assert not damaged.proven
+        assert (damaged.tables[0].at_target.rows, damaged.tables[0].now.rows) == (100, 99)
+        assert not verify(here, job, done, definitions_before="other").proven
+
+
+def test_side_effects_are_told_from_the_rows_put_back() -> None:
+    t, u = TableName(schema_name="s", name="t"), TableName(schema_name="s", name="u")
+    touched = writing.Touched
+    assert side_effects({t: 3}, {}, {t: touched(t, 3, 0, 0)}) == []
+    assert side_effects({t: 3}, {u: touched(u, 1, 1, 1)}, {t: touched(t, 3, 0, 0), u: touched(u, 1, 1, 1)}) == []
+    assert side_effects({t: 3}, {}, {t: touched(t, 4, 0, 0)}) == ["s.t: 4 inserted, 0 updated, 0 deleted, expected 3"]
+    assert side_effects({}, {}, {u: touched(u, 0, 0, 2)}) == [
+        "s.u: 0 inserted, 0 updated, 2 deleted, outside the scope"
+    ]
+
+
+def test_a_dump_that_was_cut_is_noticed_and_nothing_is_written(
+    source: Database, database: Database, tmp_path: Path
+) -> None:
+    for db in (source, database):
+        db.run("create table t (n int)")
+    source.run("insert into t select generate_series(1, 50000)")
+    with job_for(source, database) as (there, here, job):
+        transport = transport_of("dump", there, source, job, tmp_path)
+        (data,) = [p for p in (tmp_path / "dump").iterdir() if p.name != "toc.dat"]
+        data.write_bytes(data.read_bytes()[:100_000])
+        with pytest.raises(RowbackError) as refused:
+            load(here, job, transport, before_commit=ignore)
+    assert refused.value.exit_code in (40, 53)
+    assert database.rows("select count(*) from t") == [(0,)]
+
+
+def test_functions_behind_constraints_find_what_they_name_without_a_schema(
+    source: Database, database: Database
+) -> None:
+    for db in (source, database):
+        db.run(
+            "create table allowed (n int)", "insert into allowed values (1)",
+            "create function ok(int) returns bool language sql as 'select exists (select from allowed where n = $1)'",
+            "create table t (n int check (ok(n)))",
+        )  # fmt: skip
+    source.run("insert into t values (1)")
+    with job_for(source, database) as (there, here, job):
+        plan = job.plan.model_copy(update={"tables": tuple(t for t in job.plan.tables if t.name.name == "t")})
+        narrow = Job(plan, job.catalog, [p for p in job.pairs if p.name.name == "t"], job.truth)
+        assert load(here, narrow, CopyTransport(there), before_commit=ignore).rows == {"public.t": 1}
