@@ -62,7 +62,9 @@ class CopyTransport:
 
 def write_rows(live: Session, pair: Pair, content: Iterable[bytes], form: sql.SQL) -> int:
     """COPY `content` into the table; how many rows the server took. Identity columns keep the values given."""
-    into = sql.SQL("copy {} ({}) from stdin {}").format(sql.Identifier(*pair.name.key), column_list(pair.columns), form)
+    # A table may have no column to write, and then there is no list to write either.
+    columns = sql.SQL(" ({})").format(column_list(pair.columns)) if pair.columns else sql.SQL("")
+    into = sql.SQL("copy {}{} from stdin {}").format(sql.Identifier(*pair.name.key), columns, form)
     with live.cursor() as writer:
         with writer.copy(into) as copy:
             for block in content:

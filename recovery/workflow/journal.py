@@ -198,8 +198,8 @@ def _uninterrupted() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signal_number, handler in before.items():
+            signal.signal(signal_number, handler)
         for number, frame in arrived[:1]:
             handler = before[signal.Signals(number)]
             if callable(handler):
