@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,12 +36,16 @@ QUOTA = {"InstanceQuotaExceeded", "StorageQuotaExceeded"}
 
 
 def client(service: str, *, region: str | None) -> Any:
-    """A boto3 client with standard retries (throttling and 500s are tried 5 times)."""
+    """A boto3 client with standard retries: throttling and 500s are tried 5 times, or AWS_MAX_ATTEMPTS."""
     import boto3
     from botocore.config import Config
 
     with translated(f"{service}: open a client"):
-        return boto3.client(service, region_name=region, config=Config(retries={"mode": "standard", "max_attempts": 5}))
+        return boto3.client(
+            service,
+            region_name=region,
+            config=Config(retries={"mode": "standard", "max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS", "5"))}),
+        )
 
 
 def is_loopback(rds: Any) -> bool:

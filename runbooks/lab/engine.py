@@ -19,6 +19,7 @@ from runbooks.lab.state import BaseBackup, Event, Faults, Instance, Parameters, 
 
 ARCHIVE_DEADLINE_S = 30.0
 BEAT_EVERY_S = 0.25
+FRESH_BACKUP_SEGMENTS = 48
 
 
 class Engine:
@@ -175,6 +176,16 @@ class Engine:
                 raise LabError(f"WAL segment {segment} was not archived within {ARCHIVE_DEADLINE_S:.0f} s")
             time.sleep(0.005)
         instance.latest_restorable = now - timedelta(seconds=self.faults.restorable_lag_s)
+        self._refresh_backup(instance)
+
+    def _refresh_backup(self, instance: Instance) -> None:
+        """A further automated backup once much WAL has come together, as RDS's daily one: replay stays short."""
+        segments = sum(1 for _ in instance.cluster.archive.iterdir())
+        if segments - instance.segments_at_backup >= FRESH_BACKUP_SEGMENTS:
+            path = instance.cluster.root / f"base-{len(instance.backups)}"
+            instance.cluster.base_backup(path)
+            instance.backups.append(BaseBackup(utc_now(), path))
+            instance.segments_at_backup = segments
 
     def lose_wal(self, identifier: str) -> Path:
         """Fault: make a hole in the middle of an instance's WAL archive. Returns the file put aside."""
@@ -227,7 +238,7 @@ class Engine:
         if instance.retention_days > 0:
             instance.status = "backing-up"
             self._announce(instance, "Backing up DB instance", "backup")
-            path = instance.cluster.root / "base"
+            path = instance.cluster.root / "base-0"
             instance.cluster.base_backup(path)
             instance.backups.append(BaseBackup(utc_now(), path))
             self._beat(instance)

@@ -84,6 +84,7 @@ class Instance:
     latest_restorable: datetime | None = None
     pending: dict[str, object] = field(default_factory=dict)
     pending_reboot: bool = False
+    segments_at_backup: int = 0
     trouble: str = ""
     lock: threading.RLock = field(default_factory=threading.RLock)
 

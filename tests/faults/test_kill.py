@@ -1,0 +1,227 @@
+"""kill -9 at every record of the journal, then resume: the same proven end, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recovery.model.target import format_utc
+from recovery.workflow.run import STEPS
+from tests.fix_cli import Cli
+from tests.fix_lab import Database, pass_a_second, wait_until
+
+BOUNDARIES = [
+    ("case.opened", "-"),
+    *((event, step.name) for step in STEPS for event in ("step.start", "step.done")),
+    ("dump.started", "-"),
+    ("load.intent", "-"),
+    ("verification", "-"),
+]
+AT = "tests.faults.signal_at"
+ROWS = 5000
+QUERY = "select count(*), md5(string_agg(t::text, '|' order by n)) from t"
+
+
+@pytest.fixture
+def incident(database: Database) -> tuple[datetime, list[tuple[Any, ...]]]:
+    database.run(
+        "create table t (n serial primary key, body text)",
+        f"insert into t (body) select md5(g::text) from generate_series(1, {ROWS}) g",
+        "create table other (n int)", "insert into other values (1)",
+    )  # fmt: skip
+    held = database.rows(QUERY)
+    target = pass_a_second()
+    database.run("truncate t restart identity", "insert into other values (2)")
+    return target, held
+
+
+def arguments(cli: Cli, database: Database, target: datetime) -> list[str]:
+    return ["restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--table", "t",
+            "--confirm", database.name]  # fmt: skip
+
+
+def the_case(cli: Cli) -> dict[str, Any]:
+    cases = json.loads(cli("cases", "--json").out)
+    assert len(cases) == 1
+    found: dict[str, Any] = cases[0]
+    return found
+
+
+def assert_proven_and_clean(cli: Cli, database: Database, held: list[tuple[Any, ...]]) -> dict[str, Any]:
+    assert database.rows(QUERY) == held
+    assert database.rows("select n from other order by 1") == [(1,), (2,)]
+    # Replayed WAL leaves a sequence up to 32 numbers ahead (PostgreSQL logs it in batches), never behind.
+    ((number,),) = database.rows("insert into t (body) values ('next') returning n")
+    assert ROWS < number <= ROWS + 33
+    case = the_case(cli)
+    assert case["outcome"] == "recovered"
+    assert case["temporary_instance"] not in cli.live.lab.engine.instances
+    home = cli.home / "cases" / case["case"]
+    assert sorted(path.name for path in home.iterdir()) == ["journal.jsonl"]
+    assert not [pid for pid in _processes() if str(home).encode() in pid]
+    return case
+
+
+def _processes() -> list[bytes]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(("event", "step"), BOUNDARIES, ids=lambda value: value)
+def test_killed_at_a_boundary_and_resumed(
+    cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]], event: str, step: str
+) -> None:
+    target, held = incident
+    process = cli.start("SIGKILL", event, step, *arguments(cli, database, target), module=AT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL, err
+    case = the_case(cli)
+    assert case["outcome"] == "open"
+    resumed = cli("resume", case["case"])
+    assert resumed.code == 0, resumed.err
+    final = assert_proven_and_clean(cli, database, held)
+    loads = next(phase for phase in final["phases"] if phase["step"] == "load")
+    # the load happened exactly once: killed after its commit it is not tried again
+    assert loads["attempts"] == (2 if (event, step) in {("step.start", "load"), ("load.intent", "-")} else 1)
+
+
+def test_killed_in_the_middle_of_the_commit_the_server_is_asked(
+    cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
+) -> None:
+    """The load committed, but the process died before it could write that down."""
+    target, held = incident
+    process = cli.start("SIGKILL", "step.done", "load", *arguments(cli, database, target), module=AT)
+    process.communicate(timeout=120)
+    case = the_case(cli)["case"]
+    path = cli.home / "cases" / case / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert b'"step.done","step":"load"' in lines[-1]
+    path.write_bytes(b"".join(lines[:-1]))
+    assert database.rows(QUERY) == held
+    resumed = cli("resume", case)
+    assert resumed.code == 0, resumed.err
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {"of": "load", "happened": True} in [r["data"] for r in records if r["event"] == "step.reconciled"]
+    assert len([r for r in records if r["event"] == "load.intent"]) == 1
+    assert_proven_and_clean(cli, database, held)
+
+
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [*((step.name, signal.SIGINT) for step in STEPS), ("await-copy", signal.SIGTERM), ("load", signal.SIGTERM)],
+)
+def test_interrupted_in_a_step_and_resumed(
+    cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]], step: str, number: signal.Signals
+) -> None:
+    target, held = incident
+    process = cli.start(*arguments(cli, database, target))
+    wait_until(lambda: _journal_has(cli, step) or process.poll() is not None, f"{step} begins", 60)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    if process.returncode == 0:
+        pytest.skip("the errand was over before the signal arrived")
+    assert process.returncode == 130, err
+    case = the_case(cli)["case"]
+    assert f"help: rowback resume {case} (continue), or rowback close {case} (give up, remove the copy)" in err
+    assert "Traceback" not in err
+    resumed = cli("resume", case)
+    assert resumed.code == 0, resumed.err
+    assert_proven_and_clean(cli, database, held)
+
+
+def _journal_has(cli: Cli, step: str) -> bool:
+    return any(f'"step.start","step":"{step}"' in path.read_text() for path in cli.home.glob("cases/*/journal.jsonl"))
+
+
+def test_giving_up_after_a_kill_removes_the_copy_and_writes_nothing(
+    cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
+) -> None:
+    target, _ = incident
+    process = cli.start("SIGKILL", "step.start", "load", *arguments(cli, database, target), module=AT)
+    process.communicate(timeout=120)
+    case = the_case(cli)["case"]
+    assert f"rowback-{case}" in cli.live.lab.engine.instances
+    closed = cli("close", case)
+    assert (closed.code, closed.out) == (0, f"case {case}: closed without change\n")
+    assert f"rowback-{case}" not in cli.live.lab.engine.instances
+    assert database.rows("select count(*) from t") == [(0,)]
+
+
+def test_killed_between_the_call_to_rds_and_its_record(
+    cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
+) -> None:
+    """RDS got the restore call, the journal only knows that it was about to be made: close still finds the copy."""
+    target, _ = incident
+    process = cli.start("SIGKILL", "step.done", "start-copy", *arguments(cli, database, target), module=AT)
+    process.communicate(timeout=120)
+    case = the_case(cli)["case"]
+    path = cli.home / "cases" / case / "journal.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    copy = f"rowback-{case}"
+    wait_until(lambda: cli.live.lab.engine.instances[copy].status == "available", "the copy is up")
+    assert cli("close", case).code == 0
+    assert copy not in cli.live.lab.engine.instances
+
+
+def test_two_processes_never_drive_one_case(
+    cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
+) -> None:
+    target, held = incident
+    lab = cli.live.lab
+    lab.engine.faults.creating_delay_s = 3.0
+    try:
+        process = cli.start(*arguments(cli, database, target))
+        wait_until(lambda: _journal_has(cli, "await-copy"), "await-copy begins", 60)
+    finally:
+        lab.engine.faults.creating_delay_s = 0.0
+    case = the_case(cli)["case"]
+    for verb in ("resume", "close"):
+        ran = cli(verb, case)
+        assert (ran.code, ran.err) == (
+            29,
+            f"error[case-busy]: another process is driving case '{case}'\n  nothing was done\n"
+            f"  help: watch it: rowback status {case}\n",
+        )
+    watched = cli("status", case)
+    assert watched.out.splitlines()[0] == f"case {case}: open, being driven now"
+    assert cli("reap").out == f"rowback-{case}: kept: case {case} is being driven by another process\n"
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert_proven_and_clean(cli, database, held)
+
+
+def test_a_dead_session_that_still_holds_the_load_is_ended(
+    cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
+) -> None:
+    """The client is stopped, not dead, in front of its commit; another process resumes and must not wait for ever."""
+    target, held = incident
+    process = cli.start("SIGSTOP", "load.intent", "-", *arguments(cli, database, target), module=AT)
+    wait_until(lambda: _is_stopped(process.pid), "the process stopped itself", 120)
+    case = the_case(cli)["case"]
+    journal = cli.home / "cases" / case / "journal.jsonl"
+    copy = journal.read_bytes()
+    # The lock belongs to the stopped process: give the resuming one a journal of its own, as after a reboot.
+    journal.unlink()
+    journal.write_bytes(copy)
+    resumed = cli("resume", case)
+    assert resumed.code == 0, resumed.err
+    assert_proven_and_clean(cli, database, held)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def _is_stopped(pid: int) -> bool:
+    time.sleep(0.01)
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"

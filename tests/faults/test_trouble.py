@@ -1,0 +1,215 @@
+"""Trouble on the way: RDS fails the restore, throttles, loses WAL; disks fill; copies are orphaned."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from recovery.model.instance import TAG_CASE, TAG_EXPIRES
+from recovery.model.target import format_utc
+from recovery.workflow.steps.rows import Extract
+from runbooks.lab.state import CallFault
+from tests.fix_cli import Cli, Ran
+from tests.fix_lab import Database, Live, pass_a_second, rds_client, wait_until
+
+
+@pytest.fixture
+def target(database: Database) -> datetime:
+    database.run("create table t (n int)", "insert into t select generate_series(1, 1000)")
+    moment = pass_a_second()
+    database.run("truncate t")
+    return moment
+
+
+def restore(cli: Cli, database: Database, target: datetime, **environment: str) -> Ran:
+    return cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
+               database.name, **environment)  # fmt: skip
+
+
+def the_case(cli: Cli) -> str:
+    return str(json.loads(cli("cases", "--json").out)[0]["case"])
+
+
+@pytest.mark.parametrize("status", ["incompatible-restore", "insufficient-capacity", "storage-full", "restore-error"])
+def test_a_restore_that_ends_badly_is_told_at_once_and_can_be_closed(
+    cli: Cli, database: Database, target: datetime, status: str
+) -> None:
+    cli.live.lab.engine.faults.next_restores.append(status)
+    ran = restore(cli, database, target)
+    case = the_case(cli)
+    assert ran.code == 50
+    assert ran.err.endswith(
+        f"error[copy-failed]: temporary instance 'rowback-{case}' is '{status}', which is final\n"
+        "  RDS's reason: aws rds describe-events --source-type db-instance --duration 60 --source-identifier"
+        f" rowback-{case}\n"
+        f"  case {case} is paused at step 'await-copy'\n"
+        f"  temporary instance 'rowback-{case}' may still be running and costs money\n"
+        "  nothing was written to the original; the temporary instance still exists\n"
+        f"  help: remove it: rowback close {case}; or, if RDS recovers it: rowback resume {case}\n"
+    )
+    assert cli("close", case).code == 0
+    assert f"rowback-{case}" not in cli.live.lab.engine.instances
+    assert database.rows("select count(*) from t") == [(0,)]
+
+
+def test_a_hole_in_the_wal_archive(cli: Cli) -> None:
+    lab = cli.live.lab
+    password = lab.create_instance("holed")
+    holed = Live(lab, "holed", password)
+    with holed.connect() as master:
+        master.execute("create table t as select g, repeat('x', 500) from generate_series(1, 20000) g")
+        target = pass_a_second()
+        master.execute("truncate t")
+    wait_until(lambda: rds_client(lab).describe_db_instances(DBInstanceIdentifier="holed")["DBInstances"][0][
+        "LatestRestorableTime"] >= target, "the window reaches T")  # fmt: skip
+    lab.engine.lose_wal("holed")
+    ran = cli("restore", "holed", "--at", format_utc(target), "--database", "postgres", "--confirm", "postgres",
+              PGPASSWORD=password)  # fmt: skip
+    assert ran.code == 50
+    assert "is 'incompatible-restore', which is final" in ran.err
+    assert cli("close", the_case(cli)).code == 0
+
+
+def test_throttling_and_server_errors_on_the_way_are_survived(cli: Cli, database: Database, target: datetime) -> None:
+    calls = cli.live.lab.engine.faults.calls
+    calls += [
+        CallFault("RestoreDBInstanceToPointInTime", "Throttling", times=2),
+        CallFault("ModifyDBInstance", "InternalFailure", http_status=500, times=1),
+        CallFault("DeleteDBInstance", "Throttling", times=1),
+    ]
+    ran = restore(cli, database, target)
+    assert ran.code == 0, ran.err
+    assert [fault.times for fault in calls] == [0, 0, 0]
+    calls.clear()
+    assert database.rows("select count(*) from t") == [(1000,)]
+
+
+def test_a_missing_permission_stops_before_anything_exists_and_resume_goes_on_with_it(
+    cli: Cli, database: Database, target: datetime
+) -> None:
+    calls = cli.live.lab.engine.faults.calls
+    calls.append(CallFault("RestoreDBInstanceToPointInTime", "AccessDenied", "not authorized", 403))
+    ran = restore(cli, database, target)
+    calls.clear()
+    case = the_case(cli)
+    assert ran.code == 34
+    assert "may not call rds:RestoreDBInstanceToPointInTime" in ran.err
+    assert "no temporary instance was created, nothing was written" in ran.err
+    assert cli("resume", case).code == 0
+    assert database.rows("select count(*) from t") == [(1000,)]
+
+
+def test_credentials_that_expire_half_way(cli: Cli, database: Database, target: datetime) -> None:
+    calls = cli.live.lab.engine.faults.calls
+    calls.append(CallFault("ModifyDBInstance", "ExpiredToken", "expired", 403))
+    ran = restore(cli, database, target)
+    calls.clear()
+    case = the_case(cli)
+    assert ran.code == 33
+    assert (
+        f"help: log in again (aws sso login), then run the same command again; then: rowback resume {case}" in ran.err
+    )
+    assert cli("resume", case).code == 0
+    assert database.rows("select count(*) from t") == [(1000,)]
+
+
+def test_a_disk_too_small_for_the_dump(
+    cli: Cli, database: Database, target: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recovery.workflow.steps.rows.FREE_BYTES_KEPT", 1 << 60)
+    ran = restore(cli, database, target)
+    case = the_case(cli)
+    assert ran.code == 38
+    assert "error[disk-full]: the dump may take 0 MiB and " in ran.err
+    assert f"case {case} is paused at step '{Extract.name}'" in ran.err
+    monkeypatch.undo()
+    assert cli("resume", case).code == 0
+
+
+def test_the_temporary_instance_is_inert_and_named_and_tagged(cli: Cli, database: Database, target: datetime) -> None:
+    """Stop in front of the load and look at what the copy is."""
+    with database.connect() as blocker:
+        blocker.execute("create table if not exists u (n int)")
+        blocker.execute("alter table t add extra int")  # drift: the errand stops after the copy is up
+        ran = restore(cli, database, target)
+    assert ran.code == 25
+    case = the_case(cli)
+    copy = cli.live.lab.engine.instances[f"rowback-{case}"]
+    source = cli.live.lab.engine.instances[cli.live.identifier]
+    assert {
+        name: copy.attributes[name]
+        for name in ("PubliclyAccessible", "DeletionProtection", "MultiAZ", "AutoMinorVersionUpgrade")
+    } == dict.fromkeys(("PubliclyAccessible", "DeletionProtection", "MultiAZ", "AutoMinorVersionUpgrade"), False)
+    assert copy.retention_days == 0
+    assert copy.attributes["SecurityGroups"] == source.attributes["SecurityGroups"]
+    assert copy.parameters is cli.live.lab.engine.default_parameters
+    expires = datetime.fromisoformat(copy.tags.pop(TAG_EXPIRES).replace("Z", "+00:00"))
+    assert timedelta(hours=23) < expires - datetime.now(UTC) < timedelta(hours=25)
+    assert copy.tags == {
+        "rowback:managed": "true", TAG_CASE: case, "rowback:source": source.resource_id,
+        "rowback:database": database.name.encode().hex(),
+    }  # fmt: skip
+    with pytest.raises(Exception, match="password authentication failed"):
+        Live(cli.live.lab, copy.identifier, cli.live.password).connect()
+    import psycopg
+
+    with psycopg.connect(copy.cluster.dsn(database.name)) as inside:
+        row = inside.execute("select rolconfig from pg_roles where rolname = 'postgres'").fetchone()
+    assert row == (["default_transaction_read_only=on"],)
+    copy.tags[TAG_EXPIRES] = format_utc(expires)
+    assert cli("close", case).code == 0
+
+
+def test_reap_removes_copies_of_dead_cases_and_nothing_else(cli: Cli, database: Database, target: datetime) -> None:
+    lab = cli.live.lab
+    lab.create_instance("rowback-impostor", BackupRetentionPeriod=0)
+    database.run("alter table t add extra int")
+    assert restore(cli, database, target).code == 25
+    case = the_case(cli)
+    copy = lab.engine.instances[f"rowback-{case}"]
+    expires = copy.tags[TAG_EXPIRES]
+    paused = (
+        f"rowback-{case}: kept: case {case} is paused until {expires}: rowback resume {case}, or rowback close {case}"
+    )
+    impostor = "rowback-impostor: kept: case '' has no journal on this machine, so its resource id cannot be proven"
+    assert sorted(cli("reap").out.splitlines()) == sorted([paused, impostor])
+    copy.tags[TAG_EXPIRES] = "2020-01-01T00:00:00Z"
+    assert sorted(cli("reap", "--dry-run").out.splitlines()) == sorted([f"rowback-{case}: would be removed", impostor])
+    # somebody else's instance that carries the tags of a dead case: its resource id was never recorded
+    fake = lab.engine.instances["rowback-impostor"]
+    fake.tags = {**copy.tags}
+    told = dict(line.split(": ", 1) for line in cli("reap").out.splitlines())
+    assert told[f"rowback-{case}"] == "removed"
+    assert "rowback-impostor" in lab.engine.instances
+    assert f"rowback-{case}" not in lab.engine.instances
+    assert cli.live.identifier in lab.engine.instances
+    lab.engine.delete(fake, keep_backups=False)
+    wait_until(lambda: "rowback-impostor" not in lab.engine.instances, "the impostor is gone")
+
+
+@pytest.mark.parametrize("where", ["tags", "case tag", "resource id"])
+def test_a_copy_that_is_not_provably_ours_is_never_deleted(
+    cli: Cli, database: Database, target: datetime, where: str
+) -> None:
+    database.run("alter table t add extra int")
+    assert restore(cli, database, target).code == 25
+    case = the_case(cli)
+    instances: dict[str, Any] = cli.live.lab.engine.instances
+    copy = instances[f"rowback-{case}"]
+    resource_id, tags = copy.resource_id, dict(copy.tags)
+    if where == "resource id":
+        copy.resource_id = "db-SOMEBODYELSES"
+    else:
+        copy.tags = {} if where == "tags" else {**tags, TAG_CASE: "20200101-000000-aaaa"}
+    ran = cli("close", case)
+    assert ran.code == 24
+    assert (
+        f"error[delete-refused]: 'rowback-{case}' is not proven to be the temporary instance of case {case}" in ran.err
+    )
+    assert "it was not deleted" in ran.err
+    assert copy.status == "available"
+    copy.resource_id, copy.tags = resource_id, tags
+    assert cli("close", case).code == 0

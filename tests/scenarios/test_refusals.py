@@ -1,0 +1,307 @@
+"""Wrong input is refused before anything is created, in one clear error, with the documented exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recovery.model.target import format_utc
+from runbooks.lab.state import CallFault
+from tests.fix_cli import Cli, Ran
+from tests.fix_lab import Database, pass_a_second
+
+NOTHING = "nothing was created, nothing was written"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(cli: Cli) -> Iterator[None]:
+    """Whatever a test provokes: no temporary instance, no case."""
+    yield
+    assert [name for name in cli.live.lab.engine.instances if name.startswith("rowback-")] == []
+
+
+@pytest.fixture
+def target(database: Database) -> datetime:
+    database.run("create table t (n int)", "insert into t values (1)")
+    moment = pass_a_second()
+    database.run("truncate t")
+    return moment
+
+
+def plan(cli: Cli, database: str, target: datetime, *more: str, **environment: str) -> Ran:
+    ran = cli("plan", cli.live.identifier, "--at", format_utc(target), "--database", database, *more, **environment)
+    assert (ran.out == "") is (ran.code != 0)
+    if ran.code:
+        assert not list(Path().glob("plan-*"))
+    return ran
+
+
+def test_unknown_instance(cli: Cli) -> None:
+    ran = cli("plan", "lvie-1", "--at", "2026-11-22T14:20:00Z", "--database", "x")
+    assert ran.code == 10
+    assert ran.err.startswith("error[instance-unknown]: no DB instance 'lvie-1' in eu-west-1\n  nearest names: live-")
+    assert NOTHING in ran.err
+
+
+def test_unknown_database_and_table(cli: Cli, database: Database, target: datetime) -> None:
+    ran = plan(cli, database.name + "x", target)
+    assert ran.code == 14
+    assert ran.err.startswith(
+        f"error[database-unknown]: instance '{cli.live.identifier}' has no database '{database.name}x'\n"
+        "  nearest names: "
+    )
+    ran = plan(cli, database.name, target, "--table", "public.tt")
+    assert (ran.code, ran.err) == (
+        15,
+        "error[table-unknown]: no table matches 'public.tt'\n  nearest names: public.t\n"
+        f"  {NOTHING}\n  help: list them: psql -c '\\dt *.*'\n",
+    )
+
+
+def test_times_without_offset_and_outside_the_window(cli: Cli, database: Database, target: datetime) -> None:
+    for text, code, message in (
+        ("2026-11-22T14:20:00", 2, "has no UTC offset"),
+        ("noon", 2, "is not an ISO 8601 time"),
+        ("1999-01-01T00:00:00Z", 11, r"before the earliest restorable time of 'live-\d+'"),
+        (format_utc(datetime.now(UTC) + timedelta(days=3)), 12, "it lies in the future"),
+    ):
+        ran = cli("plan", cli.live.identifier, "--at", text, "--database", database.name)
+        assert ran.code == code
+        assert re.search(message, ran.err)
+        assert NOTHING in ran.err
+
+
+def test_a_target_that_is_too_recent_can_be_waited_for(cli: Cli, database: Database, target: datetime) -> None:
+    faults = cli.live.lab.engine.faults
+    faults.restorable_lag_s = 3.0
+    try:
+        recent = datetime.now(UTC).replace(microsecond=0)
+        ran = plan(cli, database.name, recent)
+        assert ran.code == 12
+        assert "help: run the same command again later, or add --wait-for-window 10m" in ran.err
+        assert plan(cli, database.name, recent, "--wait-for-window", "1x").code == 2
+        ran = plan(cli, database.name, recent, "--wait-for-window", "60s")
+        assert ran.code == 0
+        assert f"waiting until the restore window reaches {format_utc(recent)}" in ran.err
+    finally:
+        faults.restorable_lag_s = 0.0
+
+
+def test_tables_that_hold_rows(cli: Cli, database: Database, target: datetime) -> None:
+    database.run('create table "Weird Name; --" as select generate_series(1, 1200)')
+    ran = plan(cli, database.name, target)
+    assert (ran.code, ran.err) == (
+        20,
+        f"error[table-holds-rows]: 1 of the tables to put back in '{database.name}' hold rows now\n"
+        '  public."Weird Name; --": 1,200 rows\n'
+        "  tables that hold rows need a row-by-row repair (modes missing and repair),"
+        " which this version does not have\n"
+        f"  {NOTHING}\n"
+        f"  help: leave them as they are: rowback plan {cli.live.identifier} --at {format_utc(target)}"
+        f" --database {database.name} --except 'public.Weird Name; --'\n",
+    )
+    assert plan(cli, database.name, target, "--except", "public.Weird Name; --").code == 0
+
+
+def test_wrong_password_and_unreachable_server(cli: Cli, database: Database, target: datetime) -> None:
+    ran = plan(cli, database.name, target, PGPASSWORD="wrong")
+    assert (ran.code, ran.err) == (
+        31,
+        f"error[authentication-failed]: user 'postgres' may not log in to '{database.name}' on"
+        f" 127.0.0.1:{cli.live.port} (instance '{cli.live.identifier}')\n"
+        '  password authentication failed for user "postgres"\n'
+        f"  {NOTHING}\n"
+        "  help: check PGUSER with PGPASSWORD, ~/.pgpass, or the credentials of the profile in rowback.toml\n",
+    )
+    cluster = cli.live.lab.engine.instances[cli.live.identifier].cluster
+    port, cluster.port = cluster.port, 1
+    try:
+        ran = plan(cli, database.name, target)
+    finally:
+        cluster.port = port
+    assert ran.code == 30
+    assert ran.err.startswith(
+        f"error[server-unreachable]: no connection to instance '{cli.live.identifier}' at 127.0.0.1:1\n"
+    )
+
+
+def test_missing_and_too_old_client_tools(cli: Cli, database: Database, target: datetime, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    ran = plan(cli, database.name, target, ROWBACK_PG_BIN=str(old))
+    assert ran.code == 37
+    assert "no pg_dump at all was found" in ran.err
+    for tool in ("pg_dump", "pg_restore"):
+        (old / tool).write_text("#!/bin/sh\necho pg_dump '(PostgreSQL)' 12.4\n")
+        (old / tool).chmod(0o755)
+    ran = plan(cli, database.name, target, ROWBACK_PG_BIN=str(old))
+    assert ran.code == 37
+    assert f"  {old}: 12.4 is older than the server\n" in ran.err
+    assert "--transport copy, which needs none" in ran.err
+    assert plan(cli, database.name, target, "--transport", "copy", ROWBACK_PG_BIN=str(old)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        (
+            CallFault("DescribeDBInstances", "AccessDenied", "User: arn:aws:iam::1:user/x is not authorized", 403),
+            34,
+            "error[iam-missing]: these credentials may not call rds:DescribeDBInstances on '{name}'\n"
+            "  User: arn:aws:iam::1:user/x is not authorized\n"
+            "  nothing was created, nothing was written\n"
+            "  help: who am I: aws sts get-caller-identity; the policy rowback needs is in docs/reference/iam.md\n",
+        ),
+        (
+            CallFault("DescribeDBInstances", "ExpiredToken", "The security token included is expired", 403),
+            33,
+            "error[aws-credentials]: rds:DescribeDBInstances on '{name}': AWS does not accept these credentials"
+            " (ExpiredToken)\n  The security token included is expired\n"
+            "  nothing was created, nothing was written\n"
+            "  help: log in again (aws sso login), then run the same command again\n",
+        ),
+        (
+            CallFault("DescribeDBInstances", "Throttling", "Rate exceeded", 400, times=99),
+            35,
+            "error[aws-throttled]: rds:DescribeDBInstances on '{name}': AWS is throttling this account (Throttling)\n"
+            "  nothing was created, nothing was written\n"
+            "  help: run the same command again in a minute\n",
+        ),
+    ],
+)
+def test_what_aws_refuses(
+    cli: Cli, database: Database, target: datetime, fault: CallFault, code: int, message: str
+) -> None:
+    faults = cli.live.lab.engine.faults
+    faults.calls.append(fault)
+    try:
+        ran = plan(cli, database.name, target, AWS_MAX_ATTEMPTS="2")
+    finally:
+        faults.calls.clear()
+    assert (ran.code, ran.err) == (code, message.format(name=cli.live.identifier))
+
+
+def test_no_aws_at_all(cli: Cli, database: Database, target: datetime) -> None:
+    ran = plan(cli, database.name, target, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert ran.code == 32
+    assert ran.err.startswith("error[aws-unreachable]: rds:DescribeDBInstances on ")
+    ran = plan(cli, database.name, target, AWS_PROFILE="no-such-profile")
+    assert ran.code == 33
+    assert "no-such-profile" in ran.err
+
+
+def test_backups_off(cli: Cli) -> None:
+    cli.live.lab.create_instance("careless", BackupRetentionPeriod=0)
+    ran = cli("plan", "careless", "--at", "2026-11-22T14:20:00Z", "--database", "postgres")
+    assert ran.code == 13
+    assert ran.err.startswith("error[backups-off]: 'careless' has no automated backups to restore from\n")
+
+
+def test_nobody_confirmed_or_typed_another_name(cli: Cli, database: Database, target: datetime) -> None:
+    restore = ("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name)
+    for more, said in (((), "nobody confirmed"), (("--confirm", "postgres"), "'postgres' is not its name")):
+        ran = cli(*restore, *more)
+        assert ran.code == 21
+        assert ran.err.endswith(
+            f"error[confirmation-missing]: database '{database.name}' is about to be written to and {said}\n"
+            f"  {NOTHING}\n  help: read the plan above, then add --confirm {database.name}\n"
+        )
+    assert cli("cases").out == "no cases yet\n"
+    assert database.rows("select count(*) from t") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("plan",), "INSTANCE is missing"),
+        (("plan", "x", "--database", "d"), "--at is missing"),
+        (("plan", "x", "--at", "2026-11-22T14:20:00Z"), "--database is missing"),
+        (("plan", "x", "--profile", "p"), "profile 'p' was asked for but no rowback.toml was found"),
+        (("restore", "--plan", "missing.json"), "missing.json is no plan of this version"),
+        (("status", "7f3a"), "case '7f3a' does not exist"),
+        (("resume", "7f3a"), "case '7f3a' does not exist"),
+        (("close", "7f3a"), "case '7f3a' does not exist"),
+        (("report", "../../etc"), "case '../../etc' does not exist"),
+    ],
+)
+def test_usage(cli: Cli, arguments: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(cli.home))
+    ran = cli(*arguments)
+    assert ran.code in (2, 18, 19)
+    assert message in ran.err
+    assert ran.err.startswith("error[")
+
+
+def test_a_plan_that_was_tampered_with(cli: Cli, database: Database, target: datetime) -> None:
+    assert plan(cli, database.name, target, "--out", "p.json").code == 0
+    good = json.loads(Path("p.json").read_text())
+
+    def refused(change: dict[str, Any]) -> Ran:
+        Path("p.json").write_text(json.dumps({**good, **change}))
+        return cli("restore", "--plan", "p.json", "--confirm", database.name)
+
+    assert refused({"surprise": 1}).code == 19
+    assert "surprise: Extra inputs are not permitted" in refused({"surprise": 1}).err
+    other = {**good["source"], "resource_id": "db-OTHER"}
+    ran = refused({"source": other})
+    assert ran.code == 22
+    assert f"'{cli.live.identifier}' is another instance now" in ran.err
+    ran = refused({"identity": {**good["identity"], "database_oid": 1}})
+    assert ran.code == 22
+    assert "is another database now" in ran.err
+    assert database.rows("select count(*) from t") == [(0,)]
+
+
+def test_a_target_before_the_rows_existed_is_no_success(cli: Cli, database: Database) -> None:
+    database.run("create table t (n int)")
+    target = pass_a_second()
+    database.run("insert into t values (1)", "truncate t")
+    ran = cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
+              database.name)  # fmt: skip
+    assert ran.code == 16
+    assert f"error[nothing-at-target]: at {format_utc(target)} all 1 tables in scope were empty already" in ran.err
+    case = json.loads(cli("cases", "--json").out)[0]["case"]
+    assert f"temporary instance 'rowback-{case}' may still be running and costs money" in ran.err
+    assert f"help: rowback close {case}, then plan again with an earlier --at" in ran.err
+    closed = cli("close", case)
+    assert (closed.code, closed.out) == (0, f"case {case}: closed without change\n")
+
+
+def test_schema_drift_is_refused_before_anything_is_written(cli: Cli, database: Database, target: datetime) -> None:
+    database.run("alter table t add added text", "alter table t alter n type bigint")
+    ran = cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
+              database.name)  # fmt: skip
+    assert ran.code == 25
+    assert "  public.t: column added was added since T\n  public.t: column n was integer, is bigint\n" in ran.err
+    assert "  nothing was written to the original\n" in ran.err
+    case = json.loads(cli("cases", "--json").out)[0]["case"]
+    assert cli("close", case[-4:]).code == 0
+
+
+def test_a_second_run_on_the_same_target(cli: Cli, database: Database, target: datetime) -> None:
+    restore = ("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
+               database.name)  # fmt: skip
+    cli.live.lab.engine.faults.next_restores.append("storage-full")
+    first = cli(*restore)
+    assert first.code == 50
+    case = json.loads(cli("cases", "--json").out)[0]["case"]
+    second = cli(*restore)
+    assert second.code == 23
+    assert f"temporary instance 'rowback-{case}' of '{cli.live.identifier}' exists already for database" in second.err
+    elsewhere = cli(*restore, ROWBACK_HOME=str(cli.home / "another-machine"))
+    assert elsewhere.code == 23
+    del cli.live.lab.engine.instances[f"rowback-{case}"]  # as if somebody removed it by hand
+    third = cli(*restore)
+    assert third.code == 23
+    assert third.err.endswith(
+        f"error[case-open]: case {case} for database '{database.name}' of '{cli.live.identifier}' is paused\n"
+        "  no second case was opened, nothing was created\n"
+        f"  help: continue it: rowback resume {case}; or give it up: rowback close {case}\n"
+    )
+    assert cli("close", case).code == 0
