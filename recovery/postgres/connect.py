@@ -199,11 +199,14 @@ def _near(target: Target) -> list[str]:
 
 
 def _unreachable(target: Target, words: str, state: str) -> RowbackError:
+    help = "check security group, VPN or tunnel, then run the same command again"
+    if "SSL error" in words or "certificate" in words:
+        bundle = target.parameters().get("sslrootcert", "none")
+        help = f"check ca_bundle: it must hold the CA that signed the server's certificate (now: {bundle})"
     return RowbackError(
         ErrorId.SERVER_UNREACHABLE,
         f"no connection to {target.label} at {target.endpoint.host}:{target.endpoint.port}",
-        _fatal_line(words), state=state,
-        help="check security group, VPN or tunnel, then run the same command again",
+        _fatal_line(words), state=state, help=help,
     )  # fmt: skip
 
 
