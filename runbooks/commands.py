@@ -50,6 +50,16 @@ def lab_status(as_json: bool) -> None:
     raise SystemExit(0 if state else 10)
 
 
+@lab.command("break", epilog="Example: T=$(rowback lab break)")
+def lab_break() -> None:
+    """Play the careless test: TRUNCATE … CASCADE in docs. Prints a target time just before it. Only ever on the lab."""
+    from runbooks.lab import background
+
+    moment, statement = _lab_errors(lambda: background.play_careless_test(background.default_root()))
+    click.echo(f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+    click.echo(f"ran on the lab's docs-staging, database docs: {statement}", err=True)
+
+
 @lab.command(epilog="Example: rowback lab down")
 def down() -> None:
     """End the lab: every process and every file of it."""
@@ -94,7 +104,6 @@ def drill_text(found: DrillReport) -> str:
         ("instances left over", ", ".join(found.leftover_instances) or "none"),
         ("recovery time", f"{found.recovery_time_s:.1f} s (objective {rto} s)"),
         ("data loss", f"{found.data_loss_s:.1f} s (objective {rpo} s)"),
-        ("steps", ", ".join(f"{phase.step} {phase.seconds:.1f} s" for phase in found.recovery.phases)),
     ]
     head = "drill PASSED" if found.passed else "drill FAILED"
     return "\n".join([head, "", *(f"  {name:24}  {value}" for name, value in rows)])

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import psycopg
@@ -27,12 +27,11 @@ from recovery.workflow.errand import Errand, Listener
 from recovery.workflow.planning import Request, make_plan
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import run
-from runbooks.lab.background import INSTANCE, connect, furnish_sample
+from runbooks.lab.background import FAULT, INSTANCE, connect, furnish_sample, pass_a_second
 from runbooks.lab.server import Lab
 
 DATABASE = "docs"
 TRUNCATED = ("content.members", "content.spaces")
-FAULT = "truncate table content.members, content.spaces restart identity cascade"
 WRITE_PAUSE_S = 0.02
 
 
@@ -103,7 +102,7 @@ def _rehearse(
     writer = BillingWriter(lab, password)
     with writer:
         with clock.phase("steady-state", "note every row, let a second pass, keep billing writing"):
-            target = _pass_a_second()
+            target = pass_a_second()
         with clock.phase("fault", "an integration test runs TRUNCATE … CASCADE on the wrong server"):
             _refuse_foreign_server(lab, docs)
             docs.execute(FAULT)
@@ -172,14 +171,6 @@ def _digests(connection: psycopg.Connection[Any]) -> dict[str, tuple[int, str]]:
         assert row
         found[f"{schema}.{table}"] = (row[0], row[1])
     return found
-
-
-def _pass_a_second() -> datetime:
-    """A whole second that lies behind us and after everything written so far: a target time RDS can hit exactly."""
-    target = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
-    while datetime.now(UTC) <= target:
-        time.sleep(0.01)
-    return target
 
 
 @contextlib.contextmanager

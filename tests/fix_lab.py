@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 
 from recovery.model.instance import Endpoint
 from recovery.postgres.connect import Target
+from runbooks.lab.background import pass_a_second  # noqa: F401 (a fixture of the tests)
 from runbooks.lab.binaries import system_directories
 from runbooks.lab.server import REGION, Lab
 
@@ -84,14 +84,6 @@ def rds_client(lab: Lab) -> Any:
         "rds", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION,
         aws_access_key_id="lab", aws_secret_access_key="lab",
     )  # fmt: skip
-
-
-def pass_a_second() -> datetime:
-    """Wait until a whole second lies behind everything written so far, and return it."""
-    target = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
-    while datetime.now(UTC) <= target:
-        time.sleep(0.01)
-    return target
 
 
 def wait_until(condition: Any, what: str, deadline_s: float = 30.0) -> None:

@@ -20,31 +20,40 @@ def listener() -> Listener:
 
 
 class PlainListener:
-    """One line a step, and one a minute while a step takes long: a log stays readable and never falls silent."""
+    """One line a step, begun at once and ended with its time; another one a minute while a step takes long."""
 
     def __init__(self, out: TextIO) -> None:
-        self._out, self._spoke_at = out, time.monotonic()
+        self._out, self._spoke_at, self._open = out, time.monotonic(), False
 
     def step_started(self, name: str, title: str) -> None:
-        """Announce."""
-        self._say(f"… {name}: {title}")
+        """Begin the line."""
+        self._say(f"{title} … ", end="")
+        self._open = True
 
     def progress(self, text: str, seconds: float) -> None:
-        """Say something at most once a heartbeat."""
+        """Say something at most once a heartbeat: a log never falls silent."""
         if time.monotonic() - self._spoke_at >= HEARTBEAT_S:
+            self._close()
             self._say(f"  {text}, {seconds:.0f} s")
 
     def step_done(self, name: str, text: str, seconds: float) -> None:
-        """Close the line."""
-        self._say(f"✓ {name} {seconds:.1f} s" + (f": {text}" if text else ""))
+        """End the line."""
+        self._say(("" if self._open else f"{name} … ") + f"{seconds:.1f} s" + (f": {text}" if text else ""))
+        self._open = False
 
     def step_failed(self, name: str, text: str) -> None:
-        """Close the line with what went wrong."""
-        self._say(f"✗ {name}: {text}")
+        """End the line with what went wrong."""
+        self._say(("" if self._open else f"{name} … ") + f"stopped: {text}")
+        self._open = False
 
-    def _say(self, line: str) -> None:
+    def _close(self) -> None:
+        if self._open:
+            self._say("")
+            self._open = False
+
+    def _say(self, line: str, end: str = "\n") -> None:
         self._spoke_at = time.monotonic()
-        print(line, file=self._out, flush=True)
+        print(line, end=end, file=self._out, flush=True)
 
 
 class LiveListener:

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from runbooks.lab.documents import load_billing, load_docs
 from runbooks.lab.server import STATE_FILE, Lab, environment, write_state
 
 INSTANCE, MASTER = "docs-staging", "postgres"
+FAULT = "truncate table content.members, content.spaces restart identity cascade"
 UP_DEADLINE_S, DOWN_DEADLINE_S = 120.0, 30.0
 
 
@@ -81,6 +83,32 @@ def down(root: Path) -> bool:
     found = root.exists()
     shutil.rmtree(root, ignore_errors=True)
     return found
+
+
+def play_careless_test(root: Path) -> tuple[datetime, str]:
+    """Run FAULT on the background lab's own instance; returns a whole second just before it, and the statement.
+
+    Connects to the port and with the password of the lab's state file, so it cannot reach anything else.
+    """
+    state = status(root)
+    if state is None:
+        raise LabError("no lab is up; start one with: rowback lab up")
+    exports = state["exports"]
+    with psycopg.connect(
+        host="127.0.0.1", port=exports["PGPORT"], user=MASTER, password=exports["PGPASSWORD"], dbname="docs",
+        autocommit=True,
+    ) as connection:  # fmt: skip
+        moment = pass_a_second()
+        connection.execute(FAULT)
+    return moment, FAULT
+
+
+def pass_a_second() -> datetime:
+    """A whole second that lies behind us and after everything written so far: a target time RDS can hit exactly."""
+    target = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+    while datetime.now(UTC) <= target:
+        time.sleep(0.01)
+    return target
 
 
 def control(port: int, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:

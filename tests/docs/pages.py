@@ -1,0 +1,132 @@
+"""Write the executed parts of the documentation anew: python -m tests.docs.pages (or `make docs`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
+END = "@@end of command@@"
+# What differs from run to run, and what it is compared as.
+VOLATILE = (
+    (re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}"), "CASE"),
+    (re.compile(r"plan [0-9a-f]{8}"), "plan DIGEST"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
+    (re.compile(r"\d\d:\d\d:\d\dZ"), "TIME"),
+    (re.compile(r"\d+\.\d+ s\b"), "SECONDS"),
+    (re.compile(r"(PostgreSQL|pg_dump) \d+\.\d+"), r"\1 VERSION"),
+    (re.compile(r"\d+ of \d+$", re.MULTILINE), "ALL of ALL"),
+    (re.compile(r"pid \d+"), "pid PID"),
+    (re.compile(r"files in \S+"), "files in DIRECTORY"),
+    (re.compile(r"[\d.]+ MiB"), "SIZE"),
+    (re.compile(r"(forward: |, )(\S+ to )\d+"), r"\1\2N"),
+    (re.compile(r" +"), " "),
+)
+
+
+def normalise(text: str) -> str:
+    """The text without what differs from run to run."""
+    for pattern, replacement in VOLATILE:
+        text = pattern.sub(replacement, text)
+    return text.strip()
+
+
+def readme_blocks() -> list[tuple[str, list[str]]]:
+    """Each console block of the README with the commands in it."""
+    blocks = CONSOLE.findall(README.read_text())
+    return [(block, [line[2:] for line in block.splitlines() if line.startswith("$ ")]) for block in blocks]
+
+
+def run_readme(directory: Path) -> list[str]:
+    """Every command of the README in one shell, in order; the blocks as they would be printed today."""
+    blocks = [commands for _, commands in readme_blocks()]
+    script = "".join(f"{_in_place(command)}\necho; echo '{END}'\n" for commands in blocks for command in commands)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "AWS_", "ROWBACK_"))}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "ROWBACK_HOME": str(directory / "home"),
+        "ROWBACK_LAB_ROOT": tempfile.mkdtemp(prefix="rowback-readme-"),
+    }
+    if binaries := os.environ.get("ROWBACK_PG_BIN"):
+        environment["ROWBACK_PG_BIN"] = binaries
+    done = subprocess.run(
+        ["bash", "-c", f"exec 2>&1\ncd {directory}\n{script}"], stdout=subprocess.PIPE, text=True, check=False,
+        env=environment, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    outputs = iter(done.stdout.split(f"{END}\n"))
+    return ["".join(_shown(command, next(outputs)) for command in commands) for commands in blocks]
+
+
+def _in_place(command: str) -> str:
+    return f"make --no-print-directory -C {ROOT} {command[5:]}" if command.startswith("make ") else command
+
+
+def _shown(command: str, output: str) -> str:
+    kept = [line for line in output.rstrip().splitlines() if not line.startswith((".venv/bin/", "make: ***"))]
+    return "\n".join([f"$ {command}", *kept]) + "\n"
+
+
+def commands_page() -> str:
+    """`--help` of every verb."""
+    from recovery.cli import rowback
+
+    lines = ["# Commands", "", "What `--help` says, for every verb.", ""]
+    for path, command in _walk("rowback", rowback):
+        context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+        lines += [f"## {path}", "", "```", command.get_help(context), "```", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found
+            yield from _walk(f"{path} {name}", found)
+
+
+def json_page() -> str:
+    """The schema of every `--json` document that is a model."""
+    from recovery.model.plan import RecoveryPlan
+    from recovery.model.report import Report
+    from runbooks.drill import DrillReport
+
+    lines = [
+        "# JSON output", "",
+        "`--json` prints exactly one document on stdout; all else goes to stderr. Ignore fields you do not know.", "",
+        "- `rowback plan`, `rowback restore --dry-run`: a plan", "- `rowback restore`, `resume`, `report`: a report",
+        "- `rowback cases`: a list of reports", "- `rowback drill`: a drill report",
+        '- `rowback status`: `{"case", "outcome", "driven", "steps": {name: done}}`',
+        '- `rowback reap`: `[{"instance", "result"}]`',
+        '- `rowback lab up`, `lab status`: `{"pid", "port", "root", "postgres", "instances", "exports"}` or `null`', "",
+    ]  # fmt: skip
+    for title, model in (("Plan", RecoveryPlan), ("Report", Report), ("Drill report", DrillReport)):
+        schema = json.dumps(model.model_json_schema(mode="serialization"), indent=1, ensure_ascii=False)
+        lines += [f"## {title}", "", "```json", schema, "```", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write() -> None:
+    """Write every page."""
+    (ROOT / "docs" / "reference" / "commands.md").write_text(commands_page())
+    (ROOT / "docs" / "reference" / "json.md").write_text(json_page())
+    with tempfile.TemporaryDirectory() as directory:
+        fresh = iter(run_readme(Path(directory)))
+    text = README.read_text()
+    README.write_text(CONSOLE.sub(lambda _: f"```console\n{next(fresh)}```", text))
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,55 @@
+"""The documentation is executed: README commands, every --help, every schema, every error."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from recovery.aws import instances as aws_instances
+from recovery.cli import SHORT, VERBS, rowback
+from recovery.errors import EXIT_CODES, ErrorId
+from tests.docs.pages import ROOT, commands_page, json_page, normalise, readme_blocks, run_readme
+
+
+def test_every_command_of_the_readme_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    shown = [normalise(block) for block, _ in readme_blocks()]
+    assert [normalise(block) for block in run_readme(tmp_path)] == shown
+
+
+def test_generated_pages_are_current() -> None:
+    """`make docs` writes them."""
+    assert (ROOT / "docs" / "reference" / "commands.md").read_text() == commands_page()
+    assert (ROOT / "docs" / "reference" / "json.md").read_text() == json_page()
+
+
+def test_every_error_is_documented_with_its_exit_code() -> None:
+    found = re.findall(r"^## (\S+)\n\nExit code (\d+)\. \S", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
+    assert found == [(id.value, str(EXIT_CODES[id])) for id in ErrorId]
+
+
+def test_every_verb_has_a_short_line_and_an_example() -> None:
+    assert VERBS.keys() == SHORT.keys()
+    for name in VERBS:
+        command = rowback.get_command(click.Context(rowback), name)
+        assert command
+        assert (command.epilog or "").startswith("Example: ")
+        assert command.help
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not link.startswith("http"):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_iam_page_names_every_call_that_is_made() -> None:
+    source = Path(aws_instances.__file__).read_text()
+    called = set(re.findall(r"self\.rds\.([a-z_]+)\(", source)) - {"get_paginator"}
+    called |= set(re.findall(r'get_paginator\("([a-z_]+)"\)', source))
+    page = (ROOT / "docs" / "reference" / "iam.md").read_text()
+    for name in called:
+        action = "rds:" + "".join(part.capitalize() for part in name.split("_")).replace("Db", "DB")
+        assert action in page, action
