@@ -29,6 +29,8 @@ def up(articles: int, seed: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(state, indent=1))
         return
+    # Whatever else in this shell would lead boto3 or libpq past the lab.
+    click.echo("unset AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL_RDS AWS_REGION PGSERVICE PGHOSTADDR PGSSLMODE")
     for name, value in state["exports"].items():
         click.echo(f"export {name}={shlex.quote(value)}")
     click.echo(_lab_line(state), err=True)

@@ -27,7 +27,7 @@ from recovery.workflow.errand import Errand, Listener
 from recovery.workflow.planning import Request, make_plan
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import run
-from runbooks.lab.background import FAULT, INSTANCE, connect, furnish_sample, pass_a_second
+from runbooks.lab.background import FAULT, INSTANCE, connect, foreign_variables, furnish_sample, pass_a_second
 from runbooks.lab.server import Lab
 
 DATABASE = "docs"
@@ -86,13 +86,15 @@ class DrillReport(Value):
 def perform(request: DrillRequest, listener: Listener) -> DrillReport:
     """Run the whole drill and take the lab down again, whatever happens. Raises RowbackError where rowback does."""
     clock = _Clock(listener)
-    with clock.phase("lab", "start a lab: Amazon RDS on this machine"):
-        lab = Lab.start()
-    with lab:
-        with clock.phase("data", "load a documents product and a billing database"):
-            password = furnish_sample(lab, articles=request.articles, seed=request.seed)
-        with _using(lab, password), connect(lab, password, DATABASE) as docs:
-            return _rehearse(lab, password, docs, request, clock)
+    with _own_environment():
+        with clock.phase("lab", "start a lab: Amazon RDS on this machine"):
+            lab = Lab.start()
+        with lab:
+            with clock.phase("data", "load a documents product and a billing database"):
+                password = furnish_sample(lab, articles=request.articles, seed=request.seed)
+            os.environ.update({**lab.environment(), "PGPASSWORD": password})
+            with connect(lab, password, DATABASE) as docs:
+                return _rehearse(lab, password, docs, request, clock)
 
 
 def _rehearse(
@@ -174,16 +176,14 @@ def _digests(connection: psycopg.Connection[Any]) -> dict[str, tuple[int, str]]:
 
 
 @contextlib.contextmanager
-def _using(lab: Lab, password: str) -> Iterator[None]:
-    """The environment a user of the lab would export, with cases in a directory that goes away with the drill."""
+def _own_environment() -> Iterator[None]:
+    """Nothing of the caller's AWS and libpq variables, and cases in a directory that goes away with the drill."""
+    before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="rowback-drill-") as home:
-        wanted = {**lab.environment(), "PGPASSWORD": password, "ROWBACK_HOME": home}
-        foreign = [name for name in os.environ if name.startswith(("PG", "AWS_"))]
-        before = dict(os.environ)
-        for name in foreign:
-            del os.environ[name]
-        os.environ.update(wanted)
         try:
+            for name in foreign_variables(before):
+                del os.environ[name]
+            os.environ["ROWBACK_HOME"] = home
             yield
         finally:
             os.environ.clear()
@@ -241,6 +241,10 @@ class _Clock:
         """Time one phase."""
         self.listener.step_started(name, title)
         began = time.monotonic()
-        yield
+        try:
+            yield
+        except BaseException:
+            self.listener.step_failed(name, "see below")
+            raise
         self.phases[name] = round(time.monotonic() - began, 3)
         self.listener.step_done(name, "", self.phases[name])

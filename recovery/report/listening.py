@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 60.0
 
 
+def escape(text: str) -> str:
+    """Text in which rich sees no markup."""
+    from rich.markup import escape as escaped
+
+    return escaped(text)
+
+
 def listener() -> Listener:
     """The fitting one for this process's stderr."""
     return LiveListener() if sys.stderr.isatty() else PlainListener(sys.stderr)
@@ -68,24 +75,26 @@ class LiveListener:
 
     def step_started(self, name: str, title: str) -> None:
         """Start the spinner."""
-        self._title = title
-        self._status = self._console.status(title)
+        self._title = escape(title)
+        self._status = self._console.status(self._title)
         self._status.start()
 
     def progress(self, text: str, seconds: float) -> None:
         """Update the spinner's text."""
         if self._status:
-            self._status.update(f"{self._title} [dim]({text}, {seconds:.0f} s)[/dim]")
+            self._status.update(f"{self._title} [dim]({escape(text)}, {seconds:.0f} s)[/dim]")
 
     def step_done(self, name: str, text: str, seconds: float) -> None:
         """Leave a line behind."""
         self._stop()
-        self._console.print(f"[green]✓[/green] {self._title} [dim]{seconds:.1f} s[/dim]  {text}", soft_wrap=True)
+        self._console.print(
+            f"[green]✓[/green] {self._title} [dim]{seconds:.1f} s[/dim]  {escape(text)}", soft_wrap=True
+        )
 
     def step_failed(self, name: str, text: str) -> None:
         """Leave the trouble behind."""
         self._stop()
-        self._console.print(f"[red]✗[/red] {self._title}: {text}", markup=True, soft_wrap=True)
+        self._console.print(f"[red]✗[/red] {self._title}: {escape(text)}", soft_wrap=True)
 
     def _stop(self) -> None:
         if self._status:

@@ -29,6 +29,11 @@ FAULT = "truncate table content.members, content.spaces restart identity cascade
 UP_DEADLINE_S, DOWN_DEADLINE_S = 120.0, 30.0
 
 
+def foreign_variables(environment: Mapping[str, str]) -> list[str]:
+    """Variables of the caller's shell that would lead libpq or boto3 somewhere else than to the lab."""
+    return [name for name in environment if name.startswith(("PG", "AWS_"))]
+
+
 def default_root() -> Path:
     """Where this user's background lab lives."""
     return Path(os.environ.get("ROWBACK_LAB_ROOT") or Path(tempfile.gettempdir()) / f"rowback-lab-up-{os.getuid()}")
@@ -45,6 +50,7 @@ def up(root: Path, *, articles: int, seed: int) -> dict[str, Any]:
         process = subprocess.Popen(
             [sys.executable, "-m", "runbooks.lab.background", str(root), str(articles), str(seed)],
             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name not in foreign_variables(os.environ)},
         )  # fmt: skip
     deadline = time.monotonic() + UP_DEADLINE_S
     while time.monotonic() < deadline:

@@ -1,0 +1,75 @@
+"""`rowback lab up|status|break|down`: one lab in the background, found again, gone without a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fix_lab import wait_until
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="rowback-lab-test-"))
+    path.rmdir()
+    yield path
+    lab(path, "down")
+    assert not path.exists()
+
+
+def lab(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "recovery.cli", "lab", *arguments], text=True, capture_output=True, check=False,
+        env={**os.environ, "ROWBACK_LAB_ROOT": str(root)},
+    )  # fmt: skip
+
+
+def postmasters(root: Path) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().decode().split("\0")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if any(str(root) in part for part in command):
+            found.append(" ".join(command))
+    return found
+
+
+def test_up_status_break_down(root: Path) -> None:
+    nothing = lab(root, "status")
+    assert (nothing.returncode, nothing.stdout) == (10, "no lab is up; start one with: rowback lab up\n")
+    assert lab(root, "break").returncode == 3
+    up = lab(root, "up", "--articles", "50", "--json")
+    assert up.returncode == 0, up.stderr
+    state = json.loads(up.stdout)
+    assert state["instances"]["docs-staging"]["databases"] == ["docs", "billing"]
+    assert (root / "lab.json").stat().st_mode & 0o077 == 0, "the password is nobody else's business"
+    again = lab(root, "up")
+    assert again.returncode == 3
+    assert f"a lab is already up (pid {state['pid']}); end it with: rowback lab down" in again.stderr
+    assert lab(root, "status").returncode == 0
+    broken = lab(root, "break")
+    assert broken.returncode == 0, broken.stderr
+    assert broken.stdout.endswith("Z\n")
+    assert postmasters(root)
+    down = lab(root, "down")
+    assert (down.returncode, down.stderr) == (0, "the lab is down\n")
+    assert postmasters(root) == []
+    assert lab(root, "down").stderr == "no lab was up\n"
+
+
+def test_down_after_the_lab_was_killed(root: Path) -> None:
+    state = json.loads(lab(root, "up", "--articles", "50", "--json").stdout)
+    os.kill(state["pid"], signal.SIGKILL)
+    wait_until(lambda: postmasters(root) == [], "its servers end by themselves")
+    assert lab(root, "status").returncode == 10
+    assert lab(root, "down").stderr == "the lab is down\n"
