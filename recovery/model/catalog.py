@@ -59,13 +59,17 @@ class ForeignKey(Value):
 
 
 class Sequence(Value):
-    """A sequence used by a table's column, and where it stands. `last_value` is None before its first use."""
+    """A sequence used by a table's column, and where it stands. `last_value` is None before its first use.
+
+    `integers`: the column is of an integer type, so its values are the sequence's.
+    """
 
     name: TableName
     table: TableName
     column: str
     last_value: int | None
     increment: int
+    integers: bool = True
 
 
 class Catalog(Value):

@@ -64,7 +64,8 @@ order by con.conrelid, con.conname
 
 # Owned by a column (serial, identity) or named in its default: both must move with the rows.
 _SEQUENCES = """
-select distinct on (s.oid) sn.nspname, s.relname, d.refobjid::bigint, a.attname
+select distinct on (s.oid) sn.nspname, s.relname, d.refobjid::bigint, a.attname,
+       a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
 from pg_class s join pg_namespace sn on sn.oid = s.relnamespace
 join (
   select objid as seq, refobjid, refobjsubid from pg_depend
@@ -129,7 +130,7 @@ def _foreign_keys(
 
 
 def _sequences(session: Session, oids: list[int], names: Mapping[int, TableName]) -> Iterable[Sequence]:
-    for schema, name, table, column in session.execute(_SEQUENCES, (oids,)).fetchall():
+    for schema, name, table, column, integers in session.execute(_SEQUENCES, (oids,)).fetchall():
         found = TableName(schema_name=schema, name=name)
         yield Sequence(
             name=found, table=names[table], column=column, last_value=last_value(session, found),
@@ -137,6 +138,7 @@ def _sequences(session: Session, oids: list[int], names: Mapping[int, TableName]
                 session, "select increment_by from pg_sequences where schemaname = %s and sequencename = %s",
                 (schema, name),
             ),
+            integers=integers,
         )  # fmt: skip
 
 

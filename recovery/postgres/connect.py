@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -113,6 +114,19 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
             yield session
     except psycopg.Error as error:
         raise _interrupted(target, error, state) from error
+
+
+def await_login(target: Target, *, deadline_s: float, pause_s: float) -> None:
+    """Return once `target` lets us in. RDS says that a new master password is in force before it is everywhere."""
+    deadline = time.monotonic() + deadline_s
+    while True:
+        try:
+            with connect(target, state="nothing was written to the original"):
+                return
+        except RowbackError as error:
+            if error.id is not ErrorId.AUTHENTICATION_FAILED or time.monotonic() > deadline:
+                raise
+        time.sleep(pause_s)
 
 
 def identity_of(session: Session) -> Identity:

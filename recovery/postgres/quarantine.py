@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from psycopg import sql
 
 from guards.identity import same_server
@@ -17,7 +20,7 @@ def make_inert(copy: Target) -> dict[str, int]:
 
     Returns how many of each were stopped. RDS's default parameter group already keeps pg_cron from loading.
     """
-    with connect(copy, state=STATE) as session:
+    with _writable(copy) as session:
         subscriptions = session.execute(
             "select d.datname, s.subname from pg_subscription s join pg_database d on d.oid = s.subdbid"
             " where s.subenabled order by 1, 2"
@@ -30,7 +33,7 @@ def make_inert(copy: Target) -> dict[str, int]:
             )
         ]
         for database, name in subscriptions:
-            with connect(copy.to(database), state=STATE) as there:
+            with _writable(copy.to(database)) as there:
                 there.execute(sql.SQL("alter subscription {} disable").format(sql.Identifier(name)))
         jobs = sum(_stop_jobs(copy.to(database)) for database in databases)
         # Sessions of this role start read-only from now on; ours say so again when they connect.
@@ -60,8 +63,16 @@ def prove_copy(live: Session, copy: Session, expected: Identity) -> Identity:
     return found
 
 
-def _stop_jobs(copy: Target) -> int:
+@contextmanager
+def _writable(copy: Target) -> Iterator[Session]:
+    """A session that may write even when an earlier, interrupted run made the role read-only already."""
     with connect(copy, state=STATE) as session:
+        session.execute("set default_transaction_read_only = off")
+        yield session
+
+
+def _stop_jobs(copy: Target) -> int:
+    with _writable(copy) as session:
         if not one(session, "select exists (select from pg_extension where extname = 'pg_cron')"):
             return 0
         return session.execute("update cron.job set active = false where active").rowcount

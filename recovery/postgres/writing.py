@@ -138,21 +138,38 @@ def dangling_references(live: Session, key: ForeignKey) -> int:
     return count
 
 
-def advance_sequences(live: Session, at_target: Iterable[Counter]) -> list[SequenceMove]:
-    """Move sequences forward to where they stood at T; one that is further already stays.
+def advance_sequences(live: Session, counters: Iterable[Counter], at_target: Iterable[Counter]) -> list[SequenceMove]:
+    """Move each sequence forward to where it stood at T and past every value in its column; never back.
 
     Not transactional in PostgreSQL: if the load rolls back afterwards, numbers are skipped, never reused.
     """
+    then = {counter.name: counter.last_value for counter in at_target}
     moves = []
-    for counter in at_target:
-        now = last_value(live, counter.name)
-        if counter.last_value is not None and _further(counter.last_value, now, counter.increment):
-            live.execute(
-                "select setval(%s::regclass, %s)",
-                (sql.Identifier(*counter.name.key).as_string(live), counter.last_value),
-            )
-            moves.append(SequenceMove(sequence=counter.name, before=now, after=counter.last_value))
+    for counter in counters:
+        before = now = last_value(live, counter.name)
+        for wanted in (then.get(counter.name), _furthest_in_column(live, counter)):
+            if wanted is not None and _further(wanted, now, counter.increment):
+                live.execute(
+                    "select setval(%s::regclass, %s)", (sql.Identifier(*counter.name.key).as_string(live), wanted)
+                )
+                now = wanted
+        if now is not None and now != before:
+            moves.append(SequenceMove(sequence=counter.name, before=before, after=now))
     return moves
+
+
+def _furthest_in_column(live: Session, counter: Counter) -> int | None:
+    """The largest value in a sequence's column (the smallest when it counts down); None for other than integers."""
+    if not counter.integers:
+        return None
+    extreme = sql.SQL("max" if counter.increment > 0 else "min")
+    value: int | None = one(
+        live,
+        sql.SQL("select {}({})::bigint from only {}").format(
+            extreme, sql.Identifier(counter.column), sql.Identifier(*counter.table.key)
+        ),
+    )
+    return value
 
 
 def transaction_id(live: Session) -> int:

@@ -94,11 +94,12 @@ def _fill(live: Session, job: Job, transport: RowTransport) -> Loaded:
     _refuse_dangling(live, keys)
     after = writing.touched_tables(live)
     _refuse_side_effects(rows, before, after)
+    counters = [counter for counter in job.catalog.sequences if counter.table in plan.scope]
     return Loaded(
         xid=xid,
         rows={str(table): count for table, count in rows.items()},
         touched={str(table): change.inserted for table, change in after.items()},
-        sequence_moves=tuple(writing.advance_sequences(live, job.truth.sequences)),
+        sequence_moves=tuple(writing.advance_sequences(live, counters, job.truth.sequences)),
         foreign_keys_checked=len(keys),
         seconds_locked=0.0,
     )

@@ -10,12 +10,13 @@ from typing import Any, Protocol
 from recovery.aws.instances import Instances
 from recovery.config import Profile
 from recovery.model.instance import InstanceFacts
-from recovery.postgres.connect import Session, Target, connect
+from recovery.postgres.connect import Session, Target, await_login, connect
 from recovery.workflow.access import original, temporary
 from recovery.workflow.cases import Case
 from recovery.workflow.journal import Journal, Record
 
 Outcome = Mapping[str, Any]
+LOGIN_DEADLINE_S = 300.0
 UNTOUCHED = "nothing was written to the original"
 
 
@@ -76,6 +77,8 @@ class Errand:
                 facts.identifier, deadline_s=self.deadline_s, watch=self.listener.progress
             )
             self.journal.keep_secret(self._copy_password)
+            target = temporary(facts, self.case.plan.database, self._copy_password, self.profile)
+            await_login(target, deadline_s=LOGIN_DEADLINE_S, pause_s=self.instances.poll_s)
         return temporary(facts, self.case.plan.database, self._copy_password, self.profile)
 
     @contextmanager

@@ -106,13 +106,28 @@ class Journal:
         self.close()
 
     def _write(self, line: bytes) -> None:
-        try:
-            self._file.write(line)
-        except OSError:
+        if not self._try_write(line):
             # The disk is full: the reserve was put there so that what happened can still be written down.
             (self.directory / RESERVE).unlink(missing_ok=True)
-            self._file.write(line)
+            if not self._try_write(line):
+                raise RowbackError(
+                    ErrorId.DISK_FULL, f"the journal in {self.directory} cannot be written: the disk is full",
+                    state="what was done last may not be recorded; resuming asks AWS and PostgreSQL",
+                    help=f"free space there, then: rowback resume {self.directory.name}",
+                )  # fmt: skip
         os.fsync(self._file.fileno())
+
+    def _try_write(self, line: bytes) -> bool:
+        """Write the whole line or nothing of it."""
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            written = self._file.write(line)
+        except OSError:
+            written = 0
+        if written != len(line):
+            self._file.truncate(end)
+            return False
+        return True
 
 
 def read_records(directory: Path) -> list[Record]:

@@ -52,6 +52,7 @@ def test_a_subscription_is_disabled_and_sessions_start_read_only(copy: Live, liv
     assert stopped["subscriptions_disabled"] == 1
     assert subscriptions(copy) == [("steals", False)]
     assert subscriptions(live) == [("steals", True)], "the original's own subscription is nobody's business"
+    assert make_inert(copy.target())["subscriptions_disabled"] == 0, "once more, as after a crash"
     with copy.connect() as session, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         session.execute("create table t (n int)")
 

@@ -126,7 +126,11 @@ def test_a_full_disk_still_takes_the_last_words(tmp_path: Path) -> None:
             while (mount / "case" / "reserve").exists():
                 journal.append("tick", data={"text": "x" * 512})
             journal.append("case.stopped", data={"why": "disk full"})
-        assert read_records(mount / "case")[-1].event == "case.stopped"
+            with pytest.raises(RowbackError) as full:
+                for _ in range(10_000):
+                    journal.append("tick", data={"text": "x" * 512})
+            assert full.value.exit_code == 38
+        assert read_records(mount / "case")[-1].event == "tick", "whole records, and the chain of hashes holds"
         with pytest.raises(RowbackError) as refused:
             Journal.create(mount / "another")
         assert refused.value.exit_code == 38
