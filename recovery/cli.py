@@ -71,14 +71,12 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except click.exceptions.Abort:
-        print("interrupted: nothing was created, nothing was written", file=sys.stderr)
+        # click's word for Ctrl-C as well as for an unanswered prompt
+        print("interrupted; what is under way is listed by: rowback cases", file=sys.stderr)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; see: rowback cases", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

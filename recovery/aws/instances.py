@@ -271,6 +271,7 @@ class Instances:
             lifecycle_support=row.get("EngineLifecycleSupport"),
             ca_identifier=row.get("CACertificateIdentifier"),
             allocated_gib=row.get("AllocatedStorage", 0),
+            publicly_accessible=row.get("PubliclyAccessible", False),
             master_secret_arn=(row.get("MasterUserSecret") or {}).get("SecretArn"),
             tags={tag["Key"]: tag.get("Value", "") for tag in row.get("TagList", ())},
         )

@@ -20,6 +20,7 @@ from botocore.exceptions import (
     ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSOError,
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
@@ -68,7 +69,7 @@ def translated(call: str, *, state: str = NOTHING_CREATED) -> Iterator[None]:
         raise _of_answer(error, call, state) from error
     except (
         NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError,
-        UnauthorizedSSOTokenError, ProfileNotFound, NoRegionError,
+        UnauthorizedSSOTokenError, SSOError, ProfileNotFound, NoRegionError,
     ) as error:  # fmt: skip
         raise RowbackError(
             ErrorId.AWS_CREDENTIALS, f"{call}: {_lower(error)}", state=state,

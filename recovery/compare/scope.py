@@ -90,12 +90,20 @@ def _close(scope: Scope, catalog: Catalog, nonempty: set[TableName], *, excluded
     changed = True
     while changed:
         changed = False
-        for key in catalog.foreign_keys:
-            for found in _reached(key, scope):
-                if found.name not in scope.chosen and found.name not in settled:
-                    _add(scope, catalog, nonempty, found)
-                    settled.add(found.name)
-                    changed = True
+        for found in [*_heirs(catalog, scope), *(f for key in catalog.foreign_keys for f in _reached(key, scope))]:
+            if found.name not in scope.chosen and found.name not in settled:
+                _add(scope, catalog, nonempty, found)
+                settled.add(found.name)
+                changed = True
+
+
+def _heirs(catalog: Catalog, scope: Scope) -> Iterable[PlannedTable]:
+    """Inheritance children: TRUNCATE of the parent empties them without naming them."""
+    for table in catalog.tables:
+        for parent in table.inherits:
+            if parent in scope.chosen:
+                because = f"it inherits from {parent}"
+                yield PlannedTable(name=table.name, why=Why.EMPTIED_BY_CASCADE, because=because, bytes_now=0)
 
 
 def _reached(key: ForeignKey, scope: Scope) -> Iterable[PlannedTable]:
@@ -118,10 +126,13 @@ def _reached(key: ForeignKey, scope: Scope) -> Iterable[PlannedTable]:
 
 def _add(scope: Scope, catalog: Catalog, nonempty: set[TableName], found: PlannedTable) -> None:
     table = catalog.table(found.name)
-    assert table
+    if table is None:  # a parent that belongs to an extension: its rows are the extension's
+        return
     asked = found.why in (Why.NAMED, Why.WHOLE_DATABASE)
     if table.unlogged:
         _unrecoverable(scope, found, "it is unlogged, so no backup holds its rows")
+    elif not asked and (table.row_security or not table.readable):
+        scope.left_out.append(LeftOut(name=found.name, reason=f"this role cannot see its rows, though {found.because}"))
     elif found.name in nonempty and asked:
         scope.holding.append(found.name)
     elif found.name in nonempty:
@@ -149,6 +160,11 @@ def _check_writable(table: Table) -> None:
             state=NOTHING_CREATED,
             help="log in as a role with BYPASSRLS, or as the owner of the table without FORCE ROW LEVEL SECURITY",
         )
+    if not table.readable:
+        raise RowbackError(
+            ErrorId.PRIVILEGE_MISSING, f"this role may not read {table.name}",
+            state=NOTHING_CREATED, help=f"grant it SELECT, log in as the owner, or leave it out: --except {table.name}",
+        )  # fmt: skip
     if not table.insertable or (table.triggers and not table.owned):
         lacking = "it has triggers that only its owner may hold back" if table.insertable else "no INSERT privilege"
         raise RowbackError(

@@ -33,8 +33,9 @@ class Table(Value):
     unlogged: bool
     row_security: bool
     owned: bool
+    readable: bool
     insertable: bool
-    parent: TableName | None = None
+    inherits: tuple[TableName, ...] = ()
     triggers: tuple[Trigger, ...] = ()
 
 
@@ -46,7 +47,10 @@ class Partitioned(Value):
 
 
 class ForeignKey(Value):
-    """`child(columns) references parent(parent_columns)`; `parent_tables` are the ones that hold the parent's rows."""
+    """`child(columns) references parent(parent_columns)`; `parent_tables` are the ones that hold the parent's rows.
+
+    `operators`: schema and name of the equality each column is compared with, which need not be pg_catalog's.
+    """
 
     name: str
     child: TableName
@@ -54,6 +58,7 @@ class ForeignKey(Value):
     parent: TableName
     parent_tables: tuple[TableName, ...]
     parent_columns: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...]
     deferrable: bool
     full_match: bool = False
 
@@ -69,7 +74,9 @@ class Sequence(Value):
     column: str
     last_value: int | None
     increment: int
-    integers: bool = True
+    minimum: int
+    maximum: int
+    integers: bool
 
 
 class Catalog(Value):

@@ -46,6 +46,7 @@ class InstanceFacts(Value):
     lifecycle_support: str | None
     ca_identifier: str | None
     allocated_gib: int
+    publicly_accessible: bool = False
     master_secret_arn: str | None = None
     tags: dict[str, str] = {}
 

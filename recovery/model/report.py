@@ -17,17 +17,24 @@ class Fingerprint(Value):
 
 
 class TableProof(Value):
-    """One table of the scope: what it held at T and what it holds now."""
+    """One table of the scope: what it held at T, and which of those rows it holds now as they were loaded.
+
+    `written_since`: rows that others wrote after the load. `changed_since`: loaded rows that others changed or deleted.
+    """
 
     table: TableName
     at_target: Fingerprint
     now: Fingerprint
     written_since: int
+    changed_since: int
 
     @property
     def equal(self) -> bool:
-        """Whether the rows put back are the rows at T (rows written since the load are not among them)."""
-        return self.at_target == self.now
+        """Whether the loaded rows are the rows at T: all of them, or all that nobody has touched since.
+
+        Equality of every row was proven before the commit; a row that is missing now was changed by somebody else.
+        """
+        return self.at_target == self.now or (self.changed_since > 0 and self.now.rows < self.at_target.rows)
 
 
 class SequenceMove(Value):
@@ -53,7 +60,7 @@ class Verification(Value):
     foreign_keys_checked: int
     dangling_references: int
     changed_outside_scope: tuple[str, ...]
-    definitions_unchanged: bool
+    definitions_altered_since: bool
 
     @property
     def rows(self) -> int:
@@ -67,7 +74,6 @@ class Verification(Value):
             all(proof.equal for proof in self.tables)
             and self.dangling_references == 0
             and not self.changed_outside_scope
-            and self.definitions_unchanged
         )
 
 
@@ -78,12 +84,15 @@ class Objectives(Value):
     data_loss_s: int | None = None
 
 
+Outcome = Literal["recovered", "closed without change", "closed, not known whether rows were written", "open"]
+
+
 class Report(Value):
     """A case from opening to closing, folded from its journal."""
 
     schema_version: Literal[1] = 1
     case: str
-    outcome: Literal["recovered", "closed without change", "open"]
+    outcome: Outcome
     instance: str
     database: str
     target_time: Moment
@@ -100,5 +109,6 @@ class Report(Value):
     objectives: Objectives
     temporary_instance: str
     temporary_instance_removed: bool
+    not_put_back: tuple[str, ...]
     stopped_before: tuple[str, ...]
     tool_version: str

@@ -12,7 +12,7 @@ from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 
 # pg_temp and toast schemas never match these; extension members belong to their extension, not to the data.
-_USER_RELATIONS = """
+USER_RELATIONS = """
   n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
   and not exists (select from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = c.oid
                   and e.deptype = 'e')
@@ -22,19 +22,19 @@ _TABLES = f"""
 select c.oid::bigint, n.nspname, c.relname, pg_table_size(c.oid), c.relpersistence = 'u', c.relrowsecurity
          and (c.relforcerowsecurity or not pg_has_role(c.relowner, 'USAGE'))
          and not (select rolbypassrls or rolsuper from pg_roles where rolname = current_user),
-       pg_has_role(c.relowner, 'USAGE'), has_table_privilege(c.oid, 'INSERT')
-         and has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'), pn.nspname, p.relname
+       pg_has_role(c.relowner, 'USAGE'), has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT')
+         and has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'),
+       array(select array[pn.nspname::text, p.relname::text] from pg_inherits i join pg_class p on p.oid = i.inhparent
+             join pg_namespace pn on pn.oid = p.relnamespace where i.inhrelid = c.oid order by 1)
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-left join pg_inherits i on i.inhrelid = c.oid and c.relispartition
-left join pg_class p on p.oid = i.inhparent left join pg_namespace pn on pn.oid = p.relnamespace
-where c.relkind = 'r' and c.relpersistence <> 't' and {_USER_RELATIONS}
+where c.relkind = 'r' and c.relpersistence <> 't' and {USER_RELATIONS}
 order by n.nspname collate "C", c.relname collate "C"
 """  # noqa: S608 (constants only)
 
 _PARTITIONED = f"""
 select c.oid::bigint, n.nspname, c.relname,
        array(select relid::oid::bigint from pg_partition_tree(c.oid) where isleaf order by 1)
-from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'p' and {_USER_RELATIONS}
+from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'p' and {USER_RELATIONS}
 order by n.nspname collate "C", c.relname collate "C"
 """  # noqa: S608 (constants only)
 
@@ -55,18 +55,24 @@ select con.conname, con.conrelid::bigint, con.confrelid::bigint, con.condeferrab
   (select array_agg(a.attname order by k.n) from unnest(con.conkey) with ordinality k(num, n)
      join pg_attribute a on a.attrelid = con.conrelid and a.attnum = k.num),
   (select array_agg(a.attname order by k.n) from unnest(con.confkey) with ordinality k(num, n)
-     join pg_attribute a on a.attrelid = con.confrelid and a.attnum = k.num)
-from pg_constraint con where con.contype = 'f' and con.conrelid = any(%s)
+     join pg_attribute a on a.attrelid = con.confrelid and a.attnum = k.num),
+  (select array_agg(array[n.nspname::text, o.oprname::text] order by k.n)
+     from unnest(con.conpfeqop) with ordinality k(op, n) join pg_operator o on o.oid = k.op
+     join pg_namespace n on n.oid = o.oprnamespace),
+  pn.nspname, p.relname
+from pg_constraint con join pg_class p on p.oid = con.confrelid join pg_namespace pn on pn.oid = p.relnamespace
+where con.contype = 'f' and con.conrelid = any(%s)
   -- a key to a partitioned parent has one more row for each partition: those are not constraints of their own
   and not exists (select from pg_constraint up where up.oid = con.conparentid and up.conrelid = con.conrelid)
 order by con.conrelid, con.conname
 """
 
-# Owned by a column (serial, identity) or named in its default: both must move with the rows.
+# Owned by a column (serial, identity) or named in its default. One may serve several tables; an identity column of a
+# partitioned table belongs to the parent, whose leaves hold the values.
 _SEQUENCES = """
-select distinct on (s.oid) sn.nspname, s.relname, d.refobjid::bigint, a.attname,
-       a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
-from pg_class s join pg_namespace sn on sn.oid = s.relnamespace
+select distinct sn.nspname, s.relname, d.refobjid::bigint, a.attname,
+       a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype), q.seqincrement, q.seqmin, q.seqmax
+from pg_class s join pg_namespace sn on sn.oid = s.relnamespace join pg_sequence q on q.seqrelid = s.oid
 join (
   select objid as seq, refobjid, refobjsubid from pg_depend
    where classid = 'pg_class'::regclass and refclassid = 'pg_class'::regclass and deptype in ('a', 'i')
@@ -76,7 +82,17 @@ join (
      and dd.refclassid = 'pg_class'::regclass
 ) d on d.seq = s.oid
 join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-where s.relkind = 'S' and d.refobjid = any(%s) order by s.oid, d.refobjid
+where s.relkind = 'S' and d.refobjid = any(%s) order by 1, 2, 3
+"""
+
+# Who reads the temporary instance is its master user, whoever logs in to the original.
+_HIDDEN_FROM = """
+select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.oid = any(%(oids)s) and (
+  not has_table_privilege(%(role)s, c.oid, 'SELECT') or not has_schema_privilege(%(role)s, n.oid, 'USAGE')
+  or (c.relrowsecurity and (c.relforcerowsecurity or not pg_has_role(%(role)s, c.relowner, 'USAGE'))
+      and not (select rolbypassrls or rolsuper from pg_roles where rolname = %(role)s)))
+order by 1, 2
 """
 
 
@@ -90,15 +106,15 @@ def read_catalog(session: Session) -> Catalog:
         columns[oid].append(
             Column(name=name, type_name=type_name, type_oid=type_oid, base_type=base, generated=generated)
         )
-    triggers: dict[int, list[Trigger]] = defaultdict(list)
-    for oid, name, state in session.execute(_TRIGGERS, (oids,)):
-        triggers[oid].append(Trigger(table=names[oid], name=name, state=state))
+    triggers: dict[TableName, list[Trigger]] = defaultdict(list)
+    for trigger in _triggers(session, names):
+        triggers[trigger.table].append(trigger)
     tables = tuple(
         Table(
             name=names[row[0]], oid=row[0], columns=tuple(columns[row[0]]), bytes=row[3], unlogged=row[4],
-            row_security=row[5], owned=row[6], insertable=row[7],
-            parent=TableName(schema_name=row[8], name=row[9]) if row[8] else None,
-            triggers=tuple(triggers[row[0]]),
+            row_security=row[5], owned=row[6], readable=row[7], insertable=row[8],
+            inherits=tuple(TableName(schema_name=schema, name=name) for schema, name in row[9]),
+            triggers=tuple(triggers[names[row[0]]]),
         )
         for row in rows
     )  # fmt: skip
@@ -113,33 +129,55 @@ def read_catalog(session: Session) -> Catalog:
         tables=tables,
         partitioned=tuple(roots.values()),
         foreign_keys=tuple(_foreign_keys(session, oids, names, roots)),
-        sequences=tuple(_sequences(session, oids, names)),
+        sequences=tuple(_sequences(session, oids, names, roots)),
     )
+
+
+def read_triggers(session: Session, tables: Iterable[TableName]) -> list[Trigger]:
+    """The user triggers of `tables` as they are at this moment."""
+    wanted = set(tables)
+    rows = session.execute(_TABLES).fetchall()
+    names = {row[0]: TableName(schema_name=row[1], name=row[2]) for row in rows}
+    return _triggers(session, {oid: name for oid, name in names.items() if name in wanted})
+
+
+def hidden_from(session: Session, role: str, tables: Iterable[Table]) -> list[TableName]:
+    """Those of `tables` whose rows `role` may not read, or not all of them."""
+    rows = session.execute(_HIDDEN_FROM, {"oids": [table.oid for table in tables], "role": role})
+    return [TableName(schema_name=schema, name=name) for schema, name in rows]
+
+
+def _triggers(session: Session, names: Mapping[int, TableName]) -> list[Trigger]:
+    rows = session.execute(_TRIGGERS, (list(names),))
+    return [Trigger(table=names[oid], name=name, state=state) for oid, name, state in rows]
 
 
 def _foreign_keys(
     session: Session, oids: list[int], names: Mapping[int, TableName], roots: Mapping[int, Partitioned]
 ) -> Iterable[ForeignKey]:
-    for name, child, parent, deferrable, full, columns, parent_columns in session.execute(_FOREIGN_KEYS, (oids,)):
-        holders = roots[parent].leaves if parent in roots else (names[parent],)
+    for row in session.execute(_FOREIGN_KEYS, (oids,)):
+        name, child, parent, deferrable, full, columns, parent_columns, operators, schema, relation = row
+        parent_name = TableName(schema_name=schema, name=relation)
         yield ForeignKey(
-            name=name, child=names[child], columns=tuple(columns),
-            parent=roots[parent].name if parent in roots else names[parent], parent_tables=holders,
-            parent_columns=tuple(parent_columns), deferrable=deferrable, full_match=full,
+            name=name, child=names[child], columns=tuple(columns), parent=parent_name,
+            parent_tables=roots[parent].leaves if parent in roots else (parent_name,),
+            parent_columns=tuple(parent_columns), operators=tuple((s, o) for s, o in operators),
+            deferrable=deferrable, full_match=full,
         )  # fmt: skip
 
 
-def _sequences(session: Session, oids: list[int], names: Mapping[int, TableName]) -> Iterable[Sequence]:
-    for schema, name, table, column, integers in session.execute(_SEQUENCES, (oids,)).fetchall():
+def _sequences(
+    session: Session, oids: list[int], names: Mapping[int, TableName], roots: Mapping[int, Partitioned]
+) -> Iterable[Sequence]:
+    for row in session.execute(_SEQUENCES, ([*oids, *roots],)).fetchall():
+        schema, name, table, column, integers, increment, minimum, maximum = row
         found = TableName(schema_name=schema, name=name)
-        yield Sequence(
-            name=found, table=names[table], column=column, last_value=last_value(session, found),
-            increment=one(
-                session, "select increment_by from pg_sequences where schemaname = %s and sequencename = %s",
-                (schema, name),
-            ),
-            integers=integers,
-        )  # fmt: skip
+        stands_at = last_value(session, found)
+        for holder in roots[table].leaves if table in roots else (names[table],):
+            yield Sequence(
+                name=found, table=holder, column=column, last_value=stands_at, increment=increment,
+                minimum=minimum, maximum=maximum, integers=integers,
+            )  # fmt: skip
 
 
 def last_value(session: Session, sequence: TableName) -> int | None:
@@ -159,31 +197,3 @@ def nonempty(session: Session, tables: Iterable[TableName]) -> set[TableName]:
     """Which tables hold at least one row: looks at one row each, whatever their size."""
     probe = sql.SQL("select exists (select from only {})")
     return {table for table in tables if one(session, probe.format(sql.Identifier(*table.key)))}
-
-
-def definitions_digest(session: Session) -> str:
-    """A digest over the definitions in this database: columns, constraints, indexes, triggers, policies, grants."""
-    return str(one(session, _DEFINITIONS))
-
-
-_DEFINITIONS = f"""
-with c as (select c.oid, c.relname, c.relkind, c.relacl, c.relrowsecurity, c.relforcerowsecurity, n.nspname
-           from pg_class c join pg_namespace n on n.oid = c.relnamespace
-           where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'i', 'I') and c.relpersistence <> 't'
-             and {_USER_RELATIONS}),
-lines as (
-  select format('%s %s.%s %s %s %s', relkind, nspname, relname, relacl, relrowsecurity, relforcerowsecurity) l from c
-  union all select format('col %s %s %s %s', attrelid, attnum, attname, format_type(atttypid, atttypmod))
-    from pg_attribute where attrelid in (select oid from c) and attnum > 0
-  union all select format('con %s %s', conname, pg_get_constraintdef(oid)) || convalidated from pg_constraint
-    where conrelid in (select oid from c)
-  union all select 'idx ' || pg_get_indexdef(indexrelid) || indisvalid from pg_index
-    where indrelid in (select oid from c)
-  union all select 'trg ' || pg_get_triggerdef(oid) || tgenabled::text from pg_trigger
-    where tgrelid in (select oid from c) and not tgisinternal
-  union all select format('pol %s %s %s', polrelid, polname, pg_get_expr(polqual, polrelid)) from pg_policy
-  union all select 'fun ' || p.oid::text || md5(p.prosrc) from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-    where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-)
-select md5(string_agg(l, E'\\n' order by l collate "C")) from lines
-"""  # noqa: S608 (constants only)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, LiteralString
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors as pg
@@ -22,7 +23,21 @@ from recovery.model.instance import Endpoint
 
 CONNECT_TIMEOUT_S = 15
 APPLICATION = "rowback"
-Session = psycopg.Connection[tuple[Any, ...]]
+
+
+class Session(psycopg.Connection[tuple[Any, ...]]):
+    """A connection whose errors know it: with two of them open, blame goes to the right server."""
+
+    def wait(self, *arguments: Any, **keywords: Any) -> Any:
+        """Every exchange with the server passes through here."""
+        try:
+            return super().wait(*arguments, **keywords)
+        except psycopg.Error as error:
+            _ORIGIN.setdefault(error, self)
+            raise
+
+
+_ORIGIN: WeakKeyDictionary[psycopg.Error, Session] = WeakKeyDictionary()
 
 # Role and database defaults must not cut our own sessions short, nor change how values print.
 # row_security off: a policy makes a query fail instead of silently hiding rows.
@@ -39,6 +54,11 @@ SETTINGS: tuple[LiteralString, ...] = (
     "set bytea_output = 'hex'",
     "set xmloption = 'content'",
     "set client_encoding = 'UTF8'",
+)
+
+
+NEWER_TIMEOUTS_OFF = (
+    "select set_config(name, '0', false) from pg_settings where name in ('transaction_timeout', 'idle_session_timeout')"
 )
 
 
@@ -102,7 +122,7 @@ def is_loopback(host: str) -> bool:
 def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session]:
     """An autocommit session with rowback's settings. Connection errors leave as RowbackError saying `state`."""
     try:
-        session = psycopg.connect(**target.parameters(), autocommit=True)  # type: ignore[arg-type]
+        session = Session.connect(**target.parameters(), autocommit=True)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
         raise _refused(target, error, state) from error
     except psycopg.ProgrammingError as error:
@@ -111,8 +131,11 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
         with session:
             for statement in SETTINGS:
                 session.execute(statement)
+            session.execute(NEWER_TIMEOUTS_OFF)
             yield session
     except psycopg.Error as error:
+        if _ORIGIN.get(error, session) is not session:
+            raise  # of another session, whose own context will say so
         raise _interrupted(target, error, state) from error
 
 

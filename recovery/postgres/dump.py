@@ -6,6 +6,7 @@ pg_restore's own `--single-transaction` is not used: from 17 on it loads nothing
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ from recovery.postgres.connect import Session, Target
 from recovery.postgres.rows import BLOCK_BYTES, Pair, write_rows
 
 STATE = "nothing was written to the original"
+TERM_DEADLINE_S = 10
 END_OF_DATA = b"\n\\.\n"
 _TOC_TABLE_DATA = re.compile(r"^(\d+); 0 (\d+) TABLE DATA ", re.MULTILINE)
 _ENVIRONMENT = {
@@ -58,7 +60,12 @@ def dump_tables(
         shutil.rmtree(into, ignore_errors=True)
         raise _dump_failed(error.stderr.decode(errors="replace").strip()) from None  # its text repeats the environment
     except BaseException:
-        running.kill()
+        # TERM first: the leader cancels its workers' queries; KILL would leave them running.
+        running.terminate()
+        with contextlib.suppress(sh.TimeoutException, sh.ErrorReturnCode):
+            running.wait(timeout=TERM_DEADLINE_S)
+        if running.is_alive():
+            running.kill()
         shutil.rmtree(into, ignore_errors=True)
         raise
     return sum(path.stat().st_size for path in into.iterdir())

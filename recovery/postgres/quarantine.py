@@ -73,6 +73,9 @@ def _writable(copy: Target) -> Iterator[Session]:
 
 def _stop_jobs(copy: Target) -> int:
     with _writable(copy) as session:
+        # Not preloaded (RDS's default parameter group) nothing runs, and touching cron.job would even fail.
+        if "pg_cron" not in str(one(session, "show shared_preload_libraries")):
+            return 0
         if not one(session, "select exists (select from pg_extension where extname = 'pg_cron')"):
             return 0
-        return session.execute("update cron.job set active = false where active").rowcount
+        return session.execute("select cron.alter_job(jobid, active := false) from cron.job where active").rowcount

@@ -124,8 +124,11 @@ def dangling_references(live: Session, key: ForeignKey) -> int:
     columns = [sql.Identifier("c", name) for name in key.columns]
     filled = sql.SQL(" and ").join(sql.SQL("{} is not null").format(column) for column in columns)
     equal = sql.SQL(" and ").join(
-        sql.SQL("{} = {}").format(column, sql.Identifier("p", name))
-        for column, name in zip(columns, key.parent_columns, strict=True)
+        # The constraint's own operator: with pg_catalog first, `=` on citext would compare as text.
+        sql.SQL("{} operator({}.{}) {}").format(
+            sql.Identifier("p", name), sql.Identifier(schema), sql.SQL(operator), column
+        )
+        for column, name, (schema, operator) in zip(columns, key.parent_columns, key.operators, strict=True)
     )
     # A partitioned parent has no rows of its own; any other must not lend its inheritance children's.
     only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
@@ -139,22 +142,19 @@ def dangling_references(live: Session, key: ForeignKey) -> int:
 
 
 def advance_sequences(live: Session, counters: Iterable[Counter], at_target: Iterable[Counter]) -> list[SequenceMove]:
-    """Move each sequence forward to where it stood at T and past every value in its column; never back.
+    """Move each sequence forward to where it stood at T; one that did not exist then, past its column's values.
 
     Not transactional in PostgreSQL: if the load rolls back afterwards, numbers are skipped, never reused.
     """
     then = {counter.name: counter.last_value for counter in at_target}
     moves = []
-    for counter in counters:
-        before = now = last_value(live, counter.name)
-        for wanted in (then.get(counter.name), _furthest_in_column(live, counter)):
-            if wanted is not None and _further(wanted, now, counter.increment):
-                live.execute(
-                    "select setval(%s::regclass, %s)", (sql.Identifier(*counter.name.key).as_string(live), wanted)
-                )
-                now = wanted
-        if now is not None and now != before:
-            moves.append(SequenceMove(sequence=counter.name, before=before, after=now))
+    for counter in {counter.name: counter for counter in counters}.values():
+        # At T known: only that. A column may hold a sentinel far beyond what its sequence ever reached.
+        wanted = then[counter.name] if counter.name in then else _furthest_in_column(live, counter)
+        now = last_value(live, counter.name)
+        if wanted is not None and _further(wanted, now, counter.increment):
+            live.execute("select setval(%s::regclass, %s)", (sql.Identifier(*counter.name.key).as_string(live), wanted))
+            moves.append(SequenceMove(sequence=counter.name, before=now, after=wanted))
     return moves
 
 
@@ -165,10 +165,11 @@ def _furthest_in_column(live: Session, counter: Counter) -> int | None:
     extreme = sql.SQL("max" if counter.increment > 0 else "min")
     value: int | None = one(
         live,
-        sql.SQL("select {}({})::bigint from only {}").format(
-            extreme, sql.Identifier(counter.column), sql.Identifier(*counter.table.key)
+        sql.SQL("select {0}({1})::bigint from only {2} where {1} between {3} and {4}").format(
+            extreme, sql.Identifier(counter.column), sql.Identifier(*counter.table.key),
+            sql.Literal(counter.minimum), sql.Literal(counter.maximum),
         ),
-    )
+    )  # fmt: skip
     return value
 
 

@@ -17,8 +17,9 @@ from recovery.model.plan import RecoveryPlan
 from recovery.model.report import Fingerprint, SequenceMove
 from recovery.model.values import TableName, Value
 from recovery.postgres import writing
-from recovery.postgres.catalog import count_rows, nonempty
+from recovery.postgres.catalog import count_rows, nonempty, read_triggers
 from recovery.postgres.connect import Session
+from recovery.postgres.definitions import definitions_digest
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.rows import Pair, RowTransport
 
@@ -32,6 +33,7 @@ class Loaded(Value):
     xid: int
     rows: dict[str, int]
     touched: dict[str, int]
+    definitions: str
     sequence_moves: tuple[SequenceMove, ...]
     foreign_keys_checked: int
     seconds_locked: float
@@ -80,6 +82,8 @@ def load(live: Session, job: Job, transport: RowTransport, *, before_commit: Cal
 def _fill(live: Session, job: Job, transport: RowTransport) -> Loaded:
     plan = job.plan
     _refuse_rows(live, plan)
+    _refuse_other_triggers(live, plan)
+    definitions = definitions_digest(live)
     before = writing.touched_tables(live)
     writing.hold_triggers(live, plan.held_triggers)
     writing.relax_foreign_keys(live, plan.foreign_key_mode)
@@ -92,6 +96,7 @@ def _fill(live: Session, job: Job, transport: RowTransport) -> Loaded:
     _refuse_differences(live, job)
     keys = keys_to_check(plan.scope, job.catalog)
     _refuse_dangling(live, keys)
+    _refuse_changed_definitions(definitions, definitions_digest(live))
     after = writing.touched_tables(live)
     _refuse_side_effects(rows, before, after)
     counters = [counter for counter in job.catalog.sequences if counter.table in plan.scope]
@@ -99,6 +104,7 @@ def _fill(live: Session, job: Job, transport: RowTransport) -> Loaded:
         xid=xid,
         rows={str(table): count for table, count in rows.items()},
         touched={str(table): change.inserted for table, change in after.items()},
+        definitions=definitions,
         sequence_moves=tuple(writing.advance_sequences(live, counters, job.truth.sequences)),
         foreign_keys_checked=len(keys),
         seconds_locked=0.0,
@@ -138,6 +144,25 @@ def _refuse_rows(live: Session, plan: RecoveryPlan) -> None:
             state=ROLLED_BACK,
             help="somebody is writing: stop them, or make a new plan without those tables",
         )
+
+
+def _refuse_other_triggers(live: Session, plan: RecoveryPlan) -> None:
+    """Under the lock nobody can change them any more: the plan's list must be what there is."""
+    found = {trigger for trigger in read_triggers(live, plan.scope) if trigger.state != "D"}
+    if changed := sorted(f"{t.name} on {t.table}" for t in found ^ set(plan.held_triggers)):
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED, f"triggers changed since the plan was made: {', '.join(changed)}",
+            state=ROLLED_BACK, help="make a new plan",
+        )  # fmt: skip
+
+
+def _refuse_changed_definitions(before: str, after: str) -> None:
+    if before != after:
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED, "definitions in the database changed while the rows were loaded",
+            "somebody created, altered or granted something at the same moment",
+            state=ROLLED_BACK, help="try again when no migration is running",
+        )  # fmt: skip
 
 
 def _refuse_differences(live: Session, job: Job) -> None:

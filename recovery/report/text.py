@@ -44,17 +44,22 @@ def plan_text(plan: RecoveryPlan) -> str:
             ]
         ),
     ]  # fmt: skip
+    if source.publicly_accessible:
+        lines += [
+            "",
+            "  note: the original has a public address, the temporary instance will have none: run this inside the VPC",
+        ]
     return "\n".join(lines)
 
 
 def report_text(report: Report) -> str:
     """What was done and what it proved."""
+    missing = f", without {len(report.not_put_back)} tables dropped since" if report.not_put_back else ""
     head = {
         "recovered": f"case {report.case}: '{report.database}' on '{report.instance}' is back as of"
-        f" {format_utc(report.target_time)}",
-        "closed without change": f"case {report.case}: closed, nothing was written to '{report.instance}'",
+        f" {format_utc(report.target_time)}{missing}",
         "open": f"case {report.case}: not finished",
-    }[report.outcome]
+    }.get(report.outcome, f"case {report.case}: {report.outcome}")
     lines = [head, ""]
     moves = [f"{move.sequence} to {move.after}" for move in report.sequence_moves]
     if proof := report.verification:
@@ -71,11 +76,18 @@ def report_text(report: Report) -> str:
                     ("rows", f"{proof.rows:,} put back"),
                     ("foreign keys", f"{proof.foreign_keys_checked} checked, {proof.dangling_references} broken"),
                     ("elsewhere", _or_none(proof.changed_outside_scope, "CHANGED: ", "no other row was touched")),
-                    ("definitions", "unchanged" if proof.definitions_unchanged else "CHANGED meanwhile"),
+                    ("definitions", "altered by others since" if proof.definitions_altered_since else "unchanged"),
                     ("sequences", _or_none(moves, "forward: ", "none had to move")),
                 ]
             ),
         ]  # fmt: skip
+    if report.not_put_back:
+        lines += ["", f"  NOT put back, because dropped since T: {', '.join(report.not_put_back)}"]
+    if proof and (touched := [p for p in proof.tables if p.changed_since or p.written_since]):
+        lines += ["", "written by others since the rows were put back:", *_columns([
+            (str(p.table), f"{p.written_since:,} rows written", f"{p.changed_since:,} of ours changed or deleted")
+            for p in touched
+        ])]  # fmt: skip
     removed = "removed" if report.temporary_instance_removed else "NOT removed yet"
     lines += [
         "",

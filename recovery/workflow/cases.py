@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from recovery import __version__
 from recovery.aws.instances import Copy
 from recovery.config import Profile, state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.plan import RecoveryPlan
-from recovery.model.report import Objectives
+from recovery.model.report import Objectives, Outcome
 from recovery.workflow.journal import Journal, Record, is_driven, read_records
 
 
@@ -44,7 +46,8 @@ class Case:
     notes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     stops: list[str] = field(default_factory=list)
     closed_at: datetime | None = None
-    outcome: str = "open"
+    outcome: Outcome = "open"
+    load_unsettled: bool = False
 
     @property
     def copy(self) -> Copy:
@@ -77,6 +80,10 @@ class Case:
         match record.event:
             case "case.closed":
                 self.closed_at, self.outcome = record.at, record.data["outcome"]
+            case "load.intent":
+                self.load_unsettled = True
+            case "step.start" | "step.done" if record.step == "load":
+                self.load_unsettled = False
             case "case.stopped":
                 self.stops.append(record.data["why"])
         self.notes.setdefault(record.event, []).append(record.data)
@@ -147,7 +154,7 @@ def all_cases() -> list[Case]:
     """Every readable case, oldest first."""
     root = cases_directory()
     directories = sorted(root.iterdir()) if root.is_dir() else []
-    return [fold(path, records) for path in directories if (records := _readable(path))]
+    return [case for path in directories if (case := _readable(path))]
 
 
 def find_case(text: str) -> Path:
@@ -170,15 +177,15 @@ def fold(directory: Path, records: Iterable[Record]) -> Case:
     all_records = list(records)
     first = all_records[0] if all_records else None
     if first is None or first.event != "case.opened" or first.data.get("schema_version") != 1:
-        raise RowbackError(
-            ErrorId.PLAN_UNREADABLE, f"case '{directory.name}' was not opened by this version of rowback",
-            state="nothing was done", help="use the version that opened it",
+        raise _of_another_version(directory)
+    try:
+        case = Case(
+            id=directory.name, directory=directory, plan=RecoveryPlan.model_validate(first.data["plan"]),
+            objectives=Objectives.model_validate(first.data["objectives"]),
+            profile=Profile.model_validate(first.data["profile"]), opened_at=first.at,
         )  # fmt: skip
-    case = Case(
-        id=directory.name, directory=directory, plan=RecoveryPlan.model_validate(first.data["plan"]),
-        objectives=Objectives.model_validate(first.data["objectives"]),
-        profile=Profile.model_validate(first.data["profile"]), opened_at=first.at,
-    )  # fmt: skip
+    except (ValidationError, KeyError) as error:
+        raise _of_another_version(directory) from error
     for record in all_records[1:]:
         case.take(record)
     return case
@@ -189,14 +196,23 @@ def unreadable_cases() -> list[tuple[str, str]]:
     root, found = cases_directory(), []
     for path in sorted(root.iterdir()) if root.is_dir() else []:
         try:
-            read_records(path)
+            if records := read_records(path):
+                fold(path, records)
         except RowbackError as error:
             found.append((path.name, error.fact))
     return found
 
 
-def _readable(directory: Path) -> list[Record]:
+def _of_another_version(directory: Path) -> RowbackError:
+    return RowbackError(
+        ErrorId.PLAN_UNREADABLE, f"case '{directory.name}' was not opened by this version of rowback",
+        state="nothing was done", help="use the version that opened it",
+    )  # fmt: skip
+
+
+def _readable(directory: Path) -> Case | None:
     try:
-        return read_records(directory)
+        records = read_records(directory)
+        return fold(directory, records) if records else None
     except RowbackError:
-        return []
+        return None

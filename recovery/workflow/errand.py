@@ -9,8 +9,11 @@ from typing import Any, Protocol
 
 from recovery.aws.instances import Instances
 from recovery.config import Profile
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Identity
 from recovery.model.instance import InstanceFacts
-from recovery.postgres.connect import Session, Target, await_login, connect
+from recovery.model.plan import RecoveryPlan
+from recovery.postgres.connect import Session, Target, await_login, connect, identity_of
 from recovery.workflow.access import original, temporary
 from recovery.workflow.cases import Case
 from recovery.workflow.journal import Journal, Record
@@ -18,6 +21,21 @@ from recovery.workflow.journal import Journal, Record
 Outcome = Mapping[str, Any]
 LOGIN_DEADLINE_S = 300.0
 UNTOUCHED = "nothing was written to the original"
+
+
+def refuse_other_database(plan: RecoveryPlan, source: InstanceFacts, found: Identity) -> None:
+    """Refuse (plan-facts-changed) a server or database that only carries the name of the planned one."""
+    expected = plan.identity
+    changed = []
+    if source.resource_id != plan.source.resource_id:
+        changed.append(f"'{source.identifier}' is another instance now: {source.resource_id}")
+    if (found.system_identifier, found.database_oid) != (expected.system_identifier, expected.database_oid):
+        changed.append(f"database '{plan.database}' there is another database now (system identifier or oid differ)")
+    if changed:
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED, f"'{plan.database}' on '{source.identifier}' is not what was planned for",
+            *changed, state=UNTOUCHED, help="find out who replaced it; a new plan is needed",
+        )  # fmt: skip
 
 
 class Listener(Protocol):
@@ -55,12 +73,13 @@ class Errand:
 
     @contextmanager
     def live(self) -> Iterator[Session]:
-        """A session on the affected database of the original."""
+        """A session on the affected database of the original, proven to be the planned one even after a long pause."""
         plan = self.case.plan
         source = self.instances.get(plan.source.identifier)
         target = original(source, plan.database, self.profile)
         self.journal.keep_secret(target.password or "")
         with connect(target, state=UNTOUCHED) as session:
+            refuse_other_database(plan, source, identity_of(session))
             yield session
 
     def copy_facts(self) -> InstanceFacts:

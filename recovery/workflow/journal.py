@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from pydantic import ValidationError
+
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.values import Moment, Value
 
@@ -142,20 +144,28 @@ def read_records(directory: Path) -> list[Record]:
             ErrorId.CASE_UNKNOWN, f"there is no case '{directory.name}' in {directory.parent}",
             state="nothing was done", help="list them: rowback cases",
         ) from error  # fmt: skip
-    records, previous = [], FIRST
+    records: list[Record] = []
+    previous = FIRST
     for line in content.splitlines(keepends=True):
         if not line.endswith(b"\n"):
             break
-        record = Record.model_validate_json(line)
-        if record.prev != previous:
+        record = _parse(line)
+        if record is None or record.prev != previous:
             raise RowbackError(
                 ErrorId.PLAN_UNREADABLE, 
-                f"the journal of case '{directory.name}' was altered before record {record.seq}",
+                f"the journal of case '{directory.name}' was altered before record {len(records)}",
                 state="nothing was done", help=f"look at {directory / FILE} and at AWS yourself before doing anything",
             )  # fmt: skip
         records.append(record)
         previous = _hash(line)
     return records
+
+
+def _parse(line: bytes) -> Record | None:
+    try:
+        return Record.model_validate_json(line)
+    except ValidationError:
+        return None
 
 
 def is_driven(directory: Path) -> bool:

@@ -26,7 +26,7 @@ from recovery.model.plan import ForeignKeyMode, LeftOut, RecoveryPlan, Transport
 from recovery.model.target import format_utc
 from recovery.model.values import TableName
 from recovery.postgres.binaries import find_client_tools
-from recovery.postgres.catalog import count_rows, nonempty, read_catalog
+from recovery.postgres.catalog import count_rows, hidden_from, nonempty, read_catalog
 from recovery.postgres.connect import Session, Target, connect, identity_of, is_loopback
 from recovery.postgres.writing import may_be_replica
 from recovery.workflow.access import original
@@ -64,6 +64,7 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         if mode is ForeignKeyMode.REPLICA and not may_be_replica(live):
             raise _unbreakable_cycle(order, target)
         tables = tuple(scope.chosen[name] for name in order)
+        _check_readable_on_copy(live, catalog, scope, source)
     return RecoveryPlan(
         tool_version=__version__,
         made_at=datetime.now(UTC),
@@ -80,7 +81,7 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
             trigger for table in catalog.tables if table.name in scope.chosen for trigger in table.triggers
             if trigger.state != "D"
         ),
-        sequences=tuple(counter for counter in catalog.sequences if counter.table in scope.chosen),
+        sequences=tuple({c.name: c for c in catalog.sequences if c.table in scope.chosen}.values()),
         copy_settings=CopySettings.like(
             source,
             instance_class=request.profile.copy_class,
@@ -208,7 +209,8 @@ def _check_no_other_copy(instances: Instances, source: InstanceFacts, database: 
 
 
 def _scope(live: Session, catalog: Catalog, request: Request) -> Scope:
-    filled = nonempty(live, [table.name for table in catalog.tables])
+    visible = [table.name for table in catalog.tables if table.readable and not table.row_security]
+    filled = nonempty(live, visible)
     scope = choose_scope(catalog, filled, request.scope)
     if scope.holding:
         raise _holds_rows(request, count_rows(live, scope.holding))
@@ -218,6 +220,18 @@ def _scope(live: Session, catalog: Catalog, request: Request) -> Scope:
             *_reasons(scope.left_out), state=NOTHING_CREATED, help="name the tables with --table",
         )  # fmt: skip
     return scope
+
+
+def _check_readable_on_copy(live: Session, catalog: Catalog, scope: Scope, source: InstanceFacts) -> None:
+    chosen = [table for table in catalog.tables if table.name in scope.chosen]
+    if hidden := hidden_from(live, source.master_username, chosen):
+        raise RowbackError(
+            ErrorId.PRIVILEGE_MISSING,
+            f"the copy is read as '{source.master_username}', who may not read {len(hidden)} of the tables",
+            *map(str, hidden[:20]),
+            state=NOTHING_CREATED,
+            help="privileges come with the copy as of T; leave those tables out with --except",
+        )
 
 
 def _holds_rows(request: Request, counts: Mapping[TableName, int]) -> RowbackError:

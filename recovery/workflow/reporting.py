@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from recovery import __version__
 from recovery.model.report import Phase, Report, Verification
 from recovery.reload.load import Loaded
@@ -15,12 +13,10 @@ def report_of(case: Case) -> Report:
     loaded = case.outcome_of("load")
     verifications = case.noted("verification")
     removed = case.outcome_of("remove-copy")
-    closed: Literal["recovered", "closed without change", "open"] = "open"
-    if case.closed_at is not None:
-        closed = "recovered" if case.outcome == "recovered" else "closed without change"
+    target = case.outcome_of("read-target")
     return Report(
         case=case.id,
-        outcome=closed,
+        outcome=case.outcome,
         instance=case.plan.source.identifier,
         database=case.plan.database,
         target_time=case.plan.target_time,
@@ -40,6 +36,7 @@ def report_of(case: Case) -> Report:
         objectives=case.objectives,
         temporary_instance=case.copy.identifier,
         temporary_instance_removed=removed is not None,
+        not_put_back=tuple(target["gone"]) if target else (),
         stopped_before=tuple(case.stops),
         tool_version=__version__,
     )

@@ -13,12 +13,13 @@ from types import FrameType
 from recovery.aws.instances import Copy, Instances
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.instance import TAG_CASE, TAG_EXPIRES, InstanceFacts
+from recovery.model.report import Outcome
 from recovery.workflow.cases import Case, cases_directory, fold
 from recovery.workflow.errand import UNTOUCHED, Errand
 from recovery.workflow.journal import is_driven, read_records
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
-from recovery.workflow.steps.rows import Extract, Load, ReadTarget, Verify
+from recovery.workflow.steps.rows import Extract, Load, ReadTarget, Verify, end_orphans
 
 STEPS: tuple[Step, ...] = (
     CheckFacts(), StartCopy(), AwaitCopy(), SecureCopy(), ReadTarget(), Extract(), Load(), Verify(), RemoveCopy(),
@@ -37,9 +38,10 @@ def run(errand: Errand) -> None:
         _close(errand, "recovered")
 
 
-def give_up(errand: Errand) -> str:
+def give_up(errand: Errand) -> Outcome:
     """Remove the temporary instance and close the case without writing anything; returns the case's outcome."""
-    outcome = "recovered" if _load_committed(errand) else "closed without change"
+    outcome = _outcome_when_given_up(errand)
+    end_orphans(errand.case)
     listener = errand.listener
     listener.step_started(RemoveCopy.name, RemoveCopy.title)
     began = time.monotonic()
@@ -102,22 +104,33 @@ def paused_lines(case: Case) -> tuple[str, ...]:
 def _paused(errand: Errand, step: Step, error: RowbackError) -> RowbackError:
     case = errand.case
     state = error.state.replace(NOTHING_CREATED, UNTOUCHED) if case.steps.get(StartCopy.name) else error.state
+    if case.wrote_to_live:
+        state = "the rows were put back and committed"
+    elif case.load_unsettled:
+        state = "whether the load was committed is not known here; resuming asks the server"
     go_on = f"rowback resume {case.id} (continue), or rowback close {case.id} (give up, remove the copy)"
     help = error.help if f" {case.id}" in error.help else f"{error.help}; then: {go_on}"
     return RowbackError(error.id, error.fact, *error.facts, *paused_lines(case), state=state, help=help)
 
 
-def _close(errand: Errand, outcome: str) -> None:
+def _close(errand: Errand, outcome: Outcome) -> None:
     for path in errand.case.directory.glob("dump-*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     (errand.case.directory / "reserve").unlink(missing_ok=True)
     errand.record("case.closed", data={"outcome": outcome})
 
 
-def _load_committed(errand: Errand) -> bool:
+def _outcome_when_given_up(errand: Errand) -> Outcome:
     if errand.case.wrote_to_live:
-        return True
-    return bool(errand.case.noted("load.intent")) and Load().reconcile(errand) is not None
+        return "recovered"
+    if not errand.case.noted("load.intent"):
+        return "closed without change"
+    try:
+        return "recovered" if Load().reconcile(errand) is not None else "closed without change"
+    except RowbackError as error:
+        # The copy costs money and must go even when the original cannot be asked any more.
+        errand.record("load.unknown", data={"error": error.fact})
+        return "closed, not known whether rows were written"
 
 
 def _dead_case(found: InstanceFacts) -> tuple[Case | None, str]:
@@ -150,10 +163,12 @@ def _expired(text: str) -> bool:
 
 def _reap_one(instances: Instances, found: InstanceFacts, case: Case) -> str:
     started = case.outcome_of(StartCopy.name)
+    # Begun but never confirmed: the tags, which the guard checks, are what RDS knows of our call.
+    begun = found.resource_id if StartCopy.name in case.steps else None
     try:
         instances.delete_copy(
             Copy(case.id, case.plan.source.resource_id),
-            recorded_resource_id=started["resource_id"] if started else None,
+            recorded_resource_id=started["resource_id"] if started else begun,
             deadline_s=3600.0,
             watch=lambda status, seconds: None,
         )

@@ -175,6 +175,68 @@ def test_killed_between_the_call_to_rds_and_its_record(
     assert copy not in cli.live.lab.engine.instances
 
 
+def test_a_resumed_case_refuses_a_database_that_only_has_the_name(
+    cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
+) -> None:
+    target, _ = incident
+    cli.start("SIGKILL", "step.done", "read-target", *arguments(cli, database, target), module=AT).communicate()
+    with database.live.connect() as master:
+        master.execute(f"alter database {database.name} rename to {database.name}_old")
+        master.execute(f"create database {database.name} template {database.name}_old")
+    case = the_case(cli)["case"]
+    resumed = cli("resume", case)
+    assert resumed.code == 22
+    assert f"database '{database.name}' there is another database now (system identifier or oid differ)" in resumed.err
+    assert "nothing was written to the original" in resumed.err
+    assert database.rows("select count(*) from t") == [(0,)]
+    assert cli("close", case).code == 0
+    with database.live.connect() as master:
+        master.execute(f"drop database {database.name}_old")
+
+
+def test_after_the_load_no_error_says_that_nothing_was_written(
+    cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
+) -> None:
+    target, held = incident
+    cli.start("SIGKILL", "step.done", "load", *arguments(cli, database, target), module=AT).communicate()
+    case = the_case(cli)["case"]
+    resumed = cli("resume", case, PGPASSWORD="wrong")
+    assert resumed.code == 31
+    assert "  the rows were put back and committed\n" in resumed.err
+    assert "nothing was" not in resumed.err
+    assert cli("resume", case).code == 0
+    assert_proven_and_clean(cli, database, held)
+
+
+def test_the_copy_goes_even_when_the_original_cannot_be_asked_any_more(
+    cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
+) -> None:
+    target, _ = incident
+    cli.start("SIGKILL", "load.intent", "-", *arguments(cli, database, target), module=AT).communicate()
+    case = the_case(cli)["case"]
+    resumed = cli("resume", case, PGPASSWORD="wrong")
+    assert "  whether the load was committed is not known here; resuming asks the server\n" in resumed.err
+    closed = cli("close", case, PGPASSWORD="wrong")
+    assert (closed.code, closed.out) == (0, f"case {case}: closed, not known whether rows were written\n")
+    assert f"rowback-{case}" not in cli.live.lab.engine.instances
+    assert cli("report", case).out.splitlines()[1] == f"case {case}: closed, not known whether rows were written"
+
+
+def test_reap_takes_a_copy_whose_start_was_never_confirmed(
+    cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
+) -> None:
+    target, _ = incident
+    cli.start("SIGKILL", "step.done", "start-copy", *arguments(cli, database, target), module=AT).communicate()
+    case = the_case(cli)["case"]
+    path = cli.home / "cases" / case / "journal.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    copy = cli.live.lab.engine.instances[f"rowback-{case}"]
+    wait_until(lambda: copy.status == "available", "the copy is up")
+    copy.tags["rowback:expires"] = "2020-01-01T00:00:00Z"
+    assert cli("reap").out == f"rowback-{case}: removed\n"
+    assert copy.identifier not in cli.live.lab.engine.instances
+
+
 def test_two_processes_never_drive_one_case(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
 ) -> None:

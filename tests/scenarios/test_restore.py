@@ -135,6 +135,36 @@ def test_looking_at_a_finished_case(cli: Cli, database: Database) -> None:
     assert cli("reap").out == "no temporary instances exist\n"
 
 
+def test_tables_dropped_since_are_told_and_not_called_back(cli: Cli, database: Database) -> None:
+    database.run("create table t (n int)", "insert into t values (1)", "create table gone (n int)",
+                 "insert into gone values (1)", "create table empty_and_gone (n int)")  # fmt: skip
+    target = pass_a_second()
+    database.run("truncate t", "drop table gone, empty_and_gone")
+    ran = cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
+              database.name)  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert f"is back as of {format_utc(target)}, without 1 tables dropped since" in ran.out
+    assert "  NOT put back, because dropped since T: public.gone\n" in ran.out
+
+
+def test_a_database_in_use_is_still_proven_back(cli: Cli, database: Database) -> None:
+    """Between load and verify the application changes rows of ours: that is its right, and is told."""
+    database.run("create table t (n int primary key, x int)", "insert into t select g, g from generate_series(1, 50) g")
+    target = pass_a_second()
+    database.run("truncate t")
+    arguments = ("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
+                 database.name)  # fmt: skip
+    process = cli.start("SIGKILL", "step.done", "load", *arguments, module="tests.faults.signal_at")
+    process.communicate(timeout=120)
+    database.run("delete from t where n = 1", "update t set x = 0 where n = 2", "insert into t values (51, 51)",
+                 "create index on t (x)")  # fmt: skip
+    case = json.loads(cli("cases", "--json").out)[0]["case"]
+    ran = cli("resume", case)
+    assert ran.code == 0, ran.err
+    assert "  public.t  2 rows written  2 of ours changed or deleted\n" in ran.out
+    assert "definitions   altered by others since" in ran.out
+
+
 def test_rows_of_real_data(cli: Cli, database: Database, chinook: Path) -> None:
     """Chinook: 11 tables, a self-reference, a many-to-many; DELETE everything through its foreign keys."""
     body = chinook.read_text(encoding="utf-8").split("\\c chinook;", 1)[1]

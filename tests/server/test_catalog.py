@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import psycopg
+
 from recovery.model.catalog import Catalog
-from recovery.postgres.catalog import definitions_digest, last_value, nonempty, read_catalog
+from recovery.postgres.catalog import hidden_from, last_value, nonempty, read_catalog
 from recovery.postgres.connect import connect
+from recovery.postgres.definitions import definitions_digest
 from recovery.postgres.writing import dangling_references
 from tests.fix_lab import Database
 
@@ -110,3 +113,28 @@ def test_definitions_change_their_digest_and_rows_do_not(database: Database) -> 
             session.execute(change)  # type: ignore[arg-type]
             seen.append(definitions_digest(session))
     assert len(set(seen)) == len(changes) + 1
+
+
+def test_a_parent_that_belongs_to_an_extension_is_no_table_of_ours(database: Database) -> None:
+    database.run("create table ref (id int primary key)", "create table t (id int references ref)")
+    cluster = database.live.lab.engine.instances[database.live.identifier].cluster
+    with psycopg.connect(cluster.dsn(database.name), autocommit=True) as admin:
+        admin.execute("alter extension plpgsql add table ref")
+    found = read(database)
+    assert [str(t.name) for t in found.tables] == ["public.t"]
+    assert [str(key.parent) for key in found.foreign_keys] == ["public.ref"]
+
+
+def test_what_another_role_would_not_see(database: Database) -> None:
+    database.run("create table open (n int)", "create table closed (n int)", "create table hidden (n int)",
+                 "alter table hidden enable row level security")  # fmt: skip
+    role = f"reader_{database.name}"
+    with database.live.connect() as master:
+        master.execute(f"create role {role}")
+        master.execute(f"grant {role} to postgres")
+    database.run(f"grant usage on schema public to {role}", f"grant select on open, hidden to {role}")
+    tables = read(database).tables
+    with connect(database.target()) as session:
+        assert [t.name for t in hidden_from(session, role, tables)] == ["closed", "hidden"]
+        assert hidden_from(session, "postgres", tables) == []
+    database.run(f"drop owned by {role}", f"drop role {role}")

@@ -18,7 +18,15 @@ def name(text: str) -> TableName:
 
 def table(text: str, **changes: object) -> Table:
     made = Table(
-        name=name(text), oid=1, columns=(), bytes=8192, unlogged=False, row_security=False, owned=True, insertable=True
+        name=name(text),
+        oid=1,
+        columns=(),
+        bytes=8192,
+        unlogged=False,
+        row_security=False,
+        owned=True,
+        readable=True,
+        insertable=True,
     )
     return made.model_copy(update=changes)
 
@@ -26,7 +34,8 @@ def table(text: str, **changes: object) -> Table:
 def key(child: str, parent: str, *, deferrable: bool = False, holders: tuple[str, ...] = ()) -> ForeignKey:
     return ForeignKey(
         name=f"{child}_{parent}_fkey", child=name(child), columns=("x",), parent=name(parent),
-        parent_tables=tuple(map(name, holders or (parent,))), parent_columns=("x",), deferrable=deferrable,
+        parent_tables=tuple(map(name, holders or (parent,))), parent_columns=("x",), operators=(("pg_catalog", "="),),
+        deferrable=deferrable,
     )  # fmt: skip
 
 
@@ -92,6 +101,7 @@ def test_unlogged_tables_are_in_no_backup() -> None:
     ("changes", "fact"),
     [
         ({"row_security": True}, "row security hides rows of s.a from this role"),
+        ({"readable": False}, "this role may not read s.a"),
         ({"insertable": False}, "this role may not put rows back into s.a: no INSERT privilege"),
         (
             {"owned": False, "triggers": (Trigger(table=name("s.a"), name="t", state="O"),)},
@@ -160,3 +170,29 @@ def test_a_cycle_is_deferred_if_it_can_be_and_needs_replica_mode_if_not() -> Non
     assert load_order(found_names(soft), soft) == ([name("s.b"), name("s.a")], ForeignKeyMode.DEFERRED)
     hard = catalog("s.a", "s.b", keys=(key("s.a", "s.b"), key("s.b", "s.a")))
     assert load_order(found_names(hard), hard)[1] is ForeignKeyMode.REPLICA
+
+
+def test_inheritance_children_are_emptied_with_their_parent() -> None:
+    found = catalog(
+        "s.m", table("s.child", inherits=(name("s.m"),)), table("s.grandchild", inherits=(name("s.child"),))
+    )
+    scope = choose_scope(found, set(), ScopeRequest(tables=["s.m"]))
+    assert {str(n): t.because for n, t in scope.chosen.items()} == {
+        "s.m": "s.m", "s.child": "it inherits from s.m", "s.grandchild": "it inherits from s.child",
+    }  # fmt: skip
+
+
+def test_rows_that_this_role_cannot_see_are_left_out_of_the_closure_and_told() -> None:
+    found = catalog("s.a", table("s.b", row_security=True), table("s.c", readable=False),
+                    keys=(key("s.b", "s.a"), key("s.c", "s.a")))  # fmt: skip
+    scope = choose_scope(found, set(), ScopeRequest(tables=["s.a"]))
+    assert set(scope.chosen) == {name("s.a")}
+    assert [out.reason for out in scope.left_out] == [
+        "this role cannot see its rows, though s.b_s.a_fkey references s.a",
+        "this role cannot see its rows, though s.c_s.a_fkey references s.a",
+    ]
+
+
+def test_a_parent_that_belongs_to_an_extension_stays_with_it() -> None:
+    found = catalog("s.a", keys=(key("s.a", "postgis.spatial_ref_sys"),))
+    assert set(choose_scope(found, set(), ScopeRequest()).chosen) == {name("s.a")}

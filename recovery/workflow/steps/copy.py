@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.instance import TAG_CASE, TAG_MANAGED
 from recovery.postgres.connect import connect
@@ -9,6 +11,8 @@ from recovery.postgres.quarantine import make_inert, prove_copy
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.planning import check_facts
 from recovery.workflow.steps.base import Step
+
+VISIBILITY_LOOKS = 10
 
 
 class CheckFacts(Step):
@@ -82,9 +86,9 @@ class SecureCopy(Step):
     def do(self, errand: Errand) -> Outcome:
         """Password first: without it nobody gets in, afterwards only this process."""
         target = errand.copy_target()
-        stopped = make_inert(target)
         with errand.live() as live, connect(target, state=UNTOUCHED) as copy:
             found = prove_copy(live, copy, errand.case.plan.identity)
+        stopped = make_inert(target)
         return {**stopped, "server_version_num": found.server_version_num}
 
     def tell(self, outcome: Outcome) -> str:
@@ -103,12 +107,23 @@ class RemoveCopy(Step):
         return {"removed": remove_copy(errand)}
 
 
+def _unconfirmed(errand: Errand) -> Outcome | None:
+    """What RDS made of a call that nobody saw answered. It may show the instance only after a while."""
+    state = errand.case.steps[StartCopy.name]
+    looks = VISIBILITY_LOOKS if state.failed is None else 1
+    for _ in range(looks - 1):
+        if found := StartCopy().reconcile(errand):
+            return found
+        time.sleep(errand.instances.poll_s)
+    return StartCopy().reconcile(errand)
+
+
 def remove_copy(errand: Errand) -> bool:
     """Delete the case's temporary instance and wait until it is gone; False when there was none."""
     started: Outcome | None = errand.case.outcome_of(StartCopy.name)
     if started is None and errand.case.steps.get(StartCopy.name):
         # Begun but never confirmed: RDS itself knows the resource id, and the tags say whose it is.
-        started = StartCopy().reconcile(errand)
+        started = _unconfirmed(errand)
         if started:
             errand.record("step.done", step=StartCopy.name, data=started)
     return errand.instances.delete_copy(

@@ -11,19 +11,20 @@ from pathlib import Path
 from recovery.compare.drift import drift
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
-from recovery.model.plan import Transport
+from recovery.model.plan import RecoveryPlan, Transport, Why
 from recovery.model.report import Verification
 from recovery.model.target import format_utc
 from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.binaries import ClientTools, find_client_tools
-from recovery.postgres.catalog import definitions_digest, read_catalog
+from recovery.postgres.catalog import nonempty, read_catalog
 from recovery.postgres.connect import Session, is_loopback
 from recovery.postgres.dump import DumpTransport, dump_tables, end_orphan
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.rows import CopyTransport, Pair, RowTransport
 from recovery.reload.load import AtTarget, Job, Loaded, load
 from recovery.reload.verify import verify
+from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.steps.base import Step
 
@@ -42,11 +43,11 @@ class ReadTarget(Step):
         """Compare the two catalogs and fingerprint every table on the temporary instance."""
         plan = errand.case.plan
         with errand.live() as live, errand.copy() as copy:
-            pairs = _pairs(plan.scope, read_catalog(copy), read_catalog(live))
+            then, now = read_catalog(copy), read_catalog(live)
+            pairs = _pairs(plan.scope, then, now)
+            gone = _gone(copy, then, now, plan)
             oldest = min(live.info.server_version, copy.info.server_version)
             prints = {str(p.name): fingerprint(copy, p.at_target, oldest_version_num=oldest) for p in pairs}
-            counters = tuple(c for c in read_catalog(copy).sequences if c.table in plan.scope)
-            definitions = definitions_digest(live)
         if not any(found.rows for found in prints.values()):
             raise RowbackError(
                 ErrorId.NOTHING_AT_TARGET,
@@ -55,9 +56,10 @@ class ReadTarget(Step):
                 state=UNTOUCHED,
                 help=f"rowback close {errand.case.id}, then plan again with an earlier --at",
             )
-        truth = AtTarget(fingerprints=prints, sequences=counters, oldest_version_num=oldest)
+        counters = {counter.name: counter for counter in then.sequences if counter.table in plan.scope}
+        truth = AtTarget(fingerprints=prints, sequences=tuple(counters.values()), oldest_version_num=oldest)
         size = sum(pair.at_target.bytes for pair in pairs)
-        return {**truth.model_dump(mode="json"), "definitions": definitions, "bytes": size}
+        return {**truth.model_dump(mode="json"), "bytes": size, "gone": gone}
 
     def tell(self, outcome: Outcome) -> str:
         """How much was there."""
@@ -72,10 +74,11 @@ class Extract(Step):
     undo = "the dump is removed with the case"
 
     def check(self, errand: Errand) -> None:
-        """End a pg_dump that a crash left behind, and see that the disk can hold the dump."""
+        """Clear away what an attempt before left behind, and see that the disk can hold the dump."""
         directory = errand.case.directory
-        for note in errand.case.noted("dump.started"):
-            end_orphan(note["pid"], Path(note["directory"]))
+        end_orphans(errand.case)
+        for old in directory.glob("dump-*"):
+            shutil.rmtree(old, ignore_errors=True)
         needed = _read_target(errand)["bytes"] if errand.case.plan.transport is Transport.DUMP else 0
         free = shutil.disk_usage(directory).free
         if needed + FREE_BYTES_KEPT > free:
@@ -163,7 +166,7 @@ class Verify(Step):
             live_tables = {table.name: table for table in catalog.tables}
             pairs = [Pair(live_tables[name], live_tables[name]) for name in plan.scope]
             job = Job(plan, catalog, pairs, _truth(errand))
-            found = verify(live, job, loaded, definitions_before=_read_target(errand)["definitions"])
+            found = verify(live, job, loaded)
         errand.record("verification", data=found.model_dump(mode="json"))
         if not found.proven:
             raise _differs(errand, found)
@@ -173,6 +176,25 @@ class Verify(Step):
         """The verdict."""
         found = Verification.model_validate(outcome)
         return f"{found.rows:,} rows equal T, {found.foreign_keys_checked} foreign keys hold"
+
+
+def end_orphans(case: Case) -> None:
+    """End every pg_dump of this case that a crash left running."""
+    for note in case.noted("dump.started"):
+        end_orphan(note["pid"], Path(note["directory"]))
+
+
+def _gone(copy: Session, then: Catalog, now: Catalog, plan: RecoveryPlan) -> list[str]:
+    """Tables with rows at T that do not exist any more: they are not put back, and the report must say so.
+
+    For a whole database that is any table; for named ones, partitions of the same parent.
+    """
+    known = {table.name for table in now.tables} | {out.name for out in plan.left_out}
+    whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
+    parents = {parent for table in then.tables if table.name in plan.scope for parent in table.inherits}
+    missing = [t for t in then.tables if t.name not in known and (whole or parents & set(t.inherits))]
+    filled = nonempty(copy, [table.name for table in missing if table.readable and not table.row_security])
+    return sorted(str(table.name) for table in missing if table.name in filled)
 
 
 def _pairs(scope: tuple[TableName, ...], at_target: Catalog, live: Catalog) -> list[Pair]:
@@ -235,18 +257,13 @@ def _settled_status(live: Session, xid: int, errand: Errand) -> str:
 
 
 def _differs(errand: Errand, found: Verification) -> RowbackError:
-    lines = [
-        f"{p.table}: {p.at_target.rows:,} rows at T, {p.now.rows:,} of them now, {p.written_since:,} written since"
-        for p in found.tables
-        if not p.equal
-    ]
+    lines = [f"{p.table}: {p.at_target.rows:,} rows at T, {p.now.rows:,} now" for p in found.tables if not p.equal]
     if found.dangling_references:
         lines.append(f"{found.dangling_references:,} rows reference a row that does not exist")
-    if not found.definitions_unchanged:
-        lines.append("definitions in the database changed meanwhile (columns, constraints, triggers, grants)")
+    lines += [f"{table} was changed by the load" for table in found.changed_outside_scope]
     return RowbackError(
         ErrorId.VERIFY_DIFFERS, f"'{errand.case.plan.database}' is not what it was proven to be before the commit",
         *lines,
-        state="the load committed after it was proven; what differs was changed by others afterwards",
-        help=f"look, then check again: rowback resume {errand.case.id}",
+        state="the rows were put back and committed",
+        help=f"look, then check again: rowback resume {errand.case.id}; or end it: rowback close {errand.case.id}",
     )  # fmt: skip
