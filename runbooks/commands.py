@@ -112,7 +112,9 @@ def drill_text(found: DrillReport) -> str:
 
 
 def _lab_line(state: dict[str, Any]) -> str:
-    names = "; ".join(f"{name} ({', '.join(i['databases'])})" for name, i in state["instances"].items())
+    names = "; ".join(
+        f"{name} ({', '.join(i['databases'])}) on 127.0.0.1:{i['port']}" for name, i in state["instances"].items()
+    )
     return f"lab up: PostgreSQL {state['postgres']}, {names}, pid {state['pid']}, files in {state['root']}"
 
 

@@ -241,10 +241,12 @@ class _Clock:
         """Time one phase."""
         self.listener.step_started(name, title)
         began = time.monotonic()
+        finished = False
         try:
             yield
-        except BaseException:
-            self.listener.step_failed(name, "see below")
-            raise
+            finished = True
+        finally:
+            if not finished:
+                self.listener.step_failed(name, "see below")
         self.phases[name] = round(time.monotonic() - began, 3)
         self.listener.step_done(name, "", self.phases[name])

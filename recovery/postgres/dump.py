@@ -14,7 +14,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from psycopg import sql
 
@@ -42,7 +42,7 @@ def dump_tables(
     """pg_dump the rows of `tables` into the new directory `into`, `jobs` at once; returns its size in bytes.
 
     `started(pid)` is called once pg_dump runs, so that a later process can end it. The password travels by
-    environment. Raises dump-failed or disk-full; a failed dump's directory is removed.
+    environment. Raises dump-failed or disk-full; an interrupted dump's directory is left for the caller to remove.
     """
     import sh
 
@@ -59,16 +59,21 @@ def dump_tables(
     except sh.ErrorReturnCode as error:
         shutil.rmtree(into, ignore_errors=True)
         raise _dump_failed(error.stderr.decode(errors="replace").strip()) from None  # its text repeats the environment
-    except BaseException:
-        # TERM first: the leader cancels its workers' queries; KILL would leave them running.
-        running.terminate()
-        with contextlib.suppress(sh.TimeoutException, sh.ErrorReturnCode):
-            running.wait(timeout=TERM_DEADLINE_S)
-        if running.is_alive():
-            running.kill()
-        shutil.rmtree(into, ignore_errors=True)
-        raise
+    finally:
+        if running.is_alive():  # interrupted
+            _end(running)
     return sum(path.stat().st_size for path in into.iterdir())
+
+
+def _end(running: Any) -> None:
+    """TERM first: the leader cancels its workers' queries; KILL would leave them running."""
+    import sh
+
+    running.terminate()
+    with contextlib.suppress(sh.TimeoutException, sh.ErrorReturnCode):
+        running.wait(timeout=TERM_DEADLINE_S)
+    if running.is_alive():
+        running.kill()
 
 
 def end_orphan(pid: int, directory: Path) -> bool:
@@ -105,10 +110,10 @@ class DumpTransport:
                 text = sql.SQL("(format text)")
                 rows = {pair.name: write_rows(live, pair, sections.next(), text) for pair in tables}
                 sections.finish()
-            except BaseException:
-                restore.kill()
-                raise
-            complaint = restore.stderr.read().decode(errors="replace").strip()
+                complaint = restore.stderr.read().decode(errors="replace").strip()
+                restore.wait()
+            finally:
+                restore.kill()  # nothing to do unless the load stopped half-way
         if restore.returncode:
             raise _dump_failed(complaint)
         return rows

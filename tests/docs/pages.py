@@ -27,6 +27,7 @@ VOLATILE = (
     (re.compile(r"(PostgreSQL|pg_dump) \d+\.\d+"), r"\1 VERSION"),
     (re.compile(r"\d+ of \d+$", re.MULTILINE), "ALL of ALL"),
     (re.compile(r"pid \d+"), "pid PID"),
+    (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"files in \S+"), "files in DIRECTORY"),
     (re.compile(r"[\d.]+ MiB"), "SIZE"),
     (re.compile(r"(forward: |, )(\S+ to )\d+"), r"\1\2N"),
