@@ -166,10 +166,11 @@ def test_a_database_in_use_is_still_proven_back(cli: Cli, database: Database) ->
 
 
 def test_rows_of_real_data(cli: Cli, database: Database, chinook: Path) -> None:
-    """Chinook: 11 tables, a self-reference, a many-to-many; DELETE everything through its foreign keys."""
+    """Chinook: 11 tables, a self-reference, a many-to-many; TRUNCATE … CASCADE of everything."""
     body = chinook.read_text(encoding="utf-8").split("\\c chinook;", 1)[1]
     subprocess.run(
-        [cli.live.lab.engine.tools.bin / "psql", "-q", "-v", "ON_ERROR_STOP=1"], input=body, text=True, check=True, capture_output=True,
+        [cli.live.lab.engine.tools.bin / "psql", "-q", "-v", "ON_ERROR_STOP=1"], input=body, text=True, check=True,
+        capture_output=True,
         env={"PATH": "/usr/bin:/bin:/usr/local/bin", "PGHOST": "127.0.0.1", "PGPORT": str(cli.live.port),
              "PGUSER": cli.live.user, "PGPASSWORD": cli.live.password, "PGDATABASE": database.name},
     )  # fmt: skip

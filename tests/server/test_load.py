@@ -276,6 +276,23 @@ def test_rows_that_a_trigger_alters_are_not_committed(source: Database, database
     assert database.rows("select count(*) from t") == [(0,)]
 
 
+def test_keys_that_are_deferred_from_the_start_beside_triggers(source: Database, database: Database) -> None:
+    """As Django declares them: the checks are pending when the triggers are to be enabled again."""
+    for db in (source, database):
+        db.run("create table parent (n int primary key)",
+               "create table child (n int references parent deferrable initially deferred)",
+               "create table log (what text)",
+               "create function note() returns trigger language plpgsql as"
+               " $$ begin insert into log values ('x'); return null; end $$")  # fmt: skip
+    source.run("insert into parent values (1)", "insert into child values (1)")
+    database.run("create trigger t after insert on child for each row execute function note()",
+                 "create trigger t after insert on parent for each row execute function note()")  # fmt: skip
+    with job_for(source, database) as (there, here, job):
+        assert job.plan.foreign_key_mode is ForeignKeyMode.ORDERED
+        load(here, job, CopyTransport(there), before_commit=ignore)
+    assert database.rows("select (select count(*) from child), (select count(*) from log)") == [(1, 0)]
+
+
 def test_rows_that_appeared_meanwhile_are_refused_under_the_lock(source: Database, database: Database) -> None:
     for db in (source, database):
         db.run("create table t (n int)", "insert into t select generate_series(1, 1200)")
