@@ -22,7 +22,7 @@ import psycopg
 
 from runbooks.lab.binaries import LabError
 from runbooks.lab.documents import load_billing, load_docs
-from runbooks.lab.server import STATE_FILE, Lab, environment, write_state
+from runbooks.lab.server import STATE_FILE, Lab, environment, runs, write_state
 
 INSTANCE, MASTER = "docs-staging", "postgres"
 FAULT = "truncate table content.members, content.spaces restart identity cascade"
@@ -81,9 +81,9 @@ def down(root: Path) -> bool:
     if state:
         os.kill(state["pid"], signal.SIGTERM)
         deadline = time.monotonic() + DOWN_DEADLINE_S
-        while root.exists() and time.monotonic() < deadline:
+        while (root.exists() or runs(state["pid"])) and time.monotonic() < deadline:
             time.sleep(0.02)
-        if root.exists():
+        if root.exists() or runs(state["pid"]):
             raise LabError(f"the lab (pid {state['pid']}) did not end within {DOWN_DEADLINE_S:.0f} s")
         return True
     found = root.exists()

@@ -166,7 +166,7 @@ def sweep() -> None:
             pid = int((root / "pid").read_text())
         except (OSError, ValueError):
             continue
-        if owned and not _runs(pid):
+        if owned and not runs(pid):
             shutil.rmtree(root, ignore_errors=True)
 
 
@@ -179,11 +179,16 @@ def write_state(root: Path, state: Mapping[str, Any]) -> None:
     scratch.replace(path)
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Whether process `pid` is running; one that has ended but was not reaped yet is not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return not Path("/proc/self").exists()  # Linux: it ended between the two looks; elsewhere: no way to tell
+    return state != "Z"

@@ -17,7 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from runbooks.lab.server import REGION, Lab
+from runbooks.lab.server import REGION, Lab, runs
 from runbooks.lab.state import CallFault
 from tests.fix_lab import Live, pass_a_second, rds_client, wait_until
 
@@ -450,20 +450,10 @@ def test_killing_the_lab_leaves_no_process_and_the_next_one_sweeps_its_files(tmp
         assert process.stdout
         root, pid = process.stdout.readline().split()
         process.send_signal(signal.SIGKILL)
-    wait_until(lambda: not _runs(int(pid)), "the postmaster is gone")
+    wait_until(lambda: not runs(int(pid)), "the postmaster is gone")
     assert Path(root).exists()
     with Lab.start():
         assert not Path(root).exists()
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A zombie that nobody has reaped yet is not running any more.
-    status = Path(f"/proc/{pid}/stat")
-    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 def test_a_virtualenv_that_postgresql_may_not_enter(tmp_path: Path) -> None:
