@@ -29,27 +29,23 @@ def up(articles: int, seed: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(state, indent=1))
         return
-    # Whatever else in this shell would lead boto3 or libpq past the lab.
-    click.echo("unset AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL_RDS AWS_REGION PGSERVICE PGHOSTADDR PGSSLMODE")
-    for name, value in state["exports"].items():
-        click.echo(f"export {name}={shlex.quote(value)}")
-    click.echo(_lab_line(state), err=True)
+    _echo_exports(state)
 
 
-@lab.command("status", epilog="Example: rowback lab status")
+@lab.command("status", epilog='Example: eval "$(rowback lab status)"')
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def lab_status(as_json: bool) -> None:
-    """Whether a lab is up, and how to use it. Exit code 0 when it is."""
+    """Whether a lab is up, with the exports for another shell. Exit code 0 when it is, 3 when not."""
     from runbooks.lab import background
 
     state = background.status(background.default_root())
     if as_json:
         click.echo(json.dumps(state, indent=1))
     elif state is None:
-        click.echo("no lab is up; start one with: rowback lab up")
+        click.echo("no lab is up; start one with: rowback lab up", err=True)
     else:
-        click.echo(_lab_line(state))
-    raise SystemExit(0 if state else 10)
+        _echo_exports(state)
+    raise SystemExit(0 if state else 3)
 
 
 @lab.command("break", epilog="Example: T=$(rowback lab break)")
@@ -72,7 +68,7 @@ def down() -> None:
 
 
 @click.command(epilog="Example: rowback drill --articles 20000")
-@click.option("--articles", default=2000, show_default=True, help="Size of the data set.")
+@click.option("--articles", type=click.IntRange(min=10), default=2000, show_default=True, help="Size of the data set.")
 @click.option("--seed", default=7, show_default=True, help="The same seed gives the same rows.")
 @click.option("--rto", "rto_s", default=300, show_default=True, help="Objective for the recovery time, seconds.")
 @click.option("--rpo", "rpo_s", default=60, show_default=True, help="Objective for the data loss, seconds.")
@@ -109,6 +105,14 @@ def drill_text(found: DrillReport) -> str:
     ]
     head = "drill PASSED" if found.passed else "drill FAILED"
     return "\n".join([head, "", *(f"  {name:24}  {value}" for name, value in rows)])
+
+
+def _echo_exports(state: dict[str, Any]) -> None:
+    # Whatever else in this shell would lead boto3 or libpq past the lab.
+    click.echo("unset AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL_RDS AWS_REGION PGSERVICE PGHOSTADDR PGSSLMODE")
+    for name, value in state["exports"].items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo(_lab_line(state), err=True)
 
 
 def _lab_line(state: dict[str, Any]) -> str:

@@ -40,6 +40,7 @@ PENDING = frozenset(
 )  # fmt: skip
 POLL_S, POLL_LOOPBACK_S = 10.0, 0.1
 BLIND_LOOKS = 12
+UNSEEN_LOOKS = 30  # RDS shows a new instance within seconds; 5 minutes of nothing means that it is gone
 Watch = Callable[[str, float], None]
 
 
@@ -169,10 +170,14 @@ class Instances:
         Raises copy-failed at once when it enters a final state, or when `deadline_s` passes.
         """
         started, status, blind = time.monotonic(), "not visible yet", 0
+        seen = 0.0
         while (waited := time.monotonic() - started) < deadline_s:
             found, blind = self._look(identifier, blind)
             status = found.status if found else "not visible yet"
             watch(status, waited)
+            seen = waited if found or blind else seen
+            if waited - seen > UNSEEN_LOOKS * self.poll_s:
+                raise _copy_failed(identifier, "does not exist, or does not exist any more")
             if found and found.status in READY and found.endpoint:
                 return found
             if found and found.status not in READY | PENDING:

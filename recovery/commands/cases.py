@@ -7,6 +7,7 @@ import json
 import click
 
 from recovery.commands.options import json_option
+from recovery.errors import ErrorId, RowbackError
 
 
 @click.command(epilog="Example: rowback cases")
@@ -65,6 +66,12 @@ def resume(case_id: str, as_json: bool) -> None:
         journal.close()
         click.echo(f"case {case.id} is closed already: {case.outcome}", err=True)
         return show_report(case, as_json=as_json)
+    if case.noted("case.closing"):
+        journal.close()
+        raise RowbackError(
+            ErrorId.CASE_BUSY, f"case {case.id} is being given up: rowback close was begun and not finished",
+            state="nothing was done", help=f"finish it: rowback close {case.id}",
+        )  # fmt: skip
     return drive(case, journal, Instances.connect(case.plan.source.region), as_json=as_json)
 
 

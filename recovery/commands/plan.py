@@ -23,6 +23,6 @@ def plan(out: Path | None, as_json: bool, **asked: Unpack[Asked]) -> None:
     request = request_of(asked)
     made = make_plan(request, Instances.connect(request.profile.region), say=lambda text: click.echo(text, err=True))
     path = out or Path(f"plan-{made.digest[:8]}.json")
-    write_new(path, made.model_dump_json(indent=1) + "\n")
-    click.echo(made.model_dump_json(indent=1) if as_json else plan_text(made))
+    write_new(path, made.to_file())
+    click.echo(made.to_file().rstrip() if as_json else plan_text(made))
     click.echo(f"\nnothing was created; written to {path}\nnext: rowback restore --plan {path}", err=True)

@@ -40,13 +40,14 @@ def restore(
     profile = profile_of(asked)
     instances = Instances.connect(profile.region)
     if plan_file:
+        refuse_beside_a_plan(asked)
         made = read_plan(plan_file)
         check_facts(made, instances, profile)
     else:
         request = request_of(asked)
         made = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
     if dry_run:
-        click.echo(made.model_dump_json(indent=1) if as_json else plan_text(made))
+        click.echo(made.to_file().rstrip() if as_json else plan_text(made))
         click.echo("\ndry run: nothing was created, nothing was written", err=True)
         return
     click.echo(plan_text(made) + "\n", err=True)
@@ -54,6 +55,20 @@ def restore(
     case, journal = open_case(made, objectives_of(profile), profile)
     click.echo(f"case {case.id}", err=True)
     drive(case, journal, instances, as_json=as_json)
+
+
+def refuse_beside_a_plan(asked: Asked) -> None:
+    """A plan says all of it already: what else is said would be ignored, so it is refused."""
+    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+    said = [
+        name for name, value in asked.items() if value and name in ("instance", "at", "database", "tables", "leave_out")
+    ]
+    if said:
+        raise RowbackError(
+            ErrorId.USAGE, f"--plan says what to restore; {', '.join(said)} beside it would be ignored",
+            state=NOTHING_CREATED, help="use either a plan file or INSTANCE, --at and --database",
+        )  # fmt: skip
 
 
 def read_plan(path: Path) -> RecoveryPlan:
@@ -64,12 +79,12 @@ def read_plan(path: Path) -> RecoveryPlan:
     from recovery.model.plan import RecoveryPlan
 
     try:
-        return RecoveryPlan.model_validate_json(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        why = str(error)
+        return RecoveryPlan.from_file(path.read_text())
     except ValidationError as error:
         first = error.errors()[0]
         why = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+    except (OSError, ValueError) as error:
+        why = str(error)
     raise RowbackError(
         ErrorId.PLAN_UNREADABLE, f"{path} is no plan of this version", why,
         state=NOTHING_CREATED, help="make one with: rowback plan",

@@ -13,6 +13,8 @@ from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.plan import ForeignKeyMode, LeftOut, PlannedTable, Why
 from recovery.model.values import TableName
 
+LEFT_OUT_BY_EXCEPT = "left out by --except"
+
 
 @dataclass(frozen=True)
 class ScopeRequest:
@@ -35,7 +37,7 @@ def choose_scope(catalog: Catalog, nonempty: set[TableName], request: ScopeReque
     """The tables to put back. Raises table-unknown for a name or pattern that matches nothing, and
     table-unrecoverable for a named table whose rows no backup holds."""
     left_out = {name for pattern in request.leave_out for name in match_tables(pattern, catalog)}
-    scope = Scope(left_out=[LeftOut(name=n, reason="left out by --except") for n in sorted(left_out, key=_key)])
+    scope = Scope(left_out=[LeftOut(name=n, reason=LEFT_OUT_BY_EXCEPT) for n in sorted(left_out, key=_key)])
     why = Why.NAMED if request.tables else Why.WHOLE_DATABASE
     if request.tables:
         wanted = {name: text for text in request.tables for name in match_tables(text, catalog)}
@@ -64,7 +66,8 @@ def match_tables(text: str, catalog: Catalog) -> list[TableName]:
         raise RowbackError(
             ErrorId.TABLE_UNKNOWN, f"no table matches '{text}'",
             f"nearest names: {', '.join(near)}" if near else f"the database has {len(known)} tables",
-            state=NOTHING_CREATED, help="list them: psql -c '\\dt *.*'",
+            "a table that was dropped cannot be put back by this version",
+            state=NOTHING_CREATED, help="list the tables of that database: psql -d DATABASE -c '\\dt *.*'",
         )  # fmt: skip
     return [leaf for name in matches for leaf in leaves.get(name, (name,))]
 
@@ -147,7 +150,7 @@ def _unrecoverable(scope: Scope, found: PlannedTable, reason: str) -> None:
     if found.why is Why.NAMED:
         raise RowbackError(
             ErrorId.TABLE_UNRECOVERABLE, f"table {found.name} cannot be put back: {reason}",
-            state=NOTHING_CREATED, help="leave it out of --table",
+            state=NOTHING_CREATED, help=f"leave it out: --except {found.name}",
         )  # fmt: skip
     scope.left_out.append(LeftOut(name=found.name, reason=reason))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import Literal
 
@@ -76,6 +77,22 @@ class RecoveryPlan(Value):
     def digest(self) -> str:
         """sha256 of the plan's facts; `apply` and `resume` refuse a plan whose digest is not the approved one."""
         return digest_of(self, without=frozenset({"made_at"}))
+
+    def to_file(self) -> str:
+        """The plan as JSON with its digest, for a person to read and `from_file` to check."""
+        return json.dumps({"digest": self.digest, **self.model_dump(mode="json")}, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_file(cls, text: str) -> RecoveryPlan:
+        """The plan of a file. Raises ValueError when it is none, or was altered after it was made."""
+        fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise ValueError("it is not a JSON object")
+        digest = fields.pop("digest", None)
+        plan = cls.model_validate_json(json.dumps(fields))
+        if plan.digest != digest:
+            raise ValueError("it was altered after it was made: its digest does not fit")
+        return plan
 
     @property
     def scope(self) -> tuple[TableName, ...]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from recovery import __version__
 from recovery.aws.instances import Instances, database_tag
-from recovery.compare.scope import Scope, ScopeRequest, choose_scope, load_order
+from recovery.compare.scope import LEFT_OUT_BY_EXCEPT, Scope, ScopeRequest, choose_scope, load_order
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Catalog
@@ -22,7 +22,7 @@ from recovery.model.instance import (
     InstanceFacts,
     RestoreWindow,
 )
-from recovery.model.plan import ForeignKeyMode, LeftOut, RecoveryPlan, Transport
+from recovery.model.plan import ForeignKeyMode, LeftOut, RecoveryPlan, Transport, Why
 from recovery.model.target import format_utc
 from recovery.model.values import TableName
 from recovery.postgres.binaries import find_client_tools
@@ -103,9 +103,21 @@ def check_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -> N
             f"plan {plan.digest[:8]} was made for '{plan.source.identifier}' as it no longer is",
             *changed,
             state="nothing was written",
-            help=f"make a new plan: rowback plan {plan.source.identifier} --at {format_utc(plan.target_time)}"
-            f" --database {plan.database}",
+            help=f"make a new plan: {_like(plan)}",
         )
+
+
+def _like(plan: RecoveryPlan) -> str:
+    """The command that makes the same plan again."""
+    named = {table.because: None for table in plan.tables if table.why is Why.NAMED}
+    excepted = [".".join(out.name.key) for out in plan.left_out if out.reason == LEFT_OUT_BY_EXCEPT]
+    return " ".join(
+        [
+            f"rowback plan {plan.source.identifier} --at {format_utc(plan.target_time)}",
+            f"--database {plan.database}",
+            *(f"--table {shlex.quote(text)}" for text in named), *(f"--except {shlex.quote(text)}" for text in excepted),
+        ]
+    )  # fmt: skip
 
 
 def stable(source: InstanceFacts) -> InstanceFacts:
@@ -237,6 +249,7 @@ def _check_readable_on_copy(live: Session, catalog: Catalog, scope: Scope, sourc
 def _holds_rows(request: Request, counts: Mapping[TableName, int]) -> RowbackError:
     shown = [f"{table}: {rows:,} rows" for table, rows in counts.items()]
     named = "".join(f" --table {shlex.quote(text)}" for text in request.scope.tables)
+    literal = request.scope.tables and not any("*" in text for text in request.scope.tables)
     kept = [*request.scope.leave_out, *(".".join(table.key) for table in counts)]
     command = (
         f"rowback plan {request.instance} --at {format_utc(request.target_time)} --database {request.database}"
@@ -250,7 +263,7 @@ def _holds_rows(request: Request, counts: Mapping[TableName, int]) -> RowbackErr
         *([f"and {len(shown) - 20} more"] if len(shown) > 20 else []),
         "tables that hold rows need a row-by-row repair (modes missing and repair), which this version does not have",
         state=NOTHING_CREATED,
-        help=f"leave them as they are: {command}",
+        help="name only tables that are empty now" if literal else f"leave them as they are: {command}",
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from types import FrameType
 
@@ -40,13 +41,22 @@ def run(errand: Errand) -> None:
 
 def give_up(errand: Errand) -> Outcome:
     """Remove the temporary instance and close the case without writing anything; returns the case's outcome."""
+    errand.record("case.closing")
     outcome = _outcome_when_given_up(errand)
     end_orphans(errand.case)
     listener = errand.listener
     listener.step_started(RemoveCopy.name, RemoveCopy.title)
     began = time.monotonic()
     errand.record("step.start", step=RemoveCopy.name)
-    removed = remove_copy(errand)
+    try:
+        removed = remove_copy(errand)
+    except RowbackError as error:
+        listener.step_failed(RemoveCopy.name, error.fact)
+        lines = (f"temporary instance '{errand.case.copy.identifier}' may still be running and costs money",)
+        help = f"{error.help}; then: rowback close {errand.case.id}"
+        raise RowbackError(
+            error.id, error.fact, *error.facts, *lines, state="the case stays open", help=help
+        ) from error
     errand.record("step.done", step=RemoveCopy.name, data={"removed": removed})
     listener.step_done(RemoveCopy.name, "removed" if removed else "there was none", time.monotonic() - began)
     _close(errand, outcome)
@@ -181,20 +191,20 @@ def _reap_one(instances: Instances, found: InstanceFacts, case: Case) -> str:
 
 @contextlib.contextmanager
 def _terminate_like_interrupt() -> Iterator[None]:
-    """SIGTERM ends a run the way Ctrl-C does: journalled, resumable."""
+    """SIGTERM and a closed terminal end a run the way Ctrl-C does: journalled, resumable."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    try:
-        previous: Callable[[int, FrameType | None], object] | int | None = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: signals are somebody else's
-        yield
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are somebody else's
         return
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def steps_done(case: Case) -> Mapping[str, bool]:

@@ -42,7 +42,9 @@ def default_root() -> Path:
 def up(root: Path, *, articles: int, seed: int) -> dict[str, Any]:
     """Start a lab with the sample in the background and wait for it. Raises LabError when one runs already."""
     if found := status(root):
-        raise LabError(f"a lab is already up (pid {found['pid']}); end it with: rowback lab down")
+        raise LabError(
+            f'a lab is already up (pid {found["pid"]}); use it: eval "$(rowback lab status)"; end it: rowback lab down'
+        )
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(mode=0o755, parents=True)
     log = root / "lab.log"

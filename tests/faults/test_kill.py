@@ -120,7 +120,7 @@ def test_killed_in_the_middle_of_the_commit_the_server_is_asked(
 
 @pytest.mark.parametrize(
     ("step", "number"),
-    [*((step.name, signal.SIGINT) for step in STEPS), ("await-copy", signal.SIGTERM), ("load", signal.SIGTERM)],
+    [*((step.name, signal.SIGINT) for step in STEPS), ("await-copy", signal.SIGTERM), ("load", signal.SIGHUP)],
 )
 def test_interrupted_in_a_step_and_resumed(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]], step: str, number: signal.Signals
@@ -235,6 +235,29 @@ def test_reap_takes_a_copy_whose_start_was_never_confirmed(
     copy.tags["rowback:expires"] = "2020-01-01T00:00:00Z"
     assert cli("reap").out == f"rowback-{case}: removed\n"
     assert copy.identifier not in cli.live.lab.engine.instances
+
+
+def test_a_copy_that_vanished_is_told_soon_and_a_begun_close_is_not_turned_back(
+    cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
+) -> None:
+    target, _ = incident
+    cli.start("SIGKILL", "step.start", "await-copy", *arguments(cli, database, target), module=AT).communicate()
+    case = the_case(cli)["case"]
+    engine = cli.live.lab.engine
+    copy = engine.instances[f"rowback-{case}"]
+    wait_until(lambda: copy.status == "available", "the copy is up")
+    engine.delete(copy, keep_backups=False)
+    wait_until(lambda: copy.identifier not in engine.instances, "somebody removed it")
+    resumed = cli("resume", case)
+    assert resumed.code == 50
+    assert f"temporary instance 'rowback-{case}' does not exist, or does not exist any more" in resumed.err
+    failed = cli("close", case, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert failed.code == 32
+    assert f"temporary instance 'rowback-{case}' may still be running and costs money" in failed.err
+    assert failed.err.endswith(f"; then: rowback close {case}\n")
+    turned = cli("resume", case)
+    assert (turned.code, turned.err.splitlines()[-1]) == (29, f"  help: finish it: rowback close {case}")
+    assert cli("close", case).code == 0
 
 
 def test_two_processes_never_drive_one_case(

@@ -46,7 +46,7 @@ def postmasters(root: Path) -> list[str]:
 
 def test_up_status_break_down(root: Path) -> None:
     nothing = lab(root, "status")
-    assert (nothing.returncode, nothing.stdout) == (10, "no lab is up; start one with: rowback lab up\n")
+    assert (nothing.returncode, nothing.stderr) == (3, "no lab is up; start one with: rowback lab up\n")
     assert lab(root, "break").returncode == 3
     up = lab(root, "up", "--articles", "50", "--json")
     assert up.returncode == 0, up.stderr
@@ -55,8 +55,10 @@ def test_up_status_break_down(root: Path) -> None:
     assert (root / "lab.json").stat().st_mode & 0o077 == 0, "the password is nobody else's business"
     again = lab(root, "up")
     assert again.returncode == 3
-    assert f"a lab is already up (pid {state['pid']}); end it with: rowback lab down" in again.stderr
-    assert lab(root, "status").returncode == 0
+    assert f'a lab is already up (pid {state["pid"]}); use it: eval "$(rowback lab status)"; end it:' in again.stderr
+    other_shell = lab(root, "status")
+    assert other_shell.returncode == 0
+    assert f"export PGPORT={state['instances']['docs-staging']['port']}\n" in other_shell.stdout
     broken = lab(root, "break")
     assert broken.returncode == 0, broken.stderr
     assert broken.stdout.endswith("Z\n")
@@ -71,5 +73,5 @@ def test_down_after_the_lab_was_killed(root: Path) -> None:
     state = json.loads(lab(root, "up", "--articles", "50", "--json").stdout)
     os.kill(state["pid"], signal.SIGKILL)
     wait_until(lambda: postmasters(root) == [], "its servers end by themselves")
-    assert lab(root, "status").returncode == 10
+    assert lab(root, "status").returncode == 3
     assert lab(root, "down").stderr == "the lab is down\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from recovery.model.plan import RecoveryPlan
 from recovery.model.target import format_utc
 from runbooks.lab.state import CallFault
 from tests.fix_cli import Cli, Ran
@@ -60,7 +62,8 @@ def test_unknown_database_and_table(cli: Cli, database: Database, target: dateti
     assert (ran.code, ran.err) == (
         15,
         "error[table-unknown]: no table matches 'public.tt'\n  nearest names: public.t\n"
-        f"  {NOTHING}\n  help: list them: psql -c '\\dt *.*'\n",
+        "  a table that was dropped cannot be put back by this version\n"
+        f"  {NOTHING}\n  help: list the tables of that database: psql -d DATABASE -c '\\dt *.*'\n",
     )
 
 
@@ -244,8 +247,18 @@ def test_a_plan_that_was_tampered_with(cli: Cli, database: Database, target: dat
 
     def refused(change: dict[str, Any]) -> Ran:
         Path("p.json").write_text(json.dumps({**good, **change}))
+        with contextlib.suppress(ValueError):  # a forger who knows how digests are made
+            changed = RecoveryPlan.model_validate({k: v for k, v in {**good, **change}.items() if k != "digest"})
+            Path("p.json").write_text(changed.to_file())
         return cli("restore", "--plan", "p.json", "--confirm", database.name)
 
+    Path("p.json").write_text(json.dumps({**good, "database": "billing"}))
+    forged = cli("restore", "--plan", "p.json", "--confirm", "billing")
+    assert forged.code == 19
+    assert "it was altered after it was made: its digest does not fit" in forged.err
+    beside = cli("restore", "--plan", "p.json", "docs-prod", "--database", "billing")
+    assert beside.code == 2
+    assert "--plan says what to restore; instance, database beside it would be ignored" in beside.err
     assert refused({"surprise": 1}).code == 19
     assert "surprise: Extra inputs are not permitted" in refused({"surprise": 1}).err
     other = {**good["source"], "resource_id": "db-OTHER"}

@@ -14,7 +14,6 @@ from recovery.model.catalog import Catalog
 from recovery.model.plan import RecoveryPlan, Transport, Why
 from recovery.model.report import Verification
 from recovery.model.target import format_utc
-from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.binaries import ClientTools, find_client_tools
 from recovery.postgres.catalog import nonempty, read_catalog
@@ -44,7 +43,7 @@ class ReadTarget(Step):
         plan = errand.case.plan
         with errand.live() as live, errand.copy() as copy:
             then, now = read_catalog(copy), read_catalog(live)
-            pairs = _pairs(plan.scope, then, now)
+            pairs = _pairs(errand.case, then, now)
             gone = _gone(copy, then, now, plan)
             oldest = min(live.info.server_version, copy.info.server_version)
             prints = {str(p.name): fingerprint(copy, p.at_target, oldest_version_num=oldest) for p in pairs}
@@ -138,7 +137,7 @@ class Load(Step):
         truth = _truth(errand)
         with errand.live() as live, _transport(errand) as (copy_catalog, transport):
             catalog = read_catalog(live)
-            pairs = _pairs(plan.scope, copy_catalog, catalog)
+            pairs = _pairs(errand.case, copy_catalog, catalog)
 
             def before_commit(done: Loaded) -> None:
                 errand.record("load.intent", data=done.model_dump(mode="json"))
@@ -197,15 +196,17 @@ def _gone(copy: Session, then: Catalog, now: Catalog, plan: RecoveryPlan) -> lis
     return sorted(str(table.name) for table in missing if table.name in filled)
 
 
-def _pairs(scope: tuple[TableName, ...], at_target: Catalog, live: Catalog) -> list[Pair]:
+def _pairs(case: Case, at_target: Catalog, live: Catalog) -> list[Pair]:
     """The tables of the scope on both sides, in load order. Raises schema-drift."""
+    scope = case.plan.scope
     then, now = ({table.name: table for table in catalog.tables} for catalog in (at_target, live))
     found = {name: drift(then.get(name), now[name]) for name in now if name in scope}
     if drifted := [f"{name}: {what}" for name, changes in found.items() for what in changes]:
         raise RowbackError(
             ErrorId.SCHEMA_DRIFT, "the schema changed since T, so the rows at T do not fit", *drifted,
             state=UNTOUCHED,
-            help="bring the columns back to what they were, or leave those tables out with --except in a new plan",
+            help=f"bring the columns back and: rowback resume {case.id}; or rowback close {case.id}, then a new plan"
+            " with --except for those tables",
         )  # fmt: skip
     return [Pair(then[name], now[name]) for name in scope]
 
