@@ -61,9 +61,9 @@ def refuse_beside_a_plan(asked: Asked) -> None:
     """A plan says all of it already: what else is said would be ignored, so it is refused."""
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
-    said = [
-        name for name, value in asked.items() if value and name in ("instance", "at", "database", "tables", "leave_out")
-    ]
+    arguments = {"INSTANCE": asked["instance"], "--at": asked["at"], "--database": asked["database"],
+                 "--table": asked["tables"], "--except": asked["leave_out"]}  # fmt: skip
+    said = [name for name, value in arguments.items() if value]
     if said:
         raise RowbackError(
             ErrorId.USAGE, f"--plan says what to restore; {', '.join(said)} beside it would be ignored",

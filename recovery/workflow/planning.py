@@ -115,7 +115,8 @@ def _like(plan: RecoveryPlan) -> str:
         [
             f"rowback plan {plan.source.identifier} --at {format_utc(plan.target_time)}",
             f"--database {plan.database}",
-            *(f"--table {shlex.quote(text)}" for text in named), *(f"--except {shlex.quote(text)}" for text in excepted),
+            *(f"--table {shlex.quote(text)}" for text in named),
+            *(f"--except {shlex.quote(text)}" for text in excepted),
         ]
     )  # fmt: skip
 

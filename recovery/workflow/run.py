@@ -54,9 +54,9 @@ def give_up(errand: Errand) -> Outcome:
         listener.step_failed(RemoveCopy.name, error.fact)
         lines = (f"temporary instance '{errand.case.copy.identifier}' may still be running and costs money",)
         help = f"{error.help}; then: rowback close {errand.case.id}"
-        raise RowbackError(
-            error.id, error.fact, *error.facts, *lines, state="the case stays open", help=help
-        ) from error
+        done = "" if error.state == NOTHING_CREATED else f"{error.state}; "
+        state = f"{done}the case stays open"
+        raise RowbackError(error.id, error.fact, *error.facts, *lines, state=state, help=help) from error
     errand.record("step.done", step=RemoveCopy.name, data={"removed": removed})
     listener.step_done(RemoveCopy.name, "removed" if removed else "there was none", time.monotonic() - began)
     _close(errand, outcome)

@@ -258,7 +258,7 @@ def test_a_plan_that_was_tampered_with(cli: Cli, database: Database, target: dat
     assert "it was altered after it was made: its digest does not fit" in forged.err
     beside = cli("restore", "--plan", "p.json", "docs-prod", "--database", "billing")
     assert beside.code == 2
-    assert "--plan says what to restore; instance, database beside it would be ignored" in beside.err
+    assert "--plan says what to restore; INSTANCE, --database beside it would be ignored" in beside.err
     assert refused({"surprise": 1}).code == 19
     assert "surprise: Extra inputs are not permitted" in refused({"surprise": 1}).err
     other = {**good["source"], "resource_id": "db-OTHER"}

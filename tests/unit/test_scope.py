@@ -136,7 +136,10 @@ def test_how_a_table_may_be_spelled(text: str, expected: list[str]) -> None:
 def test_unknown_and_ambiguous_names() -> None:
     with pytest.raises(RowbackError) as unknown:
         match_tables("a.sam", WEIRD)
-    assert unknown.value.facts == ("nearest names: a.same, b.same, same",)
+    assert unknown.value.facts == (
+        "nearest names: a.same, b.same, same",
+        "a table that was dropped cannot be put back by this version",
+    )
     with pytest.raises(RowbackError) as ambiguous:
         match_tables("same", WEIRD)
     assert ambiguous.value.facts == ("it could be a.same or b.same",)
