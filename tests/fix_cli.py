@@ -16,6 +16,14 @@ import pytest
 from recovery.cli import main
 from tests.fix_lab import Live
 
+# A test run started as a background job hands an ignored SIGINT down; a person's shell does not.
+AS_FROM_A_SHELL = (
+    "import runpy, signal, sys\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "sys.argv = sys.argv[1:]\n"
+    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)\n"
+)
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -53,7 +61,7 @@ class Cli:
     def start(self, *arguments: str, module: str = "recovery.cli", **environment: str) -> subprocess.Popen[str]:
         """The same in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], text=True, stdin=subprocess.DEVNULL,
+            [sys.executable, "-c", AS_FROM_A_SHELL, module, *arguments], text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, **self.environment, **environment},
         )  # fmt: skip

@@ -84,6 +84,7 @@ def test_an_interrupt_never_splits_a_record(tmp_path: Path) -> None:
         "import os, signal, sys, threading, time\n"
         "from pathlib import Path\n"
         "from recovery.workflow.journal import Journal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "journal = Journal.create(Path(sys.argv[1]))\n"
         "stop = threading.Event()\n"
         "def rain():\n"
