@@ -218,7 +218,7 @@ def _uninterrupted() -> Iterator[None]:
     arrived: list[tuple[int, FrameType | None]] = []
     before = {
         number: signal.signal(number, lambda number, frame: arrived.append((number, frame)))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
     }
     try:
         yield

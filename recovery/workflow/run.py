@@ -27,6 +27,9 @@ STEPS: tuple[Step, ...] = (
 )  # fmt: skip
 
 
+STUCK_S = 10
+
+
 def run(errand: Errand) -> None:
     """Do every step that is not done, in order, and close the case. Resuming is the same call.
 
@@ -194,15 +197,19 @@ def _terminate_like_interrupt() -> Iterator[None]:
     """SIGTERM and a closed terminal end a run the way Ctrl-C does: journalled, resumable."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        # psycopg cancels the query and may then wait for an answer that has come already: interrupt that as well.
+        signal.alarm(STUCK_S)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are somebody else's
         return
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+    previous = {number: signal.signal(number, interrupt) for number in stops}
     try:
         yield
     finally:
+        signal.alarm(0)
         for number, handler in previous.items():
             signal.signal(number, handler)
 
