@@ -33,8 +33,9 @@ class TableProof(Value):
         """Whether the loaded rows are the rows at T: all of them, or all that nobody has touched since.
 
         Equality of every row was proven before the commit; a row that is missing now was changed by somebody else.
+        A table of which nothing is left was emptied again: that is no success, whoever did it.
         """
-        return self.at_target == self.now or (self.changed_since > 0 and self.now.rows < self.at_target.rows)
+        return self.at_target == self.now or (self.changed_since > 0 and 0 < self.now.rows < self.at_target.rows)
 
 
 class SequenceMove(Value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from recovery.model.plan import RecoveryPlan, Transport
-from recovery.model.report import Report
+from recovery.model.report import Report, TableProof
 from recovery.model.target import format_utc
 from recovery.workflow.cases import Case
 
@@ -65,7 +65,7 @@ def report_text(report: Report) -> str:
     if proof := report.verification:
         lines += _columns(
             [("table", "at T", "now", "checksum"), *(
-                (str(p.table), f"{p.at_target.rows:,}", f"{p.now.rows:,}", "equal" if p.equal else "DIFFERS")
+                (str(p.table), f"{p.at_target.rows:,}", f"{p.now.rows:,}", _verdict(p))
                 for p in proof.tables
             )]
         )  # fmt: skip
@@ -112,6 +112,12 @@ def cases_text(cases: Iterable[Case]) -> str:
         for case in cases
     ]
     return "\n".join(_columns(rows)) if len(rows) > 1 else "no cases yet"
+
+
+def _verdict(proof: TableProof) -> str:
+    if proof.at_target == proof.now:
+        return "equal"
+    return "equal when loaded" if proof.equal else "DIFFERS"
 
 
 def _state(case: Case) -> str:

@@ -372,6 +372,8 @@ def test_the_proof_after_the_commit_tells_the_work_of_others_from_damage(source:
         assert counts() == (True, 98, 2, 2, False)
         database.run("create index on t (x)")
         assert counts() == (True, 98, 2, 2, True)
+        database.run("truncate t")
+        assert counts() == (False, 0, 0, 100, True), "emptied again is no success"
         wrong = job.truth.fingerprints["public.t"].model_copy(update={"rows": 98, "checksum": "1"})
         truth = job.truth.model_copy(update={"fingerprints": {"public.t": wrong}})
         assert not verify(here, Job(job.plan, job.catalog, job.pairs, truth), done).proven
