@@ -32,7 +32,7 @@ class ErrorId(StrEnum):
     CASE_UNKNOWN = "case-unknown"
     PLAN_UNREADABLE = "plan-unreadable"
     # 20-29: refused by a guard
-    TABLE_HOLDS_ROWS = "table-holds-rows"
+    INCIDENT_UNKNOWN = "incident-unknown"
     CONFIRMATION_MISSING = "confirmation-missing"
     PLAN_FACTS_CHANGED = "plan-facts-changed"
     CASE_OPEN = "case-open"
@@ -55,6 +55,8 @@ class ErrorId(StrEnum):
     QUOTA_REACHED = "quota-reached"
     # 40-49: verification found differences
     VERIFY_DIFFERS = "verify-differs"
+    NOTHING_TO_REPAIR = "nothing-to-repair"
+    NOTHING_TO_UNDO = "nothing-to-undo"
     # 50-59: stopped part-way, resumable
     COPY_FAILED = "copy-failed"
     STOPPED_MIDWAY = "stopped-midway"
@@ -78,7 +80,7 @@ EXIT_CODES: Final[dict[ErrorId, int]] = {
     ErrorId.INSTANCE_UNSUITABLE: 17,
     ErrorId.CASE_UNKNOWN: 18,
     ErrorId.PLAN_UNREADABLE: 19,
-    ErrorId.TABLE_HOLDS_ROWS: 20,
+    ErrorId.INCIDENT_UNKNOWN: 20,
     ErrorId.CONFIRMATION_MISSING: 21,
     ErrorId.PLAN_FACTS_CHANGED: 22,
     ErrorId.CASE_OPEN: 23,
@@ -100,6 +102,8 @@ EXIT_CODES: Final[dict[ErrorId, int]] = {
     ErrorId.QUOTA_REACHED: 39,
     ErrorId.LAB_UNAVAILABLE: 3,
     ErrorId.VERIFY_DIFFERS: 40,
+    ErrorId.NOTHING_TO_REPAIR: 41,
+    ErrorId.NOTHING_TO_UNDO: 42,
     ErrorId.COPY_FAILED: 50,
     ErrorId.STOPPED_MIDWAY: 51,
     ErrorId.LOCK_NOT_GRANTED: 52,

@@ -50,6 +50,9 @@ class Live:
             database=database, user=self.user, password=self.password,
         )  # fmt: skip
 
+    def dsn(self, database: str = "postgres") -> str:
+        return f"host=127.0.0.1 port={self.port} user={self.user} password={self.password} dbname={database}"
+
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         return psycopg.connect(
             host="127.0.0.1", port=self.port, user=self.user, password=self.password, dbname=database, autocommit=True

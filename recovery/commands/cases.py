@@ -6,7 +6,7 @@ import json
 
 import click
 
-from recovery.commands.options import json_option
+from recovery.commands.options import approver, json_option
 from recovery.errors import ErrorId, RowbackError
 
 
@@ -59,7 +59,9 @@ def resume(case_id: str, as_json: bool) -> None:
     """Continue a case: asks AWS and PostgreSQL what really happened, then does what is left."""
     from recovery.aws.instances import Instances
     from recovery.commands.driving import drive, show_report
+    from recovery.report.listening import listener
     from recovery.workflow.cases import resume_case
+    from recovery.workflow.errand import Errand
 
     case, journal = resume_case(case_id)
     if case.closed_at:
@@ -72,7 +74,9 @@ def resume(case_id: str, as_json: bool) -> None:
             ErrorId.CASE_BUSY, f"case {case.id} is being given up: rowback close was begun and not finished",
             state="nothing was done", help=f"finish it: rowback close {case.id}",
         )  # fmt: skip
-    return drive(case, journal, Instances.connect(case.plan.source.region), as_json=as_json)
+    approve = approver(case.plan.database, None, None)
+    instances = Instances.connect(case.plan.source.region)
+    return drive(Errand(case, journal, instances, listener(), approve), as_json=as_json)
 
 
 @click.command(epilog="Example: rowback close 7f3a")

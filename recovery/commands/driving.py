@@ -1,34 +1,39 @@
-"""Drive a case to its end and print its report: shared by restore and resume."""
+"""Drive a case and print its report: shared by the verbs that continue one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
-from recovery.aws.instances import Instances
-from recovery.report.listening import listener
 from recovery.report.text import report_text
 from recovery.workflow.cases import Case
 from recovery.workflow.errand import Errand
-from recovery.workflow.journal import Journal
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import paused_lines, run
 
 
-def drive(case: Case, journal: Journal, instances: Instances, *, as_json: bool) -> None:
-    """Run what is left of `case`. An interruption says where it stands and how to go on, and exits 130."""
-    errand = Errand(case, journal, instances, listener())
-    with journal:
-        try:
-            run(errand)
-        except KeyboardInterrupt:
-            lines = "\n".join(f"  {line}" for line in paused_lines(case))
-            click.echo(
-                f"interrupted\n{lines}\n  help: rowback resume {case.id} (continue), or rowback close {case.id}"
-                " (give up, remove the copy)",
-                err=True,
-            )
-            raise SystemExit(130) from None
-    show_report(case, as_json=as_json)
+def drive(errand: Errand, *, as_json: bool) -> None:
+    """Run what is left of the case and print its report."""
+    with errand.journal, interruptible(errand.case):
+        run(errand)
+    show_report(errand.case, as_json=as_json)
+
+
+@contextmanager
+def interruptible(case: Case) -> Iterator[None]:
+    """An interruption says where the case stands and how to go on, and exits 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        lines = "\n".join(f"  {line}" for line in paused_lines(case))
+        click.echo(
+            f"interrupted\n{lines}\n  help: rowback resume {case.id} (continue), or rowback close {case.id}"
+            " (give up, remove the copy)",
+            err=True,
+        )
+        raise SystemExit(130) from None
 
 
 def show_report(case: Case, *, as_json: bool) -> None:

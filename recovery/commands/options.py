@@ -14,6 +14,7 @@ from recovery.compare.scope import ScopeRequest
 from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.plan import Transport
+from recovery.model.repair import Mode, OnConflict, RepairPlan, RepairRequest
 from recovery.model.report import Objectives
 from recovery.model.target import parse_target_time
 from recovery.workflow.planning import Request
@@ -36,9 +37,27 @@ class Asked(TypedDict):
     tables: Sequence[str]
     leave_out: Sequence[str]
     transport: str
+    mode: str
+    where: str | None
+    incident_xids: Sequence[int]
+    on_conflict: str
     profile: str | None
     region: str | None
     wait_for_window: str | None
+
+
+def conflict_options() -> tuple[Callable[[Function], Function], ...]:
+    """Who the incident was, and what becomes of rows that others changed after it."""
+    return (
+        click.option(
+            "--incident-xid", "incident_xids", type=int, multiple=True, metavar="XID",
+            help="A transaction of the incident, as rowback diff lists them. Repeatable.",
+        ),
+        click.option(
+            "--on-conflict", type=click.Choice([c.value for c in OnConflict]), default=OnConflict.KEEP_LIVE.value,
+            show_default=True, help="A row that the incident and somebody later changed.",
+        ),
+    )  # fmt: skip
 
 
 def request_options(function: Function) -> Function:
@@ -61,6 +80,13 @@ def request_options(function: Function) -> Function:
                 "--transport", type=click.Choice([t.value for t in Transport]), default=Transport.DUMP.value,
                 show_default=True, help="pg_dump to disk, or rows streamed by COPY.",
             ),
+            click.option(
+                "--mode", type=click.Choice([m.value for m in Mode if m is not Mode.BESIDE]),
+                default=Mode.MISSING.value, show_default=True,
+                help="missing: put lost rows back. repair: also revert rows the incident changed. replace: back to T.",
+            ),
+            click.option("--where", metavar="SQL", help="Only rows of the one --table that fit, and rows on them."),
+            *conflict_options(),
             click.option("--wait-for-window", metavar="10m", help="Wait for the restore window to reach T."),
             profile_option,
             region_option,
@@ -87,6 +113,12 @@ def request_of(asked: Asked) -> Request:
         transport=Transport(asked["transport"]),
         profile=profile,
         wait_for_window_s=seconds(asked["wait_for_window"] or "0s"),
+        repair=RepairRequest(
+            mode=Mode(asked["mode"]),
+            incident_xids=tuple(asked["incident_xids"]),
+            on_conflict=OnConflict(asked["on_conflict"]),
+        ),
+        where=asked["where"],
     )
 
 
@@ -110,7 +142,7 @@ def seconds(text: str) -> float:
     )
 
 
-def confirm(database: str, given: str | None) -> None:
+def confirm(database: str, given: str | None, *, instead: str | None = None) -> None:
     """The user types the live database's name, or gives it as --confirm. Raises confirmation-missing."""
     if given is None and sys.stdin.isatty():
         given = click.prompt(
@@ -124,8 +156,42 @@ def confirm(database: str, given: str | None) -> None:
         raise RowbackError(
             ErrorId.CONFIRMATION_MISSING,
             f"database '{database}' is about to be written to and {said}",
-            state=NOTHING_CREATED,
-            help=f"read the plan above, then add --confirm {database}",
+            state="nothing was written to the original" if instead else NOTHING_CREATED,
+            help=f"read the plan above, then: {instead}"
+            if instead
+            else f"read the plan above, then add --confirm {database}",
+        )
+
+
+def approver(database: str, confirmed: str | None, loss: int | None) -> Callable[[RepairPlan], None]:
+    """Show a repair plan and have it approved: by typing the database's name, or beforehand with --confirm.
+
+    A plan that gives up rows somebody wrote after T needs their exact number as well. Raises confirmation-missing.
+    """
+
+    def approve(plan: RepairPlan) -> None:
+        from recovery.report.repair_text import repair_text
+
+        click.echo("\n" + repair_text(plan) + "\n", err=True)
+        _confirm_loss(plan, loss)
+        confirm(database, confirmed, instead=f"rowback apply {plan.case} {plan.digest[:8]} --confirm {database}")
+
+    return approve
+
+
+def _confirm_loss(plan: RepairPlan, loss: int | None) -> None:
+    if plan.loses and loss is None and sys.stdin.isatty():
+        loss = click.prompt(
+            f"{plan.loses:,} rows lose what was written after T. Type that number to go on", err=True, type=int
+        )
+    if plan.loses and loss != plan.loses:
+        said = "nobody confirmed that" if loss is None else f"{loss} is not that number"
+        raise RowbackError(
+            ErrorId.CONFIRMATION_MISSING,
+            f"{plan.loses:,} rows would lose what was written to them after T, and {said}",
+            state="nothing was written to the original",
+            help=f"look at them: rowback diff {plan.case} --show newer; then: rowback apply {plan.case}"
+            f" {plan.digest[:8]} --confirm DATABASE --confirm-loss {plan.loses}",
         )
 
 

@@ -9,6 +9,7 @@ import click
 
 from recovery.commands.options import (
     Asked,
+    approver,
     confirm,
     json_option,
     objectives_of,
@@ -25,16 +26,20 @@ if TYPE_CHECKING:
 @request_options
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan file instead of INSTANCE and --at.")
 @click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")
+@click.option("--confirm-loss", type=int, metavar="N", help="mode replace: how many rows lose what came after T.")
 @click.option("--dry-run", is_flag=True, help="Do all the reads, print the plan, create nothing.")
 @json_option
 def restore(
-    plan_file: Path | None, confirmed: str | None, dry_run: bool, as_json: bool, **asked: Unpack[Asked]
-) -> None:
-    """Put the lost rows back: temporary instance, dump, reload, proof, removal. Asks before it begins."""
+    plan_file: Path | None, confirmed: str | None, confirm_loss: int | None, dry_run: bool, as_json: bool,
+    **asked: Unpack[Asked],
+) -> None:  # fmt: skip
+    """Put the lost rows back: temporary instance, comparison, reload, proof, removal. Asks before it writes."""
     from recovery.aws.instances import Instances
     from recovery.commands.driving import drive
+    from recovery.report.listening import listener
     from recovery.report.text import plan_text
     from recovery.workflow.cases import open_case
+    from recovery.workflow.errand import Errand
     from recovery.workflow.planning import check_facts, make_plan
 
     profile = profile_of(asked)
@@ -54,7 +59,8 @@ def restore(
     confirm(made.database, confirmed)
     case, journal = open_case(made, objectives_of(profile), profile)
     click.echo(f"case {case.id}", err=True)
-    drive(case, journal, instances, as_json=as_json)
+    approve = approver(made.database, confirmed, confirm_loss)
+    drive(Errand(case, journal, instances, listener(), approve), as_json=as_json)
 
 
 def refuse_beside_a_plan(asked: Asked) -> None:
@@ -62,7 +68,8 @@ def refuse_beside_a_plan(asked: Asked) -> None:
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
     arguments = {"INSTANCE": asked["instance"], "--at": asked["at"], "--database": asked["database"],
-                 "--table": asked["tables"], "--except": asked["leave_out"]}  # fmt: skip
+                 "--table": asked["tables"], "--except": asked["leave_out"], "--where": asked["where"],
+                 "--incident-xid": asked["incident_xids"]}  # fmt: skip
     said = [name for name, value in arguments.items() if value]
     if said:
         raise RowbackError(

@@ -26,11 +26,10 @@ class ScopeRequest:
 
 @dataclass
 class Scope:
-    """`chosen` in no particular order yet; `holding` are chosen tables that hold rows now (a refusal)."""
+    """`chosen` in no particular order yet."""
 
     chosen: dict[TableName, PlannedTable] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
-    holding: list[TableName] = field(default_factory=list)
 
 
 def choose_scope(catalog: Catalog, nonempty: set[TableName], request: ScopeRequest) -> Scope:
@@ -88,8 +87,9 @@ def load_order(tables: Iterable[TableName], catalog: Catalog) -> tuple[list[Tabl
 
 
 def _close(scope: Scope, catalog: Catalog, nonempty: set[TableName], *, excluded: set[TableName]) -> None:
-    """Add children that a cascade emptied and empty parents, until nothing changes."""
-    settled: set[TableName] = set(excluded) | set(scope.holding) | {out.name for out in scope.left_out}
+    """Add what the chosen tables hang together with, until nothing changes: children that a cascade emptied, empty
+    parents; and tables of which only those rows matter that lost rows lead to."""
+    settled: set[TableName] = set(excluded) | {out.name for out in scope.left_out}
     changed = True
     while changed:
         changed = False
@@ -104,27 +104,25 @@ def _heirs(catalog: Catalog, scope: Scope) -> Iterable[PlannedTable]:
     """Inheritance children: TRUNCATE of the parent empties them without naming them."""
     for table in catalog.tables:
         for parent in table.inherits:
-            if parent in scope.chosen:
+            if parent in scope.chosen and scope.chosen[parent].empty:
                 because = f"it inherits from {parent}"
                 yield PlannedTable(name=table.name, why=Why.EMPTIED_BY_CASCADE, because=because, bytes_now=0)
 
 
 def _reached(key: ForeignKey, scope: Scope) -> Iterable[PlannedTable]:
-    if any(parent in scope.chosen for parent in key.parent_tables):
-        yield PlannedTable(
-            name=key.child,
-            why=Why.EMPTIED_BY_CASCADE,
-            because=f"{key.name} references {key.parent}",
-            bytes_now=0,
-        )
-    if key.child in scope.chosen:
+    parents = [scope.chosen[parent] for parent in key.parent_tables if parent in scope.chosen]
+    if parents:
+        why = Why.EMPTIED_BY_CASCADE if any(map(_emptied, parents)) else Why.FOLLOWED
+        yield PlannedTable(name=key.child, why=why, because=f"{key.name} references {key.parent}", bytes_now=0)
+    if child := scope.chosen.get(key.child):
+        why = Why.NEEDED_PARENT if _emptied(child) else Why.FOLLOWED
         for parent in key.parent_tables:
-            yield PlannedTable(
-                name=parent,
-                why=Why.NEEDED_PARENT,
-                because=f"{key.child} references it ({key.name})",
-                bytes_now=0,
-            )
+            because = f"{key.child} references it ({key.name})"
+            yield PlannedTable(name=parent, why=why, because=because, bytes_now=0)
+
+
+def _emptied(table: PlannedTable) -> bool:
+    return table.empty and table.why is not Why.FOLLOWED
 
 
 def _add(scope: Scope, catalog: Catalog, nonempty: set[TableName], found: PlannedTable) -> None:
@@ -134,16 +132,15 @@ def _add(scope: Scope, catalog: Catalog, nonempty: set[TableName], found: Planne
     asked = found.why in (Why.NAMED, Why.WHOLE_DATABASE)
     if table.unlogged:
         _unrecoverable(scope, found, "it is unlogged, so no backup holds its rows")
+    elif found.why is Why.FOLLOWED and (not table.insertable or (table.triggers and not table.owned)):
+        scope.left_out.append(LeftOut(name=found.name, reason=f"this role may not write to it, though {found.because}"))
     elif not asked and (table.row_security or not table.readable):
         scope.left_out.append(LeftOut(name=found.name, reason=f"this role cannot see its rows, though {found.because}"))
-    elif found.name in nonempty and asked:
-        scope.holding.append(found.name)
-    elif found.name in nonempty:
-        if found.why is Why.EMPTIED_BY_CASCADE:
-            scope.left_out.append(LeftOut(name=found.name, reason=f"holds rows now, though {found.because}"))
     else:
         _check_writable(table)
-        scope.chosen[found.name] = found.model_copy(update={"bytes_now": table.bytes})
+        empty = found.name not in nonempty
+        why = found.why if asked or empty else Why.FOLLOWED
+        scope.chosen[found.name] = found.model_copy(update={"bytes_now": table.bytes, "empty": empty, "why": why})
 
 
 def _unrecoverable(scope: Scope, found: PlannedTable, reason: str) -> None:

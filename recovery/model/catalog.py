@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from recovery.model.values import TableName, Value
 
 
 class Column(Value):
-    """A live column. `type_name` is format_type()'s text; `generated` ones cannot be written."""
+    """A live column. `type_name` is format_type()'s text; `generated` ones cannot be written.
+
+    `number` is attnum: a rename keeps it. `identity`: GENERATED ALWAYS (a) or BY DEFAULT (d).
+    """
 
     name: str
     type_name: str
     type_oid: int
     base_type: str
     generated: bool
+    number: int = 0
+    not_null: bool = False
+    has_default: bool = False
+    identity: Literal["", "a", "d"] = ""
 
 
 class Trigger(Value):
@@ -24,7 +33,10 @@ class Trigger(Value):
 
 
 class Table(Value):
-    """A relation that holds rows itself (ordinary tables and partitions, never partitioned parents)."""
+    """A relation that holds rows itself (ordinary tables and partitions, never partitioned parents).
+
+    `key`: columns that tell its rows apart (primary key, else a unique index over NOT NULL columns); none: no key.
+    """
 
     name: TableName
     oid: int
@@ -35,6 +47,7 @@ class Table(Value):
     owned: bool
     readable: bool
     insertable: bool
+    key: tuple[str, ...] = ()
     inherits: tuple[TableName, ...] = ()
     triggers: tuple[Trigger, ...] = ()
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from recovery.model.catalog import Identity, Sequence, Trigger
 from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
+from recovery.model.repair import RepairRequest
 from recovery.model.values import Moment, TableName, Value, digest_of
 
 
@@ -25,6 +26,7 @@ class Why(StrEnum):
     WHOLE_DATABASE = "whole database"
     EMPTIED_BY_CASCADE = "emptied by cascade"
     NEEDED_PARENT = "empty parent its rows need"
+    FOLLOWED = "rows that lost rows lead to"
 
 
 class ForeignKeyMode(StrEnum):
@@ -36,12 +38,13 @@ class ForeignKeyMode(StrEnum):
 
 
 class PlannedTable(Value):
-    """A table in scope. It is empty now, or the plan would not exist."""
+    """A table in scope. An empty one is loaded whole; any other is compared with T row by row."""
 
     name: TableName
     why: Why
     because: str
     bytes_now: int
+    empty: bool = True
 
 
 class LeftOut(Value):
@@ -63,6 +66,8 @@ class RecoveryPlan(Value):
     database: str
     identity: Identity
     user: str
+    request: RepairRequest = RepairRequest()
+    where: str | None = None
     tables: tuple[PlannedTable, ...]
     left_out: tuple[LeftOut, ...]
     foreign_key_mode: ForeignKeyMode
@@ -93,6 +98,13 @@ class RecoveryPlan(Value):
         if plan.digest != digest:
             raise ValueError("it was altered after it was made: its digest does not fit")
         return plan
+
+    @property
+    def whole(self) -> tuple[TableName, ...]:
+        """The tables that were empty when the plan was made, in load order."""
+        if self.where is not None:
+            return ()
+        return tuple(table.name for table in self.tables if table.empty and table.why is not Why.FOLLOWED)
 
     @property
     def scope(self) -> tuple[TableName, ...]:

@@ -38,6 +38,31 @@ class TableProof(Value):
         return self.at_target == self.now or (self.changed_since > 0 and 0 < self.now.rows < self.at_target.rows)
 
 
+class RepairProof(Value):
+    """One table that was repaired row by row: what was written, and what of it is still exactly so.
+
+    `changed_since`: written rows that others changed or deleted, or deleted ones that others inserted again.
+    """
+
+    table: TableName
+    inserted: int
+    updated: int
+    deleted: int
+    equal: int
+    changed_since: int
+    differing: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows written."""
+        return self.inserted + self.updated + self.deleted
+
+    @property
+    def proven(self) -> bool:
+        """Every row we wrote is as planned, or was changed by somebody else."""
+        return not self.differing and self.equal + self.changed_since == self.rows
+
+
 class SequenceMove(Value):
     """A sequence moved forward. Never backward."""
 
@@ -62,17 +87,21 @@ class Verification(Value):
     dangling_references: int
     changed_outside_scope: tuple[str, ...]
     definitions_altered_since: bool
+    repaired: tuple[RepairProof, ...] = ()
+    invalid_indexes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
         """Rows put back."""
-        return sum(proof.now.rows for proof in self.tables)
+        return sum(proof.now.rows for proof in self.tables) + sum(proof.rows for proof in self.repaired)
 
     @property
     def proven(self) -> bool:
         """Restored rows equal T, every foreign key holds, nothing outside the scope changed."""
         return (
             all(proof.equal for proof in self.tables)
+            and all(proof.proven for proof in self.repaired)
+            and not self.invalid_indexes
             and self.dangling_references == 0
             and not self.changed_outside_scope
         )
@@ -111,5 +140,6 @@ class Report(Value):
     temporary_instance: str
     temporary_instance_removed: bool
     not_put_back: tuple[str, ...]
+    skipped: int
     stopped_before: tuple[str, ...]
     tool_version: str

@@ -11,9 +11,9 @@ from recovery.model.catalog import Catalog, Column, ForeignKey, Partitioned, Seq
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 
-# pg_temp and toast schemas never match these; extension members belong to their extension, not to the data.
+# pg_temp, toast and our own before-images never match these; extension members belong to their extension.
 USER_RELATIONS = """
-  n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+  n.nspname !~ '^(pg|rowback_case)_' and n.nspname <> 'information_schema'
   and not exists (select from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = c.oid
                   and e.deptype = 'e')
 """
@@ -40,9 +40,23 @@ order by n.nspname collate "C", c.relname collate "C"
 
 _COLUMNS = """
 select a.attrelid::bigint, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid::bigint,
-       coalesce(nullif(t.typbasetype, 0), t.oid)::regtype::text, a.attgenerated <> ''
+       coalesce(nullif(t.typbasetype, 0), t.oid)::regtype::text, a.attgenerated <> '',
+       a.attnum, a.attnotnull, a.atthasdef, a.attidentity::text
 from pg_attribute a join pg_type t on t.oid = a.atttypid
 where a.attrelid = any(%s) and a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum
+"""
+
+# The primary key first; otherwise the narrowest unique index that PostgreSQL checks at once over every row.
+_KEYS = """
+select distinct on (i.indrelid) i.indrelid::bigint,
+  (select array_agg(a.attname::text order by k.n) from unnest(i.indkey) with ordinality k(num, n)
+     join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num where k.n <= i.indnkeyatts)
+from pg_index i join pg_class c on c.oid = i.indexrelid
+where i.indrelid = any(%s) and i.indisunique and i.indisvalid and i.indimmediate
+  and i.indpred is null and i.indexprs is null
+  and not exists (select from unnest(i.indkey) with ordinality k(num, n) join pg_attribute a
+                  on a.attrelid = i.indrelid and a.attnum = k.num where k.n <= i.indnkeyatts and not a.attnotnull)
+order by i.indrelid, not i.indisprimary, i.indnkeyatts, c.relname
 """
 
 _TRIGGERS = """
@@ -102,10 +116,14 @@ def read_catalog(session: Session) -> Catalog:
     oids = [row[0] for row in rows]
     names = {row[0]: TableName(schema_name=row[1], name=row[2]) for row in rows}
     columns: dict[int, list[Column]] = defaultdict(list)
-    for oid, name, type_name, type_oid, base, generated in session.execute(_COLUMNS, (oids,)):
-        columns[oid].append(
-            Column(name=name, type_name=type_name, type_oid=type_oid, base_type=base, generated=generated)
-        )
+    for row in session.execute(_COLUMNS, (oids,)):
+        columns[row[0]].append(
+            Column(
+                name=row[1], type_name=row[2], type_oid=row[3], base_type=row[4], generated=row[5], number=row[6],
+                not_null=row[7], has_default=row[8], identity=row[9],
+            )
+        )  # fmt: skip
+    keys = dict(session.execute(_KEYS, (oids,)).fetchall())
     triggers: dict[TableName, list[Trigger]] = defaultdict(list)
     for trigger in _triggers(session, names):
         triggers[trigger.table].append(trigger)
@@ -113,6 +131,7 @@ def read_catalog(session: Session) -> Catalog:
         Table(
             name=names[row[0]], oid=row[0], columns=tuple(columns[row[0]]), bytes=row[3], unlogged=row[4],
             row_security=row[5], owned=row[6], readable=row[7], insertable=row[8],
+            key=tuple(keys.get(row[0], ())),
             inherits=tuple(TableName(schema_name=schema, name=name) for schema, name in row[9]),
             triggers=tuple(triggers[names[row[0]]]),
         )
@@ -178,6 +197,17 @@ def _sequences(
                 name=found, table=holder, column=column, last_value=stands_at, increment=increment,
                 minimum=minimum, maximum=maximum, integers=integers,
             )  # fmt: skip
+
+
+def invalid_indexes(session: Session, tables: Iterable[TableName]) -> list[str]:
+    """Indexes of `tables` that PostgreSQL itself calls invalid: they do not guard their keys."""
+    rows = session.execute(
+        "select i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indrelid"
+        " join pg_namespace n on n.oid = c.relnamespace where not i.indisvalid"
+        " and (n.nspname || '.' || c.relname) = any(%s)",
+        ([".".join(table.key) for table in tables],),
+    )
+    return sorted(row[0] for row in rows)
 
 
 def last_value(session: Session, sequence: TableName) -> int | None:

@@ -209,6 +209,8 @@ def touched_tables(live: Session) -> dict[TableName, Touched]:
         " where n_tup_ins + n_tup_upd + n_tup_del > 0"
         # DISABLE TRIGGER updates pg_trigger itself; the digest of definitions watches the catalogs
         " and schemaname not in ('pg_catalog', 'pg_toast', 'information_schema')"
+        # our own stages and before-images
+        " and schemaname !~ '^(pg_temp|pg_toast_temp|rowback_case)_'"
     )
     touched = (Touched(TableName(schema_name=s, name=n), ins, upd, dele) for s, n, ins, upd, dele in rows)
     return {change.table: change for change in touched}

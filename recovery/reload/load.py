@@ -1,7 +1,8 @@
-"""Put the rows back: one short transaction that locks, fills, proves and only then commits.
+"""Put the rows back: one short transaction that locks, writes, proves and only then commits.
 
-The transaction's id is recorded before COMMIT. After a crash `pg_xact_status` says whether it committed, so the load
-happens exactly once and leaves no table behind (docs/decisions/001).
+Tables that are empty are loaded whole; all others get exactly the rows of a change set. The transaction's id is
+recorded before COMMIT. After a crash `pg_xact_status` says whether it committed, so the load happens exactly once and
+leaves no table behind but the before-images (docs/decisions/001).
 """
 
 from __future__ import annotations
@@ -10,25 +11,44 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from recovery.compare.changes import ChangeSet
+from recovery.compare.scope import load_order
+from recovery.compare.staging import mark_unwritable, stage_changes
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.catalog import Catalog, ForeignKey
+from recovery.model.catalog import Catalog, ForeignKey, Trigger
 from recovery.model.catalog import Sequence as Counter
-from recovery.model.plan import RecoveryPlan
 from recovery.model.report import Fingerprint, SequenceMove
 from recovery.model.values import TableName, Value
 from recovery.postgres import writing
-from recovery.postgres.catalog import count_rows, nonempty, read_triggers
 from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
-from recovery.postgres.fingerprint import fingerprint
+from recovery.postgres.repair.rules import DistinctRule, Rules, read_rules
+from recovery.postgres.repair.stage import Hash, Stage
 from recovery.postgres.rows import Pair, RowTransport
+from recovery.reload import refusals
 
 MAXIMUM_PAUSE_S = 2.0
-ROLLED_BACK = "the transaction was rolled back: nothing was written to the original"
+CHECKSUMMED_BYTES = 64 * 2**20  # of a table: below it the untouched rows are summed before and after, under the lock
+
+
+class WrittenRows(Value):
+    """What was done to one table that was repaired row by row."""
+
+    inserted: int
+    updated: int
+    deleted: int
+
+    @property
+    def total(self) -> int:
+        """Rows written."""
+        return self.inserted + self.updated + self.deleted
 
 
 class Loaded(Value):
-    """What one committed load did. Journalled before the commit; `xid` tells afterwards whether it happened."""
+    """What one committed load did. Journalled before the commit; `xid` tells afterwards whether it happened.
+
+    `rows`: tables loaded whole. `written`, `skipped`: tables repaired row by row, from the change set `number`.
+    """
 
     xid: int
     rows: dict[str, int]
@@ -37,10 +57,14 @@ class Loaded(Value):
     sequence_moves: tuple[SequenceMove, ...]
     foreign_keys_checked: int
     seconds_locked: float
+    number: int | None = None
+    written: dict[str, WrittenRows] = {}
+    skipped: int = 0
+    rest_checksummed: tuple[str, ...] = ()
 
 
 class AtTarget(Value):
-    """What the temporary instance holds: the truth that the load must reproduce."""
+    """What the temporary instance holds: the truth to reproduce. `fingerprints`: of the tables loaded whole."""
 
     fingerprints: dict[str, Fingerprint]
     sequences: tuple[Counter, ...]
@@ -48,67 +72,186 @@ class AtTarget(Value):
 
 
 @dataclass(frozen=True)
+class Repair:
+    """Rows to write one by one: the change set with its number, and where their before-images go."""
+
+    changes: ChangeSet
+    number: int
+    schema: str
+
+
+@dataclass(frozen=True)
 class Job:
     """Everything the load needs to know beforehand; `catalog` is the original's, read just now."""
 
-    plan: RecoveryPlan
+    database: str
     catalog: Catalog
-    pairs: Sequence[Pair]
+    fills: Sequence[Pair]
     truth: AtTarget
+    held_triggers: tuple[Trigger, ...]
+    lock_timeout_ms: int
+    lock_attempts: int
+    repair: Repair | None = None
+
+    @property
+    def filled(self) -> list[TableName]:
+        """Tables loaded whole."""
+        return [pair.name for pair in self.fills]
 
 
-def load(live: Session, job: Job, transport: RowTransport, *, before_commit: Callable[[Loaded], None]) -> Loaded:
-    """Fill the planned tables and commit. Raises RowbackError, with everything rolled back, unless all is proven first:
-    every table was empty under lock, equals T row for row, every foreign key holds, nothing else was touched."""
-    plan = job.plan
-    for attempt in range(plan.lock_attempts):
+def load(live: Session, job: Job, transport: RowTransport | None, *, before_commit: Callable[[Loaded], None]) -> Loaded:
+    """Write the planned rows and commit. Raises RowbackError, with everything rolled back, unless all is proven first:
+    whole tables were empty under lock and equal T, repaired tables hold exactly the planned rows beside what they held,
+    every foreign key holds, nothing else was touched."""
+    names: list[TableName] = []
+    for attempt in range(job.lock_attempts):
         with writing.transaction(live):
-            if writing.lock_tables(live, plan.scope, timeout_ms=plan.lock_timeout_ms):
+            stages = _stage(live, job)
+            names = [*job.filled, *stages]
+            if writing.lock_tables(live, names, timeout_ms=job.lock_timeout_ms):
                 locked_at = time.monotonic()
-                done = _fill(live, job, transport)
+                done = _write(live, job, stages, transport)
                 done = done.model_copy(update={"seconds_locked": round(time.monotonic() - locked_at, 3)})
                 before_commit(done)
                 return done
         time.sleep(min(0.1 * 2**attempt, MAXIMUM_PAUSE_S))  # let the writers through before asking again
     raise RowbackError(
         ErrorId.LOCK_NOT_GRANTED,
-        f"the tables of '{plan.database}' were not free within {plan.lock_attempts} tries of {plan.lock_timeout_ms} ms",
-        *writing.who_blocks(live, plan.scope),
-        state=ROLLED_BACK,
+        f"the tables of '{job.database}' were not free within {job.lock_attempts} tries of {job.lock_timeout_ms} ms",
+        *writing.who_blocks(live, names),
+        state=refusals.ROLLED_BACK,
         help="end those sessions or wait for them",
     )
 
 
-def _fill(live: Session, job: Job, transport: RowTransport) -> Loaded:
-    plan = job.plan
-    _refuse_rows(live, plan)
-    _refuse_other_triggers(live, plan)
-    definitions = definitions_digest(live)
-    before = writing.touched_tables(live)
-    writing.hold_triggers(live, plan.held_triggers)
-    writing.relax_foreign_keys(live, plan.foreign_key_mode)
-    xid = writing.transaction_id(live)
+def _stage(live: Session, job: Job) -> dict[TableName, Stage]:
+    if job.repair is None:
+        return {}
     writing.use_search_path_of_role(live)
-    rows = transport.load(live, job.pairs)
-    writing.enforce_foreign_keys(live, plan.foreign_key_mode)
+    stages = stage_changes(live, job.catalog, job.repair.changes)
     writing.pin_search_path(live)
-    writing.release_triggers(live, plan.held_triggers)
-    _refuse_differences(live, job)
-    keys = keys_to_check(plan.scope, job.catalog)
-    _refuse_dangling(live, keys)
-    _refuse_changed_definitions(definitions, definitions_digest(live))
+    return stages
+
+
+def _write(live: Session, job: Job, stages: Mapping[TableName, Stage], transport: RowTransport | None) -> Loaded:
+    scope = [*job.filled, *stages]
+    order, mode = load_order(scope, job.catalog)
+    refusals.refuse_rows(live, job.filled)
+    refusals.refuse_other_triggers(live, scope, job.held_triggers)
+    definitions = definitions_digest(live)
+    xid = writing.transaction_id(live)
+    skipped = _prepare(live, job, stages, xid)
+    rest = {name: stage.rest_hash_before() for name, stage in stages.items() if stage.table.bytes <= CHECKSUMMED_BYTES}
+    before = writing.touched_tables(live)
+    held = [trigger for trigger in job.held_triggers if trigger.table in set(scope)]
+    writing.hold_triggers(live, held)
+    writing.relax_foreign_keys(live, mode)
+    writing.use_search_path_of_role(live)
+    rows, written = _write_rows(live, job, stages, transport, order)
+    writing.enforce_foreign_keys(live, mode)
+    writing.pin_search_path(live)
+    writing.release_triggers(live, held)
     after = writing.touched_tables(live)
-    _refuse_side_effects(rows, before, after)
-    counters = [counter for counter in job.catalog.sequences if counter.table in plan.scope]
+    for name, done in written.items():
+        refusals.refuse_other_counts(stages[name], (done.inserted, done.updated, done.deleted))
+    keys = _prove(live, job, stages, rest, xid)
+    refusals.refuse_changed_definitions(definitions, definitions_digest(live))
+    refusals.refuse_side_effects(_expected(rows, written), before, after)
+    refusals.refuse_nothing(sum(rows.values()) + sum(done.total for done in written.values()), skipped)
+    inserting = {*job.filled, *(name for name, done in written.items() if done.inserted)}
+    counters = [counter for counter in job.catalog.sequences if counter.table in inserting]
     return Loaded(
         xid=xid,
         rows={str(table): count for table, count in rows.items()},
-        touched={str(table): change.inserted for table, change in after.items()},
+        touched={str(table): change.inserted + change.updated + change.deleted for table, change in after.items()},
         definitions=definitions,
         sequence_moves=tuple(writing.advance_sequences(live, counters, job.truth.sequences)),
         foreign_keys_checked=len(keys),
         seconds_locked=0.0,
+        number=job.repair.number if job.repair else None,
+        written={str(table): done for table, done in written.items()},
+        skipped=len(skipped),
+        rest_checksummed=tuple(sorted(map(str, rest))),
     )
+
+
+def _prepare(live: Session, job: Job, stages: Mapping[TableName, Stage], xid: int) -> dict[int, str]:
+    """Skip what cannot be written any more, note that durably, and keep a before-image of everything else."""
+    if job.repair is None:
+        return {}
+    rules = read_rules(live, [stage.table for stage in stages.values()])
+    writing.use_search_path_of_role(live)
+    mark_unwritable(stages, rules, job.catalog.foreign_keys, job.filled)
+    writing.pin_search_path(live)
+    skipped = {n: why for stage in stages.values() for n, why in stage.skipped()}
+    job.repair.changes.skip(xid, skipped.items())
+    for no, stage in enumerate(stages.values()):
+        stage.keep_before_images(job.repair.schema, f"before_{job.repair.number}_{no}")
+    return skipped
+
+
+def _write_rows(
+    live: Session, job: Job, stages: Mapping[TableName, Stage], transport: RowTransport | None,
+    order: Sequence[TableName],
+) -> tuple[dict[TableName, int], dict[TableName, WrittenRows]]:  # fmt: skip
+    """Parents come first, and children leave before them only at the end: a parent that left earlier would drag along
+    children that are about to be moved away. Where a row waits for a key, the row that holds it goes first."""
+    fills = {pair.name: pair for pair in job.fills}
+    rules = read_rules(live, [stage.table for stage in stages.values()])
+    early = _deleted_early(job.catalog, stages, rules)
+    deleted = {name: stages[name].delete() for name in reversed(order) if name in early}
+    rows: dict[TableName, int] = {}
+    put: dict[TableName, tuple[int, int]] = {}
+    for name in order:
+        if name in fills:
+            assert transport
+            rows |= transport.load(live, [fills[name]])
+        else:
+            put[name] = _put(stages[name], rules[name].distinct)
+    deleted |= {name: stages[name].delete() for name in reversed(order) if name in stages and name not in early}
+    return rows, {
+        name: WrittenRows(inserted=inserted, updated=updated, deleted=deleted[name])
+        for name, (inserted, updated) in put.items()
+    }
+
+
+def _put(stage: Stage, rules: Sequence[DistinctRule]) -> tuple[int, int]:
+    """Insert and update; the other way round where an insert waits for a key that an update sets free."""
+    if stage.waits_for("u", rules):
+        updated = stage.update()
+        return stage.insert(), updated
+    return stage.insert(), stage.update()
+
+
+def _deleted_early(
+    catalog: Catalog, stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules]
+) -> set[TableName]:
+    """Tables whose deletes set keys free that rows to come wait for, with the tables that reference them."""
+    early = {name for name, stage in stages.items() if stage.waits_for("d", rules[name].distinct)}
+    grown = bool(early)
+    while grown:
+        children = {key.child for key in catalog.foreign_keys if early & set(key.parent_tables)} & stages.keys()
+        grown = not children <= early
+        early |= children
+    return early
+
+
+def _prove(
+    live: Session, job: Job, stages: Mapping[TableName, Stage], rest: Mapping[TableName, Hash], xid: int
+) -> list[ForeignKey]:
+    """Rows and references, before anybody else can see them; returns the keys that were checked."""
+    refusals.refuse_differences(live, job.fills, job.truth.fingerprints, job.truth.oldest_version_num)
+    refusals.refuse_other_rows(stages.values(), rest, xid)
+    whole = keys_to_check(job.filled, job.catalog)
+    refusals.refuse_dangling((key, writing.dangling_references(live, key)) for key in whole)
+    touched = keys_to_check(list(stages), job.catalog)
+    for key in touched:
+        if key.child in stages:
+            refusals.refuse_dangling([(key, stages[key.child].dangling(key))])
+        for parent in key.parent_tables:
+            if parent in stages:
+                refusals.refuse_dangling([(key, stages[parent].left_behind(key))])
+    return list({(key.child, key.name): key for key in [*whole, *touched]}.values())
 
 
 def keys_to_check(scope: Sequence[TableName], catalog: Catalog) -> list[ForeignKey]:
@@ -117,89 +260,11 @@ def keys_to_check(scope: Sequence[TableName], catalog: Catalog) -> list[ForeignK
     return [key for key in catalog.foreign_keys if key.child in inside or inside & set(key.parent_tables)]
 
 
-def side_effects(
-    rows: Mapping[TableName, int],
-    before: Mapping[TableName, writing.Touched],
-    after: Mapping[TableName, writing.Touched],
-) -> list[str]:
-    """Row changes of the transaction beyond inserting exactly `rows`, by the server's own accounts."""
-    found = []
-    for table, now in after.items():
-        then = before.get(table, writing.Touched(table, 0, 0, 0))
-        inserted, updated, deleted = (
-            now.inserted - then.inserted, now.updated - then.updated, now.deleted - then.deleted,
-        )  # fmt: skip
-        if inserted != rows.get(table, 0) or updated or deleted:
-            expected = f", expected {rows[table]}" if table in rows else ", outside the scope"
-            found.append(f"{table}: {inserted} inserted, {updated} updated, {deleted} deleted{expected}")
-    return found
-
-
-def _refuse_rows(live: Session, plan: RecoveryPlan) -> None:
-    if holding := nonempty(live, plan.scope):
-        counts = count_rows(live, sorted(holding, key=lambda name: name.key))
-        raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED,
-            f"tables that the plan says are empty hold rows now: {_listed(counts)}",
-            state=ROLLED_BACK,
-            help="somebody is writing: stop them, or make a new plan without those tables",
-        )
-
-
-def _refuse_other_triggers(live: Session, plan: RecoveryPlan) -> None:
-    """Under the lock nobody can change them any more: the plan's list must be what there is."""
-    found = {trigger for trigger in read_triggers(live, plan.scope) if trigger.state != "D"}
-    if changed := sorted(f"{t.name} on {t.table}" for t in found ^ set(plan.held_triggers)):
-        raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED, f"triggers changed since the plan was made: {', '.join(changed)}",
-            state=ROLLED_BACK, help="make a new plan",
-        )  # fmt: skip
-
-
-def _refuse_changed_definitions(before: str, after: str) -> None:
-    if before != after:
-        raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED, "definitions in the database changed while the rows were loaded",
-            "somebody created, altered or granted something at the same moment",
-            state=ROLLED_BACK, help="try again when no migration is running",
-        )  # fmt: skip
-
-
-def _refuse_differences(live: Session, job: Job) -> None:
-    differing = []
-    for pair in job.pairs:
-        expected = job.truth.fingerprints[str(pair.name)]
-        found = fingerprint(live, pair.live, oldest_version_num=job.truth.oldest_version_num)
-        if found != expected:
-            differing.append(f"{pair.name}: {expected.rows} rows at T, {found.rows} loaded, checksum differs")
-    if differing:
-        raise RowbackError(
-            ErrorId.VERIFY_DIFFERS, "the loaded rows are not the rows at T", *differing,
-            state=ROLLED_BACK, help="a rule, a trigger or a default changed them; report this as a bug with the plan",
-        )  # fmt: skip
-
-
-def _refuse_dangling(live: Session, keys: Sequence[ForeignKey]) -> None:
-    dangling = [(key, count) for key in keys if (count := writing.dangling_references(live, key))]
-    if dangling:
-        raise RowbackError(
-            ErrorId.LOAD_REFUSED, "rows at T reference rows that do not exist now",
-            *(f"{key.child}: {count} rows ({key.name}) miss their {key.parent}" for key, count in dangling),
-            state=ROLLED_BACK, help="put the parents back as well: name them with --table",
-        )  # fmt: skip
-
-
-def _refuse_side_effects(
-    rows: Mapping[TableName, int],
-    before: Mapping[TableName, writing.Touched],
-    after: Mapping[TableName, writing.Touched],
-) -> None:
-    if found := side_effects(rows, before, after):
-        raise RowbackError(
-            ErrorId.VERIFY_DIFFERS, "the load changed more than the rows it put back", *found,
-            state=ROLLED_BACK, help="find the trigger or rule that did it: psql -c '\\d+ TABLE'",
-        )  # fmt: skip
-
-
-def _listed(counts: Mapping[TableName, int]) -> str:
-    return ", ".join(f"{table} ({count:,})" for table, count in counts.items())
+def _expected(
+    rows: Mapping[TableName, int], written: Mapping[TableName, WrittenRows]
+) -> dict[TableName, writing.Touched]:
+    filled = {name: writing.Touched(name, count, 0, 0) for name, count in rows.items()}
+    repaired = {
+        name: writing.Touched(name, done.inserted, done.updated, done.deleted) for name, done in written.items()
+    }
+    return filled | repaired

@@ -1,32 +1,59 @@
-"""After the commit: what the original holds now against what the temporary instance held at T."""
+"""After the commit: what the original holds now against what was planned and what the temporary instance held at T."""
 
 from __future__ import annotations
 
-from recovery.model.report import TableProof, Verification
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from recovery.compare.changes import BATCH, Change, ChangeSet, Shape, Texts
+from recovery.compare.staging import WRITES
+from recovery.model.catalog import Table
+from recovery.model.repair import Op
+from recovery.model.report import RepairProof, TableProof, Verification
 from recovery.postgres import writing
+from recovery.postgres.catalog import invalid_indexes
 from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
 from recovery.postgres.fingerprint import fingerprint, written_by_others
+from recovery.postgres.repair.scan import Field, Side, rows_by_key, rows_of_transaction
 from recovery.postgres.rows import Pair
 from recovery.reload.load import Job, Loaded, keys_to_check
 
+KEYS_SHOWN = 20
+
 
 def verify(live: Session, job: Job, loaded: Loaded) -> Verification:
-    """Compare every table of the scope and every foreign key that touches it.
+    """Compare every table that was written and every foreign key that touches it.
 
     The load committed only after all of it was proven under lock, and the server's accounts of its transaction were
     recorded before that. So what others do to the rows afterwards is counted apart, not taken for damage: rows they
     added (`written_since`), rows of ours they changed or deleted (`changed_since`), definitions they altered.
     """
-    scope = {str(pair.name) for pair in job.pairs}
-    keys = keys_to_check(job.plan.scope, job.catalog)
+    repaired = tuple(_prove_repairs(live, job, loaded))
+    scope = [*job.filled, *(proof.table for proof in repaired)]
+    keys = keys_to_check(scope, job.catalog)
     return Verification(
-        tables=tuple(_prove(live, pair, job, loaded.xid) for pair in job.pairs),
+        tables=tuple(_prove(live, pair, job, loaded.xid) for pair in job.fills),
+        repaired=repaired,
         foreign_keys_checked=len(keys),
         dangling_references=sum(writing.dangling_references(live, key) for key in keys),
-        changed_outside_scope=tuple(sorted(loaded.touched.keys() - scope)),
+        changed_outside_scope=tuple(sorted(loaded.touched.keys() - set(map(str, scope)))),
         definitions_altered_since=definitions_digest(live) != loaded.definitions,
+        invalid_indexes=tuple(invalid_indexes(live, scope)),
     )
+
+
+def applied(changes: ChangeSet, shape: Shape, xid: int) -> Iterator[Change]:
+    """The rows of one table that transaction `xid` wrote."""
+    skipped = changes.skipped(xid)
+    return (change for change in changes.changes(shape.no, ops=WRITES) if change.n not in skipped)
+
+
+def live_side(live: Session, table: Table, shape: Shape) -> Side:
+    """The live table as the change set sees it."""
+    by_name = {column.name: column for column in table.columns}
+    fields = {name: Field(name, by_name[name]) for name in shape.columns}
+    return Side(live, shape.table, tuple(fields[name] for name in shape.key), tuple(fields.values()))
 
 
 def _prove(live: Session, pair: Pair, job: Job, xid: int) -> TableProof:
@@ -38,3 +65,67 @@ def _prove(live: Session, pair: Pair, job: Job, xid: int) -> TableProof:
         found = fingerprint(live, pair.live, oldest_version_num=version, written_by=xid)
     changed = max(0, expected.rows - found.rows)
     return TableProof(table=pair.name, at_target=expected, now=found, written_since=since, changed_since=changed)
+
+
+def _prove_repairs(live: Session, job: Job, loaded: Loaded) -> Iterator[RepairProof]:
+    if job.repair is None:
+        return
+    tables = {table.name: table for table in job.catalog.tables}
+    for shape in job.repair.changes.shapes():
+        done = loaded.written.get(str(shape.table))
+        if done is None:
+            continue
+        side = live_side(live, tables[shape.table], shape)
+        rows = applied(job.repair.changes, shape, loaded.xid)
+        compare = _compare_by_key if shape.key else _compare_whole_rows
+        equal, since, differing = compare(side, shape, rows, loaded.xid)
+        yield RepairProof(
+            table=shape.table, inserted=done.inserted, updated=done.updated, deleted=done.deleted,
+            equal=equal, changed_since=since, differing=tuple(differing[:KEYS_SHOWN]),
+        )  # fmt: skip
+
+
+def _compare_by_key(side: Side, shape: Shape, rows: Iterable[Change], xid: int) -> tuple[int, int, list[str]]:
+    positions = [shape.columns.index(name) for name in shape.key]
+    equal, since, differing = 0, 0, []
+    rows = iter(rows)
+    while batch := list(islice(rows, BATCH)):
+        now = {
+            tuple(values[i] for i in positions): (int(xmin), values)
+            for xmin, values in rows_by_key(side, [change.key for change in batch])
+        }
+        for change in batch:
+            match _state(change, now.get(change.key), xid % 2**32):
+                case "equal":
+                    equal += 1
+                case "changed since":
+                    since += 1
+                case _:
+                    differing.append(f"{shape.table} {dict(zip(shape.key, change.key, strict=True))}")
+    return equal, since, differing
+
+
+def _state(change: Change, now: tuple[int, Texts] | None, xmin: int) -> str:
+    if change.op is Op.DELETE:
+        return "equal" if now is None else "changed since"
+    if now is None or now[0] != xmin:
+        return "changed since"
+    return "equal" if now[1] == change.want else "differs"
+
+
+def _compare_whole_rows(side: Side, shape: Shape, rows: Iterable[Change], xid: int) -> tuple[int, int, list[str]]:
+    """Without a key: rows our transaction wrote, counted by their values."""
+    planned = list(rows)
+    wanted: dict[Texts, int] = {}
+    for change in planned:
+        if change.want is not None:
+            wanted[change.want] = wanted.get(change.want, 0) + 1
+    gone = sum(change.op is Op.DELETE for change in planned)
+    equal, differing = gone, []
+    for values in rows_of_transaction(side, xid):
+        if wanted.get(values, 0):
+            wanted[values] -= 1
+            equal += 1
+        else:
+            differing.append(f"{shape.table} {values}")
+    return equal, len(planned) - equal, differing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from recovery.model.plan import RecoveryPlan, Transport
-from recovery.model.report import Report, TableProof
+from recovery.model.report import RepairProof, Report, TableProof, Verification
 from recovery.model.target import format_utc
 from recovery.workflow.cases import Case
 
@@ -13,30 +13,32 @@ from recovery.workflow.cases import Case
 def plan_text(plan: RecoveryPlan) -> str:
     """What will happen, blast radius first."""
     source, settings = plan.source, plan.copy_settings
+    rows = f" where {plan.where}" if plan.where else ""
     lines = [
-        f"plan {plan.digest[:8]}: put {len(plan.tables)} tables of '{plan.database}' on '{source.identifier}'"
-        f" back to {format_utc(plan.target_time)}",
+        f"plan {plan.digest[:8]}: put lost rows of {len(plan.tables)} tables of '{plan.database}' on"
+        f" '{source.identifier}' back as of {format_utc(plan.target_time)} (mode {plan.request.mode}{rows})",
         "",
-        *_columns([("table", "rows now", "why"), *(
-            (str(table.name), "0", f"{table.why}" + (f" ({table.because})" if table.because else ""))
+        *columns([("table", "now", "why"), *(
+            (str(table.name), "empty" if table.empty else "holds rows",
+             f"{table.why}" + (f" ({table.because})" if table.because else ""))
             for table in plan.tables
         )]),
     ]  # fmt: skip
     if plan.left_out:
-        lines += ["", "stays as it is:", *_columns([(str(out.name), out.reason) for out in plan.left_out])]
+        lines += ["", "stays as it is:", *columns([(str(out.name), out.reason) for out in plan.left_out])]
     how = "pg_dump, then COPY" if plan.transport is Transport.DUMP else "COPY, streamed"
     groups = ", ".join(settings.security_group_ids) or "none"
     network = f"subnet group {settings.subnet_group or 'default'}, security groups {groups}"
     lines += [
         "",
-        *_columns(
+        *columns(
             [
                 ("window", f"{format_utc(plan.window.earliest)} to {format_utc(plan.window.latest)}"),
                 ("temporary", f"{settings.instance_class}, PostgreSQL {source.engine_version}, {network},"),
                 ("", "not public, no backups of its own, default parameter group, random password, made inert;"),
                 ("", f"tagged to expire after {settings.expires_after_hours} h, removed at the end"),
                 ("rows", f"{how}; foreign keys: {plan.foreign_key_mode.value}"),
-                ("locks", f"SHARE ROW EXCLUSIVE on the {len(plan.tables)} tables (reading goes on, writing waits),"),
+                ("locks", "SHARE ROW EXCLUSIVE on the tables written to (reading goes on, writing waits),"),
                 ("", f"tried {plan.lock_attempts} times for {plan.lock_timeout_ms} ms; one transaction"),
                 ("triggers", _or_none([f"{t.name} on {t.table}" for t in plan.held_triggers], "held back: ")),
                 ("sequences", f"{len(plan.sequences)}, moved forward only"),
@@ -61,41 +63,53 @@ def report_text(report: Report) -> str:
         "open": f"case {report.case}: not finished",
     }.get(report.outcome, f"case {report.case}: {report.outcome}")
     lines = [head, ""]
-    moves = [f"{move.sequence} to {move.after}" for move in report.sequence_moves]
-    if proof := report.verification:
-        lines += _columns(
-            [("table", "at T", "now", "checksum"), *(
-                (str(p.table), f"{p.at_target.rows:,}", f"{p.now.rows:,}", _verdict(p))
-                for p in proof.tables
-            )]
-        )  # fmt: skip
-        lines += [
-            "",
-            *_columns(
-                [
-                    ("rows", f"{proof.rows:,} put back"),
-                    ("foreign keys", f"{proof.foreign_keys_checked} checked, {proof.dangling_references} broken"),
-                    ("elsewhere", _or_none(proof.changed_outside_scope, "CHANGED: ", "no other row was touched")),
-                    ("definitions", "altered by others since" if proof.definitions_altered_since else "unchanged"),
-                    ("sequences", _or_none(moves, "forward: ", "none had to move")),
-                ]
-            ),
-        ]  # fmt: skip
+    if report.verification:
+        lines.append(verification_text(report.verification))
+        moves = [f"{move.sequence} to {move.after}" for move in report.sequence_moves]
+        lines += columns([("sequences   ", _or_none(moves, "forward: ", "none had to move"))])
+    if report.skipped:
+        lines += ["", f"  {report.skipped:,} planned rows were skipped, because others had changed them meanwhile"]
     if report.not_put_back:
         lines += ["", f"  NOT put back, because dropped since T: {', '.join(report.not_put_back)}"]
-    if proof and (touched := [p for p in proof.tables if p.changed_since or p.written_since]):
-        lines += ["", "written by others since the rows were put back:", *_columns([
-            (str(p.table), f"{p.written_since:,} rows written", f"{p.changed_since:,} of ours changed or deleted")
-            for p in touched
-        ])]  # fmt: skip
     removed = "removed" if report.temporary_instance_removed else "NOT removed yet"
     lines += [
         "",
-        *_columns([(phase.step, f"{phase.seconds:.1f} s", _attempts(phase.attempts)) for phase in report.phases]),
+        *columns([(phase.step, f"{phase.seconds:.1f} s", _attempts(phase.attempts)) for phase in report.phases]),
         "",
-        *_columns([("temporary instance", f"{report.temporary_instance}: {removed}"), *_times(report)]),
+        *columns([("temporary instance", f"{report.temporary_instance}: {removed}"), *_times(report)]),
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def verification_text(proof: Verification) -> str:
+    """What was proven, table by table."""
+    lines = []
+    if proof.tables:
+        rows = [
+            (str(p.table), f"{p.at_target.rows:,}", f"{p.now.rows:,}", _verdict(p))
+            for p in proof.tables
+        ]  # fmt: skip
+        lines += [*columns([("table", "at T", "now", "checksum"), *rows]), ""]
+    if proof.repaired:
+        repairs = [
+            (str(p.table), f"{p.inserted:,}", f"{p.updated:,}", f"{p.deleted:,}", _repair_verdict(p))
+            for p in proof.repaired
+        ]  # fmt: skip
+        lines += [*columns([("table", "inserted", "updated", "deleted", "rows"), *repairs]), ""]
+    lines += columns(
+        [
+            ("rows", f"{proof.rows:,} written"),
+            ("foreign keys", f"{proof.foreign_keys_checked} checked, {proof.dangling_references} broken"),
+            ("elsewhere", _or_none(proof.changed_outside_scope, "CHANGED: ", "no other row was touched")),
+            ("definitions", "altered by others since" if proof.definitions_altered_since else "unchanged"),
+        ]
+    )
+    if touched := [p for p in proof.tables if p.changed_since or p.written_since]:
+        lines += ["", "written by others since the rows were put back:", *columns([
+            (str(p.table), f"{p.written_since:,} rows written", f"{p.changed_since:,} of ours changed or deleted")
+            for p in touched
+        ])]  # fmt: skip
+    return "\n".join(lines)
 
 
 def cases_text(cases: Iterable[Case]) -> str:
@@ -111,13 +125,19 @@ def cases_text(cases: Iterable[Case]) -> str:
         )
         for case in cases
     ]
-    return "\n".join(_columns(rows)) if len(rows) > 1 else "no cases yet"
+    return "\n".join(columns(rows)) if len(rows) > 1 else "no cases yet"
 
 
 def _verdict(proof: TableProof) -> str:
     if proof.at_target == proof.now:
         return "equal"
     return "equal when loaded" if proof.equal else "DIFFERS"
+
+
+def _repair_verdict(proof: RepairProof) -> str:
+    if not proof.proven:
+        return "DIFFER"
+    return f"as planned; {proof.changed_since:,} changed by others since" if proof.changed_since else "as planned"
 
 
 def _state(case: Case) -> str:
@@ -145,7 +165,8 @@ def _or_none(items: Sequence[str], prefix: str, none: str = "none") -> str:
     return prefix + ", ".join(items) if items else none
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as indented lines with aligned columns."""
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows), default=0))]
     return [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows

@@ -16,6 +16,7 @@ from recovery.aws.instances import Copy
 from recovery.config import Profile, state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.plan import RecoveryPlan
+from recovery.model.repair import RepairPlan, RepairRequest
 from recovery.model.report import Objectives, Outcome
 from recovery.workflow.journal import Journal, Record, is_driven, read_records
 
@@ -67,6 +68,31 @@ class Case:
     def noted(self, event: str) -> list[dict[str, Any]]:
         """The data of all records of one kind, oldest first."""
         return self.notes.get(event, [])
+
+    @property
+    def request(self) -> RepairRequest:
+        """How differing rows are to be treated: as asked last, or as planned."""
+        asked = self.noted("repair.asked")
+        return RepairRequest.model_validate(asked[-1]) if asked else self.plan.request
+
+    @property
+    def repair_plan(self) -> RepairPlan | None:
+        """The repair plan of the last diff."""
+        found = self.outcome_of("diff")
+        return RepairPlan.model_validate(found["repair"]) if found and found["repair"] else None
+
+    @property
+    def approved(self) -> set[str]:
+        """Digests of repair plans that somebody approved."""
+        return {note["digest"] for note in self.noted("repair.approved")}
+
+    def changes_path(self, number: int) -> Path:
+        """The change set with this number."""
+        return self.directory / f"changes-{number}.sqlite"
+
+    def new_number(self) -> int:
+        """A number no change set of this case has had."""
+        return len(self.noted("changes.begun")) + 1
 
     @property
     def wrote_to_live(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Identity
 from recovery.model.instance import InstanceFacts
 from recovery.model.plan import RecoveryPlan
+from recovery.model.repair import RepairPlan
 from recovery.postgres.connect import Session, Target, await_login, connect, identity_of
 from recovery.workflow.access import original, temporary
 from recovery.workflow.cases import Case
@@ -38,6 +39,16 @@ def refuse_other_database(plan: RecoveryPlan, source: InstanceFacts, found: Iden
         )  # fmt: skip
 
 
+def refuse_unapproved(plan: RepairPlan) -> None:
+    """Nobody is there to approve: the case waits."""
+    raise RowbackError(
+        ErrorId.CONFIRMATION_MISSING,
+        f"repair plan {plan.digest[:8]} writes {plan.writes:,} rows and nobody approved it",
+        state=UNTOUCHED,
+        help=f"read it: rowback diff {plan.case}; then: rowback apply {plan.case} {plan.digest[:8]} --confirm DATABASE",
+    )  # fmt: skip
+
+
 class Listener(Protocol):
     """Whoever watches a run: terminal, plain lines, nothing."""
 
@@ -58,6 +69,7 @@ class Errand:
     journal: Journal
     instances: Instances
     listener: Listener
+    approve: Callable[[RepairPlan], None] = refuse_unapproved
     _copy_password: str | None = field(default=None, repr=False)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -23,11 +23,13 @@ from recovery.model.instance import (
     RestoreWindow,
 )
 from recovery.model.plan import ForeignKeyMode, LeftOut, RecoveryPlan, Transport, Why
+from recovery.model.repair import Mode, RepairRequest
 from recovery.model.target import format_utc
 from recovery.model.values import TableName
 from recovery.postgres.binaries import find_client_tools
 from recovery.postgres.catalog import count_rows, hidden_from, nonempty, read_catalog
 from recovery.postgres.connect import Session, Target, connect, identity_of, is_loopback
+from recovery.postgres.repair.scan import refuses_predicate
 from recovery.postgres.writing import may_be_replica
 from recovery.workflow.access import original
 
@@ -45,6 +47,8 @@ class Request:
     transport: Transport
     profile: Profile
     wait_for_window_s: float = 0.0
+    repair: RepairRequest = RepairRequest()
+    where: str | None = None
 
 
 def make_plan(request: Request, instances: Instances, *, say: Callable[[str], None]) -> RecoveryPlan:
@@ -60,9 +64,11 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         identity = identity_of(live)
         catalog = read_catalog(live)
         scope = _scope(live, catalog, request)
-        order, mode = load_order(scope.chosen, catalog)
+        _check_where(live, catalog, scope, request)
+        order, _ = load_order(scope.chosen, catalog)
+        cycle, mode = load_order([name for name, table in scope.chosen.items() if table.empty], catalog)
         if mode is ForeignKeyMode.REPLICA and not may_be_replica(live):
-            raise _unbreakable_cycle(order, target)
+            raise _unbreakable_cycle(cycle, target)
         tables = tuple(scope.chosen[name] for name in order)
         _check_readable_on_copy(live, catalog, scope, source)
     return RecoveryPlan(
@@ -74,6 +80,8 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         database=request.database,
         identity=identity,
         user=target.user,
+        request=request.repair,
+        where=request.where,
         tables=tables,
         left_out=tuple(scope.left_out),
         foreign_key_mode=mode,
@@ -115,6 +123,8 @@ def _like(plan: RecoveryPlan) -> str:
         [
             f"rowback plan {plan.source.identifier} --at {format_utc(plan.target_time)}",
             f"--database {plan.database}",
+            *([] if plan.request.mode is Mode.MISSING else [f"--mode {plan.request.mode}"]),
+            *([f"--where {shlex.quote(plan.where)}"] if plan.where else []),
             *(f"--table {shlex.quote(text)}" for text in named),
             *(f"--except {shlex.quote(text)}" for text in excepted),
         ]
@@ -148,7 +158,7 @@ def _changed_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -
         )
         if held != plan.held_triggers:
             return ["the triggers of the tables in scope changed"]
-        counts = count_rows(live, sorted(nonempty(live, plan.scope), key=lambda name: name.key))
+        counts = count_rows(live, sorted(nonempty(live, plan.whole), key=lambda name: name.key))
     return [
         f"table {name} holds {rows:,} rows now; the plan was made when it was empty" for name, rows in counts.items()
     ]
@@ -225,14 +235,31 @@ def _scope(live: Session, catalog: Catalog, request: Request) -> Scope:
     visible = [table.name for table in catalog.tables if table.readable and not table.row_security]
     filled = nonempty(live, visible)
     scope = choose_scope(catalog, filled, request.scope)
-    if scope.holding:
-        raise _holds_rows(request, count_rows(live, scope.holding))
     if not scope.chosen:
         raise RowbackError(
             ErrorId.TABLE_UNKNOWN, f"there is nothing to put back in '{request.database}'",
             *_reasons(scope.left_out), state=NOTHING_CREATED, help="name the tables with --table",
         )  # fmt: skip
     return scope
+
+
+def _check_where(live: Session, catalog: Catalog, scope: Scope, request: Request) -> None:
+    """A row scope needs one root table, and a predicate that the server understands."""
+    if request.where is None:
+        return
+    named = {table.because for table in scope.chosen.values() if table.why is Why.NAMED}
+    if len(named) != 1:
+        raise RowbackError(
+            ErrorId.USAGE, f"--where limits the rows of one table, and {len(named)} are named",
+            state=NOTHING_CREATED, help="name exactly one --table; tables that hang on it are followed",
+        )  # fmt: skip
+    for name, planned in scope.chosen.items():
+        if planned.why is Why.NAMED and (words := refuses_predicate(live, name, request.where)):
+            raise RowbackError(
+                ErrorId.USAGE, f"--where {request.where!r} is no condition on {name}: {words}",
+                f"its columns: {', '.join(c.name for t in catalog.tables if t.name == name for c in t.columns)}",
+                state=NOTHING_CREATED, help="write one SQL condition, e.g. --where 'space_id = 42'",
+            )  # fmt: skip
 
 
 def _check_readable_on_copy(live: Session, catalog: Catalog, scope: Scope, source: InstanceFacts) -> None:
@@ -245,27 +272,6 @@ def _check_readable_on_copy(live: Session, catalog: Catalog, scope: Scope, sourc
             state=NOTHING_CREATED,
             help="privileges come with the copy as of T; leave those tables out with --except",
         )
-
-
-def _holds_rows(request: Request, counts: Mapping[TableName, int]) -> RowbackError:
-    shown = [f"{table}: {rows:,} rows" for table, rows in counts.items()]
-    named = "".join(f" --table {shlex.quote(text)}" for text in request.scope.tables)
-    literal = request.scope.tables and not any("*" in text for text in request.scope.tables)
-    kept = [*request.scope.leave_out, *(".".join(table.key) for table in counts)]
-    command = (
-        f"rowback plan {request.instance} --at {format_utc(request.target_time)} --database {request.database}"
-        + named
-        + "".join(f" --except {shlex.quote(text)}" for text in kept)
-    )
-    return RowbackError(
-        ErrorId.TABLE_HOLDS_ROWS,
-        f"{len(counts)} of the tables to put back in '{request.database}' hold rows now",
-        *shown[:20],
-        *([f"and {len(shown) - 20} more"] if len(shown) > 20 else []),
-        "tables that hold rows need a row-by-row repair (modes missing and repair), which this version does not have",
-        state=NOTHING_CREATED,
-        help="name only tables that are empty now" if literal else f"leave them as they are: {command}",
-    )
 
 
 def _unbreakable_cycle(order: Sequence[TableName], target: Target) -> RowbackError:

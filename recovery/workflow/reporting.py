@@ -37,6 +37,7 @@ def report_of(case: Case) -> Report:
         temporary_instance=case.copy.identifier,
         temporary_instance_removed=removed is not None,
         not_put_back=tuple(target["gone"]) if target else (),
+        skipped=Loaded.model_validate(loaded).skipped if loaded else 0,
         stopped_before=tuple(case.stops),
         tool_version=__version__,
     )

@@ -20,26 +20,47 @@ from recovery.workflow.errand import UNTOUCHED, Errand
 from recovery.workflow.journal import is_driven, read_records
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
-from recovery.workflow.steps.rows import Extract, Load, ReadTarget, Verify, end_orphans
+from recovery.workflow.steps.diff import Diff
+from recovery.workflow.steps.load import Load, Verify
+from recovery.workflow.steps.rows import Extract, ReadTarget, end_orphans
 
 STEPS: tuple[Step, ...] = (
-    CheckFacts(), StartCopy(), AwaitCopy(), SecureCopy(), ReadTarget(), Extract(), Load(), Verify(), RemoveCopy(),
+    CheckFacts(), StartCopy(), AwaitCopy(), SecureCopy(), ReadTarget(), Diff(), Extract(), Load(), Verify(),
+    RemoveCopy(),
 )  # fmt: skip
 
 
 STUCK_S = 10
 
 
-def run(errand: Errand) -> None:
+def run(errand: Errand, *, until: str | None = None) -> None:
     """Do every step that is not done, in order, and close the case. Resuming is the same call.
 
-    On an error or Ctrl-C the case stays open, paused, and the error says how to go on.
+    With `until` it ends behind that step and leaves the case open. On an error or Ctrl-C the case stays open, paused,
+    and the error says how to go on.
     """
     with _terminate_like_interrupt():
         for step in STEPS:
             if errand.case.outcome_of(step.name) is None:
                 _perform(errand, step)
+            if step.name == until:
+                return
         _close(errand, "recovered")
+
+
+def diff_again(errand: Errand) -> None:
+    """Compare T with now once more, on the temporary instance that is there. Refused once rows were written."""
+    case = errand.case
+    if case.wrote_to_live or case.load_unsettled or case.closed_at:
+        raise RowbackError(
+            ErrorId.CASE_BUSY, f"case {case.id} has written its rows already, or may have",
+            state="nothing was done",
+            help=f"rowback resume {case.id}, rowback verify {case.id} or rowback undo {case.id}",
+        )  # fmt: skip
+    run(errand, until=SecureCopy.name)
+    with _terminate_like_interrupt():
+        for step in (ReadTarget(), Diff()):
+            _perform(errand, step)
 
 
 def give_up(errand: Errand) -> Outcome:

@@ -133,7 +133,7 @@ def test_the_temporary_instance_is_inert_and_named_and_tagged(cli: Cli, database
     """Stop in front of the load and look at what the copy is."""
     with database.connect() as blocker:
         blocker.execute("create table if not exists u (n int)")
-        blocker.execute("alter table t add extra int")  # drift: the errand stops after the copy is up
+        blocker.execute("alter table t alter n type text")  # drift: the errand stops after the copy is up
         ran = restore(cli, database, target)
     assert ran.code == 25
     case = the_case(cli)
@@ -166,7 +166,7 @@ def test_the_temporary_instance_is_inert_and_named_and_tagged(cli: Cli, database
 def test_reap_removes_copies_of_dead_cases_and_nothing_else(cli: Cli, database: Database, target: datetime) -> None:
     lab = cli.live.lab
     lab.create_instance("rowback-impostor", BackupRetentionPeriod=0)
-    database.run("alter table t add extra int")
+    database.run("alter table t alter n type text")
     assert restore(cli, database, target).code == 25
     case = the_case(cli)
     copy = lab.engine.instances[f"rowback-{case}"]
@@ -194,7 +194,7 @@ def test_reap_removes_copies_of_dead_cases_and_nothing_else(cli: Cli, database: 
 def test_a_copy_that_is_not_provably_ours_is_never_deleted(
     cli: Cli, database: Database, target: datetime, where: str
 ) -> None:
-    database.run("alter table t add extra int")
+    database.run("alter table t alter n type text")
     assert restore(cli, database, target).code == 25
     case = the_case(cli)
     instances: dict[str, Any] = cli.live.lab.engine.instances

@@ -63,7 +63,7 @@ def test_a_truncated_database_comes_back_and_nothing_else_moves(cli: Cli, databa
     assert all(t["at_target"] == t["now"] for t in report["verification"]["tables"])
     assert report["held_triggers"] == ["content.articles: articles_audit", "content.articles: articles_touch"]
     assert [phase["step"] for phase in report["phases"]] == [
-        "check-facts", "start-copy", "await-copy", "secure-copy", "read-target", "extract", "load", "verify",
+        "check-facts", "start-copy", "await-copy", "secure-copy", "read-target", "diff", "extract", "load", "verify",
         "remove-copy",
     ]  # fmt: skip
     assert set(cli.live.lab.engine.instances) & {report["temporary_instance"]} == set()
@@ -118,7 +118,7 @@ def test_looking_at_a_finished_case(cli: Cli, database: Database) -> None:
     status = cli("status", case[-4:])
     assert status.out.splitlines()[0] == f"case {case}: recovered"
     assert [line.split()[1] for line in status.out.splitlines()[1:]] == [
-        "check-facts", "start-copy", "await-copy", "secure-copy", "read-target", "extract", "load", "verify",
+        "check-facts", "start-copy", "await-copy", "secure-copy", "read-target", "diff", "extract", "load", "verify",
         "remove-copy",
     ]  # fmt: skip
     assert all(line.split()[0] == "✓" for line in status.out.splitlines()[1:])

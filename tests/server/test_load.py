@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from recovery.postgres.connect import Session, connect
 from recovery.postgres.dump import DumpTransport, dump_tables
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.rows import CopyTransport, Pair, RowTransport
-from recovery.reload.load import AtTarget, Job, Loaded, load, side_effects
+from recovery.reload.load import AtTarget, Job, Loaded, load
+from recovery.reload.refusals import side_effects
 from recovery.reload.verify import verify
 from tests.fix_lab import Database, Live, database_on
 from tests.unit.test_delete_guard import instance
@@ -96,7 +98,7 @@ def job_for(source: Database, database: Database, **changes: Any) -> Iterator[tu
             fingerprints={str(p.name): fingerprint(there, p.at_target, oldest_version_num=version) for p in pairs},
             sequences=then.sequences, oldest_version_num=version,
         )  # fmt: skip
-        yield there, here, Job(plan, now, pairs, truth)
+        yield there, here, Job("db", now, pairs, truth, plan.held_triggers, 200, 2)
 
 
 def _table(catalog: Catalog, name: TableName) -> Any:
@@ -111,7 +113,7 @@ def transport_of(kind: str, there: Session, source: Database, job: Job, tmp_path
     tools = find_client_tools(server_major=there.info.server_version // 10000, tls=False)
     directory = tmp_path / "dump"
     pids: list[int] = []
-    size = dump_tables(tools, source.target(), job.plan.scope, directory, jobs=2, started=pids.append)
+    size = dump_tables(tools, source.target(), job.filled, directory, jobs=2, started=pids.append)
     assert size > 0
     assert len(pids) == 1
     return DumpTransport(tools, directory)
@@ -144,7 +146,7 @@ def test_types_that_were_made_anew_travel_as_text(source: Database, database: Da
     source.run("create type mood as enum ('a', 'b')", "create table t (m mood[])", "insert into t values ('{b,a}')")
     database.run("create type other as enum ('x')", "create type mood as enum ('a', 'b')", "create table t (m mood[])")
     with job_for(source, database) as (there, here, job):
-        assert not job.pairs[0].binary
+        assert not job.fills[0].binary
         load(here, job, CopyTransport(there), before_commit=ignore)
     assert database.rows("select m::text from t") == [("{b,a}",)]
 
@@ -161,7 +163,7 @@ def test_cycles_of_foreign_keys_load_and_are_checked(
         db.run(CYCLE + clause)
     source.run("set session_replication_role = replica; insert into a values (1, 2); insert into b values (2, 1)")
     with job_for(source, database) as (there, here, job):
-        assert job.plan.foreign_key_mode is mode
+        assert load_order(job.filled, job.catalog)[1] is mode
         done = load(here, job, CopyTransport(there), before_commit=ignore)
         assert done.foreign_keys_checked == 2
         assert here.execute("show session_replication_role").fetchone() == ("origin",)
@@ -173,9 +175,7 @@ def test_a_missing_parent_rolls_everything_back_even_in_replica_mode(source: Dat
         db.run(CYCLE, "create table outside (id int primary key)", "alter table a add o int references outside")
     source.run("set session_replication_role = replica; insert into a values (1, null, 77)")
     with job_for(source, database) as (there, here, job):
-        plan = job.plan.model_copy(update={"tables": tuple(t for t in job.plan.tables if t.name.name != "outside")})
-        pairs = [pair for pair in job.pairs if pair.name.name != "outside"]
-        narrow = Job(plan, job.catalog, pairs, job.truth)
+        narrow = replace(job, fills=[p for p in job.fills if p.name.name != "outside"])
         with pytest.raises(RowbackError) as refused:
             load(here, narrow, CopyTransport(there), before_commit=ignore)
     assert str(refused.value) == (
@@ -254,8 +254,7 @@ def test_a_trigger_that_acts_all_the_same_is_found_by_the_servers_own_accounts(
     source.run("create table t (n int primary key, at timestamptz)", "create table log (what text)",
                "insert into t values (1, '2020-01-01Z')")  # fmt: skip
     with job_for(source, database) as (there, here, job):
-        plan = job.plan.model_copy(update={"tables": tuple(t for t in job.plan.tables if t.name.name == "t")})
-        narrow = Job(plan, job.catalog, [p for p in job.pairs if p.name.name == "t"], job.truth)
+        narrow = replace(job, fills=[p for p in job.fills if p.name.name == "t"])
         with pytest.raises(RowbackError) as refused:
             load(here, narrow, Meddling(there), before_commit=ignore)
     assert refused.value.fact == "the load changed more than the rows it put back"
@@ -288,7 +287,7 @@ def test_keys_that_are_deferred_from_the_start_beside_triggers(source: Database,
     database.run("create trigger t after insert on child for each row execute function note()",
                  "create trigger t after insert on parent for each row execute function note()")  # fmt: skip
     with job_for(source, database) as (there, here, job):
-        assert job.plan.foreign_key_mode is ForeignKeyMode.ORDERED
+        assert load_order(job.filled, job.catalog)[1] is ForeignKeyMode.ORDERED
         load(here, job, CopyTransport(there), before_commit=ignore)
     assert database.rows("select (select count(*) from child), (select count(*) from log)") == [(1, 0)]
 
@@ -298,7 +297,7 @@ def test_rows_that_appeared_meanwhile_are_refused_under_the_lock(source: Databas
         db.run("create table t (n int)", "insert into t select generate_series(1, 1200)")
     with job_for(source, database) as (there, here, job), pytest.raises(RowbackError) as refused:
         load(here, job, CopyTransport(there), before_commit=ignore)
-    assert refused.value.fact == "tables that the plan says are empty hold rows now: public.t (1,200)"
+    assert refused.value.fact == "tables that were empty when they were compared hold rows now: public.t (1,200)"
     assert refused.value.exit_code == 22
 
 
@@ -376,15 +375,18 @@ def test_the_proof_after_the_commit_tells_the_work_of_others_from_damage(source:
         assert counts() == (False, 0, 0, 100, True), "emptied again is no success"
         wrong = job.truth.fingerprints["public.t"].model_copy(update={"rows": 98, "checksum": "1"})
         truth = job.truth.model_copy(update={"fingerprints": {"public.t": wrong}})
-        assert not verify(here, Job(job.plan, job.catalog, job.pairs, truth), done).proven
+        assert not verify(here, replace(job, truth=truth), done).proven
 
 
 def test_side_effects_are_told_from_the_rows_put_back() -> None:
     t, u = TableName(schema_name="s", name="t"), TableName(schema_name="s", name="u")
     touched = writing.Touched
-    assert side_effects({t: 3}, {}, {t: touched(t, 3, 0, 0)}) == []
-    assert side_effects({t: 3}, {u: touched(u, 1, 1, 1)}, {t: touched(t, 3, 0, 0), u: touched(u, 1, 1, 1)}) == []
-    assert side_effects({t: 3}, {}, {t: touched(t, 4, 0, 0)}) == ["s.t: 4 inserted, 0 updated, 0 deleted, expected 3"]
+    planned = {t: touched(t, 3, 2, 1)}
+    assert side_effects(planned, {}, planned) == []
+    assert side_effects(planned, {u: touched(u, 1, 1, 1)}, {**planned, u: touched(u, 1, 1, 1)}) == []
+    assert side_effects(planned, {}, {t: touched(t, 3, 3, 1)}) == [
+        "s.t: 3 inserted, 3 updated, 1 deleted, expected 3 inserted, 2 updated, 1 deleted"
+    ]
     assert side_effects({}, {}, {u: touched(u, 0, 0, 2)}) == [
         "s.u: 0 inserted, 0 updated, 2 deleted, outside the scope"
     ]
@@ -417,8 +419,7 @@ def test_functions_behind_constraints_find_what_they_name_without_a_schema(
         )  # fmt: skip
     source.run("insert into t values (1)")
     with job_for(source, database) as (there, here, job):
-        plan = job.plan.model_copy(update={"tables": tuple(t for t in job.plan.tables if t.name.name == "t")})
-        narrow = Job(plan, job.catalog, [p for p in job.pairs if p.name.name == "t"], job.truth)
+        narrow = replace(job, fills=[p for p in job.fills if p.name.name == "t"])
         assert load(here, narrow, CopyTransport(there), before_commit=ignore).rows == {"public.t": 1}
 
 
@@ -454,8 +455,7 @@ def test_a_shared_sequence_and_one_of_a_partitioned_parent(source: Database, dat
     source.run("insert into p (k) values (1), (1)", "insert into b default values", "insert into b default values")
     with job_for(source, database) as (there, here, job):
         wanted = {"p1", "b"}
-        plan = job.plan.model_copy(update={"tables": tuple(t for t in job.plan.tables if t.name.name in wanted)})
-        narrow = Job(plan, job.catalog, [p for p in job.pairs if p.name.name in wanted], job.truth)
+        narrow = replace(job, fills=[p for p in job.fills if p.name.name in wanted])
         done = load(here, narrow, CopyTransport(there), before_commit=ignore)
     assert {(m.sequence.name, m.after) for m in done.sequence_moves} == {("p_id_seq", 2), ("s", 2)}
     assert database.rows("insert into p (k) values (1) returning id") == [(3,)]

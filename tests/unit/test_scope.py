@@ -61,24 +61,41 @@ def test_naming_one_table_adds_children_of_the_cascade_and_empty_parents() -> No
     assert scope.chosen[name("s.revisions")].because == "s.revisions_s.articles_fkey references s.articles"
 
 
-def test_parents_with_rows_stay_and_children_with_rows_stay_and_are_told() -> None:
+def test_what_hangs_together_with_an_empty_table_and_holds_rows_is_followed() -> None:
     scope = choose_scope(CHAIN, {name("s.spaces"), name("s.revisions")}, ScopeRequest(tables=["articles"]))
-    assert set(scope.chosen) == {name("s.articles")}
+    assert {str(n): (t.why, t.empty) for n, t in scope.chosen.items()} == {
+        "s.articles": (Why.NAMED, True),
+        "s.revisions": (Why.FOLLOWED, False),
+        "s.spaces": (Why.FOLLOWED, False),
+        "s.members": (Why.FOLLOWED, True),
+    }
+    assert scope.left_out == []
+
+
+def test_a_named_table_with_rows_is_compared_and_its_neighbours_followed() -> None:
+    scope = choose_scope(CHAIN, {name("s.articles"), name("s.spaces")}, ScopeRequest(tables=["s.articles"]))
+    assert {str(n): (t.why, t.empty) for n, t in scope.chosen.items()} == {
+        "s.articles": (Why.NAMED, False),
+        "s.revisions": (Why.FOLLOWED, True),
+        "s.spaces": (Why.FOLLOWED, False),
+        "s.members": (Why.FOLLOWED, True),
+    }
+
+
+def test_followed_tables_that_this_role_may_not_write_are_told_and_left() -> None:
+    found = catalog(table("s.a"), table("s.b", insertable=False), keys=(key("s.a", "s.b"),))
+    scope = choose_scope(found, {name("s.a"), name("s.b")}, ScopeRequest(tables=["s.a"]))
+    assert set(scope.chosen) == {name("s.a")}
     assert [(str(out.name), out.reason) for out in scope.left_out] == [
-        ("s.revisions", "holds rows now, though s.revisions_s.articles_fkey references s.articles")
-    ]
-
-
-def test_a_named_table_with_rows_is_reported_as_holding() -> None:
-    assert choose_scope(CHAIN, {name("s.articles")}, ScopeRequest(tables=["s.articles"])).holding == [
-        name("s.articles")
+        ("s.b", "this role may not write to it, though s.a references it (s.a_s.b_fkey)")
     ]
 
 
 def test_the_whole_database_without_what_is_excepted() -> None:
-    scope = choose_scope(CHAIN, {name("o.log")}, ScopeRequest(leave_out=["o.*"]))
-    assert set(scope.chosen) == {name(f"s.{n}") for n in ("spaces", "articles", "revisions", "members")}
-    assert scope.holding == []
+    scope = choose_scope(CHAIN, {name("o.log"), name("s.members")}, ScopeRequest(leave_out=["o.*"]))
+    assert {str(n): t.empty for n, t in scope.chosen.items()} == {
+        "s.spaces": True, "s.articles": True, "s.revisions": True, "s.members": False,
+    }  # fmt: skip
     assert [str(out.name) for out in scope.left_out] == ["o.log"]
 
 

@@ -8,6 +8,7 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.instance import TAG_CASE, TAG_MANAGED
 from recovery.postgres.connect import connect
 from recovery.postgres.quarantine import make_inert, prove_copy
+from recovery.postgres.repair.lineage import own_boundary
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.planning import check_facts
 from recovery.workflow.steps.base import Step
@@ -88,8 +89,13 @@ class SecureCopy(Step):
         target = errand.copy_target()
         with errand.live() as live, connect(target, state=UNTOUCHED) as copy:
             found = prove_copy(live, copy, errand.case.plan.identity)
+            boundary = own_boundary(copy)
         stopped = make_inert(target)
-        return {**stopped, "server_version_num": found.server_version_num}
+        same = found.system_identifier == errand.case.plan.identity.system_identifier
+        return {
+            **stopped, "server_version_num": found.server_version_num,
+            "own_transactions_from": boundary if same else None,
+        }  # fmt: skip
 
     def tell(self, outcome: Outcome) -> str:
         """What was stopped."""

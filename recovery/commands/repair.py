@@ -1,0 +1,231 @@
+"""`rowback open|diff|apply|verify|undo|peek`: a recovery step by step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from recovery.commands.options import (
+    Asked,
+    approver,
+    conflict_options,
+    json_option,
+    objectives_of,
+    profile_of,
+    request_of,
+    request_options,
+)
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.repair import Mode, OnConflict, RowClass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recovery.model.repair import RepairPlan
+    from recovery.workflow.cases import Case
+    from recovery.workflow.errand import Errand
+
+CLASSES = {kind.name.lower(): kind for kind in RowClass if kind is not RowClass.UNCHANGED}
+
+
+@click.command("open", epilog="Example: rowback open docs-staging --at 2026-11-22T14:20:00Z --database docs")
+@request_options
+def open_(**asked: Unpack[Asked]) -> None:
+    """Start a case: the temporary instance at T, taken over and made inert. Writes nothing to the original."""
+    from recovery.aws.instances import Instances
+    from recovery.commands.driving import interruptible
+    from recovery.report.listening import listener
+    from recovery.workflow.cases import open_case
+    from recovery.workflow.errand import Errand
+    from recovery.workflow.planning import make_plan
+    from recovery.workflow.run import run
+
+    request, profile = request_of(asked), profile_of(asked)
+    instances = Instances.connect(profile.region)
+    plan = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
+    case, journal = open_case(plan, objectives_of(profile), profile)
+    with journal, interruptible(case):
+        run(Errand(case, journal, instances, listener()), until="secure-copy")
+    click.echo(case.id)
+    click.echo(f"next: rowback diff {case.id}, or look first: rowback peek {case.id} 'select …'", err=True)
+
+
+@click.command(epilog="Example: rowback diff 7f3a --show conflict --limit 20")
+@click.argument("case_id", metavar="CASE")
+@click.option("--mode", type=click.Choice([m.value for m in Mode if m is not Mode.BESIDE]), help="Another mode.")
+@conflict_options()[0]
+@click.option("--on-conflict", type=click.Choice([c.value for c in OnConflict]), help="Another policy.")
+@click.option("--again", is_flag=True, help="Compare anew, though nothing else is asked.")
+@click.option("--show", type=click.Choice(list(CLASSES)), multiple=True, help="List rows of this class. Repeatable.")
+@click.option("--limit", type=click.IntRange(min=1), help="List so many rows at most.")
+@click.option("--csv", "as_csv", is_flag=True, help="List rows as CSV.")
+@json_option
+def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
+    case_id: str, mode: str | None, incident_xids: tuple[int, ...], on_conflict: str | None, again: bool,
+    show: tuple[str, ...], limit: int | None, as_csv: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Compare T with now, row by row, and write the repair plan. Writes nothing to the original.
+
+    A second call shows the plan that is there; with another mode, policy or incident it is made anew.
+    """
+    from recovery.report.repair_text import repair_text
+    from recovery.workflow.cases import read_case
+
+    changed = {"mode": mode, "incident_xids": incident_xids or None, "on_conflict": on_conflict}
+    asked = {name: value for name, value in changed.items() if value is not None}
+    case = read_case(case_id)
+    if asked or again or case.outcome_of("diff") is None:
+        case = _compare(case_id, asked)
+    plan = case.repair_plan
+    if plan is None:
+        click.echo(
+            "nothing to compare row by row: all tables of this case are empty and will be loaded whole", err=True
+        )
+        return
+    if show or as_csv:
+        _show_rows(case, plan, [CLASSES[name] for name in show], limit, _format(as_csv=as_csv, as_json=as_json))
+        return
+    click.echo(plan.to_json() if as_json else repair_text(plan))
+    if not case.wrote_to_live:
+        name = case.plan.database
+        click.echo(f"\nnext: rowback apply {case.id} {plan.digest[:8]} --confirm {name}", err=True)
+
+
+@click.command(epilog="Example: rowback apply 7f3a 1b2c3d4e --confirm docs")
+@click.argument("case_id", metavar="CASE")
+@click.argument("digest", metavar="DIGEST")
+@click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")
+@click.option("--confirm-loss", type=int, metavar="N", help="mode replace: how many rows lose what came after T.")
+@json_option
+def apply(case_id: str, digest: str, confirmed: str | None, confirm_loss: int | None, as_json: bool) -> None:
+    """Write what the repair plan with DIGEST says, and prove it. The temporary instance stays until it is closed."""
+    from recovery.commands.driving import show_report
+    from recovery.workflow.run import run
+
+    with _errand(case_id) as errand:
+        case, plan = errand.case, errand.case.repair_plan
+        if plan is None or len(digest) < 8 or not plan.digest.startswith(digest):
+            now = f"its repair plan is {plan.digest[:8]}" if plan else "it has no repair plan"
+            raise RowbackError(
+                ErrorId.PLAN_FACTS_CHANGED, f"case {case.id} has no repair plan {digest}; {now}",
+                state="nothing was written to the original", help=f"read it: rowback diff {case.id}",
+            )  # fmt: skip
+        errand.approve = approver(case.plan.database, confirmed, confirm_loss)
+        run(errand, until="verify")
+    show_report(case, as_json=as_json)
+    click.echo(f"next: rowback close {case.id} (remove the temporary instance), or rowback undo {case.id}", err=True)
+
+
+@click.command(epilog="Example: rowback verify 7f3a")
+@click.argument("case_id", metavar="CASE")
+@json_option
+def verify(case_id: str, as_json: bool) -> None:
+    """Prove again, now or in a week, that what a case wrote is as planned. Reads only."""
+    from recovery.report.text import verification_text
+    from recovery.workflow.verifying import verify_again
+
+    with _errand(case_id) as errand:
+        found = verify_again(errand)
+    click.echo(found.model_dump_json(indent=1) if as_json else verification_text(found))
+
+
+@click.command(epilog="Example: rowback undo 7f3a --confirm docs")
+@click.argument("case_id", metavar="CASE")
+@click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")
+@json_option
+def undo(case_id: str, confirmed: str | None, as_json: bool) -> None:
+    """Take back what a case wrote last, as far as nobody has changed those rows since. Undo it again to get it back."""
+    from recovery.report.text import verification_text
+    from recovery.workflow.undo import undo as take_back
+
+    with _errand(case_id) as errand:
+        errand.approve = _undo_approver(errand.case, confirmed)
+        found = take_back(errand)
+    click.echo(found.model_dump_json(indent=1) if as_json else f"case {errand.case.id}: taken back\n\n"
+               + verification_text(found))  # fmt: skip
+
+
+@click.command(epilog="""Example: rowback peek 7f3a "select count(*) from content.articles" """)
+@click.argument("case_id", metavar="CASE")
+@click.argument("query", metavar="SQL")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@json_option
+def peek(case_id: str, query: str, as_csv: bool, as_json: bool) -> None:
+    """Run one read-only query on the temporary instance: the database as it was at T."""
+    from recovery.postgres.peek import peek as look
+    from recovery.report.repair_text import table_csv, table_text
+
+    with _errand(case_id) as errand:
+        if errand.case.outcome_of("secure-copy") is None:
+            raise RowbackError(
+                ErrorId.CASE_BUSY, f"the temporary instance of case {errand.case.id} is not ready yet",
+                state="nothing was done", help=f"rowback resume {errand.case.id}",
+            )  # fmt: skip
+        with errand.copy() as copy:
+            names, rows = look(copy, query)
+    if as_json:
+        click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
+    else:
+        click.echo(table_csv(names, rows) if as_csv else table_text(names, rows))
+
+
+@contextmanager
+def _errand(case_id: str) -> Iterator[Errand]:
+    """The case, locked and ready to be driven."""
+    from recovery.aws.instances import Instances
+    from recovery.commands.driving import interruptible
+    from recovery.report.listening import listener
+    from recovery.workflow.cases import resume_case
+    from recovery.workflow.errand import Errand
+
+    case, journal = resume_case(case_id)
+    with journal, interruptible(case):
+        yield Errand(case, journal, Instances.connect(case.plan.source.region), listener())
+
+
+def _compare(case_id: str, asked: Mapping[str, object]) -> Case:
+    from recovery.workflow.run import diff_again
+
+    with _errand(case_id) as errand:
+        if asked:
+            request = errand.case.request.model_copy(update=asked)
+            errand.record(
+                "repair.asked", data=type(request).model_validate(request.model_dump()).model_dump(mode="json")
+            )
+        diff_again(errand)
+        return errand.case
+
+
+def _show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | None, form: str) -> None:
+    from recovery.compare.changes import ChangeSet
+    from recovery.report.repair_text import records_csv, records_text, row_records
+
+    with ChangeSet(case.changes_path(plan.number)) as changes:
+        records = row_records(changes, kinds, limit)
+        match form:
+            case "csv":
+                click.echo(records_csv(records))
+            case "json":
+                click.echo(json.dumps(list(records), indent=1, ensure_ascii=False))
+            case _:
+                click.echo(records_text(records))
+
+
+def _format(*, as_csv: bool, as_json: bool) -> str:
+    return "csv" if as_csv else "json" if as_json else "text"
+
+
+def _undo_approver(case: Case, confirmed: str | None) -> Callable[[RepairPlan], None]:
+    from recovery.commands.options import confirm
+    from recovery.report.repair_text import repair_text
+
+    def approve(plan: RepairPlan) -> None:
+        click.echo("\n" + repair_text(plan, title="undo plan") + "\n", err=True)
+        name = case.plan.database
+        confirm(name, confirmed, instead=f"rowback undo {case.id} --confirm {name}")
+
+    return approve

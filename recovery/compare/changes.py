@@ -1,0 +1,202 @@
+"""The change set of a diff: every differing row with its values on both sides, in one SQLite file of the case.
+
+Rows live on disk, never in a list, so memory stays flat. The file is also the before-image outside the database: `live`
+is each row as it was before the repair, and `apply` writes only rows that still are exactly so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from recovery.model.repair import Op, RowClass
+from recovery.model.values import TableName
+
+Texts = tuple[str | None, ...]
+BATCH = 5_000
+
+_SCHEMA = """
+create table tab (no integer primary key, schema text, name text, key text, columns text);
+create table suspect (tab integer, key text, primary key (tab, key)) without rowid;
+create table change (
+  n integer primary key, tab integer not null, key text not null, kind text not null, op text not null,
+  target text, live text, want text, xmin integer, reason text, unique (tab, key)
+);
+create table skipped (xid integer, n integer, reason text, primary key (xid, n)) without rowid;
+"""
+_COLUMNS = "n, tab, key, kind, op, target, live, want, xmin, reason"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One table of a change set: its key and the columns that every row's values stand for."""
+
+    no: int
+    table: TableName
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One differing row. `target` at T, `live` as the diff saw it, `want` as it shall become; None: no row.
+
+    `xmin`: of the live row. `key`: texts of the key columns, of the whole row and a counter in a table without key.
+    """
+
+    table: int
+    key: Texts
+    kind: RowClass
+    target: Texts | None
+    live: Texts | None
+    xmin: int | None
+    op: Op = Op.KEEP
+    want: Texts | None = None
+    reason: str | None = None
+    n: int | None = None
+
+
+class ChangeSet:
+    """A change set on disk. Readable by its owner only; use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        fresh = not path.exists()
+        path.touch(mode=0o600)
+        self.path = path
+        self._db = sqlite3.connect(path)
+        if fresh:
+            self._db.executescript(_SCHEMA)
+
+    def __enter__(self) -> ChangeSet:
+        return self
+
+    def __exit__(self, *exit: object) -> None:
+        self._db.commit()
+        self._db.close()
+
+    def add_table(self, table: TableName, key: Iterable[str], columns: Iterable[str]) -> Shape:
+        """A new table; its number follows the order of adding."""
+        shape = Shape(len(self.shapes()), table, tuple(key), tuple(columns))
+        self._db.execute(
+            "insert into tab values (?, ?, ?, ?, ?)",
+            (shape.no, table.schema_name, table.name, _json(shape.key), _json(shape.columns)),
+        )
+        return shape
+
+    def shapes(self) -> list[Shape]:
+        """All tables in the order they were added."""
+        rows = self._db.execute("select no, schema, name, key, columns from tab order by no")
+        return [
+            Shape(no, TableName(schema_name=schema, name=name), tuple(json.loads(key)), tuple(json.loads(columns)))
+            for no, schema, name, key, columns in rows
+        ]
+
+    def suspect(self, no: int, keys: Iterable[Texts]) -> None:
+        """Remember keys to be looked up on both sides; a key is remembered once."""
+        self._db.executemany("insert or ignore into suspect values (?, ?)", ((no, _json(key)) for key in keys))
+
+    def suspects(self, no: int) -> Iterator[list[Texts]]:
+        """The remembered keys of one table in batches, without those that are settled already."""
+        query = (
+            "select key from suspect s where tab = ? and key > ? and not exists"
+            " (select 1 from change c where c.tab = s.tab and c.key = s.key) order by key limit ?"
+        )
+        last = ""
+        while rows := self._db.execute(query, (no, last, BATCH)).fetchall():
+            yield [_texts(key) or () for (key,) in rows]
+            last = rows[-1][0]
+
+    def add(self, changes: Iterable[Change]) -> None:
+        """Keep rows; one that is there already stays as it is."""
+        self._db.executemany(
+            f"insert or ignore into change ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (_row(change) for change in changes),
+        )
+
+    def update(self, changes: Iterable[Change]) -> None:
+        """Write the verdict on rows that are kept already, found by their number."""
+        self._db.executemany(
+            "update change set kind = ?, op = ?, want = ?, reason = ? where n = ?",
+            ((c.kind.value, c.op.value, _json(c.want), c.reason, c.n) for c in changes),
+        )
+
+    def changes(
+        self, no: int | None = None, *, kinds: Iterable[RowClass] = (), ops: Iterable[Op] = (),
+        limit: int | None = None, after: int = -1,
+    ) -> Iterator[Change]:  # fmt: skip
+        """Rows in the order they were found: of one table, some classes, some operations; behind number `after`.
+
+        Rows may be updated or added meanwhile.
+        """
+        given: list[str | int] = [] if no is None else [no]
+        where = ["n > ?", *([] if no is None else ["tab = ?"])]
+        for column, wanted in (("kind", [kind.value for kind in kinds]), ("op", [op.value for op in ops])):
+            if wanted:
+                where.append(f"{column} in ({', '.join('?' * len(wanted))})")
+                given += wanted
+        query = f"select {_COLUMNS} from change where {' and '.join(where)} order by n limit ?"  # noqa: S608
+        last, left = after, limit if limit is not None else 2**62
+        while left and (rows := self._db.execute(query, (last, *given, min(left, BATCH))).fetchall()):
+            yield from map(_change, rows)
+            last, left = rows[-1][0], left - len(rows)
+
+    def tally(self, no: int) -> dict[tuple[RowClass, Op], int]:
+        """Rows of one table by class and operation."""
+        rows = self._db.execute("select kind, op, count(*) from change where tab = ? group by 1, 2", (no,))
+        return {(RowClass(kind), Op(op)): count for kind, op, count in rows}
+
+    def bytes_wanted(self, no: int) -> int:
+        """The size of all rows to be written, as text."""
+        row = self._db.execute("select coalesce(sum(length(want)), 0) from change where tab = ?", (no,)).fetchone()
+        return int(row[0])
+
+    def without_target(self, no: int) -> int:
+        """Rows that did not exist at T."""
+        row = self._db.execute("select count(*) from change where tab = ? and target is null", (no,)).fetchone()
+        return int(row[0])
+
+    def skip(self, xid: int, skipped: Iterable[tuple[int, str]]) -> None:
+        """Note, durably, which rows transaction `xid` will leave as they are."""
+        self._db.executemany("insert or replace into skipped values (?, ?, ?)", ((xid, n, why) for n, why in skipped))
+        self._db.commit()
+
+    def skipped(self, xid: int) -> dict[int, str]:
+        """Rows that transaction `xid` left as they were, with the reason."""
+        return dict(self._db.execute("select n, reason from skipped where xid = ? order by n", (xid,)).fetchall())
+
+    def digest(self) -> str:
+        """sha256 over every row and every decision."""
+        self._db.commit()
+        found = hashlib.sha256()
+        for table in ("tab", "change"):
+            for row in self._db.execute(f"select * from {table} order by 1"):  # noqa: S608 (constants)
+                found.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        return found.hexdigest()
+
+
+def _row(change: Change) -> tuple[object, ...]:
+    return (
+        change.n, change.table, _json(change.key), change.kind.value, change.op.value, _json(change.target),
+        _json(change.live), _json(change.want), change.xmin, change.reason,
+    )  # fmt: skip
+
+
+def _change(row: tuple[object, ...]) -> Change:
+    n, table, key, kind, op, target, live, want, xmin, reason = row
+    return Change(
+        table=int(str(table)), key=_texts(key) or (), kind=RowClass(str(kind)), target=_texts(target),
+        live=_texts(live), xmin=None if xmin is None else int(str(xmin)), op=Op(str(op)), want=_texts(want),
+        reason=None if reason is None else str(reason), n=int(str(n)),
+    )  # fmt: skip
+
+
+def _json(values: Iterable[str | None] | None) -> str | None:
+    return None if values is None else json.dumps(list(values), ensure_ascii=False)
+
+
+def _texts(text: object) -> Texts | None:
+    return None if text is None else tuple(json.loads(str(text)))

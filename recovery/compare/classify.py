@@ -1,0 +1,139 @@
+"""What became of one row, who did it, and what the mode makes of that. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from recovery.compare.changes import Change, Texts
+from recovery.model.repair import Mode, OnConflict, Op, RepairRequest, RowClass
+
+WRITTEN_BY_SOMEBODY = (RowClass.REVERTED, RowClass.CONFLICT, RowClass.NEWER, RowClass.CHANGED, RowClass.REUSED)
+
+
+@dataclass(frozen=True)
+class Entity:
+    """What tells one entity from another: `own` are columns beside the key, `distinct` those of other unique keys."""
+
+    own: tuple[int, ...]
+    distinct: tuple[tuple[int, ...], ...]
+
+    def replaced(self, target: Texts, live: Texts) -> bool:
+        """Whether the row with this key is another entity now: every other unique key differs and most columns do;
+        where there is no other unique key, every column that held something at T differs."""
+        differing = [i for i in self.own if target[i] != live[i]]
+        if self.distinct:
+            elsewhere = all(any(target[i] != live[i] for i in key) for key in self.distinct)
+            return elsewhere and 2 * len(differing) > len(self.own)
+        held = [i for i in self.own if target[i] is not None]
+        return bool(held) and all(target[i] != live[i] for i in held)
+
+
+@dataclass
+class Effect:
+    """What the incident did to a table: the columns its rows differ in, and the value it left there if always one."""
+
+    left: dict[int, set[str | None]] = field(default_factory=dict)
+
+    def learn(self, target: Texts, live: Texts) -> None:
+        """One row that the incident wrote and nobody else since."""
+        for i, value in enumerate(live):
+            if value != target[i]:
+                seen = self.left.setdefault(i, set())
+                if len(seen) < 2:
+                    seen.add(value)
+
+    def remains(self, target: Texts, live: Texts) -> list[int]:
+        """Columns in which a row written later still shows, or may show, what the incident did."""
+        return [
+            i for i, left in self.left.items()
+            if live[i] != target[i] and (len(left) > 1 or live[i] in left)
+        ]  # fmt: skip
+
+    def merged(self, target: Texts, live: Texts) -> Texts | None:
+        """Three ways, T being the base: columns the incident wrote go back, columns written later stay.
+
+        None where a column may hold both: the incident left no single value that could be told from a later one.
+        """
+        back = self.remains(target, live)
+        if any(len(self.left[i]) > 1 for i in back):
+            return None
+        return tuple(target[i] if i in back else value for i, value in enumerate(live))
+
+
+def differing(no: int, key: Texts, target: Texts | None, live: tuple[int, Texts] | None) -> Change | None:
+    """The change of one key's row, not attributed yet; None when both sides are equal."""
+    match target, live:
+        case None, None:
+            return None
+        case _, None:
+            return Change(no, key, RowClass.LOST, target, None, None)
+        case None, (xmin, row):
+            return Change(no, key, RowClass.NEW, None, row, xmin)
+        case _, (xmin, row):
+            return None if target == row else Change(no, key, RowClass.CHANGED, target, row, xmin)
+    raise AssertionError
+
+
+def attribute(change: Change, effect: Effect, entity: Entity, incident: frozenset[int]) -> Change:
+    """Who changed a row: the incident, somebody later, both. Without a named incident it stays open."""
+    if change.kind is not RowClass.CHANGED:
+        return change
+    assert change.target is not None
+    assert change.live is not None
+    if change.xmin in incident:
+        return replace(change, kind=RowClass.REVERTED)
+    if effect.remains(change.target, change.live):
+        return replace(change, kind=RowClass.CONFLICT)
+    if entity.replaced(change.target, change.live):
+        return replace(change, kind=RowClass.REUSED)
+    return replace(change, kind=RowClass.NEWER) if incident else change
+
+
+def resolve(change: Change, request: RepairRequest, effect: Effect) -> Change:
+    """What the mode does to one row."""
+    insert, update = (
+        replace(change, op=Op.INSERT, want=change.target),
+        replace(change, op=Op.UPDATE, want=change.target),
+    )
+    match request.mode, change.kind:
+        case ((Mode.MISSING | Mode.REPAIR | Mode.REPLACE), RowClass.LOST):
+            return insert
+        case ((Mode.REPAIR | Mode.REPLACE), RowClass.REVERTED):
+            return update
+        case Mode.REPAIR, RowClass.CONFLICT:
+            return resolve_conflict(change, request.on_conflict, effect)
+        case Mode.REPLACE, kind if kind in WRITTEN_BY_SOMEBODY:
+            return update
+        case Mode.REPLACE, RowClass.NEW:
+            return replace(change, op=Op.DELETE)
+    return change
+
+
+def resolve_conflict(change: Change, policy: OnConflict, effect: Effect) -> Change:
+    """Keep-live by default; a merge that cannot tell the two writers apart keeps the live row as well."""
+    assert change.target is not None
+    assert change.live is not None
+    match policy:
+        case OnConflict.TAKE_T:
+            return replace(change, op=Op.UPDATE, want=change.target)
+        case OnConflict.MERGE if (merged := effect.merged(change.target, change.live)) is not None:
+            return replace(change, op=Op.UPDATE, want=merged)
+        case OnConflict.MERGE:
+            return replace(change, reason="the incident and a later writer cannot be told apart in one column")
+    return change
+
+
+def columns_by_writer(changes: Iterable[Change], columns: Sequence[str]) -> Mapping[int, tuple[int, tuple[str, ...]]]:
+    """xmin → rows it wrote last and the columns in which any of them differs from T."""
+    rows: Counter[int] = Counter()
+    touched: dict[int, set[str]] = {}
+    for change in changes:
+        if change.xmin is None or change.live is None or change.target is None:
+            continue
+        rows[change.xmin] += 1
+        touched.setdefault(change.xmin, set()).update(
+            name for name, then, now in zip(columns, change.target, change.live, strict=True) if then != now
+        )
+    return {xmin: (count, tuple(c for c in columns if c in touched[xmin])) for xmin, count in rows.most_common()}

@@ -1,0 +1,116 @@
+"""Stage planned rows beside their tables and let the server say which of them cannot be written.
+
+The diff does this to foresee what `apply` will meet; `apply` does it again, under its locks, to skip what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from recovery.compare.changes import Change, ChangeSet, Shape
+from recovery.compare.comparing import blocked
+from recovery.model.catalog import Catalog, ForeignKey
+from recovery.model.repair import Op, RowClass
+from recovery.model.values import TableName
+from recovery.postgres import writing
+from recovery.postgres.connect import Session
+from recovery.postgres.repair.rules import Rules
+from recovery.postgres.repair.stage import Stage, Staged
+
+_LETTER = {Op.INSERT: "i", Op.UPDATE: "u", Op.DELETE: "d", Op.KEEP: "k"}
+WRITES = (Op.INSERT, Op.UPDATE, Op.DELETE)
+
+
+def stage_changes(live: Session, catalog: Catalog, changes: ChangeSet) -> dict[TableName, Stage]:
+    """A filled stage for every table that something is planned for, inside the open transaction.
+
+    Rows whose key names another entity now are staged as well: children must not be given to it.
+    """
+    stages = {}
+    for shape in changes.shapes():
+        table = catalog.table(shape.table)
+        needed = any(op in WRITES or kind is RowClass.REUSED for kind, op in changes.tally(shape.no))
+        if table is None or not needed:
+            continue
+        stage = Stage(live, table, shape.columns, shape.no)
+        stage.create()
+        stage.fill(_staged(changes, shape))
+        stage.complete()
+        stages[shape.table] = stage
+    return stages
+
+
+def mark_unwritable(
+    stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Iterable[ForeignKey],
+    filled: Iterable[TableName],
+) -> None:  # fmt: skip
+    """Mark every staged row that cannot be written, until marking one changes nothing for another.
+
+    `filled`: tables that are loaded whole in the same transaction; a parent there is present by then.
+    """
+    for name, stage in stages.items():
+        if stage.table.key:
+            stage.mark_stale()
+        for check in rules[name].checks:
+            stage.mark_violating(check)
+    keys, whole = list(keys), set(filled)
+    while _mark_once(stages, rules, keys, whole):
+        pass
+
+
+def foresee(
+    live: Session, catalog: Catalog, changes: ChangeSet, rules: Mapping[TableName, Rules], filled: Sequence[TableName]
+) -> None:
+    """Turn planned rows that cannot be written into blocked ones. Leaves no trace on the original."""
+    with rolled_back(live):
+        writing.use_search_path_of_role(live)
+        stages = stage_changes(live, catalog, changes)
+        mark_unwritable(stages, rules, catalog.foreign_keys, filled)
+        for shape in changes.shapes():
+            if stage := stages.get(shape.table):
+                reasons = dict(stage.skipped())
+                changes.update(
+                    blocked(change, reasons[change.n])
+                    for change in changes.changes(shape.no, ops=WRITES)
+                    if change.n in reasons
+                )
+        writing.pin_search_path(live)
+
+
+@contextmanager
+def rolled_back(live: Session) -> Iterator[None]:
+    """A transaction that leaves nothing."""
+    with live.transaction(force_rollback=True):
+        yield
+
+
+def _mark_once(
+    stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Sequence[ForeignKey],
+    filled: set[TableName],
+) -> int:  # fmt: skip
+    marked = 0
+    for name, stage in stages.items():
+        marked += sum(stage.mark_taken(rule) for rule in rules[name].distinct)
+    for key in keys:
+        if key.child in stages and not filled & set(key.parent_tables):
+            parents = [stages[parent] for parent in key.parent_tables if parent in stages]
+            marked += stages[key.child].mark_orphans(key, parents)
+        for parent in key.parent_tables:
+            if parent in stages:
+                marked += stages[parent].mark_referenced(key, stages.get(key.child))
+    return marked
+
+
+def _staged(changes: ChangeSet, shape: Shape) -> Iterator[Staged]:
+    for change in changes.changes(shape.no):
+        if change.op is not Op.KEEP or change.kind is RowClass.REUSED:
+            yield _row(change)
+
+
+def _row(change: Change) -> Staged:
+    # What leaves, and what only stands in the way of children, is known by the values it has now.
+    values = change.want if change.op in (Op.INSERT, Op.UPDATE) else change.live
+    assert change.n is not None
+    assert values is not None
+    return Staged(change.n, _LETTER[change.op], change.xmin, values)

@@ -1,0 +1,137 @@
+"""Find the keys whose rows may differ between T and now. Two engines, one result: suspects, to be looked up.
+
+Lineage reads transaction ids of the original and asks the copy which of them had committed by T; buckets compare
+checksums of key ranges, one pass each side, then keys in the ranges that differ (facts/row-level.md §1.2, §1.3).
+A suspect that turns out equal costs a lookup and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from recovery.compare.changes import Change, ChangeSet, Texts
+from recovery.model.repair import Engine, RowClass
+from recovery.postgres.repair.lineage import Lineage, keys_written_by, writers_since
+from recovery.postgres.repair.scan import Buckets, Field, Side, Values, bucket_sums, extent, keys_in, whole_rows
+
+MOSTLY_WRITTEN = 0.25  # of a table: beyond it (a repack, a rewrite) checksums are cheaper than lookups
+WRITTEN_AT_LEAST = 10_000
+
+
+@dataclass(frozen=True)
+class Sides:
+    """One table at T and now, and whether the scope is limited to some of its rows."""
+
+    then: Side
+    now: Side
+    limited: bool = False
+
+
+def find_suspects(sides: Sides, lineage: Lineage | None, changes: ChangeSet, no: int) -> Engine:
+    """Put the keys of all rows that may differ into `changes`; every row that does differ is among them."""
+    if lineage is not None:
+        written = writers_since(sides.now, lineage)
+        rows = sum(written.values())
+        if rows <= max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * _rows(sides.now)):
+            if written:
+                changes.suspect(no, keys_written_by(sides.now, list(written)))
+            # What was not written since is as at T: rows at T beyond those were changed or are gone.
+            if sides.limited or _rows(sides.then) > _rows(sides.now) - rows:
+                _compare_buckets(sides, changes, no, only_keys=True)
+            return Engine.LINEAGE
+    _compare_buckets(sides, changes, no, only_keys=False)
+    return Engine.BUCKETS
+
+
+def compare_whole_rows(sides: Sides, changes: ChangeSet, no: int) -> None:
+    """A table without a key: rows are equal when all values are; how often each occurs on either side is compared."""
+    then, now = (_counted(whole_rows(side)) for side in (sides.then, sides.now))
+    changes.add(_surplus(then, now, no))
+
+
+def _compare_buckets(sides: Sides, changes: ChangeSet, no: int, *, only_keys: bool) -> None:
+    buckets = Buckets.over((sides.then, sides.now))
+
+    def read(ask: Callable[[Side], Iterator[Values]]) -> tuple[Iterator[Values], Iterator[Values]]:
+        return ask(sides.then), ask(sides.now)
+
+    def contents(side: Side) -> tuple[Field, ...]:
+        return side.key if only_keys else side.fields
+
+    sums = read(lambda side: bucket_sums(side, buckets, contents=contents(side)))
+    dirty = [int(bucket[0] or 0) for bucket in _differing(*sums, width=1)]
+    if not dirty:
+        return
+    rows = read(lambda side: keys_in(side, buckets, dirty, contents=contents(side)))
+    reordered = [((row[0], *row[2:], row[1]) for row in side) for side in rows]
+    changes.suspect(no, (row[1:] for row in _differing(*reordered, width=1 + len(sides.now.key))))
+
+
+def _differing(left: Iterator[Values], right: Iterator[Values], *, width: int) -> Iterator[Texts]:
+    """Identities (the first `width` values) of rows of two ordered streams that only one has, or that differ."""
+    a, b = next(left, None), next(right, None)
+    while a is not None or b is not None:
+        if b is None or (a is not None and _order(a, width) < _order(b, width)):
+            assert a is not None
+            yield a[:width]
+            a = next(left, None)
+        elif a is None or _order(b, width) < _order(a, width):
+            yield b[:width]
+            b = next(right, None)
+        else:
+            if a != b:
+                yield a[:width]
+            a, b = next(left, None), next(right, None)
+
+
+def _order(row: Values, width: int) -> tuple[object, ...]:
+    return (int(row[0] or 0), *row[1:width])
+
+
+def _counted(rows: Iterator[Values]) -> Iterator[tuple[Texts, int, int]]:
+    """(values, xmin of one of them, how many) of each run of equal rows in an ordered stream."""
+    current: tuple[Texts, int, int] | None = None
+    for xmin, *values in rows:
+        if current and current[0] == tuple(values):
+            current = (current[0], current[1], current[2] + 1)
+        else:
+            if current:
+                yield current
+            current = (tuple(values), int(xmin or 0), 1)
+    if current:
+        yield current
+
+
+def _surplus(
+    then: Iterator[tuple[Texts, int, int]], now: Iterator[tuple[Texts, int, int]], no: int
+) -> Iterator[Change]:
+    a, b = next(then, None), next(now, None)
+    while a or b:
+        if a and (not b or _nulls_last(a[0]) < _nulls_last(b[0])):
+            yield from _more(a, a[2], 0, no)
+            a = next(then, None)
+        elif b and (not a or _nulls_last(b[0]) < _nulls_last(a[0])):
+            yield from _more(b, 0, b[2], no)
+            b = next(now, None)
+        else:
+            assert a
+            assert b
+            yield from _more(b, a[2], b[2], no)
+            a, b = next(then, None), next(now, None)
+
+
+def _more(run: tuple[Texts, int, int], at_target: int, live: int, no: int) -> Iterator[Change]:
+    values, xmin, _ = run
+    for number in range(live, at_target):
+        yield Change(no, (*values, str(number)), RowClass.LOST, values, None, None)
+    for number in range(at_target, live):
+        yield Change(no, (*values, str(number)), RowClass.NEW, None, values, xmin)
+
+
+def _nulls_last(values: Texts) -> tuple[tuple[bool, str], ...]:
+    return tuple((value is None, value or "") for value in values)
+
+
+def _rows(side: Side) -> int:
+    return extent(replace(side, key=()))[0]

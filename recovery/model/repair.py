@@ -1,0 +1,138 @@
+"""The repair plan: what every row of the scope became since T, and the exact writes that follow from it."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Literal
+
+from recovery.model.catalog import Trigger
+from recovery.model.values import TableName, Value, digest_of
+
+
+class Mode(StrEnum):
+    """What a recovery may do to the original (PRODUCT.md, reload modes)."""
+
+    MISSING = "missing"
+    REPAIR = "repair"
+    REPLACE = "replace"
+    BESIDE = "beside"
+
+
+class OnConflict(StrEnum):
+    """What becomes of a row that both the incident and somebody after it changed."""
+
+    KEEP_LIVE = "keep-live"
+    TAKE_T = "take-t"
+    MERGE = "merge"
+
+
+class RowClass(StrEnum):
+    """What happened to a row between T and now. Only the first one is not listed row by row."""
+
+    UNCHANGED = "unchanged"
+    LOST = "lost"  # at T, not now
+    REVERTED = "changed by the incident"  # and by nobody since
+    CONFLICT = "conflict"  # changed by the incident and by somebody after it
+    NEWER = "newer"  # changed after T, not by the incident
+    CHANGED = "changed"  # after T; by whom is not known, because no incident was named
+    REUSED = "reused key"  # the same key names another entity now
+    NEW = "new"  # now, not at T
+    BLOCKED = "blocked"  # would be written, but something forbids it: see the reason
+
+
+class Op(StrEnum):
+    """What the repair does to one row."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+    KEEP = "keep"
+
+
+class Engine(StrEnum):
+    """How the rows that may differ were found."""
+
+    LINEAGE = "lineage"  # transaction ids, checked by content
+    BUCKETS = "buckets"  # checksums of key ranges
+    WHOLE_ROWS = "whole rows"  # no key: equal rows are counted
+    FOLLOWED = "followed"  # only rows that other lost rows led to
+
+
+class RepairRequest(Value):
+    """How differing rows are to be treated. `incident_xids`: xmin of rows the bad statement wrote."""
+
+    mode: Mode = Mode.MISSING
+    incident_xids: tuple[int, ...] = ()
+    on_conflict: OnConflict = OnConflict.KEEP_LIVE
+
+
+class Writer(Value):
+    """One transaction that wrote rows of the scope after T, and which columns its rows differ in."""
+
+    xid: int
+    table: TableName
+    rows: int
+    columns: tuple[str, ...]
+
+
+class TableRepair(Value):
+    """One table: its rows by class, and what will be written. `because` says who pulled it into the scope."""
+
+    name: TableName
+    engine: Engine
+    because: str
+    rows_at_target: int
+    classes: dict[RowClass, int]
+    inserts: int
+    updates: int
+    deletes: int
+    mapped: tuple[str, ...] = ()
+
+    @property
+    def writes(self) -> int:
+        """Rows that will be written."""
+        return self.inserts + self.updates + self.deletes
+
+    def count(self, kind: RowClass) -> int:
+        """Rows of one class."""
+        return self.classes.get(kind, 0)
+
+
+class RepairPlan(Value):
+    """Everything `apply` will do, bound by `digest`: the rows themselves are in the case's change set, whose own digest
+    is `changes_digest`."""
+
+    schema_version: Literal[1] = 1
+    case: str
+    number: int
+    request: RepairRequest
+    tables: tuple[TableRepair, ...]
+    filled: tuple[TableName, ...]
+    writers: tuple[Writer, ...]
+    held_triggers: tuple[Trigger, ...]
+    notices: tuple[str, ...]
+    wal_bytes_estimated: int
+    changes_digest: str
+
+    @property
+    def digest(self) -> str:
+        """What `apply` must be given."""
+        return digest_of(self)
+
+    @property
+    def writes(self) -> int:
+        """Rows to be written one by one; the tables in `filled` come on top."""
+        return sum(table.writes for table in self.tables)
+
+    @property
+    def loses(self) -> int:
+        """Rows whose present content would be lost, because somebody wrote them after T (mode replace)."""
+        if self.request.mode is not Mode.REPLACE:
+            return 0
+        gone = (RowClass.NEW, RowClass.NEWER, RowClass.CHANGED, RowClass.CONFLICT, RowClass.REUSED)
+        return sum(table.count(kind) for table in self.tables for kind in gone)
+
+    def to_json(self) -> str:
+        """The plan with its digest, for people and programs."""
+        return json.dumps({"digest": self.digest, **self.model_dump(mode="json")}, indent=1, ensure_ascii=False)

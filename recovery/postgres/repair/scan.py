@@ -1,0 +1,235 @@
+"""Read a table of one side for comparison: checksums of key ranges, keys, rows. One pass each, streamed.
+
+Both sides list the same columns under the original's names; values are compared and carried as text, which the pinned
+settings make exact (connect.SETTINGS). `hash_record_extended` over them, as in postgres/fingerprint.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+from recovery.model.catalog import Column
+from recovery.model.values import TableName
+from recovery.postgres.connect import Session
+from recovery.postgres.fingerprint import EXACT_TYPES, HASH_RECORD_SINCE
+from recovery.postgres.repair.rules import expression
+
+RANGE_TYPES = frozenset({"smallint", "integer", "bigint"})
+ROWS_PER_BUCKET = 128
+MOST_BUCKETS = 2**17
+WIDEST_RANGE = 2**62  # beyond it the distance between two bigint keys may not be a bigint
+
+Key = tuple[str | None, ...]
+Values = tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One compared column: what it is called on this side, and the type it has on the original."""
+
+    name: str
+    column: Column
+    cast: str | None = None
+
+    @property
+    def value(self) -> sql.Composable:
+        """The column as a value of the original's type."""
+        own = sql.Identifier(self.name)
+        return own if self.cast is None else sql.SQL("({}::{})").format(own, expression(self.cast))
+
+    @property
+    def text(self) -> sql.Composable:
+        """The value as text."""
+        return sql.SQL("{}::text").format(self.value)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One table on one server. `key` and `fields` stand in the same order on both sides; `where` limits the scope."""
+
+    session: Session
+    table: TableName
+    key: tuple[Field, ...]
+    fields: tuple[Field, ...]
+    where: sql.Composable = field(default_factory=lambda: sql.SQL("true"))
+
+    @property
+    def relation(self) -> sql.Composable:
+        """The table's own rows, not its inheritance children's."""
+        return sql.SQL("only {}").format(sql.Identifier(*self.table.key))
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """How keys fall into buckets. `low` and `width`: ranges of one integer or uuid key; None: hash of the key."""
+
+    count: int
+    low: int | None = None
+    width: int = 1
+
+    @classmethod
+    def over(cls, sides: Sequence[Side]) -> Buckets:
+        """Ranges or hashes that hold about ROWS_PER_BUCKET rows each, the same for both sides."""
+        found = [extent(side) for side in sides]
+        rows = max(count for count, _, _ in found)
+        count = min(MOST_BUCKETS, 1 << max(0, (rows // ROWS_PER_BUCKET) - 1).bit_length())
+        lows = [low for _, low, _ in found if low is not None]
+        highs = [high for _, _, high in found if high is not None]
+        if not lows or not highs or max(highs) - min(lows) >= WIDEST_RANGE:
+            return cls(count)
+        return cls(count, min(lows), max(1, -(-(max(highs) - min(lows) + 1) // count)))
+
+    def number(self, side: Side) -> sql.Composable:
+        """The bucket of a row."""
+        if self.low is None:
+            return sql.SQL("(hashtextextended(row({})::text, 0) & {})").format(
+                sql.SQL(", ").join(field.text for field in side.key), sql.Literal(self.count - 1)
+            )
+        ordinal = _ordinal(side.key[0])
+        assert ordinal is not None
+        return sql.SQL("(({}::bigint - {}) / {})").format(ordinal, sql.Literal(self.low), sql.Literal(self.width))
+
+
+def refuses_predicate(session: Session, table: TableName, where: str) -> str | None:
+    """The server's words when `where` is not one condition over the table's columns, else None. Reads nothing.
+
+    A bound parameter makes it a prepared statement, and such a one holds a single command: text that closes the
+    parenthesis and goes on with another statement is a syntax error.
+    """
+    statement = sql.SQL("select from only {} where ({}) and %s limit 0").format(
+        sql.Identifier(*table.key), expression(where.replace("%", "%%"))
+    )
+    try:
+        with session.transaction(force_rollback=True):
+            session.execute("set transaction read only")
+            session.execute(statement, (True,))
+    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError) as error:
+        return (str(error).splitlines() or ["?"])[0]
+    return None
+
+
+def extent(side: Side) -> tuple[int, int | None, int | None]:
+    """Rows in scope, and the smallest and largest key as a number (None when the key is not of a ranged type)."""
+    ranged = len(side.key) == 1 and _ordinal(side.key[0])
+    low, high = (sql.SQL("{}({})").format(sql.SQL(f), ranged) if ranged else sql.SQL("null") for f in ("min", "max"))
+    statement = sql.SQL("select count(*), ({})::bigint, ({})::bigint from {} where {}")
+    row = side.session.execute(statement.format(low, high, side.relation, side.where)).fetchone()
+    assert row
+    return row[0], row[1], row[2]
+
+
+def bucket_sums(side: Side, buckets: Buckets, *, contents: Sequence[Field]) -> Iterator[Values]:
+    """(bucket, rows, checksum of `contents`) of every bucket that is not empty, ordered by bucket."""
+    return stream(
+        side.session,
+        sql.SQL("select {} b, count(*), sum({}) from {} where {} group by 1 order by 1").format(
+            buckets.number(side), row_hash(contents, side.session), side.relation, side.where
+        ),
+    )
+
+
+def keys_in(side: Side, buckets: Buckets, wanted: Sequence[int], *, contents: Sequence[Field]) -> Iterator[Values]:
+    """(bucket, checksum of `contents`, key…) of every row in the buckets `wanted`, ordered by bucket and key text."""
+    keys = [field.text for field in side.key]
+    return stream(
+        side.session,
+        sql.SQL("select {0} b, {1} h, {2} from {3} where {4} and {0} = any({5}::bigint[]) order by b, {6}").format(
+            buckets.number(side), row_hash(contents, side.session), sql.SQL(", ").join(keys), side.relation, side.where,
+            sql.Literal(list(wanted)), sql.SQL(", ").join(sql.SQL('{} collate "C"').format(key) for key in keys),
+        ),
+    )  # fmt: skip
+
+
+def all_keys(side: Side) -> Iterator[Values]:
+    """The key of every row in scope, in no order."""
+    keys = sql.SQL(", ").join(field.text for field in side.key)
+    return stream(side.session, sql.SQL("select {} from {} where {}").format(keys, side.relation, side.where))
+
+
+def rows_by_key(side: Side, keys: Sequence[Key], *, by: Sequence[Field] | None = None) -> Iterator[tuple[str, Values]]:
+    """(xmin, values) of every row whose key, or whose columns `by`, is among `keys`; the scope's `where` is not asked.
+
+    Values in the order of `fields`.
+    """
+    by = by or side.key
+    names = [sql.Identifier(f"k{number}") for number in range(len(by))]
+    same = sql.SQL(" and ").join(
+        sql.SQL("{} = k.{}::{}").format(field.value, name, expression(field.column.type_name))
+        for field, name in zip(by, names, strict=True)
+    )
+    # The aliases keep a table named k and a column named k0 from being taken for ours.
+    statement = sql.SQL(
+        "select r.* from unnest({}) k({}) cross join lateral (select {} from {} as rowback where {}) r"
+    ).format(
+        sql.SQL(", ").join([sql.SQL("%s::text[]")] * len(by)), sql.SQL(", ").join(names),
+        sql.SQL(", ").join([sql.SQL("xmin::text"), *(field.text for field in side.fields)]), side.relation, same,
+    )  # fmt: skip
+    for row in side.session.execute(statement, [list(column) for column in zip(*keys, strict=True)]):
+        yield row[0], row[1:]
+
+
+def distinct_values(side: Side, fields: Sequence[Field]) -> Iterator[Values]:
+    """The distinct values of some columns, leaving out those with a null."""
+    texts = sql.SQL(", ").join(field.text for field in fields)
+    filled = sql.SQL(" and ").join(sql.SQL("{} is not null").format(sql.Identifier(field.name)) for field in fields)
+    return stream(side.session, sql.SQL("select distinct {} from {} where {}").format(texts, side.relation, filled))
+
+
+def rows_of_transaction(side: Side, xid: int) -> Iterator[Values]:
+    """The values of every row that transaction `xid` wrote last."""
+    return stream(
+        side.session,
+        sql.SQL("select {} from {} where xmin = {}::xid").format(
+            sql.SQL(", ").join(field.text for field in side.fields), side.relation, sql.Literal(str(xid % 2**32))
+        ),
+    )
+
+
+def whole_rows(side: Side) -> Iterator[Values]:
+    """(xmin, values…) of every row in scope, ordered by the text of its values."""
+    texts = [field.text for field in side.fields]
+    ordered = sql.SQL(", ").join(sql.SQL('{} collate "C"').format(text) for text in texts) or sql.SQL("xmin::text")
+    return stream(
+        side.session,
+        sql.SQL("select {} from {} where {} order by {}").format(
+            sql.SQL(", ").join([sql.SQL("xmin::text"), *texts]), side.relation, side.where, ordered
+        ),
+    )
+
+
+def stream(session: Session, query: sql.Composed) -> Iterator[Values]:
+    """Rows as text, streamed by COPY: nothing gathers in this process. The query runs from the call on."""
+    cursor = session.cursor()
+    copying = cursor.copy(sql.SQL("copy ({}) to stdout").format(query))
+    copy = copying.__enter__()
+
+    def rows() -> Iterator[Values]:
+        try:
+            yield from copy.rows()
+        finally:
+            copying.__exit__(None, None, None)
+            cursor.close()
+
+    return rows()
+
+
+def _ordinal(field: Field) -> sql.Composable | None:
+    """The key as an integer, in the key's order: integers themselves, uuids by their first 60 bits."""
+    if field.column.base_type in RANGE_TYPES:
+        return field.value
+    if field.column.base_type == "uuid":
+        digits = sql.SQL("left(replace({}, '-', ''), 15)").format(field.text)
+        return sql.SQL("('x' || {})::bit(60)::bigint").format(digits)
+    return None
+
+
+def row_hash(contents: Sequence[Field], session: Session) -> sql.Composable:
+    if session.info.server_version < HASH_RECORD_SINCE:
+        texts = sql.SQL(", ").join(field.text for field in contents)
+        return sql.SQL("hashtextextended(row({})::text, 0)").format(texts)
+    parts = (field.value if field.column.base_type in EXACT_TYPES else field.text for field in contents)
+    return sql.SQL("hash_record_extended(row({}), 0)").format(sql.SQL(", ").join(parts))

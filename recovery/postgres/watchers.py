@@ -1,0 +1,39 @@
+"""Who notices when rows of a table change: subscribers, change capture, replicas, materialized views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from recovery.model.values import TableName
+from recovery.postgres.connect import Session
+
+_PUBLICATIONS = """
+select pubname, count(*) from pg_publication_tables
+where (schemaname || '.' || tablename) = any(%s) group by 1 order by 1
+"""
+_SLOTS = (
+    "select slot_name, plugin from pg_replication_slots where slot_type = 'logical' and database = current_database()"
+)
+_VIEWS = """
+select distinct n.nspname || '.' || v.relname from pg_depend d join pg_rewrite r on r.oid = d.objid
+join pg_class v on v.oid = r.ev_class join pg_namespace n on n.oid = v.relnamespace
+join pg_class t on t.oid = d.refobjid join pg_namespace tn on tn.oid = t.relnamespace
+where v.relkind = 'm' and d.classid = 'pg_rewrite'::regclass and (tn.nspname || '.' || t.relname) = any(%s) order by 1
+"""
+_REPLICAS = "select count(*) from pg_stat_replication"
+
+
+def who_notices(live: Session, tables: Iterable[TableName]) -> list[str]:
+    """One line for each thing that a write to `tables` reaches or leaves behind."""
+    names = [".".join(table.key) for table in tables]
+    lines = [
+        f"publication {name} sends the changes of {count} of these tables to its subscribers"
+        for name, count in live.execute(_PUBLICATIONS, (names,))
+    ]
+    lines += [f"logical slot {name} ({plugin}) sees the changes" for name, plugin in live.execute(_SLOTS)]
+    lines += [
+        f"materialized view {name} keeps its old rows until: refresh materialized view {name}"
+        for (name,) in live.execute(_VIEWS, (names,))
+    ]
+    ((replicas,),) = live.execute(_REPLICAS).fetchall()
+    return [*lines, *([f"{replicas} replicas replay the changes"] if replicas else [])]

@@ -1,0 +1,155 @@
+"""What a load refuses before it commits. Everything refused here has been rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import ForeignKey, Trigger
+from recovery.model.report import Fingerprint
+from recovery.model.values import TableName
+from recovery.postgres import writing
+from recovery.postgres.catalog import count_rows, nonempty, read_triggers
+from recovery.postgres.connect import Session
+from recovery.postgres.fingerprint import fingerprint
+from recovery.postgres.repair.stage import Hash, Stage
+from recovery.postgres.rows import Pair
+
+ROLLED_BACK = "the transaction was rolled back: nothing was written to the original"
+
+
+def side_effects(
+    expected: Mapping[TableName, writing.Touched],
+    before: Mapping[TableName, writing.Touched],
+    after: Mapping[TableName, writing.Touched],
+) -> list[str]:
+    """Row changes of the transaction other than exactly the `expected` ones, by the server's own accounts."""
+    found = []
+    for table, now in after.items():
+        then = before.get(table, writing.Touched(table, 0, 0, 0))
+        done = writing.Touched(
+            table, now.inserted - then.inserted, now.updated - then.updated, now.deleted - then.deleted
+        )
+        if done != expected.get(table, writing.Touched(table, 0, 0, 0)):
+            wanted = f"expected {_told(expected[table])}" if table in expected else "outside the scope"
+            found.append(f"{table}: {_told(done)}, {wanted}")
+    return found
+
+
+def refuse_side_effects(
+    expected: Mapping[TableName, writing.Touched],
+    before: Mapping[TableName, writing.Touched],
+    after: Mapping[TableName, writing.Touched],
+) -> None:
+    """The server's own accounts of the transaction must be exactly what was planned."""
+    if found := side_effects(expected, before, after):
+        raise RowbackError(
+            ErrorId.VERIFY_DIFFERS, "the load changed more than the rows it put back", *found,
+            state=ROLLED_BACK, help="find the trigger or rule that did it: psql -c '\\d+ TABLE'",
+        )  # fmt: skip
+
+
+def refuse_rows(live: Session, tables: Sequence[TableName]) -> None:
+    """Tables that are loaded whole must be empty, now that they are locked."""
+    if holding := nonempty(live, tables):
+        counts = count_rows(live, sorted(holding, key=lambda name: name.key))
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED,
+            f"tables that were empty when they were compared hold rows now: {_listed(counts)}",
+            state=ROLLED_BACK,
+            help="somebody is writing: compare again with rowback diff",
+        )
+
+
+def refuse_other_triggers(live: Session, tables: Sequence[TableName], planned: Iterable[Trigger]) -> None:
+    """Under the lock nobody can change them any more: the plan's list must be what there is."""
+    found = {trigger for trigger in read_triggers(live, tables) if trigger.state != "D"}
+    expected = {trigger for trigger in planned if trigger.table in set(tables)}
+    if changed := sorted(f"{t.name} on {t.table}" for t in found ^ expected):
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED, f"triggers changed since the plan was made: {', '.join(changed)}",
+            state=ROLLED_BACK, help="make a new plan",
+        )  # fmt: skip
+
+
+def refuse_changed_definitions(before: str, after: str) -> None:
+    """Nobody altered, created or granted anything meanwhile, nor did we."""
+    if before != after:
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED, "definitions in the database changed while the rows were loaded",
+            "somebody created, altered or granted something at the same moment",
+            state=ROLLED_BACK, help="try again when no migration is running",
+        )  # fmt: skip
+
+
+def refuse_differences(
+    live: Session, fills: Sequence[Pair], expected: Mapping[str, Fingerprint], oldest_version_num: int
+) -> None:
+    """Tables loaded whole must equal T."""
+    differing = []
+    for pair in fills:
+        wanted = expected[str(pair.name)]
+        found = fingerprint(live, pair.live, oldest_version_num=oldest_version_num)
+        if found != wanted:
+            differing.append(f"{pair.name}: {wanted.rows} rows at T, {found.rows} loaded, checksum differs")
+    if differing:
+        raise RowbackError(
+            ErrorId.VERIFY_DIFFERS, "the loaded rows are not the rows at T", *differing,
+            state=ROLLED_BACK, help="a rule, a trigger or a default changed them; report this as a bug with the plan",
+        )  # fmt: skip
+
+
+def refuse_other_rows(stages: Iterable[Stage], rest: Mapping[TableName, Hash], xid: int) -> None:
+    """In tables repaired row by row: what we wrote is exactly what was planned, and the rest is what it was."""
+    differing = []
+    for stage in stages:
+        planned, written = stage.planned_hash(), stage.written_hash(xid)
+        if planned != written:
+            differing.append(f"{stage.table.name}: {planned[0]} rows planned, {written[0]} written, checksum differs")
+        before = rest.get(stage.table.name)
+        if before is not None and before != (after := stage.rest_hash_after(xid)):
+            differing.append(f"{stage.table.name}: {before[0]} rows were not to be touched, {after[0]} are as before")
+    if differing:
+        raise RowbackError(
+            ErrorId.VERIFY_DIFFERS, "the written rows are not the planned ones", *differing,
+            state=ROLLED_BACK, help="a rule, a trigger or a default changed them; report this as a bug with the plan",
+        )  # fmt: skip
+
+
+def refuse_other_counts(stage: Stage, done: tuple[int, int, int]) -> None:
+    """Expected rows are affected rows."""
+    planned = (stage.count("i"), stage.count("u"), stage.count("d"))
+    if planned != done:
+        told = [_told(writing.Touched(stage.table.name, *counts)) for counts in (planned, done)]
+        raise RowbackError(
+            ErrorId.VERIFY_DIFFERS, f"{stage.table.name}: {told[0]} were planned, {told[1]} were written",
+            state=ROLLED_BACK, help="a rule or a trigger swallowed the rest; report this as a bug with the plan",
+        )  # fmt: skip
+
+
+def refuse_dangling(counts: Iterable[tuple[ForeignKey, int]]) -> None:
+    """Every reference of a row we wrote, and to a row we deleted, must hold."""
+    if dangling := [(key, count) for key, count in counts if count]:
+        raise RowbackError(
+            ErrorId.LOAD_REFUSED, "rows at T reference rows that do not exist now",
+            *(f"{key.child}: {count} rows ({key.name}) miss their {key.parent}" for key, count in dangling),
+            state=ROLLED_BACK, help="put the parents back as well: name them with --table",
+        )  # fmt: skip
+
+
+def refuse_nothing(written: int, skipped: Mapping[int, str]) -> None:
+    """Zero effect is never success."""
+    if not written:
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED, f"none of the {len(skipped):,} planned rows can be written any more",
+            *sorted(set(skipped.values())),
+            state=ROLLED_BACK, help="compare again with rowback diff",
+        )  # fmt: skip
+
+
+def _told(touched: writing.Touched) -> str:
+    return f"{touched.inserted} inserted, {touched.updated} updated, {touched.deleted} deleted"
+
+
+def _listed(counts: Mapping[TableName, int]) -> str:
+    return ", ".join(f"{table} ({count:,})" for table, count in counts.items())

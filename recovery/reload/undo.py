@@ -1,0 +1,99 @@
+"""Take a load back: the same machinery with the change set turned round, and the same check of every row.
+
+A row is taken back only if its live version is still the one that the load wrote: xmin says so. Undoing an undo is the
+same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from recovery.compare.changes import Change, ChangeSet, Shape, Texts
+from recovery.compare.staging import foresee
+from recovery.model.catalog import Catalog, Table
+from recovery.model.repair import Engine, Op, RepairPlan, RepairRequest, RowClass, TableRepair
+from recovery.model.values import TableName
+from recovery.postgres.connect import Session
+from recovery.postgres.repair.rules import read_rules
+from recovery.postgres.repair.scan import Field, Side, rows_of_transaction
+from recovery.postgres.watchers import who_notices
+from recovery.reload.load import Loaded
+from recovery.reload.verify import applied
+
+EPOCH = 2**32
+
+
+def invert(live: Session, catalog: Catalog, done: Loaded, source: ChangeSet | None, into: ChangeSet) -> None:
+    """Fill `into` with what takes `done` back: written rows leave or become what they were, deleted ones return."""
+    tables = {str(table.name): table for table in catalog.tables}
+    if source is not None:
+        for shape in source.shapes():
+            if str(shape.table) in done.written and str(shape.table) in tables:
+                turned = into.add_table(shape.table, shape.key, shape.columns)
+                into.add(_turned(change, turned, done.xid % EPOCH) for change in applied(source, shape, done.xid))
+    for name in done.rows:
+        if table := tables.get(name):
+            side = _whole(live, table)
+            shape = into.add_table(table.name, table.key, [field.name for field in side.fields])
+            into.add(_leaving(rows_of_transaction(side, done.xid), shape, done.xid % EPOCH))
+
+
+def plan_undo(
+    live: Session, catalog: Catalog, changes: ChangeSet, *, case: str, number: int, request: RepairRequest
+) -> RepairPlan:
+    """What the undo will write, with the rows that cannot be taken back any more marked as blocked."""
+    shapes = changes.shapes()
+    tables = {table.name: table for table in catalog.tables}
+    rules = read_rules(live, [tables[shape.table] for shape in shapes])
+    foresee(live, catalog, changes, rules, ())
+    found = tuple(_counted(changes, shape) for shape in shapes)
+    written = {table.name for table in found if table.writes}
+    return RepairPlan(
+        case=case, number=number, request=request, tables=found, filled=(), writers=(),
+        held_triggers=tuple(
+            t for name in written for t in tables[name].triggers if t.state != "D"
+        ),
+        notices=tuple(who_notices(live, written)),
+        wal_bytes_estimated=sum(changes.bytes_wanted(s.no) for s in shapes) + 100 * sum(t.writes for t in found),
+        changes_digest=changes.digest(),
+    )  # fmt: skip
+
+
+def _turned(change: Change, shape: Shape, xmin: int) -> Change:
+    match change.op:
+        case Op.INSERT:
+            op, seen, want = Op.DELETE, change.want, None
+        case Op.DELETE:
+            (
+                op,
+                seen,
+                want,
+            ) = Op.INSERT, None, change.live
+        case _:
+            op, seen, want = Op.UPDATE, change.want, change.live
+    return Change(shape.no, change.key, change.kind, change.target, seen, xmin if seen is not None else None, op, want)
+
+
+def _leaving(rows: Iterator[Texts], shape: Shape, xmin: int) -> Iterator[Change]:
+    positions = [shape.columns.index(name) for name in shape.key]
+    for count, row in enumerate(rows):
+        key = tuple(row[i] for i in positions) if positions else (*row, str(count))
+        yield Change(shape.no, key, RowClass.LOST, row, row, xmin, Op.DELETE)
+
+
+def _whole(live: Session, table: Table) -> Side:
+    fields = tuple(Field(c.name, c) for c in table.columns if not c.generated or c.name in table.key)
+    by_name: Mapping[str, Field] = {field.name: field for field in fields}
+    return Side(live, table.name, tuple(by_name[name] for name in table.key), fields)
+
+
+def _counted(changes: ChangeSet, shape: Shape) -> TableRepair:
+    tally = changes.tally(shape.no)
+    ops = {op: sum(count for (_, o), count in tally.items() if o is op) for op in Op}
+    classes: dict[RowClass, int] = {}
+    for (kind, _), count in tally.items():
+        classes[kind] = classes.get(kind, 0) + count
+    return TableRepair(
+        name=TableName.model_validate(shape.table), engine=Engine.FOLLOWED, because="it was written by the repair",
+        rows_at_target=0, classes=classes, inserts=ops[Op.INSERT], updates=ops[Op.UPDATE], deletes=ops[Op.DELETE],
+    )  # fmt: skip

@@ -1,0 +1,127 @@
+"""Repair plans and their rows as text for people, and as CSV or JSON for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+
+from recovery.compare.changes import Change, ChangeSet, Shape
+from recovery.model.repair import RepairPlan, RowClass, TableRepair
+from recovery.report.text import columns
+
+TOLD_WRITERS = 8
+SHOWN_WIDTH = 40
+
+
+def repair_text(plan: RepairPlan, *, title: str = "repair plan") -> str:
+    """What differs from T, who wrote it, and what will be written."""
+    kinds = [kind for kind in RowClass if any(table.count(kind) for table in plan.tables)]
+    shown = [table for table in plan.tables if table.writes or any(table.count(k) for k in kinds[1:])]
+    quiet = len(plan.tables) - len(shown)
+    rows = [("table", *(str(kind) for kind in kinds), "writes", "found by")]
+    rows += [
+        (str(t.name), *(f"{t.count(kind):,}" if t.count(kind) else "·" for kind in kinds), _writes(t), _found(t))
+        for t in shown
+    ]
+    lines = [f"{title} {plan.digest[:8]}: mode {plan.request.mode}, {plan.writes:,} rows to write", "", *columns(rows)]
+    if quiet:
+        lines.append(f"  and {quiet} tables that hold what they held at T")
+    if plan.filled:
+        lines += ["", f"  loaded whole, being empty: {', '.join(map(str, plan.filled))}"]
+    for table in plan.tables:
+        lines += [f"  {table.name}: {note}" for note in table.mapped]
+    if plan.writers:
+        lines += ["", "changed since T by:", *columns([
+            (f"transaction {w.xid}", f"{w.rows:,} rows of {w.table}", f"columns {', '.join(w.columns)}",
+             "the incident" if w.xid in plan.request.incident_xids else "")
+            for w in plan.writers[:TOLD_WRITERS]
+        ])]  # fmt: skip
+    facts = [
+        ("locks", "SHARE ROW EXCLUSIVE on the tables written to; one transaction, all or nothing"),
+        ("triggers", "held back: " + ", ".join(f"{t.name} on {t.table}" for t in plan.held_triggers)
+         + " (at T they have fired already)" if plan.held_triggers else "none to hold back"),
+        ("WAL", f"about {plan.wal_bytes_estimated / 2**20:,.1f} MiB"),
+        ("before-images", "of every row, in the database and in the case's directory; rowback undo takes it back"),
+        *(("notice", line) for line in plan.notices),
+    ]  # fmt: skip
+    if plan.loses:
+        facts.append(("LOSES", f"what was written after T to {plan.loses:,} rows"))
+    return "\n".join([*lines, "", *columns(facts)])
+
+
+def row_records(changes: ChangeSet, kinds: Iterable[RowClass], limit: int | None) -> Iterator[Mapping[str, object]]:
+    """The differing rows of some classes: table, key, class, what will be done, both versions, the reason."""
+    shapes = {shape.no: shape for shape in changes.shapes()}
+    for change in changes.changes(kinds=kinds, limit=limit):
+        yield _record(shapes[change.table], change)
+
+
+def records_csv(records: Iterable[Mapping[str, object]]) -> str:
+    """Records as CSV; key and rows are JSON objects."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["table", "key", "class", "op", "xmin", "at_target", "now", "reason"])
+    for record in records:
+        writer.writerow(
+            [value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+             for value in record.values()]
+        )  # fmt: skip
+    return out.getvalue().rstrip("\n")
+
+
+def records_text(records: Iterable[Mapping[str, object]]) -> str:
+    """Records for people: the key, and only the columns that differ."""
+    lines = []
+    for record in records:
+        then, now = record["at_target"], record["now"]
+        assert isinstance(record["key"], dict)
+        key = ", ".join(f"{name}={value}" for name, value in record["key"].items())
+        reason = f" ({record['reason']})" if record["reason"] else ""
+        lines.append(f"{record['table']} {key}: {record['class']}, {record['op']}{reason}")
+        for side, row, other in (("at T", then, now), ("now ", now, then)):
+            if isinstance(row, dict):
+                told = [f"{name}={_short(value)}" for name, value in row.items()
+                        if not isinstance(other, dict) or other.get(name) != value]  # fmt: skip
+                lines.append(f"    {side}  {', '.join(told)}")
+    return "\n".join(lines) or "no such rows"
+
+
+def table_text(names: Iterable[str], rows: Iterable[tuple[str | None, ...]]) -> str:
+    """A query's result with aligned columns."""
+    shown = [tuple("null" if value is None else value for value in row) for row in rows]
+    return "\n".join(columns([tuple(names), *shown]) + [f"({len(shown)} rows)"])
+
+
+def table_csv(names: Iterable[str], rows: Iterable[tuple[str | None, ...]]) -> str:
+    """A query's result as CSV; null is an empty field."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([tuple(names), *rows])
+    return out.getvalue().rstrip("\n")
+
+
+def _record(shape: Shape, change: Change) -> dict[str, object]:
+    def row(values: tuple[str | None, ...] | None) -> dict[str, str | None] | None:
+        return None if values is None else dict(zip(shape.columns, values, strict=True))
+
+    key = dict(zip(shape.key, change.key, strict=True)) if shape.key else {"row": change.key[-1]}
+    return {
+        "table": str(shape.table), "key": key, "class": change.kind.value, "op": change.op.value, "xmin": change.xmin,
+        "at_target": row(change.target), "now": row(change.live), "reason": change.reason,
+    }  # fmt: skip
+
+
+def _writes(table: TableRepair) -> str:
+    parts = [(table.inserts, "insert"), (table.updates, "update"), (table.deletes, "delete")]
+    return ", ".join(f"{count:,} {word}" for count, word in parts if count) or "none"
+
+
+def _found(table: TableRepair) -> str:
+    return f"{table.engine}" + (f" ({table.because})" if table.because else "")
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "null"
+    return value if len(value) <= SHOWN_WIDTH else f"{value[:SHOWN_WIDTH]}… ({len(value)} characters)"

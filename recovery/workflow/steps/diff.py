@@ -1,0 +1,66 @@
+"""Compare T with now, row by row, and write down exactly what will be written."""
+
+from __future__ import annotations
+
+from recovery.compare.changes import ChangeSet
+from recovery.compare.repair import Inquiry, make_repair_plan
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.repair import RepairPlan, RowClass
+from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
+from recovery.workflow.steps.base import Step
+from recovery.workflow.steps.copy import SecureCopy
+from recovery.workflow.steps.rows import ReadTarget, filled_tables
+
+
+class Diff(Step):
+    """Every row of the tables that hold rows, classified; the repair plan that follows."""
+
+    name, title = "diff", "compare T with now, row by row"
+    undo = "reads only"
+
+    def do(self, errand: Errand) -> Outcome:
+        """A change set per attempt: one that was cut short is never mistaken for a whole one."""
+        case, filled = errand.case, filled_tables(errand)
+        if len(filled) == len(case.plan.tables):
+            return {"repair": None}
+        number = case.new_number()
+        case.changes_path(number).unlink(missing_ok=True)
+        inquiry = Inquiry(case.id, case.plan, case.request, filled, number, self._boundary(errand))
+        with errand.live() as live, errand.copy() as copy, ChangeSet(case.changes_path(number)) as changes:
+            errand.record("changes.begun", data={"number": number})
+            found = make_repair_plan(live, copy, inquiry, changes)
+        self._refuse_nothing(errand, found)
+        return {"repair": found.model_dump(mode="json")}
+
+    def tell(self, outcome: Outcome) -> str:
+        """What was found."""
+        if outcome["repair"] is None:
+            return "nothing to compare: all tables are empty"
+        found = RepairPlan.model_validate(outcome["repair"])
+        totals = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
+        told = [f"{count:,} {kind}" for kind, count in totals.items() if count]
+        return f"{', '.join(told) or 'no rows'}; {found.writes:,} rows to write"
+
+    @staticmethod
+    def _boundary(errand: Errand) -> int | None:
+        secured = errand.case.outcome_of(SecureCopy.name)
+        return secured.get("own_transactions_from") if secured else None
+
+    @staticmethod
+    def _refuse_nothing(errand: Errand, found: RepairPlan) -> None:
+        """Zero effect is never success."""
+        held = errand.case.outcome_of(ReadTarget.name)
+        whole = sum(at_target["rows"] for at_target in held["fingerprints"].values()) if held else 0
+        if found.writes or whole:
+            return
+        counts = [
+            f"{table.name}: " + ", ".join(f"{count:,} {kind}" for kind, count in table.classes.items() if count)
+            for table in found.tables if any(table.classes.values())
+        ]  # fmt: skip
+        raise RowbackError(
+            ErrorId.NOTHING_TO_REPAIR,
+            f"mode '{found.request.mode}' has no row to write in '{errand.case.plan.database}'",
+            *counts, state=UNTOUCHED,
+            help=f"look at them: rowback diff {errand.case.id} --show blocked; or try another mode:"
+            f" rowback diff {errand.case.id} --mode repair",
+        )  # fmt: skip

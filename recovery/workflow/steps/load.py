@@ -1,0 +1,146 @@
+"""The one dangerous act, and its proof."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from recovery.compare.changes import ChangeSet
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.report import Verification
+from recovery.postgres import writing
+from recovery.postgres.catalog import read_catalog
+from recovery.postgres.connect import Session
+from recovery.postgres.repair.stage import before_image_schema
+from recovery.postgres.rows import Pair
+from recovery.reload.load import Job, Loaded, Repair, load
+from recovery.reload.verify import verify
+from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
+from recovery.workflow.steps.base import Step
+from recovery.workflow.steps.rows import filled_tables, transport, truth
+
+DEAD_SESSION_DEADLINE_S = 60.0
+
+
+class Load(Step):
+    """A single transaction on the original."""
+
+    name, title = "load", "put the rows back"
+    undo = "rowback undo CASE takes the rows back that nobody has changed since"
+
+    def check(self, errand: Errand) -> None:
+        """Rows are written one by one only as approved: the plan's digest, and the change set it was made from."""
+        found = errand.case.repair_plan
+        if found is None:
+            return
+        if found.digest not in errand.case.approved:
+            errand.approve(found)
+            errand.record("repair.approved", data={"digest": found.digest})
+        with ChangeSet(errand.case.changes_path(found.number)) as changes:
+            if changes.digest() != found.changes_digest:
+                raise RowbackError(
+                    ErrorId.PLAN_FACTS_CHANGED, f"the change set {changes.path} was altered after it was made",
+                    state=UNTOUCHED, help=f"compare again: rowback diff {errand.case.id} --again",
+                )  # fmt: skip
+
+    def reconcile(self, errand: Errand) -> Outcome | None:
+        """The transaction's id was recorded before its commit: the server knows whether it committed."""
+        intents = errand.case.noted("load.intent")
+        with errand.live() as live:
+            for intent in reversed(intents):
+                if settled_status(live, intent["xid"], errand) == "committed":
+                    return dict(intent)
+        return None
+
+    def do(self, errand: Errand) -> Outcome:
+        """Load, and record the proof before the commit."""
+
+        def before_commit(done: Loaded) -> None:
+            errand.record("load.intent", data=done.model_dump(mode="json"))
+
+        with errand.live() as live, transport(errand) as rows, job(errand, live) as what:
+            done = load(live, what, rows, before_commit=before_commit)
+        return done.model_dump(mode="json")
+
+    def tell(self, outcome: Outcome) -> str:
+        """How many rows and for how long writers waited."""
+        done = Loaded.model_validate(outcome)
+        rows = sum(done.rows.values()) + sum(done_.total for done_ in done.written.values())
+        skipped = f", {done.skipped:,} skipped" if done.skipped else ""
+        return f"{rows:,} rows{skipped}, tables locked for {done.seconds_locked:.2f} s"
+
+
+class Verify(Step):
+    """Prove the result on the original, after the commit."""
+
+    name, title = "verify", "prove the result"
+    undo = "reads only"
+
+    def do(self, errand: Errand) -> Outcome:
+        """Compare; a difference is an error, and the temporary instance stays for a look."""
+        loaded = Loaded.model_validate(errand.case.outcome_of(Load.name))
+        with errand.live() as live, job(errand, live) as what:
+            found = verify(live, what, loaded)
+        errand.record("verification", data=found.model_dump(mode="json"))
+        if not found.proven:
+            raise differs(errand, found)
+        return found.model_dump(mode="json")
+
+    def tell(self, outcome: Outcome) -> str:
+        """The verdict."""
+        found = Verification.model_validate(outcome)
+        return f"{found.rows:,} rows as planned, {found.foreign_keys_checked} foreign keys hold"
+
+
+@contextmanager
+def job(errand: Errand, live: Session) -> Iterator[Job]:
+    """What is to be written, or was: whole tables in load order and the change set of the repair plan."""
+    case, catalog = errand.case, read_catalog(live)
+    plan, found = case.plan, case.repair_plan
+    tables = {table.name: table for table in catalog.tables}
+    fills = [Pair(tables[name], tables[name]) for name in filled_tables(errand)]
+    if found is None:
+        yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
+                  plan.lock_attempts)  # fmt: skip
+        return
+    with ChangeSet(case.changes_path(found.number)) as changes:
+        repair = Repair(changes, found.number, before_image_schema(case.id))
+        yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
+                  plan.lock_attempts, repair)  # fmt: skip
+
+
+def settled_status(live: Session, xid: int, errand: Errand) -> str:
+    """The transaction's end; a session whose client died is ended first."""
+    deadline = time.monotonic() + DEAD_SESSION_DEADLINE_S
+    while (status := writing.transaction_status(live, xid)) == "in progress":
+        writing.end_transaction_of_the_dead(live, xid)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    if status not in ("committed", "aborted"):
+        raise RowbackError(
+            ErrorId.STOPPED_MIDWAY, f"the server cannot say whether transaction {xid} committed: it is {status}",
+            state="whether the rows were put back is not known",
+            help=f"count the rows yourself, then: rowback close {errand.case.id}",
+        )  # fmt: skip
+    return status
+
+
+def differs(errand: Errand, found: Verification) -> RowbackError:
+    """What the verification found, with the keys."""
+    lines = [f"{p.table}: {p.at_target.rows:,} rows at T, {p.now.rows:,} now" for p in found.tables if not p.equal]
+    for proof in found.repaired:
+        lines += [f"differs: {row}" for row in proof.differing]
+        if not proof.proven:
+            lines.append(f"{proof.table}: {proof.equal:,} of {proof.rows:,} written rows are as planned")
+    if found.dangling_references:
+        lines.append(f"{found.dangling_references:,} rows reference a row that does not exist")
+    lines += [f"{table} was changed by the load" for table in found.changed_outside_scope]
+    lines += [f"index {name} is invalid" for name in found.invalid_indexes]
+    return RowbackError(
+        ErrorId.VERIFY_DIFFERS, f"'{errand.case.plan.database}' is not what it was proven to be before the commit",
+        *lines,
+        state="the rows were put back and committed",
+        help=f"look, then check again: rowback resume {errand.case.id}; or end it: rowback close {errand.case.id}",
+    )  # fmt: skip

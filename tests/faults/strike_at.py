@@ -1,0 +1,47 @@
+"""`rowback` during which something else dies, right after one journal record is on disk.
+
+    STRIKE_PID=… or STRIKE_DSN=…  python -m tests.faults.strike_at EVENT STEP restore …
+
+STRIKE_PID is killed with -9 (a postmaster); on STRIKE_DSN every session of rowback is terminated.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+
+from recovery.cli import main
+from recovery.workflow.journal import Journal, Record
+
+WANTED = tuple(sys.argv[1:3])
+append = Journal.append
+
+
+def append_and_strike(
+    self: Journal, event: str, *, step: str | None = None, data: Mapping[str, Any] | None = None
+) -> Record:
+    record = append(self, event, step=step, data=data)
+    if (event, step or "-") == WANTED:
+        strike()
+    return record
+
+
+def strike() -> None:
+    if pid := os.environ.pop("STRIKE_PID", None):
+        os.kill(int(pid), signal.SIGKILL)
+    if dsn := os.environ.pop("STRIKE_DSN", None):
+        with psycopg.connect(dsn, autocommit=True) as boss:
+            boss.execute(
+                "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'rowback'"
+            )
+
+
+if __name__ == "__main__":
+    Journal.append = append_and_strike  # type: ignore[method-assign]
+    sys.argv = ["rowback", *sys.argv[3:]]
+    main()

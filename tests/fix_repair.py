@@ -1,0 +1,144 @@
+"""T and now side by side without a restore: the copy is made by CREATE DATABASE … TEMPLATE.
+
+That is a physical copy with the same transaction ids and table oids, as a point-in-time restore is, in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recovery.compare.changes import Change, ChangeSet
+from recovery.compare.repair import Inquiry, make_repair_plan
+from recovery.compare.scope import ScopeRequest, choose_scope
+from recovery.model.plan import PlannedTable
+from recovery.model.repair import RepairPlan, RepairRequest, RowClass
+from recovery.model.report import Verification
+from recovery.postgres.catalog import nonempty, read_catalog
+from recovery.postgres.connect import Session, connect
+from recovery.reload.load import AtTarget, Job, Loaded, Repair, load
+from recovery.reload.undo import invert, plan_undo
+from recovery.reload.verify import verify
+from tests.fix_lab import Database, Live
+from tests.server.test_load import plan_for
+
+SCHEMA = "rowback_case_test"
+
+
+@dataclass
+class Times:
+    """A database now, the same at T, and what was planned and done about the difference."""
+
+    now: Database
+    then: Database
+    home: Path
+    boundary: int
+    plans: list[RepairPlan] = field(default_factory=list)
+    done: list[Loaded] = field(default_factory=list)
+
+    @contextmanager
+    def sessions(self) -> Iterator[tuple[Session, Session]]:
+        with connect(self.now.target()) as live, connect(self.then.target()) as copy:
+            yield live, copy
+
+    def changes(self, number: int) -> ChangeSet:
+        return ChangeSet(self.home / f"changes-{number}.sqlite")
+
+    def diff(self, *tables: str, where: str | None = None, lineage: bool = True, **request: Any) -> RepairPlan:
+        """Compare `tables` (default: all) as rows, whether empty or not."""
+        number = len(self.plans) + 1
+        with self.sessions() as (live, copy), self.changes(number) as changes:
+            catalog = read_catalog(live)
+            filled = nonempty(live, [table.name for table in catalog.tables if table.readable])
+            scope = choose_scope(catalog, filled, ScopeRequest(tables=tables)).chosen.values()
+            planned = tuple(PlannedTable(**{**table.__dict__, "empty": False}) for table in scope)
+            plan = plan_for(catalog).model_copy(update={"tables": planned, "where": where})
+            boundary = self.boundary if lineage else None
+            inquiry = Inquiry("case", plan, RepairRequest(**request), [], number, boundary)
+            self.plans.append(make_repair_plan(live, copy, inquiry, changes))
+        return self.plans[-1]
+
+    def apply(self) -> Verification:
+        """Write what the last diff planned, and prove it."""
+        with self.sessions() as (live, copy):
+            truth = AtTarget(fingerprints={}, sequences=read_catalog(copy).sequences, oldest_version_num=150000)
+            return self._load(live, truth, self.plans[-1])
+
+    def undo(self) -> Verification:
+        """Take the last write back."""
+        last, number = self.done[-1], len(self.plans) + 1
+        assert last.number
+        with self.sessions() as (live, _), self.changes(last.number) as source, self.changes(number) as turned:
+            catalog = read_catalog(live)
+            invert(live, catalog, last, source, turned)
+            self.plans.append(plan_undo(live, catalog, turned, case="case", number=number, request=RepairRequest()))
+        with self.sessions() as (live, _):
+            here = AtTarget(fingerprints={}, sequences=read_catalog(live).sequences, oldest_version_num=150000)
+            return self._load(live, here, self.plans[-1])
+
+    def rows_of(self, kind: RowClass) -> list[Change]:
+        """What the last diff put into one class."""
+        with self.changes(len(self.plans)) as changes:
+            return list(changes.changes(kinds=[kind]))
+
+    def skipped(self) -> list[str]:
+        """Why the last write left planned rows alone."""
+        with self.changes(len(self.plans)) as changes:
+            return list(changes.skipped(self.done[-1].xid).values())
+
+    def _load(self, live: Session, truth: AtTarget, plan: RepairPlan) -> Verification:
+        with self.changes(plan.number) as changes:
+            job = Job("db", read_catalog(live), [], truth, plan.held_triggers, 1000, 3,
+                      Repair(changes, plan.number, SCHEMA))  # fmt: skip
+            self.done.append(load(live, job, None, before_commit=lambda done: None))
+            found = verify(live, job, self.done[-1])
+            assert found.proven, found
+            return found
+
+
+@contextmanager
+def at_target(database: Database, home: Path) -> Iterator[Times]:
+    """`database` as it is at this moment becomes T; go on living in it afterwards."""
+    then = Database(database.live, f"{database.name}_t")
+    with database.live.connect() as server:
+        row = server.execute("select pg_current_xact_id()::text::bigint").fetchone()
+        assert row
+        server.execute(f'create database "{then.name}" template "{database.name}"')
+        try:
+            yield Times(database, then, home, row[0])
+        finally:
+            server.execute(f'drop database if exists "{then.name}" with (force)')
+
+
+class Past:
+    """`with past("create …", …) as times:` builds, and T is now."""
+
+    def __init__(self, database: Database, home: Path) -> None:
+        self._database, self._home = database, home
+
+    @contextmanager
+    def __call__(self, *statements: str) -> Iterator[Times]:
+        self._database.run(*statements)
+        with at_target(self._database, self._home) as times:
+            yield times
+
+
+@pytest.fixture
+def past(database: Database, tmp_path: Path) -> Past:
+    """See Past."""
+    return Past(database, tmp_path)
+
+
+def xid_of(live: Live, database: Database, *statements: str) -> int:
+    """Run `statements` in one transaction and return the id that its rows carry."""
+    with database.connect() as connection, connection.transaction():
+        row = connection.execute("select pg_current_xact_id()::text::bigint % 4294967296").fetchone()
+        for statement in statements:
+            connection.execute(statement)
+        assert row
+        return int(row[0])
