@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,19 +69,35 @@ def down() -> None:
 
 
 @click.command(epilog="Example: rowback drill --articles 20000")
+@click.option("--fault", type=click.Choice(["truncate", "bad-delete", "bad-update"]), default="truncate",
+              show_default=True, help="What happens.")  # fmt: skip
 @click.option("--articles", type=click.IntRange(min=10), default=2000, show_default=True, help="Size of the data set.")
+@click.option("--rows", type=click.IntRange(min=100), help="One table of so many rows instead of the documents.")
+@click.option("--chinook", type=click.Path(path_type=Path), help="Chinook_PostgreSql.sql instead of the documents.")
 @click.option("--seed", default=7, show_default=True, help="The same seed gives the same rows.")
 @click.option("--rto", "rto_s", default=300, show_default=True, help="Objective for the recovery time, seconds.")
 @click.option("--rpo", "rpo_s", default=60, show_default=True, help="Objective for the data loss, seconds.")
 @click.option("--transport", type=click.Choice(["dump", "copy"]), default="dump", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def drill(articles: int, seed: int, rto_s: int, rpo_s: int, transport: str, as_json: bool) -> None:  # noqa: PLR0913
-    """Rehearse: a test truncates a database on a lab of its own, rowback puts it back, the result is proven."""
+def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
+    fault: str, articles: int, rows: int | None, chinook: Path | None, seed: int, rto_s: int, rpo_s: int,
+    transport: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Rehearse: an incident on a lab of its own, among good writes; rowback repairs it, the result is proven."""
     from recovery.model.plan import Transport
     from recovery.report.listening import listener
+    from runbooks import datasets
     from runbooks.drill import DrillRequest, perform
 
-    request = DrillRequest(articles=articles, seed=seed, rto_s=rto_s, rpo_s=rpo_s, transport=Transport(transport))
+    def choose() -> datasets.Dataset:
+        if chinook:
+            return datasets.chinook(chinook)
+        return datasets.rows(rows) if rows else datasets.documents(articles=articles, seed=seed)
+
+    request = DrillRequest(
+        dataset=_lab_errors(choose), fault=datasets.FaultKind(fault), seed=seed, rto_s=rto_s, rpo_s=rpo_s,
+        transport=Transport(transport),
+    )  # fmt: skip
     found = _lab_errors(lambda: perform(request, listener()))
     click.echo(found.model_dump_json(indent=1) if as_json else "\n" + drill_text(found))
     raise SystemExit(0 if found.passed else 40)
@@ -92,12 +109,13 @@ def drill_text(found: DrillReport) -> str:
     verdict = {True: "yes", False: "NO"}
     rows = [
         ("fault", f"{found.fault} at {found.fault_at:%H:%M:%S}Z"),
+        ("repaired by", f"mode {found.mode}, on data set {found.dataset}"),
         ("restored to", f"{found.target_time:%Y-%m-%dT%H:%M:%SZ}, PostgreSQL {found.postgres}"),
         (
             "rows proven back",
-            f"{verdict[found.restored]} ({found.rows:,} rows, compared with md5 sums noted before)",
+            f"{verdict[found.restored]} ({found.rows:,} rows, equal to a world without the incident)",
         ),
-        ("rest of docs unchanged", verdict[found.outside_scope_unchanged]),
+        ("rest unchanged", verdict[found.outside_scope_unchanged]),
         ("billing kept every write", f"{found.billing_writes_kept} of {found.billing_writes_acknowledged}"),
         ("instances left over", ", ".join(found.leftover_instances) or "none"),
         ("recovery time", f"{found.recovery_time_s:.1f} s (objective {rto} s)"),

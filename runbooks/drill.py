@@ -20,6 +20,7 @@ from recovery.aws.instances import Instances
 from recovery.compare.scope import ScopeRequest
 from recovery.config import Profile
 from recovery.model.plan import Transport
+from recovery.model.repair import Mode, RepairRequest
 from recovery.model.report import Objectives, Report
 from recovery.model.values import Moment, Value
 from recovery.workflow.cases import open_case
@@ -27,19 +28,21 @@ from recovery.workflow.errand import Errand, Listener
 from recovery.workflow.planning import Request, make_plan
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import run
-from runbooks.lab.background import FAULT, INSTANCE, connect, foreign_variables, furnish_sample, pass_a_second
+from runbooks.datasets import Dataset, Fault, FaultKind
+from runbooks.lab.background import INSTANCE, MASTER, connect, foreign_variables, pass_a_second
+from runbooks.lab.documents import load_billing
 from runbooks.lab.server import Lab
 
-DATABASE = "docs"
-TRUNCATED = ("content.members", "content.spaces")
+REFERENCE = "without_the_incident"
 WRITE_PAUSE_S = 0.02
 
 
 @dataclass(frozen=True)
 class DrillRequest:
-    """How big, with which seed, against which objectives, over which transport."""
+    """What is broken and how, against which objectives, over which transport."""
 
-    articles: int = 2000
+    dataset: Dataset
+    fault: FaultKind = FaultKind.TRUNCATE
     seed: int = 7
     rto_s: int = 300
     rpo_s: int = 60
@@ -51,8 +54,10 @@ class DrillReport(Value):
 
     schema_version: Literal[1] = 1
     postgres: str
+    dataset: str
     rows: int
     fault: str
+    mode: Mode
     fault_at: Moment
     target_time: Moment
     restored: bool
@@ -91,41 +96,58 @@ def perform(request: DrillRequest, listener: Listener) -> DrillReport:
             lab = Lab.start()
         with lab:
             with clock.phase("data", "load a documents product and a billing database"):
-                password = furnish_sample(lab, articles=request.articles, seed=request.seed)
+                password = _furnish(lab, request)
             os.environ.update({**lab.environment(), "PGPASSWORD": password})
-            with connect(lab, password, DATABASE) as docs:
-                return _rehearse(lab, password, docs, request, clock)
+            return _rehearse(lab, password, request, clock)
 
 
-def _rehearse(
-    lab: Lab, password: str, docs: psycopg.Connection[Any], request: DrillRequest, clock: _Clock
-) -> DrillReport:
-    steady = _digests(docs)
+def _furnish(lab: Lab, request: DrillRequest) -> str:
+    """The instance with the data set, another team's database, and the world in which the incident never happens."""
+    dataset = request.dataset
+    password = lab.create_instance(INSTANCE, master=MASTER, DBName=dataset.database, PubliclyAccessible=False)
+    with connect(lab, password, dataset.database) as connection:
+        dataset.load(connection)
+        connection.execute("create database billing")
+    with connect(lab, password, "billing") as connection:
+        load_billing(connection, customers=100, seed=request.seed)
+        connection.execute(
+            sql.SQL("create database {} template {}").format(
+                sql.Identifier(REFERENCE), sql.Identifier(dataset.database)
+            )
+        )
+    return password
+
+
+def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: _Clock) -> DrillReport:
+    dataset, fault = request.dataset, request.dataset.faults[request.fault]
     writer = BillingWriter(lab, password)
-    with writer:
-        with clock.phase("steady-state", "note every row, let a second pass, keep billing writing"):
+    with writer, connect(lab, password, dataset.database) as live:
+        with clock.phase("steady-state", "let a second pass, keep billing writing"):
             target = pass_a_second()
-        with clock.phase("fault", "an integration test runs TRUNCATE … CASCADE on the wrong server"):
-            _refuse_foreign_server(lab, docs)
-            docs.execute(FAULT)
+        with clock.phase("fault", fault.told):
+            _refuse_foreign_server(lab, live, dataset.database)
+            xid = _break(live, fault)
         fault_at = datetime.now(UTC)
-        report = _recover(request, target, clock)
-    with clock.phase("steady-state-again", "compare with what was noted, count billing's writes"):
-        now = _digests(docs)
-        kept = writer.kept()
-    scope = {name for name in steady if name.startswith("content.")}
-    leftovers = tuple(name for name in lab.engine.instances if name != INSTANCE)
+        good = dataset.good if request.fault is not FaultKind.TRUNCATE else ()
+        outside = _write_on(lab, password, live, dataset, good)
+        report = _recover(request, target, xid, clock)
+        with clock.phase("steady-state-again", "compare with a world without the incident, count billing's writes"):
+            now = _digests(live)
+            with connect(lab, password, REFERENCE) as reference:
+                expected = _inside(_digests(reference), dataset)
     return DrillReport(
         postgres=lab.engine.tools.version,
-        rows=sum(rows for name, (rows, _) in steady.items() if name in scope),
-        fault=FAULT,
+        dataset=dataset.name,
+        rows=sum(rows for rows, _ in expected.values()),
+        fault="; ".join(fault.statements),
+        mode=fault.mode,
         fault_at=fault_at,
         target_time=target,
-        restored=all(now[name] == steady[name] for name in scope),
-        outside_scope_unchanged=all(now[name] == steady[name] for name in steady.keys() - scope),
+        restored=_inside(now, dataset) == expected,
+        outside_scope_unchanged={name: now[name] for name in outside} == outside,
         billing_writes_acknowledged=len(writer.acknowledged),
-        billing_writes_kept=kept,
-        leftover_instances=leftovers,
+        billing_writes_kept=writer.kept(),
+        leftover_instances=tuple(name for name in lab.engine.instances if name != INSTANCE),
         recovery_time_s=report.recovery_time_s or 0.0,
         data_loss_s=round((fault_at - target).total_seconds(), 3),
         objectives=report.objectives,
@@ -134,12 +156,40 @@ def _rehearse(
     )
 
 
-def _recover(request: DrillRequest, target: datetime, clock: _Clock) -> Report:
+def _break(live: psycopg.Connection[Any], fault: Fault) -> int:
+    """The incident, in one transaction; the id its rows carry, as a log would tell it."""
+    with live.transaction():
+        for statement in fault.statements:
+            live.execute(statement)
+        row = live.execute("select pg_current_xact_id()::text::bigint % 4294967296").fetchone()
+    assert row
+    return int(row[0])
+
+
+def _write_on(
+    lab: Lab, password: str, live: psycopg.Connection[Any], dataset: Dataset, good: tuple[str, ...]
+) -> dict[str, tuple[int, str]]:
+    """What the users write after the incident, here and in the world without one; all that lies outside the schema."""
+    with connect(lab, password, REFERENCE) as reference:
+        for statement in good:
+            live.execute(statement)
+            reference.execute(statement)
+    found = _digests(live)
+    return {name: found[name] for name in found.keys() - _inside(found, dataset).keys()}
+
+
+def _inside(digests: dict[str, tuple[int, str]], dataset: Dataset) -> dict[str, tuple[int, str]]:
+    return {name: found for name, found in digests.items() if name.startswith(f"{dataset.schema}.")}
+
+
+def _recover(request: DrillRequest, target: datetime, xid: int, clock: _Clock) -> Report:
     """The same steps as `rowback restore`: a drill that ran others would measure something else."""
-    instances = Instances.connect(None)
+    instances, fault = Instances.connect(None), request.dataset.faults[request.fault]
+    repair = RepairRequest(mode=fault.mode, incident_xids=(xid,) if fault.mode is Mode.REPAIR else ())
     wanted = Request(
-        instance=INSTANCE, database=DATABASE, target_time=target, scope=ScopeRequest(tables=TRUNCATED),
-        transport=request.transport, profile=Profile(), wait_for_window_s=60.0,
+        instance=INSTANCE, database=request.dataset.database, target_time=target,
+        scope=ScopeRequest(tables=fault.tables), transport=request.transport, profile=Profile(),
+        wait_for_window_s=60.0, repair=repair,
     )  # fmt: skip
     with clock.phase("plan", "plan the recovery"):
         plan = make_plan(wanted, instances, say=lambda text: None)
@@ -150,25 +200,26 @@ def _recover(request: DrillRequest, target: datetime, clock: _Clock) -> Report:
     return report_of(case)
 
 
-def _refuse_foreign_server(lab: Lab, docs: psycopg.Connection[Any]) -> None:
+def _refuse_foreign_server(lab: Lab, live: psycopg.Connection[Any], database: str) -> None:
     """Nothing destructive before the server itself says that it is the lab's own cluster."""
-    with psycopg.connect(lab.engine.instances[INSTANCE].cluster.dsn(DATABASE), autocommit=True) as ours:
-        expected, found = identify(ours), identify(docs)
+    with psycopg.connect(lab.engine.instances[INSTANCE].cluster.dsn(database), autocommit=True) as ours:
+        expected, found = identify(ours), identify(live)
     if expected != found:
         raise RuntimeError(f"the drill's session is on {found}, not on the lab's {expected}")
 
 
 def _digests(connection: psycopg.Connection[Any]) -> dict[str, tuple[int, str]]:
-    """Count and md5 over the sorted text of every table: slow, and not how rowback proves it."""
+    """Count and sum of md5 over the text of every row of every table: slow, and not how rowback proves it."""
     tables = connection.execute(
-        "select schemaname, tablename from pg_tables where schemaname in ('content', 'ops') order by 1, 2"
+        "select schemaname, tablename from pg_tables where schemaname !~ '^(pg_|information_schema|rowback_case_)'"
+        " order by 1, 2"
     ).fetchall()
     found = {}
     for schema, table in tables:
         row = connection.execute(
-            sql.SQL("select count(*), md5(coalesce(string_agg(t::text, '\n' order by t::text), '')) from {} t").format(
-                sql.Identifier(schema, table)
-            )
+            sql.SQL(
+                "select count(*), coalesce(sum(('x' || left(md5(t::text), 15))::bit(60)::bigint), 0)::text from {} t"
+            ).format(sql.Identifier(schema, table))
         ).fetchone()
         assert row
         found[f"{schema}.{table}"] = (row[0], row[1])

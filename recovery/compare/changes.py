@@ -144,6 +144,16 @@ class ChangeSet:
             yield from map(_change, rows)
             last, left = rows[-1][0], left - len(rows)
 
+    def insert_lost(self, no: int) -> None:
+        """Plan to put every lost row of a table back as it was at T."""
+        self._db.execute(
+            "update change set op = 'insert', want = target where tab = ? and kind = ?", (no, RowClass.LOST.value)
+        )
+
+    def delete_new(self, no: int) -> None:
+        """Plan to delete every row of a table that did not exist at T."""
+        self._db.execute("update change set op = 'delete' where tab = ? and kind = ?", (no, RowClass.NEW.value))
+
     def tally(self, no: int) -> dict[tuple[RowClass, Op], int]:
         """Rows of one table by class and operation."""
         rows = self._db.execute("select kind, op, count(*) from change where tab = ? group by 1, 2", (no,))

@@ -106,8 +106,6 @@ def resolve(change: Change, request: RepairRequest, effect: Effect) -> Change:
             return resolve_conflict(change, request.on_conflict, effect)
         case Mode.REPLACE, kind if kind in WRITTEN_BY_SOMEBODY:
             return update
-        case Mode.REPLACE, RowClass.NEW:
-            return replace(change, op=Op.DELETE)
     return change
 
 

@@ -108,9 +108,12 @@ class Comparison:
                 if change.xmin in incident and change.target and change.live:
                     effect.learn(change.target, change.live)
             entity = entity_of(compared.columns, self.rules[compared.columns.live.name])
+            self.changes.insert_lost(no)
+            if self.request.mode is Mode.REPLACE:
+                self.changes.delete_new(no)
             self.changes.update(
                 resolve(attribute(change, effect, entity, incident), self.request, effect)
-                for change in self.changes.changes(no)
+                for change in self.changes.changes(no, kinds=[RowClass.CHANGED])
             )
             if compared.engine is Engine.WHOLE_ROWS:
                 self._refuse_without_key(no)

@@ -7,6 +7,7 @@ A suspect that turns out equal costs a lookup and nothing else.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -60,33 +61,43 @@ def _compare_buckets(sides: Sides, changes: ChangeSet, no: int, *, only_keys: bo
         return side.key if only_keys else side.fields
 
     sums = read(lambda side: bucket_sums(side, buckets, contents=contents(side)))
-    dirty = [int(bucket[0] or 0) for bucket in _differing(*sums, width=1)]
+    dirty = list(_differing_buckets(*sums))
     if not dirty:
         return
     rows = read(lambda side: keys_in(side, buckets, dirty, contents=contents(side)))
-    reordered = [((row[0], *row[2:], row[1]) for row in side) for side in rows]
-    changes.suspect(no, (row[1:] for row in _differing(*reordered, width=1 + len(sides.now.key))))
+    changes.suspect(no, _differing_keys(*rows))
 
 
-def _differing(left: Iterator[Values], right: Iterator[Values], *, width: int) -> Iterator[Texts]:
-    """Identities (the first `width` values) of rows of two ordered streams that only one has, or that differ."""
+def _differing_keys(left: Iterator[Values], right: Iterator[Values]) -> Iterator[Texts]:
+    """Keys of rows that only one side has, or that differ, bucket by bucket."""
     a, b = next(left, None), next(right, None)
     while a is not None or b is not None:
-        if b is None or (a is not None and _order(a, width) < _order(b, width)):
-            assert a is not None
-            yield a[:width]
-            a = next(left, None)
-        elif a is None or _order(b, width) < _order(a, width):
-            yield b[:width]
-            b = next(right, None)
-        else:
-            if a != b:
-                yield a[:width]
-            a, b = next(left, None), next(right, None)
+        here = a is not None and (b is None or _number(a) <= _number(b))
+        there = b is not None and (a is None or _number(b) <= _number(a))
+        lines = (_lines(a) if here else set()) ^ (_lines(b) if there else set())
+        yield from {tuple(json.loads(line.rpartition(" ")[0])): None for line in lines}
+        a, b = next(left, None) if here else a, next(right, None) if there else b
 
 
-def _order(row: Values, width: int) -> tuple[object, ...]:
-    return (int(row[0] or 0), *row[1:width])
+def _lines(bucket: Values | None) -> set[str]:
+    return set((bucket[1] or "").split("\n")) if bucket else set()
+
+
+def _number(bucket: Values) -> int:
+    return int(bucket[0] or 0)
+
+
+def _differing_buckets(left: Iterator[Values], right: Iterator[Values]) -> Iterator[int]:
+    """Buckets of two ordered streams whose rows or checksums differ, or that only one side has."""
+    a, b = next(left, None), next(right, None)
+    while a is not None or b is not None:
+        here = a is not None and (b is None or _number(a) <= _number(b))
+        there = b is not None and (a is None or _number(b) <= _number(a))
+        if not (here and there and a == b):
+            first = a if here else b
+            assert first
+            yield _number(first)
+        a, b = next(left, None) if here else a, next(right, None) if there else b
 
 
 def _counted(rows: Iterator[Values]) -> Iterator[tuple[Texts, int, int]]:

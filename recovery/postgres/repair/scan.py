@@ -133,21 +133,19 @@ def bucket_sums(side: Side, buckets: Buckets, *, contents: Sequence[Field]) -> I
 
 
 def keys_in(side: Side, buckets: Buckets, wanted: Sequence[int], *, contents: Sequence[Field]) -> Iterator[Values]:
-    """(bucket, checksum of `contents`, key…) of every row in the buckets `wanted`, ordered by bucket and key text."""
-    keys = [field.text for field in side.key]
+    """(bucket, lines) of the buckets `wanted`, ordered by bucket. A line is a row's key as a JSON array of texts, a
+    blank, the checksum of `contents`; a message per bucket, because one per row costs more than the row."""
+    keys = sql.SQL(", ").join(field.text for field in side.key)
     return stream(
         side.session,
-        sql.SQL("select {0} b, {1} h, {2} from {3} where {4} and {0} = any({5}::bigint[]) order by b, {6}").format(
-            buckets.number(side), row_hash(contents, side.session), sql.SQL(", ").join(keys), side.relation, side.where,
-            sql.Literal(list(wanted)), sql.SQL(", ").join(sql.SQL('{} collate "C"').format(key) for key in keys),
+        sql.SQL(
+            "select {0} b, string_agg(json_build_array({1})::text || ' ' || {2}, E'\\n')"
+            " from {3} where {4} and {0} = any({5}::bigint[]) group by 1 order by 1"
+        ).format(
+            buckets.number(side), keys, row_hash(contents, side.session), side.relation, side.where,
+            sql.Literal(list(wanted)),
         ),
     )  # fmt: skip
-
-
-def all_keys(side: Side) -> Iterator[Values]:
-    """The key of every row in scope, in no order."""
-    keys = sql.SQL(", ").join(field.text for field in side.key)
-    return stream(side.session, sql.SQL("select {} from {} where {}").format(keys, side.relation, side.where))
 
 
 def rows_by_key(side: Side, keys: Sequence[Key], *, by: Sequence[Field] | None = None) -> Iterator[tuple[str, Values]]:

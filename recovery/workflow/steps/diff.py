@@ -37,6 +37,8 @@ class Diff(Step):
         if outcome["repair"] is None:
             return "nothing to compare: all tables are empty"
         found = RepairPlan.model_validate(outcome["repair"])
+        if not any(any(table.classes.values()) for table in found.tables):
+            return "nothing differs beyond the tables to be loaded whole"
         totals = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
         told = [f"{count:,} {kind}" for kind, count in totals.items() if count]
         return f"{', '.join(told) or 'no rows'}; {found.writes:,} rows to write"

@@ -1,0 +1,136 @@
+"""What a drill breaks and repairs: data sets, and the incidents that may befall them among good writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from recovery.model.repair import Mode
+from runbooks.lab.background import FAULT
+from runbooks.lab.binaries import LabError
+from runbooks.lab.documents import load_docs
+
+
+class FaultKind(StrEnum):
+    """The three ways data is lost by a careless statement."""
+
+    TRUNCATE = "truncate"
+    BAD_DELETE = "bad-delete"
+    BAD_UPDATE = "bad-update"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One incident: what runs in one transaction, which tables are named to rowback, and how they are repaired."""
+
+    statements: tuple[str, ...]
+    tables: tuple[str, ...]
+    mode: Mode
+    told: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A database to break. `good` is what its users write after the incident; it must survive the recovery."""
+
+    name: str
+    database: str
+    schema: str
+    load: Callable[[psycopg.Connection[Any]], object]
+    faults: Mapping[FaultKind, Fault]
+    good: tuple[str, ...]
+
+
+def documents(*, articles: int, seed: int) -> Dataset:
+    """The lab's documents product: cascades, SET NULL, cycles, triggers."""
+    return Dataset(
+        "documents", "docs", "content",
+        lambda connection: load_docs(connection, articles=articles, seed=seed),
+        {
+            FaultKind.TRUNCATE: Fault(
+                (FAULT,), ("content.members", "content.spaces"), Mode.MISSING,
+                "an integration test runs TRUNCATE … CASCADE on the wrong server",
+            ),
+            FaultKind.BAD_DELETE: Fault(
+                ('delete from content."Weird Name; --" where "t" % 3 = 0',
+                 "delete from content.spaces where space_id % 3 = 0"),
+                ("content.spaces",), Mode.REPAIR,
+                "a clean-up job deletes a third of the spaces, and all that hangs on them",
+            ),
+            FaultKind.BAD_UPDATE: Fault(
+                ("update content.articles set state = 'archived', rating = 0 where article_id % 2 = 0",),
+                ("content.articles",), Mode.REPAIR, "a migration archives every second article",
+            ),
+        },
+        (
+            "insert into content.tags (name) values ('written after the incident')",
+            "update content.tags set name = 'renamed after the incident' where tag_id = 1",
+        ),
+    )  # fmt: skip
+
+
+def chinook(script: Path) -> Dataset:
+    """The Chinook music shop, from its own script; keys without cascades."""
+    try:
+        text = script.read_text()
+    except OSError as error:
+        raise LabError(f"{script} cannot be read: {error.strerror}") from error
+    body = text.partition("\\c chinook;")[2] or text
+    return Dataset(
+        "chinook", "chinook", "public", lambda connection: connection.execute(body),
+        {
+            FaultKind.TRUNCATE: Fault(
+                ("truncate customer, playlist cascade",), ("customer", "playlist"), Mode.MISSING,
+                "a test empties customers and playlists, with all that hangs on them",
+            ),
+            FaultKind.BAD_DELETE: Fault(
+                ("delete from invoice_line where invoice_id % 3 = 0", "delete from invoice where invoice_id % 3 = 0"),
+                ("invoice",), Mode.MISSING, "a job deletes a third of the invoices with their lines",
+            ),
+            FaultKind.BAD_UPDATE: Fault(
+                ("update track set unit_price = 0, composer = null where genre_id = 1",), ("track",), Mode.REPAIR,
+                "an import zeroes the price of every rock track",
+            ),
+        },
+        (
+            "insert into artist values (9001, 'Later')",
+            "update employee set title = 'promoted after the incident' where employee_id = 3",
+        ),
+    )  # fmt: skip
+
+
+def rows(count: int) -> Dataset:
+    """One table of `count` rows and eight columns, about 130 bytes each: the size of facts/row-level.md §1."""
+
+    def load(connection: psycopg.Connection[Any]) -> None:
+        connection.execute(
+            "create table t (id bigint primary key, n int not null, title text, created timestamptz not null,"
+            " updated timestamptz not null, amount numeric(12, 2), body text, meta jsonb)"
+        )
+        connection.execute(
+            "insert into t select g, g %% 1000, 'title ' || g, timestamptz '2026-01-01Z' + g * interval '1 second',"
+            " timestamptz '2026-01-01Z' + g * interval '1 second', g * 0.01, md5(g::text),"
+            " jsonb_build_object('views', g %% 100) from generate_series(1, %s::bigint) g",
+            (count,),
+        )
+        connection.execute("vacuum analyze t")
+
+    return Dataset(
+        "rows", "big", "public", load,
+        {
+            FaultKind.TRUNCATE: Fault(("truncate t",), ("t",), Mode.MISSING, "a test truncates the table"),
+            FaultKind.BAD_DELETE: Fault(
+                ("delete from t where id % 20 = 0",), ("t",), Mode.MISSING, "a job deletes every twentieth row"
+            ),
+            FaultKind.BAD_UPDATE: Fault(
+                ("update t set amount = 0 where n < 50",), ("t",), Mode.REPAIR, "a script zeroes one amount in twenty"
+            ),
+        },
+        ("insert into t values (0, 0, 'later', '2026-11-22Z', '2026-11-22Z', 1, 'x', '{}')",
+         "update t set title = 'edited after the incident' where id = 51"),
+    )  # fmt: skip
