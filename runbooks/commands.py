@@ -50,13 +50,16 @@ def lab_status(as_json: bool) -> None:
 
 
 @lab.command("break", epilog="Example: T=$(rowback lab break)")
-def lab_break() -> None:
-    """Play the careless test: TRUNCATE … CASCADE in docs. Prints a target time just before it. Only ever on the lab."""
+@click.option("--fault", type=click.Choice(["truncate", "bad-delete", "bad-update"]), default="truncate",
+              show_default=True, help="What happens.")  # fmt: skip
+@click.option("--xid", is_flag=True, help="Print the incident's transaction id behind the time.")
+def lab_break(fault: str, xid: bool) -> None:
+    """Play an incident in docs and let its users write on. Prints a time just before it. Only ever on the lab."""
     from runbooks.lab import background
 
-    moment, statement = _lab_errors(lambda: background.play_careless_test(background.default_root()))
-    click.echo(f"{moment:%Y-%m-%dT%H:%M:%SZ}")
-    click.echo(f"ran on the lab's docs-staging, database docs: {statement}", err=True)
+    played = _lab_errors(lambda: background.play(background.default_root(), fault))
+    click.echo(f"{played.target:%Y-%m-%dT%H:%M:%SZ}" + (f" {played.xid}" if xid else ""))
+    click.echo(f"ran on the lab's docs-staging, database docs: {'; '.join(played.statements)}", err=True)
 
 
 @lab.command(epilog="Example: rowback lab down")

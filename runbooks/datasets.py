@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from recovery.model.repair import Mode
-from runbooks.lab.background import FAULT
+from runbooks.lab.background import FAULTS
 from runbooks.lab.binaries import LabError
 from runbooks.lab.documents import load_docs
 
@@ -53,18 +53,15 @@ def documents(*, articles: int, seed: int) -> Dataset:
         lambda connection: load_docs(connection, articles=articles, seed=seed),
         {
             FaultKind.TRUNCATE: Fault(
-                (FAULT,), ("content.members", "content.spaces"), Mode.MISSING,
+                FAULTS["truncate"], ("content.members", "content.spaces"), Mode.MISSING,
                 "an integration test runs TRUNCATE … CASCADE on the wrong server",
             ),
             FaultKind.BAD_DELETE: Fault(
-                ('delete from content."Weird Name; --" where "t" % 3 = 0',
-                 "delete from content.spaces where space_id % 3 = 0"),
-                ("content.spaces",), Mode.REPAIR,
+                FAULTS["bad-delete"], ("content.spaces",), Mode.REPAIR,
                 "a clean-up job deletes a third of the spaces, and all that hangs on them",
             ),
             FaultKind.BAD_UPDATE: Fault(
-                ("update content.articles set state = 'archived', rating = 0 where article_id % 2 = 0",),
-                ("content.articles",), Mode.REPAIR, "a migration archives every second article",
+                FAULTS["bad-update"], ("content.articles",), Mode.REPAIR, "a migration archives every second article",
             ),
         },
         (

@@ -63,10 +63,11 @@ def open_(**asked: Unpack[Asked]) -> None:
 @click.option("--show", type=click.Choice(list(CLASSES)), multiple=True, help="List rows of this class. Repeatable.")
 @click.option("--limit", type=click.IntRange(min=1), help="List so many rows at most.")
 @click.option("--csv", "as_csv", is_flag=True, help="List rows as CSV.")
+@click.option("--digest", "only_digest", is_flag=True, help="Print nothing but the repair plan's digest.")
 @json_option
 def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
     case_id: str, mode: str | None, incident_xids: tuple[int, ...], on_conflict: str | None, again: bool,
-    show: tuple[str, ...], limit: int | None, as_csv: bool, as_json: bool,
+    show: tuple[str, ...], limit: int | None, as_csv: bool, only_digest: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare T with now, row by row, and write the repair plan. Writes nothing to the original.
 
@@ -85,6 +86,9 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
         click.echo(
             "nothing to compare row by row: all tables of this case are empty and will be loaded whole", err=True
         )
+        return
+    if only_digest:
+        click.echo(plan.digest)
         return
     if show or as_csv:
         _show_rows(case, plan, [CLASSES[name] for name in show], limit, _format(as_csv=as_csv, as_json=as_json))

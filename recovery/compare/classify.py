@@ -92,14 +92,10 @@ def attribute(change: Change, effect: Effect, entity: Entity, incident: frozense
 
 
 def resolve(change: Change, request: RepairRequest, effect: Effect) -> Change:
-    """What the mode does to one row."""
-    insert, update = (
-        replace(change, op=Op.INSERT, want=change.target),
-        replace(change, op=Op.UPDATE, want=change.target),
-    )
+    """What the mode does to a row that is there at both times. Lost rows are put back in every mode, new ones leave
+    only in `replace` (ChangeSet.insert_lost, delete_new)."""
+    update = replace(change, op=Op.UPDATE, want=change.target)
     match request.mode, change.kind:
-        case ((Mode.MISSING | Mode.REPAIR | Mode.REPLACE), RowClass.LOST):
-            return insert
         case ((Mode.REPAIR | Mode.REPLACE), RowClass.REVERTED):
             return update
         case Mode.REPAIR, RowClass.CONFLICT:

@@ -132,10 +132,10 @@ def _refuse_unknown_incident(inquiry: Inquiry, comparison: Comparison, writers: 
         for (kind, _), count in comparison.changes.tally(compared.shape.no).items() if kind is RowClass.CHANGED
     )  # fmt: skip
     known = {writer.xid for writer in writers}
-    unknown = [xid for xid in request.incident_xids if xid not in known]
+    unknown = [xid for xid in request.incident_xids if xid not in known and not _happened(comparison, xid)]
     if (changed and not request.incident_xids) or unknown:
         fact = (
-            f"transaction {unknown[0]} wrote none of the rows that differ from T" if unknown
+            f"transaction {unknown[0]} wrote none of the rows that differ from T, and did not commit after T" if unknown
             else f"{changed:,} rows changed since T, and which transaction was the incident is not known"
         )  # fmt: skip
         worst = f" --incident-xid {writers[0].xid}" if writers else ""
@@ -146,6 +146,20 @@ def _refuse_unknown_incident(inquiry: Inquiry, comparison: Comparison, writers: 
             state=UNTOUCHED,
             help=f"name the bad one: rowback diff {inquiry.case} --mode repair{worst}",
         )  # fmt: skip
+
+
+def _happened(comparison: Comparison, xid: int) -> bool:
+    """Whether a transaction of that id committed after T, though others have rewritten every row it wrote."""
+    lineage = comparison.lineage
+    return lineage is not None and lineage.committed_after_target(comparison.live, xid)
+
+
+def _erased(comparison: Comparison, inquiry: Inquiry, writers: Sequence[Writer]) -> list[str]:
+    known = {writer.xid for writer in writers}
+    return [
+        f"every row that transaction {xid} changed was rewritten by others since; what it left there cannot be told"
+        for xid in inquiry.request.incident_xids if xid not in known
+    ]  # fmt: skip
 
 
 def _plan(comparison: Comparison, inquiry: Inquiry, writers: Sequence[Writer]) -> RepairPlan:
@@ -166,7 +180,7 @@ def _plan(comparison: Comparison, inquiry: Inquiry, writers: Sequence[Writer]) -
         filled=tuple(inquiry.filled),
         writers=tuple(writers[:WRITERS_KEPT]),
         held_triggers=tuple(triggers),
-        notices=tuple(who_notices(comparison.live, [*written, *inquiry.filled])),
+        notices=(*_erased(comparison, inquiry, writers), *who_notices(comparison.live, [*written, *inquiry.filled])),
         wal_bytes_estimated=wal,
         changes_digest=changes.digest(),
     )

@@ -60,7 +60,9 @@ def report_text(report: Report) -> str:
     head = {
         "recovered": f"case {report.case}: '{report.database}' on '{report.instance}' is back as of"
         f" {format_utc(report.target_time)}{missing}",
-        "open": f"case {report.case}: not finished",
+        "open": f"case {report.case}: the rows are back and proven; the temporary instance is still there"
+        if report.verification
+        else f"case {report.case}: not finished",
     }.get(report.outcome, f"case {report.case}: {report.outcome}")
     lines = [head, ""]
     if report.verification:

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,18 @@ from runbooks.lab.server import STATE_FILE, Lab, environment, runs, write_state
 
 INSTANCE, MASTER = "docs-staging", "postgres"
 FAULT = "truncate table content.members, content.spaces restart identity cascade"
+FAULTS = {
+    "truncate": (FAULT,),
+    "bad-delete": (
+        'delete from content."Weird Name; --" where "t" % 3 = 0',
+        "delete from content.spaces where space_id % 3 = 0",
+    ),
+    "bad-update": ("update content.articles set state = 'archived', rating = 0 where article_id % 2 = 0",),
+}
+AFTERWARDS = (
+    "update content.articles set title = 'edited after the incident' where article_id in (1, 2)",
+    "insert into content.tags (name) values ('written after the incident')",
+)
 UP_DEADLINE_S, DOWN_DEADLINE_S = 120.0, 30.0
 
 
@@ -93,8 +106,17 @@ def down(root: Path) -> bool:
     return found
 
 
-def play_careless_test(root: Path) -> tuple[datetime, str]:
-    """Run FAULT on the background lab's own instance; returns a whole second just before it, and the statement.
+@dataclass(frozen=True)
+class Played:
+    """An incident: a whole second just before it, what ran, and the transaction id its rows carry."""
+
+    target: datetime
+    statements: tuple[str, ...]
+    xid: int
+
+
+def play(root: Path, fault: str) -> Played:
+    """Run one of FAULTS on the background lab's own instance, and then let its users write on.
 
     Connects to the port and with the password of the lab's state file, so it cannot reach anything else.
     """
@@ -107,8 +129,14 @@ def play_careless_test(root: Path) -> tuple[datetime, str]:
         autocommit=True,
     ) as connection:  # fmt: skip
         moment = pass_a_second()
-        connection.execute(FAULT)
-    return moment, FAULT
+        with connection.transaction():
+            for statement in FAULTS[fault]:
+                connection.execute(statement)
+            row = connection.execute("select pg_current_xact_id()::text::bigint % 4294967296").fetchone()
+        for statement in AFTERWARDS if fault != "truncate" else ():
+            connection.execute(statement)
+    assert row
+    return Played(moment, FAULTS[fault], int(row[0]))
 
 
 def pass_a_second() -> datetime:

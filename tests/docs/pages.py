@@ -27,6 +27,8 @@ VOLATILE = (
     (re.compile(r"(PostgreSQL|pg_dump) \d+\.\d+"), r"\1 VERSION"),
     (re.compile(r"\d+ of \d+$", re.MULTILINE), "ALL of ALL"),
     (re.compile(r"pid \d+"), "pid PID"),
+    (re.compile(r"transaction \d+"), "transaction XID"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+\+00"), "MOMENT"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"files in \S+"), "files in DIRECTORY"),
     (re.compile(r"[\d.]+ MiB"), "SIZE"),
@@ -101,6 +103,7 @@ def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Comman
 def json_page() -> str:
     """The schema of every `--json` document that is a model."""
     from recovery.model.plan import RecoveryPlan
+    from recovery.model.repair import RepairPlan
     from recovery.model.report import Report
     from runbooks.drill import DrillReport
 
@@ -109,11 +112,19 @@ def json_page() -> str:
         "`--json` prints exactly one document on stdout; all else goes to stderr. Ignore fields you do not know.", "",
         "- `rowback plan`, `rowback restore --dry-run`: a plan", "- `rowback restore`, `resume`, `report`: a report",
         "- `rowback cases`: a list of reports", "- `rowback drill`: a drill report",
+        "- `rowback diff`, without `--show`: a repair plan; with it: a list of rows",
+        "- `rowback apply`: a report", "- `rowback verify`, `undo`: a verification",
+        "- `rowback peek`: a list of objects, every value as text",
         '- `rowback status`: `{"case", "outcome", "driven", "steps": {name: done}}`',
         '- `rowback reap`: `[{"instance", "result"}]`',
         '- `rowback lab up`, `lab status`: `{"pid", "port", "root", "postgres", "instances", "exports"}` or `null`', "",
     ]  # fmt: skip
-    for title, model in (("Plan", RecoveryPlan), ("Report", Report), ("Drill report", DrillReport)):
+    for title, model in (
+        ("Plan", RecoveryPlan),
+        ("Repair plan", RepairPlan),
+        ("Report", Report),
+        ("Drill report", DrillReport),
+    ):
         schema = json.dumps(model.model_json_schema(mode="serialization"), indent=1, ensure_ascii=False)
         lines += [f"## {title}", "", "```json", schema, "```", ""]
     return "\n".join(lines).rstrip() + "\n"

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import psycopg
+
 from recovery.model.target import format_utc
 from tests.fix_cli import Cli, Ran
-from tests.fix_lab import Database, pass_a_second
+from tests.fix_lab import Database, pass_a_second, wait_until
 
 SHOP = """
 create table customers (id int generated always as identity primary key, email text unique not null, name text);
@@ -67,3 +73,94 @@ def test_lost_rows_come_back_and_later_writes_stay(cli: Cli, database: Database)
     assert database.rows("select what from items where line = 9") == [("late",)]
     report = json.loads(cli("report", json.loads(cli("cases", "--json").out)[0]["case"], "--json").out)
     assert report["outcome"] == "recovered"
+
+
+@dataclass
+class Writers:
+    """Users who never stop: they insert, and they raise a counter in any order they can find. Every acknowledged write
+    is remembered."""
+
+    database: Database
+    inserted: list[int] = field(default_factory=list)
+    counted: dict[int, int] = field(default_factory=dict)
+    rounds: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> Writers:
+        for act in (self._insert, self._count):
+            thread = threading.Thread(target=self._run, args=(act,), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        return self
+
+    def __exit__(self, *exit: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self, act: Callable[[psycopg.Connection[Any], random.Random], None]) -> None:
+        chance = random.Random(7)  # noqa: S311 (no secret)
+        with self.database.connect() as app:
+            while not self._stop.is_set():
+                act(app, chance)
+                self.rounds += 1
+
+    def _insert(self, app: psycopg.Connection[Any], chance: random.Random) -> None:
+        try:
+            row = app.execute(
+                "insert into orders (customer_id, total) values (%s, 1) returning id", (chance.randint(1, 40),)
+            ).fetchone()
+        except psycopg.errors.ForeignKeyViolation:
+            return  # the customer is lost at the moment
+        assert row
+        self.inserted.append(row[0])
+
+    def _count(self, app: psycopg.Connection[Any], chance: random.Random) -> None:
+        number = chance.randint(1, 150)
+        row = app.execute("update orders set n = n + 1 where id = %s returning n", (number,)).fetchone()
+        if row:
+            self.counted[number] = row[0]
+
+    def forget_what_the_incident_deleted(self) -> None:
+        left = {number for (number,) in self.database.rows("select id from orders")}
+        for number in set(self.counted) - left:
+            del self.counted[number]
+        for number in [n for n in list(self.inserted) if n not in left and n < max(left)]:
+            self.inserted.remove(number)
+
+    def assert_nothing_lost(self) -> None:
+        rows = dict(self.database.rows("select id, n from orders"))
+        assert set(self.inserted) <= rows.keys()
+        assert {number: rows.get(number) for number in self.counted} == self.counted
+
+
+def test_no_write_of_others_is_lost_through_diff_apply_verify_and_undo(cli: Cli, database: Database) -> None:
+    database.run(SHOP, "alter table orders add n int not null default 0")
+    target = pass_a_second()
+    with Writers(database) as writers:
+        with database.connect() as careless, careless.transaction():
+            row = careless.execute("select pg_current_xact_id()::text::bigint % 4294967296").fetchone()
+            careless.execute("delete from customers where id <= 5")
+            careless.execute("update orders set state = 'void', total = 0 where id % 7 = 0")
+        writers.forget_what_the_incident_deleted()
+        assert row
+        case = opened(cli, database, target, "--mode", "repair", "--incident-xid", str(row[0]))
+        began = writers.rounds
+        plan = plan_of(cli, case)
+        assert table(plan, "customers")["inserts"] == 5
+        applied = cli("apply", case, plan["digest"][:8], "--confirm", database.name)
+        assert applied.code == 0, applied.err
+        assert cli("verify", case).code == 0
+        assert database.rows("select count(*) from customers") == [(40,)]
+        wait_until(lambda: writers.rounds > began + 200, "the writers go on")
+        undone = cli("undo", case, "--confirm", database.name)
+        assert undone.code == 0, undone.err
+        wait_until(lambda: writers.rounds > began + 400, "the writers go on")
+        again = cli("undo", case, "--confirm", database.name)
+        assert again.code == 0, again.err
+        assert cli("close", case).code == 0
+    writers.assert_nothing_lost()
+    # what was changed by nobody but the incident is as it was
+    assert database.rows("select count(*) from customers where id <= 5") == [(5,)]
+    assert database.rows("select count(*) from items where line <= 3") == [(600,)]

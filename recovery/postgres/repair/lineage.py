@@ -36,6 +36,14 @@ class Lineage:
         found = self.live_next - self.live_next % EPOCH + xmin
         return found if found < self.live_next else found - EPOCH
 
+    def committed_after_target(self, live: Session, xmin: int) -> bool:
+        """Whether transaction `xmin` committed on the original, and not by T."""
+        full = self.full(xmin)
+        if not FIRST_NORMAL_XID <= full < self.live_next or not self.after_target([xmin]):
+            return False
+        status = one(live, "select pg_xact_status(%s::text::xid8)", (str(full),))
+        return bool(status == "committed")
+
     def after_target(self, xmins: Sequence[int]) -> set[int]:
         """Those of `xmins` that did not commit by T, or of which that is not certain."""
         asked = {self.full(xmin): xmin for xmin in xmins if xmin >= FIRST_NORMAL_XID}
