@@ -15,6 +15,7 @@ from recovery.model.repair import Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
+from recovery.postgres.repair import obstacles
 from recovery.postgres.repair.rules import Rules
 from recovery.postgres.repair.stage import Stage, Staged
 
@@ -51,9 +52,9 @@ def mark_unwritable(
     """
     for name, stage in stages.items():
         if stage.table.key:
-            stage.mark_stale()
+            obstacles.mark_stale(stage)
         for check in rules[name].checks:
-            stage.mark_violating(check)
+            obstacles.mark_violating(stage, check)
     keys, whole = list(keys), set(filled)
     while _mark_once(stages, rules, keys, whole):
         pass
@@ -91,14 +92,14 @@ def _mark_once(
 ) -> int:  # fmt: skip
     marked = 0
     for name, stage in stages.items():
-        marked += sum(stage.mark_taken(rule) for rule in rules[name].distinct)
+        marked += sum(obstacles.mark_taken(stage, rule) for rule in rules[name].distinct)
     for key in keys:
         if key.child in stages and not filled & set(key.parent_tables):
             parents = [stages[parent] for parent in key.parent_tables if parent in stages]
-            marked += stages[key.child].mark_orphans(key, parents)
+            marked += obstacles.mark_orphans(stages[key.child], key, parents)
         for parent in key.parent_tables:
             if parent in stages:
-                marked += stages[parent].mark_referenced(key, stages.get(key.child))
+                marked += obstacles.mark_referenced(stages[parent], key, stages.get(key.child))
     return marked
 
 

@@ -22,6 +22,7 @@ from recovery.model.values import TableName, Value
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
+from recovery.postgres.repair.obstacles import waits_for
 from recovery.postgres.repair.rules import DistinctRule, Rules, read_rules
 from recovery.postgres.repair.stage import Hash, Stage
 from recovery.postgres.rows import Pair, RowTransport
@@ -217,7 +218,7 @@ def _write_rows(
 
 def _put(stage: Stage, rules: Sequence[DistinctRule]) -> tuple[int, int]:
     """Insert and update; the other way round where an insert waits for a key that an update sets free."""
-    if stage.waits_for("u", rules):
+    if waits_for(stage, "u", rules):
         updated = stage.update()
         return stage.insert(), updated
     return stage.insert(), stage.update()
@@ -227,7 +228,7 @@ def _deleted_early(
     catalog: Catalog, stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules]
 ) -> set[TableName]:
     """Tables whose deletes set keys free that rows to come wait for, with the tables that reference them."""
-    early = {name for name, stage in stages.items() if stage.waits_for("d", rules[name].distinct)}
+    early = {name for name, stage in stages.items() if waits_for(stage, "d", rules[name].distinct)}
     grown = bool(early)
     while grown:
         children = {key.child for key in catalog.foreign_keys if early & set(key.parent_tables)} & stages.keys()
