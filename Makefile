@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+ROWS ?= 100000
+REPEAT ?= 3
 
-.PHONY: setup drill test unit lint docs clean
+.PHONY: setup drill test unit lint bench docs clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -28,6 +30,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+bench: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@$(BIN)/python -m benchmarks.bench --rows $(ROWS) --repeat $(REPEAT)
 
 docs: $(STAMP)
 	$(BIN)/python -m tests.docs.pages

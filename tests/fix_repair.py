@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from recovery.compare.changes import Change, ChangeSet
+from recovery.compare.decisions import parse_decisions
 from recovery.compare.repair import Inquiry, make_repair_plan
 from recovery.compare.scope import ScopeRequest, choose_scope
 from recovery.model.plan import PlannedTable
@@ -49,7 +50,9 @@ class Times:
     def changes(self, number: int) -> ChangeSet:
         return ChangeSet(self.home / f"changes-{number}.sqlite")
 
-    def diff(self, *tables: str, where: str | None = None, lineage: bool = True, **request: Any) -> RepairPlan:
+    def diff(
+        self, *tables: str, where: str | None = None, lineage: bool = True, decisions_text: str = "", **request: Any
+    ) -> RepairPlan:
         """Compare `tables` (default: all) as rows, whether empty or not."""
         number = len(self.plans) + 1
         with self.sessions() as (live, copy), self.changes(number) as changes:
@@ -59,7 +62,8 @@ class Times:
             planned = tuple(PlannedTable(**{**table.__dict__, "empty": False}) for table in scope)
             plan = plan_for(catalog).model_copy(update={"tables": planned, "where": where})
             boundary = self.boundary if lineage else None
-            inquiry = Inquiry("case", plan, RepairRequest(**request), [], number, boundary)
+            inquiry = Inquiry("case", plan, RepairRequest(**request), [], number, boundary,
+                              parse_decisions(decisions_text) if decisions_text else [])  # fmt: skip
             self.plans.append(make_repair_plan(live, copy, inquiry, changes))
         return self.plans[-1]
 

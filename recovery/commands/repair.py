@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import click
@@ -18,6 +19,7 @@ from recovery.commands.options import (
     profile_of,
     request_of,
     request_options,
+    write_new,
 )
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Mode, OnConflict, RowClass
@@ -59,6 +61,8 @@ def open_(**asked: Unpack[Asked]) -> None:
 @click.option("--mode", type=click.Choice([m.value for m in Mode if m is not Mode.BESIDE]), help="Another mode.")
 @conflict_options()[0]
 @click.option("--on-conflict", type=click.Choice([c.value for c in OnConflict]), help="Another policy.")
+@click.option("--decisions", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Rows decided by hand: the CSV of --csv with its op column edited.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Compare anew, though nothing else is asked.")
 @click.option("--show", type=click.Choice(list(CLASSES)), multiple=True, help="List rows of this class. Repeatable.")
 @click.option("--limit", type=click.IntRange(min=1), help="List so many rows at most.")
@@ -66,7 +70,8 @@ def open_(**asked: Unpack[Asked]) -> None:
 @click.option("--digest", "only_digest", is_flag=True, help="Print nothing but the repair plan's digest.")
 @json_option
 def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
-    case_id: str, mode: str | None, incident_xids: tuple[int, ...], on_conflict: str | None, again: bool,
+    case_id: str, mode: str | None, incident_xids: tuple[int, ...], on_conflict: str | None,
+    decisions: Path | None, again: bool,
     show: tuple[str, ...], limit: int | None, as_csv: bool, only_digest: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare T with now, row by row, and write the repair plan. Writes nothing to the original.
@@ -76,7 +81,8 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
     from recovery.report.repair_text import repair_text
     from recovery.workflow.cases import read_case
 
-    changed = {"mode": mode, "incident_xids": incident_xids or None, "on_conflict": on_conflict}
+    changed = {"mode": mode, "incident_xids": incident_xids or None, "on_conflict": on_conflict,
+               "decisions": decisions.read_text() if decisions else None}  # fmt: skip
     asked = {name: value for name, value in changed.items() if value is not None}
     case = read_case(case_id)
     if asked or again or case.outcome_of("diff") is None:
@@ -195,6 +201,9 @@ def _compare(case_id: str, asked: Mapping[str, object]) -> Case:
     from recovery.workflow.run import diff_again
 
     with _errand(case_id) as errand:
+        if text := asked.get("decisions"):
+            asked = {**asked, "decisions": f"decisions-{errand.case.new_number()}.csv"}
+            write_new(errand.case.directory / str(asked["decisions"]), str(text))
         if asked:
             request = errand.case.request.model_copy(update=asked)
             errand.record(

@@ -117,6 +117,12 @@ class ChangeSet:
             (_row(change) for change in changes),
         )
 
+    def find(self, no: int, key: Texts) -> Change | None:
+        """The row with this key, when it differs."""
+        query = f"select {_COLUMNS} from change where tab = ? and key = ?"  # noqa: S608 (constants)
+        row = self._db.execute(query, (no, _json(key))).fetchone()
+        return _change(row) if row else None
+
     def update(self, changes: Iterable[Change]) -> None:
         """Write the verdict on rows that are kept already, found by their number."""
         self._db.executemany(

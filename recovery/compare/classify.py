@@ -14,20 +14,25 @@ WRITTEN_BY_SOMEBODY = (RowClass.REVERTED, RowClass.CONFLICT, RowClass.NEWER, Row
 
 @dataclass(frozen=True)
 class Entity:
-    """What tells one entity from another: `own` are columns beside the key, `distinct` those of other unique keys."""
+    """What tells one entity from another: `own` are columns beside the key, `distinct` those of other unique keys.
+
+    `restarted`: the key's sequence stands behind where it stood at T, so it gives numbers out for a second time.
+    """
 
     own: tuple[int, ...]
     distinct: tuple[tuple[int, ...], ...]
+    restarted: bool = False
 
     def replaced(self, target: Texts, live: Texts) -> bool:
         """Whether the row with this key is another entity now: every other unique key differs and most columns do;
-        where there is no other unique key, every column that held something at T differs."""
+        where there is no other unique key, every column that held something at T differs, and these are several, or
+        the numbers are being given out again."""
         differing = [i for i in self.own if target[i] != live[i]]
         if self.distinct:
             elsewhere = all(any(target[i] != live[i] for i in key) for key in self.distinct)
             return elsewhere and 2 * len(differing) > len(self.own)
         held = [i for i in self.own if target[i] is not None]
-        return bool(held) and all(target[i] != live[i] for i in held)
+        return len(held) >= (1 if self.restarted else 2) and all(target[i] != live[i] for i in held)
 
 
 @dataclass

@@ -107,7 +107,8 @@ class Comparison:
             for change in self.changes.changes(no, kinds=[RowClass.CHANGED]):
                 if change.xmin in incident and change.target and change.live:
                     effect.learn(change.target, change.live)
-            entity = entity_of(compared.columns, self.rules[compared.columns.live.name])
+            name = compared.columns.live.name
+            entity = entity_of(compared.columns, self.rules[name], restarted=self._restarted(name))
             self.changes.insert_lost(no)
             if self.request.mode is Mode.REPLACE:
                 self.changes.delete_new(no)
@@ -117,6 +118,15 @@ class Comparison:
             )
             if compared.engine is Engine.WHOLE_ROWS:
                 self._refuse_without_key(no)
+
+    def _restarted(self, name: TableName) -> bool:
+        then = {counter.name: counter for counter in self.then.sequences}
+        key = self.tables[name].columns.live.key
+        return any(
+            (then[c.name].last_value or 0) > (c.last_value or 0)
+            for c in self.now.sequences
+            if c.table == name and c.column in key and c.name in then and c.increment > 0
+        )
 
     def _refuse_without_key(self, no: int) -> None:
         """Without a key a changed row looks like a lost and a new one: never put the old version beside the new."""
@@ -145,7 +155,7 @@ def blocked(change: Change, reason: str) -> Change:
     )  # fmt: skip
 
 
-def entity_of(columns: Columns, rules: Rules) -> Entity:
+def entity_of(columns: Columns, rules: Rules, *, restarted: bool) -> Entity:
     """What tells one entity from another in a table."""
     at = {name: i for i, name in enumerate(columns.columns)}
     quoted = {name: name for name in at} | {'"' + name.replace('"', '""') + '"': name for name in at}
@@ -155,4 +165,4 @@ def entity_of(columns: Columns, rules: Rules) -> Entity:
         if rule.predicate is None and None not in names and set(names) != set(columns.live.key):
             distinct.append(tuple(at[name] for name in names if name))
     own = tuple(i for i in range(len(columns.columns)) if i not in columns.key)
-    return Entity(own, tuple(distinct))
+    return Entity(own, tuple(distinct), restarted)

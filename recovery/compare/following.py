@@ -47,8 +47,9 @@ def links(then: Catalog, now: Catalog, tables: Mapping[TableName, Columns]) -> l
 
 def follow(comparison: Comparison, followed: Mapping[TableName, Columns], ways: Iterable[Link]) -> None:
     """Add rows of `followed` tables that lost rows lead to, and what they lead to in turn, until nothing is added."""
-    ways = list(ways)
-    last = -1
+    ways, last = list(ways), -1
+    if not followed or not ways:
+        return
     # Rows found on the way are appended behind the others, so one pass over the growing list is the whole closure.
     while rows := list(comparison.changes.changes(kinds=[RowClass.LOST, RowClass.CHANGED], after=last, limit=CHUNK)):
         last = rows[-1].n or 0

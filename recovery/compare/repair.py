@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from recovery.compare.changes import ChangeSet
 from recovery.compare.classify import WRITTEN_BY_SOMEBODY, columns_by_writer
 from recovery.compare.comparing import Compared, Comparison
+from recovery.compare.decisions import Decision, apply_decisions
 from recovery.compare.following import follow, follow_whole, links, predicates
 from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.mapping import map_table, same_table_at
@@ -41,6 +42,7 @@ class Inquiry:
     filled: Sequence[TableName]
     number: int
     boundary: int | None
+    decisions: Sequence[Decision] = ()
 
 
 def make_repair_plan(live: Session, copy: Session, inquiry: Inquiry, changes: ChangeSet) -> RepairPlan:
@@ -60,6 +62,7 @@ def make_repair_plan(live: Session, copy: Session, inquiry: Inquiry, changes: Ch
         comparison.attribute_and_resolve()
         writers = _writers(comparison)
         _refuse_unknown_incident(inquiry, comparison, writers)
+        apply_decisions(changes, inquiry.decisions)
         foresee(live, now, changes, rules, inquiry.filled)
         return _plan(comparison, inquiry, writers)
 

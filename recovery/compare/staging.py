@@ -71,6 +71,8 @@ def foresee(
         for shape in changes.shapes():
             if stage := stages.get(shape.table):
                 reasons = dict(stage.skipped())
+                if not reasons:
+                    continue
                 changes.update(
                     blocked(change, reasons[change.n])
                     for change in changes.changes(shape.no, ops=WRITES)

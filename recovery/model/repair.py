@@ -60,11 +60,15 @@ class Engine(StrEnum):
 
 
 class RepairRequest(Value):
-    """How differing rows are to be treated. `incident_xids`: xmin of rows the bad statement wrote."""
+    """How differing rows are to be treated. `incident_xids`: xmin of rows the bad statement wrote.
+
+    `decisions`: the file of the case's directory that decides single rows over mode and policy.
+    """
 
     mode: Mode = Mode.MISSING
     incident_xids: tuple[int, ...] = ()
     on_conflict: OnConflict = OnConflict.KEEP_LIVE
+    decisions: str | None = None
 
 
 class Writer(Value):

@@ -8,13 +8,17 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
+from recovery.errors import RowbackError
 from recovery.model.target import format_utc
 from tests.fix_cli import Cli, Ran
 from tests.fix_lab import Database, pass_a_second, wait_until
+from tests.fix_repair import Past
 
 SHOP = """
 create table customers (id int generated always as identity primary key, email text unique not null, name text);
@@ -164,3 +168,132 @@ def test_no_write_of_others_is_lost_through_diff_apply_verify_and_undo(cli: Cli,
     # what was changed by nobody but the incident is as it was
     assert database.rows("select count(*) from customers where id <= 5") == [(5,)]
     assert database.rows("select count(*) from items where line <= 3") == [(600,)]
+
+
+def test_rows_decided_by_hand_in_the_file_that_diff_wrote(cli: Cli, database: Database, tmp_path: Path) -> None:
+    database.run("create table t (id int primary key, price int, title text, n int)",
+                 "insert into t select g, g, 'title ' || g, g from generate_series(1, 5) g")  # fmt: skip
+    target = pass_a_second()
+    database.run("update t set price = 0 where id <= 3", "update t set title = 'edited' where id in (2, 3)",
+                 "delete from t where id = 5", "insert into t values (6, 6, 'new', 6)")  # fmt: skip
+    ((xid,),) = database.rows("select xmin::text from t where id = 1")
+    case = opened(cli, database, target, "--mode", "repair", "--incident-xid", xid)
+    plan_of(cli, case)
+    listed = cli("diff", case, "--csv", "--show", "conflict", "--show", "lost", "--show", "new").out
+    edited = listed.replace('"{""id"": ""2""}",conflict,keep', '"{""id"": ""2""}",conflict,update').replace(
+        '"{""id"": ""5""}",lost,insert', '"{""id"": ""5""}",lost,keep').replace(
+        '"{""id"": ""6""}",new,keep', '"{""id"": ""6""}",new,delete')  # fmt: skip
+    assert edited.count("update") == edited.count("delete") == 1
+    (tmp_path / "mine.csv").write_text(edited)
+    decided = plan_of(cli, case, "--decisions", str(tmp_path / "mine.csv"))
+    assert (decided["tables"][0]["inserts"], decided["tables"][0]["updates"], decided["tables"][0]["deletes"]) == (
+        0,
+        2,
+        1,
+    )
+    assert cli("apply", case, decided["digest"], "--confirm", database.name).code == 0
+    assert database.rows("select * from t order by id") == [
+        (1, 1, "title 1", 1), (2, 2, "title 2", 2), (3, 0, "edited", 3), (4, 4, "title 4", 4),
+    ]  # fmt: skip
+    (tmp_path / "mine.csv").write_text(edited.replace("conflict,update", "conflict,insert"))
+    refused = cli("diff", case, "--decisions", str(tmp_path / "mine.csv"))
+    assert refused.code == 29, "the rows are written already"
+    assert cli("undo", case, "--confirm", database.name).code == 0
+    assert cli("close", case).code == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('public.t,"{""id"": ""1""}",insert', "'insert' does not fit a row that was there at T and is there now"),
+        ('public.t,"{""id"": ""9""}",keep', "public.t {'id': '9'} does not differ from T"),
+        ('public.u,"{""id"": ""1""}",keep', "public.u {'id': '1'} names no row that was compared by a key"),
+        ("public.t,1,maybe", "key '1' or op 'maybe' cannot be read"),
+    ],
+)
+def test_decisions_that_cannot_be_used(past: Past, database: Database, line: str, why: str) -> None:
+    with past("create table t (id int primary key, x int)", "insert into t values (1, 1)") as times:
+        database.run("update t set x = 2")
+        with pytest.raises(RowbackError) as refused:
+            times.diff(decisions_text=f"table,key,op\n{line}\n")
+        assert refused.value.fact == f"the decisions cannot be used: line 2: {why}"
+        assert refused.value.exit_code == 2
+
+
+def test_peek_reads_and_only_reads(cli: Cli, database: Database) -> None:
+    database.run("create table t (id int primary key, x text)", "insert into t values (1, null), (2, 'zwei')",
+                 "create table other (n int)")  # fmt: skip
+    target = pass_a_second()
+    database.run("drop table t")
+    case = opened(cli, database, target)
+    assert cli("peek", case, "select * from t order by 1").out == "  id  x\n  1   null\n  2   zwei\n(2 rows)\n"
+    assert cli("peek", case, "select x from t order by id", "--csv").out == "x\n\nzwei\n"
+    assert json.loads(cli("peek", case, "select id, x from t where id = 2", "--json").out) == [{"id": "2", "x": "zwei"}]
+    for query, words in (
+        ("delete from t returning 1", "cannot execute DELETE in a read-only transaction"),
+        ("select 1; drop table t", "cannot insert multiple commands into a prepared statement"),
+        ("selec", 'syntax error at or near "selec"'),
+        ("commit", "it returns no rows"),
+    ):
+        refused = cli("peek", case, query)
+        assert refused.code == 2
+        assert f"error[usage]: the query cannot be run on the copy: {words}\n" in refused.err
+    assert cli("peek", case, "select count(*) from t").out == "  count\n  2\n(1 rows)\n"
+    assert cli("close", case).code == 0
+
+
+def test_replace_needs_the_number_of_rows_that_lose(cli: Cli, database: Database) -> None:
+    database.run("create table t (id int primary key, x text)", "insert into t values (1, 'a'), (2, 'b')")
+    target = pass_a_second()
+    database.run("update t set x = 'good' where id = 1", "insert into t values (3, 'new')")
+    ran = restore(cli, database, target, "--mode", "replace")
+    assert ran.code == 21
+    assert (
+        "error[confirmation-missing]: 2 rows would lose what was written to them after T, and nobody confirmed"
+        in ran.err
+    )
+    case = json.loads(cli("cases", "--json").out)[0]["case"]
+    digest = plan_of(cli, case)["digest"][:8]
+    assert cli("apply", case, digest, "--confirm", database.name, "--confirm-loss", "1").code == 21
+    assert cli("apply", case, "0" * 64, "--confirm", database.name).code == 22
+    assert cli("apply", case, digest, "--confirm", "other", "--confirm-loss", "2").code == 21
+    assert database.rows("select * from t order by 1") == [(1, "good"), (2, "b"), (3, "new")]
+    assert cli("apply", case, digest, "--confirm", database.name, "--confirm-loss", "2").code == 0
+    assert database.rows("select * from t order by 1") == [(1, "a"), (2, "b")]
+    assert cli("undo", case, "--confirm", database.name).code == 0
+    assert database.rows("select * from t order by 1") == [(1, "good"), (2, "b"), (3, "new")]
+    assert cli("close", case).code == 0
+
+
+def test_nothing_to_repair_and_nothing_to_undo_are_no_success(cli: Cli, database: Database) -> None:
+    database.run("create table t (id int primary key, x text)", "insert into t values (1, 'a')")
+    target = pass_a_second()
+    database.run("update t set x = 'b'")
+    ran = restore(cli, database, target)
+    assert ran.code == 41
+    assert "mode 'missing' has no row to write" in ran.err
+    assert "  public.t: 1 changed\n" in ran.err
+    case = json.loads(cli("cases", "--json").out)[0]["case"]
+    refused = cli("undo", case, "--confirm", database.name)
+    assert (refused.code, refused.err.splitlines()[0]) == (
+        42,
+        f"error[nothing-to-undo]: case {case} has written nothing",
+    )
+    assert cli("verify", case).code == 42
+    assert cli("close", case).code == 0
+
+
+def test_a_truncated_table_that_was_loaded_whole_is_undone_as_well(cli: Cli, database: Database) -> None:
+    database.run("create table t (id serial primary key, x text)",
+                 "insert into t (x) select 'x' || g from generate_series(1, 50) g")  # fmt: skip
+    target = pass_a_second()
+    database.run("truncate t")
+    assert restore(cli, database, target).code == 0
+    case = json.loads(cli("cases", "--json").out)[0]["case"]
+    database.run("update t set x = 'edited' where id = 7")
+    assert cli("verify", case).code == 0
+    undone = cli("undo", case, "--confirm", database.name)
+    assert undone.code == 0, undone.err
+    assert database.rows("select * from t") == [(7, "edited")]
+    assert cli("undo", case, "--confirm", database.name).code == 0
+    assert database.rows("select count(*), count(*) filter (where x = 'x' || id) from t") == [(50, 49)]

@@ -150,7 +150,7 @@ def test_an_unnamed_incident_is_refused_with_the_candidates(past: Past, database
 
 
 FAMILY = """
-create table spaces (id int primary key, name text);
+create table spaces (id int primary key, name text, owner text);
 create table articles (id int primary key, space_id int not null references spaces on delete cascade, body text,
                        up int references articles on delete set null);
 create table revisions (
@@ -160,7 +160,7 @@ create table notes (
   id int primary key, article_id int, no int, foreign key (article_id, no) references revisions on delete cascade
 );
 create table elsewhere (id int primary key, body text);
-insert into spaces select g, 's' || g from generate_series(1, 3) g;
+insert into spaces select g, 's' || g, 'o' || g from generate_series(1, 3) g;
 insert into articles select g, 1 + g % 3, 'a' || g, case when g > 3 then g - 3 end from generate_series(1, 12) g;
 insert into revisions select a, n, 'r' from generate_series(1, 12) a, generate_series(1, 2) n;
 insert into notes select a * 10 + n, a, n from generate_series(1, 12) a, generate_series(1, 2) n;
@@ -217,7 +217,7 @@ def test_where_limits_the_root_and_what_hangs_on_it(past: Past, database: Databa
 
 def test_children_of_a_reused_key_are_not_given_to_the_stranger(past: Past, database: Database) -> None:
     with past(FAMILY) as times:
-        database.run("delete from spaces where id = 2", "insert into spaces values (2, 'stranger')")
+        database.run("delete from spaces where id = 2", "insert into spaces values (2, 'stranger', 'else')")
         times.diff()
         reasons = {(c.table, c.reason) for c in times.rows_of(RowClass.BLOCKED)}
         assert {reason for _, reason in reasons} == {
@@ -496,3 +496,35 @@ def test_replace_takes_back_everything_and_undo_brings_it_again(past: Past, data
         assert database.rows("select * from t order by 1") == [
             (2, "good"), (3, "x3"), (4, "x4"), (5, "x5"), (6, "new"),
         ]  # fmt: skip
+
+
+def test_numbers_given_out_again_after_a_restart_are_strangers(past: Past, database: Database) -> None:
+    with past(
+        "create table tags (id serial primary key, name text)",
+        "create table marks (id serial primary key, tag_id int not null references tags)",
+        "insert into tags (name) values ('a'), ('b')",
+        "insert into marks (tag_id) values (1), (2)",
+    ) as times:
+        database.run("truncate tags restart identity cascade", "insert into tags (name) values ('new')")
+        times.diff()
+        assert [change.key for change in times.rows_of(RowClass.REUSED)] == [("1",)]
+        (blocked,) = times.rows_of(RowClass.BLOCKED)
+        assert (blocked.key, blocked.reason) == (("1",), "its parent in public.tags is another entity now")
+        times.apply()
+        assert database.rows("select id, name from tags order by 1") == [(1, "new"), (2, "b")]
+        assert database.rows("select tag_id from marks") == [(2,)]
+        assert database.rows("insert into tags (name) values ('next') returning id")[0][0] > 2
+
+
+def test_an_update_of_a_narrow_table_is_no_stranger(past: Past, database: Database) -> None:
+    with past(
+        "create table tags (id serial primary key, name text)",
+        "create table marks (id serial primary key, tag_id int not null references tags)",
+        "insert into tags (name) values ('a'), ('b')",
+        "insert into marks (tag_id) values (1), (2)",
+    ) as times:
+        database.run("update tags set name = 'renamed' where id = 1", "delete from marks")
+        times.diff()
+        assert [change.key for change in times.rows_of(RowClass.CHANGED)] == [("1",)]
+        times.apply()
+        assert database.rows("select tag_id from marks order by 1") == [(1,), (2,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recovery.compare.changes import ChangeSet
+from recovery.compare.decisions import parse_decisions
 from recovery.compare.repair import Inquiry, make_repair_plan
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import RepairPlan, RowClass
@@ -25,7 +26,9 @@ class Diff(Step):
             return {"repair": None}
         number = case.new_number()
         case.changes_path(number).unlink(missing_ok=True)
-        inquiry = Inquiry(case.id, case.plan, case.request, filled, number, self._boundary(errand))
+        chosen = case.request.decisions
+        decisions = parse_decisions((case.directory / chosen).read_text()) if chosen else []
+        inquiry = Inquiry(case.id, case.plan, case.request, filled, number, self._boundary(errand), decisions)
         with errand.live() as live, errand.copy() as copy, ChangeSet(case.changes_path(number)) as changes:
             errand.record("changes.begun", data={"number": number})
             found = make_repair_plan(live, copy, inquiry, changes)

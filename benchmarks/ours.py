@@ -1,0 +1,89 @@
+"""One measured act of rowback in a process of its own: python -m benchmarks.ours ACT NOW THEN BOUNDARY SCRATCH"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict
+
+from recovery.compare.changes import ChangeSet
+from recovery.compare.repair import Inquiry, make_repair_plan
+from recovery.model.instance import Endpoint
+from recovery.model.plan import PlannedTable, Why
+from recovery.model.repair import RepairRequest
+from recovery.postgres.catalog import read_catalog
+from recovery.postgres.connect import Session, Target, connect
+from recovery.postgres.fingerprint import fingerprint
+from recovery.postgres.rows import CopyTransport, Pair
+from recovery.reload.load import AtTarget, Job, Repair, load
+from tests.server.test_load import plan_for
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How long it took, the process's peak memory, and how long writers had to wait."""
+
+    seconds: float
+    peak_mib: float
+    locked_s: float = 0.0
+
+
+def target(dsn: str) -> Target:
+    parts = conninfo_to_dict(dsn)
+    return Target("bench", Endpoint(host=str(parts["host"]), port=int(str(parts["port"]))), str(parts["dbname"]),
+                  str(parts["user"]), str(parts["password"]))  # fmt: skip
+
+
+def compare(live: Session, copy: Session, boundary: int | None, scratch: Path) -> None:
+    catalog = read_catalog(live)
+    tables = tuple(
+        PlannedTable(name=t.name, why=Why.NAMED, because="", bytes_now=0, empty=False) for t in catalog.tables
+    )
+    plan = plan_for(catalog).model_copy(update={"tables": tables})
+    (scratch / "changes.sqlite").unlink(missing_ok=True)
+    with ChangeSet(scratch / "changes.sqlite") as changes:
+        make_repair_plan(live, copy, Inquiry("bench", plan, RepairRequest(), [], 1, boundary), changes)
+
+
+def apply(live: Session, copy: Session, scratch: Path) -> float:
+    truth = AtTarget(
+        fingerprints={}, sequences=read_catalog(copy).sequences, oldest_version_num=live.info.server_version
+    )
+    with ChangeSet(scratch / "changes.sqlite") as changes:
+        job = Job("bench", read_catalog(live), [], truth, (), 5000, 3, Repair(changes, 1, "rowback_case_bench"))
+        return load(live, job, None, before_commit=lambda done: None).seconds_locked
+
+
+def fill(live: Session, copy: Session) -> float:
+    catalog = read_catalog(live)
+    version = live.info.server_version
+    prints = {str(t.name): fingerprint(copy, t, oldest_version_num=version) for t in catalog.tables}
+    truth = AtTarget(fingerprints=prints, sequences=(), oldest_version_num=version)
+    job = Job("bench", catalog, [Pair(t, t) for t in catalog.tables], truth, (), 5000, 3)
+    return load(live, job, CopyTransport(copy), before_commit=lambda done: None).seconds_locked
+
+
+def main(act: str, now: str, then: str, boundary: int, scratch: Path) -> Measured:
+    with connect(target(now)) as live, connect(target(then)) as copy:
+        began, locked = time.perf_counter(), 0.0
+        match act:
+            case "lineage":
+                compare(live, copy, boundary, scratch)
+            case "buckets":
+                compare(live, copy, None, scratch)
+            case "apply":
+                locked = apply(live, copy, scratch)
+            case _:
+                locked = fill(live, copy)
+        took = time.perf_counter() - began
+    return Measured(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, locked)
+
+
+if __name__ == "__main__":
+    what, now_dsn, then_dsn, first, directory = sys.argv[1:]
+    sys.stdout.write(json.dumps(asdict(main(what, now_dsn, then_dsn, int(first), Path(directory)))))
