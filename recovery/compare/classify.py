@@ -37,32 +37,49 @@ class Entity:
 
 @dataclass
 class Effect:
-    """What the incident did to a table: the columns its rows differ in, and the value it left there if always one."""
+    """What the incident did to a table: the columns its rows differ in, and the value it left there if always one.
 
-    left: dict[int, set[str | None]] = field(default_factory=dict)
+    A column in which only the lesser part of its rows differ, with various values, was written by somebody else between
+    T and the incident: nothing the incident did explains it.
+    """
+
+    rows: int = 0
+    differing: Counter[int] = field(default_factory=Counter)
+    values: dict[int, set[str | None]] = field(default_factory=dict)
 
     def learn(self, target: Texts, live: Texts) -> None:
         """One row that the incident wrote and nobody else since."""
+        self.rows += 1
         for i, value in enumerate(live):
+            seen = self.values.setdefault(i, set())
+            if len(seen) < 2:
+                seen.add(value)
             if value != target[i]:
-                seen = self.left.setdefault(i, set())
-                if len(seen) < 2:
-                    seen.add(value)
+                self.differing[i] += 1
+
+    def wrote(self, i: int) -> bool:
+        """Whether the incident is what changed column `i`."""
+        return bool(self.differing[i]) and (2 * self.differing[i] >= self.rows or len(self.values[i]) == 1)
+
+    def unexplained(self, target: Texts, live: Texts) -> bool:
+        """Whether a row that the incident wrote last differs in a column that the incident did not write."""
+        return any(live[i] != target[i] and not self.wrote(i) for i in range(len(live)))
 
     def remains(self, target: Texts, live: Texts) -> list[int]:
         """Columns in which a row written later still shows, or may show, what the incident did."""
         return [
-            i for i, left in self.left.items()
-            if live[i] != target[i] and (len(left) > 1 or live[i] in left)
+            i for i in self.differing
+            if self.wrote(i) and live[i] != target[i] and (len(self.values[i]) > 1 or live[i] in self.values[i])
         ]  # fmt: skip
 
-    def merged(self, target: Texts, live: Texts) -> Texts | None:
-        """Three ways, T being the base: columns the incident wrote go back, columns written later stay.
+    def merged(self, target: Texts, live: Texts, *, last: bool) -> Texts | None:
+        """Three ways, T being the base: columns the incident wrote go back, columns others wrote stay.
 
-        None where a column may hold both: the incident left no single value that could be told from a later one.
+        `last`: the incident wrote the row last, so what its columns hold is its own. Otherwise None where a column may
+        hold either: the incident left no single value that could be told from a later one.
         """
         back = self.remains(target, live)
-        if any(len(self.left[i]) > 1 for i in back):
+        if not last and any(len(self.values[i]) > 1 for i in back):
             return None
         return tuple(target[i] if i in back else value for i, value in enumerate(live))
 
@@ -88,7 +105,8 @@ def attribute(change: Change, effect: Effect, entity: Entity, incident: frozense
     assert change.target is not None
     assert change.live is not None
     if change.xmin in incident:
-        return replace(change, kind=RowClass.REVERTED)
+        mixed = effect.unexplained(change.target, change.live)
+        return replace(change, kind=RowClass.CONFLICT if mixed else RowClass.REVERTED)
     if effect.remains(change.target, change.live):
         return replace(change, kind=RowClass.CONFLICT)
     if entity.replaced(change.target, change.live):
@@ -104,20 +122,21 @@ def resolve(change: Change, request: RepairRequest, effect: Effect) -> Change:
         case ((Mode.REPAIR | Mode.REPLACE), RowClass.REVERTED):
             return update
         case Mode.REPAIR, RowClass.CONFLICT:
-            return resolve_conflict(change, request.on_conflict, effect)
+            return resolve_conflict(change, request, effect)
         case Mode.REPLACE, kind if kind in WRITTEN_BY_SOMEBODY:
             return update
     return change
 
 
-def resolve_conflict(change: Change, policy: OnConflict, effect: Effect) -> Change:
+def resolve_conflict(change: Change, request: RepairRequest, effect: Effect) -> Change:
     """Keep-live by default; a merge that cannot tell the two writers apart keeps the live row as well."""
     assert change.target is not None
     assert change.live is not None
-    match policy:
+    last = change.xmin in request.incident_xids
+    match request.on_conflict:
         case OnConflict.TAKE_T:
             return replace(change, op=Op.UPDATE, want=change.target)
-        case OnConflict.MERGE if (merged := effect.merged(change.target, change.live)) is not None:
+        case OnConflict.MERGE if (merged := effect.merged(change.target, change.live, last=last)) is not None:
             return replace(change, op=Op.UPDATE, want=merged)
         case OnConflict.MERGE:
             return replace(change, reason="the incident and a later writer cannot be told apart in one column")

@@ -109,15 +109,30 @@ class Comparison:
                     effect.learn(change.target, change.live)
             name = compared.columns.live.name
             entity = entity_of(compared.columns, self.rules[name], restarted=self._restarted(name))
+            request = self._request_for(compared)
             self.changes.insert_lost(no)
-            if self.request.mode is Mode.REPLACE:
+            if request.mode is Mode.REPLACE:
                 self.changes.delete_new(no)
             self.changes.update(
-                resolve(attribute(change, effect, entity, incident), self.request, effect)
+                resolve(attribute(change, effect, entity, incident), request, effect)
                 for change in self.changes.changes(no, kinds=[RowClass.CHANGED])
             )
             if compared.engine is Engine.WHOLE_ROWS:
                 self._refuse_without_key(no)
+            if added := compared.columns.added:
+                block(
+                    self.changes,
+                    no,
+                    Op.DELETE,
+                    f"its column {added[0]} was added since T, so undo could not bring it back",
+                )
+
+    def _request_for(self, compared: Compared) -> RepairRequest:
+        """Nobody asked for a followed table to be replaced: only what was lost or hit by the incident comes back."""
+        if compared.engine is Engine.FOLLOWED and self.request.mode is Mode.REPLACE:
+            mode = Mode.REPAIR if self.request.incident_xids else Mode.MISSING
+            return self.request.model_copy(update={"mode": mode})
+        return self.request
 
     def _restarted(self, name: TableName) -> bool:
         then = {counter.name: counter for counter in self.then.sequences}

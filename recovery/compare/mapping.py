@@ -28,6 +28,7 @@ class Mapping:
     key: tuple[int, ...]
     notes: tuple[str, ...]
     objections: tuple[str, ...]
+    added: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -43,9 +44,14 @@ def map_table(at_target: Table, live: Table) -> Mapping:
     now: list[Field] = []
     notes: list[str] = []
     objections: list[str] = []
+    added = []
+    found = {column.name: by.pop(column.number if same_table else column.name, None) for column in live.columns}
+    by_name = {column.name: column for column in by.values()}
     for column in live.columns:
-        source = by.pop(column.number if same_table else column.name, None)
+        # dropped and made anew under the same name: the online way of changing a type
+        source = found[column.name] or by_name.pop(column.name, None)
         if source is None:
+            added.append(column)
             notes.append(f"column {column.name} was added since T: {_value_of_added(column)}")
             continue
         if column.generated and column.name not in live.key:
@@ -58,14 +64,17 @@ def map_table(at_target: Table, live: Table) -> Mapping:
             told.append(f"column {column.name} was {source.type_name}, is {column.type_name}")
         then.append(Field(source.name, column, column.type_name if retyped else None))
         now.append(Field(column.name, column))
-    notes += [f"column {c.name} was dropped since T: its values stay behind" for c in by.values() if not c.generated]
+    notes += [
+        f"column {c.name} was dropped since T: its values stay behind" for c in by_name.values() if not c.generated
+    ]
     if at_target.unlogged:
         objections.append("it was unlogged at T, so no backup holds its rows")
     names = [field.name for field in now]
     if missing := [name for name in live.key if name not in names]:
         objections.append(f"its key column {missing[0]} did not exist at T")
     key = tuple(names.index(name) for name in live.key if name in names)
-    return Mapping(at_target, live, tuple(then), tuple(now), key, tuple(notes), tuple(objections))
+    kept = tuple(column.name for column in added if not column.generated)
+    return Mapping(at_target, live, tuple(then), tuple(now), key, tuple(notes), tuple(objections), kept)
 
 
 def same_table_at(then: Catalog, live: Table) -> Table | None:

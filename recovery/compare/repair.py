@@ -26,6 +26,7 @@ from recovery.postgres.repair.rules import read_rules
 from recovery.postgres.watchers import who_notices
 
 WRITERS_TOLD, WRITERS_KEPT = 8, 50
+SAVEPOINTS_NEAR = 16
 UNTOUCHED = "nothing was written to the original"
 
 
@@ -165,6 +166,17 @@ def _erased(comparison: Comparison, inquiry: Inquiry, writers: Sequence[Writer])
     ]  # fmt: skip
 
 
+def _maybe_savepoints(inquiry: Inquiry, writers: Sequence[Writer]) -> list[str]:
+    """Rows written behind a savepoint carry an id of their own, soon after their transaction's."""
+    named = set(inquiry.request.incident_xids)
+    near = sorted({w.xid for w in writers if any(x < w.xid <= x + SAVEPOINTS_NEAR for x in named)} - named)
+    told = ", ".join(map(str, near))
+    line = (
+        f"transactions {told} came right after the incident; if they are its savepoints, name them --incident-xid, too"
+    )
+    return [line] if near else []
+
+
 def _plan(comparison: Comparison, inquiry: Inquiry, writers: Sequence[Writer]) -> RepairPlan:
     changes = comparison.changes
     tables = tuple(_table(comparison, compared) for compared in comparison.tables.values())
@@ -183,7 +195,11 @@ def _plan(comparison: Comparison, inquiry: Inquiry, writers: Sequence[Writer]) -
         filled=tuple(inquiry.filled),
         writers=tuple(writers[:WRITERS_KEPT]),
         held_triggers=tuple(triggers),
-        notices=(*_erased(comparison, inquiry, writers), *who_notices(comparison.live, [*written, *inquiry.filled])),
+        notices=(
+            *_erased(comparison, inquiry, writers),
+            *_maybe_savepoints(inquiry, writers),
+            *who_notices(comparison.live, [*written, *inquiry.filled]),
+        ),
         wal_bytes_estimated=wal,
         changes_digest=changes.digest(),
     )

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 from recovery.compare.changes import Change, ChangeSet, Shape
 from recovery.compare.comparing import blocked
-from recovery.model.catalog import Catalog, ForeignKey
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair import Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres import writing
@@ -31,6 +32,8 @@ def stage_changes(live: Session, catalog: Catalog, changes: ChangeSet) -> dict[T
     stages = {}
     for shape in changes.shapes():
         table = catalog.table(shape.table)
+        if table is not None:
+            _refuse_missing_columns(table, shape)
         needed = any(op in WRITES or kind is RowClass.REUSED for kind, op in changes.tally(shape.no))
         if table is None or not needed:
             continue
@@ -51,8 +54,7 @@ def mark_unwritable(
     `filled`: tables that are loaded whole in the same transaction; a parent there is present by then.
     """
     for name, stage in stages.items():
-        if stage.table.key:
-            obstacles.mark_stale(stage)
+        obstacles.mark_stale(stage)
         for check in rules[name].checks:
             obstacles.mark_violating(stage, check)
     keys, whole = list(keys), set(filled)
@@ -81,6 +83,17 @@ def foresee(
         writing.pin_search_path(live)
 
 
+def _refuse_missing_columns(table: Table, shape: Shape) -> None:
+    """The columns that were compared must still be there under the same names."""
+    known = {column.name for column in table.columns}
+    if gone := [name for name in shape.columns if name not in known]:
+        raise RowbackError(
+            ErrorId.SCHEMA_DRIFT, f"the columns of {shape.table} changed since it was compared",
+            *(f"column {name} was dropped or renamed" for name in gone),
+            state="nothing was written to the original", help="bring the column back, or compare again: rowback diff",
+        )  # fmt: skip
+
+
 @contextmanager
 def rolled_back(live: Session) -> Iterator[None]:
     """A transaction that leaves nothing."""
@@ -101,7 +114,8 @@ def _mark_once(
             marked += obstacles.mark_orphans(stages[key.child], key, parents)
         for parent in key.parent_tables:
             if parent in stages:
-                marked += obstacles.mark_referenced(stages[parent], key, stages.get(key.child))
+                first = obstacles.waits_for(stages[parent], "d", rules[parent].distinct)
+                marked += obstacles.mark_referenced(stages[parent], key, stages.get(key.child), first=first)
     return marked
 
 

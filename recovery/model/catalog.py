@@ -10,7 +10,8 @@ from recovery.model.values import TableName, Value
 class Column(Value):
     """A live column. `type_name` is format_type()'s text; `generated` ones cannot be written.
 
-    `number` is attnum: a rename keeps it. `identity`: GENERATED ALWAYS (a) or BY DEFAULT (d).
+    `number` is attnum: a rename keeps it. `identity`: GENERATED ALWAYS (a) or BY DEFAULT (d). `equality`: schema and
+    name of the type's own equality, which lies outside pg_catalog for types of extensions.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Column(Value):
     not_null: bool = False
     has_default: bool = False
     identity: Literal["", "a", "d"] = ""
+    equality: tuple[str, str] = ("pg_catalog", "=")
 
 
 class Trigger(Value):
@@ -74,6 +76,7 @@ class ForeignKey(Value):
     operators: tuple[tuple[str, str], ...]
     deferrable: bool
     full_match: bool = False
+    validated: bool = True
 
 
 class Sequence(Value):

@@ -41,7 +41,13 @@ order by n.nspname collate "C", c.relname collate "C"
 _COLUMNS = """
 select a.attrelid::bigint, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid::bigint,
        coalesce(nullif(t.typbasetype, 0), t.oid)::regtype::text, a.attgenerated <> '',
-       a.attnum, a.attnotnull, a.atthasdef, a.attidentity::text
+       a.attnum, a.attnotnull, a.atthasdef, a.attidentity::text,
+       coalesce((select array[n.nspname::text, o.oprname::text] from pg_opclass c
+         join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3 and m.amoplefttype = c.opcintype
+           and m.amoprighttype = c.opcintype
+         join pg_operator o on o.oid = m.amopopr join pg_namespace n on n.oid = o.oprnamespace
+         where c.opcdefault and c.opcmethod = 403 and c.opcintype = coalesce(nullif(t.typbasetype, 0), t.oid)),
+         array['pg_catalog', '='])
 from pg_attribute a join pg_type t on t.oid = a.atttypid
 where a.attrelid = any(%s) and a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum
 """
@@ -66,6 +72,7 @@ where tgrelid = any(%s) and not tgisinternal order by tgrelid, tgname
 
 _FOREIGN_KEYS = """
 select con.conname, con.conrelid::bigint, con.confrelid::bigint, con.condeferrable, con.confmatchtype = 'f',
+  con.convalidated,
   (select array_agg(a.attname order by k.n) from unnest(con.conkey) with ordinality k(num, n)
      join pg_attribute a on a.attrelid = con.conrelid and a.attnum = k.num),
   (select array_agg(a.attname order by k.n) from unnest(con.confkey) with ordinality k(num, n)
@@ -120,7 +127,7 @@ def read_catalog(session: Session) -> Catalog:
         columns[row[0]].append(
             Column(
                 name=row[1], type_name=row[2], type_oid=row[3], base_type=row[4], generated=row[5], number=row[6],
-                not_null=row[7], has_default=row[8], identity=row[9],
+                not_null=row[7], has_default=row[8], identity=row[9], equality=(row[10][0], row[10][1]),
             )
         )  # fmt: skip
     keys = dict(session.execute(_KEYS, (oids,)).fetchall())
@@ -175,13 +182,13 @@ def _foreign_keys(
     session: Session, oids: list[int], names: Mapping[int, TableName], roots: Mapping[int, Partitioned]
 ) -> Iterable[ForeignKey]:
     for row in session.execute(_FOREIGN_KEYS, (oids,)):
-        name, child, parent, deferrable, full, columns, parent_columns, operators, schema, relation = row
+        name, child, parent, deferrable, full, validated, columns, parent_columns, operators, schema, relation = row
         parent_name = TableName(schema_name=schema, name=relation)
         yield ForeignKey(
             name=name, child=names[child], columns=tuple(columns), parent=parent_name,
             parent_tables=roots[parent].leaves if parent in roots else (parent_name,),
             parent_columns=tuple(parent_columns), operators=tuple((s, o) for s, o in operators),
-            deferrable=deferrable, full_match=full,
+            deferrable=deferrable, full_match=full, validated=validated,
         )  # fmt: skip
 
 

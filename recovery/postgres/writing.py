@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -28,6 +28,11 @@ _ENABLE: Mapping[str, LiteralString] = {
 def transaction(live: Session) -> AbstractContextManager[object]:
     """One transaction: committed at the end, rolled back by any exception."""
     return live.transaction()
+
+
+def unless_blocked() -> AbstractContextManager[object]:
+    """Ends quietly when a row stayed locked longer than lock_timeout: the transaction inside was rolled back."""
+    return suppress(LockNotAvailable)
 
 
 def lock_tables(live: Session, tables: Sequence[TableName], *, timeout_ms: int) -> bool:
@@ -84,11 +89,12 @@ def pin_search_path(live: Session) -> None:
 
 
 def relax_foreign_keys(live: Session, mode: ForeignKeyMode) -> None:
-    """Let rows arrive in the planned order. `check_foreign_keys` must follow in every mode."""
+    """Let rows arrive in the planned order. `enforce_foreign_keys` must follow in every mode.
+
+    What is deferrable waits until then, unique keys too: numbers that were shifted go back past each other.
+    """
     match mode:
-        case ForeignKeyMode.ORDERED:
-            pass
-        case ForeignKeyMode.DEFERRED:
+        case ForeignKeyMode.ORDERED | ForeignKeyMode.DEFERRED:
             live.execute("set constraints all deferred")
         case ForeignKeyMode.REPLICA:
             live.execute("set local session_replication_role = replica")
@@ -117,8 +123,9 @@ def may_be_replica(live: Session) -> bool:
     return True
 
 
-def dangling_references(live: Session, key: ForeignKey) -> int:
-    """How many child rows reference no parent, by anti-join: replica mode never re-checks by itself."""
+def dangling_references(live: Session, key: ForeignKey, *, written_by: int | None = None) -> int:
+    """How many child rows, or those of them that transaction `written_by` wrote, reference no parent, by anti-join:
+    replica mode never re-checks by itself."""
     child, parent = sql.Identifier(*key.child.key), sql.Identifier(*key.parent.key)
     columns = [sql.Identifier("c", name) for name in key.columns]
     filled = sql.SQL(" and ").join(sql.SQL("{} is not null").format(column) for column in columns)
@@ -131,11 +138,14 @@ def dangling_references(live: Session, key: ForeignKey) -> int:
     )
     # A partitioned parent has no rows of its own; any other must not lend its inheritance children's.
     only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
+    ours: sql.Composable = sql.SQL("true")
+    if written_by is not None:
+        ours = sql.SQL("c.xmin = {}::xid").format(sql.Literal(str(written_by % 2**32)))
     count: int = one(
         live,
         sql.SQL(
-            "select count(*) from only {} c where {} and not exists (select from {}{} p where {})"
-        ).format(child, filled, only, parent, equal),
+            "select count(*) from only {} c where {} and {} and not exists (select from {}{} p where {})"
+        ).format(child, ours, filled, only, parent, equal),
     )  # fmt: skip
     return count
 

@@ -17,6 +17,7 @@ from recovery.compare.staging import mark_unwritable, stage_changes
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Trigger
 from recovery.model.catalog import Sequence as Counter
+from recovery.model.plan import ForeignKeyMode
 from recovery.model.report import Fingerprint, SequenceMove
 from recovery.model.values import TableName, Value
 from recovery.postgres import writing
@@ -106,9 +107,9 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
     every foreign key holds, nothing else was touched."""
     names: list[TableName] = []
     for attempt in range(job.lock_attempts):
-        with writing.transaction(live):
+        with writing.unless_blocked(), writing.transaction(live):
             stages = _stage(live, job)
-            names = [*job.filled, *stages]
+            names = _to_lock(job, [*job.filled, *stages])
             if writing.lock_tables(live, names, timeout_ms=job.lock_timeout_ms):
                 locked_at = time.monotonic()
                 done = _write(live, job, stages, transport)
@@ -123,6 +124,15 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
         state=refusals.ROLLED_BACK,
         help="end those sessions or wait for them",
     )
+
+
+def _to_lock(job: Job, scope: list[TableName]) -> list[TableName]:
+    """The tables written to. When foreign keys are held back, the tables at their other ends as well: the server then
+    takes no lock on a parent row, and somebody could delete it between our check and the commit."""
+    if load_order(scope, job.catalog)[1] is not ForeignKeyMode.REPLICA:
+        return scope
+    ends = {table for key in keys_to_check(scope, job.catalog) for table in (key.child, *key.parent_tables)}
+    return [*scope, *sorted(ends - set(scope), key=lambda name: name.key)]
 
 
 def _stage(live: Session, job: Job) -> dict[TableName, Stage]:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from recovery.compare.changes import BATCH, Change, ChangeSet, Shape, Texts
 from recovery.compare.staging import WRITES
-from recovery.model.catalog import Table
+from recovery.model.catalog import ForeignKey, Table
 from recovery.model.repair import Op
 from recovery.model.report import RepairProof, TableProof, Verification
 from recovery.postgres import writing
@@ -36,11 +36,20 @@ def verify(live: Session, job: Job, loaded: Loaded) -> Verification:
         tables=tuple(_prove(live, pair, job, loaded.xid) for pair in job.fills),
         repaired=repaired,
         foreign_keys_checked=len(keys),
-        dangling_references=sum(writing.dangling_references(live, key) for key in keys),
+        dangling_references=sum(_dangling(live, key, job, loaded) for key in keys),
         changed_outside_scope=tuple(sorted(loaded.touched.keys() - set(map(str, scope)))),
         definitions_altered_since=definitions_digest(live) != loaded.definitions,
         invalid_indexes=tuple(invalid_indexes(live, scope)),
     )
+
+
+def _dangling(live: Session, key: ForeignKey, job: Job, loaded: Loaded) -> int:
+    """Broken references that are ours. Under a key that is NOT VALID rows may have dangled at T already; the load has
+    checked the references that it made."""
+    whole = {key.child, *key.parent_tables} & set(job.filled)
+    if not whole and not key.validated:
+        return 0
+    return writing.dangling_references(live, key, written_by=None if whole else loaded.xid)
 
 
 def applied(changes: ChangeSet, shape: Shape, xid: int) -> Iterator[Change]:

@@ -227,7 +227,7 @@ def test_peek_reads_and_only_reads(cli: Cli, database: Database) -> None:
     database.run("drop table t")
     case = opened(cli, database, target)
     assert cli("peek", case, "select * from t order by 1").out == "  id  x\n  1   null\n  2   zwei\n(2 rows)\n"
-    assert cli("peek", case, "select x from t order by id", "--csv").out == "x\n\nzwei\n"
+    assert cli("peek", case, "select id, x from t order by id", "--csv").out == "id,x\n1,\n2,zwei\n"
     assert json.loads(cli("peek", case, "select id, x from t where id = 2", "--json").out) == [{"id": "2", "x": "zwei"}]
     for query, words in (
         ("delete from t returning 1", "cannot execute DELETE in a read-only transaction"),

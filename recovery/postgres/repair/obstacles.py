@@ -15,21 +15,35 @@ CHANGED_SINCE = "changed by others since it was read"
 
 def mark_stale(stage: Stage) -> int:
     """Skip updates and deletes whose live row is not the very version that the diff saw."""
+    if not stage.table.key:
+        return _mark(
+            stage, CHANGED_SINCE, "s.{op} = 'd' and not exists (select from {live} t where {equal})",
+            equal=stage.equal_rows(),
+        )  # fmt: skip
     return _mark(
-        stage,
-        CHANGED_SINCE,
+        stage, CHANGED_SINCE,
         "s.{op} in ('u', 'd') and not exists (select from {live} t where {same} and t.xmin = s.{xmin})",
-    )
+    )  # fmt: skip
 
 
 def mark_taken(stage: Stage, rule: DistinctRule) -> int:
-    """Skip rows that would collide with a live row in a unique or exclusion key."""
-    # A live row that is itself replaced or deleted does not stand in the way.
-    stays = sql.SQL("not ({})").format(stage.leaving()) if stage.table.key else sql.SQL("true")
+    """Skip rows that would collide in a unique or exclusion key: with a live row, or with one that is put back too."""
+    free = sql.SQL("not ({})").format(stage.leaving()) if stage.table.key else sql.SQL("true")
+    marked = _mark_hits(stage, "unique key %I is taken by %s", rule, _collisions(stage, rule, free, ops="'i', 'u'"))
+    marked += _mark_hits(stage, "unique key %I is wanted by %s as well", rule, _rivals(stage, rule))
+    if stage.table.key and not rule.deferrable:
+        # One statement updates them all, and the server looks at each row on its own.
+        other = sql.SQL("{} and not ({})").format(stage.leaving(ops="'u'"), stage.same("t", "s"))
+        swapped = _collisions(stage, rule, other, ops="'u'", keyed=True)
+        marked += _mark_hits(stage, "unique key %I is held by %s until that is repaired itself", rule, swapped)
+    return marked
+
+
+def _mark_hits(stage: Stage, why: str, rule: DistinctRule, hits: sql.Composed) -> int:
     return stage.run(
-        "update {name} set {skip} = format('unique key %I is taken by %s', {rule}::text, hit.shown)"
-        " from ({collisions}) hit where {name}.{n} = hit.n and {name}.{skip} is null",
-        rule=sql.Literal(rule.name), collisions=_collisions(stage, rule, stays, ops="'i', 'u'"),
+        "update {name} set {skip} = format({why}::text, {rule}::text, hit.shown)"
+        " from ({hits}) hit where {name}.{n} = hit.n and {name}.{skip} is null",
+        why=sql.Literal(why), rule=sql.Literal(rule.name), hits=hits,
     )  # fmt: skip
 
 
@@ -42,34 +56,60 @@ def waits_for(stage: Stage, op: str, rules: Sequence[DistinctRule]) -> bool:
     )
 
 
-def _collisions(stage: Stage, rule: DistinctRule, which: sql.Composable, *, ops: str) -> sql.Composed:
-    """(n, the live row's key) of staged rows that collide with a live row for which `which` holds."""
-    numbers = range(len(rule.expressions))
-    values = [expression(text) for text in rule.expressions]
-    names = [sql.Identifier(f"k{i}") for i in numbers]
+def _collisions(
+    stage: Stage, rule: DistinctRule, which: sql.Composable, *, ops: str, keyed: bool = False
+) -> sql.Composed:
+    """(n, the live row's key) of staged rows that collide with a live row `t` for which `which` holds."""
+    parts = _rule_parts(stage, rule)
+    own = [sql.SQL("{0} as {0}").format(sql.Identifier(name)) for name in stage.table.key] if keyed else []
     return stage.sql(
         "select distinct on (s.n) s.n, t.shown from"
-        " (select {n} as n, {values} from {name} where {op} in ({ops}) and {skip} is null and {where}) s"
-        " join (select row({shown})::text as shown, {values} from {live} t where {where} and {which}) t"
+        " (select {n} as n, {own} from {name} where {op} in ({ops}) and {skip} is null and {where}) s"
+        " join lateral (select row({shown})::text as shown, {values} from {live} t where {where} and {which}) t"
         " on {collide} order by s.n, t.shown",
-        ops=expression(ops), which=which,
-        where=expression(f"({rule.predicate})") if rule.predicate else sql.SQL("true"),
-        values=sql.SQL(", ").join(sql.SQL("({}) as {}").format(values[i], names[i]) for i in numbers),
-        shown=sql.SQL(", ").join(map(sql.Identifier, stage.table.key or stage.columns)),
-        collide=sql.SQL(" and ").join(
-            sql.SQL("s.{0} operator({1}.{2}) t.{0}").format(
-                names[i], sql.Identifier(rule.operators[i][0]), expression(rule.operators[i][1])
-            )
-            for i in numbers
-        ),
+        **{**parts, "ops": expression(ops), "which": which,
+           "own": sql.SQL(", ").join([*own, parts["values"]])},
     )  # fmt: skip
+
+
+def _rivals(stage: Stage, rule: DistinctRule) -> sql.Composed:
+    """(n, the rival's key) of staged rows that want what a staged row before them wants."""
+    return stage.sql(
+        "select distinct on (s.n) s.n, t.shown from"
+        " (select {n} as n, {values} from {name} where {op} in ('i', 'u') and {skip} is null and {where}) s"
+        " join (select {n} as n, row({shown})::text as shown, {values} from {name}"
+        "       where {op} in ('i', 'u') and {skip} is null and {where}) t"
+        " on t.n < s.n and {collide} order by s.n, t.shown",
+        **_rule_parts(stage, rule),
+    )
+
+
+def _rule_parts(stage: Stage, rule: DistinctRule) -> dict[str, sql.Composable]:
+    names = [sql.Identifier(f"rowback_k{i}") for i in range(len(rule.expressions))]
+    same = sql.SQL("s.{0} operator({1}.{2}) t.{0}")
+    if not rule.nulls_distinct:
+        same = sql.SQL("(s.{0} operator({1}.{2}) t.{0} or (s.{0} is null and t.{0} is null))")
+    return {
+        "where": expression(f"({rule.predicate})") if rule.predicate else sql.SQL("true"),
+        "values": sql.SQL(", ").join(
+            sql.SQL("({}) as {}").format(expression(text), name)
+            for text, name in zip(rule.expressions, names, strict=True)
+        ),
+        "shown": sql.SQL(", ").join(map(sql.Identifier, stage.table.key or stage.columns)),
+        "collide": sql.SQL(" and ").join(
+            same.format(name, sql.Identifier(schema), expression(operator))
+            for name, (schema, operator) in zip(names, rule.operators, strict=True)
+        ),
+    }
 
 
 def mark_violating(stage: Stage, rule: CheckRule) -> int:
     """Skip rows that a check, perhaps added since T, would refuse."""
     return stage.run(
-        "update {name} set {skip} = {why} where {op} in ('i', 'u') and {skip} is null and not ({rule})",
+        # under the table's own name: an expression may speak of the whole row by it
+        "update {name} as {itself} set {skip} = {why} where {op} in ('i', 'u') and {skip} is null and not ({rule})",
         why=sql.Literal(f"it violates {rule.name}"), rule=expression(rule.expression),
+        itself=sql.Identifier(stage.table.name.name),
     )  # fmt: skip
 
 
@@ -84,33 +124,50 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
         only=only, parent=sql.Identifier(*key.parent.key), equal=refers(key, "s", "p"),
         deleted=sql.SQL(" or ").join(deleted or [sql.SQL("false")]),
     )  # fmt: skip
-    marked = _mark(stage, 
-        f"its parent in {key.parent} does not exist",
-        "s.{op} in ('i', 'u') and {filled} and not ({found})",
-        filled=filled, found=sql.SQL(" or ").join([found, *planned]),
+    moved = stage.sql("s.{op} = 'i'")
+    if stage.table.key:  # a reference that stays as it is may dangle already: the key may be NOT VALID
+        changes = (sql.SQL("t.{0} is distinct from s.{0}").format(sql.Identifier(column)) for column in key.columns)
+        moved = stage.sql(
+            "(s.{op} = 'i' or s.{op} = 'u' and exists (select from {live} t where {same} and ({changes})))",
+            changes=sql.SQL(" or ").join(changes),
+        )
+    marked = _mark(
+        stage, f"its parent in {key.parent} does not exist", "{moved} and {filled} and not ({found})",
+        moved=moved, filled=filled, found=sql.SQL(" or ").join([found, *planned]),
     )  # fmt: skip
     for parent in parents:
-        marked += _mark(stage, 
-            f"its parent in {key.parent} is another entity now", "s.{op} = 'i' and {reused}",
+        marked += _mark(
+            stage, f"its parent in {key.parent} is another entity now", "s.{op} = 'i' and {reused}",
             reused=_planned(parent, key, "s", "'k'"),
         )  # fmt: skip
     return marked
 
 
-def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None) -> int:
-    """Skip deletes of rows that a live row still references: a cascade must never do what nobody planned."""
+def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first: bool) -> int:
+    """Skip deletes of rows that a live row still references, and updates of what it references: a cascade must never
+    do what nobody planned. `first`: the deletes come before children are moved away, so only children that are deleted
+    as well do not count."""
     leaves: sql.Composable = sql.SQL("false")
     if child is not None and child.table.key:
-        leaves = child.leaving("c")
-    return _mark(stage, 
-        f"it is still referenced from {key.child}",
-        "s.{op} = 'd' and exists (select from only {child} c where {equal} and not {leaves})",
-        child=sql.Identifier(*key.child.key), equal=refers(key, "c", "s"), leaves=leaves,
+        leaves = child.leaving("c", ops="'d'" if first else "'u', 'd'")
+    why, table = f"it is still referenced from {key.child}", sql.Identifier(*key.child.key)
+    marked = _mark(
+        stage, why, "s.{op} = 'd' and exists (select from only {child} c where {equal} and not {leaves})",
+        child=table, equal=refers(key, "c", "s"), leaves=leaves,
     )  # fmt: skip
+    if stage.table.key and not set(key.parent_columns) <= set(stage.table.key):
+        changes = (sql.SQL("t.{0} is distinct from s.{0}").format(sql.Identifier(c)) for c in key.parent_columns)
+        marked += _mark(
+            stage, why,
+            "s.{op} = 'u' and exists (select from {live} t where {same} and ({changes})"
+            " and exists (select from only {child} c where {equal}))",
+            child=table, equal=refers(key, "c", "t"), changes=sql.SQL(" or ").join(changes),
+        )  # fmt: skip
+    return marked
 
 
 def _planned(stage: Stage, key: ForeignKey, row: str, ops: str) -> sql.Composable:
-    """Whether a row of this stage with one of `ops` is the parent of `row`, or is the parent `p` itstage."""
+    """Whether a row of this stage with one of `ops` is the parent of `row`, or is the parent `p` itself."""
     equal = stage.same("p", "o") if row == "p" else refers(key, row, "o")
     skip = sql.SQL("true") if ops == "'k'" else stage.sql("o.{skip} is null")
     return stage.sql(

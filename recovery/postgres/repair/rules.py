@@ -26,6 +26,8 @@ class DistinctRule:
     expressions: tuple[str, ...]
     operators: tuple[tuple[str, str], ...]
     predicate: str | None
+    nulls_distinct: bool = True
+    deferrable: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Rules:
 # For a unique index the operator is the equality of its operator class; an exclusion constraint names its own.
 _DISTINCT = """
 select i.indrelid::bigint, c.relname, pg_get_expr(i.indpred, i.indrelid),
+  not coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false), not i.indimmediate,
   array(select pg_get_indexdef(i.indexrelid, k, false) from generate_series(1, i.indnkeyatts) k order by k),
   coalesce(
     (select array_agg(array[n.nspname::text, o.oprname::text] order by x.n)
@@ -69,17 +72,25 @@ select conrelid::bigint, conname, pg_get_expr(conbin, conrelid) from pg_constrai
 where conrelid = any(%s) and contype = 'c' order by conrelid, conname
 """
 
+_PARTITION_BOUNDS = """
+select oid::bigint, pg_get_partition_constraintdef(oid) from pg_class
+where oid = any(%s) and relispartition and pg_get_partition_constraintdef(oid) is not null
+"""
+
 
 def read_rules(session: Session, tables: Iterable[Table]) -> dict[TableName, Rules]:
     """The rules of each table. A NOT NULL column is a check."""
     wanted = {table.oid: table for table in tables}
     distinct: dict[int, list[DistinctRule]] = {oid: [] for oid in wanted}
-    for oid, name, predicate, expressions, operators in session.execute(_DISTINCT, (list(wanted),)):
+    for row in session.execute(_DISTINCT, (list(wanted),)):
+        oid, name, predicate, nulls_distinct, deferrable, expressions, operators = row
         pairs = tuple((schema, operator) for schema, operator in operators or ())
-        distinct[oid].append(DistinctRule(name, tuple(expressions), pairs, predicate))
+        distinct[oid].append(DistinctRule(name, tuple(expressions), pairs, predicate, nulls_distinct, deferrable))
     checks: dict[int, list[CheckRule]] = {oid: [] for oid in wanted}
     for oid, name, expression in session.execute(_CHECKS, (list(wanted),)):
         checks[oid].append(CheckRule(f'check "{name}"', expression))
+    for oid, bounds in session.execute(_PARTITION_BOUNDS, (list(wanted),)):
+        checks[oid].append(CheckRule("the bounds of its partition", bounds))
     return {
         table.name: Rules(tuple(distinct[oid]), (*checks[oid], *_not_null(session, table)))
         for oid, table in wanted.items()
@@ -96,8 +107,9 @@ def _not_null(session: Session, table: Table) -> list[CheckRule]:
     return [
         CheckRule(
             f'NOT NULL on "{column.name}"',
-            sql.SQL("{} is not null").format(sql.Identifier(column.name)).as_string(session),
+            # a composite value whose fields are all null IS NULL, and yet is a value
+            sql.SQL("{} is distinct from null").format(sql.Identifier(column.name)).as_string(session),
         )
         for column in table.columns
-        if column.not_null and not column.generated
+        if column.not_null and not column.generated and not column.identity
     ]

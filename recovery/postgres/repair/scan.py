@@ -36,6 +36,11 @@ class Field:
     cast: str | None = None
 
     @property
+    def equality(self) -> tuple[str, str]:
+        """The operator by which two values of the type are the same: its default btree or hash one."""
+        return self.column.equality
+
+    @property
     def value(self) -> sql.Composable:
         """The column as a value of the original's type."""
         own = sql.Identifier(self.name)
@@ -97,16 +102,14 @@ class Buckets:
 def refuses_predicate(session: Session, table: TableName, where: str) -> str | None:
     """The server's words when `where` is not one condition over the table's columns, else None. Reads nothing.
 
-    A bound parameter makes it a prepared statement, and such a one holds a single command: text that closes the
-    parenthesis and goes on with another statement is a syntax error.
+    It is prepared, and a prepared statement holds a single command: text that closes the parenthesis and goes on with
+    another statement is a syntax error.
     """
-    statement = sql.SQL("select from only {} where ({}) and %s limit 0").format(
-        sql.Identifier(*table.key), expression(where.replace("%", "%%"))
-    )
+    statement = sql.SQL("select from only {} where ({}) limit 0").format(sql.Identifier(*table.key), expression(where))
     try:
         with session.transaction(force_rollback=True):
             session.execute("set transaction read only")
-            session.execute(statement, (True,))
+            session.execute(statement, prepare=True)
     except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError) as error:
         return (str(error).splitlines() or ["?"])[0]
     return None
@@ -156,17 +159,24 @@ def rows_by_key(side: Side, keys: Sequence[Key], *, by: Sequence[Field] | None =
     by = by or side.key
     names = [sql.Identifier(f"k{number}") for number in range(len(by))]
     same = sql.SQL(" and ").join(
-        sql.SQL("{} = k.{}::{}").format(field.value, name, expression(field.column.type_name))
+        sql.SQL("{} operator({}.{}) k.{}::{}").format(
+            field.value,
+            sql.Identifier(field.equality[0]),
+            expression(field.equality[1]),
+            name,
+            expression(field.column.type_name),
+        )
         for field, name in zip(by, names, strict=True)
     )
     # The aliases keep a table named k and a column named k0 from being taken for ours.
     statement = sql.SQL(
         "select r.* from unnest({}) k({}) cross join lateral (select {} from {} as rowback where {}) r"
     ).format(
-        sql.SQL(", ").join([sql.SQL("%s::text[]")] * len(by)), sql.SQL(", ").join(names),
+        sql.SQL(", ").join(sql.SQL("{}::text[]").format(sql.Literal(list(c))) for c in zip(*keys, strict=True)),
+        sql.SQL(", ").join(names),
         sql.SQL(", ").join([sql.SQL("xmin::text"), *(field.text for field in side.fields)]), side.relation, same,
     )  # fmt: skip
-    for row in side.session.execute(statement, [list(column) for column in zip(*keys, strict=True)]):
+    for row in side.session.execute(statement):
         yield row[0], row[1:]
 
 
@@ -190,7 +200,9 @@ def rows_of_transaction(side: Side, xid: int) -> Iterator[Values]:
 def whole_rows(side: Side) -> Iterator[Values]:
     """(xmin, values…) of every row in scope, ordered by the text of its values."""
     texts = [field.text for field in side.fields]
-    ordered = sql.SQL(", ").join(sql.SQL('{} collate "C"').format(text) for text in texts) or sql.SQL("xmin::text")
+    ordered = (
+        sql.SQL(", ").join(sql.SQL('{} collate "C"').format(text) for text in texts) if texts else sql.SQL("xmin::text")
+    )
     return stream(
         side.session,
         sql.SQL("select {} from {} where {} order by {}").format(

@@ -36,11 +36,13 @@ class Stage:
         self.session, self.table, self.columns = session, table, tuple(columns)
         by_name = {column.name: column for column in table.columns}
         self.fields = tuple(Field(name, by_name[name]) for name in columns)
+        self._equality = {name: column.equality for name, column in by_name.items()}
         prefix = "rowback_"
         while any(name.startswith(prefix) for name in by_name):
             prefix = f"_{prefix}"
         self.n, self.op, self.xmin, self.skip = (sql.Identifier(prefix + name) for name in ("n", "op", "xmin", "skip"))
         self._bare = f"rowback_stage_{no}"
+        self._images = sql.Identifier(self._bare)
         self.name = sql.Identifier("pg_temp", self._bare)
         self.live = sql.SQL("only {}").format(sql.Identifier(*table.name.key))
 
@@ -88,9 +90,9 @@ class Stage:
 
     def keep_before_images(self, schema: str, name: str) -> None:
         """Copy every live row that is about to change, and the number of every row to come, into a table of ours."""
-        into = sql.Identifier(schema, name)
+        into = self._images = sql.Identifier(schema, name)
         self.run("create schema if not exists {schema}", schema=sql.Identifier(schema))
-        same = self.sql("{same} and t.xmin = s.{xmin}") if self.table.key else self._equal_rows()
+        same = self.sql("{same} and t.xmin = s.{xmin}") if self.table.key else self.equal_rows()
         self.run(
             "create table {into} as select s.{n}, s.{op}, t.* from {name} s left join {live} t"
             " on s.{op} in ('u', 'd') and {found} where s.{skip} is null and s.{op} <> 'k'",
@@ -101,7 +103,7 @@ class Stage:
 
     def delete(self) -> int:
         """Delete the planned rows."""
-        same = self.sql("{same}") if self.table.key else self._equal_rows()
+        same = self.sql("{same}") if self.table.key else self.equal_rows()
         return self.run(
             "delete from {live} t using {name} s where s.{op} = 'd' and s.{skip} is null and {found}"
             " and t.xmin = s.{xmin}",
@@ -150,7 +152,7 @@ class Stage:
             if self.table.key
             else self.sql(
                 "exists (select from {name} s where s.{op} = 'd' and s.{skip} is null and {equal})",
-                equal=self._equal_rows(),
+                equal=self.equal_rows(),
             )
         )
         return self._hash(self.sql("{live} t where not {leaving}", leaving=leaving))
@@ -160,13 +162,17 @@ class Stage:
         return self._hash(self.sql("{live} where xmin <> {xid}", xid=_xid(xid)))
 
     def dangling(self, key: ForeignKey) -> int:
-        """Rows just written whose parent is missing: replica mode never looks by itself."""
+        """Rows just written with a reference they did not have whose parent is missing: replica mode never looks."""
         filled = sql.SQL(" and ").join(sql.SQL("s.{} is not null").format(sql.Identifier(c)) for c in key.columns)
         only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
         return self.count_(
-            "select count(*) from {name} s where s.{op} in ('i', 'u') and s.{skip} is null and {filled}"
+            "select count(*) from {name} s where s.{skip} is null and {filled} and (s.{op} = 'i' or s.{op} = 'u'"
+            " and exists (select from {images} b where b.{n} = s.{n} and ({changes})))"
             " and not exists (select from {only}{parent} p where {equal})",
             filled=filled, only=only, parent=sql.Identifier(*key.parent.key), equal=refers(key, "s", "p"),
+            images=self._images, changes=sql.SQL(" or ").join(
+                sql.SQL("b.{0} is distinct from s.{0}").format(sql.Identifier(column)) for column in key.columns
+            ),
         )  # fmt: skip
 
     def left_behind(self, key: ForeignKey) -> int:
@@ -191,12 +197,16 @@ class Stage:
         )  # fmt: skip
 
     def same(self, left: str, right: str) -> sql.Composable:
+        """Whether two aliases are the same row, by the key's own operators."""
         return sql.SQL(" and ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(left, name), sql.Identifier(right, name))
+            sql.SQL("{} operator({}.{}) {}").format(
+                sql.Identifier(left, name), sql.Identifier(self._equality[name][0]),
+                expression(self._equality[name][1]), sql.Identifier(right, name),
+            )
             for name in self.table.key
-        )
+        )  # fmt: skip
 
-    def _equal_rows(self) -> sql.Composable:
+    def equal_rows(self) -> sql.Composable:
         """Without a key: the same values, written by the same transaction."""
         same = [
             sql.SQL("t.{0}::text is not distinct from s.{0}::text").format(sql.Identifier(name))
