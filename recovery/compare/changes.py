@@ -26,6 +26,7 @@ create table change (
   n integer primary key, tab integer not null, key text not null, kind text not null, op text not null,
   target text, live text, want text, xmin integer, reason text, unique (tab, key)
 );
+create table likeness (mark text primary key) without rowid;
 create table skipped (xid integer, n integer, reason text, primary key (xid, n)) without rowid;
 """
 _COLUMNS = "n, tab, key, kind, op, target, live, want, xmin, reason"
@@ -149,6 +150,14 @@ class ChangeSet:
         while left and (rows := self._db.execute(query, (last, *given, min(left, BATCH))).fetchall()):
             yield from map(_change, rows)
             last, left = rows[-1][0], left - len(rows)
+
+    def note_new(self, marks: Iterable[str]) -> None:
+        """Remember by what rows written since T could be recognized as moved ones."""
+        self._db.executemany("insert or ignore into likeness values (?)", ((mark,) for mark in marks))
+
+    def noted(self, mark: str) -> bool:
+        """Whether a row written since T bears this mark."""
+        return self._db.execute("select 1 from likeness where mark = ?", (mark,)).fetchone() is not None
 
     def insert_lost(self, no: int) -> None:
         """Plan to put every lost row of a table back as it was at T."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from recovery.compare.changes import Change, ChangeSet, Shape, Texts
 from recovery.compare.classify import Effect, Entity, attribute, differing, resolve
 from recovery.compare.mapping import Mapping as Columns
+from recovery.compare.moved import MAYBE_MOVED, likeness_of
 from recovery.compare.suspects import Sides, compare_whole_rows, find_suspects
 from recovery.model.catalog import Catalog
 from recovery.model.repair import Engine, Mode, Op, RepairRequest, RowClass
@@ -92,8 +93,11 @@ class Comparison:
     def _kept(self, compared: Compared, changes: Iterable[Change]) -> Iterator[Change]:
         """All but the bulk of the new rows, of which only a replacement needs more than their number."""
         name = compared.columns.live.name
+        likeness = likeness_of(compared.columns, self.now)
         for change in changes:
             if change.kind is RowClass.NEW:
+                if likeness and change.live and (mark := likeness.of(change.live)):
+                    self.changes.note_new([mark])
                 self.new_rows[name] = self.new_rows.get(name, 0) + 1
                 if self.request.mode is not Mode.REPLACE and self.new_rows[name] > NEW_ROWS_SHOWN:
                     continue
@@ -119,6 +123,7 @@ class Comparison:
             )
             if compared.engine is Engine.WHOLE_ROWS:
                 self._refuse_without_key(no)
+            self._refuse_moved(compared)
             if added := compared.columns.added:
                 block(
                     self.changes,
@@ -126,6 +131,18 @@ class Comparison:
                     Op.DELETE,
                     f"its column {added[0]} was added since T, so undo could not bring it back",
                 )
+
+    def _refuse_moved(self, compared: Compared) -> None:
+        """A row that was only given another key, or moved to another partition, is not put back beside itself."""
+        likeness = likeness_of(compared.columns, self.now)
+        if likeness is None or self.request.mode is Mode.REPLACE:
+            return
+        planned = self.changes.changes(compared.shape.no, ops=[Op.INSERT])
+        self.changes.update(
+            blocked(change, MAYBE_MOVED)
+            for change in planned
+            if change.target and (mark := likeness.of(change.target)) and self.changes.noted(mark)
+        )
 
     def _request_for(self, compared: Compared) -> RepairRequest:
         """Nobody asked for a followed table to be replaced: only what was lost or hit by the incident comes back."""

@@ -38,6 +38,7 @@ class Table(Value):
     """A relation that holds rows itself (ordinary tables and partitions, never partitioned parents).
 
     `key`: columns that tell its rows apart (primary key, else a unique index over NOT NULL columns); none: no key.
+    `partition_key`: columns of the parents' partition keys, when it is a partition.
     """
 
     name: TableName
@@ -50,6 +51,7 @@ class Table(Value):
     readable: bool
     insertable: bool
     key: tuple[str, ...] = ()
+    partition_key: tuple[str, ...] = ()
     inherits: tuple[TableName, ...] = ()
     triggers: tuple[Trigger, ...] = ()
 

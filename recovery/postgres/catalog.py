@@ -65,6 +65,15 @@ where i.indrelid = any(%s) and i.indisunique and i.indisvalid and i.indimmediate
 order by i.indrelid, not i.indisprimary, i.indnkeyatts, c.relname
 """
 
+_PARTITION_KEYS = """
+with recursive up as (
+  select inhrelid as leaf, inhparent as above from pg_inherits where inhrelid = any(%s)
+  union all select up.leaf, i.inhparent from up join pg_inherits i on i.inhrelid = up.above)
+select up.leaf::bigint, array_agg(distinct a.attname::text) from up
+join pg_partitioned_table p on p.partrelid = up.above
+join pg_attribute a on a.attrelid = p.partrelid and a.attnum = any(p.partattrs::int2[]) group by 1
+"""
+
 _TRIGGERS = """
 select tgrelid::bigint, tgname, tgenabled::text from pg_trigger
 where tgrelid = any(%s) and not tgisinternal order by tgrelid, tgname
@@ -131,6 +140,7 @@ def read_catalog(session: Session) -> Catalog:
             )
         )  # fmt: skip
     keys = dict(session.execute(_KEYS, (oids,)).fetchall())
+    bounds = dict(session.execute(_PARTITION_KEYS, (oids,)).fetchall())
     triggers: dict[TableName, list[Trigger]] = defaultdict(list)
     for trigger in _triggers(session, names):
         triggers[trigger.table].append(trigger)
@@ -138,7 +148,7 @@ def read_catalog(session: Session) -> Catalog:
         Table(
             name=names[row[0]], oid=row[0], columns=tuple(columns[row[0]]), bytes=row[3], unlogged=row[4],
             row_security=row[5], owned=row[6], readable=row[7], insertable=row[8],
-            key=tuple(keys.get(row[0], ())),
+            key=tuple(keys.get(row[0], ())), partition_key=tuple(bounds.get(row[0], ())),
             inherits=tuple(TableName(schema_name=schema, name=name) for schema, name in row[9]),
             triggers=tuple(triggers[names[row[0]]]),
         )

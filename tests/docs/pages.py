@@ -27,7 +27,7 @@ VOLATILE = (
     (re.compile(r"(PostgreSQL|pg_dump) \d+\.\d+"), r"\1 VERSION"),
     (re.compile(r"\d+ of \d+$", re.MULTILINE), "ALL of ALL"),
     (re.compile(r"pid \d+"), "pid PID"),
-    (re.compile(r"transaction \d+"), "transaction XID"),
+    (re.compile(r"transactions? \d+"), "transaction XID"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+\+00"), "MOMENT"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"files in \S+"), "files in DIRECTORY"),

@@ -42,7 +42,7 @@ def mark_taken(stage: Stage, rule: DistinctRule) -> int:
 def _mark_hits(stage: Stage, why: str, rule: DistinctRule, hits: sql.Composed) -> int:
     return stage.run(
         "update {name} set {skip} = format({why}::text, {rule}::text, hit.shown)"
-        " from ({hits}) hit where {name}.{n} = hit.n and {name}.{skip} is null",
+        " from ({hits}) hit where {name}.{n} = hit.{n} and {name}.{skip} is null",
         why=sql.Literal(why), rule=sql.Literal(rule.name), hits=hits,
     )  # fmt: skip
 
@@ -63,10 +63,10 @@ def _collisions(
     parts = _rule_parts(stage, rule)
     own = [sql.SQL("{0} as {0}").format(sql.Identifier(name)) for name in stage.table.key] if keyed else []
     return stage.sql(
-        "select distinct on (s.n) s.n, t.shown from"
-        " (select {n} as n, {own} from {name} where {op} in ({ops}) and {skip} is null and {where}) s"
+        "select distinct on (s.{n}) s.{n}, t.shown from"
+        " (select {n}, {own} from {name} where {op} in ({ops}) and {skip} is null and {where}) s"
         " join lateral (select row({shown})::text as shown, {values} from {live} t where {where} and {which}) t"
-        " on {collide} order by s.n, t.shown",
+        " on {collide} order by s.{n}, t.shown",
         **{**parts, "ops": expression(ops), "which": which,
            "own": sql.SQL(", ").join([*own, parts["values"]])},
     )  # fmt: skip
@@ -75,11 +75,11 @@ def _collisions(
 def _rivals(stage: Stage, rule: DistinctRule) -> sql.Composed:
     """(n, the rival's key) of staged rows that want what a staged row before them wants."""
     return stage.sql(
-        "select distinct on (s.n) s.n, t.shown from"
-        " (select {n} as n, {values} from {name} where {op} in ('i', 'u') and {skip} is null and {where}) s"
-        " join (select {n} as n, row({shown})::text as shown, {values} from {name}"
+        "select distinct on (s.{n}) s.{n}, t.shown from"
+        " (select {n}, {values} from {name} where {op} in ('i', 'u') and {skip} is null and {where}) s"
+        " join (select {n}, row({shown})::text as shown, {values} from {name}"
         "       where {op} in ('i', 'u') and {skip} is null and {where}) t"
-        " on t.n < s.n and {collide} order by s.n, t.shown",
+        " on t.{n} < s.{n} and {collide} order by s.{n}, t.shown",
         **_rule_parts(stage, rule),
     )
 
