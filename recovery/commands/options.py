@@ -81,9 +81,10 @@ def request_options(function: Function) -> Function:
                 show_default=True, help="pg_dump to disk, or rows streamed by COPY.",
             ),
             click.option(
-                "--mode", type=click.Choice([m.value for m in Mode if m is not Mode.BESIDE]),
+                "--mode", type=click.Choice([m.value for m in Mode]),
                 default=Mode.MISSING.value, show_default=True,
-                help="missing: put lost rows back. repair: also revert rows the incident changed. replace: back to T.",
+                help="missing: put lost rows back. repair: also revert rows the incident changed. replace: back to T."
+                " beside: load T's tables into a schema of their own.",
             ),
             click.option("--where", metavar="SQL", help="Only rows of the one --table that fit, and rows on them."),
             *conflict_options(),

@@ -141,5 +141,6 @@ class Report(Value):
     temporary_instance_removed: bool
     not_put_back: tuple[str, ...]
     skipped: int
+    before_images: str | None = None
     stopped_before: tuple[str, ...]
     tool_version: str

@@ -54,7 +54,7 @@ class CopyTransport:
     def _pump(self, live: Session, pair: Pair) -> int:
         form = sql.SQL("(format binary)" if pair.binary else "(format text)")
         read = sql.SQL("copy (select {} from only {}) to stdout {}").format(
-            column_list(pair.columns), sql.Identifier(*pair.name.key), form
+            column_list(pair.columns), sql.Identifier(*pair.at_target.name.key), form
         )
         with self._source.cursor() as reader, reader.copy(read) as out:
             return write_rows(live, pair, blocks(bytes(chunk) for chunk in out), form)

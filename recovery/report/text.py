@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from recovery.model.plan import RecoveryPlan, Transport
+from recovery.model.repair import Mode
 from recovery.model.report import RepairProof, Report, TableProof, Verification
 from recovery.model.target import format_utc
 from recovery.workflow.cases import Case
@@ -46,6 +47,11 @@ def plan_text(plan: RecoveryPlan) -> str:
             ]
         ),
     ]  # fmt: skip
+    if plan.request.mode is Mode.BESIDE:
+        lines += [
+            "",
+            "  note: the tables are loaded into a new schema recovered_CASE of the same database; no other is touched",
+        ]
     if source.publicly_accessible:
         lines += [
             "",
@@ -69,6 +75,10 @@ def report_text(report: Report) -> str:
         lines.append(verification_text(report.verification))
         moves = [f"{move.sequence} to {move.after}" for move in report.sequence_moves]
         lines += columns([("sequences   ", _or_none(moves, "forward: ", "none had to move"))])
+    if report.before_images:
+        lines += columns(
+            [("before-images", f"schema {report.before_images}: drop it when you are sure, undo works without")]
+        )
     if report.skipped:
         lines += ["", f"  {report.skipped:,} planned rows were skipped, because others had changed them meanwhile"]
     if report.not_put_back:

@@ -235,6 +235,9 @@ def _scope(live: Session, catalog: Catalog, request: Request) -> Scope:
     visible = [table.name for table in catalog.tables if table.readable and not table.row_security]
     filled = nonempty(live, visible)
     scope = choose_scope(catalog, filled, request.scope)
+    if request.repair.mode is Mode.BESIDE:
+        asked = (Why.NAMED, Why.WHOLE_DATABASE)
+        scope.chosen = {name: table for name, table in scope.chosen.items() if table.why in asked}
     if not scope.chosen:
         raise RowbackError(
             ErrorId.TABLE_UNKNOWN, f"there is nothing to put back in '{request.database}'",
@@ -247,6 +250,11 @@ def _check_where(live: Session, catalog: Catalog, scope: Scope, request: Request
     """A row scope needs one root table, and a predicate that the server understands."""
     if request.where is None:
         return
+    if request.repair.mode is Mode.BESIDE:
+        raise RowbackError(
+            ErrorId.USAGE, "--where does not go with --mode beside, which loads whole tables",
+            state=NOTHING_CREATED, help="leave --where out, or look at the rows with rowback peek",
+        )  # fmt: skip
     named = {table.because for table in scope.chosen.values() if table.why is Why.NAMED}
     if len(named) != 1:
         raise RowbackError(

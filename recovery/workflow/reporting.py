@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recovery import __version__
 from recovery.model.report import Phase, Report, Verification
+from recovery.postgres.repair.stage import before_image_schema
 from recovery.reload.load import Loaded
 from recovery.workflow.cases import Case
 
@@ -37,6 +38,7 @@ def report_of(case: Case) -> Report:
         temporary_instance=case.copy.identifier,
         temporary_instance_removed=removed is not None,
         not_put_back=tuple(target["gone"]) if target else (),
+        before_images=before_image_schema(case.id) if loaded and loaded["written"] else None,
         skipped=Loaded.model_validate(loaded).skipped if loaded else 0,
         stopped_before=tuple(case.stops),
         tool_version=__version__,

@@ -297,3 +297,29 @@ def test_a_truncated_table_that_was_loaded_whole_is_undone_as_well(cli: Cli, dat
     assert database.rows("select * from t") == [(7, "edited")]
     assert cli("undo", case, "--confirm", database.name).code == 0
     assert database.rows("select count(*), count(*) filter (where x = 'x' || id) from t") == [(50, 49)]
+
+
+def test_beside_loads_t_into_a_schema_of_its_own_and_touches_nothing(cli: Cli, database: Database) -> None:
+    database.run(
+        SHOP, 'create schema "Odd; --"', 'create table "Odd; --"."t" ("t" int primary key, g int generated always as'
+        ' ("t" * 2) stored, x text)', """insert into "Odd; --"."t" ("t", x) values (1, 'eins'), (2, null)""",
+    )  # fmt: skip
+    held = {
+        t: database.rows(f"select * from {t} order by 1, 2") for t in ("customers", "orders", "items", '"Odd; --"."t"')
+    }
+    target = pass_a_second()
+    database.run("delete from customers where id < 20", """update "Odd; --"."t" set x = 'anders'""")
+    now = {t: database.rows(f"select * from {t} order by 1, 2") for t in held}
+    ran = restore(cli, database, target, "--mode", "beside")
+    assert ran.code == 0, ran.err
+    case = json.loads(cli("cases", "--json").out)[0]["case"]
+    schema = "recovered_" + case.replace("-", "_")
+    for name, rows in held.items():
+        beside = name if "." not in name else '"Odd; --.t"'
+        assert database.rows(f"select * from {schema}.{beside} order by 1, 2") == rows
+    assert {t: database.rows(f"select * from {t} order by 1, 2") for t in held} == now
+    assert cli("undo", case, "--confirm", database.name).code == 0
+    assert database.rows(f"select count(*) from {schema}.customers") == [(0,)]
+    refused = restore(cli, database, target, "--mode", "beside", "--table", "public.items", "--where", "line = 1")
+    assert refused.code == 2
+    assert "--where does not go with --mode beside" in refused.err

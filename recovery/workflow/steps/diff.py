@@ -6,7 +6,7 @@ from recovery.compare.changes import ChangeSet
 from recovery.compare.decisions import parse_decisions
 from recovery.compare.repair import Inquiry, make_repair_plan
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair import RepairPlan, RowClass
+from recovery.model.repair import Mode, RepairPlan, RowClass
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import SecureCopy
@@ -22,7 +22,7 @@ class Diff(Step):
     def do(self, errand: Errand) -> Outcome:
         """A change set per attempt: one that was cut short is never mistaken for a whole one."""
         case, filled = errand.case, filled_tables(errand)
-        if len(filled) == len(case.plan.tables):
+        if case.plan.request.mode is Mode.BESIDE or len(filled) == len(case.plan.tables):
             return {"repair": None}
         number = case.new_number()
         case.changes_path(number).unlink(missing_ok=True)
@@ -38,7 +38,7 @@ class Diff(Step):
     def tell(self, outcome: Outcome) -> str:
         """What was found."""
         if outcome["repair"] is None:
-            return "nothing to compare: all tables are empty"
+            return "nothing to compare: all tables are loaded whole"
         found = RepairPlan.model_validate(outcome["repair"])
         if not any(any(table.classes.values()) for table in found.tables):
             return "nothing differs beyond the tables to be loaded whole"

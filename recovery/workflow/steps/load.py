@@ -8,8 +8,10 @@ from contextlib import contextmanager
 
 from recovery.compare.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.repair import Mode
 from recovery.model.report import Verification
 from recovery.postgres import writing
+from recovery.postgres.beside import beside_name, create_beside
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.stage import before_image_schema
@@ -18,7 +20,7 @@ from recovery.reload.load import Job, Loaded, Repair, load
 from recovery.reload.verify import verify
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.steps.base import Step
-from recovery.workflow.steps.rows import filled_tables, transport, truth
+from recovery.workflow.steps.rows import beside_pairs, filled_tables, transport, truth
 
 DEAD_SESSION_DEADLINE_S = 60.0
 
@@ -59,6 +61,10 @@ class Load(Step):
         def before_commit(done: Loaded) -> None:
             errand.record("load.intent", data=done.model_dump(mode="json"))
 
+        if errand.case.plan.request.mode is Mode.BESIDE:
+            with errand.live() as live, errand.copy() as copy:
+                then = read_catalog(copy)
+                create_beside(live, errand.case.id, [p.at_target for p in beside_pairs(errand.case, then)])
         with errand.live() as live, transport(errand) as rows, job(errand, live) as what:
             done = load(live, what, rows, before_commit=before_commit)
         return done.model_dump(mode="json")
@@ -99,7 +105,12 @@ def job(errand: Errand, live: Session) -> Iterator[Job]:
     case, catalog = errand.case, read_catalog(live)
     plan, found = case.plan, case.repair_plan
     tables = {table.name: table for table in catalog.tables}
-    fills = [Pair(tables[name], tables[name]) for name in filled_tables(errand)]
+    origin = {beside_name(case.id, name): name for name in plan.scope} if plan.request.mode is Mode.BESIDE else {}
+    fills = [
+        Pair(tables[name].model_copy(update={"name": origin.get(name, name)}), tables[name])
+        for name in filled_tables(errand)
+        if name in tables
+    ]
     if found is None:
         yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
                   plan.lock_attempts)  # fmt: skip

@@ -11,8 +11,10 @@ from recovery.compare.drift import drift
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.plan import RecoveryPlan, Transport, Why
+from recovery.model.repair import Mode
 from recovery.model.target import format_utc
 from recovery.model.values import TableName
+from recovery.postgres.beside import beside_name, plain
 from recovery.postgres.binaries import ClientTools, find_client_tools
 from recovery.postgres.catalog import nonempty, read_catalog
 from recovery.postgres.connect import Session, is_loopback
@@ -42,11 +44,13 @@ class ReadTarget(Step):
             then, now = read_catalog(copy), read_catalog(live)
             filled = nonempty(live, plan.whole)
             pairs = [pair for pair in alike(plan, then, now) if pair.name not in filled]
+            if plan.request.mode is Mode.BESIDE:
+                pairs = beside_pairs(errand.case, then)
             gone = _gone(copy, then, now, plan)
             oldest = min(live.info.server_version, copy.info.server_version)
             prints = {str(p.name): fingerprint(copy, p.at_target, oldest_version_num=oldest) for p in pairs}
         compared = len(pairs) < len(plan.tables)
-        if not compared and not any(found.rows for found in prints.values()):
+        if (not compared or plan.request.mode is Mode.BESIDE) and not any(found.rows for found in prints.values()):
             raise RowbackError(
                 ErrorId.NOTHING_AT_TARGET,
                 f"at {format_utc(plan.target_time)} all {len(prints)} tables in scope were empty already",
@@ -54,6 +58,8 @@ class ReadTarget(Step):
                 state=UNTOUCHED,
                 help=f"rowback close {errand.case.id}, then plan again with an earlier --at",
             )
+        if plan.request.mode is Mode.BESIDE:
+            gone = []
         counters = {counter.name: counter for counter in then.sequences if counter.table in plan.scope}
         truth = AtTarget(fingerprints=prints, sequences=tuple(counters.values()), oldest_version_num=oldest)
         size = sum(pair.at_target.bytes for pair in pairs)
@@ -90,7 +96,7 @@ class Extract(Step):
     def do(self, errand: Errand) -> Outcome:
         """A directory per attempt: a dump that was cut short is never mistaken for a whole one."""
         plan, whole = errand.case.plan, filled_tables(errand)
-        if plan.transport is Transport.COPY or not whole:
+        if plan.transport is Transport.COPY or not whole or plan.request.mode is Mode.BESIDE:
             return {"transport": Transport.COPY.value, "bytes": 0}
         attempt = errand.case.steps[self.name].attempts
         directory = errand.case.directory / f"dump-{attempt}"
@@ -140,9 +146,18 @@ def alike(plan: RecoveryPlan, at_target: Catalog, live: Catalog) -> list[Pair]:
     return [Pair(then, now) for then, now in both if then and now and not drift(then, now)]
 
 
+def beside_pairs(case: Case, at_target: Catalog) -> list[Pair]:
+    """Every table of the scope that existed at T, and the table of our own schema it is loaded into."""
+    tables = [plain(table) for name in case.plan.scope if (table := at_target.table(name))]
+    return [Pair(t, t.model_copy(update={"name": beside_name(case.id, t.name)})) for t in tables]
+
+
 def filled_tables(errand: Errand) -> list[TableName]:
     """The tables that are loaded whole, in load order."""
     prints = _read_target(errand)["fingerprints"]
+    if errand.case.plan.request.mode is Mode.BESIDE:
+        named = (beside_name(errand.case.id, name) for name in errand.case.plan.scope)
+        return [name for name in named if str(name) in prints]
     return [name for name in errand.case.plan.scope if str(name) in prints]
 
 
