@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 from recovery.compare.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Catalog
 from recovery.model.repair import Mode
 from recovery.model.report import Verification
 from recovery.postgres import writing
-from recovery.postgres.beside import beside_name, create_beside
+from recovery.postgres.beside import create_beside
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.stage import before_image_schema
@@ -61,11 +62,13 @@ class Load(Step):
         def before_commit(done: Loaded) -> None:
             errand.record("load.intent", data=done.model_dump(mode="json"))
 
-        if errand.case.plan.request.mode is Mode.BESIDE:
+        then = None
+        if filled_tables(errand):
             with errand.live() as live, errand.copy() as copy:
                 then = read_catalog(copy)
-                create_beside(live, errand.case.id, [p.at_target for p in beside_pairs(errand.case, then)])
-        with errand.live() as live, transport(errand) as rows, job(errand, live) as what:
+                if errand.case.plan.request.mode is Mode.BESIDE:
+                    create_beside(live, errand.case.id, [p.at_target for p in beside_pairs(errand.case, then)])
+        with errand.live() as live, transport(errand) as rows, job(errand, live, then) as what:
             done = load(live, what, rows, before_commit=before_commit)
         return done.model_dump(mode="json")
 
@@ -100,17 +103,14 @@ class Verify(Step):
 
 
 @contextmanager
-def job(errand: Errand, live: Session) -> Iterator[Job]:
-    """What is to be written, or was: whole tables in load order and the change set of the repair plan."""
+def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iterator[Job]:
+    """What is to be written, or was: whole tables in load order and the change set of the repair plan.
+
+    `at_target`: the copy's catalog; rows travel in its order of columns and as its types. Only the proof goes without.
+    """
     case, catalog = errand.case, read_catalog(live)
     plan, found = case.plan, case.repair_plan
-    tables = {table.name: table for table in catalog.tables}
-    origin = {beside_name(case.id, name): name for name in plan.scope} if plan.request.mode is Mode.BESIDE else {}
-    fills = [
-        Pair(tables[name].model_copy(update={"name": origin.get(name, name)}), tables[name])
-        for name in filled_tables(errand)
-        if name in tables
-    ]
+    fills = _fills(errand, catalog, at_target)
     if found is None:
         yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
                   plan.lock_attempts)  # fmt: skip
@@ -119,6 +119,22 @@ def job(errand: Errand, live: Session) -> Iterator[Job]:
         repair = Repair(changes, found.number, before_image_schema(case.id))
         yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
                   plan.lock_attempts, repair)  # fmt: skip
+
+
+def _fills(errand: Errand, live: Catalog, at_target: Catalog | None) -> list[Pair]:
+    names, tables = filled_tables(errand), {table.name: table for table in live.tables}
+    if gone := [str(name) for name in names if name not in tables]:
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED, f"tables that were to be loaded do not exist any more: {', '.join(gone)}",
+            state=UNTOUCHED, help=f"find out who dropped them; rowback close {errand.case.id}, then a new plan",
+        )  # fmt: skip
+    if at_target is None:
+        return [Pair(tables[name], tables[name]) for name in names]
+    if errand.case.plan.request.mode is Mode.BESIDE:
+        then = {pair.name: pair.at_target for pair in beside_pairs(errand.case, at_target)}
+    else:
+        then = {table.name: table for table in at_target.tables}
+    return [Pair(then[name], tables[name]) for name in names]
 
 
 def settled_status(live: Session, xid: int, errand: Errand) -> str:
