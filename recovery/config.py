@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
@@ -43,6 +43,41 @@ class IamCredentials(_Section):
 Credentials = Annotated[LibpqCredentials | SecretCredentials | IamCredentials, Field(discriminator="source")]
 
 
+class ColumnReference(_Section):
+    """One column, written `database.schema.table.column`."""
+
+    database: str
+    schema_name: str
+    table: str
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.database}.{self.schema_name}.{self.table}.{self.column}"
+
+
+def _column(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = value.split(".")
+    if len(parts) != 4:
+        raise ValueError("write it database.schema.table.column")
+    return dict(zip(("database", "schema_name", "table", "column"), parts, strict=True))
+
+
+Column = Annotated[ColumnReference, BeforeValidator(_column)]
+
+
+class Reference(_Section):
+    """A link between two databases of one instance that no foreign key can hold: `from` refers to `to`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    child: Column = Field(alias="from")
+    parent: Column = Field(alias="to")
+
+    def __str__(self) -> str:
+        return f"{self.child} → {self.parent}"
+
+
 class Profile(_Section):
     """One instance and how to reach and judge it. Times in the unit of their name."""
 
@@ -59,12 +94,14 @@ class Profile(_Section):
     copy_timeout_minutes: int = Field(default=240, ge=1)
     rto_minutes: float | None = Field(default=None, gt=0)
     rpo_minutes: float | None = Field(default=None, gt=0)
+    references: tuple[Reference, ...] = ()
 
 
 class Configuration(_Section):
     """The whole file."""
 
     profiles: dict[str, Profile] = {}
+    reference: tuple[Reference, ...] = ()
 
 
 def load_profile(name: str | None, *, file: Path | None = None) -> Profile:
@@ -87,7 +124,7 @@ def load_profile(name: str | None, *, file: Path | None = None) -> Profile:
     if name not in configuration.profiles:
         known = ", ".join(sorted(configuration.profiles)) or "none"
         raise _invalid(f"{path} has no profile '{name}' (it has: {known})")
-    return configuration.profiles[name]
+    return configuration.profiles[name].model_copy(update={"references": configuration.reference})
 
 
 def state_home() -> Path:

@@ -79,6 +79,19 @@ class Phase(Value):
     attempts: int
 
 
+class ReferenceCheck(Value):
+    """A declared reference to or from another database: keys the repair touched, and those that dangle through it.
+
+    `dangled_at_target`: keys that had no parent at T either. `values`: some of the dangling ones.
+    """
+
+    reference: str
+    touched: int
+    dangling: int
+    dangled_at_target: int
+    values: tuple[str, ...]
+
+
 class Verification(Value):
     """The proof. `proven` is what the exit code says."""
 
@@ -89,6 +102,7 @@ class Verification(Value):
     definitions_altered_since: bool
     repaired: tuple[RepairProof, ...] = ()
     invalid_indexes: tuple[str, ...] = ()
+    references: tuple[ReferenceCheck, ...] = ()
 
     @property
     def rows(self) -> int:

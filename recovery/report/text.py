@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from recovery.model.plan import RecoveryPlan, Transport
 from recovery.model.repair import Mode
-from recovery.model.report import RepairProof, Report, TableProof, Verification
+from recovery.model.report import ReferenceCheck, RepairProof, Report, TableProof, Verification
 from recovery.model.target import format_utc
 from recovery.workflow.cases import Case
 
@@ -116,6 +116,8 @@ def verification_text(proof: Verification) -> str:
             ("definitions", "altered by others since" if proof.definitions_altered_since else "unchanged"),
         ]
     )
+    for check in proof.references:
+        lines += columns([("reference", f"{check.reference}: {_reference(check)}")])
     if touched := [p for p in proof.tables if p.changed_since or p.written_since]:
         lines += ["", "written by others since the rows were put back:", *columns([
             (str(p.table), f"{p.written_since:,} rows written", f"{p.changed_since:,} of ours changed or deleted")
@@ -144,6 +146,14 @@ def _verdict(proof: TableProof) -> str:
     if proof.at_target == proof.now:
         return "equal"
     return "equal when loaded" if proof.equal else "DIFFERS"
+
+
+def _reference(check: ReferenceCheck) -> str:
+    if not check.dangling:
+        told = f"{check.touched:,} keys touched, all whole"
+    else:
+        told = f"{check.dangling:,} of {check.touched:,} touched keys DANGLE: {', '.join(check.values)}"
+    return told + (f" ({check.dangled_at_target:,} dangled at T already)" if check.dangled_at_target else "")
 
 
 def _repair_verdict(proof: RepairProof) -> str:

@@ -17,7 +17,7 @@ import pytest
 from recovery.errors import RowbackError
 from recovery.model.target import format_utc
 from tests.fix_cli import Cli, Ran
-from tests.fix_lab import Database, pass_a_second, wait_until
+from tests.fix_lab import Database, Live, database_on, pass_a_second, wait_until
 from tests.fix_repair import Past
 
 SHOP = """
@@ -323,3 +323,25 @@ def test_beside_loads_t_into_a_schema_of_its_own_and_touches_nothing(cli: Cli, d
     refused = restore(cli, database, target, "--mode", "beside", "--table", "public.items", "--where", "line = 1")
     assert refused.code == 2
     assert "--where does not go with --mode beside" in refused.err
+
+
+def test_references_to_another_database_are_checked_for_the_touched_keys(
+    cli: Cli, live: Live, database: Database
+) -> None:
+    for users in database_on(live):
+        users.run("create table customers (id int primary key)", "insert into customers values (1), (2), (3)")
+        database.run("create table orders (id int primary key, customer_id int)",
+                     "insert into orders select g, g from generate_series(1, 4) g")  # fmt: skip
+        Path("rowback.toml").write_text(
+            f'[profiles.p]\ninstance = "{live.identifier}"\ndatabase = "{database.name}"\n[[reference]]\n'
+            f'from = "{database.name}.public.orders.customer_id"\nto = "{users.name}.public.customers.id"\n'
+        )
+        target = pass_a_second()
+        database.run("delete from orders")
+        users.run("delete from customers where id = 3")
+        ran = cli("restore", "--at", format_utc(target), "--profile", "p", "--confirm", database.name)
+        assert ran.code == 0, ran.err
+        assert (
+            f"  reference  {database.name}.public.orders.customer_id → {users.name}.public.customers.id:"
+            " 1 of 4 touched keys DANGLE: 3 (1 dangled at T already)\n" in ran.out
+        )

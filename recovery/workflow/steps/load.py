@@ -20,6 +20,7 @@ from recovery.postgres.rows import Pair
 from recovery.reload.load import Job, Loaded, Repair, load
 from recovery.reload.verify import verify
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
+from recovery.workflow.references import check_references
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.rows import beside_pairs, filled_tables, transport, truth
 
@@ -91,6 +92,8 @@ class Verify(Step):
         loaded = Loaded.model_validate(errand.case.outcome_of(Load.name))
         with errand.live() as live, job(errand, live) as what:
             found = verify(live, what, loaded)
+            if errand.profile.references:
+                found = found.model_copy(update={"references": check_references(errand, live, loaded)})
         errand.record("verification", data=found.model_dump(mode="json"))
         if not found.proven:
             raise differs(errand, found)

@@ -1,0 +1,87 @@
+"""Links between databases of one instance, declared in rowback.toml: are the keys that a repair touched still whole?"""
+
+from __future__ import annotations
+
+from recovery.compare.changes import ChangeSet
+from recovery.compare.staging import WRITES
+from recovery.config import ColumnReference, Reference
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.repair import Op
+from recovery.model.report import ReferenceCheck
+from recovery.model.values import TableName
+from recovery.postgres.connect import Session, Target, connect
+from recovery.postgres.references import existing, values_written_by
+from recovery.reload.load import Loaded
+from recovery.workflow.access import original
+from recovery.workflow.errand import UNTOUCHED, Errand
+
+KEYS_SHOWN = 20
+
+
+def check_references(errand: Errand, live: Session, loaded: Loaded) -> tuple[ReferenceCheck, ...]:
+    """One check for every declared reference that leads into or out of the repaired database.
+
+    Rows we wrote must find their parents in the other database; rows there must find the parents we deleted here. A
+    value that had no parent at T either dangled before: it is counted apart.
+    """
+    case = errand.case
+    here = original(errand.instances.get(case.plan.source.identifier), case.plan.database, errand.profile)
+    found = []
+    for reference in errand.profile.references:
+        if reference.child.database == case.plan.database:
+            found.append(_children_here(errand, live, here, reference, loaded))
+        if reference.parent.database == case.plan.database:
+            found.append(_parents_here(errand, here, reference, loaded))
+    return tuple(found)
+
+
+def _children_here(errand: Errand, live: Session, here: Target, reference: Reference, loaded: Loaded) -> ReferenceCheck:
+    child, parent = reference.child, reference.parent
+    written = str(_table(child)) in {*loaded.rows, *loaded.written}
+    touched = list(values_written_by(live, _table(child), child.column, loaded.xid)) if written else []
+    missing = sorted(set(touched) - _existing(here.to(parent.database), parent, touched)) if touched else []
+    before = set(missing) - _existing(errand.copy_target().to(parent.database), parent, missing) if missing else set()
+    return _checked(reference, touched, [value for value in missing if value not in before], len(before))
+
+
+def _parents_here(errand: Errand, here: Target, reference: Reference, loaded: Loaded) -> ReferenceCheck:
+    """Keys that the repair deleted (mode replace) and that the other database still holds."""
+    child, parent = reference.child, reference.parent
+    touched = _deleted(errand, parent, loaded) if loaded.number else []
+    left = sorted(_existing(here.to(child.database), child, touched)) if touched else []
+    return _checked(reference, touched, left, 0)
+
+
+def _deleted(errand: Errand, parent: ColumnReference, loaded: Loaded) -> list[str]:
+    assert loaded.number
+    with ChangeSet(errand.case.changes_path(loaded.number)) as changes:
+        skipped = changes.skipped(loaded.xid)
+        for shape in changes.shapes():
+            if shape.table == _table(parent) and parent.column in shape.columns:
+                at = shape.columns.index(parent.column)
+                rows = changes.changes(shape.no, ops=WRITES)
+                gone = [c.live[at] for c in rows if c.op is Op.DELETE and c.live and c.n not in skipped]
+                return [value for value in gone if value is not None]
+    return []
+
+
+def _existing(target: Target, column: ColumnReference, values: list[str]) -> set[str]:
+    try:
+        with connect(target, state=UNTOUCHED) as session:
+            return existing(session, _table(column), column.column, values)
+    except LookupError as error:
+        raise RowbackError(
+            ErrorId.CONFIG_INVALID, f"reference {column} in rowback.toml cannot be checked: {error}",
+            state="the rows were put back and committed", help="correct the [[reference]] in rowback.toml",
+        ) from error  # fmt: skip
+
+
+def _checked(reference: Reference, touched: list[str], dangling: list[str], before: int) -> ReferenceCheck:
+    return ReferenceCheck(
+        reference=str(reference), touched=len(touched), dangling=len(dangling), dangled_at_target=before,
+        values=tuple(dangling[:KEYS_SHOWN]),
+    )  # fmt: skip
+
+
+def _table(column: ColumnReference) -> TableName:
+    return TableName(schema_name=column.schema_name, name=column.table)
