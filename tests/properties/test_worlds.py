@@ -32,7 +32,7 @@ from tests.properties.worlds import State, World, expected, schema, worlds
 from tests.server.test_load import plan_for
 
 _numbers = itertools.count(1)
-EXAMPLES = int(os.environ.get("ROWBACK_EXAMPLES", "110"))
+EXAMPLES = int(os.environ.get("ROWBACK_EXAMPLES", "100"))
 CHECK = settings(
     max_examples=EXAMPLES, deadline=None, derandomize="ROWBACK_SOAK" not in os.environ, database=None,
     phases=[Phase.generate],  # a failing world is small already, and shrinking one takes minutes
