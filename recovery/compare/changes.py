@@ -12,7 +12,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
+from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Op, RowClass
 from recovery.model.values import TableName
 
@@ -75,9 +77,28 @@ class ChangeSet:
     def __enter__(self) -> ChangeSet:
         return self
 
-    def __exit__(self, *exit: object) -> None:
-        self._db.commit()
-        self._db.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Keep what was written; SQLite's own troubles leave as disk-full or plan-unreadable."""
+        try:
+            if error is None:
+                self._db.commit()
+        except sqlite3.Error as at_commit:
+            raise self._unusable(at_commit) from at_commit
+        finally:
+            self._db.close()
+        if isinstance(error, sqlite3.Error):
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: sqlite3.Error) -> RowbackError:
+        full = "full" in str(error)
+        return RowbackError(
+            ErrorId.DISK_FULL if full else ErrorId.PLAN_UNREADABLE,
+            f"the change set {self.path} cannot be {'written' if full else 'used'}: {error}",
+            state="nothing was written to the original",
+            help="free space there; the next try begins the comparison anew" if full else "compare again: rowback diff",
+        )  # fmt: skip
 
     def add_table(self, table: TableName, key: Iterable[str], columns: Iterable[str]) -> Shape:
         """A new table; its number follows the order of adding."""

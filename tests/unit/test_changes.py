@@ -1,0 +1,67 @@
+"""The change set on disk: what goes in comes out, the digest sees every bit, trouble is told as trouble."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from recovery.compare.changes import Change, ChangeSet
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.repair import Op, RowClass
+from recovery.model.values import TableName
+
+TABLE = TableName(schema_name="s", name="Weird; --")
+ROW = Change(0, ("1",), RowClass.LOST, ("1", None, "\ud55c\n\t'"), None, None)
+
+
+def filled(path: Path) -> ChangeSet:
+    changes = ChangeSet(path)
+    changes.add_table(TABLE, ["id"], ["id", "x", "y"])
+    changes.add([ROW])
+    return changes
+
+
+def test_rows_come_back_as_they_were_and_only_once(tmp_path: Path) -> None:
+    with filled(tmp_path / "c.sqlite") as changes:
+        changes.add([ROW])
+        changes.insert_lost(0)
+    assert (tmp_path / "c.sqlite").stat().st_mode & 0o077 == 0
+    with ChangeSet(tmp_path / "c.sqlite") as again:
+        (found,) = again.changes(0)
+        assert (found.op, found.want, found.target, found.n) == (Op.INSERT, ROW.target, ROW.target, 1)
+        assert again.shapes()[0].table == TABLE
+        assert again.find(0, ("1",)) == found
+        assert again.find(0, ("2",)) is None
+
+
+def test_the_digest_sees_every_decision(tmp_path: Path) -> None:
+    with filled(tmp_path / "c.sqlite") as changes:
+        before = changes.digest()
+        changes.insert_lost(0)
+        assert changes.digest() != before
+        decided = changes.digest()
+        changes.skip(7, [(1, "why")])
+        assert changes.digest() == decided, "what was skipped later is no decision"
+        assert changes.skipped(7) == {1: "why"}
+        assert changes.skipped(8) == {}
+
+
+def test_suspects_are_told_once_and_not_when_settled(tmp_path: Path) -> None:
+    with filled(tmp_path / "c.sqlite") as changes:
+        changes.suspect(0, [("1",), ("2",), ("2",), ("10",)])
+        assert sorted(key for batch in changes.suspects(0) for key in batch) == [("10",), ("2",)]
+
+
+def test_a_full_disk_and_a_broken_file_are_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(RowbackError) as full, filled(tmp_path / "c.sqlite") as changes:
+        changes._db.execute("pragma max_page_count = 8")  # SQLite itself runs out of room
+        changes.suspect(0, ((str(n) * 50,) for n in range(5000)))
+    assert full.value.id is ErrorId.DISK_FULL
+    assert full.value.fact.endswith("cannot be written: database or disk is full")
+    (tmp_path / "broken.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(RowbackError) as broken, ChangeSet(tmp_path / "broken.sqlite") as changes:
+        changes.shapes()
+    assert broken.value.id is ErrorId.PLAN_UNREADABLE
+    assert isinstance(broken.value.__cause__, sqlite3.DatabaseError)
