@@ -22,7 +22,7 @@ from recovery.commands.options import (
     write_new,
 )
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair import Mode, OnConflict, RowClass
+from recovery.model.repair import Mode, OnConflict, RepairRequest, RowClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,17 +170,30 @@ def peek(case_id: str, query: str, as_csv: bool, as_json: bool) -> None:
     from recovery.report.repair_text import table_csv, table_text
 
     with _errand(case_id) as errand:
-        if errand.case.outcome_of("secure-copy") is None:
-            raise RowbackError(
-                ErrorId.CASE_BUSY, f"the temporary instance of case {errand.case.id} is not ready yet",
-                state="nothing was done", help=f"rowback resume {errand.case.id}",
-            )  # fmt: skip
+        _refuse_without_copy(errand.case)
         with errand.copy() as copy:
             names, rows = look(copy, query)
     if as_json:
         click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
     else:
         click.echo(table_csv(names, rows) if as_csv else table_text(names, rows))
+
+
+def _refuse_closed(case: Case) -> None:
+    if case.closed_at:
+        raise RowbackError(
+            ErrorId.CASE_BUSY, f"case {case.id} is closed: {case.outcome}",
+            state="nothing was done", help="open another one: rowback open",
+        )  # fmt: skip
+
+
+def _refuse_without_copy(case: Case) -> None:
+    _refuse_closed(case)
+    if case.outcome_of("secure-copy") is None:
+        raise RowbackError(
+            ErrorId.CASE_BUSY, f"the temporary instance of case {case.id} is not ready yet",
+            state="nothing was done", help=f"rowback resume {case.id}",
+        )  # fmt: skip
 
 
 @contextmanager
@@ -201,14 +214,13 @@ def _compare(case_id: str, asked: Mapping[str, object]) -> Case:
     from recovery.workflow.run import diff_again
 
     with _errand(case_id) as errand:
+        _refuse_closed(errand.case)
         if text := asked.get("decisions"):
             asked = {**asked, "decisions": f"decisions-{errand.case.new_number()}.csv"}
             write_new(errand.case.directory / str(asked["decisions"]), str(text))
         if asked:
-            request = errand.case.request.model_copy(update=asked)
-            errand.record(
-                "repair.asked", data=type(request).model_validate(request.model_dump()).model_dump(mode="json")
-            )
+            request = RepairRequest.model_validate({**errand.case.request.model_dump(), **asked})
+            errand.record("repair.asked", data=request.model_dump(mode="json"))
         diff_again(errand)
         return errand.case
 

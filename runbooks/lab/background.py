@@ -37,7 +37,7 @@ FAULTS = {
 }
 AFTERWARDS = (
     "update content.articles set title = 'edited after the incident' where article_id in (1, 2)",
-    "insert into content.tags (name) values ('written after the incident')",
+    "insert into content.tags (name) values ('written after the incident at ' || clock_timestamp())",
 )
 UP_DEADLINE_S, DOWN_DEADLINE_S = 120.0, 30.0
 

@@ -345,3 +345,13 @@ def test_references_to_another_database_are_checked_for_the_touched_keys(
             f"  reference  {database.name}.public.orders.customer_id → {users.name}.public.customers.id:"
             " 1 of 4 touched keys DANGLE: 3 (1 dangled at T already)\n" in ran.out
         )
+
+
+def test_a_closed_case_is_told_as_such(cli: Cli, database: Database) -> None:
+    database.run("create table t (id int primary key)", "insert into t values (1)")
+    case = opened(cli, database, pass_a_second())
+    assert cli("close", case).code == 0
+    for arguments in (("peek", case, "select 1"), ("diff", case), ("diff", case, "--mode", "repair")):
+        refused = cli(*arguments)
+        assert refused.code == 29
+        assert refused.err.splitlines()[0] == f"error[case-busy]: case {case} is closed: closed without change"

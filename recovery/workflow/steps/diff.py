@@ -66,6 +66,15 @@ class Diff(Step):
             ErrorId.NOTHING_TO_REPAIR,
             f"mode '{found.request.mode}' has no row to write in '{errand.case.plan.database}'",
             *counts, state=UNTOUCHED,
-            help=f"look at them: rowback diff {errand.case.id} --show blocked; or try another mode:"
-            f" rowback diff {errand.case.id} --mode repair",
+            help=_elsewhere(errand.case.id, found),
         )  # fmt: skip
+
+
+def _elsewhere(case: str, found: RepairPlan) -> str:
+    """Where the rows may be that somebody misses."""
+    counts = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
+    if counts[RowClass.BLOCKED]:
+        return f"see why: rowback diff {case} --show blocked"
+    if found.request.mode is Mode.MISSING and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):
+        return f"rows that were changed, not deleted, need: rowback diff {case} --mode repair"
+    return f"nothing was lost there since T: rowback close {case}, then an earlier --at or other tables"
