@@ -20,6 +20,7 @@ END = "@@end of command@@"
 # What differs from run to run, and what it is compared as.
 VOLATILE = (
     (re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}"), "CASE"),
+    (re.compile(r"rowback_case_\d+_\d+_[0-9a-f]{4}"), "rowback_case_CASE"),
     (re.compile(r"plan [0-9a-f]{8}"), "plan DIGEST"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
     (re.compile(r"\d\d:\d\d:\d\dZ"), "TIME"),
