@@ -49,7 +49,7 @@ def open_(**asked: Unpack[Asked]) -> None:
     request, profile = request_of(asked), profile_of(asked)
     instances = Instances.connect(profile.region)
     plan = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
-    case, journal = open_case(plan, objectives_of(profile), profile)
+    case, journal = open_case(plan, objectives_of(profile), profile, approved=False)
     with journal, interruptible(case):
         run(Errand(case, journal, instances, listener()), until="secure-copy")
     click.echo(case.id)
@@ -88,15 +88,11 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
     if asked or again or case.outcome_of("diff") is None:
         case = _compare(case_id, asked)
     plan = case.repair_plan
-    if plan is None:
-        click.echo(
-            "nothing to compare row by row: all tables of this case are empty and will be loaded whole", err=True
-        )
-        return
+    assert plan
     if only_digest:
         click.echo(plan.digest)
         return
-    if show or as_csv:
+    if show or as_csv or limit:
         _show_rows(case, plan, [CLASSES[name] for name in show], limit, _format(as_csv=as_csv, as_json=as_json))
         return
     click.echo(plan.to_json() if as_json else repair_text(plan))
@@ -118,6 +114,13 @@ def apply(case_id: str, digest: str, confirmed: str | None, confirm_loss: int | 
 
     with _errand(case_id) as errand:
         case, plan = errand.case, errand.case.repair_plan
+        if case.wrote_to_live:
+            undone = " and taken them back" if case.taken_back else ""
+            raise RowbackError(
+                ErrorId.CASE_BUSY, f"case {case.id} has written its rows{undone} already",
+                state="nothing was done", help=f"rowback verify {case.id}, or turn the last write round: rowback undo"
+                f" {case.id}",
+            )  # fmt: skip
         if plan is None or len(digest) < 8 or not plan.digest.startswith(digest):
             now = f"its repair plan is {plan.digest[:8]}" if plan else "it has no repair plan"
             raise RowbackError(
@@ -136,7 +139,7 @@ def apply(case_id: str, digest: str, confirmed: str | None, confirm_loss: int | 
 def verify(case_id: str, as_json: bool) -> None:
     """Prove again, now or in a week, that what a case wrote is as planned. Reads only."""
     from recovery.report.text import verification_text
-    from recovery.workflow.verifying import verify_again
+    from recovery.workflow.undo import verify_again
 
     with _errand(case_id) as errand:
         found = verify_again(errand)
@@ -154,9 +157,12 @@ def undo(case_id: str, confirmed: str | None, as_json: bool) -> None:
 
     with _errand(case_id) as errand:
         errand.approve = _undo_approver(errand.case, confirmed)
-        found = take_back(errand)
-    click.echo(found.model_dump_json(indent=1) if as_json else f"case {errand.case.id}: taken back\n\n"
-               + verification_text(found))  # fmt: skip
+        done = take_back(errand)
+    if as_json:
+        click.echo(done.verification.model_dump_json(indent=1))
+        return
+    stay = f"; {done.stay:,} rows stay, because others changed or reference them" if done.stay else ""
+    click.echo(f"case {errand.case.id}: taken back{stay}\n\n{verification_text(done.verification)}")
 
 
 @click.command(epilog="""Example: rowback peek 7f3a "select count(*) from content.articles" """)
@@ -227,8 +233,15 @@ def _compare(case_id: str, asked: Mapping[str, object]) -> Case:
 
 def _show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | None, form: str) -> None:
     from recovery.compare.changes import ChangeSet
+    from recovery.compare.comparing import NEW_ROWS_SHOWN
     from recovery.report.repair_text import records_csv, records_text, row_records
 
+    if plan.number is None:
+        click.echo("nothing was compared row by row: all tables are loaded whole", err=True)
+        return
+    kept, found = NEW_ROWS_SHOWN, sum(table.count(RowClass.NEW) for table in plan.tables)
+    if found > kept and plan.request.mode is not Mode.REPLACE and (not kinds or RowClass.NEW in kinds):
+        click.echo(f"of {found:,} new rows only the first {kept:,} of each table are kept to be listed", err=True)
     with ChangeSet(case.changes_path(plan.number)) as changes:
         records = row_records(changes, kinds, limit)
         match form:

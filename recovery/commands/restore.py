@@ -57,7 +57,7 @@ def restore(
         return
     click.echo(plan_text(made) + "\n", err=True)
     confirm(made.database, confirmed)
-    case, journal = open_case(made, objectives_of(profile), profile)
+    case, journal = open_case(made, objectives_of(profile), profile, approved=True)
     click.echo(f"case {case.id}", err=True)
     approve = approver(made.database, confirmed, confirm_loss)
     drive(Errand(case, journal, instances, listener(), approve), as_json=as_json)

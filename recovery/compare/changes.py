@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +195,20 @@ class ChangeSet:
         """Rows of one table by class and operation."""
         rows = self._db.execute("select kind, op, count(*) from change where tab = ? group by 1, 2", (no,))
         return {(RowClass(kind), Op(op)): count for kind, op, count in rows}
+
+    def classes(self, no: int) -> dict[RowClass, int]:
+        """Rows of one table by class."""
+        found: Counter[RowClass] = Counter()
+        for (kind, _), count in self.tally(no).items():
+            found[kind] += count
+        return dict(found)
+
+    def planned(self, no: int) -> dict[Op, int]:
+        """Rows of one table by operation, each operation named."""
+        found: Counter[Op] = Counter(dict.fromkeys(Op, 0))
+        for (_, op), count in self.tally(no).items():
+            found[op] += count
+        return dict(found)
 
     def bytes_wanted(self, no: int) -> int:
         """The size of all rows to be written, as text."""

@@ -26,6 +26,7 @@ from recovery.postgres.repair.rules import read_rules
 from recovery.postgres.watchers import who_notices
 
 WRITERS_TOLD, WRITERS_KEPT = 8, 50
+WRITTEN_AFTER_T = (RowClass.NEW, RowClass.NEWER, RowClass.CHANGED, RowClass.CONFLICT, RowClass.REUSED)
 SAVEPOINTS_NEAR = 16
 UNTOUCHED = "nothing was written to the original"
 
@@ -131,10 +132,8 @@ def _refuse_unknown_incident(inquiry: Inquiry, comparison: Comparison, writers: 
     request = inquiry.request
     if request.mode is not Mode.REPAIR:
         return
-    changed = sum(
-        count for compared in comparison.tables.values()
-        for (kind, _), count in comparison.changes.tally(compared.shape.no).items() if kind is RowClass.CHANGED
-    )  # fmt: skip
+    found = (comparison.changes.classes(compared.shape.no) for compared in comparison.tables.values())
+    changed = sum(classes.get(RowClass.CHANGED, 0) for classes in found)
     known = {writer.xid for writer in writers}
     unknown = [xid for xid in request.incident_xids if xid not in known and not _happened(comparison, xid)]
     if (changed and not request.incident_xids) or unknown:
@@ -208,9 +207,7 @@ def _plan(comparison: Comparison, inquiry: Inquiry, writers: Sequence[Writer]) -
 def _table(comparison: Comparison, compared: Compared) -> TableRepair:
     name, no = compared.columns.live.name, compared.shape.no
     tally = comparison.changes.tally(no)
-    classes: dict[RowClass, int] = {}
-    for (kind, _), count in tally.items():
-        classes[kind] = classes.get(kind, 0) + count
+    classes, ops = comparison.changes.classes(no), comparison.changes.planned(no)
     if (new := comparison.new_rows.get(name, 0)) > classes.get(RowClass.NEW, 0):
         classes[RowClass.NEW] = new
     # Rows that were only followed, or only limited by a predicate, say nothing about the rest of their table.
@@ -219,9 +216,9 @@ def _table(comparison: Comparison, compared: Compared) -> TableRepair:
         at_target = comparison.rows_at_target(name)
         listed = sum(tally.values()) - comparison.changes.without_target(no)
         classes[RowClass.UNCHANGED] = max(0, at_target - listed)
-    ops = {op: sum(count for (_, o), count in tally.items() if o is op) for op in Op}
     return TableRepair(
         name=name, engine=compared.engine, because=compared.because, rows_at_target=at_target,
         classes=dict(sorted(classes.items())), inserts=ops[Op.INSERT], updates=ops[Op.UPDATE],
         deletes=ops[Op.DELETE], mapped=compared.columns.notes,
+        loses=sum(n for (kind, op), n in tally.items() if op in (Op.UPDATE, Op.DELETE) and kind in WRITTEN_AFTER_T),
     )  # fmt: skip

@@ -81,7 +81,10 @@ class Writer(Value):
 
 
 class TableRepair(Value):
-    """One table: its rows by class, and what will be written. `because` says who pulled it into the scope."""
+    """One table: its rows by class, and what will be written. `because` says who pulled it into the scope.
+
+    `loses`: rows to be updated or deleted that somebody wrote after T.
+    """
 
     name: TableName
     engine: Engine
@@ -91,6 +94,7 @@ class TableRepair(Value):
     inserts: int
     updates: int
     deletes: int
+    loses: int = 0
     mapped: tuple[str, ...] = ()
 
     @property
@@ -104,12 +108,12 @@ class TableRepair(Value):
 
 
 class RepairPlan(Value):
-    """Everything `apply` will do, bound by `digest`: the rows themselves are in the case's change set, whose own digest
-    is `changes_digest`."""
+    """Everything `apply` will do, bound by `digest`: the rows themselves are in the case's change set `number`, whose
+    own digest is `changes_digest`. No change set: nothing was to be compared, `filled` are loaded whole."""
 
     schema_version: Literal[1] = 1
     case: str
-    number: int
+    number: int | None
     request: RepairRequest
     tables: tuple[TableRepair, ...]
     filled: tuple[TableName, ...]
@@ -132,10 +136,7 @@ class RepairPlan(Value):
     @property
     def loses(self) -> int:
         """Rows whose present content would be lost, because somebody wrote them after T (mode replace)."""
-        if self.request.mode is not Mode.REPLACE:
-            return 0
-        gone = (RowClass.NEW, RowClass.NEWER, RowClass.CHANGED, RowClass.CONFLICT, RowClass.REUSED)
-        return sum(table.count(kind) for table in self.tables for kind in gone)
+        return sum(table.loses for table in self.tables) if self.request.mode is Mode.REPLACE else 0
 
     def to_json(self) -> str:
         """The plan with its digest, for people and programs."""

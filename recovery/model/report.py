@@ -156,5 +156,6 @@ class Report(Value):
     not_put_back: tuple[str, ...]
     skipped: int
     before_images: str | None = None
+    taken_back: bool = False
     stopped_before: tuple[str, ...]
     tool_version: str

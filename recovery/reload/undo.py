@@ -12,7 +12,6 @@ from recovery.compare.changes import Change, ChangeSet, Shape, Texts
 from recovery.compare.staging import foresee
 from recovery.model.catalog import Catalog, Table
 from recovery.model.repair import Engine, Op, RepairPlan, RepairRequest, RowClass, TableRepair
-from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.rules import read_rules
 from recovery.postgres.repair.scan import Field, Side, rows_of_transaction
@@ -88,12 +87,8 @@ def _whole(live: Session, table: Table) -> Side:
 
 
 def _counted(changes: ChangeSet, shape: Shape) -> TableRepair:
-    tally = changes.tally(shape.no)
-    ops = {op: sum(count for (_, o), count in tally.items() if o is op) for op in Op}
-    classes: dict[RowClass, int] = {}
-    for (kind, _), count in tally.items():
-        classes[kind] = classes.get(kind, 0) + count
+    ops = changes.planned(shape.no)
     return TableRepair(
-        name=TableName.model_validate(shape.table), engine=Engine.FOLLOWED, because="it was written by the repair",
-        rows_at_target=0, classes=classes, inserts=ops[Op.INSERT], updates=ops[Op.UPDATE], deletes=ops[Op.DELETE],
+        name=shape.table, engine=Engine.FOLLOWED, because="it was written by the repair", rows_at_target=0,
+        classes=changes.classes(shape.no), inserts=ops[Op.INSERT], updates=ops[Op.UPDATE], deletes=ops[Op.DELETE],
     )  # fmt: skip

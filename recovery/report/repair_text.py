@@ -29,7 +29,7 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan") -> str:
     if quiet:
         lines.append(f"  and {quiet} tables that hold what they held at T")
     if plan.filled:
-        lines += ["", f"  loaded whole, being empty: {', '.join(map(str, plan.filled))}"]
+        lines += ["", f"  loaded whole, into empty tables: {', '.join(map(str, plan.filled))}"]
     for table in plan.tables:
         lines += [f"  {table.name}: {note}" for note in table.mapped]
     if plan.writers:

@@ -70,6 +70,8 @@ def report_text(report: Report) -> str:
         if report.verification
         else f"case {report.case}: not finished",
     }.get(report.outcome, f"case {report.case}: {report.outcome}")
+    if report.taken_back:
+        head = f"case {report.case}: what it wrote was TAKEN BACK by rowback undo; what follows was so before that"
     lines = [head, ""]
     if report.verification:
         lines.append(verification_text(report.verification))
@@ -77,7 +79,7 @@ def report_text(report: Report) -> str:
         lines += columns([("sequences   ", _or_none(moves, "forward: ", "none had to move"))])
     if report.before_images:
         lines += columns(
-            [("before-images", f"schema {report.before_images}: drop it when you are sure, undo works without")]
+            [("before-images", f"schema {report.before_images}: drop it when you are sure, undo does not need it")]
         )
     if report.skipped:
         lines += ["", f"  {report.skipped:,} planned rows were skipped, because others had changed them meanwhile"]
@@ -163,6 +165,8 @@ def _repair_verdict(proof: RepairProof) -> str:
 
 
 def _state(case: Case) -> str:
+    if case.taken_back:
+        return f"{case.outcome}, taken back"
     return case.outcome if case.closed_at else f"open at {case.current_step or 'the beginning'}"
 
 

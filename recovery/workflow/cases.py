@@ -43,6 +43,7 @@ class Case:
     objectives: Objectives
     profile: Profile
     opened_at: datetime
+    plan_approved: bool
     steps: dict[str, StepState] = field(default_factory=dict)
     notes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     stops: list[str] = field(default_factory=list)
@@ -79,7 +80,7 @@ class Case:
     def repair_plan(self) -> RepairPlan | None:
         """The repair plan of the last diff."""
         found = self.outcome_of("diff")
-        return RepairPlan.model_validate(found["repair"]) if found and found["repair"] else None
+        return RepairPlan.model_validate(found["repair"]) if found else None
 
     @property
     def approved(self) -> set[str]:
@@ -93,6 +94,11 @@ class Case:
     def new_number(self) -> int:
         """A number no change set of this case has had."""
         return len(self.noted("changes.begun")) + 1
+
+    @property
+    def taken_back(self) -> bool:
+        """Whether the last write of the case was an undo (not an undo of one)."""
+        return len(self.noted("undo.done")) % 2 == 1
 
     @property
     def wrote_to_live(self) -> bool:
@@ -137,8 +143,11 @@ def cases_directory() -> Path:
     return state_home() / "cases"
 
 
-def open_case(plan: RecoveryPlan, objectives: Objectives, profile: Profile) -> tuple[Case, Journal]:
-    """A new case for an approved plan. Refuses (case-open) while another case here works on the same database."""
+def open_case(plan: RecoveryPlan, objectives: Objectives, profile: Profile, *, approved: bool) -> tuple[Case, Journal]:
+    """A new case. `approved`: somebody has read the plan and agreed that the tables it names as empty are loaded.
+
+    Refuses (case-open) while another case here works on the same database.
+    """
     for other in all_cases():
         same = other.plan.identity.system_identifier == plan.identity.system_identifier
         if other.closed_at is None and same and other.plan.database == plan.database:
@@ -156,7 +165,7 @@ def open_case(plan: RecoveryPlan, objectives: Objectives, profile: Profile) -> t
         data={
             "schema_version": 1, "tool_version": __version__, "plan_digest": plan.digest,
             "plan": plan.model_dump(mode="json"), "objectives": objectives.model_dump(mode="json"),
-            "profile": profile.model_dump(mode="json"),
+            "profile": profile.model_dump(mode="json"), "approved": approved,
         },
     )  # fmt: skip
     return fold(journal.directory, journal.records), journal
@@ -209,6 +218,7 @@ def fold(directory: Path, records: Iterable[Record]) -> Case:
             id=directory.name, directory=directory, plan=RecoveryPlan.model_validate(first.data["plan"]),
             objectives=Objectives.model_validate(first.data["objectives"]),
             profile=Profile.model_validate(first.data["profile"]), opened_at=first.at,
+            plan_approved=first.data.get("approved") is True,
         )  # fmt: skip
     except (ValidationError, KeyError) as error:
         raise _of_another_version(directory) from error

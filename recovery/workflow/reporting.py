@@ -39,6 +39,7 @@ def report_of(case: Case) -> Report:
         temporary_instance_removed=removed is not None,
         not_put_back=tuple(target["gone"]) if target else (),
         before_images=before_image_schema(case.id) if loaded and loaded["written"] else None,
+        taken_back=case.taken_back,
         skipped=Loaded.model_validate(loaded).skipped if loaded else 0,
         stopped_before=tuple(case.stops),
         tool_version=__version__,

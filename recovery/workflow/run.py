@@ -59,7 +59,8 @@ def diff_again(errand: Errand) -> None:
         )  # fmt: skip
     run(errand, until=SecureCopy.name)
     with _terminate_like_interrupt():
-        for step in (ReadTarget(), Diff()):
+        extracted = case.outcome_of(Extract.name) is not None
+        for step in (ReadTarget(), Diff(), *([Extract()] if extracted else [])):
             _perform(errand, step)
 
 

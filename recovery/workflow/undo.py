@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from recovery.compare.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Trigger
+from recovery.model.repair import RepairPlan, RowClass
 from recovery.model.report import Verification
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
@@ -13,41 +17,99 @@ from recovery.reload.undo import invert, plan_undo
 from recovery.reload.verify import verify
 from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand
-from recovery.workflow.steps.load import differs, settled_status
+from recovery.workflow.steps.load import Load, differs, job, settled_status
 
 
-def undo(errand: Errand) -> Verification:
+@dataclass(frozen=True)
+class Undone:
+    """What an undo proved, and how many rows stay because others changed them since."""
+
+    verification: Verification
+    stay: int
+
+
+def undo(errand: Errand) -> Undone:
     """Take the last write of the case back, a repair or an undo, as far as nobody has changed its rows since.
 
-    Raises nothing-to-undo when the case wrote nothing, or when no row is left that could be taken back.
+    One that was cut off in its commit is finished, not turned round: then only its proof is left to be made. Raises
+    nothing-to-undo when the case wrote nothing, or when no row is left that could be taken back.
     """
     case = errand.case
+    if unfinished := settle(errand):
+        return Undone(prove(errand, unfinished), unfinished.skipped)
+    last = last_written(case)
+    if last is None:
+        raise RowbackError(
+            ErrorId.NOTHING_TO_UNDO, f"case {case.id} has written nothing",
+            state="nothing was done", help=f"rowback status {case.id}",
+        )  # fmt: skip
+    number = case.new_number()
+    case.changes_path(number).unlink(missing_ok=True)
+    errand.record("changes.begun", data={"number": number})
+    with errand.live() as live, ChangeSet(case.changes_path(number)) as changes:
+        plan = _plan(errand, live, last, changes, number)
+        errand.approve(plan)
+        what = _job(errand, live, Repair(changes, number, before_image_schema(case.id)), plan.held_triggers)
+        done = load(live, what, None, before_commit=lambda found: _note(errand, "undo.intent", found))
+        _note(errand, "undo.done", done)
+    blocked = sum(table.count(RowClass.BLOCKED) for table in plan.tables)
+    return Undone(prove(errand, done), blocked + done.skipped)
+
+
+def settle(errand: Errand) -> Loaded | None:
+    """Write down what a process that died could not: whether its load committed, and its undo; returns the undo."""
+    case = errand.case
+    if case.load_unsettled and (happened := Load().reconcile(errand)) is not None:
+        errand.record("step.done", step=Load.name, data=happened)
+    recorded = {note["xid"] for note in case.noted("undo.done")}
+    open_intents = [note for note in case.noted("undo.intent") if note["xid"] not in recorded]
+    if not open_intents:
+        return None
     with errand.live() as live:
-        _settle(errand, live)
-        last = last_written(case)
-        if last is None:
-            raise RowbackError(
-                ErrorId.NOTHING_TO_UNDO, f"case {case.id} has written nothing",
-                state="nothing was done", help=f"rowback status {case.id}",
-            )  # fmt: skip
-        number = case.new_number()
-        case.changes_path(number).unlink(missing_ok=True)
-        errand.record("changes.begun", data={"number": number})
-        with ChangeSet(case.changes_path(number)) as changes:
-            job = _plan(errand, live, last, changes, number)
-            done = load(live, job, None, before_commit=lambda d: _note(errand, "undo.intent", d))
-            _note(errand, "undo.done", done)
-            return _verified(errand, live, job, done)
+        for intent in reversed(open_intents):
+            if settled_status(live, intent["xid"], errand) == "committed":
+                errand.record("undo.done", data=intent)
+                return Loaded.model_validate(intent)
+    return None
 
 
 def last_written(case: Case) -> Loaded | None:
     """The last write of a case that is known to have committed."""
     undone = case.noted("undo.done")
-    found = undone[-1] if undone else case.outcome_of("load")
+    found = undone[-1] if undone else case.outcome_of(Load.name)
     return Loaded.model_validate(found) if found else None
 
 
-def _plan(errand: Errand, live: Session, last: Loaded, changes: ChangeSet, number: int) -> Job:
+def verify_again(errand: Errand) -> Verification:
+    """The proof of the last write, made anew. Raises nothing-to-undo when nothing was written, verify-differs."""
+    settle(errand)
+    last = last_written(errand.case)
+    if last is None:
+        raise RowbackError(
+            ErrorId.NOTHING_TO_UNDO, f"case {errand.case.id} has written nothing that could be verified",
+            state="nothing was done", help=f"rowback status {errand.case.id}",
+        )  # fmt: skip
+    return prove(errand, last)
+
+
+def prove(errand: Errand, last: Loaded) -> Verification:
+    """Compare what the original holds with what `last` wrote, and record it. Raises verify-differs."""
+    case = errand.case
+    with errand.live() as live:
+        if not case.noted("undo.done"):
+            with job(errand, live) as what:
+                found = verify(live, what, last)
+        else:
+            assert last.number
+            with ChangeSet(case.changes_path(last.number)) as changes:
+                found = verify(live, _job(errand, live, Repair(changes, last.number, ""), ()), last)
+    errand.record("verified.again", data=found.model_dump(mode="json"))
+    if not found.proven:
+        raise differs(errand, found)
+    return found
+
+
+def _plan(errand: Errand, live: Session, last: Loaded, changes: ChangeSet, number: int) -> RepairPlan:
     case, catalog = errand.case, read_catalog(live)
     if last.number is None:
         invert(live, catalog, last, None, changes)
@@ -55,36 +117,23 @@ def _plan(errand: Errand, live: Session, last: Loaded, changes: ChangeSet, numbe
         with ChangeSet(case.changes_path(last.number)) as source:
             invert(live, catalog, last, source, changes)
     plan = plan_undo(live, catalog, changes, case=case.id, number=number, request=case.request)
+    gone = sorted({*last.rows, *last.written} - {str(table.name) for table in catalog.tables})
+    notices = [f"table {name} does not exist any more: its rows are not taken back" for name in gone]
     if not plan.writes:
         raise RowbackError(
             ErrorId.NOTHING_TO_UNDO, f"none of the rows that case {case.id} wrote can be taken back",
-            *sorted({change.reason for change in changes.changes() if change.reason}),
+            *notices, *sorted({change.reason for change in changes.changes() if change.reason}),
             state=UNTOUCHED, help=f"look at them in {changes.path} and in schema {before_image_schema(case.id)}",
         )  # fmt: skip
-    errand.approve(plan)
-    nowhere = AtTarget(fingerprints={}, sequences=catalog.sequences, oldest_version_num=live.info.server_version)
-    repair = Repair(changes, number, before_image_schema(case.id))
-    return Job(
-        case.plan.database, catalog, [], nowhere, plan.held_triggers, case.plan.lock_timeout_ms,
-        case.plan.lock_attempts, repair,
-    )  # fmt: skip
+    return plan.model_copy(update={"notices": (*notices, *plan.notices)})
 
 
-def _settle(errand: Errand, live: Session) -> None:
-    """An undo that was cut off in its commit: the server knows whether it happened."""
-    done = {note["xid"] for note in errand.case.noted("undo.done")}
-    for intent in errand.case.noted("undo.intent"):
-        if intent["xid"] not in done and settled_status(live, intent["xid"], errand) == "committed":
-            errand.record("undo.done", data=intent)
+def _job(errand: Errand, live: Session, repair: Repair, held: tuple[Trigger, ...]) -> Job:
+    """The undo as a load: no table is loaded whole, no sequence moves."""
+    plan, catalog = errand.case.plan, read_catalog(live)
+    here = AtTarget(fingerprints={}, sequences=catalog.sequences, oldest_version_num=live.info.server_version)
+    return Job(plan.database, catalog, [], here, held, plan.lock_timeout_ms, plan.lock_attempts, repair)
 
 
 def _note(errand: Errand, event: str, done: Loaded) -> None:
     errand.record(event, data=done.model_dump(mode="json"))
-
-
-def _verified(errand: Errand, live: Session, job: Job, done: Loaded) -> Verification:
-    found = verify(live, job, done)
-    errand.record("undo.verification", data=found.model_dump(mode="json"))
-    if not found.proven:
-        raise differs(errand, found)
-    return found

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from recovery.compare.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
-from recovery.model.repair import Mode
+from recovery.model.repair import Mode, RepairPlan, RowClass
 from recovery.model.report import Verification
 from recovery.postgres import writing
 from recovery.postgres.beside import create_beside
@@ -34,13 +34,19 @@ class Load(Step):
     undo = "rowback undo CASE takes the rows back that nobody has changed since"
 
     def check(self, errand: Errand) -> None:
-        """Rows are written one by one only as approved: the plan's digest, and the change set it was made from."""
+        """Nothing is written but what somebody approved, and never nothing: the plan's digest, and its change set's.
+
+        A recovery plan that was approved covers the tables it named as empty; rows need the repair plan's approval.
+        """
         found = errand.case.repair_plan
-        if found is None or not found.writes:
-            return
-        if found.digest not in errand.case.approved:
+        assert found
+        _refuse_nothing(errand, found)
+        covered = errand.case.plan_approved and not found.writes
+        if not covered and found.digest not in errand.case.approved:
             errand.approve(found)
             errand.record("repair.approved", data={"digest": found.digest})
+        if found.number is None:
+            return
         with ChangeSet(errand.case.changes_path(found.number)) as changes:
             if changes.digest() != found.changes_digest:
                 raise RowbackError(
@@ -114,7 +120,7 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
     case, catalog = errand.case, read_catalog(live)
     plan, found = case.plan, case.repair_plan
     fills = _fills(errand, catalog, at_target)
-    if found is None:
+    if found is None or found.number is None:
         yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
                   plan.lock_attempts)  # fmt: skip
         return
@@ -122,6 +128,31 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
         repair = Repair(changes, found.number, before_image_schema(case.id))
         yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
                   plan.lock_attempts, repair)  # fmt: skip
+
+
+def _refuse_nothing(errand: Errand, found: RepairPlan) -> None:
+    """Zero effect is never success."""
+    if found.writes or any(at_target.rows for at_target in truth(errand).fingerprints.values()):
+        return
+    counts = [
+        f"{table.name}: " + ", ".join(f"{count:,} {kind}" for kind, count in table.classes.items() if count)
+        for table in found.tables if any(table.classes.values())
+    ]  # fmt: skip
+    raise RowbackError(
+        ErrorId.NOTHING_TO_REPAIR,
+        f"mode '{found.request.mode}' has no row to write in '{errand.case.plan.database}'",
+        *counts, state=UNTOUCHED, help=_elsewhere(errand.case.id, found),
+    )  # fmt: skip
+
+
+def _elsewhere(case: str, found: RepairPlan) -> str:
+    """Where the rows may be that somebody misses."""
+    counts = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
+    if counts[RowClass.BLOCKED]:
+        return f"see why: rowback diff {case} --show blocked"
+    if found.request.mode is Mode.MISSING and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):
+        return f"rows that were changed, not deleted, need: rowback diff {case} --mode repair"
+    return f"nothing was lost there since T: rowback close {case}, then an earlier --at or other tables"
 
 
 def _fills(errand: Errand, live: Catalog, at_target: Catalog | None) -> list[Pair]:
