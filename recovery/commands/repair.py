@@ -36,7 +36,8 @@ CLASSES = {kind.name.lower(): kind for kind in RowClass if kind is not RowClass.
 
 @click.command("open", epilog="Example: rowback open docs-staging --at 2026-11-22T14:20:00Z --database docs")
 @request_options
-def open_(**asked: Unpack[Asked]) -> None:
+@json_option
+def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     """Start a case: the temporary instance at T, taken over and made inert. Writes nothing to the original."""
     from recovery.aws.instances import Instances
     from recovery.commands.driving import interruptible
@@ -52,7 +53,7 @@ def open_(**asked: Unpack[Asked]) -> None:
     case, journal = open_case(plan, objectives_of(profile), profile, approved=False)
     with journal, interruptible(case):
         run(Errand(case, journal, instances, listener()), until="secure-copy")
-    click.echo(case.id)
+    click.echo(json.dumps({"case": case.id, "temporary_instance": case.copy.identifier}) if as_json else case.id)
     click.echo(f"next: rowback diff {case.id}, or look first: rowback peek {case.id} 'select …'", err=True)
 
 
@@ -82,7 +83,7 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
     from recovery.workflow.cases import read_case
 
     changed = {"mode": mode, "incident_xids": incident_xids or None, "on_conflict": on_conflict,
-               "decisions": decisions.read_text() if decisions else None}  # fmt: skip
+               "decisions": _read(decisions) if decisions else None}  # fmt: skip
     asked = {name: value for name, value in changed.items() if value is not None}
     case = read_case(case_id)
     if asked or again or case.outcome_of("diff") is None:
@@ -183,6 +184,16 @@ def peek(case_id: str, query: str, as_csv: bool, as_json: bool) -> None:
         click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
     else:
         click.echo(table_csv(names, rows) if as_csv else table_text(names, rows))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RowbackError(
+            ErrorId.USAGE, f"{path} cannot be read: {error}", state="nothing was done",
+            help="give the CSV that rowback diff CASE --csv wrote",
+        ) from error  # fmt: skip
 
 
 def _refuse_closed(case: Case) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from recovery.compare.changes import Change, ChangeSet, Shape, Texts
 from recovery.compare.classify import Effect, Entity, attribute, differing, resolve
@@ -49,6 +49,7 @@ class Comparison:
     request: RepairRequest
     tables: dict[TableName, Compared] = field(default_factory=dict)
     new_rows: dict[TableName, int] = field(default_factory=dict)
+    notices: dict[str, None] = field(default_factory=dict)
 
     def sides(self, columns: Columns, where: tuple[Predicate, Predicate] | None = None) -> Sides:
         """The two sides of one table, limited by a predicate each."""
@@ -67,16 +68,20 @@ class Comparison:
         self.tables[columns.live.name] = compared
         return compared
 
+    def notice(self, text: str) -> None:
+        """Something the plan must tell, once."""
+        self.notices[text] = None
+
     def compare_table(self, columns: Columns, where: tuple[Predicate, Predicate] | None = None) -> None:
         """Find every differing row of one table."""
         sides = self.sides(columns, where)
         if not columns.key:
             compared = self.add_table(columns, sides, Engine.WHOLE_ROWS)
-            compare_whole_rows(sides, self.changes, compared.shape.no)
+            self.changes.add(self._kept(compared, compare_whole_rows(sides, compared.shape.no)))
             return
         compared = self.add_table(columns, sides, Engine.BUCKETS)
         engine = find_suspects(sides, self.lineage, self.changes, compared.shape.no)
-        self.tables[columns.live.name] = Compared(columns, compared.shape, sides, engine)
+        self.tables[columns.live.name] = replace(compared, engine=engine)
         for keys in self.changes.suspects(compared.shape.no):
             self.changes.add(self._kept(compared, self.look_up(compared, keys)))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from recovery.compare.changes import Change, ChangeSet, Shape, Texts
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair import Op
+from recovery.model.repair import Op, RowClass
 
 NEEDED = {"table", "key", "op"}
 
@@ -49,7 +49,10 @@ def _decided(changes: ChangeSet, shapes: dict[str, Shape], decisions: Sequence[D
         found = changes.find(shape.no, key)
         if found is None:
             raise _unusable(decision.line, f"{decision.table} {decision.key} does not differ from T")
-        yield replace(found, op=decision.op, want=_wanted(decision, found), reason="decided by hand")
+        if decision.op is found.op:
+            continue  # a line that was left as it stood: a merge stays a merge
+        kind = RowClass.LOST if decision.op is Op.INSERT else found.kind
+        yield replace(found, kind=kind, op=decision.op, want=_wanted(decision, found), reason="decided by hand")
 
 
 def _wanted(decision: Decision, found: Change) -> Texts | None:

@@ -111,12 +111,17 @@ def _missing_parents(comparison: Comparison, way: Link, parent: Compared, wanted
 def _children(comparison: Comparison, way: Link, child: Compared, rows: list[Change]) -> None:
     """Rows that hung on the lost ones at T."""
     lost = _values([row for row in rows if row.kind is RowClass.LOST], way.parent_at)
-    if lost and child.columns.key:
+    if lost:
         _settle(comparison, child, child.sides.then, lost, _fields(child.columns.then, way.child_at))
 
 
 def _settle(comparison: Comparison, table: Compared, side: Side, values: list[Texts], by: tuple[Field, ...]) -> None:
     positions = table.columns.key
+    if not positions:
+        if next(rows_by_key(side, values, by=by), None):
+            name = table.columns.live.name
+            comparison.notice(f"rows of {name} that lost rows lead to were not looked for: it has no key; name it too")
+        return
     keys = [tuple(row[i] for i in positions) for _, row in rows_by_key(side, values, by=by)]
     for start in range(0, len(keys), CHUNK):
         found = comparison.look_up(table, keys[start : start + CHUNK])

@@ -7,6 +7,7 @@ What keeps every value is mapped and told; what might not is an objection.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from recovery.model.catalog import Catalog, Column, Table
@@ -31,6 +32,11 @@ class Mapping:
     added: tuple[str, ...] = ()
 
     @property
+    def alike(self) -> bool:
+        """Whether the rows at T fit as they are, by the same names and types."""
+        return not self.notes and not self.objections
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The compared columns by the original's names."""
         return tuple(field.name for field in self.now)
@@ -38,48 +44,39 @@ class Mapping:
 
 def map_table(at_target: Table, live: Table) -> Mapping:
     """Match the columns of a table at T to its columns now."""
-    same_table = at_target.oid == live.oid
-    by = {(c.number if same_table else c.name): c for c in at_target.columns}
-    then: list[Field] = []
-    now: list[Field] = []
-    notes: list[str] = []
-    objections: list[str] = []
-    added = []
-    found = {column.name: by.pop(column.number if same_table else column.name, None) for column in live.columns}
-    by_name = {column.name: column for column in by.values()}
-    for column in live.columns:
-        # dropped and made anew under the same name: the online way of changing a type
-        source = found[column.name] or by_name.pop(column.name, None)
-        if source is None:
-            added.append(column)
-            notes.append(f"column {column.name} was added since T: {_value_of_added(column)}")
-            continue
-        if column.generated and column.name not in live.key:
-            continue
-        if source.name != column.name:
-            notes.append(f"column {source.name} is called {column.name} now")
-        retyped = source.type_name != column.type_name
-        if retyped:
+    sources, dropped = _sources(at_target, live)
+    added = [column for column in live.columns if sources[column.name] is None]
+    pairs = [(source, column) for column in live.columns if (source := sources[column.name])]
+    # What the server computes is not compared, unless rows are found by it.
+    compared = [(source, column) for source, column in pairs if not column.generated or column.name in live.key]
+    notes = [f"column {c.name} was added since T: {_value_of_added(c)}" for c in added]
+    objections = ["it was unlogged at T, so no backup holds its rows"] if at_target.unlogged else []
+    for source, column in pairs:
+        notes += _changed(source, column)
+    for source, column in compared:
+        if source.type_name != column.type_name:
             told = notes if widens(source.type_name, column.type_name) else objections
             told.append(f"column {column.name} was {source.type_name}, is {column.type_name}")
-        then.append(Field(source.name, column, column.type_name if retyped else None))
-        now.append(Field(column.name, column))
-    notes += [
-        f"column {c.name} was dropped since T: its values stay behind" for c in by_name.values() if not c.generated
-    ]
-    if at_target.unlogged:
-        objections.append("it was unlogged at T, so no backup holds its rows")
-    names = [field.name for field in now]
+    notes += [f"column {c.name} was dropped since T: its values stay behind" for c in dropped if not c.generated]
+    names = [column.name for _, column in compared]
     if missing := [name for name in live.key if name not in names]:
         objections.append(f"its key column {missing[0]} did not exist at T")
     key = tuple(names.index(name) for name in live.key if name in names)
-    kept = tuple(column.name for column in added if not column.generated)
-    return Mapping(at_target, live, tuple(then), tuple(now), key, tuple(notes), tuple(objections), kept)
+    unmapped = tuple(column.name for column in added if not column.generated)
+    then = tuple(Field(source.name, column, _cast(source, column)) for source, column in compared)
+    now = tuple(Field(column.name, column) for _, column in compared)
+    return Mapping(at_target, live, then, now, key, tuple(notes), tuple(objections), unmapped)
 
 
-def same_table_at(then: Catalog, live: Table) -> Table | None:
-    """The table at T that `live` is: by oid, which survives a rename; by name in a database that was loaded anew."""
-    return next((t for t in then.tables if t.oid == live.oid), None) or then.table(live.name)
+def same_table_at(then: Catalog, live: Table, now: Catalog) -> Table | None:
+    """The table at T that `live` is: by oid, which survives a rename; by name where it was made anew since.
+
+    A table that goes by another name now (swapped for a new one) is that one, and none by its old name.
+    """
+    by_oid = next((table for table in then.tables if table.oid == live.oid), None)
+    by_name = then.table(live.name)
+    renamed = by_name and any(table.oid == by_name.oid for table in now.tables)
+    return by_oid or (None if renamed else by_name)
 
 
 def widens(then: str, now: str) -> bool:
@@ -96,6 +93,29 @@ def widens(then: str, now: str) -> bool:
         # A larger scale prints 1.5 as 1.50: another text, so only a larger precision keeps the value exactly.
         return old[2] == new[2] and int(old[1]) <= int(new[1])
     return False
+
+
+def _sources(at_target: Table, live: Table) -> tuple[dict[str, Column | None], list[Column]]:
+    """For each column now the one at T that it is, and those at T that none is."""
+    same_table = at_target.oid == live.oid
+    left = {(c.number if same_table else c.name): c for c in at_target.columns}
+    found = {column.name: left.pop(column.number if same_table else column.name, None) for column in live.columns}
+    by_name = {column.name: column for column in left.values()}
+    for name in [name for name, source in found.items() if source is None]:
+        # dropped and made anew under the same name: the online way of changing a type
+        found[name] = by_name.pop(name, None)
+    return found, list(by_name.values())
+
+
+def _cast(source: Column, column: Column) -> str | None:
+    return column.type_name if source.type_name != column.type_name else None
+
+
+def _changed(source: Column, column: Column) -> Iterator[str]:
+    if source.generated != column.generated:
+        yield f"column {column.name} is {'generated' if column.generated else 'a plain column'} now"
+    if source.name != column.name:
+        yield f"column {source.name} is called {column.name} now"
 
 
 def _value_of_added(column: Column) -> str:

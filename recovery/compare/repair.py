@@ -20,7 +20,7 @@ from recovery.model.repair import Engine, Mode, Op, RepairPlan, RepairRequest, R
 from recovery.model.values import TableName
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.lineage import lineage_of
+from recovery.postgres.repair.lineage import committed, lineage_of
 from recovery.postgres.repair.predicates import NO_ROW, Predicate
 from recovery.postgres.repair.rules import read_rules
 from recovery.postgres.watchers import who_notices
@@ -76,7 +76,7 @@ def _map_tables(
     found, objections = {}, []
     for table in planned:
         current = now.table(table.name)
-        at_target = same_table_at(then, current) if current else None
+        at_target = same_table_at(then, current, now) if current else None
         if current and at_target:
             found[table.name] = map_table(at_target, current)
             objections += [f"{table.name}: {what}" for what in found[table.name].objections]
@@ -112,7 +112,7 @@ def _compare_all(
     followed = {name: found for name, found in columns.items() if name not in comparison.tables}
     whole = {
         name: map_table(at_target, live) for name in filled
-        if (live := comparison.now.table(name)) and (at_target := same_table_at(comparison.then, live))
+        if (live := comparison.now.table(name)) and (at_target := same_table_at(comparison.then, live, comparison.now))
     }  # fmt: skip
     ways = links(comparison.then, comparison.now, {**columns, **whole})
     follow_whole(comparison, followed, whole, ways)
@@ -153,8 +153,9 @@ def _refuse_unknown_incident(inquiry: Inquiry, comparison: Comparison, writers: 
 
 def _happened(comparison: Comparison, xid: int) -> bool:
     """Whether a transaction of that id committed after T, though others have rewritten every row it wrote."""
-    lineage = comparison.lineage
-    return lineage is not None and lineage.committed_after_target(comparison.live, xid)
+    if comparison.lineage is None:
+        return committed(comparison.live, xid)
+    return comparison.lineage.committed_after_target(comparison.live, xid)
 
 
 def _erased(comparison: Comparison, inquiry: Inquiry, writers: Sequence[Writer]) -> list[str]:
@@ -195,6 +196,7 @@ def _plan(comparison: Comparison, inquiry: Inquiry, writers: Sequence[Writer]) -
         writers=tuple(writers[:WRITERS_KEPT]),
         held_triggers=tuple(triggers),
         notices=(
+            *comparison.notices,
             *_erased(comparison, inquiry, writers),
             *_maybe_savepoints(inquiry, writers),
             *who_notices(comparison.live, [*written, *inquiry.filled]),

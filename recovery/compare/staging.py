@@ -6,7 +6,6 @@ The diff does this to foresee what `apply` will meet; `apply` does it again, und
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
 from recovery.compare.changes import Change, ChangeSet, Shape
 from recovery.compare.comparing import blocked
@@ -66,7 +65,7 @@ def foresee(
     live: Session, catalog: Catalog, changes: ChangeSet, rules: Mapping[TableName, Rules], filled: Sequence[TableName]
 ) -> None:
     """Turn planned rows that cannot be written into blocked ones. Leaves no trace on the original."""
-    with rolled_back(live):
+    with live.transaction(force_rollback=True):
         writing.use_search_path_of_role(live)
         stages = stage_changes(live, catalog, changes)
         mark_unwritable(stages, rules, catalog.foreign_keys, filled)
@@ -92,13 +91,6 @@ def _refuse_missing_columns(table: Table, shape: Shape) -> None:
             *(f"column {name} was dropped or renamed" for name in gone),
             state="nothing was written to the original", help="bring the column back, or compare again: rowback diff",
         )  # fmt: skip
-
-
-@contextmanager
-def rolled_back(live: Session) -> Iterator[None]:
-    """A transaction that leaves nothing."""
-    with live.transaction(force_rollback=True):
-        yield
 
 
 def _mark_once(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from recovery.compare.changes import Change, ChangeSet, Texts
 from recovery.model.repair import Engine, RowClass
@@ -32,23 +32,23 @@ class Sides:
 def find_suspects(sides: Sides, lineage: Lineage | None, changes: ChangeSet, no: int) -> Engine:
     """Put the keys of all rows that may differ into `changes`; every row that does differ is among them."""
     if lineage is not None:
-        written = writers_since(sides.now, lineage)
+        written, total = writers_since(sides.now, lineage), extent(sides.now)[0]
         rows = sum(written.values())
-        if rows <= max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * _rows(sides.now)):
+        if rows <= max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * total):
             if written:
                 changes.suspect(no, keys_written_by(sides.now, list(written)))
             # What was not written since is as at T: rows at T beyond those were changed or are gone.
-            if sides.limited or _rows(sides.then) > _rows(sides.now) - rows:
+            if sides.limited or extent(sides.then)[0] > total - rows:
                 _compare_buckets(sides, changes, no, only_keys=True)
             return Engine.LINEAGE
     _compare_buckets(sides, changes, no, only_keys=False)
     return Engine.BUCKETS
 
 
-def compare_whole_rows(sides: Sides, changes: ChangeSet, no: int) -> None:
+def compare_whole_rows(sides: Sides, no: int) -> Iterator[Change]:
     """A table without a key: rows are equal when all values are; how often each occurs on either side is compared."""
     then, now = (_counted(whole_rows(side)) for side in (sides.then, sides.now))
-    changes.add(_surplus(then, now, no))
+    return _surplus(then, now, no)
 
 
 def _compare_buckets(sides: Sides, changes: ChangeSet, no: int, *, only_keys: bool) -> None:
@@ -142,7 +142,3 @@ def _more(run: tuple[Texts, int, int], at_target: int, live: int, no: int) -> It
 
 def _nulls_last(values: Texts) -> tuple[tuple[bool, str], ...]:
     return tuple((value is None, value or "") for value in values)
-
-
-def _rows(side: Side) -> int:
-    return extent(replace(side, key=()))[0]

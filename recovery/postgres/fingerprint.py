@@ -8,11 +8,11 @@ Values are compared within one run, between servers of any two versions from 14 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from psycopg import sql
 
-from recovery.model.catalog import Column, Table
+from recovery.model.catalog import Table
 from recovery.model.report import Fingerprint
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
@@ -36,9 +36,9 @@ def fingerprint(
     """
     # Generated columns follow from the others; both sides must list the same columns in the same order.
     columns = [column for column in sorted(table.columns, key=lambda c: c.name) if not column.generated]
-    row_hash = _record_hash(columns) if oldest_version_num >= HASH_RECORD_SINCE else _text_hash(columns)
+    values = [(sql.Identifier(column.name), column.base_type) for column in columns]
     statement = sql.SQL("select count(*), coalesce(sum({}), 0)::text from only {}{}").format(
-        row_hash,
+        row_hash(values, version_num=oldest_version_num),
         sql.Identifier(*table.name.key),
         sql.SQL("") if written_by is None else sql.SQL(" where xmin = {}").format(_xmin(written_by)),
     )
@@ -59,14 +59,10 @@ def _xmin(xid: int) -> sql.Composable:
     return sql.SQL("{}::xid").format(sql.Literal(str(xid % 2**32)))
 
 
-def _record_hash(columns: Sequence[Column]) -> sql.Composable:
-    parts = [sql.Identifier(column.name) if column.base_type in EXACT_TYPES else _as_text(column) for column in columns]
+def row_hash(values: Iterable[tuple[sql.Composable, str]], *, version_num: int) -> sql.Composable:
+    """The hash of one row: its values with their base types, as they are where equal means identical, else as text."""
+    if version_num < HASH_RECORD_SINCE:
+        texts = sql.SQL(", ").join(sql.SQL("{}::text").format(value) for value, _ in values)
+        return sql.SQL("hashtextextended(row({})::text, 0)").format(texts)
+    parts = [value if kind in EXACT_TYPES else sql.SQL("{}::text").format(value) for value, kind in values]
     return sql.SQL("hash_record_extended(row({}), 0)").format(sql.SQL(", ").join(parts))
-
-
-def _text_hash(columns: Sequence[Column]) -> sql.Composable:
-    return sql.SQL("hashtextextended(row({})::text, 0)").format(sql.SQL(", ").join(map(_as_text, columns)))
-
-
-def _as_text(column: Column) -> sql.Composable:
-    return sql.SQL("{}::text").format(sql.Identifier(column.name))

@@ -32,17 +32,12 @@ class Lineage:
     live_next: int
 
     def full(self, xmin: int) -> int:
-        """The 64-bit id of an xmin: the newest one that is not in the live server's future."""
-        found = self.live_next - self.live_next % EPOCH + xmin
-        return found if found < self.live_next else found - EPOCH
+        """The 64-bit id of an xmin."""
+        return newest(xmin, self.live_next)
 
     def committed_after_target(self, live: Session, xmin: int) -> bool:
         """Whether transaction `xmin` committed on the original, and not by T."""
-        full = self.full(xmin)
-        if not FIRST_NORMAL_XID <= full < self.live_next or not self.after_target([xmin]):
-            return False
-        status = one(live, "select pg_xact_status(%s::text::xid8)", (str(full),))
-        return bool(status == "committed")
+        return bool(self.after_target([xmin])) and committed(live, xmin)
 
     def after_target(self, xmins: Sequence[int]) -> set[int]:
         """Those of `xmins` that did not commit by T, or of which that is not certain."""
@@ -54,6 +49,25 @@ class Lineage:
             (known,),
         )
         return set(asked.values()) - {asked[row[0]] for row in committed}
+
+
+def newest(xmin: int, before: int) -> int:
+    """The newest 64-bit id below `before` that rows carry as `xmin`."""
+    found = before - before % EPOCH + xmin
+    return found if found < before else found - EPOCH
+
+
+def next_xid(session: Session) -> int:
+    """The first id that no transaction of this server has had."""
+    return int(one(session, "select pg_snapshot_xmax(pg_current_snapshot())::text"))
+
+
+def committed(live: Session, xmin: int) -> bool:
+    """Whether the server knows transaction `xmin` as committed."""
+    full = newest(xmin, next_xid(live))
+    if full < FIRST_NORMAL_XID:
+        return False
+    return bool(one(live, "select pg_xact_status(%s::text::xid8)", (str(full),)) == "committed")
 
 
 def own_boundary(copy: Session) -> int:
@@ -71,7 +85,7 @@ def own_boundary(copy: Session) -> int:
 
 def lineage_of(live: Session, copy: Session, boundary: int) -> Lineage:
     """The lineage between the two; `boundary` from `own_boundary`, read as early as possible."""
-    return Lineage(copy, boundary, int(one(live, "select pg_snapshot_xmax(pg_current_snapshot())::text")))
+    return Lineage(copy, boundary, next_xid(live))
 
 
 def writers_since(live: Side, lineage: Lineage) -> dict[int, int]:

@@ -15,7 +15,7 @@ from psycopg import sql
 from recovery.model.catalog import Column
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
-from recovery.postgres.fingerprint import EXACT_TYPES, HASH_RECORD_SINCE
+from recovery.postgres.fingerprint import row_hash
 from recovery.postgres.repair.rules import expression
 
 RANGE_TYPES = frozenset({"smallint", "integer", "bigint"})
@@ -23,7 +23,6 @@ ROWS_PER_BUCKET = 128
 MOST_BUCKETS = 2**17
 WIDEST_RANGE = 2**62  # beyond it the distance between two bigint keys may not be a bigint
 
-Key = tuple[str | None, ...]
 Values = tuple[str | None, ...]
 
 
@@ -60,7 +59,7 @@ class Side:
     table: TableName
     key: tuple[Field, ...]
     fields: tuple[Field, ...]
-    where: sql.Composable = field(default_factory=lambda: sql.SQL("true"))
+    where: sql.Composable = field(default_factory=lambda: sql.SQL("true"))  # of the scope
 
     @property
     def relation(self) -> sql.Composable:
@@ -130,7 +129,7 @@ def bucket_sums(side: Side, buckets: Buckets, *, contents: Sequence[Field]) -> I
     return stream(
         side.session,
         sql.SQL("select {} b, count(*), sum({}) from {} where {} group by 1 order by 1").format(
-            buckets.number(side), row_hash(contents, side.session), side.relation, side.where
+            buckets.number(side), fields_hash(contents, side.session), side.relation, side.where
         ),
     )
 
@@ -145,13 +144,15 @@ def keys_in(side: Side, buckets: Buckets, wanted: Sequence[int], *, contents: Se
             "select {0} b, string_agg(json_build_array({1})::text || ' ' || {2}, E'\\n')"
             " from {3} where {4} and {0} = any({5}::bigint[]) group by 1 order by 1"
         ).format(
-            buckets.number(side), keys, row_hash(contents, side.session), side.relation, side.where,
+            buckets.number(side), keys, fields_hash(contents, side.session), side.relation, side.where,
             sql.Literal(list(wanted)),
         ),
     )  # fmt: skip
 
 
-def rows_by_key(side: Side, keys: Sequence[Key], *, by: Sequence[Field] | None = None) -> Iterator[tuple[str, Values]]:
+def rows_by_key(
+    side: Side, keys: Sequence[Values], *, by: Sequence[Field] | None = None
+) -> Iterator[tuple[str, Values]]:
     """(xmin, values) of every row whose key, or whose columns `by`, is among `keys`; the scope's `where` is not asked.
 
     Values in the order of `fields`.
@@ -237,9 +238,7 @@ def _ordinal(field: Field) -> sql.Composable | None:
     return None
 
 
-def row_hash(contents: Sequence[Field], session: Session) -> sql.Composable:
-    if session.info.server_version < HASH_RECORD_SINCE:
-        texts = sql.SQL(", ").join(field.text for field in contents)
-        return sql.SQL("hashtextextended(row({})::text, 0)").format(texts)
-    parts = (field.value if field.column.base_type in EXACT_TYPES else field.text for field in contents)
-    return sql.SQL("hash_record_extended(row({}), 0)").format(sql.SQL(", ").join(parts))
+def fields_hash(contents: Sequence[Field], session: Session) -> sql.Composable:
+    """The hash of one row's `contents`."""
+    values = ((field.value, field.column.base_type) for field in contents)
+    return row_hash(values, version_num=session.info.server_version)

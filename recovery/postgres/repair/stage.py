@@ -14,7 +14,7 @@ from psycopg import sql
 from recovery.model.catalog import ForeignKey, Table
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.rules import expression
-from recovery.postgres.repair.scan import Field, Values, row_hash
+from recovery.postgres.repair.scan import Field, Values, fields_hash
 
 Hash = tuple[int, str]
 
@@ -165,7 +165,7 @@ class Stage:
         """Rows just written with a reference they did not have whose parent is missing: replica mode never looks."""
         filled = sql.SQL(" and ").join(sql.SQL("s.{} is not null").format(sql.Identifier(c)) for c in key.columns)
         only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
-        return self.count_(
+        return self._count(
             "select count(*) from {name} s where s.{skip} is null and {filled} and (s.{op} = 'i' or s.{op} = 'u'"
             " and exists (select from {images} b where b.{n} = s.{n} and ({changes})))"
             " and not exists (select from {only}{parent} p where {equal})",
@@ -177,7 +177,7 @@ class Stage:
 
     def left_behind(self, key: ForeignKey) -> int:
         """Live rows that still reference a row just deleted."""
-        return self.count_(
+        return self._count(
             "select count(*) from only {child} c where exists"
             " (select from {name} s where s.{op} = 'd' and s.{skip} is null and {equal})",
             child=sql.Identifier(*key.child.key), equal=refers(key, "c", "s"),
@@ -185,7 +185,7 @@ class Stage:
 
     def count(self, op: str) -> int:
         """Rows of one operation that will be written."""
-        return self.count_(
+        return self._count(
             "select count(*) from {name} where {op} = {wanted} and {skip} is null", wanted=sql.Literal(op)
         )
 
@@ -215,22 +215,24 @@ class Stage:
         return sql.SQL(" and ").join([*same, self.sql("t.xmin = s.{xmin}")])
 
     def _hash(self, rows: sql.Composable) -> Hash:
-        total = row_hash(self.fields, self.session)
+        total = fields_hash(self.fields, self.session)
         row = self.session.execute(
             self.sql("select count(*), coalesce(sum({total}), 0)::text from {rows}", total=total, rows=rows)
         ).fetchone()
         assert row
         return row[0], row[1]
 
-    def count_(self, text: str, **parts: sql.Composable) -> int:
+    def _count(self, text: str, **parts: sql.Composable) -> int:
         row = self.session.execute(self.sql(text, **parts)).fetchone()
         assert row
         return int(row[0])
 
     def run(self, text: str, **parts: sql.Composable) -> int:
+        """Execute a template of `sql`; how many rows it touched."""
         return self.session.execute(self.sql(text, **parts)).rowcount
 
     def sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
+        """Our own text with {name} (the stage), {live}, {n}, {op}, {xmin}, {skip}, {same} and `parts` filled in."""
         known = {
             "name": self.name, "live": self.live, "table": sql.Identifier(*self.table.name.key), "n": self.n,
             "op": self.op, "xmin": self.xmin, "skip": self.skip, "same": self.same("t", "s"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from recovery.compare.drift import drift
+from recovery.compare.mapping import map_table
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.plan import RecoveryPlan, Transport, Why
@@ -28,7 +28,6 @@ from recovery.workflow.steps.base import Step
 
 DUMP_JOBS = 2
 FREE_BYTES_KEPT = 256 * 1024 * 1024
-DEAD_SESSION_DEADLINE_S = 60.0
 
 
 class ReadTarget(Step):
@@ -143,7 +142,7 @@ def _gone(copy: Session, then: Catalog, now: Catalog, plan: RecoveryPlan) -> lis
 def alike(plan: RecoveryPlan, at_target: Catalog, live: Catalog) -> list[Pair]:
     """The tables that were empty when planned and whose rows at T fit column by column, in load order."""
     both = ((at_target.table(name), live.table(name)) for name in plan.whole)
-    return [Pair(then, now) for then, now in both if then and now and not drift(then, now)]
+    return [Pair(then, now) for then, now in both if then and now and map_table(then, now).alike]
 
 
 def beside_pairs(case: Case, at_target: Catalog) -> list[Pair]:
