@@ -63,6 +63,7 @@ class ErrorId(StrEnum):
     LOCK_NOT_GRANTED = "lock-not-granted"
     DUMP_FAILED = "dump-failed"
     LOAD_REFUSED = "load-refused"
+    REPLICA_BEHIND = "replica-behind"
 
 
 EXIT_CODES: Final[dict[ErrorId, int]] = {
@@ -109,6 +110,7 @@ EXIT_CODES: Final[dict[ErrorId, int]] = {
     ErrorId.LOCK_NOT_GRANTED: 52,
     ErrorId.DUMP_FAILED: 53,
     ErrorId.LOAD_REFUSED: 54,
+    ErrorId.REPLICA_BEHIND: 55,
 }
 
 

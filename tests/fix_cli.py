@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recovery.cli import main
-from tests.fix_lab import Live
+from recovery.model.target import format_utc
+from tests.fix_lab import Database, Live
 
 # A test run started as a background job hands an ignored SIGINT down; a person's shell does not.
 AS_FROM_A_SHELL = (
@@ -65,6 +69,18 @@ class Cli:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, **self.environment, **environment},
         )  # fmt: skip
+
+
+def the_case(cli: Cli) -> dict[str, Any]:
+    """The report of the only case there is."""
+    (found,) = json.loads(cli("cases", "--json").out)
+    return dict(found)
+
+
+def restoring(cli: Cli, database: Database, target: datetime, *extra: str) -> list[str]:
+    """Arguments of `restore` for this database."""
+    return ["restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name,
+            "--confirm", database.name, *extra]  # fmt: skip
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ from recovery.compare.decisions import parse_decisions
 from recovery.compare.repair import Inquiry, make_repair_plan
 from recovery.compare.scope import ScopeRequest, choose_scope
 from recovery.model.plan import PlannedTable
-from recovery.model.repair import RepairPlan, RepairRequest, RowClass
+from recovery.model.repair import Pace, RepairPlan, RepairRequest, RowClass
 from recovery.model.report import Verification
 from recovery.postgres.catalog import nonempty, read_catalog
 from recovery.postgres.connect import Session, connect
 from recovery.reload.load import AtTarget, Job, Loaded, Repair, load
+from recovery.reload.pacing import Watch, load_paced
 from recovery.reload.undo import invert, plan_undo
 from recovery.reload.verify import verify
 from tests.fix_lab import Database, Live
@@ -67,11 +68,11 @@ class Times:
             self.plans.append(make_repair_plan(live, copy, inquiry, changes))
         return self.plans[-1]
 
-    def apply(self) -> Verification:
-        """Write what the last diff planned, and prove it."""
+    def apply(self, *, rate: int | None = None) -> Verification:
+        """Write what the last diff planned, and prove it; with a rate in portions."""
         with self.sessions() as (live, copy):
             truth = AtTarget(fingerprints={}, sequences=read_catalog(copy).sequences, oldest_version_num=150000)
-            return self._load(live, truth, self.plans[-1])
+            return self._load(live, truth, self.plans[-1], rate)
 
     def undo(self) -> Verification:
         """Take the last write back."""
@@ -93,16 +94,24 @@ class Times:
     def skipped(self) -> list[str]:
         """Why the last write left planned rows alone."""
         with self.changes(len(self.plans)) as changes:
-            return list(changes.skipped(self.done[-1].xid).values())
+            return [why for xid in self.done[-1].xids for why in changes.skipped(xid).values()]
 
-    def _load(self, live: Session, truth: AtTarget, plan: RepairPlan) -> Verification:
+    def _load(self, live: Session, truth: AtTarget, plan: RepairPlan, rate: int | None = None) -> Verification:
         with self.changes(plan.number) as changes:
             job = Job("db", read_catalog(live), [], truth, plan.held_triggers, 1000, 3,
                       Repair(changes, plan.number, SCHEMA))  # fmt: skip
-            self.done.append(load(live, job, None, before_commit=lambda done: None))
+            if rate is None:
+                self.done.append(load(live, job, None, before_commit=_unnoted))
+            else:
+                watch = Watch(_unnoted, _unnoted, lambda text, seconds: None)
+                self.done.append(load_paced(live, job, None, Pace(wal_bytes_per_s=rate), earlier=[], watch=watch))
             found = verify(live, job, self.done[-1])
             assert found.proven, found
             return found
+
+
+def _unnoted(done: Loaded) -> None:
+    """No journal here."""
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from recovery.report.text import report_text
 from recovery.workflow.cases import Case
 from recovery.workflow.errand import Errand
 from recovery.workflow.reporting import report_of
-from recovery.workflow.run import paused_lines, run
+from recovery.workflow.run import paused_lines, run, written_state
 
 
 def drive(errand: Errand, *, as_json: bool) -> None:
@@ -27,7 +27,8 @@ def interruptible(case: Case) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        lines = "\n".join(f"  {line}" for line in paused_lines(case))
+        state = [written] if (written := written_state(case)) else []
+        lines = "\n".join(f"  {line}" for line in (*paused_lines(case), *state))
         click.echo(
             f"interrupted\n{lines}\n  help: rowback resume {case.id} (continue), or rowback close {case.id}"
             " (give up, remove the copy)",

@@ -27,6 +27,27 @@ profile_option = click.option("--profile", metavar="NAME", help="Profile in rowb
 region_option = click.option("--region", help="AWS region (default: boto3's own).")
 
 
+class Bytes(click.ParamType[int]):
+    """A size such as 8MiB or 500kB, as a number of bytes."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Refuse what is no size, and nothing."""
+        from pydantic import ByteSize, TypeAdapter, ValidationError
+
+        try:
+            found = int(TypeAdapter(ByteSize).validate_python(value))
+        except ValidationError:
+            found = 0
+        if found <= 0:
+            self.fail(f"{value!r} is not a size such as 8MiB", param, ctx)
+        return found
+
+
+BYTES = Bytes()
+
+
 class Asked(TypedDict):
     """What the shared options collect."""
 

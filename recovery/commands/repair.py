@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from recovery.commands.options import (
+    BYTES,
     Asked,
     approver,
     conflict_options,
@@ -22,7 +23,7 @@ from recovery.commands.options import (
     write_new,
 )
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair import Mode, OnConflict, RepairRequest, RowClass
+from recovery.model.repair import Mode, OnConflict, Pace, RepairRequest, RowClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,15 +108,24 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
 @click.argument("digest", metavar="DIGEST")
 @click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")
 @click.option("--confirm-loss", type=int, metavar="N", help="mode replace: how many rows lose what came after T.")
+@click.option("--max-wal-rate", type=BYTES, metavar="SIZE",
+              help="In portions, each its own transaction, with at most so much WAL a second (8MiB).")  # fmt: skip
 @json_option
-def apply(case_id: str, digest: str, confirmed: str | None, confirm_loss: int | None, as_json: bool) -> None:
-    """Write what the repair plan with DIGEST says, and prove it. The temporary instance stays until it is closed."""
+def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
+    case_id: str, digest: str, confirmed: str | None, confirm_loss: int | None, max_wal_rate: int | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Write what the repair plan with DIGEST says, and prove it. The temporary instance stays until it is closed.
+
+    One transaction, or with --max-wal-rate one after the other: writers then wait for one portion at most and replicas
+    keep up, but the rows come back one portion after the other. resume goes on where a paced load was cut off.
+    """
     from recovery.commands.driving import show_report
     from recovery.workflow.run import run
 
     with _errand(case_id) as errand:
         case, plan = errand.case, errand.case.repair_plan
-        if case.wrote_to_live:
+        if case.load_done:
             undone = " and taken them back" if case.taken_back else ""
             raise RowbackError(
                 ErrorId.CASE_BUSY, f"case {case.id} has written its rows{undone} already",
@@ -128,6 +138,8 @@ def apply(case_id: str, digest: str, confirmed: str | None, confirm_loss: int | 
                 ErrorId.PLAN_FACTS_CHANGED, f"case {case.id} has no repair plan {digest}; {now}",
                 state="nothing was written to the original", help=f"read it: rowback diff {case.id}",
             )  # fmt: skip
+        if max_wal_rate:
+            _pace(errand, plan, max_wal_rate)
         errand.approve = approver(case.plan.database, confirmed, confirm_loss)
         run(errand, until="verify")
     show_report(case, as_json=as_json)
@@ -184,6 +196,15 @@ def peek(case_id: str, query: str, as_csv: bool, as_json: bool) -> None:
         click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
     else:
         click.echo(table_csv(names, rows) if as_csv else table_text(names, rows))
+
+
+def _pace(errand: Errand, plan: RepairPlan, rate: int) -> None:
+    if plan.number is None:
+        raise RowbackError(
+            ErrorId.USAGE, f"case {errand.case.id} loads whole tables only, and those come back in one transaction",
+            state="nothing was done", help=f"rowback apply {errand.case.id} {plan.digest[:8]}, without --max-wal-rate",
+        )  # fmt: skip
+    errand.record("load.paced", data=Pace(wal_bytes_per_s=rate).model_dump())
 
 
 def _read(path: Path) -> str:

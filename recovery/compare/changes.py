@@ -10,17 +10,19 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from recovery.compare.portions import Portions
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Op, RowClass
 from recovery.model.values import TableName
 
 Texts = tuple[str | None, ...]
 BATCH = 5_000
+WRITES = (Op.INSERT, Op.UPDATE, Op.DELETE)
 
 _SCHEMA = """
 create table tab (no integer primary key, schema text, name text, key text, columns text);
@@ -31,6 +33,8 @@ create table change (
 );
 create table likeness (mark text primary key) without rowid;
 create table skipped (xid integer, n integer, reason text, primary key (xid, n)) without rowid;
+create table portion (xid integer, n integer, primary key (xid, n)) without rowid;
+create index portion_n on portion (n);
 """
 _COLUMNS = "n, tab, key, kind, op, target, live, want, xmin, reason"
 
@@ -72,6 +76,7 @@ class ChangeSet:
         path.touch(mode=0o600)
         self.path = path
         self._db = sqlite3.connect(path)
+        self.portions = Portions(self._db)
         if fresh:
             self._db.executescript(_SCHEMA)
 
@@ -155,19 +160,26 @@ class ChangeSet:
 
     def changes(
         self, no: int | None = None, *, kinds: Iterable[RowClass] = (), ops: Iterable[Op] = (),
-        limit: int | None = None, after: int = -1,
+        limit: int | None = None, after: int = -1, portion: int | None = None,
     ) -> Iterator[Change]:  # fmt: skip
-        """Rows in the order they were found: of one table, some classes, some operations; behind number `after`.
+        """Rows in the order they were found: of one table, some classes, some operations; behind number `after`; of the
+        portion that one transaction took.
 
         Rows may be updated or added meanwhile.
         """
-        given: list[str | int] = [] if no is None else [no]
-        where = ["n > ?", *([] if no is None else ["tab = ?"])]
+        given: list[str | int] = [value for value in (no, portion) if value is not None]
+        where = [] if no is None else ["tab = ?"]
+        where += [] if portion is None else ["n in (select n from portion where xid = ?)"]
         for column, wanted in (("kind", [kind.value for kind in kinds]), ("op", [op.value for op in ops])):
             if wanted:
                 where.append(f"{column} in ({', '.join('?' * len(wanted))})")
                 given += wanted
-        query = f"select {_COLUMNS} from change where {' and '.join(where)} order by n limit ?"  # noqa: S608
+        return self._select(" and ".join(where) or "true", given, after=after, limit=limit)
+
+    def _select(
+        self, where: str, given: Sequence[str | int], *, after: int = -1, limit: int | None = None
+    ) -> Iterator[Change]:
+        query = f"select {_COLUMNS} from change where n > ? and {where} order by n limit ?"  # noqa: S608
         last, left = after, limit if limit is not None else 2**62
         while left and (rows := self._db.execute(query, (last, *given, min(left, BATCH))).fetchall()):
             yield from map(_change, rows)
@@ -224,6 +236,25 @@ class ChangeSet:
         """Note, durably, which rows transaction `xid` will leave as they are."""
         self._db.executemany("insert or replace into skipped values (?, ?, ?)", ((xid, n, why) for n, why in skipped))
         self._db.commit()
+
+    def written(self, no: int, xid: int) -> Iterator[Change]:
+        """The rows of one table that transaction `xid` wrote: of its portion, or of all that were planned."""
+        skipped = self.skipped(xid)
+        portion = self._db.execute("select xid from portion where xid = ? limit 1", (xid,)).fetchone()
+        planned = self.changes(no, ops=WRITES, portion=portion[0] if portion else None)
+        return (change for change in planned if change.n not in skipped)
+
+    def standing(self, no: int) -> Iterator[Change]:
+        """Rows of one table that are not chosen and that no child must be given to: their key names another entity, or
+        an earlier portion could not write them."""
+        return self._select(
+            "tab = ? and n not in (select n from portion where xid = 0) and (kind = ? or op = 'insert' and n in"
+            " (select s.n from skipped s join portion p on p.xid = s.xid and p.n = s.n))"
+            # what was skipped once may have been written at the second try
+            " and not exists (select 1 from portion p left join skipped s on s.xid = p.xid and s.n = p.n"
+            " where p.n = change.n and s.n is null)",
+            [no, RowClass.REUSED.value],
+        )
 
     def skipped(self, xid: int) -> dict[int, str]:
         """Rows that transaction `xid` left as they were, with the reason."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from recovery.compare.changes import Change, ChangeSet, Shape
+from recovery.compare.changes import WRITES, Change, ChangeSet, Shape
 from recovery.compare.comparing import blocked
+from recovery.compare.portions import CHOSEN
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair import Op, RowClass
@@ -20,11 +21,11 @@ from recovery.postgres.repair.rules import Rules
 from recovery.postgres.repair.stage import Stage, Staged
 
 _LETTER = {Op.INSERT: "i", Op.UPDATE: "u", Op.DELETE: "d", Op.KEEP: "k"}
-WRITES = (Op.INSERT, Op.UPDATE, Op.DELETE)
 
 
 def stage_changes(live: Session, catalog: Catalog, changes: ChangeSet) -> dict[TableName, Stage]:
-    """A filled stage for every table that something is planned for, inside the open transaction.
+    """A filled stage for every table that something is planned for, inside the open transaction; of a paced load, that
+    the chosen portion has something for.
 
     Rows whose key names another entity now are staged as well: children must not be given to it.
     """
@@ -33,8 +34,7 @@ def stage_changes(live: Session, catalog: Catalog, changes: ChangeSet) -> dict[T
         table = catalog.table(shape.table)
         if table is not None:
             _refuse_missing_columns(table, shape)
-        needed = any(op in WRITES or kind is RowClass.REUSED for kind, op in changes.tally(shape.no))
-        if table is None or not needed:
+        if table is None or not any(True for _ in _staged(changes, shape)):
             continue
         stage = Stage(live, table, shape.columns, shape.no)
         stage.create()
@@ -112,14 +112,19 @@ def _mark_once(
 
 
 def _staged(changes: ChangeSet, shape: Shape) -> Iterator[Staged]:
-    for change in changes.changes(shape.no):
-        if change.op is not Op.KEEP or change.kind is RowClass.REUSED:
-            yield _row(change)
+    if changes.portions.only_chosen:
+        yield from (_row(change, _LETTER[change.op]) for change in changes.changes(shape.no, portion=CHOSEN))
+        yield from (_row(change, _LETTER[Op.KEEP]) for change in changes.standing(shape.no))
+        return
+    yield from (_row(change, _LETTER[change.op]) for change in changes.changes(shape.no, ops=WRITES))
+    yield from (
+        _row(change, _LETTER[Op.KEEP]) for change in changes.changes(shape.no, kinds=[RowClass.REUSED], ops=[Op.KEEP])
+    )
 
 
-def _row(change: Change) -> Staged:
+def _row(change: Change, letter: str) -> Staged:
     # What leaves, and what only stands in the way of children, is known by the values it has now.
     values = change.want if change.op in (Op.INSERT, Op.UPDATE) else change.live
     assert change.n is not None
     assert values is not None
-    return Staged(change.n, _LETTER[change.op], change.xmin, values)
+    return Staged(change.n, letter, change.xmin, values)

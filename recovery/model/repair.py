@@ -71,6 +71,12 @@ class RepairRequest(Value):
     decisions: str | None = None
 
 
+class Pace(Value):
+    """How fast rows may come back: in portions, each its own transaction, with at most so much WAL a second."""
+
+    wal_bytes_per_s: int
+
+
 class Writer(Value):
     """One transaction that wrote rows of the scope after T, and which columns its rows differ in."""
 

@@ -128,7 +128,9 @@ class Objectives(Value):
     data_loss_s: int | None = None
 
 
-Outcome = Literal["recovered", "closed without change", "closed, not known whether rows were written", "open"]
+Outcome = Literal[
+    "recovered", "recovered in part", "closed without change", "closed, not known whether rows were written", "open"
+]
 
 
 class Report(Value):

@@ -8,7 +8,7 @@ Values are compared within one run, between servers of any two versions from 14 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from psycopg import sql
 
@@ -16,6 +16,7 @@ from recovery.model.catalog import Table
 from recovery.model.report import Fingerprint
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
+from recovery.postgres.row_versions import written_by
 
 # Types whose equality is identity of the stored value and whose hash is the same on 14-18.
 EXACT_TYPES = frozenset(
@@ -27,10 +28,8 @@ EXACT_TYPES = frozenset(
 HASH_RECORD_SINCE = 140000
 
 
-def fingerprint(
-    session: Session, table: Table, *, oldest_version_num: int, written_by: int | None = None
-) -> Fingerprint:
-    """Count and checksum of `table`'s own rows (not its children's), or only of those transaction `written_by` wrote.
+def fingerprint(session: Session, table: Table, *, oldest_version_num: int, only: Sequence[int] = ()) -> Fingerprint:
+    """Count and checksum of `table`'s own rows (not its children's), or of those the transactions `only` wrote.
 
     `oldest_version_num`: the older of the two servers to be compared; before 14 there is no record hash.
     """
@@ -40,23 +39,20 @@ def fingerprint(
     statement = sql.SQL("select count(*), coalesce(sum({}), 0)::text from only {}{}").format(
         row_hash(values, version_num=oldest_version_num),
         sql.Identifier(*table.name.key),
-        sql.SQL("") if written_by is None else sql.SQL(" where xmin = {}").format(_xmin(written_by)),
+        sql.SQL(" where {}").format(written_by(only)) if only else sql.SQL(""),
     )
     row = session.execute(statement).fetchone()
     assert row is not None
     return Fingerprint(rows=row[0], checksum=row[1])
 
 
-def written_by_others(session: Session, table: TableName, xid: int) -> int:
-    """How many rows of `table` were last written by another transaction than `xid`."""
-    statement = sql.SQL("select count(*) from only {} where xmin <> {}").format(sql.Identifier(*table.key), _xmin(xid))
+def written_by_others(session: Session, table: TableName, xids: Sequence[int]) -> int:
+    """How many rows of `table` were last written by other transactions than `xids`."""
+    statement = sql.SQL("select count(*) from only {} where not {}").format(
+        sql.Identifier(*table.key), written_by(xids)
+    )
     count: int = one(session, statement)
     return count
-
-
-def _xmin(xid: int) -> sql.Composable:
-    """A 64-bit transaction id as rows carry it: without the epoch."""
-    return sql.SQL("{}::xid").format(sql.Literal(str(xid % 2**32)))
 
 
 def row_hash(values: Iterable[tuple[sql.Composable, str]], *, version_num: int) -> sql.Composable:

@@ -10,6 +10,7 @@ from psycopg import sql
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.rules import expression
+from recovery.postgres.row_versions import written_by
 
 CHUNK = 5_000
 
@@ -40,9 +41,9 @@ def existing(session: Session, table: TableName, column: str, values: Sequence[s
     return found
 
 
-def values_written_by(session: Session, table: TableName, column: str, xid: int) -> Iterator[str]:
-    """The distinct values that transaction `xid` left in a column."""
-    statement = sql.SQL("select distinct {0}::text from {1} where xmin = {2}::xid and {0} is not null").format(
-        sql.Identifier(column), sql.Identifier(*table.key), sql.Literal(str(xid % 2**32))
+def values_written_by(session: Session, table: TableName, column: str, xids: Sequence[int]) -> Iterator[str]:
+    """The distinct values that the transactions `xids` left in a column."""
+    statement = sql.SQL("select distinct {0}::text from {1} where {2} and {0} is not null").format(
+        sql.Identifier(column), sql.Identifier(*table.key), written_by(xids)
     )
     return (row[0] for row in session.execute(statement))

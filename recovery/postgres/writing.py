@@ -18,6 +18,7 @@ from recovery.model.report import SequenceMove
 from recovery.model.values import TableName
 from recovery.postgres.catalog import last_value
 from recovery.postgres.connect import Session, one
+from recovery.postgres.row_versions import written_by
 
 # tgenabled → the command that brings a trigger back to exactly that state.
 _ENABLE: Mapping[str, LiteralString] = {
@@ -123,9 +124,9 @@ def may_be_replica(live: Session) -> bool:
     return True
 
 
-def dangling_references(live: Session, key: ForeignKey, *, written_by: int | None = None) -> int:
-    """How many child rows, or those of them that transaction `written_by` wrote, reference no parent, by anti-join:
-    replica mode never re-checks by itself."""
+def dangling_references(live: Session, key: ForeignKey, *, only: Sequence[int] = ()) -> int:
+    """How many child rows, or those of them that the transactions `only` wrote, reference no parent, by
+    anti-join: replica mode never re-checks by itself."""
     child, parent = sql.Identifier(*key.child.key), sql.Identifier(*key.parent.key)
     columns = [sql.Identifier("c", name) for name in key.columns]
     filled = sql.SQL(" and ").join(sql.SQL("{} is not null").format(column) for column in columns)
@@ -137,15 +138,13 @@ def dangling_references(live: Session, key: ForeignKey, *, written_by: int | Non
         for column, name, (schema, operator) in zip(columns, key.parent_columns, key.operators, strict=True)
     )
     # A partitioned parent has no rows of its own; any other must not lend its inheritance children's.
-    only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
-    ours: sql.Composable = sql.SQL("true")
-    if written_by is not None:
-        ours = sql.SQL("c.xmin = {}::xid").format(sql.Literal(str(written_by % 2**32)))
+    alone = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
+    ours = written_by(only, row="c") if only else sql.SQL("true")
     count: int = one(
         live,
         sql.SQL(
             "select count(*) from only {} c where {} and {} and not exists (select from {}{} p where {})"
-        ).format(child, ours, filled, only, parent, equal),
+        ).format(child, ours, filled, alone, parent, equal),
     )  # fmt: skip
     return count
 

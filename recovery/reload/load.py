@@ -47,12 +47,15 @@ class WrittenRows(Value):
 
 
 class Loaded(Value):
-    """What one committed load did. Journalled before the commit; `xid` tells afterwards whether it happened.
+    """What one committed load did. Journalled before the commit; its ids tell afterwards whether it happened.
 
-    `rows`: tables loaded whole. `written`, `skipped`: tables repaired row by row, from the change set `number`.
+    `xids`: of one transaction, or of the portions of a paced load. `partial`: one portion of it, the next one follows.
+    `rows`: tables loaded whole, by the first of them. `written`, `skipped`: tables repaired row by row, from the change
+    set `number`.
     """
 
-    xid: int
+    xids: tuple[int, ...]
+    partial: bool = False
     rows: dict[str, int]
     touched: dict[str, int]
     definitions: str
@@ -152,7 +155,9 @@ def _write(live: Session, job: Job, stages: Mapping[TableName, Stage], transport
     definitions = definitions_digest(live)
     xid = writing.transaction_id(live)
     skipped = _prepare(live, job, stages, xid)
-    rest = {name: stage.rest_hash_before() for name, stage in stages.items() if stage.table.bytes <= CHECKSUMMED_BYTES}
+    portion = job.repair is not None and job.repair.changes.portions.only_chosen
+    small = {} if portion else {n: stage for n, stage in stages.items() if stage.table.bytes <= CHECKSUMMED_BYTES}
+    rest = {name: stage.rest_hash_before() for name, stage in small.items()}
     before = writing.touched_tables(live)
     held = [trigger for trigger in job.held_triggers if trigger.table in set(scope)]
     writing.hold_triggers(live, held)
@@ -168,11 +173,13 @@ def _write(live: Session, job: Job, stages: Mapping[TableName, Stage], transport
     keys = _prove(live, job, stages, rest, xid)
     refusals.refuse_changed_definitions(definitions, definitions_digest(live))
     refusals.refuse_side_effects(_expected(rows, written), before, after)
-    refusals.refuse_nothing(sum(rows.values()) + sum(done.total for done in written.values()), skipped)
+    if not portion:
+        refusals.refuse_nothing(sum(rows.values()) + sum(done.total for done in written.values()), skipped.values())
     inserting = {*job.filled, *(name for name, done in written.items() if done.inserted)}
     counters = [counter for counter in job.catalog.sequences if counter.table in inserting]
     return Loaded(
-        xid=xid,
+        xids=(xid,),
+        partial=portion,
         rows={str(table): count for table, count in rows.items()},
         touched={str(table): change.inserted + change.updated + change.deleted for table, change in after.items()},
         definitions=definitions,
@@ -196,8 +203,10 @@ def _prepare(live: Session, job: Job, stages: Mapping[TableName, Stage], xid: in
     writing.pin_search_path(live)
     skipped = {n: why for stage in stages.values() for n, why in stage.skipped()}
     job.repair.changes.skip(xid, skipped.items())
-    for no, stage in enumerate(stages.values()):
-        stage.keep_before_images(job.repair.schema, f"before_{job.repair.number}_{no}")
+    if job.repair.changes.portions.only_chosen:
+        job.repair.changes.portions.take(xid)
+    for stage in stages.values():
+        stage.keep_before_images(job.repair.schema, f"before_{job.repair.number}_{stage.no}")
     return skipped
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import ForeignKey, Trigger
@@ -137,12 +137,12 @@ def refuse_dangling(counts: Iterable[tuple[ForeignKey, int]]) -> None:
         )  # fmt: skip
 
 
-def refuse_nothing(written: int, skipped: Mapping[int, str]) -> None:
+def refuse_nothing(written: int, skipped: Collection[str]) -> None:
     """Zero effect is never success."""
     if not written:
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED, f"none of the {len(skipped):,} planned rows can be written any more",
-            *sorted(set(skipped.values())),
+            *sorted(set(skipped)),
             state=ROLLED_BACK, help="compare again with rowback diff",
         )  # fmt: skip
 

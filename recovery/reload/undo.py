@@ -14,12 +14,11 @@ from recovery.model.catalog import Catalog, Table
 from recovery.model.repair import Engine, Op, RepairPlan, RepairRequest, RowClass, TableRepair
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.rules import read_rules
-from recovery.postgres.repair.scan import Field, Side, rows_of_transaction
+from recovery.postgres.repair.scan import Field, Side, rows_written
+from recovery.postgres.row_versions import xmin_of
 from recovery.postgres.watchers import who_notices
 from recovery.reload.load import Loaded
 from recovery.reload.verify import applied
-
-EPOCH = 2**32
 
 
 def invert(live: Session, catalog: Catalog, done: Loaded, source: ChangeSet | None, into: ChangeSet) -> None:
@@ -29,12 +28,12 @@ def invert(live: Session, catalog: Catalog, done: Loaded, source: ChangeSet | No
         for shape in source.shapes():
             if str(shape.table) in done.written and str(shape.table) in tables:
                 turned = into.add_table(shape.table, shape.key, shape.columns)
-                into.add(_turned(change, turned, done.xid % EPOCH) for change in applied(source, shape, done.xid))
+                into.add(_turned(change, turned, xmin) for xmin, change in applied(source, shape, done))
     for name in done.rows:
         if table := tables.get(name):
             side = _whole(live, table)
             shape = into.add_table(table.name, table.key, [field.name for field in side.fields])
-            into.add(_leaving(rows_of_transaction(side, done.xid), shape, done.xid % EPOCH))
+            into.add(_leaving(rows_written(side, done.xids[:1]), shape, xmin_of(done.xids[0])))
 
 
 def plan_undo(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from recovery.compare.changes import BATCH, Change, ChangeSet, Shape, Texts
-from recovery.compare.staging import WRITES
 from recovery.model.catalog import ForeignKey, Table
 from recovery.model.repair import Op
 from recovery.model.report import RepairProof, TableProof, Verification
@@ -15,7 +14,8 @@ from recovery.postgres.catalog import invalid_indexes
 from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
 from recovery.postgres.fingerprint import fingerprint, written_by_others
-from recovery.postgres.repair.scan import Field, Side, rows_by_key, rows_of_transaction
+from recovery.postgres.repair.scan import Field, Side, rows_by_key, rows_written
+from recovery.postgres.row_versions import xmin_of
 from recovery.postgres.rows import Pair
 from recovery.reload.load import Job, Loaded, keys_to_check
 
@@ -33,7 +33,7 @@ def verify(live: Session, job: Job, loaded: Loaded) -> Verification:
     scope = [*job.filled, *(proof.table for proof in repaired)]
     keys = keys_to_check(scope, job.catalog)
     return Verification(
-        tables=tuple(_prove(live, pair, job, loaded.xid) for pair in job.fills),
+        tables=tuple(_prove(live, pair, job, loaded.xids) for pair in job.fills),
         repaired=repaired,
         foreign_keys_checked=len(keys),
         dangling_references=sum(_dangling(live, key, job, loaded) for key in keys),
@@ -49,13 +49,12 @@ def _dangling(live: Session, key: ForeignKey, job: Job, loaded: Loaded) -> int:
     whole = {key.child, *key.parent_tables} & set(job.filled)
     if not whole and not key.validated:
         return 0
-    return writing.dangling_references(live, key, written_by=None if whole else loaded.xid)
+    return writing.dangling_references(live, key, only=() if whole else loaded.xids)
 
 
-def applied(changes: ChangeSet, shape: Shape, xid: int) -> Iterator[Change]:
-    """The rows of one table that transaction `xid` wrote."""
-    skipped = changes.skipped(xid)
-    return (change for change in changes.changes(shape.no, ops=WRITES) if change.n not in skipped)
+def applied(changes: ChangeSet, shape: Shape, loaded: Loaded) -> Iterator[tuple[int, Change]]:
+    """(xmin, row) of the rows of one table that a load wrote, by the transaction that did."""
+    return ((xmin_of(xid), change) for xid in loaded.xids for change in changes.written(shape.no, xid))
 
 
 def live_side(live: Session, table: Table, shape: Shape) -> Side:
@@ -65,13 +64,13 @@ def live_side(live: Session, table: Table, shape: Shape) -> Side:
     return Side(live, shape.table, tuple(fields[name] for name in shape.key), tuple(fields.values()))
 
 
-def _prove(live: Session, pair: Pair, job: Job, xid: int) -> TableProof:
+def _prove(live: Session, pair: Pair, job: Job, xids: Sequence[int]) -> TableProof:
     expected = job.truth.fingerprints[str(pair.name)]
     version = job.truth.oldest_version_num
     found = fingerprint(live, pair.live, oldest_version_num=version)
     since = 0
-    if found != expected and (since := written_by_others(live, pair.name, xid)):
-        found = fingerprint(live, pair.live, oldest_version_num=version, written_by=xid)
+    if found != expected and (since := written_by_others(live, pair.name, xids)):
+        found = fingerprint(live, pair.live, oldest_version_num=version, only=xids)
     changed = max(0, expected.rows - found.rows)
     return TableProof(table=pair.name, at_target=expected, now=found, written_since=since, changed_since=changed)
 
@@ -85,26 +84,28 @@ def _prove_repairs(live: Session, job: Job, loaded: Loaded) -> Iterator[RepairPr
         if done is None:
             continue
         side = live_side(live, tables[shape.table], shape)
-        rows = applied(job.repair.changes, shape, loaded.xid)
-        compare = _compare_by_key if shape.key else _compare_whole_rows
-        equal, since, differing = compare(side, shape, rows, loaded.xid)
+        rows = applied(job.repair.changes, shape, loaded)
+        if shape.key:
+            equal, since, differing = _compare_by_key(side, shape, rows)
+        else:
+            equal, since, differing = _compare_whole_rows(side, shape, [change for _, change in rows], loaded.xids)
         yield RepairProof(
             table=shape.table, inserted=done.inserted, updated=done.updated, deleted=done.deleted,
             equal=equal, changed_since=since, differing=tuple(differing[:KEYS_SHOWN]),
         )  # fmt: skip
 
 
-def _compare_by_key(side: Side, shape: Shape, rows: Iterable[Change], xid: int) -> tuple[int, int, list[str]]:
+def _compare_by_key(side: Side, shape: Shape, rows: Iterable[tuple[int, Change]]) -> tuple[int, int, list[str]]:
     positions = [shape.columns.index(name) for name in shape.key]
     equal, since, differing = 0, 0, []
     rows = iter(rows)
     while batch := list(islice(rows, BATCH)):
         now = {
             tuple(values[i] for i in positions): (int(xmin), values)
-            for xmin, values in rows_by_key(side, [change.key for change in batch])
+            for xmin, values in rows_by_key(side, [change.key for _, change in batch])
         }
-        for change in batch:
-            match _state(change, now.get(change.key), xid % 2**32):
+        for ours, change in batch:
+            match _state(change, now.get(change.key), ours):
                 case "equal":
                     equal += 1
                 case "changed since":
@@ -122,16 +123,17 @@ def _state(change: Change, now: tuple[int, Texts] | None, xmin: int) -> str:
     return "equal" if now[1] == change.want else "differs"
 
 
-def _compare_whole_rows(side: Side, shape: Shape, rows: Iterable[Change], xid: int) -> tuple[int, int, list[str]]:
-    """Without a key: rows our transaction wrote, counted by their values."""
-    planned = list(rows)
+def _compare_whole_rows(
+    side: Side, shape: Shape, planned: Sequence[Change], xids: Sequence[int]
+) -> tuple[int, int, list[str]]:
+    """Without a key: rows our transactions wrote, counted by their values."""
     wanted: dict[Texts, int] = {}
     for change in planned:
         if change.want is not None:
             wanted[change.want] = wanted.get(change.want, 0) + 1
     gone = sum(change.op is Op.DELETE for change in planned)
     equal, differing = gone, []
-    for values in rows_of_transaction(side, xid):
+    for values in rows_written(side, xids):
         if wanted.get(values, 0):
             wanted[values] -= 1
             equal += 1

@@ -16,7 +16,7 @@ from recovery.aws.instances import Copy
 from recovery.config import Profile, state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.plan import RecoveryPlan
-from recovery.model.repair import RepairPlan, RepairRequest
+from recovery.model.repair import Pace, RepairPlan, RepairRequest
 from recovery.model.report import Objectives, Outcome
 from recovery.workflow.journal import Journal, Record, is_driven, read_records
 
@@ -102,8 +102,19 @@ class Case:
 
     @property
     def wrote_to_live(self) -> bool:
-        """Whether the load is known to have committed."""
+        """Whether the load, or a portion of it, is known to have committed."""
+        return self.load_done or bool(self.noted("load.portion"))
+
+    @property
+    def load_done(self) -> bool:
+        """Whether the load is over: nothing more will be written but by an undo."""
         return self.outcome_of("load") is not None
+
+    @property
+    def pace(self) -> Pace | None:
+        """How fast rows may come back, as asked last."""
+        asked = self.noted("load.paced")
+        return Pace.model_validate(asked[-1]) if asked else None
 
     def take(self, record: Record) -> None:
         """Fold one more record in."""
@@ -114,6 +125,8 @@ class Case:
                 self.closed_at, self.outcome = record.at, record.data["outcome"]
             case "load.intent":
                 self.load_unsettled = True
+            case "load.portion":
+                self.load_unsettled = False
             case "step.start" | "step.done" if record.step == "load":
                 self.load_unsettled = False
             case "case.stopped":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from recovery.compare.changes import ChangeSet
-from recovery.compare.staging import WRITES
 from recovery.config import ColumnReference, Reference
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Op
@@ -38,7 +37,7 @@ def check_references(errand: Errand, live: Session, loaded: Loaded) -> tuple[Ref
 def _children_here(errand: Errand, live: Session, here: Target, reference: Reference, loaded: Loaded) -> ReferenceCheck:
     child, parent = reference.child, reference.parent
     written = str(_table(child)) in {*loaded.rows, *loaded.written}
-    touched = list(values_written_by(live, _table(child), child.column, loaded.xid)) if written else []
+    touched = list(values_written_by(live, _table(child), child.column, loaded.xids)) if written else []
     missing = sorted(set(touched) - _existing(here.to(parent.database), parent, touched)) if touched else []
     before = set(missing) - _existing(errand.copy_target().to(parent.database), parent, missing) if missing else set()
     return _checked(reference, touched, [value for value in missing if value not in before], len(before))
@@ -55,12 +54,11 @@ def _parents_here(errand: Errand, here: Target, reference: Reference, loaded: Lo
 def _deleted(errand: Errand, parent: ColumnReference, loaded: Loaded) -> list[str]:
     assert loaded.number
     with ChangeSet(errand.case.changes_path(loaded.number)) as changes:
-        skipped = changes.skipped(loaded.xid)
         for shape in changes.shapes():
             if shape.table == _table(parent) and parent.column in shape.columns:
                 at = shape.columns.index(parent.column)
-                rows = changes.changes(shape.no, ops=WRITES)
-                gone = [c.live[at] for c in rows if c.op is Op.DELETE and c.live and c.n not in skipped]
+                written = (change for xid in loaded.xids for change in changes.written(shape.no, xid))
+                gone = [c.live[at] for c in written if c.op is Op.DELETE and c.live]
                 return [value for value in gone if value is not None]
     return []
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from recovery import __version__
 from recovery.model.report import Phase, Report, Verification
 from recovery.postgres.repair.stage import before_image_schema
-from recovery.reload.load import Loaded
 from recovery.workflow.cases import Case
+from recovery.workflow.steps.load import written_by_load
 
 
 def report_of(case: Case) -> Report:
     """What a case did, proved and cost in time, as far as its journal goes."""
-    loaded = case.outcome_of("load")
+    loaded = written_by_load(case)
     verifications = case.noted("verification")
     removed = case.outcome_of("remove-copy")
     target = case.outcome_of("read-target")
@@ -27,7 +27,7 @@ def report_of(case: Case) -> Report:
         opened_at=case.opened_at,
         closed_at=case.closed_at,
         verification=Verification.model_validate(verifications[-1]) if verifications else None,
-        sequence_moves=Loaded.model_validate(loaded).sequence_moves if loaded else (),
+        sequence_moves=loaded.sequence_moves if loaded else (),
         held_triggers=tuple(f"{t.table}: {t.name}" for t in case.plan.held_triggers),
         phases=tuple(
             Phase(step=name, seconds=round(step.seconds, 3), attempts=step.attempts)
@@ -38,9 +38,9 @@ def report_of(case: Case) -> Report:
         temporary_instance=case.copy.identifier,
         temporary_instance_removed=removed is not None,
         not_put_back=tuple(target["gone"]) if target else (),
-        before_images=before_image_schema(case.id) if loaded and loaded["written"] else None,
+        before_images=before_image_schema(case.id) if loaded and loaded.written else None,
         taken_back=case.taken_back,
-        skipped=Loaded.model_validate(loaded).skipped if loaded else 0,
+        skipped=loaded.skipped if loaded else 0,
         stopped_before=tuple(case.stops),
         tool_version=__version__,
     )

@@ -21,7 +21,7 @@ from recovery.workflow.journal import is_driven, read_records
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
 from recovery.workflow.steps.diff import Diff
-from recovery.workflow.steps.load import Load, Verify
+from recovery.workflow.steps.load import Load, Verify, portions_of
 from recovery.workflow.steps.rows import Extract, ReadTarget, end_orphans
 
 STEPS: tuple[Step, ...] = (
@@ -136,13 +136,26 @@ def paused_lines(case: Case) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def written_state(case: Case) -> str:
+    """What a case has written to the original so far; empty when it has written nothing."""
+    if case.load_done:
+        return "the rows were put back and committed"
+    portions = portions_of(case)
+    if not portions:
+        return (
+            "whether the load was committed is not known here; resuming asks the server" if case.load_unsettled else ""
+        )
+    rows = sum(sum(portion.touched.values()) for portion in portions)
+    so_far = f"{rows:,} rows in {len(portions):,} portion{'s' * (len(portions) > 1)} are put back and committed"
+    if case.load_unsettled:
+        return f"{so_far}; whether the next one was is not known here; resuming asks the server"
+    return f"{so_far}, the rest is not"
+
+
 def _paused(errand: Errand, step: Step, error: RowbackError) -> RowbackError:
     case = errand.case
     state = error.state.replace(NOTHING_CREATED, UNTOUCHED) if case.steps.get(StartCopy.name) else error.state
-    if case.wrote_to_live:
-        state = "the rows were put back and committed"
-    elif case.load_unsettled:
-        state = "whether the load was committed is not known here; resuming asks the server"
+    state = written_state(case) or state
     go_on = f"rowback resume {case.id} (continue), or rowback close {case.id} (give up, remove the copy)"
     help = error.help if f" {case.id}" in error.help else f"{error.help}; then: {go_on}"
     return RowbackError(error.id, error.fact, *error.facts, *paused_lines(case), state=state, help=help)
@@ -156,12 +169,14 @@ def _close(errand: Errand, outcome: Outcome) -> None:
 
 
 def _outcome_when_given_up(errand: Errand) -> Outcome:
-    if errand.case.wrote_to_live:
+    if errand.case.load_done:
         return "recovered"
     if not errand.case.noted("load.intent"):
         return "closed without change"
     try:
-        return "recovered" if Load().reconcile(errand) is not None else "closed without change"
+        if Load().reconcile(errand) is not None:
+            return "recovered"
+        return "recovered in part" if errand.case.wrote_to_live else "closed without change"
     except RowbackError as error:
         # The copy costs money and must go even when the original cannot be asked any more.
         errand.record("load.unknown", data={"error": error.fact})

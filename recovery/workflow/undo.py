@@ -17,7 +17,7 @@ from recovery.reload.undo import invert, plan_undo
 from recovery.reload.verify import verify
 from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand
-from recovery.workflow.steps.load import Load, differs, job, settled_status
+from recovery.workflow.steps.load import Load, differs, job, settled_status, written_by_load
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,10 @@ def undo(errand: Errand) -> Undone:
     nothing-to-undo when the case wrote nothing, or when no row is left that could be taken back.
     """
     case = errand.case
-    if unfinished := settle(errand):
+    unfinished = settle(errand)
+    if not case.load_done and (portions := written_by_load(case)):  # what was not put back so far, never will be
+        errand.record("step.done", step=Load.name, data=portions.model_dump(mode="json"))
+    if unfinished:
         return Undone(prove(errand, unfinished), unfinished.skipped)
     last = last_written(case)
     if last is None:
@@ -61,13 +64,13 @@ def settle(errand: Errand) -> Loaded | None:
     case = errand.case
     if case.load_unsettled and (happened := Load().reconcile(errand)) is not None:
         errand.record("step.done", step=Load.name, data=happened)
-    recorded = {note["xid"] for note in case.noted("undo.done")}
-    open_intents = [note for note in case.noted("undo.intent") if note["xid"] not in recorded]
+    recorded = [note["xids"] for note in case.noted("undo.done")]
+    open_intents = [note for note in case.noted("undo.intent") if note["xids"] not in recorded]
     if not open_intents:
         return None
     with errand.live() as live:
         for intent in reversed(open_intents):
-            if settled_status(live, intent["xid"], errand) == "committed":
+            if settled_status(live, intent["xids"][-1], errand) == "committed":
                 errand.record("undo.done", data=intent)
                 return Loaded.model_validate(intent)
     return None
@@ -76,8 +79,7 @@ def settle(errand: Errand) -> Loaded | None:
 def last_written(case: Case) -> Loaded | None:
     """The last write of a case that is known to have committed."""
     undone = case.noted("undo.done")
-    found = undone[-1] if undone else case.outcome_of(Load.name)
-    return Loaded.model_validate(found) if found else None
+    return Loaded.model_validate(undone[-1]) if undone else written_by_load(case)
 
 
 def verify_again(errand: Errand) -> Verification:

@@ -3,10 +3,12 @@
     STRIKE_PID=… or STRIKE_DSN=…  python -m tests.faults.strike_at EVENT STEP restore …
 
 STRIKE_PID is killed with -9 (a postmaster); on STRIKE_DSN every session of rowback is terminated.
+EVENT#3 is its third time.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -20,13 +22,15 @@ from recovery.workflow.journal import Journal, Record
 
 WANTED = tuple(sys.argv[1:3])
 append = Journal.append
+EVENT, _, TIMES = WANTED[0].partition("#")
+seen = itertools.count(1)
 
 
 def append_and_strike(
     self: Journal, event: str, *, step: str | None = None, data: Mapping[str, Any] | None = None
 ) -> Record:
     record = append(self, event, step=step, data=data)
-    if (event, step or "-") == WANTED:
+    if (event, step or "-") == (EVENT, WANTED[1]) and next(seen) == int(TIMES or 1):
         strike()
     return record
 

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from recovery.model.target import format_utc
 from recovery.workflow.run import STEPS
-from tests.fix_cli import Cli
+from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, pass_a_second, wait_until
 
 BOUNDARIES = [
@@ -42,16 +41,8 @@ def incident(database: Database) -> tuple[datetime, list[tuple[Any, ...]]]:
     return target, held
 
 
-def arguments(cli: Cli, database: Database, target: datetime) -> list[str]:
-    return ["restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--table", "t",
-            "--confirm", database.name]  # fmt: skip
-
-
-def the_case(cli: Cli) -> dict[str, Any]:
-    cases = json.loads(cli("cases", "--json").out)
-    assert len(cases) == 1
-    found: dict[str, Any] = cases[0]
-    return found
+def of_table(cli: Cli, database: Database, target: datetime) -> list[str]:
+    return restoring(cli, database, target, "--table", "t")
 
 
 def assert_proven_and_clean(cli: Cli, database: Database, held: list[tuple[Any, ...]]) -> dict[str, Any]:
@@ -84,7 +75,7 @@ def test_killed_at_a_boundary_and_resumed(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]], event: str, step: str
 ) -> None:
     target, held = incident
-    process = cli.start("SIGKILL", event, step, *arguments(cli, database, target), module=AT)
+    process = cli.start("SIGKILL", event, step, *of_table(cli, database, target), module=AT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL, err
     case = the_case(cli)
@@ -102,7 +93,7 @@ def test_killed_in_the_middle_of_the_commit_the_server_is_asked(
 ) -> None:
     """The load committed, but the process died before it could write that down."""
     target, held = incident
-    process = cli.start("SIGKILL", "step.done", "load", *arguments(cli, database, target), module=AT)
+    process = cli.start("SIGKILL", "step.done", "load", *of_table(cli, database, target), module=AT)
     process.communicate(timeout=120)
     case = the_case(cli)["case"]
     path = cli.home / "cases" / case / "journal.jsonl"
@@ -126,7 +117,7 @@ def test_interrupted_in_a_step_and_resumed(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]], step: str, number: signal.Signals
 ) -> None:
     target, held = incident
-    process = cli.start(*arguments(cli, database, target))
+    process = cli.start(*of_table(cli, database, target))
     wait_until(lambda: _journal_has(cli, step) or process.poll() is not None, f"{step} begins", 60)
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
@@ -149,7 +140,7 @@ def test_giving_up_after_a_kill_removes_the_copy_and_writes_nothing(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
 ) -> None:
     target, _ = incident
-    process = cli.start("SIGKILL", "step.start", "load", *arguments(cli, database, target), module=AT)
+    process = cli.start("SIGKILL", "step.start", "load", *of_table(cli, database, target), module=AT)
     process.communicate(timeout=120)
     case = the_case(cli)["case"]
     assert f"rowback-{case}" in cli.live.lab.engine.instances
@@ -164,7 +155,7 @@ def test_killed_between_the_call_to_rds_and_its_record(
 ) -> None:
     """RDS got the restore call, the journal only knows that it was about to be made: close still finds the copy."""
     target, _ = incident
-    process = cli.start("SIGKILL", "step.done", "start-copy", *arguments(cli, database, target), module=AT)
+    process = cli.start("SIGKILL", "step.done", "start-copy", *of_table(cli, database, target), module=AT)
     process.communicate(timeout=120)
     case = the_case(cli)["case"]
     path = cli.home / "cases" / case / "journal.jsonl"
@@ -179,7 +170,7 @@ def test_a_resumed_case_refuses_a_database_that_only_has_the_name(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
 ) -> None:
     target, _ = incident
-    cli.start("SIGKILL", "step.done", "read-target", *arguments(cli, database, target), module=AT).communicate()
+    cli.start("SIGKILL", "step.done", "read-target", *of_table(cli, database, target), module=AT).communicate()
     with database.live.connect() as master:
         master.execute(f"alter database {database.name} rename to {database.name}_old")
         master.execute(f"create database {database.name} template {database.name}_old")
@@ -198,7 +189,7 @@ def test_after_the_load_no_error_says_that_nothing_was_written(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
 ) -> None:
     target, held = incident
-    cli.start("SIGKILL", "step.done", "load", *arguments(cli, database, target), module=AT).communicate()
+    cli.start("SIGKILL", "step.done", "load", *of_table(cli, database, target), module=AT).communicate()
     case = the_case(cli)["case"]
     resumed = cli("resume", case, PGPASSWORD="wrong")
     assert resumed.code == 31
@@ -212,7 +203,7 @@ def test_the_copy_goes_even_when_the_original_cannot_be_asked_any_more(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
 ) -> None:
     target, _ = incident
-    cli.start("SIGKILL", "load.intent", "-", *arguments(cli, database, target), module=AT).communicate()
+    cli.start("SIGKILL", "load.intent", "-", *of_table(cli, database, target), module=AT).communicate()
     case = the_case(cli)["case"]
     resumed = cli("resume", case, PGPASSWORD="wrong")
     assert "  whether the load was committed is not known here; resuming asks the server\n" in resumed.err
@@ -226,7 +217,7 @@ def test_reap_takes_a_copy_whose_start_was_never_confirmed(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
 ) -> None:
     target, _ = incident
-    cli.start("SIGKILL", "step.done", "start-copy", *arguments(cli, database, target), module=AT).communicate()
+    cli.start("SIGKILL", "step.done", "start-copy", *of_table(cli, database, target), module=AT).communicate()
     case = the_case(cli)["case"]
     path = cli.home / "cases" / case / "journal.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
@@ -241,7 +232,7 @@ def test_a_copy_that_vanished_is_told_soon_and_a_begun_close_is_not_turned_back(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
 ) -> None:
     target, _ = incident
-    cli.start("SIGKILL", "step.start", "await-copy", *arguments(cli, database, target), module=AT).communicate()
+    cli.start("SIGKILL", "step.start", "await-copy", *of_table(cli, database, target), module=AT).communicate()
     case = the_case(cli)["case"]
     engine = cli.live.lab.engine
     copy = engine.instances[f"rowback-{case}"]
@@ -267,7 +258,7 @@ def test_two_processes_never_drive_one_case(
     lab = cli.live.lab
     lab.engine.faults.creating_delay_s = 3.0
     try:
-        process = cli.start(*arguments(cli, database, target))
+        process = cli.start(*of_table(cli, database, target))
         wait_until(lambda: _journal_has(cli, "await-copy"), "await-copy begins", 60)
     finally:
         lab.engine.faults.creating_delay_s = 0.0
@@ -292,7 +283,7 @@ def test_a_dead_session_that_still_holds_the_load_is_ended(
 ) -> None:
     """The client is stopped, not dead, in front of its commit; another process resumes and must not wait for ever."""
     target, held = incident
-    process = cli.start("SIGSTOP", "load.intent", "-", *arguments(cli, database, target), module=AT)
+    process = cli.start("SIGSTOP", "load.intent", "-", *of_table(cli, database, target), module=AT)
     wait_until(lambda: _is_stopped(process.pid), "the process stopped itself", 120)
     case = the_case(cli)["case"]
     journal = cli.home / "cases" / case / "journal.jsonl"

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from recovery.model.target import format_utc
-from tests.fix_cli import Cli
+from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, pass_a_second
 
 AT = "tests.faults.signal_at"
@@ -44,16 +43,6 @@ def incident(database: Database) -> tuple[datetime, list[tuple[Any, ...]]]:
     return target, held
 
 
-def arguments(cli: Cli, database: Database, target: datetime) -> list[str]:
-    return ["restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name,
-            "--confirm", database.name]  # fmt: skip
-
-
-def the_case(cli: Cli) -> dict[str, Any]:
-    (found,) = json.loads(cli("cases", "--json").out)
-    return dict(found)
-
-
 def assert_whole(cli: Cli, database: Database, held: list[tuple[Any, ...]]) -> dict[str, Any]:
     assert database.rows(T_ROWS) == held + LATE
     assert database.rows("select count(*), sum(n) from u") == [(3000, sum(range(1, 3001)))]
@@ -68,7 +57,7 @@ def test_killed_at_a_boundary_and_resumed(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]], event: str, step: str
 ) -> None:
     target, held = incident
-    process = cli.start("SIGKILL", event, step, *arguments(cli, database, target), module=AT)
+    process = cli.start("SIGKILL", event, step, *restoring(cli, database, target), module=AT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL, err
     case = the_case(cli)["case"]
@@ -105,7 +94,7 @@ def test_the_live_backend_is_killed(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]], at: tuple[str, str]
 ) -> None:
     target, held = incident
-    code, err = struck(cli, at, *arguments(cli, database, target), STRIKE_DSN=database.live.dsn(database.name))
+    code, err = struck(cli, at, *restoring(cli, database, target), STRIKE_DSN=database.live.dsn(database.name))
     if at == ("load.intent", "-"):  # the last word before COMMIT
         assert "whether the load was committed is not known here; resuming asks the server" in err
     if code == 0:  # it had no session open at that moment
@@ -127,7 +116,7 @@ def test_the_temporary_instance_dies_while_it_is_compared(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
 ) -> None:
     target, held = incident
-    case = cli("open", *arguments(cli, database, target)[1:-2]).out.strip()
+    case = cli("open", *restoring(cli, database, target)[1:-2]).out.strip()
     copy = cli.live.lab.engine.instances[f"rowback-{case}"]
     pid = int((Path(copy.cluster.data) / "postmaster.pid").read_text().splitlines()[0])
     code, err = struck(cli, ("changes.begun", "-"), "diff", case, STRIKE_PID=str(pid))
@@ -146,7 +135,7 @@ def test_the_temporary_instance_is_not_needed_to_apply(
 ) -> None:
     """Row-level changes are in the case's own files."""
     target, held = incident
-    case = cli("open", *arguments(cli, database, target)[1:-2]).out.strip()
+    case = cli("open", *restoring(cli, database, target)[1:-2]).out.strip()
     plan = digest(cli, case)
     copy = cli.live.lab.engine.instances[f"rowback-{case}"]
     pid = int((Path(copy.cluster.data) / "postmaster.pid").read_text().splitlines()[0])

@@ -102,7 +102,7 @@ def test_only_the_rows_of_one_transaction(database: Database) -> None:
         with session.transaction():
             xid = int(one(session, "select pg_current_xact_id()::text"))
             session.execute("insert into public.a values (2), (3)")
-        assert written_by_others(session, found.name, xid) == 1
-        ours = fingerprint(session, found, oldest_version_num=170000, written_by=xid)
+        assert written_by_others(session, found.name, [xid]) == 1
+        ours = fingerprint(session, found, oldest_version_num=170000, only=[xid])
         session.execute("delete from public.a where n = 1")
         assert ours == fingerprint(session, found, oldest_version_num=170000)

@@ -134,7 +134,7 @@ def test_rows_of_every_shape_arrive_identical(source: Database, database: Databa
         assert done.rows == {
             "s.parent": 3, "s.child": 500, 's."Weird Name; --"': 3, "s.empty": 0, "s.nocolumns": 3,
         }  # fmt: skip
-        assert writing.transaction_status(here, done.xid) == "committed"
+        assert writing.transaction_status(here, done.xids[0]) == "committed"
     for table in ("s.parent", "s.child", 's."Weird Name; --"', "s.nocolumns"):
         query = f"select t::text from {table} t order by 1"
         assert database.rows(query) == source.rows(query)

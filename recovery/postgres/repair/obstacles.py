@@ -138,7 +138,7 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
     for parent in parents:
         marked += _mark(
             stage, f"its parent in {key.parent} is another entity now", "s.{op} = 'i' and {reused}",
-            reused=_planned(parent, key, "s", "'k'"),
+            reused=_another(parent, key, "s"),
         )  # fmt: skip
     return marked
 
@@ -169,11 +169,19 @@ def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first
 def _planned(stage: Stage, key: ForeignKey, row: str, ops: str) -> sql.Composable:
     """Whether a row of this stage with one of `ops` is the parent of `row`, or is the parent `p` itself."""
     equal = stage.same("p", "o") if row == "p" else refers(key, row, "o")
-    skip = sql.SQL("true") if ops == "'k'" else stage.sql("o.{skip} is null")
     return stage.sql(
-        "exists (select from {name} o where o.{op} in ({ops}) and {not_skipped} and {equal})",
-        ops=expression(ops), not_skipped=skip, equal=equal,
-    )  # fmt: skip
+        "exists (select from {name} o where o.{op} in ({ops}) and o.{skip} is null and {equal})",
+        ops=expression(ops),
+        equal=equal,
+    )
+
+
+def _another(stage: Stage, key: ForeignKey, row: str) -> sql.Composable:
+    """Whether the parent of `row` is not the one it had: its key names another entity, or somebody took it just now."""
+    return stage.sql(
+        "exists (select from {name} o where (o.{op} = 'k' or o.{op} = 'i' and o.{skip} is not null) and {equal})",
+        equal=refers(key, row, "o"),
+    )
 
 
 def _mark(stage: Stage, why: str, condition: str, **parts: sql.Composable) -> int:

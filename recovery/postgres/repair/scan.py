@@ -17,6 +17,7 @@ from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.fingerprint import row_hash
 from recovery.postgres.repair.rules import expression
+from recovery.postgres.row_versions import written_by
 
 RANGE_TYPES = frozenset({"smallint", "integer", "bigint"})
 ROWS_PER_BUCKET = 128
@@ -188,12 +189,12 @@ def distinct_values(side: Side, fields: Sequence[Field]) -> Iterator[Values]:
     return stream(side.session, sql.SQL("select distinct {} from {} where {}").format(texts, side.relation, filled))
 
 
-def rows_of_transaction(side: Side, xid: int) -> Iterator[Values]:
-    """The values of every row that transaction `xid` wrote last."""
+def rows_written(side: Side, xids: Sequence[int]) -> Iterator[Values]:
+    """The values of every row that one of the transactions wrote last."""
     return stream(
         side.session,
-        sql.SQL("select {} from {} where xmin = {}::xid").format(
-            sql.SQL(", ").join(field.text for field in side.fields), side.relation, sql.Literal(str(xid % 2**32))
+        sql.SQL("select {} from {} where {}").format(
+            sql.SQL(", ").join(field.text for field in side.fields), side.relation, written_by(xids)
         ),
     )
 

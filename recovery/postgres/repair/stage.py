@@ -15,6 +15,7 @@ from recovery.model.catalog import ForeignKey, Table
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.rules import expression
 from recovery.postgres.repair.scan import Field, Values, fields_hash
+from recovery.postgres.row_versions import written_by
 
 Hash = tuple[int, str]
 
@@ -33,7 +34,7 @@ class Stage:
     """A temporary table for the planned rows of `table`; `columns` are those that values are given for."""
 
     def __init__(self, session: Session, table: Table, columns: Sequence[str], no: int) -> None:
-        self.session, self.table, self.columns = session, table, tuple(columns)
+        self.session, self.table, self.columns, self.no = session, table, tuple(columns), no
         by_name = {column.name: column for column in table.columns}
         self.fields = tuple(Field(name, by_name[name]) for name in columns)
         self._equality = {name: column.equality for name, column in by_name.items()}
@@ -94,7 +95,11 @@ class Stage:
         self.run("create schema if not exists {schema}", schema=sql.Identifier(schema))
         same = self.sql("{same} and t.xmin = s.{xmin}") if self.table.key else self.equal_rows()
         self.run(
-            "create table {into} as select s.{n}, s.{op}, t.* from {name} s left join {live} t"
+            "create table if not exists {into} as select s.{n}, s.{op}, t.* from {name} s, {live} t with no data",
+            into=into,
+        )
+        self.run(
+            "insert into {into} select s.{n}, s.{op}, t.* from {name} s left join {live} t"
             " on s.{op} in ('u', 'd') and {found} where s.{skip} is null and s.{op} <> 'k'",
             into=into, found=same,
         )  # fmt: skip
@@ -143,7 +148,7 @@ class Stage:
 
     def written_hash(self, xid: int) -> Hash:
         """Rows of the live table that transaction `xid` wrote, and their checksum."""
-        return self._hash(self.sql("{live} where xmin = {xid}", xid=_xid(xid)))
+        return self._hash(self.sql("{live} where {ours}", ours=written_by([xid])))
 
     def rest_hash_before(self) -> Hash:
         """Every live row that the plan does not touch."""
@@ -159,7 +164,7 @@ class Stage:
 
     def rest_hash_after(self, xid: int) -> Hash:
         """Every live row that transaction `xid` did not write."""
-        return self._hash(self.sql("{live} where xmin <> {xid}", xid=_xid(xid)))
+        return self._hash(self.sql("{live} where not {ours}", ours=written_by([xid])))
 
     def dangling(self, key: ForeignKey) -> int:
         """Rows just written with a reference they did not have whose parent is missing: replica mode never looks."""
@@ -253,7 +258,3 @@ def refers(key: ForeignKey, child: str, parent: str) -> sql.Composable:
         )
         for column, own, (schema, operator) in zip(key.parent_columns, key.columns, key.operators, strict=True)
     )  # fmt: skip
-
-
-def _xid(xid: int) -> sql.Composable:
-    return sql.SQL("{}::xid").format(sql.Literal(str(xid % 2**32)))

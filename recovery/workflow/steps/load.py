@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from recovery.compare.changes import ChangeSet
@@ -16,9 +16,11 @@ from recovery.postgres.beside import create_beside
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.stage import before_image_schema
-from recovery.postgres.rows import Pair
+from recovery.postgres.rows import Pair, RowTransport
 from recovery.reload.load import Job, Loaded, Repair, load
+from recovery.reload.pacing import Watch, load_paced, merge
 from recovery.reload.verify import verify
+from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.references import check_references
 from recovery.workflow.steps.base import Step
@@ -55,20 +57,19 @@ class Load(Step):
                 )  # fmt: skip
 
     def reconcile(self, errand: Errand) -> Outcome | None:
-        """The transaction's id was recorded before its commit: the server knows whether it committed."""
-        intents = errand.case.noted("load.intent")
-        with errand.live() as live:
-            for intent in reversed(intents):
-                if settled_status(live, intent["xid"], errand) == "committed":
-                    return dict(intent)
+        """The transaction's id was recorded before its commit: the server knows whether it committed.
+
+        Of a paced load that is noted portion by portion; it is over when `do` says so.
+        """
+        found = _last_committed(errand)
+        if found is None or not found.partial:
+            return found.model_dump(mode="json") if found else None
+        if found.xids not in [portion.xids for portion in portions_of(errand.case)]:
+            errand.record("load.portion", data=found.model_dump(mode="json"))
         return None
 
     def do(self, errand: Errand) -> Outcome:
         """Load, and record the proof before the commit."""
-
-        def before_commit(done: Loaded) -> None:
-            errand.record("load.intent", data=done.model_dump(mode="json"))
-
         then = None
         if filled_tables(errand):
             with errand.live() as live, errand.copy() as copy:
@@ -76,7 +77,7 @@ class Load(Step):
                 if errand.case.plan.request.mode is Mode.BESIDE:
                     create_beside(live, errand.case.id, [p.at_target for p in beside_pairs(errand.case, then)])
         with errand.live() as live, transport(errand) as rows, job(errand, live, then) as what:
-            done = load(live, what, rows, before_commit=before_commit)
+            done = _load(errand, live, what, rows)
         return done.model_dump(mode="json")
 
     def tell(self, outcome: Outcome) -> str:
@@ -84,7 +85,9 @@ class Load(Step):
         done = Loaded.model_validate(outcome)
         rows = sum(done.rows.values()) + sum(done_.total for done_ in done.written.values())
         skipped = f", {done.skipped:,} skipped" if done.skipped else ""
-        return f"{rows:,} rows{skipped}, tables locked for {done.seconds_locked:.2f} s"
+        portions = f" in {len(done.xids):,} portions" if len(done.xids) > 1 else ""
+        each = " at a time" if portions else ""
+        return f"{rows:,} rows{portions}{skipped}, tables locked for {done.seconds_locked:.2f} s{each}"
 
 
 class Verify(Step):
@@ -128,6 +131,42 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
         repair = Repair(changes, found.number, before_image_schema(case.id))
         yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
                   plan.lock_attempts, repair)  # fmt: skip
+
+
+def portions_of(case: Case) -> list[Loaded]:
+    """The portions of a paced load that are known to have committed."""
+    return [Loaded.model_validate(note) for note in case.noted("load.portion")]
+
+
+def written_by_load(case: Case) -> Loaded | None:
+    """What the load wrote, or its portions so far."""
+    if found := case.outcome_of(Load.name):
+        return Loaded.model_validate(found)
+    portions = portions_of(case)
+    return merge(portions, skipped=sum(portion.skipped for portion in portions)) if portions else None
+
+
+def _load(errand: Errand, live: Session, what: Job, rows: RowTransport | None) -> Loaded:
+    def record(event: str) -> Callable[[Loaded], None]:
+        def noting(done: Loaded) -> None:
+            errand.record(event, data=done.model_dump(mode="json"))
+
+        return noting
+
+    pace = errand.case.pace
+    if pace is None or what.repair is None:
+        return load(live, what, rows, before_commit=record("load.intent"))
+    watch = Watch(record("load.intent"), record("load.portion"), errand.listener.progress)
+    return load_paced(live, what, rows, pace, earlier=portions_of(errand.case), watch=watch)
+
+
+def _last_committed(errand: Errand) -> Loaded | None:
+    with errand.live() as live:
+        for intent in reversed(errand.case.noted("load.intent")):
+            found = Loaded.model_validate(intent)
+            if settled_status(live, found.xids[-1], errand) == "committed":
+                return found
+    return None
 
 
 def _refuse_nothing(errand: Errand, found: RepairPlan) -> None:

@@ -1,0 +1,69 @@
+"""Which rows each transaction of a paced load took: a table of the change set's file.
+
+A portion is chosen, taken under the id of a transaction before its COMMIT, and forgotten when that did not commit.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from recovery.model.repair import Op
+
+# A row that some portion skipped, `s`, and none wrote.
+_NEVER_WRITTEN = """
+skipped s join portion p on p.xid = s.xid and p.n = s.n where not exists (
+  select 1 from portion o left join skipped f on f.xid = o.xid and f.n = o.n
+  where o.n = s.n and o.xid <> 0 and f.n is null)
+"""
+CHOSEN = 0  # in place of a transaction id: the portion that is about to be loaded
+
+
+class Portions:
+    """The portions of one change set."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self.only_chosen = False  # whether a load stages the chosen rows alone
+
+    def choose(self, no: int, ops: Iterable[Op], limit: int) -> int:
+        """Add the next rows of one table that nobody has taken to the chosen portion; how many there were."""
+        wanted = [op.value for op in ops]
+        return self._db.execute(
+            "insert into portion select ?, n from change c where tab = ?"  # noqa: S608 (placeholders only)
+            f" and op in ({', '.join('?' * len(wanted))})"
+            " and not exists (select 1 from portion p where p.n = c.n) order by n limit ?",
+            (CHOSEN, no, *wanted, limit),
+        ).rowcount
+
+    def choose_again(self, *, but: str) -> int:
+        """Choose what committed portions skipped for another reason than `but`: what was in the way may be gone now."""
+        return self._db.execute(
+            f"insert or ignore into portion select ?, s.n from {_NEVER_WRITTEN} and s.reason <> ?",  # noqa: S608
+            (CHOSEN, but),
+        ).rowcount
+
+    def take(self, xid: int) -> None:
+        """Note, durably, that transaction `xid` takes the chosen rows; call it before COMMIT."""
+        self._db.execute("insert into portion select ?, n from portion where xid = ?", (xid, CHOSEN))
+        self._db.commit()
+
+    def keep(self, committed: Iterable[int]) -> None:
+        """Forget the chosen portion and all that were taken by transactions that did not commit."""
+        self._db.execute("create temp table if not exists committed (xid integer primary key)")
+        self._db.execute("delete from committed")
+        self._db.executemany("insert into committed values (?)", ((xid,) for xid in committed))
+        self._db.execute("delete from portion where xid not in (select xid from committed)")
+        self._db.commit()
+
+    def skipped(self) -> dict[int, str]:
+        """Rows that no portion could write, with the reason."""
+        return dict(self._db.execute(f"select s.n, s.reason from {_NEVER_WRITTEN}").fetchall())  # noqa: S608
+
+    def left(self) -> int:
+        """Planned rows that no portion has taken."""
+        row = self._db.execute(
+            "select count(*) from change c where op <> ? and not exists (select 1 from portion p where p.n = c.n)",
+            (Op.KEEP.value,),
+        ).fetchone()
+        return int(row[0])

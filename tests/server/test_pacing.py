@@ -1,0 +1,164 @@
+"""A paced load: portions in the order that rows need each other, proven and taken back as one write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from recovery.model.repair import RowClass
+from tests.fix_lab import Database
+from tests.fix_repair import Past, Times
+
+PLENTY = 10**9
+
+
+def portions(times: Times) -> int:
+    return len(times.done[-1].xids)
+
+
+def test_many_portions_are_one_write(past: Past, database: Database) -> None:
+    with past(
+        "create table a (id int primary key, body text)",
+        "create table b (id int primary key, a_id int not null references a on delete cascade, body text)",
+        "insert into a select g, md5(g::text) from generate_series(1, 4000) g",
+        "insert into b select g, g, md5(g::text) from generate_series(1, 4000) g",
+    ) as times:
+        held = [database.rows(f"select * from {name} order by 1") for name in "ab"]
+        database.run(
+            "update b set body = 'bad' where id > 3500", "delete from a where id <= 3000",
+            "insert into a values (5000, 'new')",
+        )  # fmt: skip
+        after = [database.rows(f"select * from {name} order by 1") for name in "ab"]
+        xid = database.rows("select xmin::text::int from b where id = 3600")[0][0]
+        times.diff(mode="repair", incident_xids=(xid,))
+        found = times.apply(rate=PLENTY)
+        assert portions(times) == 3
+        assert sum(proof.equal for proof in found.repaired) == 6500
+        assert [database.rows(f"select * from {name} where id < 5000 order by 1") for name in "ab"] == held
+        assert database.rows("select body from a where id = 5000") == [("new",)]
+        images = database.rows("select count(*), count(id) from rowback_case_test.before_1_1")
+        assert images == [(3500, 500)], "3,000 rows to come, 500 as they were"
+        times.undo()
+        assert [database.rows(f"select * from {name} order by 1") for name in "ab"] == after
+
+
+def test_rows_that_wait_for_a_later_portion_come_last(past: Past, database: Database) -> None:
+    """A tree whose children come before their parents, and two tables that reference each other."""
+    with past(
+        "create table tree (id int primary key, up int references tree)",
+        "insert into tree select g, case when g < 3000 then g + 1 end from generate_series(1, 3000) g",
+        "create table x (id int primary key, y_id int)",
+        "create table y (id int primary key, x_id int references x)",
+        "insert into x select g, g from generate_series(1, 1500) g",
+        "insert into y select g, g from generate_series(1, 1500) g",
+        "alter table x add foreign key (y_id) references y deferrable",
+    ) as times:
+        held = [database.rows(f"select * from {name} order by 1") for name in ("tree", "x", "y")]
+        database.run("truncate tree", "insert into tree values (9000, null)", "truncate x, y",
+                     "insert into x values (9000, null)", "insert into y values (9000, null)")  # fmt: skip
+        plan = times.diff()
+        assert plan.writes == 6000
+        times.apply(rate=PLENTY)
+        assert times.done[-1].skipped == 0
+        rows = [database.rows(f"select * from {name} where id < 9000 order by 1") for name in ("tree", "x", "y")]
+        assert rows == held
+
+
+def test_replace_deletes_children_first_and_frees_keys(past: Past, database: Database) -> None:
+    with past(
+        "create table a (id int primary key, email text unique)",
+        "create table b (id int primary key, a_id int not null references a)",
+        "insert into a select g, 'm' || g from generate_series(1, 1500) g",
+        "insert into b select g, g from generate_series(1, 1500) g",
+    ) as times:
+        held = [database.rows(f"select * from {name} order by 1") for name in "ab"]
+        database.run(
+            "delete from b", "delete from a",
+            "insert into a select g + 5000, 'm' || g from generate_series(1, 1500) g",
+            "insert into b select g + 5000, g + 5000 from generate_series(1, 1500) g",
+        )  # fmt: skip
+        times.diff(mode="replace")
+        times.apply(rate=PLENTY)
+        assert [database.rows(f"select * from {name} order by 1") for name in "ab"] == held
+        assert times.done[-1].skipped == 0
+
+
+def test_what_changed_since_the_diff_is_skipped_once(past: Past, database: Database) -> None:
+    with past(
+        "create table t (id int primary key, body text)",
+        "create table u (id int primary key, t_id int references t)",
+        "insert into t select g, 'x' from generate_series(1, 2500) g",
+        "insert into u select g, g from generate_series(1, 2500) g",
+    ) as times:
+        database.run("delete from u where id > 1", "delete from t where id > 1")
+        times.diff()
+        database.run("insert into t values (7, 'somebody else')")
+        times.apply(rate=PLENTY)
+        assert times.done[-1].skipped == 2
+        assert set(times.skipped()) == {
+            "unique key t_pkey is taken by (7)", "its parent in public.t is another entity now",
+        }  # fmt: skip
+        assert database.rows("select body from t where id = 7") == [("somebody else",)]
+        assert database.rows("select count(*), bool_or(t_id = 7) from u") == [(2499, False)]
+
+
+def test_a_child_is_not_given_to_whoever_took_its_parents_key(past: Past, database: Database) -> None:
+    """In one transaction as well."""
+    with past(
+        "create table t (id int primary key, body text)", "create table u (id int primary key, t_id int references t)",
+        "insert into t values (1, 'a'), (2, 'b')", "insert into u values (1, 1), (2, 2)",
+    ) as times:  # fmt: skip
+        database.run("delete from u", "delete from t")
+        times.diff()
+        database.run("insert into t values (2, 'somebody else')")
+        times.apply()
+        assert database.rows("select * from u") == [(1, 1)]
+        assert set(times.skipped()) == {
+            "unique key t_pkey is taken by (2)", "its parent in public.t is another entity now",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("rate", [None, PLENTY])
+def test_rows_without_a_key(past: Past, database: Database, rate: int | None) -> None:
+    with past(
+        "create table k (a int, b text)", "insert into k select g % 700, 'b' from generate_series(1, 2100) g"
+    ) as times:
+        held = database.rows("select * from k order by 1")
+        database.run("delete from k where a < 500")
+        times.diff()
+        found = times.apply(rate=rate)
+        assert [(proof.equal, proof.changed_since) for proof in found.repaired] == [(1500, 0)]
+        assert database.rows("select * from k order by 1") == held
+        assert (portions(times) > 1) is (rate is not None)
+        times.undo()
+        assert database.rows("select count(*) from k") == [(600,)]
+
+
+def test_a_slow_rate_is_kept(past: Past, database: Database) -> None:
+    """WAL of the portions over the time they took, by the server's own count; others may write at full speed."""
+    with past(
+        "create table t (id int primary key, body text)",
+        "insert into t select g, repeat(md5(g::text), 10) from generate_series(1, 6000) g",
+    ) as times:
+        database.run("delete from t where id > 1")
+        times.diff()
+        rate = 2 * 2**20
+        with database.connect() as watcher:
+            before = watched(watcher)
+            times.apply(rate=rate)
+            after = watched(watcher)
+        wal, seconds = after[0] - before[0], float(after[1] - before[1])
+        assert wal > 2 * 2**20
+        # one portion may be underway beyond what the rate allows so far
+        assert wal <= rate * (seconds + 1.5)
+        assert len(times.rows_of(RowClass.LOST)) == 5999
+
+
+def watched(connection: psycopg.Connection[Any]) -> tuple[int, Any]:
+    row = connection.execute(
+        "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint, extract(epoch from clock_timestamp())"
+    ).fetchone()
+    assert row
+    return row[0], row[1]
