@@ -22,6 +22,7 @@ from recovery.model.repair import Pace, RepairPlan, RepairRequest, RowClass
 from recovery.model.report import Verification
 from recovery.postgres.catalog import nonempty, read_catalog
 from recovery.postgres.connect import Session, connect
+from recovery.postgres.repair.scan import Ask, stream
 from recovery.reload.load import AtTarget, Job, Loaded, Repair, load
 from recovery.reload.pacing import Watch, load_paced
 from recovery.reload.undo import invert, plan_undo
@@ -52,7 +53,13 @@ class Times:
         return ChangeSet(self.home / f"changes-{number}.sqlite")
 
     def diff(
-        self, *tables: str, where: str | None = None, lineage: bool = True, decisions_text: str = "", **request: Any
+        self,
+        *tables: str,
+        where: str | None = None,
+        lineage: bool = True,
+        decisions_text: str = "",
+        ask: Ask = stream,
+        **request: Any,
     ) -> RepairPlan:
         """Compare `tables` (default: all) as rows, whether empty or not."""
         number = len(self.plans) + 1
@@ -65,14 +72,14 @@ class Times:
             boundary = self.boundary if lineage else None
             inquiry = Inquiry("case", plan, RepairRequest(**request), [], number, boundary,
                               parse_decisions(decisions_text) if decisions_text else [])  # fmt: skip
-            self.plans.append(make_repair_plan(live, copy, inquiry, changes))
+            self.plans.append(make_repair_plan(live, copy, inquiry, changes, ask=ask))
         return self.plans[-1]
 
     def apply(self, *, rate: int | None = None) -> Verification:
         """Write what the last diff planned, and prove it; with a rate in portions."""
         with self.sessions() as (live, copy):
             truth = AtTarget(fingerprints={}, sequences=read_catalog(copy).sequences, oldest_version_num=150000)
-            return self._load(live, truth, self.plans[-1], rate)
+            return self._load(live, truth, self.plans[-1], rate, copy)
 
     def undo(self) -> Verification:
         """Take the last write back."""
@@ -96,10 +103,17 @@ class Times:
         with self.changes(len(self.plans)) as changes:
             return [why for xid in self.done[-1].xids for why in changes.skipped(xid).values()]
 
-    def _load(self, live: Session, truth: AtTarget, plan: RepairPlan, rate: int | None = None) -> Verification:
+    def _load(
+        self,
+        live: Session,
+        truth: AtTarget,
+        plan: RepairPlan,
+        rate: int | None = None,
+        copy: Session | None = None,
+    ) -> Verification:
         with self.changes(plan.number) as changes:
             job = Job("db", read_catalog(live), [], truth, plan.held_triggers, 1000, 3,
-                      Repair(changes, plan.number, SCHEMA))  # fmt: skip
+                      Repair(changes, plan.number, SCHEMA), copy)  # fmt: skip
             if rate is None:
                 self.done.append(load(live, job, None, before_commit=_unnoted))
             else:

@@ -17,7 +17,7 @@ from recovery.postgres.connect import Session
 from recovery.postgres.repair.lineage import Lineage
 from recovery.postgres.repair.predicates import EVERY_ROW, Predicate
 from recovery.postgres.repair.rules import Rules
-from recovery.postgres.repair.scan import Side, extent, rows_by_key
+from recovery.postgres.repair.scan import Ask, Side, extent, rows_by_key, stream
 
 NEW_ROWS_SHOWN = 1_000
 MAYBE_AN_OLD_VERSION = "its table has no key, and rows written since T may be newer versions of it"
@@ -47,6 +47,7 @@ class Comparison:
     lineage: Lineage | None
     changes: ChangeSet
     request: RepairRequest
+    ask: Ask = stream
     tables: dict[TableName, Compared] = field(default_factory=dict)
     new_rows: dict[TableName, int] = field(default_factory=dict)
     notices: dict[str, None] = field(default_factory=dict)
@@ -56,7 +57,14 @@ class Comparison:
         then_where, now_where = where or (EVERY_ROW, EVERY_ROW)
         key = columns.key
         return Sides(
-            Side(self.copy, columns.at_target.name, tuple(columns.then[i] for i in key), columns.then, then_where),
+            Side(
+                self.copy,
+                columns.at_target.name,
+                tuple(columns.then[i] for i in key),
+                columns.then,
+                then_where,
+                self.ask,
+            ),
             Side(self.live, columns.live.name, tuple(columns.now[i] for i in key), columns.now, now_where),
             limited=where is not None,
         )
@@ -174,9 +182,8 @@ class Comparison:
 
     def rows_at_target(self, name: TableName) -> int:
         """Rows in scope at T."""
-        return extent(Side(self.copy, self.tables[name].sides.then.table, (), (), self.tables[name].sides.then.where))[
-            0
-        ]
+        then = self.tables[name].sides.then
+        return extent(Side(self.copy, then.table, (), (), then.where, self.ask))[0]
 
 
 def block(changes: ChangeSet, no: int, op: Op, reason: str) -> None:

@@ -12,6 +12,7 @@ from recovery.compare.decisions import Decision, apply_decisions
 from recovery.compare.following import follow, follow_whole, links, predicates
 from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.mapping import map_table, same_table_at
+from recovery.compare.objects import object_notices
 from recovery.compare.staging import foresee
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
@@ -23,6 +24,7 @@ from recovery.postgres.connect import Session
 from recovery.postgres.repair.lineage import committed, lineage_of
 from recovery.postgres.repair.predicates import NO_ROW, Predicate
 from recovery.postgres.repair.rules import read_rules
+from recovery.postgres.repair.scan import Ask, stream
 from recovery.postgres.watchers import who_notices
 
 WRITERS_TOLD, WRITERS_KEPT = 8, 50
@@ -47,8 +49,11 @@ class Inquiry:
     decisions: Sequence[Decision] = ()
 
 
-def make_repair_plan(live: Session, copy: Session, inquiry: Inquiry, changes: ChangeSet) -> RepairPlan:
+def make_repair_plan(
+    live: Session, copy: Session, inquiry: Inquiry, changes: ChangeSet, *, ask: Ask = stream
+) -> RepairPlan:
     """Compare everything and fill `changes`. Reads only; the original's rows are seen in one snapshot.
+    `ask`: how the copy's checksums are read, which may be remembered.
 
     Raises schema-drift when columns cannot be mapped, incident-unknown when rows changed and nobody said by whom.
     """
@@ -59,7 +64,7 @@ def make_repair_plan(live: Session, copy: Session, inquiry: Inquiry, changes: Ch
         columns = _map_tables(planned, then, now, inquiry)
         lineage = None if inquiry.boundary is None else lineage_of(live, copy, inquiry.boundary)
         rules = read_rules(live, [found.live for found in columns.values()])
-        comparison = Comparison(live, copy, then, now, rules, lineage, changes, inquiry.request)
+        comparison = Comparison(live, copy, then, now, rules, lineage, changes, inquiry.request, ask)
         _compare_all(comparison, planned, columns, inquiry.plan.where, inquiry.filled)
         comparison.attribute_and_resolve()
         writers = _writers(comparison)
@@ -199,6 +204,7 @@ def _plan(comparison: Comparison, inquiry: Inquiry, writers: Sequence[Writer]) -
             *comparison.notices,
             *_erased(comparison, inquiry, writers),
             *_maybe_savepoints(inquiry, writers),
+            *object_notices(comparison.live, comparison.copy, changes, comparison.now),
             *who_notices(comparison.live, [*written, *inquiry.filled]),
         ),
         wal_bytes_estimated=wal,

@@ -100,6 +100,10 @@ def _mark_once(
     marked = 0
     for name, stage in stages.items():
         marked += sum(obstacles.mark_taken(stage, rule) for rule in rules[name].distinct)
+    for name, stage in stages.items():
+        parents_of = [(key, stages[p]) for key in keys if key.child == name for p in key.parent_tables if p in stages]
+        if any(obstacles.waits_for(parent, "d", rules[parent.table.name].distinct) for _, parent in parents_of):
+            marked += obstacles.mark_early(stage, parents_of, rules[name].distinct)
     for key in keys:
         if key.child in stages and not filled & set(key.parent_tables):
             parents = [stages[parent] for parent in key.parent_tables if parent in stages]

@@ -28,6 +28,7 @@ from recovery.postgres.repair.rules import DistinctRule, Rules, read_rules
 from recovery.postgres.repair.stage import Hash, Stage
 from recovery.postgres.rows import Pair, RowTransport
 from recovery.reload import refusals
+from recovery.reload.objects import bring_objects
 
 MAXIMUM_PAUSE_S = 2.0
 CHECKSUMMED_BYTES = 64 * 2**20  # of a table: below it the untouched rows are summed before and after, under the lock
@@ -66,6 +67,7 @@ class Loaded(Value):
     written: dict[str, WrittenRows] = {}
     skipped: int = 0
     rest_checksummed: tuple[str, ...] = ()
+    large_objects: int = 0
 
 
 class AtTarget(Value):
@@ -87,7 +89,10 @@ class Repair:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything the load needs to know beforehand; `catalog` is the original's, read just now."""
+    """Everything the load needs to know beforehand; `catalog` is the original's, read just now.
+
+    `copy`: the temporary instance, when rows may point to large objects.
+    """
 
     database: str
     catalog: Catalog
@@ -97,6 +102,7 @@ class Job:
     lock_timeout_ms: int
     lock_attempts: int
     repair: Repair | None = None
+    copy: Session | None = None
 
     @property
     def filled(self) -> list[TableName]:
@@ -112,11 +118,14 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
     for attempt in range(job.lock_attempts):
         with writing.unless_blocked(), writing.transaction(live):
             stages = _stage(live, job)
-            names = _to_lock(job, [*job.filled, *stages])
+            brought = _bring_objects(live, job)
+            names = _to_lock(job, [*job.filled, *_busy(stages)])
             if writing.lock_tables(live, names, timeout_ms=job.lock_timeout_ms):
                 locked_at = time.monotonic()
                 done = _write(live, job, stages, transport)
-                done = done.model_copy(update={"seconds_locked": round(time.monotonic() - locked_at, 3)})
+                done = done.model_copy(
+                    update={"seconds_locked": round(time.monotonic() - locked_at, 3), "large_objects": brought}
+                )
                 before_commit(done)
                 return done
         time.sleep(min(0.1 * 2**attempt, MAXIMUM_PAUSE_S))  # let the writers through before asking again
@@ -147,8 +156,20 @@ def _stage(live: Session, job: Job) -> dict[TableName, Stage]:
     return stages
 
 
+def _busy(stages: Mapping[TableName, Stage]) -> dict[TableName, Stage]:
+    return {name: stage for name, stage in stages.items() if stage.writes}
+
+
+def _bring_objects(live: Session, job: Job) -> int:
+    if job.copy is None:
+        return 0
+    changes = job.repair.changes if job.repair else None
+    return bring_objects(live, job.copy, job.catalog, job.fills, changes)
+
+
 def _write(live: Session, job: Job, stages: Mapping[TableName, Stage], transport: RowTransport | None) -> Loaded:
-    scope = [*job.filled, *stages]
+    busy = _busy(stages)
+    scope = [*job.filled, *busy]
     order, mode = load_order(scope, job.catalog)
     refusals.refuse_rows(live, job.filled)
     refusals.refuse_other_triggers(live, scope, job.held_triggers)
@@ -156,21 +177,21 @@ def _write(live: Session, job: Job, stages: Mapping[TableName, Stage], transport
     xid = writing.transaction_id(live)
     skipped = _prepare(live, job, stages, xid)
     portion = job.repair is not None and job.repair.changes.portions.only_chosen
-    small = {} if portion else {n: stage for n, stage in stages.items() if stage.table.bytes <= CHECKSUMMED_BYTES}
+    small = {} if portion else {n: stage for n, stage in busy.items() if stage.table.bytes <= CHECKSUMMED_BYTES}
     rest = {name: stage.rest_hash_before() for name, stage in small.items()}
     before = writing.touched_tables(live)
     held = [trigger for trigger in job.held_triggers if trigger.table in set(scope)]
     writing.hold_triggers(live, held)
     writing.relax_foreign_keys(live, mode)
     writing.use_search_path_of_role(live)
-    rows, written = _write_rows(live, job, stages, transport, order)
+    rows, written = _write_rows(live, job, busy, transport, order)
     writing.enforce_foreign_keys(live, mode)
     writing.pin_search_path(live)
     writing.release_triggers(live, held)
     after = writing.touched_tables(live)
     for name, done in written.items():
         refusals.refuse_other_counts(stages[name], (done.inserted, done.updated, done.deleted))
-    keys = _prove(live, job, stages, rest, xid)
+    keys = _prove(live, job, busy, rest, xid)
     refusals.refuse_changed_definitions(definitions, definitions_digest(live))
     refusals.refuse_side_effects(_expected(rows, written), before, after)
     if not portion:
@@ -205,7 +226,7 @@ def _prepare(live: Session, job: Job, stages: Mapping[TableName, Stage], xid: in
     job.repair.changes.skip(xid, skipped.items())
     if job.repair.changes.portions.only_chosen:
         job.repair.changes.portions.take(xid)
-    for stage in stages.values():
+    for stage in _busy(stages).values():
         stage.keep_before_images(job.repair.schema, f"before_{job.repair.number}_{stage.no}")
     return skipped
 
@@ -215,10 +236,12 @@ def _write_rows(
     order: Sequence[TableName],
 ) -> tuple[dict[TableName, int], dict[TableName, WrittenRows]]:  # fmt: skip
     """Parents come first, and children leave before them only at the end: a parent that left earlier would drag along
-    children that are about to be moved away. Where a row waits for a key, the row that holds it goes first."""
+    children that are about to be moved away. Where a row waits for a key, the row that holds it goes first, and before
+    that the children that let go of it."""
     fills = {pair.name: pair for pair in job.fills}
     rules = read_rules(live, [stage.table for stage in stages.values()])
     early = _deleted_early(job.catalog, stages, rules)
+    moved = {name: stage.update(early=True) for name, stage in stages.items()} if early else {}
     deleted = {name: stages[name].delete() for name in reversed(order) if name in early}
     rows: dict[TableName, int] = {}
     put: dict[TableName, tuple[int, int]] = {}
@@ -230,7 +253,7 @@ def _write_rows(
             put[name] = _put(stages[name], rules[name].distinct)
     deleted |= {name: stages[name].delete() for name in reversed(order) if name in stages and name not in early}
     return rows, {
-        name: WrittenRows(inserted=inserted, updated=updated, deleted=deleted[name])
+        name: WrittenRows(inserted=inserted, updated=updated + moved.get(name, 0), deleted=deleted[name])
         for name, (inserted, updated) in put.items()
     }
 

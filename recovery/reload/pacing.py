@@ -96,6 +96,7 @@ def merge(portions: Sequence[Loaded], *, skipped: int) -> Loaded:
             "seconds_locked": max(portion.seconds_locked for portion in portions),
             "written": written,
             "skipped": skipped,
+            "large_objects": sum(portion.large_objects for portion in portions),
         }
     )
 

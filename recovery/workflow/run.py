@@ -164,7 +164,8 @@ def _paused(errand: Errand, step: Step, error: RowbackError) -> RowbackError:
 def _close(errand: Errand, outcome: Outcome) -> None:
     for path in errand.case.directory.glob("dump-*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (errand.case.directory / "reserve").unlink(missing_ok=True)
+    for name in ("reserve", "copy-checksums.sqlite"):
+        (errand.case.directory / name).unlink(missing_ok=True)
     errand.record("case.closed", data={"outcome": outcome})
 
 

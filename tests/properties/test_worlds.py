@@ -17,13 +17,16 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 
 from recovery.compare.changes import ChangeSet
 from recovery.compare.repair import Inquiry, make_repair_plan
-from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.plan import PlannedTable, Why
-from recovery.model.repair import Mode, RepairPlan, RepairRequest
+from recovery.model.repair import Mode, Pace, RepairPlan, RepairRequest
+from recovery.postgres.beside import beside_name, create_beside, plain
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session, connect
+from recovery.postgres.fingerprint import fingerprint
+from recovery.postgres.rows import CopyTransport, Pair
 from recovery.reload.load import AtTarget, Job, Loaded, Repair, load
+from recovery.reload.pacing import Watch, load_paced
 from recovery.reload.undo import invert, plan_undo
 from recovery.reload.verify import verify
 from runbooks.lab.server import Lab
@@ -38,6 +41,13 @@ CHECK = settings(
     phases=[Phase.generate],  # a failing world is small already, and shrinking one takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
+
+
+def unnoted(done: Loaded) -> None:
+    """No journal here."""
+
+
+PACE, QUIET = Pace(wal_bytes_per_s=2**30), Watch(unnoted, unnoted, lambda text, seconds: None)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +74,7 @@ def play(live: Live, tmp_path: Path, world: World) -> None:
     with live.connect() as server:
         server.execute(f"create database {now.name}")
         try:
-            with now.connect() as app:
+            with now.connect() as app, app.transaction():
                 build(app, world)
             boundary = server.execute("select pg_current_xact_id()::text::bigint").fetchone()
             server.execute(f"create database {then.name} template {now.name}")
@@ -103,13 +113,14 @@ def live_on(database: Database, world: World) -> int:
     with database.connect() as app, database.connect() as other:
         for what, n in world.good_before:
             good(app, world, what, n)
-        during = world.good_during is not None and world.bad != "truncate"
+        during = world.good_during and world.bad != "truncate"
         with app.transaction():
             row = app.execute("select pg_current_xact_id()::text::bigint % 4294967296").fetchone()
             if during:
                 # Rows the incident leaves alone: a different remainder.
                 other.execute("begin")
                 other.execute('insert into "Child; --" (n, "t", w) values (%s, %s, %s)', (900, "during", "app"))
+            app.execute("set local world.incident = 'on'")
             bad(app, world)
             if during:
                 other.execute("commit")
@@ -131,15 +142,17 @@ def bad(app: psycopg.Connection[Any], world: World) -> None:
             app.execute(f'delete from "Child; --" where n % {world.bad_modulo} = 0')
         case "truncate":
             app.execute("truncate parent cascade")
-        case "update":
-            app.execute(f"update parent set val = 0, w = 'bad' where {fits}")
-        case "update-each":
-            app.execute(f"update parent set val = val * 2 + 1, code = code || '!', w = 'bad' where {fits}")
-        case "update-neighbour":
-            app.execute(f"update parent set code = 'gone ' || code, name = null, w = 'bad' where {fits}")
-        case _:
+        case "update-children":
             links = ", ".join(f"p{i} = null" for i in range(len(world.key_columns)))
             app.execute(f"""update "Child; --" set {links}, "t" = 'bad', w = 'bad' where n % {world.bad_modulo} = 0""")
+        case update:
+            app.execute(f"update parent set {UPDATES[update]}, w = 'bad' where {fits}")
+
+
+UPDATES = {
+    "update": "val = 0", "update-each": "val = val * 2 + 1, code = code || '!'",
+    "update-codes": "code = 'gone ' || code, name = null",
+}  # fmt: skip
 
 
 def good(app: psycopg.Connection[Any], world: World, what: str, n: int) -> None:
@@ -170,20 +183,45 @@ def check(now: Database, then: Database, home: Path, world: World, xid: int, bou
     with connect(now.target()) as live, connect(then.target()) as copy:
         catalog = read_catalog(live)
         with ChangeSet(home / "1.sqlite") as changes:
-            plan = planned(live, copy, catalog, world, xid, boundary, changes)
-            if plan is None:
+            if world.mode is Mode.BESIDE:
+                beside(now, live, copy, world, (at_target, before))
                 return
+            plan = planned(live, copy, catalog, world, xid, boundary, changes)
             if not plan.writes:
                 event(f"{world.mode}: nothing to write")
                 assert before == wanted
                 return
             event(f"{world.mode}: {world.bad}")
             job = job_of(live, catalog, plan, changes, copy)
-            done = load(live, job, None, before_commit=lambda loaded: None)
+            done = (
+                load_paced(live, job, None, PACE, earlier=[], watch=QUIET)
+                if world.paced
+                else load(live, job, None, before_commit=unnoted)
+            )
             assert state(now, world) == wanted, world
             assert verify(live, job, done).proven
             assert done.skipped == 0
             undo_and_redo(now, live, catalog, world, home, done, changes, (before, wanted))
+
+
+def beside(now: Database, live: Session, copy: Session, world: World, ends: tuple[State, State]) -> None:
+    """What T held stands beside what there is now, which nobody touched; undo empties it again."""
+    event(f"beside: {world.bad}")
+    tables = [table for table in read_catalog(copy).tables if table.name.schema_name == "public"]
+    create_beside(live, "x", tables)
+    then = [plain(table) for table in tables]
+    pairs = [Pair(t, t.model_copy(update={"name": beside_name("x", t.name)})) for t in then]
+    version = live.info.server_version
+    prints = {str(p.name): fingerprint(copy, p.at_target, oldest_version_num=version) for p in pairs}
+    truth = AtTarget(fingerprints=prints, sequences=(), oldest_version_num=version)
+    job = Job("world", read_catalog(live), pairs, truth, (), 2000, 3)
+    if not any(found.rows for found in prints.values()):
+        event("beside: T was empty")
+        return
+    done = load(live, job, CopyTransport(copy), before_commit=unnoted)
+    assert verify(live, job, done).proven
+    assert state(now, world) == ends[1]
+    assert state(now, world, schema="recovered_x") == ends[0]
 
 
 def undo_and_redo(  # noqa: PLR0917
@@ -197,14 +235,14 @@ def undo_and_redo(  # noqa: PLR0917
             invert(live, catalog, done, source, turned)
             plan = plan_undo(live, catalog, turned, case="case", number=number, request=RepairRequest())
             assert plan.writes == sum(turned_.total for turned_ in done.written.values()), world
-            done = load(live, job_of(live, catalog, plan, turned, None), None, before_commit=lambda loaded: None)
+            done = load(live, job_of(live, catalog, plan, turned, None), None, before_commit=unnoted)
             assert state(now, world) == end, world
         source = ChangeSet(home / f"{number}.sqlite")
 
 
 def planned(  # noqa: PLR0917
     live: Session, copy: Session, catalog: Catalog, world: World, xid: int, boundary: int, changes: ChangeSet
-) -> RepairPlan | None:
+) -> RepairPlan:
     tables = tuple(
         PlannedTable(name=t.name, why=Why.WHOLE_DATABASE, because="", bytes_now=0, empty=False) for t in catalog.tables
     )
@@ -212,14 +250,7 @@ def planned(  # noqa: PLR0917
     incident = (xid,) if world.mode is Mode.REPAIR else ()
     request = RepairRequest(mode=world.mode, incident_xids=incident)
     inquiry = Inquiry("case", plan, request, [], 1, boundary if world.lineage else None)
-    try:
-        return make_repair_plan(live, copy, inquiry, changes)
-    except RowbackError as error:
-        if error.id is not ErrorId.INCIDENT_UNKNOWN:
-            raise
-        # Every row the bad statement changed was changed or deleted again: nothing bears its id any more.
-        event("the incident left no row as its own")
-        return None
+    return make_repair_plan(live, copy, inquiry, changes)
 
 
 def job_of(live: Session, catalog: Catalog, plan: RepairPlan, changes: ChangeSet, copy: Session | None) -> Job:
@@ -228,15 +259,17 @@ def job_of(live: Session, catalog: Catalog, plan: RepairPlan, changes: ChangeSet
     return Job("world", catalog, [], truth, plan.held_triggers, 2000, 3, Repair(changes, plan.number, "rowback_case_x"))
 
 
-def state(database: Database, world: World) -> State:
+def state(database: Database, world: World, *, schema: str = "public") -> State:
     keys = ", ".join(world.key_columns)
     width = len(world.key_columns)
-    parents = database.rows(f"select * from parent order by {keys}")
-    children = database.rows('select * from "Child; --" order by n')
+    with database.connect() as app:
+        parents = app.execute(f"select * from {schema}.parent order by {keys}").fetchall()
+        children = app.execute(f'select * from {schema}."Child; --" order by n').fetchall()
+        loose = app.execute(f"select * from {schema}.loose").fetchall()
     return State(
         {_plain(row)[:width]: _plain(row) for row in parents},
         {_plain(row)[:1]: _plain(row) for row in children},
-        sorted(database.rows("select * from loose")),
+        sorted(loose),
     )
 
 

@@ -32,17 +32,17 @@ class World:
     key: str
     action: str
     unique: bool
-    ranked: bool
     parents: int
     children: dict[int, int | None]
     friends: dict[int, int]
     good_before: tuple[tuple[str, int], ...]
-    good_during: int | None
+    good_during: bool
     bad: str
     bad_modulo: int
     good_after: tuple[tuple[str, int], ...]
     mode: Mode
     lineage: bool
+    paced: bool
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -65,12 +65,11 @@ def worlds() -> st.SearchStrategy[World]:
         key=st.sampled_from(sorted(KEYS)),
         action=st.sampled_from(["cascade", "set null", "no action"]),
         unique=st.booleans(),
-        ranked=st.booleans(),
         parents=st.integers(0, 12),
         children=st.dictionaries(st.integers(0, 25), st.none() | numbers, max_size=20),
         friends=st.dictionaries(numbers, numbers, max_size=6),
         good_before=st.lists(good, max_size=4).map(tuple),
-        good_during=st.none() | numbers,
+        good_during=st.booleans(),
         bad=st.sampled_from(
             [
                 "delete",
@@ -78,14 +77,15 @@ def worlds() -> st.SearchStrategy[World]:
                 "truncate",
                 "update",
                 "update-each",
-                "update-key-neighbour",
+                "update-codes",
                 "update-children",
             ]
         ),
         bad_modulo=st.integers(1, 4),
         good_after=st.lists(good, max_size=6).map(tuple),
-        mode=st.sampled_from([Mode.MISSING, Mode.REPAIR, Mode.REPLACE]),
+        mode=st.sampled_from(list(Mode)),
         lineage=st.booleans(),
+        paced=st.booleans(),
     )
 
 
@@ -104,6 +104,11 @@ def schema(world: World) -> list[str]:
         f'create table "Child; --" (n int primary key, {refs}, "t" text, w text not null, foreign key ({names})'
         f" references parent ({keys}) on delete {world.action})",
         "create table loose (a int, b text)",
+        # What cascades do is the incident's as well.
+        "create function mark() returns trigger language plpgsql as"
+        " $$ begin if current_setting('world.incident', true) = 'on' then new.w := 'bad'; end if; return new; end $$",
+        "create trigger mark before update on parent for each row execute function mark()",
+        'create trigger mark before update on "Child; --" for each row execute function mark()',
     ]
 
 

@@ -143,13 +143,56 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
     return marked
 
 
+def mark_early(stage: Stage, references: Sequence[tuple[ForeignKey, Stage]], rules: Sequence[DistinctRule]) -> int:
+    """Let updates come before deletes that they release: rows that let go of a parent about to be deleted, need none
+    that is only to come, and keep all their unique keys. `references`: the table's foreign keys with their parents'
+    stages."""
+    if not stage.table.key or not references:
+        return 0
+    released = (
+        stage.sql(
+            "exists (select from {live} t where {same} and exists"
+            " (select from {parent} o where o.{pop} = 'd' and o.{pskip} is null and {equal}))",
+            parent=parent.name, pop=parent.op, pskip=parent.skip, equal=refers(key, "t", "o"),
+        )
+        for key, parent in references
+    )  # fmt: skip
+    needed = (
+        stage.sql(
+            "exists (select from {parent} o where o.{pop} = 'i' and {equal})",
+            parent=parent.name, pop=parent.op, equal=refers(key, "s", "o"),
+        )
+        for key, parent in references
+    )  # fmt: skip
+    kept = (
+        stage.sql(
+            "exists (select from (select {values} from {live} t where {same}) a,"
+            " (select {values} from {name} o where o.{n} = s.{n}) b where {alike})",
+            values=_rule_parts(stage, rule)["values"],
+            alike=sql.SQL(" and ").join(
+                sql.SQL("a.{0}::text is not distinct from b.{0}::text").format(sql.Identifier(f"rowback_k{i}"))
+                for i in range(len(rule.expressions))
+            ),
+        )
+        for rule in rules
+    )
+    return stage.run(
+        "update {name} s set {early} = true where s.{op} = 'u' and s.{skip} is null and not s.{early}"
+        " and ({released}) and not ({needed}) and {kept}",
+        released=sql.SQL(" or ").join(released), needed=sql.SQL(" or ").join(needed),
+        kept=sql.SQL(" and ").join([sql.SQL("true"), *kept]),
+    )  # fmt: skip
+
+
 def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first: bool) -> int:
     """Skip deletes of rows that a live row still references, and updates of what it references: a cascade must never
     do what nobody planned. `first`: the deletes come before children are moved away, so only children that are deleted
-    as well do not count."""
+    as well, or moved away early, do not count."""
     leaves: sql.Composable = sql.SQL("false")
     if child is not None and child.table.key:
-        leaves = child.leaving("c", ops="'d'" if first else "'u', 'd'")
+        leaves = child.leaving("c", ops="'u', 'd'")
+        if first:
+            leaves = child.sql("({deleted} or {moved})", deleted=child.leaving("c", ops="'d'"), moved=child.moved("c"))
     why, table = f"it is still referenced from {key.child}", sql.Identifier(*key.child.key)
     marked = _mark(
         stage, why, "s.{op} = 'd' and exists (select from only {child} c where {equal} and not {leaves})",

@@ -6,7 +6,7 @@ settings make exact (connect.SETTINGS). `hash_record_extended` over them, as in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -25,6 +25,8 @@ MOST_BUCKETS = 2**17
 WIDEST_RANGE = 2**62  # beyond it the distance between two bigint keys may not be a bigint
 
 Values = tuple[str | None, ...]
+Ask = Callable[[Session, sql.Composed], Iterator[Values]]
+Extent = tuple[int, int | None, int | None]
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Side:
     key: tuple[Field, ...]
     fields: tuple[Field, ...]
     where: sql.Composable = field(default_factory=lambda: sql.SQL("true"))  # of the scope
+    ask: Ask = field(default_factory=lambda: stream)
 
     @property
     def relation(self) -> sql.Composable:
@@ -78,8 +81,11 @@ class Buckets:
 
     @classmethod
     def over(cls, sides: Sequence[Side]) -> Buckets:
-        """Ranges or hashes that hold about ROWS_PER_BUCKET rows each, the same for both sides."""
+        """Ranges or hashes that hold about ROWS_PER_BUCKET rows each, the same for both sides; by the first side alone
+        unless the other has outgrown it, so that the same question is asked next time."""
         found = [extent(side) for side in sides]
+        if all(2 * found[0][0] >= rows for rows, _, _ in found) and _surrounds(found[0], found[1:]):
+            found = found[:1]
         rows = max(count for count, _, _ in found)
         count = min(MOST_BUCKETS, 1 << max(0, (rows // ROWS_PER_BUCKET) - 1).bit_length())
         lows = [low for _, low, _ in found if low is not None]
@@ -99,6 +105,17 @@ class Buckets:
         return sql.SQL("(({}::bigint - {}) / {})").format(ordinal, sql.Literal(self.low), sql.Literal(self.width))
 
 
+def _surrounds(one: Extent, others: Sequence[Extent]) -> bool:
+    """Whether the keys of `others` lie within, or not far beyond, those of `one`: ranges go on outside."""
+    _, low, high = one
+    if low is None or high is None:
+        return all(other[1] is None for other in others)
+    width = high - low + 1
+    return all(
+        other[1] is None or other[2] is None or (low <= other[1] and other[2] <= high + width) for other in others
+    )
+
+
 def refuses_predicate(session: Session, table: TableName, where: str) -> str | None:
     """The server's words when `where` is not one condition over the table's columns, else None. Reads nothing.
 
@@ -115,19 +132,18 @@ def refuses_predicate(session: Session, table: TableName, where: str) -> str | N
     return None
 
 
-def extent(side: Side) -> tuple[int, int | None, int | None]:
+def extent(side: Side) -> Extent:
     """Rows in scope, and the smallest and largest key as a number (None when the key is not of a ranged type)."""
     ranged = len(side.key) == 1 and _ordinal(side.key[0])
     low, high = (sql.SQL("{}({})").format(sql.SQL(f), ranged) if ranged else sql.SQL("null") for f in ("min", "max"))
     statement = sql.SQL("select count(*), ({})::bigint, ({})::bigint from {} where {}")
-    row = side.session.execute(statement.format(low, high, side.relation, side.where)).fetchone()
-    assert row
-    return row[0], row[1], row[2]
+    ((count, lowest, highest),) = side.ask(side.session, statement.format(low, high, side.relation, side.where))
+    return int(count or 0), None if lowest is None else int(lowest), None if highest is None else int(highest)
 
 
 def bucket_sums(side: Side, buckets: Buckets, *, contents: Sequence[Field]) -> Iterator[Values]:
     """(bucket, rows, checksum of `contents`) of every bucket that is not empty, ordered by bucket."""
-    return stream(
+    return side.ask(
         side.session,
         sql.SQL("select {} b, count(*), sum({}) from {} where {} group by 1 order by 1").format(
             buckets.number(side), fields_hash(contents, side.session), side.relation, side.where

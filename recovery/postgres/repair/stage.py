@@ -41,10 +41,13 @@ class Stage:
         prefix = "rowback_"
         while any(name.startswith(prefix) for name in by_name):
             prefix = f"_{prefix}"
-        self.n, self.op, self.xmin, self.skip = (sql.Identifier(prefix + name) for name in ("n", "op", "xmin", "skip"))
+        self.n, self.op, self.xmin, self.skip, self.early = (
+            sql.Identifier(prefix + name) for name in ("n", "op", "xmin", "skip", "early")
+        )
         self._bare = f"rowback_stage_{no}"
         self._images = sql.Identifier(self._bare)
         self.name = sql.Identifier("pg_temp", self._bare)
+        self.writes = False  # rows that only stand in the way of others are staged as well
         self.live = sql.SQL("only {}").format(sql.Identifier(*table.name.key))
 
     def create(self) -> None:
@@ -53,7 +56,8 @@ class Stage:
                     for c in self.table.columns if c.not_null]  # fmt: skip
         self.run(
             "create temporary table {name} (like {of} including defaults including generated,"
-            " {n} bigint primary key, {op} text not null, {xmin} xid, {skip} text) on commit drop",
+            " {n} bigint primary key, {op} text not null, {xmin} xid, {skip} text,"
+            " {early} boolean not null default false) on commit drop",
             name=sql.Identifier(self._bare), of=sql.Identifier(*self.table.name.key),
         )  # fmt: skip
         if not_null:
@@ -70,6 +74,7 @@ class Stage:
         with self.session.cursor() as cursor, cursor.copy(into) as copy:
             for row in rows:
                 xmin = None if row.xmin is None else str(row.xmin)
+                self.writes = self.writes or row.op != "k"
                 copy.write_row((str(row.n), row.op, xmin, *(row.values[i] for i in places)))
         if self.table.key:
             keys = sql.SQL(", ").join(map(sql.Identifier, self.table.key))
@@ -115,8 +120,9 @@ class Stage:
             found=same,
         )
 
-    def update(self) -> int:
-        """Give the planned rows their new values. Key, generated and GENERATED ALWAYS identity columns stay."""
+    def update(self, *, early: bool = False) -> int:
+        """Give the planned rows their new values: those marked to come early, or the others. Key, generated and
+        GENERATED ALWAYS identity columns stay."""
         fixed = set(self.table.key)
         changed = [
             field for field in self.fields
@@ -127,8 +133,9 @@ class Stage:
         setting = sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(sql.Identifier(field.name)) for field in changed)
         return self.run(
             "update {live} t set {setting} from {name} s where s.{op} = 'u' and s.{skip} is null and {same}"
-            " and t.xmin = s.{xmin}",
+            " and t.xmin = s.{xmin} and s.{early} = {now}",
             setting=setting,
+            now=sql.Literal(early),
         )
 
     def insert(self) -> int:
@@ -201,6 +208,13 @@ class Stage:
             ops=expression(ops), same=self.same(row, "o"),
         )  # fmt: skip
 
+    def moved(self, row: str) -> sql.Composable:
+        """Whether the live row with the alias `row` is updated before anything is deleted."""
+        return self.sql(
+            "exists (select from {name} o where o.{op} = 'u' and o.{early} and o.{skip} is null and {same})",
+            same=self.same(row, "o"),
+        )
+
     def same(self, left: str, right: str) -> sql.Composable:
         """Whether two aliases are the same row, by the key's own operators."""
         return sql.SQL(" and ").join(
@@ -237,10 +251,11 @@ class Stage:
         return self.session.execute(self.sql(text, **parts)).rowcount
 
     def sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
-        """Our own text with {name} (the stage), {live}, {n}, {op}, {xmin}, {skip}, {same} and `parts` filled in."""
+        """Our own text, filled in: {name} (the stage), {live}, {n}, {op}, {xmin}, {skip}, {early}, {same}, `parts`."""
         known = {
             "name": self.name, "live": self.live, "table": sql.Identifier(*self.table.name.key), "n": self.n,
-            "op": self.op, "xmin": self.xmin, "skip": self.skip, "same": self.same("t", "s"),
+            "op": self.op, "xmin": self.xmin, "skip": self.skip, "early": self.early,
+             "same": self.same("t", "s"),
         }  # fmt: skip
         return expression(text).format(**{**known, **parts})
 

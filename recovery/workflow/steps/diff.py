@@ -7,6 +7,7 @@ from recovery.compare.decisions import parse_decisions
 from recovery.compare.repair import Inquiry, make_repair_plan
 from recovery.model.repair import Mode, RepairPlan, RowClass
 from recovery.model.values import TableName
+from recovery.postgres.repair.remembered import Remembered
 from recovery.postgres.watchers import who_notices
 from recovery.workflow.errand import Errand, Outcome
 from recovery.workflow.steps.base import Step
@@ -30,9 +31,12 @@ class Diff(Step):
         chosen = case.request.decisions
         decisions = parse_decisions((case.directory / chosen).read_text()) if chosen else []
         inquiry = Inquiry(case.id, case.plan, case.request, filled, number, self._boundary(errand), decisions)
-        with errand.live() as live, errand.copy() as copy, ChangeSet(case.changes_path(number)) as changes:
+        with (
+            errand.live() as live, errand.copy() as copy, ChangeSet(case.changes_path(number)) as changes,
+            Remembered(case.directory / "copy-checksums.sqlite") as memory,
+        ):  # fmt: skip
             errand.record("changes.begun", data={"number": number})
-            found = make_repair_plan(live, copy, inquiry, changes)
+            found = make_repair_plan(live, copy, inquiry, changes, ask=memory.ask)
         return {"repair": found.model_dump(mode="json")}
 
     def tell(self, outcome: Outcome) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from recovery.compare.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
@@ -18,6 +19,7 @@ from recovery.postgres.connect import Session
 from recovery.postgres.repair.stage import before_image_schema
 from recovery.postgres.rows import Pair, RowTransport
 from recovery.reload.load import Job, Loaded, Repair, load
+from recovery.reload.objects import point_to_objects
 from recovery.reload.pacing import Watch, load_paced, merge
 from recovery.reload.verify import verify
 from recovery.workflow.cases import Case
@@ -76,8 +78,12 @@ class Load(Step):
                 then = read_catalog(copy)
                 if errand.case.plan.request.mode is Mode.BESIDE:
                     create_beside(live, errand.case.id, [p.at_target for p in beside_pairs(errand.case, then)])
-        with errand.live() as live, transport(errand) as rows, job(errand, live, then) as what:
-            done = _load(errand, live, what, rows)
+        with errand.live() as live, transport(errand) as rows, job(errand, live, then) as what, ExitStack() as opened:
+            changes = what.repair.changes if what.repair else None
+            if point_to_objects(what.catalog, what.fills, changes):
+                done = _load(errand, live, replace(what, copy=opened.enter_context(errand.copy())), rows)
+            else:
+                done = _load(errand, live, what, rows)
         return done.model_dump(mode="json")
 
     def tell(self, outcome: Outcome) -> str:
@@ -87,7 +93,8 @@ class Load(Step):
         skipped = f", {done.skipped:,} skipped" if done.skipped else ""
         portions = f" in {len(done.xids):,} portions" if len(done.xids) > 1 else ""
         each = " at a time" if portions else ""
-        return f"{rows:,} rows{portions}{skipped}, tables locked for {done.seconds_locked:.2f} s{each}"
+        objects = f", {done.large_objects:,} large objects" if done.large_objects else ""
+        return f"{rows:,} rows{objects}{portions}{skipped}, tables locked for {done.seconds_locked:.2f} s{each}"
 
 
 class Verify(Step):

@@ -1,0 +1,114 @@
+"""Large objects that rows point to: no table's dump holds them, and a deleted row often took its own along.
+
+An object is brought back under its number with its content, owner and grants. One that is there is never touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator
+
+import psycopg
+from psycopg import sql
+
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Table
+from recovery.postgres.connect import Session, one
+from recovery.postgres.repair.rules import expression
+
+CHUNK_BYTES = 2**20
+_GRANTS = {"SELECT": "select", "UPDATE": "update"}
+
+
+def pointing_columns(table: Table) -> list[str]:
+    """Columns that may hold numbers of large objects: oid, and domains over it such as lo."""
+    return [column.name for column in table.columns if column.base_type == "oid"]
+
+
+def present(session: Session, numbers: Collection[int]) -> set[int]:
+    """Those of `numbers` that name a large object."""
+    rows = session.execute(
+        "select oid::bigint from pg_largeobject_metadata where oid = any(%s::bigint[]::oid[])", (list(numbers),)
+    )
+    return {row[0] for row in rows}
+
+
+def pointed_to(session: Session, table: Table, columns: Iterable[str]) -> Iterator[int]:
+    """Every large object that a row of the table points to."""
+    for column in columns:
+        name = sql.Identifier(column)
+        yield from (
+            row[0]
+            for row in session.execute(
+                sql.SQL("select distinct {0}::oid::bigint from only {1} where {0}::oid in"
+                        " (select oid from pg_largeobject_metadata)").format(name, sql.Identifier(*table.name.key))
+            )
+        )  # fmt: skip
+
+
+def bring(copy: Session, live: Session, number: int) -> None:
+    """Create the object on `live` as it is on `copy`, inside `live`'s open transaction, and compare the contents.
+
+    Raises privilege-missing when the role may not read it, or may not give it to its owner.
+    """
+    try:
+        with live.transaction():
+            live.execute("select lo_create(%s::bigint::oid)", (number,))
+            wrote = hashlib.sha256()
+            for offset, chunk in _chunks(copy, number):
+                live.execute("select lo_put(%s::bigint::oid, %s, %s)", (number, offset, chunk))
+                wrote.update(chunk)
+            found = hashlib.sha256()
+            for _, chunk in _chunks(live, number):
+                found.update(chunk)
+            _give(copy, live, number)
+    except psycopg.errors.InsufficientPrivilege as error:
+        owner = one(copy, "select lomowner::regrole::text from pg_largeobject_metadata where oid = %s::bigint::oid",
+                    (number,))  # fmt: skip
+        raise RowbackError(
+            ErrorId.PRIVILEGE_MISSING,
+            f"large object {number} of '{owner}' cannot be brought back by '{live.info.user}'", str(error).strip(),
+            state="the transaction was rolled back: nothing was written to the original",
+            help=f"grant {owner} to {live.info.user}",
+        ) from error  # fmt: skip
+    if wrote.digest() != found.digest():
+        raise RowbackError(
+            ErrorId.VERIFY_DIFFERS, f"large object {number} did not arrive as it was at T",
+            state="the transaction was rolled back: nothing was written to the original", help="report this as a bug",
+        )  # fmt: skip
+
+
+def same_content(copy: Session, live: Session, number: int) -> bool:
+    """Whether an object that both have holds the same bytes."""
+    return all(a == b for (_, a), (_, b) in zip(_padded(copy, number), _padded(live, number), strict=False))
+
+
+def _padded(session: Session, number: int) -> Iterator[tuple[int, bytes]]:
+    yield from _chunks(session, number)
+    yield -1, b"the end"
+
+
+def _chunks(session: Session, number: int) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while chunk := one(session, "select lo_get(%s::bigint::oid, %s, %s)", (number, offset, CHUNK_BYTES)):
+        yield offset, chunk
+        offset += len(chunk)
+
+
+def _give(copy: Session, live: Session, number: int) -> None:
+    """The owner and the grants it had at T."""
+    object_ = sql.SQL("large object {}").format(sql.Literal(number))
+    owner = one(copy, "select lomowner::regrole::text from pg_largeobject_metadata where oid = %s::bigint::oid",
+                (number,))  # fmt: skip
+    grants = copy.execute(
+        "select a.privilege_type, case a.grantee when 0 then 'public' else a.grantee::regrole::text end"
+        " from pg_largeobject_metadata m, aclexplode(m.lomacl) a"
+        " where m.oid = %s::bigint::oid and a.grantee <> m.lomowner",
+        (number,),
+    ).fetchall()
+    for privilege, grantee in grants:
+        live.execute(
+            sql.SQL("grant {} on {} to {}").format(expression(_GRANTS[privilege]), object_, expression(grantee))
+        )
+    if owner != one(live, "select current_user::regrole::text"):
+        live.execute(sql.SQL("alter {} owner to {}").format(object_, expression(owner)))

@@ -1,0 +1,37 @@
+"""Bring back the large objects that rows to be written point to and that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from recovery.compare.changes import ChangeSet
+from recovery.compare.objects import gone_objects, objects_wanted
+from recovery.model.catalog import Catalog
+from recovery.postgres.connect import Session
+from recovery.postgres.repair.large_objects import bring, pointed_to, pointing_columns
+from recovery.postgres.rows import Pair
+
+
+def point_to_objects(catalog: Catalog, fills: Sequence[Pair], changes: ChangeSet | None) -> bool:
+    """Whether a table to be written has columns that may point to large objects."""
+    shapes = changes.shapes() if changes else []
+    tables = [*(pair.live for pair in fills), *(t for shape in shapes if (t := catalog.table(shape.table)))]
+    return any(pointing_columns(table) for table in tables)
+
+
+def bring_objects(
+    live: Session, copy: Session, catalog: Catalog, fills: Sequence[Pair], changes: ChangeSet | None
+) -> int:
+    """Create every missing one inside `live`'s open transaction, each proven equal; how many there were."""
+
+    def wanted() -> Iterator[int]:
+        for pair in fills:
+            yield from pointed_to(copy, pair.at_target, pointing_columns(pair.at_target))
+        if changes is not None:
+            yield from objects_wanted(changes, catalog)
+
+    brought = 0
+    for number in gone_objects(live, copy, wanted()):
+        bring(copy, live, number)
+        brought += 1
+    return brought
