@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ import pytest
 
 from recovery.cli import main
 from recovery.model.target import format_utc
-from tests.fix_lab import Database, Live
+from tests.fix_lab import Database, Live, discard
 
 # A test run started as a background job hands an ignored SIGINT down; a person's shell does not.
 AS_FROM_A_SHELL = (
@@ -84,10 +84,12 @@ def restoring(cli: Cli, database: Database, target: datetime, *extra: str) -> li
 
 
 @pytest.fixture
-def cli(live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """The command line on this module's instance, started in an empty directory."""
+def cli(live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
+    """The command line on this module's instance, started in an empty directory. Copies left behind go with it."""
+    before = set(live.lab.engine.instances)
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith(("PG", "AWS_", "ROWBACK_")) and name != "ROWBACK_PG_BIN":
             monkeypatch.delenv(name)
-    return Cli(live, tmp_path / "home", monkeypatch)
+    yield Cli(live, tmp_path / "home", monkeypatch)
+    discard(live.lab, lambda name: name.startswith("rowback-") and name not in before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,13 @@ def wait_until(condition: Any, what: str, deadline_s: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+def discard(lab: Lab, which: Callable[[str], bool]) -> None:
+    """Delete instances without waiting for their end."""
+    for name, instance in list(lab.engine.instances.items()):
+        if which(name) and instance.status != "deleting":
+            lab.engine.delete(instance, keep_backups=False)
+
+
 def start_instance(lab: Lab) -> Live:
     identifier = f"live-{next(_numbers)}"
     password = lab.create_instance(identifier, PubliclyAccessible=False)
@@ -130,9 +137,11 @@ def lab15() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def live(lab: Lab) -> Live:
-    """An instance for one test module: short WAL, quick restores."""
-    return start_instance(lab)
+def live(lab: Lab) -> Iterator[Live]:
+    """An instance for one test module: short WAL, quick restores. It goes with the module."""
+    started = start_instance(lab)
+    yield started
+    discard(lab, lambda name: name == started.identifier)
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from recovery.postgres.connect import Session, Target, connect, identity_of, is_
 from recovery.postgres.repair.scan import refuses_predicate
 from recovery.postgres.writing import may_be_replica
 from recovery.workflow.access import original
+from recovery.workflow.references import refuse_unusable_references
 
 WINDOW_POLL_S = 1.0
 
@@ -60,6 +61,7 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
     target = original(source, request.database, request.profile)
     if request.transport is Transport.DUMP:
         find_client_tools(server_major=source.major, tls=not is_loopback(target.endpoint.host))
+    refuse_unusable_references(target, request.profile)
     with connect(target) as live:
         identity = identity_of(live)
         catalog = read_catalog(live)

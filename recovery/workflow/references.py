@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from recovery.compare.changes import ChangeSet
-from recovery.config import ColumnReference, Reference
-from recovery.errors import ErrorId, RowbackError
+from recovery.config import ColumnReference, Profile, Reference
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.repair import Op
 from recovery.model.report import ReferenceCheck
 from recovery.model.values import TableName
@@ -12,9 +12,17 @@ from recovery.postgres.connect import Session, Target, connect
 from recovery.postgres.references import existing, values_written_by
 from recovery.reload.load import Loaded
 from recovery.workflow.access import original
-from recovery.workflow.errand import UNTOUCHED, Errand
+from recovery.workflow.errand import Errand
 
 KEYS_SHOWN = 20
+
+
+def refuse_unusable_references(here: Target, profile: Profile) -> None:
+    """Refuse (config-invalid) declared references that could not be checked after the repair."""
+    for reference in profile.references:
+        if here.database in (reference.child.database, reference.parent.database):
+            for column in (reference.child, reference.parent):
+                _existing(here.to(column.database), column, [], state=NOTHING_CREATED)
 
 
 def check_references(errand: Errand, live: Session, loaded: Loaded) -> tuple[ReferenceCheck, ...]:
@@ -63,14 +71,16 @@ def _deleted(errand: Errand, parent: ColumnReference, loaded: Loaded) -> list[st
     return []
 
 
-def _existing(target: Target, column: ColumnReference, values: list[str]) -> set[str]:
+def _existing(
+    target: Target, column: ColumnReference, values: list[str], *, state: str = "the rows were put back and committed"
+) -> set[str]:
     try:
-        with connect(target, state=UNTOUCHED) as session:
+        with connect(target, state=state) as session:
             return existing(session, _table(column), column.column, values)
     except LookupError as error:
         raise RowbackError(
             ErrorId.CONFIG_INVALID, f"reference {column} in rowback.toml cannot be checked: {error}",
-            state="the rows were put back and committed", help="correct the [[reference]] in rowback.toml",
+            state=state, help="correct the [[reference]] in rowback.toml",
         ) from error  # fmt: skip
 
 

@@ -337,6 +337,17 @@ def test_references_to_another_database_are_checked_for_the_touched_keys(
             f'from = "{database.name}.public.orders.customer_id"\nto = "{users.name}.public.customers.id"\n'
         )
         target = pass_a_second()
+        config = Path("rowback.toml").read_text()
+        Path("rowback.toml").write_text(config.replace("customers.id", "customers.number"))
+        refused = cli("restore", "--at", format_utc(target), "--profile", "p", "--confirm", database.name)
+        assert refused.code == 2
+        assert refused.err.splitlines() == [
+            f"error[config-invalid]: reference {users.name}.public.customers.number in rowback.toml cannot be checked:"
+            " public.customers has no column number",
+            "  nothing was created, nothing was written",
+            "  help: correct the [[reference]] in rowback.toml",
+        ]
+        Path("rowback.toml").write_text(config)
         database.run("delete from orders")
         users.run("delete from customers where id = 3")
         ran = cli("restore", "--at", format_utc(target), "--profile", "p", "--confirm", database.name)

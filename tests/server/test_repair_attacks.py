@@ -325,3 +325,112 @@ def test_rows_whose_natural_key_changed_are_not_doubled(past: Past, database: Da
         assert {(change.key, change.reason) for change in times.rows_of(RowClass.BLOCKED)} == {(("A",), MOVED)}
         times.apply()
         assert database.rows("select sku from t order by 1") == [("A2",), ("B",)]
+
+
+def test_children_without_a_key_are_told_and_a_parent_without_one_breaks_nothing(
+    past: Past, database: Database
+) -> None:
+    with past(
+        "create table a (id int primary key, code int unique)",
+        "create table notes (a_id int references a on delete cascade, body text)",
+        "create table labels (id int primary key, a_code int references a (code) on delete set null)",
+        "create table bare (code int unique, body text)",
+        "create table uses (id int primary key, code int references bare (code) on delete cascade)",
+        "insert into a values (1, 10), (2, 20)", "insert into notes values (1, 'x'), (1, 'x'), (2, 'y')",
+        "insert into labels values (1, 10)", "insert into bare values (1, 'p'), (null, 'q')",
+        "insert into uses values (7, 1)",
+    ) as times:  # fmt: skip
+        database.run("delete from a where id = 1")
+        plan = times.diff("public.a")
+        told = "rows of public.notes that lost rows lead to were not looked for: it has no key; name it too"
+        assert told in plan.notices
+        times.apply()
+        assert database.rows("select * from a order by 1") == [(1, 10), (2, 20)]
+        assert database.rows("select * from notes") == [(2, "y")]
+        database.run("delete from bare where code = 1")
+        plan = times.diff("public.uses")
+        told = "rows of public.bare that lost rows lead to were not looked for: it has no key; name it too"
+        assert told in plan.notices
+        assert [change.reason for change in times.rows_of(RowClass.BLOCKED)] == [
+            "its parent in public.bare does not exist"
+        ]
+
+
+def test_a_table_that_was_swapped_for_another_is_not_compared_with_it(past: Past, database: Database) -> None:
+    with past("create table t (id int primary key, x text)", "insert into t values (1, 'a'), (2, 'b')") as times:
+        database.run(
+            "alter table t rename to t_old", "alter index t_pkey rename to t_old_pkey",
+            "create table t (id int primary key, x text)", "insert into t values (1, 'other')",
+            "delete from t_old where id = 2",
+        )  # fmt: skip
+        with pytest.raises(RowbackError) as refused:
+            times.diff("public.t")
+        assert "public.t: the table did not exist at T" in str(refused.value)
+        times.diff("public.t_old")
+        times.apply()
+        assert database.rows("select * from t_old order by 1") == [(1, "a"), (2, "b")]
+        assert database.rows("select * from t") == [(1, "other")]
+
+
+def test_rows_without_a_key_that_moved_to_another_partition_are_not_doubled(past: Past, database: Database) -> None:
+    with past(
+        "create table m (k int, body text, more int) partition by list (k)",
+        "create table m1 partition of m for values in (1)", "create table m2 partition of m for values in (2)",
+        "insert into m values (1, 'moves', 1), (1, 'goes', 2)",
+    ) as times:  # fmt: skip
+        database.run("update m set k = 2 where body = 'moves'", "delete from m where body = 'goes'")
+        times.diff()
+        assert [c.target for c in times.rows_of(RowClass.BLOCKED)] == [("1", "moves", "1")]
+        times.apply()
+        assert database.rows("select * from m order by body") == [(1, "goes", 2), (2, "moves", 1)]
+
+
+def test_a_decision_left_as_it_stood_stays_a_merge(past: Past, database: Database) -> None:
+    with past(
+        "create table t (id int primary key, a text, b text)", "insert into t values (1, 'a', 'b'), (2, 'a', 'b')"
+    ) as times:
+        xid = xid_of(database.live, database, "update t set a = 'BAD'")
+        database.run("update t set b = 'good' where id = 1")
+        times.diff(mode="repair", incident_xids=(xid,), on_conflict="merge")
+        text = 'table,key,op\npublic.t,"{""id"": ""1""}",update\n'
+        times.diff(mode="repair", incident_xids=(xid,), on_conflict="merge", decisions_text=text)
+        times.apply()
+        assert database.rows("select * from t order by 1") == [(1, "a", "good"), (2, "a", "b")]
+
+
+def test_a_table_that_only_stands_in_the_way_is_not_written(past: Past, database: Database) -> None:
+    """Its row names another entity now: it is looked at, and its triggers are none of our business."""
+    with past(
+        "create table a (id serial primary key, email text unique, x text, y text)",
+        "create table b (id int primary key, a_id int references a)",
+        "create function touch() returns trigger language plpgsql as $$ begin new.x := 'touched'; return new; end $$",
+        "create trigger touch before update on a for each row execute function touch()",
+        "insert into a (email, x, y) values ('one', 'x', 'y'), ('two', 'x', 'y')",
+        "insert into b values (1, 1), (2, 2), (3, null)",
+    ) as times:  # fmt: skip
+        database.run(
+            "delete from b", "delete from a where id = 2",
+            "insert into a (id, email, x, y) values (2, 'stranger', 'p', 'q')",
+        )  # fmt: skip
+        times.diff()
+        assert [change.key for change in times.rows_of(RowClass.REUSED)] == [("2",)]
+        times.apply()
+        assert database.rows("select * from b order by 1") == [(1, 1), (3, None)]
+        assert database.rows("select email from a where id = 2") == [("stranger",)]
+
+
+def test_undo_moves_children_away_before_it_deletes_their_parent(past: Past, database: Database) -> None:
+    """The key of the parent that goes is wanted by the one that comes back."""
+    with past(
+        "create table a (id int primary key, code text unique)",
+        "create table b (id int primary key, a_id int references a on delete set null, note text)",
+        "insert into a values (1, 'c1')", "insert into b values (1, 1, 'n')",
+    ) as times:  # fmt: skip
+        database.run("delete from a", "insert into a values (2, 'c1')")
+        after = [database.rows("select * from a"), database.rows("select * from b")]
+        times.diff(mode="replace")
+        times.apply()
+        assert database.rows("select * from a") == [(1, "c1")]
+        assert database.rows("select * from b") == [(1, 1, "n")]
+        times.undo()
+        assert [database.rows("select * from a"), database.rows("select * from b")] == after

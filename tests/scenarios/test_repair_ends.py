@@ -1,0 +1,114 @@
+"""How cases end: what was approved, written, taken back, or cut off is what every command says afterwards."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+from tests.fix_cli import Cli, restoring, the_case
+from tests.fix_lab import Database, pass_a_second
+
+SIGNAL_AT = "tests.faults.signal_at"
+ROWS = "select * from t order by 1"
+
+
+def test_whole_tables_need_an_approval_too_and_the_end_is_told(cli: Cli, database: Database) -> None:
+    database.run("create table t (id int primary key, x text)", "insert into t values (1, 'a'), (2, 'b')")
+    target = pass_a_second()
+    database.run("truncate t")
+    opened = cli("open", *restoring(cli, database, target)[1:-2], "--json")
+    case = json.loads(opened.out)["case"]
+    assert json.loads(opened.out) == {"case": case, "temporary_instance": f"rowback-{case}"}
+    resumed = cli("resume", case)
+    assert resumed.code == 21
+    assert "nothing was written to the original" in resumed.err
+    assert database.rows(ROWS) == []
+    digest = cli("diff", case, "--digest").out.strip()
+    assert cli("apply", case, "00000000", "--confirm", database.name).code == 22
+    paced = cli("apply", case, digest, "--confirm", database.name, "--max-wal-rate", "1MiB")
+    assert (paced.code, paced.err.splitlines()[0]) == (
+        2, f"error[usage]: case {case} loads whole tables only, and those come back in one transaction",
+    )  # fmt: skip
+    assert database.rows(ROWS) == []
+    assert cli("apply", case, digest, "--confirm", database.name).code == 0
+    assert database.rows(ROWS) == [(1, "a"), (2, "b")]
+    again = cli("apply", case, digest, "--confirm", database.name)
+    assert (again.code, again.err.splitlines()[0]) == (
+        29, f"error[case-busy]: case {case} has written its rows already",
+    )  # fmt: skip
+    assert cli("undo", case, "--confirm", database.name).code == 0
+    assert database.rows(ROWS) == []
+    again = cli("apply", case, digest, "--confirm", database.name)
+    assert (
+        again.err.splitlines()[0] == f"error[case-busy]: case {case} has written its rows and taken them back already"
+    )
+    assert cli("close", case).code == 0
+    assert json.loads(cli("report", case, "--json").out)["taken_back"] is True
+    assert "recovered, taken back" in cli("cases").out
+
+
+def test_only_blocked_rows_say_where_to_look(cli: Cli, database: Database) -> None:
+    database.run("create table t (id int primary key, x text)", "insert into t values (1, 'a'), (2, 'b')")
+    target = pass_a_second()
+    database.run("delete from t where id = 2", "alter table t add check (x <> 'b')")
+    ran = cli(*restoring(cli, database, target))
+    case = the_case(cli)["case"]
+    assert ran.code == 41
+    assert "  public.t: 1 blocked, 1 unchanged\n" in ran.err
+    assert f"help: see why: rowback diff {case} --show blocked" in ran.err
+    shown = 'public.t id=2: blocked, keep (it violates check "t_x_check")\n    at T  id=2, x=b\n'
+    assert cli("diff", case, "--show", "blocked").out == shown
+    assert cli("diff", case, "--limit", "1").out == shown
+    assert cli("diff", case, "--decisions", str(Path.cwd())).code == 2
+
+
+def cut_last_record(cli: Cli, case: str, event: str) -> None:
+    """The process died after the commit and before it could write that down."""
+    path = cli.home / "cases" / case / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert f'"{event}"'.encode() in lines[-1]
+    path.write_bytes(b"".join(lines[:-1]))
+
+
+def test_an_undo_cut_off_is_finished_and_not_turned_round(cli: Cli, database: Database) -> None:
+    database.run("create table t (id int primary key, x text)", "insert into t values (1, 'a'), (2, 'b')")
+    target = pass_a_second()
+    database.run("delete from t where id = 2", "insert into t values (3, 'new')")
+    assert cli(*restoring(cli, database, target)).code == 0
+    case = the_case(cli)["case"]
+    undo = ("undo", case, "--confirm", database.name)
+    for event, rows_left, rows_after in (
+        ("undo.intent", 3, 2),  # killed before the commit: done now
+        ("undo.done", 3, 3),  # killed after the commit of the undo of the undo: only finished
+        ("undo.done", 2, 2),
+    ):
+        process = cli.start("SIGKILL", event, "-", *undo, module=SIGNAL_AT)
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+        if event == "undo.done":
+            cut_last_record(cli, case, event)
+        assert len(database.rows(ROWS)) == rows_left
+        again = cli(*undo)
+        assert again.code == 0, again.err
+        assert again.out.startswith(f"case {case}: taken back\n")
+        assert len(database.rows(ROWS)) == rows_after
+
+
+def test_undo_right_after_a_load_that_died_in_its_commit(cli: Cli, database: Database) -> None:
+    database.run("create table t (id int primary key, x text)", "insert into t values (1, 'a'), (2, 'b')")
+    target = pass_a_second()
+    database.run("delete from t where id = 2", "insert into t values (3, 'new')")
+    process = cli.start("SIGKILL", "load.intent", "-", *restoring(cli, database, target), module=SIGNAL_AT)
+    process.communicate(timeout=60)
+    case = the_case(cli)["case"]
+    nothing = cli("undo", case, "--confirm", database.name)
+    assert (nothing.code, nothing.err.splitlines()[0]) == (
+        42, f"error[nothing-to-undo]: case {case} has written nothing",
+    )  # fmt: skip
+    process = cli.start("SIGKILL", "step.done", "load", "resume", case, module=SIGNAL_AT)
+    process.communicate(timeout=60)
+    cut_last_record(cli, case, "step.done")
+    assert database.rows(ROWS) == [(1, "a"), (2, "b"), (3, "new")]
+    assert cli("undo", case, "--confirm", database.name).code == 0
+    assert database.rows(ROWS) == [(1, "a"), (3, "new")]
