@@ -65,7 +65,7 @@ class Times:
         number = len(self.plans) + 1
         with self.sessions() as (live, copy), self.changes(number) as changes:
             catalog = read_catalog(live)
-            filled = nonempty(live, [table.name for table in catalog.tables if table.readable])
+            filled = nonempty(live, [t.name for t in catalog.tables if t.readable and not t.row_security])
             scope = choose_scope(catalog, filled, ScopeRequest(tables=tables)).chosen.values()
             planned = tuple(PlannedTable(**{**table.__dict__, "empty": False}) for table in scope)
             plan = plan_for(catalog).model_copy(update={"tables": planned, "where": where})
