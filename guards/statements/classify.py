@@ -1,0 +1,117 @@
+"""Classify SQL text: every statement in it, and everything that runs inside each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from pgparse import PGQueryError, parse
+
+from guards.statements.danger import Classified, Danger, Finding
+from guards.statements.functions import function_findings
+from guards.statements.plpgsql import Block, block_of
+from guards.statements.rules import RULES, statement_finding
+from guards.statements.spelling import as_the_server_sees_it
+from guards.statements.tree import Node, children, kind_of, strings
+
+REMEMBERED = 4096
+DEEPEST = 12  # DO in EXECUTE in DO …: beyond it nobody can say
+
+# What is defined here runs later, if ever; what EXPLAIN shows does not run.
+_NOT_RUN_NOW = frozenset({"ViewStmt", "CreateFunctionStmt", "RuleStmt", "CreateTrigStmt", "CreatePolicyStmt"})
+
+
+@dataclass
+class _Walk:
+    """One walk over a text: what was found, and tables of this session made on the way."""
+
+    depth: int
+    findings: list[Finding] = field(default_factory=list)
+    temporary: set[str] = field(default_factory=set)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def classify(text: str) -> Classified:
+    """What `text` would do when it is sent as it is: one statement or several, driver placeholders allowed.
+
+    Never raises: what cannot be parsed is unknown.
+    """
+    return Classified(tuple(dict.fromkeys(_found_in(text, 0, set()))))
+
+
+def _found_in(text: str, depth: int, temporary: set[str]) -> list[Finding]:
+    if depth > DEEPEST:
+        return [Finding(Danger.UNKNOWN, "nested too deeply")]
+    try:
+        statements = _parsed(text)
+        walk = _Walk(depth, temporary=temporary)
+        for statement in statements:
+            _statement(walk, statement["stmt"])
+    except PGQueryError as error:
+        return [Finding(Danger.UNKNOWN, "not understood", why=_why(error))]
+    except RecursionError:
+        return [Finding(Danger.UNKNOWN, "nested too deeply")]
+    return walk.findings
+
+
+def _why(error: PGQueryError) -> str:
+    return str(error).strip().splitlines()[0].partition(" at position")[0]
+
+
+def _parsed(text: str) -> list[Node]:
+    try:
+        return list(parse(text))
+    except PGQueryError:
+        spelled = as_the_server_sees_it(text)
+        if spelled == text:
+            raise
+        return list(parse(spelled))
+
+
+def _statement(walk: _Walk, node: Node) -> None:
+    kind, fields = kind_of(node)
+    if kind == "ExplainStmt" and not _analyzes(fields):
+        return
+    _visit(walk, node)
+    made = fields.get("relation", fields.get("into", {}).get("rel", {}))
+    if kind in ("CreateStmt", "CreateTableAsStmt") and made.get("relpersistence") == "t":
+        walk.temporary.add(str(made.get("relname")))
+
+
+def _visit(walk: _Walk, node: Any) -> None:
+    kind, fields = kind_of(node)
+    if kind == "DoStmt":
+        walk.findings += _block(walk, block_of(fields))
+        return
+    if kind in RULES or kind.endswith("Stmt"):
+        walk.findings += statement_finding(kind, fields, frozenset(walk.temporary))
+    if kind in _NOT_RUN_NOW:
+        return
+    if kind == "FuncCall":
+        _call(walk, fields)
+    for child in children(fields if kind else node):
+        if isinstance(child, dict | list):
+            _visit(walk, child)
+
+
+def _call(walk: _Walk, fields: Node) -> None:
+    for found in function_findings(strings(fields["funcname"]), fields.get("args", [])):
+        walk.findings += [found] if isinstance(found, Finding) else _found_in(found, walk.depth + 1, walk.temporary)
+
+
+def _block(walk: _Walk, block: Block) -> Iterator[Finding]:
+    """What a DO block runs: its statements, and the texts it puts together as far as they are constant."""
+    yield from block.findings
+    for text in block.texts:
+        yield from _found_in(text, walk.depth + 1, walk.temporary)
+
+
+def _analyzes(fields: Node) -> bool:
+    for _, option in map(kind_of, fields.get("options", [])):
+        if option.get("defname") == "analyze":
+            value = kind_of(option.get("arg", {}))[1]
+            said = str(value.get("sval", value.get("ival", "true"))).lower()
+            return said not in ("false", "off", "0")
+    return False

@@ -1,0 +1,104 @@
+"""What a function call does: PostgreSQL's own functions by name, all others unknown, for their bodies are not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from guards.statements.danger import Danger, Finding
+from guards.statements.folding import folded_text
+from guards.statements.rules import guard_taken_off
+from guards.statements.tree import MISSING, constant
+
+DESTROYS = {
+    "pg_terminate_backend": "ends somebody's session", "pg_cancel_backend": "ends somebody's query",
+    "lo_unlink": "a large object", "lo_truncate": "a large object", "lo_truncate64": "a large object",
+    "pg_drop_replication_slot": "whoever follows it", "pg_replication_origin_drop": "whoever follows it",
+    "pg_promote": "the whole server", "pg_rotate_logfile": "the whole server", "pg_reload_conf": "the whole server",
+    "pg_switch_wal": "the whole server", "pg_stat_reset": "statistics", "lo_export": "a file on the server",
+    "pg_stat_reset_shared": "statistics", "pg_stat_reset_single_table_counters": "statistics",
+    "pg_wal_replay_pause": "the whole server", "pg_replication_slot_advance": "whoever follows it",
+    "pg_logical_slot_get_changes": "whoever follows it", "pg_logical_slot_get_binary_changes": "whoever follows it",
+}  # fmt: skip
+WRITES = frozenset(
+    {
+        "nextval", "setval", "lo_creat", "lo_create", "lo_from_bytea", "lo_import", "lo_put", "lowrite", "pg_notify",
+        "pg_logical_emit_message", "pg_create_restore_point", "pg_create_logical_replication_slot",
+        "pg_create_physical_replication_slot", "pg_copy_logical_replication_slot", "brin_summarize_new_values",
+        "brin_summarize_range", "brin_desummarize_range", "gin_clean_pending_list", "pg_backup_start",
+        "pg_backup_stop", "pg_import_system_collations", "pg_replication_origin_create",
+    }
+)  # fmt: skip
+VOLATILE_READS = frozenset(
+    {
+        "array_sample", "array_shuffle", "clock_timestamp", "current_query", "currval", "gen_random_uuid", "lastval",
+        "lo_close", "lo_get", "lo_lseek", "lo_lseek64", "lo_open", "lo_tell", "lo_tell64", "loread", "random",
+        "random_normal", "setseed", "timeofday", "txid_status", "pg_advisory_lock", "pg_advisory_lock_shared",
+        "pg_advisory_unlock", "pg_advisory_unlock_all", "pg_advisory_unlock_shared", "pg_advisory_xact_lock",
+        "pg_advisory_xact_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared",
+        "pg_try_advisory_xact_lock", "pg_try_advisory_xact_lock_shared", "pg_blocking_pids", "pg_control_checkpoint",
+        "pg_control_init", "pg_control_recovery", "pg_control_system", "pg_current_logfile", "pg_current_wal_lsn",
+        "pg_current_wal_insert_lsn", "pg_current_wal_flush_lsn", "pg_database_size", "pg_relation_size",
+        "pg_table_size", "pg_indexes_size", "pg_total_relation_size", "pg_tablespace_size", "pg_export_snapshot",
+        "pg_is_in_recovery", "pg_is_wal_replay_paused", "pg_last_wal_receive_lsn", "pg_last_wal_replay_lsn",
+        "pg_last_xact_replay_timestamp", "pg_lock_status", "pg_ls_dir", "pg_ls_logdir", "pg_ls_waldir",
+        "pg_partition_ancestors", "pg_partition_tree", "pg_prepared_xact", "pg_read_file", "pg_read_binary_file",
+        "pg_sequence_last_value", "pg_sleep", "pg_sleep_for", "pg_sleep_until", "pg_stat_clear_snapshot",
+        "pg_stat_file", "pg_stat_force_next_flush", "pg_xact_commit_timestamp", "pg_xact_status", "cursor_to_xml",
+        "pg_logical_slot_peek_changes", "pg_show_all_file_settings", "pg_hba_file_rules", "pg_jit_available",
+    }
+)  # fmt: skip
+# Of extensions that nearly every test suite meets; their names are nobody else's.
+OF_EXTENSIONS = frozenset(
+    {
+        "uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v3", "uuid_generate_v4", "uuid_generate_v5",
+        "uuid_nil", "digest", "hmac", "crypt", "gen_salt", "gen_random_bytes", "encrypt", "decrypt",
+        "pgp_sym_encrypt", "pgp_sym_decrypt", "similarity", "word_similarity", "strict_word_similarity", "show_trgm",
+        "unaccent", "hstore", "akeys", "avals", "skeys", "svals", "levenshtein", "soundex", "metaphone", "dmetaphone",
+    }
+)  # fmt: skip
+RUNS_TEXT = frozenset({"query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat", "ts_rewrite"})
+
+
+@cache
+def builtin() -> frozenset[str]:
+    """Functions of pg_catalog that are immutable or stable, as PostgreSQL 17 lists them: they change nothing."""
+    return frozenset(files(__package__).joinpath("builtin_functions.txt").read_text().split())
+
+
+def function_findings(name: Sequence[str], arguments: Sequence[Any]) -> list[Finding | str]:
+    """What one call does; texts that it runs are returned to be classified themselves."""
+    *schema, function = name
+    shown = ".".join(name)
+    if schema and schema != ["pg_catalog"]:
+        return [_unseen(shown)]
+    if function == "set_config":
+        return _set_config(arguments)
+    if function in RUNS_TEXT and arguments:
+        text = folded_text(arguments[0])
+        return [text] if text else [Finding(Danger.UNKNOWN, function, why="the text it runs is not known")]
+    return _by_name(function)
+
+
+def _by_name(function: str) -> list[Finding | str]:
+    if why := DESTROYS.get(function):
+        return [Finding(Danger.DESTRUCTIVE, function, why=why)]
+    if function in WRITES:
+        return [Finding(Danger.WRITE, function)]
+    known = function in VOLATILE_READS or function in builtin() or function in OF_EXTENSIONS
+    return [] if known else [_unseen(function)]
+
+
+def _set_config(arguments: Sequence[Any]) -> list[Finding | str]:
+    name, value = (constant(argument) for argument in (*arguments[:2], *[{}] * (2 - len(arguments[:2]))))
+    if name is MISSING:
+        return [Finding(Danger.UNKNOWN, "set_config", why="which setting is not known")]
+    if guard_taken_off(str(name), None if value is MISSING else value):
+        return [Finding(Danger.DESTRUCTIVE, "set_config", (str(name),), why="takes a guard off")]
+    return []
+
+
+def _unseen(shown: str) -> Finding:
+    return Finding(Danger.UNKNOWN, f"{shown}()", why="its body is not seen here")

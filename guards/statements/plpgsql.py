@@ -1,0 +1,81 @@
+"""What a DO block runs: its own statements, and the texts it EXECUTEs as far as they are constant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pgparse import PGQueryError, parse, parse_pgsql
+
+from guards.statements.danger import Danger, Finding
+from guards.statements.folding import HOLE, folded_text
+from guards.statements.tree import Node, children, kind_of
+
+
+@dataclass(frozen=True)
+class Block:
+    """Texts that the block will run, and what can be said without them."""
+
+    texts: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def block_of(fields: Node) -> Block:
+    """Take a DoStmt apart. In another language than plpgsql, or when it does not parse, it is unknown."""
+    options = {option["defname"]: _text(option["arg"]) for _, option in map(kind_of, fields.get("args", []))}
+    language, body = options.get("language", "plpgsql").lower(), options.get("as", "")
+    if language not in ("plpgsql", "sql"):
+        return Block((), (Finding(Danger.UNKNOWN, "DO", why=f"language {language}"),))
+    tag = "$rowback$"
+    while tag in body:
+        tag = f"${tag.strip('$')}_$"
+    try:
+        found = list(_parts(parse_pgsql(f"do {tag}{body}{tag}")))
+    except PGQueryError as error:
+        return Block((), (Finding(Danger.UNKNOWN, "DO", why=str(error).strip().splitlines()[0]),))
+    texts = tuple(part for part in found if isinstance(part, str))
+    return Block(texts, tuple(part for part in found if isinstance(part, Finding)))
+
+
+def _text(node: Any) -> str:
+    kind, fields = kind_of(node)
+    return str(fields.get("sval", "")) if kind == "String" else ""
+
+
+def _parts(node: Any) -> Iterator[str | Finding]:
+    if isinstance(node, dict):
+        if "PLpgSQL_stmt_call" in node:
+            yield Finding(Danger.UNKNOWN, "CALL", why="the procedure's body is not seen here")
+        for name, fields in node.items():
+            if name in ("PLpgSQL_stmt_dynexecute", "PLpgSQL_stmt_dynfors"):
+                yield from _dynamic(fields["query"]["PLpgSQL_expr"]["query"])
+            elif name == "PLpgSQL_stmt_return_query" and "dynquery" in fields:
+                yield from _dynamic(fields["dynquery"]["PLpgSQL_expr"]["query"])
+            if name == "PLpgSQL_expr":
+                yield _as_statement(fields)
+            else:
+                yield from _parts(fields)
+    else:
+        for child in children(node):
+            yield from _parts(child)
+
+
+def _as_statement(fields: Node) -> str:
+    """An expression of the block as a statement: whole ones are there already, values want a SELECT."""
+    query, mode = str(fields["query"]), int(fields.get("parseMode", 0))
+    if mode >= 3:  # an assignment: what is right of it is computed
+        return "select " + (query.partition(":=")[2] or query.partition("=")[2])
+    return query if mode == 0 else f"select {query}"
+
+
+def _dynamic(expression: str) -> Iterator[str | Finding]:
+    """The text of an EXECUTE, put together from its constants; names that are not known become a hole."""
+    target = parse(f"select {expression}")[0]["stmt"]["SelectStmt"]["targetList"][0]["ResTarget"]["val"]
+    folded = folded_text(target)
+    if folded is None or not folded.replace(HOLE, "").strip():
+        yield Finding(Danger.UNKNOWN, "EXECUTE", why=f"the text of {expression.strip()} is not known before it runs")
+        return
+    yield folded
+    if HOLE in folded and folded.split(None, 1)[0] == HOLE:
+        yield Finding(Danger.UNKNOWN, "EXECUTE", why=f"what {expression.strip()} begins with is not known")

@@ -1,0 +1,235 @@
+"""What each kind of statement does. A kind that is not listed here writes: better refused once than missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from guards.statements.conditions import always_true
+from guards.statements.danger import Danger, Finding
+from guards.statements.tree import Node, is_temporary, kind_of, strings, table
+
+Temporary = frozenset[str]
+Rule = Callable[[Node, Temporary], Iterator[Finding]]
+
+READS = frozenset(
+    {
+        "SelectStmt", "VariableShowStmt", "ExplainStmt", "PrepareStmt", "DeallocateStmt", "DeclareCursorStmt",
+        "FetchStmt", "ClosePortalStmt", "ListenStmt", "UnlistenStmt", "ConstraintsSetStmt", "PLAssignStmt",
+        "RawStmt", "ReturnStmt",
+    }
+)  # fmt: skip
+
+
+def statement_finding(kind: str, fields: Node, temporary: Temporary) -> list[Finding]:
+    """What one statement does by itself, without what runs inside it."""
+    if rule := RULES.get(kind):
+        return list(rule(fields, temporary))
+    if kind in READS:
+        return []
+    return [Finding(Danger.WRITE, _verb_of(kind))]
+
+
+def _verb_of(kind: str) -> str:
+    """CreateTableAsStmt → CREATE TABLE AS."""
+    words = "".join(f" {letter}" if letter.isupper() else letter for letter in kind.removesuffix("Stmt"))
+    return words.strip().upper()
+
+
+def _select(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+    if "intoClause" in fields:
+        yield Finding(Danger.WRITE, "SELECT INTO", (table(fields["intoClause"]["rel"]),))
+
+
+def _truncate(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+    tables = [each for each in fields["relations"] if not is_temporary(each, temporary)]
+    if tables:
+        cascade = fields.get("behavior") == "DROP_CASCADE"
+        danger = Danger.CATASTROPHIC if cascade else Danger.DESTRUCTIVE
+        yield Finding(danger, "TRUNCATE", tuple(map(table, tables)), cascade)
+
+
+def _delete_or_update(verb: str) -> Rule:
+    def rule(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+        target = fields["relation"]
+        if is_temporary(target, temporary):
+            return
+        name = table(target)
+        if name.split(".")[-1].startswith("pg_") or name.startswith(("pg_catalog.", "information_schema.")):
+            yield Finding(Danger.CATASTROPHIC, verb, (name,), why="a system catalog")
+        elif always_true(fields.get("whereClause"), [name]):
+            why = "its WHERE lets every row pass" if "whereClause" in fields else "without WHERE"
+            yield Finding(Danger.DESTRUCTIVE, verb, (name,), why=why)
+        else:
+            yield Finding(Danger.WRITE, verb, (name,))
+
+    return rule
+
+
+def _merge(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+    if is_temporary(fields["relation"], temporary):
+        return
+    deletes = any(clause.get("commandType") == "CMD_DELETE" for _, clause in map(kind_of, fields["mergeWhenClauses"]))
+    danger = Danger.DESTRUCTIVE if deletes else Danger.WRITE
+    yield Finding(danger, "MERGE", (table(fields["relation"]),), why="it deletes" if deletes else "")
+
+
+def _copy(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+    if fields.get("is_program"):
+        yield Finding(Danger.DESTRUCTIVE, "COPY PROGRAM", why="it runs a program on the server")
+    elif fields.get("is_from") and not is_temporary(fields["relation"], temporary):
+        yield Finding(Danger.WRITE, "COPY FROM", (table(fields["relation"]),))
+    elif "filename" in fields:
+        yield Finding(Danger.WRITE, "COPY TO", why="a file on the server")
+
+
+def _drop(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+    kind = str(fields["removeType"]).removeprefix("OBJECT_").replace("_", " ")
+    names = [name for name in map(_object_name, fields["objects"]) if not _of_this_session(name, temporary)]
+    if not names:
+        return
+    cascade = fields.get("behavior") == "DROP_CASCADE"
+    danger = Danger.CATASTROPHIC if cascade or kind == "SCHEMA" else Danger.DESTRUCTIVE
+    yield Finding(danger, f"DROP {kind}", tuple(names), cascade)
+
+
+def _object_name(node: Node) -> str:
+    kind, fields = kind_of(node)
+    match kind:
+        case "List":
+            return ".".join(strings(fields["items"]))
+        case "String":
+            return str(fields["sval"])
+        case "ObjectWithArgs":
+            return ".".join(strings(fields["objname"]))
+        case "TypeName":
+            return ".".join(strings(fields["names"]))
+        case _:
+            return "?"
+
+
+def _of_this_session(name: str, temporary: Temporary) -> bool:
+    return name.startswith("pg_temp") or name in temporary
+
+
+_LOSSES: Mapping[str, str] = {
+    "AT_DropColumn": "DROP COLUMN", "AT_DropConstraint": "DROP CONSTRAINT", "AT_AlterColumnType": "ALTER COLUMN TYPE",
+    "AT_DetachPartition": "DETACH PARTITION", "AT_DetachPartitionFinalize": "DETACH PARTITION FINALIZE",
+    "AT_DisableTrig": "DISABLE TRIGGER", "AT_DisableTrigAll": "DISABLE TRIGGER ALL",
+    "AT_DisableTrigUser": "DISABLE TRIGGER USER", "AT_DisableRule": "DISABLE RULE", "AT_DropOids": "SET WITHOUT OIDS",
+    "AT_DropExpression": "DROP EXPRESSION", "AT_SetUnLogged": "SET UNLOGGED",
+}  # fmt: skip
+
+
+def _alter_table(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+    target = fields["relation"]
+    if is_temporary(target, temporary):
+        return
+    for _, command in map(kind_of, fields["cmds"]):
+        if loss := _LOSSES.get(command["subtype"]):
+            cascade = command.get("behavior") == "DROP_CASCADE"
+            danger = Danger.CATASTROPHIC if cascade else Danger.DESTRUCTIVE
+            what = f" {command['name']}" if "name" in command else ""
+            yield Finding(danger, "ALTER TABLE", (table(target),), cascade, why=f"{loss}{what}")
+        else:
+            yield Finding(Danger.WRITE, "ALTER TABLE", (table(target),))
+
+
+# Settings by which a session takes a guard off: triggers and foreign keys, read-only, pg-safeupdate.
+_GUARDS = frozenset(
+    {
+        "session_replication_role", "default_transaction_read_only", "transaction_read_only", "safeupdate.enabled",
+        "allow_system_table_mods", "zero_damaged_pages",
+    }
+)  # fmt: skip
+_HARMLESS = frozenset({"origin", "default", "on", "true", "yes", "1"})
+
+
+def guard_taken_off(name: str, value: object) -> bool:
+    """Whether setting `name` to `value` (None: not known) takes a guard off."""
+    name, off = name.lower(), {"allow_system_table_mods", "zero_damaged_pages"}
+    if name not in _GUARDS:
+        return False
+    said = str(value).lower()
+    return said not in ("off", "false", "no", "0") if name in off else said not in _HARMLESS
+
+
+def _set(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+    name, values = str(fields.get("name", "")), [kind_of(each) for each in fields.get("args", [])]
+    if fields["kind"] == "VAR_SET_MULTI":
+        for _, option in values:
+            if option.get("defname") == "transaction_read_only" and _flag(option) == 0:
+                yield Finding(Danger.DESTRUCTIVE, "SET TRANSACTION READ WRITE", why="takes a guard off")
+    elif fields["kind"] in ("VAR_SET_VALUE", "VAR_SET_CURRENT"):
+        _, constant = values[0] if values else ("", {})
+        value = next((part.get("sval", part.get("ival")) for part in constant.values() if isinstance(part, dict)), None)
+        if guard_taken_off(name, value):
+            yield Finding(Danger.DESTRUCTIVE, "SET", (name,), why="takes a guard off")
+    elif fields["kind"] == "VAR_RESET" and name in ("default_transaction_read_only", "transaction_read_only"):
+        yield Finding(Danger.DESTRUCTIVE, "RESET", (name,), why="takes a guard off")
+    if name in ("role", "session_authorization"):
+        yield Finding(Danger.WRITE, "SET", (name,))
+
+
+def _transaction(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+    if fields["kind"] in ("TRANS_STMT_COMMIT_PREPARED", "TRANS_STMT_ROLLBACK_PREPARED", "TRANS_STMT_PREPARE"):
+        yield Finding(Danger.WRITE, "COMMIT PREPARED")
+    for _, option in map(kind_of, fields.get("options", [])):
+        if option.get("defname") == "transaction_read_only" and _flag(option) == 0:
+            yield Finding(Danger.DESTRUCTIVE, "BEGIN READ WRITE", why="takes a guard off")
+
+
+def _flag(option: Node) -> int:
+    """The integer of a transaction option; libpg_query leaves a zero out."""
+    _, constant = kind_of(option.get("arg", {}))
+    return int(constant.get("ival", {}).get("ival", 0)) if "ival" in constant else 1
+
+
+def _as(danger: Danger, verb: str, *named_by: str, why: str = "") -> Rule:
+    """A rule that depends on nothing but the kind of statement."""
+
+    def rule(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+        objects = tuple(str(fields[key]) for key in named_by if key in fields)
+        yield Finding(danger, verb, objects, why=why)
+
+    return rule
+
+
+def _alter_role(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+    yield from _of_settings(fields, "ALTER ROLE SET" if "role" in fields else "ALTER ROLE ALL SET")
+
+
+def _alter_database(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+    yield from _of_settings(fields, "ALTER DATABASE SET")
+
+
+def _of_settings(fields: Node, verb: str) -> Iterator[Finding]:
+    _, setting = kind_of(fields["setstmt"]) if len(fields["setstmt"]) == 1 else ("", fields["setstmt"])
+    inner = list(_set(setting, frozenset()))
+    danger = max([Danger.WRITE, *(finding.danger for finding in inner)])
+    yield Finding(danger, verb, (str(setting.get("name", "")),), why=inner[0].why if inner else "")
+
+
+RULES: Mapping[str, Rule] = {
+    "SelectStmt": _select,
+    "TruncateStmt": _truncate,
+    "DeleteStmt": _delete_or_update("DELETE"),
+    "UpdateStmt": _delete_or_update("UPDATE"),
+    "MergeStmt": _merge,
+    "CopyStmt": _copy,
+    "DropStmt": _drop,
+    "AlterTableStmt": _alter_table,
+    "VariableSetStmt": _set,
+    "TransactionStmt": _transaction,
+    "AlterRoleSetStmt": _alter_role,
+    "AlterDatabaseSetStmt": _alter_database,
+    "DropdbStmt": _as(Danger.CATASTROPHIC, "DROP DATABASE", "dbname"),
+    "DropOwnedStmt": _as(Danger.CATASTROPHIC, "DROP OWNED"),
+    "DropTableSpaceStmt": _as(Danger.CATASTROPHIC, "DROP TABLESPACE", "tablespacename"),
+    "DropRoleStmt": _as(Danger.DESTRUCTIVE, "DROP ROLE"),
+    "DropSubscriptionStmt": _as(Danger.DESTRUCTIVE, "DROP SUBSCRIPTION", "subname"),
+    "DropUserMappingStmt": _as(Danger.DESTRUCTIVE, "DROP USER MAPPING", "servername"),
+    "AlterSystemStmt": _as(Danger.DESTRUCTIVE, "ALTER SYSTEM", why="the whole server"),
+    "ExecuteStmt": _as(Danger.UNKNOWN, "EXECUTE", "name", why="what was prepared under that name is not seen here"),
+    "CallStmt": _as(Danger.UNKNOWN, "CALL", why="the procedure's body is not seen here"),
+    "LoadStmt": _as(Danger.UNKNOWN, "LOAD", "filename", why="code of its own"),
+}

@@ -1,0 +1,69 @@
+"""Small questions about libpg_query's trees: names, constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+Node: TypeAlias = Mapping[str, Any]
+MISSING = object()
+
+
+def kind_of(node: Any) -> tuple[str, Node]:
+    """A tagged node's tag and fields: {"DeleteStmt": {…}}. ("", {}) for anything else."""
+    if isinstance(node, Mapping) and len(node) == 1:
+        ((kind, fields),) = node.items()
+        if kind[:1].isupper() and isinstance(fields, Mapping):
+            return kind, fields
+    return "", {}
+
+
+def children(fields: Any) -> Iterator[Any]:
+    """Everything directly below."""
+    if isinstance(fields, Mapping):
+        yield from fields.values()
+    elif isinstance(fields, Sequence) and not isinstance(fields, str):
+        yield from fields
+
+
+def strings(names: Sequence[Node]) -> list[str]:
+    """The parts of a qualified name."""
+    return [str(fields.get("sval", "*")) for _, fields in map(kind_of, names)]
+
+
+def table(range_var: Node) -> str:
+    """A RangeVar as it was written."""
+    fields = range_var.get("RangeVar", range_var)
+    return ".".join(str(fields[part]) for part in ("catalogname", "schemaname", "relname") if fields.get(part))
+
+
+def is_temporary(range_var: Node, known: frozenset[str] = frozenset()) -> bool:
+    """Whether it names a table of this session: by its schema, or made as one before in the same text."""
+    fields = range_var.get("RangeVar", range_var)
+    schema = str(fields.get("schemaname", ""))
+    return schema.startswith("pg_temp") or (not schema and fields.get("relname") in known)
+
+
+def constant(node: Any) -> Any:
+    """The value of a constant expression, or MISSING. Casts of constants count as their text."""
+    kind, fields = kind_of(node)
+    match kind:
+        case "A_Const":
+            if fields.get("isnull"):
+                return None
+            for name, key in (("boolval", "boolval"), ("ival", "ival"), ("sval", "sval"), ("fval", "fval")):
+                if name in fields:
+                    default: Any = {"boolval": False, "ival": 0}.get(name, "")
+                    return fields[name].get(key, default)
+            return MISSING
+        case "TypeCast":
+            return constant(fields.get("arg"))
+        case _:
+            return MISSING
+
+
+def bare(node: Any) -> Any:
+    """A tree without its places in the text."""
+    if isinstance(node, Mapping):
+        return {key: bare(value) for key, value in node.items() if key != "location"}
+    return [bare(value) for value in node] if isinstance(node, list) else node

@@ -1,0 +1,1 @@
+"""The guards: what they classify, refuse and let through."""

@@ -1,0 +1,143 @@
+"""Every statement of the corpus is of the class that stands in front of it, however it is dressed up."""
+
+from __future__ import annotations
+
+import random
+import string
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guards.statements import Danger, classify
+from tests.fix_lab import Database
+
+
+def corpus() -> list[tuple[str, str]]:
+    found = []
+    for line in (Path(__file__).parent / "corpus.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            danger, _, text = line.partition(" |")
+            found.append((danger, text.strip().replace("\\n", "\n").replace("\\t", "\t")))
+    return found
+
+
+CORPUS = corpus()
+CORES = [text for danger, text in CORPUS if danger in ("destructive", "catastrophic")]
+SINGLE = [text for text in CORES if ";" not in text and not text.startswith(("--", "DO", "/*"))]
+
+
+def test_the_corpus_is_large_and_says_nothing_twice() -> None:
+    assert len(CORPUS) >= 300
+    assert len({text for _, text in CORPUS}) == len(CORPUS)
+
+
+@pytest.mark.parametrize(("danger", "text"), CORPUS, ids=[text[:60] or "nothing" for _, text in CORPUS])
+def test_corpus(danger: str, text: str) -> None:
+    found = classify(text)
+    assert str(found.danger) == danger, [str(finding) for finding in found.findings]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("TRUNCATE a, s.b CASCADE", ["TRUNCATE a, s.b CASCADE"]),
+        ("DELETE FROM a; UPDATE b SET x = 1", ["DELETE a (without WHERE)", "UPDATE b (without WHERE)"]),
+        ("DELETE FROM a WHERE 1 = 1", ["DELETE a (its WHERE lets every row pass)"]),
+        ("DROP SCHEMA public CASCADE", ["DROP SCHEMA public CASCADE"]),
+        ("ALTER TABLE a DROP COLUMN x", ["ALTER TABLE a (DROP COLUMN x)"]),
+        ("SELECT app.purge()", ["app.purge() (its body is not seen here)"]),
+        ("DO $$ BEGIN EXECUTE 'DROP ' || 'TABLE a'; END $$", ["DROP TABLE a"]),
+        ("TRUN CATE", ['not understood (syntax error at or near "TRUN")']),
+    ],
+)
+def test_what_is_told(text: str, told: list[str]) -> None:
+    assert [str(finding) for finding in classify(text).worst] == told
+
+
+def spaced(text: str, chance: random.Random) -> str:
+    """Other white space, comments and letter cases, outside quotes."""
+    out, quoted = [], False
+    for letter in text:
+        quoted ^= letter in "'\""
+        if quoted or letter in "'\"":
+            out.append(letter)
+        elif letter == " ":
+            out.append(chance.choice([" ", "\n", "\t", " /* select 1 */ ", " -- select 1\n", "/**/ ", "  "]))
+        else:
+            out.append(chance.choice([letter.upper(), letter.lower()]) if letter in string.ascii_letters else letter)
+    return "".join(out)
+
+
+WRAPS = [
+    "{}", "{};", "select 1; {}", "begin; {}; commit", ";{}", "/* harmless */ {}", "-- harmless\n{}",
+    "set search_path = public; {}", "create temp table zz (n int); {}", "select '{{}}'; {}", "{}; select 1",
+]  # fmt: skip
+
+
+@given(core=st.sampled_from(SINGLE), wrap=st.sampled_from(WRAPS), seed=st.integers(0, 2**32))
+@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+def test_dressing_up_changes_nothing(core: str, wrap: str, seed: int) -> None:
+    dressed = wrap.format(core)
+    if "$" not in core and "U&" not in core and "\\" not in core:
+        dressed = spaced(dressed, random.Random(seed))  # noqa: S311 (no secret)
+    assert classify(dressed).danger >= classify(core).danger >= Danger.DESTRUCTIVE, dressed
+
+
+@given(core=st.sampled_from(SINGLE), tag=st.sampled_from(["$$", "$a$", "$rowback$"]), depth=st.integers(1, 3))
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+def test_inside_blocks_and_dynamic_sql(core: str, tag: str, depth: int) -> None:
+    text = core
+    for _ in range(depth):
+        quoted = text.replace("'", "''")
+        text = f"do {tag} begin if now() is not null then execute '{quoted}'; end if; end {tag}"
+        if tag in quoted:
+            return  # the quote would end early: not the statement meant
+    if "\\" not in core and "%" not in core:
+        assert classify(text).danger >= Danger.DESTRUCTIVE, text
+
+
+@given(st.text(max_size=200))
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+def test_any_text_is_classified_and_never_raises(text: str) -> None:
+    classify(text)
+
+
+def test_deep_nesting_is_unknown_and_not_a_crash() -> None:
+    assert classify("select " + "(" * 5000 + "1" + ")" * 5000).danger is Danger.READ
+    assert classify("select " + "not " * 5000 + "true").danger is Danger.UNKNOWN
+    assert classify("select " + "1 + " * 20000 + "1").danger is Danger.UNKNOWN
+    text = "truncate a"
+    for _ in range(14):
+        quoted = text.replace("'", "''")
+        text = f"do 'begin execute ''{quoted.replace(chr(39), chr(39) * 2)}''; end'"
+        if len(text) > 100_000:
+            break
+    assert classify(text).danger >= Danger.DESTRUCTIVE
+
+
+def test_the_server_agrees_that_what_reads_only_reads(database: Database) -> None:
+    """In a read-only transaction the server refuses every write; it must refuse none of these."""
+    database.run(
+        "create table a (id int primary key, x text, code text, at timestamptz)",
+        "create table b (id int primary key, a_id int)",
+    )  # fmt: skip
+    refused = {}
+    for text in (text for danger, text in CORPUS if danger == "read" and can_be_sent(text)):
+        with database.connect() as connection:
+            connection.execute("set default_transaction_read_only = on")
+            try:
+                connection.execute(text.replace("%%", "%").encode())
+            except psycopg.Error as error:
+                refused[text] = error.sqlstate
+    assert refused == {}
+
+
+def can_be_sent(text: str) -> bool:
+    """Whether it is a whole statement for a plain query: no parameters, no COPY, nothing of a temporary schema."""
+    parameters = ("%s", "%(", ":id", "id = $1")
+    return (
+        bool(text.strip(";")) and not text.startswith("COPY") and not any(p in text for p in (*parameters, "pg_temp"))
+    )
