@@ -22,6 +22,7 @@ VERBS = {
     "status": "recovery.commands.cases:status",
     "report": "recovery.commands.cases:report",
     "reap": "recovery.commands.reap:reap",
+    "guard": "guards.commands:guard",
     "drill": "runbooks.commands:drill",
     "lab": "runbooks.commands:lab",
 }
@@ -40,6 +41,7 @@ SHORT = {
     "status": "Where one case stands.",
     "report": "What a case did and proved.",
     "reap": "Remove temporary instances of dead cases.",
+    "guard": "Is a database proven disposable? show, check, mark, unmark.",
     "drill": "Rehearse a recovery on the embedded lab.",
     "lab": "Amazon RDS on this machine: up, status, down.",
 }
@@ -75,11 +77,12 @@ def rowback() -> None:
 
 def main() -> None:
     """Entry point: the one place that turns errors into words and exit codes. Codes: recovery/errors.py."""
+    from guards.refusal import GuardError
     from recovery.errors import RowbackError
 
     try:
         sys.exit(rowback.main(standalone_mode=False) or 0)
-    except RowbackError as error:
+    except (RowbackError, GuardError) as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except click.exceptions.Abort:

@@ -1,0 +1,75 @@
+"""Proof that a server runs on this very kernel: its backend is a process here that names our own connection.
+
+A tunnel, a pooler or a forwarder on localhost cannot fake it: the backend behind it talks to another port
+(facts/guards.md §4b, §6.1). Linux only; elsewhere, and with update_process_title off, nothing is proven.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+from pathlib import Path
+
+PROC = Path("/proc")
+_TITLE = re.compile(r"^postgres: .*?(?:(?P<host>\[local\])|\((?P<port>\d+)\))(?: |$)")
+
+
+def runs_here(fd: int, backend_pid: int) -> str | None:
+    """How it is proven that backend `backend_pid` (as the server calls it) serves socket `fd`; None when it is not."""
+    with socket.socket(fileno=os.dup(fd)) as ours:
+        if ours.family == socket.AF_UNIX:
+            return _by_peer(ours, backend_pid)
+        return _by_port(ours.getsockname()[1], backend_pid)
+
+
+def _by_port(port: int, backend_pid: int) -> str | None:
+    for pid in [backend_pid, *_contained(backend_pid)]:
+        title = _TITLE.match(_read(PROC / str(pid) / "cmdline").replace("\0", " "))
+        if title and title["port"] == str(port):
+            return f"backend {pid} on this machine serves our port {port}"
+    return None
+
+
+def _by_peer(ours: socket.socket, backend_pid: int) -> str | None:
+    """The process that listens on the socket is the parent of our backend: no forwarder stands between."""
+    listener, _, _ = struct.unpack("3i", ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    for pid in [backend_pid, *_contained(backend_pid)]:
+        if listener and _field(pid, "PPid") == str(listener) and _TITLE.match(_read(PROC / str(pid) / "cmdline")):
+            return f"backend {pid} is a child of process {listener}, which listens on our socket"
+    return None
+
+
+def _contained(backend_pid: int) -> list[int]:
+    """Processes of this kernel that are called `backend_pid` in a namespace of their own (a container)."""
+    found = []
+    for path in PROC.glob("[0-9]*"):
+        inside = _field(int(path.name), "NSpid").split()
+        if len(inside) > 1 and inside[-1] == str(backend_pid):
+            found.append(int(path.name))
+    return found
+
+
+def _field(pid: int, name: str) -> str:
+    for line in _read(PROC / str(pid) / "status").splitlines():
+        if line.startswith(f"{name}:"):
+            return line.partition(":")[2].strip()
+    return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def started_at() -> float | None:
+    """When this machine, or the container we are in, came up (seconds since 1970); None where it is not known."""
+    for line in _read(PROC / "stat").splitlines():
+        if line.startswith("btime "):
+            ticks = _read(PROC / "1" / "stat").rpartition(")")[2].split()
+            since_boot = int(ticks[19]) / os.sysconf("SC_CLK_TCK") if len(ticks) > 19 else 0.0
+            return int(line.split()[1]) + since_boot
+    return None

@@ -1,0 +1,235 @@
+"""What real servers say: the lab's RDS, directly and through forwarders, and a plain cluster of this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from guards.evidence import Evidence, gather
+from guards.identity import identify
+from guards.verdict import Policy, judge
+from runbooks.lab.server import Lab
+from tests.fix_cli import Cli, Ran
+from tests.fix_lab import Database, Live
+from tests.guards.forwarder import forwarded
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A cluster as a distribution or a container brings it: no managed roles, nobody else in it."""
+
+    socket: Path
+    port: int
+
+    def dsn(self, database: str = "postgres", *, host: str = "127.0.0.1", port: int | None = None) -> str:
+        return f"host={host} port={port or self.port} user=app dbname={database}"
+
+
+@pytest.fixture(scope="module")
+def plain(lab: Lab) -> Iterator[Plain]:
+    cluster = lab.engine.instances
+    tools = next(iter(cluster.values())).cluster.tools if cluster else lab.engine.tools
+    root = lab.root / "plain"
+    tools.give(root)
+    with forwarded(("127.0.0.1", 1)) as port:
+        pass  # a port that was free a moment ago
+    tools.run("initdb", "-D", root / "data", "-U", "app", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
+    process = tools.start(
+        "postgres", "-D", root / "data", "-p", str(port), "-k", root, "-c", "listen_addresses=127.0.0.1",
+        "-c", "fsync=off", log=root / "log",
+    )  # fmt: skip
+    try:
+        found = Plain(root, port)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(found.dsn()).close()
+                break
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline, "the plain cluster does not answer"
+        yield found
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def asked(dsn: str) -> Evidence:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return gather(connection)
+
+
+def test_a_plain_young_cluster_of_this_machine_proves_itself(plain: Plain) -> None:
+    found = asked(plain.dsn())
+    assert found.here is not None
+    assert "serves our port" in found.here
+    assert timedelta(0) <= datetime.now(UTC) - found.born_at < timedelta(minutes=30)
+    assert (found.managed, found.archiving, found.replicas, found.standby, found.fsync_off) == (
+        (),
+        False,
+        0,
+        False,
+        True,
+    )
+    assert judge(found, Policy(), datetime.now(UTC)).disposable
+    assert judge(found, Policy("ci", found.born_at), datetime.now(UTC)).disposable
+
+
+def test_through_a_unix_socket_the_listener_must_be_the_parent(plain: Plain, tmp_path: Path) -> None:
+    found = asked(plain.dsn(host=str(plain.socket)))
+    assert found.here is not None
+    assert "which listens on our socket" in found.here
+    assert found.server == "a unix socket"
+    with forwarded(("127.0.0.1", plain.port), path=Path(f"/tmp/.s.PGSQL.{plain.port}")):  # noqa: S108
+        try:
+            assert asked(plain.dsn(host="/tmp")).here is None  # noqa: S108
+        finally:
+            Path(f"/tmp/.s.PGSQL.{plain.port}").unlink()  # noqa: S108
+
+
+def test_a_tunnel_on_localhost_is_not_here(plain: Plain) -> None:
+    with forwarded(("127.0.0.1", plain.port)) as port:
+        found = asked(plain.dsn(port=port))
+        assert found.here is None
+        assert found.identity == asked(plain.dsn()).identity
+        verdict = judge(found, Policy(), datetime.now(UTC))
+        assert verdict.missing == (
+            "no proof that it runs on this machine: no backend here serves our connection", "no mark of its owner",
+        )  # fmt: skip
+
+
+def test_rds_is_known_by_what_it_is_however_it_is_reached(live: Live, database: Database) -> None:
+    target = database.target()
+    port = int(target.endpoint.port)
+    with forwarded(("127.0.0.1", port)) as tunnel:
+        for dsn in (
+            live.dsn(database.name), live.dsn(database.name).replace(f"port={port}", f"port={tunnel}"),
+            live.dsn(database.name).replace("host=127.0.0.1", "host=test-database.invalid hostaddr=127.0.0.1"),
+            live.dsn(database.name).replace("host=127.0.0.1", "host=localhost"),
+        ):  # fmt: skip
+            found = asked(dsn)
+            assert found.managed == ("Amazon RDS",)
+            verdict = judge(found, Policy("ci", datetime(2020, 1, 1, tzinfo=UTC)), datetime.now(UTC))
+            assert not verdict.disposable
+            assert "it is managed: Amazon RDS" in verdict.vetoes
+
+
+def guard(cli: Cli, verb: str, dsn: str, *extra: str) -> Ran:
+    return cli("guard", verb, "--dsn", dsn, *extra)
+
+
+def test_a_mark_is_bound_to_its_database(cli: Cli, database: Database) -> None:
+    dsn = database.live.dsn(database.name)
+    database.run(f"comment on database {database.name} is 'the app''s own words'")
+    refused = guard(cli, "check", dsn)
+    named = f"'{database.name}' on 127.0.0.1:{database.live.port}"
+    assert refused.code == 21
+    assert refused.err.splitlines()[0] == f"refused[not-disposable]: {named} is not proven disposable"
+    assert refused.err.splitlines()[1] == "  it is managed: Amazon RDS"
+    assert refused.err.splitlines()[-2:] == [
+        "  nothing was sent to it but one question",
+        "  help: use a throw-away database; or, if this one is: rowback guard mark --dsn … --reason …",
+    ]
+    wrong = guard(cli, "mark", dsn, "--reason", "x", "--confirm", "another")
+    assert (wrong.code, wrong.err.splitlines()[-3]) == (
+        2, f"error[usage]: the database is '{database.name}', not 'another'",
+    )  # fmt: skip
+    marked = guard(cli, "mark", dsn, "--reason", "rebuilt nightly", "--for", "30m", "--confirm", database.name)
+    assert marked.code == 0, marked.err
+    assert "this mark will outrank: it is managed: Amazon RDS" in marked.err
+    assert marked.out.startswith(f"{named}: marked disposable until ")
+    assert guard(cli, "check", dsn).code == 0
+    shown = json.loads(guard(cli, "show", dsn, "--json").out)
+    assert (shown["disposable"], shown["evidence"]["comment_marker"]["reason"]) == (True, "rebuilt nightly")
+    clone = f"{database.name}_clone"
+    with database.live.connect() as server:
+        ((comment,),) = server.execute(
+            "select shobj_description(oid, 'pg_database') from pg_database where datname = %s", (database.name,)
+        )
+        server.execute(f"create database {clone} template {database.name}")
+        # what pg_dump -C carries along: the comment of another database
+        server.execute(psycopg.sql.SQL("comment on database {} is {}").format(
+            psycopg.sql.Identifier(clone), psycopg.sql.Literal(comment)))  # fmt: skip
+    try:
+        copied = guard(cli, "check", database.live.dsn(clone))
+        assert copied.code == 21
+        assert "  its mark was made for another database: this is a copy" in copied.err.splitlines()
+    finally:
+        with database.live.connect() as server:
+            server.execute(f"drop database {clone}")
+    assert guard(cli, "unmark", dsn).out == f"{named}: no mark any more\n"
+    assert guard(cli, "check", dsn).code == 21
+    with database.live.connect() as server:
+        row = server.execute(
+            "select shobj_description(oid, 'pg_database') from pg_database where datname = %s", (database.name,)
+        ).fetchone()
+    assert row == ("the app's own words",)
+    assert guard(cli, "unmark", dsn).code == 27
+
+
+def test_protected_is_never_disposable(cli: Cli, plain: Plain) -> None:
+    with psycopg.connect(plain.dsn(), autocommit=True) as server:
+        server.execute("create database precious")
+    dsn = plain.dsn("precious")
+    assert guard(cli, "check", dsn).code == 0
+    marked = guard(cli, "mark", dsn, "--protected", "--reason", "the only copy", "--confirm", "precious")
+    assert marked.out == f"'precious' on 127.0.0.1:{plain.port}: marked protected\n"
+    refused = guard(cli, "check", dsn)
+    assert refused.code == 21
+    assert "marked protected by " in refused.err
+
+
+def test_only_the_owner_marks(cli: Cli, database: Database) -> None:
+    name = f"guest_{database.name}"
+    database.run(f"create role {name} login password 'x'", f"grant connect on database {database.name} to {name}")
+    dsn = f"host=127.0.0.1 port={database.live.port} user={name} password=x dbname={database.name}"
+    refused = guard(cli, "mark", dsn, "--reason", "mine", "--confirm", database.name)
+    assert refused.code == 27
+    assert refused.err.splitlines()[-3:] == [
+        f"error[mark-refused]: '{database.name}' on 127.0.0.1:{database.live.port}: must be owner of database"
+        f" {database.name}",
+        "  nothing was done",
+        f"  help: only its owner may mark it; you are '{name}'",
+    ]
+    database.run(f"revoke connect on database {database.name} from {name}", f"drop role {name}")
+
+
+def test_a_server_that_does_not_answer(cli: Cli) -> None:
+    refused = guard(cli, "show", "host=127.0.0.1 port=1 dbname=x")
+    assert refused.code == 30
+    assert refused.err.startswith("error[server-unreachable]: ")
+    bad = guard(cli, "mark", "dbname=x", "--reason", "x", "--for", "3 weeks")
+    assert bad.code == 2
+
+
+def test_two_sessions_of_one_server_have_one_identity(plain: Plain) -> None:
+    with psycopg.connect(plain.dsn()) as one, psycopg.connect(plain.dsn(host=str(plain.socket))) as other:
+        assert identify(one) == identify(other)
+
+
+def test_the_question_changes_nothing_and_needs_no_privilege(plain: Plain) -> None:
+    with psycopg.connect(plain.dsn(), autocommit=True) as server:
+        server.execute("create role nobody_special login")
+        server.execute("set default_transaction_read_only = on")
+    with psycopg.connect(plain.dsn().replace("user=app", "user=nobody_special")) as guest:
+        guest.execute("set transaction read only")
+        assert gather(guest).role == "nobody_special"
+
+
+def test_guards_come_without_the_rest() -> None:
+    """Importing the guards loads neither recovery nor boto3 nor a driver."""
+    script = (
+        "import sys, guards.evidence, guards.verdict, guards.marker, guards.statements\n"
+        "bad = [m for m in sys.modules if m.split('.')[0] in ('recovery', 'boto3', 'psycopg', 'pydantic', 'click')]\n"
+        "assert not bad, bad"
+    )
+    import sys
+
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,111 @@
+"""Evidence in, verdict out: unknown is refused, a valid mark decides, a copy's mark counts for nothing."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from guards.evidence import Evidence
+from guards.identity import ServerIdentity
+from guards.marker import Marker, read_marker
+from guards.verdict import Policy, judge
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+IDENTITY = ServerIdentity("7300000000000000001", 16400, "app", 170000, "2026-11-22")
+OLD = Evidence(
+    identity=IDENTITY, server="127.0.0.1:5432", role="app", born_at=NOW - timedelta(days=900), here=None,
+    comment_marker=None, size_bytes=10**7, fsync_off=False, standby=False, archiving=False, replicas=0,
+    foreign_sessions=0, managed=(),
+)  # fmt: skip
+HERE = "backend 7 on this machine serves our port 40000"
+YOUNG = replace(OLD, born_at=NOW - timedelta(minutes=2))
+CI = Policy("ci", job_began_at=NOW - timedelta(minutes=5))
+MARK = Marker("disposable", IDENTITY.system_identifier, 16400, "ann", "scratch", (NOW + timedelta(days=1)).isoformat())
+
+
+def marked(marker: Marker) -> Evidence:
+    return replace(OLD, comment_marker=marker)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "policy", "disposable"),
+    [
+        (OLD, Policy(), False),
+        (OLD, CI, False),
+        (replace(OLD, here=HERE), Policy(), False),  # the one real database of a developer
+        (replace(YOUNG, here=HERE), Policy(), True),
+        (YOUNG, Policy(), False),
+        (YOUNG, CI, False),  # one proof: somebody else's job may have made it
+        (replace(YOUNG, fsync_off=True), CI, True),  # a service container called `db`
+        (replace(YOUNG, here=HERE), CI, True),
+        (replace(OLD, here=HERE, fsync_off=True), CI, True),
+        (replace(YOUNG, fsync_off=True), Policy("ci", job_began_at=None), False),
+        (replace(YOUNG, born_at=NOW + timedelta(days=1), here=HERE), Policy(), False),  # a clock that is wrong
+        (marked(MARK), Policy(), True),
+        (marked(MARK), CI, True),
+        (replace(marked(MARK), managed=("Amazon RDS",), archiving=True), Policy(), True),  # its owner said so
+        (marked(replace(MARK, until=(NOW - timedelta(seconds=1)).isoformat())), Policy(), False),
+        (marked(replace(MARK, system_identifier="1")), Policy(), False),
+        (marked(replace(MARK, database_oid=1)), Policy(), False),
+        (replace(YOUNG, here=HERE, comment_marker=replace(MARK, state="protected", until=None)), Policy(), False),
+        (replace(YOUNG, here=HERE, comment_marker=replace(MARK, state="protected", until=None, database_oid=1)),
+         Policy(), True),  # a copy of a protected database is not protected
+    ],
+)  # fmt: skip
+def test_verdicts(evidence: Evidence, policy: Policy, disposable: bool) -> None:
+    found = judge(evidence, policy, NOW)
+    assert found.disposable is disposable, found
+    assert bool(found.missing or found.vetoes) is not disposable, "a refusal says what is missing"
+
+
+@pytest.mark.parametrize(
+    ("against", "told"),
+    [
+        ({"managed": ("Amazon RDS", "Neon")}, "it is managed: Amazon RDS"),
+        ({"standby": True}, "it is a standby of another server"),
+        ({"replicas": 2}, "2 replicas follow it"),
+        ({"archiving": True}, "its WAL is archived: somebody wants to be able to restore it"),
+        ({"size_bytes": 11 * 2**30}, "it holds 11.0 GiB"),
+        ({"foreign_sessions": 3}, "3 sessions of others are in it"),
+    ],
+)
+def test_a_single_veto_outweighs_all_proofs(against: dict[str, Any], told: str) -> None:
+    proven = replace(YOUNG, here=HERE, fsync_off=True)
+    for policy in (Policy(), CI):
+        assert judge(proven, policy, NOW).disposable
+        found = judge(replace(proven, **against), policy, NOW)
+        assert (found.disposable, found.vetoes) == (False, (told,))
+
+
+def test_whatever_is_unknown_is_refused() -> None:
+    """No combination of absences proves anything: every true verdict has a mark, or two proofs and no veto."""
+    for here, born, fsync, mark, managed, policy in itertools.product(
+        (None, HERE), (OLD.born_at, YOUNG.born_at), (False, True), (None, MARK, replace(MARK, database_oid=3)),
+        ((), ("Cloud SQL",)), (Policy(), CI, Policy("ci")),
+    ):  # fmt: skip
+        evidence = replace(OLD, here=here, born_at=born, fsync_off=fsync, comment_marker=mark, managed=managed)
+        found = judge(evidence, policy, NOW)
+        if found.disposable:
+            assert mark == MARK or (len(found.proofs) >= 2 and not found.vetoes)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        None, "", "app database", "{}", "[]", '{"rowback_guard": 1}', '{"rowback_guard": {"state": "disposable"}}',
+        '{"rowback_guard": {"state": "disposable", "system_identifier": "1", "database_oid": 1, "by": "",'
+        ' "reason": ""}}',
+        '{"rowback_guard": {"state": "free", "system_identifier": "1", "database_oid": 1, "by": "", "reason": "",'
+        ' "until": "2030-01-01T00:00:00+00:00"}}',
+        '{"rowback_guard": {"state": "disposable", "system_identifier": "1", "database_oid": 1, "by": "", "reason": "",'
+        ' "until": "2030-01-01T00:00:00"}}',
+        '{"rowback_guard": {"state": "disposable", "system_identifier": "1", "database_oid": 1, "by": "", "reason": "",'
+        ' "until": "soon"}}',
+    ],
+)  # fmt: skip
+def test_what_is_not_wholly_a_mark_is_none(comment: str | None) -> None:
+    assert read_marker(comment) is None
