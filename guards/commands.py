@@ -75,7 +75,7 @@ def check(dsn: str, strictness: str) -> None:
         raise GuardError(
             "not-disposable", f"{_named(evidence)} is not proven disposable", *verdict.vetoes, *verdict.missing,
             state="nothing was sent to it but one question",
-            help="use a throw-away database; or, if this one is: rowback guard mark --dsn … --reason …",
+            help=f"use a throw-away database; or, if this one is: rowback guard mark --dsn '{_shown(dsn)}' --reason …",
         )  # fmt: skip
     click.echo(_text(evidence, verdict))
 
@@ -119,7 +119,7 @@ def unmark(dsn: str) -> None:
         if evidence.comment_marker is None:
             raise GuardError(
                 "mark-refused", f"{_named(evidence)} bears no mark", state="nothing was done",
-                help="look at it: rowback guard show --dsn …",
+                help=f"look at it: rowback guard show --dsn '{_shown(dsn)}'",
             )  # fmt: skip
         with _refused_by_server(evidence):
             remove_marker(connection)
@@ -174,6 +174,15 @@ def _confirm(evidence: Evidence, confirmed: str | None) -> None:
         raise GuardError(
             "usage", f"the database is '{name}', not '{typed}'", state="nothing was done", help=f"--confirm {name}"
         )
+
+
+def _shown(dsn: str) -> str:
+    """The DSN as it may be printed: without its password."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    parts = conninfo_to_dict(dsn)
+    shown = ("service", "host", "hostaddr", "port", "dbname", "user")
+    return " ".join(f"{key}={parts[key]}" for key in shown if parts.get(key))
 
 
 def _named(evidence: Evidence) -> str:

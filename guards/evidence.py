@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -29,22 +29,30 @@ SETTINGS = {
     "alloydb.iam_authentication": "AlloyDB", "azure.extensions": "Azure Database", "neon.tenant_id": "Neon",
 }  # fmt: skip
 
-EVIDENCE_QUERY = """
-select (select system_identifier from pg_control_system())::text, d.oid::bigint, d.datname::text,
-       current_setting('server_version_num')::int, pg_postmaster_start_time()::text,
-       coalesce(host(inet_server_addr()), 'a unix socket'), coalesce(inet_server_port(), 0), inet_client_port(),
-       pg_backend_pid(), current_user::text, shobj_description(d.oid, 'pg_database'), pg_database_size(d.oid),
-       current_setting('fsync') = 'off', pg_is_in_recovery(),
-       current_setting('archive_mode') <> 'off' and (select archived_count > 0 from pg_stat_archiver),
-       (select count(*) from pg_stat_replication),
+
+def _array(names: Iterable[str]) -> str:
+    """Constants of ours as an array literal: no driver's parameters are needed to ask."""
+    return "array[" + ", ".join(f"'{name}'" for name in names) + "]::text[]"
+
+
+# Every column as text, so that it reads the same through any driver.
+EVIDENCE_QUERY = f"""
+select (select system_identifier from pg_control_system())::text, d.oid::text, d.datname::text,
+       current_setting('server_version_num'), pg_postmaster_start_time()::text,
+       coalesce(host(inet_server_addr()) || ':' || inet_server_port(), 'a unix socket'),
+       pg_backend_pid()::text, current_user::text, shobj_description(d.oid, 'pg_database'),
+       pg_database_size(d.oid)::text, (current_setting('fsync') = 'off')::text, pg_is_in_recovery()::text,
+       (current_setting('archive_mode') <> 'off' and (select archived_count > 0 from pg_stat_archiver))::text,
+       (select count(*) from pg_stat_replication)::text,
        (select count(*) from pg_stat_activity a where a.datid = d.oid and a.backend_type = 'client backend'
           and a.pid <> pg_backend_pid() and (a.usename, host(a.client_addr)) is distinct from
-              (current_user, host(inet_client_addr()))),
-       array(select rolname::text from pg_roles where rolname = any(%s::text[]) order by 1),
-       array(select datname::text from pg_database where datname = any(%s::text[]) order by 1),
-       array(select s from unnest(%s::text[]) s where current_setting(s, true) is not null order by 1)
+              (current_user, host(inet_client_addr())))::text,
+       array_to_string(array(select rolname::text from pg_roles where rolname = any({_array(ROLES)}) order by 1), ','),
+       array_to_string(array(select b.datname from pg_database b where b.datname = any({_array(DATABASES)})), ','),
+       array_to_string(array(select s from unnest({_array(SETTINGS)}) s
+                             where current_setting(s, true) is not null), ',')
 from pg_database d where d.datname = current_database()
-"""
+"""  # noqa: S608 (constants)
 
 
 class Wire(Protocol):
@@ -80,16 +88,25 @@ class Evidence:
 
 def gather(connection: Wire) -> Evidence:
     """Ask the server and this machine. Raises what the driver raises; nothing is changed."""
-    row = connection.execute(EVIDENCE_QUERY, (list(ROLES), list(DATABASES), list(SETTINGS))).fetchone()
+    row = connection.execute(EVIDENCE_QUERY).fetchone()
     assert row is not None  # a session is always in a database
-    identity = ServerIdentity(*row[:5])
-    address, port, _, pid, role, comment, size, fsync_off, standby, archiving, replicas, foreign = row[5:17]
-    told = [ROLES[name] for name in row[17]] + [DATABASES[name] for name in row[18]] + [SETTINGS[s] for s in row[19]]
+    return evidence_of(row, connection.fileno())
+
+
+def evidence_of(row: Sequence[str | None], fd: int) -> Evidence:
+    """The evidence in the one row that EVIDENCE_QUERY gave through socket `fd`."""
+    identifier, oid, name, version, started, server, pid, role = (str(value) for value in row[:8])
+    comment, size, fsync_off, standby, archiving, replicas, foreign, roles, databases, settings = row[8:]
+    told = [
+        known[found]
+        for known, names in ((ROLES, roles), (DATABASES, databases), (SETTINGS, settings))
+        for found in (names or "").split(",") if found
+    ]  # fmt: skip
     return Evidence(
-        identity=identity, server=f"{address}:{port}" if port else str(address), role=role,
+        identity=ServerIdentity(identifier, int(oid), name, int(version), started), server=server, role=role,
         # The upper half of the identifier is the moment of initdb (facts/guards.md §0.6).
-        born_at=datetime.fromtimestamp(int(identity.system_identifier) >> 32, UTC),
-        here=runs_here(connection.fileno(), pid), comment_marker=read_marker(comment), size_bytes=size,
-        fsync_off=fsync_off, standby=standby, archiving=bool(archiving), replicas=replicas, foreign_sessions=foreign,
-        managed=tuple(dict.fromkeys(told)),
+        born_at=datetime.fromtimestamp(int(identifier) >> 32, UTC),
+        here=runs_here(fd, int(pid)), comment_marker=read_marker(comment), size_bytes=int(size or 0),
+        fsync_off=fsync_off == "true", standby=standby == "true", archiving=archiving == "true",
+        replicas=int(replicas or 0), foreign_sessions=int(foreign or 0), managed=tuple(dict.fromkeys(told)),
     )  # fmt: skip

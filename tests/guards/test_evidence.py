@@ -4,61 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from guards.evidence import Evidence, gather
 from guards.identity import identify
 from guards.verdict import Policy, judge
-from runbooks.lab.server import Lab
 from tests.fix_cli import Cli, Ran
 from tests.fix_lab import Database, Live
+from tests.fix_plain import Plain
 from tests.guards.forwarder import forwarded
-
-
-@dataclass(frozen=True)
-class Plain:
-    """A cluster as a distribution or a container brings it: no managed roles, nobody else in it."""
-
-    socket: Path
-    port: int
-
-    def dsn(self, database: str = "postgres", *, host: str = "127.0.0.1", port: int | None = None) -> str:
-        return f"host={host} port={port or self.port} user=app dbname={database}"
-
-
-@pytest.fixture(scope="module")
-def plain(lab: Lab) -> Iterator[Plain]:
-    cluster = lab.engine.instances
-    tools = next(iter(cluster.values())).cluster.tools if cluster else lab.engine.tools
-    root = lab.root / "plain"
-    tools.give(root)
-    with forwarded(("127.0.0.1", 1)) as port:
-        pass  # a port that was free a moment ago
-    tools.run("initdb", "-D", root / "data", "-U", "app", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
-    process = tools.start(
-        "postgres", "-D", root / "data", "-p", str(port), "-k", root, "-c", "listen_addresses=127.0.0.1",
-        "-c", "fsync=off", log=root / "log",
-    )  # fmt: skip
-    try:
-        found = Plain(root, port)
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                psycopg.connect(found.dsn()).close()
-                break
-            except psycopg.OperationalError:
-                assert time.monotonic() < deadline, "the plain cluster does not answer"
-        yield found
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def asked(dsn: str) -> Evidence:
@@ -135,7 +92,8 @@ def test_a_mark_is_bound_to_its_database(cli: Cli, database: Database) -> None:
     assert refused.err.splitlines()[1] == "  it is managed: Amazon RDS"
     assert refused.err.splitlines()[-2:] == [
         "  nothing was sent to it but one question",
-        "  help: use a throw-away database; or, if this one is: rowback guard mark --dsn … --reason …",
+        "  help: use a throw-away database; or, if this one is: rowback guard mark --dsn"
+        f" 'host=127.0.0.1 port={database.live.port} dbname={database.name} user=postgres' --reason …",
     ]
     wrong = guard(cli, "mark", dsn, "--reason", "x", "--confirm", "another")
     assert (wrong.code, wrong.err.splitlines()[-3]) == (

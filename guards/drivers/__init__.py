@@ -1,0 +1,1 @@
+"""Where the guard stands between a driver and the server: one module for each driver."""

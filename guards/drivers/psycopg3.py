@@ -1,0 +1,122 @@
+"""psycopg 3: every connection is judged before its first statement, every statement of an unproven one is classified.
+
+Sync and async share `_connect_gen`, all cursors and copies share the three query classes, and `_exec_command` is how a
+connection itself begins transactions (facts/guards.md §3a, §4a). What goes past them (conn.pgconn) meets the read-only
+session on the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+from psycopg import _queries, conninfo, generators, pq
+from psycopg._connection_base import BaseConnection
+
+from guards.blast import radius
+from guards.evidence import EVIDENCE_QUERY
+from guards.session import READ_ONLY, Known, activate, active
+from guards.statements import Finding
+
+_KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
+_QUERIES = (_queries.PostgresQuery, _queries.PostgresClientQuery, _queries.PostgresRawQuery)
+_SHOWN = ("host", "hostaddr", "port", "dbname", "user", "service")
+_INSTALLED = "_rowback_guarded"
+
+
+def install() -> None:
+    """Stand in between, once. Raises AttributeError on a psycopg that is built otherwise: no run without a guard."""
+    if getattr(BaseConnection, _INSTALLED, False):
+        return
+    base: Any = BaseConnection  # its private ways are what we stand in
+    connect, command = base._connect_gen.__func__, base._exec_command
+
+    def guarded_connect(cls: Any, info: str = "") -> Generator[Any, Any, Any]:
+        connection = yield from connect(cls, info)
+        if active() is not None:
+            yield from _meet(connection, info)
+        return connection
+
+    def guarded_command(self: Any, text: Any, *arguments: Any, **named: Any) -> Any:
+        _check(self, text)
+        return command(self, text, *arguments, **named)
+
+    for query in _QUERIES:
+        if "convert" in vars(query):
+            query.convert = _guarded(query.convert)  # type: ignore[method-assign]
+    base._connect_gen = classmethod(guarded_connect)
+    base._exec_command = guarded_command
+    setattr(base, _INSTALLED, True)
+
+
+def _guarded(convert: Callable[..., None]) -> Callable[..., None]:
+    def guarded_convert(self: Any, *arguments: Any, **named: Any) -> None:
+        convert(self, *arguments, **named)
+        _check(self._tx.connection, self.query)
+
+    return guarded_convert
+
+
+def _check(connection: Any, text: Any) -> None:
+    guard = active()
+    if guard is None or connection is None:
+        return
+    known = _KNOWN.get(connection)
+    if known is not None and known.verdict.disposable:
+        return  # before anything is decoded: a proven database costs a lookup
+    guard.check(known, _decoded(connection, text), lambda findings: _radius(connection, findings))
+
+
+def _decoded(connection: Any, text: Any) -> str:
+    if isinstance(text, psycopg.sql.Composable):
+        return text.as_string(connection)
+    return text if isinstance(text, str) else bytes(text).decode("utf-8", "replace")
+
+
+def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
+    """Judge the server, in the connecting generator itself: it serves sync and async alike."""
+    guard = active()
+    assert guard is not None
+    row = yield from _ask(connection, EVIDENCE_QUERY)
+    parts = conninfo.conninfo_to_dict(info)
+    asked_for = " ".join(f"{key}={parts[key]}" for key in _SHOWN if parts.get(key)) or "libpq's defaults"
+    _KNOWN[connection] = known = guard.meet(row, connection.pgconn.socket, asked_for)
+    if not known.verdict.disposable:
+        yield from _ask(connection, READ_ONLY)
+
+
+def _ask(connection: Any, text: str) -> Generator[Any, Any, Sequence[str | None]]:
+    """Run a query of ours on a connection that is still being made; its first row as text."""
+    pgconn = connection.pgconn
+    pgconn.send_query(text.encode())
+    running = generators.execute(pgconn)
+    try:
+        wait = next(running)
+        while True:
+            wait = running.send((yield pgconn.socket, wait))
+    except StopIteration as done:
+        results = done.value
+    for result in results:
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            raise psycopg.OperationalError(f"the guard could not ask who the server is: {result.get_error_message()}")
+    (first, *_) = results
+    values = [first.get_value(0, i) for i in range(first.nfields)] if first.ntuples else []
+    return [None if value is None else value.decode() for value in values]
+
+
+def _radius(connection: Any, findings: Sequence[Finding]) -> str | None:
+    """Ask through a connection of our own: the refused one may be in the middle of anything."""
+    info, guard = connection.info, active()
+    parameters = {**info.get_parameters(), "password": info.password, "connect_timeout": 5}
+    activate(None)
+    try:
+        with psycopg.connect(**parameters, autocommit=True, application_name="rowback guard") as ours:
+            ours.execute("set default_transaction_read_only = on")
+            ours.execute("set statement_timeout = '5s'")
+            return radius(ours, findings)
+    except psycopg.Error:
+        return "what it would have hit could not be asked"
+    finally:
+        activate(guard)

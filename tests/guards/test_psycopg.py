@@ -1,0 +1,291 @@
+"""The incident, guarded: a fixture that truncates everything, on a server that is not proven disposable."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.fix_lab import Database
+from tests.fix_plain import Plain
+from tests.guards.forwarder import forwarded
+
+SUITE = """
+import os, psycopg, pytest
+DSN = os.environ["TEST_DSN"]
+
+@pytest.fixture
+def clean():
+    with psycopg.connect(DSN, autocommit=True) as connection:
+        connection.execute("truncate table parent cascade")
+    yield
+
+def test_one(clean):
+    pass
+
+def test_reading_goes_on():
+    with psycopg.connect(DSN) as connection:
+        assert connection.execute("select count(*) from parent").fetchone() == (3,)
+"""
+
+
+@dataclass(frozen=True)
+class Inner:
+    """How an inner pytest ended."""
+
+    code: int
+    out: str
+
+
+def pytest_on(home: Path, suite: str, dsn: str, *arguments: str, ini: str = "", **environment: str) -> Inner:
+    (home / "test_inner.py").write_text(suite)
+    (home / "pytest.ini").write_text(f"[pytest]\n{ini}\n")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PYTEST", "CI"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments], cwd=home, text=True, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**clean, "TEST_DSN": dsn, **environment},
+    )  # fmt: skip
+    return Inner(done.returncode, done.stdout)
+
+
+def furnish(database: Database) -> None:
+    database.run(
+        "create table parent (id int primary key)", "create table child (id int, p int references parent)",
+        "insert into parent values (1), (2), (3)", "insert into child values (1, 1)", "analyze",
+    )  # fmt: skip
+
+
+def rows(database: Database) -> tuple[int, int]:
+    return database.rows("select (select count(*) from parent), (select count(*) from child)")[0]
+
+
+def test_the_incident_is_refused_and_the_whole_story_told(database: Database, tmp_path: Path) -> None:
+    furnish(database)
+    dsn = database.live.dsn(database.name)
+    found = pytest_on(tmp_path, SUITE, dsn)
+    assert rows(database) == (3, 1)
+    assert found.code == 1
+    assert "1 passed, 1 error" in found.out
+    identifier, made = database.rows(
+        "select system_identifier::text, to_char(to_timestamp(system_identifier >> 32) at time zone 'UTC',"
+        ' \'YYYY-MM-DD"T"HH24:MI:SS"Z"\') from pg_control_system()'
+    )[0]
+    port = database.live.port
+    told = [
+        "refused[not-disposable]: TRUNCATE parent CASCADE was not sent to"
+        f" '{database.name}' on 127.0.0.1:{port}",
+        "  in test_inner.py::test_one (setup)",
+        f"  asked for host=127.0.0.1 hostaddr=127.0.0.1 port={port} dbname={database.name} user=postgres",
+        f"  it is PostgreSQL 17, system identifier {identifier}, made {made}",
+        "  it is managed: Amazon RDS",
+        "  its WAL is archived: somebody wants to be able to restore it",
+        "  no mark of its owner",
+        "  it would have hit 2 tables, about 4 rows: parent, child",
+        "  no statement was sent; the session is read-only",
+        "  help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says so:"
+        f" rowback guard mark --dsn 'host=127.0.0.1 hostaddr=127.0.0.1 port={port} dbname={database.name}"
+        " user=postgres' --reason …",
+    ]  # fmt: skip
+    assert "\n".join(told) in found.out
+    assert found.out.count("rowback guard: 1 refused") == 1
+
+
+def test_every_way_to_the_same_server_is_refused(database: Database, tmp_path: Path) -> None:
+    furnish(database)
+    dsn, port = database.live.dsn(database.name), str(database.live.port)
+    service = tmp_path / "services"
+    service.write_text(f"[test]\nhost=127.0.0.1\nport={port}\ndbname={database.name}\n")
+    password = {"PGUSER": "postgres", "PGPASSWORD": database.live.password}
+    with forwarded(("127.0.0.1", int(port))) as tunnel:
+        ways: list[tuple[str, dict[str, str]]] = [
+            (dsn.replace(f"port={port}", f"port={tunnel}"), {}),
+            (dsn.replace("host=127.0.0.1", "host=localhost-test hostaddr=127.0.0.1"), {}),
+            (f"host=127.0.0.1,127.0.0.1 port=1,{port} dbname={database.name}", password),
+            ("", {**password, "PGHOST": "127.0.0.1", "PGPORT": port, "PGDATABASE": database.name}),
+            ("service=test", {**password, "PGSERVICEFILE": str(service)}),
+            (f"postgresql:///{database.name}?host=127.0.0.1&port={port}", password),
+        ]
+        for way, environment in ways:
+            found = pytest_on(tmp_path, SUITE, way, "-k", "test_one", **environment)
+            assert (found.code, rows(database)) == (1, (3, 1)), (way, found.out)
+            assert "TRUNCATE parent CASCADE was not sent" in found.out, (way, found.out)
+
+
+def test_a_forwarder_on_a_unix_socket_proves_nothing(plain: Plain, tmp_path: Path) -> None:
+    with psycopg.connect(plain.dsn(), autocommit=True) as server:
+        server.execute("create database far")
+    path = Path(tempfile.mkdtemp(prefix="rowback-guard-", dir="/tmp"))
+    with forwarded(("127.0.0.1", plain.port), path=path / ".s.PGSQL.5432"):
+        found = pytest_on(tmp_path, SUITE, plain.dsn("far", host=str(path), port=5432), "-k", "test_one")
+    shutil.rmtree(path)
+    assert found.code == 1
+    assert f"TRUNCATE parent CASCADE was not sent to 'far' on 127.0.0.1:{plain.port}" in found.out
+    assert f"  asked for host={path} port=5432 dbname=far user=app" in found.out
+    assert "  no proof that it runs on this machine: no backend here serves our connection" in found.out
+
+
+SWALLOWED = """
+import os, psycopg, pytest
+
+def attempt():
+    with psycopg.connect(os.environ["TEST_DSN"], autocommit=True) as connection:
+        connection.execute("delete from parent")
+
+@pytest.mark.parametrize("n", range(4))
+def test_cleanup_that_swallows(n):
+    try:
+        attempt()
+    except BaseException:
+        pass
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_swallowed_refusal_fails_the_run(database: Database, tmp_path: Path, workers: tuple[str, ...]) -> None:
+    furnish(database)
+    found = pytest_on(tmp_path, SWALLOWED, database.live.dsn(database.name), *workers)
+    assert "4 passed" in found.out
+    assert found.code == 1
+    assert "rowback guard: 4 refused" in found.out
+    assert rows(database) == (3, 1)
+
+
+EVERYTHING = """
+import asyncio, os, psycopg, pytest
+from psycopg import sql
+from guards.session import Refused
+DSN = os.environ["TEST_DSN"]
+
+def connect(**options):
+    return psycopg.connect(DSN, **options)
+
+BAD = "delete from parent"
+SYNC = {
+    "execute": lambda c: c.execute(BAD),
+    "parameters": lambda c: c.execute("delete from parent where %s", (True,)),
+    "composed": lambda c: c.execute(sql.SQL("truncate {}").format(sql.Identifier("parent"))),
+    "bytes": lambda c: c.execute(BAD.encode()),
+    "executemany": lambda c: c.cursor().executemany("update parent set id = %s", [(1,), (2,)]),
+    "named": lambda c: c.cursor("n").execute("with g as (delete from parent returning *) select * from g"),
+    "copy": lambda c: list(c.cursor().copy("copy (delete from parent returning *) to stdout").__enter__()),
+    "client": lambda c: psycopg.ClientCursor(c).execute(BAD),
+    "raw": lambda c: psycopg.RawCursor(c).execute("delete from parent where $1", (True,)),
+    "stream": lambda c: list(c.cursor().stream("delete from parent returning *")),
+    "prepared": lambda c: c.execute(BAD, prepare=True),
+    "several": lambda c: c.execute("select 1; drop table parent cascade"),
+    "function": lambda c: c.execute("select wipe()"),
+    "block": lambda c: c.execute("do $$ begin execute 'trunc' || 'ate parent cascade'; end $$"),
+    "read write": lambda c: c.execute("begin read write"),
+    "setting": lambda c: c.execute("set default_transaction_read_only = off"),
+}
+
+@pytest.mark.parametrize("how", SYNC)
+def test_sync(how):
+    with connect() as connection:
+        with pytest.raises(Refused):
+            SYNC[how](connection)
+        connection.rollback()
+
+def test_pipeline():
+    with connect() as connection, pytest.raises(Refused):
+        with connection.pipeline():
+            connection.execute("select 1")
+            connection.execute(BAD)
+
+def test_the_connections_own_read_write():
+    connection = connect()
+    connection.read_only = False
+    with pytest.raises(Refused):
+        connection.execute("select 1")
+    connection.close()
+
+def test_past_the_driver_the_server_refuses():
+    with connect(autocommit=True) as connection:
+        result = connection.pgconn.exec_(BAD.encode())
+        assert b"read-only transaction" in result.error_message
+        connection.execute("select count(*) from parent")
+
+def test_async():
+    async def attempt():
+        async with await psycopg.AsyncConnection.connect(DSN) as connection:
+            with pytest.raises(Refused):
+                await connection.execute(BAD)
+            async with connection.cursor() as cursor:
+                with pytest.raises(Refused):
+                    await cursor.execute("truncate parent cascade")
+            assert await (await connection.execute("select count(*) from parent")).fetchone() == (3,)
+    asyncio.run(attempt())
+"""
+
+
+def test_every_way_through_psycopg(database: Database, tmp_path: Path) -> None:
+    furnish(database)
+    database.run("create function wipe() returns void language sql as 'delete from child'")
+    found = pytest_on(tmp_path, EVERYTHING, database.live.dsn(database.name))
+    assert "20 passed" in found.out, found.out
+    assert found.code == 1, "refusals fail the run, caught or not"
+    assert "rowback guard: 20 refused" in found.out
+    assert rows(database) == (3, 1)
+
+
+def test_a_proven_database_is_left_alone(plain: Plain, tmp_path: Path) -> None:
+    suite = SUITE.replace(
+        '    with psycopg.connect(DSN, autocommit=True) as connection:\n        connection.execute("trun',
+        "    with psycopg.connect(DSN, autocommit=True) as connection:\n"
+        '        connection.execute("create table if not exists parent (id int primary key)")\n'
+        '        connection.execute("insert into parent values (1), (2), (3) on conflict do nothing")\n'
+        '        connection.execute("trun',
+    ).replace("== (3,)", "== (0,)")
+    found = pytest_on(tmp_path, suite, plain.dsn())
+    assert (found.code, found.out.splitlines()[-1][:8]) == (0, "2 passed"), found.out
+    assert pytest_on(tmp_path, suite, plain.dsn(), CI="1").code == 0
+
+
+def test_marked_by_its_owner_it_passes_through_every_tunnel(database: Database, tmp_path: Path) -> None:
+    furnish(database)
+    dsn, port = database.live.dsn(database.name), database.live.port
+    mark = [sys.executable, "-m", "recovery.cli", "guard", "mark", "--dsn", dsn, "--reason", "drill", "--confirm"]
+    subprocess.run([*mark, database.name], check=True, capture_output=True)
+    with forwarded(("127.0.0.1", port)) as tunnel:
+        found = pytest_on(tmp_path, SUITE, dsn.replace(f"port={port}", f"port={tunnel}"), "-k", "test_one")
+    assert found.code == 0, found.out
+    assert rows(database) == (0, 0)
+
+
+def test_off_and_nonsense(database: Database, tmp_path: Path) -> None:
+    furnish(database)
+    dsn = database.live.dsn(database.name)
+    wrong = pytest_on(tmp_path, SUITE, dsn, ini="rowback_guard = maybe")
+    assert (wrong.code, rows(database)) == (4, (3, 1))
+    assert "rowback_guard = maybe: say dev, ci or off" in wrong.out
+    off = pytest_on(tmp_path, SUITE, dsn, "-k", "test_one", ini="rowback_guard = off")
+    assert (off.code, rows(database)) == (0, (0, 0))
+
+
+def test_as_plain_functions(database: Database, plain: Plain) -> None:
+    script = (
+        "import sys, guards, psycopg\n"
+        "from guards.session import Refused\n"
+        "connection = psycopg.connect(sys.argv[1])\n"
+        "try:\n    guards.assert_disposable(connection)\n    print('disposable')\n"
+        "except Refused as refused:\n    print(str(refused).splitlines()[0])\n"
+        "guards.enable()\n"
+        "try:\n    connection.execute('drop table nothing')\n"
+        "except Refused as refused:\n    print(str(refused).splitlines()[0])\n"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", script, dsn], text=True, capture_output=True, check=True).stdout
+        for dsn in (plain.dsn(), database.live.dsn(database.name))
+    ]
+    older = "refused[not-disposable]: DROP TABLE nothing was not sent: this connection is older than the guard"
+    assert runs[0].splitlines() == ["disposable", older]
+    assert runs[1].splitlines()[0] == (
+        f"refused[not-disposable]: what comes next was not sent to '{database.name}' on 127.0.0.1:{database.live.port}"
+    )
