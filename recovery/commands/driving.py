@@ -22,11 +22,15 @@ def drive(errand: Errand, *, as_json: bool) -> None:
 
 
 @contextmanager
-def interruptible(case: Case) -> Iterator[None]:
+def interruptible(case: Case, *, undoing: bool = False) -> Iterator[None]:
     """An interruption says where the case stands and how to go on, and exits 130."""
+    undone = len(case.noted("undo.done"))
     try:
         yield
     except KeyboardInterrupt:
+        if undoing:
+            click.echo(_undo_interrupted(case, committed=len(case.noted("undo.done")) > undone), err=True)
+            raise SystemExit(130) from None
         state = [written] if (written := written_state(case)) else []
         lines = "\n".join(f"  {line}" for line in (*paused_lines(case), *state))
         click.echo(
@@ -35,6 +39,16 @@ def interruptible(case: Case) -> Iterator[None]:
             err=True,
         )
         raise SystemExit(130) from None
+
+
+def _undo_interrupted(case: Case, *, committed: bool) -> str:
+    """Another undo would turn a finished one round, so the two cases must not be told alike."""
+    if committed:
+        return f"interrupted\n  the undo was committed\n  help: rowback verify {case.id}"
+    return (
+        "interrupted\n  whether the undo was committed is asked of the server\n"
+        f"  help: rowback undo {case.id} again: what was committed is finished, not turned round"
+    )
 
 
 def show_report(case: Case, *, as_json: bool) -> None:

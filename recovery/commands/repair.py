@@ -168,7 +168,7 @@ def undo(case_id: str, confirmed: str | None, as_json: bool) -> None:
     from recovery.report.text import verification_text
     from recovery.workflow.undo import undo as take_back
 
-    with _errand(case_id) as errand:
+    with _errand(case_id, undoing=True) as errand:
         errand.approve = _undo_approver(errand.case, confirmed)
         done = take_back(errand)
     if as_json:
@@ -235,7 +235,7 @@ def _refuse_without_copy(case: Case) -> None:
 
 
 @contextmanager
-def _errand(case_id: str) -> Iterator[Errand]:
+def _errand(case_id: str, *, undoing: bool = False) -> Iterator[Errand]:
     """The case, locked and ready to be driven."""
     from recovery.aws.instances import Instances
     from recovery.commands.driving import interruptible
@@ -244,7 +244,7 @@ def _errand(case_id: str) -> Iterator[Errand]:
     from recovery.workflow.errand import Errand
 
     case, journal = resume_case(case_id)
-    with journal, interruptible(case):
+    with journal, interruptible(case, undoing=undoing):
         yield Errand(case, journal, Instances.connect(case.plan.source.region), listener())
 
 

@@ -39,7 +39,7 @@ def run(errand: Errand, *, until: str | None = None) -> None:
     With `until` it ends behind that step and leaves the case open. On an error or Ctrl-C the case stays open, paused,
     and the error says how to go on.
     """
-    with _terminate_like_interrupt():
+    with terminate_like_interrupt():
         for step in STEPS:
             if errand.case.outcome_of(step.name) is None:
                 _perform(errand, step)
@@ -58,7 +58,7 @@ def diff_again(errand: Errand) -> None:
             help=f"rowback resume {case.id}, rowback verify {case.id} or rowback undo {case.id}",
         )  # fmt: skip
     run(errand, until=SecureCopy.name)
-    with _terminate_like_interrupt():
+    with terminate_like_interrupt():
         extracted = case.outcome_of(Extract.name) is not None
         for step in (ReadTarget(), Diff(), *([Extract()] if extracted else [])):
             _perform(errand, step)
@@ -231,7 +231,7 @@ def _reap_one(instances: Instances, found: InstanceFacts, case: Case) -> str:
 
 
 @contextlib.contextmanager
-def _terminate_like_interrupt() -> Iterator[None]:
+def terminate_like_interrupt() -> Iterator[None]:
     """SIGTERM and a closed terminal end a run the way Ctrl-C does: journalled, resumable."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:

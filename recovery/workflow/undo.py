@@ -17,6 +17,7 @@ from recovery.reload.undo import invert, plan_undo
 from recovery.reload.verify import verify
 from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand
+from recovery.workflow.run import terminate_like_interrupt
 from recovery.workflow.steps.load import Load, differs, job, settled_status, written_by_load
 
 
@@ -53,8 +54,9 @@ def undo(errand: Errand) -> Undone:
         plan = _plan(errand, live, last, changes, number)
         errand.approve(plan)
         what = _job(errand, live, Repair(changes, number, before_image_schema(case.id)), plan.held_triggers)
-        done = load(live, what, None, before_commit=lambda found: _note(errand, "undo.intent", found))
-        _note(errand, "undo.done", done)
+        with terminate_like_interrupt():
+            done = load(live, what, None, before_commit=lambda found: _note(errand, "undo.intent", found))
+            _note(errand, "undo.done", done)
     blocked = sum(table.count(RowClass.BLOCKED) for table in plan.tables)
     return Undone(prove(errand, done), blocked + done.skipped)
 

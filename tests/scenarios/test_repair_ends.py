@@ -6,6 +6,8 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, pass_a_second
 
@@ -93,6 +95,31 @@ def test_an_undo_cut_off_is_finished_and_not_turned_round(cli: Cli, database: Da
         assert again.code == 0, again.err
         assert again.out.startswith(f"case {case}: taken back\n")
         assert len(database.rows(ROWS)) == rows_after
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_an_interrupted_undo_says_how_to_go_on(cli: Cli, database: Database, name: str) -> None:
+    database.run("create table t (id int primary key, x text)", "insert into t values (1, 'a'), (2, 'b')")
+    target = pass_a_second()
+    database.run("delete from t where id = 2", "insert into t values (3, 'new')")
+    assert cli(*restoring(cli, database, target)).code == 0
+    case = the_case(cli)["case"]
+    undo = ("undo", case, "--confirm", database.name)
+    process = cli.start(name, "undo.intent", "-", *undo, module=SIGNAL_AT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.endswith(
+        "interrupted\n  whether the undo was committed is asked of the server\n"
+        f"  help: rowback undo {case} again: what was committed is finished, not turned round\n"
+    )
+    assert database.rows("select count(*) from t") == [(3,)]
+    assert cli(*undo).code == 0
+    assert database.rows(ROWS) == [(1, "a"), (3, "new")]
+    process = cli.start("SIGINT", "verified.again", "-", *undo, module=SIGNAL_AT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.endswith(f"interrupted\n  the undo was committed\n  help: rowback verify {case}\n")
+    assert database.rows("select count(*) from t") == [(3,)]
 
 
 def test_undo_right_after_a_load_that_died_in_its_commit(cli: Cli, database: Database) -> None:
