@@ -5,7 +5,7 @@ That is a physical copy with the same transaction ids and table oids, as a point
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,7 @@ class Times:
     boundary: int
     plans: list[RepairPlan] = field(default_factory=list)
     done: list[Loaded] = field(default_factory=list)
+    _between: Callable[[Loaded], None] = lambda done: None
 
     @contextmanager
     def sessions(self) -> Iterator[tuple[Session, Session]]:
@@ -75,8 +76,9 @@ class Times:
             self.plans.append(make_repair_plan(live, copy, inquiry, changes, ask=ask))
         return self.plans[-1]
 
-    def apply(self, *, rate: int | None = None) -> Verification:
-        """Write what the last diff planned, and prove it; with a rate in portions."""
+    def apply(self, *, rate: int | None = None, between: Callable[[Loaded], None] = lambda done: None) -> Verification:
+        """Write what the last diff planned, and prove it; with a rate in portions, and `between` after each of them."""
+        self._between = between
         with self.sessions() as (live, copy):
             truth = AtTarget(fingerprints={}, sequences=read_catalog(copy).sequences, oldest_version_num=150000)
             return self._load(live, truth, self.plans[-1], rate, copy)
@@ -117,7 +119,7 @@ class Times:
             if rate is None:
                 self.done.append(load(live, job, None, before_commit=_unnoted))
             else:
-                watch = Watch(_unnoted, _unnoted, lambda text, seconds: None)
+                watch = Watch(_unnoted, self._between, lambda text, seconds: None)
                 self.done.append(load_paced(live, job, None, Pace(wal_bytes_per_s=rate), earlier=[], watch=watch))
             found = verify(live, job, self.done[-1])
             assert found.proven, found

@@ -31,6 +31,7 @@ create table change (
   n integer primary key, tab integer not null, key text not null, kind text not null, op text not null,
   target text, live text, want text, xmin integer, reason text, unique (tab, key)
 );
+create index change_reused on change (tab) where kind = 'reused key';
 create table likeness (mark text primary key) without rowid;
 create table skipped (xid integer, n integer, reason text, primary key (xid, n)) without rowid;
 create table portion (xid integer, n integer, primary key (xid, n)) without rowid;
@@ -248,12 +249,14 @@ class ChangeSet:
         """Rows of one table that are not chosen and that no child must be given to: their key names another entity, or
         an earlier portion could not write them."""
         return self._select(
-            "tab = ? and n not in (select n from portion where xid = 0) and (kind = ? or op = 'insert' and n in"
-            " (select s.n from skipped s join portion p on p.xid = s.xid and p.n = s.n))"
+            "tab = ? and n not in (select n from portion where xid = 0) and n in"
+            " (select n from change where tab = ? and kind = 'reused key'"
+            " union select s.n from skipped s join portion p on p.xid = s.xid and p.n = s.n)"
+            " and op in ('insert', 'keep')"
             # what was skipped once may have been written at the second try
             " and not exists (select 1 from portion p left join skipped s on s.xid = p.xid and s.n = p.n"
             " where p.n = change.n and s.n is null)",
-            [no, RowClass.REUSED.value],
+            [no, no],
         )
 
     def skipped(self, xid: int) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
 
 from recovery.compare.changes import BATCH, ChangeSet
@@ -15,7 +15,7 @@ from recovery.postgres.repair.large_objects import pointing_columns, present, sa
 SHOWN = 5
 
 
-def objects_wanted(changes: ChangeSet, catalog: Catalog) -> Iterator[int]:
+def objects_wanted(changes: ChangeSet, catalog: Catalog, *, but: Container[int] = ()) -> Iterator[int]:
     """The numbers in columns that may point to large objects, of every row to be written; of a paced load, of the
     chosen portion."""
     portion = CHOSEN if changes.portions.only_chosen else None
@@ -25,6 +25,8 @@ def objects_wanted(changes: ChangeSet, catalog: Catalog) -> Iterator[int]:
         places = [shape.columns.index(name) for name in names if name in shape.columns]
         if places:
             for change in changes.changes(shape.no, ops=(Op.INSERT, Op.UPDATE), portion=portion):
+                if change.n in but:
+                    continue
                 yield from (int(value) for i in places if change.want and (value := change.want[i]))
 
 

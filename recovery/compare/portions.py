@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from recovery.model.repair import Op
 
@@ -19,6 +20,14 @@ skipped s join portion p on p.xid = s.xid and p.n = s.n where not exists (
 CHOSEN = 0  # in place of a transaction id: the portion that is about to be loaded
 
 
+@dataclass(frozen=True)
+class Size:
+    """What a portion may hold: rows, and bytes of their texts."""
+
+    rows: int
+    bytes: int = 2**62
+
+
 class Portions:
     """The portions of one change set."""
 
@@ -26,15 +35,24 @@ class Portions:
         self._db = db
         self.only_chosen = False  # whether a load stages the chosen rows alone
 
-    def choose(self, no: int, ops: Iterable[Op], limit: int) -> int:
-        """Add the next rows of one table that nobody has taken to the chosen portion; how many there were."""
+    def choose(self, no: int, ops: Iterable[Op], size: Size, *, after: int = -1) -> int | None:
+        """Add the next rows of one table that nobody has taken to the chosen portion, from behind number `after` on:
+        as many as `size` allows, one at least. The last one's number; None when there was none."""
         wanted = [op.value for op in ops]
-        return self._db.execute(
-            "insert into portion select ?, n from change c where tab = ?"  # noqa: S608 (placeholders only)
-            f" and op in ({', '.join('?' * len(wanted))})"
+        rows = self._db.execute(
+            "select n, coalesce(length(want), 0) from change c where tab = ?"  # noqa: S608 (placeholders only)
+            f" and n > ? and op in ({', '.join('?' * len(wanted))})"
             " and not exists (select 1 from portion p where p.n = c.n) order by n limit ?",
-            (CHOSEN, no, *wanted, limit),
-        ).rowcount
+            (no, after, *wanted, size.rows),
+        ).fetchall()
+        budget, chosen = size.bytes, list[tuple[int, int]]()
+        for n, length in rows:
+            if chosen and budget < length:
+                break
+            budget -= length
+            chosen.append((CHOSEN, n))
+        self._db.executemany("insert into portion values (?, ?)", chosen)
+        return chosen[-1][1] if chosen else None
 
     def choose_again(self, *, but: str) -> int:
         """Choose what committed portions skipped for another reason than `but`: what was in the way may be gone now."""
@@ -42,6 +60,15 @@ class Portions:
             f"insert or ignore into portion select ?, s.n from {_NEVER_WRITTEN} and s.reason <> ?",  # noqa: S608
             (CHOSEN, but),
         ).rowcount
+
+    def writer_of(self, n: int) -> int | None:
+        """The committed transaction that wrote a row, when one did."""
+        row = self._db.execute(
+            "select p.xid from portion p left join skipped s on s.xid = p.xid and s.n = p.n"
+            " where p.n = ? and p.xid <> ? and s.n is null",
+            (n, CHOSEN),
+        ).fetchone()
+        return int(row[0]) if row else None
 
     def take(self, xid: int) -> None:
         """Note, durably, that transaction `xid` takes the chosen rows; call it before COMMIT."""

@@ -6,6 +6,7 @@ The diff does this to foresee what `apply` will meet; `apply` does it again, und
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from recovery.compare.changes import WRITES, Change, ChangeSet, Shape
 from recovery.compare.comparing import blocked
@@ -19,6 +20,7 @@ from recovery.postgres.connect import Session
 from recovery.postgres.repair import obstacles
 from recovery.postgres.repair.rules import Rules
 from recovery.postgres.repair.stage import Stage, Staged
+from recovery.postgres.row_versions import xmin_of
 
 _LETTER = {Op.INSERT: "i", Op.UPDATE: "u", Op.DELETE: "d", Op.KEEP: "k"}
 
@@ -34,11 +36,12 @@ def stage_changes(live: Session, catalog: Catalog, changes: ChangeSet) -> dict[T
         table = catalog.table(shape.table)
         if table is not None:
             _refuse_missing_columns(table, shape)
-        if table is None or not any(True for _ in _staged(changes, shape)):
+        rows = chain(_staged(changes, shape), _put_earlier(changes, shape, catalog))
+        if table is None or next(rows, None) is None:
             continue
         stage = Stage(live, table, shape.columns, shape.no)
         stage.create()
-        stage.fill(_staged(changes, shape))
+        stage.fill(chain(_staged(changes, shape), _put_earlier(changes, shape, catalog)))
         stage.complete()
         stages[shape.table] = stage
     return stages
@@ -124,6 +127,26 @@ def _staged(changes: ChangeSet, shape: Shape) -> Iterator[Staged]:
     yield from (
         _row(change, _LETTER[Op.KEEP]) for change in changes.changes(shape.no, kinds=[RowClass.REUSED], ops=[Op.KEEP])
     )
+
+
+def _put_earlier(changes: ChangeSet, shape: Shape, catalog: Catalog) -> Iterator[Staged]:
+    """Of a paced load: rows that earlier portions put back and that children of the chosen one are to be given to.
+    Between the portions somebody may have deleted such a parent and given its key to another entity."""
+    if not changes.portions.only_chosen:
+        return
+    by_table, seen = {known.table: known for known in changes.shapes()}, set[int]()
+    for key in catalog.foreign_keys:
+        child = by_table.get(key.child)
+        if child is None or shape.table not in key.parent_tables or sorted(key.parent_columns) != sorted(shape.key):
+            continue
+        at = [child.columns.index(dict(zip(key.parent_columns, key.columns, strict=True))[name]) for name in shape.key]
+        for change in changes.changes(child.no, ops=(Op.INSERT, Op.UPDATE), portion=CHOSEN):
+            assert change.want is not None
+            parent = changes.find(shape.no, tuple(change.want[i] for i in at))
+            xid = changes.portions.writer_of(parent.n) if parent and parent.n and parent.n not in seen else None
+            if parent and parent.n and parent.want and xid is not None:
+                seen.add(parent.n)
+                yield Staged(parent.n, "p", xmin_of(xid), parent.want)
 
 
 def _row(change: Change, letter: str) -> Staged:

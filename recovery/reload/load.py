@@ -118,14 +118,11 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
     for attempt in range(job.lock_attempts):
         with writing.unless_blocked(), writing.transaction(live):
             stages = _stage(live, job)
-            brought = _bring_objects(live, job)
             names = _to_lock(job, [*job.filled, *_busy(stages)])
             if writing.lock_tables(live, names, timeout_ms=job.lock_timeout_ms):
                 locked_at = time.monotonic()
                 done = _write(live, job, stages, transport)
-                done = done.model_copy(
-                    update={"seconds_locked": round(time.monotonic() - locked_at, 3), "large_objects": brought}
-                )
+                done = done.model_copy(update={"seconds_locked": round(time.monotonic() - locked_at, 3)})
                 before_commit(done)
                 return done
         time.sleep(min(0.1 * 2**attempt, MAXIMUM_PAUSE_S))  # let the writers through before asking again
@@ -160,11 +157,11 @@ def _busy(stages: Mapping[TableName, Stage]) -> dict[TableName, Stage]:
     return {name: stage for name, stage in stages.items() if stage.writes}
 
 
-def _bring_objects(live: Session, job: Job) -> int:
+def _bring_objects(live: Session, job: Job, skipped: Mapping[int, str]) -> int:
     if job.copy is None:
         return 0
     changes = job.repair.changes if job.repair else None
-    return bring_objects(live, job.copy, job.catalog, job.fills, changes)
+    return bring_objects(live, job.copy, job.catalog, job.fills, changes, but=skipped)
 
 
 def _write(live: Session, job: Job, stages: Mapping[TableName, Stage], transport: RowTransport | None) -> Loaded:
@@ -179,6 +176,7 @@ def _write(live: Session, job: Job, stages: Mapping[TableName, Stage], transport
     portion = job.repair is not None and job.repair.changes.portions.only_chosen
     small = {} if portion else {n: stage for n, stage in busy.items() if stage.table.bytes <= CHECKSUMMED_BYTES}
     rest = {name: stage.rest_hash_before() for name, stage in small.items()}
+    brought = _bring_objects(live, job, skipped)
     before = writing.touched_tables(live)
     held = [trigger for trigger in job.held_triggers if trigger.table in set(scope)]
     writing.hold_triggers(live, held)
@@ -202,7 +200,7 @@ def _write(live: Session, job: Job, stages: Mapping[TableName, Stage], transport
         xids=(xid,),
         partial=portion,
         rows={str(table): count for table, count in rows.items()},
-        touched={str(table): change.inserted + change.updated + change.deleted for table, change in after.items()},
+        touched={str(table): count for table, change in after.items() if (count := _more(change, before.get(table)))},
         definitions=definitions,
         sequence_moves=tuple(writing.advance_sequences(live, counters, job.truth.sequences)),
         foreign_keys_checked=len(keys),
@@ -211,7 +209,14 @@ def _write(live: Session, job: Job, stages: Mapping[TableName, Stage], transport
         written={str(table): done for table, done in written.items()},
         skipped=len(skipped),
         rest_checksummed=tuple(sorted(map(str, rest))),
+        large_objects=brought,
     )
+
+
+def _more(after: writing.Touched, before: writing.Touched | None) -> int:
+    """Row changes since `before`: the server's accounts may still hold those of the session's last transaction."""
+    so_far = before or writing.Touched(after.table, 0, 0, 0)
+    return (after.inserted + after.updated + after.deleted) - (so_far.inserted + so_far.updated + so_far.deleted)
 
 
 def _prepare(live: Session, job: Job, stages: Mapping[TableName, Stage], xid: int) -> dict[int, str]:

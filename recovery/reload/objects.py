@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from recovery.compare.changes import ChangeSet
 from recovery.compare.objects import gone_objects, objects_wanted
@@ -19,19 +19,20 @@ def point_to_objects(catalog: Catalog, fills: Sequence[Pair], changes: ChangeSet
     return any(pointing_columns(table) for table in tables)
 
 
-def bring_objects(
-    live: Session, copy: Session, catalog: Catalog, fills: Sequence[Pair], changes: ChangeSet | None
-) -> int:
-    """Create every missing one inside `live`'s open transaction, each proven equal; how many there were."""
+def bring_objects(  # noqa: PLR0913
+    live: Session, copy: Session, catalog: Catalog, fills: Sequence[Pair], changes: ChangeSet | None,
+    *, but: Container[int],
+) -> int:  # fmt: skip
+    """Create every missing one inside `live`'s open transaction, each proven equal; how many there were. Rows whose
+    number is in `but` will not be written: theirs stay away."""
 
     def wanted() -> Iterator[int]:
         for pair in fills:
             yield from pointed_to(copy, pair.at_target, pointing_columns(pair.at_target))
         if changes is not None:
-            yield from objects_wanted(changes, catalog)
+            yield from objects_wanted(changes, catalog, but=but)
 
     brought = 0
     for number in gone_objects(live, copy, wanted()):
-        bring(copy, live, number)
-        brought += 1
+        brought += bring(copy, live, number)
     return brought

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from recovery.compare.portions import Size
 from recovery.compare.scope import load_order
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
@@ -114,11 +115,13 @@ def _choose(job: Job, first: Collection[TableName], governor: _Governor) -> Iter
     if job.filled and first:
         for name in order:
             if name in first:
-                changes.portions.choose(numbers[name], PUT, 2**31)
+                changes.portions.choose(numbers[name], PUT, Size(2**31))
         yield True
     for ops, names in ((PUT, order), (LEAVE, [*reversed(order)])):
         for name in names:
-            while changes.portions.choose(numbers[name], ops, governor.rows):
+            after = -1
+            while (last := changes.portions.choose(numbers[name], ops, governor.size, after=after)) is not None:
+                after = last
                 yield False
     if changes.portions.choose_again(but=CHANGED_SINCE):
         yield False
@@ -140,6 +143,11 @@ class _Governor:
     def __init__(self, live: Session, pace: Pace, say: Callable[[str, float], None]) -> None:
         self._live, self._rate, self._say = live, pace.wal_bytes_per_s, say
         self.rows = FIRST_ROWS
+
+    @property
+    def size(self) -> Size:
+        """What the next portion may hold: rows by what the last one taught, bytes by the rate alone."""
+        return Size(self.rows, int(self._rate * PORTION_S))
 
     def wait(self, portion: Loaded, wal_bytes: int, began: float) -> None:
         """Until the rate is kept and the replicas are near; then the next portion may come."""

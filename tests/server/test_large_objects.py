@@ -89,6 +89,18 @@ def test_an_object_of_somebody_else_is_refused_and_nothing_is_written(past: Past
         as_boss(database, f"drop role {role}")
 
 
+def test_objects_of_rows_that_are_skipped_stay_away(past: Past, database: Database) -> None:
+    numbers = store(database, b"one", b"two", b"three")
+    with past() as times:
+        database.run("select lo_unlink(lo) from docs", "delete from docs where id > 1")
+        times.diff()
+        database.run("insert into docs values (2, null)")
+        times.apply()
+        assert times.done[-1].large_objects == 1
+        assert database.rows("select oid::bigint from pg_largeobject_metadata") == [(numbers[2],)]
+        database.run("select lo_unlink(oid) from pg_largeobject_metadata")
+
+
 def as_boss(database: Database, *statements: str) -> None:
     """As the superuser that RDS keeps to itself."""
     dsn = database.live.lab.engine.instances[database.live.identifier].cluster.dsn(database.name)

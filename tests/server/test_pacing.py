@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from recovery.model.repair import RowClass
+from recovery.reload.load import Loaded
 from tests.fix_lab import Database
 from tests.fix_repair import Past, Times
 
@@ -162,3 +163,61 @@ def watched(connection: psycopg.Connection[Any]) -> tuple[int, Any]:
     ).fetchone()
     assert row
     return row[0], row[1]
+
+
+def test_a_parent_that_was_put_back_and_replaced_between_portions(past: Past, database: Database) -> None:
+    with past(
+        "create table p (id int primary key, body text)", "create table c (id int primary key, p_id int references p)",
+        "insert into p select g, 'good' from generate_series(1, 50) g",
+        "insert into c select g, g from generate_series(1, 50) g",
+    ) as times:  # fmt: skip
+        database.run("delete from c where id > 1", "delete from p where id > 1")
+        times.diff()
+
+        def act(done: Loaded) -> None:
+            if "public.p" in done.written and done.written["public.p"].inserted:
+                database.run("delete from p where id in (7, 8)", "insert into p values (7, 'somebody else')")
+
+        times.apply(rate=PLENTY, between=act)
+        assert times.done[-1].skipped == 2
+        assert set(times.skipped()) == {
+            "its parent in public.p is another entity now", "its parent in public.p does not exist",
+        }  # fmt: skip
+        assert database.rows("select count(*) from c where id in (7, 8)") == [(0,)]
+        assert database.rows("select count(*) from c") == [(48,)]
+
+
+def test_portions_are_counted_and_sized_by_what_they_write(past: Past, database: Database) -> None:
+    """Wide rows after narrow ones: no portion may hold more than a second's worth of the rate."""
+    with past(
+        "create table a (id int primary key)", "create table b (id int primary key, x text)",
+        "insert into a select generate_series(1, 20000)",
+        "insert into b select g, (select string_agg(md5(g || ':' || i), '') from generate_series(1, 100) i)"
+        " from generate_series(1, 2000) g",
+    ) as times:  # fmt: skip
+        database.run("delete from a where id > 1", "delete from b where id > 1")
+        times.diff()
+        seen: list[Loaded] = []
+        times.apply(rate=4 * 2**20, between=seen.append)
+        assert times.done[-1].touched == {"public.a": 19999, "public.b": 1999}
+        for portion in seen:
+            assert portion.touched == {name: done.total for name, done in portion.written.items() if done.total}
+            wide = portion.touched.get("public.b", 0)
+            assert wide * 3200 <= 4 * 2**20
+
+
+@pytest.mark.parametrize("rate", [None, PLENTY])
+def test_undo_of_equal_rows_of_which_somebody_changed_some(past: Past, database: Database, rate: int | None) -> None:
+    with past(
+        "create table k (a int, b text)", "insert into k select g % 7, 'b' from generate_series(1, 1400) g"
+    ) as times:
+        database.run("delete from k where a < 5")
+        times.diff()
+        times.apply(rate=rate)
+        database.run("update k set b = 'c' where ctid in (select ctid from k where a = 1 limit 3)")
+        times.undo()
+        assert times.rows_of(RowClass.BLOCKED)[0].reason == "changed by others since it was read"
+        assert len(times.rows_of(RowClass.BLOCKED)) == 3
+        assert database.rows("select a, b, count(*) from k group by 1, 2 order by 1, 2") == [
+            (1, "c", 3), (5, "b", 200), (6, "b", 200),
+        ]  # fmt: skip

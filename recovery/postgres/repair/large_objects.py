@@ -46,8 +46,9 @@ def pointed_to(session: Session, table: Table, columns: Iterable[str]) -> Iterat
         )  # fmt: skip
 
 
-def bring(copy: Session, live: Session, number: int) -> None:
+def bring(copy: Session, live: Session, number: int) -> bool:
     """Create the object on `live` as it is on `copy`, inside `live`'s open transaction, and compare the contents.
+    False when somebody made one of that number meanwhile: that stays as it is.
 
     Raises privilege-missing when the role may not read it, or may not give it to its owner.
     """
@@ -62,6 +63,8 @@ def bring(copy: Session, live: Session, number: int) -> None:
             for _, chunk in _chunks(live, number):
                 found.update(chunk)
             _give(copy, live, number)
+    except psycopg.errors.UniqueViolation:
+        return False
     except psycopg.errors.InsufficientPrivilege as error:
         owner = one(copy, "select lomowner::regrole::text from pg_largeobject_metadata where oid = %s::bigint::oid",
                     (number,))  # fmt: skip
@@ -76,6 +79,7 @@ def bring(copy: Session, live: Session, number: int) -> None:
             ErrorId.VERIFY_DIFFERS, f"large object {number} did not arrive as it was at T",
             state="the transaction was rolled back: nothing was written to the original", help="report this as a bug",
         )  # fmt: skip
+    return True
 
 
 def same_content(copy: Session, live: Session, number: int) -> bool:

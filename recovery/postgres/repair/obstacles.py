@@ -16,9 +16,16 @@ CHANGED_SINCE = "changed by others since it was read"
 def mark_stale(stage: Stage) -> int:
     """Skip updates and deletes whose live row is not the very version that the diff saw."""
     if not stage.table.key:
-        return _mark(
-            stage, CHANGED_SINCE, "s.{op} = 'd' and not exists (select from {live} t where {equal})",
-            equal=stage.equal_rows(),
+        # Equal rows are counted: each of those planned needs one of its own.
+        return stage.run(
+            "update {name} s set {skip} = {why} from"
+            " (select {n}, {planned} as content, {xmin}::text as wrote, row_number() over"
+            "    (partition by {planned}, {xmin}::text order by {n}) as nth from {name} s where {op} = 'd') q"
+            " left join (select {there} as content, xmin::text as wrote, count(*) as equal from {live} t"
+            "    group by 1, 2) l"
+            " on l.content = q.content and l.wrote = q.wrote"
+            " where s.{n} = q.{n} and s.{skip} is null and q.nth > coalesce(l.equal, 0)",
+            why=sql.Literal(CHANGED_SINCE), planned=stage.row_text("s"), there=stage.row_text("t"),
         )  # fmt: skip
     return _mark(
         stage, CHANGED_SINCE,
@@ -222,9 +229,10 @@ def _planned(stage: Stage, key: ForeignKey, row: str, ops: str) -> sql.Composabl
 def _another(stage: Stage, key: ForeignKey, row: str) -> sql.Composable:
     """Whether the parent of `row` is not the one it had: its key names another entity, or somebody took it just now."""
     return stage.sql(
-        "exists (select from {name} o where (o.{op} = 'k' or o.{op} = 'i' and o.{skip} is not null) and {equal})",
-        equal=refers(key, row, "o"),
-    )
+        "exists (select from {name} o where {equal} and (o.{op} = 'k' or o.{op} = 'i' and o.{skip} is not null"
+        " or o.{op} = 'p' and not exists (select from {live} t where {same} and t.xmin = o.{xmin})))",
+        equal=refers(key, row, "o"), same=stage.same("t", "o"),
+    )  # fmt: skip
 
 
 def _mark(stage: Stage, why: str, condition: str, **parts: sql.Composable) -> int:

@@ -22,7 +22,8 @@ Hash = tuple[int, str]
 
 @dataclass(frozen=True)
 class Staged:
-    """One row on its way into a stage: `op` is i, u, d, or k for a row that stays and is only looked at."""
+    """One row on its way into a stage: `op` is i, u, d; k for a row that stays and is only looked at; p for one that an
+    earlier portion put there, as transaction `xmin`."""
 
     n: int
     op: str
@@ -74,7 +75,7 @@ class Stage:
         with self.session.cursor() as cursor, cursor.copy(into) as copy:
             for row in rows:
                 xmin = None if row.xmin is None else str(row.xmin)
-                self.writes = self.writes or row.op != "k"
+                self.writes = self.writes or row.op in "iud"
                 copy.write_row((str(row.n), row.op, xmin, *(row.values[i] for i in places)))
         if self.table.key:
             keys = sql.SQL(", ").join(map(sql.Identifier, self.table.key))
@@ -91,23 +92,32 @@ class Stage:
     def skipped(self) -> Iterator[tuple[int, str]]:
         """(n, reason) of every row that will not be written."""
         yield from self.session.execute(
-            self.sql("select {n}, {skip} from {name} where {skip} is not null and {op} <> 'k' order by 1")
+            self.sql("select {n}, {skip} from {name} where {skip} is not null and {op} in ('i', 'u', 'd') order by 1")
         )
 
     def keep_before_images(self, schema: str, name: str) -> None:
         """Copy every live row that is about to change, and the number of every row to come, into a table of ours."""
         into = self._images = sql.Identifier(schema, name)
         self.run("create schema if not exists {schema}", schema=sql.Identifier(schema))
-        same = self.sql("{same} and t.xmin = s.{xmin}") if self.table.key else self.equal_rows()
         self.run(
             "create table if not exists {into} as select s.{n}, s.{op}, t.* from {name} s, {live} t with no data",
             into=into,
         )
-        self.run(
-            "insert into {into} select s.{n}, s.{op}, t.* from {name} s left join {live} t"
-            " on s.{op} in ('u', 'd') and {found} where s.{skip} is null and s.{op} <> 'k'",
-            into=into, found=same,
-        )  # fmt: skip
+        if self.table.key:
+            self.run(
+                "insert into {into} select s.{n}, s.{op}, t.* from {name} s left join {live} t"
+                " on s.{op} in ('u', 'd') and {same} and t.xmin = s.{xmin}"
+                " where s.{skip} is null and s.{op} in ('i', 'u', 'd')",
+                into=into,
+            )  # fmt: skip
+        else:  # without a key nothing is updated, and a row that leaves is known by all its values
+            own = (sql.SQL("case s.{} when 'd' then s.{} end").format(self.op, sql.Identifier(c.name))
+                   for c in self.table.columns)  # fmt: skip
+            self.run(
+                "insert into {into} select s.{n}, s.{op}{values} from {name} s"
+                " where s.{skip} is null and s.{op} in ('i', 'd')",
+                into=into, values=sql.SQL("").join(sql.SQL(", {}").format(value) for value in own),
+            )  # fmt: skip
         self.run("comment on table {into} is {what}", into=into,
                   what=sql.Literal(f"before-images of {self.table.name}"))  # fmt: skip
 
@@ -224,6 +234,11 @@ class Stage:
             )
             for name in self.table.key
         )  # fmt: skip
+
+    def row_text(self, row: str) -> sql.Composable:
+        """All compared values of the row with the alias `row` as one text."""
+        texts = (sql.SQL("{}::text").format(sql.Identifier(row, name)) for name in self.columns)
+        return sql.SQL("row({})::text").format(sql.SQL(", ").join(texts))
 
     def equal_rows(self) -> sql.Composable:
         """Without a key: the same values, written by the same transaction."""
