@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from guards.identity import Cursor, ServerIdentity
-from guards.marker import Marker, read_marker
+from guards.marker import Marker, read_marker, unreadable
 from guards.same_kernel import runs_here
 
 # Roles, databases and settings that only a managed service has.
@@ -44,8 +44,10 @@ select (select system_identifier from pg_control_system())::text, d.oid::text, d
        pg_database_size(d.oid)::text, (current_setting('fsync') = 'off')::text, pg_is_in_recovery()::text,
        (current_setting('archive_mode') <> 'off' and (select archived_count > 0 from pg_stat_archiver))::text,
        (select count(*) from pg_stat_replication)::text,
-       (select count(*) from pg_stat_activity a where a.datid = d.oid and a.backend_type = 'client backend'
-          and a.pid <> pg_backend_pid() and (a.usename, host(a.client_addr)) is distinct from
+       (select count(*) from pg_stat_activity a where a.datid = d.oid
+          -- of other roles an ordinary one sees neither kind nor address: what is hidden counts
+          and coalesce(a.backend_type, 'client backend') = 'client backend' and a.pid <> pg_backend_pid()
+          and (a.usename, host(a.client_addr)) is distinct from
               (current_user, host(inet_client_addr())))::text,
        array_to_string(array(select rolname::text from pg_roles where rolname = any({_array(ROLES)}) order by 1), ','),
        array_to_string(array(select b.datname from pg_database b where b.datname = any({_array(DATABASES)})), ','),
@@ -77,6 +79,7 @@ class Evidence:
     born_at: datetime
     here: str | None
     comment_marker: Marker | None
+    unreadable_mark: bool
     size_bytes: int
     fsync_off: bool
     standby: bool
@@ -106,7 +109,8 @@ def evidence_of(row: Sequence[str | None], fd: int) -> Evidence:
         identity=ServerIdentity(identifier, int(oid), name, int(version), started), server=server, role=role,
         # The upper half of the identifier is the moment of initdb (facts/guards.md §0.6).
         born_at=datetime.fromtimestamp(int(identifier) >> 32, UTC),
-        here=runs_here(fd, int(pid)), comment_marker=read_marker(comment), size_bytes=int(size or 0),
+        here=runs_here(fd, int(pid)), comment_marker=read_marker(comment),
+        unreadable_mark=unreadable(comment), size_bytes=int(size or 0),
         fsync_off=fsync_off == "true", standby=standby == "true", archiving=archiving == "true",
         replicas=int(replicas or 0), foreign_sessions=int(foreign or 0), managed=tuple(dict.fromkeys(told)),
     )  # fmt: skip

@@ -48,9 +48,14 @@ def read_marker(comment: str | None) -> Marker | None:
         if marker.until is not None:
             moment = datetime.fromisoformat(marker.until)
             return marker if moment.tzinfo is not None and marker.state in ("disposable", "protected") else None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return marker if marker.state == "protected" else None
+
+
+def unreadable(comment: str | None) -> bool:
+    """Whether a comment bears a mark that this version does not understand: it may say `protected`."""
+    return KEY in (comment or "") and read_marker(comment) is None
 
 
 def write_marker(connection: Connection, marker: Marker) -> None:

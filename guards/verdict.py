@@ -85,6 +85,8 @@ def _vetoes(evidence: Evidence, policy: Policy) -> Iterator[str]:
     services = [s for s in evidence.managed if not (evidence.here and s in ("Supabase", "Neon"))]
     if services:
         yield f"it is managed: {', '.join(services)}"
+    if evidence.unreadable_mark:
+        yield "it bears a mark that this version of rowback cannot read"
     if evidence.standby:
         yield "it is a standby of another server"
     if evidence.replicas:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,15 +11,18 @@ from typing import Any
 from pgparse import PGQueryError, parse
 
 from guards.statements.danger import Classified, Danger, Finding
+from guards.statements.folding import HOLE
 from guards.statements.functions import function_findings
 from guards.statements.plpgsql import Block, block_of
 from guards.statements.rules import RULES, statement_finding
-from guards.statements.spelling import as_the_server_sees_it
+from guards.statements.spelling import PLACEHOLDER, as_the_server_sees_it
 from guards.statements.tree import Node, children, kind_of, strings
 
 REMEMBERED = 4096
 DEEPEST = 12  # DO in EXECUTE in DO …: beyond it nobody can say
 
+# After these a name may stand for a real table again.
+_MAY_END_TEMPORARY = frozenset({"TransactionStmt", "DropStmt", "RenameStmt", "DiscardStmt", "DoStmt", "ExecuteStmt"})
 # What is defined here runs later, if ever; what EXPLAIN shows does not run.
 _NOT_RUN_NOW = frozenset({"ViewStmt", "CreateFunctionStmt", "RuleStmt", "CreateTrigStmt", "CreatePolicyStmt"})
 
@@ -61,13 +65,22 @@ def _why(error: PGQueryError) -> str:
 
 
 def _parsed(text: str) -> list[Node]:
+    """Both as it stands and as a driver would send it, where both can be read: `1=%s` is either."""
+    spellings = [text]
+    if PLACEHOLDER.search(text):
+        spelled = as_the_server_sees_it(text)
+        spellings += [spelled, re.sub(r"\$\d+", r"(\g<0>)", spelled)]  # in %s, values %s: a list of its own
+    read = [statements for spelling in dict.fromkeys(spellings) if (statements := _read(spelling)) is not None]
+    if not read:
+        return list(parse(text))  # with its own error
+    return [statement for statements in read[:2] for statement in statements]
+
+
+def _read(text: str) -> list[Node] | None:
     try:
         return list(parse(text))
     except PGQueryError:
-        spelled = as_the_server_sees_it(text)
-        if spelled == text:
-            raise
-        return list(parse(spelled))
+        return None
 
 
 def _statement(walk: _Walk, node: Node) -> None:
@@ -76,8 +89,12 @@ def _statement(walk: _Walk, node: Node) -> None:
         return
     _visit(walk, node)
     made = fields.get("relation", fields.get("into", {}).get("rel", {}))
-    if kind in ("CreateStmt", "CreateTableAsStmt") and made.get("relpersistence") == "t":
+    at_commit = fields.get("oncommit", fields.get("into", {}).get("onCommit", "ONCOMMIT_NOOP"))
+    stays = not fields.get("if_not_exists") and at_commit == "ONCOMMIT_NOOP"
+    if kind in ("CreateStmt", "CreateTableAsStmt") and made.get("relpersistence") == "t" and stays:
         walk.temporary.add(str(made.get("relname")))
+    elif kind in _MAY_END_TEMPORARY:
+        walk.temporary.clear()
 
 
 def _visit(walk: _Walk, node: Any) -> None:
@@ -98,20 +115,26 @@ def _visit(walk: _Walk, node: Any) -> None:
 
 def _call(walk: _Walk, fields: Node) -> None:
     for found in function_findings(strings(fields["funcname"]), fields.get("args", [])):
-        walk.findings += [found] if isinstance(found, Finding) else _found_in(found, walk.depth + 1, walk.temporary)
+        walk.findings += [found] if isinstance(found, Finding) else _found_in(found, walk.depth + 1, set())
 
 
 def _block(walk: _Walk, block: Block) -> Iterator[Finding]:
     """What a DO block runs: its statements, and the texts it puts together as far as they are constant."""
     yield from block.findings
     for text in block.texts:
-        yield from _found_in(text, walk.depth + 1, walk.temporary)
+        yield from _found_in(text, walk.depth + 1, set())
+    for text in block.dynamic:
+        found = _found_in(text, walk.depth + 1, set())
+        yield from found
+        if HOLE in text and max((f.danger for f in found), default=Danger.READ) < Danger.DESTRUCTIVE:
+            yield Finding(Danger.UNKNOWN, "EXECUTE", why="a part of its text is not known before it runs")
 
 
 def _analyzes(fields: Node) -> bool:
+    analyzes = False
     for _, option in map(kind_of, fields.get("options", [])):
-        if option.get("defname") == "analyze":
+        if option.get("defname") == "analyze":  # said twice, the last one counts
             value = kind_of(option.get("arg", {}))[1]
             said = str(value.get("sval", value.get("ival", "true"))).lower()
-            return said not in ("false", "off", "0")
-    return False
+            analyzes = said not in ("false", "off", "0")
+    return analyzes

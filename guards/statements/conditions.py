@@ -47,19 +47,47 @@ def _boolean(fields: Node, tables: Tables) -> bool:
     arguments = fields["args"]
     match fields["boolop"]:
         case "NOT_EXPR":
-            return always_false(arguments[0])
+            return always_false(arguments[0]) or _never(arguments[0], tables)
         case "AND_EXPR":
             return all(always_true(argument, tables) for argument in arguments)
         case _:
-            return any(always_true(argument, tables) for argument in arguments) or _exhaustive(arguments)
+            return any(always_true(argument, tables) for argument in arguments) or _exhaustive(arguments, tables)
 
 
-def _exhaustive(arguments: Sequence[Any]) -> bool:
+def _exhaustive(arguments: Sequence[Any], tables: Tables) -> bool:
     """`x is null or x is not null`."""
+    compared = [fields for kind, fields in map(kind_of, arguments) if kind == "A_Expr"]
+    if any(_complementary(a, b, tables) for a in compared for b in compared):
+        return True
     tests = [fields for kind, fields in map(kind_of, arguments) if kind == "NullTest"]
     return any(
         bare(a["arg"]) == bare(b["arg"]) and a["nulltesttype"] != b["nulltesttype"] for a in tests for b in tests
     )
+
+
+def _complementary(a: Node, b: Node, tables: Tables) -> bool:
+    """`x = 1 or x <> 1`."""
+    names = (strings(a["name"])[-1], strings(b["name"])[-1])
+    sides = [(_same(f.get("lexpr"), tables), _same(f.get("rexpr"), tables), f.get("kind")) for f in (a, b)]
+    return names in (("=", "<>"), ("=", "!="), ("<", ">="), (">", "<=")) and sides[0] == sides[1]
+
+
+def _never(node: Any, tables: Tables) -> bool:
+    """`x <> x`."""
+    kind, fields = kind_of(node)
+    left, right = _same(fields.get("lexpr"), tables), _same(fields.get("rexpr"), tables)
+    return kind == "A_Expr" and strings(fields["name"])[-1] in ("<>", "!=", "<", ">") and left == right
+
+
+def _same(node: Any, tables: Tables) -> Any:
+    """A tree without places, and with columns of the changed table by their own name: t.id and id are the same."""
+    if isinstance(node, dict):
+        if "ColumnRef" in node:
+            *qualifier, name = strings(node["ColumnRef"]["fields"])
+            own = not qualifier or qualifier[-1] in [table.split(".")[-1] for table in tables]
+            return name if own else (*qualifier, name)
+        return {key: _same(value, tables) for key, value in node.items() if key != "location"}
+    return [_same(value, tables) for value in node] if isinstance(node, list) else node
 
 
 def _expression(fields: Node, tables: Tables) -> bool:
@@ -68,9 +96,22 @@ def _expression(fields: Node, tables: Tables) -> bool:
     if fields.get("kind") in ("AEXPR_LIKE", "AEXPR_ILIKE"):
         pattern = constant(right)
         return name in ("~~", "~~*") and isinstance(pattern, str) and pattern != "" and not pattern.strip("%")
-    if kind_of(left)[0] == "ColumnRef" and bare(left) == bare(right):
-        return name in ("=", "<=", ">=")
+    if left is not None and _mentions_rows(left):
+        if fields.get("kind") == "AEXPR_IN":
+            return name == "=" and any(_same(item, tables) == _same(left, tables) for item in _items(right))
+        if fields.get("kind") == "AEXPR_OP_ANY":
+            return name == "=" and any(
+                kind == "SubLink" and _subquery({**inner, "subLinkType": "ANY_SUBLINK"}, tables)
+                for kind, inner in [kind_of(right)]
+            )
+        if _same(left, tables) == _same(right, tables):
+            return name in ("=", "<=", ">=")
     return _compared(fields) is True
+
+
+def _items(node: Any) -> list[Any]:
+    kind, fields = kind_of(node)
+    return list(fields["items"]) if kind == "List" else []
 
 
 def _compared(fields: Node) -> bool | None:
@@ -85,11 +126,15 @@ def _compared(fields: Node) -> bool | None:
 def _subquery(fields: Node, tables: Tables) -> bool:
     """EXISTS (SELECT 1) and `id IN (SELECT id FROM the_same_table)`."""
     _, select = kind_of(fields["subselect"])
-    if fields["subLinkType"] == "EXISTS_SUBLINK":
-        return not select.get("fromClause") and always_true(select.get("whereClause"))
-    same = [table(source) for source in select.get("fromClause", ()) if "RangeVar" in source]
-    whole = len(same) == 1 and same[0] in tables and always_true(select.get("whereClause"), tables)
-    limited = any(select.get(part) for part in ("limitCount", "limitOffset", "havingClause", "groupClause", "larg"))
+    if fields["subLinkType"] == "EXISTS_SUBLINK":  # without a condition it says the same of every row
+        return always_true(select.get("whereClause"))
+    same = [table(source).split(".")[-1] for source in select.get("fromClause", ()) if "RangeVar" in source]
+    own = [name.split(".")[-1] for name in tables]
+    whole = len(same) == 1 and same[0] in own and always_true(select.get("whereClause"), tables)
+    count = select.get("limitCount")
+    limited = (count is not None and constant(count) is not None) or any(
+        select.get(part) for part in ("havingClause", "larg")
+    )
     equal = strings(fields.get("operName", [])) in ([], ["="])
     return fields["subLinkType"] == "ANY_SUBLINK" and equal and whole and not limited
 

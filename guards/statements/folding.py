@@ -8,8 +8,10 @@ from typing import Any
 
 from guards.statements.tree import MISSING, constant, kind_of, strings
 
-HOLE = "rowback_hole"  # stands for a name that is only known when it runs
-_FORMAT = re.compile(r"%(?:\d+\$)?-?\d*([sIL%])")
+HOLE = "rowback_hole"  # stands for text that is only known when it runs
+NAME = "rowback_name"  # for a name that is, and that is quoted
+_FORMAT = re.compile(r"%(?:(\d+)\$)?-?\d*([sIL%])")
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*$")
 
 
 def folded_text(node: Any) -> str | None:
@@ -31,18 +33,32 @@ def _or_hole(node: Any) -> str:
 
 
 def _format(arguments: Sequence[Any]) -> str | None:
-    template, values = folded_text(arguments[0]) if arguments else None, iter(arguments[1:])
+    template, values = folded_text(arguments[0]) if arguments else None, arguments[1:]
     if template is None:
         return None
+    after = 0  # the place of the next value that is not asked for by number
 
     def put(found: re.Match[str]) -> str:
-        if found[1] == "%":
+        nonlocal after
+        if found[2] == "%":
             return "%"
-        given = next(values, None)
-        text = _or_hole(given) if given is not None else HOLE
-        return f"'{text}'" if found[1] == "L" else text
+        place = int(found[1]) - 1 if found[1] else after
+        after = place + 1
+        given = values[place : place + 1]
+        return {"I": _identifier, "L": _quoted, "s": _raw}[found[2]](given) if given else HOLE
 
     return _FORMAT.sub(put, template)
+
+
+def _raw(arguments: Sequence[Any]) -> str:
+    return _or_hole(arguments[0])
+
+
+def _identifier(arguments: Sequence[Any]) -> str:
+    text = _or_hole(arguments[0])
+    if HOLE in text:
+        return NAME
+    return text if _PLAIN.match(text) else '"' + text.replace('"', '""') + '"'
 
 
 def _replace(arguments: Sequence[Any]) -> str | None:
@@ -55,16 +71,12 @@ def _chr(arguments: Sequence[Any]) -> str | None:
     return chr(code) if isinstance(code, int) and 0 < code < 0x110000 else None
 
 
-def _same(arguments: Sequence[Any]) -> str | None:
-    return _or_hole(arguments[0])
-
-
-def _quoted(arguments: Sequence[Any]) -> str | None:
-    return f"'{_or_hole(arguments[0])}'"
+def _quoted(arguments: Sequence[Any]) -> str:
+    text = _or_hole(arguments[0])
+    return f"'{NAME}'" if HOLE in text else "'" + text.replace("'", "''") + "'"
 
 
 _FUNCTIONS: Mapping[str, Callable[[Sequence[Any]], str | None]] = {
     "format": _format, "concat": lambda arguments: "".join(map(_or_hole, arguments)), "replace": _replace,
-    "chr": _chr, "quote_ident": _same, "upper": _same, "lower": _same, "btrim": _same, "quote_literal": _quoted,
-    "quote_nullable": _quoted,
+    "chr": _chr, "quote_ident": _identifier, "quote_literal": _quoted, "quote_nullable": _quoted,
 }  # fmt: skip

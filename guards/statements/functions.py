@@ -33,6 +33,7 @@ WRITES = frozenset(
 )  # fmt: skip
 VOLATILE_READS = frozenset(
     {
+        "uuidv4", "uuidv7",
         "array_sample", "array_shuffle", "clock_timestamp", "current_query", "currval", "gen_random_uuid", "lastval",
         "lo_close", "lo_get", "lo_lseek", "lo_lseek64", "lo_open", "lo_tell", "lo_tell64", "loread", "random",
         "random_normal", "setseed", "timeofday", "txid_status", "pg_advisory_lock", "pg_advisory_lock_shared",
@@ -72,12 +73,16 @@ def function_findings(name: Sequence[str], arguments: Sequence[Any]) -> list[Fin
     """What one call does; texts that it runs are returned to be classified themselves."""
     *schema, function = name
     shown = ".".join(name)
+    if schema == ["information_schema"] and function.startswith("_pg_"):
+        return []
     if schema and schema != ["pg_catalog"]:
         return [_unseen(shown)]
     if function == "set_config":
         return _set_config(arguments)
+    if function == "ts_rewrite" and len(arguments) == 3:
+        return []
     if function in RUNS_TEXT and arguments:
-        text = folded_text(arguments[0])
+        text = folded_text(arguments[1 if function == "ts_rewrite" else 0])
         return [text] if text else [Finding(Danger.UNKNOWN, function, why="the text it runs is not known")]
     return _by_name(function)
 

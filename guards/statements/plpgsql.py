@@ -18,6 +18,7 @@ class Block:
     """Texts that the block will run, and what can be said without them."""
 
     texts: tuple[str, ...]
+    dynamic: tuple[str, ...]
     findings: tuple[Finding, ...]
 
 
@@ -26,16 +27,26 @@ def block_of(fields: Node) -> Block:
     options = {option["defname"]: _text(option["arg"]) for _, option in map(kind_of, fields.get("args", []))}
     language, body = options.get("language", "plpgsql").lower(), options.get("as", "")
     if language not in ("plpgsql", "sql"):
-        return Block((), (Finding(Danger.UNKNOWN, "DO", why=f"language {language}"),))
+        return Block((), (), (Finding(Danger.UNKNOWN, "DO", why=f"language {language}"),))
     tag = "$rowback$"
     while tag in body:
         tag = f"${tag.strip('$')}_$"
     try:
         found = list(_parts(parse_pgsql(f"do {tag}{body}{tag}")))
     except PGQueryError as error:
-        return Block((), (Finding(Danger.UNKNOWN, "DO", why=str(error).strip().splitlines()[0]),))
-    texts = tuple(part for part in found if isinstance(part, str))
-    return Block(texts, tuple(part for part in found if isinstance(part, Finding)))
+        return Block((), (), (Finding(Danger.UNKNOWN, "DO", why=str(error).strip().splitlines()[0]),))
+    return Block(
+        tuple(part for part in found if isinstance(part, str)),
+        tuple(part.text for part in found if isinstance(part, _Dynamic)),
+        tuple(part for part in found if isinstance(part, Finding)),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Dynamic:
+    """A text that the block puts together."""
+
+    text: str
 
 
 def _text(node: Any) -> str:
@@ -43,17 +54,17 @@ def _text(node: Any) -> str:
     return str(fields.get("sval", "")) if kind == "String" else ""
 
 
-def _parts(node: Any) -> Iterator[str | Finding]:
+def _parts(node: Any) -> Iterator[str | _Dynamic | Finding]:
     if isinstance(node, dict):
         if "PLpgSQL_stmt_call" in node:
             yield Finding(Danger.UNKNOWN, "CALL", why="the procedure's body is not seen here")
         for name, fields in node.items():
             if name in ("PLpgSQL_stmt_dynexecute", "PLpgSQL_stmt_dynfors"):
                 yield from _dynamic(fields["query"]["PLpgSQL_expr"]["query"])
-            elif name == "PLpgSQL_stmt_return_query" and "dynquery" in fields:
-                yield from _dynamic(fields["dynquery"]["PLpgSQL_expr"]["query"])
+            elif name == "dynquery":  # OPEN … FOR EXECUTE, RETURN QUERY EXECUTE
+                yield from _dynamic(fields["PLpgSQL_expr"]["query"])
             if name == "PLpgSQL_expr":
-                yield _as_statement(fields)
+                yield from _as_statements(fields)
             else:
                 yield from _parts(fields)
     else:
@@ -61,21 +72,21 @@ def _parts(node: Any) -> Iterator[str | Finding]:
             yield from _parts(child)
 
 
-def _as_statement(fields: Node) -> str:
+def _as_statements(fields: Node) -> Iterator[str]:
     """An expression of the block as a statement: whole ones are there already, values want a SELECT."""
     query, mode = str(fields["query"]), int(fields.get("parseMode", 0))
-    if mode >= 3:  # an assignment: what is right of it is computed
-        return "select " + (query.partition(":=")[2] or query.partition("=")[2])
-    return query if mode == 0 else f"select {query}"
+    if mode >= 3:  # an assignment: subscripts on its left are computed as well
+        left, _, right = query.partition(":=") if ":=" in query else query.partition("=")
+        yield from (f"select {left}", f"select {right}")
+    else:
+        yield query if mode == 0 else f"select {query}"
 
 
-def _dynamic(expression: str) -> Iterator[str | Finding]:
+def _dynamic(expression: str) -> Iterator[_Dynamic | Finding]:
     """The text of an EXECUTE, put together from its constants; names that are not known become a hole."""
     target = parse(f"select {expression}")[0]["stmt"]["SelectStmt"]["targetList"][0]["ResTarget"]["val"]
     folded = folded_text(target)
     if folded is None or not folded.replace(HOLE, "").strip():
         yield Finding(Danger.UNKNOWN, "EXECUTE", why=f"the text of {expression.strip()} is not known before it runs")
         return
-    yield folded
-    if HOLE in folded and folded.split(None, 1)[0] == HOLE:
-        yield Finding(Danger.UNKNOWN, "EXECUTE", why=f"what {expression.strip()} begins with is not known")
+    yield _Dynamic(folded)

@@ -51,18 +51,28 @@ def _truncate(fields: Node, temporary: Temporary) -> Iterator[Finding]:
 def _delete_or_update(verb: str) -> Rule:
     def rule(fields: Node, temporary: Temporary) -> Iterator[Finding]:
         target = fields["relation"]
-        if is_temporary(target, temporary):
+        if target.get("relname") in temporary and is_temporary(target, temporary):
             return
         name = table(target)
-        if name.split(".")[-1].startswith("pg_") or name.startswith(("pg_catalog.", "information_schema.")):
+        if is_temporary(target):  # by its schema alone: it may be a view of a table that is not temporary
+            yield Finding(Danger.WRITE, verb, (name,))
+        elif name.split(".")[-1].startswith("pg_") or name.startswith(("pg_catalog.", "information_schema.")):
             yield Finding(Danger.CATASTROPHIC, verb, (name,), why="a system catalog")
-        elif always_true(fields.get("whereClause"), [name]):
+        elif always_true(fields.get("whereClause"), [name, str(target.get("alias", {}).get("aliasname", name))]):
             why = "its WHERE lets every row pass" if "whereClause" in fields else "without WHERE"
             yield Finding(Danger.DESTRUCTIVE, verb, (name,), why=why)
         else:
             yield Finding(Danger.WRITE, verb, (name,))
 
     return rule
+
+
+def _insert(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+    name = table(fields["relation"])
+    catalog = name.startswith(("pg_catalog.", "information_schema."))
+    if catalog or not is_temporary(fields["relation"], temporary):
+        danger = Danger.CATASTROPHIC if catalog else Danger.WRITE
+        yield Finding(danger, "INSERT", (name,), why="a system catalog" if catalog else "")
 
 
 def _merge(fields: Node, temporary: Temporary) -> Iterator[Finding]:
@@ -76,15 +86,16 @@ def _merge(fields: Node, temporary: Temporary) -> Iterator[Finding]:
 def _copy(fields: Node, temporary: Temporary) -> Iterator[Finding]:
     if fields.get("is_program"):
         yield Finding(Danger.DESTRUCTIVE, "COPY PROGRAM", why="it runs a program on the server")
-    elif fields.get("is_from") and not is_temporary(fields["relation"], temporary):
-        yield Finding(Danger.WRITE, "COPY FROM", (table(fields["relation"]),))
+    elif fields.get("is_from"):
+        yield from _insert(fields, temporary)
     elif "filename" in fields:
         yield Finding(Danger.WRITE, "COPY TO", why="a file on the server")
 
 
 def _drop(fields: Node, temporary: Temporary) -> Iterator[Finding]:
     kind = str(fields["removeType"]).removeprefix("OBJECT_").replace("_", " ")
-    names = [name for name in map(_object_name, fields["objects"]) if not _of_this_session(name, temporary)]
+    ours = temporary if kind == "TABLE" else frozenset[str]()
+    names = [name for name in map(_object_name, fields["objects"]) if not _of_this_session(name, ours)]
     if not names:
         return
     cascade = fields.get("behavior") == "DROP_CASCADE"
@@ -108,7 +119,7 @@ def _object_name(node: Node) -> str:
 
 
 def _of_this_session(name: str, temporary: Temporary) -> bool:
-    return name.startswith("pg_temp") or name in temporary
+    return name.startswith(("pg_temp.", "pg_temp_")) and "." in name or name in temporary
 
 
 _LOSSES: Mapping[str, str] = {
@@ -164,10 +175,22 @@ def _set(fields: Node, temporary: Temporary) -> Iterator[Finding]:
         value = next((part.get("sval", part.get("ival")) for part in constant.values() if isinstance(part, dict)), None)
         if guard_taken_off(name, value):
             yield Finding(Danger.DESTRUCTIVE, "SET", (name,), why="takes a guard off")
-    elif fields["kind"] == "VAR_RESET" and name in ("default_transaction_read_only", "transaction_read_only"):
-        yield Finding(Danger.DESTRUCTIVE, "RESET", (name,), why="takes a guard off")
+    else:
+        yield from _reset(fields["kind"], name)
     if name in ("role", "session_authorization"):
         yield Finding(Danger.WRITE, "SET", (name,))
+
+
+def _reset(kind: str, name: str) -> Iterator[Finding]:
+    if kind == "VAR_RESET_ALL":
+        yield Finding(Danger.DESTRUCTIVE, "RESET ALL", why="takes a guard off")
+    elif kind in ("VAR_RESET", "VAR_SET_DEFAULT") and name.endswith("transaction_read_only"):
+        yield Finding(Danger.DESTRUCTIVE, "RESET", (name,), why="takes a guard off")
+
+
+def _discard(fields: Node, temporary: Temporary) -> Iterator[Finding]:
+    if fields["target"] == "DISCARD_ALL":
+        yield Finding(Danger.DESTRUCTIVE, "DISCARD ALL", why="takes a guard off")
 
 
 def _transaction(fields: Node, temporary: Temporary) -> Iterator[Finding]:
@@ -203,7 +226,7 @@ def _alter_database(fields: Node, temporary: Temporary) -> Iterator[Finding]:
 
 
 def _of_settings(fields: Node, verb: str) -> Iterator[Finding]:
-    _, setting = kind_of(fields["setstmt"]) if len(fields["setstmt"]) == 1 else ("", fields["setstmt"])
+    setting = fields["setstmt"].get("VariableSetStmt", fields["setstmt"])
     inner = list(_set(setting, frozenset()))
     danger = max([Danger.WRITE, *(finding.danger for finding in inner)])
     yield Finding(danger, verb, (str(setting.get("name", "")),), why=inner[0].why if inner else "")
@@ -211,6 +234,8 @@ def _of_settings(fields: Node, verb: str) -> Iterator[Finding]:
 
 RULES: Mapping[str, Rule] = {
     "SelectStmt": _select,
+    "InsertStmt": _insert,
+    "DiscardStmt": _discard,
     "TruncateStmt": _truncate,
     "DeleteStmt": _delete_or_update("DELETE"),
     "UpdateStmt": _delete_or_update("UPDATE"),

@@ -16,6 +16,9 @@ _TOKENS = re.compile(
 )
 
 
+PLACEHOLDER = re.compile(r"%(?:\([^)]*\))?[sbt]|%%|(?<![:\w]):[A-Za-z_]")
+
+
 def as_the_server_sees_it(text: str) -> str:
     """The text with numbered parameters. Equal names share a number, as drivers send them."""
     numbers: dict[str, int] = {}

@@ -13,7 +13,7 @@ from guards.evidence import Evidence, gather
 from guards.identity import identify
 from guards.verdict import Policy, judge
 from tests.fix_cli import Cli, Ran
-from tests.fix_lab import Database, Live
+from tests.fix_lab import Database, Live, wait_until
 from tests.fix_plain import Plain
 from tests.guards.forwarder import forwarded
 
@@ -191,3 +191,24 @@ def test_guards_come_without_the_rest() -> None:
     import sys
 
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_sessions_that_an_ordinary_role_cannot_look_at_count(plain: Plain) -> None:
+    with psycopg.connect(plain.dsn(), autocommit=True) as server:
+        server.execute("create database shared")
+        server.execute("create role lodger login")
+        server.execute("create role other login")
+    theirs = plain.dsn("shared").replace("user=app", "user=other")
+    with psycopg.connect(theirs), psycopg.connect(plain.dsn("shared").replace("user=app", "user=lodger")) as ours:
+        assert gather(ours).foreign_sessions == 1
+    with psycopg.connect(plain.dsn("shared").replace("user=app", "user=lodger"), autocommit=True) as ours:
+        wait_until(lambda: gather(ours).foreign_sessions == 0, "the other session is gone")
+
+
+def test_a_mark_that_cannot_be_read_is_a_veto(cli: Cli, plain: Plain) -> None:
+    with psycopg.connect(plain.dsn(), autocommit=True) as server:
+        server.execute("create database later")
+        server.execute("""comment on database later is '{"rowback_guard": {"state": "protected", "version": 2}}'""")
+    refused = guard(cli, "check", plain.dsn("later"))
+    assert refused.code == 21
+    assert "  it bears a mark that this version of rowback cannot read" in refused.err.splitlines()

@@ -18,7 +18,8 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 IDENTITY = ServerIdentity("7300000000000000001", 16400, "app", 170000, "2026-11-22")
 OLD = Evidence(
     identity=IDENTITY, server="127.0.0.1:5432", role="app", born_at=NOW - timedelta(days=900), here=None,
-    comment_marker=None, size_bytes=10**7, fsync_off=False, standby=False, archiving=False, replicas=0,
+    comment_marker=None, unreadable_mark=False, size_bytes=10**7,
+    fsync_off=False, standby=False, archiving=False, replicas=0,
     foreign_sessions=0, managed=(),
 )  # fmt: skip
 HERE = "backend 7 on this machine serves our port 40000"
@@ -66,6 +67,7 @@ def test_verdicts(evidence: Evidence, policy: Policy, disposable: bool) -> None:
     ("against", "told"),
     [
         ({"managed": ("Amazon RDS", "Neon")}, "it is managed: Amazon RDS"),
+        ({"unreadable_mark": True}, "it bears a mark that this version of rowback cannot read"),
         ({"standby": True}, "it is a standby of another server"),
         ({"replicas": 2}, "2 replicas follow it"),
         ({"archiving": True}, "its WAL is archived: somebody wants to be able to restore it"),
@@ -96,7 +98,8 @@ def test_whatever_is_unknown_is_refused() -> None:
 @pytest.mark.parametrize(
     "comment",
     [
-        None, "", "app database", "{}", "[]", '{"rowback_guard": 1}', '{"rowback_guard": {"state": "disposable"}}',
+        None, "", "app database", "{}", "[]", "[" * 200_000,
+        '{"rowback_guard": 1}', '{"rowback_guard": {"state": "disposable"}}',
         '{"rowback_guard": {"state": "disposable", "system_identifier": "1", "database_oid": 1, "by": "",'
         ' "reason": ""}}',
         '{"rowback_guard": {"state": "free", "system_identifier": "1", "database_oid": 1, "by": "", "reason": "",'
