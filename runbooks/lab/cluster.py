@@ -178,12 +178,13 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        if self._tether:
-            self._tether.kill()
-            self._tether.wait()
-            if self._tether.stdin:
-                self._tether.stdin.close()
-            self._tether = None
+        # Taken at once: an instance may be deleted while the whole lab closes.
+        tether, self._tether = self._tether, None
+        if tether:
+            tether.kill()
+            tether.wait()
+            if tether.stdin:
+                tether.stdin.close()
 
     def discard(self, *, keep_backups: bool) -> None:
         """Stop at once and remove the files; `keep_backups` leaves the WAL archive."""

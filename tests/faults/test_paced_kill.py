@@ -16,7 +16,7 @@ from tests.fix_lab import Database, pass_a_second, wait_until
 ROWS = 6000
 HELD = "select count(*), sum(n), md5(string_agg(body, '' order by n)) from t where n < 9000"
 CHILDREN = "select count(*), sum(t_n) from u"
-FAST, SLOW = "1GiB", "20kB"
+FAST, SLOW = "1GiB", "60kB"
 
 
 @pytest.fixture
