@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 REFUSALS = pytest.StashKey[list[str]]()
-OPTION, FAILED = "rowback_guard", 1
+OPTION = "rowback_guard"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

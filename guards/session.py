@@ -40,15 +40,12 @@ class Guard:
     """State of the process. `refusals` are kept so that a run fails at its end even if somebody swallowed one."""
 
     policy: Policy
-    known: dict[tuple[str, int, str], Known] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
 
     def meet(self, row: Sequence[str | None], fd: int, asked_for: str) -> Known:
         """Judge a database by the row that EVIDENCE_QUERY gave on a new connection."""
         evidence = evidence_of(row, fd)
-        found = Known(evidence, judge(evidence, self.policy, datetime.now(UTC)), asked_for)
-        self.known[evidence.identity.system_identifier, evidence.identity.database_oid, asked_for] = found
-        return found
+        return Known(evidence, judge(evidence, self.policy, datetime.now(UTC)), asked_for)
 
     def check(self, known: Known | None, text: str, radius: Callable[[Sequence[Finding]], str | None]) -> None:
         """Let `text` pass or raise Refused. Proven databases are not asked again and nothing is parsed for them.

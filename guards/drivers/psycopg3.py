@@ -8,6 +8,7 @@ session on the server.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,13 +18,14 @@ from psycopg._connection_base import BaseConnection
 
 from guards.blast import radius
 from guards.evidence import EVIDENCE_QUERY
-from guards.session import READ_ONLY, Known, activate, active
+from guards.session import READ_ONLY, Known, active
 from guards.statements import Finding
 
 _KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
 _QUERIES = (_queries.PostgresQuery, _queries.PostgresClientQuery, _queries.PostgresRawQuery)
 _SHOWN = ("host", "hostaddr", "port", "dbname", "user", "service")
 _INSTALLED = "_rowback_guarded"
+_ASKING: ContextVar[bool] = ContextVar("the guard's own questions", default=False)
 
 
 def install() -> None:
@@ -35,7 +37,7 @@ def install() -> None:
 
     def guarded_connect(cls: Any, info: str = "") -> Generator[Any, Any, Any]:
         connection = yield from connect(cls, info)
-        if active() is not None:
+        if active() is not None and not _ASKING.get():
             yield from _meet(connection, info)
         return connection
 
@@ -61,7 +63,7 @@ def _guarded(convert: Callable[..., None]) -> Callable[..., None]:
 
 def _check(connection: Any, text: Any) -> None:
     guard = active()
-    if guard is None or connection is None:
+    if guard is None or connection is None or _ASKING.get():
         return
     known = _KNOWN.get(connection)
     if known is not None and known.verdict.disposable:
@@ -108,9 +110,9 @@ def _ask(connection: Any, text: str) -> Generator[Any, Any, Sequence[str | None]
 
 def _radius(connection: Any, findings: Sequence[Finding]) -> str | None:
     """Ask through a connection of our own: the refused one may be in the middle of anything."""
-    info, guard = connection.info, active()
+    info = connection.info
     parameters = {**info.get_parameters(), "password": info.password, "connect_timeout": 5}
-    activate(None)
+    asking = _ASKING.set(True)  # of this thread and task alone: everybody else stays guarded meanwhile
     try:
         with psycopg.connect(**parameters, autocommit=True, application_name="rowback guard") as ours:
             ours.execute("set default_transaction_read_only = on")
@@ -119,4 +121,4 @@ def _radius(connection: Any, findings: Sequence[Finding]) -> str | None:
     except psycopg.Error:
         return "what it would have hit could not be asked"
     finally:
-        activate(guard)
+        _ASKING.reset(asking)

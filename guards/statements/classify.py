@@ -57,6 +57,8 @@ def _found_in(text: str, depth: int, temporary: set[str]) -> list[Finding]:
         return [Finding(Danger.UNKNOWN, "not understood", why=_why(error))]
     except RecursionError:
         return [Finding(Danger.UNKNOWN, "nested too deeply")]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return [Finding(Danger.UNKNOWN, "not understood", why="a statement of a shape that is not known here")]
     return walk.findings
 
 

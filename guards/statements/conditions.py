@@ -6,10 +6,10 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from guards.statements.tree import MISSING, Node, bare, children, constant, kind_of, strings, table
+from guards.statements.tree import MISSING, Node, children, constant, kind_of, strings, table
 
 Tables = Sequence[str]
-TRUE, FALSE = (True, "t", "true", "on", "yes", "1", "y"), (False, "f", "false", "off", "no", "0", "n")
+FALSE = (False, "f", "false", "off", "no", "0", "n")
 _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq, "<>": operator.ne, "!=": operator.ne,
     "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
@@ -61,7 +61,9 @@ def _exhaustive(arguments: Sequence[Any], tables: Tables) -> bool:
         return True
     tests = [fields for kind, fields in map(kind_of, arguments) if kind == "NullTest"]
     return any(
-        bare(a["arg"]) == bare(b["arg"]) and a["nulltesttype"] != b["nulltesttype"] for a in tests for b in tests
+        _same(a["arg"], tables) == _same(b["arg"], tables) and a["nulltesttype"] != b["nulltesttype"]
+        for a in tests
+        for b in tests
     )
 
 

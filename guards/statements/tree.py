@@ -60,10 +60,3 @@ def constant(node: Any) -> Any:
             return constant(fields.get("arg"))
         case _:
             return MISSING
-
-
-def bare(node: Any) -> Any:
-    """A tree without its places in the text."""
-    if isinstance(node, Mapping):
-        return {key: bare(value) for key, value in node.items() if key != "location"}
-    return [bare(value) for value in node] if isinstance(node, list) else node

@@ -86,11 +86,3 @@ class Portions:
     def skipped(self) -> dict[int, str]:
         """Rows that no portion could write, with the reason."""
         return dict(self._db.execute(f"select s.n, s.reason from {_NEVER_WRITTEN}").fetchall())  # noqa: S608
-
-    def left(self) -> int:
-        """Planned rows that no portion has taken."""
-        row = self._db.execute(
-            "select count(*) from change c where op <> ? and not exists (select 1 from portion p where p.n = c.n)",
-            (Op.KEEP.value,),
-        ).fetchone()
-        return int(row[0])

@@ -289,3 +289,28 @@ def test_as_plain_functions(database: Database, plain: Plain) -> None:
     assert runs[1].splitlines()[0] == (
         f"refused[not-disposable]: what comes next was not sent to '{database.name}' on 127.0.0.1:{database.live.port}"
     )
+
+
+def test_others_stay_guarded_while_the_guard_asks_itself() -> None:
+    """The blast radius is asked through a connection of its own; meanwhile nobody else may pass."""
+    script = (
+        "import guards, socket, threading\n"
+        "from types import SimpleNamespace\n"
+        "from guards.drivers.psycopg3 import _radius\n"
+        "from guards.session import active\n"
+        "guard, seen = guards.enable(), []\n"
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "def answer():\n"
+        "    client, _ = listener.accept()\n"
+        "    seen.append(active() is guard)\n"
+        "    client.close()\n"
+        "thread = threading.Thread(target=answer)\n"
+        "thread.start()\n"
+        "where = {'host': '127.0.0.1', 'port': str(listener.getsockname()[1]), 'dbname': 'x', 'user': 'x'}\n"
+        "info = SimpleNamespace(get_parameters=lambda: where, password='x')\n"
+        "print(_radius(SimpleNamespace(info=info), []))\n"
+        "thread.join()\n"
+        "print(seen)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, check=True)
+    assert done.stdout.splitlines() == ["what it would have hit could not be asked", "[True]"]
