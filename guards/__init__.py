@@ -1,30 +1,41 @@
 """Refuse destruction of anything that is not proven disposable. Imports nothing of ours, no boto3.
 
 import guards
-guards.enable()                      # from now on every psycopg connection of this process is judged
+guards.enable()                       # from now on every connection of this process is judged (unittest, scripts)
 guards.assert_disposable(connection)  # or ask yourself
+guards.identify(connection)           # who the server really is
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from guards.evidence import Wire
+    from guards.identity import ServerIdentity
+    from guards.policy import Strictness
     from guards.session import Guard
-    from guards.verdict import Strictness
 
-__all__ = ["assert_disposable", "disable", "enable"]
+__all__ = ["assert_disposable", "disable", "enable", "identify"]
 
 
-def enable(strictness: Strictness = "dev") -> Guard:
-    """Guard this process's drivers from now on; a second call keeps what was refused so far."""
-    from guards.drivers import psycopg3
-    from guards.session import Guard, activate, active, policy_of
+def enable(strictness: Strictness | None = None, *, application: Sequence[str] = ()) -> Guard:
+    """Guard this process's drivers from now on; a second call keeps what was refused so far.
 
-    psycopg3.install()
-    guard = active() or Guard(policy_of(strictness))
-    guard.policy = policy_of(strictness)
+    `strictness`: without it what rowback.toml says, else ci where the variable CI is set, else dev. `application`:
+    databases that are the application's own (a DSN, `$NAME`, `FILE:NAME`, `django:ALIAS`), never disposable.
+    A process that refused anything ends with exit code 21, even if the refusals were swallowed.
+    Raises GuardError(policy-invalid) for a rowback.toml that cannot be read.
+    """
+    from guards.drivers import install
+    from guards.drivers.own import same_as_application
+    from guards.policy import policy_here
+    from guards.session import Guard, activate, active
+
+    policy = policy_here(strictness, application)
+    guard = active() or Guard(policy)
+    guard.policy, guard.same_as_application = policy, same_as_application
+    install()
     activate(guard)
     return guard
 
@@ -36,17 +47,33 @@ def disable() -> None:
     activate(None)
 
 
-def assert_disposable(connection: Wire, strictness: Strictness = "dev") -> None:
-    """Raise guards.session.Refused unless the database of `connection` is proven disposable."""
-    from datetime import UTC, datetime
+def identify(connection: Any) -> ServerIdentity:
+    """Who the server of an open connection is. `connection`: psycopg 3, psycopg2, or SQLAlchemy on one of these.
 
-    from guards.evidence import gather
-    from guards.session import Known, Refused, policy_of, refusal_text
+    Raises what the driver raises, and TypeError for a connection that cannot be asked.
+    """
+    from guards.drivers.wire import wire_of
+    from guards.identity import identify as ask
+
+    return ask(wire_of(connection))
+
+
+def assert_disposable(connection: Any, strictness: Strictness | None = None) -> None:
+    """Raise guards.session.Refused unless the database of `connection` is proven disposable.
+
+    `connection`: psycopg 3, psycopg2, or SQLAlchemy on one of these. Raises TypeError for any other.
+    """
+    from guards.drivers.own import same_as_application
+    from guards.drivers.wire import wire_of
+    from guards.evidence import EVIDENCE_QUERY
+    from guards.policy import policy_here
+    from guards.session import Guard
     from guards.statements import Danger, Finding
-    from guards.verdict import judge
 
-    evidence = gather(connection)
-    verdict = judge(evidence, policy_of(strictness), datetime.now(UTC))
-    if not verdict.disposable:
-        known = Known(evidence, verdict, "this connection")
-        raise Refused(refusal_text(known, [Finding(Danger.UNKNOWN, "what comes next")], None))
+    wire = wire_of(connection)
+    row = wire.execute(EVIDENCE_QUERY).fetchone()
+    assert row is not None  # a session is always in a database
+    guard = Guard(policy_here(strictness), same_as_application=same_as_application)
+    known = guard.meet(row, wire.link, "this connection")
+    if not known.verdict.disposable:
+        guard.refuse(known, [Finding(Danger.UNKNOWN, "what comes next")], lambda _: None)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from guards.identity import Cursor, ServerIdentity
 from guards.marker import Marker, read_marker, unreadable
+from guards.neighbour import next_door
 from guards.same_kernel import runs_here
 
 # Roles, databases and settings that only a managed service has.
@@ -28,6 +29,7 @@ SETTINGS = {
     "rds.extensions": "Amazon RDS", "rds.superuser_variables": "Amazon RDS", "cloudsql.iam_authentication": "Cloud SQL",
     "alloydb.iam_authentication": "AlloyDB", "azure.extensions": "Azure Database", "neon.tenant_id": "Neon",
 }  # fmt: skip
+FUNCTIONS = {"aurora_version": "Amazon Aurora"}
 
 
 def _array(names: Iterable[str]) -> str:
@@ -52,25 +54,41 @@ select (select system_identifier from pg_control_system())::text, d.oid::text, d
        array_to_string(array(select rolname::text from pg_roles where rolname = any({_array(ROLES)}) order by 1), ','),
        array_to_string(array(select b.datname from pg_database b where b.datname = any({_array(DATABASES)})), ','),
        array_to_string(array(select s from unnest({_array(SETTINGS)}) s
-                             where current_setting(s, true) is not null), ',')
+                             where current_setting(s, true) is not null), ','),
+       array_to_string(array(select f.proname::text from pg_proc f where f.proname = any({_array(FUNCTIONS)})
+                             and f.pronamespace = 'pg_catalog'::regnamespace), ',')
 from pg_database d where d.datname = current_database()
 """  # noqa: S608 (constants)
 
 
+@dataclass(frozen=True)
+class Link:
+    """Our end of a connection: its socket, the process id that the server announced when the session began, and
+    whether it is encrypted."""
+
+    fd: int
+    key_pid: int
+    tls: bool
+
+
 class Wire(Protocol):
-    """As much of a connection as is asked: a question, and the socket it goes through."""
+    """As much of a connection as is asked: a question, and our end of it."""
 
     def execute(self, query: Any, params: Sequence[Any] | None = None, /) -> Cursor: ...
 
-    def fileno(self) -> int: ...
+    @property
+    def link(self) -> Link: ...
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What is known of one database on one server, and of our way to it.
 
-    `here`: how it is proven that the server runs on this kernel; None when it is not. `managed`: services whose
-    tell-tales were found. `foreign_sessions`: in this database, of others than us.
+    `here`: how it is proven that the server runs on this kernel; None when it is not. `next_door`: the bridge or
+    virtual cable that leads to it. `managed`: services whose tell-tales were found. `foreign_sessions`: in this
+    database, of others than us. `pooled`: another process answers than the one that greeted us, so session settings
+    belong to whoever comes next. `certified`: what the server's certificate tells, `application`: the configured
+    database of the application that this is; None where nothing was found or looked for.
     """
 
     identity: ServerIdentity
@@ -87,30 +105,35 @@ class Evidence:
     replicas: int
     foreign_sessions: int
     managed: tuple[str, ...]
+    pooled: bool = False
+    next_door: str | None = None
+    certified: str | None = None
+    application: str | None = None
 
 
 def gather(connection: Wire) -> Evidence:
     """Ask the server and this machine. Raises what the driver raises; nothing is changed."""
     row = connection.execute(EVIDENCE_QUERY).fetchone()
     assert row is not None  # a session is always in a database
-    return evidence_of(row, connection.fileno())
+    return evidence_of(row, connection.link)
 
 
-def evidence_of(row: Sequence[str | None], fd: int) -> Evidence:
-    """The evidence in the one row that EVIDENCE_QUERY gave through socket `fd`."""
+def evidence_of(row: Sequence[str | None], link: Link) -> Evidence:
+    """The evidence in the one row that EVIDENCE_QUERY gave through `link`."""
     identifier, oid, name, version, started, server, pid, role = (str(value) for value in row[:8])
-    comment, size, fsync_off, standby, archiving, replicas, foreign, roles, databases, settings = row[8:]
+    comment, size, fsync_off, standby, archiving, replicas, foreign, roles, databases, settings, functions = row[8:]
     told = [
         known[found]
-        for known, names in ((ROLES, roles), (DATABASES, databases), (SETTINGS, settings))
+        for known, names in ((ROLES, roles), (DATABASES, databases), (SETTINGS, settings), (FUNCTIONS, functions))
         for found in (names or "").split(",") if found
     ]  # fmt: skip
     return Evidence(
         identity=ServerIdentity(identifier, int(oid), name, int(version), started), server=server, role=role,
         # The upper half of the identifier is the moment of initdb (facts/guards.md §0.6).
         born_at=datetime.fromtimestamp(int(identifier) >> 32, UTC),
-        here=runs_here(fd, int(pid)), comment_marker=read_marker(comment),
+        here=runs_here(link.fd, int(pid)), comment_marker=read_marker(comment),
         unreadable_mark=unreadable(comment), size_bytes=int(size or 0),
         fsync_off=fsync_off == "true", standby=standby == "true", archiving=archiving == "true",
         replicas=int(replicas or 0), foreign_sessions=int(foreign or 0), managed=tuple(dict.fromkeys(told)),
+        pooled=link.key_pid != int(pid), next_door=next_door(server.rpartition(":")[0]),
     )  # fmt: skip

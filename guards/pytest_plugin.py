@@ -1,76 +1,153 @@
 """pytest: every run is guarded, says so in its header, and fails at its end if anything was refused.
 
-Options (pyproject, pytest.ini): `rowback_guard = dev | ci | off`. `ci` is taken by itself where CI is set.
+Settings (pyproject, pytest.ini), each with a default:
+`rowback_guard`: dev, ci or off. `rowback_guard_databases`: judged and shown in the header, one a line.
+`rowback_guard_application`: the application's own, never disposable, one a line. Both: a DSN, `$NAME` of the
+environment, `FILE:NAME` of a .env file, `django:ALIAS`.
+Marker `rowback_refusals_expected`: this test is about a refusal; its refusals do not fail the run.
 """
 
 from __future__ import annotations
 
-import os
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from guards.session import Guard
+
 REFUSALS = pytest.StashKey[list[str]]()
+DATABASES = pytest.StashKey[dict[str, str]]()
+BEGAN = pytest.StashKey[int]()
 OPTION = "rowback_guard"
+EXPECTED = "rowback_refusals_expected"
+_OF_XDIST = f"{OPTION}_databases"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The one setting."""
-    parser.addini(OPTION, "dev, ci or off (default: ci where the variable CI is set, else dev)", default="")
+    """The settings."""
+    parser.addini(OPTION, "dev, ci or off (default: rowback.toml, else ci where CI is set, else dev)", default="")
+    parser.addini(f"{OPTION}_databases", "databases to judge in the header", type="linelist", default=[])
+    parser.addini(f"{OPTION}_application", "the application's own databases", type="linelist", default=[])
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Before any conftest connects anywhere."""
-    config.stash[REFUSALS] = []
-    strictness = _strictness(config)
-    if strictness == "off":
+    config.stash[REFUSALS], config.stash[DATABASES] = [], {}
+    config.addinivalue_line("markers", f"{EXPECTED}: refusals of the guard in this test do not fail the run")
+    said = str(config.getini(OPTION)).strip().lower()
+    if said == "off":
         return
-    if strictness not in ("dev", "ci"):
-        raise pytest.UsageError(f"{OPTION} = {strictness}: say dev, ci or off")
-    try:
-        import psycopg  # noqa: F401 (nothing to guard without it)
-    except ImportError:
-        return
+    if said not in ("", "dev", "ci"):
+        raise pytest.UsageError(f"{OPTION} = {said}: say dev, ci or off")
     import guards
+    from guards.refusal import GuardError
 
-    guards.enable("ci" if strictness == "ci" else "dev")
+    try:
+        guards.enable(
+            "ci" if said == "ci" else "dev" if said else None, application=config.getini(f"{OPTION}_application")
+        )
+    except GuardError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """Nobody shall wonder whether it is on."""
-    return f"rowback guard: {_strictness(config)}"
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Nobody shall wonder whether it is on, what it thinks of the databases, and who lets what through."""
+    guard = _active()
+    if guard is None:
+        return ["rowback guard: off"]
+    lines = [f"rowback guard: {guard.policy.strictness} (psycopg, psycopg2, asyncpg; SQLAlchemy and Django on them)"]
+    lines += [f"  {allowance}" for allowance in guard.policy.allowances]
+    from guards.drivers.own import verdict_on
+
+    return lines + [f"  {said}: {verdict_on(guard, said)}" for said in config.getini(f"{OPTION}_databases")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: Any) -> Iterator[None]:
+    """A refusal names the fixture that is being set up."""
+    guard = _active()
+    before = guard.fixture if guard else None
+    if guard:
+        guard.fixture = str(fixturedef.argname)
+    try:
+        return (yield)
+    finally:
+        if guard:
+            guard.fixture = before
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Refusals that a test is about are forgotten when it is over."""
+    guard = _active()
+    item.stash[BEGAN] = len(guard.refusals) if guard else 0
+    try:
+        return (yield)
+    finally:
+        if guard and item.get_closest_marker(EXPECTED):
+            del guard.refusals[item.stash[BEGAN] :]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> None:
+    """Each refusal with the test that it happened in, as a property of the JUnit report."""
+    guard = _active()
+    for refusal in guard.refusals[item.stash[BEGAN] :] if guard else ():
+        if (OPTION, refusal) not in item.user_properties:
+            item.user_properties.append((OPTION, refusal))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A refusal that a clean-up swallowed fails the run all the same; a worker of xdist hands its own up."""
-    from guards.session import active
-
-    guard = active()
-    found = session.config.stash[REFUSALS]
-    found.extend(guard.refusals if guard else [])
-    if found and (output := getattr(session.config, "workeroutput", None)) is not None:
-        output[OPTION] = [*found]
+    guard = _active()
+    found, met = session.config.stash[REFUSALS], session.config.stash[DATABASES]
+    if guard:
+        found.extend(guard.refusals)
+        met.update({known.name: known.told for known in guard.met.values()})
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output[OPTION], output[_OF_XDIST] = [*found], {**met}
+    _into_junit(session.config, found, met)
     if found and exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """xdist: what a worker refused."""
-    node.config.stash[REFUSALS].extend(getattr(node, "workeroutput", {}).get(OPTION, []))
+    """xdist: what a worker refused, and which databases it met."""
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[REFUSALS].extend(output.get(OPTION, []))
+    node.config.stash[DATABASES].update(output.get(_OF_XDIST, {}))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Each refusal once, in full."""
-    refusals: list[str] = config.stash[REFUSALS]
+    """Each database's verdict in a line where something was refused, then each refusal once, in full."""
+    refusals = config.stash[REFUSALS]
     if refusals:
         terminalreporter.section(f"rowback guard: {len(refusals)} refused", red=True, bold=True)
+        for name, told in config.stash[DATABASES].items():
+            terminalreporter.write_line(f"{name}: {told}")
         for refusal in dict.fromkeys(refusals):
             terminalreporter.write_line(refusal)
 
 
-def _strictness(config: pytest.Config) -> str:
-    said = str(config.getini(OPTION)).strip().lower()
-    return said or ("ci" if os.environ.get("CI") else "dev")
+def _into_junit(config: pytest.Config, refusals: list[str], met: dict[str, str]) -> None:
+    from _pytest.junitxml import xml_key  # pytest's own way to a suite's properties is a fixture
+
+    xml = config.stash.get(xml_key, None)
+    if xml is not None:
+        guard = _active()
+        xml.add_global_property(OPTION, guard.policy.strictness if guard else "off")
+        for name, told in met.items():
+            xml.add_global_property(f"{OPTION}: {name}", told)
+        for refusal in dict.fromkeys(refusals):
+            xml.add_global_property(f"{OPTION}: refused", refusal)
+
+
+def _active() -> Guard | None:
+    from guards.session import active
+
+    return active()

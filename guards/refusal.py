@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-Id = Literal["usage", "not-disposable", "mark-refused", "server-unreachable"]
-EXIT_CODES: Mapping[Id, int] = {"usage": 2, "not-disposable": 21, "mark-refused": 27, "server-unreachable": 30}
+Id = Literal["usage", "policy-invalid", "not-disposable", "mark-refused", "allow-forbidden", "server-unreachable"]
+EXIT_CODES: Mapping[Id, int] = {
+    "usage": 2, "policy-invalid": 2, "not-disposable": 21, "mark-refused": 27, "allow-forbidden": 28,
+    "server-unreachable": 30,
+}  # fmt: skip
 
 
 class GuardError(Exception):

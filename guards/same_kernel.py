@@ -10,10 +10,45 @@ import os
 import re
 import socket
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
 _TITLE = re.compile(r"^postgres: .*?(?:(?P<host>\[local\])|\((?P<port>\d+)\))(?: |$)")
+_WHOSE = re.compile(r"^postgres: (?:\S+: )?(?P<role>\S+) (?P<database>\S+) (?:\[local\]|\S+\(\d+\))(?: |$)")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Which database of which running server of this kernel serves a socket: the same value, the same database."""
+
+    postmaster_pid: int
+    postmaster_started: int  # in clock ticks since the boot: a pid may come again, with its ticks it does not
+    role: str
+    database: str
+
+
+def backend_here(fd: int, backend_pid: int) -> Backend | None:
+    """Who serves socket `fd`, without asking the server; None where this kernel cannot prove it.
+
+    Cheap (three reads below /proc), and only of processes in our own namespace: containers are asked in full.
+    """
+    title = _WHOSE.match(_title(backend_pid))
+    if title is None or not _serves(fd, backend_pid):
+        return None
+    parent = _field(backend_pid, "PPid")
+    stat = _read(PROC / parent / "stat").rpartition(")")[2].split()
+    if len(stat) <= 19:
+        return None
+    return Backend(int(parent), int(stat[19]), title["role"], title["database"])
+
+
+def _serves(fd: int, backend_pid: int) -> bool:
+    with socket.socket(fileno=os.dup(fd)) as ours:
+        if ours.family == socket.AF_UNIX:
+            return _field(backend_pid, "PPid") == str(_listener(ours))
+        title = _TITLE.match(_title(backend_pid))
+        return title is not None and title["port"] == str(ours.getsockname()[1])
 
 
 def runs_here(fd: int, backend_pid: int) -> str | None:
@@ -26,7 +61,7 @@ def runs_here(fd: int, backend_pid: int) -> str | None:
 
 def _by_port(port: int, backend_pid: int) -> str | None:
     for pid in [backend_pid, *_contained(backend_pid)]:
-        title = _TITLE.match(_read(PROC / str(pid) / "cmdline").replace("\0", " "))
+        title = _TITLE.match(_title(pid))
         if title and title["port"] == str(port):
             return f"backend {pid} on this machine serves our port {port}"
     return None
@@ -34,11 +69,23 @@ def _by_port(port: int, backend_pid: int) -> str | None:
 
 def _by_peer(ours: socket.socket, backend_pid: int) -> str | None:
     """The process that listens on the socket is the parent of our backend: no forwarder stands between."""
-    listener, _, _ = struct.unpack("3i", ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    listener = _listener(ours)
     for pid in [backend_pid, *_contained(backend_pid)]:
-        if listener and _field(pid, "PPid") == str(listener) and _TITLE.match(_read(PROC / str(pid) / "cmdline")):
+        if listener and _field(pid, "PPid") == str(listener) and _TITLE.match(_title(pid)):
             return f"backend {pid} is a child of process {listener}, which listens on our socket"
     return None
+
+
+def _listener(ours: socket.socket) -> int:
+    """The process that listens on the other side of a unix socket; 0 where the platform does not say."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return 0
+    pid, _, _ = struct.unpack("3i", ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(pid)
+
+
+def _title(pid: int) -> str:
+    return _read(PROC / str(pid) / "cmdline").replace("\0", " ")
 
 
 def _contained(backend_pid: int) -> list[int]:

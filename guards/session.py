@@ -1,53 +1,83 @@
-"""The guard of this process: what it knows of each database, what it refused, and the words of a refusal."""
+"""The guard of this process: what it knows of each database, and what it refused."""
 
 from __future__ import annotations
 
-import os
+import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from os import dup
 
-from guards.evidence import Evidence, evidence_of
-from guards.same_kernel import started_at
+from guards.certificate import certified
+from guards.children import report_refusal
+from guards.evidence import Evidence, Link, evidence_of
+from guards.policy import Policy
+from guards.same_kernel import Backend, backend_here
 from guards.statements import Danger, Finding, classify
-from guards.verdict import Policy, Strictness, Verdict, judge
+from guards.telling import Known, refusal_text
+from guards.verdict import Verdict, judge
 
 # What an unproven session is given before anybody else's first statement. The server then refuses what no parser sees:
 # functions, rules, other code on the same connection. A short lock_timeout: nobody waits in front of real users.
 READ_ONLY = "set default_transaction_read_only = on; set lock_timeout = '5s'"
+
+Ask = Callable[[Sequence[Finding]], str | None]
 
 
 class Refused(BaseException):
     """A statement was not sent. No Exception: a clean-up that catches those must not swallow it."""
 
 
-@dataclass(frozen=True)
-class Known:
-    """One database as this process met it: the evidence, the verdict, and what was asked for when it was reached."""
-
-    evidence: Evidence
-    verdict: Verdict
-    asked_for: str
-
-    @property
-    def name(self) -> str:
-        """Database and server, as they really are."""
-        return f"'{self.evidence.identity.database}' on {self.evidence.server}"
-
-
 @dataclass
 class Guard:
-    """State of the process. `refusals` are kept so that a run fails at its end even if somebody swallowed one."""
+    """State of the process. `refusals` are kept so that a run fails at its end even if somebody swallowed one.
+
+    `same_as_application`: of the databases that the policy calls the application's, the one that an identity is;
+    asked once, and only when a database would pass. `fixture`: the pytest fixture that is being set up.
+    """
 
     policy: Policy
     refusals: list[str] = field(default_factory=list)
+    met: dict[tuple[str, int], Known] = field(default_factory=dict)
+    fixture: str | None = None
+    same_as_application: Callable[[Policy, Evidence], str | None] = lambda policy, evidence: None
+    _proven_here: dict[Backend, Known] = field(default_factory=dict)
 
-    def meet(self, row: Sequence[str | None], fd: int, asked_for: str) -> Known:
+    def recognise(self, link: Link) -> Known | None:
+        """A database of this kernel that was proven before, known again without asking the server anything."""
+        if not self._proven_here:
+            return None
+        backend = backend_here(link.fd, link.key_pid)
+        return self._proven_here.get(backend) if backend else None
+
+    def meet(self, row: Sequence[str | None], link: Link, asked_for: str) -> Known:
         """Judge a database by the row that EVIDENCE_QUERY gave on a new connection."""
-        evidence = evidence_of(row, fd)
-        return Known(evidence, judge(evidence, self.policy, datetime.now(UTC)), asked_for)
+        evidence = evidence_of(row, link)
+        evidence, verdict = self._judged(evidence, link)
+        known = Known(evidence, verdict, asked_for)
+        identity = evidence.identity
+        self.met[identity.system_identifier, identity.database_oid] = known
+        # A mark or an allowance is bound to an oid, which the kernel does not tell: those are asked for each time.
+        lasting = verdict.disposable and evidence.here and not verdict.said
+        if lasting and (backend := backend_here(link.fd, link.key_pid)):
+            self._proven_here[backend] = known
+        return known
 
-    def check(self, known: Known | None, text: str, radius: Callable[[Sequence[Finding]], str | None]) -> None:
+    def _judged(self, evidence: Evidence, link: Link) -> tuple[Evidence, Verdict]:
+        now = datetime.now(UTC)
+        verdict = judge(evidence, self.policy, now)
+        if not verdict.disposable or verdict.said:
+            return evidence, verdict
+        # What costs more is looked at only where it can still change something.
+        evidence = replace(
+            evidence,
+            certified=certified(*peer_of(link.fd)) if link.tls else None,
+            application=self.same_as_application(self.policy, evidence),
+        )
+        return evidence, judge(evidence, self.policy, now)
+
+    def check(self, known: Known | None, text: str, radius: Ask) -> None:
         """Let `text` pass or raise Refused. Proven databases are not asked again and nothing is parsed for them.
 
         `known` None: the connection is older than the guard, so nothing is known of its server.
@@ -55,42 +85,28 @@ class Guard:
         if known is not None and known.verdict.disposable:
             return
         found = classify(text)
-        if found.danger is Danger.READ:
-            return
-        refusal = refusal_text(known, found.worst, radius(found.worst) if known else None)
+        if found.danger is not Danger.READ:
+            self.refuse(known, found.worst, radius)
+
+    def refuse(self, known: Known | None, worst: Sequence[Finding], radius: Ask) -> None:
+        """Raise Refused, and remember it."""
+        hit = radius(worst) if known else None
+        refusal = refusal_text(known, worst, self.policy, fixture=self.fixture, radius=hit)
         self.refusals.append(refusal)
+        report_refusal(refusal)
         raise Refused(refusal)
 
 
-def policy_of(strictness: Strictness) -> Policy:
-    """The policy of this machine at this moment."""
-    began = started_at()
-    return Policy(strictness, datetime.fromtimestamp(began, UTC) if began else None)
-
-
-def refusal_text(known: Known | None, worst: Sequence[Finding], radius: str | None) -> str:
-    """What was not sent, to whom, why, and what to do: everything that somebody needs who has never heard of us."""
-    what = "; ".join(map(str, worst))
-    where = os.environ.get("PYTEST_CURRENT_TEST")
-    lines = [f"  in {where}"] if where else []
-    if known is None:
-        return "\n".join([
-            f"refused[not-disposable]: {what} was not sent: this connection is older than the guard", *lines,
-            "  no statement was sent",
-            "  help: enable the guard before anything connects (pytest: the plugin does), and connect again",
-        ])  # fmt: skip
-    identity = known.evidence.identity
-    lines += [
-        f"  asked for {known.asked_for}",
-        f"  it is PostgreSQL {identity.server_version_num // 10000}, system identifier {identity.system_identifier},"
-        f" made {known.evidence.born_at:%Y-%m-%dT%H:%M:%SZ}",
-        *(f"  {line}" for line in (*known.verdict.vetoes, *known.verdict.missing)),
-        *([f"  {radius}"] if radius else []),
-        "  no statement was sent; the session is read-only",
-        "  help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says so:"
-        f" rowback guard mark --dsn '{known.asked_for}' --reason …",
-    ]  # fmt: skip
-    return "\n".join([f"refused[not-disposable]: {what} was not sent to {known.name}", *lines])
+def peer_of(fd: int) -> tuple[str, int]:
+    """Where a socket really leads: address and port, or a unix socket's directory and number."""
+    with socket.socket(fileno=dup(fd)) as ours:
+        peer = ours.getpeername()
+    if isinstance(peer, tuple):
+        return str(peer[0]), int(peer[1])
+    directory, _, number = str(peer).rpartition("/.s.PGSQL.")
+    with suppress(ValueError):
+        return directory, int(number)
+    return directory, 0
 
 
 _active: Guard | None = None

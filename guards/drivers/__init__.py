@@ -1,1 +1,60 @@
-"""Where the guard stands between a driver and the server: one module for each driver."""
+"""Where the guard stands between a driver and the server: one module for each driver, and one for unittest's end.
+
+What is not imported costs nothing: its guard is loaded when somebody imports it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+GUARDED = {"psycopg": "psycopg3", "psycopg2": "psycopg2_", "asyncpg": "asyncpg_", "unittest": "unittest_"}
+
+
+def install() -> None:
+    """Stand in front of everything that is imported already, and of the rest once it is.
+
+    Raises AttributeError on a driver that is built otherwise than known: no run without a guard.
+    """
+    for driver in GUARDED:
+        if driver in sys.modules:
+            _guard(driver)
+    if not any(isinstance(finder, _OnImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _OnImport())
+
+
+def _guard(driver: str) -> None:
+    importlib.import_module(f"guards.drivers.{GUARDED[driver]}").install()
+
+
+class _OnImport(MetaPathFinder):
+    """Lets a driver load as ever, and stands in front of it then."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in GUARDED:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _ThenGuard(spec.loader)
+        return spec
+
+
+class _ThenGuard(Loader):
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        _guard(module.__name__)

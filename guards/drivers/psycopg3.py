@@ -8,7 +8,6 @@ session on the server.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,16 +15,15 @@ import psycopg
 from psycopg import _queries, conninfo, generators, pq
 from psycopg._connection_base import BaseConnection
 
-from guards.blast import radius
+from guards.drivers.own import ASKING, radius_of, shown
+from guards.drivers.wire import wire_of
 from guards.evidence import EVIDENCE_QUERY
-from guards.session import READ_ONLY, Known, active
-from guards.statements import Finding
+from guards.session import READ_ONLY, active
+from guards.telling import Known
 
 _KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
 _QUERIES = (_queries.PostgresQuery, _queries.PostgresClientQuery, _queries.PostgresRawQuery)
-_SHOWN = ("host", "hostaddr", "port", "dbname", "user", "service")
 _INSTALLED = "_rowback_guarded"
-_ASKING: ContextVar[bool] = ContextVar("the guard's own questions", default=False)
 
 
 def install() -> None:
@@ -37,7 +35,7 @@ def install() -> None:
 
     def guarded_connect(cls: Any, info: str = "") -> Generator[Any, Any, Any]:
         connection = yield from connect(cls, info)
-        if active() is not None and not _ASKING.get():
+        if active() is not None and not ASKING.get():
             yield from _meet(connection, info)
         return connection
 
@@ -63,12 +61,12 @@ def _guarded(convert: Callable[..., None]) -> Callable[..., None]:
 
 def _check(connection: Any, text: Any) -> None:
     guard = active()
-    if guard is None or connection is None or _ASKING.get():
+    if guard is None or connection is None or ASKING.get():
         return
     known = _KNOWN.get(connection)
     if known is not None and known.verdict.disposable:
         return  # before anything is decoded: a proven database costs a lookup
-    guard.check(known, _decoded(connection, text), lambda findings: _radius(connection, findings))
+    guard.check(known, _decoded(connection, text), lambda findings: radius_of(_way_of(connection), findings))
 
 
 def _decoded(connection: Any, text: Any) -> str:
@@ -77,15 +75,26 @@ def _decoded(connection: Any, text: Any) -> str:
     return text if isinstance(text, str) else bytes(text).decode("utf-8", "replace")
 
 
+def _way_of(connection: Any) -> dict[str, Any]:
+    return {**connection.info.get_parameters(), "password": connection.info.password}
+
+
 def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
     """Judge the server, in the connecting generator itself: it serves sync and async alike."""
     guard = active()
     assert guard is not None
-    row = yield from _ask(connection, EVIDENCE_QUERY)
-    parts = conninfo.conninfo_to_dict(info)
-    asked_for = " ".join(f"{key}={parts[key]}" for key in _SHOWN if parts.get(key)) or "libpq's defaults"
-    _KNOWN[connection] = known = guard.meet(row, connection.pgconn.socket, asked_for)
-    if not known.verdict.disposable:
+    link = wire_of(connection).link
+    known = guard.recognise(link)
+    if known is None:
+        row = yield from _ask(connection, EVIDENCE_QUERY)
+        known = guard.meet(row, link, shown(conninfo.conninfo_to_dict(info)))
+    _KNOWN[connection] = known
+    if known.verdict.disposable:
+        return
+    if known.evidence.pooled:
+        # Settings of this session would stay with the pooler's server connection, for whoever comes next.
+        connection._read_only, connection._begin_statement = True, b""
+    else:
         yield from _ask(connection, READ_ONLY)
 
 
@@ -106,19 +115,3 @@ def _ask(connection: Any, text: str) -> Generator[Any, Any, Sequence[str | None]
     (first, *_) = results
     values = [first.get_value(0, i) for i in range(first.nfields)] if first.ntuples else []
     return [None if value is None else value.decode() for value in values]
-
-
-def _radius(connection: Any, findings: Sequence[Finding]) -> str | None:
-    """Ask through a connection of our own: the refused one may be in the middle of anything."""
-    info = connection.info
-    parameters = {**info.get_parameters(), "password": info.password, "connect_timeout": 5}
-    asking = _ASKING.set(True)  # of this thread and task alone: everybody else stays guarded meanwhile
-    try:
-        with psycopg.connect(**parameters, autocommit=True, application_name="rowback guard") as ours:
-            ours.execute("set default_transaction_read_only = on")
-            ours.execute("set statement_timeout = '5s'")
-            return radius(ours, findings)
-    except psycopg.Error:
-        return "what it would have hit could not be asked"
-    finally:
-        _ASKING.reset(asking)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import psycopg
 
+from guards.drivers.wire import wire_of
 from guards.evidence import Evidence, gather
 from guards.identity import identify
-from guards.verdict import Policy, judge
+from guards.policy import Policy
+from guards.verdict import judge
 from tests.fix_cli import Cli, Ran
 from tests.fix_lab import Database, Live, wait_until
 from tests.fix_plain import Plain
@@ -20,7 +22,7 @@ from tests.guards.forwarder import forwarded
 
 def asked(dsn: str) -> Evidence:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        return gather(connection)
+        return gather(wire_of(connection))
 
 
 def test_a_plain_young_cluster_of_this_machine_proves_itself(plain: Plain) -> None:
@@ -178,7 +180,7 @@ def test_the_question_changes_nothing_and_needs_no_privilege(plain: Plain) -> No
         server.execute("set default_transaction_read_only = on")
     with psycopg.connect(plain.dsn().replace("user=app", "user=nobody_special")) as guest:
         guest.execute("set transaction read only")
-        assert gather(guest).role == "nobody_special"
+        assert gather(wire_of(guest)).role == "nobody_special"
 
 
 def test_guards_come_without_the_rest() -> None:
@@ -200,9 +202,9 @@ def test_sessions_that_an_ordinary_role_cannot_look_at_count(plain: Plain) -> No
         server.execute("create role other login")
     theirs = plain.dsn("shared").replace("user=app", "user=other")
     with psycopg.connect(theirs), psycopg.connect(plain.dsn("shared").replace("user=app", "user=lodger")) as ours:
-        assert gather(ours).foreign_sessions == 1
+        assert gather(wire_of(ours)).foreign_sessions == 1
     with psycopg.connect(plain.dsn("shared").replace("user=app", "user=lodger"), autocommit=True) as ours:
-        wait_until(lambda: gather(ours).foreign_sessions == 0, "the other session is gone")
+        wait_until(lambda: gather(wire_of(ours)).foreign_sessions == 0, "the other session is gone")
 
 
 def test_a_mark_that_cannot_be_read_is_a_veto(cli: Cli, plain: Plain) -> None:

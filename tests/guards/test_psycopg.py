@@ -73,17 +73,19 @@ def test_the_incident_is_refused_and_the_whole_story_told(database: Database, tm
     assert rows(database) == (3, 1)
     assert found.code == 1
     assert "1 passed, 1 error" in found.out
-    identifier, made = database.rows(
-        "select system_identifier::text, to_char(to_timestamp(system_identifier >> 32) at time zone 'UTC',"
+    identifier, oid, made = database.rows(
+        "select system_identifier::text, (select oid from pg_database where datname = current_database()),"
+        " to_char(to_timestamp(system_identifier >> 32) at time zone 'UTC',"
         ' \'YYYY-MM-DD"T"HH24:MI:SS"Z"\') from pg_control_system()'
     )[0]
     port = database.live.port
     told = [
         "refused[not-disposable]: TRUNCATE parent CASCADE was not sent to"
         f" '{database.name}' on 127.0.0.1:{port}",
-        "  in test_inner.py::test_one (setup)",
+        "  in test_inner.py::test_one (setup), fixture 'clean'",
+        "  at test_inner.py:8 in clean",
         f"  asked for host=127.0.0.1 hostaddr=127.0.0.1 port={port} dbname={database.name} user=postgres",
-        f"  it is PostgreSQL 17, system identifier {identifier}, made {made}",
+        f"  it is PostgreSQL 17, system identifier {identifier}, database oid {oid}, made {made}",
         "  it is managed: Amazon RDS",
         "  its WAL is archived: somebody wants to be able to restore it",
         "  no mark of its owner",
@@ -92,6 +94,7 @@ def test_the_incident_is_refused_and_the_whole_story_told(database: Database, tm
         "  help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says so:"
         f" rowback guard mark --dsn 'host=127.0.0.1 hostaddr=127.0.0.1 port={port} dbname={database.name}"
         " user=postgres' --reason …",
+        f"        or, for this user and a while: rowback guard allow --target {identifier}/{oid} --reason … --for 30m",
     ]  # fmt: skip
     assert "\n".join(told) in found.out
     assert found.out.count("rowback guard: 1 refused") == 1
@@ -295,8 +298,7 @@ def test_others_stay_guarded_while_the_guard_asks_itself() -> None:
     """The blast radius is asked through a connection of its own; meanwhile nobody else may pass."""
     script = (
         "import guards, socket, threading\n"
-        "from types import SimpleNamespace\n"
-        "from guards.drivers.psycopg3 import _radius\n"
+        "from guards.drivers.own import radius_of\n"
         "from guards.session import active\n"
         "guard, seen = guards.enable(), []\n"
         "listener = socket.create_server(('127.0.0.1', 0))\n"
@@ -307,8 +309,7 @@ def test_others_stay_guarded_while_the_guard_asks_itself() -> None:
         "thread = threading.Thread(target=answer)\n"
         "thread.start()\n"
         "where = {'host': '127.0.0.1', 'port': str(listener.getsockname()[1]), 'dbname': 'x', 'user': 'x'}\n"
-        "info = SimpleNamespace(get_parameters=lambda: where, password='x')\n"
-        "print(_radius(SimpleNamespace(info=info), []))\n"
+        "print(radius_of({**where, 'password': 'x'}, []))\n"
         "thread.join()\n"
         "print(seen)\n"
     )

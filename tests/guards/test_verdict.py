@@ -12,7 +12,8 @@ import pytest
 from guards.evidence import Evidence
 from guards.identity import ServerIdentity
 from guards.marker import Marker, read_marker
-from guards.verdict import Policy, judge
+from guards.policy import Policy
+from guards.verdict import judge
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 IDENTITY = ServerIdentity("7300000000000000001", 16400, "app", 170000, "2026-11-22")

@@ -1,0 +1,120 @@
+"""What the verbs of `rowback guard` share: connect, judge, and name what was found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from guards.refusal import GuardError
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from guards.telling import Known
+
+UNITS_S = {"m": 60, "h": 3600, "d": 86400}
+LONGEST_S = 366 * 86400
+
+
+class Duration(click.ParamType[float]):
+    """30m, 12h, 90d: in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuse what is no duration, and what is longer than a year."""
+        found = re.fullmatch(r"(\d+)([mhd])", str(value))
+        seconds = float(found[1]) * UNITS_S[found[2]] if found else 0.0
+        if not 0 < seconds <= LONGEST_S:
+            self.fail(f"{value!r} is not a duration such as 30m, 12h or 90d, of a year at most", param, ctx)
+        return seconds
+
+
+dsn_option = click.option("--dsn", default="", help="How to connect; without it libpq's own variables say.")
+strictness_option = click.option(
+    "--strictness", type=click.Choice(["dev", "ci"]), default="dev", show_default=True,
+    help="dev: on this machine, and marked or an hour old. ci: made after this job began.",
+)  # fmt: skip
+
+
+@contextmanager
+def connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection in autocommit. Raises GuardError(server-unreachable), with what the certificate told before."""
+    import psycopg
+
+    with _in_words():
+        named = _certificate(dsn)
+    try:
+        connection = psycopg.connect(dsn, autocommit=True, connect_timeout=10, application_name="rowback guard")
+    except psycopg.Error as error:
+        raise GuardError(
+            "server-unreachable", (str(error).strip().splitlines() or ["no connection"])[0],
+            *([f"its certificate names {named}"] if named else []),
+            state="nothing was done", help="check --dsn, or PGHOST, PGPORT, PGUSER, PGDATABASE and PGPASSWORD",
+        ) from error  # fmt: skip
+    with connection:
+        yield connection
+
+
+def _certificate(dsn: str) -> str | None:
+    """Whose certificate is shown where `dsn` leads to first, before any password is sent there."""
+    import os
+
+    from psycopg.conninfo import conninfo_to_dict
+
+    from guards.certificate import certified
+
+    parts = conninfo_to_dict(dsn)
+    if parts.get("service") or os.environ.get("PGSERVICE"):
+        return None  # libpq alone knows where that leads
+    host = parts.get("hostaddr") or parts.get("host") or os.environ.get("PGHOSTADDR") or os.environ.get("PGHOST")
+    port = str(parts.get("port") or os.environ.get("PGPORT") or 5432).split(",")[0]
+    first = str(host or "").split(",")[0]
+    return certified(first, int(port)) if first and port.isdigit() else None
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        raise GuardError("usage", f"--dsn: {str(error).strip()}", state="nothing was done", help="--dsn 'dbname=app'") \
+            from error  # fmt: skip
+
+
+def judged(connection: psycopg.Connection[Any], dsn: str, strictness: str) -> Known:
+    """The evidence, certificate and application's databases included, and the verdict."""
+    from datetime import UTC, datetime
+
+    from guards.certificate import certified
+    from guards.drivers.own import same_as_application
+    from guards.drivers.wire import wire_of
+    from guards.evidence import gather
+    from guards.policy import policy_here
+    from guards.session import peer_of
+    from guards.telling import Known
+    from guards.verdict import judge
+
+    policy = policy_here("ci" if strictness == "ci" else "dev")
+    wire = wire_of(connection)
+    evidence = gather(wire)
+    evidence = replace(
+        evidence, certified=certified(*peer_of(wire.link.fd)), application=same_as_application(policy, evidence)
+    )
+    return Known(evidence, judge(evidence, policy, datetime.now(UTC)), shown(dsn))
+
+
+def shown(dsn: str) -> str:
+    """The DSN as it may be printed: without its password."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    parts = conninfo_to_dict(dsn)
+    keys = ("service", "host", "hostaddr", "port", "dbname", "user")
+    return " ".join(f"{key}={parts[key]}" for key in keys if parts.get(key))

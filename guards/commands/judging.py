@@ -1,0 +1,61 @@
+"""`rowback guard show|check`: evidence and verdict. Both only read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from guards.commands.asking import connected, dsn_option, judged, shown, strictness_option
+from guards.refusal import GuardError
+
+if TYPE_CHECKING:
+    from guards.telling import Known
+
+
+@click.command(epilog="Example: rowback guard show --dsn 'host=localhost dbname=app'")
+@dsn_option
+@strictness_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def show(dsn: str, strictness: str, as_json: bool) -> None:
+    """What the server is, what speaks for it and against it. Reads only."""
+    with connected(dsn) as connection:
+        known = judged(connection, dsn, strictness)
+    if as_json:
+        click.echo(json.dumps({**asdict(known.verdict), "evidence": asdict(known.evidence)}, indent=1, default=str))
+    else:
+        click.echo(_text(known))
+
+
+@click.command(epilog='Example: rowback guard check --dsn "$TEST_DSN" --strictness ci && pytest')
+@dsn_option
+@strictness_option
+def check(dsn: str, strictness: str) -> None:
+    """End with exit code 21 unless the database is proven disposable. Reads only."""
+    with connected(dsn) as connection:
+        known = judged(connection, dsn, strictness)
+    if not known.verdict.disposable:
+        raise GuardError(
+            "not-disposable", f"{known.name} is not proven disposable", *known.verdict.vetoes, *known.verdict.missing,
+            state="nothing was sent to it but one question",
+            help=f"use a throw-away database; or, if this one is: rowback guard mark --dsn '{shown(dsn)}' --reason …",
+        )  # fmt: skip
+    click.echo(_text(known))
+
+
+def _text(known: Known) -> str:
+    from guards.allowance import target_of
+
+    evidence, verdict = known.evidence, known.verdict
+    lines = [
+        f"{known.name}: {'disposable' if verdict.disposable else 'NOT proven disposable'}", "",
+        f"  server   PostgreSQL {evidence.identity.server_version_num // 10000}, made"
+        f" {evidence.born_at:%Y-%m-%dT%H:%M:%SZ}{', behind a pooler' * evidence.pooled}",
+        f"  target   {target_of(evidence.identity)} (system identifier / database oid)",
+        f"  size     {evidence.size_bytes / 2**20:,.1f} MiB",
+    ]  # fmt: skip
+    for word, said in (("for", verdict.proofs), ("against", verdict.vetoes), ("missing", verdict.missing)):
+        lines += [f"  {word:<8} {line}" for line in said]
+    return "\n".join(lines)

@@ -1,0 +1,142 @@
+"""The guard's own connections: what a statement would have hit, and whether two databases are the same.
+
+They are always psycopg 3's, read-only, short, and not judged themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from guards.blast import radius
+from guards.evidence import Evidence
+from guards.identity import ServerIdentity, identify
+from guards.policy import Policy
+from guards.session import Guard
+from guards.statements import Finding
+
+ASKING: ContextVar[bool] = ContextVar("the guard's own questions", default=False)
+SHOWN = ("host", "hostaddr", "port", "dbname", "user", "service")
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """What runs inside, in this thread and task alone, is the guard's own. Everybody else stays guarded meanwhile."""
+    token = ASKING.set(True)
+    try:
+        yield
+    finally:
+        ASKING.reset(token)
+
+
+def shown(parameters: Mapping[str, Any]) -> str:
+    """How to connect, as it may be printed: without the password."""
+    return " ".join(f"{key}={parameters[key]}" for key in SHOWN if parameters.get(key)) or "libpq's defaults"
+
+
+def radius_of(parameters: Mapping[str, Any], findings: Sequence[Finding]) -> str | None:
+    """What `findings` would have hit, asked through a connection of our own: the refused one may be amid anything.
+
+    None when nothing of what they name is there.
+    """
+    import psycopg
+
+    try:
+        with asking(), _connected(parameters) as ours:
+            return radius(ours, findings)
+    except psycopg.Error:
+        return "what it would have hit could not be asked"
+
+
+def same_as_application(policy: Policy, evidence: Evidence) -> str | None:
+    """Which configured database of the application this one is, by what the servers say of themselves; None: none.
+
+    One that cannot be reached, or that is not configured here, is not compared.
+    """
+    for said in policy.application:
+        dsn = resolved(said)
+        found = _identity(dsn) if dsn else None
+        ours = evidence.identity
+        if found and (found.system_identifier, found.database_oid) == (ours.system_identifier, ours.database_oid):
+            return said
+    return None
+
+
+@cache
+def _identity(dsn: str) -> ServerIdentity | None:
+    import psycopg
+
+    try:
+        with asking(), _connected(psycopg.conninfo.conninfo_to_dict(dsn)) as ours:
+            return identify(ours)
+    except psycopg.Error:
+        return None
+
+
+def verdict_on(guard: Guard, said: str) -> str:
+    """What `guard` thinks of a database that is said as in `resolved`, in one line."""
+    import psycopg
+
+    dsn = resolved(said)
+    if dsn is None:
+        return "not configured here"
+    try:
+        with psycopg.connect(dsn, connect_timeout=5) as judged:
+            identity = identify(judged)
+    except psycopg.Error as error:
+        return (str(error).strip().splitlines() or ["no connection"])[0]
+    known = guard.met.get((identity.system_identifier, identity.database_oid))
+    return known.told if known else "not judged"
+
+
+def resolved(said: str) -> str | None:
+    """A DSN as it is said in a policy: itself, `$NAME` of the environment, `FILE:NAME` of a .env file, `django:ALIAS`.
+
+    None where that says nothing. A driver's name in the scheme (postgresql+asyncpg://) is left out.
+    """
+    if said.startswith("$"):
+        found = os.environ.get(said[1:])
+    elif said.startswith("django:"):
+        found = _of_django(said.removeprefix("django:"))
+    elif "://" in said or "=" in said:
+        found = said
+    else:
+        found = _in_file(*said.rsplit(":", 1)) if ":" in said else None
+    return re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", found) if found else None
+
+
+def _in_file(path: str, name: str) -> str | None:
+    try:
+        text = Path(path).read_text()
+    except OSError:
+        return None
+    found = re.findall(rf"^\s*(?:export\s+)?{re.escape(name)}\s*=\s*(.*?)\s*$", text, re.MULTILINE)
+    return found[-1].strip("'\"") if found else None
+
+
+def _of_django(alias: str) -> str | None:
+    from django.conf import settings
+    from psycopg.conninfo import make_conninfo
+
+    given = settings.DATABASES.get(alias, {})
+    names = {"NAME": "dbname", "HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password"}
+    return make_conninfo(**{ours: given[theirs] for theirs, ours in names.items() if given.get(theirs)})
+
+
+@contextmanager
+def _connected(parameters: Mapping[str, Any]) -> Iterator[Any]:
+    import psycopg
+
+    given = {**parameters, "connect_timeout": 5, "application_name": "rowback guard"}
+    with psycopg.connect(**given, autocommit=True) as ours:
+        row = ours.execute("select pg_backend_pid()").fetchone()
+        if row and row[0] == ours.info.backend_pid:  # behind a pooler the settings would stay with somebody else
+            ours.execute("set default_transaction_read_only = on")
+            ours.execute("set statement_timeout = '5s'")
+        yield ours

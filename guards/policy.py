@@ -1,0 +1,109 @@
+"""What a team has decided for its guards: the table [guard] of rowback.toml, here or above, and of this machine.
+
+[guard]
+strictness = "ci"                           # instead of what the variable CI says
+allow = "forbidden"                         # `rowback guard allow` is ignored here
+application = ["$DATABASE_URL", ".env:DATABASE_URL"]   # databases that are the application's own: never disposable
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from guards.allowance import Allowance, allowances
+from guards.refusal import GuardError
+from guards.same_kernel import started_at
+
+Strictness = Literal["ci", "dev"]
+LARGEST_BYTES = 10 * 2**30
+FILE_NAME = "rowback.toml"
+MACHINE_WIDE = Path("/etc/rowback") / FILE_NAME
+_FIELDS = {"strictness": ("ci", "dev"), "allow": ("forbidden", "permitted")}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`ci`: a server that came up with the job proves itself. `dev`: it must be here, and marked or an hour old at
+    most, for the one database on a developer's machine is often the one that must not be lost (facts/guards.md §2).
+
+    `job_began_at`: when the machine, the container or the job came up; None where it is not known.
+    `application`: where the application's own databases are said to be. `forbidden_by`: the file that forbids
+    allowances, if one does.
+    """
+
+    strictness: Strictness = "dev"
+    job_began_at: datetime | None = None
+    largest_bytes: int = LARGEST_BYTES
+    application: tuple[str, ...] = ()
+    allowances: tuple[Allowance, ...] = ()
+    forbidden_by: Path | None = None
+
+
+@dataclass
+class _Said:
+    """The tables [guard] that were found, the nearest first."""
+
+    tables: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
+
+    def first(self, name: str) -> Any:
+        return next((table[name] for _, table in self.tables if name in table), None)
+
+
+def policy_here(strictness: Strictness | None = None, application: Sequence[str] = ()) -> Policy:
+    """The policy of this place and moment. `strictness` and `application` are what the caller was told besides.
+
+    Raises GuardError(policy-invalid) for a file that cannot be read: nobody knows what it forbids.
+    """
+    said, now = _Said(list(_tables(Path.cwd()))), datetime.now(UTC)
+    forbidden_by = next((path for path, table in said.tables if table.get("allow") == "forbidden"), None)
+    default: Strictness = said.first("strictness") or ("ci" if os.environ.get("CI") else "dev")
+    return Policy(
+        strictness=strictness or default,
+        job_began_at=_job_began_at(),
+        application=(*application, *(said.first("application") or ())),
+        allowances=() if forbidden_by else allowances(now),
+        forbidden_by=forbidden_by,
+    )
+
+
+def _job_began_at() -> datetime | None:
+    """When the machine or the container came up, or later: GitLab says when the job began."""
+    began = started_at()
+    known = [datetime.fromtimestamp(began, UTC)] if began else []
+    with suppress(ValueError):
+        said = datetime.fromisoformat(os.environ.get("CI_JOB_STARTED_AT", ""))
+        known += [said.astimezone(UTC)] if known and said.tzinfo else []
+    return max(known, default=None)
+
+
+def _tables(start: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in (*(directory / FILE_NAME for directory in (start, *start.parents)), MACHINE_WIDE):
+        if path.is_file():
+            yield path, _checked(path)
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text()).get("guard", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _invalid(path, f"cannot be read: {error}") from error
+    for name, value in table.items() if isinstance(table, dict) else [("guard", table)]:
+        if name == "application" and isinstance(value, list) and all(isinstance(each, str) for each in value):
+            continue
+        if value not in _FIELDS.get(name, ()):
+            raise _invalid(path, f"[guard] {name} = {value!r} says nothing that is known here")
+    return dict(table)
+
+
+def _invalid(path: Path, fact: str) -> GuardError:
+    return GuardError(
+        "policy-invalid", f"{path}: {fact}", state="nothing was connected to, nothing was sent",
+        help='strictness = "ci" or "dev", allow = "forbidden" or "permitted", application = ["$NAME", …]',
+    )  # fmt: skip
