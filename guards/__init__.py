@@ -74,6 +74,6 @@ def assert_disposable(connection: Any, strictness: Strictness | None = None) -> 
     row = wire.execute(EVIDENCE_QUERY).fetchone()
     assert row is not None  # a session is always in a database
     guard = Guard(policy_here(strictness), same_as_application=same_as_application)
-    known = guard.meet(row, wire.link, "this connection")
+    known = guard.meet(row, wire.link, asked_for="this connection", way=wire.way)
     if not known.verdict.disposable:
         guard.refuse(known, [Finding(Danger.UNKNOWN, "what comes next")], lambda _: None)

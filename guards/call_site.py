@@ -36,7 +36,7 @@ class CallSite:
 
 
 def call_site() -> CallSite:
-    """Walk outwards from here, through greenlets as well: SQLAlchemy's asyncio runs on them."""
+    """Walk outwards from here."""
     place = sender = None
     for frame in _frames():
         code = frame.f_code
@@ -48,13 +48,15 @@ def call_site() -> CallSite:
 
 def _frames() -> Iterator[FrameType]:
     frame: FrameType | None = sys._getframe(1)  # nothing public gives frames without reading their source
-    greenlet = sys.modules.get("greenlet")
-    current = greenlet.getcurrent() if greenlet else None
     while frame is not None:
         yield frame
+        if frame.f_code.co_name == "greenlet_spawn":
+            # SQLAlchemy's asyncio waits here for what runs in a greenlet: its frames stand aside.
+            aside = getattr(frame.f_locals.get("context"), "gr_frame", None)
+            while aside is not None:
+                yield aside
+                aside = aside.f_back
         frame = frame.f_back
-        if frame is None and current is not None and (current := current.parent) is not None:
-            frame = current.gr_frame
 
 
 def _is_the_users(filename: str) -> bool:

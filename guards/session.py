@@ -51,11 +51,11 @@ class Guard:
         backend = backend_here(link.fd, link.key_pid)
         return self._proven_here.get(backend) if backend else None
 
-    def meet(self, row: Sequence[str | None], link: Link, asked_for: str) -> Known:
+    def meet(self, row: Sequence[str | None], link: Link, *, asked_for: str, way: str) -> Known:
         """Judge a database by the row that EVIDENCE_QUERY gave on a new connection."""
         evidence = evidence_of(row, link)
         evidence, verdict = self._judged(evidence, link)
-        known = Known(evidence, verdict, asked_for)
+        known = Known(evidence, verdict, asked_for, way)
         identity = evidence.identity
         self.met[identity.system_identifier, identity.database_oid] = known
         # A mark or an allowance is bound to an oid, which the kernel does not tell: those are asked for each time.

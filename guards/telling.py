@@ -16,11 +16,13 @@ from guards.verdict import Verdict
 
 @dataclass(frozen=True)
 class Known:
-    """One database as this process met it: the evidence, the verdict, and what was asked for when it was reached."""
+    """One database as this process met it: the evidence, the verdict, what was asked for when it was reached, and the
+    way that led there in the end, in libpq's words and without a password."""
 
     evidence: Evidence
     verdict: Verdict
     asked_for: str
+    way: str
 
     @property
     def name(self) -> str:
@@ -79,7 +81,7 @@ def _who(known: Known) -> Iterator[str]:
 def _help(known: Known, policy: Policy) -> Iterator[str]:
     yield (
         "help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says so:"
-        f" rowback guard mark --dsn '{known.asked_for}' --reason …"
+        f" rowback guard mark --dsn '{known.way}' --reason …"
     )
     if policy.forbidden_by is None:
         target = target_of(known.evidence.identity)

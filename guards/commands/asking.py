@@ -93,8 +93,10 @@ def judged(connection: psycopg.Connection[Any], dsn: str, strictness: str) -> Kn
     """The evidence, certificate and application's databases included, and the verdict."""
     from datetime import UTC, datetime
 
+    from psycopg.conninfo import conninfo_to_dict
+
     from guards.certificate import certified
-    from guards.drivers.own import same_as_application
+    from guards.drivers.own import same_as_application, shown
     from guards.drivers.wire import wire_of
     from guards.evidence import gather
     from guards.policy import policy_here
@@ -108,13 +110,5 @@ def judged(connection: psycopg.Connection[Any], dsn: str, strictness: str) -> Kn
     evidence = replace(
         evidence, certified=certified(*peer_of(wire.link.fd)), application=same_as_application(policy, evidence)
     )
-    return Known(evidence, judge(evidence, policy, datetime.now(UTC)), shown(dsn))
-
-
-def shown(dsn: str) -> str:
-    """The DSN as it may be printed: without its password."""
-    from psycopg.conninfo import conninfo_to_dict
-
-    parts = conninfo_to_dict(dsn)
-    keys = ("service", "host", "hostaddr", "port", "dbname", "user")
-    return " ".join(f"{key}={parts[key]}" for key in keys if parts.get(key))
+    way = shown(conninfo_to_dict(dsn)) if dsn else wire.way
+    return Known(evidence, judge(evidence, policy, datetime.now(UTC)), asked_for=way, way=way)

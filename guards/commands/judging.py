@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from guards.commands.asking import connected, dsn_option, judged, shown, strictness_option
+from guards.commands.asking import connected, dsn_option, judged, strictness_option
 from guards.refusal import GuardError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def check(dsn: str, strictness: str) -> None:
         raise GuardError(
             "not-disposable", f"{known.name} is not proven disposable", *known.verdict.vetoes, *known.verdict.missing,
             state="nothing was sent to it but one question",
-            help=f"use a throw-away database; or, if this one is: rowback guard mark --dsn '{shown(dsn)}' --reason …",
+            help=f"use a throw-away database; or, if this one is: rowback guard mark --dsn '{known.way}' --reason …",
         )  # fmt: skip
     click.echo(_text(known))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from guards.commands.asking import Duration, connected, dsn_option, judged, shown
+from guards.commands.asking import Duration, connected, dsn_option, judged
 from guards.refusal import GuardError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def unmark(dsn: str) -> None:
         if known.evidence.comment_marker is None:
             raise GuardError(
                 "mark-refused", f"{known.name} bears no mark", state="nothing was done",
-                help=f"look at it: rowback guard show --dsn '{shown(dsn)}'",
+                help=f"look at it: rowback guard show --dsn '{known.way}'",
             )  # fmt: skip
         with _refused_by_server(known):
             remove_marker(connection)

@@ -107,7 +107,8 @@ async def _meet(connection: Any, options: Mapping[str, Any]) -> None:
     if known is None:
         with asking():
             row = await connection.fetchrow(EVIDENCE_QUERY)
-        known = guard.meet([*row.values()], link, shown(_way_of(connection)))
+        way = shown(_way_of(connection))  # asyncpg keeps nothing of what it was given
+        known = guard.meet([*row.values()], link, asked_for=way, way=way)
     _KNOWN[connection] = known
     await _hold(connection)
 

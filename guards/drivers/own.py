@@ -22,7 +22,7 @@ from guards.session import Guard
 from guards.statements import Finding
 
 ASKING: ContextVar[bool] = ContextVar("the guard's own questions", default=False)
-SHOWN = ("host", "hostaddr", "port", "dbname", "user", "service")
+SHOWN = ("service", "host", "hostaddr", "port", "dbname", "user")
 
 
 @contextmanager
@@ -35,9 +35,14 @@ def asking() -> Iterator[None]:
         ASKING.reset(token)
 
 
+def way_of(parameters: Mapping[str, Any]) -> str:
+    """Where a connection led in the end, in libpq's words: what a service file or a variable said is resolved."""
+    return shown({key: value for key, value in parameters.items() if key != "service"})
+
+
 def shown(parameters: Mapping[str, Any]) -> str:
     """How to connect, as it may be printed: without the password."""
-    return " ".join(f"{key}={parameters[key]}" for key in SHOWN if parameters.get(key)) or "libpq's defaults"
+    return " ".join(f"{key}={parameters[key]}" for key in SHOWN if parameters.get(key)) or "libpq's own variables"
 
 
 def radius_of(parameters: Mapping[str, Any], findings: Sequence[Finding]) -> str | None:
@@ -137,6 +142,5 @@ def _connected(parameters: Mapping[str, Any]) -> Iterator[Any]:
     with psycopg.connect(**given, autocommit=True) as ours:
         row = ours.execute("select pg_backend_pid()").fetchone()
         if row and row[0] == ours.info.backend_pid:  # behind a pooler the settings would stay with somebody else
-            ours.execute("set default_transaction_read_only = on")
-            ours.execute("set statement_timeout = '5s'")
+            ours.execute("set default_transaction_read_only = on; set statement_timeout = '5s'")
         yield ours

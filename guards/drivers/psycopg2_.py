@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions, extras
 
-from guards.drivers.own import ASKING, radius_of, shown
+from guards.drivers.own import ASKING, radius_of, shown, way_of
 from guards.drivers.wire import wire_of
 from guards.evidence import EVIDENCE_QUERY
 from guards.session import READ_ONLY, active
@@ -92,7 +92,7 @@ class _GuardedConnection(_Guarded):
     def rowback_check(self, text: str) -> None:
         guard, known = active(), self.rowback_known
         if guard is not None and not ASKING.get() and not (known and known.verdict.disposable):
-            guard.check(known, text, lambda findings: radius_of(_way_of(self), findings))
+            guard.check(known, text, lambda findings: radius_of(_parameters_of(self), findings))
 
     def _refuse(self, verb: str) -> None:
         guard, known = active(), self.rowback_known
@@ -176,7 +176,7 @@ class _GuardedCursor(_Guarded):
         return made.copy_from(file, table, *rest, **options)
 
 
-def _way_of(connection: Any) -> Mapping[str, Any]:
+def _parameters_of(connection: Any) -> Mapping[str, Any]:
     return {**connection.info.dsn_parameters, "password": connection.info.password}
 
 
@@ -188,7 +188,9 @@ def _meet(connection: Any, dsn: str) -> None:
     link = wire_of(connection).link
     known = guard.recognise(link)
     if known is None:
-        known = guard.meet(_ask(connection, EVIDENCE_QUERY), link, shown(extensions.parse_dsn(dsn)))
+        row = _ask(connection, EVIDENCE_QUERY)
+        asked_for, way = shown(extensions.parse_dsn(dsn)), way_of(connection.info.dsn_parameters)
+        known = guard.meet(row, link, asked_for=asked_for, way=way)
     connection.rowback_known = known
     _hold(connection)
 

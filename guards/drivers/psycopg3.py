@@ -15,7 +15,7 @@ import psycopg
 from psycopg import _queries, conninfo, generators, pq
 from psycopg._connection_base import BaseConnection
 
-from guards.drivers.own import ASKING, radius_of, shown
+from guards.drivers.own import ASKING, radius_of, shown, way_of
 from guards.drivers.wire import wire_of
 from guards.evidence import EVIDENCE_QUERY
 from guards.session import READ_ONLY, active
@@ -66,7 +66,7 @@ def _check(connection: Any, text: Any) -> None:
     known = _KNOWN.get(connection)
     if known is not None and known.verdict.disposable:
         return  # before anything is decoded: a proven database costs a lookup
-    guard.check(known, _decoded(connection, text), lambda findings: radius_of(_way_of(connection), findings))
+    guard.check(known, _decoded(connection, text), lambda findings: radius_of(_parameters_of(connection), findings))
 
 
 def _decoded(connection: Any, text: Any) -> str:
@@ -75,7 +75,7 @@ def _decoded(connection: Any, text: Any) -> str:
     return text if isinstance(text, str) else bytes(text).decode("utf-8", "replace")
 
 
-def _way_of(connection: Any) -> dict[str, Any]:
+def _parameters_of(connection: Any) -> dict[str, Any]:
     return {**connection.info.get_parameters(), "password": connection.info.password}
 
 
@@ -87,7 +87,9 @@ def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
     known = guard.recognise(link)
     if known is None:
         row = yield from _ask(connection, EVIDENCE_QUERY)
-        known = guard.meet(row, link, shown(conninfo.conninfo_to_dict(info)))
+        known = guard.meet(
+            row, link, asked_for=shown(conninfo.conninfo_to_dict(info)), way=way_of(connection.info.get_parameters())
+        )
     _KNOWN[connection] = known
     if known.verdict.disposable:
         return

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from guards.evidence import Link, Wire
+from guards.drivers.own import way_of
+from guards.evidence import Link
 from guards.identity import Cursor
+
+
+class Open(Protocol):
+    """An open connection as the guard asks it. `way`: how it was reached, as `rowback guard` takes it."""
+
+    def execute(self, query: Any, params: Sequence[Any] | None = None, /) -> Cursor: ...
+
+    @property
+    def link(self) -> Link: ...
+
+    @property
+    def way(self) -> str: ...
 
 
 @dataclass(frozen=True)
 class _OfPsycopg:
     connection: Any
+
+    @property
+    def way(self) -> str:
+        return way_of(self.connection.info.get_parameters())
 
     @property
     def link(self) -> Link:
@@ -29,6 +46,10 @@ class _OfPsycopg2:
     connection: Any
 
     @property
+    def way(self) -> str:
+        return way_of(self.connection.info.dsn_parameters)
+
+    @property
     def link(self) -> Link:
         info = self.connection.info
         return Link(info.socket, info.backend_pid, bool(info.ssl_in_use))
@@ -40,7 +61,7 @@ class _OfPsycopg2:
         return found
 
 
-def wire_of(connection: Any) -> Wire:
+def wire_of(connection: Any) -> Open:
     """The way to ask `connection`: of psycopg 3, psycopg2, or an SQLAlchemy Connection or Session on one of these.
 
     Raises TypeError for anything else: nobody knows what it leads to.

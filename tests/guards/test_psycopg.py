@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -16,6 +14,7 @@ import pytest
 from tests.fix_lab import Database
 from tests.fix_plain import Plain
 from tests.guards.forwarder import forwarded
+from tests.guards.inner import pytest_on
 
 SUITE = """
 import os, psycopg, pytest
@@ -36,25 +35,6 @@ def test_reading_goes_on():
 """
 
 
-@dataclass(frozen=True)
-class Inner:
-    """How an inner pytest ended."""
-
-    code: int
-    out: str
-
-
-def pytest_on(home: Path, suite: str, dsn: str, *arguments: str, ini: str = "", **environment: str) -> Inner:
-    (home / "test_inner.py").write_text(suite)
-    (home / "pytest.ini").write_text(f"[pytest]\n{ini}\n")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PYTEST", "CI"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments], cwd=home, text=True, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**clean, "TEST_DSN": dsn, **environment},
-    )  # fmt: skip
-    return Inner(done.returncode, done.stdout)
-
-
 def furnish(database: Database) -> None:
     database.run(
         "create table parent (id int primary key)", "create table child (id int, p int references parent)",
@@ -64,61 +44,6 @@ def furnish(database: Database) -> None:
 
 def rows(database: Database) -> tuple[int, int]:
     return database.rows("select (select count(*) from parent), (select count(*) from child)")[0]
-
-
-def test_the_incident_is_refused_and_the_whole_story_told(database: Database, tmp_path: Path) -> None:
-    furnish(database)
-    dsn = database.live.dsn(database.name)
-    found = pytest_on(tmp_path, SUITE, dsn)
-    assert rows(database) == (3, 1)
-    assert found.code == 1
-    assert "1 passed, 1 error" in found.out
-    identifier, oid, made = database.rows(
-        "select system_identifier::text, (select oid from pg_database where datname = current_database()),"
-        " to_char(to_timestamp(system_identifier >> 32) at time zone 'UTC',"
-        ' \'YYYY-MM-DD"T"HH24:MI:SS"Z"\') from pg_control_system()'
-    )[0]
-    port = database.live.port
-    told = [
-        "refused[not-disposable]: TRUNCATE parent CASCADE was not sent to"
-        f" '{database.name}' on 127.0.0.1:{port}",
-        "  in test_inner.py::test_one (setup), fixture 'clean'",
-        "  at test_inner.py:8 in clean",
-        f"  asked for host=127.0.0.1 hostaddr=127.0.0.1 port={port} dbname={database.name} user=postgres",
-        f"  it is PostgreSQL 17, system identifier {identifier}, database oid {oid}, made {made}",
-        "  it is managed: Amazon RDS",
-        "  its WAL is archived: somebody wants to be able to restore it",
-        "  no mark of its owner",
-        "  it would have hit 2 tables, about 4 rows: parent, child",
-        "  no statement was sent; the session is read-only",
-        "  help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says so:"
-        f" rowback guard mark --dsn 'host=127.0.0.1 hostaddr=127.0.0.1 port={port} dbname={database.name}"
-        " user=postgres' --reason …",
-        f"        or, for this user and a while: rowback guard allow --target {identifier}/{oid} --reason … --for 30m",
-    ]  # fmt: skip
-    assert "\n".join(told) in found.out
-    assert found.out.count("rowback guard: 1 refused") == 1
-
-
-def test_every_way_to_the_same_server_is_refused(database: Database, tmp_path: Path) -> None:
-    furnish(database)
-    dsn, port = database.live.dsn(database.name), str(database.live.port)
-    service = tmp_path / "services"
-    service.write_text(f"[test]\nhost=127.0.0.1\nport={port}\ndbname={database.name}\n")
-    password = {"PGUSER": "postgres", "PGPASSWORD": database.live.password}
-    with forwarded(("127.0.0.1", int(port))) as tunnel:
-        ways: list[tuple[str, dict[str, str]]] = [
-            (dsn.replace(f"port={port}", f"port={tunnel}"), {}),
-            (dsn.replace("host=127.0.0.1", "host=localhost-test hostaddr=127.0.0.1"), {}),
-            (f"host=127.0.0.1,127.0.0.1 port=1,{port} dbname={database.name}", password),
-            ("", {**password, "PGHOST": "127.0.0.1", "PGPORT": port, "PGDATABASE": database.name}),
-            ("service=test", {**password, "PGSERVICEFILE": str(service)}),
-            (f"postgresql:///{database.name}?host=127.0.0.1&port={port}", password),
-        ]
-        for way, environment in ways:
-            found = pytest_on(tmp_path, SUITE, way, "-k", "test_one", **environment)
-            assert (found.code, rows(database)) == (1, (3, 1)), (way, found.out)
-            assert "TRUNCATE parent CASCADE was not sent" in found.out, (way, found.out)
 
 
 def test_a_forwarder_on_a_unix_socket_proves_nothing(plain: Plain, tmp_path: Path) -> None:
@@ -249,17 +174,6 @@ def test_a_proven_database_is_left_alone(plain: Plain, tmp_path: Path) -> None:
     found = pytest_on(tmp_path, suite, plain.dsn())
     assert (found.code, found.out.splitlines()[-1][:8]) == (0, "2 passed"), found.out
     assert pytest_on(tmp_path, suite, plain.dsn(), CI="1").code == 0
-
-
-def test_marked_by_its_owner_it_passes_through_every_tunnel(database: Database, tmp_path: Path) -> None:
-    furnish(database)
-    dsn, port = database.live.dsn(database.name), database.live.port
-    mark = [sys.executable, "-m", "recovery.cli", "guard", "mark", "--dsn", dsn, "--reason", "drill", "--confirm"]
-    subprocess.run([*mark, database.name], check=True, capture_output=True)
-    with forwarded(("127.0.0.1", port)) as tunnel:
-        found = pytest_on(tmp_path, SUITE, dsn.replace(f"port={port}", f"port={tunnel}"), "-k", "test_one")
-    assert found.code == 0, found.out
-    assert rows(database) == (0, 0)
 
 
 def test_off_and_nonsense(database: Database, tmp_path: Path) -> None:
