@@ -1,4 +1,5 @@
-"""What a statement would have hit: the tables it names and all that hang on them, with the planner's row counts."""
+"""What a statement would have hit: the tables it names, those of the schemas or the database that it names, and all
+that hang on them, with the planner's row counts."""
 
 from __future__ import annotations
 
@@ -10,29 +11,46 @@ from guards.statements import Finding
 SHOWN = 6
 RADIUS_QUERY = """
 with recursive hit(oid) as (
-  select c.oid from unnest(%s::text[]) named, to_regclass(named) c where c is not null
-  union select k.conrelid from pg_constraint k join hit on k.confrelid = hit.oid where k.contype = 'f' and %s
+  select c.oid from pg_class c where c.oid in (
+    select to_regclass(named) from unnest(%(tables)s::text[]) named
+    union select t.oid from pg_class t join pg_namespace n on n.oid = t.relnamespace
+    where n.nspname = any(%(schemas)s::text[]) or current_database() = any(%(databases)s::text[])
+    and n.nspname not like 'pg\\_%%' and n.nspname <> 'information_schema')
+  union
+  -- along foreign keys, to partitions and to what inherits: CASCADE, and TRUNCATE and DELETE without ONLY
+  select found.oid from hit join (
+    select k.confrelid as of_oid, k.conrelid as oid from pg_constraint k where k.contype = 'f' and %(cascade)s
+    union all select i.inhparent, i.inhrelid from pg_inherits i) found on found.of_oid = hit.oid
 )
-select c.oid::regclass::text, greatest(c.reltuples, 0)::bigint from hit join pg_class c using (oid)
-where c.relkind in ('r', 'p') order by 2 desc, 1
+select c.oid::regclass::text, case c.relkind when 'p' then 0 else greatest(c.reltuples, 0) end::bigint  -- its leaves
+from hit join pg_class c using (oid)
+where c.relkind in ('r', 'p', 'm') order by 2 desc, 1
 """
 
 
 class Session(Protocol):
     """As much of a connection as is asked."""
 
-    def execute(self, query: Any, params: Sequence[Any] | None = None, /) -> Any: ...
+    def execute(self, query: Any, params: Any = None, /) -> Any: ...
 
 
 def radius(session: Session, findings: Sequence[Finding]) -> str | None:
-    """One line, or None when no table of these names is known. `reltuples` is an estimate and says so."""
-    names = list(dict.fromkeys(_quoted(name) for finding in findings for name in finding.objects))
-    hit = session.execute(RADIUS_QUERY, (names, any(finding.cascade for finding in findings))).fetchall()
+    """One line, or None when nothing of these names is known there. `reltuples` is an estimate and says so."""
+    hit = session.execute(RADIUS_QUERY, _named(findings)).fetchall()
     if not hit:
         return None
     rows = sum(count for _, count in hit)
     shown = ", ".join(name for name, _ in hit[:SHOWN]) + (f" and {len(hit) - SHOWN} more" if len(hit) > SHOWN else "")
     return f"it would have hit {len(hit)} table{'s' * (len(hit) > 1)}, about {rows:,} rows: {shown}"
+
+
+def _named(findings: Sequence[Finding]) -> dict[str, Any]:
+    """The query's parameters: what is named, by the kind of thing that it is."""
+    by_kind: dict[str, list[str]] = {"tables": [], "schemas": [], "databases": []}
+    for finding in findings:
+        kind = {"DROP SCHEMA": "schemas", "DROP DATABASE": "databases"}.get(finding.verb, "tables")
+        by_kind[kind] += finding.objects if kind != "tables" else map(_quoted, finding.objects)
+    return {**by_kind, "cascade": any(f.cascade or f.verb in ("DROP SCHEMA", "DROP DATABASE") for f in findings)}
 
 
 def _quoted(name: str) -> str:

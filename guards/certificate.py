@@ -16,12 +16,14 @@ SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 TIMEOUT_S = 2.0
 PROVIDERS = {
     "rds.amazonaws.com": "Amazon RDS", "amazonaws.com": "Amazon Web Services", "database.azure.com": "Azure Database",
-    "cloudsql": "Cloud SQL", "neon.tech": "Neon", "supabase.co": "Supabase", "supabase.com": "Supabase",
+    "sql.goog": "Cloud SQL", "Google Cloud SQL": "Cloud SQL", "neon.tech": "Neon", "supabase.co": "Supabase", "supabase.com": "Supabase",
     "ondigitalocean.com": "DigitalOcean", "aivencloud.com": "Aiven", "timescale.com": "Timescale",
     "tsdb.cloud.timescale": "Timescale", "postgresbridge.com": "Crunchy Bridge", "crunchybridge": "Crunchy Bridge",
     "heroku": "Heroku", "databases.appdomain.cloud": "IBM Cloud", "psdb.cloud": "PlanetScale",
 }  # fmt: skip
-_NAMES = re.compile(rb"[A-Za-z0-9*][A-Za-z0-9*._-]{3,252}")
+# DER (ITU-T X.690): a string's tag and the octets of its length, in front of each name.
+_STRINGS = re.compile(rb"[\x0c\x13\x16\x82](?:\x81)?([\x04-\xff])")
+_NAME = re.compile(r"[A-Za-z0-9*][A-Za-z0-9*._: -]{3,252}")
 
 
 def certified(host: str, port: int) -> str | None:
@@ -48,7 +50,10 @@ def certificate_names(host: str, port: int) -> tuple[str, ...]:
                 encoded = secured.getpeercert(binary_form=True) or b""
     except OSError:
         return ()
-    return tuple(name.decode() for name in _NAMES.findall(encoded) if b"." in name or b"cloudsql" in name)
+    found = (encoded[at.end() : at.end() + at[1][0]].decode("ascii", "replace") for at in _STRINGS.finditer(encoded))
+    return tuple(
+        name for name in dict.fromkeys(found) if _NAME.fullmatch(name) and ("." in name or "Cloud SQL" in name)
+    )
 
 
 def _dialled(host: str, port: int) -> socket.socket:
