@@ -15,8 +15,9 @@ from functools import lru_cache
 SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 TIMEOUT_S = 2.0
 PROVIDERS = {
-    "rds.amazonaws.com": "Amazon RDS", "amazonaws.com": "Amazon Web Services", "database.azure.com": "Azure Database",
-    "sql.goog": "Cloud SQL", "Google Cloud SQL": "Cloud SQL", "neon.tech": "Neon", "supabase.co": "Supabase", "supabase.com": "Supabase",
+    "rds.amazonaws.com": "Amazon RDS", "amazonaws.com": "Amazon Web Services",
+    "database.azure.com": "Azure Database", "sql.goog": "Cloud SQL", "Google Cloud SQL": "Cloud SQL",
+    "neon.tech": "Neon", "supabase.co": "Supabase", "supabase.com": "Supabase",
     "ondigitalocean.com": "DigitalOcean", "aivencloud.com": "Aiven", "timescale.com": "Timescale",
     "tsdb.cloud.timescale": "Timescale", "postgresbridge.com": "Crunchy Bridge", "crunchybridge": "Crunchy Bridge",
     "heroku": "Heroku", "databases.appdomain.cloud": "IBM Cloud", "psdb.cloud": "PlanetScale",

@@ -60,7 +60,12 @@ def unreadable(comment: str | None) -> bool:
 
 def write_marker(connection: Connection, marker: Marker) -> None:
     """Mark the database that `connection` is in; its comment is kept beside. Raises what the driver raises."""
-    _comment(connection, json.dumps({KEY: asdict(marker), "comment": _own_comment(connection)}))
+    _comment(connection, as_comment(marker, _own_comment(connection)))
+
+
+def as_comment(marker: Marker, comment: str | None = None) -> str:
+    """The mark as COMMENT ON DATABASE holds it; `comment`: the database's own, kept beside."""
+    return json.dumps({KEY: asdict(marker), "comment": comment})
 
 
 def remove_marker(connection: Connection) -> None:

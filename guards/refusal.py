@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-Id = Literal["usage", "policy-invalid", "not-disposable", "mark-refused", "allow-forbidden", "server-unreachable"]
+Id = Literal[
+    "usage",
+    "policy-invalid",
+    "not-disposable",
+    "mark-refused",
+    "allow-forbidden",
+    "server-unreachable",
+    "migration-failed",
+    "no-postgresql",
+]
 EXIT_CODES: Mapping[Id, int] = {
     "usage": 2, "policy-invalid": 2, "not-disposable": 21, "mark-refused": 27, "allow-forbidden": 28,
-    "server-unreachable": 30,
+    "server-unreachable": 30, "migration-failed": 33, "no-postgresql": 3,
 }  # fmt: skip
 
 

@@ -145,12 +145,12 @@ def _lab_line(state: dict[str, Any]) -> str:
 
 def _lab_errors(act: Any) -> Any:
     """Run `act`; a lab that cannot be had is the user's environment, not a bug."""
+    from guards.isolation.binaries import PostgresError
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-    from runbooks.lab.binaries import LabError
 
     try:
         return act()
-    except LabError as error:
+    except PostgresError as error:
         raise RowbackError(
             ErrorId.LAB_UNAVAILABLE, str(error), state=NOTHING_CREATED, help="rowback lab status"
         ) from error

@@ -12,7 +12,7 @@ import psycopg
 
 from recovery.model.repair import Mode
 from runbooks.lab.background import FAULTS
-from runbooks.lab.binaries import LabError
+from runbooks.lab.cluster import LabError
 from runbooks.lab.documents import load_docs
 
 

@@ -14,10 +14,10 @@ import boto3
 import psycopg
 import pytest
 
+from guards.isolation.binaries import system_directories
 from recovery.model.instance import Endpoint
 from recovery.postgres.connect import Target
 from runbooks.lab.background import pass_a_second  # noqa: F401 (a fixture of the tests)
-from runbooks.lab.binaries import system_directories
 from runbooks.lab.server import REGION, Lab
 
 _numbers = itertools.count(1)
@@ -25,7 +25,7 @@ _numbers = itertools.count(1)
 
 def pytest_report_header() -> list[str]:
     """Say which PostgreSQL servers this run can use."""
-    from runbooks.lab.binaries import candidates
+    from guards.isolation.binaries import candidates
 
     found = [str(path) for path in candidates() if (path / "postgres").is_file()]
     return [f"PostgreSQL for the lab: {', '.join(found) or 'none'}"]

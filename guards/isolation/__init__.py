@@ -1,0 +1,14 @@
+"""A database of its own for each test, so that nobody needs a shared one: the fastest tier that does.
+
+from guards.isolation import Migrations, open_databases
+
+with open_databases(Migrations.from_files("schema.sql")) as databases:
+    with databases.rolled_back() as connection: ...   # one shared database, everything is rolled back
+    with databases.restored() as database: ...        # its dirty tables are put back afterwards; database.dsn
+    with databases.clone() as database: ...           # a fresh copy, out of a pool that is filled ahead
+"""
+
+from guards.isolation.databases import Databases, open_databases
+from guards.isolation.template import Migrations
+
+__all__ = ["Databases", "Migrations", "open_databases"]

@@ -21,7 +21,7 @@ from typing import Any
 
 import psycopg
 
-from runbooks.lab.binaries import LabError
+from runbooks.lab.cluster import LabError
 from runbooks.lab.documents import load_billing, load_docs
 from runbooks.lab.server import STATE_FILE, Lab, environment, runs, write_state
 

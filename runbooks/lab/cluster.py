@@ -7,17 +7,12 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
-import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from runbooks.lab.binaries import LabError, Tools
-
-READY_DEADLINE_S = 120.0
-POLL_S = 0.01
+from guards.isolation.binaries import PostgresError, Tools, free_port
 
 CONFIGURATION = """\
 listen_addresses = '127.0.0.1'
@@ -51,6 +46,10 @@ local all,replication rdsadmin trust
 host all rdsadmin all reject
 host{tls} all all 127.0.0.1/32 scram-sha-256
 """
+
+
+class LabError(PostgresError):
+    """Something the lab needs is missing or refused; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ class Cluster:
         Raises LabError with the server's last words when it ends instead.
         """
         for _ in range(5):
-            self.port = self.port or _free_port()
+            self.port = self.port or free_port()
             self.configure()
             self.process = self.tools.start("postgres", "-D", self.data, log=self.root / "boot.log")
             self._tether = self.tools.die_with_us(self.process.pid)
@@ -214,24 +213,15 @@ class Cluster:
         path.chmod(0o600)
 
     def _await_ready(self) -> None:
-        # Line 8 of postmaster.pid says `ready`, after promotion only because hot_standby is off: no connection needed.
         assert self.process
-        deadline = time.monotonic() + READY_DEADLINE_S
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                words = self._last_words()
-                if "could not bind" in words or "Address already in use" in words:
-                    (self.root / "boot.log").unlink()
-                    raise _PortTakenError
-                raise LabError(f"PostgreSQL ended with {self.process.returncode}: {words}")
-            try:
-                lines = (self.data / "postmaster.pid").read_text().splitlines()
-                if int(lines[0]) == self.process.pid and lines[7].strip() == "ready":
-                    return
-            except (OSError, IndexError, ValueError):
-                pass
-            time.sleep(POLL_S)
-        raise LabError(f"PostgreSQL was not ready after {READY_DEADLINE_S:.0f} s: {self._last_words()}")
+        try:
+            self.tools.await_ready(self.process, self.data)
+        except PostgresError as error:
+            words = self._last_words()
+            if "could not bind" in words or "Address already in use" in words:
+                (self.root / "boot.log").unlink()
+                raise _PortTakenError from error
+            raise LabError(f"{error}: {words}") from error
 
     def _last_words(self) -> str:
         files = [self.root / "boot.log", *sorted(self.log.glob("*"))[-1:]]
@@ -240,9 +230,3 @@ class Cluster:
 
 class _PortTakenError(Exception):
     """Somebody took the port between our look and the server's bind."""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -12,8 +12,8 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from runbooks.lab.binaries import LabError, Tools
-from runbooks.lab.cluster import Certificate, Cluster
+from guards.isolation.binaries import PostgresError, Tools
+from runbooks.lab.cluster import Certificate, Cluster, LabError
 from runbooks.lab.roles import furnish, set_master_password
 from runbooks.lab.state import BaseBackup, Event, Faults, Instance, Parameters, Snapshot, SubnetGroup, utc_now
 
@@ -162,7 +162,7 @@ class Engine:
             began = time.time()
             self._beat(instance)
             self._last_beat[instance.resource_id] = began
-        except (psycopg.Error, LabError) as error:
+        except (psycopg.Error, PostgresError) as error:
             instance.trouble = str(error)
         finally:
             instance.lock.release()
@@ -221,7 +221,7 @@ class Engine:
             try:
                 with instance.lock:
                     work()
-            except (LabError, psycopg.Error, OSError) as error:
+            except (PostgresError, psycopg.Error, OSError) as error:
                 if not self._closing.is_set():
                     instance.trouble, instance.status = str(error), failed
                     self._announce(instance, f"{failed}: {error}", "failure")

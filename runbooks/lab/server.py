@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from runbooks.lab.binaries import LabError, find_tools
+from guards.isolation.binaries import PostgresError, find_tools
+from runbooks.lab.cluster import LabError
 from runbooks.lab.endpoint import OtherServices, RdsApi, serve
 from runbooks.lab.engine import Engine
 from runbooks.lab.state import CallFault, Instance
@@ -67,7 +68,7 @@ class Lab:
                 (root / "ca.pem").write_text(authority.bundle)
                 certificate = authority.server
             engine = Engine(root / "i", tools, certificate)
-        except LabError:
+        except PostgresError:
             shutil.rmtree(root, ignore_errors=True)
             raise
         engine.root.mkdir(exist_ok=True)

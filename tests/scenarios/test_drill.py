@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from guards.isolation.binaries import system_directories
 from runbooks.commands import drill_text
 from runbooks.drill import DrillReport
-from runbooks.lab.binaries import system_directories
 
 
 def drill(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

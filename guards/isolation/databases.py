@@ -1,0 +1,187 @@
+"""The three tiers on one server: rolled back, restored, cloned."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from guards.drivers.own import asking
+from guards.isolation.cluster import keep, sweep, throw_away
+from guards.isolation.marks import KEPT, mark, reap
+from guards.isolation.pool import Pool
+from guards.isolation.reset import Baseline
+from guards.isolation.server import Server, server_at
+from guards.isolation.template import Migrations, ensure_template
+from guards.same_kernel import Backend
+from guards.session import active
+
+LASTS_S = 86400.0
+_LOG = logging.getLogger("rowback.guards")
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Database:
+    """A database for one test. `born`: the transaction id before which everything in it was made."""
+
+    name: str
+    dsn: str = field(repr=False)
+    born: str
+    kept: bool = False
+
+
+@contextmanager
+def open_databases(
+    migrations: Migrations | None = None, *, dsn: str | None = None, run: str | None = None
+) -> Iterator[Databases]:
+    """Databases for the tests of this process, gone when it leaves.
+
+    `dsn`: a server that may hold them; without it a throw-away cluster is started, which those who name the same `run`
+    share. Raises GuardError: not-disposable, server-unreachable, migration-failed, no-postgresql.
+    """
+    with ExitStack() as stack:
+        home = None
+        if dsn is None:
+            sweep()
+            dsn, home = stack.enter_context(throw_away(run))
+        server = server_at(dsn)
+        if home is None:
+            reap(server)
+        databases = Databases(server, ensure_template(server, migrations or Migrations.none()), home)
+        stack.callback(databases.close)
+        yield databases
+
+
+@dataclass
+class Databases:
+    """`home`: the directory of a cluster of our own; None on a server of somebody's."""
+
+    server: Server
+    template: str
+    home: Path | None
+    _admin: psycopg.Connection[Any] | None = None
+
+    @contextmanager
+    def rolled_back(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection inside a transaction that is rolled back at the end, in a database that such tests share.
+
+        A commit() is an error; what the test wraps in `connection.transaction()` is a savepoint. Sequences go on.
+        """
+        with psycopg.connect(self._shared.dsn) as connection, connection.transaction(force_rollback=True):
+            yield connection
+
+    @contextmanager
+    def restored(self) -> Iterator[Database]:
+        """A database whose dirty tables and sequences are put back after use, by the pool's thread.
+
+        One whose definitions or settings were changed is given up. Other sessions in it are ended afterwards.
+        """
+        yield from self._lent(self._used)
+
+    @contextmanager
+    def clone(self) -> Iterator[Database]:
+        """A fresh copy of the template, never used before."""
+        yield from self._lent(self._fresh)
+
+    def _lent(self, pool: Pool[Database]) -> Iterator[Database]:
+        database = pool.take()
+        try:
+            yield database
+        except BaseException:
+            self.keep(database, "an exception came through it")
+            raise
+        finally:
+            if not database.kept:
+                pool.give_back(database)
+
+    def keep(self, database: Database, why: str) -> None:
+        """Leave it there for a day (an hour on a cluster of our own) and tell how to reach it."""
+        database.kept = True
+        if self.home and not os.environ.get("CI"):
+            keep(self.home)
+        with self.server.connected() as admin:
+            mark(admin, self.server, database.name, reason=f"{KEPT}{why}", seconds=LASTS_S)
+        _LOG.warning("kept because %s: %s", why, database.dsn)
+
+    def close(self) -> None:
+        """End what is left of ours. On a cluster of our own that goes with it."""
+        for name in ("_used", "_fresh"):
+            if name in vars(self):
+                vars(self)[name].close()
+        if "_shared" in vars(self):
+            self._end(self._shared)
+        if self._admin:
+            self._admin.close()
+
+    @cached_property
+    def _fresh(self) -> Pool[Database]:
+        return Pool(self._make, end=self._end)
+
+    @cached_property
+    def _used(self) -> Pool[Database]:
+        return Pool(self._make, renew=self._restore, end=self._end)
+
+    @cached_property
+    def _shared(self) -> Database:
+        return self._make()
+
+    def _make(self) -> Database:
+        # The working directory is in the name: two work trees on one server tell theirs apart.
+        tree = hashlib.sha256(os.getcwd().encode()).hexdigest()[:6]
+        name = f"rowback_{tree}_{os.getpid()}_{next(_numbers)}"
+        with self.server.connected() as admin:
+            fast = admin.info.server_version >= 150000 and self.server.known.evidence.fsync_off
+            strategy = sql.SQL("strategy file_copy" if fast else "")
+            admin.execute(
+                sql.SQL("create database {} template {} {}").format(
+                    sql.Identifier(name), sql.Identifier(self.template), strategy
+                )
+            )
+            mark(admin, self.server, name, reason="test database", seconds=LASTS_S)
+            row = admin.execute("select pg_snapshot_xmax(pg_current_snapshot())::xid::text").fetchone()
+        self._vouch(name)
+        assert row is not None
+        return Database(name, self.server.dsn(name), row[0])
+
+    def _vouch(self, name: str) -> None:
+        guard, ours = active(), self.server.backend
+        if guard and ours:
+            backend = Backend(ours.postmaster_pid, ours.postmaster_started, ours.role, name)
+            guard.vouch(backend, self.server.known)
+
+    def _restore(self, database: Database) -> bool:
+        with asking(), psycopg.connect(database.dsn, autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid, 1000) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+            )
+            if not self._baseline.restore(connection, database.born):
+                return False
+            row = connection.execute("select pg_snapshot_xmax(pg_current_snapshot())::xid::text").fetchone()
+        assert row is not None
+        database.born = row[0]
+        return True
+
+    @cached_property
+    def _baseline(self) -> Baseline:
+        untouched = self._make()
+        try:
+            with asking(), psycopg.connect(untouched.dsn, autocommit=True) as connection:
+                return Baseline.of(connection)
+        finally:
+            self._end(untouched)
+
+    def _end(self, database: Database) -> None:
+        with self.server.connected() as admin:
+            admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database.name)))

@@ -1,0 +1,80 @@
+"""Where throw-away databases are made: on a server that may hold them, or on a cluster of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from guards.drivers.own import asking, shown
+from guards.drivers.wire import wire_of
+from guards.evidence import gather
+from guards.policy import policy_here
+from guards.refusal import GuardError
+from guards.same_kernel import Backend, backend_here
+from guards.telling import Known
+from guards.verdict import judge
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server in which databases may be made. `parameters`: how to reach its maintenance database, in libpq's words.
+
+    `known`: what the guard thinks of that. `backend`: which server of this kernel it is; None where it is elsewhere.
+    """
+
+    parameters: Mapping[str, Any] = field(repr=False)
+    known: Known
+    backend: Backend | None
+
+    def dsn(self, database: str) -> str:
+        """How to reach one of its databases."""
+        return make_conninfo(**{**self.parameters, "dbname": database})
+
+    @contextmanager
+    def connected(self) -> Iterator[psycopg.Connection[Any]]:
+        """A session of the guard's own in the maintenance database, in autocommit."""
+        with asking():
+            connection = psycopg.connect(**self.parameters, autocommit=True, application_name="rowback isolation")
+        with connection:
+            yield connection
+
+
+def server_at(dsn: str) -> Server:
+    """The server that `dsn` leads to, if databases may be made there: it is proven disposable, or runs on this very
+    machine and is neither managed, a standby nor protected. Nobody else's database is ever touched.
+
+    Raises GuardError(not-disposable), GuardError(server-unreachable).
+    """
+    parameters = conninfo_to_dict(dsn)
+    try:
+        with asking():
+            connection = psycopg.connect(dsn, connect_timeout=10, autocommit=True)
+    except psycopg.Error as error:
+        raise GuardError(
+            "server-unreachable", (str(error).strip().splitlines() or ["no connection"])[0],
+            state="no database was made", help="check the DSN, or leave it out: a cluster of our own is started then",
+        ) from error  # fmt: skip
+    with connection, asking():
+        wire = wire_of(connection)
+        evidence = gather(wire)
+        known = Known(evidence, judge(evidence, policy_here(), datetime.now(UTC)), shown(parameters), wire.way)
+        backend = backend_here(wire.link.fd, wire.link.key_pid)
+    if not (known.verdict.disposable or _may_hold(known)):
+        raise GuardError(
+            "not-disposable", f"no databases are made on {known.name}", *known.verdict.vetoes, *known.verdict.missing,
+            state="no database was made",
+            help="leave the DSN out (a cluster of our own is started then), or have its owner mark it:"
+            f" rowback guard mark --dsn '{known.way}' --reason …",
+        )  # fmt: skip
+    return Server(parameters, known, backend)
+
+
+def _may_hold(known: Known) -> bool:
+    evidence = known.evidence
+    return evidence.here is not None and not (evidence.managed or evidence.standby or known.verdict.said)
