@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,5 +68,5 @@ def plain(lab: Lab) -> Iterator[Plain]:
                 assert time.monotonic() < deadline, "the plain cluster does not answer"
         yield found
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # also with sessions that a failed test left behind
         process.wait()

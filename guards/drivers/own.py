@@ -27,7 +27,7 @@ SHOWN = ("service", "host", "hostaddr", "port", "dbname", "user")
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """What runs inside, in this thread and task alone, is the guard's own. Everybody else stays guarded meanwhile."""
+    """Connections made inside, in this thread and task alone, are the guard's own. Everybody else stays guarded."""
     token = ASKING.set(True)
     try:
         yield

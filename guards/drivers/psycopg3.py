@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import psycopg
 from psycopg import _queries, conninfo, generators, pq
@@ -22,6 +22,7 @@ from guards.session import READ_ONLY, active
 from guards.telling import Known
 
 _KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
+_OURS: WeakSet[Any] = WeakSet()  # the guard's own connections, which nobody judges
 _QUERIES = (_queries.PostgresQuery, _queries.PostgresClientQuery, _queries.PostgresRawQuery)
 _INSTALLED = "_rowback_guarded"
 
@@ -35,7 +36,9 @@ def install() -> None:
 
     def guarded_connect(cls: Any, info: str = "") -> Generator[Any, Any, Any]:
         connection = yield from connect(cls, info)
-        if active() is not None and not ASKING.get():
+        if ASKING.get():
+            _OURS.add(connection)
+        elif active() is not None:
             yield from _meet(connection, info)
         return connection
 
@@ -61,12 +64,13 @@ def _guarded(convert: Callable[..., None]) -> Callable[..., None]:
 
 def _check(connection: Any, text: Any) -> None:
     guard = active()
-    if guard is None or connection is None or ASKING.get():
+    if guard is None or connection is None:
         return
     known = _KNOWN.get(connection)
     if known is not None and known.verdict.disposable:
         return  # before anything is decoded: a proven database costs a lookup
-    guard.check(known, _decoded(connection, text), lambda findings: radius_of(_parameters_of(connection), findings))
+    if connection not in _OURS:
+        guard.check(known, _decoded(connection, text), lambda findings: radius_of(_parameters_of(connection), findings))
 
 
 def _decoded(connection: Any, text: Any) -> str:

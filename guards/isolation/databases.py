@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import logging
 import os
 from collections.abc import Iterator
@@ -16,11 +14,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from guards.drivers.own import asking
 from guards.isolation.cluster import keep, sweep, throw_away
-from guards.isolation.marks import KEPT, mark, reap
+from guards.isolation.marks import KEPT, mark, new_name, reap
 from guards.isolation.pool import Pool
-from guards.isolation.reset import Baseline
+from guards.isolation.reset import Baseline, next_transaction
 from guards.isolation.server import Server, server_at
 from guards.isolation.template import Migrations, ensure_template
 from guards.same_kernel import Backend
@@ -28,17 +25,20 @@ from guards.session import active
 
 LASTS_S = 86400.0
 _LOG = logging.getLogger("rowback.guards")
-_numbers = itertools.count(1)
 
 
 @dataclass
 class Database:
-    """A database for one test. `born`: the transaction id before which everything in it was made."""
+    """A database for one test. `born`: the transaction id before which everything in it was made.
+
+    `cleaner`: the session that puts it back; it stays, for a new one takes longer than the work.
+    """
 
     name: str
     dsn: str = field(repr=False)
     born: str
     kept: bool = False
+    cleaner: psycopg.Connection[Any] | None = field(default=None, repr=False)
 
 
 @contextmanager
@@ -70,7 +70,6 @@ class Databases:
     server: Server
     template: str
     home: Path | None
-    _admin: psycopg.Connection[Any] | None = None
 
     @contextmanager
     def rolled_back(self) -> Iterator[psycopg.Connection[Any]]:
@@ -110,8 +109,7 @@ class Databases:
         database.kept = True
         if self.home and not os.environ.get("CI"):
             keep(self.home)
-        with self.server.connected() as admin:
-            mark(admin, self.server, database.name, reason=f"{KEPT}{why}", seconds=LASTS_S)
+        mark(self._admin, self.server, database.name, reason=f"{KEPT}{why}", seconds=LASTS_S)
         _LOG.warning("kept because %s: %s", why, database.dsn)
 
     def close(self) -> None:
@@ -121,8 +119,13 @@ class Databases:
                 vars(self)[name].close()
         if "_shared" in vars(self):
             self._end(self._shared)
-        if self._admin:
+        if "_admin" in vars(self):
             self._admin.close()
+
+    @cached_property
+    def _admin(self) -> psycopg.Connection[Any]:
+        """One session for everything that is made and ended here; psycopg lets threads take turns in it."""
+        return self.server.connect()
 
     @cached_property
     def _fresh(self) -> Pool[Database]:
@@ -137,22 +140,16 @@ class Databases:
         return self._make()
 
     def _make(self) -> Database:
-        # The working directory is in the name: two work trees on one server tell theirs apart.
-        tree = hashlib.sha256(os.getcwd().encode()).hexdigest()[:6]
-        name = f"rowback_{tree}_{os.getpid()}_{next(_numbers)}"
-        with self.server.connected() as admin:
-            fast = admin.info.server_version >= 150000 and self.server.known.evidence.fsync_off
-            strategy = sql.SQL("strategy file_copy" if fast else "")
-            admin.execute(
-                sql.SQL("create database {} template {} {}").format(
-                    sql.Identifier(name), sql.Identifier(self.template), strategy
-                )
+        name = new_name()
+        fast = self._admin.info.server_version >= 150000 and self.server.known.evidence.fsync_off
+        self._admin.execute(
+            sql.SQL("create database {} template {} {}").format(
+                sql.Identifier(name), sql.Identifier(self.template), sql.SQL("strategy file_copy" if fast else "")
             )
-            mark(admin, self.server, name, reason="test database", seconds=LASTS_S)
-            row = admin.execute("select pg_snapshot_xmax(pg_current_snapshot())::xid::text").fetchone()
+        )
+        mark(self._admin, self.server, name, reason="test database", seconds=LASTS_S)
         self._vouch(name)
-        assert row is not None
-        return Database(name, self.server.dsn(name), row[0])
+        return Database(name, self.server.dsn(name), next_transaction(self._admin))
 
     def _vouch(self, name: str) -> None:
         guard, ours = active(), self.server.backend
@@ -161,27 +158,28 @@ class Databases:
             guard.vouch(backend, self.server.known)
 
     def _restore(self, database: Database) -> bool:
-        with asking(), psycopg.connect(database.dsn, autocommit=True) as connection:
-            connection.execute(
-                "select pg_terminate_backend(pid, 1000) from pg_stat_activity"
-                " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
-            )
-            if not self._baseline.restore(connection, database.born):
-                return False
-            row = connection.execute("select pg_snapshot_xmax(pg_current_snapshot())::xid::text").fetchone()
-        assert row is not None
-        database.born = row[0]
+        if database.cleaner is None:
+            database.cleaner = self.server.connect(database.name)
+        cleaner = database.cleaner
+        cleaner.execute(
+            "select pg_terminate_backend(pid, 1000) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+        )
+        if not self._baseline.restore(cleaner, database.born):
+            return False
+        database.born = next_transaction(cleaner)
         return True
 
     @cached_property
     def _baseline(self) -> Baseline:
         untouched = self._make()
         try:
-            with asking(), psycopg.connect(untouched.dsn, autocommit=True) as connection:
+            with self.server.connect(untouched.name) as connection:
                 return Baseline.of(connection)
         finally:
             self._end(untouched)
 
     def _end(self, database: Database) -> None:
-        with self.server.connected() as admin:
-            admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database.name)))
+        if database.cleaner:
+            database.cleaner.close()
+        self._admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database.name)))

@@ -10,6 +10,7 @@ import fcntl
 import json
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -51,7 +52,7 @@ def main(home: Path) -> int:
     return 0
 
 
-def _start(tools: Tools, home: Path, port: int):  # type: ignore[no-untyped-def]
+def _start(tools: Tools, home: Path, port: int) -> subprocess.Popen[bytes]:
     tools.give(home / "pg", home / "s")
     data = home / "pg" / "data"
     tools.run("initdb", "-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--auth=trust",

@@ -1,8 +1,11 @@
-"""Our databases bear the guard's mark: they are proven disposable to every process, and tell who made them and when."""
+"""Our databases bear the guard's mark, which proves them disposable to every process; their names tell who made them."""
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +18,21 @@ from guards.isolation.server import Server
 from guards.marker import Marker, as_comment, in_seconds, read_marker
 
 PREFIX = "rowback_"
+MAKER = "isolation"
 KEPT = "kept: "
+_OURS = re.compile(rf"{PREFIX}[0-9a-f]{{6}}_(?P<boot>[0-9a-f]{{8}})_(?P<pid>\d+)_\d+")
+_numbers = itertools.count(1)
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-def maker() -> str:
-    """This process, among all that ever ran on this machine."""
-    boot = BOOT.read_text()[:8] if BOOT.exists() else "?"
-    return f"isolation {boot} {os.getpid()}"
+def new_name() -> str:
+    """A name for a database: its work tree (two on one server tell theirs apart), boot, process and number."""
+    tree = hashlib.sha256(os.getcwd().encode()).hexdigest()[:6]
+    return f"{PREFIX}{tree}_{_boot()}_{os.getpid()}_{next(_numbers)}"
+
+
+def _boot() -> str:
+    return BOOT.read_text()[:8] if BOOT.exists() else "unknown_"
 
 
 def mark(admin: psycopg.Connection[Any], server: Server, name: str, *, reason: str, seconds: float) -> int:
@@ -30,7 +40,7 @@ def mark(admin: psycopg.Connection[Any], server: Server, name: str, *, reason: s
     row = admin.execute("select oid::bigint from pg_database where datname = %s", (name,)).fetchone()
     assert row is not None  # it was made a moment ago, by us
     marker = Marker(
-        "disposable", server.known.evidence.identity.system_identifier, int(row[0]), by=maker(), reason=reason,
+        "disposable", server.known.evidence.identity.system_identifier, int(row[0]), by=MAKER, reason=reason,
         until=in_seconds(seconds),
     )  # fmt: skip
     admin.execute(sql.SQL("comment on database {} is {}").format(sql.Identifier(name), sql.Literal(as_comment(marker))))
@@ -41,7 +51,7 @@ def reap(server: Server) -> list[str]:
     """Drop databases of ours that nobody owns any more: their mark ran out, or their process is gone and nobody wanted
     them kept. One that somebody is connected to stays. The names of those dropped."""
     gone = []
-    with server.connected() as admin:
+    with server.connect() as admin:
         for name in list(_forsaken(admin, server)):
             try:
                 admin.execute(sql.SQL("drop database {}").format(sql.Identifier(name)))
@@ -60,18 +70,19 @@ def _forsaken(admin: psycopg.Connection[Any], server: Server) -> Iterator[str]:
         "select datname, oid::bigint, shobj_description(oid, 'pg_database') from pg_database"
         " where starts_with(datname, %s)", (PREFIX,),
     ).fetchall()  # fmt: skip
+    identity = server.known.evidence.identity
     for name, oid, comment in rows:
         marker = read_marker(comment)
-        identity = server.known.evidence.identity
-        ours = marker is not None and marker.by.startswith("isolation ") and marker.database_oid == oid
-        if marker is None or not ours or marker.system_identifier != identity.system_identifier:
-            continue
-        expired = datetime.fromisoformat(str(marker.until)) <= datetime.now(UTC)
-        if expired or (marker.reason == "test database" and _is_gone(marker.by)):
-            yield name
+        if marker is None:  # killed between making and marking it; a comment of anybody's means that it is not ours
+            if comment is None and _is_forsaken(name):
+                yield name
+        elif (marker.by, marker.system_identifier, marker.database_oid) == (MAKER, identity.system_identifier, oid):
+            expired = datetime.fromisoformat(str(marker.until)) <= datetime.now(UTC)
+            if expired or (not marker.reason.startswith(KEPT) and _is_forsaken(name)):
+                yield name
 
 
-def _is_gone(by: str) -> bool:
-    """Whether the process that made a database is known to have ended: on this machine, in this boot."""
-    _, boot, pid = by.split(" ")
-    return boot == maker().split(" ")[1] != "?" and not Path(f"/proc/{pid}").exists()
+def _is_forsaken(name: str) -> bool:
+    """Whether the process that a name tells of is known to have ended: on this machine, in this boot."""
+    found = _OURS.fullmatch(name)
+    return found is not None and found["boot"] == _boot() and not Path(f"/proc/{found['pid']}").exists()

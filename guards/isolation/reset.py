@@ -22,7 +22,9 @@ order by 1
 SEQUENCES = TABLES.replace("relkind = 'r'", "relkind = 'S'")
 # Catalogs whose rows are born and die with definitions, and what of pg_class is said by nothing else.
 _CATALOGS = (
-    "pg_attribute", "pg_attrdef", "pg_constraint", "pg_proc", "pg_trigger", "pg_index", "pg_type", "pg_namespace",
+    "pg_attribute", "pg_attrdef", "pg_constraint", "pg_proc", "pg_trigger", "pg_index", "pg_type",
+    # the first temporary table of a session makes a schema that stays
+    "(select xmin from pg_namespace where nspname !~ '^pg_(toast_)?temp_') namespaces",
     "pg_rewrite", "pg_policy", "pg_enum", "pg_extension", "pg_inherits", "pg_largeobject_metadata", "pg_description",
     "pg_default_acl", "pg_event_trigger", "pg_publication", "pg_collation", "pg_statistic_ext", "pg_cast",
     "pg_operator",
@@ -35,10 +37,10 @@ select (select md5(string_agg(concat_ws(' ', oid, relname, relowner, relacl, rel
        (select string_agg(setconfig::text, ',' order by setrole) from pg_db_role_setting
         where setdatabase = (select oid from pg_database where datname = current_database())),
        array[{counts}], {newer}
-""".format(
-    counts=", ".join(f"(select count(*) from {name})" for name in _CATALOGS),  # noqa: S608 (constants)
+""".format(  # noqa: S608 (constants)
+    counts=", ".join(f"(select count(*) from {name})" for name in _CATALOGS),  # noqa: S608
     newer=" or ".join(f"exists (select from {name} where age(xmin) <= age(%(born)s::xid))" for name in _CATALOGS),
-)  # noqa: S608 (constants)
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Baseline:
         return cls(
             empty=tuple(t for t, n in zip(tables, counts, strict=True) if not n), seeded=seeded,
             sequences=tuple((s, *state) for s, state in zip(sequences, _states(connection, sequences), strict=True)),
-            definitions=_definitions(connection, _now(connection))[:-1], mighty=bool(mighty and mighty[0]),
+            definitions=_definitions(connection, next_transaction(connection))[:-1], mighty=bool(mighty and mighty[0]),
         )  # fmt: skip
 
     def restore(self, connection: Connection, born: str) -> bool:
@@ -157,7 +159,8 @@ def _states(connection: Connection, sequences: Iterable[_Table]) -> list[tuple[i
     return [(value, used) for _, value, used in sorted(connection.execute(sql.SQL(" union all ").join(queries)))]
 
 
-def _now(connection: Connection) -> str:
+def next_transaction(connection: Connection) -> str:
+    """A transaction id that is newer than all that is committed, older than what comes."""
     row = connection.execute("select pg_snapshot_xmax(pg_current_snapshot())::xid::text").fetchone()
     assert row is not None
     return str(row[0])

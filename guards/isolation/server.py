@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from guards.drivers import install
 from guards.drivers.own import asking, shown
 from guards.drivers.wire import wire_of
 from guards.evidence import gather
@@ -36,13 +36,11 @@ class Server:
         """How to reach one of its databases."""
         return make_conninfo(**{**self.parameters, "dbname": database})
 
-    @contextmanager
-    def connected(self) -> Iterator[psycopg.Connection[Any]]:
-        """A session of the guard's own in the maintenance database, in autocommit."""
+    def connect(self, database: str | None = None) -> psycopg.Connection[Any]:
+        """A session of our own, in autocommit; in the maintenance database where none is named."""
+        name = {"dbname": database} if database else {}
         with asking():
-            connection = psycopg.connect(**self.parameters, autocommit=True, application_name="rowback isolation")
-        with connection:
-            yield connection
+            return psycopg.connect(**{**self.parameters, **name}, autocommit=True, application_name="rowback isolation")
 
 
 def server_at(dsn: str) -> Server:
@@ -51,6 +49,7 @@ def server_at(dsn: str) -> Server:
 
     Raises GuardError(not-disposable), GuardError(server-unreachable).
     """
+    install()  # so that our own connections are known as such, also to a guard that comes later
     parameters = conninfo_to_dict(dsn)
     try:
         with asking():

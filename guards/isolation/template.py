@@ -94,9 +94,9 @@ def ensure_template(server: Server, migrations: Migrations) -> str:
     """
     name = f"rowback_template_{hashlib.sha256(migrations.key.encode()).hexdigest()[:20]}"
     building = f"{name}_b"
-    with server.connected() as admin:
+    with server.connect() as admin:
         admin.execute("select pg_advisory_lock(hashtext(%s))", (name,))
-        if admin.execute("select from pg_database where datname = %s", (name,)).fetchone():
+        if admin.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
             return name
         admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(building)))
         admin.execute(sql.SQL("create database {} template template0").format(sql.Identifier(building)))
