@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def runs_here(fd: int, backend_pid: int) -> str | None:
 
 
 def _by_port(port: int, backend_pid: int) -> str | None:
-    for pid in [backend_pid, *_contained(backend_pid)]:
+    for pid in _candidates(backend_pid):
         title = _TITLE.match(_title(pid))
         if title and title["port"] == str(port):
             return f"backend {pid} on this machine serves our port {port}"
@@ -70,7 +71,7 @@ def _by_port(port: int, backend_pid: int) -> str | None:
 def _by_peer(ours: socket.socket, backend_pid: int) -> str | None:
     """The process that listens on the socket is the parent of our backend: no forwarder stands between."""
     listener = _listener(ours)
-    for pid in [backend_pid, *_contained(backend_pid)]:
+    for pid in _candidates(backend_pid):
         if listener and _field(pid, "PPid") == str(listener) and _TITLE.match(_title(pid)):
             return f"backend {pid} is a child of process {listener}, which listens on our socket"
     return None
@@ -88,14 +89,13 @@ def _title(pid: int) -> str:
     return _read(PROC / str(pid) / "cmdline").replace("\0", " ")
 
 
-def _contained(backend_pid: int) -> list[int]:
-    """Processes of this kernel that are called `backend_pid` in a namespace of their own (a container)."""
-    found = []
+def _candidates(backend_pid: int) -> Iterator[int]:
+    """The process of that number, then those that are called so in a namespace of their own (a container)."""
+    yield backend_pid
     for path in PROC.glob("[0-9]*"):
         inside = _field(int(path.name), "NSpid").split()
         if len(inside) > 1 and inside[-1] == str(backend_pid):
-            found.append(int(path.name))
-    return found
+            yield int(path.name)
 
 
 def _field(pid: int, name: str) -> str:

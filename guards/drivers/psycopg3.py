@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
 
 import psycopg
 from psycopg import _queries, conninfo, generators, pq
@@ -19,10 +18,11 @@ from guards.drivers.own import ASKING, radius_of, shown, way_of
 from guards.drivers.wire import wire_of
 from guards.evidence import EVIDENCE_QUERY
 from guards.session import READ_ONLY, active
-from guards.telling import Known
+from guards.statements.classify import REMEMBERED
 
-_KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
-_OURS: WeakSet[Any] = WeakSet()  # the guard's own connections, which nobody judges
+_KNOWN = "_rowback_known"  # on each connection; _OURS on the guard's own, which nobody judges
+_OURS = object()
+_READS: set[bytes] = set()  # texts that were looked at and only read
 _QUERIES = (_queries.PostgresQuery, _queries.PostgresClientQuery, _queries.PostgresRawQuery)
 _INSTALLED = "_rowback_guarded"
 
@@ -37,13 +37,13 @@ def install() -> None:
     def guarded_connect(cls: Any, info: str = "") -> Generator[Any, Any, Any]:
         connection = yield from connect(cls, info)
         if ASKING.get():
-            _OURS.add(connection)
+            setattr(connection, _KNOWN, _OURS)
         elif active() is not None:
             yield from _meet(connection, info)
         return connection
 
     def guarded_command(self: Any, text: Any, *arguments: Any, **named: Any) -> Any:
-        _check(self, text)
+        _check(self, _encoded(self, text))
         return command(self, text, *arguments, **named)
 
     for query in _QUERIES:
@@ -55,28 +55,32 @@ def install() -> None:
 
 
 def _guarded(convert: Callable[..., None]) -> Callable[..., None]:
-    def guarded_convert(self: Any, *arguments: Any, **named: Any) -> None:
-        convert(self, *arguments, **named)
+    def guarded_convert(self: Any, query: Any, vars: Any) -> None:
+        convert(self, query, vars)
         _check(self._tx.connection, self.query)
 
     return guarded_convert
 
 
-def _check(connection: Any, text: Any) -> None:
+def _check(connection: Any, text: bytes) -> None:
+    """Before each statement: a proven database costs a look, a text that was seen before a second one."""
     guard = active()
     if guard is None or connection is None:
         return
-    known = _KNOWN.get(connection)
-    if known is not None and known.verdict.disposable:
-        return  # before anything is decoded: a proven database costs a lookup
-    if connection not in _OURS:
-        guard.check(known, _decoded(connection, text), lambda findings: radius_of(_parameters_of(connection), findings))
+    known = getattr(connection, _KNOWN, None)
+    if known is _OURS or (known is not None and known.verdict.disposable) or text in _READS:
+        return
+    decoded = text.decode("utf-8", "replace")
+    guard.check(known, decoded, lambda findings: radius_of(_parameters_of(connection), findings))
+    if len(_READS) >= REMEMBERED:
+        _READS.clear()
+    _READS.add(text)
 
 
-def _decoded(connection: Any, text: Any) -> str:
+def _encoded(connection: Any, text: Any) -> bytes:
     if isinstance(text, psycopg.sql.Composable):
-        return text.as_string(connection)
-    return text if isinstance(text, str) else bytes(text).decode("utf-8", "replace")
+        return text.as_bytes(connection)
+    return text.encode() if isinstance(text, str) else bytes(text)
 
 
 def _parameters_of(connection: Any) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
         known = guard.meet(
             row, link, asked_for=shown(conninfo.conninfo_to_dict(info)), way=way_of(connection.info.get_parameters())
         )
-    _KNOWN[connection] = known
+    setattr(connection, _KNOWN, known)
     if known.verdict.disposable:
         return
     if known.evidence.pooled:

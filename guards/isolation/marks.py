@@ -1,4 +1,4 @@
-"""Our databases bear the guard's mark, which proves them disposable to every process; their names tell who made them."""
+"""Our databases bear the guard's mark, which proves them disposable to every process; names tell who made them."""
 
 from __future__ import annotations
 

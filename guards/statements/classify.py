@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from pgparse import PGQueryError, parse
+from pgparse import PGQueryError, normalize, parse
 
 from guards.statements.danger import Classified, Danger, Finding
 from guards.statements.folding import HOLE
@@ -42,7 +42,31 @@ def classify(text: str) -> Classified:
 
     Never raises: what cannot be parsed is unknown.
     """
+    return _READ if _reads_whatever_its_constants(text) else walked_through(text)
+
+
+def walked_through(text: str) -> Classified:
+    """The same by every node of its tree."""
     return Classified(tuple(dict.fromkeys(_found_in(text, 0, set()))))
+
+
+_READ = Classified(())
+
+
+def _reads_whatever_its_constants(text: str) -> bool:
+    """Whether the text reads with any constants: then it need not be walked through, for many differ in those alone.
+
+    A constant that matters (the text of a DO block, a setting's name) is a parameter in the shape, and so unknown.
+    """
+    try:
+        return not PLACEHOLDER.search(text) and _is_a_read(normalize(text))
+    except PGQueryError:
+        return False
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _is_a_read(shape: str) -> bool:
+    return walked_through(shape).danger is Danger.READ
 
 
 def _found_in(text: str, depth: int, temporary: set[str]) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 
 class Danger(IntEnum):
@@ -43,7 +44,7 @@ class Classified:
 
     findings: tuple[Finding, ...]
 
-    @property
+    @cached_property
     def danger(self) -> Danger:
         """The worst of them."""
         return max((finding.danger for finding in self.findings), default=Danger.READ)

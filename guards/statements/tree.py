@@ -11,18 +11,18 @@ MISSING = object()
 
 def kind_of(node: Any) -> tuple[str, Node]:
     """A tagged node's tag and fields: {"DeleteStmt": {…}}. ("", {}) for anything else."""
-    if isinstance(node, Mapping) and len(node) == 1:
+    if type(node) is dict and len(node) == 1:  # pgparse gives plain ones, and this is asked for every node
         ((kind, fields),) = node.items()
-        if kind[:1].isupper() and isinstance(fields, Mapping):
+        if type(fields) is dict and kind[:1].isupper():
             return kind, fields
     return "", {}
 
 
 def children(fields: Any) -> Iterator[Any]:
     """Everything directly below."""
-    if isinstance(fields, Mapping):
+    if isinstance(fields, dict):
         yield from fields.values()
-    elif isinstance(fields, Sequence) and not isinstance(fields, str):
+    elif isinstance(fields, list):
         yield from fields
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guards.statements import Danger, classify
+from guards.statements.classify import walked_through
 from tests.fix_lab import Database
 
 
@@ -97,6 +98,14 @@ def test_inside_blocks_and_dynamic_sql(core: str, tag: str, depth: int) -> None:
             return  # the quote would end early: not the statement meant
     if "\\" not in core and "%" not in core:
         assert classify(text).danger >= Danger.DESTRUCTIVE, text
+
+
+@pytest.mark.parametrize("text", [text for _, text in CORPUS], ids=[text[:60] or "nothing" for _, text in CORPUS])
+def test_the_short_way_over_shapes_says_what_the_long_way_says(text: str) -> None:
+    assert classify(text).danger is walked_through(text).danger
+    for wrap in ("select 1; {}", "with q as (select 1) {}", "explain analyze {}", "select ({})"):
+        dressed = wrap.format(text)
+        assert classify(dressed).danger is walked_through(dressed).danger, dressed
 
 
 @given(st.text(max_size=200))
