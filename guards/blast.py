@@ -22,7 +22,10 @@ with recursive hit(oid) as (
     select k.confrelid as of_oid, k.conrelid as oid from pg_constraint k where k.contype = 'f' and %(cascade)s
     union all select i.inhparent, i.inhrelid from pg_inherits i) found on found.of_oid = hit.oid
 )
-select c.oid::regclass::text, case c.relkind when 'p' then 0 else greatest(c.reltuples, 0) end::bigint  -- its leaves
+select c.oid::regclass::text, case
+  when c.relkind = 'p' then 0  -- its leaves are here, too
+  when c.reltuples < 0 then pg_stat_get_live_tuples(c.oid)  -- never analyzed
+  else c.reltuples end::bigint
 from hit join pg_class c using (oid)
 where c.relkind in ('r', 'p', 'm') order by 2 desc, 1
 """

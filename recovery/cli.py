@@ -41,7 +41,7 @@ SHORT = {
     "status": "Where one case stands.",
     "report": "What a case did and proved.",
     "reap": "Remove temporary instances of dead cases.",
-    "guard": "Is a database proven disposable? show, check, mark, unmark.",
+    "guard": "Nothing destructive where it is not proven disposable: show, check, mark, allow, run.",
     "drill": "Rehearse a recovery on the embedded lab.",
     "lab": "Amazon RDS on this machine: up, status, down.",
 }

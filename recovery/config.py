@@ -98,10 +98,11 @@ class Profile(_Section):
 
 
 class Configuration(_Section):
-    """The whole file."""
+    """The whole file. `guard` is read by the guards (guards.policy), which refuse what they do not know."""
 
     profiles: dict[str, Profile] = {}
     reference: tuple[Reference, ...] = ()
+    guard: dict[str, object] = {}
 
 
 def load_profile(name: str | None, *, file: Path | None = None) -> Profile:

@@ -16,6 +16,7 @@ import click
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
+FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 END = "@@end of command@@"
 # What differs from run to run, and what it is compared as.
 VOLATILE = (
@@ -31,6 +32,11 @@ VOLATILE = (
     (re.compile(r"transactions? \d+"), "transaction XID"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+\+00"), "MOMENT"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
+    (re.compile(r"port=\d+"), "port=PORT"),
+    (re.compile(r"system identifier \d+, database oid \d+"), "system identifier N, database oid N"),
+    (re.compile(r"--target \d+/\d+"), "--target N/N"),
+    (re.compile(r"about [\d,]+ rows: .*"), "about N rows: TABLES"),
+    (re.compile(r"in \d+\.\d+s"), "in SECONDS"),
     (re.compile(r"files in \S+"), "files in DIRECTORY"),
     (re.compile(r"[\d.]+ MiB"), "SIZE"),
     (re.compile(r"(forward: |, )(\S+ to )\d+"), r"\1\2N"),
@@ -55,8 +61,13 @@ def run_readme(directory: Path) -> list[str]:
     """Every command of the README in one shell, in order; the blocks as they would be printed today."""
     blocks = [commands for _, commands in readme_blocks()]
     script = "".join(f"{_in_place(command)}\necho; echo '{END}'\n" for commands in blocks for command in commands)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "AWS_", "ROWBACK_"))}
+    for name, text in FILE.findall(README.read_text()):
+        (directory / name).write_text(text)
+    foreign = ("PG", "AWS_", "ROWBACK_", "PYTEST", "CI")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     environment |= {
+        # the plugins that our own tests bring
+        "PYTEST_ADDOPTS": "-p no:asyncio -p no:django -p no:pytest_postgresql -p no:cacheprovider",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "ROWBACK_HOME": str(directory / "home"),
         "ROWBACK_LAB_ROOT": tempfile.mkdtemp(prefix="rowback-readme-"),
