@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from guards.identity import ServerIdentity
     from guards.policy import Strictness
     from guards.session import Guard
@@ -19,20 +21,26 @@ if TYPE_CHECKING:
 __all__ = ["assert_disposable", "disable", "enable", "identify"]
 
 
-def enable(strictness: Strictness | None = None, *, application: Sequence[str] = ()) -> Guard:
+def enable(
+    strictness: Strictness | None = None, *, application: Sequence[str] = (), place: Path | None = None
+) -> Guard:
     """Guard this process's drivers from now on; a second call keeps what was refused so far.
 
     `strictness`: without it what rowback.toml says, else ci where the variable CI is set, else dev. `application`:
-    databases that are the application's own (a DSN, `$NAME`, `FILE:NAME`, `django:ALIAS`), never disposable.
-    A process that refused anything ends with exit code 21, even if the refusals were swallowed.
-    Raises GuardError(policy-invalid) for a rowback.toml that cannot be read.
+    databases that are the application's own (a DSN, `$NAME`, `FILE:NAME`, `django:ALIAS`), never disposable. `place`:
+    the directory from which rowback.toml and such files are looked for (default: the current one).
+    unittest's runs fail at their end if anything was refused, even if that was swallowed; a script must look at
+    `.refusals` itself, or be run by `rowback guard run`.
+    Raises GuardError(policy-invalid) for a rowback.toml or a database's DSN that cannot be read.
     """
     from guards.drivers import install
-    from guards.drivers.own import same_as_application
+    from guards.drivers.own import resolved, same_as_application
     from guards.policy import policy_here
     from guards.session import Guard, activate, active
 
-    policy = policy_here(strictness, application)
+    policy = policy_here(strictness, application, place=place)
+    for said in policy.application:
+        resolved(said)  # what nobody can read must not pass as «not configured»
     guard = active() or Guard(policy)
     guard.policy, guard.same_as_application = policy, same_as_application
     install()

@@ -17,15 +17,19 @@ from pathlib import Path
 from guards.identity import ServerIdentity
 
 LONGEST = timedelta(hours=24)
-_TARGET = re.compile(r"(?P<system>\d{1,20})/(?P<oid>\d{1,10})")
+_TARGET = re.compile(r"(?P<system>\d{1,20})/(?P<oid>\d{1,10})/(?P<started>[\d.]{1,24})")
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """One database that may be destroyed until `until` (ISO 8601, UTC), whatever speaks against it but a protection."""
+    """One database that may be destroyed until `until` (ISO 8601, UTC), whatever speaks against it but a protection.
+
+    `started`: when its server was started, which tells it from a physical copy that shares the rest.
+    """
 
     system_identifier: str
     database_oid: int
+    started: str
     by: str
     reason: str
     until: str
@@ -33,7 +37,7 @@ class Allowance:
     @property
     def target(self) -> str:
         """As a refusal names it."""
-        return f"{self.system_identifier}/{self.database_oid}"
+        return f"{self.system_identifier}/{self.database_oid}/{self.started}"
 
     def covers(self, identity: ServerIdentity, now: datetime) -> bool:
         """Whether it is for that database, and still."""
@@ -45,13 +49,13 @@ class Allowance:
 
 def target_of(identity: ServerIdentity) -> str:
     """How one database on one server is named for `rowback guard allow`."""
-    return f"{identity.system_identifier}/{identity.database_oid}"
+    return f"{identity.system_identifier}/{identity.database_oid}/{identity.started_at}"
 
 
-def parse_target(text: str) -> tuple[str, int] | None:
-    """System identifier and database oid; None for anything else."""
+def parse_target(text: str) -> tuple[str, int, str] | None:
+    """System identifier, database oid and the server's start; None for anything else."""
     found = _TARGET.fullmatch(text)
-    return (found["system"], int(found["oid"])) if found else None
+    return (found["system"], int(found["oid"]), found["started"]) if found else None
 
 
 def allowances(now: datetime) -> tuple[Allowance, ...]:
@@ -63,7 +67,7 @@ def write_allowance(allowance: Allowance) -> Path:
     """Keep it, for this user alone; a former one for the same database is replaced. Raises OSError."""
     directory = _directory()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = directory / f"{allowance.system_identifier}-{allowance.database_oid}.json"
+    path = directory / f"{allowance.target.replace('/', '-')}.json"
     fresh = path.with_suffix(f".{os.getpid()}")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
         json.dump(asdict(allowance), out)

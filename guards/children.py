@@ -1,4 +1,4 @@
-"""Python children of `rowback guard run`: they are guarded from their start, and tell their parent what was refused.
+"""Python children of a guarded process: they are guarded as soon as they import a driver, and tell what was refused.
 
 The environment carries it: a directory of ours comes first on PYTHONPATH and holds a sitecustomize.py, which Python
 imports by itself. Children in isolated mode (-I, -E, -S) and those of other languages are not reached.
@@ -9,26 +9,36 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 STRICTNESS = "ROWBACK_GUARD"
 REPORT = "ROWBACK_GUARD_REPORT"
+HOME = "ROWBACK_GUARD_HOME"  # where `guards` is found; at the end of the child's path: nothing of its own is shadowed
 ACTIVATION = Path(__file__).parent / "activation"
+# What our parent wants to know, if we have one that asked; ours comes to stand in the environment for our children.
+_PARENT = os.environ.get(REPORT)
 
 
 def environment(strictness: str, report: Path) -> Mapping[str, str]:
     """What a child's environment must hold so that it is guarded; `report`: where refusals are written."""
     before = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    ours = [str(ACTIVATION), str(ACTIVATION.parent.parent)]
-    paths = [*ours, *(path for path in before if path not in ours)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), STRICTNESS: strictness, REPORT: str(report)}
+    paths = [str(ACTIVATION), *(path for path in before if path != str(ACTIVATION))]
+    carried = {"PYTHONPATH": os.pathsep.join(paths), STRICTNESS: strictness, REPORT: str(report)}
+    return {**os.environ, **carried, HOME: str(ACTIVATION.parents[1])}
 
 
 def report_refusal(text: str) -> None:
     """Tell the parent, if there is one. One line in one write: children may refuse at the same time."""
-    if path := os.environ.get(REPORT):
-        with open(path, "ab", buffering=0) as out:
+    if _PARENT:
+        with suppress(OSError), open(_PARENT, "ab", buffering=0) as out:  # a refusal stays one, whoever listens
             out.write(json.dumps(text).encode() + b"\n")
+
+
+def silence() -> None:
+    """Our parent learns of refusals otherwise: xdist's workers hand theirs up."""
+    global _PARENT  # noqa: PLW0603 (one parent a process)
+    _PARENT = None
 
 
 def reported(report: Path) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 IDENTITY_QUERY = """
 select (select system_identifier from pg_control_system())::text,
        d.oid::bigint, d.datname::text, current_setting('server_version_num')::int,
-       pg_postmaster_start_time()::text
+       extract(epoch from pg_postmaster_start_time())::text
 from pg_database d where d.datname = current_database()
 """
 
@@ -33,7 +33,8 @@ class Connection(Protocol):
 
 @dataclass(frozen=True)
 class ServerIdentity:
-    """A database on a server. `system_identifier` is shared by physical copies; `started_at` tells those apart."""
+    """A database on a server. `system_identifier` is shared by physical copies; `started_at` (seconds
+    since 1970) tells those apart."""
 
     system_identifier: str
     database_oid: int

@@ -52,25 +52,46 @@ class _Said:
 
     tables: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
 
+    def everybody(self, name: str) -> list[tuple[Path, Sequence[str]]]:
+        """What each of them says, and where it stands."""
+        return [(path.parent, table.get(name, ())) for path, table in self.tables]
+
     def first(self, name: str) -> Any:
         return next((table[name] for _, table in self.tables if name in table), None)
 
 
-def policy_here(strictness: Strictness | None = None, application: Sequence[str] = ()) -> Policy:
+def policy_here(
+    strictness: Strictness | None = None, application: Sequence[str] = (), *, place: Path | None = None
+) -> Policy:
     """The policy of this place and moment. `strictness` and `application` are what the caller was told besides.
 
+    `place`: where to look for rowback.toml from, and where files that `application` names are (default: here).
     Raises GuardError(policy-invalid) for a file that cannot be read: nobody knows what it forbids.
     """
-    said, now = _Said(list(_tables(Path.cwd()))), datetime.now(UTC)
+    place, now = place or Path.cwd(), datetime.now(UTC)
+    said = _Said(list(_tables(place)))
     forbidden_by = next((path for path, table in said.tables if table.get("allow") == "forbidden"), None)
     default: Strictness = said.first("strictness") or ("ci" if os.environ.get("CI") else "dev")
     return Policy(
         strictness=strictness or default,
         job_began_at=_job_began_at(),
-        application=(*application, *(said.first("application") or ())),
+        application=tuple(
+            _anchored(entry, directory)
+            for directory, entries in (
+                (place, application),
+                *((p.parent, t.get("application", ())) for p, t in said.tables),
+            )
+            for entry in entries
+        ),
         allowances=() if forbidden_by else allowances(now),
         forbidden_by=forbidden_by,
     )
+
+
+def _anchored(entry: str, directory: Path) -> str:
+    """A `FILE:NAME` is in the directory of the file that said so, wherever we stand."""
+    elsewhere = entry.startswith(("$", "django:")) or "://" in entry or "=" in entry or ":" not in entry
+    return entry if elsewhere else str(directory / entry)
 
 
 def _job_began_at() -> datetime | None:

@@ -9,10 +9,16 @@ Marker `rowback_refusals_expected`: this test is about a refusal; its refusals d
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from guards import children
 
 if TYPE_CHECKING:
     from guards.session import Guard
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 REFUSALS = pytest.StashKey[list[str]]()
 DATABASES = pytest.StashKey[dict[str, str]]()
 BEGAN = pytest.StashKey[int]()
+CHILDREN = pytest.StashKey[Path]()
 OPTION = "rowback_guard"
 EXPECTED = "rowback_refusals_expected"
 _OF_XDIST = f"{OPTION}_databases"
@@ -33,12 +40,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Before any conftest connects anywhere."""
+    _enable(early_config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Where there were no initial conftests, and what needs the whole configuration."""
     config.stash[REFUSALS], config.stash[DATABASES] = [], {}
     config.addinivalue_line("markers", f"{EXPECTED}: refusals of the guard in this test do not fail the run")
+    _enable(config)
+    if hasattr(config, "workerinput"):
+        children.silence()
+    elif _active():
+        config.stash[CHILDREN] = report = Path(tempfile.mkdtemp(prefix="rowback-guard-")) / "refused"
+        os.environ.update(children.environment(_strictness(), report))
+
+
+def _enable(config: pytest.Config) -> None:
     said = str(config.getini(OPTION)).strip().lower()
-    if said == "off":
+    if said == "off" or _active() is not None:
         return
     if said not in ("", "dev", "ci"):
         raise pytest.UsageError(f"{OPTION} = {said}: say dev, ci or off")
@@ -47,8 +69,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     try:
         guards.enable(
-            "ci" if said == "ci" else "dev" if said else None, application=config.getini(f"{OPTION}_application")
-        )
+            "ci" if said == "ci" else "dev" if said else None, application=config.getini(f"{OPTION}_application"),
+            place=config.rootpath,
+        )  # fmt: skip
     except GuardError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -107,6 +130,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     found, met = session.config.stash[REFUSALS], session.config.stash[DATABASES]
     if guard:
         found.extend(guard.refusals)
+        found.extend(_of_children(session.config))
         met.update({known.name: known.told for known in guard.met.values()})
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output[OPTION], output[_OF_XDIST] = [*found], {**met}
@@ -134,13 +158,27 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(refusal)
 
 
+def _of_children(config: pytest.Config) -> list[str]:
+    """What processes that tests started refused. xdist's workers hand theirs up themselves."""
+    report = config.stash.get(CHILDREN, None)
+    if report is None:
+        return []
+    told = children.reported(report)
+    shutil.rmtree(report.parent, ignore_errors=True)
+    return [refusal for refusal in told if refusal not in config.stash[REFUSALS]]
+
+
+def _strictness() -> str:
+    guard = _active()
+    return guard.policy.strictness if guard else "off"
+
+
 def _into_junit(config: pytest.Config, refusals: list[str], met: dict[str, str]) -> None:
     from _pytest.junitxml import xml_key  # pytest's own way to a suite's properties is a fixture
 
     xml = config.stash.get(xml_key, None)
     if xml is not None:
-        guard = _active()
-        xml.add_global_property(OPTION, guard.policy.strictness if guard else "off")
+        xml.add_global_property(OPTION, _strictness())
         for name, told in met.items():
             xml.add_global_property(f"{OPTION}: {name}", told)
         for refusal in dict.fromkeys(refusals):

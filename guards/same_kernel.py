@@ -52,12 +52,26 @@ def _serves(fd: int, backend_pid: int) -> bool:
         return title is not None and title["port"] == str(ours.getsockname()[1])
 
 
-def runs_here(fd: int, backend_pid: int) -> str | None:
-    """How it is proven that backend `backend_pid` (as the server calls it) serves socket `fd`; None when it is not."""
+def runs_here(fd: int, backend_pid: int, client: str | None = None) -> str | None:
+    """How it is proven that backend `backend_pid` (as the server calls it) serves socket `fd`; None when it is not.
+
+    `client`: whom the server sees, as its title writes it: `172.18.0.1(45678)`. A container's published port is served
+    by Docker's proxy, so that is not us; but no container here has that number and that client unless it is the one.
+    """
     with socket.socket(fileno=os.dup(fd)) as ours:
         if ours.family == socket.AF_UNIX:
             return _by_peer(ours, backend_pid)
-        return _by_port(ours.getsockname()[1], backend_pid)
+        return _by_port(ours.getsockname()[1], backend_pid) or _by_client(client, backend_pid)
+
+
+def peer_of(fd: int) -> tuple[str, int]:
+    """Where a socket really leads: address and port, or a unix socket's directory and number."""
+    with socket.socket(fileno=os.dup(fd)) as ours:
+        peer = ours.getpeername()
+    if isinstance(peer, tuple):
+        return str(peer[0]), int(peer[1])
+    directory, _, number = str(peer).rpartition("/.s.PGSQL.")
+    return directory, int(number) if number.isdigit() else 0
 
 
 def _by_port(port: int, backend_pid: int) -> str | None:
@@ -65,6 +79,14 @@ def _by_port(port: int, backend_pid: int) -> str | None:
         title = _TITLE.match(_title(pid))
         if title and title["port"] == str(port):
             return f"backend {pid} on this machine serves our port {port}"
+    return None
+
+
+def _by_client(client: str | None, backend_pid: int) -> str | None:
+    """A container of this kernel whose backend bears that number inside and names that client."""
+    for pid in _contained(backend_pid) if client else ():
+        if f" {client} " in f"{_title(pid)} ":
+            return f"backend {pid}, in a container on this machine, serves {client}"
     return None
 
 
@@ -92,6 +114,10 @@ def _title(pid: int) -> str:
 def _candidates(backend_pid: int) -> Iterator[int]:
     """The process of that number, then those that are called so in a namespace of their own (a container)."""
     yield backend_pid
+    yield from _contained(backend_pid)
+
+
+def _contained(backend_pid: int) -> Iterator[int]:
     for path in PROC.glob("[0-9]*"):
         inside = _field(int(path.name), "NSpid").split()
         if len(inside) > 1 and inside[-1] == str(backend_pid):

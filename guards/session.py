@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import socket
+import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from os import dup
 
 from guards.certificate import certified
 from guards.children import report_refusal
 from guards.evidence import Evidence, Link, evidence_of
+from guards.identity import ServerIdentity
 from guards.policy import Policy
-from guards.same_kernel import Backend, backend_here
+from guards.same_kernel import Backend, backend_here, peer_of
 from guards.statements import Danger, Finding, classify
 from guards.telling import Known, refusal_text
 from guards.verdict import Verdict, judge
@@ -21,6 +20,8 @@ from guards.verdict import Verdict, judge
 # What an unproven session is given before anybody else's first statement. The server then refuses what no parser sees:
 # functions, rules, other code on the same connection. A short lock_timeout: nobody waits in front of real users.
 READ_ONLY = "set default_transaction_read_only = on; set lock_timeout = '5s'"
+
+RECOGNISED_FOR_S = 30.0
 
 Ask = Callable[[Sequence[Finding]], str | None]
 
@@ -39,34 +40,36 @@ class Guard:
 
     policy: Policy
     refusals: list[str] = field(default_factory=list)
-    met: dict[tuple[str, int], Known] = field(default_factory=dict)
+    met: dict[ServerIdentity, Known] = field(default_factory=dict)
     fixture: str | None = None
     same_as_application: Callable[[Policy, Evidence], str | None] = lambda policy, evidence: None
-    _proven_here: dict[Backend, Known] = field(default_factory=dict)
+    _proven_here: dict[Backend, tuple[Known, float]] = field(default_factory=dict)
 
     def recognise(self, link: Link) -> Known | None:
-        """A database of this kernel that was proven before, known again without asking the server anything."""
-        if not self._proven_here:
+        """A database of this kernel that was proven a moment ago, known again without asking the server anything.
+
+        Its name may come to stand for another one, or be protected meanwhile: hence only for a moment.
+        """
+        if not self._proven_here or not (backend := backend_here(link.fd, link.key_pid)):
             return None
-        backend = backend_here(link.fd, link.key_pid)
-        return self._proven_here.get(backend) if backend else None
+        known, until = self._proven_here.get(backend, (None, 0.0))
+        return known if time.monotonic() < until else None
 
     def meet(self, row: Sequence[str | None], link: Link, *, asked_for: str, way: str) -> Known:
         """Judge a database by the row that EVIDENCE_QUERY gave on a new connection."""
         evidence = evidence_of(row, link)
         evidence, verdict = self._judged(evidence, link)
         known = Known(evidence, verdict, asked_for, way)
-        identity = evidence.identity
-        self.met[identity.system_identifier, identity.database_oid] = known
+        self.met[evidence.identity] = known
         # A mark or an allowance is bound to an oid, which the kernel does not tell: those are asked for each time.
         lasting = verdict.disposable and evidence.here and not verdict.said
         if lasting and (backend := backend_here(link.fd, link.key_pid)):
-            self._proven_here[backend] = known
+            self._proven_here[backend] = known, time.monotonic() + RECOGNISED_FOR_S
         return known
 
     def vouch(self, backend: Backend, known: Known) -> None:
-        """This process made the database that `backend` names: it is proven without a question."""
-        self._proven_here[backend] = known
+        """This process made the database that `backend` names, and nobody else knows it: no question is needed."""
+        self._proven_here[backend] = known, float("inf")
 
     def _judged(self, evidence: Evidence, link: Link) -> tuple[Evidence, Verdict]:
         now = datetime.now(UTC)
@@ -99,18 +102,6 @@ class Guard:
         self.refusals.append(refusal)
         report_refusal(refusal)
         raise Refused(refusal)
-
-
-def peer_of(fd: int) -> tuple[str, int]:
-    """Where a socket really leads: address and port, or a unix socket's directory and number."""
-    with socket.socket(fileno=dup(fd)) as ours:
-        peer = ours.getpeername()
-    if isinstance(peer, tuple):
-        return str(peer[0]), int(peer[1])
-    directory, _, number = str(peer).rpartition("/.s.PGSQL.")
-    with suppress(ValueError):
-        return directory, int(number)
-    return directory, 0
 
 
 _active: Guard | None = None

@@ -78,10 +78,15 @@ def _who(known: Known) -> Iterator[str]:
     )
 
 
+def quoted(text: str) -> str:
+    """For a shell, always in quotes."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
 def _help(known: Known, policy: Policy) -> Iterator[str]:
     yield (
         "help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says so:"
-        f" rowback guard mark --dsn '{known.way}' --reason …"
+        f" rowback guard mark --dsn {quoted(known.way)} --reason …"
     )
     if policy.forbidden_by is None:
         target = target_of(known.evidence.identity)

@@ -1,4 +1,5 @@
-"""Imported by Python itself in children of `rowback guard run`: guards them, then lets their own sitecustomize run."""
+"""Imported by Python itself in children of a guarded process: guards them when they import a driver, and lets their own
+sitecustomize run. Nothing but the standard library is loaded before: the child may be another Python altogether."""
 
 import importlib.machinery
 import importlib.util
@@ -6,17 +7,35 @@ import os
 import sys
 
 
-def _guard() -> None:
+class _OnDriver:
+    """Stands first on sys.meta_path until a driver is imported; the guard then takes its place."""
+
+    @staticmethod
+    def find_spec(fullname, path=None, target=None):
+        if fullname in ("psycopg", "psycopg2", "asyncpg"):
+            sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not _OnDriver]
+            _guard()
+            for finder in sys.meta_path:
+                spec = finder.find_spec(fullname, path, target) if hasattr(finder, "find_spec") else None
+                if spec is not None:
+                    return spec
+        return None
+
+
+def _guard():
+    home = os.environ.get("ROWBACK_GUARD_HOME", "")
+    if home and home not in sys.path:
+        sys.path.append(home)
     try:
         import guards
 
-        guards.enable(os.environ["ROWBACK_GUARD"])  # type: ignore[arg-type]
+        guards.enable(os.environ["ROWBACK_GUARD"])
     except Exception as error:  # noqa: BLE001 (whatever keeps the guard from standing must end the child, not pass)
         print(f"rowback guard: this process cannot be guarded: {error!r}; it is ended", file=sys.stderr)  # noqa: T201
         os._exit(21)
 
 
-def _next() -> None:
+def _next():
     here = os.path.dirname(__file__)
     others = [path for path in sys.path if os.path.abspath(path or ".") != here]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
@@ -25,5 +44,5 @@ def _next() -> None:
 
 
 if os.environ.get("ROWBACK_GUARD") in ("dev", "ci"):
-    _guard()
+    sys.meta_path.insert(0, _OnDriver)
 _next()

@@ -10,11 +10,11 @@ from guards.commands.asking import Duration
 from guards.refusal import GuardError
 
 target_option = click.option(
-    "--target", required=True, metavar="SYSTEM/OID", help="As the refusal, or `guard show`, names the database."
+    "--target", required=True, metavar="SYSTEM/OID/START", help="As the refusal, or `guard show`, names the database."
 )
 
 
-@click.command(epilog="Example: rowback guard allow --target 7300000000000000001/16400 --reason 'my own' --for 30m")
+@click.command(epilog="Example: rowback guard allow --target 7300000000000000001/16400/1795790000.1 --reason mine")
 @target_option
 @click.option("--reason", required=True, help="Printed in every run.")
 @click.option("--for", "seconds", type=Duration(), default="30m", show_default=True, help="30m, 12h; a day at most.")
@@ -24,7 +24,7 @@ def allow(target: str, reason: str, seconds: float) -> None:
     from guards.marker import in_seconds
     from guards.policy import policy_here
 
-    system, oid = _parsed(target)
+    system, oid, started = _parsed(target)
     if forbidden_by := policy_here().forbidden_by:
         raise GuardError(
             "allow-forbidden", f"{forbidden_by} forbids allowances here", state="nothing was allowed",
@@ -35,7 +35,7 @@ def allow(target: str, reason: str, seconds: float) -> None:
             "usage", "an allowance has a reason and lasts a day at most", state="nothing was allowed",
             help=f"rowback guard allow --target {target} --reason '…' --for 30m; for longer the owner marks it",
         )  # fmt: skip
-    allowance = Allowance(system, oid, by=getpass.getuser(), reason=reason, until=in_seconds(seconds))
+    allowance = Allowance(system, oid, started, by=getpass.getuser(), reason=reason, until=in_seconds(seconds))
     try:
         path = write_allowance(allowance)
     except OSError as error:
@@ -46,7 +46,7 @@ def allow(target: str, reason: str, seconds: float) -> None:
     click.echo(f"{allowance}\nkept in {path}; take it back: rowback guard disallow --target {target}")
 
 
-@click.command(epilog="Example: rowback guard disallow --target 7300000000000000001/16400")
+@click.command(epilog="Example: rowback guard disallow --target 7300000000000000001/16400/1795790000.1")
 @target_option
 def disallow(target: str) -> None:
     """Take an allowance back before it runs out."""
@@ -63,13 +63,13 @@ def disallow(target: str) -> None:
     click.echo(f"{target} is allowed no more")
 
 
-def _parsed(target: str) -> tuple[str, int]:
+def _parsed(target: str) -> tuple[str, int, str]:
     from guards.allowance import parse_target
 
     found = parse_target(target)
     if found is None:
         raise GuardError(
             "usage", f"'{target}' names no database", state="nothing was done",
-            help="SYSTEM/OID, as the refusal names it, or: rowback guard show --dsn …",
+            help="SYSTEM/OID/START, as the refusal names it, or: rowback guard show --dsn …",
         )  # fmt: skip
     return found

@@ -85,8 +85,10 @@ def _in_words() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise GuardError("usage", f"--dsn: {str(error).strip()}", state="nothing was done", help="--dsn 'dbname=app'") \
-            from error  # fmt: skip
+        # libpq's own words would repeat it, password and all
+        raise GuardError(
+            "usage", "what --dsn says is no DSN", state="nothing was done", help="rowback guard show --dsn 'dbname=app'"
+        ) from error
 
 
 def judged(connection: psycopg.Connection[Any], dsn: str, strictness: str) -> Known:
@@ -100,7 +102,7 @@ def judged(connection: psycopg.Connection[Any], dsn: str, strictness: str) -> Kn
     from guards.drivers.wire import wire_of
     from guards.evidence import gather
     from guards.policy import policy_here
-    from guards.session import peer_of
+    from guards.same_kernel import peer_of
     from guards.telling import Known
     from guards.verdict import judge
 

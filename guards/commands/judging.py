@@ -10,6 +10,7 @@ import click
 
 from guards.commands.asking import connected, dsn_option, judged, strictness_option
 from guards.refusal import GuardError
+from guards.telling import quoted
 
 if TYPE_CHECKING:
     from guards.telling import Known
@@ -40,7 +41,8 @@ def check(dsn: str, strictness: str) -> None:
         raise GuardError(
             "not-disposable", f"{known.name} is not proven disposable", *known.verdict.vetoes, *known.verdict.missing,
             state="nothing was sent to it but one question",
-            help=f"use a throw-away database; or, if this one is: rowback guard mark --dsn '{known.way}' --reason …",
+            help="use a throw-away database; or, if this one is:"
+            f" rowback guard mark --dsn {quoted(known.way)} --reason …",
         )  # fmt: skip
     click.echo(_text(known))
 
@@ -53,7 +55,7 @@ def _text(known: Known) -> str:
         f"{known.name}: {'disposable' if verdict.disposable else 'NOT proven disposable'}", "",
         f"  server   PostgreSQL {evidence.identity.server_version_num // 10000}, made"
         f" {evidence.born_at:%Y-%m-%dT%H:%M:%SZ}{', behind a pooler' * evidence.pooled}",
-        f"  target   {target_of(evidence.identity)} (system identifier / database oid)",
+        f"  target   {target_of(evidence.identity)} (system identifier / database oid / start)",
         f"  size     {evidence.size_bytes / 2**20:,.1f} MiB",
     ]  # fmt: skip
     for word, said in (("for", verdict.proofs), ("against", verdict.vetoes), ("missing", verdict.missing)):

@@ -106,7 +106,7 @@ async def _meet(connection: Any, options: Mapping[str, Any]) -> None:
     known = guard.recognise(link)
     if known is None:
         with asking():
-            row = await connection.fetchrow(EVIDENCE_QUERY)
+            row = await Connection.fetchrow(connection, EVIDENCE_QUERY)  # a subclass may answer otherwise
         way = shown(_way_of(connection))  # asyncpg keeps nothing of what it was given
         known = guard.meet([*row.values()], link, asked_for=way, way=way)
     _KNOWN[connection] = known
@@ -118,4 +118,4 @@ async def _hold(connection: Any) -> None:
     known = _KNOWN.get(connection)
     if known is not None and not known.verdict.disposable and not known.evidence.pooled:
         with asking():
-            await connection.execute(READ_ONLY)
+            await Connection.execute(connection, READ_ONLY)

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,12 @@ from guards.blast import radius
 from guards.evidence import Evidence
 from guards.identity import ServerIdentity, identify
 from guards.policy import Policy
+from guards.refusal import GuardError
 from guards.session import Guard
 from guards.statements import Finding
 
 ASKING: ContextVar[bool] = ContextVar("the guard's own questions", default=False)
+_IDENTITIES: dict[str, ServerIdentity] = {}
 SHOWN = ("service", "host", "hostaddr", "port", "dbname", "user")
 
 
@@ -73,15 +74,16 @@ def same_as_application(policy: Policy, evidence: Evidence) -> str | None:
     return None
 
 
-@cache
 def _identity(dsn: str) -> ServerIdentity | None:
     import psycopg
 
-    try:
-        with asking(), _connected(psycopg.conninfo.conninfo_to_dict(dsn)) as ours:
-            return identify(ours)
-    except psycopg.Error:
-        return None
+    if dsn not in _IDENTITIES:
+        try:
+            with asking(), _connected(psycopg.conninfo.conninfo_to_dict(dsn)) as ours:
+                _IDENTITIES[dsn] = identify(ours)
+        except psycopg.Error:
+            return None  # perhaps the next time
+    return _IDENTITIES[dsn]
 
 
 def verdict_on(guard: Guard, said: str) -> str:
@@ -94,16 +96,19 @@ def verdict_on(guard: Guard, said: str) -> str:
     try:
         with psycopg.connect(dsn, connect_timeout=5) as judged:
             identity = identify(judged)
+    except psycopg.ProgrammingError:
+        return "this is no DSN"  # its own words would repeat it, password and all
     except psycopg.Error as error:
         return (str(error).strip().splitlines() or ["no connection"])[0]
-    known = guard.met.get((identity.system_identifier, identity.database_oid))
+    known = guard.met.get(identity)
     return known.told if known else "not judged"
 
 
 def resolved(said: str) -> str | None:
     """A DSN as it is said in a policy: itself, `$NAME` of the environment, `FILE:NAME` of a .env file, `django:ALIAS`.
 
-    None where that says nothing. A driver's name in the scheme (postgresql+asyncpg://) is left out.
+    None where that is not set. Of a URL the driver's name (postgresql+asyncpg://) and what libpq does not know behind
+    the question mark are left out. Raises GuardError(policy-invalid) for what is set and is no DSN.
     """
     if said.startswith("$"):
         found = os.environ.get(said[1:])
@@ -113,16 +118,43 @@ def resolved(said: str) -> str | None:
         found = said
     else:
         found = _in_file(*said.rsplit(":", 1)) if ":" in said else None
-    return re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", found) if found else None
+    return _readable(said, found) if found else None
+
+
+def _readable(said: str, found: str) -> str:
+    import psycopg
+
+    scheme, separator, rest = found.partition("://")
+    if separator:
+        place, _, query = rest.partition("?")
+        known = [each for each in query.split("&") if each.partition("=")[0] in _KNOWN_TO_LIBPQ]
+        found = f"postgresql://{place}" + (f"?{'&'.join(known)}" if known else "")
+    try:
+        psycopg.conninfo.conninfo_to_dict(found)
+    except psycopg.Error as error:
+        raise GuardError(
+            "policy-invalid", f"what {said if said[0] in '$.' else 'a database setting'} says is no DSN",
+            state="nothing was connected to, nothing was sent",
+            help="say it as libpq reads it: postgresql://user@host/dbname, or dbname=…",
+        ) from error  # fmt: skip
+    return found
+
+
+_KNOWN_TO_LIBPQ = frozenset({
+    "host", "hostaddr", "port", "dbname", "user", "password", "passfile", "connect_timeout", "options", "sslmode",
+    "sslrootcert", "sslcert", "sslkey", "service", "target_session_attrs", "application_name", "channel_binding",
+})  # fmt: skip
 
 
 def _in_file(path: str, name: str) -> str | None:
+    """The last value of a name in a .env file: quoted, or up to the comment behind it."""
     try:
         text = Path(path).read_text()
     except OSError:
         return None
-    found = re.findall(rf"^\s*(?:export\s+)?{re.escape(name)}\s*=\s*(.*?)\s*$", text, re.MULTILINE)
-    return found[-1].strip("'\"") if found else None
+    value = r"""(?:"([^"]*)"|'([^']*)'|(\S*))"""
+    found = re.findall(rf"^[ \t]*(?:export[ \t]+)?{re.escape(name)}[ \t]*=[ \t]*{value}", text, re.MULTILINE)
+    return next((part for part in found[-1] if part), None) if found else None
 
 
 def _of_django(alias: str) -> str | None:

@@ -1,7 +1,7 @@
 """psycopg2: its classes are C and cannot be changed, so connections and cursors are made of guarded subclasses.
 
-`psycopg2.connect` looks `_connect` up each time, also for those who imported it before us. A connection that somebody
-makes of a class directly (psycopg2.extensions.connection(dsn)) is not seen here.
+`psycopg2.connect` looks `_connect` up each time, also for those who imported it before us. What somebody makes of a
+class directly (psycopg2.extensions.connection(dsn), DictCursor(connection)) is not seen here.
 """
 
 from __future__ import annotations
@@ -25,36 +25,41 @@ _CLASSES: dict[Any, Any] = {}
 
 
 def install() -> None:
-    """Stand in between, once. Raises AttributeError on a psycopg2 that is built otherwise: no run without a guard."""
-    if getattr(psycopg2, _INSTALLED, False):
-        return
+    """Stand in between, also after a reload. Raises AttributeError on a psycopg2 that is built otherwise: no run
+    without a guard."""
     connect: Callable[..., Any] = psycopg2._connect
+    if hasattr(connect, _INSTALLED):
+        return
 
     def guarded_connect(dsn: str, connection_factory: Any = None, **options: Any) -> Any:
         if active() is None or ASKING.get():
             return connect(dsn, connection_factory=connection_factory, **options)
-        connection = connect(dsn, connection_factory=_made_by(connection_factory), **options)
-        if isinstance(connection, _GuardedConnection):
-            _meet(connection, dsn)
+        connection = _guarded(connect(dsn, connection_factory=_made_by(connection_factory), **options))
+        connection.rowback_meet()
         return connection
 
+    setattr(guarded_connect, _INSTALLED, True)
     psycopg2._connect = guarded_connect
-    setattr(psycopg2, _INSTALLED, True)
 
 
 def _made_by(factory: Any) -> Any:
-    """A factory of guarded connections of the same kind. A function may make what it likes: its class is replaced."""
+    """A factory of guarded connections of the same kind. What a function makes is guarded afterwards."""
     if factory is None:
         return guarded_class(extensions.connection)
-    if inspect.isclass(factory):
-        return guarded_class(factory)
+    return guarded_class(factory) if inspect.isclass(factory) else factory
 
-    def make(dsn: str, *arguments: Any, **named: Any) -> Any:
-        made = factory(dsn, *arguments, **named)
-        made.__class__ = guarded_class(type(made))  # raises TypeError for the bare C class: no run without a guard
-        return made
 
-    return make
+def _guarded(made: Any) -> Any:
+    """A connection or cursor that somebody else's function made, guarded. Raises TypeError for one of the bare C class:
+    it cannot be changed, and nothing may run unguarded."""
+    if not isinstance(made, _Guarded):
+        try:
+            made.__class__ = guarded_class(type(made))
+        except TypeError as error:
+            raise TypeError(
+                "the rowback guard cannot stand in front of a factory's bare C class: give a subclass"
+            ) from error
+    return made
 
 
 def guarded_class(base: Any) -> Any:
@@ -80,16 +85,32 @@ def _text(connection: Any, query: Any) -> str:
 
 class _GuardedConnection(_Guarded):
     rowback_known: Known | None = None
-    cursor_factory: Any
+    rowback_meeting = False
 
-    def cursor(self, name: str | None = None, cursor_factory: Any = None, **options: Any) -> Any:
-        factory = cursor_factory or self.cursor_factory or extensions.cursor
+    def cursor(self, *arguments: Any, **named: Any) -> Any:
         made: Any = super()
-        if isinstance(factory, type):
-            return made.cursor(name, cursor_factory=guarded_class(factory), **options)
-        return made.cursor(name, cursor_factory=factory, **options)
+        cursor = made.cursor(*arguments, **named)
+        if self.rowback_known is not None and self.rowback_known.verdict.disposable:
+            return cursor
+        if type(cursor) is extensions.cursor:  # the bare C class, where nobody asked for another
+            cursor.close()
+            name, _, *rest = (*arguments, None, None)[: max(2, len(arguments))]
+            options = {**dict(zip(("withhold", "scrollable"), rest, strict=False)), **named}
+            options["cursor_factory"] = guarded_class(extensions.cursor)
+            return made.cursor(options.pop("name", name), **options)
+        return _guarded(cursor)
+
+    def rowback_meet(self) -> None:
+        """Judge the server. A class that runs statements while it is made comes here before it is done."""
+        if self.rowback_known is None and not self.rowback_meeting and active() is not None:
+            self.rowback_meeting = True
+            try:
+                _meet(self)
+            finally:
+                self.rowback_meeting = False
 
     def rowback_check(self, text: str) -> None:
+        self.rowback_meet()
         guard, known = active(), self.rowback_known
         if guard is not None and not ASKING.get() and not (known and known.verdict.disposable):
             guard.check(known, text, lambda findings: radius_of(_parameters_of(self), findings))
@@ -100,8 +121,10 @@ class _GuardedConnection(_Guarded):
             guard.refuse(known, [Finding(Danger.UNKNOWN, verb)], lambda _: None)
 
     def set_session(self, isolation_level: Any = None, readonly: Any = None, *rest: Any, **options: Any) -> Any:
-        if readonly is not None and not readonly:
-            self._refuse("set_session(readonly=False)")
+        """On an unproven session readonly=False leaves it to the session, which is read-only."""
+        held = self.rowback_known is not None and not self.rowback_known.verdict.disposable
+        if held and readonly is not None and not readonly:
+            readonly = "DEFAULT"
         made: Any = super()
         return made.set_session(isolation_level, readonly, *rest, **options)
 
@@ -112,7 +135,7 @@ class _GuardedConnection(_Guarded):
 
     @readonly.setter
     def readonly(self, value: Any) -> None:
-        self.set_session(readonly=value)
+        self.set_session(readonly="DEFAULT" if value is None else value)
 
     def reset(self) -> None:
         """RESET ALL is part of it: an unproven session is read-only again afterwards."""
@@ -130,6 +153,11 @@ class _GuardedConnection(_Guarded):
         made: Any = super()
         return made.tpc_commit(*arguments)
 
+    def tpc_rollback(self, *arguments: Any) -> Any:
+        self._refuse("tpc_rollback()")
+        made: Any = super()
+        return made.tpc_rollback(*arguments)
+
 
 class _GuardedCursor(_Guarded):
     """Every way in which a cursor sends text. What is merged with parameters is looked at as it will be sent."""
@@ -140,6 +168,7 @@ class _GuardedCursor(_Guarded):
         connection = self.connection
         if active() is None or not isinstance(connection, _GuardedConnection):
             return
+        connection.rowback_meet()
         if connection.rowback_known is None or not connection.rowback_known.verdict.disposable:
             text = _text(connection, query)
             if parameters:  # AsIs and the like put SQL into the text
@@ -180,16 +209,18 @@ def _parameters_of(connection: Any) -> Mapping[str, Any]:
     return {**connection.info.dsn_parameters, "password": connection.info.password}
 
 
-def _meet(connection: Any, dsn: str) -> None:
+def _meet(connection: Any) -> None:
     guard = active()
     assert guard is not None
     if connection.async_:
         extras.wait_select(connection)
+    elif connection.status != extensions.STATUS_READY:
+        extensions.connection.commit(connection)  # nothing but reads and settings passed until now
     link = wire_of(connection).link
     known = guard.recognise(link)
     if known is None:
         row = _ask(connection, EVIDENCE_QUERY)
-        asked_for, way = shown(extensions.parse_dsn(dsn)), way_of(connection.info.dsn_parameters)
+        asked_for, way = shown(extensions.parse_dsn(connection.dsn)), way_of(connection.info.dsn_parameters)
         known = guard.meet(row, link, asked_for=asked_for, way=way)
     connection.rowback_known = known
     _hold(connection)

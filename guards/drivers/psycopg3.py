@@ -19,6 +19,7 @@ from guards.drivers.wire import wire_of
 from guards.evidence import EVIDENCE_QUERY
 from guards.session import READ_ONLY, active
 from guards.statements.classify import REMEMBERED
+from guards.telling import Known
 
 _KNOWN = "_rowback_known"  # on each connection; _OURS on the guard's own, which nobody judges
 _OURS = object()
@@ -46,12 +47,32 @@ def install() -> None:
         _check(self, _encoded(self, text))
         return command(self, text, *arguments, **named)
 
-    for query in _QUERIES:
-        if "convert" in vars(query):
-            query.convert = _guarded(query.convert)  # type: ignore[method-assign]
+    _stand_in_queries()
+    _stand_in_beginnings(base)
     base._connect_gen = classmethod(guarded_connect)
     base._exec_command = guarded_command
     setattr(base, _INSTALLED, True)
+
+
+def _stand_in_queries() -> None:
+    for query in _QUERIES:
+        if "convert" in vars(query):
+            query.convert = _guarded(query.convert)  # type: ignore[method-assign]
+    merged: Any = _queries.PostgresClientQuery  # merges the parameters of each further row of executemany
+    merged.dump = _guarded_dump(merged.dump)
+
+
+def _stand_in_beginnings(base: Any) -> None:
+    start = base._get_tx_start_command
+
+    def guarded_start(self: Any) -> bytes:
+        command: bytes = start(self)
+        if _is_held(self) and b" READ WRITE" in command:
+            # What SQLAlchemy says when a read-only connection goes back to its pool: the session's default decides.
+            self._begin_statement = command = command.replace(b" READ WRITE", b"")
+        return command
+
+    base._get_tx_start_command = guarded_start
 
 
 def _guarded(convert: Callable[..., None]) -> Callable[..., None]:
@@ -60,6 +81,20 @@ def _guarded(convert: Callable[..., None]) -> Callable[..., None]:
         _check(self._tx.connection, self.query)
 
     return guarded_convert
+
+
+def _guarded_dump(dump: Callable[..., None]) -> Callable[..., None]:
+    def guarded_dump(self: Any, vars: Any) -> None:
+        dump(self, vars)
+        if vars is not None:
+            _check(self._tx.connection, self.query)
+
+    return guarded_dump
+
+
+def _is_held(connection: Any) -> bool:
+    known = getattr(connection, _KNOWN, None)
+    return isinstance(known, Known) and not known.verdict.disposable
 
 
 def _check(connection: Any, text: bytes) -> None:

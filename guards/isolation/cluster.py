@@ -71,12 +71,20 @@ def _enter(home: Path) -> IO[bytes]:
         try:
             with (home / "door").open("ab") as door:
                 fcntl.flock(door, fcntl.LOCK_EX)
+                if (home / "ready").exists() and not _has_keeper(home):
+                    _clear(home)  # it was killed, and PostgreSQL with it
                 if not (home / "ready").exists():
                     _keep_one(home)
         except BaseException:
             users.close()
             raise
         return users
+
+
+def _clear(home: Path) -> None:
+    (home / "ready").unlink()
+    for name in ("pg", "s"):
+        shutil.rmtree(home / name, ignore_errors=True)
 
 
 def _is(opened: IO[bytes], path: Path) -> bool:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,17 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from guards.drivers.own import shown
 from guards.isolation.cluster import keep, sweep, throw_away
 from guards.isolation.marks import KEPT, mark, new_name, reap
 from guards.isolation.pool import Pool
 from guards.isolation.reset import Baseline, next_transaction
 from guards.isolation.server import Server, server_at
 from guards.isolation.template import Migrations, ensure_template
+from guards.refusal import GuardError
 from guards.same_kernel import Backend
 from guards.session import active
+from guards.verdict import Verdict
 
 LASTS_S = 86400.0
 _LOG = logging.getLogger("rowback.guards")
@@ -39,6 +42,11 @@ class Database:
     born: str
     kept: bool = False
     cleaner: psycopg.Connection[Any] | None = field(default=None, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The DSN as it may be printed: without its password."""
+        return shown(psycopg.conninfo.conninfo_to_dict(self.dsn))
 
 
 @contextmanager
@@ -78,7 +86,25 @@ class Databases:
         A commit() is an error; what the test wraps in `connection.transaction()` is a savepoint. Sequences go on.
         """
         with psycopg.connect(self._shared.dsn) as connection, connection.transaction(force_rollback=True):
-            yield connection
+            connection.execute("savepoint rowback")
+            try:
+                yield connection
+            finally:
+                self._back_to_savepoint(connection)
+
+    def _back_to_savepoint(self, connection: psycopg.Connection[Any]) -> None:
+        """It is gone when somebody sent COMMIT past psycopg: others must not see what was written then."""
+        try:
+            connection.execute("rollback to savepoint rowback")
+        except (psycopg.errors.InvalidSavepointSpecification, psycopg.errors.NoActiveSqlTransaction) as error:
+            shared = self._shared
+            del self._shared
+            self._end(shared)
+            raise GuardError(
+                "usage", "the test ended the transaction that was to be rolled back",
+                state="its database was given up, the next test gets another",
+                help="a test that commits takes rowback_restored or rowback_database",
+            ) from error  # fmt: skip
 
     @contextmanager
     def restored(self) -> Iterator[Database]:
@@ -110,7 +136,7 @@ class Databases:
         if self.home and not os.environ.get("CI"):
             keep(self.home)
         mark(self._admin, self.server, database.name, reason=f"{KEPT}{why}", seconds=LASTS_S)
-        _LOG.warning("kept because %s: %s", why, database.dsn)
+        _LOG.warning("kept because %s: %s", why, database.shown)
 
     def close(self) -> None:
         """End what is left of ours. On a cluster of our own that goes with it."""
@@ -133,7 +159,7 @@ class Databases:
 
     @cached_property
     def _used(self) -> Pool[Database]:
-        return Pool(self._make, renew=self._restore, end=self._end)
+        return Pool(self._make, renew=self._renew, end=self._end)
 
     @cached_property
     def _shared(self) -> Database:
@@ -147,15 +173,27 @@ class Databases:
                 sql.Identifier(name), sql.Identifier(self.template), sql.SQL("strategy file_copy" if fast else "")
             )
         )
-        mark(self._admin, self.server, name, reason="test database", seconds=LASTS_S)
-        self._vouch(name)
+        oid = mark(self._admin, self.server, name, reason="test database", seconds=LASTS_S)
+        self._vouch(name, oid or 0)
         return Database(name, self.server.dsn(name), next_transaction(self._admin))
 
-    def _vouch(self, name: str) -> None:
+    def _vouch(self, name: str, oid: int) -> None:
         guard, ours = active(), self.server.backend
         if guard and ours:
+            known = self.server.known
+            identity = replace(known.evidence.identity, database=name, database_oid=oid)
+            verdict = Verdict(disposable=True, proofs=("this process made it",), vetoes=(), missing=(), said=True)
             backend = Backend(ours.postmaster_pid, ours.postmaster_started, ours.role, name)
-            guard.vouch(backend, self.server.known)
+            guard.vouch(backend, replace(known, evidence=replace(known.evidence, identity=identity), verdict=verdict))
+
+    def _renew(self, database: Database) -> bool:
+        """Whether it could be put back. What keeps us from it (a trigger that forbids, a session that was ended) makes
+        the database useless, not the pool."""
+        try:
+            return self._restore(database)
+        except psycopg.Error as error:
+            _LOG.info("%s is given up: %s", database.name, error)
+            return False
 
     def _restore(self, database: Database) -> bool:
         if database.cleaner is None:
@@ -182,4 +220,9 @@ class Databases:
     def _end(self, database: Database) -> None:
         if database.cleaner:
             database.cleaner.close()
-        self._admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database.name)))
+        try:
+            self._admin.execute(
+                sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database.name))
+            )
+        except psycopg.Error as error:
+            _LOG.warning("%s stays until it is reaped: %s", database.name, error)

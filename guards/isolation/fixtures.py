@@ -86,4 +86,4 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 def _keep_if_failed(databases: Databases, database: Database, item: pytest.Item) -> None:
     if item.stash.get(FAILED, False):
         databases.keep(database, f"{item.nodeid} failed")
-        print(f"rowback kept the database of {item.nodeid}: {database.dsn}")  # noqa: T201 (pytest's report holds it)
+        print(f"rowback kept the database of {item.nodeid}: {database.shown}")  # noqa: T201 (pytest's report holds it)

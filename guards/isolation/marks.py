@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,25 +21,30 @@ from guards.marker import Marker, as_comment, in_seconds, read_marker
 PREFIX = "rowback_"
 MAKER = "isolation"
 KEPT = "kept: "
-_OURS = re.compile(rf"{PREFIX}[0-9a-f]{{6}}_(?P<boot>[0-9a-f]{{8}})_(?P<pid>\d+)_\d+")
+_OURS = re.compile(rf"{PREFIX}[0-9a-f]{{6}}_(?P<place>[0-9a-f]{{8}})_(?P<pid>\d+)_[0-9a-f]{{4}}_\d+")
+_TOKEN = secrets.token_hex(2)
 _numbers = itertools.count(1)
-BOOT = Path("/proc/sys/kernel/random/boot_id")
+BOOT, PIDS = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
 
 
 def new_name() -> str:
-    """A name for a database: its work tree (two on one server tell theirs apart), boot, process and number."""
+    """A name for a database: its work tree (two on one server tell theirs apart), place, process, and a number."""
     tree = hashlib.sha256(os.getcwd().encode()).hexdigest()[:6]
-    return f"{PREFIX}{tree}_{_boot()}_{os.getpid()}_{next(_numbers)}"
+    return f"{PREFIX}{tree}_{_place()}_{os.getpid()}_{_TOKEN}_{next(_numbers)}"
 
 
-def _boot() -> str:
-    return BOOT.read_text()[:8] if BOOT.exists() else "unknown_"
+def _place() -> str:
+    """Where process ids are what we take them for: this boot, and this namespace (containers have their own)."""
+    boot = BOOT.read_text() if BOOT.exists() else ""
+    namespace = PIDS.readlink() if PIDS.is_symlink() else ""
+    return hashlib.sha256(f"{boot}{namespace}".encode()).hexdigest()[:8]
 
 
-def mark(admin: psycopg.Connection[Any], server: Server, name: str, *, reason: str, seconds: float) -> int:
-    """Mark database `name` as disposable for so long; its oid."""
+def mark(admin: psycopg.Connection[Any], server: Server, name: str, *, reason: str, seconds: float) -> int | None:
+    """Mark database `name` as disposable for so long; its oid, or None when it is gone."""
     row = admin.execute("select oid::bigint from pg_database where datname = %s", (name,)).fetchone()
-    assert row is not None  # it was made a moment ago, by us
+    if row is None:
+        return None
     marker = Marker(
         "disposable", server.known.evidence.identity.system_identifier, int(row[0]), by=MAKER, reason=reason,
         until=in_seconds(seconds),
@@ -83,6 +89,6 @@ def _forsaken(admin: psycopg.Connection[Any], server: Server) -> Iterator[str]:
 
 
 def _is_forsaken(name: str) -> bool:
-    """Whether the process that a name tells of is known to have ended: on this machine, in this boot."""
+    """Whether the process that a name tells of is known to have ended: in this very place."""
     found = _OURS.fullmatch(name)
-    return found is not None and found["boot"] == _boot() and not Path(f"/proc/{found['pid']}").exists()
+    return found is not None and found["place"] == _place() and not Path(f"/proc/{found['pid']}").exists()

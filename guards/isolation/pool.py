@@ -39,10 +39,10 @@ class Pool(Generic[T]):
                 self._depth = min(2 * self._depth, DEEPEST)
             self._waiting += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._ready or self._failure)
+            self._changed.wait_for(lambda: self._ready or self._failure or self._closed)
             self._waiting -= 1
-            if not self._ready and self._failure:
-                raise self._failure
+            if not self._ready:
+                raise self._failure or RuntimeError("the pool is closed")
             taken = self._ready.popleft()
             self._changed.notify_all()
             return taken

@@ -6,7 +6,7 @@ What rows alone do not tell (definitions, settings, large objects) is not put ba
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -16,24 +16,69 @@ Connection = psycopg.Connection[Any]
 
 TABLES = """
 select c.oid::bigint, n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind = 'r' and c.relpersistence <> 't' and n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema'
+where c.relkind in ('r') and c.relpersistence <> 't' and n.nspname not like 'pg\\_%'
+  and n.nspname <> 'information_schema'
 order by 1
 """
-SEQUENCES = TABLES.replace("relkind = 'r'", "relkind = 'S'")
+SEQUENCES = TABLES.replace("('r')", "('S')")
+VIEWS = TABLES.replace("('r')", "('m')")  # materialized
 # Catalogs whose rows are born and die with definitions, and what of pg_class is said by nothing else.
 _CATALOGS = (
-    "pg_attribute", "pg_attrdef", "pg_constraint", "pg_proc", "pg_trigger", "pg_index", "pg_type",
+    "pg_attribute",
+    "pg_attrdef",
+    "pg_constraint",
+    "pg_proc",
+    "pg_aggregate",
+    "pg_trigger",
+    "pg_index",
+    "pg_type",
+    "pg_range",
+    "pg_enum",
+    "pg_rewrite",
+    "pg_policy",
+    "pg_extension",
+    "pg_inherits",
+    "pg_description",
+    "pg_seclabel",
+    "pg_sequence",
+    "pg_default_acl",
+    "pg_event_trigger",
+    "pg_publication",
+    "pg_publication_rel",
+    "pg_collation",
+    "pg_statistic_ext",
+    "pg_cast",
+    "pg_conversion",
+    "pg_transform",
+    "pg_language",
+    "pg_operator",
+    "pg_opclass",
+    "pg_opfamily",
+    "pg_amop",
+    "pg_amproc",
+    "pg_am",
+    "pg_ts_config",
+    "pg_ts_config_map",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_ts_template",
+    "pg_foreign_data_wrapper",
+    "pg_foreign_server",
+    "pg_foreign_table",
+    "pg_user_mapping",
+    "pg_largeobject",
+    "pg_largeobject_metadata",
+    "pg_partitioned_table",
     # the first temporary table of a session makes a schema that stays
     "(select xmin from pg_namespace where nspname !~ '^pg_(toast_)?temp_') namespaces",
-    "pg_rewrite", "pg_policy", "pg_enum", "pg_extension", "pg_inherits", "pg_largeobject_metadata", "pg_description",
-    "pg_default_acl", "pg_event_trigger", "pg_publication", "pg_collation", "pg_statistic_ext", "pg_cast",
-    "pg_operator",
-)  # fmt: skip
+)
 DEFINITIONS = """
 select (select md5(string_agg(concat_ws(' ', oid, relname, relowner, relacl, reloptions, relrowsecurity,
-                                        relforcerowsecurity, relpersistence, relkind,
-                                        case relkind when 'm' then relfilenode end), ',' order by oid))
-        from pg_class where oid >= 16384 and relkind not in ('t', 'i') and relpersistence <> 't'),
+                                        relforcerowsecurity, relpersistence, relkind, relreplident, relam,
+                                        relispopulated, case relkind when 'm' then relfilenode end), ',' order by oid))
+        from pg_class where oid >= 16384 and relkind <> 't' and relpersistence <> 't'),
+       (select concat_ws(' ', datconnlimit, datacl, datallowconn, datdba, datistemplate) from pg_database
+        where datname = current_database()),
        (select string_agg(setconfig::text, ',' order by setrole) from pg_db_role_setting
         where setdatabase = (select oid from pg_database where datname = current_database())),
        array[{counts}], {newer}
@@ -54,13 +99,14 @@ class Baseline:
     """How a new database looks: the same for all clones of one template.
 
     `empty`: tables without rows; `seeded`: those with rows, their number and content as COPY gives it. `sequences`:
-    value and whether it was used. `definitions`: counts and digests of the catalogs. `mighty`: whether we may switch
-    triggers off while rows are put back.
+    value and whether it was used. `views`: materialized ones, and their numbers of rows. `definitions`: counts and
+    digests of the catalogs. `mighty`: whether we may switch triggers off while rows are put back.
     """
 
     empty: tuple[_Table, ...]
     seeded: dict[int, tuple[_Table, int, bytes]]
     sequences: tuple[tuple[_Table, int, bool], ...]
+    views: tuple[tuple[_Table, int], ...]
     definitions: tuple[Any, ...]
     mighty: bool
 
@@ -70,22 +116,30 @@ class Baseline:
         tables = _named(connection, TABLES)
         counts = [_count(connection, table) for table in tables]
         seeded = {t.oid: (t, n, _content(connection, t)) for t, n in zip(tables, counts, strict=True) if n}
-        sequences = _named(connection, SEQUENCES)
+        sequences, views = _named(connection, SEQUENCES), _named(connection, VIEWS)
         mighty = connection.execute("select rolsuper from pg_roles where rolname = current_user").fetchone()
         return cls(
             empty=tuple(t for t, n in zip(tables, counts, strict=True) if not n), seeded=seeded,
             sequences=tuple((s, *state) for s, state in zip(sequences, _states(connection, sequences), strict=True)),
-            definitions=_definitions(connection, next_transaction(connection))[:-1], mighty=bool(mighty and mighty[0]),
-        )  # fmt: skip
+            views=tuple((view, _count(connection, view)) for view in views),
+            definitions=(), mighty=bool(mighty and mighty[0]),
+        ).defined(connection)  # fmt: skip
+
+    def defined(self, connection: Connection) -> Baseline:
+        """With the digest of its definitions, which only a superuser can read wholly."""
+        if not self.mighty:
+            return self
+        return replace(self, definitions=_definitions(connection, next_transaction(connection))[:-1])
 
     def restore(self, connection: Connection, born: str) -> bool:
-        """Put rows and sequences back; False when more than those changed since transaction id `born`."""
+        """Put rows and sequences back; False when more than those changed since transaction id `born`, or when we are
+        no superuser."""
+        if not self.mighty:
+            return False
         *definitions, newer = _definitions(connection, born)
-        if newer or tuple(definitions) != self.definitions:
+        if newer or tuple(definitions) != self.definitions or self._refreshed(connection, born):
             return False
         dirty, seeded = self._dirty(connection), self._dirty_seeds(connection, born)
-        if (dirty or seeded) and not self.mighty:
-            return False
         with connection.transaction():
             connection.execute("set local session_replication_role = replica")
             for table in (*dirty, *(self.seeded[oid][0] for oid in seeded)):
@@ -122,6 +176,12 @@ class Baseline:
             for oid, (table, _, _) in self.seeded.items()
         )
         return [oid for oid, count, newer in connection.execute(asked) if newer or count != self.seeded[oid][1]]
+
+    def _refreshed(self, connection: Connection, born: str) -> bool:
+        """Whether a materialized view holds other rows."""
+        counts = sql.SQL("select count(*), coalesce(bool_or(age(xmin) <= age({}::xid)), false) from {}")
+        found = [connection.execute(counts.format(sql.Literal(born), view.name)).fetchone() for view, _ in self.views]
+        return found != [(rows, False) for _, rows in self.views]
 
     def _fill(self, connection: Connection, oid: int) -> None:
         table, _, content = self.seeded[oid]

@@ -34,7 +34,7 @@ VOLATILE = (
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"port=\d+"), "port=PORT"),
     (re.compile(r"system identifier \d+, database oid \d+"), "system identifier N, database oid N"),
-    (re.compile(r"--target \d+/\d+"), "--target N/N"),
+    (re.compile(r"--target [\d./]+"), "--target N/N/N"),
     (re.compile(r"about [\d,]+ rows: .*"), "about N rows: TABLES"),
     (re.compile(r"in \d+\.\d+s"), "in SECONDS"),
     (re.compile(r"files in \S+"), "files in DIRECTORY"),

@@ -17,7 +17,7 @@ from tests.guards.test_psycopg import SUITE, furnish, rows
 def target_of(database: Database) -> str:
     ((found,),) = database.rows(
         "select system_identifier || '/' || (select oid from pg_database where datname = current_database())"
-        " from pg_control_system()"
+        " || '/' || extract(epoch from pg_postmaster_start_time()) from pg_control_system()"
     )
     return str(found)
 
@@ -45,8 +45,9 @@ def test_it_opens_one_database_for_a_while_and_says_so(cli: Cli, database: Datab
 
 
 def test_it_is_for_that_database_alone(cli: Cli, database: Database) -> None:
-    other, _, oid = target_of(database).partition("/")
-    for target in (f"{other}/{int(oid) + 1}", f"1{other[1:]}/{oid}"):
+    other, oid, started = target_of(database).split("/")
+    # the last one is a physical copy, which shares all but its start
+    for target in (f"{other}/{int(oid) + 1}/{started}", f"1{other[1:]}/{oid}/{started}", f"{other}/{oid}/1.5"):
         assert cli("guard", "allow", "--target", target, "--reason", "x").code == 0
     assert cli("guard", "check", "--dsn", database.live.dsn(database.name)).code == 21
 
@@ -99,8 +100,8 @@ def test_what_a_policy_cannot_say(cli: Cli, database: Database, tmp_path: Path) 
     ("arguments", "fact"),
     [
         (("--target", "docs-staging", "--reason", "x"), "'docs-staging' names no database"),
-        (("--target", "1/2", "--reason", "x", "--for", "2d"), "an allowance has a reason and lasts a day at most"),
-        (("--target", "1/2", "--reason", " "), "an allowance has a reason and lasts a day at most"),
+        (("--target", "1/2/3.4", "--reason", "x", "--for", "2d"), "an allowance has a reason and lasts a day at most"),
+        (("--target", "1/2/3.4", "--reason", " "), "an allowance has a reason and lasts a day at most"),
     ],
 )
 def test_mistakes(cli: Cli, arguments: tuple[str, ...], fact: str) -> None:
@@ -110,12 +111,19 @@ def test_mistakes(cli: Cli, arguments: tuple[str, ...], fact: str) -> None:
 
 def test_files_that_are_not_wholly_ours_allow_nothing(cli: Cli, database: Database) -> None:
     dsn, target = database.live.dsn(database.name), target_of(database)
-    system, _, oid = target.partition("/")
+    system, oid, started = target.split("/")
     home = cli.home / "guard"
     home.mkdir(parents=True)
     path = home / "any.json"
     soon = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
-    sound = {"system_identifier": system, "database_oid": int(oid), "by": "x", "reason": "x", "until": soon}
+    sound = {
+        "system_identifier": system,
+        "database_oid": int(oid),
+        "started": started,
+        "by": "x",
+        "reason": "x",
+        "until": soon,
+    }
 
     def check(mode: int = 0o600, **changed: object) -> int:
         path.write_text(json.dumps({**sound, **changed}))

@@ -51,10 +51,10 @@ WAYS = {
     "copy_from": lambda c: c.cursor().copy_from(io.StringIO("9"), "parent"),
     "several": lambda c: run(c, "select 1; drop table parent cascade"),
     "function": lambda c: run(c, "select wipe()"),
-    "read write": lambda c: c.set_session(readonly=False),
-    "readonly": lambda c: setattr(c, "readonly", False),
     "large object": lambda c: c.lobject(0, "w"),
     "prepared transaction": lambda c: c.tpc_commit(c.xid(1, "a", "b")),
+    "prepared transaction rolled back": lambda c: c.tpc_rollback(c.xid(1, "a", "b")),
+    "function as cursor factory": lambda c: run(c, BAD, cursor_factory=lambda *a, **k: extras.RealDictCursor(*a, **k)),
 }
 
 @pytest.mark.parametrize("how", WAYS)
@@ -66,6 +66,40 @@ def test_way(how):
     cursor = connection.cursor()
     cursor.execute("select count(*) from parent")
     assert cursor.fetchone() == (3,)
+    connection.close()
+
+READ_WRITE = {
+    "set_session": lambda c: c.set_session(readonly=False),
+    "readonly": lambda c: setattr(c, "readonly", False),
+    "on and off": lambda c: (setattr(c, "readonly", True), setattr(c, "readonly", None)),
+}
+
+@pytest.mark.parametrize("how", READ_WRITE)
+def test_read_write_is_left_to_the_session(how):
+    connection = psycopg2.connect(DSN)
+    READ_WRITE[how](connection)
+    cursor = connection.cursor()
+    cursor.execute("show transaction_read_only")
+    assert cursor.fetchone() == ("on",)
+    connection.close()
+
+class Early(extensions.connection):
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        self.cursor().execute("select 1")
+
+def test_a_class_that_asks_while_it_is_made():
+    connection = psycopg2.connect(DSN, connection_factory=Early)
+    with pytest.raises(Refused):
+        run(connection, BAD)
+    connection.close()
+
+def test_reloaded():
+    import importlib
+    importlib.reload(psycopg2)
+    connection = psycopg2.connect(DSN)
+    with pytest.raises(Refused):
+        run(connection, BAD)
     connection.close()
 
 MADE = {
@@ -109,6 +143,10 @@ import asyncio, io, os, asyncpg, pytest
 from guards.session import Refused
 BAD = "delete from parent"
 WAY = dict(dsn=os.environ["TEST_DSN"], server_settings={"application_name": "mine"})
+
+class Odd(asyncpg.Connection):
+    async def fetchrow(self, *arguments, **named):
+        return tuple(await super().fetchrow(*arguments, **named))
 
 async def cursor(c):
     async with c.transaction():
@@ -167,6 +205,15 @@ def test_pool_and_what_it_resets():
                     await connection._con._protocol.query(BAD, None)
     asyncio.run(attempt())
 
+def test_a_connection_class_that_answers_otherwise():
+    async def attempt():
+        connection = await asyncpg.connect(**WAY, connection_class=Odd)
+        assert await connection.fetchrow("select 1") == (1,)
+        with pytest.raises(Refused):
+            await connection.execute(BAD)
+        await connection.close()
+    asyncio.run(attempt())
+
 def test_types_are_still_looked_up():
     async def attempt():
         connection = await asyncpg.connect(**WAY)
@@ -207,9 +254,9 @@ def reached(plain: Plain, name: str) -> list[str]:
 
 def test_every_way_through_psycopg2(plain: Plain, tmp_path: Path) -> None:
     found = through(plain, "two", PSYCOPG2, tmp_path)
-    assert "28 passed" in found.out, found.out
+    assert "33 passed" in found.out, found.out
     assert found.code == 1, "refusals fail the run, caught or not"
-    assert "rowback guard: 27 refused" in found.out
+    assert "rowback guard: 29 refused" in found.out
     assert reached(plain, "two") == ["delete from parent"], "only the one that went past us, and the server refused it"
     with psycopg.connect(plain.dsn("two")) as server:
         assert server.execute("select count(*) from parent").fetchone() == (3,)
@@ -217,9 +264,9 @@ def test_every_way_through_psycopg2(plain: Plain, tmp_path: Path) -> None:
 
 def test_every_way_through_asyncpg(plain: Plain, tmp_path: Path) -> None:
     found = through(plain, "apg", ASYNCPG, tmp_path, url=True)
-    assert "18 passed" in found.out, found.out
+    assert "19 passed" in found.out, found.out
     assert found.code == 1
-    assert "rowback guard: 19 refused" in found.out
+    assert "rowback guard: 20 refused" in found.out
     assert reached(plain, "apg") == ["delete from parent"], "only the one that went past us, and the server refused it"
     with psycopg.connect(plain.dsn("apg")) as server:
         assert server.execute("select count(*) from parent").fetchone() == (3,)
@@ -258,10 +305,10 @@ def test_the_whole_refusal_is_told_of_the_other_drivers_too(database: Database, 
     dsn, port = database.live.dsn(database.name), database.live.port
     found = pytest_on(tmp_path, SUITE, dsn, "-k", driver)
     assert (found.code, rows(database)) == (1, (3, 1)), found.out
-    identifier, oid, made = database.rows(
+    identifier, oid, made, started = database.rows(
         "select system_identifier::text, (select oid from pg_database where datname = current_database()),"
-        " to_char(to_timestamp(system_identifier >> 32) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
-        " from pg_control_system()"
+        " to_char(to_timestamp(system_identifier >> 32) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
+        " extract(epoch from pg_postmaster_start_time())::text from pg_control_system()"
     )[0]
     asked_for = f"host=127.0.0.1 port={port} dbname={database.name} user=postgres"
     line = 8 if driver == "by_psycopg2" else 16
@@ -279,7 +326,8 @@ def test_the_whole_refusal_is_told_of_the_other_drivers_too(database: Database, 
         "  no statement was sent; the session is read-only",
         "  help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says so:"
         f" rowback guard mark --dsn '{asked_for}' --reason …",
-        f"        or, for this user and a while: rowback guard allow --target {identifier}/{oid} --reason … --for 30m",
+        "        or, for this user and a while: rowback guard allow"
+        f" --target {identifier}/{oid}/{started} --reason … --for 30m",
     ]  # fmt: skip
     assert "\n".join(told) in found.out, found.out
 
@@ -295,13 +343,40 @@ def test_a_proven_database_is_left_alone_by_the_other_drivers_too(plain: Plain, 
         assert server.execute("select count(*) from parent").fetchone() == (0,)
 
 
+KINDS = """
+import os, psycopg2
+from psycopg2 import extras
+for factory in (extras.DictConnection, extras.RealDictConnection, extras.NamedTupleConnection):
+    connection = psycopg2.connect(os.environ["TEST_DSN"], connection_factory=factory)
+    cursor = connection.cursor()
+    cursor.execute("create temp table t (n int)")
+    cursor.execute("select 1 as one")
+    print(type(cursor.fetchone()).__name__)
+    named = connection.cursor("n", withhold=True)
+    named.execute("select 2 as two")
+    print(type(named.fetchone()).__name__, named.withhold)
+"""
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_connections_keep_their_kind(plain: Plain, tmp_path: Path, proven: bool) -> None:
+    plain.make(name := f"kinds_{proven}".lower())
+    text = KINDS if proven else KINDS.replace('    cursor.execute("create temp table t (n int)")\n', "")
+    with forwarded(("127.0.0.1", plain.port)) as tunnel:
+        found = script(tmp_path, text, plain.dsn(name, port=plain.port if proven else tunnel))
+    assert found.out.splitlines() == [
+        "DictRow", "DictRow True", "RealDictRow", "RealDictRow True", "Record", "Record True",
+    ]  # fmt: skip
+
+
 def test_drivers_are_guarded_when_they_come_and_not_loaded_before(plain: Plain, tmp_path: Path) -> None:
     found = script(
         tmp_path,
         "import sys, os\n"
         "print(sorted({'psycopg', 'psycopg2', 'asyncpg', 'sqlalchemy', 'unittest'} & set(sys.modules)))\n"
         "from psycopg2 import connect\n"
-        "print(hasattr(sys.modules['psycopg2'], '_rowback_guarded'), type(connect(os.environ['TEST_DSN'])).__mro__[1])",
+        "import psycopg2\n"
+        "print(hasattr(psycopg2._connect, '_rowback_guarded'), type(connect(os.environ['TEST_DSN'])).__mro__[1])",
         plain.dsn(),
     )
     assert found.out.splitlines() == ["[]", "True <class 'guards.drivers.psycopg2_._GuardedConnection'>"]

@@ -122,6 +122,14 @@ DEFINED = {
     "setting": "alter database {} set work_mem = '1MB'",
     "enum": "create type mood as enum ('ok')",
     "trigger off": "alter table book disable trigger logged",
+    "sequence": "alter sequence book_id_seq increment 7",
+    "index renamed": "alter index kind_pkey rename to other",
+    "replica identity": "alter table book replica identity full",
+    "text search": "create text search dictionary d (template = simple)",
+    "publication": "create publication p for table book",
+    "foreign server": "create foreign data wrapper w; create server s foreign data wrapper w",
+    "connection limit": "alter database {} connection limit 7",
+    "operator family": "create operator family f using btree",
 }  # fmt: skip
 
 
@@ -144,6 +152,81 @@ def test_sessions_that_linger_are_ended(databases: Databases) -> None:
         lingering.execute("select 1")
     with psycopg.connect(database.dsn) as connection:
         assert connection.execute("select count(*) from author").fetchone() == (0,)
+
+
+def test_a_commit_past_psycopg_costs_the_database(databases: Databases) -> None:
+    for text in ("commit", "commit; begin"):
+        name = databases._shared.name
+        with pytest.raises(GuardError, match="ended the transaction"), databases.rolled_back() as connection:
+            connection.execute("insert into author (name) values ('stays')")
+            connection.execute(text)
+        with databases.rolled_back() as connection:
+            assert connection.execute("select count(*) from author").fetchone() == (0,)
+        assert databases._shared.name != name
+
+
+BREAKS = {
+    "the cleaner is ended": "select pg_terminate_backend(pid) from pg_stat_activity"
+                            " where datname = current_database() and pid <> pg_backend_pid()",
+    "a trigger forbids": "insert into sealed values (1)",
+}  # fmt: skip
+
+
+def test_one_that_cannot_be_put_back_is_given_up_and_the_pool_goes_on(plain: Plain) -> None:
+    sealed = (
+        "create table sealed (n int); create function no() returns trigger language plpgsql as"
+        " $$ begin raise exception 'append only'; end $$;"
+        "create trigger no before delete on sealed for each row execute function no();"
+        "alter table sealed enable always trigger no"
+    )
+    migrations = Migrations("sealed", lambda dsn: psycopg.connect(dsn, autocommit=True).execute(sealed) and None)
+    with open_databases(migrations, dsn=plain.dsn()) as ours:
+        for _ in range(6):
+            for what in BREAKS.values():
+                with ours.restored() as database, psycopg.connect(database.dsn, autocommit=True) as connection:
+                    assert connection.execute("select count(*) from sealed").fetchone() == (0,)
+                    connection.execute(what)
+
+
+def test_a_view_refreshed_concurrently_is_noticed(plain: Plain) -> None:
+    view = (
+        "create table t (n int); insert into t values (1); create materialized view v as select n from t;"
+        "create unique index on v (n)"
+    )
+    migrations = Migrations("view", lambda dsn: psycopg.connect(dsn, autocommit=True).execute(view) and None)
+    with open_databases(migrations, dsn=plain.dsn()) as ours:
+        one = ours._make()
+        assert ours._restore(one) is True
+        with psycopg.connect(one.dsn, autocommit=True) as connection:
+            connection.execute("update t set n = 2")
+            connection.execute("refresh materialized view concurrently v")
+        assert ours._restore(one) is False
+
+
+def test_on_a_server_that_only_may_hold_them_clones_are_proven(plain: Plain, tmp_path: Path) -> None:
+    """Somebody else is in its maintenance database, so that one is not disposable; what we make there is."""
+    with psycopg.connect(plain.dsn(), autocommit=True) as server:
+        server.execute("create role visitor login")
+    suite = (
+        "import psycopg\n"
+        "def test_one(rowback_database):\n"
+        "    with psycopg.connect(rowback_database.dsn) as connection:\n"
+        "        connection.execute('create table t ()')\n"
+    )
+    (tmp_path / "test_inner.py").write_text(suite)
+    with psycopg.connect(plain.dsn().replace("user=app", "user=visitor")):
+        pytest_ = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "rowback_guard=dev")
+        found = ran(tmp_path, *pytest_, "-o", "rowback_server=$SERVER", SERVER=plain.dsn())
+    assert found.code == 0, found.out
+
+
+def test_a_kept_databases_password_is_not_printed(databases: Databases, caplog: pytest.LogCaptureFixture) -> None:
+    database = databases._make()
+    database.dsn += " password=s3cret"
+    databases.keep(database, "it is looked at")
+    assert "s3cret" not in caplog.text
+    assert database.name in caplog.text
+    databases._end(database)
 
 
 def test_rolled_back(databases: Databases) -> None:
@@ -191,7 +274,7 @@ def test_an_exception_keeps_the_database(plain: Plain, schema: Path, caplog: pyt
     with open_databases(Migrations.from_files(schema), dsn=plain.dsn()) as ours:
         with pytest.raises(ZeroDivisionError), ours.clone() as database:
             raise ZeroDivisionError
-        assert caplog.messages == [f"kept because an exception came through it: {database.dsn}"]
+        assert caplog.messages == [f"kept because an exception came through it: {database.shown}"]
     assert database.name in existing(plain)
     server = server_at(plain.dsn())
     assert database.name not in reap(server), "its day is not over"
@@ -393,7 +476,9 @@ def test_kill_9_leaves_no_cluster(tmp_path: Path) -> None:
     wait_until(lambda: not clusters._has_keeper(home), "the keeper is gone, too")
 
 
-def test_a_killed_keeper_takes_its_cluster_along_and_is_swept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_killed_keeper_takes_its_cluster_along_and_the_next_one_starts_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path.parent))
     tmp_path.parent.chmod(0o755)
     with clusters.throw_away() as (dsn, home):
@@ -410,8 +495,10 @@ def test_a_killed_keeper_takes_its_cluster_along_and_is_swept(monkeypatch: pytes
 
         wait_until(lambda: not answers(), "PostgreSQL ends with its keeper")
         assert home not in clusters.sweep(), "somebody is still in it"
-    assert home in clusters.sweep()
-    assert not home.exists()
+        with clusters.throw_away(home.name.rpartition("-")[2]) as (again, same):
+            assert same == home
+            psycopg.connect(again).close()
+    wait_until(lambda: not home.exists(), "it ends with its second keeper")
 
 
 def test_no_postgresql_is_told(tmp_path: Path) -> None:

@@ -73,22 +73,45 @@ def test_refusals_that_a_test_is_about(database: Database, tmp_path: Path) -> No
     assert rows(database) == (3, 1)
 
 
-@pytest.mark.parametrize("said", ["$APP_DATABASE", ".env:APP", "FULL"])
+@pytest.mark.parametrize("said", ["$APP_DATABASE", ".env:APP", ".env:PRISMA", ".env:GIS", ".env:REMARK", "FULL"])
 def test_the_applications_own_database_is_never_disposable(plain: Plain, tmp_path: Path, said: str) -> None:
     name = f"own_{said.strip('$.').replace(':', '_').lower()}"
     dsn = plain.make(name, "create table parent (id int primary key)")
     aliased = dsn.replace("host=127.0.0.1", "host=localhost") + " application_name=app"
     url = f"postgresql+asyncpg://app@localhost:{plain.port}/{name}"
-    (tmp_path / ".env").write_text(f"APP={url}\n")
+    (tmp_path / ".env").write_text(
+        f"APP={url}?ssl=disable\nexport PRISMA='postgresql://app@localhost:{plain.port}/{name}?schema=public'\n"
+        f"GIS=postgis://app@localhost:{plain.port}/{name}\nREMARK={url}  # the app\n"
+    )
     with forwarded(("127.0.0.1", plain.port)) as tunnel:
         far = aliased.replace(f"port={plain.port}", f"port={tunnel}")
         ini = f"rowback_guard_application = {far if said == 'FULL' else said}"
         found = pytest_on(tmp_path, SUITE, dsn, "-k", "test_one", ini=ini, APP_DATABASE=aliased)
         assert found.code == 1, found.out
-        assert f"  it is the application's own database: {far if said == 'FULL' else said}" in found.out
+        told = str(tmp_path / said) if said.startswith(".env") else far if said == "FULL" else said
+        assert f"  it is the application's own database: {told}" in found.out
         assert pytest_on(tmp_path, SUITE, dsn, "-k", "test_one").code == 0
     gone = "rowback_guard_application = host=127.0.0.1 port=1 dbname=x\n    $NOT_SET"
     assert pytest_on(tmp_path, SUITE, dsn, "-k", "test_one", ini=gone).code == 0
+
+
+def test_what_is_configured_and_cannot_be_read_is_no_absence(tmp_path: Path) -> None:
+    found = pytest_on(
+        tmp_path, "def test(): pass", "", ini="rowback_guard_application = $APP", APP="postgresql://app:s3cret@[oops"
+    )
+    assert found.code == 4
+    assert "error[policy-invalid]: what $APP says is no DSN" in found.out
+    assert "s3cret" not in found.out
+
+
+def test_files_of_a_policy_are_found_from_below(plain: Plain, tmp_path: Path) -> None:
+    dsn = plain.make("below")
+    (tmp_path / ".env").write_text(f"APP='{dsn}'\n")
+    (tmp_path / "rowback.toml").write_text('[guard]\napplication = [".env:APP"]\n')
+    (tmp_path / "sub").mkdir()
+    for place in (tmp_path, tmp_path / "sub"):
+        found = ran(place, "-m", "recovery.cli", "guard", "check", "--dsn", dsn)
+        assert found.code == 21, found.out
 
 
 UNITTEST = """
@@ -159,6 +182,51 @@ def test_guard_run_reaches_children_and_their_children(database: Database, tmp_p
     assert rows(database) == (3, 1)
 
 
+CONFTEST = """
+import os, psycopg
+with psycopg.connect(os.environ["TEST_DSN"], autocommit=True) as connection:
+    connection.execute("truncate parent cascade")
+"""
+
+
+def test_a_conftest_is_guarded_already(database: Database, tmp_path: Path) -> None:
+    furnish(database)
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    found = pytest_on(tmp_path, "def test(): pass", database.live.dsn(database.name))
+    assert (found.code != 0, rows(database)) == (True, (3, 1)), found.out
+    assert "TRUNCATE parent CASCADE was not sent" in found.out
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_children_of_tests_are_guarded_and_fail_the_run(
+    database: Database, tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    furnish(database)
+    (tmp_path / "child.py").write_text(CHILD)
+    suite = (
+        "import multiprocessing, os, psycopg, subprocess, sys\n"
+        "def wipe():\n"
+        "    try:\n        psycopg.connect(os.environ['TEST_DSN'], autocommit=True).execute('delete from child')\n"
+        "    except BaseException:\n        pass\n"
+        "def test_subprocess():\n    assert subprocess.run([sys.executable, 'child.py']).returncode == 0\n"
+        "def test_spawn():\n    process = multiprocessing.get_context('spawn').Process(target=wipe)\n"
+        "    process.start()\n    process.join()\n    assert process.exitcode == 0\n"
+    )
+    found = pytest_on(tmp_path, suite, database.live.dsn(database.name), *workers)
+    assert (found.code, rows(database)) == (1, (3, 1)), found.out
+    assert "2 passed" in found.out
+    assert "rowback guard: 2 refused" in found.out
+    assert "TRUNCATE parent CASCADE was not sent" in found.out
+    assert "DELETE child (without WHERE) was not sent" in found.out
+
+
+def test_a_child_of_another_python_runs_where_it_needs_no_driver(tmp_path: Path) -> None:
+    """One that has none of our packages: it is this Python without its site-packages."""
+    assert guard_run(tmp_path, sys.executable, "-S", "-c", "print('ran')") == (0, "ran\n")
+    base = str(Path(sys.executable).resolve())
+    assert guard_run(tmp_path, base, "-c", "print('ran')") == (0, "ran\n")
+
+
 def test_guard_run_hands_on_what_it_does_not_judge(tmp_path: Path) -> None:
     exits = "import sys; sys.exit(int(sys.argv[1]))"
     assert guard_run(tmp_path, sys.executable, "-c", exits, "0") == (0, "")
@@ -168,7 +236,7 @@ def test_guard_run_hands_on_what_it_does_not_judge(tmp_path: Path) -> None:
     assert code == 2
     assert out.splitlines()[0] == "error[usage]: 'no-such-program' cannot be run: No such file or directory"
     (tmp_path / "sitecustomize.py").write_text("print('mine')")
-    on = "import guards.session as s; print(s.active() is not None)"
+    on = "import psycopg, guards.session as s; print(s.active() is not None)"
     found = ran(
         tmp_path, "-m", "recovery.cli", "guard", "run", "--", sys.executable, "-c", on, PYTHONPATH=str(tmp_path)
     )
@@ -178,11 +246,11 @@ def test_guard_run_hands_on_what_it_does_not_judge(tmp_path: Path) -> None:
 def test_a_child_that_cannot_be_guarded_does_not_run(tmp_path: Path) -> None:
     (tmp_path / "rowback.toml").write_text("[guard]\nallow = 1\n")
     (tmp_path / "below").mkdir()
-    code, out = guard_run(tmp_path / "below", sys.executable, "-c", "print('ran')")
+    code, out = guard_run(tmp_path / "below", sys.executable, "-c", "import psycopg; print('ran')")
     assert (code, "ran" in out) == (2, False)
     (tmp_path / "rowback.toml").unlink()
     later = "import pathlib, subprocess, sys; pathlib.Path('rowback.toml').write_text('[guard]\\nallow = 1\\n');" \
-        "sys.exit(subprocess.run([sys.executable, '-c', 'print(\"ran\")']).returncode)"  # fmt: skip
+        "sys.exit(subprocess.run([sys.executable, '-c', 'import psycopg; print(\"ran\")']).returncode)"  # fmt: skip
     code, out = guard_run(tmp_path / "below", sys.executable, "-c", later)
     assert code == 21
     assert "this process cannot be guarded" in out

@@ -127,12 +127,18 @@ def test_pipeline():
             connection.execute("select 1")
             connection.execute(BAD)
 
-def test_the_connections_own_read_write():
+def test_the_connections_own_read_write_leaves_it_to_the_session():
     connection = connect()
     connection.read_only = False
-    with pytest.raises(Refused):
-        connection.execute("select 1")
+    assert connection.execute("show transaction_read_only").fetchone() == ("on",)
+    result = connection.pgconn.exec_(BAD.encode())
+    assert b"read-only transaction" in result.error_message
     connection.close()
+
+def test_the_second_row_of_a_client_cursor():
+    with connect() as connection, pytest.raises(Refused):
+        psycopg.ClientCursor(connection).executemany(
+            "select set_config(%s, %s, false)", [("work_mem", "1MB"), ("default_transaction_read_only", "off")])
 
 def test_past_the_driver_the_server_refuses():
     with connect(autocommit=True) as connection:
@@ -157,7 +163,7 @@ def test_every_way_through_psycopg(database: Database, tmp_path: Path) -> None:
     furnish(database)
     database.run("create function wipe() returns void language sql as 'delete from child'")
     found = pytest_on(tmp_path, EVERYTHING, database.live.dsn(database.name))
-    assert "20 passed" in found.out, found.out
+    assert "21 passed" in found.out, found.out
     assert found.code == 1, "refusals fail the run, caught or not"
     assert "rowback guard: 20 refused" in found.out
     assert rows(database) == (3, 1)

@@ -100,10 +100,11 @@ def told(database: Database, asked_for: str, way: str = "", *, session: str = "t
          here: bool = True) -> str:  # fmt: skip
     """The whole refusal of SUITE. `way`: where that is, in libpq's words, if they are not the same."""
     way = way or asked_for
-    identifier, oid, made, server = database.rows(
+    identifier, oid, made, started, server = database.rows(
         "select system_identifier::text, (select oid from pg_database where datname = current_database()),"
         " to_char(to_timestamp(system_identifier >> 32) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
-        " '127.0.0.1:' || inet_server_port() from pg_control_system()"
+        " extract(epoch from pg_postmaster_start_time())::text, '127.0.0.1:' || inet_server_port()"
+        " from pg_control_system()"
     )[0]
     return "\n".join([
         f"refused[not-disposable]: TRUNCATE parent CASCADE was not sent to '{database.name}' on {server}",
@@ -116,7 +117,8 @@ def told(database: Database, asked_for: str, way: str = "", *, session: str = "t
         f"  no statement was sent; {session}",
         "  help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says so:"
         f" rowback guard mark --dsn '{way}' --reason …",
-        f"        or, for this user and a while: rowback guard allow --target {identifier}/{oid} --reason … --for 30m",
+        "        or, for this user and a while: rowback guard allow"
+        f" --target {identifier}/{oid}/{started} --reason … --for 30m",
     ])  # fmt: skip
 
 
