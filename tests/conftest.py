@@ -7,7 +7,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-pytest_plugins = ["tests.fix_lab", "tests.fix_cli", "tests.fix_repair", "tests.fix_plain", "tests.fix_pgbouncer"]
+pytest_plugins = [
+    "tests.fix_lab",
+    "tests.fix_cli",
+    "tests.fix_repair",
+    "tests.fix_plain",
+    "tests.fix_pgbouncer",
+    "tests.incident.fix_logs",
+]
 
 MEMORY = Path("/dev/shm")  # noqa: S108 (tmpfs, looked at before it is used)
 BYTES_NEEDED = 6 * 2**30

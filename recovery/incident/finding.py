@@ -1,0 +1,52 @@
+"""A whole log in one go: bytes in, sightings out. What cannot matter is passed over before it is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from recovery.incident.interest import Interest
+from recovery.incident.keeping import Keeper
+from recovery.incident.records import Record, Wanted
+from recovery.incident.sessions import Sessions
+from recovery.incident.sightings import Sighting
+from recovery.incident.stderr_log import read_stderr
+from recovery.incident.structured_log import read_csv, read_json
+
+Format = Literal["stderr", "csv", "json"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a log holds. `records`: how many were looked at; `first_s`, `last_s`: from when to when it goes."""
+
+    sightings: tuple[Sighting, ...]
+    records: int
+    first_s: float | None
+    last_s: float | None
+
+
+def find_in(chunks: Iterable[bytes], prefix: str, form: Format = "stderr", keeper: Keeper | None = None) -> Found:
+    """Everything that may have destroyed something. Memory does not grow with the log.
+
+    `prefix`: log_line_prefix, for stderr.
+    """
+    keeper = keeper or Keeper()
+    sessions, count = Sessions(keeper), 0
+    first = last = None
+    for record in _records(chunks, prefix, form, Interest(sessions, keeper.table)):
+        first = record.at if first is None else first
+        last, count = record.at, count + 1
+        sessions.feed(record)
+    return Found(tuple(sessions.finish()), count, first, last)
+
+
+def _records(chunks: Iterable[bytes], prefix: str, form: Format, wanted: Wanted) -> Iterator[Record]:
+    match form:
+        case "stderr":
+            return read_stderr(chunks, prefix, wanted)
+        case "csv":
+            return read_csv(chunks, wanted)
+        case "json":
+            return read_json(chunks, wanted)

@@ -1,0 +1,80 @@
+"""What of a log need not be decoded: most of it. Asked for every record, so everything here is cheap."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from guards.statements import Danger, classify
+from recovery.incident.sessions import Sessions
+
+_STATEMENT = rb"(?:duration: [\d.]+ ms  )?(?:statement|execute [^:]*): \s*"
+# By the word that they begin with these destroy nothing and end no transaction, unless `_destroys` finds another.
+_PLAIN = re.compile(
+    _STATEMENT + rb"(?:(?P<select>select)|insert|show|fetch|close|declare|listen|values|vacuum|analyze|create index)\b",
+    re.IGNORECASE,
+)
+# A write that says which row it means: WHERE id = value, perhaps with more conditions behind.
+_BY_KEY = re.compile(
+    _STATEMENT + rb"(?:update|delete)\b[^;()]*?\bwhere\s+(?:\w+\.)?\"?\w*id\"?\s*=\s*(?:\$\d+|-?\d+|'[^';]*')"
+    rb"(?:\s+(?:and|returning)\b[^;]*)?\s*$"
+    rb"|"
+    + _STATEMENT
+    + rb"update\b[^;]*\bset\b[^;]*\bwhere\s+(?:\w+\.)?\"?\w*id\"?\s*=\s*(?:\$\d+|-?\d+|'[^';]*')\s*$",
+    re.IGNORECASE,
+)
+_ERRORS = (b"ERROR", b"FATAL", b"PANIC")
+_WORDS = {"begin": (b"BEGIN", b"begin"), "end": (b"COMMIT", b"commit", b"ROLLBACK", b"rollback")}
+_CONTROLS = {
+    spelling + word + ending: verb
+    for verb, words in _WORDS.items()
+    for word in words
+    for spelling in (b"statement: ", b"execute <unnamed>: ")
+    for ending in (b"", b";", b"\n", b";\n")
+}
+
+
+class Interest:
+    """`interest(pid, severity, message)`: whether a record can matter. All of a session that has something open does.
+
+    BEGIN, COMMIT and ROLLBACK of sessions with nothing open are taken note of here, without a record. `table`: what the
+    user asked for; writes to it matter even if they say which row they mean.
+    """
+
+    def __init__(self, sessions: Sessions, table: str | None = None) -> None:
+        self._sessions, self._open = sessions, sessions.open_pids
+        self._table = table.encode().lower() if table else None
+
+    def __call__(self, pid: bytes, severity: bytes, message: bytes) -> bool:
+        """Asked by a reader before it decodes."""
+        if pid in self._open:
+            return True
+        if severity != b"LOG":
+            return severity in _ERRORS
+        if message[:10] == b"duration: " and (message[-4:] == b" ms\n" or message[-3:] == b" ms"):
+            return False
+        if verb := _CONTROLS.get(message):
+            return not self._sessions.noted(pid, verb)
+        return self._may_destroy(message)
+
+    def _may_destroy(self, message: bytes) -> bool:
+        if found := _PLAIN.match(message):
+            if _destroys(message.lower()):
+                return True
+            return found["select"] is not None and b"(" in message and not _reads(message[found.start("select") :])
+        if _BY_KEY.match(message):
+            return self._table is not None and self._table in message.lower()
+        return True
+
+
+def _destroys(low: bytes) -> bool:
+    # Spelled out: a loop over seven words takes longer than the search for them.
+    return (
+        b"delete" in low or b"truncate" in low or b"drop" in low or b"update" in low or b"merge" in low
+        or b"alter" in low or b";" in low
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=8192)
+def _reads(text: bytes) -> bool:
+    return classify(text.decode("utf-8", "replace")).danger is Danger.READ

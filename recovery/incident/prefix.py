@@ -1,0 +1,103 @@
+"""log_line_prefix as a pattern. PostgreSQL documentation 20.8.3; RDS uses `%t:%r:%u@%d:[%p]:` (facts/rds.md §4)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+OF_RDS = "%t:%r:%u@%d:[%p]:"
+COMMON = (OF_RDS, "%m [%p] ", "%m [%p] %q%u@%d ", "%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h ", "%m|%u|%d|%c|")
+SEVERITIES = (
+    "LOG", "ERROR", "STATEMENT", "DETAIL", "FATAL", "PANIC", "WARNING", "NOTICE", "INFO", "HINT", "CONTEXT", "QUERY",
+    "LOCATION", "DEBUG1", "DEBUG2", "DEBUG3", "DEBUG4", "DEBUG5",
+)  # fmt: skip
+_DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+_ZONE = r"(?: [A-Za-z]{1,6}| [+-]\d\d(?::?\d\d)?|[+-]\d\d(?::?\d\d)?)"
+_ESCAPES = {
+    "t": rf"(?P<t>{_DATE})(?P<z>{_ZONE})", "m": rf"(?P<m>{_DATE}\.\d{{3}})(?P<y>{_ZONE})", "n": r"(?P<n>\d+\.\d{3})",
+    "p": r"(?P<p>\d+)", "u": r"(?P<u>[^\n]*?)", "d": r"(?P<d>[^\n]*?)", "r": r"(?P<r>[^\n]*?)", "h": r"(?P<h>[^\n]*?)",
+    "a": r"(?P<a>[^\n]*?)", "c": r"(?P<c>[0-9a-f]+\.[0-9a-f]+)", "l": r"\d+", "v": r"(?P<v>\d*/?\d*)",
+    "x": r"(?P<x>\d+)", "e": r"\w{5}", "i": r"[^\n]*?", "b": r"[^\n]*?", "s": rf"{_DATE}{_ZONE}", "P": r"\d*",
+    "Q": r"-?\d+", "L": r"[^\n]*?", "%": "%",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=32)
+def pattern_of(prefix: str) -> re.Pattern[bytes]:
+    """A pattern for the start of each record: the prefix, the severity, and where the message begins.
+
+    What comes after %q is optional: processes without a session stop there.
+    """
+    head, marked, tail = prefix.partition("%q")
+    body = _pattern(head) + (f"(?:{_pattern(tail)})?" if marked else "")
+    return re.compile(rf"^{body}(?P<severity>{'|'.join(SEVERITIES)}):  ".encode(), re.MULTILINE)
+
+
+def _pattern(prefix: str) -> str:
+    out, seen = [], set()
+    for literal, pad, escape in re.findall(r"([^%]+)|%(-?\d*)(.)", prefix):
+        if literal:
+            out.append(re.escape(literal))
+            continue
+        found = _ESCAPES.get(escape, "")
+        if escape in seen:  # a name may stand only once in a pattern
+            found = re.sub(r"\?P<\w>", "?:", found)
+        seen.add(escape)
+        out.append(rf" *{found} *" if pad else found)
+    return "".join(out)
+
+
+def guess(sample: bytes, *, told: str | None = None) -> str | None:
+    """The prefix that fits most lines of `sample`: the told one if it fits at all, else one of the common ones."""
+    counts = [(len(pattern_of(prefix).findall(sample)), prefix) for prefix in ((told,) if told else ()) + COMMON]
+    if told and counts[0][0]:
+        return told
+    best = max(counts, key=lambda each: each[0])
+    return best[1] if best[0] else None
+
+
+class Clock:
+    """Times of log lines as seconds since 1970. Neighbours share their second, so the last one is remembered."""
+
+    def __init__(self) -> None:
+        self._text, self._at = b"", 0.0
+
+    def seconds(self, text: bytes, zone: bytes) -> float:
+        """`text`: `2026-11-22 14:20:00`, with `.123` or without; `zone`: as it stands behind. Unknown ones are UTC.
+
+        Raises ValueError for a date that is none.
+        """
+        whole, fraction = text[:19], text[19:]
+        key = whole + zone
+        if key != self._text:
+            moment = datetime.strptime(whole.decode(), "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007 (the zone comes next)
+            self._at = moment.replace(tzinfo=UTC).timestamp() - _offset_s(zone.decode().strip(), moment)
+            self._text = key
+        return self._at + (float(fraction) if fraction else 0.0)
+
+
+@lru_cache(maxsize=256)
+def _offset_s(zone: str, moment: datetime) -> float:
+    """Seconds east of Greenwich."""
+    if found := re.fullmatch(r"([+-])(\d\d):?(\d\d)?", zone):
+        seconds = int(found[2]) * 3600 + int(found[3] or 0) * 60
+        return float(-seconds if found[1] == "-" else seconds)
+    if zone in ("UTC", "GMT", "Z", ""):
+        return 0.0
+    try:
+        offset = moment.replace(tzinfo=ZoneInfo(zone)).utcoffset() or timedelta()
+    except (ZoneInfoNotFoundError, ValueError):
+        offset = _ABBREVIATED.get(zone, UTC).utcoffset(None) or timedelta()
+    return offset.total_seconds()
+
+
+# Abbreviations that name one offset only. Others (IST, CST) name several: such a log's times count as UTC.
+_ABBREVIATED = {
+    name: timezone(timedelta(hours=hours))
+    for name, hours in {
+        "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "WET": 0, "WEST": 1, "MSK": 3, "KST": 9, "JST": 9, "EDT": -4,
+        "PDT": -7, "PST": -8, "MDT": -6, "AEST": 10, "AEDT": 11, "BRT": -3,
+    }.items()
+}  # fmt: skip

@@ -1,0 +1,90 @@
+"""log_destination = stderr: records that begin with log_line_prefix, continuation lines that begin with a tab."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from recovery.incident.prefix import Clock, pattern_of
+from recovery.incident.records import TRUNCATED, Record, Wanted, everything
+
+LARGEST_RECORD = 16 << 20  # a record without an end is cut here: nobody shall make us hold a whole file
+# RDS ends a portion with it, and the next begins on the same line.
+_CUT = re.compile(re.escape(TRUNCATED) + rb"(?!\n)")
+_FIELDS = ("m", "y", "t", "z", "n", "p", "u", "d", "h", "r", "a", "c", "v", "x")
+
+
+def read_stderr(chunks: Iterable[bytes], prefix: str, wanted: Wanted = everything) -> Iterator[Record]:
+    """Records of a stderr log, in the order of their lines; what is no record of that prefix is passed over.
+
+    `chunks`: the bytes, cut anywhere. Memory: one chunk and one record. Never raises for what a line holds.
+    """
+    pattern = pattern_of(prefix)
+    take = _taker(pattern)
+    pid_at, severity_at = pattern.groupindex.get("p", 0), pattern.groupindex["severity"]
+    for block in _whole_records(chunks, pattern):
+        found = pattern.search(block)
+        while found:
+            following = pattern.search(block, found.end())
+            body = block[found.end() : following.start() if following else len(block)]
+            pid = found[pid_at] if pid_at else b""
+            if wanted(pid, found[severity_at], body) and (record := take(found, body)):
+                yield record
+            found = following
+
+
+def _whole_records(chunks: Iterable[bytes], pattern: re.Pattern[bytes]) -> Iterator[bytes]:
+    """The same bytes, cut only where a record begins."""
+    kept = b""
+    for chunk in chunks:
+        kept += chunk
+        cut = _last_start(kept, pattern)
+        if cut > 0 or len(kept) > LARGEST_RECORD:
+            cut = cut or len(kept)
+            yield _mended(kept[:cut])
+            kept = kept[cut:]
+    yield _mended(kept)
+
+
+def _mended(block: bytes) -> bytes:
+    return _CUT.sub(TRUNCATED + b"\n", block) if TRUNCATED in block else block
+
+
+def _last_start(block: bytes, pattern: re.Pattern[bytes]) -> int:
+    """Where the last record begins whose first line is whole; 0 for none but the first."""
+    end = block.rfind(b"\n")
+    while end > 0:
+        line = block.rfind(b"\n", 0, end) + 1
+        if pattern.match(block, line):
+            return line
+        end = line - 1
+    return 0
+
+
+def _taker(pattern: re.Pattern[bytes]) -> Callable[[re.Match[bytes], bytes], Record | None]:
+    """Turns a match and the message behind it into a record, or into nothing where its time is none."""
+    clock = Clock()
+    present = [name if name in pattern.groupindex else None for name in _FIELDS]
+
+    def take(found: re.Match[bytes], body: bytes) -> Record | None:
+        m, y, t, z, n, p, u, d, h, r, a, c, v, x = (found[name] if name else None for name in present)
+        try:
+            at = clock.seconds(m or t or b"", y or z or b"") if m or t else float(n or 0)
+        except ValueError:
+            return None
+        return Record(
+            at, bool(m or n), _text(c or p), int(p or 0), _text(u), _text(d), _text(h or _host(r)), _text(a),
+            found["severity"].decode(), _text(body.rstrip(b"\n").replace(b"\n\t", b"\n")), virtual=_text(v),
+            xid=int(x or 0),
+        )  # fmt: skip
+
+    return take
+
+
+def _host(remote: bytes | None) -> bytes:
+    """%r: host and port."""
+    return (remote or b"").split(b"(", 1)[0]
+
+
+def _text(part: bytes | None) -> str:
+    return (part or b"").decode("utf-8", "replace")

@@ -1,0 +1,110 @@
+"""log_destination = csvlog and jsonlog: one record with its detail and statement in it, times in milliseconds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from recovery.incident.prefix import Clock
+from recovery.incident.records import Record, Wanted, everything
+from recovery.incident.stderr_log import LARGEST_RECORD
+
+# PostgreSQL documentation 20.8.4: the columns that every version since 9.0 has, in their order.
+_TIME, _USER, _DATABASE, _PID, _CLIENT, _SESSION = 0, 1, 2, 3, 4, 5
+_VIRTUAL, _XID, _SEVERITY, _MESSAGE, _DETAIL, _STATEMENT, _APPLICATION = 9, 10, 11, 13, 14, 19, 22
+EXACT = True  # milliseconds
+_START = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [^,\n]{1,10},", re.MULTILINE)
+
+
+def read_csv(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[Record]:
+    """Records of a csvlog. A record that is cut off or makes no sense is passed over, the next is not lost."""
+    clock = Clock()
+    for raw in _between(chunks, _START):
+        try:
+            row = next(csv.reader(io.StringIO(raw.decode("utf-8", "replace"), newline=""), strict=True))
+            if len(row) > _APPLICATION and wanted(row[_PID].encode(), row[_SEVERITY].encode(), row[_MESSAGE].encode()):
+                yield _of_row(row, clock)
+        except (csv.Error, ValueError, StopIteration):
+            continue
+
+
+def _of_row(row: list[str], clock: Clock) -> Record:
+    text, _, zone = row[_TIME].rpartition(" ")
+    return Record(
+        clock.seconds(text.encode(), zone.encode()), EXACT, row[_SESSION], int(row[_PID] or 0), row[_USER],
+        row[_DATABASE], row[_CLIENT].rpartition(":")[0] or row[_CLIENT], row[_APPLICATION], row[_SEVERITY],
+        row[_MESSAGE], row[_DETAIL], row[_STATEMENT], row[_VIRTUAL], int(row[_XID] or 0),
+    )  # fmt: skip
+
+
+def read_json(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[Record]:
+    """Records of a jsonlog (PostgreSQL 15 and later). A line that is no JSON object is passed over."""
+    clock = Clock()
+    for line in _lines(chunks):
+        try:
+            found = json.loads(line)
+            pid = str(found.get("pid", ""))
+            severity, message = str(found["error_severity"]), str(found.get("message", ""))
+            if wanted(pid.encode(), severity.encode(), message.encode()):
+                yield _of_object(found, clock)
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+            continue
+
+
+def _of_object(found: dict[str, Any], clock: Clock) -> Record:
+    text, _, zone = str(found["timestamp"]).rpartition(" ")
+    return Record(
+        clock.seconds(text.encode(), zone.encode()), EXACT, str(found.get("session_id", found.get("pid", ""))),
+        int(found.get("pid", 0)), str(found.get("user", "")), str(found.get("dbname", "")),
+        str(found.get("remote_host", "")), str(found.get("application_name", "")), str(found["error_severity"]),
+        str(found.get("message", "")), str(found.get("detail", "")), str(found.get("statement", "")),
+        str(found.get("vxid", "")), int(found.get("txid", 0)),
+    )  # fmt: skip
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    kept = b""
+    for chunk in chunks:
+        *whole, kept = (kept + chunk).split(b"\n")
+        yield from whole
+        if len(kept) > LARGEST_RECORD:
+            kept = b""
+    yield kept
+
+
+def _between(chunks: Iterable[bytes], start: re.Pattern[bytes]) -> Iterator[bytes]:
+    """Each record from where it begins to where the next does. A line inside a quoted field that looks like a
+    beginning is none: quotes are counted."""
+    kept = b""
+    for chunk in chunks:
+        kept += chunk
+        *whole, kept = list(_cut(kept, start))
+        yield from whole
+        if len(kept) > LARGEST_RECORD:
+            kept = b""
+    yield kept
+
+
+def _cut(block: bytes, start: re.Pattern[bytes]) -> Iterator[bytes]:
+    """The last piece is what may go on in the next chunk."""
+    begin, quotes, counted = 0, 0, 0
+    for found in start.finditer(block):
+        quotes += block.count(b'"', counted, found.start())
+        counted = found.start()
+        # An odd number so far: we are inside a quoted field, unless the record before was cut off; then the line
+        # itself must read like the first fields of a record.
+        if found.start() and (quotes % 2 == 0 or _FIELD_ROW.match(block, found.start())):
+            yield block[begin : found.start()]
+            begin, quotes = found.start(), 0
+    yield block[begin:]
+
+
+# time, user, database, pid, client, session, line number: no statement of anybody's looks so by chance.
+_FIELD_ROW = re.compile(
+    rb'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [^,\n]{1,10},(?:"[^"\n]*"|),(?:"[^"\n]*"|),\d*,(?:"[^"\n]*"|),'
+    rb"[0-9a-f]+\.[0-9a-f]+,\d+,"
+)
