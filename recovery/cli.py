@@ -8,6 +8,7 @@ import sys
 import click
 
 VERBS = {
+    "find": "recovery.commands.find:find",
     "plan": "recovery.commands.plan:plan",
     "restore": "recovery.commands.restore:restore",
     "open": "recovery.commands.repair:open_",
@@ -27,6 +28,7 @@ VERBS = {
     "lab": "runbooks.commands:lab",
 }
 SHORT = {
+    "find": "Which statement did it, was it committed, and which T to use.",
     "plan": "What would happen: reads only, writes a plan file.",
     "restore": "Put the lost rows back: the whole errand.",
     "open": "Start a case: the temporary instance at T.",

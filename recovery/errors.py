@@ -18,6 +18,7 @@ class ErrorId(StrEnum):
     TARGET_TIME_NO_OFFSET = "target-time-no-offset"
     TARGET_TIME_UNREADABLE = "target-time-unreadable"
     CONFIG_INVALID = "config-invalid"
+    LOG_UNREADABLE = "log-unreadable"
     # 3: the lab on this machine
     LAB_UNAVAILABLE = "lab-unavailable"
     # 10-19: target or backup not reachable
@@ -57,6 +58,7 @@ class ErrorId(StrEnum):
     VERIFY_DIFFERS = "verify-differs"
     NOTHING_TO_REPAIR = "nothing-to-repair"
     NOTHING_TO_UNDO = "nothing-to-undo"
+    NOTHING_SUSPECT = "nothing-suspect"
     # 50-59: stopped part-way, resumable
     COPY_FAILED = "copy-failed"
     STOPPED_MIDWAY = "stopped-midway"
@@ -71,6 +73,7 @@ EXIT_CODES: Final[dict[ErrorId, int]] = {
     ErrorId.TARGET_TIME_NO_OFFSET: 2,
     ErrorId.TARGET_TIME_UNREADABLE: 2,
     ErrorId.CONFIG_INVALID: 2,
+    ErrorId.LOG_UNREADABLE: 2,
     ErrorId.INSTANCE_UNKNOWN: 10,
     ErrorId.TARGET_BEFORE_WINDOW: 11,
     ErrorId.TARGET_AFTER_WINDOW: 12,
@@ -105,6 +108,7 @@ EXIT_CODES: Final[dict[ErrorId, int]] = {
     ErrorId.VERIFY_DIFFERS: 40,
     ErrorId.NOTHING_TO_REPAIR: 41,
     ErrorId.NOTHING_TO_UNDO: 42,
+    ErrorId.NOTHING_SUSPECT: 43,
     ErrorId.COPY_FAILED: 50,
     ErrorId.STOPPED_MIDWAY: 51,
     ErrorId.LOCK_NOT_GRANTED: 52,

@@ -81,10 +81,11 @@ def down() -> None:
 @click.option("--rto", "rto_s", default=300, show_default=True, help="Objective for the recovery time, seconds.")
 @click.option("--rpo", "rpo_s", default=60, show_default=True, help="Objective for the data loss, seconds.")
 @click.option("--transport", type=click.Choice(["dump", "copy"]), default="dump", show_default=True)
+@click.option("--find", "find_", is_flag=True, help="Nobody says what happened and when: the log has to.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     fault: str, articles: int, rows: int | None, chinook: Path | None, seed: int, rto_s: int, rpo_s: int,
-    transport: str, as_json: bool,
+    transport: str, find_: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Rehearse: an incident on a lab of its own, among good writes; rowback repairs it, the result is proven."""
     from recovery.model.plan import Transport
@@ -99,7 +100,7 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
 
     request = DrillRequest(
         dataset=_lab_errors(choose), fault=datasets.FaultKind(fault), seed=seed, rto_s=rto_s, rpo_s=rpo_s,
-        transport=Transport(transport),
+        transport=Transport(transport), find=find_,
     )  # fmt: skip
     found = _lab_errors(lambda: perform(request, listener()))
     click.echo(found.model_dump_json(indent=1) if as_json else "\n" + drill_text(found))

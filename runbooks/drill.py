@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import psycopg
@@ -19,17 +19,19 @@ from guards.identity import identify
 from recovery.aws.instances import Instances
 from recovery.compare.scope import ScopeRequest
 from recovery.config import Profile
+from recovery.incident.suspects import Question
 from recovery.model.plan import Transport
 from recovery.model.repair import Mode, RepairRequest
 from recovery.model.report import Objectives, Report
 from recovery.model.values import Moment, Value
 from recovery.workflow.cases import open_case
 from recovery.workflow.errand import Errand, Listener
+from recovery.workflow.finding import Search, find
 from recovery.workflow.planning import Request, make_plan
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import run
 from runbooks.datasets import Dataset, Fault, FaultKind
-from runbooks.lab.background import INSTANCE, MASTER, connect, foreign_variables, pass_a_second
+from runbooks.lab.background import INSTANCE, MASTER, connect, foreign_variables, log_everything, pass_a_second
 from runbooks.lab.documents import load_billing
 from runbooks.lab.server import Lab
 
@@ -47,6 +49,7 @@ class DrillRequest:
     rto_s: int = 300
     rpo_s: int = 60
     transport: Transport = Transport.DUMP
+    find: bool = False  # nobody tells rowback what happened and when: the log has to
 
 
 class DrillReport(Value):
@@ -115,6 +118,8 @@ def _furnish(lab: Lab, request: DrillRequest) -> str:
                 sql.Identifier(REFERENCE), sql.Identifier(dataset.database)
             )
         )
+    if request.find:
+        log_everything(lab)
     return password
 
 
@@ -130,7 +135,8 @@ def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: _Clock) -> 
         fault_at = datetime.now(UTC)
         good = dataset.good if request.fault is not FaultKind.TRUNCATE else ()
         outside = _write_on(lab, password, live, dataset, good)
-        report = _recover(request, target, xid, clock)
+        told = _find(request, clock) if request.find else _Told(target, fault.tables, (xid,))
+        report = _recover(request, told, clock)
         with clock.phase("steady-state-again", "compare with a world without the incident, count billing's writes"):
             now = _digests(live)
             with connect(lab, password, REFERENCE) as reference:
@@ -142,14 +148,14 @@ def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: _Clock) -> 
         fault="; ".join(fault.statements),
         mode=fault.mode,
         fault_at=fault_at,
-        target_time=target,
+        target_time=told.target,
         restored=_inside(now, dataset) == expected,
         outside_scope_unchanged={name: now[name] for name in outside} == outside,
         billing_writes_acknowledged=len(writer.acknowledged),
         billing_writes_kept=writer.kept(),
         leftover_instances=tuple(name for name in lab.engine.instances if name != INSTANCE),
         recovery_time_s=report.recovery_time_s or 0.0,
-        data_loss_s=round((fault_at - target).total_seconds(), 3),
+        data_loss_s=round((fault_at - told.target).total_seconds(), 3),
         objectives=report.objectives,
         phases_s=clock.phases,
         recovery=report,
@@ -182,13 +188,35 @@ def _inside(digests: dict[str, tuple[int, str]], dataset: Dataset) -> dict[str, 
     return {name: found for name, found in digests.items() if name.startswith(f"{dataset.schema}.")}
 
 
-def _recover(request: DrillRequest, target: datetime, xid: int, clock: _Clock) -> Report:
+@dataclass(frozen=True)
+class _Told:
+    """What the recovery is told of the incident."""
+
+    target: datetime
+    tables: tuple[str, ...]
+    xids: tuple[int, ...]
+
+
+def _find(request: DrillRequest, clock: _Clock) -> _Told:
+    """What `rowback find` makes of the log, asked only for the database. Raises RuntimeError when that is nothing."""
+    with clock.phase("find", "find out what happened from the log"):
+        now = datetime.now(UTC)
+        search = Search(
+            INSTANCE, now - timedelta(minutes=10), now, Question(database=request.dataset.database), Profile()
+        )
+        proposal = find(search, lambda text: None).proposal
+    if proposal is None:
+        raise RuntimeError("rowback find proposes no target time for the drill's own incident")
+    return _Told(proposal.target_time, proposal.tables, proposal.incident_xids)
+
+
+def _recover(request: DrillRequest, told: _Told, clock: _Clock) -> Report:
     """The same steps as `rowback restore`: a drill that ran others would measure something else."""
     instances, fault = Instances.connect(None), request.dataset.faults[request.fault]
-    repair = RepairRequest(mode=fault.mode, incident_xids=(xid,) if fault.mode is Mode.REPAIR else ())
+    repair = RepairRequest(mode=fault.mode, incident_xids=told.xids if fault.mode is Mode.REPAIR else ())
     wanted = Request(
-        instance=INSTANCE, database=request.dataset.database, target_time=target,
-        scope=ScopeRequest(tables=fault.tables), transport=request.transport, profile=Profile(),
+        instance=INSTANCE, database=request.dataset.database, target_time=told.target,
+        scope=ScopeRequest(tables=told.tables), transport=request.transport, profile=Profile(),
         wait_for_window_s=60.0, repair=repair,
     )  # fmt: skip
     with clock.phase("plan", "plan the recovery"):

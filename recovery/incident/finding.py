@@ -19,12 +19,14 @@ Format = Literal["stderr", "csv", "json"]
 
 @dataclass(frozen=True)
 class Found:
-    """What a log holds. `records`: how many were looked at; `first_s`, `last_s`: from when to when it goes."""
+    """What a log holds. `records`: how many were looked at; `first_s`, `last_s`: from when to when those go; `dropped`:
+    statements that were too many to keep."""
 
     sightings: tuple[Sighting, ...]
     records: int
     first_s: float | None
     last_s: float | None
+    dropped: int
 
 
 def find_in(chunks: Iterable[bytes], prefix: str, form: Format = "stderr", keeper: Keeper | None = None) -> Found:
@@ -39,7 +41,7 @@ def find_in(chunks: Iterable[bytes], prefix: str, form: Format = "stderr", keepe
         first = record.at if first is None else first
         last, count = record.at, count + 1
         sessions.feed(record)
-    return Found(tuple(sessions.finish()), count, first, last)
+    return Found(tuple(sessions.finish()), count, first, last, keeper.dropped)
 
 
 def _records(chunks: Iterable[bytes], prefix: str, form: Format, wanted: Wanted) -> Iterator[Record]:

@@ -10,8 +10,9 @@ from recovery.incident.sightings import Sighting
 
 MOST = 20_000  # of one log; more than that is no incident but a habit, and is told
 # A write that says which row it means: WHERE key = value, perhaps with more conditions behind.
+_VALUE = r"(?:\$\d+|-?\d+|'[^']*')(?:::\w+)?"
 _BY_KEY = re.compile(
-    r"\bwhere\s+(?:\w+\.)?\"?\w*id\"?\s*=\s*(?:\$\d+|-?\d+|'[^']*')(?:::\w+)?\s*(?:and\b.*|returning\b.*)?;?\s*$",
+    rf"\bwhere\s+(?:\w+\.)?\"?\w*id\"?\s*(?:=\s*{_VALUE}|in\s*\({_VALUE}(?:\s*,\s*{_VALUE})*\))\s*(?:and\b.*|returning\b.*)?;?\s*$",
     re.IGNORECASE | re.DOTALL,
 )
 _WRITES = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:update|delete|merge)\b", re.IGNORECASE | re.DOTALL)
@@ -38,10 +39,15 @@ class Keeper:
     def _matters(self, text: str) -> bool:
         if self.table and self.table in text.lower() and _WRITES.match(text):
             return True
-        if _WRITES.match(text) and _BY_KEY.search(text):
+        if says_which(text):
             return False
         found = danger_of(text)
         return found.danger > Danger.WRITE or (found.danger is Danger.WRITE and bool(_WRITES.match(text)))
+
+
+def says_which(text: str) -> bool:
+    """Whether a write names its rows by their key."""
+    return bool(_WRITES.match(text) and _BY_KEY.search(text))
 
 
 @lru_cache(maxsize=4096)

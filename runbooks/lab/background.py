@@ -167,7 +167,16 @@ def furnish_sample(lab: Lab, *, articles: int, seed: int) -> str:
         connection.execute("create database billing")
     with connect(lab, password, "billing") as connection:
         load_billing(connection, customers=max(10, articles // 10), seed=seed)
+    log_everything(lab)
     return password
+
+
+def log_everything(lab: Lab) -> None:
+    """What a team turns on that wants to find out afterwards: every statement, and csvlog next to stderr. RDS's own
+    default is log_statement = none."""
+    cluster = lab.engine.instances[INSTANCE].cluster
+    cluster.settings |= {"log_statement": "all", "log_destination": "stderr,csvlog"}
+    cluster.reload()
 
 
 def connect(lab: Lab, password: str, database: str) -> psycopg.Connection[Any]:

@@ -1,0 +1,102 @@
+"""Sightings → suspects, the likeliest first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pgparse import PGQueryError, normalize
+
+from guards.statements import Danger
+from recovery.incident.keeping import danger_of, says_which
+from recovery.incident.sightings import Outcome, Sighting
+from recovery.model.incident import Reached, Suspect
+
+BY_DANGER = {Danger.READ: 0, Danger.WRITE: 20, Danger.DESTRUCTIVE: 50, Danger.CATASTROPHIC: 60, Danger.UNKNOWN: 10}
+BY_OUTCOME = {Outcome.COMMITTED: 30, Outcome.UNKNOWN: 10, Outcome.ROLLED_BACK: -80}
+NAMED, REACHED = 40, 30
+FAR = 15  # a write whose condition names no row by its key may have hit any number of them
+BY_HAND = re.compile(r"psql|pgadmin|dbeaver|datagrip|pytest|test|unittest|python", re.IGNORECASE)
+LONGEST_TEXT = 2000
+Closure = Callable[[Sequence[str], bool], Sequence[Reached]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the user knows already. `show_values`: statements with their constants, and parameters."""
+
+    database: str | None = None
+    table: str | None = None
+    since_s: float | None = None
+    until_s: float | None = None
+    show_values: bool = False
+
+
+def suspects_in(sightings: Iterable[Sighting], question: Question, closure: Closure | None = None) -> list[Suspect]:
+    """Those that the question allows, by their score and, among equals, the latest first.
+
+    `closure`: the tables that a statement reaches, asked of the live catalog; None where there is none to ask.
+    """
+    found = [_suspect(each, question, closure) for each in sightings if _asked_for(each, question)]
+    return sorted(found, key=lambda suspect: (-suspect.score, -suspect.from_time.timestamp()))
+
+
+def _asked_for(sighting: Sighting, question: Question) -> bool:
+    ended = sighting.until_s if sighting.until_s is not None else sighting.from_s
+    return (
+        (question.database is None or sighting.record.database in ("", question.database))
+        and (question.since_s is None or ended + 1 >= question.since_s)
+        and (question.until_s is None or sighting.from_s <= question.until_s)
+    )
+
+
+def _suspect(sighting: Sighting, question: Question, closure: Closure | None) -> Suspect:
+    classified = danger_of(sighting.text)
+    tables = tuple(dict.fromkeys([name for f in classified.worst for name in f.objects] + [*sighting.objects]))
+    cascade = any(finding.cascade for finding in classified.worst)
+    reached = tuple(closure(tables, cascade)) if closure and tables else ()
+    record = sighting.record
+    score = BY_DANGER[classified.danger] + BY_OUTCOME[sighting.outcome]
+    if classified.danger is Danger.WRITE:
+        score += -20 if says_which(sighting.text) else FAR
+    score += _by_table(question.table, tables, reached) + 5 * bool(BY_HAND.search(record.application))
+    return Suspect(
+        from_time=_moment(sighting.from_s), exact=record.exact,
+        committed_by=_moment(sighting.until_s) if sighting.until_s is not None else None,
+        outcome=sighting.outcome.value, why=sighting.why, danger=str(classified.danger),  # type: ignore[arg-type]
+        statement=_shown(sighting.text, question), told=tuple(map(str, classified.worst)), tables=tables,
+        reached=reached, parameters=sighting.parameters if question.show_values else "", role=record.role,
+        database=record.database, client=record.client, application=record.application, pid=record.pid,
+        xid=sighting.xid, duration_ms=sighting.duration_ms, score=score,
+    )  # fmt: skip
+
+
+def _by_table(wanted: str | None, tables: Sequence[str], reached: Sequence[Reached]) -> int:
+    if wanted is None:
+        return 0
+    if any(_same(wanted, name) for name in tables):
+        return NAMED
+    return REACHED if any(_same(wanted, hit.table) for hit in reached) else -NAMED
+
+
+def _same(one: str, other: str) -> bool:
+    """Table names as people write them: with their schema or without, quoted or not."""
+    a, b = ([part.strip('"') for part in name.split(".")] for name in (one, other))
+    return a[-1] == b[-1] and (len(a) == 1 or len(b) == 1 or a[-2] == b[-2])
+
+
+def _shown(text: str, question: Question) -> str:
+    """A statement without its values: logs are full of people's data."""
+    if not question.show_values:
+        try:
+            text = normalize(text)
+        except PGQueryError:
+            text = re.sub(r"'(?:[^']|'')*'", "'…'", text)
+    flat = " ".join(text.split())
+    return flat if len(flat) <= LONGEST_TEXT else flat[:LONGEST_TEXT] + " …"
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

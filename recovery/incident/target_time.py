@@ -1,0 +1,80 @@
+"""Suspects → the target time. Replay includes every commit up to it; RDS takes whole seconds (facts/rds.md §1.2)."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from recovery.model.incident import Proposal, Suspect
+from recovery.model.instance import RestoreWindow
+from recovery.model.target import format_utc
+
+ENOUGH = 60  # below it a suspect is shown, but no time is proposed for it
+
+
+def propose(
+    suspects: Sequence[Suspect], instance: str | None, window: RestoreWindow | None, *, retention_days: int = 0
+) -> Proposal | None:
+    """A time before the likeliest suspect, and before all others of its transaction or of the same kind near it.
+
+    None when nothing is likely enough: a wrong time gives plausible wrong data.
+    """
+    likely = [s for s in suspects if s.outcome != "rolled back" and s.score >= ENOUGH]
+    if not likely:
+        return None
+    best = likely[0]
+    together = [s for s in likely if _belong_together(s, best)]
+    first = min(together, key=lambda suspect: suspect.from_time)
+    target = _before(first)
+    unsure = any(s.outcome == "unknown" for s in together)
+    rivals = sum(1 for s in likely if s.score == best.score and not _belong_together(s, best))
+    tables = tuple(dict.fromkeys(_qualified(table) for suspect in together for table in suspect.tables))
+    xids = tuple(dict.fromkeys(suspect.xid for suspect in together if suspect.xid))
+    changes = any(suspect.told and suspect.told[0].startswith(("UPDATE", "MERGE")) for suspect in together)
+    proposal = Proposal(
+        target_time=target,
+        confidence="low" if rivals else "medium" if unsure else "high",
+        because=_because(first, rivals),
+        in_window=window.earliest <= target <= window.latest if window else None,
+        reachable_until=target + timedelta(days=retention_days) if retention_days else None,
+        database=best.database, tables=tables, mode="repair" if changes else "missing", incident_xids=xids, command="",
+    )  # fmt: skip
+    return proposal.model_copy(update={"command": _command(instance or "INSTANCE", proposal)})
+
+
+def _qualified(name: str) -> str:
+    return name if "." in name else f"public.{name}"
+
+
+def _belong_together(one: Suspect, other: Suspect) -> bool:
+    """The same session, and one soon after the other: a script of several statements."""
+    near = abs(one.from_time - other.from_time) <= timedelta(minutes=10)
+    return one.database == other.database and one.pid == other.pid and near
+
+
+def _before(first: Suspect) -> datetime:
+    """The whole second before which nothing of it can have been committed. A full second by an exact clock may be that
+    very moment, which replay includes; without fractions it is a second that had begun."""
+    second = first.from_time.replace(microsecond=0)
+    return second - timedelta(seconds=1) if first.exact and second == first.from_time else second
+
+
+def _because(first: Suspect, rivals: int) -> str:
+    when = format_utc(first.from_time)
+    grounds = "its commit is in the log" if first.outcome == "committed" else f"its outcome is not: {first.why}"
+    others = f"; {rivals} other statement{'s' * (rivals > 1)} are as likely: look at them first" if rivals else ""
+    return f"the first statement of it began at {when}, and {grounds}{others}"
+
+
+def _command(instance: str, proposal: Proposal) -> str:
+    """What to run next, with every table that the statements name."""
+    parts = ["rowback", "plan", instance, "--at", format_utc(proposal.target_time)]
+    parts += ["--database", proposal.database or "DATABASE"]
+    for table in proposal.tables:
+        parts += ["--table", table]
+    if proposal.mode == "repair":
+        parts += ["--mode", "repair"]
+    for xid in proposal.incident_xids:
+        parts += ["--incident-xid", str(xid)]
+    return shlex.join(parts)

@@ -1,0 +1,78 @@
+"""What a log tells of an incident, and which target time follows from it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from recovery.model.instance import RestoreWindow
+from recovery.model.values import Moment, Value
+
+
+class Reached(Value):
+    """A table that a statement hit, and the planner's number of rows in it now."""
+
+    table: str
+    rows_estimate: int
+
+
+class Suspect(Value):
+    """A statement that may be the incident. `from_time`: when it began; `committed_by`: when its end was known.
+
+    `outcome` is what the log shows, `why` on which grounds. `statement` has no values in it; `parameters` are given
+    only when they were asked for. `tables`: those it names; `reached`: those and what hangs on them by CASCADE.
+    """
+
+    from_time: Moment
+    exact: bool
+    committed_by: Moment | None
+    outcome: Literal["committed", "rolled back", "unknown"]
+    why: str
+    danger: Literal["read", "write", "destructive", "catastrophic", "unknown"]
+    statement: str
+    told: tuple[str, ...]
+    tables: tuple[str, ...]
+    reached: tuple[Reached, ...] = ()
+    parameters: str = ""
+    role: str
+    database: str
+    client: str
+    application: str
+    pid: int
+    xid: int
+    duration_ms: float | None
+    score: int
+
+
+class Proposal(Value):
+    """The target time: a whole second before the first bad commit. `confidence`: high when its commit is known.
+
+    `database`, `tables`, `mode` and `incident_xids`: what `command` says, for programs.
+    """
+
+    target_time: Moment
+    confidence: Literal["high", "medium", "low"]
+    because: str
+    in_window: bool | None
+    reachable_until: Moment | None
+    database: str
+    tables: tuple[str, ...]
+    mode: Literal["missing", "repair"]
+    incident_xids: tuple[int, ...]
+    command: str
+
+
+class Finding(Value):
+    """What `rowback find` says. `sources`: what was read; `silent`: what these logs cannot show."""
+
+    schema_version: Literal[1] = 1
+    instance: str | None
+    sources: tuple[str, ...]
+    from_time: Moment | None
+    until_time: Moment | None
+    records: int
+    suspects: tuple[Suspect, ...]
+    more: int
+    silent: tuple[str, ...]
+    traces: tuple[str, ...] = ()
+    window: RestoreWindow | None = None
+    proposal: Proposal | None = None

@@ -1,0 +1,73 @@
+"""What the live database still tells of an incident that no log shows, and how it logs. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from recovery.model.incident import Reached
+from recovery.postgres.connect import Session
+
+LOGGING = (
+    "log_statement", "log_min_duration_statement", "log_duration", "log_line_prefix", "log_destination", "log_timezone",
+    "pgaudit.log", "track_commit_timestamp", "log_statement_sample_rate",
+)  # fmt: skip
+
+CLOSURE = """
+with recursive hit(oid) as (
+  select to_regclass(named) from unnest(%s::text[]) named where to_regclass(named) is not null
+  union select k.conrelid from pg_constraint k join hit on k.confrelid = hit.oid where k.contype = 'f' and %s
+)
+select c.oid::regclass::text,
+       case when c.reltuples < 0 then pg_stat_get_live_tuples(c.oid) else c.reltuples end::bigint
+from hit join pg_class c using (oid) where c.relkind in ('r', 'p') order by 1
+"""
+# A table that is empty although rows were put into it; a file with another number than its table replaced a former one.
+EMPTIED = """
+select s.relid::regclass::text, s.n_tup_ins, s.n_tup_del, c.relfilenode <> c.oid
+from pg_stat_user_tables s join pg_class c on c.oid = s.relid
+where s.n_live_tup = 0 and s.n_tup_ins > 0 and pg_relation_size(s.relid) = 0 or s.n_tup_del > 1000
+order by s.n_tup_del desc, 1 limit 20
+"""
+
+
+def log_settings(session: Session) -> Mapping[str, str]:
+    """The settings that decide what a log can show, as they are in force now."""
+    rows = session.execute("select name, current_setting(name, true) from unnest(%s::text[]) name", (list(LOGGING),))
+    return {name: value for name, value in rows if value is not None}
+
+
+def status_of(session: Session, xid: int) -> str | None:
+    """What the server itself says of a transaction that a log names by its 32 bits: committed, aborted, in progress.
+
+    None where it has forgotten (PostgreSQL documentation 9.28.4: pg_xact_status).
+    """
+    row = session.execute(
+        "select pg_xact_status((case when at > now then at - 4294967296 else at end)::text::xid8)"
+        " from (select (now >> 32 << 32) + %s as at, now from"
+        " (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as now) s) t"
+        " where %s < now or now > 4294967296",
+        (xid, xid),
+    ).fetchone()
+    return str(row[0]) if row and row[0] else None
+
+
+def closure(session: Session, tables: Sequence[str], *, cascade: bool) -> list[Reached]:
+    """The tables of these names (as a statement writes them) and, with CASCADE, those that reference them."""
+    rows = session.execute(CLOSURE, (list(map(_quoted, tables)), cascade)).fetchall()
+    return [Reached(table=table, rows_estimate=rows_estimate) for table, rows_estimate in rows]
+
+
+def emptied(session: Session) -> list[str]:
+    """Tables that look as if somebody had emptied them, in words. Counters reach back to their last reset."""
+    found = []
+    for table, inserted, deleted, rewritten in session.execute(EMPTIED):
+        if deleted > 1000:
+            found.append(f"{table}: {deleted:,} rows deleted since the counters were reset")
+        else:
+            how = "its file was replaced, as TRUNCATE does" if rewritten else "nobody replaced its file"
+            found.append(f"{table}: empty, {inserted:,} rows were inserted once; {how}")
+    return found
+
+
+def _quoted(name: str) -> str:
+    return ".".join('"' + part.strip('"').replace('"', '""') + '"' for part in name.split("."))

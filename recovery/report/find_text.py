@@ -1,0 +1,95 @@
+"""What `rowback find` found, for somebody at 3 a.m.: the likeliest statement first, then the command to go on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recovery.model.incident import Finding, Suspect
+from recovery.model.target import format_utc
+from recovery.report.text import columns
+
+TABLES_SHOWN = 6
+
+
+def find_text(found: Finding) -> str:
+    """The whole answer."""
+    where = f"'{found.instance}'" if found.instance else "the log"
+    count = len(found.suspects) + found.more
+    lines = [f"{count} statement{'s' * (count != 1)} of {where} that may have destroyed something", ""]
+    for number, suspect in enumerate(found.suspects, 1):
+        lines += [*_suspect(number, suspect), ""]
+    if found.more:
+        lines += [f"and {found.more} less likely ones: --table, --database or a shorter time leave them out", ""]
+    lines += [*_proposal(found), *_notes(found)]
+    return "\n".join(lines).rstrip()
+
+
+def _suspect(number: int, suspect: Suspect) -> Iterator[str]:
+    what = "; ".join(suspect.told) or suspect.statement
+    yield f"{number}. {suspect.outcome}: {what}"
+    rows = [
+        ("when", _when(suspect)),
+        ("who", _who(suspect)),
+        ("outcome", f"{suspect.outcome}: {suspect.why}"),
+        ("reached", _reached(suspect)),
+        ("statement", suspect.statement),
+        ("parameters", suspect.parameters),
+    ]
+    yield from columns([(name, text) for name, text in rows if text])
+
+
+def _when(suspect: Suspect) -> str:
+    began = suspect.from_time.strftime("%Y-%m-%dT%H:%M:%S")
+    began += f".{suspect.from_time.microsecond // 1000:03d}Z" if suspect.exact else "Z"
+    ended = f", over by {suspect.committed_by:%H:%M:%S}Z" if suspect.committed_by else ""
+    return began + ended + (f", took {suspect.duration_ms:,.0f} ms" if suspect.duration_ms is not None else "")
+
+
+def _who(suspect: Suspect) -> str:
+    parts = [
+        f"role {suspect.role}" if suspect.role else "", f"from {suspect.client}" if suspect.client else "",
+        f"by {suspect.application}" if suspect.application else "",
+        f"in database {suspect.database}" if suspect.database else "", f"process {suspect.pid}",
+        f"transaction {suspect.xid}" if suspect.xid else "",
+    ]  # fmt: skip
+    return ", ".join(part for part in parts if part)
+
+
+def _reached(suspect: Suspect) -> str:
+    if not suspect.reached:
+        return ""
+    shown = ", ".join(f"{hit.table} (about {hit.rows_estimate:,} rows now)" for hit in suspect.reached[:TABLES_SHOWN])
+    rest = len(suspect.reached) - TABLES_SHOWN
+    return shown + (f" and {rest} more" if rest > 0 else "")
+
+
+def _proposal(found: Finding) -> Iterator[str]:
+    proposal = found.proposal
+    if proposal is None:
+        yield "no target time is proposed: nothing here is likely enough, and a wrong time gives plausible wrong data"
+        return
+    yield f"target time {format_utc(proposal.target_time)}, confidence {proposal.confidence}"
+    yield f"  {proposal.because}"
+    yield "  what others committed after it counts as newer, and is kept"
+    if proposal.in_window is False and found.window:
+        window = f"{format_utc(found.window.earliest)} to {format_utc(found.window.latest)}"
+        yield f"  NOT in the restore window now ({window})"
+    if proposal.reachable_until:
+        yield (
+            f"  it stays reachable until about {format_utc(proposal.reachable_until)}; a snapshot keeps today's state:"
+            f" aws rds create-db-snapshot --db-instance-identifier {found.instance}"
+            f" --db-snapshot-identifier before-repair"
+        )
+    yield f"next: {proposal.command}"
+
+
+def _notes(found: Finding) -> Iterator[str]:
+    if found.traces:
+        yield "\ntraces in the database itself:"
+        yield from (f"  {trace}" for trace in found.traces)
+    if found.silent:
+        yield "\nwhat this does not show:"
+        yield from (f"  {gap}" for gap in found.silent)
+    span = f", from {format_utc(found.from_time)} to {format_utc(found.until_time)}" \
+        if found.from_time and found.until_time else ""  # fmt: skip
+    yield f"\nread: {', '.join(found.sources) or 'nothing'}{span}"

@@ -1,0 +1,202 @@
+"""What happened: logs, what the live database still knows, and the target time that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import chain, islice
+from pathlib import Path
+
+from recovery.aws.instances import Instances
+from recovery.aws.log_files import LogFiles
+from recovery.config import Profile
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.incident.finding import Found, find_in
+from recovery.incident.keeping import MOST, Keeper
+from recovery.incident.prefix import OF_RDS, guess
+from recovery.incident.sightings import Outcome, Sighting
+from recovery.incident.suspects import Closure, Question, suspects_in
+from recovery.incident.target_time import propose
+from recovery.model.incident import Finding, Reached, Suspect
+from recovery.model.instance import InstanceFacts, RestoreWindow
+from recovery.model.target import format_utc
+from recovery.postgres.connect import Session, connect
+from recovery.postgres.traces import closure, emptied, log_settings, status_of
+from recovery.workflow.access import original
+from recovery.workflow.log_sources import Say, Source, from_files, from_instance
+
+SHOWN = 20
+SAMPLE_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was asked for. `files`: logs of this machine instead of the instance's. `prefix`: log_line_prefix, told."""
+
+    instance: str | None
+    since: datetime
+    until: datetime
+    question: Question
+    profile: Profile
+    files: tuple[Path, ...] = ()
+    prefix: str | None = None
+
+
+@dataclass
+class _Known:
+    """What the instance and its database say; empty where they were not asked or did not answer."""
+
+    facts: InstanceFacts | None = None
+    window: RestoreWindow | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    traces: Sequence[str] = ()
+    silent: list[str] = field(default_factory=list)
+
+
+def find(search: Search, say: Say) -> Finding:
+    """Read everything and propose a target time. Writes nothing, anywhere.
+
+    Raises log-unreadable, instance-unknown and what AWS answers; a database that does not answer only costs its part.
+    """
+    known = _Known()
+    instances = None
+    if search.instance:
+        instances = Instances.connect(search.profile.region)
+        known.facts = instances.get(search.instance)
+        known.window = _window(instances, known)
+    sources = _sources(search, say)
+    with _live(search, known, search.question.database or "postgres") as session:
+        known.settings = log_settings(session) if session else {}
+    found = [_read(source, search, known) for source in sources]
+    every = [sighting for each in found for sighting in each.sightings]
+    suspects = _with_catalog(search, known, suspects_in(every, _bounded(search)), every)
+    begun, ended = [each.first_s for each in found if each.first_s], [each.last_s for each in found if each.last_s]
+    return Finding(
+        instance=search.instance, sources=tuple(name for source in sources for name in source.names),
+        from_time=_moment(min(begun, default=None)), until_time=_moment(max(ended, default=None)),
+        records=sum(each.records for each in found), suspects=tuple(suspects[:SHOWN]),
+        more=max(0, len(suspects) - SHOWN),
+        silent=tuple(_silent(search, known, sources, found)), traces=tuple(known.traces), window=known.window,
+        proposal=propose(
+            suspects, search.instance, known.window, retention_days=known.facts.retention_days if known.facts else 0
+        ),
+    )  # fmt: skip
+
+
+def _with_catalog(search: Search, known: _Known, suspects: list[Suspect], every: Sequence[Sighting]) -> list[Suspect]:
+    """The same, with what the catalog of the database in question knows: CASCADE, row estimates, how it logs."""
+    likely = suspects[0].database if suspects else None
+    database = search.question.database or likely
+    if not database:
+        return suspects
+    with _live(search, known, database) as session:
+        if session is None:
+            return suspects
+        known.settings, known.traces = log_settings(session), emptied(session)
+        here = replace(_bounded(search), database=database)
+        for sighting in every:
+            _ask_the_server(session, sighting)
+        ranked = suspects_in(every, here, _reach(session))
+        return [*ranked, *(s for s in suspects if s.database not in ("", database))]
+
+
+def _sources(search: Search, say: Say) -> list[Source]:
+    if search.files:
+        return from_files(search.files)
+    if search.instance:
+        return from_instance(LogFiles.of(search.instance, search.profile.region), search.since, search.until, say)
+    raise RowbackError(
+        ErrorId.USAGE, "neither an instance nor a log file was named", state=NOTHING_CREATED,
+        help="rowback find docs-staging --since 2h, or rowback find --log postgresql.log",
+    )  # fmt: skip
+
+
+def _bounded(search: Search) -> Question:
+    """Files are looked through from end to end unless a time was asked for."""
+    return replace(search.question, since_s=search.since.timestamp(), until_s=search.until.timestamp())
+
+
+def _window(instances: Instances, known: _Known) -> RestoreWindow | None:
+    assert known.facts
+    try:
+        return instances.window(known.facts)
+    except RowbackError as error:
+        known.silent.append(f"the restore window is not known: {error.fact}")
+        return None
+
+
+@contextmanager
+def _live(search: Search, known: _Known, database: str) -> Iterator[Session | None]:
+    """A session on the live database, or None with the reason noted."""
+    with ExitStack() as stack:
+        session = None
+        if known.facts is not None:
+            try:
+                target = original(known.facts, database, search.profile)
+                session = stack.enter_context(connect(target))
+            except RowbackError as error:
+                known.silent.append(f"database '{database}' could not be asked: {error.fact}")
+        yield session
+
+
+def _read(source: Source, search: Search, known: _Known) -> Found:
+    chunks, prefix = iter(source.chunks), search.prefix or known.settings.get("log_line_prefix") or OF_RDS
+    if source.form == "stderr":
+        sample = list(islice(chunks, 1))
+        guessed = guess(b"".join(sample)[:SAMPLE_BYTES], told=prefix)
+        if guessed is None and b"".join(sample).strip():
+            raise RowbackError(
+                ErrorId.LOG_UNREADABLE, f"no line of '{source.names[0]}' begins with log_line_prefix '{prefix}'",
+                state=NOTHING_CREATED, help="say how the server's lines begin: --log-line-prefix '%m [%p] '",
+            )  # fmt: skip
+        chunks, prefix = chain(sample, chunks), guessed or prefix
+    return find_in(chunks, prefix, source.form, Keeper(search.question.table))
+
+
+def _ask_the_server(session: Session, sighting: Sighting) -> None:
+    """Where the log does not show an outcome but names the transaction, the server knows it."""
+    if sighting.outcome is Outcome.UNKNOWN and sighting.xid and (status := status_of(session, sighting.xid)):
+        told = {"committed": Outcome.COMMITTED, "aborted": Outcome.ROLLED_BACK}.get(status, Outcome.UNKNOWN)
+        sighting.outcome, sighting.why = told, f"the server says that transaction {sighting.xid} is {status}"
+
+
+def _reach(session: Session) -> Closure:
+    def reach(tables: Sequence[str], cascade: bool) -> list[Reached]:  # noqa: FBT001 (the shape of Closure)
+        return closure(session, tables, cascade=cascade)
+
+    return reach
+
+
+def _silent(search: Search, known: _Known, sources: Sequence[Source], found: Sequence[Found]) -> Iterator[str]:
+    """What an empty answer would not prove."""
+    yield from known.silent
+    if not sources:
+        yield f"there is no log file of the time from {format_utc(search.since)} to {format_utc(search.until)}"
+    first = min((each.first_s for each in found if each.first_s), default=None)
+    if first is not None and not search.files and first > search.since.timestamp() + 60:
+        yield f"the logs begin at {format_utc(datetime.fromtimestamp(first, UTC))}, later than was asked for"
+    if dropped := sum(each.dropped for each in found):
+        yield f"{dropped:,} statements beyond the first {MOST:,} were not kept"
+    yield from _by_settings(known.settings)
+
+
+def _by_settings(settings: Mapping[str, str]) -> Iterator[str]:
+    if not settings:
+        return
+    slow = settings.get("log_min_duration_statement", "-1")
+    if slow == "0" or settings.get("pgaudit.log", "none") not in ("none", ""):
+        return
+    note = f"; only those of {slow} or longer are" if slow != "-1" else ""
+    match settings.get("log_statement"):
+        case "none":
+            yield f"log_statement = none: statements that succeed are not logged{note}"
+        case "ddl":
+            yield f"log_statement = ddl: DROP and ALTER are logged, TRUNCATE, DELETE and UPDATE are not{note}"
+        case "mod":
+            yield f"log_statement = mod: BEGIN and COMMIT, DO blocks, functions and WITH are not logged{note}"
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None

@@ -1,0 +1,84 @@
+"""Where a log comes from: files of this machine, or the instance's own by the RDS API. Streams, whatever their size."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from recovery.aws.log_files import LogFile, LogFiles
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.incident.finding import Format
+
+Say = Callable[[str], None]
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files of one format, in the order in which they were written."""
+
+    form: Format
+    names: tuple[str, ...]
+    chunks: Iterable[bytes]
+
+
+def from_files(paths: Sequence[Path]) -> list[Source]:
+    """Logs on this machine, plain or .gz. Raises log-unreadable."""
+    for path in paths:
+        if not path.is_file():
+            raise _unreadable(str(path), "there is no such file")
+    groups = {form: [path for path in paths if _form(path.name) == form] for form in ("stderr", "csv", "json")}
+    return [
+        Source(form, tuple(map(str, group)), _joined(_read(path) for path in group))  # type: ignore[arg-type]
+        for form, group in groups.items() if group
+    ]  # fmt: skip
+
+
+def from_instance(logs: LogFiles, since: datetime, until: datetime, say: Say) -> list[Source]:
+    """The instance's own files of that time."""
+    files = logs.between(since, until)
+    if not files:
+        return []
+    return [Source(_form(files[0].name), tuple(f.name for f in files), _joined(_told(logs, f, say) for f in files))]
+
+
+def _form(name: str) -> Format:
+    plain = name.removesuffix(".gz")
+    return "csv" if plain.endswith(".csv") else "json" if plain.endswith(".json") else "stderr"
+
+
+def _joined(parts: Iterable[Iterable[bytes]]) -> Iterator[bytes]:
+    """One after the other; a file that ends amid a line does not run into the next."""
+    for part in parts:
+        yield from part
+        yield b"\n"
+
+
+def _told(logs: LogFiles, file: LogFile, say: Say) -> Iterator[bytes]:
+    read = 0
+    say(f"{file.name}, {file.size_bytes / 2**20:,.1f} MiB …")
+    for portion in logs.read(file):
+        yield portion
+        read += len(portion)
+        if read % (16 << 20) < len(portion):
+            say(f"{file.name}: {read / 2**20:,.0f} of {file.size_bytes / 2**20:,.0f} MiB")
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as log:
+            while chunk := log.read(CHUNK_BYTES):
+                yield chunk
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(str(path), str(error).strip() or type(error).__name__) from error
+
+
+def _unreadable(name: str, why: str) -> RowbackError:
+    return RowbackError(
+        ErrorId.LOG_UNREADABLE, f"the log '{name}' cannot be read: {why}", state=NOTHING_CREATED,
+        help="give PostgreSQL's own log files (plain, .csv, .json, each perhaps .gz): rowback find --log FILE",
+    )  # fmt: skip
