@@ -37,9 +37,9 @@ class LogFiles:
         return cls(client("rds", region=region), instance)
 
     def between(self, since: datetime, until: datetime) -> list[LogFile]:
-        """PostgreSQL's files that may hold records of that time, the oldest first.
+        """PostgreSQL's files of all formats that may hold records of that time, the oldest first.
 
-        Where the server writes csvlog as well, those alone: they tell more. Raises what `translated` makes of AWS.
+        Raises what `translated` makes of AWS.
         """
         with translated(f"rds:DescribeDBLogFiles on '{self.instance}'"):
             pages = self.rds.get_paginator("describe_db_log_files").paginate(
@@ -52,8 +52,7 @@ class LogFiles:
             for row in rows
         ]
         files = [file for file in files if file.size_bytes and file.written_at - SLACK <= until]
-        csv = [file for file in files if file.name.endswith(".csv")]
-        return sorted(csv or files, key=lambda file: (file.written_at, file.name))
+        return sorted(files, key=lambda file: (file.written_at, file.name))
 
     def read(self, file: LogFile) -> Iterator[bytes]:
         """Its content, a portion at a time."""

@@ -17,6 +17,8 @@ from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.state import Group, Session
 from recovery.incident.texts import Control, control_of, pieces, prepared_text
 
+NOTHING_FOLLOWS = "nothing of its session follows in the log"
+BEGAN_BEFORE = "its session began before this log, and no BEGIN, COMMIT or ROLLBACK of it follows"
 Keep = Callable[[Sighting], bool]
 
 
@@ -27,6 +29,8 @@ def _whose(record: Record) -> tuple[str, str]:
 _EXECUTED = re.compile(
     r"(?:duration: ([\d.]+) ms  )?(statement|execute (?:fetch from )?[^:]*|parse [^:]*|bind [^:]*): (.*)", re.DOTALL
 )
+# Logged before it runs, a read stands there by log_statement = all alone, and that logs BEGIN and COMMIT as well.
+_READ = re.compile(r"\s*(?:select|show|values|table)\b(?!.*(?:;|\binto\b))", re.IGNORECASE | re.DOTALL)
 _DURATION = re.compile(r"duration: ([\d.]+) ms\s*$")
 _FRESH = ("connection received", "connection authorized", "connection authenticated", "replication connection")
 _STARTED = ("database system is ready to accept", "starting PostgreSQL")
@@ -94,7 +98,7 @@ class Sessions:
                 self._succeeded(session, *session.running.done)
             if session.erring:
                 self._erred(session, session.erring, "")
-            self._unknown(session.open(), "nothing of its session follows in the log")
+            self._unknown(session.open(), NOTHING_FOLLOWS if session.block is not None else BEGAN_BEFORE)
         for sightings in self._prepared.values():
             self._unknown(sightings, "its transaction was prepared, and its end is not in the log")
         doubtful = [s for s in self.found if s.assumed and _whose(s.record) not in self.controls_logged]
@@ -150,7 +154,8 @@ class Sessions:
         session.running = group = Group(text, [])
         began = record.at - (duration_ms or 0.0) / 1000
         parts = [(piece, control_of(piece)) for piece in pieces(text)]
-        if all(control for _, control in parts):  # with others it may stand here for their sake
+        # A message of several statements may stand here for the sake of one of them.
+        if all(control for _, control in parts) or (duration_ms is None and _READ.match(text)):
             self.controls_logged.add(_whose(record))
         for piece, control in parts:
             if control:

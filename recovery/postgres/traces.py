@@ -14,7 +14,9 @@ LOGGING = (
 
 CLOSURE = """
 with recursive hit(oid) as (
-  select to_regclass(named) from unnest(%s::text[]) named where to_regclass(named) is not null
+  -- a name without schema: our own search_path is empty, theirs led to public as a rule
+  select oid from unnest(%s::text[]) named, coalesce(to_regclass(named), to_regclass('public.' || named)) oid
+  where oid is not null
   union select k.conrelid from pg_constraint k join hit on k.confrelid = hit.oid where k.contype = 'f' and %s
 )
 select c.oid::regclass::text,

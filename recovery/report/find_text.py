@@ -19,7 +19,7 @@ def find_text(found: Finding) -> str:
     for number, suspect in enumerate(found.suspects, 1):
         lines += [*_suspect(number, suspect), ""]
     if found.more:
-        lines += [f"and {found.more} less likely ones: --table, --database or a shorter time leave them out", ""]
+        lines += [f"and {found.more} less likely: name the --table, or a shorter time", ""]
     lines += [*_proposal(found), *_notes(found)]
     return "\n".join(lines).rstrip()
 

@@ -70,19 +70,31 @@ def find(search: Search, say: Say) -> Finding:
     with _live(search, known, search.question.database or "postgres") as session:
         known.settings = log_settings(session) if session else {}
     found = [_read(source, search, known) for source in sources]
-    every = [sighting for each in found for sighting in each.sightings]
+    every = _merged(found)
     suspects = _with_catalog(search, known, suspects_in(every, _bounded(search)), every)
+    # Calls of functions that nobody knows are many, and seldom it.
+    shown = ([s for s in suspects if s.danger != "unknown"] or suspects)[:SHOWN]
     begun, ended = [each.first_s for each in found if each.first_s], [each.last_s for each in found if each.last_s]
     return Finding(
         instance=search.instance, sources=tuple(name for source in sources for name in source.names),
         from_time=_moment(min(begun, default=None)), until_time=_moment(max(ended, default=None)),
-        records=sum(each.records for each in found), suspects=tuple(suspects[:SHOWN]),
-        more=max(0, len(suspects) - SHOWN),
+        records=sum(each.records for each in found), suspects=tuple(shown), more=len(suspects) - len(shown),
         silent=tuple(_silent(search, known, sources, found)), traces=tuple(known.traces), window=known.window,
         proposal=propose(
             suspects, search.instance, known.window, retention_days=known.facts.retention_days if known.facts else 0
         ),
     )  # fmt: skip
+
+
+def _merged(found: Sequence[Found]) -> list[Sighting]:
+    """Each statement once: a server may write the same record in several formats."""
+    every: dict[tuple[int, int, str], list[Sighting]] = {}
+    for each in found:
+        fresh: dict[tuple[int, int, str], list[Sighting]] = {}
+        for sighting in each.sightings:
+            fresh.setdefault((int(sighting.from_s), sighting.record.pid, sighting.text), []).append(sighting)
+        every = fresh | every
+    return sorted((s for together in every.values() for s in together), key=lambda sighting: sighting.from_s)
 
 
 def _with_catalog(search: Search, known: _Known, suspects: list[Suspect], every: Sequence[Sighting]) -> list[Suspect]:

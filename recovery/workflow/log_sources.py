@@ -15,6 +15,7 @@ from recovery.incident.finding import Format
 
 Say = Callable[[str], None]
 CHUNK_BYTES = 1 << 20
+FORMS: tuple[Format, ...] = ("csv", "json", "stderr")  # those that tell more come first
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,11 @@ def from_files(paths: Sequence[Path]) -> list[Source]:
 def from_instance(logs: LogFiles, since: datetime, until: datetime, say: Say) -> list[Source]:
     """The instance's own files of that time."""
     files = logs.between(since, until)
-    if not files:
-        return []
-    return [Source(_form(files[0].name), tuple(f.name for f in files), _joined(_told(logs, f, say) for f in files))]
+    return [
+        Source(form, tuple(file.name for file in group), _joined(_told(logs, file, say=say) for file in group))
+        for form in FORMS
+        if (group := [file for file in files if _form(file.name) == form])
+    ]
 
 
 def _form(name: str) -> Format:
@@ -58,7 +61,7 @@ def _joined(parts: Iterable[Iterable[bytes]]) -> Iterator[bytes]:
         yield b"\n"
 
 
-def _told(logs: LogFiles, file: LogFile, say: Say) -> Iterator[bytes]:
+def _told(logs: LogFiles, file: LogFile, *, say: Say) -> Iterator[bytes]:
     read = 0
     say(f"{file.name}, {file.size_bytes / 2**20:,.1f} MiB …")
     for portion in logs.read(file):

@@ -1,0 +1,254 @@
+"""`rowback find` on the lab: from the instance's own log to the target time, and every way in which it can go wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from recovery.model.incident import Finding
+from recovery.model.target import format_utc
+from runbooks import datasets
+from runbooks.datasets import FaultKind
+from runbooks.drill import DrillRequest, perform
+from runbooks.lab.background import pass_a_second
+from tests.fix_cli import Cli
+from tests.fix_lab import Database, Live, wait_until
+
+
+class Silent:
+    """Nobody watches."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: None
+
+
+@pytest.mark.parametrize("fault", FaultKind)
+def test_a_drill_that_is_told_nothing_finds_its_incident_and_repairs_it(fault: FaultKind) -> None:
+    request = DrillRequest(datasets.documents(articles=300, seed=7), fault=fault, find=True)
+    report = perform(request, Silent())
+    assert report.passed, report
+    assert report.data_loss_s < 2
+
+
+@pytest.fixture
+def logged(live: Live) -> Iterator[Live]:
+    """The instance logs every statement, as stderr."""
+    settings(live, log_statement="all", log_destination="stderr")
+    yield live
+    settings(live, log_statement="none", log_destination="stderr")
+
+
+def settings(live: Live, **changed: str) -> None:
+    cluster = live.lab.engine.instances[live.identifier].cluster
+    cluster.settings |= changed
+    cluster.reload()
+
+    def so() -> bool:
+        with live.connect() as fresh:
+            return all(fresh.execute("select current_setting(%s)", (n,)).fetchone() == (v,) for n, v in changed.items())
+
+    wait_until(so, f"{changed}")
+
+
+def furnish(database: Database) -> None:
+    database.run(
+        "create table parent (id int primary key, email text)", "create table child (p int references parent)",
+        "insert into parent select g, 'user' || g || '@example.org' from generate_series(1, 30) g",
+        "insert into child select g from generate_series(1, 20) g", "analyze",
+    )  # fmt: skip
+
+
+def test_the_whole_answer(cli: Cli, logged: Live, database: Database) -> None:
+    furnish(database)
+    before = pass_a_second()
+    with psycopg.connect(logged.dsn(database.name), application_name="pytest", autocommit=True) as session:
+        session.execute("truncate parent cascade")
+        session.execute("select 1")
+        pid = session.info.backend_pid
+    emptied(database)
+    found = cli("find", logged.identifier, "--database", database.name, "--since", "10m")
+    assert found.code == 0, found.err
+    lines = found.out.splitlines()
+    assert lines[0].endswith(f" of '{logged.identifier}' that may have destroyed something")
+    start = lines.index("1. committed: TRUNCATE parent CASCADE")
+    at = lines[start + 1].split()[1].rstrip(",")
+    assert before <= datetime.fromisoformat(at) <= datetime.now(UTC)
+    assert lines[start + 2 : start + 7] == [
+        f"  who        role postgres, from 127.0.0.1, in database {database.name}, process {pid}",
+        "  outcome    committed: the log shows its end",
+        "  reached    public.child (about 0 rows now), public.parent (about 0 rows now)",
+        "  statement  truncate parent cascade",
+        "",
+    ]
+    assert f"target time {at}, confidence high" in lines
+    assert f"next: rowback plan {logged.identifier} --at {at} --database {database.name} --table public.parent" in lines
+    assert "  public.parent: empty, 30 rows were inserted once; its file was replaced, as TRUNCATE does" in lines
+    assert lines[-1].startswith("read: error/postgresql.log.")
+
+
+def emptied(database: Database) -> None:
+    """The counters of a session that has ended come a moment later."""
+    asked = "select count(*) from pg_stat_user_tables where relname = 'parent' and n_live_tup = 0 and n_tup_ins = 30"
+    wait_until(lambda: database.rows(asked) == [(1,)], "the counters know of it")
+
+
+def test_what_was_rolled_back_is_told_and_not_proposed(cli: Cli, logged: Live, database: Database) -> None:
+    furnish(database)
+    with psycopg.connect(logged.dsn(database.name)) as session:
+        session.execute("delete from child")
+        session.rollback()
+        session.execute("select 1")
+    found = cli("find", logged.identifier, "--database", database.name, "--json")
+    finding = Finding.model_validate_json(found.out)
+    (suspect,) = [s for s in finding.suspects if s.tables == ("child",)]
+    assert (suspect.outcome, suspect.why) == ("rolled back", "ROLLBACK")
+    assert finding.proposal is None
+
+
+def test_the_server_is_asked_where_the_log_only_names_the_transaction(
+    cli: Cli, logged: Live, database: Database
+) -> None:
+    furnish(database)
+    settings(logged, log_destination="stderr,csvlog")
+    kept = psycopg.connect(logged.dsn(database.name))
+    kept.execute("insert into parent values (99)")
+    kept.execute("delete from child")
+    kept.commit()
+    try:
+        found = cli("find", logged.identifier, "--database", database.name, "--json")
+        (suspect,) = [s for s in Finding.model_validate_json(found.out).suspects if s.tables == ("child",)]
+        assert suspect.outcome == "committed"
+        assert suspect.why == f"the server says that transaction {suspect.xid} is committed"
+        assert suspect.exact
+    finally:
+        kept.close()
+
+
+def test_values_are_shown_only_on_demand(cli: Cli, logged: Live, database: Database) -> None:
+    furnish(database)
+    with psycopg.connect(logged.dsn(database.name), autocommit=True) as session:
+        session.execute("delete from child where p::text like 'secret@%' or true")
+        session.execute("delete from child where p::text <> %s", ("hush",))
+        session.execute("select 1")
+    plain = cli("find", logged.identifier, "--database", database.name)
+    assert "secret@" not in plain.out + plain.err
+    assert "hush" not in plain.out + plain.err
+    assert "delete from child where p::text like $1 or $2" in plain.out
+    shown = cli("find", logged.identifier, "--database", database.name, "--show-values")
+    assert "delete from child where p::text like 'secret@%' or true" in shown.out
+    assert "$1 = 'hush'" in shown.out
+
+
+def test_logs_that_cannot_show_it_say_so(cli: Cli, live: Live, database: Database) -> None:
+    furnish(database)
+    database.run("truncate parent cascade")
+    emptied(database)
+    found = cli("find", live.identifier, "--database", database.name, "--table", "public.parent", "--since", "1m")
+    assert found.code == 43
+    tail = found.err.splitlines()
+    assert "error[nothing-suspect]: no statement in these logs could have been the incident" in tail
+    assert "  log_statement = none: statements that succeed are not logged" in tail
+    assert (
+        "no target time is proposed: nothing here is likely enough, and a wrong time gives plausible wrong data"
+        in found.out
+    )
+    assert "  public.parent: empty, 30 rows were inserted once; its file was replaced, as TRUNCATE does" in found.out
+    settings(live, log_statement="ddl")
+    told = cli("find", live.identifier, "--database", database.name, "--table", "parent", "--since", "1m")
+    assert "log_statement = ddl: DROP and ALTER are logged, TRUNCATE, DELETE and UPDATE are not" in told.out
+    settings(live, log_statement="none")
+
+
+def test_a_portion_that_rds_cuts_off_is_asked_for_again_in_smaller_bites(
+    cli: Cli, logged: Live, database: Database
+) -> None:
+    """1 MB a portion: what is behind it would be lost, and the TRUNCATE is there."""
+    furnish(database)
+    with psycopg.connect(logged.dsn(database.name), autocommit=True) as session:
+        for n in range(300):
+            session.execute(f"select length('{'x' * 9000}{n}')".encode())
+        session.execute("truncate child")
+        session.execute("select 1")
+    found = cli("find", logged.identifier, "--database", database.name)
+    assert "TRUNCATE child" in found.out
+
+
+HEAD = "2026-11-22 14:20:05 UTC:10.0.0.7(51234):ann@docs:[77]:"
+LOG = "".join(f"{HEAD}LOG:  statement: {text}\n" for text in ("begin", "delete from parent", "commit", "select 1"))
+
+
+def test_files_of_this_machine_need_neither_aws_nor_a_database(cli: Cli, tmp_path: Path) -> None:
+    plain, packed = tmp_path / "postgresql.log", tmp_path / "older.log.gz"
+    plain.write_text(LOG)
+    packed.write_bytes(gzip.compress(LOG.replace("parent", "older").replace("14:20:05", "13:00:00").encode()))
+    found = cli("find", "--log", str(packed), "--log", str(plain))
+    assert (found.code, found.err) == (0, "")
+    assert found.out.splitlines()[2:7] == [
+        "1. committed: DELETE parent (without WHERE)",
+        "  when       2026-11-22T14:20:05Z, over by 14:20:05Z",
+        "  who        role ann, from 10.0.0.7, in database docs, process 77",
+        "  outcome    committed: the log shows its end",
+        "  statement  delete from parent",
+    ]
+    assert "2. committed: DELETE older (without WHERE)" in found.out
+    only = cli("find", "--log", str(packed), "--log", str(plain), "--to", "2026-11-22T14:00:00Z", "--json")
+    (suspect,) = json.loads(only.out)["suspects"]
+    assert suspect["tables"] == ["older"]
+    assert json.loads(only.out)["proposal"]["command"] == (
+        "rowback plan INSTANCE --at 2026-11-22T13:00:00Z --database docs --table public.older"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "fact"),
+    [
+        ((), 2, "error[usage]: neither an instance nor a log file was named"),
+        (("--log", "nowhere.log"), 2,
+         "error[log-unreadable]: the log 'nowhere.log' cannot be read: there is no such file"),
+        (("--log", "noise.log"), 2, "error[log-unreadable]: no line of 'noise.log' begins with log_line_prefix"
+                                    " '%t:%r:%u@%d:[%p]:'"),
+        (("--log", "broken.gz"), 2, "error[log-unreadable]: the log 'broken.gz' cannot be read: Compressed file ended"
+                                    " before the end-of-stream marker was reached"),
+        (("--log", "empty.log"), 43, "error[nothing-suspect]: no statement in these logs could have been the incident"),
+        (("staging", "--from", "2026-11-22T14:20:00"), 2,
+         "error[target-time-no-offset]: target time '2026-11-22T14:20:00' has no UTC offset"),
+        (("staging", "--from", "2026-11-22T14:20:00Z", "--to", "2026-11-22T14:00:00Z"), 2,
+         "error[usage]: the search ends at 2026-11-22T14:00:00Z, before it begins at 2026-11-22T14:20:00Z"),
+        (("staging", "--since", "soon"), 2, "error[usage]: 'soon' is not a duration"),
+        (("no-such-instance",), 10, "error[instance-unknown]: no DB instance 'no-such-instance' in eu-west-1"),
+    ],
+)  # fmt: skip
+def test_mistakes(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], code: int, fact: str) -> None:
+    (tmp_path / "noise.log").write_text("nothing of the kind\n" * 5)
+    (tmp_path / "empty.log").touch()
+    (tmp_path / "broken.gz").write_bytes(gzip.compress(LOG.encode() * 100)[:-20])
+    refused = cli("find", *arguments)
+    assert (refused.code, fact in refused.err.splitlines()) == (code, True), refused.err
+
+
+def test_a_database_that_does_not_answer_costs_only_its_part(cli: Cli, logged: Live, database: Database) -> None:
+    furnish(database)
+    with psycopg.connect(logged.dsn(database.name), autocommit=True) as session:
+        session.execute("truncate child")
+        session.execute("select 1")
+    found = cli("find", logged.identifier, "--database", database.name, PGPASSWORD="wrong")
+    assert found.code == 0
+    assert "TRUNCATE child" in found.out
+    assert f"  database '{database.name}' could not be asked: " in found.out
+
+
+def test_times_before_the_log_are_told(cli: Cli, logged: Live, database: Database) -> None:
+    furnish(database)
+    with psycopg.connect(logged.dsn(database.name), autocommit=True) as session:
+        session.execute("truncate child")
+        session.execute("select 1")
+    found = cli("find", logged.identifier, "--database", database.name, "--since", "10h")
+    assert "  the logs begin at " in found.out
+    assert format_utc(datetime.now(UTC) - timedelta(hours=10)) not in found.out
