@@ -35,6 +35,7 @@ bench: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@$(BIN)/python -m benchmarks.bench --rows $(ROWS) --repeat $(REPEAT)
 	@$(BIN)/python -m benchmarks.guard_bench
+	@$(BIN)/python -m benchmarks.log_bench
 
 docs: $(STAMP)
 	$(BIN)/python -m tests.docs.pages

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 
+from recovery.aws.cloudwatch import LogGroup
 from recovery.aws.instances import Instances
 from recovery.aws.log_files import LogFiles
 from recovery.config import Profile
@@ -25,15 +26,18 @@ from recovery.model.target import format_utc
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.traces import closure, emptied, log_settings, status_of
 from recovery.workflow.access import original
-from recovery.workflow.log_sources import Say, Source, from_files, from_instance
+from recovery.workflow.log_sources import Say, Source, from_cloudwatch, from_files, from_instance
 
 SHOWN = 20
 SAMPLE_BYTES = 1 << 16
+SAME_S = 1.5  # the seconds of a stderr line and the milliseconds of its csvlog twin are two looks at the clock
 
 
 @dataclass(frozen=True)
 class Search:
-    """What was asked for. `files`: logs of this machine instead of the instance's. `prefix`: log_line_prefix, told."""
+    """What was asked for. `files`: logs of this machine instead of the instance's. `prefix`: log_line_prefix, told.
+    `cloudwatch`: read what was exported there instead.
+    """
 
     instance: str | None
     since: datetime
@@ -42,6 +46,7 @@ class Search:
     profile: Profile
     files: tuple[Path, ...] = ()
     prefix: str | None = None
+    cloudwatch: bool = False
 
 
 @dataclass
@@ -87,14 +92,20 @@ def find(search: Search, say: Say) -> Finding:
 
 
 def _merged(found: Sequence[Found]) -> list[Sighting]:
-    """Each statement once: a server may write the same record in several formats."""
-    every: dict[tuple[int, int, str], list[Sighting]] = {}
+    """Each statement once: a server may write the same record in several formats, and reads the clock for each."""
+    every: list[Sighting] = []
     for each in found:
-        fresh: dict[tuple[int, int, str], list[Sighting]] = {}
+        twins: dict[tuple[int, str], list[float]] = {}
+        for sighting in every:
+            twins.setdefault((sighting.record.pid, sighting.text), []).append(sighting.from_s)
         for sighting in each.sightings:
-            fresh.setdefault((int(sighting.from_s), sighting.record.pid, sighting.text), []).append(sighting)
-        every = fresh | every
-    return sorted((s for together in every.values() for s in together), key=lambda sighting: sighting.from_s)
+            times = twins.get((sighting.record.pid, sighting.text), [])
+            twin = next((at for at in times if abs(at - sighting.from_s) <= SAME_S), None)
+            if twin is None:
+                every.append(sighting)
+            else:
+                times.remove(twin)
+    return sorted(every, key=lambda sighting: sighting.from_s)
 
 
 def _with_catalog(search: Search, known: _Known, suspects: list[Suspect], every: Sequence[Sighting]) -> list[Suspect]:
@@ -117,6 +128,9 @@ def _with_catalog(search: Search, known: _Known, suspects: list[Suspect], every:
 def _sources(search: Search, say: Say) -> list[Source]:
     if search.files:
         return from_files(search.files)
+    if search.instance and search.cloudwatch:
+        group = LogGroup.of(search.instance, search.profile.region)
+        return from_cloudwatch(group, search.since, search.until)
     if search.instance:
         return from_instance(LogFiles.of(search.instance, search.profile.region), search.since, search.until, say)
     raise RowbackError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from recovery.aws.cloudwatch import LogGroup
 from recovery.aws.log_files import LogFile, LogFiles
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.incident.finding import Format
@@ -47,6 +48,11 @@ def from_instance(logs: LogFiles, since: datetime, until: datetime, say: Say) ->
         for form in FORMS
         if (group := [file for file in files if _form(file.name) == form])
     ]
+
+
+def from_cloudwatch(group: LogGroup, since: datetime, until: datetime) -> list[Source]:
+    """What was exported of that time; it outlives the files on the instance."""
+    return [Source("stderr", (group.name,), group.read(since, until))]
 
 
 def _form(name: str) -> Format:

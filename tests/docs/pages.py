@@ -37,6 +37,11 @@ VOLATILE = (
     (re.compile(r"--target [\d./]+"), "--target N/N/N"),
     (re.compile(r"about [\d,]+ rows: .*"), "about N rows: TABLES"),
     (re.compile(r"in \d+\.\d+s"), "in SECONDS"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "TIME"),
+    (re.compile(r"process \d+"), "process PID"),
+    (re.compile(r"about [\d,]+ rows now"), "about N rows now"),
+    (re.compile(r"--incident-xid \d+"), "--incident-xid XID"),
+    (re.compile(r"read: .*"), "read: FILES"),
     (re.compile(r"files in \S+"), "files in DIRECTORY"),
     (re.compile(r"[\d.]+ MiB"), "SIZE"),
     (re.compile(r"(forward: |, )(\S+ to )\d+"), r"\1\2N"),
@@ -114,6 +119,7 @@ def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Comman
 
 def json_page() -> str:
     """The schema of every `--json` document that is a model."""
+    from recovery.model.incident import Finding
     from recovery.model.plan import RecoveryPlan
     from recovery.model.repair import RepairPlan
     from recovery.model.report import Report
@@ -124,6 +130,7 @@ def json_page() -> str:
         "`--json` prints exactly one document on stdout; all else goes to stderr. Ignore fields you do not know.", "",
         "- `rowback plan`, `rowback restore --dry-run`: a plan", "- `rowback restore`, `resume`, `report`: a report",
         "- `rowback cases`: a list of reports", "- `rowback drill`: a drill report",
+        "- `rowback find`: a finding",
         "- `rowback diff`, without `--show`: a repair plan; with it: a list of rows",
         "- `rowback apply`: a report", "- `rowback verify`, `undo`: a verification",
         "- `rowback peek`: a list of objects, every value as text",
@@ -136,6 +143,7 @@ def json_page() -> str:
         ("Repair plan", RepairPlan),
         ("Report", Report),
         ("Drill report", DrillReport),
+        ("Finding", Finding),
     ):
         schema = json.dumps(model.model_json_schema(mode="serialization"), indent=1, ensure_ascii=False)
         lines += [f"## {title}", "", "```json", schema, "```", ""]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import psycopg
 import pytest
 
@@ -18,6 +19,7 @@ from runbooks import datasets
 from runbooks.datasets import FaultKind
 from runbooks.drill import DrillRequest, perform
 from runbooks.lab.background import pass_a_second
+from runbooks.lab.server import REGION
 from tests.fix_cli import Cli
 from tests.fix_lab import Database, Live, wait_until
 
@@ -178,6 +180,32 @@ def test_a_portion_that_rds_cuts_off_is_asked_for_again_in_smaller_bites(
         session.execute("select 1")
     found = cli("find", logged.identifier, "--database", database.name)
     assert "TRUNCATE child" in found.out
+
+
+def test_the_export_in_cloudwatch_is_read_as_well(cli: Cli, live: Live) -> None:
+    group = f"/aws/rds/instance/{live.identifier}/postgresql"
+    absent = cli("find", live.identifier, "--cloudwatch")
+    assert absent.code == 36
+    assert f"error[aws-refused]: logs:FilterLogEvents on '{group}': ResourceNotFoundException" in absent.err
+    logs = boto3.client(
+        "logs", endpoint_url=f"http://127.0.0.1:{live.lab.port}", region_name=REGION, aws_access_key_id="lab",
+        aws_secret_access_key="lab",
+    )  # fmt: skip
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName=f"{live.identifier}.0")
+    now = datetime.now(UTC)
+    head = f"{now:%Y-%m-%d %H:%M:%S} UTC:10.0.0.7(51234):ann@docs:[77]:"
+    texts = ["begin", "delete\n\tfrom parent", "commit", "select 1"]
+    logs.put_log_events(
+        logGroupName=group, logStreamName=f"{live.identifier}.0",
+        logEvents=[
+            {"timestamp": int(now.timestamp() * 1000), "message": f"{head}LOG:  statement: {text}"} for text in texts
+        ],
+    )  # fmt: skip
+    found = cli("find", live.identifier, "--cloudwatch")
+    assert found.code == 0, found.err
+    assert "1. committed: DELETE parent (without WHERE)" in found.out
+    assert f"read: {group}, from " in found.out
 
 
 HEAD = "2026-11-22 14:20:05 UTC:10.0.0.7(51234):ann@docs:[77]:"
