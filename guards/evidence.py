@@ -12,14 +12,15 @@ from guards.marker import Marker, read_marker, unreadable
 from guards.neighbour import next_door
 from guards.same_kernel import peer_of, runs_here
 
-# Roles, databases and settings that only a managed service has.
+# Roles, databases, settings, functions and schemas that only a managed service has (facts/rds.md §6b).
 ROLES = {
     "rdsadmin": "Amazon RDS", "rds_superuser": "Amazon RDS", "rdstopmgr": "Amazon Aurora",
     "cloudsqlsuperuser": "Cloud SQL", "cloudsqladmin": "Cloud SQL", "alloydbsuperuser": "AlloyDB",
     "alloydbadmin": "AlloyDB", "azure_pg_admin": "Azure Database", "azuresu": "Azure Database",
-    "neon_superuser": "Neon", "cloud_admin": "Neon", "supabase_admin": "Supabase", "doadmin": "DigitalOcean",
-    "avnadmin": "Aiven", "tsdbadmin": "Timescale", "crunchy_superuser": "Crunchy Bridge", "pscale_admin": "PlanetScale",
-    "heroku_admin": "Heroku", "ibm-cloud-base-user": "IBM Cloud",
+    "neon_superuser": "Neon", "cloud_admin": "Neon", "databricks_superuser": "Neon", "supabase_admin": "Supabase",
+    "doadmin": "DigitalOcean", "_dodb": "DigitalOcean", "avnadmin": "Aiven", "tsdbadmin": "Timescale",
+    "tsdbowner": "Timescale", "crunchy_superuser": "Crunchy Bridge", "crunchy_replication": "Crunchy Bridge",
+    "pscale_admin": "PlanetScale", "ibm_superuser": "IBM Cloud", "ibm_admin": "IBM Cloud",
 }  # fmt: skip
 DATABASES = {
     "rdsadmin": "Amazon RDS", "cloudsqladmin": "Cloud SQL", "alloydbadmin": "AlloyDB",
@@ -27,9 +28,11 @@ DATABASES = {
 }  # fmt: skip
 SETTINGS = {
     "rds.extensions": "Amazon RDS", "rds.superuser_variables": "Amazon RDS", "cloudsql.iam_authentication": "Cloud SQL",
+    "cloudsql.supported_extensions": "Cloud SQL", "supautils.reserved_roles": "Supabase",
     "alloydb.iam_authentication": "AlloyDB", "azure.extensions": "Azure Database", "neon.tenant_id": "Neon",
 }  # fmt: skip
 FUNCTIONS = {"aurora_version": "Amazon Aurora"}
+SCHEMAS = {"heroku_ext": "Heroku"}
 
 
 def _array(names: Iterable[str]) -> str:
@@ -65,7 +68,8 @@ select (select system_identifier from pg_control_system())::text, d.oid::text, d
        array_to_string(array(select s from unnest({_array(SETTINGS)}) s
                              where current_setting(s, true) is not null), ','),
        array_to_string(array(select f from unnest({_array(FUNCTIONS)}) f
-                             where to_regproc('pg_catalog.' || f) is not null), ',')
+                             where to_regproc('pg_catalog.' || f) is not null), ','),
+       array_to_string(array(select n from unnest({_array(SCHEMAS)}) n where to_regnamespace(n) is not null), ',')
 from pg_database d where d.datname = current_database()
 """  # noqa: S608 (constants)
 
@@ -131,10 +135,9 @@ def evidence_of(row: Sequence[str | None], link: Link) -> Evidence:
     """The evidence in the one row that EVIDENCE_QUERY gave through `link`."""
     identifier, oid, name, version, started, server, pid, role = (str(value) for value in row[:8])
     client, comment, size, fsync_off, standby, archiving, replicas, foreign = row[8:16]
-    roles, databases, settings, functions = row[16:]
     told = [
         known[found]
-        for known, names in ((ROLES, roles), (DATABASES, databases), (SETTINGS, settings), (FUNCTIONS, functions))
+        for known, names in zip((ROLES, DATABASES, SETTINGS, FUNCTIONS, SCHEMAS), row[16:], strict=True)
         for found in (names or "").split(",") if found
     ]  # fmt: skip
     return Evidence(

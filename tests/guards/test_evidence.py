@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from guards.drivers.wire import wire_of
-from guards.evidence import Evidence, gather
+from guards.evidence import ROLES, Evidence, gather
 from guards.identity import identify
 from guards.policy import Policy
 from guards.verdict import judge
@@ -78,6 +79,23 @@ def test_rds_is_known_by_what_it_is_however_it_is_reached(live: Live, database: 
             verdict = judge(found, Policy("ci", datetime(2020, 1, 1, tzinfo=UTC)), datetime.now(UTC))
             assert not verdict.disposable
             assert "it is managed: Amazon RDS" in verdict.vetoes
+
+
+@pytest.mark.parametrize(
+    ("statement", "service"),
+    [
+        *[(f'create role "{role}"', service) for role, service in ROLES.items()],
+        ("create schema heroku_ext", "Heroku"),
+        ("set neon.tenant_id = 'x'", "Neon"),
+        ("set azure.extensions = 'x'", "Azure Database"),
+        ("set supautils.reserved_roles = 'x'", "Supabase"),
+    ],
+)
+def test_each_service_is_known_by_what_only_it_has(plain: Plain, statement: str, service: str) -> None:
+    with psycopg.connect(plain.dsn()) as server:
+        server.execute(statement)  # in this transaction alone
+        assert gather(wire_of(server)).managed == (service,)
+        server.rollback()
 
 
 def guard(cli: Cli, verb: str, dsn: str, *extra: str) -> Ran:
