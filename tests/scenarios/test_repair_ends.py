@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from recovery.model.target import format_utc
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, pass_a_second
 
@@ -139,3 +141,33 @@ def test_undo_right_after_a_load_that_died_in_its_commit(cli: Cli, database: Dat
     assert database.rows(ROWS) == [(1, "a"), (2, "b"), (3, "new")]
     assert cli("undo", case, "--confirm", database.name).code == 0
     assert database.rows(ROWS) == [(1, "a"), (3, "new")]
+
+
+@pytest.mark.parametrize("mode", ["missing", "repair"])
+def test_a_time_behind_the_incident_is_proven_wrong_before_anything_is_written(
+    cli: Cli, database: Database, mode: str
+) -> None:
+    """`rowback find` names the transaction; the copy says whether it was committed by T."""
+    database.run("create table t (id int primary key, x text)", "insert into t values (1, 'a'), (2, 'b')")
+    before = pass_a_second()
+    with database.connect() as live, live.transaction():
+        live.execute("delete from t")
+        ((xid,),) = live.execute("select pg_current_xact_id()::text::bigint % 4294967296")
+    behind = pass_a_second()
+    wanted = ("--mode", mode, "--incident-xid", str(xid))
+    refused = cli(*restoring(cli, database, behind, *wanted))
+    case = the_case(cli)["case"]
+    assert refused.code == 44
+    earlier = format_utc(behind - timedelta(seconds=1))
+    assert refused.err.splitlines()[-7:] == [
+        f"error[target-too-late]: at {format_utc(behind)} transaction {xid} of the incident was committed already",
+        "  the copy says so, which was restored to that moment: it holds the damage",
+        f"  case {case} is paused at step 'secure-copy'",
+        f"  temporary instance 'rowback-{case}' may still be running and costs money",
+        "  nothing was written to the original",
+        f"  help: rowback close {case}, then the same with an earlier time, such as --at {earlier}",
+    ]
+    assert database.rows(ROWS) == []
+    assert cli("close", case).code == 0
+    assert cli(*restoring(cli, database, before, *wanted)).code == 0
+    assert database.rows(ROWS) == [(1, "a"), (2, "b")]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.instance import TAG_CASE, TAG_MANAGED
+from recovery.model.target import format_utc
 from recovery.postgres.connect import connect
 from recovery.postgres.quarantine import make_inert, prove_copy
-from recovery.postgres.repair.lineage import own_boundary
+from recovery.postgres.repair.lineage import lineage_of, own_boundary
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.planning import check_facts
 from recovery.workflow.steps.base import Step
@@ -90,7 +92,11 @@ class SecureCopy(Step):
         with errand.live() as live, connect(target, state=UNTOUCHED) as copy:
             found = prove_copy(live, copy, errand.case.plan.identity)
             boundary = own_boundary(copy)
+            named = errand.case.plan.request.incident_xids
+            late = sorted(set(named) - lineage_of(live, copy, boundary).after_target(named)) if named else []
         stopped = make_inert(target)
+        if late:
+            raise _too_late(errand, late[0])
         same = found.system_identifier == errand.case.plan.identity.system_identifier
         return {
             **stopped, "server_version_num": found.server_version_num,
@@ -100,6 +106,19 @@ class SecureCopy(Step):
     def tell(self, outcome: Outcome) -> str:
         """What was stopped."""
         return f"{outcome['subscriptions_disabled']} subscriptions, {outcome['jobs_stopped']} jobs stopped"
+
+
+def _too_late(errand: Errand, xid: int) -> RowbackError:
+    """A transaction of the incident that is committed in the copy proves that T lies behind it."""
+    target = errand.case.plan.target_time
+    earlier = format_utc(target - timedelta(seconds=1))
+    return RowbackError(
+        ErrorId.TARGET_TOO_LATE,
+        f"at {format_utc(target)} transaction {xid} of the incident was committed already",
+        "the copy says so, which was restored to that moment: it holds the damage",
+        state=UNTOUCHED,
+        help=f"rowback close {errand.case.id}, then the same with an earlier time, such as --at {earlier}",
+    )
 
 
 class RemoveCopy(Step):
