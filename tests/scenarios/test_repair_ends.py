@@ -159,7 +159,7 @@ def test_a_time_behind_the_incident_is_proven_wrong_before_anything_is_written(
     case = the_case(cli)["case"]
     assert refused.code == 44
     earlier = format_utc(behind - timedelta(seconds=1))
-    assert refused.err.splitlines()[-7:] == [
+    assert refused.err.splitlines()[-6:] == [
         f"error[target-too-late]: at {format_utc(behind)} transaction {xid} of the incident was committed already",
         "  the copy says so, which was restored to that moment: it holds the damage",
         f"  case {case} is paused at step 'secure-copy'",
