@@ -63,7 +63,8 @@ def _before(first: Suspect) -> datetime:
 def _because(first: Suspect, rivals: int) -> str:
     when = format_utc(first.from_time)
     grounds = f"it is {first.outcome}: {first.why}" if first.outcome == "committed" else f"its outcome: {first.why}"
-    others = f"; {rivals} other statement{'s' * (rivals > 1)} are as likely: look at them first" if rivals else ""
+    many = f"{rivals} other statements are" if rivals > 1 else "another statement is"
+    others = f"; {many} as likely: look first" if rivals else ""
     return f"the first statement of it began at {when}, and {grounds}{others}"
 
 

@@ -1,0 +1,96 @@
+"""Suspects in, target time out: the second before the first of them, nothing where nothing is likely enough."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from recovery.incident.records import Record
+from recovery.incident.sightings import Outcome, Sighting
+from recovery.incident.suspects import Question, suspects_in
+from recovery.incident.target_time import propose
+from recovery.model.incident import Proposal, Reached, Suspect
+from recovery.model.instance import RestoreWindow
+
+AT = datetime(2026, 11, 22, 14, 20, 5, tzinfo=UTC)
+
+
+def sighting(text: str, *, seconds: float = 0.0, exact: bool = False, pid: int = 7, **changed: Any) -> Sighting:
+    record = Record(AT.timestamp() + seconds, exact, str(pid), pid, "ann", "docs", "10.0.0.7", "psql", "LOG", "")
+    given = {"outcome": Outcome.COMMITTED, "why": "the log shows its end", "until_s": record.at + 1, **changed}
+    return Sighting(text, record, record.at, **given)
+
+
+def proposed(*sightings: Sighting, **question: Any) -> Proposal | None:
+    return propose(suspects_in(sightings, Question(**question)), "staging", None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "exact", "back_s"),
+    [
+        (0.0, False, 0),  # a second that had begun
+        (0.25, True, 0.25),
+        (0.0, True, 1),  # perhaps that very moment, which replay includes
+    ],
+)
+def test_the_second_before(seconds: float, exact: bool, back_s: float) -> None:
+    found = proposed(sighting("truncate a", seconds=seconds, exact=exact))
+    assert found is not None
+    assert found.target_time == AT + timedelta(seconds=seconds - back_s)
+    assert found.confidence == "high"
+
+
+def test_statements_of_one_session_are_one_incident() -> None:
+    found = proposed(
+        sighting("delete from s.b", seconds=4), sighting("update a set x = 1", seconds=9, xid=822),
+        sighting("truncate c", seconds=-3600), sighting("delete from d", seconds=5, pid=8, outcome=Outcome.ROLLED_BACK),
+    )  # fmt: skip
+    assert found is not None
+    assert found.target_time == AT + timedelta(seconds=4)
+    assert (found.tables, found.mode, found.incident_xids) == (("public.a", "s.b"), "repair", (822,))
+    assert found.command == (
+        "rowback plan staging --at 2026-11-22T14:20:09Z --database docs --table public.a --table s.b --mode repair"
+        " --incident-xid 822"
+    )
+
+
+def test_rivals_and_unknown_outcomes_lower_the_confidence() -> None:
+    unknown = sighting("truncate a", outcome=Outcome.UNKNOWN, why="nothing follows")
+    found = proposed(unknown)
+    assert found is not None
+    assert (found.confidence, found.because) == (
+        "medium", "the first statement of it began at 2026-11-22T14:20:05Z, and its outcome: nothing follows",
+    )  # fmt: skip
+    rivals = proposed(sighting("truncate a"), sighting("truncate b", seconds=60, pid=8))
+    assert rivals is not None
+    assert rivals.confidence == "low"
+    assert rivals.because.endswith("; another statement is as likely: look first")
+
+
+def test_a_wrong_time_is_worse_than_none() -> None:
+    assert proposed() is None
+    assert proposed(sighting("truncate a", outcome=Outcome.ROLLED_BACK)) is None
+    assert proposed(sighting("update a set x = 1 where id = 7")) is None
+    assert proposed(sighting("select app.purge()")) is None
+
+
+def test_the_table_that_lost_something_decides() -> None:
+    named = proposed(sighting("truncate a"), sighting("delete from s.b where id = 7", seconds=60), table="s.b")
+    assert named is not None
+    assert named.tables == ("s.b",)
+    both = [sighting("truncate a cascade"), sighting("truncate z", seconds=60)]
+    by_cascade = suspects_in(
+        both, Question(table="s.child"), lambda tables, cascade: [Reached(table="s.child", rows_estimate=1)] * cascade
+    )
+    assert by_cascade[0].tables == ("a",)
+
+
+def test_the_window_and_how_long_it_stays_open() -> None:
+    window = RestoreWindow(earliest=AT - timedelta(days=7), latest=AT - timedelta(minutes=5))
+    suspects: list[Suspect] = suspects_in([sighting("truncate a")], Question())
+    found = propose(suspects, "staging", window, retention_days=7)
+    assert found is not None
+    assert found.in_window is False, "RDS is five minutes behind"
+    assert found.reachable_until == AT + timedelta(days=7)
