@@ -6,23 +6,18 @@ import re
 from functools import lru_cache
 
 from guards.statements import Danger, classify
+from recovery.incident.keeping import BY_KEY
 from recovery.incident.sessions import Sessions
 
-_STATEMENT = rb"(?:duration: [\d.]+ ms  )?(?:statement|execute [^:]*): \s*"
+_STATEMENT = rb"(?:duration: [\d.]{1,20} ms  )?(?:statement|execute [^:]*): \s*"
 # By the word that they begin with these destroy nothing and end no transaction, unless `_destroys` finds another.
 _PLAIN = re.compile(
     _STATEMENT + rb"(?:(?P<select>select)|insert|show|fetch|close|declare|listen|values|vacuum|analyze|create index)\b",
     re.IGNORECASE,
 )
-# A write that says which row it means: WHERE id = value, perhaps with more conditions behind.
-_BY_KEY = re.compile(
-    _STATEMENT + rb"(?:update|delete)\b[^;()]*?\bwhere\s+(?:\w+\.)?\"?\w*id\"?\s*=\s*(?:\$\d+|-?\d+|'[^';]*')"
-    rb"(?:\s+(?:and|returning)\b[^;]*)?\s*$"
-    rb"|"
-    + _STATEMENT
-    + rb"update\b[^;]*\bset\b[^;]*\bwhere\s+(?:\w+\.)?\"?\w*id\"?\s*=\s*(?:\$\d+|-?\d+|'[^';]*')\s*$",
-    re.IGNORECASE,
-)
+# A write that says which row it means, as `keeping` tells it; a long one is decoded rather than searched.
+_BY_KEY = re.compile(_STATEMENT + BY_KEY.encode(), re.IGNORECASE)
+_LONGEST_PLAIN = 4096
 _ERRORS = (b"ERROR", b"FATAL", b"PANIC")
 _WORDS = {"begin": (b"BEGIN", b"begin"), "end": (b"COMMIT", b"commit", b"ROLLBACK", b"rollback")}
 _CONTROLS = {
@@ -62,7 +57,7 @@ class Interest:
             if _destroys(message.lower()):
                 return True
             return found["select"] is not None and b"(" in message and not _reads(message[found.start("select") :])
-        if _BY_KEY.match(message):
+        if len(message) <= _LONGEST_PLAIN and _BY_KEY.match(message):
             return self._table is not None and self._table in message.lower()
         return True
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import lru_cache
 
 from guards.statements import Classified, Danger, classify
 from recovery.incident.sightings import Sighting
 
-MOST = 20_000  # of one log; more than that is no incident but a habit, and is told
-# A write that says which row it means: WHERE key = value, perhaps with more conditions behind.
-_VALUE = r"(?:\$\d+|-?\d+|'[^']*')(?:::\w+)?"
-_BY_KEY = re.compile(
-    rf"\bwhere\s+(?:\w+\.)?\"?\w*id\"?\s*(?:=\s*{_VALUE}|in\s*\({_VALUE}(?:\s*,\s*{_VALUE})*\))\s*(?:and\b.*|returning\b.*)?;?\s*$",
-    re.IGNORECASE | re.DOTALL,
+MOST = 20_000  # of one log and danger; more than that is no incident but a habit, and is told
+# A write that says which row it means: WHERE key = value, perhaps with more conditions behind. The key is `id`, or one
+# named for its table: tenant_id reaches all of a tenant. Comments, parentheses, OR and USING may make anything of it.
+_VALUE = r"(?:\$\d{1,5}|-?\d{1,40}|'[^'\\]*+')(?:::\w{1,63})?"
+BY_KEY = (
+    r"(?![^;]*?(?:--|/\*|;\s*\S|\bor\b|\busing\b|\bfrom\b[^;]*?\bfrom\b))(?:delete\s+from|update)\s+(?:only\s+)?"
+    r"(?:\"?\w{1,63}\"?\.)?\"?(?P<table>\w{1,60}?)(?:es|s)?\"?\s[^;()]*?\bwhere\s+(?:\"?\w{1,63}\"?\.)?"
+    rf"\"?(?:(?P=table)_?)?id\"?\s*=\s*{_VALUE}\s*(?:(?:and|returning)\b[^;]*)?;?\s*$"
 )
-_WRITES = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:update|delete|merge)\b", re.IGNORECASE | re.DOTALL)
+_BY_KEY = re.compile(rf"\s*{BY_KEY}", re.IGNORECASE)
+_LONGEST_PLAIN = 4096
+_WRITES = re.compile(
+    r"(?:\s|--[^\n]*+\n|/\*(?:[^*]|\*(?!/))*+\*/)*+(?:update|delete|merge)\b", re.IGNORECASE | re.DOTALL
+)
 
 
 class Keeper:
@@ -23,17 +30,18 @@ class Keeper:
 
     def __init__(self, table: str | None = None) -> None:
         self.table = table.rpartition(".")[2].strip('"').lower() if table else None
-        self.kept = 0
+        self.kept: Counter[Danger] = Counter()
         self.dropped = 0
 
     def __call__(self, sighting: Sighting) -> bool:
         """A transaction's end is told once for each of its statements; this is where most of them are forgotten."""
         if not self._matters(sighting.text):
             return False
-        if self.kept >= MOST:
+        danger = danger_of(sighting.text).danger
+        if self.kept[danger] >= MOST:  # each kind for itself: many small ones shall not push out the one that counts
             self.dropped += 1
             return False
-        self.kept += 1
+        self.kept[danger] += 1
         return True
 
     def _matters(self, text: str) -> bool:
@@ -47,7 +55,7 @@ class Keeper:
 
 def says_which(text: str) -> bool:
     """Whether a write names its rows by their key."""
-    return bool(_WRITES.match(text) and _BY_KEY.search(text))
+    return len(text) <= _LONGEST_PLAIN and bool(_BY_KEY.match(text))
 
 
 @lru_cache(maxsize=4096)

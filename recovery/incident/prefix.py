@@ -15,11 +15,13 @@ SEVERITIES = (
 )  # fmt: skip
 _DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 _ZONE = r"(?: [A-Za-z]{1,6}| [+-]\d\d(?::?\d\d)?|[+-]\d\d(?::?\d\d)?)"
+_SQLSTATE = r"(?:(?=[A-Z]{0,4}\d)[0-9A-Z]{5}: )?"  # log_error_verbosity = verbose
 _ESCAPES = {
     "t": rf"(?P<t>{_DATE})(?P<z>{_ZONE})", "m": rf"(?P<m>{_DATE}\.\d{{3}})(?P<y>{_ZONE})", "n": r"(?P<n>\d+\.\d{3})",
-    "p": r"(?P<p>\d+)", "u": r"(?P<u>[^\n]*?)", "d": r"(?P<d>[^\n]*?)", "r": r"(?P<r>[^\n]*?)", "h": r"(?P<h>[^\n]*?)",
-    "a": r"(?P<a>[^\n]*?)", "c": r"(?P<c>[0-9a-f]+\.[0-9a-f]+)", "l": r"\d+", "v": r"(?P<v>\d*/?\d*)",
-    "x": r"(?P<x>\d+)", "e": r"\w{5}", "i": r"[^\n]*?", "b": r"[^\n]*?", "s": rf"{_DATE}{_ZONE}", "P": r"\d*",
+    "p": r"(?P<p>\d{1,10})", "u": r"(?P<u>[^\n]{0,63}?)", "d": r"(?P<d>[^\n]{0,63}?)",
+    "r": r"(?P<r>[^\s@]{0,255}?)", "h": r"(?P<h>[^\s@]{0,255}?)",
+    "a": r"(?P<a>[^\n]*?)", "c": r"(?P<c>[0-9a-f]{1,16}\.[0-9a-f]{1,16})", "l": r"\d+", "v": r"(?P<v>\d*/?\d*)",
+    "x": r"(?P<x>\d{1,10})", "e": r"\w{5}", "i": r"[^\n]*?", "b": r"[^\n]*?", "s": rf"{_DATE}{_ZONE}", "P": r"\d*",
     "Q": r"-?\d+", "L": r"[^\n]*?", "%": "%",
 }  # fmt: skip
 
@@ -32,7 +34,7 @@ def pattern_of(prefix: str) -> re.Pattern[bytes]:
     """
     head, marked, tail = prefix.partition("%q")
     body = _pattern(head) + (f"(?:{_pattern(tail)})?" if marked else "")
-    return re.compile(rf"^{body}(?P<severity>{'|'.join(SEVERITIES)}):  ".encode(), re.MULTILINE)
+    return re.compile(rf"^{body}(?P<severity>{'|'.join(SEVERITIES)}):  {_SQLSTATE}".encode(), re.MULTILINE)
 
 
 def _pattern(prefix: str) -> str:
@@ -56,6 +58,20 @@ def guess(sample: bytes, *, told: str | None = None) -> str | None:
         return told
     best = max(counts, key=lambda each: each[0])
     return best[1] if best[0] else None
+
+
+def unclear_zone(sample: bytes, prefix: str) -> str | None:
+    """The abbreviation that the times of a log stand in, if it names no one offset (BST, CST, IST); None if it does."""
+    groups = [name for name in ("z", "y") if name in pattern_of(prefix).groupindex]
+    found = pattern_of(prefix).search(sample)
+    zone = found[groups[0]].decode().strip() if found and groups else ""
+    if zone in (*_ABBREVIATED, "UTC", "GMT", "Z", "") or not zone.isalpha():
+        return None
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        return zone
+    return None
 
 
 class Clock:

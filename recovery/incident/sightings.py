@@ -35,4 +35,6 @@ class Sighting:
     commit_from_s: float | None = None
     until_s: float | None = None
     xid: int = 0
+    nested: bool = False  # inside a function or procedure
+    settings: int = 0  # how often the server's logging had been set anew before it ran
     assumed: bool = False  # right only if BEGIN and COMMIT would have been logged

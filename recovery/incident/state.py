@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from recovery.incident.audit import Audited
 from recovery.incident.records import Record
-from recovery.incident.sightings import Sighting
+from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.texts import Control
 
 
@@ -23,6 +23,12 @@ class Group:
     earlier: tuple[Group, ...] = ()
     done: tuple[Record, float] | None = None
     number: int = 0  # pgaudit's
+    is_audit: bool = False  # told by pgaudit
+    is_executed: bool = False  # by the extended protocol
+
+    def followed(self) -> Group:
+        """The same message goes on behind the end of this transaction."""
+        return replace(self, sightings=[], ends=None, earlier=(*self.earlier, self), done=None)
 
     def is_audited(self, audit: Audited) -> bool:
         """Whether a record of pgaudit tells of this very message."""
@@ -42,6 +48,18 @@ class Session:
     failed: bool = False
     running: Group | None = None
     erring: Record | None = None  # an error whose statement stands on the next line
+    batch: list[Sighting] = field(default_factory=list)  # executed outside a block, and perhaps not synced yet
+
+    def executed(self, group: Group) -> None:
+        """Remember what counts as committed only while no error follows before the next Sync."""
+        if group.is_executed:
+            self.batch += [sighting for sighting in group.sightings if sighting.outcome is Outcome.COMMITTED]
+
+    def release(self, name: str) -> None:
+        """RELEASE SAVEPOINT: the latest of that name goes, and all behind it."""
+        at = next((i for i in reversed(range(len(self.savepoints))) if self.savepoints[i][0] == name), None)
+        if at is not None:
+            del self.savepoints[at:]
 
     def is_open(self) -> bool:
         """Whether what follows may tell how something ended."""

@@ -73,12 +73,17 @@ def _taker(pattern: re.Pattern[bytes]) -> Callable[[re.Match[bytes], bytes], Rec
         except ValueError:
             return None
         return Record(
-            at, bool(m or n), _text(c or p), int(p or 0), _text(u), _text(d), _text(h or _host(r)), _text(a),
-            found["severity"].decode(), _text(body.rstrip(b"\n").replace(b"\n\t", b"\n")), virtual=_text(v),
+            at, bool(m or n), _text(c or p), int(p or 0) or _process(c), _text(u), _text(d), _text(h or _host(r)),
+            _text(a), found["severity"].decode(), _text(body.rstrip(b"\n").replace(b"\n\t", b"\n")), virtual=_text(v),
             xid=int(x or 0),
         )  # fmt: skip
 
     return take
+
+
+def _process(session: bytes | None) -> int:
+    """%c: when the session began and its process, both in hexadecimal."""
+    return int((session or b"").partition(b".")[2] or b"0", 16)
 
 
 def _host(remote: bytes | None) -> bytes:

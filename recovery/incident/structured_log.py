@@ -51,7 +51,7 @@ def read_json(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[
             severity, message = str(found["error_severity"]), str(found.get("message", ""))
             if wanted(pid.encode(), severity.encode(), message.encode()):
                 yield _of_object(found, clock)
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError, OverflowError):
             continue
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,6 +21,15 @@ NAMED, REACHED = 40, 30
 FAR = 15  # a write whose condition names no row by its key may have hit any number of them
 BY_HAND = re.compile(r"psql|pgadmin|dbeaver|datagrip|pytest|test|unittest|python", re.IGNORECASE)
 LONGEST_TEXT = 2000
+# Names, $1 and signs are kept; comments, numbers and strings, open ones as well, are somebody's data.
+_TOKEN = re.compile(
+    r"""(?P<kept>"[^"]*"|\$\d+|(?!(?:[eEbBxXnN]|[uU]&)')[^\W\d][\w$]*)
+    | (?P<comment>--[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/|$))
+    | [eE]'(?:[^'\\]|\\.|'')*+'? | (?:[bBxXnN]|[uU]&)?'(?:[^']|'')*+'?
+    | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$) | \d[\w.]*""",
+    re.VERBOSE | re.DOTALL,
+)
+_QUOTED = re.compile(r'"[^"]*"|"[^"]*$')
 Closure = Callable[[Sequence[str], bool], Sequence[Reached]]
 
 
@@ -65,8 +75,9 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None) ->
     return Suspect(
         from_time=_moment(sighting.from_s), exact=record.exact,
         committed_by=_moment(sighting.until_s) if sighting.until_s is not None else None,
-        outcome=sighting.outcome.value, why=sighting.why, danger=str(classified.danger),  # type: ignore[arg-type]
-        statement=_shown(sighting.text, question), told=tuple(map(str, classified.worst)), tables=tables,
+        outcome=sighting.outcome.value, why=_said(sighting.why, question), danger=str(classified.danger),  # type: ignore[arg-type]
+        statement=_shown(sighting.text, question), tables=tables,
+        told=tuple(_said(str(each), question) for each in classified.worst),
         reached=reached, parameters=sighting.parameters if question.show_values else "", role=record.role,
         database=record.database, client=record.client, application=record.application, pid=record.pid,
         xid=sighting.xid, duration_ms=sighting.duration_ms, score=score,
@@ -90,12 +101,16 @@ def _same(one: str, other: str) -> bool:
 def _shown(text: str, question: Question) -> str:
     """A statement without its values: logs are full of people's data."""
     if not question.show_values:
-        try:
+        with suppress(PGQueryError):  # cut off, or what no parser knows: its constants go all the same
             text = normalize(text)
-        except PGQueryError:
-            text = re.sub(r"'(?:[^']|'')*'", "'…'", text)
+        text = _TOKEN.sub(lambda found: found["kept"] or ("" if found["comment"] else "…"), text)
     flat = " ".join(text.split())
     return flat if len(flat) <= LONGEST_TEXT else flat[:LONGEST_TEXT] + " …"
+
+
+def _said(text: str, question: Question) -> str:
+    """What the server or the parser said; what it quotes may be a value."""
+    return text if question.show_values else _QUOTED.sub('"…"', text)
 
 
 def _moment(seconds: float) -> datetime:

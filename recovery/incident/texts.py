@@ -17,16 +17,17 @@ class Control:
     chains: bool = False
 
 
-_SPACE = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)"
+_COMMENT = r"/\*(?:[^*]|\*(?!/))*+\*/"
+_SPACE = rf"(?:\s|--[^\n]*+(?:\n|$)|{_COMMENT})"  # possessive: a log may hold any text
 _WORDS = re.compile(
-    rf"""{_SPACE}*(?:
+    rf"""{_SPACE}*+(?:
       (?P<begin>begin|start{_SPACE}+transaction)\b
     | (?P<prepared>commit|rollback){_SPACE}+prepared{_SPACE}+'(?P<gid>(?:[^']|'')*)'
     | prepare{_SPACE}+transaction{_SPACE}+'(?P<prepare>(?:[^']|'')*)'
     | (?:rollback|abort)(?:{_SPACE}+(?:work|transaction))?{_SPACE}+to(?:{_SPACE}+savepoint)?{_SPACE}+
-      (?P<back>"[^"]*"|\w+)
-    | savepoint{_SPACE}+(?P<savepoint>"[^"]*"|\w+)
-    | release(?:{_SPACE}+savepoint)?{_SPACE}+(?P<release>"[^"]*"|\w+)
+      (?P<back>"[^"]*"|[\w$]+)
+    | savepoint{_SPACE}+(?P<savepoint>"[^"]*"|[\w$]+)
+    | release(?:{_SPACE}+savepoint)?{_SPACE}+(?P<release>"[^"]*"|[\w$]+)
     | (?P<commit>commit|end)\b(?!{_SPACE}*\w+{_SPACE}*\()
     | (?P<rollback>rollback|abort)\b
     )(?P<rest>.*)""",
@@ -34,7 +35,7 @@ _WORDS = re.compile(
 )
 _CHAIN = re.compile(r"\band\s+chain\b", re.IGNORECASE)
 _NAMED = {"prepare": "prepare", "rollback to": "back", "savepoint": "savepoint", "release": "release"}
-_MAY_BE = re.compile(rf"{_SPACE}*(?:begin|start|commit|end|rollback|abort|savepoint|release|prepare)\b", re.IGNORECASE)
+_MAY_BE = re.compile(rf"{_SPACE}*+(?:begin|start|commit|end|rollback|abort|savepoint|release|prepare)\b", re.IGNORECASE)
 
 
 @lru_cache(maxsize=1024)
@@ -61,7 +62,7 @@ def control_of(text: str) -> Control | None:
     return Control("commit" if part["commit"] else "rollback", chains=chains)
 
 
-_PREPARED = re.compile(rf"{_SPACE}*prepare{_SPACE}+[^\n]*?{_SPACE}as{_SPACE}+(.*)", re.IGNORECASE | re.DOTALL)
+_PREPARED = re.compile(rf"{_SPACE}*+prepare{_SPACE}+[^\n]*?{_SPACE}as{_SPACE}+(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def prepared_text(text: str) -> str:

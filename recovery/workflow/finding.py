@@ -16,11 +16,11 @@ from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.incident.finding import Found, find_in
 from recovery.incident.keeping import MOST, Keeper
-from recovery.incident.prefix import OF_RDS, guess
+from recovery.incident.prefix import OF_RDS, guess, unclear_zone
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.suspects import Closure, Question, suspects_in
 from recovery.incident.target_time import propose
-from recovery.model.incident import Finding, Reached, Suspect
+from recovery.model.incident import Finding, Proposal, Reached, Suspect
 from recovery.model.instance import InstanceFacts, RestoreWindow
 from recovery.model.target import format_utc
 from recovery.postgres.connect import Session, connect
@@ -58,6 +58,7 @@ class _Known:
     settings: Mapping[str, str] = field(default_factory=dict)
     traces: Sequence[str] = ()
     silent: list[str] = field(default_factory=list)
+    zones: list[str] = field(default_factory=list)  # that name no one offset
 
 
 def find(search: Search, say: Say) -> Finding:
@@ -85,10 +86,17 @@ def find(search: Search, say: Say) -> Finding:
         from_time=_moment(min(begun, default=None)), until_time=_moment(max(ended, default=None)),
         records=sum(each.records for each in found), suspects=tuple(shown), more=len(suspects) - len(shown),
         silent=tuple(_silent(search, known, sources, found)), traces=tuple(known.traces), window=known.window,
-        proposal=propose(
-            suspects, search.instance, known.window, retention_days=known.facts.retention_days if known.facts else 0
-        ),
+        proposal=_proposed(search, known, suspects),
     )  # fmt: skip
+
+
+def _proposed(search: Search, known: _Known, suspects: Sequence[Suspect]) -> Proposal | None:
+    """With low confidence where the zone of the log's times is not known, or errors may not be told."""
+    days = known.facts.retention_days if known.facts else 0
+    proposal = propose(suspects, search.instance, known.window, retention_days=days)
+    if proposal is None or not (known.zones or any(_errors_hidden(known.settings))):
+        return proposal
+    return proposal.model_copy(update={"confidence": "low"})
 
 
 def _merged(found: Sequence[Found]) -> list[Sighting]:
@@ -178,6 +186,8 @@ def _read(source: Source, search: Search, known: _Known) -> Found:
                 state=NOTHING_CREATED, help="say how the server's lines begin: --log-line-prefix '%m [%p] '",
             )  # fmt: skip
         chunks, prefix = chain(sample, chunks), guessed or prefix
+        if zone := unclear_zone(b"".join(sample)[:SAMPLE_BYTES], prefix):
+            known.zones.append(zone)
     return find_in(chunks, prefix, source.form, Keeper(search.question.table))
 
 
@@ -198,6 +208,8 @@ def _reach(session: Session) -> Closure:
 def _silent(search: Search, known: _Known, sources: Sequence[Source], found: Sequence[Found]) -> Iterator[str]:
     """What an empty answer would not prove."""
     yield from known.silent
+    for zone in dict.fromkeys(known.zones):
+        yield f"its times are in '{zone}', which names no one offset; they are read as UTC, so check the target time"
     if not sources:
         yield f"there is no log file of the time from {format_utc(search.since)} to {format_utc(search.until)}"
     first = min((each.first_s for each in found if each.first_s), default=None)
@@ -205,7 +217,17 @@ def _silent(search: Search, known: _Known, sources: Sequence[Source], found: Seq
         yield f"the logs begin at {format_utc(datetime.fromtimestamp(first, UTC))}, later than was asked for"
     if dropped := sum(each.dropped for each in found):
         yield f"{dropped:,} statements beyond the first {MOST:,} were not kept"
+    yield from _errors_hidden(known.settings)
     yield from _by_settings(known.settings)
+
+
+def _errors_hidden(settings: Mapping[str, str]) -> Iterator[str]:
+    """Then what failed looks as if it had gone well. PostgreSQL documentation 20.8.2: LOG ranks above ERROR here."""
+    if (least := settings.get("log_min_messages", "warning")) in ("log", "fatal", "panic"):
+        yield f"log_min_messages = {least}: errors are not logged, and statements that failed may count as committed"
+    language = settings.get("lc_messages", "C")
+    if not language.startswith(("C", "POSIX", "en")):
+        yield f"lc_messages = {language}: only English severities are understood, so failures may count as committed"
 
 
 def _by_settings(settings: Mapping[str, str]) -> Iterator[str]:

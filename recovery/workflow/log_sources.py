@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ Say = Callable[[str], None]
 CHUNK_BYTES = 1 << 20
 FORMS: tuple[Format, ...] = ("csv", "json", "stderr")  # those that tell more come first
 
+_TIME = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -31,11 +34,15 @@ class Source:
 def from_files(paths: Sequence[Path]) -> list[Source]:
     """Logs on this machine, plain or .gz. Raises log-unreadable."""
     for path in paths:
-        if not path.is_file():
+        if not path.exists():
             raise _unreadable(str(path), "there is no such file")
-    groups = {form: [path for path in paths if _form(path.name) == form] for form in ("stderr", "csv", "json")}
+        if path.is_dir():
+            raise _unreadable(str(path), "it is a directory")
+    if len(paths) > 1:  # a shell puts postgresql.log before postgresql.log.1, which is the older
+        paths = sorted(paths, key=_begins)
+    groups = {form: [path for path in paths if _form(path.name) == form] for form in FORMS}
     return [
-        Source(form, tuple(map(str, group)), _joined(_read(path) for path in group))  # type: ignore[arg-type]
+        Source(form, tuple(map(str, group)), _joined(_read(path) for path in group))
         for form, group in groups.items() if group
     ]  # fmt: skip
 
@@ -75,6 +82,14 @@ def _told(logs: LogFiles, file: LogFile, *, say: Say) -> Iterator[bytes]:
         read += len(portion)
         if read % (16 << 20) < len(portion):
             say(f"{file.name}: {read / 2**20:,.0f} of {file.size_bytes / 2**20:,.0f} MiB")
+
+
+def _begins(path: Path) -> bytes:
+    """The first time that stands in a file; empty where there is none, or where reading it would use it up."""
+    if not path.is_file():
+        return b""
+    found = _TIME.search(next(_read(path), b""))
+    return found[0] if found else b""
 
 
 def _read(path: Path) -> Iterator[bytes]:

@@ -84,7 +84,7 @@ def test_the_whole_answer(cli: Cli, logged: Live, database: Database) -> None:
     assert before <= datetime.fromisoformat(at) <= datetime.now(UTC)
     assert lines[start + 2 : start + 7] == [
         f"  who        role postgres, from 127.0.0.1, in database {database.name}, process {pid}",
-        "  outcome    committed: the log shows its end",
+        "  outcome    committed: no error followed, and BEGIN is logged here",
         "  reached    public.child (about 0 rows now), public.parent (about 0 rows now)",
         "  statement  truncate parent cascade",
         "",
@@ -166,6 +166,24 @@ def test_logs_that_cannot_show_it_say_so(cli: Cli, live: Live, database: Databas
     told = cli("find", live.identifier, "--database", database.name, "--table", "parent", "--since", "1m")
     assert "log_statement = ddl: DROP and ALTER are logged, TRUNCATE, DELETE and UPDATE are not" in told.out
     settings(live, log_statement="none")
+
+
+def test_where_errors_are_not_logged_confidence_is_low_and_it_says_why(
+    cli: Cli, logged: Live, database: Database
+) -> None:
+    """LOG ranks above ERROR in log_min_messages: what failed looks like what went well."""
+    furnish(database)
+    settings(logged, log_min_messages="log")
+    try:
+        with psycopg.connect(logged.dsn(database.name)) as session:
+            session.execute("truncate parent cascade")
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                session.execute("select 1/0")
+        found = cli("find", logged.identifier, "--database", database.name, "--table", "parent", "--since", "1m")
+    finally:
+        settings(logged, log_min_messages="warning")
+    why = "log_min_messages = log: errors are not logged, and statements that failed may count as committed"
+    assert (f"  {why}" in found.out, "confidence low" in found.out) == (True, True), found.out + found.err
 
 
 def test_a_portion_that_rds_cuts_off_is_asked_for_again_in_smaller_bites(

@@ -1,0 +1,250 @@
+"""Logs that once were read wrongly: said to be committed though rolled back, the other way round, or not read at all.
+
+Each was found by an attack on real servers, whose rows told the truth; the excerpts keep what their logs said.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recovery.incident.finding import find_in
+from recovery.incident.keeping import Keeper
+from recovery.incident.prefix import OF_RDS, unclear_zone
+
+AUTHORIZED = "LOG:  connection authorized: user=app database=db"
+CLOSED = "LOG:  disconnection: session time: 0:00:01"
+
+
+def said(text: str) -> str:
+    return f"LOG:  statement: {text}"
+
+
+def log(*messages: str, pid: int = 7, role: str = "app", minute: int = 0, zone: str = "UTC") -> str:
+    return "".join(
+        f"2026-11-22 14:{minute:02d}:{second:02d} {zone}:1.1.1.1(5):{role}@db:[{pid}]:{message}\n"
+        for second, message in enumerate(messages)
+    )
+
+
+def rowback_find(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Raises subprocess.TimeoutExpired for a log that is read for ever."""
+    return subprocess.run(
+        [sys.executable, "-m", "recovery.cli", "find", *map(str, arguments)], check=False, capture_output=True,
+        text=True, stdin=subprocess.DEVNULL, timeout=60,
+    )  # fmt: skip
+
+
+def outcomes(text: str, prefix: str = OF_RDS) -> list[tuple[str, str]]:
+    return [(each.text, each.outcome.value) for each in find_in([text.encode()], prefix).sightings]
+
+
+EXCERPTS = {
+    "pgaudit tells of reads without telling of BEGIN": (
+        log(AUTHORIZED, "LOG:  AUDIT: SESSION,1,1,WRITE,DELETE,TABLE,public.t,delete from t,<none>",
+            "LOG:  AUDIT: SESSION,2,1,READ,SELECT,TABLE,public.t,select * from t,<none>"), "unknown"),
+    "a slow COMMIT does not tell that quick ones are logged": (
+        log(AUTHORIZED, said("delete from t"), said("insert into x values (1)"),
+            "LOG:  duration: 1200.1 ms  statement: COMMIT"), "unknown"),
+    "nor does it where the session began before the log": (
+        log(said("delete from t"), said("insert into x values (1)"), "LOG:  duration: 1200.1 ms  statement: COMMIT"),
+        "unknown"),
+    "a quick one does": (
+        log(AUTHORIZED, said("delete from t"), "LOG:  duration: 0.1 ms  statement: COMMIT", said("select 1")),
+        "committed"),
+    "settings that change later say nothing of before": (
+        log(AUTHORIZED, said("delete from t"), 'LOG:  parameter "log_statement" changed to "all"', said("begin"),
+            said("commit")), "unknown"),
+    "an error behind it in the same batch": (
+        log(AUTHORIZED, said("select 1"), "LOG:  execute <unnamed>: delete from t",
+            "LOG:  execute <unnamed>: insert into t values ($1)", "ERROR:  duplicate key",
+            "STATEMENT:  insert into t values ($1)"), "unknown"),
+    "an error behind the next Sync": (
+        log(AUTHORIZED, said("select 1"), "LOG:  execute <unnamed>: delete from t", said("select 1"),
+            "ERROR:  duplicate key", "STATEMENT:  insert into t values ($1)"), "committed"),
+    "a savepoint released, and its namesake rolled back to": (
+        log(said("begin"), said("savepoint a"), said("delete from t"), said("savepoint a"), said("release a"),
+            said("rollback to a"), said("commit"), said("select 1")), "rolled back"),
+    "a savepoint from before the log": (
+        log(said("delete from t"), said("rollback to one"), said("commit"), said("select 1")), "unknown"),
+    "BEGIN in a block is a warning": (
+        log(said("begin"), said("savepoint a"), said("delete from t"), said("begin"), said("rollback to a"),
+            said("commit"), said("select 1")), "rolled back"),
+    "savepoints named with a dollar": (
+        log(said("begin"), said("savepoint a$1"), said("delete from t"), said("savepoint a$2"),
+            said("rollback to a$1"), said("commit"), said("select 1")), "rolled back"),
+    "the process id went to another role": (
+        log(said("begin"), said("delete from t"))
+        + log(said("begin"), said("insert into t values (1)"), said("commit"), said("select 1"), role="other",
+              minute=1), "rolled back"),
+    "COMMIT, and the session ends": (
+        log(AUTHORIZED, said("begin"), said("delete from t"), said("commit"), CLOSED), "committed"),
+    "COMMIT, and the session is ended": (
+        log(AUTHORIZED, said("begin"), said("delete from t"), said("commit"),
+            "FATAL:  terminating connection due to administrator command"), "unknown"),
+    "COMMIT, and the server restarts": (
+        log(AUTHORIZED, said("begin"), said("delete from t"), said("commit"))
+        + "2026-11-22 14:30:00 UTC::@:[1]:LOG:  database system is ready to accept connections\n", "unknown"),
+    "a syntax error is that of another text": (
+        log(AUTHORIZED, said("select 1"), said("delete from t"), 'ERROR:  syntax error at or near "selec"',
+            said("select 1")), "committed"),
+    "log_error_verbosity = verbose": (
+        log(AUTHORIZED, "LOG:  00000: statement: begin", "LOG:  00000: statement: delete from t",
+            "LOG:  00000: statement: commit", "LOG:  00000: statement: select 1"), "committed"),
+    "the role is known only once it has connected": (
+        log("LOG:  connection received: host=1.1.1.1 port=5", role="[unknown]")
+        + log(AUTHORIZED, said("begin"), said("commit"), said("delete from t"), said("select 1"), minute=1),
+        "committed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXCERPTS)
+def test_what_became_of_the_delete(name: str) -> None:
+    text, outcome = EXCERPTS[name]
+    assert [each for each in outcomes(text) if each[0] == "delete from t"] == [("delete from t", outcome)]
+
+
+def test_the_same_text_twice_is_two_statements_and_only_the_second_failed() -> None:
+    text = log(
+        AUTHORIZED, said("begin"), said("commit"), said("truncate t"), said("truncate t"),
+        "ERROR:  canceling statement due to lock timeout", "STATEMENT:  truncate t", said("select 1"),
+    )  # fmt: skip
+    assert outcomes(text) == [("truncate t", "committed"), ("truncate t", "rolled back")]
+
+
+def test_what_ran_inside_a_function_may_have_been_taken_back() -> None:
+    audit = 'LOG:  AUDIT: SESSION,1,{},{},{},,,"{}",<none>'
+    text = log(
+        AUTHORIZED, said("select f()"), audit.format(1, "READ", "SELECT", "select f()"),
+        audit.format(2, "WRITE", "DELETE", "delete from t"), said("select 1"),
+    )  # fmt: skip
+    assert ("delete from t", "unknown") in outcomes(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "delete from articles -- where id = 5",
+        "delete from articles /* where id = 5",
+        "delete from t where tenant_id = 42",
+        "update users set x = 1 where paid = 1",
+        "update t set x = 0 where valid = 1",
+        "delete from t using c where c.id = 5",
+        "delete from t where id = 1 and x = 2 or true",
+        "delete from a where b in (select b from c where id = 1 and x = 2)",
+    ],
+)
+def test_a_write_that_only_looks_as_if_it_named_its_row_is_found(text: str) -> None:
+    assert outcomes(log(said("begin"), said(text), said("commit"), said("select 1"))) == [(text, "committed")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "delete from articles where id = 5",
+        "delete from customers where customer_id = $1 and active",
+        'update "Track" set "Name" = \'x\' where "TrackId" = 7',
+    ],
+)
+def test_a_write_that_names_its_row_is_not(text: str) -> None:
+    assert outcomes(log(said("begin"), said(text), said("commit"), said("select 1"))) == []
+
+
+def test_many_small_ones_do_not_push_out_the_one_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recovery.incident.keeping.MOST", 10)
+    small = [said(f"update jobs set state = 'run' where queue > {n}") for n in range(40)]
+    text = log(said("begin"), *small, said("drop table customers"), said("commit"), said("select 1"))
+    keeper = Keeper()
+    found = find_in([text.encode()], OF_RDS, keeper=keeper)
+    assert (found.sightings[-1].text, found.dropped) == ("drop table customers", 30)
+
+
+def test_the_session_id_tells_the_process_where_nothing_else_does() -> None:
+    text = "2026-11-22 14:00:00.123 UTC|app|db|65f0.1a2b|LOG:  statement: drop table t\n"
+    assert [each.record.pid for each in find_in([text.encode()], "%m|%u|%d|%c|").sightings] == [0x1A2B]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        log(said("/* x */ " * 200 + "select 1")),
+        log(said("/**/" * 2000 + "truncate t")),
+        "2026-11-22 14:00:00 UTC:" + "a:b@c:[1] " * 5000 + "FEHLER:  x\n",
+        log(said("update t set x = 1 " + "where id = 1 and " * 20000 + ";")),
+    ],
+    ids=["comments", "more comments", "no severity", "conditions"],
+)
+def test_no_line_takes_for_ever(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "postgresql.log"
+    path.write_text(text)
+    # The third is no record at all, the first destroys nothing.
+    assert rowback_find("--log", path, "--log-line-prefix", OF_RDS).returncode in (0, 2, 43)
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("stderr", log("LOG:  duration: 1.1.1 ms  statement: drop table t")),
+        ("stderr", f"2026-11-22 14:00:00 UTC:a:b@c:[{'1' * 5000}]:LOG:  statement: drop table t\n"),
+        ("json", json.dumps({"timestamp": "2026-11-22 14:00:00.123 UTC", "error_severity": "LOG",
+                             "message": "statement: drop table t"})[:-1] + ', "pid": 1e999}\n'),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_none_costs_its_line_alone(form: str, text: str) -> None:
+    assert find_in([text.encode()], OF_RDS, form).sightings == ()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("zone", ["BST", "CST", "IST", "NZDT"])
+def test_a_zone_that_names_no_one_offset_is_told(zone: str, tmp_path: Path) -> None:
+    path = tmp_path / "postgresql.log"
+    path.write_text(log(AUTHORIZED, said("begin"), said("delete from t"), said("commit"), CLOSED, zone=zone))
+    printed = rowback_find("--log", path).stdout
+    assert "target time 2026-11-22T14:00:02Z, confidence low" in printed
+    assert f"'{zone}', which names no one offset; they are read as UTC, so check the target time" in printed
+
+
+@pytest.mark.parametrize("zone", ["UTC", "CET", "EDT", "Europe/Paris", "+02"])
+def test_others_are_not(zone: str) -> None:
+    assert unclear_zone(log(said("select 1"), zone=zone).encode(), OF_RDS) is None
+
+
+def test_logs_are_read_in_the_order_of_their_times(tmp_path: Path) -> None:
+    newer, older = tmp_path / "postgresql.log", tmp_path / "postgresql.log.1"
+    older.write_text(log(AUTHORIZED, said("begin"), said("delete from t")))
+    newer.write_text(log(said("rollback"), said("select 1"), minute=1))
+    printed = rowback_find("--log", newer, "--log", older).stdout
+    assert "rolled back: ROLLBACK" in printed
+
+
+SECRET = "OPENSECRET"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"alter table t alter x type int using '{SECRET}'::int",
+        f"delete from t where x > 1 -- {SECRET}",
+        f"delete from t where x > 1 /* {SECRET} */",
+        f"delete from t where x > 1 and b = '{SECRET}",
+        f"delete from t where x > 1 and b = e'it\\'s {SECRET}",
+        f"delete from t where x > 1 and b = $${SECRET}",
+    ],
+)
+def test_values_are_shown_only_when_asked_for(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "postgresql.log"
+    failed = [f'ERROR:  invalid input syntax for type integer: "{SECRET}"', f"STATEMENT:  {text}"]
+    path.write_text(log(AUTHORIZED, said(text), *failed, said("select 1"), CLOSED))
+    for form in ([], ["--json"]):
+        hidden = rowback_find("--log", path, *form).stdout
+        assert (SECRET in hidden, "rolled back" in hidden) == (False, True)
+        assert SECRET in rowback_find("--log", path, "--show-values", *form).stdout
+
+
+def test_a_directory_is_no_log(tmp_path: Path) -> None:
+    result = rowback_find("--log", tmp_path)
+    assert result.returncode == 2
+    assert f"error[log-unreadable]: the log '{tmp_path}' cannot be read: it is a directory" in result.stderr
