@@ -11,12 +11,13 @@ from recovery.incident.sightings import Sighting
 
 MOST = 20_000  # of one log and danger; more than that is no incident but a habit, and is told
 # A write that says which row it means: WHERE key = value, perhaps with more conditions behind. The key is `id`, or one
-# named for its table: tenant_id reaches all of a tenant. Comments, parentheses, OR and USING may make anything of it.
+# named for its table: tenant_id reaches all of a tenant. Comments, OR, USING, a second FROM and parentheses behind
+# WHERE may make anything of it.
 _VALUE = r"(?:\$\d{1,5}|-?\d{1,40}|'[^'\\]*+')(?:::\w{1,63})?"
 BY_KEY = (
-    r"(?![^;]*?(?:--|/\*|;\s*\S|\bor\b|\busing\b|\bfrom\b[^;]*?\bfrom\b))(?:delete\s+from|update)\s+(?:only\s+)?"
-    r"(?:\"?\w{1,63}\"?\.)?\"?(?P<table>\w{1,60}?)(?:es|s)?\"?\s[^;()]*?\bwhere\s+(?:\"?\w{1,63}\"?\.)?"
-    rf"\"?(?:(?P=table)_?)?id\"?\s*=\s*{_VALUE}\s*(?:(?:and|returning)\b[^;]*)?;?\s*$"
+    r"(?![^;]*?(?:--|/\*|;\s*\S|\bor\b|\busing\b))(?:delete\s+from|update(?![^;]*?\bfrom\b))\s+(?:only\s+)?"
+    r"(?:\"?\w{1,63}\"?\.)?\"?(?P<table>\w{1,60}?)(?:es|s)?\"?\s[^;]*?\bwhere\s+(?:\"?\w{1,63}\"?\.)?"
+    rf"\"?(?:(?P=table)_?)?id\"?\s*=\s*{_VALUE}\s*(?:(?:and|returning)\b[^;()]*)?;?\s*$"
 )
 _BY_KEY = re.compile(rf"\s*{BY_KEY}", re.IGNORECASE)
 _LONGEST_PLAIN = 4096

@@ -134,6 +134,9 @@ def test_what_ran_inside_a_function_may_have_been_taken_back() -> None:
         "update users set x = 1 where paid = 1",
         "update t set x = 0 where valid = 1",
         "delete from t using c where c.id = 5",
+        "update t set x = c.x from c where c.id = 5",
+        "update t set x = (select x from c where id = 5)",
+        "delete from t where id = 1 and exists (select 1)",
         "delete from t where id = 1 and x = 2 or true",
         "delete from a where b in (select b from c where id = 1 and x = 2)",
     ],
@@ -146,6 +149,7 @@ def test_a_write_that_only_looks_as_if_it_named_its_row_is_found(text: str) -> N
     "text",
     [
         "delete from articles where id = 5",
+        "update orders set state = 'paid', updated_at = now() where id = 7",
         "delete from customers where customer_id = $1 and active",
         'update "Track" set "Name" = \'x\' where "TrackId" = 7',
     ],
