@@ -17,6 +17,15 @@ from runbooks.lab.server import Lab
 from tests.guards.forwarder import free_port
 
 
+def answers(dsn: str) -> bool:
+    """Whether a server can be connected to just now."""
+    try:
+        psycopg.connect(dsn).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Plain:
     """A cluster as a distribution or a container brings it: no managed roles, nobody else in it."""

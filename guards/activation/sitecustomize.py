@@ -26,13 +26,18 @@ def _guard():
     home = os.environ.get("ROWBACK_GUARD_HOME", "")
     if home and home not in sys.path:
         sys.path.append(home)
+    stands = False
     try:
         import guards
 
         guards.enable(os.environ["ROWBACK_GUARD"])
-    except Exception as error:  # noqa: BLE001 (whatever keeps the guard from standing must end the child, not pass)
-        print(f"rowback guard: this process cannot be guarded: {error!r}; it is ended", file=sys.stderr)  # noqa: T201
-        os._exit(21)
+        stands = True
+    finally:
+        if not stands:  # whatever keeps the guard from standing ends the child: whoever imports may swallow what it is
+            why = sys.exc_info()[1]
+            print(f"rowback guard: this process cannot be guarded: {why!r}; it is ended", file=sys.stderr)  # noqa: T201
+            sys.stderr.flush()
+            os._exit(21)
 
 
 def _next():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -39,16 +42,28 @@ def run(strictness: str | None, command: tuple[str, ...]) -> None:
 
 def _finished(command: tuple[str, ...], environment: dict[str, str]) -> int:
     """The exit code of `command`, as a shell would tell it. Ctrl-C reaches both of us: it ends, then we do."""
-    try:
-        child = subprocess.Popen(command, env=environment)
-    except OSError as error:
-        raise GuardError(
-            "usage", f"'{command[0]}' cannot be run: {error.strerror}", state="nothing was run",
-            help="rowback guard run -- COMMAND [ARGUMENT …]",
-        ) from error  # fmt: skip
-    while True:
+    with _unmoved_by_ctrl_c():
         try:
-            code = child.wait()
-        except KeyboardInterrupt:
-            continue
-        return code if code >= 0 else 128 - code
+            child = subprocess.Popen(command, env=environment)
+        except OSError as error:
+            raise GuardError(
+                "usage", f"'{command[0]}' cannot be run: {error.strerror}", state="nothing was run",
+                help="rowback guard run -- COMMAND [ARGUMENT …]",
+            ) from error  # fmt: skip
+        code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+@contextmanager
+def _unmoved_by_ctrl_c() -> Iterator[None]:
+    """A KeyboardInterrupt amid Popen.wait can lose the child's code, and it counts as 0 then. A handler of ours ends
+    with exec, so the child has its own; an ignored SIGINT stays ignored for both."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

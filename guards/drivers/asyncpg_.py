@@ -7,6 +7,7 @@ protocol itself and is the fifth. Pools and transactions land in the same method
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import wraps
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -34,11 +35,10 @@ def install() -> None:
     async def guarded_connect(**options: Any) -> Any:
         connection = await connect(**options)
         if active() is not None and not ASKING.get():
-            try:
+            with ExitStack() as unless_met:
+                unless_met.callback(connection.terminate)
                 await _meet(connection, options)
-            except BaseException:
-                connection.terminate()
-                raise
+                unless_met.pop_all()
         return connection
 
     @wraps(reset)

@@ -12,7 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -68,16 +68,15 @@ def _enter(home: Path) -> IO[bytes]:
         if not _is(users, home / "users"):
             users.close()
             continue
-        try:
+        with ExitStack() as unless_in:
+            unless_in.callback(users.close)
             with (home / "door").open("ab") as door:
                 fcntl.flock(door, fcntl.LOCK_EX)
                 if (home / "ready").exists() and not _has_keeper(home):
                     _clear(home)  # it was killed, and PostgreSQL with it
                 if not (home / "ready").exists():
                     _keep_one(home)
-        except BaseException:
-            users.close()
-            raise
+            unless_in.pop_all()
         return users
 
 

@@ -121,14 +121,12 @@ class Databases:
 
     def _lent(self, pool: Pool[Database]) -> Iterator[Database]:
         database = pool.take()
-        try:
+        with ExitStack() as unless_fine:
+            unless_fine.callback(self.keep, database, "an exception came through it")
             yield database
-        except BaseException:
-            self.keep(database, "an exception came through it")
-            raise
-        finally:
-            if not database.kept:
-                pool.give_back(database)
+            unless_fine.pop_all()
+        if not database.kept:
+            pool.give_back(database)
 
     def keep(self, database: Database, why: str) -> None:
         """Leave it there for a day (an hour on a cluster of our own) and tell how to reach it."""

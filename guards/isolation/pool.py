@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -63,12 +64,14 @@ class Pool(Generic[T]):
             self._end(thing)
 
     def _work(self) -> None:
+        """Until closed. What goes wrong is raised where somebody waits for a thing, and told by the thread itself:
+        perhaps nobody ever waits again."""
         try:
             while act := self._next():
                 act()
-        except BaseException as failure:  # noqa: BLE001 (it is raised again where somebody waits for a thing)
+        finally:
             with self._changed:
-                self._failure = failure
+                self._failure = sys.exc_info()[1]
                 self._changed.notify_all()
 
     def _next(self) -> Callable[[], None] | None:

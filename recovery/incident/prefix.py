@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -62,16 +62,11 @@ def guess(sample: bytes, *, told: str | None = None) -> str | None:
 
 def unclear_zone(sample: bytes, prefix: str) -> str | None:
     """The abbreviation that the times of a log stand in, if it names no one offset (BST, CST, IST); None if it does."""
-    groups = [name for name in ("z", "y") if name in pattern_of(prefix).groupindex]
-    found = pattern_of(prefix).search(sample)
-    zone = found[groups[0]].decode().strip() if found and groups else ""
-    if zone in (*_ABBREVIATED, "UTC", "GMT", "Z", "") or not zone.isalpha():
-        return None
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        return zone
-    return None
+    pattern = pattern_of(prefix)
+    found = pattern.search(sample)
+    zones = [found[name] for name in ("z", "y") if name in pattern.groupindex] if found else []
+    unclear = [zone for raw in zones if _offset_s(zone := raw.decode().strip(), _ANY_TIME) is None]
+    return unclear[0] if unclear else None
 
 
 class Clock:
@@ -89,31 +84,30 @@ class Clock:
         key = whole + zone
         if key != self._text:
             moment = datetime.strptime(whole.decode(), "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007 (the zone comes next)
-            self._at = moment.replace(tzinfo=UTC).timestamp() - _offset_s(zone.decode().strip(), moment)
+            self._at = moment.replace(tzinfo=UTC).timestamp() - (_offset_s(zone.decode().strip(), moment) or 0.0)
             self._text = key
         return self._at + (float(fraction) if fraction else 0.0)
 
 
 @lru_cache(maxsize=256)
-def _offset_s(zone: str, moment: datetime) -> float:
-    """Seconds east of Greenwich."""
+def _offset_s(zone: str, moment: datetime) -> float | None:
+    """Seconds east of Greenwich; None for an abbreviation that names no one offset."""
     if found := re.fullmatch(r"([+-])(\d\d):?(\d\d)?", zone):
         seconds = int(found[2]) * 3600 + int(found[3] or 0) * 60
         return float(-seconds if found[1] == "-" else seconds)
     if zone in ("UTC", "GMT", "Z", ""):
         return 0.0
+    if zone in _ABBREVIATED:
+        return _ABBREVIATED[zone] * 3600.0
     try:
-        offset = moment.replace(tzinfo=ZoneInfo(zone)).utcoffset() or timedelta()
+        return (moment.replace(tzinfo=ZoneInfo(zone)).utcoffset() or timedelta()).total_seconds()
     except (ZoneInfoNotFoundError, ValueError):
-        offset = _ABBREVIATED.get(zone, UTC).utcoffset(None) or timedelta()
-    return offset.total_seconds()
+        return None
 
 
 # Abbreviations that name one offset only. Others (IST, CST) name several: such a log's times count as UTC.
 _ABBREVIATED = {
-    name: timezone(timedelta(hours=hours))
-    for name, hours in {
-        "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "WET": 0, "WEST": 1, "MSK": 3, "KST": 9, "JST": 9, "EDT": -4,
-        "PDT": -7, "PST": -8, "MDT": -6, "AEST": 10, "AEDT": 11, "BRT": -3,
-    }.items()
+    "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "WET": 0, "WEST": 1, "MSK": 3, "KST": 9, "JST": 9, "EDT": -4, "PDT": -7,
+    "PST": -8, "MDT": -6, "AEST": 10, "AEDT": 11, "BRT": -3,
 }  # fmt: skip
+_ANY_TIME = datetime(2026, 1, 1)  # noqa: DTZ001 (whether a zone is known does not depend on it)

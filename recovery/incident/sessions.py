@@ -14,7 +14,7 @@ from recovery.incident.audit import Audited, audited
 from recovery.incident.outcomes import Keep, Outcomes, whose
 from recovery.incident.records import Record
 from recovery.incident.sightings import Sighting
-from recovery.incident.state import Group, Session
+from recovery.incident.state import Group, Origin, Session, Told
 from recovery.incident.texts import Control, control_of, pieces, prepared_text
 
 NOTHING_FOLLOWS = "nothing of its session follows in the log"
@@ -34,6 +34,16 @@ _FRESH = ("connection received", "connection authorized", "connection authentica
 _STARTED = ("database system is ready to accept", "starting PostgreSQL")
 _SET_ANEW = ('parameter "log_', 'parameter "pgaudit.')
 _CRASHED = ("all server processes terminated", "terminating any other active server processes")
+
+
+def _is_read(told: Told) -> bool:
+    return told.duration_ms is None and told.origin is not Origin.AUDIT and bool(_READ.match(told.text))
+
+
+def _is_same(running: Group, told: Told) -> bool:
+    """Whether log_statement and pgaudit both tell of one message."""
+    by_both = running.origin is not told.origin and Origin.AUDIT in (running.origin, told.origin)
+    return running.text == told.text and told.duration_ms is None and by_both
 
 
 class Sessions:
@@ -129,7 +139,8 @@ class Sessions:
             if found[2].startswith(("parse", "bind", "execute fetch from")):
                 self._outcomes.succeeded(session, record)
                 return
-            self._ran(session, record, found[3], float(found[1]) if found[1] else None)
+            origin = Origin.EXTENDED if found[2].startswith("execute") else Origin.SIMPLE
+            self._ran(session, record, Told(found[3], origin, float(found[1]) if found[1] else None))
             if record.detail:
                 self._detail(session, record.detail)
         elif audit := audited(message):
@@ -142,40 +153,34 @@ class Sessions:
             self._outcomes.gone(session, "its session ended")
             del self._sessions[record.session]
 
-    def _ran(self, session: Session, record: Record, text: str, duration_ms: float | None) -> None:
+    def _ran(self, session: Session, record: Record, told: Told) -> None:
         """A message with statements began; with a duration it is over already."""
-        is_audit = record.message.startswith("AUDIT: ")
-        running = session.running
-        if running and running.text == text and duration_ms is None and running.is_audit != is_audit:
-            return  # told twice, by log_statement and by pgaudit
+        text, duration_ms = told.text, told.duration_ms
+        if session.running and _is_same(session.running, told):
+            return
         self._outcomes.succeeded(session, record)
-        is_executed = record.message.startswith("execute") or " ms  execute" in record.message[:40]
-        if not is_executed and not is_audit:  # the simple protocol begins behind a Sync
+        if told.origin is Origin.SIMPLE:  # it begins behind a Sync
             session.batch.clear()
-        session.running = group = Group(text, [], is_audit=is_audit, is_executed=is_executed)
+        session.running = group = Group(text, [], origin=told.origin)
         began = record.at - (duration_ms or 0.0) / 1000
         parts = [(piece, control_of(piece)) for piece in pieces(text)]
-        self._prove(record, text, duration_ms, is_control=all(control for _, control in parts))
+        if all(control for _, control in parts) or _is_read(told):  # one of several may be here for another's sake
+            self._prove(record, duration_ms)
         for piece, control in parts:
+            if group.ends is not None:  # one message may hold several transactions
+                group = session.running = group.followed()
             if control:
-                if group.ends is not None:  # one message may hold several transactions
-                    group = session.running = group.followed()
                 self._control(session, group, control, record)
-            else:
-                if group.ends is not None:
-                    group = session.running = group.followed()
-                sighting = Sighting(
-                    piece, record, began, xid=record.xid, commit_from_s=began, settings=self._outcomes.settings
-                )
-                group.sightings.append(sighting)
+                continue
+            settings = self._outcomes.settings
+            sighting = Sighting(piece, record, began, xid=record.xid, commit_from_s=began, settings=settings)
+            group.sightings.append(sighting)
         if duration_ms is not None:
             session.running.done = record, duration_ms
 
-    def _prove(self, record: Record, text: str, duration_ms: float | None, *, is_control: bool) -> None:
-        """What stands in the log only where BEGIN and COMMIT do. pgaudit tells of reads without them."""
-        is_short = duration_ms is None or duration_ms < SHORT_MS
-        is_read = duration_ms is None and not record.message.startswith("AUDIT: ") and _READ.match(text)
-        if is_short and (is_read or is_control):  # a message of several may stand here for the sake of one of them
+    def _prove(self, record: Record, duration_ms: float | None) -> None:
+        """What stands in the log only where BEGIN and COMMIT do; a long one may stand there alone."""
+        if duration_ms is None or duration_ms < SHORT_MS:
             self._outcomes.prove(whose(record))
 
     def _control(self, session: Session, group: Group, control: Control, record: Record) -> None:
@@ -240,7 +245,7 @@ class Sessions:
         """pgaudit tells of statements inside functions, too; those belong to the one that runs."""
         group = session.running
         if audit.nested == 1 and (group is None or not group.is_audited(audit)):
-            self._ran(session, record, audit.text, None)
+            self._ran(session, record, Told(audit.text, Origin.AUDIT))
             group = session.running
         if group is None:
             return

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from recovery.incident.audit import Audited
 from recovery.incident.records import Record
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.texts import Control
+
+
+class Origin(Enum):
+    """Who tells of a message: the simple protocol, the extended one, or pgaudit, which tells of either."""
+
+    SIMPLE = "statement"
+    EXTENDED = "execute"
+    AUDIT = "AUDIT"
+
+
+@dataclass(frozen=True)
+class Told:
+    """One message as a record tells it. `duration_ms`: it is over already."""
+
+    text: str
+    origin: Origin
+    duration_ms: float | None = None
 
 
 @dataclass
@@ -23,8 +41,7 @@ class Group:
     earlier: tuple[Group, ...] = ()
     done: tuple[Record, float] | None = None
     number: int = 0  # pgaudit's
-    is_audit: bool = False  # told by pgaudit
-    is_executed: bool = False  # by the extended protocol
+    origin: Origin = Origin.SIMPLE
 
     def followed(self) -> Group:
         """The same message goes on behind the end of this transaction."""
@@ -52,7 +69,7 @@ class Session:
 
     def executed(self, group: Group) -> None:
         """Remember what counts as committed only while no error follows before the next Sync."""
-        if group.is_executed:
+        if group.origin is Origin.EXTENDED:
             self.batch += [sighting for sighting in group.sightings if sighting.outcome is Outcome.COMMITTED]
 
     def release(self, name: str) -> None:

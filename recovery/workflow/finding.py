@@ -86,33 +86,40 @@ def find(search: Search, say: Say) -> Finding:
         from_time=_moment(min(begun, default=None)), until_time=_moment(max(ended, default=None)),
         records=sum(each.records for each in found), suspects=tuple(shown), more=len(suspects) - len(shown),
         silent=tuple(_silent(search, known, sources, found)), traces=tuple(known.traces), window=known.window,
-        proposal=_proposed(search, known, suspects),
+        proposal=_proposed(search, known, suspects, found),
     )  # fmt: skip
 
 
-def _proposed(search: Search, known: _Known, suspects: Sequence[Suspect]) -> Proposal | None:
-    """With low confidence where the zone of the log's times is not known, or errors may not be told."""
+def _proposed(search: Search, known: _Known, suspects: Sequence[Suspect], found: Sequence[Found]) -> Proposal | None:
+    """With low confidence where the zone of the log's times is not known, where errors may not be told, or where there
+    was more than could be kept."""
     days = known.facts.retention_days if known.facts else 0
     proposal = propose(suspects, search.instance, known.window, retention_days=days)
-    if proposal is None or not (known.zones or any(_errors_hidden(known.settings))):
+    doubtful = known.zones or any(_errors_hidden(known.settings)) or any(each.dropped for each in found)
+    if proposal is None or not doubtful:
         return proposal
     return proposal.model_copy(update={"confidence": "low"})
 
 
 def _merged(found: Sequence[Found]) -> list[Sighting]:
-    """Each statement once: a server may write the same record in several formats, and reads the clock for each."""
+    """Each statement once: a server may write the same record in several formats, and reads the clock for each.
+
+    Of two looks at one statement, that which knows its outcome counts; else the first, whose format tells more.
+    """
     every: list[Sighting] = []
     for each in found:
-        twins: dict[tuple[int, str], list[float]] = {}
-        for sighting in every:
-            twins.setdefault((sighting.record.pid, sighting.text), []).append(sighting.from_s)
+        twins: dict[tuple[int, str], list[int]] = {}
+        for index, sighting in enumerate(every):
+            twins.setdefault((sighting.record.pid, sighting.text), []).append(index)
         for sighting in each.sightings:
-            times = twins.get((sighting.record.pid, sighting.text), [])
-            twin = next((at for at in times if abs(at - sighting.from_s) <= SAME_S), None)
+            indices = twins.get((sighting.record.pid, sighting.text), [])
+            twin = next((index for index in indices if abs(every[index].from_s - sighting.from_s) <= SAME_S), None)
             if twin is None:
                 every.append(sighting)
-            else:
-                times.remove(twin)
+                continue
+            indices.remove(twin)
+            if every[twin].outcome is Outcome.UNKNOWN and sighting.outcome is not Outcome.UNKNOWN:
+                every[twin] = sighting
     return sorted(every, key=lambda sighting: sighting.from_s)
 
 
@@ -216,7 +223,7 @@ def _silent(search: Search, known: _Known, sources: Sequence[Source], found: Seq
     if first is not None and not search.files and first > search.since.timestamp() + 60:
         yield f"the logs begin at {format_utc(datetime.fromtimestamp(first, UTC))}, later than was asked for"
     if dropped := sum(each.dropped for each in found):
-        yield f"{dropped:,} statements beyond the first {MOST:,} were not kept"
+        yield f"{dropped:,} statements beyond the first {MOST:,} of their kind were not kept"
     yield from _errors_hidden(known.settings)
     yield from _by_settings(known.settings)
 

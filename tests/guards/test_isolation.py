@@ -20,7 +20,7 @@ from guards.isolation.marks import reap
 from guards.isolation.server import server_at
 from guards.refusal import GuardError
 from tests.fix_lab import Live, wait_until
-from tests.fix_plain import Plain
+from tests.fix_plain import Plain, answers
 from tests.guards.inner import clean_environment, ran
 
 SCHEMA = """
@@ -263,6 +263,7 @@ def existing(plain: Plain) -> set[str]:
         return {name for (name,) in server.execute("select datname from pg_database")}
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the thread tells of it as well
 def test_what_goes_wrong_while_a_clone_is_made_reaches_whoever_waits(plain: Plain, schema: Path) -> None:
     with open_databases(Migrations.from_files(schema), dsn=plain.dsn()) as broken:
         object.__setattr__(broken, "template", "no_such_template")
@@ -488,14 +489,7 @@ def test_a_killed_keeper_takes_its_cluster_along_and_the_next_one_starts_anew(
             if f"guards.isolation.keeper\0{home}".encode() in path.read_bytes():
                 os.kill(int(path.parent.name), signal.SIGKILL)
 
-        def answers() -> bool:
-            try:
-                psycopg.connect(dsn).close()
-            except psycopg.OperationalError:
-                return False
-            return True
-
-        wait_until(lambda: not answers(), "PostgreSQL ends with its keeper")
+        wait_until(lambda: not answers(dsn), "PostgreSQL ends with its keeper")
         assert home not in clusters.sweep(), "somebody is still in it"
         with clusters.throw_away(home.name.rpartition("-")[2]) as (again, same):
             assert same == home

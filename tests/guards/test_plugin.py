@@ -260,8 +260,8 @@ def test_a_child_that_cannot_be_guarded_does_not_run(tmp_path: Path) -> None:
 WAITS = """
 import pathlib, signal, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)
-pathlib.Path("up").touch()
 try:
+    pathlib.Path("up").touch()
     threading.Event().wait(60)
 except KeyboardInterrupt:
     pathlib.Path("tidy").touch()

@@ -29,7 +29,7 @@ from guards.verdict import judge
 from runbooks.lab.server import Lab
 from tests.fix_cli import Cli
 from tests.fix_lab import wait_until
-from tests.fix_plain import Plain
+from tests.fix_plain import Plain, answers
 from tests.guards.forwarder import forwarded, free_port
 from tests.guards.inner import script
 
@@ -146,15 +146,8 @@ def contained(lab: Lab) -> Iterator[str]:
         )  # fmt: skip
     dsn = f"host=127.0.0.1 port={port} user=app dbname=postgres"
 
-    def answers() -> bool:
-        try:
-            psycopg.connect(dsn).close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
     try:
-        wait_until(answers, "the contained cluster answers")
+        wait_until(lambda: answers(dsn), "the contained cluster answers")
         yield dsn
     finally:
         (inside,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

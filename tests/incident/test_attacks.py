@@ -224,6 +224,24 @@ def test_logs_are_read_in_the_order_of_their_times(tmp_path: Path) -> None:
     assert "rolled back: ROLLBACK" in printed
 
 
+def test_of_two_formats_the_one_that_knows_the_outcome_counts(tmp_path: Path) -> None:
+    cut, whole = tmp_path / "postgresql.json", tmp_path / "postgresql.log"
+    row = {"timestamp": "2026-11-22 14:00:02.000 UTC", "pid": 7, "error_severity": "LOG", "user": "app", "dbname": "db"}
+    cut.write_text(json.dumps({**row, "message": "statement: delete from t"}) + "\n")
+    whole.write_text(log(AUTHORIZED, said("begin"), said("delete from t"), said("commit"), CLOSED))
+    assert "1. unknown: DELETE t" in rowback_find("--log", cut).stdout
+    printed = rowback_find("--log", cut, "--log", whole).stdout
+    assert printed.startswith("1 statement of the log that may have destroyed something\n\n1. committed: DELETE t")
+
+
+def test_confidence_is_low_where_more_was_found_than_kept(tmp_path: Path) -> None:
+    path = tmp_path / "postgresql.log"
+    path.write_text(log(said("begin")) + log(said("truncate t")) * 20_003 + log(said("commit"), said("select 1")))
+    printed = rowback_find("--log", path, "--log-line-prefix", OF_RDS).stdout
+    assert "3 statements beyond the first 20,000 of their kind were not kept" in printed
+    assert "confidence low" in printed
+
+
 SECRET = "OPENSECRET"
 
 
