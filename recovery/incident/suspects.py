@@ -21,6 +21,7 @@ NAMED, REACHED = 40, 30
 FAR = 15  # a write whose condition names no row by its key may have hit any number of them
 BY_HAND = re.compile(r"psql|pgadmin|dbeaver|datagrip|pytest|test|unittest|python", re.IGNORECASE)
 LONGEST_TEXT = 2000
+OF_RDS = "rdsadmin"  # RDS's own housekeeping; no customer can connect to that database (facts/rds.md §6)
 # Names, $1 and signs are kept; comments, numbers and strings, open ones as well, are somebody's data.
 _TOKEN = re.compile(
     r"""(?P<kept>"[^"]*"|\$\d+|(?!(?:[eEbBxXnN]|[uU]&)')[^\W\d][\w$]*)
@@ -55,8 +56,9 @@ def suspects_in(sightings: Iterable[Sighting], question: Question, closure: Clos
 
 def _asked_for(sighting: Sighting, question: Question) -> bool:
     ended = sighting.until_s if sighting.until_s is not None else sighting.from_s
+    database = sighting.record.database
     return (
-        (question.database is None or sighting.record.database in ("", question.database))
+        (database != OF_RDS if question.database is None else database in ("", question.database))
         and (question.since_s is None or ended + 1 >= question.since_s)
         and (question.until_s is None or sighting.from_s <= question.until_s)
     )

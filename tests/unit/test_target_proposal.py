@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -74,6 +75,13 @@ def test_a_wrong_time_is_worse_than_none() -> None:
     assert proposed(sighting("truncate a", outcome=Outcome.ROLLED_BACK)) is None
     assert proposed(sighting("update a set x = 1 where id = 7")) is None
     assert proposed(sighting("select app.purge()")) is None
+
+
+def test_the_housekeeping_of_rds_is_nobody_s_incident() -> None:
+    beat = sighting("select pg_walfile_name(pg_switch_wal())")
+    beat = replace(beat, record=beat.record._replace(database="rdsadmin"))
+    assert [s.statement for s in suspects_in([beat, sighting("truncate a")], Question())] == ["truncate a"]
+    assert len(suspects_in([beat], Question(database="rdsadmin"))) == 1
 
 
 def test_the_table_that_lost_something_decides() -> None:
