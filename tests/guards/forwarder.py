@@ -40,14 +40,25 @@ def free_port() -> int:
 def _accept(listener: socket.socket, target: tuple[str, int], tls: ssl.SSLContext | None) -> None:
     with contextlib.suppress(OSError):
         while True:
-            client, _ = listener.accept()
-            server = socket.create_connection(target)
+            client, peer = listener.accept()
+            server = _connected(target, unlike=peer[1] if peer else 0)
             if tls:
                 server.sendall(SSL_REQUEST)
                 assert server.recv(1) == b"S"
                 server = _without_binding(tls.wrap_socket(server), client)
             for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+
+def _connected(target: tuple[str, int], *, unlike: int) -> socket.socket:
+    """A connection from another port than the client's. The kernel may give out the same number for both, as they lead
+    to different places; the server's process would then name the client's own port, and be proven to run here (which it
+    does: only the test would not be about a forwarder any more)."""
+    server = socket.create_connection(target)
+    if server.getsockname()[1] != unlike:
+        return server
+    with server:
+        return _connected(target, unlike=unlike)
 
 
 def _without_binding(server: socket.socket, client: socket.socket) -> socket.socket:
