@@ -8,6 +8,7 @@ import sys
 import click
 
 VERBS = {
+    "doctor": "recovery.commands.doctor:doctor",
     "find": "recovery.commands.find:find",
     "plan": "recovery.commands.plan:plan",
     "restore": "recovery.commands.restore:restore",
@@ -28,6 +29,7 @@ VERBS = {
     "lab": "runbooks.commands:lab",
 }
 SHORT = {
+    "doctor": "Could it be recovered now? Every check, with the fix.",
     "find": "Which statement did it, was it committed, and which T to use.",
     "plan": "What would happen: reads only, writes a plan file.",
     "restore": "Put the lost rows back: the whole errand.",

@@ -60,6 +60,7 @@ class ErrorId(StrEnum):
     NOTHING_TO_UNDO = "nothing-to-undo"
     NOTHING_SUSPECT = "nothing-suspect"
     TARGET_TOO_LATE = "target-too-late"
+    NOT_RECOVERABLE = "not-recoverable"
     # 50-59: stopped part-way, resumable
     COPY_FAILED = "copy-failed"
     STOPPED_MIDWAY = "stopped-midway"
@@ -111,6 +112,7 @@ EXIT_CODES: Final[dict[ErrorId, int]] = {
     ErrorId.NOTHING_TO_UNDO: 42,
     ErrorId.NOTHING_SUSPECT: 43,
     ErrorId.TARGET_TOO_LATE: 44,
+    ErrorId.NOT_RECOVERABLE: 45,
     ErrorId.COPY_FAILED: 50,
     ErrorId.STOPPED_MIDWAY: 51,
     ErrorId.LOCK_NOT_GRANTED: 52,

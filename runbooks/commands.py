@@ -90,8 +90,9 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     """Rehearse: an incident on a lab of its own, among good writes; rowback repairs it, the result is proven."""
     from recovery.model.plan import Transport
     from recovery.report.listening import listener
+    from recovery.workflow.drills import remember_drill
     from runbooks import datasets
-    from runbooks.drill import DrillRequest, perform
+    from runbooks.drill import DrillRequest, perform, record_of
 
     def choose() -> datasets.Dataset:
         if chinook:
@@ -103,6 +104,7 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
         transport=Transport(transport), find=find_,
     )  # fmt: skip
     found = _lab_errors(lambda: perform(request, listener()))
+    remember_drill(record_of(found))
     click.echo(found.model_dump_json(indent=1) if as_json else "\n" + drill_text(found))
     raise SystemExit(0 if found.passed else 40)
 

@@ -25,6 +25,7 @@ from recovery.model.repair import Mode, RepairRequest
 from recovery.model.report import Objectives, Report
 from recovery.model.values import Moment, Value
 from recovery.workflow.cases import open_case
+from recovery.workflow.drills import DrillRecord
 from recovery.workflow.errand import Errand, Listener
 from recovery.workflow.finding import Search, find
 from recovery.workflow.planning import Request, make_plan
@@ -89,6 +90,15 @@ class DrillReport(Value):
             self.restored and proven and self.outside_scope_unchanged and kept
             and not self.leftover_instances and self.within_objectives
         )  # fmt: skip
+
+
+def record_of(report: DrillReport) -> DrillRecord:
+    """What this machine remembers of a drill."""
+    return DrillRecord(
+        at=report.fault_at, target="lab", fault=report.fault, passed=report.passed,
+        recovery_time_s=report.recovery_time_s, data_loss_s=report.data_loss_s, objectives=report.objectives,
+        phases_s=report.phases_s, rows=report.rows, tool_version=report.recovery.tool_version,
+    )  # fmt: skip
 
 
 def perform(request: DrillRequest, listener: Listener) -> DrillReport:

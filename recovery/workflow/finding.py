@@ -15,6 +15,7 @@ from recovery.aws.log_files import LogFiles
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.incident.finding import Found, find_in
+from recovery.incident.gaps import errors_hidden, not_logged
 from recovery.incident.keeping import MOST, Keeper
 from recovery.incident.prefix import OF_RDS, guess, unclear_zone
 from recovery.incident.sightings import Outcome, Sighting
@@ -95,7 +96,7 @@ def _proposed(search: Search, known: _Known, suspects: Sequence[Suspect], found:
     was more than could be kept."""
     days = known.facts.retention_days if known.facts else 0
     proposal = propose(suspects, search.instance, known.window, retention_days=days)
-    doubtful = known.zones or any(_errors_hidden(known.settings)) or any(each.dropped for each in found)
+    doubtful = known.zones or any(errors_hidden(known.settings)) or any(each.dropped for each in found)
     if proposal is None or not doubtful:
         return proposal
     return proposal.model_copy(update={"confidence": "low"})
@@ -224,33 +225,8 @@ def _silent(search: Search, known: _Known, sources: Sequence[Source], found: Seq
         yield f"the logs begin at {format_utc(datetime.fromtimestamp(first, UTC))}, later than was asked for"
     if dropped := sum(each.dropped for each in found):
         yield f"{dropped:,} statements beyond the first {MOST:,} of their kind were not kept"
-    yield from _errors_hidden(known.settings)
-    yield from _by_settings(known.settings)
-
-
-def _errors_hidden(settings: Mapping[str, str]) -> Iterator[str]:
-    """Then what failed looks as if it had gone well. PostgreSQL documentation 20.8.2: LOG ranks above ERROR here."""
-    if (least := settings.get("log_min_messages", "warning")) in ("log", "fatal", "panic"):
-        yield f"log_min_messages = {least}: errors are not logged, and statements that failed may count as committed"
-    language = settings.get("lc_messages", "C")
-    if not language.startswith(("C", "POSIX", "en")):
-        yield f"lc_messages = {language}: only English severities are understood, so failures may count as committed"
-
-
-def _by_settings(settings: Mapping[str, str]) -> Iterator[str]:
-    if not settings:
-        return
-    slow = settings.get("log_min_duration_statement", "-1")
-    if slow == "0" or settings.get("pgaudit.log", "none") not in ("none", ""):
-        return
-    note = f"; only those of {slow} or longer are" if slow != "-1" else ""
-    match settings.get("log_statement"):
-        case "none":
-            yield f"log_statement = none: statements that succeed are not logged{note}"
-        case "ddl":
-            yield f"log_statement = ddl: DROP and ALTER are logged, TRUNCATE, DELETE and UPDATE are not{note}"
-        case "mod":
-            yield f"log_statement = mod: BEGIN and COMMIT, DO blocks, functions and WITH are not logged{note}"
+    yield from errors_hidden(known.settings)
+    yield from not_logged(known.settings)
 
 
 def _moment(seconds: float | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""The HTTP endpoint: RDS is answered here, every other AWS service by moto's server behind the same URL."""
+"""The HTTP endpoint: RDS and IAM's simulator are answered here, all else by moto's server behind the same URL."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
 from runbooks.lab.ops_catalogue import CatalogueOperations
+from runbooks.lab.ops_iam import IamOperations
 from runbooks.lab.ops_instances import InstanceOperations
 from runbooks.lab.ops_logs import LogOperations
 from runbooks.lab.ops_snapshots import SnapshotOperations, TagOperations
@@ -24,8 +25,8 @@ SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/(?P<service>[^/]+)/aws4_reques
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
-class RdsApi:
-    """All operations of the lab, by action name."""
+class LabApi:
+    """All operations of the lab, by action name: RDS's, and the few of IAM that moto does not have."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -37,26 +38,35 @@ class RdsApi:
             LogOperations(account),
             CatalogueOperations(account),
         )
-        self.operations: dict[str, Callable[[Request], Result]] = {
-            name: getattr(group, name) for group in groups for name in dir(group) if name[0].isupper()
-        }
+        self.operations = _by_name(*groups)
+        self._services = {"rds": self.operations, "iam": _by_name(IamOperations(account))}
         self._lock = threading.RLock()
 
-    def answer(self, form: dict[str, str]) -> tuple[int, str]:
+    def answers(self, service: str, form: dict[str, str]) -> bool:
+        """Whether a call is ours: all of RDS, and of other services what we have."""
+        return service == "rds" or form.get("Action") in self._services.get(service, ())
+
+    def answer(self, form: dict[str, str], *, service: str = "rds") -> tuple[int, str]:
         """HTTP status and XML body for one call."""
         action, request_id = form.get("Action", ""), str(uuid.uuid4())
         try:
+            if f"{service}:{action}" in self.account.engine.faults.denied:
+                raise Refusal("AccessDenied", f"User: lab is not authorized to perform: {service}:{action}", 403)
             if fault := self.account.engine.faults.take_call(action):
                 raise Refusal(fault.code, fault.message, fault.http_status)
-            request = parse_request(action, form)
-            operation = self.operations.get(action)
+            request = parse_request(action, form, service=service)
+            operation = self._services[service].get(action)
             if operation is None:
                 raise Refusal("InvalidAction", f"The lab does not implement {action}; the RDS API has it.")
             with self._lock:
                 result = operation(request)
-            return 200, render_result(action, result, request_id)
+            return 200, render_result(action, result, request_id, service=service)
         except Refusal as refusal:
-            return refusal.http_status, render_refusal(refusal, request_id)
+            return refusal.http_status, render_refusal(refusal, request_id, service=service)
+
+
+def _by_name(*groups: object) -> dict[str, Callable[[Request], Result]]:
+    return {name: getattr(group, name) for group in groups for name in dir(group) if name[0].isupper()}
 
 
 class OtherServices:
@@ -103,18 +113,19 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    api: ClassVar[RdsApi]
+    api: ClassVar[LabApi]
     others: ClassVar[OtherServices]
     control: ClassVar[Callable[[str, dict[str, Any]], dict[str, Any]]]
 
     def do_POST(self) -> None:
-        """RDS's Query protocol, the lab's control, or another service."""
+        """The Query protocol of RDS and IAM, the lab's control, or another service."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path.startswith("/_lab/"):
             return self._control(body)
-        if self._service() == "rds":
-            form = dict(parse_qsl(body.decode(), keep_blank_values=True))
-            status, text = self.api.answer(form)
+        service = self._service()
+        form = dict(parse_qsl(body.decode(), keep_blank_values=True)) if service in ("rds", "iam") else {}
+        if self.api.answers(service, form):
+            status, text = self.api.answer(form, service=service)
             return self._send(status, {"Content-Type": "text/xml"}, text.encode())
         return self._send(*self.others.forward(self, body))
 
@@ -146,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serve(
-    api: RdsApi, others: OtherServices, control: Callable[[str, dict[str, Any]], dict[str, Any]], port: int
+    api: LabApi, others: OtherServices, control: Callable[[str, dict[str, Any]], dict[str, Any]], port: int
 ) -> ThreadingHTTPServer:
     """Start answering on loopback (`port` 0: any free one) in a thread of its own."""
     handler = type("BoundHandler", (Handler,), {"api": api, "others": others, "control": staticmethod(control)})

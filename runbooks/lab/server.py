@@ -17,7 +17,7 @@ from typing import Any
 
 from guards.isolation.binaries import PostgresError, find_tools
 from runbooks.lab.cluster import LabError
-from runbooks.lab.endpoint import OtherServices, RdsApi, serve
+from runbooks.lab.endpoint import LabApi, OtherServices, serve
 from runbooks.lab.engine import Engine
 from runbooks.lab.state import CallFault, Instance
 from runbooks.lab.views import Account
@@ -46,7 +46,7 @@ class Lab:
     root: Path
     engine: Engine
     account: Account
-    _api: RdsApi
+    _api: LabApi
     _others: OtherServices
     _server: ThreadingHTTPServer
 
@@ -75,7 +75,7 @@ class Lab:
         engine.root.chmod(0o755)
         account = Account(engine, REGION, ACCOUNT_NUMBER)
         others = OtherServices()
-        api = RdsApi(account)
+        api = LabApi(account)
         return cls(root, engine, account, api, others, serve(api, others, _Control(engine), port))
 
     @property
@@ -152,6 +152,8 @@ class _Control:
                 faults.creating_delay_s = float(body["seconds"])
             case "status":
                 self.engine.instances[body["instance"]].status = str(body["status"])
+            case "deny":
+                faults.denied = set(body["actions"])
             case "lose-wal":
                 self.engine.lose_wal(body["instance"])
             case _:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 import threading
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from runbooks.lab.cluster import Cluster
 
+CERTIFICATE_LIFETIME = timedelta(days=365)
 # Statuses in which RDS shows no endpoint, because there is nothing to connect to yet or any more.
 UNREACHABLE = frozenset(
     {"creating", "failed", "incompatible-restore", "insufficient-capacity", "restore-error", "deleting"}
@@ -52,6 +53,7 @@ class SubnetGroup:
     description: str
     vpc_id: str
     subnet_ids: tuple[str, ...]
+    status: str = "Complete"
 
 
 @dataclass
@@ -86,6 +88,7 @@ class Instance:
     pending_reboot: bool = False
     segments_at_backup: int = 0
     trouble: str = ""
+    certificate_until: datetime = field(default_factory=lambda: utc_now() + CERTIFICATE_LIFETIME)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -119,8 +122,10 @@ class Snapshot:
 
 @dataclass
 class Faults:
-    """Trouble on order. Each entry is used up by the calls it spoils."""
+    """Trouble on order. Each entry of `calls` is used up by the calls it spoils; `denied` are actions (`rds:…`) that
+    these credentials may not call."""
 
+    denied: set[str] = field(default_factory=set)
     calls: list[CallFault] = field(default_factory=list)
     next_restores: list[str] = field(default_factory=list)
     creating_delay_s: float = 0.0

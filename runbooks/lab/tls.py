@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from runbooks.lab.cluster import Certificate
-
-LIFETIME = timedelta(days=30)
+from runbooks.lab.state import CERTIFICATE_LIFETIME
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + LIFETIME)
+        .not_valid_after(now + CERTIFICATE_LIFETIME)
     )
 
 

@@ -16,7 +16,7 @@ IDENTIFIER = re.compile(r"[a-zA-Z](?:-?[a-zA-Z0-9])*")
 SHOWN_BACK = (
     "DBInstanceClass", "AllocatedStorage", "StorageType", "Iops", "MultiAZ", "PubliclyAccessible",
     "AutoMinorVersionUpgrade", "CopyTagsToSnapshot", "DeletionProtection", "EngineLifecycleSupport",
-    "CACertificateIdentifier", "DBSubnetGroupName", "MaxAllocatedStorage",
+    "CACertificateIdentifier", "DBSubnetGroupName", "MaxAllocatedStorage", "StorageEncrypted", "KmsKeyId",
 )  # fmt: skip
 DEFAULTS: dict[str, Any] = {
     "DBInstanceClass": "db.t3.micro",
@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "AutoMinorVersionUpgrade": True,
     "CopyTagsToSnapshot": False,
     "DeletionProtection": False,
+    "StorageEncrypted": False,
     "EngineLifecycleSupport": "open-source-rds-extended-support",
     "CACertificateIdentifier": "rds-ca-rsa2048-g1",
     "DBSubnetGroupName": "default",
@@ -146,7 +147,10 @@ def show_instance(account: Account, instance: Instance) -> Result:
             }
         ],
         "IAMDatabaseAuthenticationEnabled": kept["IAMDatabaseAuthenticationEnabled"],
-        "StorageEncrypted": False,
+        "CertificateDetails": {
+            "CAIdentifier": kept["CACertificateIdentifier"],
+            "ValidTill": instance.certificate_until,
+        },
         "AvailabilityZone": f"{account.region}a",
         "LicenseModel": "postgresql-license",
         "TagList": tag_list(instance.tags),
@@ -159,7 +163,7 @@ def show_subnet_group(account: Account, group: SubnetGroup) -> Result:
         "DBSubnetGroupName": group.name,
         "DBSubnetGroupDescription": group.description,
         "VpcId": group.vpc_id,
-        "SubnetGroupStatus": "Complete",
+        "SubnetGroupStatus": group.status,
         "DBSubnetGroupArn": account.arn("subgrp", group.name),
         "Subnets": [{"SubnetIdentifier": name, "SubnetStatus": "Active"} for name in group.subnet_ids],
     }

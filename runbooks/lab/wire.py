@@ -1,4 +1,4 @@
-"""AWS's Query protocol, both directions, driven by botocore's own model of RDS: no operation is spelled out here."""
+"""AWS's Query protocol, both directions, driven by botocore's own models: no operation is spelled out here."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ class Refusal(Exception):
 
 
 @cache
-def rds_model() -> Any:
-    """botocore's service model of RDS (0.17 s to load, so once)."""
-    return botocore.session.get_session().get_service_model("rds")
+def model_of(service: str) -> Any:
+    """botocore's model of a service (RDS's takes 0.17 s to load, so once)."""
+    return botocore.session.get_session().get_service_model(service)
 
 
-def parse_request(action: str, form: Mapping[str, str]) -> Request:
+def parse_request(action: str, form: Mapping[str, str], *, service: str = "rds") -> Request:
     """The form of one call as a dict in botocore's names. Raises Refusal for an unknown action or a bad value."""
-    if action not in rds_model().operation_names:
-        raise Refusal("InvalidAction", f"Could not find operation {action} for version 2014-10-31")
-    operation = rds_model().operation_model(action)
+    model = model_of(service)
+    if action not in model.operation_names:
+        raise Refusal("InvalidAction", f"Could not find operation {action} for version {model.api_version}")
+    operation = model.operation_model(action)
     request: Request = _parse(operation.input_shape, form, "") or {}
     for name in operation.input_shape.required_members:
         if name not in request:
@@ -40,9 +41,9 @@ def parse_request(action: str, form: Mapping[str, str]) -> Request:
     return request
 
 
-def render_result(action: str, result: Result, request_id: str) -> str:
+def render_result(action: str, result: Result, request_id: str, *, service: str = "rds") -> str:
     """The XML body of a successful answer, only with members the model knows."""
-    model = rds_model()
+    model = model_of(service)
     shape = model.operation_model(action).output_shape
     body = _render(shape, result, shape.serialization.get("resultWrapper", f"{action}Result")) if shape else ""
     return (
@@ -51,11 +52,11 @@ def render_result(action: str, result: Result, request_id: str) -> str:
     )
 
 
-def render_refusal(refusal: Refusal, request_id: str) -> str:
+def render_refusal(refusal: Refusal, request_id: str, *, service: str = "rds") -> str:
     """The XML body of an error, from which boto3 raises its typed exceptions."""
     kind = "Sender" if refusal.http_status < 500 else "Receiver"
     return (
-        f'<ErrorResponse xmlns="{rds_model().metadata["xmlNamespace"]}"><Error><Type>{kind}</Type>'
+        f'<ErrorResponse xmlns="{model_of(service).metadata["xmlNamespace"]}"><Error><Type>{kind}</Type>'
         f"<Code>{escape(refusal.code)}</Code><Message>{escape(refusal.message)}</Message></Error>"
         f"<RequestId>{request_id}</RequestId></ErrorResponse>"
     )

@@ -480,3 +480,25 @@ def test_a_virtualenv_that_postgresql_may_not_enter(tmp_path: Path) -> None:
             del os.environ["ROWBACK_PG_BIN"]
         else:
             os.environ["ROWBACK_PG_BIN"] = before
+
+
+def test_the_simulator_and_the_call_itself_tell_the_same(lab: Lab, rds: Any) -> None:
+    iam = boto3.client(
+        "iam", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION, aws_access_key_id="lab",
+        aws_secret_access_key="lab",
+    )  # fmt: skip
+    asked = {"PolicySourceArn": "arn:aws:iam::123456789012:role/x", "ResourceArns": ["*"]}
+    actions = ["rds:DescribeEvents", "rds:DescribeDBSnapshots"]
+    lab.engine.faults.denied = {"rds:DescribeEvents"}
+    try:
+        answer = iam.simulate_principal_policy(ActionNames=actions, **asked)["EvaluationResults"]
+        with refused("AccessDenied"):
+            rds.describe_events()
+        rds.describe_db_snapshots()
+    finally:
+        lab.engine.faults.denied = set()
+    assert [(each["EvalActionName"], each["EvalDecision"]) for each in answer] == [
+        ("rds:DescribeEvents", "implicitDeny"), ("rds:DescribeDBSnapshots", "allowed"),
+    ]  # fmt: skip
+    rds.describe_events()
+    assert iam.list_users()["Users"] == [], "the rest of IAM is moto's"

@@ -119,6 +119,7 @@ def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Comman
 
 def json_page() -> str:
     """The schema of every `--json` document that is a model."""
+    from recovery.model.health import Health
     from recovery.model.incident import Finding
     from recovery.model.plan import RecoveryPlan
     from recovery.model.repair import RepairPlan
@@ -134,6 +135,7 @@ def json_page() -> str:
         "- `rowback diff`, without `--show`: a repair plan; with it: a list of rows",
         "- `rowback apply`: a report", "- `rowback verify`, `undo`: a verification",
         "- `rowback peek`: a list of objects, every value as text",
+        "- `rowback doctor`: a health report",
         '- `rowback status`: `{"case", "outcome", "driven", "steps": {name: done}}`',
         '- `rowback reap`: `[{"instance", "result"}]`',
         '- `rowback lab up`, `lab status`: `{"pid", "port", "root", "postgres", "instances", "exports"}` or `null`', "",
@@ -144,16 +146,36 @@ def json_page() -> str:
         ("Report", Report),
         ("Drill report", DrillReport),
         ("Finding", Finding),
+        ("Health report", Health),
     ):
         schema = json.dumps(model.model_json_schema(mode="serialization"), indent=1, ensure_ascii=False)
         lines += [f"## {title}", "", "```json", schema, "```", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
+def iam_page() -> str:
+    """The policy, with placeholders."""
+    from recovery.aws.permissions import Place, as_json
+    from recovery.config import Profile
+
+    key = "arn:aws:kms:REGION:ACCOUNT:key/KEY"
+    return (
+        "# The AWS permissions rowback needs\n\n"
+        "`rowback doctor INSTANCE --iam-policy` prints this for one instance and profile (`--iam-policy=terraform`,"
+        " `--iam-policy=cloudformation`),\nand `rowback doctor INSTANCE` asks IAM's simulator for each action."
+        " `rowback-*` are the temporary instances. Not tested against AWS\nitself yet.\n\n"
+        f"```json\n{as_json(Place('aws', 'REGION', 'ACCOUNT', 'SOURCE', key), Profile())}\n```\n\n"
+        "The two statements on the key are part of it when the instance is encrypted with one. Credentials from Secrets"
+        " Manager add\n`secretsmanager:GetSecretValue`, IAM tokens `rds-db:connect`. `ec2:DescribeRegions` is for"
+        " `coverage --all-regions`, `pricing:GetProducts`\nfor the cost in a plan; without them the rest works.\n"
+    )
+
+
 def write() -> None:
     """Write every page."""
     (ROOT / "docs" / "reference" / "commands.md").write_text(commands_page())
     (ROOT / "docs" / "reference" / "json.md").write_text(json_page())
+    (ROOT / "docs" / "reference" / "iam.md").write_text(iam_page())
     with tempfile.TemporaryDirectory() as directory:
         fresh = iter(run_readme(Path(directory)))
     text = README.read_text()

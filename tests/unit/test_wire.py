@@ -9,7 +9,7 @@ import botocore.parsers
 import botocore.serialize
 import pytest
 
-from runbooks.lab.wire import Refusal, parse_request, rds_model, render_refusal, render_result
+from runbooks.lab.wire import Refusal, model_of, parse_request, render_refusal, render_result
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "RestoreDBInstanceToPointInTime": {
@@ -29,7 +29,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("action", REQUESTS)
 def test_requests_of_botocore_are_understood(action: str) -> None:
     serializer = botocore.serialize.create_serializer("query")
-    body = serializer.serialize_to_request(REQUESTS[action], rds_model().operation_model(action))["body"]
+    body = serializer.serialize_to_request(REQUESTS[action], model_of("rds").operation_model(action))["body"]
     form = {key: str(value) for key, value in body.items()}
     assert parse_request(action, form) == REQUESTS[action]
 
@@ -48,7 +48,7 @@ def test_results_are_understood_by_botocore() -> None:
     }  # fmt: skip
     parser = botocore.parsers.create_parser("query")
     body = render_result("DescribeDBInstances", result, "id").encode()
-    shape = rds_model().operation_model("DescribeDBInstances").output_shape
+    shape = model_of("rds").operation_model("DescribeDBInstances").output_shape
     found = parser.parse({"body": body, "headers": {}, "status_code": 200}, shape)
     del found["ResponseMetadata"]
     assert found == {"DBInstances": result["DBInstances"]}
@@ -57,7 +57,7 @@ def test_results_are_understood_by_botocore() -> None:
 def test_errors_are_understood_by_botocore() -> None:
     parser = botocore.parsers.create_parser("query")
     body = render_refusal(Refusal("DBInstanceNotFound", "DBInstance <x> not found.", 404), "id").encode()
-    shape = rds_model().operation_model("DescribeDBInstances").output_shape
+    shape = model_of("rds").operation_model("DescribeDBInstances").output_shape
     found = parser.parse({"body": body, "headers": {}, "status_code": 404}, shape)
     assert found["Error"] == {"Code": "DBInstanceNotFound", "Message": "DBInstance <x> not found.", "Type": "Sender"}
 

@@ -1,0 +1,175 @@
+"""The permissions rowback needs, as one list: the policy that is printed, and what is simulated, are made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from recovery.aws.session import client, translated
+from recovery.config import IamCredentials, Profile, SecretCredentials
+from recovery.model.instance import COPY_PREFIX, TAG_MANAGED
+
+# Reading. RDS knows no narrower resource for most of these (AWS service authorization reference, facts/rds.md §7).
+READ = (
+    "rds:DescribeDBInstances", "rds:DescribeDBInstanceAutomatedBackups", "rds:DescribeDBSnapshots",
+    "rds:DescribeDBClusters", "rds:DescribeDBClusterSnapshots", "rds:DescribeEvents", "rds:DescribeDBLogFiles",
+    "rds:DownloadDBLogFilePortion", "rds:DescribeAccountAttributes", "rds:DescribeOrderableDBInstanceOptions",
+    "pricing:GetProducts", "iam:SimulatePrincipalPolicy", "ec2:DescribeRegions",
+)  # fmt: skip
+NEVER = (
+    "rds:DeleteDBInstance", "rds:ModifyDBInstance", "rds:RebootDBInstance", "rds:DeleteDBInstanceAutomatedBackup",
+    "rds:AddTagsToResource",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the original is: what ARNs are made of. `kms_key`: the key it is encrypted with."""
+
+    partition: str
+    region: str
+    account: str
+    instance: str
+    kms_key: str | None = None
+
+    @classmethod
+    def of_arn(cls, arn: str, *, kms_key: str | None = None) -> Place:
+        """Of an instance's ARN, `arn:PARTITION:rds:REGION:ACCOUNT:db:NAME`."""
+        _, partition, _, region, account, _, name = arn.split(":", 6)
+        return cls(partition, region, account, name, kms_key)
+
+    def rds(self, rest: str) -> str:
+        """An ARN of RDS in that account and region."""
+        return f"arn:{self.partition}:rds:{self.region}:{self.account}:{rest}"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of the policy. `probes`: concrete ARNs that `resources` stands for, to simulate with."""
+
+    sid: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...] = ("*",)
+    condition: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    effect: str = "Allow"
+    probes: tuple[str, ...] = ("*",)
+
+    def document(self) -> dict[str, object]:
+        """As IAM writes it."""
+        found: dict[str, object] = {
+            "Sid": self.sid, "Effect": self.effect, "Action": list(self.actions), "Resource": list(self.resources),
+        }  # fmt: skip
+        return found | (
+            {"Condition": {key: dict(value) for key, value in self.condition.items()}} if self.condition else {}
+        )
+
+
+def statements(place: Place, profile: Profile) -> tuple[Statement, ...]:
+    """What the verbs need with this profile, and a refusal of everything destructive on the original."""
+    original, copies, copy = (
+        place.rds(f"db:{place.instance}"),
+        place.rds(f"db:{COPY_PREFIX}*"),
+        place.rds(f"db:{COPY_PREFIX}x"),
+    )
+    kinds = ("auto-backup", "og", "pg", "subgrp")
+    return (
+        Statement("Read", READ),
+        Statement(
+            "RestoreIntoATemporaryInstance", ("rds:RestoreDBInstanceToPointInTime",),
+            (original, copies, *(place.rds(f"{kind}:*") for kind in kinds)),
+            {"StringEquals": {f"aws:RequestTag/{TAG_MANAGED}": "true"}, "Bool": {"rds:PubliclyAccessible": "false"}},
+            probes=(original, copy, *(place.rds(f"{kind}:x") for kind in kinds)),
+        ),
+        Statement("TagOnlyTemporaryInstances", ("rds:AddTagsToResource",), (copies,), probes=(copy,)),
+        Statement(
+            "TakeOverAndRemoveTemporaryInstances", ("rds:ModifyDBInstance", "rds:DeleteDBInstance"), (copies,),
+            {"StringEquals": {f"aws:ResourceTag/{TAG_MANAGED}": "true"}}, probes=(copy,),
+        ),
+        *_by_profile(place, profile),
+        Statement("NeverTheOriginal", NEVER, (original,), effect="Deny"),
+    )  # fmt: skip
+
+
+def _by_profile(place: Place, profile: Profile) -> Iterator[Statement]:
+    group = f"arn:{place.partition}:logs:{place.region}:{place.account}:log-group:/aws/rds/instance/{place.instance}/*"
+    yield Statement("ReadExportedLogs", ("logs:FilterLogEvents",), (group,), probes=(group.replace("*", "postgresql"),))
+    if place.kms_key:
+        via = {"StringEquals": {"kms:ViaService": f"rds.{place.region}.amazonaws.com"}}
+        yield Statement("LookAtTheKey", ("kms:DescribeKey",), (place.kms_key,), probes=(place.kms_key,))
+        yield Statement("UseTheKeyThroughRds", ("kms:CreateGrant",), (place.kms_key,), via, probes=(place.kms_key,))
+    match profile.credentials:
+        case SecretCredentials(arn=arn):
+            yield Statement("ReadTheLogin", ("secretsmanager:GetSecretValue",), (arn,), probes=(arn,))
+        case IamCredentials(user=user):
+            login = f"arn:{place.partition}:rds-db:{place.region}:{place.account}:dbuser:*/{user}"
+            yield Statement("LogIn", ("rds-db:connect",), (login,), probes=(login.replace("*", "db-X"),))
+        case _:
+            pass
+
+
+def policy(needed: tuple[Statement, ...]) -> dict[str, object]:
+    """The IAM policy document."""
+    return {"Version": "2012-10-17", "Statement": [statement.document() for statement in needed]}
+
+
+def as_json(place: Place, profile: Profile) -> str:
+    """The policy for `aws iam create-policy --policy-document`."""
+    return json.dumps(policy(statements(place, profile)), indent=2)
+
+
+def as_terraform(place: Place, profile: Profile) -> str:
+    """An aws_iam_policy resource."""
+    body = as_json(place, profile).replace("\n", "\n  ")
+    name = f"rowback-{place.instance}"
+    return f'resource "aws_iam_policy" "rowback" {{\n  name   = "{name}"\n  policy = <<-POLICY\n  {body}\n  POLICY\n}}'
+
+
+def as_cloudformation(place: Place, profile: Profile) -> str:
+    """A template with one managed policy."""
+    resource = {
+        "Type": "AWS::IAM::ManagedPolicy",
+        "Properties": {
+            "ManagedPolicyName": f"rowback-{place.instance}",
+            "Description": f"What rowback needs to recover {place.instance}",
+            "PolicyDocument": policy(statements(place, profile)),
+        },
+    }
+    return json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"RowbackPolicy": resource}}, indent=2)
+
+
+def missing(needed: tuple[Statement, ...], caller: str) -> list[str]:
+    """Actions that IAM's own simulator would not allow `caller` (an ARN), each once.
+
+    Service control policies and the key's own policy are not part of it. Raises iam-missing where the caller may not
+    simulate, aws-refused for the root user, whom AWS does not simulate.
+    """
+    found: dict[str, None] = {}
+    iam = client("iam", region=None)
+    for statement in needed:
+        if statement.effect != "Allow":
+            continue
+        with translated("iam:SimulatePrincipalPolicy"):
+            answer = iam.simulate_principal_policy(
+                PolicySourceArn=principal_of(caller), ActionNames=list(statement.actions),
+                ResourceArns=list(statement.probes), ContextEntries=list(_context(statement)),
+            )  # fmt: skip
+        for result in answer["EvaluationResults"]:
+            if result["EvalDecision"] != "allowed":
+                found[result["EvalActionName"]] = None
+    return list(found)
+
+
+def principal_of(caller: str) -> str:
+    """Who is simulated for a caller: a session of a role is not a principal that has policies, its role is."""
+    if ":assumed-role/" not in caller:
+        return caller
+    head, _, session = caller.partition(":assumed-role/")
+    return f"{head.replace(':sts:', ':iam:')}:role/{session.split('/')[0]}"
+
+
+def _context(statement: Statement) -> Iterator[dict[str, object]]:
+    for operator, conditions in statement.condition.items():
+        for key, value in conditions.items():
+            kind = "boolean" if operator == "Bool" else "string"
+            yield {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": kind}

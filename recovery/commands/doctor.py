@@ -1,0 +1,62 @@
+"""`rowback doctor`: could this instance be recovered now? Reads only."""
+
+from __future__ import annotations
+
+import click
+
+from recovery.commands.options import json_option, profile_option, region_option
+from recovery.config import Profile, load_profile
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+FORMS = ("json", "terraform", "cloudformation")
+
+
+@click.command(epilog="Example: rowback doctor docs-staging --database docs")
+@click.argument("instance", required=False)
+@click.option("--database", metavar="D", help="The database to look into (default: the profile's, or postgres).")
+@click.option("--iam-policy", "form", type=click.Choice(FORMS), is_flag=False, flag_value="json",
+              help="Instead: print the least policy that rowback needs for this instance and profile.")  # fmt: skip
+@profile_option
+@region_option
+@json_option
+def doctor(
+    instance: str | None, database: str | None, form: str | None, profile: str | None, region: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Could it be recovered now: permissions, backups, network, programs, privileges, tables. Reads only."""
+    loaded = load_profile(profile)
+    loaded = loaded.model_copy(update={"region": region or loaded.region})
+    name = instance or loaded.instance
+    if name is None:
+        raise RowbackError(
+            ErrorId.USAGE, "INSTANCE is missing", state=NOTHING_CREATED, help="rowback doctor docs-staging"
+        )
+    if form:
+        _show_policy(name, loaded, form)
+        return
+    _examine(name, database or loaded.database or "postgres", loaded, as_json=as_json)
+
+
+def _examine(instance: str, database: str, profile: Profile, *, as_json: bool) -> None:
+    from recovery.report.health_text import health_text
+    from recovery.workflow.doctor.examine import examine
+
+    health = examine(instance, database, profile)
+    click.echo(health.model_dump_json(indent=1) if as_json else health_text(health))
+    if health.problems:
+        names = ", ".join(check.name for check in health.problems)
+        raise RowbackError(
+            ErrorId.NOT_RECOVERABLE, f"a recovery of '{instance}' would fail now: {names}", state=NOTHING_CREATED,
+            help="the fixes are above; then: rowback doctor " + instance,
+        )  # fmt: skip
+
+
+def _show_policy(instance: str, profile: Profile, form: str) -> None:
+    from recovery.aws.permissions import as_cloudformation, as_json, as_terraform
+    from recovery.workflow.doctor.place import place_of
+
+    place, unseen = place_of(instance, profile.region)
+    if unseen:
+        click.echo(f"written without having seen '{instance}': {unseen}", err=True)
+    forms = {"json": as_json, "terraform": as_terraform, "cloudformation": as_cloudformation}
+    click.echo(forms[form](place, profile))

@@ -1,0 +1,45 @@
+"""How an instance or cluster is protected against loss, as RDS shows it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from recovery.model.values import Moment, Value
+
+
+class Protection(Value):
+    """One instance or Aurora cluster. `retention_days` 0: no automated backups. `latest`: where its window ends.
+
+    `aws_backup`: AWS Backup keeps a continuous backup. `copied_to`: regions that automated backups are replicated to.
+    `member_of`: the cluster that backs an Aurora instance up; `replica_of`: the instance a replica follows.
+    """
+
+    identifier: str
+    kind: Literal["instance", "cluster"]
+    region: str
+    engine: str
+    engine_version: str
+    status: str
+    retention_days: int
+    earliest: Moment | None = None
+    latest: Moment | None = None
+    deletion_protection: bool
+    encrypted: bool
+    kms_key: str | None = None
+    snapshots: int = 0
+    newest_snapshot: Moment | None = None
+    aws_backup: bool = False
+    copied_to: tuple[str, ...] = ()
+    multi_az: bool = False
+    subnet_group_complete: bool = True
+    ca_valid_until: Moment | None = None
+    member_of: str | None = None
+    replica_of: str | None = None
+
+
+class Quota(Value):
+    """A quota of the account in one region, and how much of it is used."""
+
+    name: str
+    used: int
+    most: int

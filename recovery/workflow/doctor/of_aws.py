@@ -1,0 +1,219 @@
+"""What AWS says: may we, can the instance be restored, would a temporary one come up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from recovery.aws.permissions import missing, statements
+from recovery.aws.protection import caller
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.health import Area, Check
+from recovery.model.instance import TAG_EXPIRES, TAG_SOURCE
+from recovery.model.target import format_utc
+from recovery.workflow.doctor.patient import Patient, Words, listed
+
+SAYS = Words(Area.AWS)
+USUAL_LAG = timedelta(minutes=15)  # RDS uploads WAL every 5 minutes
+CERTIFICATE_WARNING = timedelta(days=60)
+OLDEST_MAJOR = 13
+# End of standard support of RDS for PostgreSQL (facts/rds.md §9, AWS's calendar as of 2026-08-22).
+STANDARD_SUPPORT_UNTIL = {
+    13: date(2026, 2, 28),
+    14: date(2027, 2, 28),
+    15: date(2028, 2, 29),
+    16: date(2029, 2, 28),
+    17: date(2030, 2, 28),
+    18: date(2031, 2, 28),
+}
+
+
+def identity(patient: Patient) -> Iterator[Check]:
+    """Who these credentials are."""
+    yield SAYS.ok("identity", f"{caller()} in {patient.instances.region}")
+
+
+def permissions(patient: Patient) -> Iterator[Check]:
+    """Each action of the policy, by IAM's own simulator."""
+    needed = statements(patient.place, patient.profile)
+    lacking = missing(needed, caller())
+    for action in lacking:
+        fix = f"rowback doctor {patient.facts.identifier} --iam-policy prints the policy that allows it"
+        yield SAYS.problem(f"permission {action}", f"these credentials may not call {action}", fix)
+    if not lacking:
+        count = len({action for statement in needed if statement.effect == "Allow" for action in statement.actions})
+        yield SAYS.ok("permissions", f"IAM's simulator allows all {count} that rowback needs")
+
+
+def status(patient: Patient) -> Iterator[Check]:
+    """Whether the instance is available."""
+    found, name = patient.facts.status, patient.facts.identifier
+    if found == "available":
+        yield SAYS.ok("status", f"'{name}' is available")
+        return
+    fix = f"aws rds describe-events --source-type db-instance --source-identifier {name} --duration 1440"
+    yield SAYS.problem("status", f"'{name}' is '{found}'", fix)
+
+
+def engine(patient: Patient) -> Iterator[Check]:
+    """Whether rowback can restore it at all, and to the same major version."""
+    facts, replica_of = patient.facts, patient.protection.replica_of
+    if facts.engine != "postgres" or facts.major < OLDEST_MAJOR:
+        yield SAYS.problem(
+            "engine",
+            f"it runs {facts.engine} {facts.engine_version}",
+            f"rowback restores engine 'postgres' from {OLDEST_MAJOR} on",
+        )
+    elif replica_of:
+        yield SAYS.problem(
+            "engine",
+            f"it is a read replica of '{replica_of}', which RDS restores to no point in time",
+            f"rowback doctor {replica_of}",
+        )
+    elif (until := STANDARD_SUPPORT_UNTIL.get(facts.major)) and until < patient.now.date():
+        yield _out_of_support(patient, until)
+    else:
+        yield SAYS.ok("engine", f"PostgreSQL {facts.engine_version}")
+
+
+def _out_of_support(patient: Patient, until: date) -> Check:
+    fact = f"PostgreSQL {patient.facts.major} left standard support on {until}"
+    if patient.facts.lifecycle_support == "open-source-rds-extended-support-disabled":
+        return SAYS.problem(
+            "engine",
+            f"{fact}, and RDS would upgrade the temporary instance to a newer major",
+            "upgrade the instance, or turn Extended Support on",
+        )
+    return SAYS.warning("engine", f"{fact}: the temporary instance is charged Extended Support", "upgrade the instance")
+
+
+def backups(patient: Patient) -> Iterator[Check]:
+    """Automated backups, how far back, and how recent their end is."""
+    found, name = patient.protection, patient.facts.identifier
+    turn_on = (
+        f"aws rds modify-db-instance --db-instance-identifier {name} --backup-retention-period 7 --apply-immediately"
+    )
+    if found.retention_days == 0 or found.earliest is None or found.latest is None:
+        yield SAYS.problem("backups", f"automated backups are off (retention {found.retention_days} days)", turn_on)
+        return
+    yield SAYS.ok("backups", f"restorable from {format_utc(found.earliest)} to {format_utc(found.latest)}")
+    least = patient.profile.minimum_retention_days
+    if found.retention_days < least:
+        yield SAYS.warning(
+            "retention",
+            f"backups are kept for {found.retention_days} days, less than {least}",
+            turn_on.replace("7", str(least), 1),
+        )
+    else:
+        yield SAYS.ok("retention", f"backups are kept for {found.retention_days} days")
+    lag = patient.now - found.latest
+    if lag > USUAL_LAG:
+        yield SAYS.problem(
+            "window",
+            f"the restore window ends {lag.total_seconds() / 60:.0f} min ago; RDS usually moves it on every 5",
+            "ask AWS support; until then a snapshot is the only way back to now",
+        )
+    else:
+        yield SAYS.ok("window", f"the restore window ends {max(lag.total_seconds(), 0):.0f} s ago")
+
+
+def deletion_protection(patient: Patient) -> Iterator[Check]:
+    """With the instance its automated backups go."""
+    if patient.protection.deletion_protection:
+        yield SAYS.ok("deletion-protection", "it is on")
+        return
+    name = patient.facts.identifier
+    yield SAYS.warning(
+        "deletion-protection",
+        "it is off: who deletes the instance may delete its backups with it",
+        f"aws rds modify-db-instance --db-instance-identifier {name} --deletion-protection",
+    )
+
+
+def quota(patient: Patient) -> Iterator[Check]:
+    """Room for one more instance, with its storage."""
+    needed = {"DBInstances": 1, "AllocatedStorage": patient.facts.allocated_gib}
+    for found in patient.protections.quotas():
+        if found.name in needed and found.most - found.used < needed[found.name]:
+            yield SAYS.problem(
+                f"quota {found.name}",
+                f"{found.used:,} of {found.most:,} are used; the temporary instance takes {needed[found.name]:,}",
+                "rowback reap, or ask AWS for a higher quota",
+            )
+            return
+    yield SAYS.ok("quota", "there is room for the temporary instance")
+
+
+def network(patient: Patient) -> Iterator[Check]:
+    """The subnet group that the temporary instance is put into."""
+    if patient.protection.subnet_group_complete:
+        yield SAYS.ok(
+            "network",
+            f"subnet group '{patient.facts.subnet_group}', security groups {listed(patient.facts.security_group_ids)}",
+        )
+        return
+    group = patient.facts.subnet_group
+    yield SAYS.problem(
+        "network",
+        f"subnet group '{group}' is not complete",
+        f"aws rds describe-db-subnet-groups --db-subnet-group-name {group}",
+    )
+
+
+def instance_class(patient: Patient) -> Iterator[Check]:
+    """Whether RDS offers the class of the temporary instance."""
+    wanted = patient.profile.copy_class or patient.facts.instance_class
+    if patient.protections.orderable(wanted, patient.facts.engine_version):
+        yield SAYS.ok("class", f"{wanted} is offered for PostgreSQL {patient.facts.engine_version}")
+        return
+    yield SAYS.problem(
+        "class",
+        f"RDS does not offer {wanted} for PostgreSQL {patient.facts.engine_version} here",
+        "choose another copy_class in rowback.toml",
+    )
+
+
+def encryption(patient: Patient) -> Iterator[Check]:
+    """The key that the backups are encrypted with: without it they cannot be restored."""
+    if not patient.protection.encrypted or patient.protection.kms_key is None:
+        yield SAYS.ok("key", "the storage is not encrypted with a key of KMS")
+        return
+    state = patient.protections.key_state(patient.protection.kms_key)
+    if state == "Enabled":
+        yield SAYS.ok("key", f"{patient.protection.kms_key} is enabled")
+        return
+    yield SAYS.problem(
+        "key",
+        f"key {patient.protection.kms_key} is {state}: nothing can be restored without it",
+        f"aws kms enable-key --key-id {patient.protection.kms_key}, or cancel-key-deletion",
+    )
+
+
+def certificate(patient: Patient) -> Iterator[Check]:
+    """How long clients that verify it can connect."""
+    until = patient.protection.ca_valid_until
+    if until is None:
+        yield SAYS.ok("certificate", "RDS names no end of the server's certificate")
+    elif until - patient.now < CERTIFICATE_WARNING:
+        yield SAYS.warning(
+            "certificate",
+            f"the server's certificate ends at {format_utc(until)}",
+            "rotate it: aws rds modify-db-instance --ca-certificate-identifier …",
+        )
+    else:
+        yield SAYS.ok("certificate", f"the server's certificate is valid until {until:%Y-%m-%d}")
+
+
+def leftovers(patient: Patient) -> Iterator[Check]:
+    """Temporary instances of it that outlived their time: they cost money, and block a new case on their database."""
+    ours = [c for c in patient.instances.copies() if c.tags.get(TAG_SOURCE) == patient.facts.resource_id]
+    old = [c.identifier for c in ours if (end := c.tags.get(TAG_EXPIRES)) and end < format_utc(patient.now)]
+    if old:
+        yield SAYS.warning("leftovers", f"temporary instances past their end: {listed(old)}", "rowback reap")
+    else:
+        yield SAYS.ok("leftovers", f"{len(ours)} temporary instances of it, none past its end" if ours else "none")
+
+
+def refused(error: RowbackError) -> bool:
+    """Whether an error says that AWS answers nothing at all, so that no check makes sense."""
+    return error.id in (ErrorId.AWS_CREDENTIALS, ErrorId.AWS_UNREACHABLE)

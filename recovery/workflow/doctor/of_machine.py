@@ -1,0 +1,94 @@
+"""What this machine needs: client programs, a place for the journal, room for a dump, practice."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from recovery.config import state_home
+from recovery.errors import RowbackError
+from recovery.model.health import Area, Check, State
+from recovery.postgres.binaries import find_client_tools
+from recovery.postgres.connect import is_loopback
+from recovery.workflow.cases import all_cases, unreadable_cases
+from recovery.workflow.doctor.patient import Patient, Words, listed
+from recovery.workflow.drills import held_drills
+
+SAYS = Words(Area.MACHINE)
+DRILL_AGE = timedelta(days=90)
+LEAST_BYTES = 256 * 2**20
+
+
+def examine(patient: Patient, database_bytes: int) -> Iterator[Check]:
+    """All checks of this machine. Where state cannot be kept, what is kept there is not asked for."""
+    yield from client_programs(patient)
+    kept = list(state_directory(patient))
+    yield from kept
+    if not any(check.state is State.PROBLEM for check in kept):
+        yield from disk(database_bytes)
+        yield from last_drill(patient)
+
+
+def client_programs(patient: Patient) -> Iterator[Check]:
+    """pg_dump and pg_restore that fit the server."""
+    endpoint = patient.facts.endpoint
+    remote = endpoint is not None and not is_loopback(endpoint.host)
+    try:
+        tools = find_client_tools(server_major=patient.facts.major, tls=remote)
+    except RowbackError as error:
+        yield SAYS.problem("client-programs", f"{error.fact}; {listed(error.facts)}", error.help)
+        return
+    yield SAYS.ok("client-programs", f"pg_dump {tools.version}")
+
+
+def state_directory(patient: Patient) -> Iterator[Check]:
+    """Journals must be writable before anything is restored."""
+    home = state_home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        yield SAYS.problem("state-directory", f"{home} cannot be written to: {error.strerror}", "set ROWBACK_HOME")
+        return
+    broken = unreadable_cases()
+    if broken:
+        yield SAYS.warning("cases", f"unreadable: {listed(name for name, _ in broken)}", "rowback cases")
+    ours = [c.id for c in all_cases() if c.closed_at is None and c.plan.source.resource_id == patient.facts.resource_id]
+    if ours:
+        yield SAYS.warning("open-cases", f"not finished: {listed(ours)}", f"rowback status {ours[0]}")
+    if not broken and not ours:
+        yield SAYS.ok("state-directory", str(home))
+
+
+def disk(database_bytes: int) -> Iterator[Check]:
+    """Room for a dump of the whole database, which is the worst case; --transport copy needs none."""
+    place = next(path for path in (state_home(), *state_home().parents, Path("/")) if path.is_dir())
+    free, needed = shutil.disk_usage(place).free, max(LEAST_BYTES, database_bytes)
+    said = f"{free / 2**20:,.0f} MiB free at {place}"
+    if free < needed:
+        yield SAYS.problem(
+            "disk",
+            f"{said}; a dump of the whole database may take {needed / 2**20:,.0f} MiB",
+            "set ROWBACK_HOME to a larger disk, or use --transport copy",
+        )
+    else:
+        yield SAYS.ok("disk", said)
+
+
+def last_drill(patient: Patient) -> Iterator[Check]:
+    """When recovery was last rehearsed from here, and how that went."""
+    held = held_drills()
+    if not held:
+        yield SAYS.warning("drill", "no recovery was ever rehearsed from this machine", "rowback drill")
+        return
+    age, last = patient.now - held[-1].at, held[-1]
+    if not last.passed:
+        yield SAYS.warning("drill", f"the last drill ({last.at:%Y-%m-%d}, {last.target}) failed", "rowback drill")
+    elif age > DRILL_AGE:
+        yield SAYS.warning("drill", f"the last drill was {age.days} days ago", "rowback drill")
+    else:
+        yield SAYS.ok("drill", f"passed {age.days} days ago in {last.recovery_time_s:.0f} s")

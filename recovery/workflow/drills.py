@@ -1,0 +1,45 @@
+"""Drills that were held: one small file each, so that a machine remembers when recovery was last rehearsed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ValidationError
+
+from recovery.config import state_home
+from recovery.model.report import Objectives
+from recovery.model.values import Moment, Value
+
+
+class DrillRecord(Value):
+    """One drill. `target`: what it was held on (`lab`, or an instance); `phases_s`: seconds by phase."""
+
+    schema_version: Literal[1] = 1
+    at: Moment
+    target: str
+    fault: str
+    passed: bool
+    recovery_time_s: float
+    data_loss_s: float
+    objectives: Objectives
+    phases_s: dict[str, float]
+    rows: int
+    tool_version: str
+
+
+def remember_drill(record: DrillRecord) -> None:
+    """Keep it below the state directory."""
+    directory = state_home() / "drills"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{record.at:%Y%m%d-%H%M%S-%f}.json").write_text(record.model_dump_json(indent=1) + "\n")
+
+
+def held_drills() -> list[DrillRecord]:
+    """All that are remembered, oldest first; what cannot be read is no drill."""
+    directory, found = state_home() / "drills", []
+    for path in sorted(directory.glob("*.json")) if directory.is_dir() else []:
+        try:
+            found.append(DrillRecord.model_validate_json(path.read_text()))
+        except (ValidationError, OSError, UnicodeDecodeError):
+            continue
+    return found

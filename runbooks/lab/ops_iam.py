@@ -1,0 +1,29 @@
+"""IAM as far as rowback asks it: what would be allowed. Everything, but the actions that a test denied."""
+
+from __future__ import annotations
+
+from runbooks.lab.views import Account
+from runbooks.lab.wire import Request, Result
+
+
+class IamOperations:
+    """The policy simulator. Denied actions are refused when they are called as well, so that both tell the same."""
+
+    def __init__(self, account: Account) -> None:
+        self.faults = account.engine.faults
+
+    def SimulatePrincipalPolicy(self, request: Request) -> Result:
+        """One result for each action and resource."""
+        resources = request.get("ResourceArns") or ["*"]
+        return {
+            "EvaluationResults": [
+                {
+                    "EvalActionName": action,
+                    "EvalResourceName": resource,
+                    "EvalDecision": "implicitDeny" if action in self.faults.denied else "allowed",
+                }
+                for action in request["ActionNames"]
+                for resource in resources
+            ],
+            "IsTruncated": False,
+        }

@@ -1,0 +1,547 @@
+"""`rowback doctor` on an instance where all is well, and with one thing wrong at a time: it names exactly that."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg
+import pytest
+
+from recovery.model.report import Objectives
+from recovery.workflow.drills import DrillRecord
+from runbooks.lab.server import REGION, Lab
+from runbooks.lab.state import Instance
+from tests.fix_cli import Cli, Ran
+from tests.fix_lab import Database, Live, discard, rds_client, wait_until
+
+SETTINGS = {"log_statement": "mod", "log_line_prefix": "%t:%r:%u@%d:[%p]:%x:", "track_commit_timestamp": "on"}
+
+
+@pytest.fixture(scope="module")
+def live(lab: Lab) -> Iterator[Live]:
+    """An instance that nothing is wrong with."""
+    rds = rds_client(lab)
+    family = f"postgres{lab.engine.tools.major}"
+    rds.create_db_parameter_group(DBParameterGroupName="well", DBParameterGroupFamily=family, Description="well")
+    rds.modify_db_parameter_group(
+        DBParameterGroupName="well",
+        Parameters=[
+            {"ParameterName": name, "ParameterValue": value, "ApplyMethod": "pending-reboot"}
+            for name, value in SETTINGS.items()
+        ],
+    )
+    password = lab.create_instance(
+        "well-1", PubliclyAccessible=False, DeletionProtection=True, DBParameterGroupName="well"
+    )
+    yield Live(lab, "well-1", password)
+    discard(lab, lambda name: name == "well-1")
+
+
+@dataclass
+class Ward:
+    """What an injection can reach."""
+
+    lab: Lab
+    live: Live
+    database: Database
+    cli: Cli
+    place: Path
+    arguments: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def instance(self) -> Instance:
+        return self.lab.engine.instances[self.live.identifier]
+
+    def admin(self, database: str = "postgres") -> psycopg.Connection[Any]:
+        return psycopg.connect(self.instance.cluster.dsn(database), autocommit=True)
+
+    def profile(self, text: str) -> None:
+        path = self.place / "rowback.toml"
+        path.write_text(f"[profiles.p]\n{text}\n")
+        self.environment["ROWBACK_CONFIG"] = str(path)
+        self.arguments += ["--profile", "p"]
+
+    def examine(self) -> tuple[Ran, dict[str, str]]:
+        found = self.cli(
+            "doctor", self.live.identifier, "--database", self.database.name, "--json", *self.arguments,
+            **self.environment,
+        )  # fmt: skip
+        checks = json.loads(found.out)["checks"]
+        return found, {check["name"]: check["state"] for check in checks if check["state"] != "ok"}
+
+
+@pytest.fixture
+def ward(lab: Lab, live: Live, database: Database, cli: Cli, tmp_path: Path) -> Ward:
+    """All is well: the drill was held, the database has one table with a key."""
+    drill = DrillRecord(
+        at=datetime.now(UTC), target="lab", fault="truncate", passed=True, recovery_time_s=3.0, data_loss_s=1.0,
+        objectives=Objectives(), phases_s={}, rows=1, tool_version="0",
+    )  # fmt: skip
+    (cli.home / "drills").mkdir(parents=True)
+    (cli.home / "drills" / "one.json").write_text(drill.model_dump_json())
+    database.run("create table people (id int primary key, name text)")
+    return Ward(lab, live, database, cli, tmp_path)
+
+
+Injection = Callable[[Ward], AbstractContextManager[None]]
+INJECTIONS: dict[str, tuple[str, Injection]] = {}
+
+
+def problem(name: str) -> Callable[[Callable[[Ward], Iterator[None]]], Injection]:
+    return _injection(name, "problem")
+
+
+def warning(name: str) -> Callable[[Callable[[Ward], Iterator[None]]], Injection]:
+    return _injection(name, "warning")
+
+
+def _injection(name: str, state: str) -> Callable[[Callable[[Ward], Iterator[None]]], Injection]:
+    def register(function: Callable[[Ward], Iterator[None]]) -> Injection:
+        made = contextmanager(function)
+        INJECTIONS[f"{name} {function.__name__}"] = (state, made)
+        return made
+
+    return register
+
+
+@contextmanager
+def changed(subject: object, **values: object) -> Iterator[None]:
+    """Attributes of the lab's own state, for a while."""
+    before = {name: getattr(subject, name) for name in values}
+    for name, value in values.items():
+        object.__setattr__(subject, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            object.__setattr__(subject, name, value)
+
+
+@contextmanager
+def settings(ward: Ward, **values: str) -> Iterator[None]:
+    """Server settings, in force."""
+    cluster = ward.instance.cluster
+    before = dict(cluster.settings)
+    _put(ward, {**before, **{name.replace("__", "."): value for name, value in values.items()}})
+    yield
+    _put(ward, before)
+
+
+def _put(ward: Ward, wanted: dict[str, str]) -> None:
+    cluster = ward.instance.cluster
+    cluster.settings = wanted
+    cluster.reload()
+    shown = "select bool_and(current_setting(n, true) = v) from unnest(%s::text[], %s::text[]) t(n, v)"
+    with ward.admin() as admin:
+        asked = (list(wanted), list(wanted.values()))
+        wait_until(lambda: admin.execute(shown, asked).fetchone() == (True,), str(wanted))
+
+
+@problem("permission rds:RestoreDBInstanceToPointInTime")
+def may_not_restore(ward: Ward) -> Iterator[None]:
+    with changed(ward.lab.engine.faults, denied={"rds:RestoreDBInstanceToPointInTime"}):
+        yield
+
+
+@problem("permission rds:DownloadDBLogFilePortion")
+def may_not_read_logs(ward: Ward) -> Iterator[None]:
+    with changed(ward.lab.engine.faults, denied={"rds:DownloadDBLogFilePortion"}):
+        yield
+
+
+@problem("permission secretsmanager:GetSecretValue")
+def may_not_read_the_login(ward: Ward) -> Iterator[None]:
+    secrets = aws(ward, "secretsmanager")
+    login = json.dumps({"username": ward.live.user, "password": ward.live.password})
+    arn = secrets.create_secret(Name="login", SecretString=login)["ARN"]
+    ward.profile(f'credentials = {{source = "secretsmanager", arn = "{arn}"}}')
+    with changed(ward.lab.engine.faults, denied={"secretsmanager:GetSecretValue"}):
+        yield
+    secrets.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
+
+
+@problem("status")
+def storage_full(ward: Ward) -> Iterator[None]:
+    with changed(ward.instance, status="storage-full"):
+        yield
+
+
+@problem("backups")
+def backups_off(ward: Ward) -> Iterator[None]:
+    with changed(ward.instance, retention_days=0, backups=[], latest_restorable=None):
+        yield
+
+
+@warning("retention")
+def kept_for_a_day(ward: Ward) -> Iterator[None]:
+    with changed(ward.instance, retention_days=1):
+        yield
+
+
+@problem("window")
+def window_an_hour_behind(ward: Ward) -> Iterator[None]:
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    with changed(ward.lab.engine.faults, restorable_lag_s=3600.0), changed(ward.instance, latest_restorable=long_ago):
+        yield
+    ward.instance.latest_restorable = datetime.now(UTC)
+
+
+@warning("deletion-protection")
+def deletable(ward: Ward) -> Iterator[None]:
+    with changed(ward.instance, attributes={**ward.instance.attributes, "DeletionProtection": False}):
+        yield
+
+
+@problem("quota DBInstances")
+def no_room(ward: Ward) -> Iterator[None]:
+    with changed(ward.lab.account, instance_quota=0):
+        yield
+
+
+@problem("network")
+def subnets_incomplete(ward: Ward) -> Iterator[None]:
+    with changed(ward.lab.engine.subnet_groups["default"], status="Incomplete"):
+        yield
+
+
+@problem("class")
+def class_not_offered(ward: Ward) -> Iterator[None]:
+    ward.profile('copy_class = "db.m1.small"')
+    yield
+
+
+@problem("key")
+def key_disabled(ward: Ward) -> Iterator[None]:
+    kms = aws(ward, "kms")
+    key = kms.create_key()["KeyMetadata"]
+    kms.disable_key(KeyId=key["KeyId"])
+    encrypted = {"StorageEncrypted": True, "KmsKeyId": key["Arn"]}
+    with changed(ward.instance, attributes={**ward.instance.attributes, **encrypted}):
+        yield
+
+
+@warning("certificate")
+def certificate_ends(ward: Ward) -> Iterator[None]:
+    with changed(ward.instance, certificate_until=datetime.now(UTC) + timedelta(days=10)):
+        yield
+
+
+@warning("leftovers")
+def old_copy(ward: Ward) -> Iterator[None]:
+    tags = {
+        "rowback:managed": "true", "rowback:case": "x", "rowback:source": ward.instance.resource_id,
+        "rowback:expires": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+    ward.lab.create_instance("rowback-x", Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+    yield
+    discard(ward.lab, lambda name: name == "rowback-x")
+
+
+@problem("login")
+def wrong_password(ward: Ward) -> Iterator[None]:
+    ward.environment["PGPASSWORD"] = "wrong"
+    yield
+
+
+@problem("reachability")
+def nobody_listens(ward: Ward) -> Iterator[None]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with changed(ward.instance.cluster, port=taken.getsockname()[1]):
+            yield
+
+
+@problem("tls")
+def another_authority(ward: Ward) -> Iterator[None]:
+    from runbooks.lab.tls import create_authority
+
+    bundle = ward.place / "other.pem"
+    bundle.write_text(create_authority().bundle)
+    ward.profile(f'sslmode = "verify-full"\nca_bundle = "{bundle}"')
+    yield
+
+
+@problem("connections")
+def crowded(ward: Ward) -> Iterator[None]:
+    with ExitStack() as stack, ward.admin() as admin:
+        for _ in range(53):
+            stack.enter_context(ward.live.connect())
+        count = "select count(*) > 53 from pg_stat_activity where backend_type = 'client backend'"
+        wait_until(lambda: admin.execute(count).fetchone() == (True,), "fifty sessions")
+        yield
+
+
+@problem("privileges")
+def somebody_elses_table(ward: Ward) -> Iterator[None]:
+    with role(ward, f"grant create on database {ward.database.name} to clerk"):
+        yield
+
+
+@problem("schema-privilege")
+def no_schema(ward: Ward) -> Iterator[None]:
+    with role(ward, "grant all on people to clerk"):
+        yield
+
+
+@warning("logging")
+def nothing_logged(ward: Ward) -> Iterator[None]:
+    with settings(ward, log_statement="none"):
+        yield
+
+
+@warning("logging")
+def errors_hidden(ward: Ward) -> Iterator[None]:
+    with settings(ward, log_min_messages="panic"):
+        yield
+
+
+@warning("log-retention")
+def logs_go_soon(ward: Ward) -> Iterator[None]:
+    with settings(ward, rds__log_retention_period="60"):
+        yield
+
+
+@warning("commit-timestamps")
+def no_commit_timestamps(ward: Ward) -> Iterator[None]:
+    ward.lab.engine.parameters["well"].values["track_commit_timestamp"] = "off"
+    reboot(ward)
+    yield
+    ward.lab.engine.parameters["well"].values["track_commit_timestamp"] = "on"
+    reboot(ward)
+
+
+@warning("keys")
+def no_key(ward: Ward) -> Iterator[None]:
+    ward.database.run('create table "Weird Name; --" ("t" int)')
+    yield
+
+
+@problem("row-security")
+def rows_hidden(ward: Ward) -> Iterator[None]:
+    ward.database.run("alter table people enable row level security", "alter table people force row level security")
+    yield
+
+
+@warning("unlogged")
+def unlogged_table(ward: Ward) -> Iterator[None]:
+    ward.database.run("create unlogged table cache (id int primary key)")
+    yield
+
+
+@warning("large-objects")
+def large_objects(ward: Ward) -> Iterator[None]:
+    ward.database.run("select lo_create(4711)")
+    yield
+
+
+@problem("foreign-key-cycles")
+def cycle(ward: Ward) -> Iterator[None]:
+    ward.database.run(
+        "create table firms (id int primary key, head int not null references people)",
+        "alter table people add firm int not null references firms",
+    )
+    grants = [f"grant create on database {ward.database.name} to clerk", "grant all on people, firms to clerk"]
+    with role(ward, *grants):
+        yield
+
+
+@warning("replication-slots")
+def nobody_reads(ward: Ward) -> Iterator[None]:
+    with ward.admin() as admin:
+        admin.execute("select pg_create_physical_replication_slot('gone', true)")
+        yield
+        admin.execute("select pg_drop_replication_slot('gone')")
+
+
+@warning("subscriptions")
+def subscribed(ward: Ward) -> Iterator[None]:
+    with ward.admin(ward.database.name) as admin:
+        admin.execute("create subscription news connection 'port=1' publication p with (connect = false)")
+        admin.execute("alter subscription news enable")
+        yield
+        admin.execute("alter subscription news disable")
+        admin.execute("alter subscription news set (slot_name = none)")
+        admin.execute("drop subscription news")
+
+
+@problem("references")
+def reference_to_nowhere(ward: Ward) -> Iterator[None]:
+    ward.profile("")
+    path = Path(ward.environment["ROWBACK_CONFIG"])
+    name = ward.database.name
+    path.write_text(
+        f'{path.read_text()}[[reference]]\nfrom = "{name}.public.people.gone"\nto = "{name}.public.people.id"\n'
+    )
+    yield
+
+
+@problem("client-programs")
+def no_pg_dump(ward: Ward) -> Iterator[None]:
+    (ward.place / "empty").mkdir()
+    ward.environment["ROWBACK_PG_BIN"] = str(ward.place / "empty")
+    yield
+
+
+@problem("state-directory")
+def nowhere_to_write(ward: Ward) -> Iterator[None]:
+    ward.environment["ROWBACK_HOME"] = "/proc/self/nowhere"
+    yield
+
+
+@problem("disk")
+def disk_full(ward: Ward) -> Iterator[None]:
+    small = ward.place / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], check=False, capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs root and the right to mount a small tmpfs")
+    (ward.cli.home / "drills").rename(ward.place / "drills")
+    (small / "drills").mkdir()
+    (small / "drills" / "one.json").write_bytes((ward.place / "drills" / "one.json").read_bytes())
+    ward.environment["ROWBACK_HOME"] = str(small)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+@warning("drill")
+def drill_long_ago(ward: Ward) -> Iterator[None]:
+    path = ward.cli.home / "drills" / "one.json"
+    old = DrillRecord.model_validate_json(path.read_text()).model_copy(update={"at": datetime(2026, 1, 1, tzinfo=UTC)})
+    path.write_text(old.model_dump_json())
+    yield
+
+
+@warning("cases")
+def broken_journal(ward: Ward) -> Iterator[None]:
+    (ward.cli.home / "cases" / "20260101-000000-abcd").mkdir(parents=True)
+    (ward.cli.home / "cases" / "20260101-000000-abcd" / "journal.jsonl").write_text("{}\n")
+    yield
+
+
+def aws(ward: Ward, service: str) -> Any:
+    return boto3.client(
+        service, endpoint_url=f"http://127.0.0.1:{ward.lab.port}", region_name=REGION, aws_access_key_id="lab",
+        aws_secret_access_key="lab",
+    )  # fmt: skip
+
+
+@contextmanager
+def role(ward: Ward, *grants: str) -> Iterator[None]:
+    """Log in as `clerk`, who has been granted that."""
+    with ward.admin(ward.database.name) as admin:
+        admin.execute("create role clerk login password 'clerk-clerk'")
+        for grant in grants:
+            admin.execute(grant)
+        ward.environment |= {"PGUSER": "clerk", "PGPASSWORD": "clerk-clerk"}
+        try:
+            yield
+        finally:
+            admin.execute("reassign owned by clerk to postgres")
+            admin.execute("drop owned by clerk")
+            admin.execute("drop role clerk")
+
+
+def reboot(ward: Ward) -> None:
+    rds_client(ward.lab).reboot_db_instance(DBInstanceIdentifier=ward.live.identifier)
+    wait_until(lambda: ward.instance.status == "available", "available again")
+
+
+def test_all_is_well(ward: Ward) -> None:
+    found, wrong = ward.examine()
+    assert (found.code, wrong, found.err) == (0, {}, "")
+
+
+@pytest.mark.parametrize("injection", INJECTIONS)
+def test_exactly_that_is_named(ward: Ward, injection: str) -> None:
+    name = injection.rpartition(" ")[0]
+    state, inject = INJECTIONS[injection]
+    with inject(ward):
+        found, wrong = ward.examine()
+    assert wrong == {name: state}
+    assert found.code == (45 if state == "problem" else 0)
+    if state == "problem":
+        assert found.err == (
+            f"error[not-recoverable]: a recovery of 'well-1' would fail now: {name}\n"
+            "  nothing was created, nothing was written\n"
+            "  help: the fixes are above; then: rowback doctor well-1\n"
+        )
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len({name.rpartition(" ")[0] for name in INJECTIONS}) >= 25
+
+
+def test_the_text_names_what_is_wrong_with_its_fix(ward: Ward) -> None:
+    ward.database.run("create unlogged table cache (id int primary key)")
+    found = ward.cli("doctor", "well-1", "--database", ward.database.name)
+    lines = found.out.splitlines()
+    at = next(number for number, line in enumerate(lines) if " ! unlogged " in line)
+    assert lines[at].split(maxsplit=2)[2] == "unlogged, so no backup holds their rows: public.cache"
+    assert lines[at + 1].strip() == "fix: alter table … set logged, if they matter"
+    assert lines[-1] == "25 well, 1 warning"
+
+
+def test_what_cannot_be_seen_is_unknown_never_well(ward: Ward) -> None:
+    denied = {"rds:DescribeAccountAttributes", "iam:SimulatePrincipalPolicy"}
+    with changed(ward.lab.engine.faults, denied=denied):
+        found, wrong = ward.examine()
+    assert wrong == {"permissions": "unknown", "quota": "unknown"}
+    assert found.code == 0
+    checks = {check["name"]: check["reason"] for check in json.loads(found.out)["checks"]}
+    assert checks["quota"] == (
+        "these credentials may not call rds:DescribeAccountAttributes; User: lab is not authorized to perform:"
+        " rds:DescribeAccountAttributes"
+    )
+
+
+def test_mistakes(cli: Cli) -> None:
+    nobody = cli("doctor")
+    assert nobody.err.startswith("error[usage]: INSTANCE is missing\n")
+    assert (nobody.code, nobody.out) == (2, "")
+    found = cli("doctor", "wel-1")
+    assert (found.code, found.out) == (10, "")
+    assert found.err.splitlines()[1] == "  nearest names: well-1"
+    gone = cli("doctor", "well-1", AWS_ENDPOINT_URL="http://127.0.0.1:1", AWS_MAX_ATTEMPTS="1")
+    assert (gone.code, gone.out) == (32, "")
+    assert gone.err.startswith("error[aws-unreachable]: ")
+
+
+def test_the_policy_is_what_iam_takes(ward: Ward) -> None:
+    """All three forms hold the same document."""
+    ward.profile('credentials = {source = "iam", user = "rowback"}')
+    printed = {
+        form: ward.cli("doctor", "well-1", f"--iam-policy={form}", *ward.arguments, **ward.environment).out
+        for form in ("json", "terraform", "cloudformation")
+    }
+    document = json.loads(printed["json"])
+    aws(ward, "iam").create_policy(PolicyName="rowback", PolicyDocument=printed["json"])  # moto checks its grammar
+    (resource,) = json.loads(printed["cloudformation"])["Resources"].values()
+    assert (resource["Type"], resource["Properties"]["PolicyDocument"]) == ("AWS::IAM::ManagedPolicy", document)
+    assert json.loads(printed["terraform"].partition("<<-POLICY\n")[2].rpartition("  POLICY")[0]) == document
+    (login,) = [s for s in document["Statement"] if s["Sid"] == "LogIn"]
+    assert login["Resource"] == [f"arn:aws:rds-db:{REGION}:123456789012:dbuser:*/rowback"]
+    (never,) = [s for s in document["Statement"] if s["Effect"] == "Deny"]
+    assert "rds:DeleteDBInstance" in never["Action"]
+    assert never["Resource"] == [f"arn:aws:rds:{REGION}:123456789012:db:well-1"]
+
+
+def test_who_may_see_nothing_yet_is_told_what_to_ask_for(ward: Ward) -> None:
+    with changed(ward.lab.engine.faults, denied={"rds:DescribeDBInstances"}):
+        found = ward.cli("doctor", "well-1", "--iam-policy")
+    assert found.code == 0
+    assert found.err == (
+        "written without having seen 'well-1': these credentials may not call rds:DescribeDBInstances on 'well-1'\n"
+    )
+    assert json.loads(found.out)["Statement"][0]["Sid"] == "Read"
