@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -59,9 +59,10 @@ SETTINGS: tuple[LiteralString, ...] = (
 )
 
 
-NEWER_TIMEOUTS_OFF = (
-    "select set_config(name, '0', false) from pg_settings where name in ('transaction_timeout', 'idle_session_timeout')"
-)
+# Plain SET, by version: `rowback find` reads the log that these stand in, and set_config() might do anything.
+NEWER_TIMEOUTS_OFF: Mapping[int, LiteralString] = {
+    140000: "set idle_session_timeout = 0", 170000: "set transaction_timeout = 0",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,9 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
         with session:
             for statement in SETTINGS:
                 session.execute(statement)
-            session.execute(NEWER_TIMEOUTS_OFF)
+            for since, statement in NEWER_TIMEOUTS_OFF.items():
+                if session.info.server_version >= since:
+                    session.execute(statement)
             yield session
     except psycopg.Error as error:
         if _ORIGIN.get(error, session) is not session:

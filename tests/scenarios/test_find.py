@@ -95,6 +95,19 @@ def test_the_whole_answer(cli: Cli, logged: Live, database: Database) -> None:
     assert lines[-1].startswith("read: error/postgresql.log.")
 
 
+def test_its_own_questions_are_no_suspects(cli: Cli, logged: Live, database: Database) -> None:
+    """They stand in the log that it reads."""
+    furnish(database)
+    database.run("truncate parent cascade")
+    heads = [
+        cli("find", logged.identifier, "--database", database.name, "--since", "10m").out.splitlines()[0]
+        for _ in range(2)
+    ]
+    assert heads == [f"1 statement of '{logged.identifier}' that may have destroyed something"] * 2
+    assert cli("doctor", logged.identifier, "--database", database.name).code == 0
+    assert cli("find", logged.identifier, "--database", database.name, "--since", "10m").out.startswith("1 statement ")
+
+
 def emptied(database: Database) -> None:
     """The counters of a session that has ended come a moment later."""
     asked = "select count(*) from pg_stat_user_tables where relname = 'parent' and n_live_tup = 0 and n_tup_ins = 30"
