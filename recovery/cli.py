@@ -9,6 +9,7 @@ import click
 
 VERBS = {
     "doctor": "recovery.commands.doctor:doctor",
+    "coverage": "recovery.commands.coverage:coverage",
     "find": "recovery.commands.find:find",
     "plan": "recovery.commands.plan:plan",
     "restore": "recovery.commands.restore:restore",
@@ -30,6 +31,7 @@ VERBS = {
 }
 SHORT = {
     "doctor": "Could it be recovered now? Every check, with the fix.",
+    "coverage": "What of the account could be recovered, and the gaps.",
     "find": "Which statement did it, was it committed, and which T to use.",
     "plan": "What would happen: reads only, writes a plan file.",
     "restore": "Put the lost rows back: the whole errand.",

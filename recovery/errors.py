@@ -61,6 +61,7 @@ class ErrorId(StrEnum):
     NOTHING_SUSPECT = "nothing-suspect"
     TARGET_TOO_LATE = "target-too-late"
     NOT_RECOVERABLE = "not-recoverable"
+    COVERAGE_GAPS = "coverage-gaps"
     # 50-59: stopped part-way, resumable
     COPY_FAILED = "copy-failed"
     STOPPED_MIDWAY = "stopped-midway"
@@ -113,6 +114,7 @@ EXIT_CODES: Final[dict[ErrorId, int]] = {
     ErrorId.NOTHING_SUSPECT: 43,
     ErrorId.TARGET_TOO_LATE: 44,
     ErrorId.NOT_RECOVERABLE: 45,
+    ErrorId.COVERAGE_GAPS: 46,
     ErrorId.COPY_FAILED: 50,
     ErrorId.STOPPED_MIDWAY: 51,
     ErrorId.LOCK_NOT_GRANTED: 52,

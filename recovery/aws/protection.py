@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from recovery.aws.session import client, translated
 from recovery.model.instance import InstanceFacts
 from recovery.model.protection import Protection, Quota
+
+Taken = dict[str, set[tuple[str, datetime]]]  # snapshots: kind and time, by what they were taken of
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,14 @@ class Protections:
         """One instance."""
         with translated(f"rds:DescribeDBInstances on '{instance.identifier}'"):
             row = self.rds.describe_db_instances(DBInstanceIdentifier=instance.identifier)["DBInstances"][0]
-        return self._instance(row, self._windows(), self._snapshots("db"))
+        return self._instance(row, self._windows(), self._snapshots("db_snapshots"))
 
     def every(self) -> list[Protection]:
         """All instances and clusters of the region; Aurora's members count through their cluster."""
-        windows, snapshots = self._windows(), self._snapshots("db")
+        windows, snapshots = self._windows(), self._snapshots("db_snapshots")
         found = [self._instance(row, windows, snapshots) for row in self._pages("describe_db_instances", "DBInstances")]
         clusters = self._pages("describe_db_clusters", "DBClusters")
-        taken = self._snapshots("cluster") if clusters else {}
+        taken = self._snapshots("db_cluster_snapshots") if clusters else {}
         return [*(p for p in found if p.member_of is None), *(self._cluster(row, taken) for row in clusters)]
 
     def quotas(self) -> list[Quota]:
@@ -57,9 +60,9 @@ class Protections:
             state: str = client("kms", region=self.region).describe_key(KeyId=key)["KeyMetadata"]["KeyState"]
         return state
 
-    def _instance(self, row: dict[str, Any], windows: dict[str, Any], snapshots: dict[str, list[Any]]) -> Protection:
+    def _instance(self, row: dict[str, Any], windows: dict[str, Any], snapshots: Taken) -> Protection:
         window = windows.get(row["DbiResourceId"], {})
-        taken = snapshots.get(row["DBInstanceIdentifier"], [])
+        taken = snapshots.get(row["DBInstanceIdentifier"], set())
         group = row.get("DBSubnetGroup") or {}
         return Protection(
             identifier=row["DBInstanceIdentifier"], kind="instance", region=self.region, engine=row["Engine"],
@@ -67,8 +70,9 @@ class Protections:
             retention_days=row.get("BackupRetentionPeriod", 0), earliest=window.get("EarliestTime"),
             latest=window.get("LatestTime") or row.get("LatestRestorableTime"),
             deletion_protection=row.get("DeletionProtection", False), encrypted=row.get("StorageEncrypted", False),
-            kms_key=row.get("KmsKeyId"), snapshots=len(taken), newest_snapshot=max(taken, default=None),
-            aws_backup=bool(row.get("AwsBackupRecoveryPointArn")),
+            kms_key=row.get("KmsKeyId"), lasting_snapshots=sum(kind != "automated" for kind, _ in taken),
+            newest_snapshot=max((at for _, at in taken), default=None),
+            aws_backup=bool(row.get("AwsBackupRecoveryPointArn")) or any(kind == "awsbackup" for kind, _ in taken),
             copied_to=tuple(sorted(
                 each["DBInstanceAutomatedBackupsArn"].split(":")[3]
                 for each in row.get("DBInstanceAutomatedBackupsReplications", ())
@@ -79,40 +83,46 @@ class Protections:
             member_of=row.get("DBClusterIdentifier"), replica_of=row.get("ReadReplicaSourceDBInstanceIdentifier"),
         )  # fmt: skip
 
-    def _cluster(self, row: dict[str, Any], snapshots: dict[str, list[Any]]) -> Protection:
-        taken = snapshots.get(row["DBClusterIdentifier"], [])
+    def _cluster(self, row: dict[str, Any], snapshots: Taken) -> Protection:
+        taken = snapshots.get(row["DBClusterIdentifier"], set())
         return Protection(
             identifier=row["DBClusterIdentifier"], kind="cluster", region=self.region, engine=row["Engine"],
             engine_version=row["EngineVersion"], status=row["Status"],
             retention_days=row.get("BackupRetentionPeriod", 0), earliest=row.get("EarliestRestorableTime"),
             latest=row.get("LatestRestorableTime"), deletion_protection=row.get("DeletionProtection", False),
-            encrypted=row.get("StorageEncrypted", False), kms_key=row.get("KmsKeyId"), snapshots=len(taken),
-            newest_snapshot=max(taken, default=None), aws_backup=bool(row.get("AwsBackupRecoveryPointArn")),
+            encrypted=row.get("StorageEncrypted", False), kms_key=row.get("KmsKeyId"),
+            lasting_snapshots=sum(kind != "automated" for kind, _ in taken),
+            newest_snapshot=max((at for _, at in taken), default=None),
+            aws_backup=bool(row.get("AwsBackupRecoveryPointArn")) or any(kind == "awsbackup" for kind, _ in taken),
             multi_az=row.get("MultiAZ", False), replica_of=row.get("ReplicationSourceIdentifier"),
         )  # fmt: skip
 
     def _windows(self) -> dict[str, Any]:
         """Restore windows by resource id; none that have been retained of deleted instances."""
         rows = self._pages("describe_db_instance_automated_backups", "DBInstanceAutomatedBackups")
-        return {row["DbiResourceId"]: row.get("RestoreWindow", {}) for row in rows if row.get("Status") != "retained"}
+        return {
+            row.get("DbiResourceId", ""): row.get("RestoreWindow", {})
+            for row in rows
+            if row.get("Status") != "retained"
+        }
 
-    def _snapshots(self, kind: str) -> dict[str, list[Any]]:
-        """Times of finished snapshots by the name of what they were taken of."""
-        operation, key = {
-            "db": ("describe_db_snapshots", "DBSnapshots"),
-            "cluster": ("describe_db_cluster_snapshots", "DBClusterSnapshots"),
-        }[kind]
-        found: dict[str, list[Any]] = {}
-        for row in self._pages(operation, key):
+    def _snapshots(self, listing: str) -> Taken:
+        """Finished snapshots by the name of what they were taken of. AWS Backup's must be asked for (rds.md §3)."""
+        operation = f"describe_{listing}"
+        key, name = {
+            "db_snapshots": ("DBSnapshots", "DBInstanceIdentifier"),
+            "db_cluster_snapshots": ("DBClusterSnapshots", "DBClusterIdentifier"),
+        }[listing]
+        found: Taken = {}
+        for row in [*self._pages(operation, key), *self._pages(operation, key, SnapshotType="awsbackup")]:
             if row.get("SnapshotCreateTime"):
-                name = row["DBInstanceIdentifier" if kind == "db" else "DBClusterIdentifier"]
-                found.setdefault(name, []).append(row["SnapshotCreateTime"])
+                found.setdefault(row[name], set()).add((row["SnapshotType"], row["SnapshotCreateTime"]))
         return found
 
-    def _pages(self, operation: str, key: str) -> list[dict[str, Any]]:
+    def _pages(self, operation: str, key: str, **filters: str) -> list[dict[str, Any]]:
         action = "rds:" + "".join(part.capitalize() for part in operation.split("_")).replace("Db", "DB")
         with translated(action):
-            return [row for page in self.rds.get_paginator(operation).paginate() for row in page[key]]
+            return [row for page in self.rds.get_paginator(operation).paginate(**filters) for row in page[key]]
 
 
 def regions() -> list[str]:

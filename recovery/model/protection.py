@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Literal
 
 from recovery.model.values import Moment, Value
+
+USUAL_LAG = timedelta(minutes=15)  # RDS uploads WAL every 5 minutes (facts/rds.md §1.3): more is a fault
 
 
 class Protection(Value):
     """One instance or Aurora cluster. `retention_days` 0: no automated backups. `latest`: where its window ends.
 
+    `lasting_snapshots`: manual ones and AWS Backup's, which outlive the instance; `newest_snapshot`: of any kind.
     `aws_backup`: AWS Backup keeps a continuous backup. `copied_to`: regions that automated backups are replicated to.
     `member_of`: the cluster that backs an Aurora instance up; `replica_of`: the instance a replica follows.
     """
@@ -26,7 +30,7 @@ class Protection(Value):
     deletion_protection: bool
     encrypted: bool
     kms_key: str | None = None
-    snapshots: int = 0
+    lasting_snapshots: int = 0
     newest_snapshot: Moment | None = None
     aws_backup: bool = False
     copied_to: tuple[str, ...] = ()

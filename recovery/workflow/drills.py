@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import ValidationError
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 from recovery.config import state_home
 from recovery.model.report import Objectives
 from recovery.model.values import Moment, Value
+
+DRILL_AGE = timedelta(days=90)  # what was not rehearsed for longer is not rehearsed
 
 
 class DrillRecord(Value):

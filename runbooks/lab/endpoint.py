@@ -1,4 +1,7 @@
-"""The HTTP endpoint: RDS and IAM's simulator are answered here, all else by moto's server behind the same URL."""
+"""The HTTP endpoint: RDS and IAM's simulator are answered here, all else by moto's server behind the same URL.
+
+moto also shows Aurora clusters, and instances of other regions: what was created there, which it cannot restore.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from runbooks.lab.ops_snapshots import SnapshotOperations, TagOperations
 from runbooks.lab.views import Account
 from runbooks.lab.wire import Refusal, Request, Result, parse_request, render_refusal, render_result
 
-SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/(?P<service>[^/]+)/aws4_request")
+SCOPE = re.compile(r"Credential=[^/]+/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
@@ -42,9 +45,12 @@ class LabApi:
         self._services = {"rds": self.operations, "iam": _by_name(IamOperations(account))}
         self._lock = threading.RLock()
 
-    def answers(self, service: str, form: dict[str, str]) -> bool:
-        """Whether a call is ours: all of RDS, and of other services what we have."""
-        return service == "rds" or form.get("Action") in self._services.get(service, ())
+    def answers(self, service: str, region: str, form: dict[str, str]) -> bool:
+        """Whether a call is ours: instances of RDS in our region, and of other services what we have."""
+        action = form.get("Action", "")
+        if service == "rds":
+            return region == self.account.region and "Cluster" not in action
+        return action in self._services.get(service, ())
 
     def answer(self, form: dict[str, str], *, service: str = "rds") -> tuple[int, str]:
         """HTTP status and XML body for one call."""
@@ -122,18 +128,19 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path.startswith("/_lab/"):
             return self._control(body)
-        service = self._service()
+        service, region = self._scope()
         form = dict(parse_qsl(body.decode(), keep_blank_values=True)) if service in ("rds", "iam") else {}
-        if self.api.answers(service, form):
+        if self.api.answers(service, region, form):
             status, text = self.api.answer(form, service=service)
             return self._send(status, {"Content-Type": "text/xml"}, text.encode())
         return self._send(*self.others.forward(self, body))
 
     do_GET = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_POST  # noqa: N815
 
-    def _service(self) -> str:
+    def _scope(self) -> tuple[str, str]:
+        """The service and the region that a request was signed for."""
         found = SCOPE.search(self.headers.get("Authorization", ""))
-        return found["service"] if found else "unsigned"
+        return (found["service"], found["region"]) if found else ("unsigned", "")
 
     def _control(self, body: bytes) -> None:
         try:

@@ -98,10 +98,6 @@ class CatalogueOperations:
             rows = [self.account.subnet_group(name)]
         return page("DBSubnetGroups", [show_subnet_group(self.account, row) for row in rows], request)
 
-    def DescribeDBClusters(self, request: Request) -> Result:
-        """None: the lab has no Aurora."""
-        return page("DBClusters", [], request)
-
     def DescribeDBEngineVersions(self, request: Request) -> Result:
         """The one version that this lab runs."""
         tools = self.engine.tools

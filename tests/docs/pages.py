@@ -119,6 +119,7 @@ def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Comman
 
 def json_page() -> str:
     """The schema of every `--json` document that is a model."""
+    from recovery.model.coverage import Coverage
     from recovery.model.health import Health
     from recovery.model.incident import Finding
     from recovery.model.plan import RecoveryPlan
@@ -135,7 +136,7 @@ def json_page() -> str:
         "- `rowback diff`, without `--show`: a repair plan; with it: a list of rows",
         "- `rowback apply`: a report", "- `rowback verify`, `undo`: a verification",
         "- `rowback peek`: a list of objects, every value as text",
-        "- `rowback doctor`: a health report",
+        "- `rowback doctor`: a health report", "- `rowback coverage`: a coverage report",
         '- `rowback status`: `{"case", "outcome", "driven", "steps": {name: done}}`',
         '- `rowback reap`: `[{"instance", "result"}]`',
         '- `rowback lab up`, `lab status`: `{"pid", "port", "root", "postgres", "instances", "exports"}` or `null`', "",
@@ -147,6 +148,7 @@ def json_page() -> str:
         ("Drill report", DrillReport),
         ("Finding", Finding),
         ("Health report", Health),
+        ("Coverage report", Coverage),
     ):
         schema = json.dumps(model.model_json_schema(mode="serialization"), indent=1, ensure_ascii=False)
         lines += [f"## {title}", "", "```json", schema, "```", ""]

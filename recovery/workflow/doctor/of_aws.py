@@ -10,11 +10,11 @@ from recovery.aws.protection import caller
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.health import Area, Check
 from recovery.model.instance import TAG_EXPIRES, TAG_SOURCE
+from recovery.model.protection import USUAL_LAG
 from recovery.model.target import format_utc
 from recovery.workflow.doctor.patient import Patient, Words, listed
 
 SAYS = Words(Area.AWS)
-USUAL_LAG = timedelta(minutes=15)  # RDS uploads WAL every 5 minutes
 CERTIFICATE_WARNING = timedelta(days=60)
 OLDEST_MAJOR = 13
 # End of standard support of RDS for PostgreSQL (facts/rds.md §9, AWS's calendar as of 2026-08-22).

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -15,10 +14,9 @@ from recovery.postgres.binaries import find_client_tools
 from recovery.postgres.connect import is_loopback
 from recovery.workflow.cases import all_cases, unreadable_cases
 from recovery.workflow.doctor.patient import Patient, Words, listed
-from recovery.workflow.drills import held_drills
+from recovery.workflow.drills import DRILL_AGE, held_drills
 
 SAYS = Words(Area.MACHINE)
-DRILL_AGE = timedelta(days=90)
 LEAST_BYTES = 256 * 2**20
 
 
