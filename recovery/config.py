@@ -92,6 +92,7 @@ class Profile(_Section):
     lock_timeout_ms: int = Field(default=2000, ge=1)
     lock_attempts: int = Field(default=30, ge=1)
     copy_timeout_minutes: int = Field(default=240, ge=1)
+    approvals_needed: int = Field(default=0, ge=0, le=5)
     minimum_retention_days: int = Field(default=7, ge=1, le=35)
     rto_minutes: float | None = Field(default=None, gt=0)
     rpo_minutes: float | None = Field(default=None, gt=0)

@@ -69,6 +69,9 @@ class ErrorId(StrEnum):
     DUMP_FAILED = "dump-failed"
     LOAD_REFUSED = "load-refused"
     REPLICA_BEHIND = "replica-behind"
+    # 60-69: refused by what was agreed on beforehand
+    COST_CEILING = "cost-ceiling"
+    APPROVAL_MISSING = "approval-missing"
 
 
 EXIT_CODES: Final[dict[ErrorId, int]] = {
@@ -121,6 +124,8 @@ EXIT_CODES: Final[dict[ErrorId, int]] = {
     ErrorId.DUMP_FAILED: 53,
     ErrorId.LOAD_REFUSED: 54,
     ErrorId.REPLICA_BEHIND: 55,
+    ErrorId.COST_CEILING: 60,
+    ErrorId.APPROVAL_MISSING: 61,
 }
 
 

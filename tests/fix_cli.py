@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from recovery.cli import main
@@ -54,6 +55,8 @@ class Cli:
             patch.setattr(sys, "stdin", io.StringIO())
             for name, value in {**self.environment, **environment}.items():
                 patch.setenv(name, value)
+            if "AWS_ACCESS_KEY_ID" in environment:  # boto3 keeps the credentials that it found first
+                patch.setattr(boto3, "DEFAULT_SESSION", None)
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 try:
                     main()

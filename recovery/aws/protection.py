@@ -40,6 +40,14 @@ class Protections:
         taken = self._snapshots("db_cluster_snapshots") if clusters else {}
         return [*(p for p in found if p.member_of is None), *(self._cluster(row, taken) for row in clusters)]
 
+    def automated_before(self, instance: InstanceFacts, moment: datetime) -> datetime | None:
+        """When the last automated backup at or before `moment` was taken: from there RDS replays WAL."""
+        rows = self._pages(
+            "describe_db_snapshots", "DBSnapshots", DBInstanceIdentifier=instance.identifier, SnapshotType="automated"
+        )
+        taken = [row["SnapshotCreateTime"] for row in rows if row.get("SnapshotCreateTime")]
+        return max((at for at in taken if at <= moment), default=None)
+
     def quotas(self) -> list[Quota]:
         """The account's quotas of the region."""
         with translated("rds:DescribeAccountAttributes"):
@@ -123,17 +131,3 @@ class Protections:
         action = "rds:" + "".join(part.capitalize() for part in operation.split("_")).replace("Db", "DB")
         with translated(action):
             return [row for page in self.rds.get_paginator(operation).paginate(**filters) for row in page[key]]
-
-
-def regions() -> list[str]:
-    """Every region that this account may use for RDS."""
-    with translated("ec2:DescribeRegions"):
-        rows = client("ec2", region=None).describe_regions()["Regions"]
-    return sorted(row["RegionName"] for row in rows)
-
-
-def caller() -> str:
-    """The ARN these credentials belong to; needs no permission (AWS: GetCallerIdentity). Raises aws-credentials."""
-    with translated("sts:GetCallerIdentity"):
-        arn: str = client("sts", region=None).get_caller_identity()["Arn"]
-    return arn

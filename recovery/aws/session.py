@@ -36,16 +36,21 @@ THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooMa
 QUOTA = {"InstanceQuotaExceeded", "StorageQuotaExceeded"}
 
 
-def client(service: str, *, region: str | None) -> Any:
-    """A boto3 client with standard retries: throttling and 500s are tried 5 times, or AWS_MAX_ATTEMPTS."""
+def client(service: str, *, region: str | None, timeout_s: float | None = None) -> Any:
+    """A boto3 client with standard retries: throttling and 500s are tried 5 times, or AWS_MAX_ATTEMPTS.
+
+    With `timeout_s` it asks once and gives up after that: for what a recovery can do without.
+    """
     import boto3
     from botocore.config import Config
 
+    attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", "5")) if timeout_s is None else 1
+    patience: dict[str, float] = {} if timeout_s is None else {"connect_timeout": timeout_s, "read_timeout": timeout_s}
     with translated(f"{service}: open a client"):
         return boto3.client(
             service,
             region_name=region,
-            config=Config(retries={"mode": "standard", "max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS", "5"))}),
+            config=Config(retries={"mode": "standard", "max_attempts": attempts}, **patience),
         )
 
 

@@ -65,6 +65,7 @@ class Asked(TypedDict):
     profile: str | None
     region: str | None
     wait_for_window: str | None
+    max_cost_usd: float | None
 
 
 def conflict_options() -> tuple[Callable[[Function], Function], ...]:
@@ -109,6 +110,10 @@ def request_options(function: Function) -> Function:
             ),
             click.option("--where", metavar="SQL", help="Only rows of the one --table that fit, and rows on them."),
             *conflict_options(),
+            click.option(
+                "--max-cost", "max_cost_usd", type=click.FloatRange(min=0, min_open=True), metavar="USD",
+                help="Let the temporary instance expire before it costs more; refuse where that is not sure.",
+            ),
             click.option("--wait-for-window", metavar="10m", help="Wait for the restore window to reach T."),
             profile_option,
             region_option,
@@ -141,6 +146,7 @@ def request_of(asked: Asked) -> Request:
             on_conflict=OnConflict(asked["on_conflict"]),
         ),
         where=asked["where"],
+        max_cost_usd=asked["max_cost_usd"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Unpack
 
@@ -13,16 +14,27 @@ from recovery.commands.options import Asked, json_option, request_of, request_op
 @click.command(epilog="Example: rowback plan docs-staging --at 2026-11-22T14:20:00Z --database docs")
 @request_options
 @click.option("--out", type=click.Path(path_type=Path), help="Plan file (default: plan-<digest>.json here).")
+@click.option("--find", "find_", is_flag=True, help="Look into the log as well: what happened after T?")
 @json_option
-def plan(out: Path | None, as_json: bool, **asked: Unpack[Asked]) -> None:
-    """What would happen: restore window, temporary instance, tables, order, locks. Reads only."""
+def plan(out: Path | None, find_: bool, as_json: bool, **asked: Unpack[Asked]) -> None:
+    """What would happen: restore window, tables, order, locks, time, cost, who is in the way. Reads only."""
     from recovery.aws.instances import Instances
+    from recovery.report.outlook_text import outlook_text
     from recovery.report.text import plan_text
+    from recovery.workflow.outlook import look_ahead, with_incident
     from recovery.workflow.planning import make_plan
 
     request = request_of(asked)
-    made = make_plan(request, Instances.connect(request.profile.region), say=lambda text: click.echo(text, err=True))
+    instances = Instances.connect(request.profile.region)
+    made = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
+    outlook = look_ahead(made, instances, request.profile)
+    if find_:
+        outlook = with_incident(outlook, made, request.profile)
     path = out or Path(f"plan-{made.digest[:8]}.json")
     write_new(path, made.to_file())
-    click.echo(made.to_file().rstrip() if as_json else plan_text(made))
+    if as_json:
+        document = {**json.loads(made.to_file()), "outlook": outlook.model_dump(mode="json")}
+        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+    else:
+        click.echo(f"{plan_text(made)}\n\nas of now:\n{outlook_text(outlook)}")
     click.echo(f"\nnothing was created; written to {path}\nnext: rowback restore --plan {path}", err=True)

@@ -43,6 +43,7 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     from recovery.aws.instances import Instances
     from recovery.commands.driving import interruptible
     from recovery.report.listening import listener
+    from recovery.workflow.approvals import me
     from recovery.workflow.cases import open_case
     from recovery.workflow.errand import Errand
     from recovery.workflow.planning import make_plan
@@ -51,7 +52,8 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     request, profile = request_of(asked), profile_of(asked)
     instances = Instances.connect(profile.region)
     plan = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
-    case, journal = open_case(plan, objectives_of(profile), profile, approved=False)
+    opener = me() if profile.approvals_needed else None
+    case, journal = open_case(plan, objectives_of(profile), profile, approved=False, opener=opener)
     with journal, interruptible(case):
         run(Errand(case, journal, instances, listener()), until="secure-copy")
     click.echo(json.dumps({"case": case.id, "temporary_instance": case.copy.identifier}) if as_json else case.id)

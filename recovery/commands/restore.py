@@ -37,9 +37,12 @@ def restore(
     from recovery.aws.instances import Instances
     from recovery.commands.driving import drive
     from recovery.report.listening import listener
+    from recovery.report.outlook_text import outlook_text
     from recovery.report.text import plan_text
+    from recovery.workflow.approvals import EVENT, approvals_beside, me
     from recovery.workflow.cases import open_case
     from recovery.workflow.errand import Errand
+    from recovery.workflow.outlook import look_ahead
     from recovery.workflow.planning import check_facts, make_plan
 
     profile = profile_of(asked)
@@ -55,9 +58,13 @@ def restore(
         click.echo(made.to_file().rstrip() if as_json else plan_text(made))
         click.echo("\ndry run: nothing was created, nothing was written", err=True)
         return
-    click.echo(plan_text(made) + "\n", err=True)
+    click.echo(f"{plan_text(made)}\n\nas of now:\n{outlook_text(look_ahead(made, instances, profile))}\n", err=True)
     confirm(made.database, confirmed)
-    case, journal = open_case(made, objectives_of(profile), profile, approved=True)
+    approvals = approvals_beside(plan_file) if plan_file else ()
+    opener = me() if profile.approvals_needed else None
+    case, journal = open_case(made, objectives_of(profile), profile, approved=True, opener=opener)
+    for given in approvals:
+        case.take(journal.append(EVENT, data=given.model_dump(mode="json")))
     click.echo(f"case {case.id}", err=True)
     approve = approver(made.database, confirmed, confirm_loss)
     drive(Errand(case, journal, instances, listener(), approve), as_json=as_json)
@@ -69,7 +76,7 @@ def refuse_beside_a_plan(asked: Asked) -> None:
 
     arguments = {"INSTANCE": asked["instance"], "--at": asked["at"], "--database": asked["database"],
                  "--table": asked["tables"], "--except": asked["leave_out"], "--where": asked["where"],
-                 "--incident-xid": asked["incident_xids"]}  # fmt: skip
+                 "--incident-xid": asked["incident_xids"], "--max-cost": asked["max_cost_usd"]}  # fmt: skip
     said = [name for name, value in arguments.items() if value]
     if said:
         raise RowbackError(

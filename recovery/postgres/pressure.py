@@ -16,6 +16,18 @@ def wal_since(live: Session, position: str) -> int:
     return int(one(live, "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s::pg_lsn)::bigint", (position,)))
 
 
+def wal_bytes_per_s(live: Session) -> float | None:
+    """The average since the server's statistics were reset; None before PostgreSQL 14, which does not count."""
+    if live.info.server_version < 140000:
+        return None
+    rate = one(
+        live,
+        "select wal_bytes / greatest(extract(epoch from clock_timestamp() - coalesce(stats_reset,"
+        " pg_postmaster_start_time())), 1) from pg_stat_wal",
+    )
+    return float(rate) if rate is not None else None
+
+
 def replica_lag_bytes(live: Session) -> int:
     """How far the slowest replica is behind, in bytes of WAL; 0 without one. A receiver of WAL that replays nothing
     (pg_receivewal, a logical slot's client) counts by what it has flushed.

@@ -15,6 +15,7 @@ from recovery import __version__
 from recovery.aws.instances import Copy
 from recovery.config import Profile, state_home
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.approval import Person
 from recovery.model.plan import RecoveryPlan
 from recovery.model.repair import Pace, RepairPlan, RepairRequest
 from recovery.model.report import Objectives, Outcome
@@ -44,6 +45,7 @@ class Case:
     profile: Profile
     opened_at: datetime
     plan_approved: bool
+    opener: Person | None = None
     steps: dict[str, StepState] = field(default_factory=dict)
     notes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     stops: list[str] = field(default_factory=list)
@@ -156,8 +158,11 @@ def cases_directory() -> Path:
     return state_home() / "cases"
 
 
-def open_case(plan: RecoveryPlan, objectives: Objectives, profile: Profile, *, approved: bool) -> tuple[Case, Journal]:
+def open_case(
+    plan: RecoveryPlan, objectives: Objectives, profile: Profile, *, approved: bool, opener: Person | None = None
+) -> tuple[Case, Journal]:
     """A new case. `approved`: somebody has read the plan and agreed that the tables it names as empty are loaded.
+    `opener`: who that is, where others have to approve as well.
 
     Refuses (case-open) while another case here works on the same database.
     """
@@ -179,6 +184,7 @@ def open_case(plan: RecoveryPlan, objectives: Objectives, profile: Profile, *, a
             "schema_version": 1, "tool_version": __version__, "plan_digest": plan.digest,
             "plan": plan.model_dump(mode="json"), "objectives": objectives.model_dump(mode="json"),
             "profile": profile.model_dump(mode="json"), "approved": approved,
+            "opener": opener.model_dump(mode="json") if opener else None,
         },
     )  # fmt: skip
     return fold(journal.directory, journal.records), journal
@@ -232,6 +238,7 @@ def fold(directory: Path, records: Iterable[Record]) -> Case:
             objectives=Objectives.model_validate(first.data["objectives"]),
             profile=Profile.model_validate(first.data["profile"]), opened_at=first.at,
             plan_approved=first.data.get("approved") is True,
+            opener=Person.model_validate(first.data["opener"]) if first.data.get("opener") else None,
         )  # fmt: skip
     except (ValidationError, KeyError) as error:
         raise _of_another_version(directory) from error

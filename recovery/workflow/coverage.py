@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from recovery.aws.protection import Protections, caller, regions
+from recovery.aws.account import caller, regions
+from recovery.aws.protection import Protections
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.coverage import Coverage, Covered, Gap, Rehearsal, Severity

@@ -32,6 +32,7 @@ from recovery.postgres.connect import Session, Target, connect, identity_of, is_
 from recovery.postgres.repair.scan import refuses_predicate
 from recovery.postgres.writing import may_be_replica
 from recovery.workflow.access import original
+from recovery.workflow.ceiling import within
 from recovery.workflow.references import refuse_unusable_references
 
 WINDOW_POLL_S = 1.0
@@ -50,6 +51,7 @@ class Request:
     wait_for_window_s: float = 0.0
     repair: RepairRequest = RepairRequest()
     where: str | None = None
+    max_cost_usd: float | None = None
 
 
 def make_plan(request: Request, instances: Instances, *, say: Callable[[str], None]) -> RecoveryPlan:
@@ -58,6 +60,10 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
     _check_suitable(source)
     window = _window_with(request, instances, source, say)
     _check_no_other_copy(instances, source, request.database)
+    settings = CopySettings.like(
+        source, instance_class=request.profile.copy_class, expires_after_hours=request.profile.copy_expires_hours
+    )
+    settings = within(request.max_cost_usd, settings, source)
     target = original(source, request.database, request.profile)
     if request.transport is Transport.DUMP:
         find_client_tools(server_major=source.major, tls=not is_loopback(target.endpoint.host))
@@ -92,11 +98,7 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
             if trigger.state != "D"
         ),
         sequences=tuple({c.name: c for c in catalog.sequences if c.table in scope.chosen}.values()),
-        copy_settings=CopySettings.like(
-            source,
-            instance_class=request.profile.copy_class,
-            expires_after_hours=request.profile.copy_expires_hours,
-        ),
+        copy_settings=settings,
         transport=request.transport,
         lock_timeout_ms=request.profile.lock_timeout_ms,
         lock_attempts=request.profile.lock_attempts,

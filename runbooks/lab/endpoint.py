@@ -20,6 +20,7 @@ from runbooks.lab.ops_catalogue import CatalogueOperations
 from runbooks.lab.ops_iam import IamOperations
 from runbooks.lab.ops_instances import InstanceOperations
 from runbooks.lab.ops_logs import LogOperations
+from runbooks.lab.ops_pricing import get_products
 from runbooks.lab.ops_snapshots import SnapshotOperations, TagOperations
 from runbooks.lab.views import Account
 from runbooks.lab.wire import Refusal, Request, Result, parse_request, render_refusal, render_result
@@ -133,9 +134,17 @@ class Handler(BaseHTTPRequestHandler):
         if self.api.answers(service, region, form):
             status, text = self.api.answer(form, service=service)
             return self._send(status, {"Content-Type": "text/xml"}, text.encode())
+        if service == "pricing":
+            return self._send_json(*self._price(body))
         return self._send(*self.others.forward(self, body))
 
     do_GET = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_POST  # noqa: N815
+
+    def _price(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        if "pricing:GetProducts" in self.api.account.engine.faults.denied:
+            denied = "User: lab is not authorized to perform: pricing:GetProducts"
+            return 400, {"__type": "AccessDeniedException", "message": denied}
+        return 200, get_products(json.loads(body))
 
     def _scope(self) -> tuple[str, str]:
         """The service and the region that a request was signed for."""
@@ -148,7 +157,10 @@ class Handler(BaseHTTPRequestHandler):
             status = 200
         except (KeyError, TypeError, ValueError) as error:
             answer, status = {"error": str(error)}, 400
-        self._send(status, {"Content-Type": "application/json"}, json.dumps(answer).encode())
+        self._send_json(status, answer)
+
+    def _send_json(self, status: int, answer: dict[str, Any]) -> None:
+        self._send(status, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer).encode())
 
     def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)

@@ -48,7 +48,7 @@ class SnapshotOperations:
 
     def DescribeDBSnapshots(self, request: Request) -> Result:
         """Snapshots by name, instance or type."""
-        rows = list(self.engine.snapshots.values())
+        rows = [*self.engine.snapshots.values(), *self._automated()]
         if name := request.get("DBSnapshotIdentifier"):
             rows = [self._snapshot(name)]
         if source := request.get("DBInstanceIdentifier"):
@@ -56,6 +56,18 @@ class SnapshotOperations:
         if kind := request.get("SnapshotType"):
             rows = [row for row in rows if row.kind == kind]
         return page("DBSnapshots", [show_snapshot(self.account, row) for row in rows], request)
+
+    def _automated(self) -> list[Snapshot]:
+        """The base backups, as RDS shows its daily ones."""
+        return [
+            Snapshot(
+                identifier=f"rds:{instance.identifier}-{backup.finished_at:%Y-%m-%d-%H-%M-%S}",
+                source_identifier=instance.identifier, source_resource_id=instance.resource_id, path=backup.path,
+                master=instance.master, database=instance.database, attributes=dict(instance.attributes),
+                parameters=instance.parameters, kind="automated", status="available", created_at=backup.finished_at,
+            )
+            for instance in list(self.engine.instances.values()) for backup in list(instance.backups)
+        ]  # fmt: skip
 
     def DeleteDBSnapshot(self, request: Request) -> Result:
         """Forget a snapshot and remove its files."""

@@ -25,6 +25,10 @@ VOLATILE = (
     (re.compile(r"plan [0-9a-f]{8}"), "plan DIGEST"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
     (re.compile(r"\d\d:\d\d:\d\dZ"), "TIME"),
+    (re.compile(r"\d+ s from the backup"), "N s from the backup"),
+    (re.compile(r"about [\d,.]+ \w+ of WAL"), "about SIZE of WAL"),
+    (re.compile(r"price list, \d{4}-\d\d-\d\d"), "price list, DATE"),
+    (re.compile(r"about \d+ s, \d+ s to \d+ s in"), "about N s, N s to N s in"),
     (re.compile(r"\d+\.\d+ s\b"), "SECONDS"),
     (re.compile(r"(PostgreSQL|pg_dump) \d+\.\d+"), r"\1 VERSION"),
     (re.compile(r"\d+ of \d+$", re.MULTILINE), "ALL of ALL"),
@@ -122,6 +126,7 @@ def json_page() -> str:
     from recovery.model.coverage import Coverage
     from recovery.model.health import Health
     from recovery.model.incident import Finding
+    from recovery.model.outlook import Outlook
     from recovery.model.plan import RecoveryPlan
     from recovery.model.repair import RepairPlan
     from recovery.model.report import Report
@@ -130,7 +135,7 @@ def json_page() -> str:
     lines = [
         "# JSON output", "",
         "`--json` prints exactly one document on stdout; all else goes to stderr. Ignore fields you do not know.", "",
-        "- `rowback plan`, `rowback restore --dry-run`: a plan", "- `rowback restore`, `resume`, `report`: a report",
+        "- `rowback plan`: a plan, and beside it `outlook`", "- `rowback restore --dry-run`: a plan", "- `rowback restore`, `resume`, `report`: a report",
         "- `rowback cases`: a list of reports", "- `rowback drill`: a drill report",
         "- `rowback find`: a finding",
         "- `rowback diff`, without `--show`: a repair plan; with it: a list of rows",
@@ -146,6 +151,7 @@ def json_page() -> str:
         ("Repair plan", RepairPlan),
         ("Report", Report),
         ("Drill report", DrillReport),
+        ("Outlook", Outlook),
         ("Finding", Finding),
         ("Health report", Health),
         ("Coverage report", Coverage),

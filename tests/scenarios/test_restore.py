@@ -82,7 +82,9 @@ def test_the_whole_database_from_a_plan_file(cli: Cli, database: Database) -> No
     at = ["--at", format_utc(target), "--database", database.name, "--except", "ops.*"]
     planned = cli("plan", cli.live.identifier, *at, "--out", "my.plan", "--json")
     assert planned.code == 0, planned.err
-    assert json.loads(planned.out) == json.loads(Path("my.plan").read_text())
+    said = json.loads(planned.out)
+    assert said.pop("outlook")["replay_s"] >= 0, "beside the plan, not part of it"
+    assert said == json.loads(Path("my.plan").read_text())
     dry = cli("restore", cli.live.identifier, *at, "--dry-run")
     assert dry.code == 0
     assert "10 tables" in dry.out

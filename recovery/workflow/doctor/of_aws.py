@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, timedelta
 
+from recovery.aws.account import caller
 from recovery.aws.permissions import missing, statements
-from recovery.aws.protection import caller
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.health import Area, Check
 from recovery.model.instance import TAG_EXPIRES, TAG_SOURCE

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from recovery.aws.account import caller
 from recovery.aws.instances import Instances
 from recovery.aws.permissions import Place
-from recovery.aws.protection import Protections, caller
+from recovery.aws.protection import Protections
 from recovery.errors import ErrorId, RowbackError
 
 

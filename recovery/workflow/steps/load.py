@@ -22,6 +22,7 @@ from recovery.reload.load import Job, Loaded, Repair, load
 from recovery.reload.objects import point_to_objects
 from recovery.reload.pacing import Watch, load_paced, merge
 from recovery.reload.verify import verify
+from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.references import check_references
@@ -46,6 +47,7 @@ class Load(Step):
         assert found
         _refuse_nothing(errand, found)
         covered = errand.case.plan_approved and not found.writes
+        refuse_without_second_person(errand.case, found, covered=covered)
         if not covered and found.digest not in errand.case.approved:
             errand.approve(found)
             errand.record("repair.approved", data={"digest": found.digest})

@@ -1,0 +1,67 @@
+"""What a temporary instance costs: AWS's price list when it answers, else a small table with its date, else unknown.
+
+Single-AZ, on demand, billed by the second with ten minutes at least (facts/rds.md §10).
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from recovery.aws.session import client, translated
+from recovery.errors import RowbackError
+from recovery.model.outlook import Price
+
+LISTED_IN = "us-east-1"  # the price list is offered in three regions only
+TIMEOUT_S = 3.0
+ENGINE = "PostgreSQL"
+
+
+def price_of(instance_class: str, region: str) -> Price | None:
+    """The price of one hour, and of storage where it is known. None: nobody knows, and none is made up."""
+    table = _table()
+    storage = table["storage_usd_per_gib_month"].get(region)
+    try:
+        listed = _listed(instance_class, region)
+    except RowbackError:
+        listed = None
+    if listed is not None:
+        source = f"AWS's price list, {datetime.now(UTC):%Y-%m-%d}"
+        return Price(usd_per_hour=listed, storage_usd_per_gib_month=storage, source=source)
+    known = table["usd_per_hour"].get(region, {}).get(instance_class)
+    if known is None:
+        return None
+    return Price(usd_per_hour=known, storage_usd_per_gib_month=storage, source=f"rowback's table of {table['as_of']}")
+
+
+def _listed(instance_class: str, region: str) -> float | None:
+    wanted = {
+        "instanceType": instance_class, "regionCode": region, "databaseEngine": ENGINE,
+        "deploymentOption": "Single-AZ",
+    }  # fmt: skip
+    with translated("pricing:GetProducts"):
+        answer = client("pricing", region=LISTED_IN, timeout_s=TIMEOUT_S).get_products(
+            ServiceCode="AmazonRDS", MaxResults=10,
+            Filters=[{"Type": "TERM_MATCH", "Field": name, "Value": value} for name, value in wanted.items()],
+        )  # fmt: skip
+    prices = [price for text in answer["PriceList"] for price in _on_demand(json.loads(text))]
+    return max(prices, default=None)
+
+
+def _on_demand(product: dict[str, Any]) -> list[float]:
+    """The hourly prices of one product."""
+    return [
+        float(dimension["pricePerUnit"]["USD"])
+        for term in product.get("terms", {}).get("OnDemand", {}).values()
+        for dimension in term["priceDimensions"].values()
+        if dimension["unit"] == "Hrs" and "USD" in dimension["pricePerUnit"]
+    ]
+
+
+@cache
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(files("recovery.aws").joinpath("prices.json").read_text())
+    return table

@@ -1,0 +1,225 @@
+"""What a plan says beforehand: time, cost and its ceiling, who is in the way, who listens; and the second person."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg
+import pytest
+
+from recovery.model.target import format_utc
+from recovery.workflow.journal import read_records
+from runbooks.lab.server import REGION, Lab
+from tests.fix_cli import Cli, Ran, the_case
+from tests.fix_lab import Database, Live, pass_a_second, wait_until
+
+TABLE = ("create table people (id int primary key, name text)", "insert into people values (1, 'ann'), (2, 'bob')")
+
+
+def emptied(database: Database) -> str:
+    """A table that somebody truncates; the target time before that."""
+    database.run(*TABLE)
+    target = pass_a_second()
+    database.run("truncate people")
+    return format_utc(target)
+
+
+def planned(cli: Cli, database: Database, target: str, *extra: str) -> Ran:
+    return cli(
+        "plan", cli.live.identifier, "--at", target, "--database", database.name, "--wait-for-window", "30s", *extra
+    )
+
+
+def outlook(cli: Cli, database: Database, target: str, *extra: str) -> dict[str, Any]:
+    found = planned(cli, database, target, "--out", "p.json", "--json", *extra)
+    assert found.code == 0, found.err
+    return dict(json.loads(found.out)["outlook"])
+
+
+def test_time_is_learned_from_cases_that_recovered(cli: Cli, database: Database) -> None:
+    target = emptied(database)
+    before = outlook(cli, database, target)
+    assert before["duration"] is None
+    assert before["replay_s"] >= 0
+    assert before["wal_bytes"] > 0
+    restored = cli("restore", "--plan", "p.json", "--confirm", database.name)
+    assert restored.code == 0, restored.err
+    assert "no recovery was measured here yet; RDS takes 10 to 20 minutes and the replay, as a rule" in restored.err
+    took = sum(phase["seconds"] for phase in the_case(cli)["phases"])
+    learned = outlook(cli, database, format_utc(pass_a_second()))["duration"]
+    assert learned["cases"] == 1
+    assert learned["of"] == f"'{cli.live.identifier}'"
+    assert learned["typical_s"] == pytest.approx(took, abs=0.2)
+
+
+def test_cost_is_of_the_price_list_or_of_a_table_or_unknown(cli: Cli, database: Database, lab: Lab) -> None:
+    target = emptied(database)
+    cost = outlook(cli, database, target)["cost"]
+    assert cost["price"]["usd_per_hour"] == 0.02
+    assert cost["price"]["source"].startswith("AWS's price list, ")
+    assert cost["most_usd"] == pytest.approx(0.02 * 24)
+    lab.engine.faults.denied = {"pricing:GetProducts"}
+    try:
+        assert outlook(cli, database, target)["cost"] is None
+        text = planned(cli, database, target, "--out", "q.json").out
+    finally:
+        lab.engine.faults.denied = set()
+    assert "cost        unknown: neither AWS's price list nor rowback's table has this class in this region" in text
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "hours"),
+    [("0.10", 5), ("100", 24)],  # $0.02 an hour; expiry after 24 h unless the ceiling comes first
+)
+def test_a_ceiling_is_kept_by_the_expiry(cli: Cli, database: Database, ceiling: str, hours: int) -> None:
+    found = planned(cli, database, emptied(database), "--out", "p.json", "--max-cost", ceiling)
+    assert found.code == 0, found.err
+    assert json.loads(Path("p.json").read_text())["copy_settings"]["expires_after_hours"] == hours
+
+
+def test_a_ceiling_that_cannot_be_promised_is_refused(cli: Cli, database: Database, lab: Lab) -> None:
+    target = emptied(database)
+    low = planned(cli, database, target, "--max-cost", "0.01")
+    assert (low.code, low.out) == (60, "")
+    assert re.sub(r"list, .*", "list, TODAY", low.err) == (
+        "error[cost-ceiling]: one hour of db.t3.micro in eu-west-1 costs $0.02, more than $0.01\n"
+        "  according to AWS's price list, TODAY\n"
+        "  nothing was created, nothing was written\n"
+        "  help: raise --max-cost, or choose a smaller copy_class in rowback.toml\n"
+    )
+    lab.engine.faults.denied = {"pricing:GetProducts"}
+    try:
+        unknown = planned(cli, database, target, "--max-cost", "100")
+    finally:
+        lab.engine.faults.denied = set()
+    assert unknown.code == 60
+    assert unknown.err.startswith(
+        "error[cost-ceiling]: nobody says what db.t3.micro in eu-west-1 costs, so $100.00 cannot be promised\n"
+    )
+    assert list(Path().glob("plan-*.json")) == []
+
+
+def test_who_is_in_the_way_and_who_listens(cli: Cli, database: Database, live: Live) -> None:
+    target = emptied(database)
+    database.run("create materialized view names as select name from people", "create publication p for table people")
+    with psycopg.connect(live.dsn(database.name), application_name="importer") as session:
+        session.execute("insert into people values (3, 'eve')")
+        found = outlook(cli, database, target, "--table", "people")
+        (line,) = found["in_the_way"]
+        assert re.fullmatch(
+            r"pid \d+ \(postgres, importer\) is idle in transaction, in its transaction for 00:00:\d\d", line
+        )
+        session.rollback()
+    assert found["listeners"] == [
+        "publication p sends the changes of 1 of these tables to its subscribers",
+        "materialized view public.names keeps its old rows until: refresh materialized view public.names",
+    ]
+
+
+def test_what_the_log_knows(cli: Cli, database: Database, live: Live) -> None:
+    cluster = live.lab.engine.instances[live.identifier].cluster
+    cluster.settings |= {"log_statement": "all"}
+    cluster.reload()
+    with live.connect() as session:
+        wait_until(lambda: session.execute("show log_statement").fetchone() == ("all",), "all is logged")
+    database.run(*TABLE)
+    target = format_utc(pass_a_second())
+    database.run("begin", "truncate people", "commit", "select 1")
+    (line,) = outlook(cli, database, target, "--find")["incident"]
+    assert re.fullmatch(r"\S+Z committed: TRUNCATE people by postgres", line)
+    assert outlook(cli, database, target)["incident"] is None, "only when asked"
+
+
+@pytest.fixture(scope="module")
+def two_people(lab: Lab) -> dict[str, dict[str, str]]:
+    """AWS credentials of ann and bob."""
+    iam = boto3.client(
+        "iam", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION, aws_access_key_id="lab",
+        aws_secret_access_key="lab",
+    )  # fmt: skip
+    found = {}
+    for name in ("ann", "bob"):
+        iam.create_user(UserName=name)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        found[name] = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    return found
+
+
+def wanting_approval(cli: Cli) -> tuple[str, ...]:
+    Path("rowback.toml").write_text("[profiles.p]\napprovals_needed = 1\n")
+    return ("--profile", "p")
+
+
+def approvals(cli: Cli) -> list[tuple[str, str]]:
+    (directory,) = (cli.home / "cases").iterdir()
+    seconded = [record.data for record in read_records(directory) if record.event == "plan.seconded"]
+    return [(each["by"], each["person"]["aws"]) for each in seconded]
+
+
+def test_a_plan_that_another_approved_is_carried_out(
+    cli: Cli, database: Database, two_people: dict[str, dict[str, str]]
+) -> None:
+    profile = wanting_approval(cli)
+    planned(cli, database, emptied(database), "--out", "p.json")
+    seen = cli("approve", "p.json", "--by", "ann", **two_people["ann"])
+    assert seen.code == 0, seen.err
+    assert re.fullmatch(
+        r"plan [0-9a-f]{8} is approved by 'ann' \(\S+, arn:aws:iam::123456789012:user/ann\)\n", seen.out
+    )
+    assert "public.people  empty" in seen.err, "the plan is shown to whoever approves it"
+    done = cli("restore", "--plan", "p.json", "--confirm", database.name, *profile, **two_people["bob"])
+    assert done.code == 0, done.err
+    assert approvals(cli) == [("ann", "arn:aws:iam::123456789012:user/ann")]
+    assert database.rows("select count(*) from people") == [(2,)]
+
+
+@pytest.mark.parametrize("how", ["nobody", "oneself", "of another plan"])
+def test_without_another_nothing_is_written_and_the_case_waits(
+    cli: Cli, database: Database, two_people: dict[str, dict[str, str]], how: str
+) -> None:
+    profile, target = wanting_approval(cli), emptied(database)
+    planned(cli, database, target, "--out", "p.json")
+    match how:
+        case "oneself":
+            cli("approve", "p.json", "--by", "not bob at all", **two_people["bob"])
+        case "of another plan":
+            planned(cli, database, target, "--out", "other.json", "--transport", "copy")
+            cli("approve", "other.json", "--by", "ann", **two_people["ann"])
+            os.rename("other.approvals.json", "p.approvals.json")
+    stopped = cli("restore", "--plan", "p.json", "--confirm", database.name, *profile, **two_people["bob"])
+    assert stopped.code == 61
+    assert re.search(
+        r"error\[approval-missing\]: the profile wants 1 approval by others of what is written; repair plan"
+        r" ([0-9a-f]{8}) has those of nobody\n  the case was opened by \S+, arn:aws:iam::123456789012:user/bob\n",
+        stopped.err,
+    )
+    assert database.rows("select count(*) from people") == [(0,)]
+    case = the_case(cli)["case"]
+    digest = cli("diff", case, "--digest").out.strip()
+    again = cli("approve", case, digest[:8], "--by", "me again", **two_people["bob"])
+    assert (again.code, again.out) == (61, "")
+    assert again.err.startswith(f"error[approval-missing]: 'me again' is whoever opened case {case}: ")
+    wrong = cli("approve", case, "00000000", "--by", "ann", **two_people["ann"])
+    assert wrong.code == 22
+    assert cli("approve", case, digest[:8], "--by", "ann", **two_people["ann"]).code == 0
+    resumed = cli("resume", case, **two_people["bob"])
+    assert resumed.code == 0, resumed.err
+    assert database.rows("select count(*) from people") == [(2,)]
+
+
+def test_approvals_that_cannot_be_read_are_none(cli: Cli, database: Database) -> None:
+    profile = wanting_approval(cli)
+    planned(cli, database, emptied(database), "--out", "p.json")
+    Path("p.approvals.json").write_text("{}")
+    found = cli("restore", "--plan", "p.json", "--confirm", database.name, *profile)
+    assert found.code == 19
+    assert found.err.splitlines()[-3:] == [
+        "error[plan-unreadable]: p.approvals.json holds no approvals",
+        "  nothing was created, nothing was written",
+        "  help: have them given again: rm p.approvals.json; rowback approve p.json --by NAME",
+    ]
