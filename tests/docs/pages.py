@@ -135,7 +135,8 @@ def json_page() -> str:
     lines = [
         "# JSON output", "",
         "`--json` prints exactly one document on stdout; all else goes to stderr. Ignore fields you do not know.", "",
-        "- `rowback plan`: a plan, and beside it `outlook`", "- `rowback restore --dry-run`: a plan", "- `rowback restore`, `resume`, `report`: a report",
+        "- `rowback plan`: a plan, and beside it `outlook`", "- `rowback restore --dry-run`: a plan",
+        "- `rowback restore`, `resume`, `report`: a report",
         "- `rowback cases`: a list of reports", "- `rowback drill`: a drill report",
         "- `rowback find`: a finding",
         "- `rowback diff`, without `--show`: a repair plan; with it: a list of rows",
