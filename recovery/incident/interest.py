@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import Enum, auto
 from functools import lru_cache
 
 from guards.statements import Danger, classify
@@ -17,7 +18,10 @@ _PLAIN = re.compile(
 )
 # A write that says which row it means, as `keeping` tells it; a long one is decoded rather than searched.
 _BY_KEY = re.compile(_STATEMENT + BY_KEY.encode(), re.IGNORECASE)
-_LONGEST_PLAIN = 4096
+_HEAD = re.compile(_STATEMENT, re.IGNORECASE)
+_LONGEST_PLAIN, _LONGEST_SHAPE = 4096, 1024
+_NUMBERS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
+_DIGIT_IN_NAME = re.compile(rb"[^\W\d]\d")
 _ERRORS = (b"ERROR", b"FATAL", b"PANIC")
 _WORDS = {"begin": (b"BEGIN", b"begin"), "end": (b"COMMIT", b"commit", b"ROLLBACK", b"rollback")}
 _CONTROLS = {
@@ -27,6 +31,14 @@ _CONTROLS = {
     for spelling in (b"statement: ", b"execute <unnamed>: ")
     for ending in (b"", b";", b"\n", b";\n")
 }
+
+
+class Kind(Enum):
+    """What a statement is by its text alone: nothing that destroys, a write that names its row, or all else."""
+
+    PLAIN = auto()
+    BY_KEY = auto()
+    MATTERS = auto()
 
 
 class Interest:
@@ -53,13 +65,27 @@ class Interest:
         return self._may_destroy(message)
 
     def _may_destroy(self, message: bytes) -> bool:
-        if found := _PLAIN.match(message):
-            if _destroys(message.lower()):
-                return True
-            return found["select"] is not None and b"(" in message and not _reads(message[found.start("select") :])
-        if len(message) <= _LONGEST_PLAIN and _BY_KEY.match(message):
+        kind = _kind_by_shape(message.translate(_NUMBERS_ALIKE)) if len(message) <= _LONGEST_SHAPE else None
+        kind = kind or _kind(message)
+        if kind is Kind.BY_KEY:
             return self._table is not None and self._table in message.lower()
-        return True
+        return kind is Kind.MATTERS
+
+
+@lru_cache(maxsize=8192)
+def _kind_by_shape(shape: bytes) -> Kind | None:
+    """Of a statement whose digits are all 0: with other numbers it is the same. Not so where names hold digits: None."""
+    found = _HEAD.match(shape)
+    return None if _DIGIT_IN_NAME.search(shape, found.end() if found else 0) else _kind(shape)
+
+
+def _kind(message: bytes) -> Kind:
+    if found := _PLAIN.match(message):
+        if _destroys(message.lower()):
+            return Kind.MATTERS
+        calls = found["select"] is not None and b"(" in message
+        return Kind.MATTERS if calls and not _reads(message[found.start("select") :]) else Kind.PLAIN
+    return Kind.BY_KEY if len(message) <= _LONGEST_PLAIN and _BY_KEY.match(message) else Kind.MATTERS
 
 
 def _destroys(low: bytes) -> bool:

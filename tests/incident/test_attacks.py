@@ -145,6 +145,14 @@ def test_a_write_that_only_looks_as_if_it_named_its_row_is_found(text: str) -> N
     assert outcomes(log(said("begin"), said(text), said("commit"), said("select 1"))) == [(text, "committed")]
 
 
+def test_numbers_are_alike_and_names_with_digits_are_not() -> None:
+    """What a statement is, is remembered by its shape, whatever its numbers."""
+    plain = ["delete from t1 where t1_id = 5", "select abs(1)", "delete from articles where id = 5"]
+    others = ["delete from t2 where t1_id = 5", "delete from t1 where t2_id = 6", "select abs1(1)"]
+    text = log(*(said(each) for each in (*plain, *others, *plain, "select 1")))
+    assert [each for each, _ in outcomes(text)] == others
+
+
 @pytest.mark.parametrize(
     "text",
     [
