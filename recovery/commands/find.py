@@ -52,7 +52,8 @@ def find(  # noqa: PLR0913, PLR0917 (one argument an option)
     if not found.suspects:
         raise RowbackError(
             ErrorId.NOTHING_SUSPECT, "no statement in these logs could have been the incident", *found.silent,
-            state=NOTHING_CREATED, help="look further back (--since 1d), or at other sources: --log FILE",
+            state=NOTHING_CREATED,
+            help="look further back (--since 1d), at other sources (--log FILE), or ask copies: rowback bisect",
         )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ class Interest:
 
 @lru_cache(maxsize=8192)
 def _kind_by_shape(shape: bytes) -> Kind | None:
-    """Of a statement whose digits are all 0: with other numbers it is the same. Not so where names hold digits: None."""
+    """Of a statement whose digits are all 0: it is the same with other numbers. Not where names hold digits: None."""
     found = _HEAD.match(shape)
     return None if _DIGIT_IN_NAME.search(shape, found.end() if found else 0) else _kind(shape)
 

@@ -62,7 +62,8 @@ class Proposal(Value):
 
 
 class Finding(Value):
-    """What `rowback find` says. `sources`: what was read; `silent`: what these logs cannot show."""
+    """What `rowback find` says. `sources`: what was read; `silent`: what these logs cannot show; `traces`: what the
+    database itself still tells, `events`: what RDS did meanwhile."""
 
     schema_version: Literal[1] = 1
     instance: str | None
@@ -74,5 +75,6 @@ class Finding(Value):
     more: int
     silent: tuple[str, ...]
     traces: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
     window: RestoreWindow | None = None
     proposal: Proposal | None = None

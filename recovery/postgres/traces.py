@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg import sql
 
 from recovery.model.incident import Reached
 from recovery.postgres.connect import Session
@@ -52,6 +56,39 @@ def status_of(session: Session, xid: int) -> str | None:
         (xid, xid),
     ).fetchone()
     return str(row[0]) if row and row[0] else None
+
+
+def commit_time_of(session: Session, xid: int) -> datetime | None:
+    """When a transaction that a log names by its 32 bits was committed; None unless track_commit_timestamp was on."""
+    try:
+        row = session.execute("select pg_xact_commit_timestamp(%s::text::xid)", (str(xid),)).fetchone()
+    except psycopg.errors.DatabaseError:  # off, or older than the server remembers
+        return None
+    return row[0].astimezone(UTC) if row and row[0] else None
+
+
+def last_writers(session: Session, table: str) -> list[str]:
+    """The transactions that wrote most of the rows that `table` holds now, in words. Reads the whole table.
+
+    Rows that were deleted tell nothing: this is for a bad UPDATE or INSERT that no log shows.
+    """
+    row = session.execute(
+        "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid ="
+        " coalesce(to_regclass(%(name)s), to_regclass('public.' || %(name)s)) and c.relkind = 'r'",
+        {"name": _quoted(table)},
+    ).fetchone()
+    if row is None:
+        return []
+    counted = sql.SQL(
+        "select xmin::text::bigint, count(*), sum(count(*)) over () from only {} group by xmin::text"
+        " order by 2 desc, 1 desc limit 3"
+    ).format(sql.Identifier(*row))
+    found = []
+    for xid, rows, of in session.execute(counted).fetchall():
+        at = commit_time_of(session, xid)
+        when = f", committed at {at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z" if at else ""
+        found.append(f"{row[0]}.{row[1]}: {rows:,} of {of:,} rows were last written by transaction {xid}{when}")
+    return found
 
 
 def closure(session: Session, tables: Sequence[str], *, cascade: bool) -> list[Reached]:

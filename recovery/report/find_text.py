@@ -87,6 +87,9 @@ def _notes(found: Finding) -> Iterator[str]:
     if found.traces:
         yield "\ntraces in the database itself:"
         yield from (f"  {trace}" for trace in found.traces)
+    if found.events:
+        yield "\nwhat RDS did meanwhile:"
+        yield from (f"  {event}" for event in found.events)
     if found.silent:
         yield "\nwhat this does not show:"
         yield from (f"  {gap}" for gap in found.silent)

@@ -10,6 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from recovery.aws.cloudwatch import LogGroup
+from recovery.aws.events import events_of
 from recovery.aws.instances import Instances
 from recovery.aws.log_files import LogFiles
 from recovery.config import Profile
@@ -25,7 +26,7 @@ from recovery.model.incident import Finding, Proposal, Reached, Suspect
 from recovery.model.instance import InstanceFacts, RestoreWindow
 from recovery.model.target import format_utc
 from recovery.postgres.connect import Session, connect
-from recovery.postgres.traces import closure, emptied, log_settings, status_of
+from recovery.postgres.traces import closure, commit_time_of, emptied, last_writers, log_settings, status_of
 from recovery.workflow.access import original
 from recovery.workflow.log_sources import Say, Source, from_cloudwatch, from_files, from_instance
 
@@ -82,13 +83,26 @@ def find(search: Search, say: Say) -> Finding:
     # Calls of functions that nobody knows are many, and seldom it.
     shown = ([s for s in suspects if s.danger != "unknown"] or suspects)[:SHOWN]
     begun, ended = [each.first_s for each in found if each.first_s], [each.last_s for each in found if each.last_s]
+    events = tuple(_events(search, known))
     return Finding(
         instance=search.instance, sources=tuple(name for source in sources for name in source.names),
         from_time=_moment(min(begun, default=None)), until_time=_moment(max(ended, default=None)),
         records=sum(each.records for each in found), suspects=tuple(shown), more=len(suspects) - len(shown),
         silent=tuple(_silent(search, known, sources, found)), traces=tuple(known.traces), window=known.window,
+        events=events,
         proposal=_proposed(search, known, suspects, found),
     )  # fmt: skip
+
+
+def _events(search: Search, known: _Known) -> Iterator[str]:
+    if search.instance is None:
+        return
+    try:
+        found = events_of(search.instance, search.profile.region, search.since, search.until)
+    except RowbackError as error:
+        known.silent.append(f"RDS's own events could not be read: {error.fact}")
+        return
+    yield from (f"{format_utc(event.at)} {event.message}" for event in found)
 
 
 def _proposed(search: Search, known: _Known, suspects: Sequence[Suspect], found: Sequence[Found]) -> Proposal | None:
@@ -134,6 +148,8 @@ def _with_catalog(search: Search, known: _Known, suspects: list[Suspect], every:
         if session is None:
             return suspects
         known.settings, known.traces = log_settings(session), emptied(session)
+        if search.question.table:
+            known.traces = [*known.traces, *last_writers(session, search.question.table)]
         here = replace(_bounded(search), database=database)
         for sighting in every:
             _ask_the_server(session, sighting)
@@ -200,10 +216,14 @@ def _read(source: Source, search: Search, known: _Known) -> Found:
 
 
 def _ask_the_server(session: Session, sighting: Sighting) -> None:
-    """Where the log does not show an outcome but names the transaction, the server knows it."""
-    if sighting.outcome is Outcome.UNKNOWN and sighting.xid and (status := status_of(session, sighting.xid)):
+    """Where the log names the transaction, the server knows its outcome, and perhaps when it was committed."""
+    if not sighting.xid:
+        return
+    if sighting.outcome is Outcome.UNKNOWN and (status := status_of(session, sighting.xid)):
         told = {"committed": Outcome.COMMITTED, "aborted": Outcome.ROLLED_BACK}.get(status, Outcome.UNKNOWN)
         sighting.outcome, sighting.why = told, f"the server says that transaction {sighting.xid} is {status}"
+    if sighting.outcome is Outcome.COMMITTED and (at := commit_time_of(session, sighting.xid)):
+        sighting.until_s, sighting.why = at.timestamp(), f"{sighting.why}; commit timestamp {at:%H:%M:%S.%f}Z"
 
 
 def _reach(session: Session) -> Closure:

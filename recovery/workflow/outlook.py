@@ -23,6 +23,7 @@ from recovery.postgres.writing import who_blocks
 from recovery.workflow.access import original
 from recovery.workflow.cases import Case, all_cases
 from recovery.workflow.finding import Search, find
+from recovery.workflow.planning import Request
 
 INCIDENT_WITHIN = timedelta(minutes=15)
 SUSPECTS_SHOWN = 3
@@ -95,3 +96,16 @@ def _cost(plan: RecoveryPlan, duration: Duration | None) -> Cost | None:
     hourly = price.hourly(plan.source.allocated_gib)
     expected = hourly * max(duration.typical_s, LEAST_BILLED_S) / 3600 if duration else None
     return Cost(price=price, expected_usd=expected, most_usd=hourly * plan.copy_settings.expires_after_hours)
+
+
+def of_copies(count: int, wanted: Request, instances: Instances) -> str:
+    """What that many copies one after the other take and cost, in words; unknown is said to be."""
+    source = instances.get(wanted.instance)
+    price = price_of(wanted.profile.copy_class or source.instance_class, source.region)
+    done = [case for case in all_cases() if case.plan.source.resource_id == source.resource_id and case.closed_at]
+    typical = median(_seconds(case) for case in done) if done else None
+    time = f"about {typical * count / 60:,.0f} min" if typical is not None else "how long was never measured here"
+    if price is None:
+        return f"{time}, cost unknown"
+    each_s = max(typical or 0.0, LEAST_BILLED_S)
+    return f"{time}, at least ${price.hourly(source.allocated_gib) * each_s / 3600 * count:,.2f} ({price.source})"

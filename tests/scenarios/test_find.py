@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,6 +94,23 @@ def test_the_whole_answer(cli: Cli, logged: Live, database: Database) -> None:
     assert f"next: rowback plan {logged.identifier} --at {at} --database {database.name} --table public.parent" in lines
     assert "  public.parent: empty, 30 rows were inserted once; its file was replaced, as TRUNCATE does" in lines
     assert lines[-1].startswith("read: error/postgresql.log.")
+
+
+def test_what_the_rows_and_rds_still_tell(cli: Cli, logged: Live, database: Database) -> None:
+    """The log does not show the UPDATE; the rows know their transaction, and RDS what it did."""
+    database.run("create table t (id int primary key, x int)", "insert into t select g, g from generate_series(1, 9) g")
+    settings(logged, log_statement="none")
+    database.run("update t set x = 0 where id > 4")
+    (xid,) = database.rows("select distinct xmin::text from t where x = 0")[0]
+    found = cli("find", logged.identifier, "--database", database.name, "--table", "t", "--since", "2h")
+    settings(logged, log_statement="all")
+    assert f"  public.t: 5 of 9 rows were last written by transaction {xid}" in found.out.splitlines()
+    meanwhile = found.out.partition("what RDS did meanwhile:\n")[2]
+    assert re.match(r"  \S+Z DB instance created\n  \S+Z Backing up DB instance\n", meanwhile)
+    logged.lab.engine.faults.denied = {"rds:DescribeEvents"}
+    refused = cli("find", logged.identifier, "--database", database.name, "--since", "2h")
+    logged.lab.engine.faults.denied = set()
+    assert "  RDS's own events could not be read: these credentials may not call rds:DescribeEvents" in refused.out
 
 
 def test_its_own_questions_are_no_suspects(cli: Cli, logged: Live, database: Database) -> None:
@@ -311,3 +329,25 @@ def test_times_before_the_log_are_told(cli: Cli, logged: Live, database: Databas
     found = cli("find", logged.identifier, "--database", database.name, "--since", "10h")
     assert "  the logs begin at " in found.out
     assert format_utc(datetime.now(UTC) - timedelta(hours=10)) not in found.out
+
+
+def test_commit_timestamps_tell_when(cli: Cli, live: Live, database: Database) -> None:
+    """The last test of this file: the instance restarts, and logs as RDS does by default afterwards."""
+    instance = live.lab.engine.instances[live.identifier]
+    values = instance.parameters.values
+    try:
+        values["track_commit_timestamp"] = "on"
+        live.lab.engine.reboot(instance)
+        wait_until(lambda: instance.status == "available", "available again")
+        before = datetime.now(UTC)
+        database.run("create table t (id int primary key)", "insert into t select generate_series(1, 4)")
+        found = cli("find", live.identifier, "--database", database.name, "--table", "public.t", "--since", "5m")
+        told = re.search(
+            r"public\.t: 4 of 4 rows were last written by transaction \d+, committed at (\S+Z)\n", found.out
+        )
+        assert told
+        assert before - timedelta(milliseconds=1) <= datetime.fromisoformat(told[1]) <= datetime.now(UTC)
+    finally:
+        del values["track_commit_timestamp"]
+        live.lab.engine.reboot(instance)
+        wait_until(lambda: instance.status == "available", "available again")

@@ -1,0 +1,120 @@
+"""When the log does not tell: restore copies of several target times and ask each whether the loss is in it yet.
+
+Each copy is a case of its own, so that one left behind is listed, resumed, given up and reaped like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from math import ceil, log2
+
+from recovery.aws.instances import Instances
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.report import Objectives
+from recovery.model.target import format_utc
+from recovery.postgres.connect import Session, connect
+from recovery.postgres.peek import peek
+from recovery.workflow.access import original
+from recovery.workflow.cases import open_case
+from recovery.workflow.errand import Errand, Listener
+from recovery.workflow.planning import Request, make_plan
+from recovery.workflow.run import give_up, run
+
+YES, NO = {"t", "true", "True", "1"}, {"f", "false", "False", "0"}
+
+
+@dataclass(frozen=True)
+class Bisection:
+    """What is looked for: the last moment at which `good`, one SELECT of one boolean, was true. `wanted`: how a copy
+    is restored; its target time is set anew for each."""
+
+    wanted: Request
+    good: str
+    since: datetime
+    until: datetime
+    precision_s: int
+
+    @property
+    def copies(self) -> int:
+        """How many copies it takes at most."""
+        return max(1, ceil(log2(max((self.until - self.since).total_seconds() / self.precision_s, 1)))) + 1
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """`good_at`: the last moment known to be good, None when none was; `bad_at`: the first known not to be."""
+
+    good_at: datetime | None
+    bad_at: datetime
+
+
+def refuse_unless_lost(search: Bisection, instances: Instances) -> None:
+    """Refuse (nothing-suspect) while the original itself still passes: then nothing is lost that `good` can see."""
+    facts = instances.get(search.wanted.instance)
+    with connect(original(facts, search.wanted.database, search.wanted.profile)) as live:
+        if _holds(live, search.good):
+            raise RowbackError(
+                ErrorId.NOTHING_SUSPECT, f"--good {search.good!r} is true on the original now, so it shows no loss",
+                state=NOTHING_CREATED, help="write a condition that was true before and is false now",
+            )  # fmt: skip
+
+
+def bisect(
+    search: Bisection, instances: Instances, listener: Listener, tell: Callable[[datetime, bool], None]
+) -> Bracket:
+    """Halve the time until it is narrower than the precision. First the beginning: without a good one there is none.
+
+    A copy that cannot be restored or asked stays as a paused case, and its error says so.
+    """
+    good, bad = search.since, search.until
+    began_good = _probe(search, good, instances, listener)
+    tell(good, began_good)
+    if not began_good:
+        return Bracket(None, good)
+    while (bad - good).total_seconds() > search.precision_s:
+        middle = (good + (bad - good) / 2).replace(microsecond=0)
+        if middle <= good:
+            break
+        found = _probe(search, middle, instances, listener)
+        tell(middle, found)
+        good, bad = (middle, bad) if found else (good, middle)
+    return Bracket(good, bad)
+
+
+def _probe(search: Bisection, at: datetime, instances: Instances, listener: Listener) -> bool:
+    """One copy: restored, asked, removed."""
+    wanted = replace(search.wanted, target_time=at)
+    plan = make_plan(wanted, instances, say=lambda text: None)
+    case, journal = open_case(plan, Objectives(), wanted.profile, approved=False)
+    with journal:
+        errand = Errand(case, journal, instances, listener)
+        run(errand, until="secure-copy")
+        with errand.copy() as copy:
+            found = _holds(copy, search.good)
+        errand.record("probed", data={"good": search.good, "held": found})
+        give_up(errand)
+    return found
+
+
+def _holds(session: Session, question: str) -> bool:
+    """One row with one boolean. Raises usage for anything else: an empty answer is not `no`."""
+    names, rows = peek(session, question)
+    value = rows[0][0] if len(rows) == 1 and len(names) == 1 else None
+    if value in YES:
+        return True
+    if value in NO:
+        return False
+    raise RowbackError(
+        ErrorId.USAGE, f"--good {question!r} gives {len(rows)} rows of {len(names)} columns, not one boolean",
+        state="nothing was changed", help="write it like: --good 'select count(*) > 0 from content.articles'",
+    )  # fmt: skip
+
+
+def span_text(bracket: Bracket) -> str:
+    """What was found, in words."""
+    if bracket.good_at is None:
+        return f"it was lost before {format_utc(bracket.bad_at)} already: look further back"
+    width = timedelta(seconds=round((bracket.bad_at - bracket.good_at).total_seconds()))
+    return f"good at {format_utc(bracket.good_at)}, lost by {format_utc(bracket.bad_at)} ({width} apart)"
