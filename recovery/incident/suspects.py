@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pgparse import PGQueryError, normalize
-
 from guards.statements import Danger
 from recovery.incident.keeping import danger_of, says_which
+from recovery.incident.redacting import on_one_line, without_values
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.model.incident import Reached, Suspect
 
@@ -20,16 +18,7 @@ BY_OUTCOME = {Outcome.COMMITTED: 30, Outcome.UNKNOWN: 10, Outcome.ROLLED_BACK: -
 NAMED, REACHED = 40, 30
 FAR = 15  # a write whose condition names no row by its key may have hit any number of them
 BY_HAND = re.compile(r"psql|pgadmin|dbeaver|datagrip|pytest|test|unittest|python", re.IGNORECASE)
-LONGEST_TEXT = 2000
 OF_RDS = "rdsadmin"  # RDS's own housekeeping; no customer can connect to that database (facts/rds.md §6)
-# Names, $1 and signs are kept; comments, numbers and strings, open ones as well, are somebody's data.
-_TOKEN = re.compile(
-    r"""(?P<kept>"[^"]*"|\$\d+|(?!(?:[eEbBxXnN]|[uU]&)')[^\W\d][\w$]*)
-    | (?P<comment>--[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/|$))
-    | [eE]'(?:[^'\\]|\\.|'')*+'? | (?:[bBxXnN]|[uU]&)?'(?:[^']|'')*+'?
-    | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$) | \d[\w.]*""",
-    re.VERBOSE | re.DOTALL,
-)
 _QUOTED = re.compile(r'"[^"]*"|"[^"]*$')
 Closure = Callable[[Sequence[str], bool], Sequence[Reached]]
 
@@ -78,7 +67,7 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None) ->
         from_time=_moment(sighting.from_s), exact=record.exact,
         committed_by=_moment(sighting.until_s) if sighting.until_s is not None else None,
         outcome=sighting.outcome.value, why=_said(sighting.why, question), danger=str(classified.danger),  # type: ignore[arg-type]
-        statement=_shown(sighting.text, question), tables=tables,
+        statement=(on_one_line if question.show_values else without_values)(sighting.text), tables=tables,
         told=tuple(_said(str(each), question) for each in classified.worst),
         reached=reached, parameters=sighting.parameters if question.show_values else "", role=record.role,
         database=record.database, client=record.client, application=record.application, pid=record.pid,
@@ -98,16 +87,6 @@ def _same(one: str, other: str) -> bool:
     """Table names as people write them: with their schema or without, quoted or not."""
     a, b = ([part.strip('"') for part in name.split(".")] for name in (one, other))
     return a[-1] == b[-1] and (len(a) == 1 or len(b) == 1 or a[-2] == b[-2])
-
-
-def _shown(text: str, question: Question) -> str:
-    """A statement without its values: logs are full of people's data."""
-    if not question.show_values:
-        with suppress(PGQueryError):  # cut off, or what no parser knows: its constants go all the same
-            text = normalize(text)
-        text = _TOKEN.sub(lambda found: found["kept"] or ("" if found["comment"] else "…"), text)
-    flat = " ".join(text.split())
-    return flat if len(flat) <= LONGEST_TEXT else flat[:LONGEST_TEXT] + " …"
 
 
 def _said(text: str, question: Question) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
@@ -20,7 +21,33 @@ join pg_class v on v.oid = r.ev_class join pg_namespace n on n.oid = v.relnamesp
 join pg_class t on t.oid = d.refobjid join pg_namespace tn on tn.oid = t.relnamespace
 where v.relkind = 'm' and d.classid = 'pg_rewrite'::regclass and (tn.nspname || '.' || t.relname) = any(%s) order by 1
 """
+_LOCKS = """
+select a.pid, a.usename, coalesce(nullif(a.application_name, ''), '?'), a.state,
+  to_char(now() - a.xact_start, 'HH24:MI:SS'), bool_or(l.mode not in ('AccessShareLock', 'RowShareLock')), a.query
+from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+join pg_stat_activity a on a.pid = l.pid
+where l.granted and a.pid <> pg_backend_pid() and (n.nspname || '.' || c.relname) = any(%s)
+group by 1, 2, 3, 4, a.xact_start, a.query order by 6 desc, a.xact_start limit 10
+"""
 _REPLICAS = "select count(*) from pg_stat_replication"
+
+
+@dataclass(frozen=True)
+class LockHolder:
+    """A session that holds a lock on one of the tables. `writes`: its lock keeps a load waiting. `query`: as sent."""
+
+    who: str
+    writes: bool
+    query: str
+
+
+def lock_holders(live: Session, tables: Iterable[TableName]) -> list[LockHolder]:
+    """Those of other sessions, writers first, the oldest transaction first; ten at most."""
+    rows = live.execute(_LOCKS, ([".".join(table.key) for table in tables],))
+    return [
+        LockHolder(f"pid {pid} ({user}, {app}) is {state}, in its transaction for {age}", writes, query)
+        for pid, user, app, state, age, writes, query in rows
+    ]
 
 
 def who_notices(live: Session, tables: Iterable[TableName]) -> list[str]:

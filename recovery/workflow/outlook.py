@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from statistics import median
 
@@ -11,6 +11,7 @@ from recovery.aws.pricing import price_of
 from recovery.aws.protection import Protections
 from recovery.config import Profile
 from recovery.errors import RowbackError
+from recovery.incident.redacting import without_values
 from recovery.incident.suspects import Question
 from recovery.model.incident import Suspect
 from recovery.model.outlook import LEAST_BILLED_S, Cost, Duration, Outlook
@@ -18,8 +19,7 @@ from recovery.model.plan import RecoveryPlan
 from recovery.model.target import format_utc
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.pressure import wal_bytes_per_s
-from recovery.postgres.watchers import who_notices
-from recovery.postgres.writing import who_blocks
+from recovery.postgres.watchers import lock_holders, who_notices
 from recovery.workflow.access import original
 from recovery.workflow.cases import Case, all_cases
 from recovery.workflow.finding import Search, find
@@ -37,7 +37,7 @@ def look_ahead(plan: RecoveryPlan, instances: Instances, profile: Profile) -> Ou
     with connect(original(instances.get(plan.source.identifier), plan.database, profile)) as live:
         return Outlook(
             replay_from=replay_from, replay_s=replay_s, wal_bytes=_wal_bytes(live, replay_s), duration=duration,
-            cost=_cost(plan, duration), in_the_way=tuple(who_blocks(live, plan.scope)),
+            cost=_cost(plan, duration), in_the_way=tuple(_in_the_way(live, plan)),
             listeners=tuple(who_notices(live, plan.scope)),
         )  # fmt: skip
 
@@ -52,6 +52,12 @@ def with_incident(outlook: Outlook, plan: RecoveryPlan, profile: Profile) -> Out
         return outlook.model_copy(update={"incident": (f"the log could not be read: {error.fact}",)})
     told = [_told(suspect) for suspect in found.suspects[:SUSPECTS_SHOWN]]
     return outlook.model_copy(update={"incident": tuple(told) or ("no statement in it could have been the incident",)})
+
+
+def _in_the_way(live: Session, plan: RecoveryPlan) -> Iterator[str]:
+    for holder in lock_holders(live, plan.scope):
+        does = "the load waits for it" if holder.writes else "only reads"
+        yield f"{holder.who}; {does}: {without_values(holder.query)}"
 
 
 def _told(suspect: Suspect) -> str:

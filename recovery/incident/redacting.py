@@ -1,0 +1,31 @@
+"""Statements without their values: logs and session lists are full of people's data."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+from pgparse import PGQueryError, normalize
+
+LONGEST_TEXT = 2000
+# Names, $1 and signs are kept; comments, numbers and strings, open ones as well, are somebody's data.
+_TOKEN = re.compile(
+    r"""(?P<kept>"[^"]*"|\$\d+|(?!(?:[eEbBxXnN]|[uU]&)')[^\W\d][\w$]*)
+    | (?P<comment>--[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/|$))
+    | [eE]'(?:[^'\\]|\\.|'')*+'? | (?:[bBxXnN]|[uU]&)?'(?:[^']|'')*+'?
+    | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$) | \d[\w.]*""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def without_values(text: str) -> str:
+    """The statement with $1 or … for each constant, and without comments, on one line."""
+    with suppress(PGQueryError):  # cut off, or what no parser knows: its constants go all the same
+        text = normalize(text)
+    return on_one_line(_TOKEN.sub(lambda found: found["kept"] or ("" if found["comment"] else "…"), text))
+
+
+def on_one_line(text: str) -> str:
+    """The text without line breaks, cut where it grows too long."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= LONGEST_TEXT else flat[:LONGEST_TEXT] + " …"
