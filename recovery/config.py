@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.approval import Demand, Distinct
 
 FILE_NAME = "rowback.toml"
 
@@ -93,10 +94,16 @@ class Profile(_Section):
     lock_attempts: int = Field(default=30, ge=1)
     copy_timeout_minutes: int = Field(default=240, ge=1)
     approvals_needed: int = Field(default=0, ge=0, le=5)
+    approvals_by: Distinct = Distinct.PRINCIPAL
     minimum_retention_days: int = Field(default=7, ge=1, le=35)
     rto_minutes: float | None = Field(default=None, gt=0)
     rpo_minutes: float | None = Field(default=None, gt=0)
     references: tuple[Reference, ...] = ()
+
+    @property
+    def approvals(self) -> Demand:
+        """Who must have approved what is written."""
+        return Demand(needed=self.approvals_needed, by=self.approvals_by)
 
 
 class Configuration(_Section):

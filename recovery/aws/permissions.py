@@ -6,16 +6,20 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from recovery.aws.account import TIMEOUT_S
 from recovery.aws.session import client, translated
 from recovery.config import IamCredentials, Profile, SecretCredentials
-from recovery.model.instance import COPY_PREFIX, TAG_MANAGED
+from recovery.model.approval import principal_of
+from recovery.model.instance import COPY_PREFIX, TAG_MANAGED, InstanceFacts
 
-# Reading. RDS knows no narrower resource for most of these (AWS service authorization reference, facts/rds.md §7).
-READ = (
-    "rds:DescribeDBInstances", "rds:DescribeDBInstanceAutomatedBackups", "rds:DescribeDBSnapshots",
-    "rds:DescribeDBClusters", "rds:DescribeDBClusterSnapshots", "rds:DescribeEvents", "rds:DescribeDBLogFiles",
-    "rds:DownloadDBLogFilePortion", "rds:DescribeAccountAttributes", "rds:DescribeOrderableDBInstanceOptions",
-    "pricing:GetProducts", "iam:SimulatePrincipalPolicy", "ec2:DescribeRegions",
+# RDS knows no narrower resource for most of these (AWS service authorization reference, facts/rds.md §7).
+READ = ("rds:DescribeDBInstances", "rds:DescribeDBInstanceAutomatedBackups")
+# Without these a recovery works, and says less.
+READ_MORE = (
+    "rds:DescribeDBSnapshots", "rds:DescribeDBClusters", "rds:DescribeDBClusterSnapshots", "rds:DescribeEvents",
+    "rds:DescribeDBLogFiles", "rds:DownloadDBLogFilePortion", "rds:DescribeAccountAttributes",
+    "rds:DescribeOrderableDBInstanceOptions", "pricing:GetProducts", "iam:SimulatePrincipalPolicy",
+    "ec2:DescribeRegions",
 )  # fmt: skip
 NEVER = (
     "rds:DeleteDBInstance", "rds:ModifyDBInstance", "rds:RebootDBInstance", "rds:DeleteDBInstanceAutomatedBackup",
@@ -25,19 +29,24 @@ NEVER = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where the original is: what ARNs are made of. `kms_key`: the key it is encrypted with."""
+    """Where the original is: what ARNs are made of. `kms_key`: the key it is encrypted with. The others say what a
+    restore of it touches, to simulate with."""
 
     partition: str
     region: str
     account: str
     instance: str
     kms_key: str | None = None
+    resource_id: str = "db-X"
+    major: int = 17
+    subnet_group: str = "default"
 
     @classmethod
-    def of_arn(cls, arn: str, *, kms_key: str | None = None) -> Place:
-        """Of an instance's ARN, `arn:PARTITION:rds:REGION:ACCOUNT:db:NAME`."""
-        _, partition, _, region, account, _, name = arn.split(":", 6)
-        return cls(partition, region, account, name, kms_key)
+    def of(cls, facts: InstanceFacts, *, kms_key: str | None = None) -> Place:
+        """Of an instance, by its ARN `arn:PARTITION:rds:REGION:ACCOUNT:db:NAME`."""
+        _, partition, _, region, account, _, name = facts.arn.split(":", 6)
+        group = facts.subnet_group or "default"
+        return cls(partition, region, account, name, kms_key, facts.resource_id, facts.major, group)
 
     def rds(self, rest: str) -> str:
         """An ARN of RDS in that account and region."""
@@ -46,7 +55,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of the policy. `probes`: concrete ARNs that `resources` stands for, to simulate with."""
+    """One statement of the policy. `probes`: concrete ARNs that `resources` stands for, to simulate with.
+    `serves`: what suffers without it; empty where no recovery works then."""
 
     sid: str
     actions: tuple[str, ...]
@@ -54,6 +64,7 @@ class Statement:
     condition: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     effect: str = "Allow"
     probes: tuple[str, ...] = ("*",)
+    serves: str = ""
 
     def document(self) -> dict[str, object]:
         """As IAM writes it."""
@@ -73,13 +84,15 @@ def statements(place: Place, profile: Profile) -> tuple[Statement, ...]:
         place.rds(f"db:{COPY_PREFIX}x"),
     )
     kinds = ("auto-backup", "og", "pg", "subgrp")
+    groups = (f"og:default:postgres-{place.major}", f"pg:default.postgres{place.major}", f"subgrp:{place.subnet_group}")
     return (
         Statement("Read", READ),
+        Statement("ReadMore", READ_MORE, serves="find, doctor, coverage, and what a plan says of time and cost"),
         Statement(
             "RestoreIntoATemporaryInstance", ("rds:RestoreDBInstanceToPointInTime",),
             (original, copies, *(place.rds(f"{kind}:*") for kind in kinds)),
             {"StringEquals": {f"aws:RequestTag/{TAG_MANAGED}": "true"}, "Bool": {"rds:PubliclyAccessible": "false"}},
-            probes=(original, copy, *(place.rds(f"{kind}:x") for kind in kinds)),
+            probes=(original, copy, *map(place.rds, groups)),
         ),
         Statement("TagOnlyTemporaryInstances", ("rds:AddTagsToResource",), (copies,), probes=(copy,)),
         Statement(
@@ -93,17 +106,22 @@ def statements(place: Place, profile: Profile) -> tuple[Statement, ...]:
 
 def _by_profile(place: Place, profile: Profile) -> Iterator[Statement]:
     group = f"arn:{place.partition}:logs:{place.region}:{place.account}:log-group:/aws/rds/instance/{place.instance}/*"
-    yield Statement("ReadExportedLogs", ("logs:FilterLogEvents",), (group,), probes=(group.replace("*", "postgresql"),))
+    yield Statement(
+        "ReadExportedLogs", ("logs:FilterLogEvents",), (group,), probes=(group.replace("*", "postgresql"),),
+        serves="find --cloudwatch",
+    )  # fmt: skip
     if place.kms_key:
         via = {"StringEquals": {"kms:ViaService": f"rds.{place.region}.amazonaws.com"}}
-        yield Statement("LookAtTheKey", ("kms:DescribeKey",), (place.kms_key,), probes=(place.kms_key,))
+        yield Statement(
+            "LookAtTheKey", ("kms:DescribeKey",), (place.kms_key,), probes=(place.kms_key,), serves="doctor"
+        )
         yield Statement("UseTheKeyThroughRds", ("kms:CreateGrant",), (place.kms_key,), via, probes=(place.kms_key,))
     match profile.credentials:
         case SecretCredentials(arn=arn):
             yield Statement("ReadTheLogin", ("secretsmanager:GetSecretValue",), (arn,), probes=(arn,))
         case IamCredentials(user=user):
             login = f"arn:{place.partition}:rds-db:{place.region}:{place.account}:dbuser:*/{user}"
-            yield Statement("LogIn", ("rds-db:connect",), (login,), probes=(login.replace("*", "db-X"),))
+            yield Statement("LogIn", ("rds-db:connect",), (login,), probes=(login.replace("*", place.resource_id),))
         case _:
             pass
 
@@ -138,14 +156,14 @@ def as_cloudformation(place: Place, profile: Profile) -> str:
     return json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"RowbackPolicy": resource}}, indent=2)
 
 
-def missing(needed: tuple[Statement, ...], caller: str) -> list[str]:
-    """Actions that IAM's own simulator would not allow `caller` (an ARN), each once.
+def missing(needed: tuple[Statement, ...], caller: str, region: str) -> dict[str, str]:
+    """Actions that IAM's own simulator would not allow `caller` (an ARN), each with what suffers without it.
 
     Service control policies and the key's own policy are not part of it. Raises iam-missing where the caller may not
     simulate, aws-refused for the root user, whom AWS does not simulate.
     """
-    found: dict[str, None] = {}
-    iam = client("iam", region=None)
+    found: dict[str, str] = {}
+    iam = client("iam", region=region, timeout_s=TIMEOUT_S)
     for statement in needed:
         if statement.effect != "Allow":
             continue
@@ -156,16 +174,8 @@ def missing(needed: tuple[Statement, ...], caller: str) -> list[str]:
             )  # fmt: skip
         for result in answer["EvaluationResults"]:
             if result["EvalDecision"] != "allowed":
-                found[result["EvalActionName"]] = None
-    return list(found)
-
-
-def principal_of(caller: str) -> str:
-    """Who is simulated for a caller: a session of a role is not a principal that has policies, its role is."""
-    if ":assumed-role/" not in caller:
-        return caller
-    head, _, session = caller.partition(":assumed-role/")
-    return f"{head.replace(':sts:', ':iam:')}:role/{session.split('/')[0]}"
+                found[result["EvalActionName"]] = statement.serves
+    return found
 
 
 def _context(statement: Statement) -> Iterator[dict[str, object]]:

@@ -1,11 +1,13 @@
 """What a temporary instance costs: AWS's price list when it answers, else a small table with its date, else unknown.
 
-Single-AZ, on demand, billed by the second with ten minutes at least (facts/rds.md §10).
+Single-AZ, on demand, billed by the second with ten minutes at least (facts/rds.md §10). Provisioned IOPS and Extended
+Support are not counted.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -23,11 +25,12 @@ ENGINE = "PostgreSQL"
 def price_of(instance_class: str, region: str) -> Price | None:
     """The price of one hour, and of storage where it is known. None: nobody knows, and none is made up."""
     table = _table()
-    storage = table["storage_usd_per_gib_month"].get(region)
     try:
-        listed = _listed(instance_class, region)
+        listed = _dearest({"instanceType": instance_class, "productFamily": "Database Instance"}, "Hrs", region)
+        stored = _dearest({"productFamily": "Database Storage"}, "GB-Mo", region)
     except RowbackError:
-        listed = None
+        listed = stored = None
+    storage = stored if stored is not None else table["storage_usd_per_gib_month"].get(region)
     if listed is not None:
         source = f"AWS's price list, {datetime.now(UTC):%Y-%m-%d}"
         return Price(usd_per_hour=listed, storage_usd_per_gib_month=storage, source=source)
@@ -37,27 +40,24 @@ def price_of(instance_class: str, region: str) -> Price | None:
     return Price(usd_per_hour=known, storage_usd_per_gib_month=storage, source=f"rowback's table of {table['as_of']}")
 
 
-def _listed(instance_class: str, region: str) -> float | None:
-    wanted = {
-        "instanceType": instance_class, "regionCode": region, "databaseEngine": ENGINE,
-        "deploymentOption": "Single-AZ",
-    }  # fmt: skip
+def _dearest(product: Mapping[str, str], unit: str, region: str) -> float | None:
+    """The highest price of such a product: which kind of storage it will be is not told."""
+    wanted = {"regionCode": region, "databaseEngine": ENGINE, "deploymentOption": "Single-AZ", **product}
     with translated("pricing:GetProducts"):
         answer = client("pricing", region=LISTED_IN, timeout_s=TIMEOUT_S).get_products(
-            ServiceCode="AmazonRDS", MaxResults=10,
+            ServiceCode="AmazonRDS", MaxResults=100,
             Filters=[{"Type": "TERM_MATCH", "Field": name, "Value": value} for name, value in wanted.items()],
         )  # fmt: skip
-    prices = [price for text in answer["PriceList"] for price in _on_demand(json.loads(text))]
-    return max(prices, default=None)
+    return max((price for text in answer["PriceList"] for price in _on_demand(json.loads(text), unit)), default=None)
 
 
-def _on_demand(product: dict[str, Any]) -> list[float]:
-    """The hourly prices of one product."""
+def _on_demand(product: dict[str, Any], unit: str) -> list[float]:
+    """The prices of one product, for each of its units."""
     return [
         float(dimension["pricePerUnit"]["USD"])
         for term in product.get("terms", {}).get("OnDemand", {}).values()
         for dimension in term["priceDimensions"].values()
-        if dimension["unit"] == "Hrs" and "USD" in dimension["pricePerUnit"]
+        if dimension["unit"] == unit and "USD" in dimension["pricePerUnit"]
     ]
 
 

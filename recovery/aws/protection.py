@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from recovery.aws.session import client, translated
-from recovery.model.instance import InstanceFacts
+from recovery.model.instance import TAG_MANAGED, InstanceFacts
 from recovery.model.protection import Protection, Quota
 
 Taken = dict[str, set[tuple[str, datetime]]]  # snapshots: kind and time, by what they were taken of
@@ -33,12 +33,16 @@ class Protections:
         return self._instance(row, self._windows(), self._snapshots("db_snapshots"))
 
     def every(self) -> list[Protection]:
-        """All instances and clusters of the region; Aurora's members count through their cluster."""
+        """All instances and clusters of the region; Aurora's members count through their cluster, and
+        temporary instances of rowback's do not count."""
         windows, snapshots = self._windows(), self._snapshots("db_snapshots")
         found = [self._instance(row, windows, snapshots) for row in self._pages("describe_db_instances", "DBInstances")]
         clusters = self._pages("describe_db_clusters", "DBClusters")
         taken = self._snapshots("db_cluster_snapshots") if clusters else {}
-        return [*(p for p in found if p.member_of is None), *(self._cluster(row, taken) for row in clusters)]
+        return [
+            *(p for p in found if p.member_of is None and not p.ours),
+            *(self._cluster(row, taken) for row in clusters),
+        ]
 
     def automated_before(self, instance: InstanceFacts, moment: datetime) -> datetime | None:
         """When the last automated backup at or before `moment` was taken: from there RDS replays WAL."""
@@ -89,6 +93,7 @@ class Protections:
             subnet_group_complete=group.get("SubnetGroupStatus", "Complete") == "Complete",
             ca_valid_until=(row.get("CertificateDetails") or {}).get("ValidTill"),
             member_of=row.get("DBClusterIdentifier"), replica_of=row.get("ReadReplicaSourceDBInstanceIdentifier"),
+            ours=any(tag["Key"] == TAG_MANAGED for tag in row.get("TagList", ())),
         )  # fmt: skip
 
     def _cluster(self, row: dict[str, Any], snapshots: Taken) -> Protection:

@@ -24,6 +24,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
+from botocore.parsers import ResponseParserError
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
@@ -85,6 +86,11 @@ def translated(call: str, *, state: str = NOTHING_CREATED) -> Iterator[None]:
             ErrorId.AWS_UNREACHABLE, f"{call}: {_lower(error)}", state=state,
             help="check the network and AWS_ENDPOINT_URL_RDS, then run the same command again",
         ) from error  # fmt: skip
+    except ResponseParserError:  # its words quote the answer, and that may be a log full of people's data
+        raise RowbackError(
+            ErrorId.AWS_REFUSED, f"{call}: the answer is no XML or JSON", state=state,
+            help="run the same command again; for a log, try --cloudwatch or --log FILE",
+        ) from None  # fmt: skip
     except (ParamValidationError, BotoCoreError) as error:
         raise RowbackError(
             ErrorId.AWS_REFUSED, f"{call}: {_lower(error)}", state=state, help="check the value named above"

@@ -1,66 +1,96 @@
-"""`rowback approve`: a second person agrees to a plan."""
+"""`rowback approve`: a second person agrees to a plan, or to an undo."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from recovery.errors import ErrorId, RowbackError
 
+if TYPE_CHECKING:
+    from recovery.workflow.cases import Case
+
 
 @click.command(epilog="Example: rowback approve plan-3f2a91c0.json --by ann")
 @click.argument("what", metavar="PLAN|CASE")
-@click.argument("digest", required=False)
+@click.argument("digest", required=False, metavar="[DIGEST|undo]")
 @click.option("--by", required=True, metavar="NAME", help="Who approves. Account and AWS identity are kept as well.")
 @click.option("--note", default="", help="What the approver wants to have said.")
 def approve(what: str, digest: str | None, by: str, note: str) -> None:
-    """Agree to a plan file, or to the repair plan DIGEST of a case that waits. Shows what it says; writes no row.
+    """Agree to a plan file, to the repair plan DIGEST of a case that waits, or to its undo. Writes no row.
 
-    Profiles demand it with approvals_needed. Whoever opened the case cannot approve it.
+    Profiles demand it with approvals_needed. Whoever opened the case cannot approve it. Plan files and cases are
+    readable by their owner: hand the plan file over, and put what is written next to it back.
     """
     if Path(what).is_file():
         _approve_file(Path(what), by, note)
     else:
-        _approve_case(what, digest, by, note)
+        _approve_case(what, digest or "", by, note)
 
 
 def _approve_file(path: Path, by: str, note: str) -> None:
     from recovery.commands.restore import read_plan
     from recovery.report.text import plan_text
     from recovery.workflow.approvals import approval, keep_beside
+    from recovery.workflow.cases import all_cases
 
     plan = read_plan(path)
-    given = approval(plan.digest, by, note)
     click.echo(plan_text(plan) + "\n", err=True)
+    waiting = [case for case in all_cases() if case.plan.digest == plan.digest and case.closed_at is None]
+    if waiting:
+        raise RowbackError(
+            ErrorId.CASE_OPEN, f"case {waiting[0].id} carries this plan out already", state="nothing was approved",
+            help=f"approve what it waits for: rowback status {waiting[0].id}; rowback approve {waiting[0].id} DIGEST",
+        )  # fmt: skip
+    given = approval(plan.digest, by, note, plan.source.region)
     kept = keep_beside(path, given)
     click.echo(f"plan {plan.digest[:8]} is approved by '{by}' ({given.person})")
     click.echo(f"kept in {kept}\nnext: rowback restore --plan {path}", err=True)
 
 
-def _approve_case(text: str, digest: str | None, by: str, note: str) -> None:
+def _approve_case(text: str, digest: str, by: str, note: str) -> None:
     from recovery.report.repair_text import repair_text
-    from recovery.workflow.approvals import EVENT, approval
+    from recovery.workflow.approvals import EVENT, approval, demand_of, undo_label
     from recovery.workflow.cases import resume_case
 
     case, journal = resume_case(text)
     with journal:
+        undoing = digest == "undo"
+        _refuse_unsuitable(case, digest, undoing=undoing)
         plan = case.repair_plan
-        if plan is None or digest is None or len(digest) < 8 or not plan.digest.startswith(digest):
-            now = f"its repair plan is {plan.digest[:8]}" if plan else "it has no repair plan yet"
+        label = undo_label(case) if undoing or plan is None else plan.digest
+        given = approval(label, by, note, case.plan.source.region)
+        opener = case.opener
+        if opener and not given.person.is_another_than(opener, demand_of(case).by):
             raise RowbackError(
-                ErrorId.PLAN_FACTS_CHANGED, f"case {case.id} has no repair plan {digest or 'without a DIGEST'}; {now}",
-                state="nothing was approved",
-                help=f"read it: rowback diff {case.id}; then: rowback approve {case.id} DIGEST --by NAME",
+                ErrorId.APPROVAL_MISSING,
+                f"'{by}' ({given.person}) is not another than {opener}, who opened case {case.id}",
+                f"people are told apart by {demand_of(case).by} (approvals_by in rowback.toml)",
+                state="nothing was approved", help="another person must approve it, with their own identity",
             )  # fmt: skip
-        given = approval(plan.digest, by, note)
-        if case.opener and not given.person.is_another_than(case.opener):
-            raise RowbackError(
-                ErrorId.APPROVAL_MISSING, f"'{by}' is whoever opened case {case.id}: {given.person}",
-                state="nothing was approved",
-                help="another person must approve it, with their own account and AWS identity",
-            )  # fmt: skip
-        click.echo(repair_text(plan) + "\n", err=True)
+        if plan and not undoing:
+            click.echo(repair_text(plan) + "\n", err=True)
         journal.append(EVENT, data=given.model_dump(mode="json"))
-    click.echo(f"repair plan {plan.digest[:8]} is approved by '{by}' ({given.person})")
-    click.echo(f"next: rowback resume {case.id}", err=True)
+    name = "the undo of the last write" if undoing else f"repair plan {label[:8]}"
+    click.echo(f"{name} of case {case.id} is approved by '{by}' ({given.person})")
+
+
+def _refuse_unsuitable(case: Case, digest: str, *, undoing: bool) -> None:
+    """Only what can still be written can be approved."""
+    plan = case.repair_plan
+    if undoing:
+        why = "" if case.wrote_to_live else "it has written nothing that could be undone"
+    elif case.closed_at or case.load_done:
+        why = f"it is over: {case.outcome}" if case.closed_at else "it has written its rows already"
+    elif plan is None:
+        why = "it has no repair plan yet"
+    else:
+        fits = len(digest) >= 8 and plan.digest.startswith(digest)
+        why = "" if fits else f"its repair plan is {plan.digest[:8]}, not {digest or 'one without a DIGEST'}"
+    if why:
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED, f"case {case.id} cannot be approved: {why}", state="nothing was approved",
+            help=f"read it: rowback diff {case.id}; then: rowback approve {case.id} DIGEST --by NAME",
+        )  # fmt: skip

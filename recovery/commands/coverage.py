@@ -40,6 +40,11 @@ def coverage(all_regions: bool, form: str, profile: str | None, region: str | No
             ErrorId.COVERAGE_GAPS, f"these credentials see no instance in {', '.join(found.regions)}",
             state=NOTHING_CREATED, help="rowback coverage --all-regions, or other credentials (AWS_PROFILE)",
         )  # fmt: skip
+    if found.unseen:
+        raise RowbackError(
+            ErrorId.COVERAGE_GAPS, f"{len(found.unseen)} regions could not be looked at", *found.unseen,
+            state=NOTHING_CREATED, help="rowback doctor INSTANCE --iam-policy prints the policy that allows it",
+        )  # fmt: skip
     if gaps := found.of(Severity.HIGH):
         names = ", ".join(dict.fromkeys(each.protection.identifier for each, _ in gaps))
         raise RowbackError(

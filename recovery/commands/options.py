@@ -112,7 +112,7 @@ def request_options(function: Function) -> Function:
             *conflict_options(),
             click.option(
                 "--max-cost", "max_cost_usd", type=click.FloatRange(min=0, min_open=True), metavar="USD",
-                help="Let the temporary instance expire before it costs more; refuse where that is not sure.",
+                help="Let the temporary instance expire before it costs more (reap removes it then); refuse if unsure.",
             ),
             click.option("--wait-for-window", metavar="10m", help="Wait for the restore window to reach T."),
             profile_option,
@@ -147,6 +147,7 @@ def request_of(asked: Asked) -> Request:
         ),
         where=asked["where"],
         max_cost_usd=asked["max_cost_usd"],
+        profile_name=asked["profile"],
     )
 
 

@@ -27,11 +27,11 @@ def plan(out: Path | None, find_: bool, as_json: bool, **asked: Unpack[Asked]) -
     request = request_of(asked)
     instances = Instances.connect(request.profile.region)
     made = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
+    path = out or Path(f"plan-{made.digest[:8]}.json")
+    write_new(path, made.to_file())
     outlook = look_ahead(made, instances, request.profile)
     if find_:
         outlook = with_incident(outlook, made, request.profile)
-    path = out or Path(f"plan-{made.digest[:8]}.json")
-    write_new(path, made.to_file())
     if as_json:
         document = {**json.loads(made.to_file()), "outlook": outlook.model_dump(mode="json")}
         click.echo(json.dumps(document, indent=1, ensure_ascii=False))

@@ -52,7 +52,7 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     request, profile = request_of(asked), profile_of(asked)
     instances = Instances.connect(profile.region)
     plan = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
-    opener = me() if profile.approvals_needed else None
+    opener = me(plan.source.region) if profile.approvals.needed else None
     case, journal = open_case(plan, objectives_of(profile), profile, approved=False, opener=opener)
     with journal, interruptible(case):
         run(Errand(case, journal, instances, listener()), until="secure-copy")

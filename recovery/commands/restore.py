@@ -45,11 +45,12 @@ def restore(
     from recovery.workflow.outlook import look_ahead
     from recovery.workflow.planning import check_facts, make_plan
 
-    profile = profile_of(asked)
-    instances = Instances.connect(profile.region)
-    if plan_file:
+    planned = read_plan(plan_file) if plan_file else None
+    profile = profile_of({**asked, "profile": asked["profile"] or (planned.profile if planned else None)})
+    instances = Instances.connect(profile.region or (planned.source.region if planned else None))
+    if planned:
         refuse_beside_a_plan(asked)
-        made = read_plan(plan_file)
+        made = planned
         check_facts(made, instances, profile)
     else:
         request = request_of(asked)
@@ -60,8 +61,8 @@ def restore(
         return
     click.echo(f"{plan_text(made)}\n\nas of now:\n{outlook_text(look_ahead(made, instances, profile))}\n", err=True)
     confirm(made.database, confirmed)
-    approvals = approvals_beside(plan_file) if plan_file else ()
-    opener = me() if profile.approvals_needed else None
+    approvals = approvals_beside(plan_file) if plan_file else []
+    opener = me(made.source.region) if made.approvals.or_stricter(profile.approvals).needed else None
     case, journal = open_case(made, objectives_of(profile), profile, approved=True, opener=opener)
     for given in approvals:
         case.take(journal.append(EVENT, data=given.model_dump(mode="json")))

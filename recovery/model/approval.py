@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 
 from recovery.model.values import Moment, Value
+
+
+class Distinct(StrEnum):
+    """By what two people are told apart. Names of role sessions can be chosen freely, so they count only where a site
+    says that they name people (as those of IAM Identity Center do)."""
+
+    PRINCIPAL = "principal"  # the IAM user or role
+    SESSION = "session"  # the role's session as well
+    ACCOUNT = "account"  # the account on the machine, for teams that share one instance profile
+
+
+class Demand(Value):
+    """How many others must approve what is written, and who counts as another."""
+
+    needed: int = 0
+    by: Distinct = Distinct.PRINCIPAL
+
+    def or_stricter(self, other: Demand) -> Demand:
+        """That of the two which wants more."""
+        return other if other.needed > self.needed else self
 
 
 class Person(Value):
@@ -16,15 +37,19 @@ class Person(Value):
     def __str__(self) -> str:
         return f"{self.account}, {self.aws or 'AWS unknown'}"
 
-    def is_another_than(self, other: Person) -> bool:
-        """By their AWS identities where both are known, else by their accounts."""
-        if self.aws and other.aws:
-            return self.aws != other.aws
-        return self.account != other.account
+    def is_another_than(self, other: Person, by: Distinct) -> bool:
+        """Unknown is never another."""
+        match by:
+            case Distinct.ACCOUNT:
+                return self.account != other.account
+            case Distinct.SESSION:
+                return bool(self.aws and other.aws) and self.aws != other.aws
+        return bool(self.aws and other.aws) and principal_of(self.aws) != principal_of(other.aws)
 
 
 class Approval(Value):
-    """`by` is what the approver calls themself; `person` is what the machine and AWS say."""
+    """`digest`: of the plan, or `undo N`. `by` is what the approver calls themself; `person` is what the machine and
+    AWS say."""
 
     digest: str
     by: str
@@ -33,12 +58,22 @@ class Approval(Value):
     at: Moment
 
 
-def approvers(approvals: Iterable[Approval], digests: Iterable[str], opener: Person) -> list[Approval]:
+def approvers(
+    approvals: Iterable[Approval], digests: Iterable[str], opener: Person, by: Distinct
+) -> list[Approval]:  # fmt: skip
     """Approvals of one of `digests`, one for each person who is not the opener."""
     wanted = set(digests)
     found: list[Approval] = []
     for approval in approvals:
         known = [opener, *(each.person for each in found)]
-        if approval.digest in wanted and all(approval.person.is_another_than(person) for person in known):
+        if approval.digest in wanted and all(approval.person.is_another_than(person, by) for person in known):
             found.append(approval)
     return found
+
+
+def principal_of(caller: str) -> str:
+    """Whose policies count for a caller's ARN: a session of a role has none of its own, its role has."""
+    if ":assumed-role/" not in caller:
+        return caller
+    head, _, session = caller.partition(":assumed-role/")
+    return f"{head.replace(':sts:', ':iam:')}:role/{session.split('/')[0]}"

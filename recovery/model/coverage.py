@@ -26,8 +26,9 @@ class Gap(Value):
 
 
 class Rehearsal(Value):
-    """The last drill that was held for an instance from this machine."""
+    """The last drill that this machine remembers: of that instance, else of the lab."""
 
+    target: str
     at: Moment
     passed: bool
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from recovery.model.values import Moment, Value
 
 # Names and tags by which a temporary instance is recognised as ours; the delete guard needs all of them.
@@ -10,6 +12,16 @@ TAG_MANAGED, TAG_CASE, TAG_SOURCE, TAG_EXPIRES = (
     "rowback:managed", "rowback:case", "rowback:source", "rowback:expires",
 )  # fmt: skip
 TAG_DATABASE = "rowback:database"
+
+# End of standard support of RDS for PostgreSQL (facts/rds.md §9, AWS's calendar as of 2026-08-22).
+STANDARD_SUPPORT_UNTIL = {
+    13: date(2026, 2, 28),
+    14: date(2027, 2, 28),
+    15: date(2028, 2, 29),
+    16: date(2029, 2, 28),
+    17: date(2030, 2, 28),
+    18: date(2031, 2, 28),
+}
 
 
 class Endpoint(Value):

@@ -6,6 +6,7 @@ import json
 from enum import StrEnum
 from typing import Literal
 
+from recovery.model.approval import Demand
 from recovery.model.catalog import Identity, Sequence, Trigger
 from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
 from recovery.model.repair import Mode, RepairRequest
@@ -55,7 +56,8 @@ class LeftOut(Value):
 
 
 class RecoveryPlan(Value):
-    """What `restore` will do. `digest` covers every field but `made_at`."""
+    """What `restore` will do. `digest` covers every field but `made_at`. `profile`: by which it was made, and is to be
+    carried out; `approvals`: what that demanded."""
 
     schema_version: Literal[1] = 1
     tool_version: str
@@ -77,6 +79,8 @@ class RecoveryPlan(Value):
     transport: Transport
     lock_timeout_ms: int
     lock_attempts: int
+    profile: str | None = None
+    approvals: Demand = Demand()
 
     @property
     def digest(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from recovery.model.approval import Approval
 from recovery.model.instance import RestoreWindow
 from recovery.model.plan import Transport
 from recovery.model.values import Moment, TableName, Value
@@ -160,4 +161,5 @@ class Report(Value):
     before_images: str | None = None
     taken_back: bool = False
     stopped_before: tuple[str, ...]
+    approvals: tuple[Approval, ...] = ()
     tool_version: str

@@ -130,17 +130,23 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
         raise _refused(target, error, state) from error
     except psycopg.ProgrammingError as error:
         raise _unreachable(target, str(error), state) from error
-    try:
-        with session:
-            for statement in SETTINGS:
+    with told(session, target, state=state), session:
+        for statement in SETTINGS:
+            session.execute(statement)
+        for since, statement in NEWER_TIMEOUTS_OFF.items():
+            if session.info.server_version >= since:
                 session.execute(statement)
-            for since, statement in NEWER_TIMEOUTS_OFF.items():
-                if session.info.server_version >= since:
-                    session.execute(statement)
-            yield session
+        yield session
+
+
+@contextmanager
+def told(session: Session, target: Target, *, state: str = NOTHING_CREATED) -> Iterator[None]:
+    """Errors of `session` inside leave as RowbackError; those of another are left to its own context."""
+    try:
+        yield
     except psycopg.Error as error:
         if _ORIGIN.get(error, session) is not session:
-            raise  # of another session, whose own context will say so
+            raise
         raise _interrupted(target, error, state) from error
 
 

@@ -30,7 +30,7 @@ def login_of(session: Session) -> Login:
         "select current_user, coalesce((select version from pg_stat_ssl where pid = pg_backend_pid() and ssl), ''),"
         " clock_timestamp(), current_setting('max_connections')::int"
         " - current_setting('superuser_reserved_connections')::int"
-        " - (select count(*) from pg_stat_activity where backend_type = 'client backend')::int"
+        " - (select sum(numbackends) from pg_stat_database)::int"
     ).fetchone()
     assert row
     return Login(row[0], row[1], row[2].astimezone(UTC), row[3])
@@ -65,6 +65,20 @@ def slots(session: Session) -> list[tuple[str, str, int]]:
     return [(name, state, held) for name, state, held in rows]
 
 
+def sees_others(session: Session) -> bool:
+    """Whether this role sees what sessions of other roles do (PostgreSQL documentation 22.5: pg_read_all_stats)."""
+    return bool(one(session, "select pg_has_role('pg_read_all_stats', 'USAGE')"))
+
+
+def databases(session: Session) -> list[str]:
+    """Those of the server that hold something of ours to look at."""
+    rows = session.execute(
+        "select datname from pg_database where datallowconn and not datistemplate"
+        " and datname not in ('postgres', 'rdsadmin') order by 1"
+    )
+    return [row[0] for row in rows]
+
+
 def large_objects(session: Session) -> int:
     """How many large objects the database has."""
     return int(one(session, "select count(*) from pg_largeobject_metadata"))
@@ -74,12 +88,12 @@ def old_transactions(session: Session) -> list[str]:
     """Transactions open for more than ten minutes, in words: a load may wait for their locks."""
     rows = session.execute(
         "select pid, usename, coalesce(nullif(application_name, ''), '?'), state,"
-        " to_char(now() - xact_start, 'HH24:MI')"
+        " justify_hours(date_trunc('second', now() - xact_start))::text"
         " from pg_stat_activity where xact_start < now() - make_interval(secs => %s) and pid <> pg_backend_pid()"
         " and datname = current_database() order by xact_start limit 5",
         (OLD_TRANSACTION_S,),
     )
-    return [f"pid {pid} ({user}, {app}) is {state}, for {age} h" for pid, user, app, state, age in rows]
+    return [f"pid {pid} ({user}, {app}) is {state}, for {age}" for pid, user, app, state, age in rows]
 
 
 def prepared_transactions(session: Session) -> list[str]:

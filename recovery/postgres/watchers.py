@@ -22,12 +22,13 @@ join pg_class t on t.oid = d.refobjid join pg_namespace tn on tn.oid = t.relname
 where v.relkind = 'm' and d.classid = 'pg_rewrite'::regclass and (tn.nspname || '.' || t.relname) = any(%s) order by 1
 """
 _LOCKS = """
-select a.pid, a.usename, coalesce(nullif(a.application_name, ''), '?'), a.state,
-  to_char(now() - a.xact_start, 'HH24:MI:SS'), bool_or(l.mode not in ('AccessShareLock', 'RowShareLock')), a.query
+select a.pid, a.usename, coalesce(nullif(a.application_name, ''), '?'), coalesce(a.state, 'hidden from this role'),
+  coalesce(justify_hours(date_trunc('second', now() - a.xact_start))::text, 'an unknown time'),
+  bool_or(l.mode not in ('AccessShareLock', 'RowShareLock')), coalesce(a.query, '')
 from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
 join pg_stat_activity a on a.pid = l.pid
 where l.granted and a.pid <> pg_backend_pid() and (n.nspname || '.' || c.relname) = any(%s)
-group by 1, 2, 3, 4, a.xact_start, a.query order by 6 desc, a.xact_start limit 10
+group by 1, 2, 3, 4, a.xact_start, 7 order by 6 desc, a.xact_start limit 10
 """
 _REPLICAS = "select count(*) from pg_stat_replication"
 

@@ -51,8 +51,9 @@ def lock_tables(live: Session, tables: Sequence[TableName], *, timeout_ms: int) 
 def who_blocks(live: Session, tables: Sequence[TableName]) -> list[str]:
     """Sessions that hold locks on `tables`, one line each, without their parameters."""
     rows = live.execute(
-        "select distinct a.pid, a.usename, coalesce(nullif(a.application_name, ''), '?'), a.state,"
-        " to_char(now() - a.xact_start, 'HH24:MI:SS')"
+        "select distinct a.pid, a.usename, coalesce(nullif(a.application_name, ''), '?'),"
+        " coalesce(a.state, 'hidden from this role'),"
+        " coalesce(justify_hours(date_trunc('second', now() - a.xact_start))::text, 'an unknown time')"
         " from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace"
         " join pg_stat_activity a on a.pid = l.pid"
         " where l.granted and a.pid <> pg_backend_pid() and (n.nspname || '.' || c.relname) = any(%s)"

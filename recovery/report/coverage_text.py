@@ -56,6 +56,9 @@ def coverage_csv(found: Coverage) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_HEADER)
     writer.writerows(line for each in found.covered for line in _csv(each))
+    for why in found.unseen:
+        region, _, reason = why.partition(": ")
+        writer.writerow((region, *[""] * (len(CSV_HEADER) - 4), "unknown", reason, ""))
     return out.getvalue()
 
 

@@ -48,11 +48,11 @@ def _time(found: Duration | None) -> str:
 def _cost(found: Cost | None) -> str:
     if found is None:
         return "unknown: neither AWS's price list nor rowback's table has this class in this region"
-    storage = "" if found.price.storage_usd_per_gib_month else ", storage not counted"
+    storage = ", storage not counted" if found.price.storage_usd_per_gib_month is None else " and its storage"
     expected = f"about ${found.expected_usd:,.2f}, " if found.expected_usd is not None else ""
     return (
-        f"{expected}at most ${found.most_usd:,.2f} until it expires (${found.price.usd_per_hour:,.3f} an hour{storage};"
-        f" {found.price.source})"
+        f"{expected}${found.most_usd:,.2f} if it is reaped only when it expires"
+        f" (${found.price.usd_per_hour:,.3f} an hour{storage}; {found.price.source})"
     )
 
 

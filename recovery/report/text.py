@@ -178,6 +178,8 @@ def _times(report: Report) -> list[tuple[str, str]]:
         if objective is not None:
             verdict = f" (objective {objective} s: {'met' if report.recovery_time_s <= objective else 'MISSED'})"
         rows.append(("recovery time", f"{report.recovery_time_s:.1f} s until proven{verdict}"))
+    if report.approvals:
+        rows.append(("approved", "; ".join(f"by '{each.by}' ({each.person})" for each in report.approvals)))
     if report.stopped_before:
         rows.append(("stops", "; ".join(report.stopped_before)))
     return rows

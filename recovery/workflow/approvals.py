@@ -1,29 +1,29 @@
-"""The second person: approvals of plan files, of repair plans, and the refusal to write without them."""
+"""The second person: approvals of plan files, of repair plans and undos, and the refusal to write without them."""
 
 from __future__ import annotations
 
 import os
 import pwd
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from recovery.aws.account import caller
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-from recovery.model.approval import Approval, Person, approvers
+from recovery.model.approval import Approval, Demand, Person, approvers
 from recovery.model.repair import RepairPlan
 from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED
 
 EVENT = "plan.seconded"
-_FILE = TypeAdapter(tuple[Approval, ...])
 
 
-def me() -> Person:
+def me(region: str | None) -> Person:
     """This process's account, by its user id, and AWS identity; the latter empty where AWS does not answer."""
     try:
-        aws = caller()
+        aws = caller(region)
     except RowbackError:
         aws = ""
     try:
@@ -33,30 +33,38 @@ def me() -> Person:
     return Person(account=account, aws=aws)
 
 
-def approval(digest: str, by: str, note: str) -> Approval:
+def approval(digest: str, by: str, note: str, region: str | None) -> Approval:
     """Mine, now."""
-    return Approval(digest=digest, by=by, note=note, person=me(), at=datetime.now(UTC))
+    return Approval(digest=digest, by=by, note=note, person=me(region), at=datetime.now(UTC))
 
 
-def approvals_beside(plan_file: Path) -> tuple[Approval, ...]:
-    """Those kept next to a plan file. Raises plan-unreadable where they cannot be read."""
-    path = _path(plan_file)
-    if not path.exists():
-        return ()
-    try:
-        return _FILE.validate_json(path.read_text())
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
-        raise RowbackError(
-            ErrorId.PLAN_UNREADABLE, f"{path} holds no approvals", state=NOTHING_CREATED,
-            help=f"have them given again: rm {path}; rowback approve {plan_file} --by NAME",
-        ) from error  # fmt: skip
+def approvals_beside(plan_file: Path) -> list[Approval]:
+    """Those kept next to a plan file, a file each. Raises plan-unreadable where one cannot be read."""
+    found = []
+    for path in sorted(plan_file.parent.glob(f"{_escaped(plan_file.stem)}.approved-*.json")):
+        try:
+            found.append(Approval.model_validate_json(path.read_text()))
+        except (OSError, UnicodeDecodeError, ValidationError) as error:
+            raise RowbackError(
+                ErrorId.PLAN_UNREADABLE, f"{path} holds no approval", state=NOTHING_CREATED,
+                help=f"have it given again: rm {path}; rowback approve {plan_file} --by NAME",
+            ) from error  # fmt: skip
+    return sorted(found, key=lambda each: each.at)
 
 
 def keep_beside(plan_file: Path, given: Approval) -> Path:
-    """Add one next to a plan file; who may write there may approve, so the names are told and journalled."""
-    path = _path(plan_file)
-    kept = (*approvals_beside(plan_file), given)
-    path.write_bytes(_FILE.dump_json(kept, indent=1) + b"\n")
+    """Write one next to a plan file, whole or not at all. Raises usage where it cannot be written."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", given.by).strip("-") or "somebody"
+    path = plan_file.with_name(f"{plan_file.stem}.approved-{name}-{given.at:%H%M%S%f}.json")
+    scratch = path.with_suffix(".new")
+    try:
+        scratch.write_text(given.model_dump_json(indent=1) + "\n")
+        scratch.replace(path)
+    except OSError as error:
+        raise RowbackError(
+            ErrorId.USAGE, f"{path} cannot be written: {error.strerror}", state="nothing was approved",
+            help=f"copy {plan_file} to where you may write, approve it there, and hand back what is written next to it",
+        ) from error  # fmt: skip
     return path
 
 
@@ -65,28 +73,51 @@ def approvals_in(case: Case) -> list[Approval]:
     return [Approval.model_validate(note) for note in case.noted(EVENT)]
 
 
+def demand_of(case: Case) -> Demand:
+    """The plan's demand, or the profile's where that wants more: neither can be left out."""
+    return case.plan.approvals.or_stricter(case.profile.approvals)
+
+
+def undo_label(case: Case) -> str:
+    """What is approved for the next undo of a case."""
+    return f"undo {len(case.noted('undo.done'))}"
+
+
 def refuse_without_second_person(case: Case, repair: RepairPlan, *, covered: bool) -> None:
     """Refuse (approval-missing) to write what not enough others have approved.
 
     `covered`: the repair plan writes nothing beyond the recovery plan's whole tables, so that plan's approvals count.
     """
-    needed = case.profile.approvals_needed
-    if not needed:
-        return
     digests = [repair.digest, *([case.plan.digest] if covered else [])]
-    given = approvers(approvals_in(case), digests, case.opener or me())
-    if len(given) < needed:
+    go_on = f"rowback resume {case.id}"
+    if not covered:
+        go_on = f"rowback apply {case.id} {repair.digest[:8]} --confirm {case.plan.database}"
+    _refuse(case, digests, f"repair plan {repair.digest[:8]}", f"{repair.digest[:8]} --by NAME; then: {go_on}")
+
+
+def refuse_undo_without_second_person(case: Case) -> None:
+    """The same for taking back what was written."""
+    go_on = f"rowback undo {case.id} --confirm {case.plan.database}"
+    _refuse(case, [undo_label(case)], "the undo of its last write", f"undo --by NAME; then: {go_on}")
+
+
+def _refuse(case: Case, digests: list[str], what: str, then: str) -> None:
+    demand = demand_of(case)
+    if not demand.needed:
+        return
+    opener = case.opener or me(case.plan.source.region)
+    given = approvers(approvals_in(case), digests, opener, demand.by)
+    if len(given) < demand.needed:
         names = ", ".join(f"'{each.by}'" for each in given) or "nobody"
         raise RowbackError(
             ErrorId.APPROVAL_MISSING,
-            f"the profile wants {needed} approval{'s' * (needed != 1)} by others of what is written;"
-            f" repair plan {repair.digest[:8]} has those of {names}",
-            f"the case was opened by {case.opener}" if case.opener else "who opened the case is not known",
-            state=UNTOUCHED,
-            help=f"somebody else: rowback approve {case.id} {repair.digest[:8]} --by NAME;"
-            f" then: rowback resume {case.id}",
+            f"{demand.needed} approval{'s' * (demand.needed != 1)} by others of what is written"
+            f" {'is' if demand.needed == 1 else 'are'} wanted; {what} has those of {names}",
+            f"the case was opened by {opener}; others are told apart by {demand.by} (approvals_by)",
+            state=UNTOUCHED if not case.wrote_to_live else "nothing more was written",
+            help=f"somebody else: rowback approve {case.id} {then}",
         )
 
 
-def _path(plan_file: Path) -> Path:
-    return plan_file.with_suffix(".approvals.json")
+def _escaped(stem: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", stem)

@@ -22,8 +22,9 @@ def survey(profile: Profile, *, all_regions: bool, say: Callable[[str], None]) -
     A region that refuses is told in `unseen`. Raises aws-credentials, aws-unreachable, and iam-missing where no region
     at all could be looked at.
     """
-    now, account = datetime.now(UTC), caller().split(":")[4]
-    names = regions() if all_regions else [Protections.connect(profile.region).region]
+    now, home = datetime.now(UTC), Protections.connect(profile.region).region
+    account = caller(home).split(":")[4]
+    names = regions(home) if all_regions else [home]
     found: list[Protection] = []
     unseen, refused = [], None
     for name in names:
@@ -43,12 +44,14 @@ def survey(profile: Profile, *, all_regions: bool, say: Callable[[str], None]) -
 
 
 def _covered(found: Protection, profile: Profile, drills: Sequence[DrillRecord], now: datetime) -> Covered:
-    last = next((drill for drill in reversed(drills) if drill.target == found.identifier), None)
+    held = [drill for drill in drills if drill.target == found.identifier]
+    held = held or [drill for drill in drills if drill.target == "lab"]
+    last = held[-1] if held else None
     gaps = [*_of_backups(found, profile, now), *_of_loss(found), *_of_practice(last, now)]
     return Covered(
         protection=found,
         lag_s=(now - found.latest).total_seconds() if found.latest and found.retention_days else None,
-        rehearsal=Rehearsal(at=last.at, passed=last.passed) if last else None,
+        rehearsal=Rehearsal(target=last.target, at=last.at, passed=last.passed) if last else None,
         gaps=tuple(sorted(gaps, key=lambda gap: ORDER.index(gap.severity))),
     )
 
@@ -108,7 +111,7 @@ def _of_loss(found: Protection) -> Iterator[Gap]:
 
 def _of_practice(last: DrillRecord | None, now: datetime) -> Iterator[Gap]:
     if last is None:
-        yield Gap(severity=Severity.LOW, what="its recovery was never rehearsed from here", fix="rowback drill")
+        yield Gap(severity=Severity.LOW, what="no recovery was ever rehearsed from this machine", fix="rowback drill")
     elif not last.passed:
         yield Gap(severity=Severity.MEDIUM, what=f"the last drill, on {last.at:%Y-%m-%d}, failed", fix="rowback drill")
     elif now - last.at > DRILL_AGE:

@@ -52,6 +52,7 @@ class Request:
     repair: RepairRequest = RepairRequest()
     where: str | None = None
     max_cost_usd: float | None = None
+    profile_name: str | None = None
 
 
 def make_plan(request: Request, instances: Instances, *, say: Callable[[str], None]) -> RecoveryPlan:
@@ -102,6 +103,8 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         transport=request.transport,
         lock_timeout_ms=request.profile.lock_timeout_ms,
         lock_attempts=request.profile.lock_attempts,
+        profile=request.profile_name,
+        approvals=request.profile.approvals,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from recovery import __version__
 from recovery.model.report import Phase, Report, Verification
 from recovery.postgres.repair.stage import before_image_schema
+from recovery.workflow.approvals import approvals_in
 from recovery.workflow.cases import Case
 from recovery.workflow.steps.load import written_by_load
 
@@ -42,6 +43,7 @@ def report_of(case: Case) -> Report:
         taken_back=case.taken_back,
         skipped=loaded.skipped if loaded else 0,
         stopped_before=tuple(case.stops),
+        approvals=tuple(approvals_in(case)),
         tool_version=__version__,
     )
 

@@ -15,6 +15,7 @@ from recovery.postgres.repair.stage import before_image_schema
 from recovery.reload.load import AtTarget, Job, Loaded, Repair, load
 from recovery.reload.undo import invert, plan_undo
 from recovery.reload.verify import verify
+from recovery.workflow.approvals import refuse_undo_without_second_person
 from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand
 from recovery.workflow.run import terminate_like_interrupt
@@ -52,6 +53,7 @@ def undo(errand: Errand) -> Undone:
     errand.record("changes.begun", data={"number": number})
     with errand.live() as live, ChangeSet(case.changes_path(number)) as changes:
         plan = _plan(errand, live, last, changes, number)
+        refuse_undo_without_second_person(case)
         errand.approve(plan)
         what = _job(errand, live, Repair(changes, number, before_image_schema(case.id)), plan.held_triggers)
         with terminate_like_interrupt():

@@ -12,25 +12,31 @@ USD_PER_HOUR = {
 }  # fmt: skip
 
 
+USD_PER_GB_MONTH = "0.1270000000"
+
+
 def get_products(request: Mapping[str, Any]) -> dict[str, Any]:
     """GetProducts with TERM_MATCH filters: each product is a JSON document in a string, as AWS has it."""
     wanted = {each["Field"]: each["Value"] for each in request.get("Filters", ())}
-    found = [
-        json.dumps(_product(name, price, wanted.get("regionCode", "")))
-        for name, price in USD_PER_HOUR.items()
-        if wanted.get("instanceType", name) == name
-    ]
-    return {"FormatVersion": "aws_v1", "PriceList": found if request.get("ServiceCode") == "AmazonRDS" else []}
+    every = [
+        *({"productFamily": "Database Instance", "instanceType": name, "unit": "Hrs", "usd": usd}
+          for name, usd in USD_PER_HOUR.items()),
+        {"productFamily": "Database Storage", "volumeType": "General Purpose-GP3", "unit": "GB-Mo",
+         "usd": USD_PER_GB_MONTH},
+    ]  # fmt: skip
+    found = [each for each in every if all(each.get(key, value) == value for key, value in wanted.items())]
+    found = [each for each in found if "instanceType" not in wanted or "instanceType" in each]
+    listed = [json.dumps(_product(each, wanted.get("regionCode", ""))) for each in found]
+    return {"FormatVersion": "aws_v1", "PriceList": listed if request.get("ServiceCode") == "AmazonRDS" else []}
 
 
-def _product(name: str, price: str, region: str) -> dict[str, Any]:
-    attributes = {
-        "instanceType": name, "regionCode": region, "databaseEngine": "PostgreSQL", "deploymentOption": "Single-AZ",
-    }  # fmt: skip
-    dimension = {"unit": "Hrs", "pricePerUnit": {"USD": price}, "description": f"${price} per {name} hour"}
+def _product(row: Mapping[str, str], region: str) -> dict[str, Any]:
+    attributes = {"regionCode": region, "databaseEngine": "PostgreSQL", "deploymentOption": "Single-AZ", **row}
+    unit, price = attributes.pop("unit"), attributes.pop("usd")
+    dimension = {"unit": unit, "pricePerUnit": {"USD": price}, "description": f"${price} per {unit}"}
     term = {"priceDimensions": {"LAB.JRTCKXETXF.6YS6EN2CT7": dimension}, "sku": "LAB"}
     return {
-        "product": {"productFamily": "Database Instance", "attributes": attributes, "sku": "LAB"},
+        "product": {"productFamily": attributes.pop("productFamily"), "attributes": attributes, "sku": "LAB"},
         "serviceCode": "AmazonRDS",
         "terms": {"OnDemand": {"LAB.JRTCKXETXF": term}},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -10,6 +11,8 @@ from xml.sax.saxutils import escape
 
 import botocore.session
 
+# Whatever a log holds, an answer must be XML 1.0; what RDS puts in place of these is not known.
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 Request = dict[str, Any]
 Result = dict[str, Any]
 
@@ -125,5 +128,5 @@ def _render(shape: Any, value: Any, name: str) -> str:
         case "timestamp":
             body = value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
         case _:
-            body = escape(str(value))
+            body = escape(_NO_XML.sub("\ufffd", str(value)))
     return f"<{name}>{body}</{name}>"

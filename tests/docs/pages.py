@@ -175,8 +175,8 @@ def iam_page() -> str:
         " `rowback-*` are the temporary instances. Not tested against AWS\nitself yet.\n\n"
         f"```json\n{as_json(Place('aws', 'REGION', 'ACCOUNT', 'SOURCE', key), Profile())}\n```\n\n"
         "The two statements on the key are part of it when the instance is encrypted with one. Credentials from Secrets"
-        " Manager add\n`secretsmanager:GetSecretValue`, IAM tokens `rds-db:connect`. `ec2:DescribeRegions` is for"
-        " `coverage --all-regions`, `pricing:GetProducts`\nfor the cost in a plan; without them the rest works.\n"
+        " Manager add\n`secretsmanager:GetSecretValue`, IAM tokens `rds-db:connect`; a secret encrypted with a key of your own also\nneeds `kms:Decrypt` on it. Statement `ReadMore` and the logs are optional: without them the rest works. `ec2:DescribeRegions` is for"
+        " `coverage --all-regions`, `pricing:GetProducts` for the cost in a plan.\n"
     )
 
 

@@ -28,7 +28,7 @@ BY_SEVERITY = {
     ],
     "low": [
         "no copy in another region", "neither it nor its backups are encrypted",
-        "its recovery was never rehearsed from here",
+        "no recovery was ever rehearsed from this machine",
     ],
 }  # fmt: skip
 
@@ -78,7 +78,9 @@ def test_one_region(cli: Cli) -> None:
     found = cli("coverage", "--json")
     assert (found.code, found.err) == (0, f"{REGION} …\n")
     by_name = covered(cli)
-    assert gaps(by_name["kept"]) == {"low": ["no copy in another region", "its recovery was never rehearsed from here"]}
+    assert gaps(by_name["kept"]) == {
+        "low": ["no copy in another region", "no recovery was ever rehearsed from this machine"]
+    }
     assert by_name["kept"]["protection"]["lasting_snapshots"] == 1
     assert 0 <= by_name["kept"]["lag_s"] < 60
     assert gaps(by_name["aurora"]) == {
@@ -86,7 +88,7 @@ def test_one_region(cli: Cli) -> None:
             "backups are kept for 3 days, less than 7",
             "nothing outlives it: no manual snapshot, no AWS Backup",
         ],
-        "low": ["no copy in another region", "its recovery was never rehearsed from here"],
+        "low": ["no copy in another region", "no recovery was ever rehearsed from this machine"],
     }
     assert "orders" not in by_name
 
@@ -151,12 +153,27 @@ def test_what_may_not_be_seen_is_told(cli: Cli, lab: Lab) -> None:
         assert "may not call rds:DescribeDBInstanceAutomatedBackups" in found.err
         several = cli("coverage", "--all-regions")
         assert several.code == 46
+        assert "error[coverage-gaps]: 1 regions could not be looked at\n" in several.err
+        lines = cli("coverage", "--all-regions", "--format", "csv").out.splitlines()
+        assert [line for line in lines if line.startswith(f"{REGION},")] == [
+            f"{REGION}{',' * 18}unknown,these credentials may not call rds:DescribeDBInstanceAutomatedBackups,"
+        ]
         assert several.out.splitlines()[-2:] == [
             "could not be looked at:",
             f"  {REGION}: these credentials may not call rds:DescribeDBInstanceAutomatedBackups",
         ]
     finally:
         lab.engine.faults.denied = set()
+
+
+def test_a_temporary_instance_is_no_gap(cli: Cli, lab: Lab) -> None:
+    lab.create_instance("rowback-z", BackupRetentionPeriod=0, Tags=[{"Key": "rowback:managed", "Value": "true"}])
+    try:
+        found = cli("coverage", "--json")
+    finally:
+        discard(lab, lambda name: name == "rowback-z")
+    assert found.code == 0
+    assert "rowback-z" not in found.out
 
 
 def test_seeing_nothing_is_no_success(cli: Cli) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ import boto3
 import psycopg
 import pytest
 
+from recovery.aws.instances import database_tag
 from recovery.model.report import Objectives
 from recovery.workflow.drills import DrillRecord
 from runbooks.lab.server import REGION, Lab
@@ -153,7 +156,7 @@ def may_not_restore(ward: Ward) -> Iterator[None]:
         yield
 
 
-@problem("permission rds:DownloadDBLogFilePortion")
+@warning("permission rds:DownloadDBLogFilePortion")
 def may_not_read_logs(ward: Ward) -> Iterator[None]:
     with changed(ward.lab.engine.faults, denied={"rds:DownloadDBLogFilePortion"}):
         yield
@@ -174,6 +177,23 @@ def may_not_read_the_login(ward: Ward) -> Iterator[None]:
 def storage_full(ward: Ward) -> Iterator[None]:
     with changed(ward.instance, status="storage-full"):
         yield
+
+
+@warning("status")
+def being_modified(ward: Ward) -> Iterator[None]:
+    with changed(ward.instance, status="modifying"):
+        yield
+
+
+@problem("open-copy")
+def somebody_elses_case(ward: Ward) -> Iterator[None]:
+    tags = {
+        "rowback:managed": "true", "rowback:case": "x", "rowback:source": ward.instance.resource_id,
+        "rowback:expires": "2099-01-01T00:00:00Z", "rowback:database": database_tag(ward.database.name),
+    }  # fmt: skip
+    ward.lab.create_instance("rowback-y", Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+    yield
+    discard(ward.lab, lambda name: name == "rowback-y")
 
 
 @problem("backups")
@@ -283,13 +303,13 @@ def crowded(ward: Ward) -> Iterator[None]:
 
 @problem("privileges")
 def somebody_elses_table(ward: Ward) -> Iterator[None]:
-    with role(ward, f"grant create on database {ward.database.name} to clerk"):
+    with role(ward, f"grant create on database {ward.database.name} to clerk", "grant pg_monitor to clerk"):
         yield
 
 
 @problem("schema-privilege")
 def no_schema(ward: Ward) -> Iterator[None]:
-    with role(ward, "grant all on people to clerk"):
+    with role(ward, "grant all on people to clerk", "grant pg_monitor to clerk"):
         yield
 
 
@@ -351,6 +371,7 @@ def cycle(ward: Ward) -> Iterator[None]:
         "alter table people add firm int not null references firms",
     )
     grants = [f"grant create on database {ward.database.name} to clerk", "grant all on people, firms to clerk"]
+    grants += ["grant pg_monitor to clerk"]
     with role(ward, *grants):
         yield
 
@@ -481,6 +502,66 @@ def test_exactly_that_is_named(ward: Ward, injection: str) -> None:
 
 def test_there_are_enough_of_them() -> None:
     assert len({name.rpartition(" ")[0] for name in INJECTIONS}) >= 25
+
+
+def test_a_backup_that_runs_is_no_problem(ward: Ward) -> None:
+    with changed(ward.instance, status="backing-up"):
+        assert ward.examine()[1] == {}
+
+
+def test_a_database_without_tables_tells_nothing(ward: Ward) -> None:
+    ward.database.run("drop table people")
+    found, wrong = ward.examine()
+    assert wrong == {"tables": "unknown"}
+    (check,) = [check for check in json.loads(found.out)["checks"] if check["name"] == "tables"]
+    assert check["reason"] == f"database '{ward.database.name}' holds no table, so nothing was looked at"
+    assert ward.database.name in check["fix"]
+
+
+def test_what_a_role_may_not_read_costs_only_that_check(ward: Ward) -> None:
+    """Its schema is closed to the role: the catalog cannot be read, a plan would fail; the rest is looked at."""
+    ward.database.run("create schema closed", "create table closed.t (id serial primary key)")
+    grants = [f"grant create on database {ward.database.name} to clerk", "grant pg_monitor to clerk"]
+    with role(ward, *grants):
+        found, wrong = ward.examine()
+    assert wrong == {"privileges": "problem", "tables": "problem"}
+    assert found.code == 45
+    names = [check["name"] for check in json.loads(found.out)["checks"]]
+    assert {"login", "logging", "locks", "disk"} <= set(names)
+
+
+def test_a_role_that_sees_no_others_says_so(ward: Ward) -> None:
+    grants = [f"grant create on database {ward.database.name} to clerk", "grant all on people to clerk"]
+    with role(ward, *grants):
+        assert ward.examine()[1] == {"locks": "unknown"}
+
+
+def test_the_fix_names_this_instance_and_its_days(ward: Ward) -> None:
+    ward.profile("minimum_retention_days = 14")
+    found, wrong = ward.examine()
+    assert wrong == {"retention": "warning"}
+    (check,) = [check for check in json.loads(found.out)["checks"] if check["name"] == "retention"]
+    assert check["fix"] == (
+        "aws rds modify-db-instance --region eu-west-1 --db-instance-identifier well-1 --backup-retention-period 14"
+        " --apply-immediately"
+    )
+
+
+@pytest.mark.parametrize("service", ["IAM", "STS"])
+def test_other_services_out_of_reach_cost_only_their_checks(ward: Ward, service: str) -> None:
+    ward.environment[f"AWS_ENDPOINT_URL_{service}"] = "http://127.0.0.1:1"
+    _, wrong = ward.examine()
+    assert wrong == {"permissions": "unknown"} | ({"identity": "unknown"} if service == "STS" else {})
+
+
+def test_the_region_of_the_option_is_enough(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {**ward.cli.environment, "AWS_DEFAULT_REGION": ""}
+    asked = ["doctor", "well-1", "--region", REGION, "--database", ward.database.name]
+    done = subprocess.run(
+        [sys.executable, "-m", "recovery.cli", *asked],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_text_names_what_is_wrong_with_its_fix(ward: Ward) -> None:

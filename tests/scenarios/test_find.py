@@ -7,7 +7,9 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import boto3
@@ -111,6 +113,36 @@ def test_what_the_rows_and_rds_still_tell(cli: Cli, logged: Live, database: Data
     refused = cli("find", logged.identifier, "--database", database.name, "--since", "2h")
     logged.lab.engine.faults.denied = set()
     assert "  RDS's own events could not be read: these credentials may not call rds:DescribeEvents" in refused.out
+
+
+def test_a_log_may_hold_what_xml_cannot(cli: Cli, logged: Live, database: Database) -> None:
+    database.run("create table t (id int primary key)", "delete /* \x1b[2J\x01 */ from t", "select 1")
+    found = cli("find", logged.identifier, "--database", database.name, "--since", "10m")
+    assert found.code == 0, found.err
+    assert "1. committed: DELETE t (without WHERE)" in found.out
+
+
+def test_an_answer_that_cannot_be_read_is_not_quoted(cli: Cli) -> None:
+    """It may be a log full of people's data."""
+
+    class Garbled(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<a>secret \x1b</a>")
+
+        def log_message(self, *arguments: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Garbled) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        found = cli("find", "x", AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.server_address[1]}", AWS_MAX_ATTEMPTS="1")
+        server.shutdown()
+    assert found.code == 36
+    assert found.err == (
+        "error[aws-refused]: rds:DescribeDBInstances on 'x': the answer is no XML or JSON\n"
+        "  nothing was created, nothing was written\n"
+        "  help: run the same command again; for a log, try --cloudwatch or --log FILE\n"
+    )
 
 
 def test_its_own_questions_are_no_suspects(cli: Cli, logged: Live, database: Database) -> None:

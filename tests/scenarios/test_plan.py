@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -61,8 +60,9 @@ def test_cost_is_of_the_price_list_or_of_a_table_or_unknown(cli: Cli, database: 
     target = emptied(database)
     cost = outlook(cli, database, target)["cost"]
     assert cost["price"]["usd_per_hour"] == 0.02
+    assert cost["price"]["storage_usd_per_gib_month"] == 0.127
     assert cost["price"]["source"].startswith("AWS's price list, ")
-    assert cost["most_usd"] == pytest.approx(0.02 * 24)
+    assert cost["most_usd"] == pytest.approx((0.02 + 20 * 0.127 / 730) * 24)
     lab.engine.faults.denied = {"pricing:GetProducts"}
     try:
         assert outlook(cli, database, target)["cost"] is None
@@ -74,7 +74,7 @@ def test_cost_is_of_the_price_list_or_of_a_table_or_unknown(cli: Cli, database: 
 
 @pytest.mark.parametrize(
     ("ceiling", "hours"),
-    [("0.10", 5), ("100", 24)],  # $0.02 an hour; expiry after 24 h unless the ceiling comes first
+    [("0.12", 5), ("100", 24)],  # $0.0235 an hour with storage; expiry after 24 h unless the ceiling comes first
 )
 def test_a_ceiling_is_kept_by_the_expiry(cli: Cli, database: Database, ceiling: str, hours: int) -> None:
     found = planned(cli, database, emptied(database), "--out", "p.json", "--max-cost", ceiling)
@@ -142,23 +142,30 @@ def test_what_the_log_knows(cli: Cli, database: Database, live: Live) -> None:
     assert outlook(cli, database, target)["incident"] is None, "only when asked"
 
 
+People = dict[str, dict[str, str]]
+
+
 @pytest.fixture(scope="module")
-def two_people(lab: Lab) -> dict[str, dict[str, str]]:
-    """AWS credentials of ann and bob."""
-    iam = boto3.client(
-        "iam", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION, aws_access_key_id="lab",
-        aws_secret_access_key="lab",
-    )  # fmt: skip
+def people(lab: Lab) -> People:
+    """AWS credentials of the users ann and bob, and of two sessions of one role."""
+    address = {"endpoint_url": f"http://127.0.0.1:{lab.port}", "region_name": REGION, "aws_access_key_id": "lab"}
+    iam, sts = (boto3.client(name, aws_secret_access_key="lab", **address) for name in ("iam", "sts"))
     found = {}
     for name in ("ann", "bob"):
         iam.create_user(UserName=name)
         key = iam.create_access_key(UserName=name)["AccessKey"]
         found[name] = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    for name in ("first", "second"):
+        key = sts.assume_role(RoleArn="arn:aws:iam::123456789012:role/oncall", RoleSessionName=name)["Credentials"]
+        found[f"role, {name}"] = {
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": key["SessionToken"],
+        }  # fmt: skip
     return found
 
 
-def wanting_approval(cli: Cli) -> tuple[str, ...]:
-    Path("rowback.toml").write_text("[profiles.p]\napprovals_needed = 1\n")
+def wanting_approval(extra: str = "") -> tuple[str, ...]:
+    Path("rowback.toml").write_text(f"[profiles.p]\napprovals_needed = 1\n{extra}")
     return ("--profile", "p")
 
 
@@ -168,65 +175,127 @@ def approvals(cli: Cli) -> list[tuple[str, str]]:
     return [(each["by"], each["person"]["aws"]) for each in seconded]
 
 
-def test_a_plan_that_another_approved_is_carried_out(
-    cli: Cli, database: Database, two_people: dict[str, dict[str, str]]
-) -> None:
-    profile = wanting_approval(cli)
-    planned(cli, database, emptied(database), "--out", "p.json")
-    seen = cli("approve", "p.json", "--by", "ann", **two_people["ann"])
+def test_a_plan_that_another_approved_is_carried_out(cli: Cli, database: Database, people: People) -> None:
+    """The plan remembers its profile: nobody has to name it again, and nobody can leave it out."""
+    planned(cli, database, emptied(database), "--out", "p.json", *wanting_approval())
+    seen = cli("approve", "p.json", "--by", "ann", **people["ann"])
     assert seen.code == 0, seen.err
-    assert re.fullmatch(
-        r"plan [0-9a-f]{8} is approved by 'ann' \(\S+, arn:aws:iam::123456789012:user/ann\)\n", seen.out
-    )
+    who = r"\(\S+, arn:aws:iam::123456789012:user/ann\)"
+    assert re.fullmatch(rf"plan [0-9a-f]{{8}} is approved by 'ann' {who}\n", seen.out)
     assert "public.people  empty" in seen.err, "the plan is shown to whoever approves it"
-    done = cli("restore", "--plan", "p.json", "--confirm", database.name, *profile, **two_people["bob"])
+    done = cli("restore", "--plan", "p.json", "--confirm", database.name, **people["bob"])
     assert done.code == 0, done.err
     assert approvals(cli) == [("ann", "arn:aws:iam::123456789012:user/ann")]
     assert database.rows("select count(*) from people") == [(2,)]
+    assert re.search(rf"approved +by 'ann' {who}\n", done.out)
 
 
-@pytest.mark.parametrize("how", ["nobody", "oneself", "of another plan"])
+@pytest.mark.parametrize("how", ["nobody", "oneself", "another session of one role", "of another plan", "AWS unknown"])
 def test_without_another_nothing_is_written_and_the_case_waits(
-    cli: Cli, database: Database, two_people: dict[str, dict[str, str]], how: str
+    cli: Cli, database: Database, people: People, how: str
 ) -> None:
-    profile, target = wanting_approval(cli), emptied(database)
-    planned(cli, database, target, "--out", "p.json")
+    target = emptied(database)
+    planned(cli, database, target, "--out", "p.json", *wanting_approval())
+    opener = "role, first" if "session" in how else "bob"
     match how:
         case "oneself":
-            cli("approve", "p.json", "--by", "not bob at all", **two_people["bob"])
+            cli("approve", "p.json", "--by", "not bob at all", **people["bob"])
+        case "another session of one role":
+            cli("approve", "p.json", "--by", "somebody else", **people["role, second"])
         case "of another plan":
             planned(cli, database, target, "--out", "other.json", "--transport", "copy")
-            cli("approve", "other.json", "--by", "ann", **two_people["ann"])
-            os.rename("other.approvals.json", "p.approvals.json")
-    stopped = cli("restore", "--plan", "p.json", "--confirm", database.name, *profile, **two_people["bob"])
+            cli("approve", "other.json", "--by", "ann", **people["ann"])
+            (given,) = Path().glob("other.approved-*.json")
+            given.rename("p.approved-ann.json")
+        case "AWS unknown":
+            cli("approve", "p.json", "--by", "ann", AWS_ENDPOINT_URL_STS="http://127.0.0.1:1", **people["ann"])
+    stopped = cli("restore", "--plan", "p.json", "--confirm", database.name, **people[opener])
     assert stopped.code == 61
     assert re.search(
-        r"error\[approval-missing\]: the profile wants 1 approval by others of what is written; repair plan"
-        r" ([0-9a-f]{8}) has those of nobody\n  the case was opened by \S+, arn:aws:iam::123456789012:user/bob\n",
+        r"error\[approval-missing\]: 1 approval by others of what is written is wanted; repair plan [0-9a-f]{8} has"
+        r" those of nobody\n  the case was opened by \S+, \S+; others are told apart by principal \(approvals_by\)\n",
         stopped.err,
     )
     assert database.rows("select count(*) from people") == [(0,)]
     case = the_case(cli)["case"]
     digest = cli("diff", case, "--digest").out.strip()
-    again = cli("approve", case, digest[:8], "--by", "me again", **two_people["bob"])
+    again = cli("approve", case, digest[:8], "--by", "me again", **people[opener])
     assert (again.code, again.out) == (61, "")
-    assert again.err.startswith(f"error[approval-missing]: 'me again' is whoever opened case {case}: ")
-    wrong = cli("approve", case, "00000000", "--by", "ann", **two_people["ann"])
+    assert again.err.startswith("error[approval-missing]: 'me again' (")
+    wrong = cli("approve", case, "00000000", "--by", "ann", **people["ann"])
     assert wrong.code == 22
-    assert cli("approve", case, digest[:8], "--by", "ann", **two_people["ann"]).code == 0
-    resumed = cli("resume", case, **two_people["bob"])
+    assert wrong.err.startswith(
+        f"error[plan-facts-changed]: case {case} cannot be approved: its repair plan is {digest[:8]}, not 00000000\n"
+    )
+    late = cli("approve", "p.json", "--by", "ann", **people["ann"])
+    assert late.code == 23, "the case would not hear of it"
+    assert cli("approve", case, digest[:8], "--by", "ann", **people["ann"]).code == 0
+    resumed = cli("resume", case, **people[opener])
     assert resumed.code == 0, resumed.err
     assert database.rows("select count(*) from people") == [(2,)]
+    over = cli("approve", case, digest[:8], "--by", "ann", **people["ann"])
+    assert over.err.startswith(f"error[plan-facts-changed]: case {case} cannot be approved: it is over: recovered\n")
+
+
+def test_taking_back_needs_another_as_well(cli: Cli, database: Database, people: People) -> None:
+    planned(cli, database, emptied(database), "--out", "p.json", *wanting_approval())
+    cli("approve", "p.json", "--by", "ann", **people["ann"])
+    assert cli("restore", "--plan", "p.json", "--confirm", database.name, **people["bob"]).code == 0
+    case = the_case(cli)["case"]
+    alone = cli("undo", case, "--confirm", database.name, **people["bob"])
+    assert alone.code == 61
+    assert f"somebody else: rowback approve {case} undo --by NAME; then: rowback undo {case} --confirm" in alone.err
+    assert database.rows("select count(*) from people") == [(2,)]
+    assert cli("approve", case, "undo", "--by", "ann", **people["ann"]).code == 0
+    assert cli("undo", case, "--confirm", database.name, **people["bob"]).code == 0
+    assert database.rows("select count(*) from people") == [(0,)]
+    assert cli("undo", case, "--confirm", database.name, **people["bob"]).code == 61, "one approval, one undo"
+
+
+def test_row_by_row_names_the_command_that_goes_on(cli: Cli, database: Database, people: People) -> None:
+    database.run(*TABLE)
+    target = format_utc(pass_a_second())
+    database.run("delete from people where id = 1")
+    planned(cli, database, target, "--out", "p.json", *wanting_approval())
+    stopped = cli("restore", "--plan", "p.json", "--confirm", database.name, **people["bob"])
+    assert stopped.code == 61
+    case = the_case(cli)["case"]
+    digest = cli("diff", case, "--digest").out.strip()[:8]
+    go_on = f"rowback apply {case} {digest} --confirm {database.name}"
+    assert f"rowback approve {case} {digest} --by NAME; then: {go_on}\n" in stopped.err
+    assert cli("approve", case, digest, "--by", "ann", **people["ann"]).code == 0
+    assert cli(*go_on.split()[1:], **people["bob"]).code == 0
+    assert database.rows("select count(*) from people") == [(2,)]
+    assert cli("close", case).code == 0
+
+
+@pytest.mark.parametrize(("by", "code"), [("session", 0), ("account", 61)])
+def test_a_site_says_by_what_people_are_told_apart(
+    cli: Cli, database: Database, people: People, by: str, code: int
+) -> None:
+    planned(cli, database, emptied(database), "--out", "p.json", *wanting_approval(f'approvals_by = "{by}"\n'))
+    cli("approve", "p.json", "--by", "ann", **people["role, second"])
+    done = cli("restore", "--plan", "p.json", "--confirm", database.name, **people["role, first"])
+    assert done.code == code, done.err
+    if code:
+        cli("close", the_case(cli)["case"])
 
 
 def test_approvals_that_cannot_be_read_are_none(cli: Cli, database: Database) -> None:
-    profile = wanting_approval(cli)
-    planned(cli, database, emptied(database), "--out", "p.json")
-    Path("p.approvals.json").write_text("{}")
-    found = cli("restore", "--plan", "p.json", "--confirm", database.name, *profile)
+    planned(cli, database, emptied(database), "--out", "p.json", *wanting_approval())
+    Path("p.approved-ann.json").write_text("{}")
+    found = cli("restore", "--plan", "p.json", "--confirm", database.name)
     assert found.code == 19
     assert found.err.splitlines()[-3:] == [
-        "error[plan-unreadable]: p.approvals.json holds no approvals",
+        "error[plan-unreadable]: p.approved-ann.json holds no approval",
         "  nothing was created, nothing was written",
-        "  help: have them given again: rm p.approvals.json; rowback approve p.json --by NAME",
+        "  help: have it given again: rm p.approved-ann.json; rowback approve p.json --by NAME",
     ]
+
+
+def test_an_approval_that_cannot_be_kept_is_none(cli: Cli, database: Database) -> None:
+    planned(cli, database, emptied(database), "--out", "p.json", *wanting_approval())
+    given = cli("approve", "p.json", "--by", "a" * 300)
+    assert given.code == 2
+    assert "error[usage]: " in given.err
+    assert "cannot be written: File name too long\n  nothing was approved\n" in given.err

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from recovery.aws.instances import Instances
 from recovery.config import Profile
-from recovery.errors import RowbackError
+from recovery.errors import ErrorId, RowbackError
 from recovery.model.health import Check, Health
-from recovery.postgres.catalog import read_catalog
-from recovery.postgres.connect import connect
+from recovery.postgres.connect import connect, told
 from recovery.postgres.examining import database_bytes as size_of
 from recovery.workflow.access import original
 from recovery.workflow.doctor import of_aws, of_database, of_machine
@@ -19,6 +19,7 @@ from recovery.workflow.doctor.of_database import Opened
 from recovery.workflow.doctor.patient import Patient, Words
 
 Subject = TypeVar("Subject")
+Asking = Callable[[], AbstractContextManager[None]]
 OF_AWS: dict[str, Callable[[Patient], Iterable[Check]]] = {
     "identity": of_aws.identity, "permissions": of_aws.permissions, "status": of_aws.status, "engine": of_aws.engine,
     "backups": of_aws.backups, "deletion-protection": of_aws.deletion_protection, "quota": of_aws.quota,
@@ -45,14 +46,21 @@ def examine(instance: str, database: str, profile: Profile) -> Health:
     return Health(instance=instance, database=database, examined_at=now, checks=tuple(checks))
 
 
-def _each(checks: Mapping[str, Callable[[Subject], Iterable[Check]]], subject: Subject, says: Words) -> Iterator[Check]:
+def _each(
+    checks: Mapping[str, Callable[[Subject], Iterable[Check]]],
+    subject: Subject,
+    says: Words,
+    asking: Asking = nullcontext,
+) -> Iterator[Check]:
     for name, look in checks.items():
         try:
-            yield from look(subject)
+            with asking():
+                found = list(look(subject))
         except RowbackError as error:
-            if of_aws.refused(error):
-                raise
-            yield says.not_seen(name, error)
+            found = [says.not_seen(name, error)]
+            if error.id is ErrorId.PRIVILEGE_MISSING:  # a plan would fail on it as well
+                found = [says.problem(name, found[0].reason, error.help)]
+        yield from found
 
 
 def _of_database(patient: Patient) -> tuple[list[Check], int]:
@@ -60,7 +68,8 @@ def _of_database(patient: Patient) -> tuple[list[Check], int]:
     try:
         target = original(patient.facts, patient.database, patient.profile)
         with connect(target) as session:
-            opened = Opened(patient, session, target, read_catalog(session))
-            return list(_each(OF_DATABASE, opened, of_database.SAYS)), size_of(session)
+            opened = Opened(patient, session, target)
+            found = list(_each(OF_DATABASE, opened, of_database.SAYS, lambda: told(session, target)))
+            return found, size_of(session)
     except RowbackError as error:
         return list(of_database.not_connected(error)), 0

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 from recovery.aws.account import caller
+from recovery.aws.instances import PENDING, READY, database_tag
 from recovery.aws.permissions import missing, statements
-from recovery.errors import ErrorId, RowbackError
 from recovery.model.health import Area, Check
-from recovery.model.instance import TAG_EXPIRES, TAG_SOURCE
+from recovery.model.instance import STANDARD_SUPPORT_UNTIL, TAG_CASE, TAG_DATABASE, TAG_EXPIRES, TAG_SOURCE
 from recovery.model.protection import USUAL_LAG
 from recovery.model.target import format_utc
 from recovery.workflow.doctor.patient import Patient, Words, listed
@@ -17,42 +17,38 @@ from recovery.workflow.doctor.patient import Patient, Words, listed
 SAYS = Words(Area.AWS)
 CERTIFICATE_WARNING = timedelta(days=60)
 OLDEST_MAJOR = 13
-# End of standard support of RDS for PostgreSQL (facts/rds.md §9, AWS's calendar as of 2026-08-22).
-STANDARD_SUPPORT_UNTIL = {
-    13: date(2026, 2, 28),
-    14: date(2027, 2, 28),
-    15: date(2028, 2, 29),
-    16: date(2029, 2, 28),
-    17: date(2030, 2, 28),
-    18: date(2031, 2, 28),
-}
 
 
 def identity(patient: Patient) -> Iterator[Check]:
     """Who these credentials are."""
-    yield SAYS.ok("identity", f"{caller()} in {patient.instances.region}")
+    yield SAYS.ok("identity", f"{caller(patient.instances.region)} in {patient.instances.region}")
 
 
 def permissions(patient: Patient) -> Iterator[Check]:
     """Each action of the policy, by IAM's own simulator."""
     needed = statements(patient.place, patient.profile)
-    lacking = missing(needed, caller())
-    for action in lacking:
-        fix = f"rowback doctor {patient.facts.identifier} --iam-policy prints the policy that allows it"
-        yield SAYS.problem(f"permission {action}", f"these credentials may not call {action}", fix)
+    lacking = missing(needed, caller(patient.instances.region), patient.instances.region)
+    fix = f"rowback doctor {patient.facts.identifier} --iam-policy prints the policy that allows it"
+    for action, serves in lacking.items():
+        if serves:
+            yield SAYS.warning(f"permission {action}", f"these credentials may not call {action}: {serves}", fix)
+        else:
+            yield SAYS.problem(f"permission {action}", f"these credentials may not call {action}", fix)
     if not lacking:
         count = len({action for statement in needed if statement.effect == "Allow" for action in statement.actions})
-        yield SAYS.ok("permissions", f"IAM's simulator allows all {count} that rowback needs")
+        yield SAYS.ok("permissions", f"IAM's simulator allows all {count} that rowback uses")
 
 
 def status(patient: Patient) -> Iterator[Check]:
-    """Whether the instance is available."""
+    """Whether the instance is up. RDS restores from backups, whatever else it is doing to it."""
     found, name = patient.facts.status, patient.facts.identifier
-    if found == "available":
-        yield SAYS.ok("status", f"'{name}' is available")
-        return
     fix = f"aws rds describe-events --source-type db-instance --source-identifier {name} --duration 1440"
-    yield SAYS.problem("status", f"'{name}' is '{found}'", fix)
+    if found in READY or found == "backing-up":
+        yield SAYS.ok("status", f"'{name}' is {found}")
+    elif found in PENDING:
+        yield SAYS.warning("status", f"'{name}' is '{found}'", fix)
+    else:
+        yield SAYS.problem("status", f"'{name}' is '{found}'", fix)
 
 
 def engine(patient: Patient) -> Iterator[Check]:
@@ -89,32 +85,32 @@ def _out_of_support(patient: Patient, until: date) -> Check:
 
 def backups(patient: Patient) -> Iterator[Check]:
     """Automated backups, how far back, and how recent their end is."""
-    found, name = patient.protection, patient.facts.identifier
-    turn_on = (
-        f"aws rds modify-db-instance --db-instance-identifier {name} --backup-retention-period 7 --apply-immediately"
-    )
+    found, least = patient.protection, patient.profile.minimum_retention_days
     if found.retention_days == 0 or found.earliest is None or found.latest is None:
-        yield SAYS.problem("backups", f"automated backups are off (retention {found.retention_days} days)", turn_on)
+        said = f"automated backups are off (retention {found.retention_days} days)"
+        yield SAYS.problem("backups", said, _keep_for(patient, least))
         return
     yield SAYS.ok("backups", f"restorable from {format_utc(found.earliest)} to {format_utc(found.latest)}")
-    least = patient.profile.minimum_retention_days
     if found.retention_days < least:
-        yield SAYS.warning(
-            "retention",
-            f"backups are kept for {found.retention_days} days, less than {least}",
-            turn_on.replace("7", str(least), 1),
-        )
+        said = f"backups are kept for {found.retention_days} days, less than {least}"
+        yield SAYS.warning("retention", said, _keep_for(patient, least))
     else:
         yield SAYS.ok("retention", f"backups are kept for {found.retention_days} days")
     lag = patient.now - found.latest
     if lag > USUAL_LAG:
-        yield SAYS.problem(
-            "window",
-            f"the restore window ends {lag.total_seconds() / 60:.0f} min ago; RDS usually moves it on every 5",
-            "ask AWS support; until then a snapshot is the only way back to now",
-        )
+        said = f"the restore window ends {lag.total_seconds() / 60:.0f} min ago; RDS usually moves it on every 5"
+        yield SAYS.problem("window", said, "ask AWS support; until then a snapshot is the only way back to now")
     else:
         yield SAYS.ok("window", f"the restore window ends {max(lag.total_seconds(), 0):.0f} s ago")
+
+
+def _keep_for(patient: Patient, days: int) -> str:
+    return f"{_modify(patient)} --backup-retention-period {days} --apply-immediately"
+
+
+def _modify(patient: Patient) -> str:
+    where = f"--region {patient.facts.region} --db-instance-identifier {patient.facts.identifier}"
+    return f"aws rds modify-db-instance {where}"
 
 
 def deletion_protection(patient: Patient) -> Iterator[Check]:
@@ -122,12 +118,8 @@ def deletion_protection(patient: Patient) -> Iterator[Check]:
     if patient.protection.deletion_protection:
         yield SAYS.ok("deletion-protection", "it is on")
         return
-    name = patient.facts.identifier
-    yield SAYS.warning(
-        "deletion-protection",
-        "it is off: who deletes the instance may delete its backups with it",
-        f"aws rds modify-db-instance --db-instance-identifier {name} --deletion-protection",
-    )
+    said = "it is off: who deletes the instance may delete its backups with it"
+    yield SAYS.warning("deletion-protection", said, f"{_modify(patient)} --deletion-protection")
 
 
 def quota(patient: Patient) -> Iterator[Check]:
@@ -205,15 +197,16 @@ def certificate(patient: Patient) -> Iterator[Check]:
 
 
 def leftovers(patient: Patient) -> Iterator[Check]:
-    """Temporary instances of it that outlived their time: they cost money, and block a new case on their database."""
+    """Temporary instances of it: one of this database blocks a new case, one that outlived its time costs money."""
     ours = [c for c in patient.instances.copies() if c.tags.get(TAG_SOURCE) == patient.facts.resource_id]
+    blocking = [c for c in ours if c.tags.get(TAG_DATABASE) == database_tag(patient.database)]
     old = [c.identifier for c in ours if (end := c.tags.get(TAG_EXPIRES)) and end < format_utc(patient.now)]
-    if old:
+    if blocking:
+        case = blocking[0].tags.get(TAG_CASE, "CASE")
+        said = f"temporary instance '{blocking[0].identifier}' of this database exists, so no new case can be opened"
+        fix = f"on the machine that opened it: rowback resume {case}, or rowback close {case}"
+        yield SAYS.problem("open-copy", said, fix)
+    elif old:
         yield SAYS.warning("leftovers", f"temporary instances past their end: {listed(old)}", "rowback reap")
     else:
         yield SAYS.ok("leftovers", f"{len(ours)} temporary instances of it, none past its end" if ours else "none")
-
-
-def refused(error: RowbackError) -> bool:
-    """Whether an error says that AWS answers nothing at all, so that no check makes sense."""
-    return error.id in (ErrorId.AWS_CREDENTIALS, ErrorId.AWS_UNREACHABLE)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from recovery.compare.scope import load_order
 from recovery.errors import ErrorId, RowbackError
 from recovery.incident.gaps import errors_hidden, not_logged
 from recovery.model.catalog import Catalog
-from recovery.model.health import Area, Check
+from recovery.model.health import Area, Check, State
 from recovery.model.plan import ForeignKeyMode
-from recovery.postgres.catalog import hidden_from
+from recovery.postgres.catalog import hidden_from, read_catalog
 from recovery.postgres.connect import Session, Target, is_loopback
 from recovery.postgres.examining import (
+    databases,
     large_objects,
     login_of,
     may_create_schema,
     old_transactions,
     prepared_transactions,
+    sees_others,
     settings_of,
     slots,
     subscriptions,
@@ -42,14 +45,18 @@ NAMES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Opened:
-    """A session on the database, what it was opened with, and the catalog."""
+    """A session on the database, what it was opened with, and the catalog, read when it is first asked for."""
 
     patient: Patient
     session: Session
     target: Target
-    catalog: Catalog
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Raises what PostgreSQL says where this role may not read all of it."""
+        return read_catalog(self.session)
 
 
 def not_connected(error: RowbackError) -> Iterator[Check]:
@@ -89,6 +96,13 @@ def connection(opened: Opened) -> Iterator[Check]:
 def privileges(opened: Opened) -> Iterator[Check]:
     """May this role put rows back, and may the copy's reader read them."""
     tables = opened.catalog.tables
+    if not tables:
+        names = listed(databases(opened.session))
+        said = f"database '{opened.target.database}' holds no table, so nothing was looked at"
+        yield Check(
+            name="tables", area=Area.DATABASE, state=State.UNKNOWN, reason=said, fix=f"--database, one of: {names}"
+        )
+        return
     lacking = [t.name for t in tables if not t.readable or not t.insertable or (t.triggers and not t.owned)]
     if lacking:
         yield SAYS.problem(
@@ -142,6 +156,8 @@ def logging(opened: Opened) -> Iterator[Check]:
 def tables(opened: Opened) -> Iterator[Check]:
     """Tables that could not be put back row by row today."""
     every = opened.catalog.tables
+    if not every:
+        return
     found = (
         (
             "keys",
@@ -212,6 +228,11 @@ def replication(opened: Opened) -> Iterator[Check]:
 def locks(opened: Opened) -> Iterator[Check]:
     """What a load would wait for."""
     open_long, prepared = old_transactions(opened.session), prepared_transactions(opened.session)
+    if not sees_others(opened.session):
+        said = f"'{opened.target.user}' does not see what other roles do"
+        fix = f"grant pg_monitor to {opened.target.user}"
+        yield Check(name="locks", area=Area.DATABASE, state=State.UNKNOWN, reason=said, fix=fix)
+        return
     if open_long:
         yield SAYS.warning(
             "old-transactions", listed(open_long), "find out what they wait for; a load needs their locks"

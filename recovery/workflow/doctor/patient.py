@@ -42,7 +42,7 @@ class Patient:
     @property
     def place(self) -> Place:
         """What the ARNs of its policy are made of."""
-        return Place.of_arn(self.facts.arn, kms_key=self.protection.kms_key)
+        return Place.of(self.facts, kms_key=self.protection.kms_key)
 
 
 Say = Callable[..., Check]

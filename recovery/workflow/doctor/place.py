@@ -18,9 +18,9 @@ def place_of(instance: str, region: str | None) -> tuple[Place, str]:
     try:
         facts = instances.get(instance)
         key = Protections(instances.rds, instances.region).of(facts).kms_key
-        return Place.of_arn(facts.arn, kms_key=key), ""
+        return Place.of(facts, kms_key=key), ""
     except RowbackError as error:
         if error.id is not ErrorId.IAM_MISSING:
             raise
-        _, partition, _, _, account, _ = caller().split(":", 5)
+        _, partition, _, _, account, _ = caller(region).split(":", 5)
         return Place(partition, instances.region, account, instance), error.fact
