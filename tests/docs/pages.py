@@ -174,9 +174,14 @@ def iam_page() -> str:
         " `--iam-policy=cloudformation`),\nand `rowback doctor INSTANCE` asks IAM's simulator for each action."
         " `rowback-*` are the temporary instances. Not tested against AWS\nitself yet.\n\n"
         f"```json\n{as_json(Place('aws', 'REGION', 'ACCOUNT', 'SOURCE', key), Profile())}\n```\n\n"
-        "The two statements on the key are part of it when the instance is encrypted with one. Credentials from Secrets"
-        " Manager add\n`secretsmanager:GetSecretValue`, IAM tokens `rds-db:connect`; a secret encrypted with a key of your own also\nneeds `kms:Decrypt` on it. Statement `ReadMore` and the logs are optional: without them the rest works. `ec2:DescribeRegions` is for"
-        " `coverage --all-regions`, `pricing:GetProducts` for the cost in a plan.\n"
+        "The two statements on the key are part of it when the instance is encrypted with one."
+        " Credentials from Secrets Manager add\n"
+        "`secretsmanager:GetSecretValue`, IAM tokens `rds-db:connect`; a secret encrypted with a"
+        " key of your own also needs\n"
+        "`kms:Decrypt` on it. Statement `ReadMore` and the logs are optional: without them the"
+        " rest works. `ec2:DescribeRegions` is\n"
+        "for `coverage --all-regions`, `pricing:GetProducts` for the cost in a"
+        " plan.\n"
     )
 
 
