@@ -28,6 +28,7 @@ VERBS = {
     "report": "recovery.commands.cases:report",
     "reap": "recovery.commands.reap:reap",
     "guard": "guards.commands:guard",
+    "runbook": "runbooks.run_commands:runbook",
     "drill": "runbooks.commands:drill",
     "lab": "runbooks.commands:lab",
 }
@@ -52,6 +53,7 @@ SHORT = {
     "report": "What a case did and proved.",
     "reap": "Remove temporary instances of dead cases.",
     "guard": "Nothing destructive where it is not proven disposable: show, check, mark, allow, run.",
+    "runbook": "Runbooks: list, show, run, resume, lint.",
     "drill": "Rehearse a recovery on the embedded lab.",
     "lab": "Amazon RDS on this machine: up, status, down.",
 }

@@ -19,6 +19,7 @@ class ErrorId(StrEnum):
     TARGET_TIME_UNREADABLE = "target-time-unreadable"
     CONFIG_INVALID = "config-invalid"
     LOG_UNREADABLE = "log-unreadable"
+    BOOK_INVALID = "book-invalid"
     # 3: the lab on this machine
     LAB_UNAVAILABLE = "lab-unavailable"
     # 10-19: target or backup not reachable
@@ -69,9 +70,11 @@ class ErrorId(StrEnum):
     DUMP_FAILED = "dump-failed"
     LOAD_REFUSED = "load-refused"
     REPLICA_BEHIND = "replica-behind"
+    RUN_PAUSED = "run-paused"
     # 60-69: refused by what was agreed on beforehand
     COST_CEILING = "cost-ceiling"
     APPROVAL_MISSING = "approval-missing"
+    BOOK_CHANGED = "book-changed"
 
 
 EXIT_CODES: Final[dict[ErrorId, int]] = {
@@ -80,6 +83,7 @@ EXIT_CODES: Final[dict[ErrorId, int]] = {
     ErrorId.TARGET_TIME_UNREADABLE: 2,
     ErrorId.CONFIG_INVALID: 2,
     ErrorId.LOG_UNREADABLE: 2,
+    ErrorId.BOOK_INVALID: 2,
     ErrorId.INSTANCE_UNKNOWN: 10,
     ErrorId.TARGET_BEFORE_WINDOW: 11,
     ErrorId.TARGET_AFTER_WINDOW: 12,
@@ -124,8 +128,10 @@ EXIT_CODES: Final[dict[ErrorId, int]] = {
     ErrorId.DUMP_FAILED: 53,
     ErrorId.LOAD_REFUSED: 54,
     ErrorId.REPLICA_BEHIND: 55,
+    ErrorId.RUN_PAUSED: 56,
     ErrorId.COST_CEILING: 60,
     ErrorId.APPROVAL_MISSING: 61,
+    ErrorId.BOOK_CHANGED: 62,
 }
 
 

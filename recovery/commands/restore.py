@@ -45,11 +45,12 @@ def restore(
     from recovery.workflow.outlook import look_ahead
     from recovery.workflow.planning import check_facts, make_plan
 
+    if plan_file:
+        refuse_beside_a_plan(asked)
     planned = read_plan(plan_file) if plan_file else None
     profile = profile_of({**asked, "profile": asked["profile"] or (planned.profile if planned else None)})
     instances = Instances.connect(profile.region or (planned.source.region if planned else None))
     if planned:
-        refuse_beside_a_plan(asked)
         made = planned
         check_facts(made, instances, profile)
     else:

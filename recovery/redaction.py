@@ -1,0 +1,51 @@
+"""Secrets that this process knows of, masked wherever text leaves it. Knowing comes first; patterns catch the rest."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+
+MASK = "***"
+SHORTEST = 6  # a shorter value is a word that would be masked everywhere
+_NAMES = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|CREDENTIAL", re.IGNORECASE)
+_DSN = re.compile(r"(?P<before>\w+://[^\s:/@]+:)[^\s@/]+(?=@)")
+_PAIR = re.compile(
+    r"(?P<before>\b(?:password|passwd|pwd|secret|token|api_?key)\s*[=:]\s*)(?:'(?:[^']|'')*'|\"[^\"]*\"|[^\s,;'\"]+)",
+    re.IGNORECASE,
+)
+_SQL = re.compile(r"(?P<before>\bpassword\s+)'(?:[^']|'')*'", re.IGNORECASE)
+
+
+def secrets_in(environment: Mapping[str, str]) -> set[str]:
+    """Values of variables that are named like secrets, and passwords in values that are DSNs."""
+    found = {value for name, value in environment.items() if _NAMES.search(name)}
+    for value in environment.values():
+        found |= {password for password in re.findall(r"\w+://[^\s:/@]+:([^\s@/]+)@", value)}
+        found |= set(re.findall(r"\bpassword=([^\s']+)", value))
+    return {value for value in found if len(value) >= SHORTEST}
+
+
+class Redactor:
+    """`redactor(text)`: the text without secrets. `keep(secret)`: one more to mask."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets = set(secrets)
+
+    @classmethod
+    def of_this_process(cls) -> Redactor:
+        """Of what the environment holds."""
+        return cls(secrets_in(os.environ))
+
+    def keep(self, secret: str) -> None:
+        """Mask this text from now on."""
+        if secret:
+            self._secrets.add(secret)
+
+    def __call__(self, text: str) -> str:
+        """Longer secrets first: one may be part of another."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, MASK)
+        for pattern in (_DSN, _PAIR, _SQL):
+            text = pattern.sub(lambda found: found["before"] + MASK, text)
+        return text

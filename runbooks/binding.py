@@ -1,0 +1,56 @@
+"""Values of parameters, checked for their type before the first step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.target import format_utc, parse_target_time
+from runbooks.document import Book, Parameter, Type
+from runbooks.reading import duration_s
+
+_FORMS = {
+    Type.INSTANCE: re.compile(r"[A-Za-z](?:-?[A-Za-z0-9]){0,62}"), Type.NUMBER: re.compile(r"-?\d+"),
+    Type.DATABASE: re.compile(r"[^\0]{1,63}"), Type.TABLE: re.compile(r"[^\0]+"),
+}  # fmt: skip
+
+
+def bind(book: Book, given: Mapping[str, str]) -> dict[str, str]:
+    """Every parameter of a book by the name that steps use. Raises usage for what is missing, unknown or malformed."""
+    known = {parameter.name: parameter for parameter in book.parameters}
+    asked = {p.parameter.name: p.parameter for p in book.steps if p.kind == "ask"}  # type: ignore[union-attr]
+    for name in given.keys() - known.keys() - asked.keys():
+        raise _wrong(f"runbook '{book.name}' has no parameter '{name}'", f"it has: {', '.join(known) or 'none'}")
+    values = {}
+    for name, parameter in known.items():
+        value = given.get(name, parameter.default)
+        if value is None:
+            example = f" (such as {parameter.example})" if parameter.example else ""
+            raise _wrong(f"parameter '{name}' is missing: {parameter.help or parameter.type}{example}", f"-p {name}=…")
+        values[parameter.variable] = bound(parameter, value)
+    return values
+
+
+def bound(parameter: Parameter, text: str) -> str:
+    """One value in the form in which steps use it. Raises usage."""
+    fits = True
+    match parameter.type:
+        case Type.TIME:
+            return format_utc(parse_target_time(text))
+        case Type.DURATION:
+            fits = duration_s(text) is not None
+        case Type.CHOICE:
+            fits = text in parameter.choices
+        case Type.TEXT:
+            pass
+        case _:
+            fits = bool(_FORMS[parameter.type].fullmatch(text))
+    if not fits:
+        kind = f"one of {', '.join(parameter.choices)}" if parameter.choices else f"of type {parameter.type}"
+        raise _wrong(f"'{text}' is not {kind}, which {parameter.name} is to be", "see rowback runbook show")
+    return text
+
+
+def _wrong(fact: str, help: str) -> RowbackError:
+    return RowbackError(ErrorId.USAGE, fact, state=NOTHING_CREATED, help=help)

@@ -1,0 +1,112 @@
+"""Who answers while a book is performed: a person at a terminal, or what was said beforehand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import click
+
+from recovery.errors import ErrorId, RowbackError
+from runbooks.document import Approve, Ask, Book, Confirm, Executed
+
+
+@dataclass(frozen=True)
+class Told:
+    """Mode auto: refuses to guess. `answers` by the name of a question, `confirmed`: ids of manual steps that somebody
+    has looked at, `approved`: ids of approvals that are given by the nature of the run (a drill)."""
+
+    answers: Mapping[str, str]
+    confirmed: frozenset[str] = frozenset()
+    approved: frozenset[str] = frozenset()
+
+    def answer(self, step: Ask) -> str:
+        """What was said, else the default."""
+        found = self.answers.get(step.parameter.name, step.parameter.default)
+        if found is None:
+            raise _unsaid(step.id, f"-p {step.parameter.name}=…")
+        return found
+
+    def confirms(self, step: Confirm) -> bool:
+        """Only what somebody named."""
+        if step.id not in self.confirmed:
+            raise _unsaid(step.id, f"--confirmed {step.id}, once somebody has looked: {step.question}")
+        return True
+
+    def lets(self, step: Executed, lines: list[list[str]]) -> bool:
+        """Everything that the book says."""
+        return True
+
+    def approves(self, step: Approve) -> bool:
+        """In a drill there is nobody to wait for."""
+        return step.id in self.approved
+
+    def refuse_gaps(self, book: Book) -> None:
+        """Before the first step: what would stop the run half-way."""
+        for step in book.steps:
+            if isinstance(step, Ask) and step.parameter.default is None and step.parameter.name not in self.answers:
+                raise _unsaid(step.id, f"-p {step.parameter.name}=…")
+            if isinstance(step, Confirm) and step.id not in self.confirmed:
+                raise _unsaid(step.id, f"--confirmed {step.id}, once somebody has looked: {step.question}")
+
+
+@dataclass
+class AtTerminal:
+    """Mode ask: before everything that writes it shows the command and asks."""
+
+    answers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not sys.stdin.isatty():
+            raise RowbackError(
+                ErrorId.USAGE, "mode ask needs a terminal, and there is none", state="nothing was done",
+                help="use --mode auto with every answer given, or --mode preview",
+            )  # fmt: skip
+
+    def answer(self, step: Ask) -> str:
+        """What was said beforehand, or is said now."""
+        said = self.answers.get(step.parameter.name)
+        return said or click.prompt(step.question or step.parameter.name, default=step.parameter.default, err=True)
+
+    def confirms(self, step: Confirm) -> bool:
+        """Yes or no."""
+        return click.confirm(f"[ ] {step.question}", err=True)
+
+    def lets(self, step: Executed, lines: list[list[str]]) -> bool:
+        """What reads passes; what writes is shown first."""
+        if step.effects.reads:
+            return True
+        for words in lines:
+            click.echo("  " + " ".join(words), err=True)
+        return click.confirm(f"Run step '{step.id}'?", err=True)
+
+    def approves(self, step: Approve) -> bool:
+        """Never oneself: another person says `rowback runbook approve`."""
+        return False
+
+
+class StepLines:
+    """A line when a step begins and one when it ends, around what it says itself."""
+
+    def step_started(self, name: str, title: str) -> None:
+        """What is done now."""
+        click.echo(f"▸ {title}", err=True)
+
+    def progress(self, text: str, seconds: float) -> None:
+        """Steps tell their own."""
+
+    def step_done(self, name: str, text: str, seconds: float) -> None:
+        """How long it took."""
+        click.echo(f"  ✓ {seconds:.1f} s" + (f": {text}" if text else ""), err=True)
+
+    def step_failed(self, name: str, text: str) -> None:
+        """Why it stopped."""
+        click.echo(f"  ✗ {text}", err=True)
+
+
+def _unsaid(id: str, help: str) -> RowbackError:
+    return RowbackError(
+        ErrorId.USAGE, f"step '{id}' needs an answer, and mode auto does not guess", state="nothing more was done",
+        help=help,
+    )  # fmt: skip

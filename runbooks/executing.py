@@ -1,0 +1,206 @@
+"""Do one step: a rowback command, a statement, a script. Output goes to files, without secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import IO, Any
+
+from recovery.config import Profile
+from recovery.redaction import Redactor
+from runbooks.document import Command, Executed, Shell, Sql
+
+TAIL_LINES = 12
+GRACE_S = 30.0
+_PLACE = re.compile(r""":(['"])(\w+)\1""")
+
+
+class StepError(Exception):
+    """A step did not end as it promised. The text says how."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a step is run in: values of variables, where its output goes, what is masked, connections by name."""
+
+    values: Mapping[str, str]
+    logs: Path
+    redact: Redactor
+    profile: Profile
+    connections: Mapping[str, str]
+
+
+def command_lines(step: Executed, values: Mapping[str, str]) -> list[list[str]]:
+    """What would be run, as argument lists. Values are put into words that were split before, so that none of them can
+    become more than a word. Raises StepError for a variable without a value."""
+    match step:
+        case Command(lines=lines):
+            return [[_filled(word, values) for word in shlex.split(line)] for line in lines]
+        case Shell(text=text):
+            return [["bash", "-euo", "pipefail", "-c", text]]
+        case Sql(text=text):
+            return [["sql", _shown(text, values)]]
+
+
+def execute(step: Executed, around: Surroundings, number: int) -> dict[str, str]:
+    """Do it, and return the values that it saves. Raises StepError, KeyboardInterrupt after its child has ended."""
+    out, err = (around.logs / f"{number:02d}-{step.id}.{name}" for name in ("out", "err"))
+    around.logs.mkdir(exist_ok=True)
+    match step:
+        case Sql():
+            text = around.redact(_ask(step, around))
+            out.write_text(text)
+        case Command() | Shell():
+            text = _run_all(step, around, out, err)
+    expected = step.effects.expects
+    if expected and not re.search(expected, text, re.MULTILINE):
+        raise StepError(f"its output does not show what was expected: {expected}")
+    return dict(_saved(step, text))
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    try:
+        return Template(word).substitute(values)
+    except (KeyError, ValueError) as error:
+        raise StepError(f"'{word}' needs a value that is not known: {error}") from error
+
+
+def _run_all(step: Command | Shell, around: Surroundings, out: Path, err: Path) -> str:
+    text = ""
+    with out.open("w") as kept, err.open("w") as errors:
+        for arguments in command_lines(step, around.values):
+            code, text = _run(arguments, step, around, kept, errors)
+            if code not in step.effects.exits:
+                wanted = " or ".join(map(str, step.effects.exits))
+                last = "\n".join(err.read_text().strip().splitlines()[-TAIL_LINES:])
+                raise StepError(f"it ended with exit code {code}, not {wanted}" + (f"\n{last}" if last else ""))
+    return text
+
+
+def _run(
+    arguments: list[str], step: Command | Shell, around: Surroundings, kept: IO[str], errors: IO[str]
+) -> tuple[int, str]:
+    program = [sys.executable, "-m", "recovery.cli", *arguments[1:]] if isinstance(step, Command) else arguments
+    child = subprocess.Popen(
+        program, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **around.values}, start_new_session=True,
+    )  # fmt: skip
+    assert child.stdout
+    assert child.stderr
+    told = threading.Thread(target=_pass_on, args=(child.stderr, errors, around.redact), daemon=True)
+    told.start()
+    late = threading.Event()
+    timer = threading.Timer(step.effects.timeout_s, _end_late, args=(child, late))
+    timer.start()
+    try:
+        text = around.redact(child.stdout.read())
+        code = child.wait()
+    except KeyboardInterrupt:
+        _end(child)
+        child.wait()
+        raise
+    finally:
+        timer.cancel()
+    told.join()
+    errors.flush()
+    kept.write(text)
+    kept.flush()
+    if late.is_set():
+        raise StepError(f"it was not done within {step.effects.timeout_s:.0f} s and was ended")
+    return code, text
+
+
+def _pass_on(source: IO[str], kept: IO[str], redact: Redactor) -> None:
+    """What it says on stderr: into its file, and to whoever watches."""
+    for line in source:
+        shown = redact(line)
+        kept.write(shown)
+        kept.flush()
+        sys.stderr.write(f"  │ {shown}")
+        sys.stderr.flush()
+
+
+def _end_late(child: subprocess.Popen[str], late: threading.Event) -> None:
+    late.set()
+    _end(child)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """As Ctrl-C does: a rowback command then writes its journal. It runs in a session of its own, with its children."""
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        os.killpg(child.pid, signal.SIGINT)
+        child.wait(GRACE_S)
+    with suppress(ProcessLookupError):  # what it left in the background does not hear of Ctrl-C, and holds its output
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _ask(step: Sql, around: Surroundings) -> str:
+    """Rows as tab-separated text."""
+    from recovery.postgres.asking import ask
+
+    rows = ask(_dsn(step, around), _shown(step.text, around.values), timeout_s=step.effects.timeout_s)
+    if step.rows:
+        least, exact = int(step.rows.rstrip("+")), not step.rows.endswith("+")
+        if len(rows) < least or (exact and len(rows) != least):
+            raise StepError(f"it gives {len(rows)} rows, not {step.rows}")
+    return "".join("\t".join("" if value is None else str(value) for value in row) + "\n" for row in rows)
+
+
+def _shown(text: str, values: Mapping[str, str]) -> str:
+    """The statement with `:'name'` as a literal and `:"name"` as an identifier."""
+    from recovery.postgres.asking import identifier, literal
+
+    def put(found: re.Match[str]) -> str:
+        value = values.get(found[2].upper())
+        if value is None:
+            raise StepError(f"the statement needs a value that is not known: {found[2]}")
+        return literal(value) if found[1] == "'" else identifier(value)
+
+    return _PLACE.sub(put, text)
+
+
+def _dsn(step: Sql, around: Surroundings) -> Any:
+    from recovery.aws.instances import Instances
+    from recovery.workflow.access import original
+
+    if step.on != "live":
+        variable = around.connections.get(step.on, "")
+        if not os.environ.get(variable):
+            raise StepError(f"connection '{step.on}' is the variable {variable or '(not declared)'}, which is not set")
+        return os.environ[variable]
+    for name in ("INSTANCE", "DATABASE"):
+        if name not in around.values:
+            raise StepError(f"a statement on live needs the parameter {name.lower()}")
+    facts = Instances.connect(around.profile.region).get(around.values["INSTANCE"])
+    return original(facts, around.values["DATABASE"], around.profile)
+
+
+def _saved(step: Executed, text: str) -> list[tuple[str, str]]:
+    found = []
+    for name, path in step.effects.saves:
+        found.append((name.upper(), _at(text, path) if path else text.strip()))
+        if not found[-1][1]:
+            raise StepError(f"there is no value to save as {name}")
+    return found
+
+
+def _at(text: str, path: str) -> str:
+    """The value at `a.b.0` of a JSON document."""
+    try:
+        value = json.loads(text)
+        for part in path.split("."):
+            value = value[int(part)] if isinstance(value, list) else value[part]
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise StepError(f"its output has no {path}") from error
+    return "" if value is None else str(value)

@@ -1,0 +1,196 @@
+"""What can be wrong with a runbook that reads well (facts/runbooks-and-fleet.md §1.4), told before anybody needs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from string import Template
+
+from recovery.redaction import Redactor
+from runbooks.document import Approve, Ask, Book, Command, Confirm, Executed, Note, Shell, Sql, Step
+from runbooks.reading import KINDS, Problem, parse
+
+WRITES_TO_LIVE = {"restore", "apply", "undo"}
+OPENS, CLOSES = {"open"}, {"close", "reap", "resume"}
+_VARIABLE = re.compile(r"\$\{?([A-Z][A-Z0-9_]*)\}?")
+_PLACE = re.compile(r""":['"](\w+)['"]""")
+_LITERAL = re.compile(r"\bAKIA[0-9A-Z]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----")
+OF_THE_RUN = {"RUN", "HOME", "PATH", "USER"}
+
+
+def lint(path: Path) -> list[Problem]:
+    """Every problem of one file, by line."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        return [Problem(1, "unreadable", f"it cannot be read: {error}")]
+    book, problems = parse(path.stem, text)
+    for rule in RULES:
+        problems += rule(book)
+    return sorted(problems, key=lambda problem: problem.line)
+
+
+def _executed(book: Book) -> Iterator[Executed]:
+    yield from (step for step in book.steps if isinstance(step, Command | Sql | Shell))
+
+
+def _ids(book: Book) -> Iterator[Problem]:
+    for id, count in Counter(step.id for step in book.steps).items():
+        if count > 1:
+            last = [step for step in book.steps if step.id == id][-1]
+            yield Problem(last.line, "id", f"{count} steps are called '{id}'")
+
+
+def _nothing_to_do(book: Book) -> Iterator[Problem]:
+    if not book.steps:
+        yield Problem(1, "empty", "there is no step in it")
+
+
+def _unknown_kinds(book: Book) -> Iterator[Problem]:
+    """A fence that looks like a step and is none would be passed over in silence."""
+    for number, line in enumerate(book.text.splitlines(), 1):
+        found = re.match(r"\s*(?:```|~~~)\s*(\w+)\s+.*\bid=", line)
+        if found and found[1] not in KINDS:
+            yield Problem(number, "unknown-step", f"'{found[1]}' is no kind of step; known: {', '.join(KINDS)}")
+
+
+def _undo(book: Book) -> Iterator[Problem]:
+    for step in _executed(book):
+        if not step.effects.reads and not step.effects.undo and not step.effects.no_undo:
+            yield Problem(step.line, "undo", f"step '{step.id}' writes: say undo=COMMAND, or undo=\"none: why\"")
+
+
+def _one_write(book: Book) -> Iterator[Problem]:
+    """After a crash it has to be found out whether the step happened: that can be told of one command."""
+    for step in _executed(book):
+        if isinstance(step, Command) and not step.effects.reads and len(step.lines) > 1:
+            yield Problem(
+                step.line, "one-write", f"step '{step.id}' writes with {len(step.lines)} commands: a step each"
+            )
+
+
+def _variables(book: Book) -> Iterator[Problem]:
+    known = {name for name, step in book.produced() if step is None} | OF_THE_RUN
+    names = dict(book.produced())
+    for step in book.steps:
+        for name in sorted(_used(step) - known):
+            later = names.get(name)
+            why = f"is saved only later, by step '{later.id}'" if later else "has no parameter, question or save"
+            yield Problem(step.line, "variable", f"step '{step.id}' uses ${name}, which {why}")
+        known |= {name for name, by in book.produced() if by is step}
+
+
+def _used(step: Step) -> set[str]:
+    match step:
+        case Command(lines=lines, effects=effects):
+            return set(_VARIABLE.findall("\n".join([*lines, effects.undo])))
+        case Sql(text=text):
+            return {name.upper() for name in _PLACE.findall(text)}
+        case Shell(text=text, effects=effects):
+            assigned = set(re.findall(r"\b([A-Z][A-Z0-9_]*)=", text))
+            return set(_VARIABLE.findall(f"{text}\n{effects.undo}")) - assigned
+        case _:
+            return set()
+
+
+def _gates(book: Book) -> Iterator[Problem]:
+    """Somebody looks before rows are written to the original."""
+    looked = False
+    for step in book.steps:
+        looked = looked or isinstance(step, Approve | Confirm | Ask)
+        if not looked and isinstance(step, Command) and _verbs(step) & WRITES_TO_LIVE:
+            yield Problem(step.line, "gate", f"step '{step.id}' writes to the original before anybody was asked")
+
+
+def _teardown(book: Book) -> Iterator[Problem]:
+    opened: Step | None = None
+    for step in book.steps:
+        if isinstance(step, Command):
+            opened = step if _verbs(step) & OPENS else opened
+            opened = None if _verbs(step) & CLOSES else opened
+    if opened:
+        yield Problem(opened.line, "teardown", f"step '{opened.id}' opens a case that no later step closes")
+
+
+def _secrets(book: Book) -> Iterator[Problem]:
+    redact = Redactor()
+    for number, line in enumerate(book.text.splitlines(), 1):
+        plain = _PLACE.sub("", _VARIABLE.sub("", line))
+        if redact(plain) != plain or _LITERAL.search(line):
+            yield Problem(number, "secret", "a secret stands in it; take it from the environment or a profile")
+
+
+def _objectives(book: Book) -> Iterator[Problem]:
+    writes = any(isinstance(step, Command) and _verbs(step) & WRITES_TO_LIVE for step in book.steps)
+    if writes and book.recovery_time_s is None:
+        yield Problem(1, "objective", "it recovers something, and has no objectives: recovery_time in its front matter")
+
+
+def _commands(book: Book) -> Iterator[Problem]:
+    """Commands that rowback does not know would fail at 3 a.m."""
+    for step in book.steps:
+        if isinstance(step, Command):
+            yield from (Problem(step.line, "command", why) for line in step.lines if (why := _misspelt(line)))
+
+
+def _misspelt(line: str) -> str:
+    import click
+
+    from recovery.cli import rowback
+
+    try:
+        words = [Template(word).safe_substitute() for word in shlex.split(line)[1:]]
+        command: click.Command = rowback
+        context = click.Context(command)
+        while isinstance(command, click.Group):
+            name, words = (words or [""])[0], words[1:]
+            found = command.get_command(context, name)
+            if found is None:
+                return f"rowback knows no '{name}'"
+            command, context = found, click.Context(found, parent=context)
+        command.make_parser(context).parse_args(list(words))
+    except (click.UsageError, ValueError) as error:
+        return f"'{line}': {error}"
+    return ""
+
+
+def _prose(book: Book) -> Iterator[Problem]:
+    """It has to be complete without being run: each section says why before it says what."""
+    for section in book.sections:
+        if section.steps and not any(isinstance(part, Note) for part in section.parts):
+            yield Problem(
+                section.steps[0].line, "prose", f"section '{section.title}' has steps and not a word about them"
+            )
+
+
+def _verbs(step: Command) -> set[str]:
+    return {line.split()[1] for line in step.lines if len(line.split()) > 1}
+
+
+RULES: tuple[Callable[[Book], Iterator[Problem]], ...] = (
+    _ids, _nothing_to_do, _unknown_kinds, _undo, _one_write, _variables, _gates, _teardown, _secrets, _objectives,
+    _commands, _prose,
+)  # fmt: skip
+
+
+def sarif(found: dict[Path, list[Problem]], version: str) -> str:
+    """The same for code scanning: SARIF 2.1.0."""
+    results = [
+        {
+            "ruleId": problem.rule, "level": "error", "message": {"text": problem.text},
+            "locations": [{"physicalLocation": {
+                "artifactLocation": {"uri": path.as_posix()}, "region": {"startLine": problem.line},
+            }}],
+        }
+        for path, problems in found.items() for problem in problems
+    ]  # fmt: skip
+    rules = [{"id": rule} for rule in sorted({result["ruleId"] for result in results}, key=str)]
+    driver = {"name": "rowback runbook lint", "version": version, "rules": rules}
+    return json.dumps({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0",
+        "runs": [{"tool": {"driver": driver}, "results": results}],
+    }, indent=1)  # fmt: skip

@@ -1,0 +1,206 @@
+"""Perform a runbook: step by step, journalled, paused where something is not as it should be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from recovery.config import Profile
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.approval import Distinct, approvers
+from recovery.redaction import Redactor
+from recovery.workflow.errand import Listener
+from recovery.workflow.journal import Journal
+from runbooks.binding import bound
+from runbooks.document import Approve, Ask, Book, Command, Confirm, Executed, Step
+from runbooks.executing import StepError, Surroundings, command_lines, execute
+from runbooks.reconciling import already_happened
+from runbooks.runs import Run
+
+
+class Driver(Protocol):
+    """Whoever answers while a book is performed: a person at a terminal, or what was said beforehand."""
+
+    def answer(self, step: Ask) -> str: ...
+
+    def confirms(self, step: Confirm) -> bool: ...
+
+    def lets(self, step: Executed, lines: list[list[str]]) -> bool: ...
+
+    def approves(self, step: Approve) -> bool: ...
+
+
+@dataclass
+class Performance:
+    """One run in the hands of one process."""
+
+    run: Run
+    journal: Journal
+    driver: Driver
+    listener: Listener
+    profile: Profile
+
+    def __post_init__(self) -> None:
+        self.redact = Redactor.of_this_process()
+
+    def record(self, event: str, *, step: str | None = None, data: Mapping[str, object] | None = None) -> None:
+        """Write one record and fold it in."""
+        self.run.take(self.journal.append(event, step=step, data=data))
+
+
+def perform(what: Performance, *, until: str | None = None) -> None:
+    """Do every step that is not over, in order, and close the run. Resuming is the same call.
+
+    Raises run-paused where a step fails or somebody has to say something first; the run stays open.
+    """
+    for number, step in enumerate(what.run.book.steps, 1):
+        if not what.run.state(step.id).over:
+            _one(what, step, number)
+        if step.id == until:
+            return
+    what.record("run.closed", data={"outcome": "finished"})
+
+
+def give_up(what: Performance) -> list[str]:
+    """Take back what was done, the last step first, and close the run. Returns what could not be taken back.
+
+    An undo that fails pauses the run: nothing is passed over.
+    """
+    run, left = what.run, []
+    for step in reversed(run.book.steps):
+        state = run.state(step.id)
+        if isinstance(step, Ask | Confirm | Approve) or not (state.saved is not None or state.open_since):
+            continue
+        if step.effects.undo:
+            undo = Command(
+                f"{step.id}-undo", step.line, (step.effects.undo,), replace(step.effects, saves=(), expects="")
+            )
+            if not run.state(undo.id).over:
+                _execute(what, undo, len(run.book.steps) + 1)
+        elif not step.effects.reads:
+            left.append(f"{step.id}: {step.effects.no_undo}")
+    what.record("run.closed", data={"outcome": "given up"})
+    return left
+
+
+def preview(book: Book, values: Mapping[str, str], around: Surroundings, listener: Listener) -> list[str]:
+    """What would happen: steps that only read are done, all others are told. Returns one line a step."""
+    known, lines = dict(values), []
+    for number, step in enumerate(book.steps, 1):
+        match step:
+            case Ask(question=text) | Confirm(question=text) | Approve(question=text):
+                lines.append(f"{step.id}: {step.kind}: {text}")
+            case _:
+                lines += _previewed(step, known, around, listener, number)
+    return lines
+
+
+def _previewed(
+    step: Executed, known: dict[str, str], around: Surroundings, listener: Listener, number: int
+) -> list[str]:  # fmt: skip
+    try:
+        told = [" ".join(words) for words in command_lines(step, known)]
+    except StepError:
+        later = "\n".join(step.lines) if isinstance(step, Command) else step.text
+        return [f"{step.id}: would run, once what it needs is known: {later}"]
+    if not step.effects.reads:
+        return [f"{step.id}: would run: {line}" for line in told]
+    listener.step_started(step.id, f"{step.id}: {told[0]}")
+    began = time.monotonic()
+    try:
+        known |= execute(
+            step, Surroundings(known, around.logs, around.redact, around.profile, around.connections), number
+        )
+    except (StepError, RowbackError) as error:
+        listener.step_failed(step.id, str(error).splitlines()[0])
+        return [f"{step.id}: was run, and failed: {str(error).splitlines()[0]}"]
+    listener.step_done(step.id, "", time.monotonic() - began)
+    return [f"{step.id}: was run: {line}" for line in told]
+
+
+def _one(what: Performance, step: Step, number: int) -> None:
+    match step:
+        case Ask():
+            value = bound(step.parameter, what.driver.answer(step))
+            what.record("step.done", step=step.id, data={"saved": {step.parameter.variable: value}})
+        case Confirm():
+            if not what.driver.confirms(step):
+                raise _paused(what.run, step.id, f"nobody confirmed: {step.question}")
+            what.record("step.done", step=step.id, data={"saved": {}})
+        case Approve():
+            _await_approval(what, step)
+        case _:
+            _execute(what, step, number)
+
+
+def _await_approval(what: Performance, step: Approve) -> None:
+    run = what.run
+    by = Distinct(run.book.approvals_by)
+    given = approvers(run.approvals.get(step.id, ()), [step.id], run.opener, by)
+    if not given and not what.driver.approves(step):
+        raise RowbackError(
+            ErrorId.APPROVAL_MISSING, f"run {run.id} waits for another person at '{step.id}': {step.question}",
+            f"it was begun by {run.opener}; others are told apart by {by}", state="what was done so far stays done",
+            help=f"somebody else: rowback runbook approve {run.id} {step.id} --by NAME; then: rowback runbook resume"
+            f" {run.id}",
+        )  # fmt: skip
+    what.record("step.done", step=step.id, data={"saved": {}, "by": [each.by for each in given]})
+
+
+def _execute(what: Performance, step: Executed, number: int) -> None:
+    run, state = what.run, what.run.state(step.id)
+    around = Surroundings(run.values, run.directory / "logs", what.redact, what.profile, run.book.connections)
+    try:
+        lines = command_lines(step, run.values)
+        instead = already_happened(step, lines, state.open_since) if state.open_since else None
+        if instead is None and not what.driver.lets(step, lines):
+            raise _paused(run, step.id, "it was not let through")
+        saved = _do(what, step, around, number, instead)
+    except (StepError, RowbackError) as error:
+        if isinstance(error, RowbackError) and error.id is ErrorId.RUN_PAUSED:
+            raise
+        words = what.redact("\n".join([error.fact, *error.facts]) if isinstance(error, RowbackError) else str(error))
+        what.listener.step_failed(step.id, words.splitlines()[0])
+        what.record("step.failed", step=step.id, data={"error": words})
+        raise _paused(run, step.id, words.splitlines()[0]) from None
+    except KeyboardInterrupt:
+        what.listener.step_failed(step.id, "interrupted")
+        what.record("run.stopped", data={"step": step.id, "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"})
+        raise
+    what.record("step.done", step=step.id, data={"saved": saved})
+
+
+def _do(
+    what: Performance, step: Executed, around: Surroundings, number: int, instead: Command | dict[str, str] | None
+) -> dict[str, str]:
+    """Run it, or what continues it, or nothing where it has happened."""
+    what.listener.step_started(step.id, _told(step, instead))
+    began = time.monotonic()
+    if isinstance(instead, dict):
+        what.record("step.reconciled", step=step.id, data={"happened": True})
+        saved = instead
+    else:
+        what.record("step.start", step=step.id)
+        saved = execute(instead or step, around, number)
+    what.listener.step_done(step.id, "", time.monotonic() - began)
+    return saved
+
+
+def _told(step: Executed, instead: Command | dict[str, str] | None) -> str:
+    if isinstance(instead, dict):
+        return f"{step.id}: it happened already"
+    if isinstance(instead, Command):
+        return f"{step.id}: continue what was begun: {instead.lines[0]}"
+    return f"{step.id}: {step.lines[0] if isinstance(step, Command) else step.kind}"
+
+
+def _paused(run: Run, step: str, why: str) -> RowbackError:
+    return RowbackError(
+        ErrorId.RUN_PAUSED, f"run {run.id} is paused at step '{step}': {why}",
+        state="what was done so far stays done; the output of each step is in " + str(run.directory / "logs"),
+        help=f"mend it by hand, then: rowback runbook resume {run.id}; or leave the step out: rowback runbook resume"
+        f" {run.id} --skip {step} --reason WHY; or give up: rowback runbook abort {run.id}",
+    )  # fmt: skip

@@ -1,0 +1,308 @@
+"""`rowback runbook`: list, show, lint, new; run, resume, approve, abort, runs."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from recovery.commands.options import json_option, profile_option
+from recovery.config import Profile, load_profile
+from recovery.errors import ErrorId, RowbackError
+
+if TYPE_CHECKING:
+    from recovery.workflow.journal import Journal
+    from runbooks.driving import AtTerminal, Told
+    from runbooks.reading import Problem
+    from runbooks.runs import Run
+
+MODES = ("preview", "ask", "auto")
+values_option = click.option(
+    "-p", "pairs", metavar="NAME=VALUE", multiple=True, help="A parameter or answer. Repeatable."
+)
+confirmed_option = click.option("--confirmed", metavar="STEP", multiple=True,
+                                help="Mode auto: a manual step that somebody has looked at. Repeatable.")  # fmt: skip
+
+
+@click.group(epilog="Example: rowback runbook run truncated-tables -p instance=docs-staging -p database=docs")
+def runbook() -> None:
+    """Runbooks: Markdown that reads as a document and runs as a program."""
+
+
+@runbook.command("list", epilog="Example: rowback runbook list")
+@json_option
+def list_(as_json: bool) -> None:
+    """The runbooks that come with rowback."""
+    from runbooks.reading import books_directory, read_book
+
+    books = [read_book(path) for path in sorted(books_directory().glob("*.md"))]
+    if as_json:
+        click.echo(json.dumps([{"name": b.name, "title": b.title, "when": b.when} for b in books], indent=1))
+        return
+    width = max((len(book.name) for book in books), default=0)
+    for book in books:
+        click.echo(f"{book.name:{width}}  {book.when}")
+
+
+@runbook.command(epilog="Example: rowback runbook show truncated-tables")
+@click.argument("book")
+def show(book: str) -> None:
+    """A runbook as it is written, and the parameters it needs."""
+    from runbooks.reading import find_book, read_book
+
+    found = read_book(find_book(book))
+    click.echo(found.text.rstrip())
+    needed = " ".join(f"-p {p.name}={p.example or '…'}" for p in found.parameters if p.default is None)
+    click.echo(f"\nnext: rowback runbook run {book} {needed} --mode preview", err=True)
+
+
+@runbook.command(epilog="Example: rowback runbook lint runbooks/*.md --sarif")
+@click.argument("books", nargs=-1)
+@click.option("--sarif", "as_sarif", is_flag=True, help="Print SARIF 2.1.0 for code scanning.")
+def lint(books: tuple[str, ...], as_sarif: bool) -> None:
+    """What is wrong with runbooks, by line. Without arguments: those that come with rowback."""
+    from recovery import __version__
+    from runbooks.lint import lint as look
+    from runbooks.lint import sarif
+    from runbooks.reading import books_directory, find_book
+
+    paths = [find_book(each) for each in books] or sorted(books_directory().glob("*.md"))
+    found: dict[Path, list[Problem]] = {path: look(path) for path in paths}
+    count = sum(map(len, found.values()))
+    if as_sarif:
+        click.echo(sarif(found, __version__))
+    else:
+        for path, problems in found.items():
+            for problem in problems:
+                click.echo(f"{path}:{problem.line}: {problem.rule}: {problem.text}")
+    if count:
+        raise RowbackError(
+            ErrorId.BOOK_INVALID, f"{count} problems in {sum(map(bool, found.values()))} of {len(paths)} runbooks",
+            state="nothing was done", help="docs/runbooks.md says what each rule wants",
+        )  # fmt: skip
+    click.echo(f"{len(paths)} runbooks, no problem", err=True)
+
+
+@runbook.command(epilog="Example: rowback runbook new our-recovery.md")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def new(file: Path) -> None:
+    """Write a small runbook to begin with. Refuses to overwrite a file."""
+    from runbooks.template import TEMPLATE
+
+    if file.exists():
+        raise RowbackError(
+            ErrorId.USAGE, f"{file} exists already", state="nothing was written", help="choose another name"
+        )
+    file.write_text(TEMPLATE)
+    click.echo(
+        f"written: {file}\nnext: rowback runbook lint {file}; rowback runbook run {file} --mode preview", err=True
+    )
+
+
+@runbook.command(epilog="Example: rowback runbook run truncated-tables -p instance=docs-staging -p database=docs")
+@click.argument("book")
+@values_option
+@click.option("--mode", type=click.Choice(MODES), default="ask", show_default=True,
+              help="preview: do what reads, print what writes. ask: before a write. auto: never guess.")  # fmt: skip
+@confirmed_option
+@profile_option
+def run(book: str, pairs: tuple[str, ...], mode: str, confirmed: tuple[str, ...], profile: str | None) -> None:
+    """Perform a runbook: step by step, journalled; it pauses where something is not as it should be."""
+    from recovery.workflow.approvals import me
+    from runbooks.binding import bind
+    from runbooks.reading import find_book, read_book
+    from runbooks.runs import open_run
+
+    source = find_book(book)
+    found, given, loaded = read_book(source), _given(pairs), load_profile(profile)
+    values = bind(found, given)
+    if mode == "preview":
+        _preview(book, values, loaded)
+        return
+    driver = _driver(mode, given, confirmed)
+    if mode == "auto":
+        driver.refuse_gaps(found)  # type: ignore[union-attr]
+    opened, journal = open_run(source, found, values, mode=mode, opener=me(loaded.region))
+    click.echo(f"run {opened.id}: {found.title}", err=True)
+    _perform(opened, journal, driver, loaded)
+
+
+@runbook.command(epilog="Example: rowback runbook resume 7f3a --skip notify --reason 'told them by phone'")
+@click.argument("run_id", metavar="RUN")
+@values_option
+@click.option("--from", "from_", metavar="STEP", help="Do this step and all behind it again.")
+@click.option("--skip", metavar="STEP", help="Leave this step out …")
+@click.option("--reason", help="… and say why.")
+@click.option("--rebase", "rebase_", is_flag=True, help="Go on by the book as it is now.")
+@click.option("--mode", type=click.Choice(MODES[1:]), help="Another mode than it was begun with.")
+@confirmed_option
+@profile_option
+def resume(  # noqa: PLR0913, PLR0917 (one argument an option)
+    run_id: str, pairs: tuple[str, ...], from_: str | None, skip: str | None, reason: str | None, rebase_: bool,
+    mode: str | None, confirmed: tuple[str, ...], profile: str | None,
+) -> None:  # fmt: skip
+    """Continue a run where it stopped, or from any step; finds out first whether a step that was cut off happened."""
+    from runbooks.runs import rebase, refuse_changed, resume_run
+
+    opened, journal = resume_run(run_id)
+    with journal:
+        _refuse_over(opened)
+        if rebase_:
+            rebase(opened, journal)
+        else:
+            refuse_changed(opened)
+        _move(opened, journal, from_=from_, skip=skip, reason=reason)
+        driver = _driver(mode or opened.mode, _given(pairs), confirmed)
+        _perform(opened, journal, driver, load_profile(profile))
+
+
+@runbook.command(epilog="Example: rowback runbook approve 7f3a go --by ann")
+@click.argument("run_id", metavar="RUN")
+@click.argument("step")
+@click.option("--by", required=True, metavar="NAME", help="Who approves. Account and AWS identity are kept as well.")
+@click.option("--note", default="", help="What the approver wants to have said.")
+def approve(run_id: str, step: str, by: str, note: str) -> None:
+    """Agree to a step of a run that waits for another person."""
+    from recovery.model.approval import Distinct
+    from recovery.workflow.approvals import approval
+    from runbooks.document import Approve
+    from runbooks.runs import resume_run
+
+    opened, journal = resume_run(run_id)
+    with journal:
+        _refuse_over(opened)
+        if not isinstance(opened.book.step(step), Approve):
+            waits = [each.id for each in opened.book.steps if isinstance(each, Approve)]
+            raise RowbackError(
+                ErrorId.USAGE, f"'{step}' is no approval of run {opened.id}", f"it has: {', '.join(waits) or 'none'}",
+                state="nothing was approved", help=f"rowback runbook show {opened.directory / 'book.md'}",
+            )  # fmt: skip
+        given = approval(step, by, note, None)
+        if not given.person.is_another_than(opened.opener, Distinct(opened.book.approvals_by)):
+            raise RowbackError(
+                ErrorId.APPROVAL_MISSING, f"'{by}' ({given.person}) is not another than {opened.opener}, who began run"
+                f" {opened.id}", state="nothing was approved", help="another person must approve it",
+            )  # fmt: skip
+        journal.append("step.approved", step=step, data=given.model_dump(mode="json"))
+    click.echo(f"'{step}' of run {opened.id} is approved by '{by}' ({given.person})")
+    click.echo(f"next: rowback runbook resume {opened.id}", err=True)
+
+
+@runbook.command(epilog="Example: rowback runbook abort 7f3a")
+@click.argument("run_id", metavar="RUN")
+@profile_option
+def abort(run_id: str, profile: str | None) -> None:
+    """Give a run up: takes back what its steps did, the last one first."""
+    from runbooks.driving import StepLines, Told
+    from runbooks.performing import Performance, give_up
+    from runbooks.runs import resume_run
+
+    opened, journal = resume_run(run_id)
+    with journal:
+        _refuse_over(opened)
+        left = give_up(Performance(opened, journal, Told({}), StepLines(), load_profile(profile)))
+    click.echo(f"run {opened.id} is given up")
+    for each in left:
+        click.echo(f"  not taken back: {each}")
+
+
+@runbook.command(epilog="Example: rowback runbook runs")
+@json_option
+def runs(as_json: bool) -> None:
+    """All runs on this machine, oldest first, and where each stands."""
+    from runbooks.runs import all_runs
+
+    rows = [
+        {"run": run.id, "book": run.book.name, "outcome": run.outcome, "driven": driven, "waiting_at": run.waiting_at}
+        for run, driven in all_runs()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        at = f" at '{row['waiting_at']}'" if row["outcome"] == "open" else ""
+        click.echo(
+            f"{row['run']}  {row['book']}  {row['outcome']}{at}" + (", being driven now" if row["driven"] else "")
+        )
+    if not rows:
+        click.echo("no runs yet")
+
+
+def _preview(name: str, values: dict[str, str], profile: Profile) -> None:
+    from recovery.redaction import Redactor
+    from runbooks.driving import StepLines
+    from runbooks.executing import Surroundings
+    from runbooks.performing import preview
+    from runbooks.reading import find_book, read_book
+
+    book = read_book(find_book(name))
+    with tempfile.TemporaryDirectory() as directory:
+        around = Surroundings(values, Path(directory), Redactor.of_this_process(), profile, book.connections)
+        lines = preview(book, values, around, StepLines())
+    click.echo("\n".join(lines))
+    click.echo("\npreview: nothing was written", err=True)
+
+
+def _perform(opened: Run, journal: Journal, driver: Told | AtTerminal, profile: Profile) -> None:
+    from recovery.workflow.run import terminate_like_interrupt
+    from runbooks.driving import StepLines
+    from runbooks.performing import Performance, perform
+
+    try:
+        with journal, terminate_like_interrupt():
+            perform(Performance(opened, journal, driver, StepLines(), profile))
+    except KeyboardInterrupt:
+        help = f"rowback runbook resume {opened.id}, or rowback runbook abort {opened.id}"
+        click.echo(f"interrupted\n  run {opened.id} stands at '{opened.waiting_at}'\n  help: {help}", err=True)
+        raise SystemExit(130) from None
+    click.echo(f"run {opened.id} is finished; its journal and the output of every step: {opened.directory}")
+
+
+def _move(opened: Run, journal: Journal, *, from_: str | None, skip: str | None, reason: str | None) -> None:
+    ids = [step.id for step in opened.book.steps]
+    for named in (from_, skip):
+        if named and named not in ids:
+            raise RowbackError(
+                ErrorId.USAGE, f"run {opened.id} has no step '{named}'", f"its steps: {', '.join(ids)}",
+                state="nothing was done", help=f"rowback runbook resume {opened.id} --from {opened.waiting_at}",
+            )  # fmt: skip
+    if skip and not reason:
+        raise RowbackError(
+            ErrorId.USAGE, f"step '{skip}' is to be left out, and nobody says why", state="nothing was done",
+            help=f"rowback runbook resume {opened.id} --skip {skip} --reason WHY",
+        )  # fmt: skip
+    if from_:
+        for id in ids[ids.index(from_) :]:
+            if opened.state(id).over or opened.state(id).open_since:
+                opened.take(journal.append("step.again", step=id))
+    if skip:
+        opened.take(journal.append("step.skipped", step=skip, data={"reason": reason}))
+
+
+def _refuse_over(opened: Run) -> None:
+    if opened.closed_at:
+        raise RowbackError(
+            ErrorId.CASE_BUSY, f"run {opened.id} is over: {opened.outcome}", state="nothing was done",
+            help="begin another one: rowback runbook run",
+        )  # fmt: skip
+
+
+def _driver(mode: str, given: dict[str, str], confirmed: tuple[str, ...]) -> Told | AtTerminal:
+    from runbooks.driving import AtTerminal, Told
+
+    return Told(given, frozenset(confirmed)) if mode == "auto" else AtTerminal(given)
+
+
+def _given(pairs: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise RowbackError(
+                ErrorId.USAGE, f"-p {pair} is no NAME=VALUE", state="nothing was done", help="-p instance=docs-staging"
+            )
+        found[name] = value
+    return found

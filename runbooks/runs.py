@@ -1,0 +1,214 @@
+"""Runs of runbooks on disk: a journal each, with the text that is run and the output of every step beside it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from recovery import __version__
+from recovery.config import state_home
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.approval import Approval, Person
+from recovery.redaction import secrets_in
+from recovery.workflow.journal import Journal, Record, is_driven, read_records
+from runbooks.document import Book
+from runbooks.reading import parse, read_book
+
+BOOK = "book.md"
+
+
+@dataclass
+class StepState:
+    """One step of a run. `open_since`: it began and nothing tells that it ended."""
+
+    attempts: int = 0
+    saved: dict[str, str] | None = None
+    failed: str = ""
+    skipped: str = ""
+    open_since: datetime | None = None
+    seconds: float = 0.0
+    _began_s: tuple[int, float] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Done, or left out with a reason."""
+        return self.saved is not None or bool(self.skipped)
+
+
+@dataclass
+class Run:
+    """The state of a run: a fold over its journal."""
+
+    id: str
+    directory: Path
+    book: Book
+    source: Path
+    values: dict[str, str]
+    mode: str
+    opener: Person
+    opened_at: datetime
+    steps: dict[str, StepState] = field(default_factory=dict)
+    approvals: dict[str, list[Approval]] = field(default_factory=dict)
+    closed_at: datetime | None = None
+    outcome: str = "open"
+
+    def state(self, id: str) -> StepState:
+        """Of one step; a fresh one where it has not begun."""
+        return self.steps.setdefault(id, StepState())
+
+    @property
+    def waiting_at(self) -> str | None:
+        """The first step that is not over."""
+        return next((step.id for step in self.book.steps if not self.state(step.id).over), None)
+
+    def take(self, record: Record) -> None:
+        """Fold one more record in."""
+        if record.step:
+            self._take_step(record.step, record)
+        match record.event:
+            case "run.closed":
+                self.closed_at, self.outcome = record.at, record.data["outcome"]
+            case "run.rebased":
+                self.book = parse(self.book.name, record.data["text"])[0]
+            case "step.approved":
+                given = Approval.model_validate(record.data)
+                self.approvals.setdefault(str(record.step), []).append(given)
+
+    def _take_step(self, id: str, record: Record) -> None:
+        state = self.state(id)
+        match record.event:
+            case "step.start":
+                state.attempts += 1
+                state.failed, state.open_since = "", record.at
+                state._began_s = (record.pid, record.clock_s)
+            case "step.done":
+                self._ended(state, record)
+                state.saved = dict(record.data["saved"])
+                self.values |= state.saved
+            case "step.failed":
+                self._ended(state, record)
+                state.failed = record.data["error"]
+            case "step.skipped":
+                state.skipped, state.open_since = record.data["reason"], None
+            case "step.again":
+                state.saved, state.skipped, state.failed, state.open_since = None, "", "", None
+
+    @staticmethod
+    def _ended(state: StepState, record: Record) -> None:
+        if state._began_s and state._began_s[0] == record.pid:
+            state.seconds += record.clock_s - state._began_s[1]
+        state.open_since, state._began_s = None, None
+
+
+def runs_directory() -> Path:
+    """Where runs live."""
+    return state_home() / "runs"
+
+
+def open_run(source: Path, book: Book, values: Mapping[str, str], *, mode: str, opener: Person) -> tuple[Run, Journal]:
+    """A new run with its own copy of the book."""
+    id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    journal = masking(Journal.create(runs_directory() / id))
+    (journal.directory / BOOK).write_text(book.text)
+    journal.append("run.opened", data={
+        "schema_version": 1, "tool_version": __version__, "book": book.name, "digest": book.digest,
+        "source": str(source.resolve()), "values": dict(values), "mode": mode, "opener": opener.model_dump(),
+    })  # fmt: skip
+    return fold(journal.directory, journal.records), journal
+
+
+def resume_run(text: str) -> tuple[Run, Journal]:
+    """An existing run, locked for this process. Raises case-busy, case-unknown."""
+    directory = find_run(text)
+    read_records(directory)
+    journal = masking(Journal(directory))
+    return fold(directory, journal.records), journal
+
+
+def masking(journal: Journal) -> Journal:
+    """The same, which never writes what this process's environment holds as secrets."""
+    for secret in secrets_in(os.environ):
+        journal.keep_secret(secret)
+    return journal
+
+
+def read_run(text: str) -> Run:
+    """A run to look at; takes no lock."""
+    directory = find_run(text)
+    return fold(directory, read_records(directory))
+
+
+def all_runs() -> list[tuple[Run, bool]]:
+    """Every readable run, oldest first, and whether a process drives it."""
+    root = runs_directory()
+    found = []
+    for path in sorted(root.iterdir()) if root.is_dir() else []:
+        try:
+            found.append((fold(path, read_records(path)), is_driven(path)))
+        except RowbackError:
+            continue
+    return found
+
+
+def find_run(text: str) -> Path:
+    """The directory of the run whose id is `text` or ends with it. Raises case-unknown."""
+    root = runs_directory()
+    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+    matches = [name for name in names if name == text or (len(text) >= 4 and name.endswith(text))]
+    if len(matches) == 1:
+        return root / matches[0]
+    raise RowbackError(
+        ErrorId.CASE_UNKNOWN, f"run '{text}' {'is ambiguous' if matches else 'does not exist'} in {root}",
+        f"newest: {', '.join(names[-3:])}" if names else "there are no runs yet",
+        state="nothing was done", help="list them: rowback runbook runs",
+    )  # fmt: skip
+
+
+def fold(directory: Path, records: Sequence[Record]) -> Run:
+    """The state that `records` amount to. Raises plan-unreadable when they do not begin with an opened run."""
+    first = records[0] if records else None
+    if first is None or first.event != "run.opened" or first.data.get("schema_version") != 1:
+        raise RowbackError(
+            ErrorId.PLAN_UNREADABLE, f"run '{directory.name}' was not opened by this version of rowback",
+            state="nothing was done", help="use the version that opened it",
+        )  # fmt: skip
+    said: dict[str, Any] = first.data
+    book = parse(said["book"], (directory / BOOK).read_text())[0]
+    run = Run(
+        id=directory.name, directory=directory, book=book, source=Path(said["source"]), values=dict(said["values"]),
+        mode=said["mode"], opener=Person.model_validate(said["opener"]), opened_at=first.at,
+    )  # fmt: skip
+    for record in records[1:]:
+        run.take(record)
+    return run
+
+
+def refuse_changed(run: Run) -> None:
+    """Refuse (book-changed) to go on by a text that is no longer the book's."""
+    if not run.source.exists():
+        return
+    now = read_book(run.source)
+    if now.digest != run.book.digest:
+        raise RowbackError(
+            ErrorId.BOOK_CHANGED, f"{run.source} was changed since run {run.id} began",
+            f"the run keeps to its own copy: {run.directory / BOOK}", state="nothing was done",
+            help=f"go on by the new text: rowback runbook resume {run.id} --rebase; or undo the change",
+        )  # fmt: skip
+
+
+def rebase(run: Run, journal: Journal) -> None:
+    """Go on by the text as it is now. Steps are known by their ids: what is done stays done."""
+    now = read_book(run.source)
+    missing = [id for id, state in run.steps.items() if state.over and now.step(id) is None]
+    if missing:
+        raise RowbackError(
+            ErrorId.BOOK_CHANGED, f"the new text has no step '{missing[0]}', which run {run.id} has done",
+            state="nothing was done", help="keep the ids of steps that are done, or begin a new run",
+        )  # fmt: skip
+    (run.directory / BOOK).write_text(now.text)
+    run.take(journal.append("run.rebased", data={"digest": now.digest, "text": now.text}))

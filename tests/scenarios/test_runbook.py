@@ -1,0 +1,336 @@
+"""`rowback runbook` on the lab: previews, runs, pauses, crashes, approvals; each run is a journal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from recovery.model.target import format_utc
+from recovery.workflow.journal import read_records
+from runbooks.lab.server import REGION, Lab
+from tests.fix_cli import Cli, Ran, the_case
+from tests.fix_lab import Database, pass_a_second, wait_until
+
+FRONT = """\
+---
+title: People are gone
+purpose: Put them back.
+when: Somebody says so.
+parameters:
+  instance: {type: instance}
+  database: {type: database}
+  target: {type: time}
+objectives: {recovery_time: 60m}
+---
+# People are gone
+
+Words.
+"""
+RESTORE = (
+    FRONT
+    + """
+```sql id=count timeout=1m rows=1 save=before
+select count(*) from people
+```
+
+- [ ] They are gone indeed.
+
+```rowback id=restore timeout=5m save=case=case undo="rowback undo $CASE --confirm $DATABASE"
+rowback restore $INSTANCE --at $TARGET --database $DATABASE --confirm $DATABASE --json
+```
+
+```sh id=tell timeout=1m reads expect="^2 people"
+echo "2 people are back, there were $BEFORE"
+```
+
+```sql id=look timeout=1m rows=2+
+select name from people where name <> :'database'
+```
+"""
+)
+
+
+@pytest.fixture
+def target(database: Database) -> str:
+    """Two people, a second, and nobody."""
+    database.run("create table people (id int primary key, name text)",
+                 "insert into people values (1, 'ann'), (2, 'bob')")  # fmt: skip
+    moment = pass_a_second()
+    database.run("truncate people")
+    return format_utc(moment)
+
+
+def given(cli: Cli, database: Database, target: str) -> list[str]:
+    return ["-p", f"instance={cli.live.identifier}", "-p", f"database={database.name}", "-p", f"target={target}"]
+
+
+def write(text: str) -> str:
+    Path("book.md").write_text(textwrap.dedent(text))
+    return "book.md"
+
+
+def run(cli: Cli, database: Database, target: str, *extra: str, **environment: str) -> Ran:
+    return cli("runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto",
+               "--confirmed", "they-are-gone-indeed", *extra, **environment)  # fmt: skip
+
+
+def the_run(cli: Cli) -> dict[str, Any]:
+    (found,) = json.loads(cli("runbook", "runs", "--json").out)
+    return dict(found)
+
+
+def events(cli: Cli) -> list[tuple[str, str | None]]:
+    (directory,) = (cli.home / "runs").iterdir()
+    return [(record.event, record.step) for record in read_records(directory)]
+
+
+def logs(cli: Cli) -> dict[str, str]:
+    (directory,) = (cli.home / "runs").iterdir()
+    return {path.name: path.read_text() for path in sorted((directory / "logs").iterdir())}
+
+
+def people(database: Database) -> int:
+    return int(database.rows("select count(*) from people")[0][0])
+
+
+def test_a_run_from_beginning_to_end(cli: Cli, database: Database, target: str) -> None:
+    write(RESTORE)
+    done = run(cli, database, target)
+    assert done.code == 0, done.err
+    assert people(database) == 2
+    assert events(cli) == [
+        ("run.opened", None), ("step.start", "count"), ("step.done", "count"), ("step.done", "they-are-gone-indeed"),
+        ("step.start", "restore"), ("step.done", "restore"), ("step.start", "tell"), ("step.done", "tell"),
+        ("step.start", "look"), ("step.done", "look"), ("run.closed", None),
+    ]  # fmt: skip
+    assert logs(cli)["04-tell.out"] == "2 people are back, there were 0\n"
+    assert json.loads(logs(cli)["03-restore.out"])["outcome"] == "recovered"
+    assert "prove the result" in logs(cli)["03-restore.err"]
+    assert the_run(cli)["outcome"] == "finished"
+
+
+def test_a_preview_reads_and_writes_nothing(cli: Cli, database: Database, target: str) -> None:
+    write(RESTORE)
+    seen = cli("runbook", "run", "book.md", *given(cli, database, target), "--mode", "preview")
+    assert seen.code == 0, seen.err
+    assert seen.out.splitlines() == [
+        "count: was run: sql select count(*) from people",
+        "they-are-gone-indeed: confirm: They are gone indeed.",
+        f"restore: would run: rowback restore {cli.live.identifier} --at {target} --database {database.name}"
+        f" --confirm {database.name} --json",
+        'tell: was run: bash -euo pipefail -c echo "2 people are back, there were $BEFORE"',
+        "look: was run, and failed: it gives 0 rows, not 2+",
+    ]  # fmt: skip
+    assert people(database) == 0
+    assert cli("cases").out == "no cases yet\n"
+    assert cli("runbook", "runs").out == "no runs yet\n"
+
+
+def test_auto_does_not_guess(cli: Cli, database: Database, target: str) -> None:
+    write(RESTORE)
+    refused = cli("runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto")
+    assert (refused.code, refused.out) == (2, "")
+    assert "error[usage]: step 'they-are-gone-indeed' needs an answer, and mode auto does not guess\n" in refused.err
+    missing = cli("runbook", "run", "book.md", "-p", "instance=x", "--mode", "auto")
+    assert missing.code == 2
+    assert "error[usage]: parameter 'database' is missing: database\n" in missing.err
+    wrong = cli("runbook", "run", "book.md", *given(cli, database, "yesterday"), "--mode", "auto")
+    assert "error[target-time-unreadable]: " in wrong.err
+    unknown = cli("runbook", "run", "book.md", *given(cli, database, target), "-p", "colour=red", "--mode", "auto")
+    assert "error[usage]: runbook 'book' has no parameter 'colour'\n" in unknown.err
+    ask = cli("runbook", "run", "book.md", *given(cli, database, target))
+    assert "error[usage]: mode ask needs a terminal, and there is none\n" in ask.err
+    assert cli("runbook", "runs").out == "no runs yet\n"
+
+
+def test_a_failed_step_is_mended_by_hand_and_the_run_goes_on(cli: Cli, database: Database, target: str) -> None:
+    write(RESTORE)
+    database.run("alter table people rename to folk")
+    stopped = run(cli, database, target)
+    assert stopped.code == 56
+    id = the_run(cli)["run"]
+    assert (
+        f"error[run-paused]: run {id} is paused at step 'count': instance '{cli.live.identifier}', database "
+        in stopped.err
+    )
+    assert f"help: mend it by hand, then: rowback runbook resume {id};" in stopped.err
+    assert the_run(cli)["waiting_at"] == "count"
+    database.run("alter table folk rename to people")
+    done = cli("runbook", "resume", id, "--confirmed", "they-are-gone-indeed")
+    assert done.code == 0, done.err
+    assert people(database) == 2
+    assert events(cli).count(("step.failed", "count")) == 1, "what failed stays in the journal"
+
+
+def test_a_step_is_left_out_with_a_reason_or_done_again(cli: Cli, database: Database, target: str) -> None:
+    write(FRONT + "\n```sh id=a timeout=1m reads\necho a >> trace\n```\n\n```sh id=b timeout=1m reads\nfalse\n```\n"
+          "\n```sh id=c timeout=1m reads\necho c >> trace\n```\n")  # fmt: skip
+    assert run(cli, database, target).code == 56
+    id = the_run(cli)["run"]
+    assert cli("runbook", "resume", id, "--skip", "b").code == 2, "not without a reason"
+    assert "has no step 'x'" in cli("runbook", "resume", id, "--skip", "x", "--reason", "y").err
+    assert cli("runbook", "resume", id, "--from", "a", "--skip", "b", "--reason", "it is broken").code == 0
+    assert Path("trace").read_text() == "a\na\nc\n"
+    (directory,) = (cli.home / "runs").iterdir()
+    assert [r.data for r in read_records(directory) if r.event == "step.skipped"] == [{"reason": "it is broken"}]
+    over = cli("runbook", "resume", id)
+    assert over.err.startswith(f"error[case-busy]: run {id} is over: finished\n")
+
+
+def test_a_changed_book_is_refused_unless_rebased(cli: Cli, database: Database, target: str) -> None:
+    body = "\n```sh id=a timeout=1m reads\necho a >> trace\n```\n\n```sh id=b timeout=1m reads\n{}\n```\n"
+    write(FRONT + body.format("false"))
+    assert run(cli, database, target).code == 56
+    id = the_run(cli)["run"]
+    write(FRONT + body.format("echo b >> trace"))
+    changed = cli("runbook", "resume", id)
+    assert changed.code == 62
+    assert f"book.md was changed since run {id} began\n" in changed.err
+    write(FRONT + body.format("echo b >> trace").replace("id=a", "id=z"))
+    lost = cli("runbook", "resume", id, "--rebase")
+    assert f"error[book-changed]: the new text has no step 'a', which run {id} has done\n" in lost.err
+    write(FRONT + body.format("echo b >> trace"))
+    assert cli("runbook", "resume", id, "--rebase").code == 0
+    assert Path("trace").read_text() == "a\nb\n"
+
+
+def test_giving_up_takes_back_what_was_done(cli: Cli, database: Database, target: str) -> None:
+    write(RESTORE.replace("^2 people", "^3 people"))
+    stopped = run(cli, database, target)
+    assert stopped.code == 56
+    assert "paused at step 'tell': its output does not show what was expected: ^3 people" in stopped.err
+    assert people(database) == 2
+    id = the_run(cli)["run"]
+    done = cli("runbook", "abort", id)
+    assert (done.code, done.out) == (0, f"run {id} is given up\n"), done.err
+    assert people(database) == 0
+    assert the_run(cli)["outcome"] == "given up"
+
+
+def test_too_late_is_ended_with_its_children(cli: Cli, database: Database, target: str) -> None:
+    write(FRONT + "\n```sh id=slow timeout=1s reads\necho $$ > pid\nsleep 600 & echo $! >> pid\nwait\n```\n")
+    stopped = run(cli, database, target)
+    assert "paused at step 'slow': it was not done within 1 s and was ended" in stopped.err
+    for pid in Path("pid").read_text().split():
+        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"process {pid} is gone")
+
+
+@pytest.fixture(scope="module")
+def users(lab: Lab) -> dict[str, dict[str, str]]:
+    """AWS credentials of two people."""
+    iam = boto3.client("iam", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION,
+                       aws_access_key_id="lab", aws_secret_access_key="lab")  # fmt: skip
+    found = {}
+    for name in ("carl", "dora"):
+        iam.create_user(UserName=name)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        found[name] = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    return found
+
+
+def test_an_approval_by_another_user(
+    cli: Cli, database: Database, target: str, users: dict[str, dict[str, str]]
+) -> None:
+    write(FRONT + "\n```approve id=go\nIs it right?\n```\n\n```sh id=a timeout=1m reads\necho a >> trace\n```\n")
+    waiting = run(cli, database, target, **users["carl"])
+    assert waiting.code == 61
+    id = the_run(cli)["run"]
+    assert f"error[approval-missing]: run {id} waits for another person at 'go': Is it right?\n" in waiting.err
+    assert (
+        f"somebody else: rowback runbook approve {id} go --by NAME; then: rowback runbook resume {id}\n" in waiting.err
+    )
+    oneself = cli("runbook", "approve", id, "go", "--by", "dora", **users["carl"])
+    assert (oneself.code, oneself.out) == (61, "")
+    assert cli("runbook", "resume", id, **users["carl"]).code == 61
+    wrong = cli("runbook", "approve", id, "a", "--by", "dora", **users["dora"])
+    assert f"error[usage]: 'a' is no approval of run {id}\n  it has: go\n" in wrong.err
+    given = cli("runbook", "approve", id, "go", "--by", "dora", **users["dora"])
+    assert given.out.startswith(f"'go' of run {id} is approved by 'dora' (")
+    assert not Path("trace").exists()
+    assert cli("runbook", "resume", id, **users["carl"]).code == 0
+    assert Path("trace").read_text() == "a\n"
+
+
+STEPS = ("count", "they-are-gone-indeed", "restore", "tell", "look")
+
+
+@pytest.mark.parametrize(
+    "moment", [*(f"{event} {step}" for step in STEPS for event in ("start", "done")), "in restore"]
+)
+def test_killed_anywhere_it_goes_on_and_restores_once(cli: Cli, database: Database, target: str, moment: str) -> None:
+    """kill -9 of the run and of what it started, at every record; in the restore as well."""
+    write(RESTORE)
+    process = cli.start(
+        "runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto", "--confirmed",
+        "they-are-gone-indeed",
+    )  # fmt: skip
+    try:
+        wait_until(lambda: reached(cli, moment) or process.poll() is not None, moment)
+    finally:
+        kill(process)
+    if the_run(cli)["outcome"] == "open":
+        done = cli("runbook", "resume", the_run(cli)["run"], "--confirmed", "they-are-gone-indeed")
+        assert done.code == 0, done.err
+    assert people(database) == 2
+    assert the_case(cli)["outcome"] == "recovered", "one case, not two"
+    assert [name for name in cli.live.lab.engine.instances if name.startswith("rowback-")] == []
+    assert the_run(cli)["outcome"] == "finished"
+
+
+def reached(cli: Cli, moment: str) -> bool:
+    event, step = moment.split()
+    directories = list((cli.home / "runs").glob("*/journal.jsonl"))
+    if not directories:
+        return False
+    if event == "in":
+        journals = list((cli.home / "cases").glob("*/journal.jsonl"))
+        return bool(journals) and '"step.done","step":"await-copy"' in journals[0].read_text()
+    return f'"step.{event}","step":"{step}"' in directories[0].read_text()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """The run first, so that it sees nothing; then its children, which have sessions of their own."""
+    children = [
+        int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat")
+        if (text := read(path)) and text.rpartition(")")[2].split()[1] == str(process.pid)
+    ]  # fmt: skip
+    process.kill()
+    for child in children:
+        try:
+            os.killpg(child, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+    process.communicate()
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def test_ctrl_c_reaches_the_command_and_says_how_to_go_on(cli: Cli, database: Database, target: str) -> None:
+    write(RESTORE)
+    process = cli.start(
+        "runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto", "--confirmed",
+        "they-are-gone-indeed",
+    )  # fmt: skip
+    wait_until(lambda: reached(cli, "in restore") or process.poll() is not None, "the restore")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    id = the_run(cli)["run"]
+    if process.returncode == 130:
+        assert f"interrupted\n  run {id} stands at 'restore'\n  help: rowback runbook resume {id}, or" in err
+        done = cli("runbook", "resume", id, "--confirmed", "they-are-gone-indeed")
+        assert done.code == 0, done.err
+    assert people(database) == 2
+    assert the_case(cli)["outcome"] == "recovered"

@@ -1,0 +1,148 @@
+"""Markdown in, a book or its problems out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runbooks.document import Approve, Ask, Command, Confirm, Note, Shell, Sql, Type
+from runbooks.lint import lint
+from runbooks.reading import parse
+from runbooks.template import TEMPLATE
+
+FRONT = "---\ntitle: T\npurpose: P\nwhen: W\nparameters:\n  instance: {type: instance}\n---\n"
+
+
+def book(body: str, front: str = FRONT) -> str:
+    return f"{front}# T\n\nWords.\n\n{body}\n"
+
+
+def test_what_a_book_is_made_of() -> None:
+    found, problems = parse("b", book('''
+```rowback id=a timeout=5m save=target=proposal.target_time save=all
+rowback find $INSTANCE \\
+  --json
+```
+
+```sql id=b timeout=10s rows=1+ on=live
+select * from t where id = :'id'
+```
+
+```sql id=c timeout=10s undo="none: gone is gone"
+delete from t
+```
+
+```sh id=d timeout=1h reads exit=0,3 expect="all .* well"
+echo all is well
+```
+
+```ask id=e type=time default=2026-01-01T00:00:00Z
+When was it?
+```
+
+```approve id=f
+Go on?
+```
+
+- [ ] Somebody has *looked* at it, and it is so.
+- [x] Twice.
+
+```yaml
+just: an example
+```
+'''))  # fmt: skip
+    assert problems == []
+    (section,) = found.sections
+    a, b, c, d, e, f, g, h = found.steps
+    assert isinstance(a, Command)
+    assert (a.lines, a.effects.reads, a.effects.timeout_s) == (("rowback find $INSTANCE    --json",), True, 300.0)
+    assert a.effects.saves == (("target", "proposal.target_time"), ("all", ""))
+    assert isinstance(b, Sql)
+    assert (b.on, b.rows, b.effects.reads) == ("live", "1+", True)
+    assert isinstance(c, Sql)
+    assert (c.effects.reads, c.effects.no_undo) == (False, "gone is gone")
+    assert isinstance(d, Shell)
+    assert (d.effects.reads, d.effects.exits, d.effects.expects) == (True, (0, 3), "all .* well")
+    assert isinstance(e, Ask)
+    assert (e.parameter.type, e.parameter.variable, e.question) == (Type.TIME, "E", "When was it?")
+    assert isinstance(f, Approve)
+    assert isinstance(g, Confirm)
+    assert isinstance(h, Confirm)
+    assert (g.id, g.question) == ("somebody-has-looked-at-it", "Somebody has *looked* at it, and it is so.")
+    notes = [part.text for part in section.parts if isinstance(part, Note)]
+    assert notes == ["Words.", "```yaml\njust: an example\n```"]
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "rule", "text"),
+    [
+        ("```rowback id=a\nrowback cases\n```", 12, "timeout", "it has no timeout=90s, 10m or 2h"),
+        ("```rowback timeout=1m\nrowback cases\n```", 12, "id", "this rowback step has no id=name in lower case"),
+        ("```rowback id=a timeout=1m colour=red\nrowback cases\n```", 12, "attribute",
+         "a rowback step knows no 'colour'"),
+        ("```rowback id=a timeout=1m\nls\n```", 12, "command",
+         "'ls' is no rowback command; other programs belong into sh"),
+        ("```rowback id=a timeout=1m\nrowback cases --colour\n```", 12, "command",
+         "'rowback cases --colour': No such option '--colour'."),
+        ("```rowback id=a timeout=1m\nrowback heal\n```", 12, "command", "rowback knows no 'heal'"),
+        ("```sql id=a timeout=1m\ndelete from t\n```", 12, "undo",
+         "step 'a' writes: say undo=COMMAND, or undo=\"none: why\""),
+        ("```sh id=a timeout=1m reads\necho $TARGET\n```", 12, "variable",
+         "step 'a' uses $TARGET, which has no parameter, question or save"),
+        ("```sh id=a timeout=1m reads\necho $B\n```\n\n```ask id=b\nB?\n```", 12, "variable",
+         "step 'a' uses $B, which is saved only later, by step 'b'"),
+        ("```rowbak id=a timeout=1m\nrowback cases\n```", 12, "unknown-step",
+         "'rowbak' is no kind of step; known: rowback, sql, sh, ask, approve"),
+        ("```rowback id=a timeout=1m undo=\"none: x\"\nrowback undo 7f3a --confirm d\n```", 12, "gate",
+         "step 'a' writes to the original before anybody was asked"),
+        ("```rowback id=a timeout=1m undo=\"none: x\"\nrowback open $INSTANCE\n```", 12, "teardown",
+         "step 'a' opens a case that no later step closes"),
+        ("```sh id=a timeout=1m reads\npsql postgresql://ann:hunter22@db/x\n```", 13, "secret",
+         "a secret stands in it; take it from the environment or a profile"),
+        ("```sh id=a timeout=1m reads\ntrue\n```\n\n```sh id=a timeout=1m reads\ntrue\n```", 16, "id",
+         "2 steps are called 'a'"),
+        ("```rowback id=a timeout=1m undo=\"none: x\"\nrowback close 7f3a\nrowback close 7f3b\n```", 12, "one-write",
+         "step 'a' writes with 2 commands: a step each"),
+        ("## S\n\n- [ ] Looked.", 14, "prose", "section 'S' has steps and not a word about them"),
+        ("Nothing.", 1, "empty", "there is no step in it"),
+    ],
+)  # fmt: skip
+def test_each_rule_fires(tmp_path: Path, body: str, line: int, rule: str, text: str) -> None:
+    path = tmp_path / "b.md"
+    path.write_text(book(body))
+    found = [(each.line, each.rule, each.text) for each in lint(path)]
+    assert (line, rule, text) in found
+    assert {each[1] for each in found} - {rule, "objective", "gate", "undo", "empty"} == set(), (
+        "and nothing else is said of it"
+    )
+
+
+def test_a_recovery_without_objectives(tmp_path: Path) -> None:
+    path = tmp_path / "b.md"
+    path.write_text(book('- [ ] Looked.\n\n```rowback id=a timeout=1m undo="none: x"\nrowback undo 7f3a\n```'))
+    assert [each.rule for each in lint(path)] == ["objective"]
+
+
+@pytest.mark.parametrize(
+    ("front", "text"),
+    [
+        ("", "a runbook begins with front matter between two lines of ---"),
+        ("---\ntitle: [\n---\n", "the front matter is no YAML: "),
+        ("---\n- a\n---\n", "the front matter is no mapping"),
+        ("---\ntitle: T\npurpose: P\n---\n", "the front matter has no when"),
+        (FRONT.replace("title", "titel"), "unknown key 'titel' in the front matter"),
+        (FRONT.replace("instance: {", "Instance: {"), "parameter 'Instance' needs a lower-case name"),
+        (FRONT.replace("---\n", "---\nobjectives: {speed: fast}\n", 1), "objective 'speed: fast' is not recovery_time"),
+    ],
+)
+def test_front_matter(front: str, text: str) -> None:
+    problems = parse("b", book("- [ ] Looked.", front))[1]
+    assert any(problem.text.startswith(text) for problem in problems), problems
+    assert all(problem.line == 1 for problem in problems)
+
+
+def test_the_template_has_no_problem(tmp_path: Path) -> None:
+    path = tmp_path / "b.md"
+    path.write_text(TEMPLATE)
+    assert lint(path) == []
