@@ -79,6 +79,28 @@ class Reference(_Section):
         return f"{self.child} → {self.parent}"
 
 
+class Webhook(_Section):
+    """A JSON document by POST. `url_env`: the variable that holds the address, where that is a secret."""
+
+    url: str | None = None
+    url_env: str | None = None
+
+
+class Program(_Section):
+    """A program that gets the same document on its standard input."""
+
+    command: tuple[str, ...] = Field(min_length=1)
+
+
+class Apprise(_Section):
+    """A service by apprise's address, in a variable: such addresses are secrets. Needs the extra `notify`."""
+
+    apprise_env: str
+
+
+Notify = Webhook | Program | Apprise
+
+
 class Profile(_Section):
     """One instance and how to reach and judge it. Times in the unit of their name."""
 
@@ -99,6 +121,7 @@ class Profile(_Section):
     rto_minutes: float | None = Field(default=None, gt=0)
     rpo_minutes: float | None = Field(default=None, gt=0)
     references: tuple[Reference, ...] = ()
+    notify: tuple[Notify, ...] = ()
 
     @property
     def approvals(self) -> Demand:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
+from recovery.redaction import Redactor
+
 
 class ErrorId(StrEnum):
     """Stable names of errors; each has one exit code and one anchor in docs/errors.md."""
@@ -143,6 +145,8 @@ class RowbackError(Exception):
     """
 
     def __init__(self, id: ErrorId, fact: str, *facts: str, state: str, help: str) -> None:
+        redact = Redactor.of_this_process()  # servers and AWS quote what they were sent
+        fact, facts = redact(fact), tuple(map(redact, facts))
         super().__init__(fact)
         self.id, self.fact, self.facts, self.state, self.help = id, fact, facts, state, help
 

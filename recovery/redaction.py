@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 MASK = "***"
 SHORTEST = 6  # a shorter value is a word that would be masked everywhere
@@ -26,6 +27,15 @@ def secrets_in(environment: Mapping[str, str]) -> set[str]:
     return {value for value in found if len(value) >= SHORTEST}
 
 
+_KNOWN: set[str] = set()
+
+
+def remember(secret: str) -> None:
+    """A secret that is not in the environment, such as a password out of Secrets Manager: masked from now on."""
+    if len(secret) >= SHORTEST:
+        _KNOWN.add(secret)
+
+
 class Redactor:
     """`redactor(text)`: the text without secrets. `keep(secret)`: one more to mask."""
 
@@ -34,8 +44,8 @@ class Redactor:
 
     @classmethod
     def of_this_process(cls) -> Redactor:
-        """Of what the environment holds."""
-        return cls(secrets_in(os.environ))
+        """Of what the environment holds, and of what was remembered."""
+        return cls(secrets_in(os.environ) | _KNOWN)
 
     def keep(self, secret: str) -> None:
         """Mask this text from now on."""
@@ -49,3 +59,14 @@ class Redactor:
         for pattern in (_DSN, _PAIR, _SQL):
             text = pattern.sub(lambda found: found["before"] + MASK, text)
         return text
+
+    def within(self, value: Any) -> Any:
+        """The same of every text in a JSON value; keys stay."""
+        match value:
+            case str():
+                return self(value)
+            case Mapping():
+                return {key: self.within(each) for key, each in value.items()}
+            case list() | tuple():
+                return [self.within(each) for each in value]
+        return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from recovery import __version__
 from recovery.config import state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.approval import Approval, Person
-from recovery.redaction import secrets_in
 from recovery.workflow.journal import Journal, Record, is_driven, read_records
 from runbooks.document import Book
 from runbooks.reading import parse, read_book
@@ -113,7 +111,7 @@ def runs_directory() -> Path:
 def open_run(source: Path, book: Book, values: Mapping[str, str], *, mode: str, opener: Person) -> tuple[Run, Journal]:
     """A new run with its own copy of the book."""
     id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    journal = masking(Journal.create(runs_directory() / id))
+    journal = Journal.create(runs_directory() / id)
     (journal.directory / BOOK).write_text(book.text)
     journal.append("run.opened", data={
         "schema_version": 1, "tool_version": __version__, "book": book.name, "digest": book.digest,
@@ -126,15 +124,8 @@ def resume_run(text: str) -> tuple[Run, Journal]:
     """An existing run, locked for this process. Raises case-busy, case-unknown."""
     directory = find_run(text)
     read_records(directory)
-    journal = masking(Journal(directory))
+    journal = Journal(directory)
     return fold(directory, journal.records), journal
-
-
-def masking(journal: Journal) -> Journal:
-    """The same, which never writes what this process's environment holds as secrets."""
-    for secret in secrets_in(os.environ):
-        journal.keep_secret(secret)
-    return journal
 
 
 def read_run(text: str) -> Run:

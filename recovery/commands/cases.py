@@ -27,11 +27,21 @@ def cases(as_json: bool) -> None:
         click.echo(f"case {name} is unreadable: {why}", err=True)
 
 
-@click.command(epilog="Example: rowback status 7f3a")
+@click.command(epilog="Example: rowback status 7f3a --serve")
 @click.argument("case_id", metavar="CASE")
+@click.option("--serve", "serve_", is_flag=True, help="Serve a page that keeps itself up to date, until Ctrl-C.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where to serve it.")
+@click.option("--port", default=0, help="On which port (default: any free one).")
 @json_option
-def status(case_id: str, as_json: bool) -> None:
-    """Where one case stands: what is done, what is next. Looking never disturbs a running case."""
+def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -> None:
+    """Where one case stands: what is done, what is next. Looking never disturbs a running case.
+
+    The served page is for people who do not run databases, in English and Korean; its address is the only key to it.
+    Without a server the same page is status.html in the case's directory.
+    """
+    if serve_:
+        _serve(case_id, address, port)
+        return
     from recovery.workflow.cases import read_case
     from recovery.workflow.journal import is_driven
     from recovery.workflow.run import paused_lines, steps_done
@@ -50,6 +60,32 @@ def status(case_id: str, as_json: bool) -> None:
     if not case.closed_at and not driven:
         click.echo("\n".join(paused_lines(case)))
         click.echo(f"next: rowback resume {case.id}, or rowback close {case.id}")
+
+
+def _serve(case_id: str, address: str, port: int) -> None:
+    import threading
+
+    from recovery.report.serving import serve
+    from recovery.workflow.cases import all_cases, read_case
+    from recovery.workflow.run import terminate_like_interrupt
+    from recovery.workflow.standing import look
+
+    case, past = read_case(case_id), all_cases()
+    try:
+        server, where = serve(lambda: look(case, past), address=address, port=port)
+    except OSError as error:
+        raise RowbackError(
+            ErrorId.USAGE, f"nothing can be served on {address}:{port}: {error.strerror}", state="nothing was done",
+            help="choose another --address or --port",
+        ) from error  # fmt: skip
+    click.echo(where)
+    click.echo("until Ctrl-C; whoever knows this address can see it", err=True)
+    try:
+        with terminate_like_interrupt():
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        server.shutdown()
+        raise SystemExit(0) from None
 
 
 @click.command(epilog="Example: rowback resume 7f3a")
@@ -99,12 +135,29 @@ def close(case_id: str) -> None:
     click.echo(f"case {case.id}: {outcome}")
 
 
-@click.command(epilog="Example: rowback report 7f3a --json")
+@click.command(epilog="Example: rowback report 7f3a --format html > report.html")
 @click.argument("case_id", metavar="CASE")
+@click.option("--format", "form", type=click.Choice(["text", "html", "md", "json"]), default="text",
+              show_default=True, help="text: what it did and proved. Others: the whole incident report.")  # fmt: skip
 @json_option
-def report(case_id: str, as_json: bool) -> None:
+def report(case_id: str, form: str, as_json: bool) -> None:
     """What a case did, proved and how long each phase took, out of its journal."""
     from recovery.commands.driving import show_report
     from recovery.workflow.cases import read_case
+    from recovery.workflow.journal import read_records
 
-    show_report(read_case(case_id), as_json=as_json)
+    case = read_case(case_id)
+    if as_json or form == "text":
+        show_report(case, as_json=as_json)
+        return
+    from recovery.report.incident import incident_html, incident_markdown
+    from recovery.workflow.story import story_of
+
+    story = story_of(case, read_records(case.directory))
+    match form:
+        case "html":
+            click.echo(incident_html(story), nl=False)
+        case "md":
+            click.echo(incident_markdown(story), nl=False)
+        case _:
+            click.echo(story.model_dump_json(indent=1))

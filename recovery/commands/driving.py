@@ -7,18 +7,51 @@ from contextlib import contextmanager
 
 import click
 
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.target import format_utc
+from recovery.report.notifying import Notifier
+from recovery.report.status_page import write_status
 from recovery.report.text import report_text
-from recovery.workflow.cases import Case
+from recovery.report.watching import Everybody
+from recovery.workflow.cases import Case, all_cases
 from recovery.workflow.errand import Errand
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import paused_lines, run, written_state
+from recovery.workflow.standing import look
 
 
 def drive(errand: Errand, *, as_json: bool) -> None:
     """Run what is left of the case and print its report."""
-    with errand.journal, interruptible(errand.case):
+    with errand.journal, interruptible(errand.case), watched(errand):
         run(errand)
     show_report(errand.case, as_json=as_json)
+
+
+@contextmanager
+def watched(errand: Errand) -> Iterator[None]:
+    """Whoever the profile names hears of it, and status.html in the case's directory is kept up to date."""
+    case, plan = errand.case, errand.case.plan
+    about = {"instance": plan.source.identifier, "database": plan.database, "target_time": format_utc(plan.target_time)}
+    notifier = Notifier(errand.profile.notify, case.id, about, case.directory)
+
+    past = all_cases()
+
+    def refresh() -> None:
+        write_status(look(case, past), case.directory)
+
+    errand.listener = Everybody(errand.listener, notifier, refresh)
+    notifier.tell("opened", f"recovery of '{plan.database}' on '{plan.source.identifier}' begins or goes on")
+    try:
+        yield
+    except RowbackError as error:
+        waits = error.id in (ErrorId.APPROVAL_MISSING, ErrorId.CONFIRMATION_MISSING)
+        notifier.tell("needs-approval" if waits else "failed", error.fact)
+        raise
+    else:
+        notifier.tell("finished", f"recovery of '{plan.database}' is over: {case.outcome}")
+    finally:
+        refresh()
+        notifier.wait()
 
 
 @contextmanager

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan file instead of INSTANCE and --at.")
 @click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")
 @click.option("--confirm-loss", type=int, metavar="N", help="mode replace: how many rows lose what came after T.")
+@click.option("--find", "find_", is_flag=True, help="Look into the log as well, and keep what it says for the report.")
 @click.option("--dry-run", is_flag=True, help="Do all the reads, print the plan, create nothing.")
 @json_option
 def restore(
-    plan_file: Path | None, confirmed: str | None, confirm_loss: int | None, dry_run: bool, as_json: bool,
-    **asked: Unpack[Asked],
+    plan_file: Path | None, confirmed: str | None, confirm_loss: int | None, find_: bool, dry_run: bool,
+    as_json: bool, **asked: Unpack[Asked],
 ) -> None:  # fmt: skip
     """Put the lost rows back: temporary instance, comparison, reload, proof, removal. Asks before it writes."""
     from recovery.aws.instances import Instances
@@ -42,7 +43,7 @@ def restore(
     from recovery.workflow.approvals import EVENT, approvals_beside, me
     from recovery.workflow.cases import open_case
     from recovery.workflow.errand import Errand
-    from recovery.workflow.outlook import look_ahead
+    from recovery.workflow.outlook import look_ahead, with_incident
     from recovery.workflow.planning import check_facts, make_plan
 
     if plan_file:
@@ -60,11 +61,15 @@ def restore(
         click.echo(made.to_file().rstrip() if as_json else plan_text(made))
         click.echo("\ndry run: nothing was created, nothing was written", err=True)
         return
-    click.echo(f"{plan_text(made)}\n\nas of now:\n{outlook_text(look_ahead(made, instances, profile))}\n", err=True)
+    outlook = look_ahead(made, instances, profile)
+    if find_:
+        outlook = with_incident(outlook, made, profile)
+    click.echo(f"{plan_text(made)}\n\nas of now:\n{outlook_text(outlook)}\n", err=True)
     confirm(made.database, confirmed)
     approvals = approvals_beside(plan_file) if plan_file else []
     opener = me(made.source.region) if made.approvals.or_stricter(profile.approvals).needed else None
     case, journal = open_case(made, objectives_of(profile), profile, approved=True, opener=opener)
+    case.take(journal.append("outlook", data=outlook.model_dump(mode="json")))
     for given in approvals:
         case.take(journal.append(EVENT, data=given.model_dump(mode="json")))
     click.echo(f"case {case.id}", err=True)

@@ -1,4 +1,4 @@
-"""Pages that stand alone: one file, no script from elsewhere, fit to print. Everything in them is escaped."""
+"""Pages that stand alone: one file, nothing from elsewhere, fit to print. Everything in them is escaped."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ def render(page: str, **values: object) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("recovery.report", "pages"), autoescape=True, undefined=StrictUndefined,
+        loader=PackageLoader("recovery.report", "pages"), autoescape=page.endswith(".html"), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["utc"] = lambda moment: format_utc(moment) if isinstance(moment, datetime) else "-"
-    return environment.get_template(page).render(**values) + "\n"
+    environment.filters["cell"] = _cell
+    return environment.get_template(page).render(**values).strip() + "\n"
+
+
+def _cell(value: object) -> str:
+    """Text that stays in its cell of a Markdown table, and is no markup."""
+    text = " ".join(str(value).split())
+    return "".join(f"\\{letter}" if letter in "|`*_<>[]\\" else letter for letter in text)

@@ -15,6 +15,7 @@ from recovery.model.instance import InstanceFacts
 from recovery.model.plan import RecoveryPlan
 from recovery.model.repair import RepairPlan
 from recovery.postgres.connect import Session, Target, await_login, connect, identity_of
+from recovery.redaction import remember
 from recovery.workflow.access import original, temporary
 from recovery.workflow.cases import Case
 from recovery.workflow.journal import Journal, Record
@@ -89,7 +90,7 @@ class Errand:
         plan = self.case.plan
         source = self.instances.get(plan.source.identifier)
         target = original(source, plan.database, self.profile)
-        self.journal.keep_secret(target.password or "")
+        remember(target.password or "")
         with connect(target, state=UNTOUCHED) as session:
             refuse_other_database(plan, source, identity_of(session))
             yield session
@@ -107,7 +108,7 @@ class Errand:
             self._copy_password = self.instances.reset_password(
                 facts.identifier, deadline_s=self.deadline_s, watch=self.listener.progress
             )
-            self.journal.keep_secret(self._copy_password)
+            remember(self._copy_password)
             target = temporary(facts, self.case.plan.database, self._copy_password, self.profile)
             await_login(target, deadline_s=LOGIN_DEADLINE_S, pause_s=self.instances.poll_s)
         return temporary(facts, self.case.plan.database, self._copy_password, self.profile)

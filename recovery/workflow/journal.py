@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import signal
 import threading
@@ -24,11 +23,11 @@ from pydantic import ValidationError
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.values import Moment, Value
+from recovery.redaction import Redactor
 
 FILE, RESERVE = "journal.jsonl", "reserve"
 RESERVE_BYTES = 64 * 1024
 FIRST = "0" * 64
-MASK = "***"
 
 
 class Record(Value):
@@ -49,7 +48,6 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._secrets: set[str] = set()
         self._file = _open_locked(directory / FILE)
         lines = _whole_lines(self._file)
         self.records = [Record.model_validate_json(line) for line in lines]
@@ -70,11 +68,6 @@ class Journal:
         _sync_directory(directory)
         return cls(directory)
 
-    def keep_secret(self, secret: str) -> None:
-        """Never write this text: it is masked wherever it would appear."""
-        if secret:
-            self._secrets.add(secret)
-
     def append(self, event: str, *, step: str | None = None, data: Mapping[str, Any] | None = None) -> Record:
         """Write one record and return once it is on disk. Ctrl-C waits until then: a record is whole or absent."""
         with _uninterrupted():
@@ -83,11 +76,9 @@ class Journal:
     def _append(self, event: str, step: str | None, data: Mapping[str, Any]) -> Record:
         record = Record(
             seq=len(self.records), at=datetime.now(UTC), clock_s=round(time.monotonic(), 6), pid=os.getpid(),
-            event=event, step=step, data=dict(data), prev=self._last,
+            event=event, step=step, data=Redactor.of_this_process().within(data), prev=self._last,
         )  # fmt: skip
         text = record.model_dump_json()
-        for secret in self._secrets:
-            text = text.replace(json.dumps(secret, ensure_ascii=False)[1:-1], MASK)
         line = text.encode() + b"\n"
         self._write(line)
         self._last = _hash(line)

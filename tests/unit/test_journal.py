@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from recovery.errors import RowbackError
+from recovery.redaction import remember
 from recovery.workflow.journal import FILE, Journal, is_driven, read_records
 
 
@@ -70,7 +71,7 @@ def test_only_one_process_writes_but_everybody_may_look(tmp_path: Path) -> None:
 def test_secrets_never_reach_the_disk(tmp_path: Path) -> None:
     secret = 'pa"ss\\wörd'
     with Journal.create(tmp_path / "case") as journal:
-        journal.keep_secret(secret)
+        remember(secret)
         record = journal.append("x", data={"error": f"connection failed for postgresql://u:{secret}@h/db"})
     content = (tmp_path / "case" / FILE).read_text()
     assert "wörd" not in content

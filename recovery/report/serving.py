@@ -1,0 +1,95 @@
+"""The status page, served: loopback unless told otherwise, a random path, GET only, pushed by server-sent events."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+from recovery.model.status import Status
+from recovery.report.status_page import status_body, status_page
+
+LOOK_S, HEARTBEAT_S = 0.25, 15.0
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
+                               " connect-src 'self'",
+    "Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
+}  # fmt: skip
+
+
+class Page(BaseHTTPRequestHandler):
+    """`/TOKEN/` is the page, `/TOKEN/events` its changes; everything else is not there."""
+
+    protocol_version = "HTTP/1.1"
+    token: ClassVar[str]
+    look: ClassVar[Callable[[], Status]]
+    ended: ClassVar[threading.Event]
+
+    def do_GET(self) -> None:
+        """The page or its events, for who knows the path."""
+        _, _, rest = self.path.partition("?")[0].partition("/")
+        token, _, name = rest.partition("/")
+        if not secrets.compare_digest(token.encode(), self.token.encode()) or name not in ("", "events"):
+            self._answer(404, "text/plain", b"not found\n")
+        elif name == "events":
+            self._events()
+        else:
+            text = status_page(type(self).look(), live=True)
+            self._answer(200, "text/html; charset=utf-8", text.encode())
+
+    def _refuse(self) -> None:
+        self._answer(405, "text/plain", b"only GET\n")
+
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = _refuse  # noqa: N815
+
+    def _events(self) -> None:
+        self.send_response(200)
+        for key, value in {**HEADERS, "Content-Type": "text/event-stream", "Connection": "close"}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.close_connection = True
+        seen, spoke = "", time.monotonic()
+        try:
+            while not self.ended.is_set():
+                status = type(self).look()
+                body = status_body(status)
+                if body != seen:
+                    seen, spoke = body, time.monotonic()
+                    self._push(f"id: {status.seq}\nevent: status\ndata: {json.dumps({'html': body})}\n\n")
+                elif time.monotonic() - spoke > HEARTBEAT_S:
+                    spoke = time.monotonic()
+                    self._push(": still here\n\n")
+                self.ended.wait(LOOK_S)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the reader has gone
+
+    def _push(self, text: str) -> None:
+        self.wfile.write(text.encode())
+        self.wfile.flush()
+
+    def _answer(self, code: int, kind: str, body: bytes) -> None:
+        self.send_response(code)
+        for key, value in {**HEADERS, "Content-Type": kind, "Content-Length": str(len(body))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Silent: the terminal belongs to whoever started it."""
+
+
+def serve(look: Callable[[], Status], *, address: str = "127.0.0.1", port: int = 0) -> tuple[ThreadingHTTPServer, str]:
+    """Start serving in threads of its own; the server and the page's address. `look`: the status at this moment."""
+    token = secrets.token_urlsafe(16)
+    ended = threading.Event()
+    handler = type("BoundPage", (Page,), {"token": token, "look": staticmethod(look), "ended": ended})
+    server = ThreadingHTTPServer((address, port), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+    shown = f"[{address}]" if ":" in address else address
+    return server, f"http://{shown}:{server.server_address[1]}/{token}/"

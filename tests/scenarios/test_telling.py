@@ -1,0 +1,362 @@
+"""Telling the others: the incident report, the status page in a real browser, notifications; and no secret in any."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recovery.model.target import format_utc
+from recovery.report.serving import serve
+from recovery.report.words import LANGUAGES, WORDS
+from recovery.workflow.cases import all_cases, read_case
+from recovery.workflow.standing import look
+from tests.fix_cli import Cli, the_case
+from tests.fix_lab import Database, pass_a_second, wait_until
+
+ELSEWHERE = re.compile(r"""(?:src|href|action)\s*=\s*["']?(?:https?:)?//|@import|url\(""")
+
+
+@pytest.fixture
+def target(database: Database) -> str:
+    """Two people, a second, nobody, and somebody new."""
+    database.run("create table people (id int primary key, name text)",
+                 "insert into people values (1, 'ann'), (2, '<b>bob</b>|x')")  # fmt: skip
+    moment = pass_a_second()
+    database.run("delete from people where true", "insert into people values (3, 'eve')")
+    return format_utc(moment)
+
+
+def restore(cli: Cli, database: Database, target: str, *extra: str, **environment: str) -> Any:
+    return cli("restore", cli.live.identifier, "--at", target, "--database", database.name, "--confirm", database.name,
+               *extra, **environment)  # fmt: skip
+
+
+def test_the_report_in_three_forms(cli: Cli, database: Database, target: str) -> None:
+    assert restore(cli, database, target, "--find").code == 0
+    case = the_case(cli)["case"]
+    story = json.loads(cli("report", case, "--format", "json").out)
+    assert story["tables"] == [
+        {"table": "public.people", "classes": {"lost": 2, "new": 1}, "inserted": 2, "updated": 0, "deleted": 0,
+         "samples": ["1", "2"]}
+    ]  # fmt: skip
+    assert story["decisions"] == ["public.people: 1 row new, kept"]
+    assert story["proof"][0] == "2 rows are as they were at T"
+    assert story["cost"].startswith("about $0.00 for the temporary instance (AWS's price list, ")
+    assert [each["text"] for each in story["timeline"]][-4:] == [
+        "prove the result", "the result was compared with T", "remove the temporary instance", "case closed: recovered",
+    ]  # fmt: skip
+    for form in ("md", "html"):
+        text = cli("report", case, "--format", form).out
+        for words in ("Incident report", "public.people", "1 row new, kept", "Root cause", "Actions", "case closed"):
+            assert words in text, (form, words)
+    assert not ELSEWHERE.search(cli("report", case, "--format", "html").out)
+    assert "<svg" in cli("report", case, "--format", "html").out
+
+
+def test_names_are_no_markup(cli: Cli, database: Database) -> None:
+    name = '<script>alert(1)</script>|"x" **y**'
+    database.run(f'''create table "{name.replace('"', '""')}" (id int primary key)''',
+                 f'''insert into "{name.replace('"', '""')}" values (1)''')  # fmt: skip
+    moment = format_utc(pass_a_second())
+    database.run(
+        f'''delete from "{name.replace('"', '""')}"''', f'''insert into "{name.replace('"', '""')}" values (2)'''
+    )
+    assert restore(cli, database, moment).code == 0
+    case = the_case(cli)["case"]
+    page = cli("report", case, "--format", "html").out
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    row = next(
+        line for line in cli("report", case, "--format", "md").out.splitlines() if "alert" in line and "| 1 |" in line
+    )
+    assert len(re.findall(r"(?<!\\)\|", row)) == 7, "no cell more"
+
+
+def test_a_case_that_is_not_over_has_a_report_too(cli: Cli, database: Database, target: str) -> None:
+    opened = cli("open", cli.live.identifier, "--at", target, "--database", database.name)
+    assert opened.code == 0, opened.err
+    case = the_case(cli)["case"]
+    text = cli("report", case, "--format", "md").out
+    assert "not known yet: the temporary instance is still there" in text
+    assert f"- temporary instance rowback-{case}" in text
+    assert cli("close", case).code == 0
+
+
+@dataclass
+class Heard:
+    """A webhook that remembers."""
+
+    port: int
+    documents: list[dict[str, str]] = field(default_factory=list)
+
+
+@pytest.fixture
+def webhook() -> Iterator[Heard]:
+    heard = Heard(0)
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.documents.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *arguments: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Hook) as server:
+        heard.port = server.server_address[1]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield heard
+        server.shutdown()
+
+
+def test_everybody_hears_of_it_and_nobody_is_waited_for(
+    cli: Cli, database: Database, target: str, webhook: Heard
+) -> None:
+    Path("rowback.toml").write_text(
+        f'[profiles.p]\n[[profiles.p.notify]]\nurl = "http://127.0.0.1:{webhook.port}/"\n'
+        '[[profiles.p.notify]]\nurl_env = "NOWHERE"\n'
+        '[[profiles.p.notify]]\nurl = "http://127.0.0.1:1/"\n'
+        '[[profiles.p.notify]]\ncommand = ["sh", "-c", "cat >> heard; echo >> heard"]\n'
+        '[[profiles.p.notify]]\ncommand = ["false"]\n[[profiles.p.notify]]\ncommand = ["/no/such/program"]\n'
+    )
+    done = restore(cli, database, target, "--profile", "p")
+    assert done.code == 0, done.err
+    by_event = [document["event"] for document in webhook.documents]
+    assert {by_event[0], *by_event[1:-1], by_event[-1]} == {"opened", "phase", "finished"}
+    case = the_case(cli)["case"]
+    assert {document["case"] for document in webhook.documents} == {case}
+    finished = next(document for document in webhook.documents if document["event"] == "finished")
+    assert finished["text"] == f"recovery of '{database.name}' is over: recovered"
+    assert '"event": "finished"' in Path("heard").read_text()
+    kept = [json.loads(line) for line in (cli.home / "cases" / case / "notifications.jsonl").read_text().splitlines()]
+    results = {(line["sink"], line["result"].split(":")[0]) for line in kept}
+    assert results == {("webhook", "delivered"), ("webhook", "failed"), ("program", "delivered"), ("program", "failed")}
+
+
+def test_failures_and_approvals_are_told(cli: Cli, database: Database, target: str, webhook: Heard) -> None:
+    Path("rowback.toml").write_text(
+        f'[profiles.p]\napprovals_needed = 1\n[[profiles.p.notify]]\nurl = "http://127.0.0.1:{webhook.port}/"\n'
+    )
+    assert restore(cli, database, target, "--profile", "p").code == 61
+    assert "needs-approval" in [document["event"] for document in webhook.documents]
+    assert cli("close", the_case(cli)["case"]).code == 0
+
+
+def get(url: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
+    host, _, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host, timeout=10)
+    connection.request(method, f"/{path}")
+    answer = connection.getresponse()
+    found = answer.status, dict(answer.getheaders()), answer.read().decode()
+    connection.close()
+    return found
+
+
+def test_the_page_is_only_for_who_knows_its_address(
+    cli: Cli, database: Database, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert restore(cli, database, target).code == 0
+    monkeypatch.setenv("ROWBACK_HOME", str(cli.home))
+    case, past = read_case(the_case(cli)["case"]), all_cases()
+    server, url = serve(lambda: look(case, past))
+    try:
+        code, headers, page = get(url)
+        assert code == 200
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert "Recovered" in page
+        assert "복구가 끝났습니다" in page
+        base = url.rsplit("/", 2)[0]
+        assert [get(f"{base}/{path}")[0] for path in ("", "wrong/", "wrong/events", "favicon.ico")] == [404] * 4
+        assert get(url + "other")[0] == 404
+        assert {get(url, method)[0] for method in ("POST", "PUT", "DELETE", "HEAD", "OPTIONS")} == {405}
+        assert server.server_address[0] == "127.0.0.1"
+    finally:
+        server.shutdown()
+    kept = (cli.home / "cases" / case.id / "status.html").read_text()
+    assert "EventSource" not in kept
+    assert "2 rows are back, and were checked one by one." in kept
+    assert not ELSEWHERE.search(kept)
+
+
+def test_every_phrase_is_there_in_both_languages() -> None:
+    assert all(len(said) == len(LANGUAGES) and all(said) for said in WORDS.values())
+    assert all(set(re.findall(r"\{\w+\}", en)) == set(re.findall(r"\{\w+\}", ko)) for en, ko in WORDS.values())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a screen; skips where there is none."""
+    if not shutil.which("chromedriver"):
+        pytest.skip("no Chromium on this machine (apt-get install chromium chromium-driver brings one)")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                     "--disable-background-networking", "--disable-component-update", "--disable-sync"):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield started
+    started.quit()
+
+
+def requested(browser: Any) -> set[str]:
+    """Every address that was asked for since the last look."""
+    found = set()
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            found.add(message["params"]["request"]["url"])
+    return found
+
+
+SIDEWAYS = "const page = document.documentElement; return [page.scrollWidth, page.clientWidth]"
+WIDTHS = {"phone": (390, 844), "desktop": (1280, 900)}
+
+
+def shows(browser: Any, text: str) -> bool:
+    return text in browser.execute_script("return document.body.innerText")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_status_page_in_a_browser(
+    cli: Cli, database: Database, target: str, browser: Any, width: str, tmp_path: Path
+) -> None:
+    """While a recovery runs: what is shown, in both languages; updates without a reload; nothing from elsewhere."""
+    faults = cli.live.lab.engine.faults
+    faults.creating_delay_s = 3.0
+    recovering = cli.start("restore", cli.live.identifier, "--at", target, "--database", database.name, "--confirm",
+                           database.name)  # fmt: skip
+    try:
+        wait_until(lambda: list((cli.home / "cases").glob("*/status.html")), "the case is open")
+        case = the_case(cli)["case"]
+        serving = cli.start("status", case, "--serve")
+        assert serving.stdout
+        url = serving.stdout.readline().strip()
+        requested(browser)
+        browser.set_window_size(*WIDTHS[width])
+        browser.get(f"{url}#en")
+        wait_until(lambda: shows(browser, "Waiting until Amazon has restored the copy"), "what is being done")
+        assert shows(browser, "Recovery is under way")
+        assert shows(browser, "Nothing has been written to the real database yet.")
+        assert not shows(browser, "복구가 진행 중입니다"), "one language at a time"
+        browser.save_screenshot(str(tmp_path / f"{width}-working.png"))
+        browser.execute_script("document.querySelector('[data-to=ko]').click()")
+        assert shows(browser, "복구가 진행 중입니다")
+        assert not shows(browser, "Recovery is under way")
+        browser.save_screenshot(str(tmp_path / f"{width}-korean.png"))
+        recovering.communicate(timeout=60)
+        wait_until(lambda: shows(browser, "복구가 끝났습니다"), "the page hears of the end without a reload")
+        browser.execute_script("document.querySelector('[data-to=en]').click()")
+        assert shows(browser, "2 rows are back, and were checked one by one.")
+        assert shows(browser, "100% done")
+        wide = browser.execute_script(
+            "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert wide[0] <= wide[1], "nothing to scroll sideways"
+        browser.save_screenshot(str(tmp_path / f"{width}-recovered.png"))
+        assert {each for each in requested(browser) if not each.startswith((url.rsplit("/", 2)[0], "data:"))} == set()
+    finally:
+        faults.creating_delay_s = 0.0
+        for process in (recovering, serving):
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+def test_the_page_connects_again(cli: Cli, database: Database, target: str, browser: Any, monkeypatch: Any) -> None:
+    assert restore(cli, database, target).code == 0
+    monkeypatch.setenv("ROWBACK_HOME", str(cli.home))
+    case = read_case(the_case(cli)["case"])
+    server, url = serve(lambda: look(case, []))
+    ended = server.RequestHandlerClass.ended  # type: ignore[attr-defined]
+    lost = "return document.getElementById('lost').classList.contains('shown')"
+    try:
+        browser.get(url)
+        wait_until(lambda: shows(browser, "Recovered") or shows(browser, "복구가 끝났습니다"), "the page")
+        ended.set()
+        wait_until(lambda: browser.execute_script(lost), "it says that the connection is lost")
+        ended.clear()
+        wait_until(lambda: not browser.execute_script(lost), "it is connected again")
+    finally:
+        ended.set()
+        server.shutdown()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_report_in_a_browser(
+    cli: Cli, database: Database, target: str, browser: Any, width: str, tmp_path: Path
+) -> None:
+    assert restore(cli, database, target, "--find").code == 0
+    page = tmp_path / "report.html"
+    page.write_text(cli("report", the_case(cli)["case"], "--format", "html").out)
+    requested(browser)
+    browser.set_window_size(*WIDTHS[width])
+    browser.get(page.as_uri())
+    for words in ("Incident report", "Timeline", "public.people", "2 lost, 1 new", "Root cause"):
+        assert shows(browser, words), words
+    assert browser.execute_script("return document.querySelector('svg').getBoundingClientRect().height") > 100
+    wide = browser.execute_script(SIDEWAYS)
+    assert wide[0] <= wide[1]
+    browser.save_screenshot(str(tmp_path / f"{width}-report.png"))
+    assert requested(browser) == {page.as_uri()}
+
+
+SECRET = "hunter2-Sesame-0815"
+
+
+def test_a_planted_secret_appears_nowhere(cli: Cli, database: Database, target: str, webhook: Heard) -> None:
+    """In a DSN, in the environment, in a SQL error, in an AWS error: not in journal, report, page, notification, log
+    or exception."""
+    Path("rowback.toml").write_text(f'[profiles.p]\n[[profiles.p.notify]]\nurl = "http://127.0.0.1:{webhook.port}/"\n')
+    planted = {"APP_DSN": f"postgresql://app:{SECRET}@127.0.0.1/x", "SOME_TOKEN": SECRET}
+    said: list[str] = []
+
+    def run(*arguments: str, **environment: str) -> int:
+        ran = cli(*arguments, **{**planted, **environment})
+        said.extend((ran.out, ran.err))
+        return ran.code
+
+    database.run("create function fits(text) returns boolean language plpgsql as "
+                 f"'begin raise exception ''password {SECRET} is wrong''; end'",
+                 "alter table people add constraint c check (fits(name)) not valid")  # fmt: skip
+    at = ["--at", target, "--database", database.name, "--confirm", database.name, "--profile", "p"]
+    assert run("restore", cli.live.identifier, *at, "--find") == 54
+    assert "password *** is wrong" in said[-1]
+    (case,) = [each["case"] for each in json.loads(cli("cases", "--json").out)]
+    for form in ("text", "md", "html", "json"):
+        run("report", case, "--format", form)
+    run("status", case)
+    run("close", case)
+    cli.live.lab.engine.faults.calls.append(_aws_error())
+    assert run("doctor", cli.live.identifier) == 36
+    Path("book.md").write_text(
+        "---\ntitle: T\npurpose: P\nwhen: W\nparameters: {instance: {type: instance}, database: {type: database}}\n"
+        'connections: {app: APP_DSN}\n---\n# T\n\nWords.\n\n```sh id=tell timeout=1m reads\necho "$SOME_TOKEN"; echo'
+        ' "$APP_DSN" >&2\n```\n\n```sql id=ask timeout=9s on=app\nselect 1\n```\n\n'
+        f"```sql id=wrong timeout=9s\nselect '{SECRET}'::int\n```\n"
+    )
+    given = ["-p", f"instance={cli.live.identifier}", "-p", f"database={database.name}", "--mode", "auto"]
+    assert run("runbook", "run", "book.md", *given) == 56
+    (id,) = [each["run"] for each in json.loads(cli("runbook", "runs", "--json").out)]
+    assert run("runbook", "resume", id, "--skip", "ask", "--reason", "x", "--mode", "auto") == 56
+    assert SECRET not in "".join(said)
+    assert SECRET not in json.dumps(webhook.documents)
+    for path in cli.home.rglob("*"):
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes() or path.name == "book.md", path
+
+
+def _aws_error() -> Any:
+    from runbooks.lab.state import CallFault
+
+    return CallFault("DescribeDBInstances", "InvalidParameterValue", f"token={SECRET} is not valid")
