@@ -30,6 +30,7 @@ VERBS = {
     "guard": "guards.commands:guard",
     "runbook": "runbooks.run_commands:runbook",
     "drill": "runbooks.commands:drill",
+    "drills": "runbooks.commands:drills",
     "lab": "runbooks.commands:lab",
 }
 SHORT = {
@@ -55,6 +56,7 @@ SHORT = {
     "guard": "Nothing destructive where it is not proven disposable: show, check, mark, allow, run.",
     "runbook": "Runbooks: list, show, run, resume, lint.",
     "drill": "Rehearse a recovery on the embedded lab.",
+    "drills": "Drills that were held, and their trend.",
     "lab": "Amazon RDS on this machine: up, status, down.",
 }
 

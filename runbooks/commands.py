@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,17 +83,27 @@ def down() -> None:
 @click.option("--rpo", "rpo_s", default=60, show_default=True, help="Objective for the data loss, seconds.")
 @click.option("--transport", type=click.Choice(["dump", "copy"]), default="dump", show_default=True)
 @click.option("--find", "find_", is_flag=True, help="Nobody says what happened and when: the log has to.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="So many in a row.")
+@click.option("--evidence", type=click.Path(path_type=Path, file_okay=False),
+              help="Keep reports there, with a file of their hashes.")  # fmt: skip
+@click.option("--calendar", type=click.Choice(["cron", "systemd", "github"]),
+              help="Instead: print a monthly schedule.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout; a list with --repeat.")
 def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     fault: str, articles: int, rows: int | None, chinook: Path | None, seed: int, rto_s: int, rpo_s: int,
-    transport: str, find_: bool, as_json: bool,
+    transport: str, find_: bool, repeat: int, evidence: Path | None, calendar: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Rehearse: an incident on a lab of its own, among good writes; rowback repairs it, the result is proven."""
     from recovery.model.plan import Transport
     from recovery.report.listening import listener
-    from recovery.workflow.drills import remember_drill
+    from recovery.workflow.drills import held_drills, remember_drill
     from runbooks import datasets
     from runbooks.drill import DrillRequest, perform, record_of
+    from runbooks.evidence import keep_evidence, schedule
+
+    if calendar:
+        click.echo(schedule(calendar), nl=False)
+        return
 
     def choose() -> datasets.Dataset:
         if chinook:
@@ -103,14 +114,44 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
         dataset=_lab_errors(choose), fault=datasets.FaultKind(fault), seed=seed, rto_s=rto_s, rpo_s=rpo_s,
         transport=Transport(transport), find=find_,
     )  # fmt: skip
-    found = _lab_errors(lambda: perform(request, listener()))
-    remember_drill(record_of(found))
-    click.echo(found.model_dump_json(indent=1) if as_json else "\n" + drill_text(found))
-    raise SystemExit(0 if found.passed else 40)
+    before, reports = held_drills(), []
+    for _ in range(repeat):
+        found = _lab_errors(lambda: perform(request, listener()))
+        reports.append(found)
+        remember_drill(record_of(found))
+        if evidence:
+            click.echo(f"evidence: {keep_evidence(found, evidence)}", err=True)
+        if not as_json:
+            click.echo("\n" + drill_text(found, [each.recovery_time_s for each in before if each.target == "lab"]))
+    if as_json:
+        documents = [json.loads(found.model_dump_json()) for found in reports]
+        click.echo(json.dumps(documents if repeat > 1 else documents[0], indent=1))
+    raise SystemExit(0 if all(found.passed for found in reports) else 40)
 
 
-def drill_text(found: DrillReport) -> str:
-    """The drill's result for a person."""
+@click.command(epilog="Example: rowback drills --format html > drills.html")
+@click.option("--format", "form", type=click.Choice(["text", "html", "json", "prometheus"]), default="text",
+              show_default=True, help="prometheus: a textfile for node_exporter.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def drills(form: str, as_json: bool) -> None:
+    """Drills that this machine remembers: passed or not, recovery time against the objective, and the trend."""
+    from recovery.report.drills_text import drills_html, drills_prometheus, drills_text
+    from recovery.workflow.drills import held_drills
+
+    held = held_drills()
+    match "json" if as_json else form:
+        case "json":
+            click.echo(json.dumps([each.model_dump(mode="json") for each in held], indent=1))
+        case "html":
+            click.echo(drills_html(held), nl=False)
+        case "prometheus":
+            click.echo(drills_prometheus(held), nl=False)
+        case _:
+            click.echo(drills_text(held))
+
+
+def drill_text(found: DrillReport, earlier: Sequence[float] = ()) -> str:
+    """The drill's result for a person. `earlier`: recovery times of drills before it, in seconds."""
     rto, rpo = found.objectives.recovery_time_s, found.objectives.data_loss_s
     verdict = {True: "yes", False: "NO"}
     rows = [
@@ -127,6 +168,9 @@ def drill_text(found: DrillReport) -> str:
         ("recovery time", f"{found.recovery_time_s:.1f} s (objective {rto} s)"),
         ("data loss", f"{found.data_loss_s:.1f} s (objective {rpo} s)"),
     ]
+    if earlier:
+        compared = found.recovery_time_s / max(sorted(earlier)[len(earlier) // 2], 0.001)
+        rows.append(("compared", f"{compared:.1f} times the median of {len(earlier)} earlier drills"))
     head = "drill PASSED" if found.passed else "drill FAILED"
     return "\n".join([head, "", *(f"  {name:24}  {value}" for name, value in rows)])
 

@@ -82,19 +82,24 @@ def _variables(book: Book) -> Iterator[Problem]:
             why = f"is saved only later, by step '{later.id}'" if later else "has no parameter, question or save"
             yield Problem(step.line, "variable", f"step '{step.id}' uses ${name}, which {why}")
         known |= {name for name, by in book.produced() if by is step}
+        for name in sorted(_of_undo(step) - known):
+            yield Problem(step.line, "variable", f"the undo of step '{step.id}' uses ${name}, which nothing gives")
 
 
 def _used(step: Step) -> set[str]:
     match step:
-        case Command(lines=lines, effects=effects):
-            return set(_VARIABLE.findall("\n".join([*lines, effects.undo])))
+        case Command(lines=lines):
+            return set(_VARIABLE.findall("\n".join(lines)))
         case Sql(text=text):
             return {name.upper() for name in _PLACE.findall(text)}
-        case Shell(text=text, effects=effects):
-            assigned = set(re.findall(r"\b([A-Z][A-Z0-9_]*)=", text))
-            return set(_VARIABLE.findall(f"{text}\n{effects.undo}")) - assigned
+        case Shell(text=text):
+            return set(_VARIABLE.findall(text)) - set(re.findall(r"\b([A-Z][A-Z0-9_]*)=", text))
         case _:
             return set()
+
+
+def _of_undo(step: Step) -> set[str]:
+    return set(_VARIABLE.findall(step.effects.undo)) if isinstance(step, Command | Sql | Shell) else set()
 
 
 def _gates(book: Book) -> Iterator[Problem]:

@@ -1,0 +1,56 @@
+"""Drills that were held: a table, a page with the trend, gauges for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recovery.model.target import format_utc
+from recovery.report.charts import trend
+from recovery.report.html import render
+from recovery.report.text import columns
+from recovery.workflow.drills import DrillRecord
+
+
+def drills_text(held: Sequence[DrillRecord]) -> str:
+    """One line a drill, oldest first."""
+    if not held:
+        return "no drill was held yet: rowback drill"
+    rows = [("when", "on", "result", "recovery time", "objective", "data loss", "rows")]
+    rows += [
+        (
+            format_utc(each.at), each.target, "passed" if each.passed else "FAILED", f"{each.recovery_time_s:.1f} s",
+            f"{each.objectives.recovery_time_s} s" if each.objectives.recovery_time_s else "-",
+            f"{each.data_loss_s:.1f} s", f"{each.rows:,}",
+        )
+        for each in held
+    ]  # fmt: skip
+    passed = sum(each.passed for each in held)
+    return "\n".join([*columns(rows), "", f"{passed} of {len(held)} passed"])
+
+
+def drills_html(held: Sequence[DrillRecord]) -> str:
+    """The trend as a chart, and the table."""
+    objective = held[-1].objectives.recovery_time_s if held else None
+    shown = held[-24:]
+    worth = objective if objective and shown and objective < 4 * max(each.recovery_time_s for each in shown) else None
+    chart = trend([(each.at, each.recovery_time_s, each.passed) for each in shown], worth)
+    return render("drills.html", title="Recovery drills", held=list(reversed(held)), chart=chart)
+
+
+def drills_prometheus(held: Sequence[DrillRecord]) -> str:
+    """The last drill as gauges, for node_exporter's textfile collector."""
+    if not held:
+        return ""
+    last, passed = held[-1], [each for each in held if each.passed]
+    gauges = [
+        ("rowback_drill_success", float(last.passed)),
+        ("rowback_drill_recovery_seconds", last.recovery_time_s),
+        ("rowback_drill_data_loss_seconds", last.data_loss_s),
+        ("rowback_drill_recovery_objective_seconds", float(last.objectives.recovery_time_s or 0)),
+        ("rowback_drill_last_timestamp_seconds", last.at.timestamp()),
+        ("rowback_drill_last_success_timestamp_seconds", passed[-1].at.timestamp() if passed else 0.0),
+    ]
+    lines = [line for name, value in gauges for line in (f"# TYPE {name} gauge", f"{name} {value:g}")]
+    lines += ["# TYPE rowback_drill_phase_seconds gauge"]
+    lines += [f'rowback_drill_phase_seconds{{phase="{phase}"}} {value:g}' for phase, value in last.phases_s.items()]
+    return "\n".join(lines) + "\n"

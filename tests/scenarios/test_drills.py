@@ -1,0 +1,86 @@
+"""Drills are remembered, compared, kept as evidence, and scheduled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from recovery.model.report import Objectives
+from recovery.workflow.drills import DrillRecord
+from tests.fix_cli import Cli
+from tests.scenarios.test_telling import ELSEWHERE
+
+
+def hold(cli: Cli, *days_ago: int, failed: int = -1) -> None:
+    """Drills of the past, as files."""
+    directory = cli.home / "drills"
+    directory.mkdir(parents=True)
+    for number, days in enumerate(days_ago):
+        record = DrillRecord(
+            at=datetime.now(UTC) - timedelta(days=days), target="lab", fault="truncate t", passed=number != failed,
+            recovery_time_s=2.0 + number, data_loss_s=1.0, objectives=Objectives(recovery_time_s=6, data_loss_s=60),
+            phases_s={"plan": 0.5, "fault": 0.1}, rows=1000, tool_version="0",
+        )  # fmt: skip
+        (directory / f"{number}.json").write_text(record.model_dump_json())
+
+
+def test_a_drill_is_remembered_compared_and_kept(cli: Cli) -> None:
+    first = cli("drill", "--articles", "30", "--evidence", "kept")
+    assert first.code == 0, first.err
+    assert "compared" not in first.out
+    second = cli("drill", "--articles", "30", "--repeat", "2", "--json")
+    assert [each["leftover_instances"] for each in json.loads(second.out)] == [[], []]
+    held = json.loads(cli("drills", "--json").out)
+    assert [each["passed"] for each in held] == [True] * 3
+    (place,) = Path("kept").iterdir()
+    sums = dict(reversed(line.split("  ")) for line in (place / "SHA256SUMS").read_text().splitlines())
+    assert sums == {name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in sums}
+    assert sums.keys() == {"drill.json", "drill.html"}
+    assert json.loads((place / "drill.json").read_text())["restored"] is True
+    page = (place / "drill.html").read_text()
+    assert "passed" in page
+    assert not ELSEWHERE.search(page)
+
+
+def test_an_objective_that_is_missed_fails_the_drill(cli: Cli) -> None:
+    missed = cli("drill", "--articles", "30", "--rto", "0")
+    assert missed.code == 40
+    assert "drill FAILED" in missed.out
+    assert cli("drills").out.splitlines()[-1] == "0 of 1 passed"
+
+
+def test_the_trend(cli: Cli) -> None:
+    assert cli("drills").out == "no drill was held yet: rowback drill\n"
+    hold(cli, 60, 30, 1, failed=1)
+    lines = cli("drills").out.splitlines()
+    assert [line.split()[2] for line in lines[1:4]] == ["passed", "FAILED", "passed"]
+    assert lines[-1] == "2 of 3 passed"
+    page = cli("drills", "--format", "html").out
+    assert page.count('<rect class="bar') == 3
+    assert page.count('<rect class="bar failed"') == 1
+    assert '<line class="objective"' in page
+    assert not ELSEWHERE.search(page)
+    gauges = dict(
+        line.rsplit(" ", 1) for line in cli("drills", "--format", "prometheus").out.splitlines() if line[0] != "#"
+    )
+    assert gauges["rowback_drill_success"] == "1"
+    assert gauges["rowback_drill_recovery_seconds"] == "4"
+    assert gauges['rowback_drill_phase_seconds{phase="plan"}'] == "0.5"
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("cron", "0 9 * * 1  test $(date +\\%d) -gt 7 || rowback drill --find"),
+        ("systemd", "OnCalendar=Mon *-*-01..07 09:00"),
+        ("github", 'schedule: [{cron: "0 9 1 * *"}]'),
+    ],
+)
+def test_schedules(cli: Cli, form: str, words: str) -> None:
+    printed = cli("drill", "--calendar", form)
+    assert printed.code == 0
+    assert words in printed.out
