@@ -72,9 +72,10 @@ def down() -> None:
     click.echo("the lab is down" if found else "no lab was up", err=True)
 
 
-@click.command(epilog="Example: rowback drill --articles 20000")
-@click.option("--fault", type=click.Choice(["truncate", "bad-delete", "bad-update"]), default="truncate",
-              show_default=True, help="What happens.")  # fmt: skip
+@click.command(epilog="Example: rowback drill truncated-tables --articles 20000")
+@click.argument("book", required=False)
+@click.option("--fault", type=click.Choice(["truncate", "bad-delete", "bad-update"]),
+              help="What happens (default: what the book is for, else truncate).")  # fmt: skip
 @click.option("--articles", type=click.IntRange(min=10), default=2000, show_default=True, help="Size of the data set.")
 @click.option("--rows", type=click.IntRange(min=100), help="One table of so many rows instead of the documents.")
 @click.option("--chinook", type=click.Path(path_type=Path), help="Chinook_PostgreSql.sql instead of the documents.")
@@ -90,15 +91,19 @@ def down() -> None:
               help="Instead: print a monthly schedule.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout; a list with --repeat.")
 def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
-    fault: str, articles: int, rows: int | None, chinook: Path | None, seed: int, rto_s: int, rpo_s: int,
-    transport: str, find_: bool, repeat: int, evidence: Path | None, calendar: str | None, as_json: bool,
+    book: str | None, fault: str | None, articles: int, rows: int | None, chinook: Path | None, seed: int, rto_s: int,
+    rpo_s: int, transport: str, find_: bool, repeat: int, evidence: Path | None, calendar: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Rehearse: an incident on a lab of its own, among good writes; rowback repairs it, the result is proven."""
+    """Rehearse: an incident on a lab of its own, among good writes; rowback repairs it, the result is proven.
+
+    With BOOK the runbook of that name is followed, every command of it; its approvals and manual steps are given.
+    """
     from recovery.model.plan import Transport
     from recovery.report.listening import listener
     from recovery.workflow.drills import held_drills, remember_drill
     from runbooks import datasets
     from runbooks.drill import DrillRequest, perform, record_of
+    from runbooks.drill_by_book import FAULTS
     from runbooks.evidence import keep_evidence, schedule
 
     if calendar:
@@ -111,8 +116,10 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
         return datasets.rows(rows) if rows else datasets.documents(articles=articles, seed=seed)
 
     request = DrillRequest(
-        dataset=_lab_errors(choose), fault=datasets.FaultKind(fault), seed=seed, rto_s=rto_s, rpo_s=rpo_s,
-        transport=Transport(transport), find=find_,
+        dataset=_lab_errors(choose), seed=seed,
+        fault=datasets.FaultKind(fault) if fault else FAULTS.get(book or "", datasets.FaultKind.TRUNCATE),
+        rto_s=rto_s, rpo_s=rpo_s,
+        transport=Transport(transport), find=find_, book=book,
     )  # fmt: skip
     before, reports = held_drills(), []
     for _ in range(repeat):

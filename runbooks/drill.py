@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,13 +30,15 @@ from recovery.workflow.finding import Search, find
 from recovery.workflow.planning import Request, make_plan
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import run
+from runbooks.billing import BillingWriter
 from runbooks.datasets import Dataset, Fault, FaultKind
+from runbooks.drill_by_book import answers, recover_by_book
 from runbooks.lab.background import INSTANCE, MASTER, connect, foreign_variables, log_everything, pass_a_second
 from runbooks.lab.documents import load_billing
 from runbooks.lab.server import Lab
+from runbooks.reading import find_book, read_book
 
 REFERENCE = "without_the_incident"
-WRITE_PAUSE_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class DrillRequest:
     rpo_s: int = 60
     transport: Transport = Transport.DUMP
     find: bool = False  # nobody tells rowback what happened and when: the log has to
+    book: str | None = None  # the runbook that is followed instead of the plain errand
 
 
 class DrillReport(Value):
@@ -128,7 +130,7 @@ def _furnish(lab: Lab, request: DrillRequest) -> str:
                 sql.Identifier(REFERENCE), sql.Identifier(dataset.database)
             )
         )
-    if request.find:
+    if request.find or request.book:
         log_everything(lab)
     return password
 
@@ -146,7 +148,7 @@ def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: _Clock) -> 
         good = dataset.good if request.fault is not FaultKind.TRUNCATE else ()
         outside = _write_on(lab, password, live, dataset, good)
         told = _find(request, clock) if request.find else _Told(target, fault.tables, (xid,))
-        report = _recover(request, told, clock)
+        report = _by_book(request, told, clock) if request.book else _recover(request, told, clock)
         with clock.phase("steady-state-again", "compare with a world without the incident, count billing's writes"):
             now = _digests(live)
             with connect(lab, password, REFERENCE) as reference:
@@ -166,7 +168,7 @@ def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: _Clock) -> 
         leftover_instances=tuple(name for name in lab.engine.instances if name != INSTANCE),
         recovery_time_s=report.recovery_time_s or 0.0,
         data_loss_s=round((fault_at - told.target).total_seconds(), 3),
-        objectives=report.objectives,
+        objectives=Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s),
         phases_s=clock.phases,
         recovery=report,
     )
@@ -238,6 +240,14 @@ def _recover(request: DrillRequest, told: _Told, clock: _Clock) -> Report:
     return report_of(case)
 
 
+def _by_book(request: DrillRequest, told: _Told, clock: _Clock) -> Report:
+    assert request.book
+    database = request.dataset.database
+    given = answers(read_book(find_book(request.book)), INSTANCE, database, (told.target, told.tables, told.xids))
+    with clock.phase("runbook", f"follow runbook '{request.book}'"):
+        return recover_by_book(request.book, given, clock.listener)
+
+
 def _refuse_foreign_server(lab: Lab, live: psycopg.Connection[Any], database: str) -> None:
     """Nothing destructive before the server itself says that it is the lab's own cluster."""
     with psycopg.connect(lab.engine.instances[INSTANCE].cluster.dsn(database), autocommit=True) as ours:
@@ -277,45 +287,6 @@ def _own_environment() -> Iterator[None]:
         finally:
             os.environ.clear()
             os.environ.update(before)
-
-
-@dataclass
-class BillingWriter:
-    """Another team's service: writes invoices all the while and remembers every acknowledged one."""
-
-    lab: Lab
-    password: str
-    acknowledged: list[int] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def __enter__(self) -> BillingWriter:
-        self._thread = threading.Thread(target=self._write, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exit: object) -> None:
-        self._stop.set()
-        if self._thread:
-            self._thread.join(30)
-
-    def kept(self) -> int:
-        """How many of the acknowledged invoices are there."""
-        with connect(self.lab, self.password, "billing") as billing:
-            row = billing.execute(
-                "select count(*) from invoices where invoice_id = any(%s)", (self.acknowledged,)
-            ).fetchone()
-        assert row
-        return int(row[0])
-
-    def _write(self) -> None:
-        with connect(self.lab, self.password, "billing") as billing:
-            while not self._stop.wait(WRITE_PAUSE_S):
-                row = billing.execute(
-                    "insert into invoices (customer_id, cents) values (1, 100) returning invoice_id"
-                ).fetchone()
-                assert row
-                self.acknowledged.append(row[0])
 
 
 @dataclass

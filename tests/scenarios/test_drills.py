@@ -46,6 +46,27 @@ def test_a_drill_is_remembered_compared_and_kept(cli: Cli) -> None:
     assert not ELSEWHERE.search(page)
 
 
+@pytest.mark.parametrize("book", ["truncated-tables", "bad-update", "partial-loss-with-newer-writes"])
+def test_a_drill_follows_a_runbook(cli: Cli, book: str) -> None:
+    done = cli("drill", book, "--articles", "200", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert report["restored"]
+    assert report["outside_scope_unchanged"]
+    assert report["leftover_instances"] == []
+    assert report["objectives"] == {"recovery_time_s": 300, "data_loss_s": 60}
+    assert "runbook" in report["phases_s"]
+
+
+def test_a_book_that_recovers_nothing_is_no_drill(cli: Cli) -> None:
+    refused = cli("drill", "backup-coverage-review", "--articles", "30")
+    assert refused.code == 2
+    assert (
+        "error[usage]: runbook 'backup-coverage-review' recovered nothing, so there is nothing to measure\n"
+        in refused.err
+    )
+
+
 def test_an_objective_that_is_missed_fails_the_drill(cli: Cli) -> None:
     missed = cli("drill", "--articles", "30", "--rto", "0")
     assert missed.code == 40

@@ -1,0 +1,62 @@
+"""A drill that follows a runbook: the same steps and commands as in an emergency; only its approvals are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from recovery.config import Profile
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.report import Report
+from recovery.model.target import format_utc
+from recovery.workflow.approvals import me
+from recovery.workflow.cases import all_cases
+from recovery.workflow.errand import Listener
+from recovery.workflow.reporting import report_of
+from runbooks.binding import bind
+from runbooks.datasets import FaultKind
+from runbooks.document import Approve, Ask, Book, Confirm
+from runbooks.driving import Told
+from runbooks.performing import Performance, perform
+from runbooks.reading import find_book, read_book
+from runbooks.runs import open_run
+
+# The fault that each recovering book is for.
+FAULTS: Mapping[str, FaultKind] = {
+    "truncated-tables": FaultKind.TRUNCATE, "bad-update": FaultKind.BAD_UPDATE,
+    "partial-loss-with-newer-writes": FaultKind.BAD_DELETE,
+}  # fmt: skip
+
+
+def answers(
+    book: Book, instance: str, database: str, told: tuple[datetime, tuple[str, ...], tuple[int, ...]]
+) -> dict[str, str]:
+    """What the drill knows, by the names that the book asks for."""
+    target, tables, xids = told
+    known = {
+        "instance": instance, "database": database, "at": format_utc(target), "table": tables[0] if tables else "",
+        "xid": str(xids[0]) if xids else "",
+    }  # fmt: skip
+    asked = {p.name for p in book.parameters} | {s.parameter.name for s in book.steps if isinstance(s, Ask)}
+    return {name: value for name, value in known.items() if name in asked and value}
+
+
+def recover_by_book(name: str, given: Mapping[str, str], listener: Listener) -> Report:
+    """Perform the book with every manual step and approval given, and return the report of the case it closed.
+
+    Raises run-paused where a step fails, usage for a book that recovers nothing.
+    """
+    source = find_book(name)
+    book = read_book(source)
+    looked = frozenset(step.id for step in book.steps if isinstance(step, Confirm))
+    agreed = frozenset(step.id for step in book.steps if isinstance(step, Approve))
+    run, journal = open_run(source, book, bind(book, given), mode="auto", opener=me(None))
+    with journal:
+        perform(Performance(run, journal, Told(given, looked, agreed), listener, Profile()))
+    cases = all_cases()
+    if not cases:
+        raise RowbackError(
+            ErrorId.USAGE, f"runbook '{name}' recovered nothing, so there is nothing to measure",
+            state="the drill's own lab is gone", help=f"drill one of: {', '.join(FAULTS)}",
+        )  # fmt: skip
+    return report_of(cases[-1])
