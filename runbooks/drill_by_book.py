@@ -24,7 +24,6 @@ from runbooks.runs import open_run
 # The fault that each recovering book is for.
 FAULTS: Mapping[str, FaultKind] = {
     "truncated-tables": FaultKind.TRUNCATE, "bad-update": FaultKind.BAD_UPDATE,
-    "partial-loss-with-newer-writes": FaultKind.BAD_DELETE,
 }  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def test_a_drill_is_remembered_compared_and_kept(cli: Cli) -> None:
     assert not ELSEWHERE.search(page)
 
 
-@pytest.mark.parametrize("book", ["truncated-tables", "bad-update", "partial-loss-with-newer-writes"])
+@pytest.mark.parametrize("book", ["truncated-tables", "bad-update"])
 def test_a_drill_follows_a_runbook(cli: Cli, book: str) -> None:
     done = cli("drill", book, "--articles", "200", "--json")
     assert done.code == 0, done.err
