@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -257,6 +261,61 @@ def test_an_approval_by_another_user(
     assert not Path("trace").exists()
     assert cli("runbook", "resume", id, **users["carl"]).code == 0
     assert Path("trace").read_text() == "a\n"
+
+
+class Terminal:
+    """A person's terminal: what is shown is read from it, what is typed is written to it."""
+
+    def __init__(self, cli: Cli, *arguments: str) -> None:
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "recovery.cli", *arguments], stdin=slave, stdout=slave, stderr=slave,
+            env={**os.environ, **cli.environment},
+        )  # fmt: skip
+        os.close(slave)
+        self.shown = ""
+
+    def until(self, text: str) -> None:
+        """Read until that is shown, behind what was read before."""
+        start = len(self.shown)
+        wait_until(lambda: self._read() and text in self.shown[start:], f"{text!r} in {self.shown[-500:]!r}")
+
+    def type(self, line: str) -> None:
+        os.write(self._master, f"{line}\n".encode())
+
+    def end(self) -> int:
+        while self.process.poll() is None:
+            self._read()
+        return self.process.returncode
+
+    def _read(self) -> bool:
+        ready, _, _ = select.select([self._master], [], [], 0.05)
+        if ready:
+            with contextlib.suppress(OSError):
+                self.shown += os.read(self._master, 65536).decode(errors="replace")
+        return True
+
+
+def test_a_person_at_a_terminal_is_asked_before_each_write(cli: Cli, database: Database, target: str) -> None:
+    write(FRONT + "\n```ask id=colour default=red\nWhich colour?\n```\n\n- [ ] It is so.\n\n"
+          '```sh id=look timeout=1m reads\necho "$COLOUR" > seen\n```\n\n'
+          '```sh id=paint timeout=1m undo="none: paint stays"\necho painted >> seen\n```\n')  # fmt: skip
+    person = Terminal(cli, "runbook", "run", "book.md", *given(cli, database, target))
+    person.until("Which colour? [red]: ")
+    person.type("blue")
+    person.until("[ ] It is so. [y/N]: ")
+    person.type("y")
+    person.until("Run step 'paint'? [y/N]: ")
+    assert "bash -euo pipefail -c echo painted >> seen" in person.shown
+    assert Path("seen").read_text() == "blue\n", "what reads was not asked for"
+    person.type("n")
+    assert person.end() == 56
+    assert "paused at step 'paint': it was not let through" in person.shown
+    again = Terminal(cli, "runbook", "resume", the_run(cli)["run"])
+    again.until("Run step 'paint'? [y/N]: ")
+    again.type("y")
+    assert again.end() == 0
+    assert Path("seen").read_text() == "blue\npainted\n"
 
 
 STEPS = ("count", "they-are-gone-indeed", "restore", "tell", "look")

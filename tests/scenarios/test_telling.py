@@ -143,6 +143,19 @@ def test_everybody_hears_of_it_and_nobody_is_waited_for(
     assert results == {("webhook", "delivered"), ("webhook", "failed"), ("program", "delivered"), ("program", "failed")}
 
 
+def test_apprise_is_told_by_an_address_that_stays_secret(
+    cli: Cli, database: Database, target: str, webhook: Heard
+) -> None:
+    Path("rowback.toml").write_text('[profiles.p]\n[[profiles.p.notify]]\napprise_env = "CHAT_ADDRESS"\n')
+    address = f"json://127.0.0.1:{webhook.port}/s3cret-path"
+    assert restore(cli, database, target, "--profile", "p", CHAT_ADDRESS=address).code == 0
+    titles = [str(document.get("title")) for document in webhook.documents]
+    assert "rowback: finished" in titles
+    kept = (cli.home / "cases" / the_case(cli)["case"] / "notifications.jsonl").read_text()
+    assert '"result": "delivered"' in kept
+    assert "s3cret-path" not in kept
+
+
 def test_failures_and_approvals_are_told(cli: Cli, database: Database, target: str, webhook: Heard) -> None:
     Path("rowback.toml").write_text(
         f'[profiles.p]\napprovals_needed = 1\n[[profiles.p.notify]]\nurl = "http://127.0.0.1:{webhook.port}/"\n'
