@@ -7,7 +7,7 @@ JOBS ?= 2
 ROWS ?= 100000
 REPEAT ?= 3
 
-.PHONY: setup drill test unit lint bench docs clean
+.PHONY: setup drill drill-all test unit lint bench docs clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -21,6 +21,10 @@ drill: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+
+# Rehearsals that take long: the rest of the runbooks, and drills that follow one.
+drill-all: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m drill
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -q tests/unit

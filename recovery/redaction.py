@@ -11,8 +11,9 @@ MASK = "***"
 SHORTEST = 6  # a shorter value is a word that would be masked everywhere
 _NAMES = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|CREDENTIAL", re.IGNORECASE)
 _DSN = re.compile(r"(?P<before>\w+://[^\s:/@]+:)[^\s@/]+(?=@)")
-_PAIR = re.compile(
-    r"(?P<before>\b(?:password|passwd|pwd|secret|token|api_?key)\s*[=:]\s*)(?:'(?:[^']|'')*'|\"[^\"]*\"|[^\s,;'\"]+)",
+_PAIR = re.compile(  # an ARN holds `secret:NAME`, which is none
+    r"(?P<before>\b(?:(?:password|passwd|pwd|secret|token|api_?key)\s*=\s*|(?:password|passwd|pwd)\s*:\s+))"
+    r"(?:'(?:[^']|'')*'|\"[^\"]*\"|[^\s,;'\"]+)",
     re.IGNORECASE,
 )
 _SQL = re.compile(r"(?P<before>\bpassword\s+)'(?:[^']|'')*'", re.IGNORECASE)

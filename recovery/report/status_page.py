@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -33,11 +31,11 @@ def status_body(status: Status) -> str:
 
 def write_status(status: Status, directory: Path) -> None:
     """status.html in the case's directory, replaced in one go; a full disk costs the page, not the recovery."""
+    scratch = directory / f"{FILE}.new"
     with suppress(OSError):
-        handle, name = tempfile.mkstemp(dir=directory, prefix=FILE)
-        with os.fdopen(handle, "w") as file:
-            file.write(status_page(status))
-        Path(name).replace(directory / FILE)
+        scratch.touch(mode=0o600)
+        scratch.write_text(status_page(status))
+        scratch.replace(directory / FILE)
 
 
 def _safe(status: Status) -> list[tuple[str, Mapping[str, object]]]:

@@ -55,7 +55,7 @@ def assert_proven_and_clean(cli: Cli, database: Database, held: list[tuple[Any, 
     assert case["outcome"] == "recovered"
     assert case["temporary_instance"] not in cli.live.lab.engine.instances
     home = cli.home / "cases" / case["case"]
-    assert sorted(path.name for path in home.iterdir()) == ["journal.jsonl"]
+    assert sorted(path.name for path in home.iterdir()) == ["journal.jsonl", "status.html"]
     assert not [pid for pid in _processes() if str(home).encode() in pid]
     return case
 

@@ -115,6 +115,7 @@ def test_bad_update(cli: Cli, docs: Database, colleague: dict[str, str]) -> None
     assert content(docs, "content.articles") == before
 
 
+@pytest.mark.drill
 def test_bad_delete_found_late(cli: Cli, docs: Database, colleague: dict[str, str]) -> None:
     before = content(docs, "content.spaces")
     at, _ = broken(docs, "bad-delete")
@@ -124,6 +125,7 @@ def test_bad_delete_found_late(cli: Cli, docs: Database, colleague: dict[str, st
     assert docs.rows("select count(*) from content.tags where name = 'written since'") == [(1,)]
 
 
+@pytest.mark.drill
 def test_wrong_migration(cli: Cli, docs: Database, colleague: dict[str, str]) -> None:
     before = docs.rows("select sum(rating) from content.articles")
     at = format_utc(pass_a_second())
@@ -133,6 +135,7 @@ def test_wrong_migration(cli: Cli, docs: Database, colleague: dict[str, str]) ->
     assert docs.rows(f'select sum(rating) from "{schema}"."content.articles"') == before
 
 
+@pytest.mark.drill
 def test_lost_instance(
     cli: Cli, lab: Lab, colleague: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +157,7 @@ def test_lost_instance(
     discard(lab, lambda name: name == "doomed-2")
 
 
+@pytest.mark.drill
 def test_restored_then_still_wrong(cli: Cli, docs: Database, colleague: dict[str, str]) -> None:
     before = content(docs, "content.tags")
     earlier = format_utc(pass_a_second())
@@ -167,6 +171,7 @@ def test_restored_then_still_wrong(cli: Cli, docs: Database, colleague: dict[str
     assert content(docs, "content.tags") == before
 
 
+@pytest.mark.drill
 def test_partial_loss_with_newer_writes(cli: Cli, docs: Database, colleague: dict[str, str]) -> None:
     others = "content.articles where article_id not in (1, 2)"
     states = f"select count(*), sum(rating), string_agg(state::text, '' order by article_id) from {others}"
@@ -181,6 +186,7 @@ def test_partial_loss_with_newer_writes(cli: Cli, docs: Database, colleague: dic
     )
 
 
+@pytest.mark.drill
 def test_cross_service_inconsistency(cli: Cli, docs: Database, live: Live, colleague: dict[str, str]) -> None:
     target = pass_a_second()
     docs.run("truncate content.tags cascade")
@@ -202,6 +208,7 @@ def test_backup_coverage_review(cli: Cli, docs: Database, colleague: dict[str, s
     perform(cli, "backup-coverage-review", colleague, where(cli, docs))
 
 
+@pytest.mark.drill
 def test_monthly_drill(cli: Cli, colleague: dict[str, str]) -> None:
     perform(cli, "monthly-drill", colleague, {"articles": "60"})
     (held,) = json.loads(cli("drills", "--json").out)

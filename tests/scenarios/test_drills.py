@@ -46,6 +46,7 @@ def test_a_drill_is_remembered_compared_and_kept(cli: Cli) -> None:
     assert not ELSEWHERE.search(page)
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize("book", ["truncated-tables", "bad-update"])
 def test_a_drill_follows_a_runbook(cli: Cli, book: str) -> None:
     done = cli("drill", book, "--articles", "200", "--json")
@@ -58,6 +59,7 @@ def test_a_drill_follows_a_runbook(cli: Cli, book: str) -> None:
     assert "runbook" in report["phases_s"]
 
 
+@pytest.mark.drill
 def test_a_book_that_recovers_nothing_is_no_drill(cli: Cli) -> None:
     refused = cli("drill", "backup-coverage-review", "--articles", "30")
     assert refused.code == 2
