@@ -13,6 +13,7 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.approval import Demand, Distinct
 
 FILE_NAME = "rowback.toml"
+PROFILE_VARIABLE = "ROWBACK_PROFILE"  # the profile where none is named: what a runbook gives its commands
 
 
 class _Section(BaseModel):
@@ -142,6 +143,7 @@ def load_profile(name: str | None, *, file: Path | None = None) -> Profile:
 
     Without a name: an empty profile. Raises RowbackError(config-invalid) with the field at fault.
     """
+    name = name or os.environ.get(PROFILE_VARIABLE) or None
     if name is None:
         return Profile()
     path = file or next((p for p in _candidates() if p.is_file()), None)

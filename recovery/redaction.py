@@ -8,24 +8,35 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 MASK = "***"
-SHORTEST = 6  # a shorter value is a word that would be masked everywhere
-_NAMES = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|CREDENTIAL", re.IGNORECASE)
-_DSN = re.compile(r"(?P<before>\w+://[^\s:/@]+:)[^\s@/]+(?=@)")
+SHORTEST = 8
+_NAMES = re.compile(r"PASSWORD|PASSWD|PGPASS|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|CREDENTIAL", re.IGNORECASE)
+_DSN = re.compile(r"(?P<before>\b\w+://[^\s:/@]+:)[^\s\"]+(?=@)")  # up to the last @: a password may hold one
+_WORD = r"(?:'(?:[^']|'')*'|\"[^\"]*\"|[^\s,;'\"]+)"
 _PAIR = re.compile(  # an ARN holds `secret:NAME`, which is none
-    r"(?P<before>\b(?:(?:password|passwd|pwd|secret|token|api_?key)\s*=\s*|(?:password|passwd|pwd)\s*:\s+))"
-    r"(?:'(?:[^']|'')*'|\"[^\"]*\"|[^\s,;'\"]+)",
+    r"(?P<before>[\w-]*(?:password|passwd|pwd|secret|token|api_?key|access_?key)\w*[\"']?\s*"
+    rf"(?:=\s*|:\s+|:(?=[\"'])))(?P<value>{_WORD})",
     re.IGNORECASE,
 )
+_OPTION = re.compile(rf"(?P<before>--password(?:=|\s+)|\bBearer\s+)(?P<value>{_WORD})", re.IGNORECASE)
 _SQL = re.compile(r"(?P<before>\bpassword\s+)'(?:[^']|'')*'", re.IGNORECASE)
 
 
 def secrets_in(environment: Mapping[str, str]) -> set[str]:
-    """Values of variables that are named like secrets, and passwords in values that are DSNs."""
+    """Values of variables that are named like secrets, and passwords in values that are DSNs.
+
+    A value that is a plain word (letters alone, or numbers alone) is none that could be masked: it stands in names of
+    instances, tables and columns, and masking those would change what is meant.
+    """
     found = {value for name, value in environment.items() if _NAMES.search(name)}
     for value in environment.values():
-        found |= {password for password in re.findall(r"\w+://[^\s:/@]+:([^\s@/]+)@", value)}
+        found |= {password for password in re.findall(r"\w+://[^\s:/@]+:([^\s\"]+)@", value)}
         found |= set(re.findall(r"\bpassword=([^\s']+)", value))
-    return {value for value in found if len(value) >= SHORTEST}
+    return {value for value in found if _is_secret(value)}
+
+
+def _is_secret(value: str) -> bool:
+    kinds = (str.islower, str.isupper, str.isdigit, lambda letter: not letter.isalnum() and letter not in "-_.")
+    return len(value) >= SHORTEST and sum(any(map(kind, value)) for kind in kinds) > 1
 
 
 _KNOWN: set[str] = set()
@@ -33,7 +44,7 @@ _KNOWN: set[str] = set()
 
 def remember(secret: str) -> None:
     """A secret that is not in the environment, such as a password out of Secrets Manager: masked from now on."""
-    if len(secret) >= SHORTEST:
+    if secret:
         _KNOWN.add(secret)
 
 
@@ -57,7 +68,7 @@ class Redactor:
         """Longer secrets first: one may be part of another."""
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, MASK)
-        for pattern in (_DSN, _PAIR, _SQL):
+        for pattern in (_DSN, _PAIR, _OPTION, _SQL):
             text = pattern.sub(lambda found: found["before"] + MASK, text)
         return text
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from runbooks.drill import DrillReport
+    from runbooks.drill import DrillReport, DrillRequest
 
 
 @click.group(epilog='Example: eval "$(rowback lab up)"')
@@ -99,10 +99,9 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     With BOOK the runbook of that name is followed, every command of it; its approvals and manual steps are given.
     """
     from recovery.model.plan import Transport
-    from recovery.report.listening import listener
-    from recovery.workflow.drills import held_drills, remember_drill
+    from recovery.workflow.drills import held_drills
     from runbooks import datasets
-    from runbooks.drill import DrillRequest, perform, record_of
+    from runbooks.drill import DrillRequest
     from runbooks.drill_by_book import FAULTS
     from runbooks.evidence import keep_evidence, schedule
 
@@ -123,9 +122,8 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     )  # fmt: skip
     before, reports = held_drills(), []
     for _ in range(repeat):
-        found = _lab_errors(lambda: perform(request, listener()))
+        found = _remembered(request)
         reports.append(found)
-        remember_drill(record_of(found))
         if evidence:
             click.echo(f"evidence: {keep_evidence(found, evidence)}", err=True)
         if not as_json:
@@ -134,6 +132,22 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
         documents = [json.loads(found.model_dump_json()) for found in reports]
         click.echo(json.dumps(documents if repeat > 1 else documents[0], indent=1))
     raise SystemExit(0 if all(found.passed for found in reports) else 40)
+
+
+def _remembered(request: DrillRequest) -> DrillReport:
+    """Hold a drill. What ends in an error is a drill that failed, and is remembered as one."""
+    from recovery.errors import RowbackError
+    from recovery.report.listening import listener
+    from recovery.workflow.drills import remember_drill
+    from runbooks.drill import failed, perform, record_of
+
+    try:
+        found: DrillReport = _lab_errors(lambda: perform(request, listener()))
+    except RowbackError:
+        remember_drill(failed(request))
+        raise
+    remember_drill(record_of(found))
+    return found
 
 
 @click.command(epilog="Example: rowback drills --format html > drills.html")

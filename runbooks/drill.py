@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from guards.identity import identify
+from recovery import __version__
 from recovery.aws.instances import Instances
 from recovery.compare.scope import ScopeRequest
 from recovery.config import Profile
@@ -100,6 +101,15 @@ def record_of(report: DrillReport) -> DrillRecord:
         at=report.fault_at, target="lab", fault=report.fault, passed=report.passed,
         recovery_time_s=report.recovery_time_s, data_loss_s=report.data_loss_s, objectives=report.objectives,
         phases_s=report.phases_s, rows=report.rows, tool_version=report.recovery.tool_version,
+    )  # fmt: skip
+
+
+def failed(request: DrillRequest) -> DrillRecord:
+    """What this machine remembers of a drill that ended in an error: nothing was measured, and it did not pass."""
+    return DrillRecord(
+        at=datetime.now(UTC), target="lab", fault="; ".join(request.dataset.faults[request.fault].statements),
+        passed=False, recovery_time_s=0.0, data_loss_s=0.0, phases_s={}, rows=0, tool_version=__version__,
+        objectives=Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s),
     )  # fmt: skip
 
 

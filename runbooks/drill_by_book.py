@@ -19,7 +19,7 @@ from runbooks.document import Approve, Ask, Book, Confirm
 from runbooks.driving import Told
 from runbooks.performing import Performance, perform
 from runbooks.reading import find_book, read_book
-from runbooks.runs import open_run
+from runbooks.runs import Begun, open_run
 
 # The fault that each recovering book is for.
 FAULTS: Mapping[str, FaultKind] = {
@@ -49,7 +49,7 @@ def recover_by_book(name: str, given: Mapping[str, str], listener: Listener) -> 
     book = read_book(source)
     looked = frozenset(step.id for step in book.steps if isinstance(step, Confirm))
     agreed = frozenset(step.id for step in book.steps if isinstance(step, Approve))
-    run, journal = open_run(source, book, bind(book, given), mode="auto", opener=me(None))
+    run, journal = open_run(source, book, bind(book, given), Begun("auto", me(None)))
     with journal:
         perform(Performance(run, journal, Told(given, looked, agreed), listener, Profile()))
     cases = all_cases()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import click
@@ -42,9 +42,11 @@ class Told:
         """In a drill there is nobody to wait for."""
         return step.id in self.approved
 
-    def refuse_gaps(self, book: Book) -> None:
+    def refuse_gaps(self, book: Book, *, done: Collection[str] = ()) -> None:
         """Before the first step: what would stop the run half-way."""
         for step in book.steps:
+            if step.id in done:
+                continue
             if isinstance(step, Ask) and step.parameter.default is None and step.parameter.name not in self.answers:
                 raise _unsaid(step.id, f"-p {step.parameter.name}=…")
             if isinstance(step, Confirm) and step.id not in self.confirmed:
@@ -63,6 +65,9 @@ class AtTerminal:
                 ErrorId.USAGE, "mode ask needs a terminal, and there is none", state="nothing was done",
                 help="use --mode auto with every answer given, or --mode preview",
             )  # fmt: skip
+
+    def refuse_gaps(self, book: Book, *, done: Collection[str] = ()) -> None:
+        """There is somebody to ask."""
 
     def answer(self, step: Ask) -> str:
         """What was said beforehand, or is said now."""

@@ -9,20 +9,22 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import IO, Any
 
-from recovery.config import Profile
+from recovery.config import PROFILE_VARIABLE, Profile
 from recovery.redaction import Redactor
+from recovery.workflow.cases import RUN_VARIABLE
 from runbooks.document import Command, Executed, Shell, Sql
 
 TAIL_LINES = 12
-GRACE_S = 30.0
+GRACE_S, DRAIN_S = 30.0, 2.0
 _PLACE = re.compile(r""":(['"])(\w+)\1""")
 
 
@@ -32,13 +34,17 @@ class StepError(Exception):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a step is run in: values of variables, where its output goes, what is masked, connections by name."""
+    """What a step is run in: values of variables, where its output goes, what is masked, connections by name, and what
+    its commands are told: whose they are (`mark`), by which profile. `begun` hears of each child's process id."""
 
     values: Mapping[str, str]
     logs: Path
     redact: Redactor
     profile: Profile
     connections: Mapping[str, str]
+    mark: str = ""
+    profile_name: str | None = None
+    begun: Callable[[int], None] = lambda pid: None
 
 
 def command_lines(step: Executed, values: Mapping[str, str]) -> list[list[str]]:
@@ -59,8 +65,9 @@ def execute(step: Executed, around: Surroundings, number: int) -> dict[str, str]
     around.logs.mkdir(exist_ok=True)
     match step:
         case Sql():
-            text = around.redact(_ask(step, around))
-            out.write_text(text)
+            text = _ask(step, around)
+            out.touch(mode=0o600)
+            out.write_text(around.redact(text))
         case Command() | Shell():
             text = _run_all(step, around, out, err)
     expected = step.effects.expects
@@ -71,16 +78,24 @@ def execute(step: Executed, around: Surroundings, number: int) -> dict[str, str]
 
 def _filled(word: str, values: Mapping[str, str]) -> str:
     try:
-        return Template(word).substitute(values)
+        filled = Template(word).substitute(values)
+        if filled.startswith("-") and not word.startswith("-"):
+            raise StepError(f"the value of {word} begins with '-' and would be taken for an option: {filled}")
+        return filled
     except (KeyError, ValueError) as error:
         raise StepError(f"'{word}' needs a value that is not known: {error}") from error
 
 
 def _run_all(step: Command | Shell, around: Surroundings, out: Path, err: Path) -> str:
+    """The output of the last line, as it was; what is kept of it is masked."""
     text = ""
+    for path in (out, err):
+        path.touch(mode=0o600)
     with out.open("w") as kept, err.open("w") as errors:
         for arguments in command_lines(step, around.values):
-            code, text = _run(arguments, step, around, kept, errors)
+            code, text = _run(arguments, step, around, errors)
+            kept.write(around.redact(text))
+            kept.flush()
             if code not in step.effects.exits:
                 wanted = " or ".join(map(str, step.effects.exits))
                 last = "\n".join(err.read_text().strip().splitlines()[-TAIL_LINES:])
@@ -88,59 +103,60 @@ def _run_all(step: Command | Shell, around: Surroundings, out: Path, err: Path) 
     return text
 
 
-def _run(
-    arguments: list[str], step: Command | Shell, around: Surroundings, kept: IO[str], errors: IO[str]
-) -> tuple[int, str]:
-    program = [sys.executable, "-m", "recovery.cli", *arguments[1:]] if isinstance(step, Command) else arguments
-    child = subprocess.Popen(
-        program, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, **around.values}, start_new_session=True,
-    )  # fmt: skip
-    assert child.stdout
-    assert child.stderr
-    told = threading.Thread(target=_pass_on, args=(child.stderr, errors, around.redact), daemon=True)
-    told.start()
-    late = threading.Event()
-    timer = threading.Timer(step.effects.timeout_s, _end_late, args=(child, late))
-    timer.start()
-    try:
-        text = around.redact(child.stdout.read())
-        code = child.wait()
-    except KeyboardInterrupt:
-        _end(child)
-        child.wait()
-        raise
-    finally:
-        timer.cancel()
-    told.join()
-    errors.flush()
-    kept.write(text)
-    kept.flush()
-    if late.is_set():
-        raise StepError(f"it was not done within {step.effects.timeout_s:.0f} s and was ended")
-    return code, text
+def _run(arguments: list[str], step: Command | Shell, around: Surroundings, errors: IO[str]) -> tuple[int, str]:
+    with tempfile.TemporaryFile("w+") as output:
+        child = subprocess.Popen(
+            _program(arguments, step), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, text=True,
+            env=_environment(around), start_new_session=True,
+        )  # fmt: skip
+        around.begun(child.pid)
+        told = threading.Thread(target=_pass_on, args=(child.stderr, errors, around.redact), daemon=True)
+        told.start()
+        try:
+            code = child.wait(step.effects.timeout_s)
+        except subprocess.TimeoutExpired:
+            _end(child)
+            raise StepError(f"it was not done within {step.effects.timeout_s:.0f} s and was ended") from None
+        except KeyboardInterrupt:
+            _end(child)
+            raise
+        told.join(DRAIN_S)  # what it left in the background may hold its output for ever
+        errors.flush()
+        output.seek(0)
+        return code, output.read()
+
+
+def _program(arguments: list[str], step: Command | Shell) -> list[str]:
+    return [sys.executable, "-m", "recovery.cli", *arguments[1:]] if isinstance(step, Command) else arguments
+
+
+def _environment(around: Surroundings) -> dict[str, str]:
+    told = {RUN_VARIABLE: around.mark, **({PROFILE_VARIABLE: around.profile_name} if around.profile_name else {})}
+    return {**os.environ, **around.values, **told}
 
 
 def _pass_on(source: IO[str], kept: IO[str], redact: Redactor) -> None:
     """What it says on stderr: into its file, and to whoever watches."""
-    for line in source:
-        shown = redact(line)
-        kept.write(shown)
-        kept.flush()
-        sys.stderr.write(f"  │ {shown}")
-        sys.stderr.flush()
-
-
-def _end_late(child: subprocess.Popen[str], late: threading.Event) -> None:
-    late.set()
-    _end(child)
+    with suppress(ValueError):  # the file is closed: nobody waits for what comes this late
+        for line in source:
+            shown = redact(line)
+            kept.write(shown)
+            kept.flush()
+            sys.stderr.write(f"  │ {shown}")
+            sys.stderr.flush()
 
 
 def _end(child: subprocess.Popen[str]) -> None:
     """As Ctrl-C does: a rowback command then writes its journal. It runs in a session of its own, with its children."""
-    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-        os.killpg(child.pid, signal.SIGINT)
-        child.wait(GRACE_S)
+    try:
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(child.pid, signal.SIGINT)
+            child.wait(GRACE_S)
+    finally:  # also when Ctrl-C comes again
+        _kill(child)
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
     with suppress(ProcessLookupError):  # what it left in the background does not hear of Ctrl-C, and holds its output
         os.killpg(child.pid, signal.SIGKILL)
 

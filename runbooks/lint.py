@@ -12,14 +12,17 @@ from string import Template
 
 from recovery.redaction import Redactor
 from runbooks.document import Approve, Ask, Book, Command, Confirm, Executed, Note, Shell, Sql, Step
-from runbooks.reading import KINDS, Problem, parse
+from runbooks.fences import KINDS
+from runbooks.problems import Problem
+from runbooks.reading import parse
 
 WRITES_TO_LIVE = {"restore", "apply", "undo"}
 OPENS, CLOSES = {"open"}, {"close", "reap", "resume"}
 _VARIABLE = re.compile(r"\$\{?([A-Z][A-Z0-9_]*)\}?")
+_ASSIGNED = re.compile(r"(?:\b(?:for|read)\s+|\b)([A-Z][A-Z0-9_]*)(?:=|\s)")
 _PLACE = re.compile(r""":['"](\w+)['"]""")
 _LITERAL = re.compile(r"\bAKIA[0-9A-Z]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----")
-OF_THE_RUN = {"RUN", "HOME", "PATH", "USER"}
+OF_BASH = {"HOME", "PATH", "USER", "SECONDS", "RANDOM", "PWD", "HOSTNAME", "LINENO", "EPOCHSECONDS", "BASHPID"}
 
 
 def lint(path: Path) -> list[Problem]:
@@ -74,10 +77,11 @@ def _one_write(book: Book) -> Iterator[Problem]:
 
 
 def _variables(book: Book) -> Iterator[Problem]:
-    known = {name for name, step in book.produced() if step is None} | OF_THE_RUN
+    known = {name for name, step in book.produced() if step is None}
     names = dict(book.produced())
     for step in book.steps:
-        for name in sorted(_used(step) - known):
+        given = known | OF_BASH | set(book.connections.values()) if isinstance(step, Shell) else known
+        for name in sorted(_used(step) - given):
             later = names.get(name)
             why = f"is saved only later, by step '{later.id}'" if later else "has no parameter, question or save"
             yield Problem(step.line, "variable", f"step '{step.id}' uses ${name}, which {why}")
@@ -93,7 +97,9 @@ def _used(step: Step) -> set[str]:
         case Sql(text=text):
             return {name.upper() for name in _PLACE.findall(text)}
         case Shell(text=text):
-            return set(_VARIABLE.findall(text)) - set(re.findall(r"\b([A-Z][A-Z0-9_]*)=", text))
+            return set(_VARIABLE.findall(text)) - set(
+                re.findall(r"(?:\b(?:for|read)\s+|\b)([A-Z][A-Z0-9_]*)(?:=|\s)", text)
+            )
         case _:
             return set()
 
@@ -107,7 +113,9 @@ def _gates(book: Book) -> Iterator[Problem]:
     looked = False
     for step in book.steps:
         looked = looked or isinstance(step, Approve | Confirm | Ask)
-        if not looked and isinstance(step, Command) and _verbs(step) & WRITES_TO_LIVE:
+        writes = isinstance(step, Command) and bool(_verbs(step) & WRITES_TO_LIVE)
+        writes = writes or (isinstance(step, Sql) and step.on == "live" and not step.effects.reads)
+        if not looked and writes:
             yield Problem(step.line, "gate", f"step '{step.id}' writes to the original before anybody was asked")
 
 
@@ -119,6 +127,12 @@ def _teardown(book: Book) -> Iterator[Problem]:
             opened = None if _verbs(step) & CLOSES else opened
     if opened:
         yield Problem(opened.line, "teardown", f"step '{opened.id}' opens a case that no later step closes")
+
+
+def _connections(book: Book) -> Iterator[Problem]:
+    for step in book.steps:
+        if isinstance(step, Sql) and step.on != "live" and step.on not in book.connections:
+            yield Problem(step.line, "connection", f"step '{step.id}' is on={step.on}, which no connection declares")
 
 
 def _secrets(book: Book) -> Iterator[Problem]:
@@ -177,8 +191,8 @@ def _verbs(step: Command) -> set[str]:
 
 
 RULES: tuple[Callable[[Book], Iterator[Problem]], ...] = (
-    _ids, _nothing_to_do, _unknown_kinds, _undo, _one_write, _variables, _gates, _teardown, _secrets, _objectives,
-    _commands, _prose,
+    _ids, _nothing_to_do, _unknown_kinds, _undo, _one_write, _variables, _gates, _teardown, _connections, _secrets,
+    _objectives, _commands, _prose,
 )  # fmt: skip
 
 

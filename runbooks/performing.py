@@ -17,7 +17,7 @@ from recovery.workflow.journal import Journal
 from runbooks.binding import bound
 from runbooks.document import Approve, Ask, Book, Command, Confirm, Executed, Step
 from runbooks.executing import StepError, Surroundings, command_lines, execute
-from runbooks.reconciling import already_happened
+from runbooks.reconciling import already_happened, case_of
 from runbooks.runs import Run
 
 
@@ -64,26 +64,53 @@ def perform(what: Performance, *, until: str | None = None) -> None:
     what.record("run.closed", data={"outcome": "finished"})
 
 
-def give_up(what: Performance) -> list[str]:
-    """Take back what was done, the last step first, and close the run. Returns what could not be taken back.
-
-    An undo that fails pauses the run: nothing is passed over.
-    """
-    run, left = what.run, []
-    for step in reversed(run.book.steps):
-        state = run.state(step.id)
-        if isinstance(step, Ask | Confirm | Approve) or not (state.saved is not None or state.open_since):
+def give_up(what: Performance) -> tuple[list[str], list[str]]:
+    """Take back what was done, the last step first, and close the run. Returns what has no undo, and what may have
+    happened though nobody can tell. An undo that fails pauses the run: nothing is passed over."""
+    kept: list[str] = []
+    doubtful: list[str] = []
+    for step in reversed(what.run.book.steps):
+        state = what.run.state(step.id)
+        if isinstance(step, Ask | Confirm | Approve) or step.effects.reads or not state.attempts:
             continue
-        if step.effects.undo:
-            undo = Command(
-                f"{step.id}-undo", step.line, (step.effects.undo,), replace(step.effects, saves=(), expects="")
-            )
-            if not run.state(undo.id).over:
-                _execute(what, undo, len(run.book.steps) + 1)
-        elif not step.effects.reads:
-            left.append(f"{step.id}: {step.effects.no_undo}")
+        if not _is_done(what, step):
+            if state.open_since and not isinstance(step, Command):
+                doubtful.append(f"{step.id}: it began, and whether it did anything cannot be told")
+        elif step.effects.undo:
+            _undo(what, step)
+        else:
+            kept.append(f"{step.id}: {step.effects.no_undo}")
     what.record("run.closed", data={"outcome": "given up"})
-    return left
+    return kept, doubtful
+
+
+def _is_done(what: Performance, step: Executed) -> bool:
+    """Whether a step has done something. A case that it left open is closed first."""
+    state = what.run.state(step.id)
+    case = case_of(what.run.mark(step.id))
+    if isinstance(step, Command) and case is not None:
+        what.run.values |= {name.upper(): case.id for name, path in step.effects.saves if path in ("", "case")}
+        if case.closed_at is None and step.lines[0].split()[1] == "restore":
+            _execute(what, _extra(step, f"{step.id}-close", f"rowback close {case.id}"), len(what.run.book.steps) + 1)
+        return state.saved is not None or case.wrote_to_live
+    if state.saved is not None:
+        return True
+    lines = command_lines(step, what.run.values)
+    try:
+        found = already_happened(step, lines, state.open_since or what.run.opened_at, what.run.mark(step.id))
+    except LookupError:
+        return False
+    return isinstance(found, dict)
+
+
+def _undo(what: Performance, step: Executed) -> None:
+    undo = _extra(step, f"{step.id}-undo", step.effects.undo)
+    if not what.run.state(undo.id).over:
+        _execute(what, undo, len(what.run.book.steps) + 1)
+
+
+def _extra(step: Executed, id: str, line: str) -> Command:
+    return Command(id, step.line, (line,), replace(step.effects, saves=(), expects="", exits=(0,)))
 
 
 def preview(book: Book, values: Mapping[str, str], around: Surroundings, listener: Listener) -> list[str]:
@@ -139,11 +166,11 @@ def _one(what: Performance, step: Step, number: int) -> None:
 def _await_approval(what: Performance, step: Approve) -> None:
     run = what.run
     by = Distinct(run.book.approvals_by)
-    given = approvers(run.approvals.get(step.id, ()), [step.id], run.opener, by)
+    given = approvers(run.approvals.get(step.id, ()), [step.id], run.how.opener, by)
     if not given and not what.driver.approves(step):
         raise RowbackError(
             ErrorId.APPROVAL_MISSING, f"run {run.id} waits for another person at '{step.id}': {step.question}",
-            f"it was begun by {run.opener}; others are told apart by {by}", state="what was done so far stays done",
+            f"it was begun by {run.how.opener}; others are told apart by {by}", state="what was done so far stays done",
             help=f"somebody else: rowback runbook approve {run.id} {step.id} --by NAME; then: rowback runbook resume"
             f" {run.id}",
         )  # fmt: skip
@@ -151,11 +178,15 @@ def _await_approval(what: Performance, step: Approve) -> None:
 
 
 def _execute(what: Performance, step: Executed, number: int) -> None:
-    run, state = what.run, what.run.state(step.id)
-    around = Surroundings(run.values, run.directory / "logs", what.redact, what.profile, run.book.connections)
+    run = what.run
+    _refuse_while_it_runs(run, step)
+    around = Surroundings(
+        run.values, run.directory / "logs", what.redact, what.profile, run.book.connections, run.mark(step.id),
+        run.how.profile, lambda pid: what.record("step.child", step=step.id, data={"pid": pid}),
+    )  # fmt: skip
     try:
         lines = command_lines(step, run.values)
-        instead = already_happened(step, lines, state.open_since) if state.open_since else None
+        instead = _instead(run, step, lines)
         if instead is None and not what.driver.lets(step, lines):
             raise _paused(run, step.id, "it was not let through")
         saved = _do(what, step, around, number, instead)
@@ -171,6 +202,28 @@ def _execute(what: Performance, step: Executed, number: int) -> None:
         what.record("run.stopped", data={"step": step.id, "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"})
         raise
     what.record("step.done", step=step.id, data={"saved": saved})
+
+
+def _instead(run: Run, step: Executed, lines: list[list[str]]) -> Command | dict[str, str] | None:
+    """What is left to do of a step that began before, if not all of it."""
+    state = run.state(step.id)
+    if state.open_since is None:
+        return None
+    try:
+        return already_happened(step, lines, state.open_since, run.mark(step.id))
+    except LookupError as error:
+        if state.failed:  # it ended, badly; somebody has mended that and says: go on
+            return None
+        raise _paused(run, step.id, f"{error}; do it again with --from {step.id}") from None
+
+
+def _refuse_while_it_runs(run: Run, step: Executed) -> None:
+    """A process that a killed run left behind is still at it."""
+    from runbooks.lab.server import runs
+
+    child = run.state(step.id).child
+    if child is not None and run.state(step.id).saved is None and runs(child):
+        raise _paused(run, step.id, f"process {child}, which an earlier attempt began, is still running")
 
 
 def _do(

@@ -3,68 +3,20 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from guards.statements import Danger, classify
 from recovery.errors import ErrorId, RowbackError
-from runbooks.document import (
-    Approve,
-    Ask,
-    Book,
-    Command,
-    Confirm,
-    Effects,
-    Note,
-    Parameter,
-    Section,
-    Shell,
-    Sql,
-    Step,
-    Type,
-)  # fmt: skip
+from recovery.model.approval import Distinct
+from runbooks.document import Book, Confirm, Note, Parameter, Section, Step, Type
+from runbooks.fences import KINDS, duration_s, fence
+from runbooks.problems import Problem, Reader
 
-KINDS = ("rowback", "sql", "sh", "ask", "approve")
-FLAGS = ("reads", "writes")
-KNOWN = {
-    "rowback": {"id", "timeout", "undo", "exit", "expect", "save"},
-    "sh": {"id", "timeout", "undo", "exit", "expect", "save"},
-    "sql": {"id", "timeout", "undo", "on", "rows", "expect", "save"},
-    "ask": {"id", "type", "name", "default", "choices"},
-    "approve": {"id"},
-}
-# Verbs that change nothing anywhere; all others are withheld from a preview.
-READING = {
-    "find", "doctor", "coverage", "plan", "diff", "peek", "verify", "cases", "status", "report", "guard show",
-    "guard check", "runbook list", "runbook show", "runbook lint", "drills",
-}  # fmt: skip
-UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 FRONT_KEYS = {"title", "purpose", "when", "parameters", "objectives", "connections", "approvals_by"}
 _FRONT = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
 _TASK = re.compile(r"\[[ xX]\]\s+(.*)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something in a book that cannot stand. `rule`: its stable name."""
-
-    line: int
-    rule: str
-    text: str
-
-
-@dataclass
-class _Reader:
-    """Collects problems instead of stopping at the first."""
-
-    problems: list[Problem] = field(default_factory=list)
-
-    def wrong(self, line: int, rule: str, text: str) -> None:
-        self.problems.append(Problem(line, rule, text))
 
 
 def books_directory() -> Path:
@@ -114,7 +66,7 @@ def parse(name: str, text: str) -> tuple[Book, list[Problem]]:
     """The book as far as it can be understood, and everything that cannot."""
     from markdown_it import MarkdownIt
 
-    reader = _Reader()
+    reader = Reader()
     front, offset = _front_matter(text, reader)
     tokens = MarkdownIt("commonmark").parse(text[_FRONT.match(text).end() :] if _FRONT.match(text) else text)  # type: ignore[union-attr]
     lines = text.splitlines()
@@ -128,7 +80,7 @@ def parse(name: str, text: str) -> tuple[Book, list[Problem]]:
     return book, reader.problems
 
 
-def _front_matter(text: str, reader: _Reader) -> tuple[Mapping[str, Any], int]:
+def _front_matter(text: str, reader: Reader) -> tuple[Mapping[str, Any], int]:
     """The YAML at the top, and the number of lines it takes."""
     import yaml
 
@@ -152,7 +104,7 @@ def _front_matter(text: str, reader: _Reader) -> tuple[Mapping[str, Any], int]:
     return front, found[0].count("\n")
 
 
-def _mapping(front: Mapping[str, Any], key: str, reader: _Reader) -> dict[str, Any]:
+def _mapping(front: Mapping[str, Any], key: str, reader: Reader) -> dict[str, Any]:
     found = front.get(key) or {}
     if not isinstance(found, dict):
         reader.wrong(1, "front-matter", f"{key} is no mapping")
@@ -160,7 +112,7 @@ def _mapping(front: Mapping[str, Any], key: str, reader: _Reader) -> dict[str, A
     return {str(name): value for name, value in found.items()}
 
 
-def _parameters(front: Mapping[str, Any], reader: _Reader) -> Iterator[Parameter]:
+def _parameters(front: Mapping[str, Any], reader: Reader) -> Iterator[Parameter]:
     for name, said in _mapping(front, "parameters", reader).items():
         given = said if isinstance(said, dict) else {"type": said}
         unknown = given.keys() - {"type", "help", "default", "example", "choices"}
@@ -171,12 +123,14 @@ def _parameters(front: Mapping[str, Any], reader: _Reader) -> Iterator[Parameter
         yield Parameter(
             name=name, type=Type(given.get("type", "text")), help=str(given.get("help", "")),
             default=None if default is None else str(default), example=str(given.get("example", "")),
-            choices=tuple(map(str, given.get("choices") or ())),
+            choices=tuple(map(str, choices)) if isinstance(choices := given.get("choices") or (), list | tuple) else (),
         )  # fmt: skip
 
 
-def _objectives(front: Mapping[str, Any], reader: _Reader) -> dict[str, Any]:
-    found = {}
+def _objectives(front: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if front.get("approvals_by", "principal") not in list(Distinct):
+        reader.wrong(1, "front-matter", f"approvals_by: {front['approvals_by']} is none of {', '.join(Distinct)}")
     for key, value in _mapping(front, "objectives", reader).items():
         seconds = duration_s(str(value))
         if key not in ("recovery_time", "data_loss") or seconds is None:
@@ -188,31 +142,32 @@ def _objectives(front: Mapping[str, Any], reader: _Reader) -> dict[str, Any]:
     return found
 
 
-def duration_s(text: str) -> float | None:
-    """`90s`, `10m`, `2h` as seconds; None for anything else."""
-    found = re.fullmatch(r"(\d+)([smh])", text)
-    return int(found[1]) * UNITS_S[found[2]] if found else None
-
-
-def _sections(tokens: Sequence[Any], lines: list[str], offset: int, reader: _Reader) -> Iterator[Section]:
+def _sections(tokens: Sequence[Any], lines: list[str], offset: int, reader: Reader) -> Iterator[Section]:
     title, level = "", 1
     parts: list[Note | Step] = []
     for kind, token, inline in _blocks(tokens):
-        line = token.map[0] + offset + 1 if token.map else offset + 1
         if kind == "heading":
             if title or parts:
                 yield Section(title, level, tuple(parts))
             title, level, parts = inline.content, int(token.tag[1]), []
-        elif kind == "fence" and (words := token.info.split()) and words[0] in KINDS:
-            if step := _fence(words[0], token, line, reader):
-                parts.append(step)
-        elif kind == "task":
-            question = " ".join(_TASK.match(inline.content)[1].split())  # type: ignore[index]
-            parts.append(Confirm(_slug(question), line, question))
-        else:
-            parts.append(Note("\n".join(lines[line - 1 : token.map[1] + offset]) if token.map else "", line))
+        elif part := _part(kind, token, inline, (lines, offset), reader):
+            parts.append(part)
     if title or parts:
         yield Section(title, level, tuple(parts))
+
+
+def _part(kind: str, token: Any, inline: Any, where: tuple[list[str], int], reader: Reader) -> Note | Step | None:
+    lines, offset = where
+    line = token.map[0] + offset + 1 if token.map else offset + 1
+    if kind == "nested":
+        reader.wrong(line, "nested-step", "a step inside a list or quotation is never run; put it at the margin")
+        return None
+    if kind == "fence" and (words := token.info.split()) and words[0] in KINDS:
+        return fence(words[0], token, line, reader)
+    if kind == "task":
+        question = " ".join(_TASK.match(inline.content)[1].split())  # type: ignore[index]
+        return Confirm(_slug(question) or f"task-{line}", line, question)
+    return Note("\n".join(lines[line - 1 : token.map[1] + offset]) if token.map else "", line)
 
 
 def _blocks(tokens: Sequence[Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -228,7 +183,12 @@ def _blocks(tokens: Sequence[Any]) -> Iterator[tuple[str, Any, Any]]:
             yield from items
         else:
             yield token.type, token, None
+            yield from (("nested", each, None) for each in inside[1:] if each.type == "fence" and _is_step(each.info))
         index = end
+
+
+def _is_step(info: str) -> bool:
+    return info.split(maxsplit=1)[0] in KINDS and "id=" in info if info.split() else False
 
 
 def _tasks(tokens: Sequence[Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -251,92 +211,3 @@ def _end_of(tokens: Sequence[Any], start: int) -> int:
 def _slug(text: str) -> str:
     """The first five words: a task is known by them."""
     return "-".join(re.findall(r"[a-z0-9]+", text.lower())[:5])
-
-
-def _fence(kind: str, token: Any, line: int, reader: _Reader) -> Step | None:
-    """A step of a fenced block: its first word is the kind, the rest says how."""
-    try:
-        words = shlex.split(token.info)[1:]
-    except ValueError as error:
-        reader.wrong(line, "info-string", f"cannot be read: {error}")
-        return None
-    pairs = [word.partition("=") for word in words]
-    saves = [value for name, _, value in pairs if name == "save"]
-    said = {name: value for name, equals, value in pairs if equals and name != "save"}
-    flags = {name for name, equals, _ in pairs if not equals}
-    for name in (said.keys() - KNOWN[kind]) | (flags - set(FLAGS)):
-        reader.wrong(line, "attribute", f"a {kind} step knows no '{name}'")
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", said.get("id", "")):
-        reader.wrong(line, "id", f"this {kind} step has no id=name in lower case")
-    return _STEPS[kind](token.content.strip("\n"), said, (flags, saves), line, reader)
-
-
-Extra = tuple[set[str], list[str]]
-
-
-def _effects(said: Mapping[str, str], extra: Extra, line: int, reader: _Reader, *, reads: bool) -> Effects:
-    flags, saves = extra
-    timeout = duration_s(said.get("timeout", ""))
-    if timeout is None:
-        reader.wrong(line, "timeout", "it has no timeout=90s, 10m or 2h")
-    undo = said.get("undo", "")
-    reason = undo.removeprefix("none:").strip() if undo.startswith("none:") else ""
-    exits = [code for code in said.get("exit", "0").split(",") if code.isdecimal()]
-    named = [(name, path) for name, _, path in (each.partition("=") for each in saves)]
-    for name, _ in named:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-            reader.wrong(line, "save", f"save={name} is no lower-case name")
-    reads = "reads" in flags or (reads and "writes" not in flags)
-    return Effects(
-        reads=reads, timeout_s=timeout or 0.0, undo="" if undo.startswith("none") else undo, no_undo=reason,
-        exits=tuple(map(int, exits)), expects=said.get("expect", ""), saves=tuple(named),
-    )  # fmt: skip
-
-
-def _command(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: _Reader) -> Step:
-    lines = tuple(each.strip() for each in body.replace("\\\n", " ").splitlines() if each.strip())
-    for each in lines:
-        if not each.startswith("rowback "):
-            reader.wrong(line, "command", f"'{each}' is no rowback command; other programs belong into sh")
-    reads = all(_only_reads(each) for each in lines)
-    return Command(said.get("id", ""), line, lines, _effects(said, extra, line, reader, reads=reads))
-
-
-def _only_reads(line: str) -> bool:
-    words = line.split()[1:3]
-    return bool(words) and (words[0] in READING or " ".join(words) in READING or "--dry-run" in line)
-
-
-def _sql(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: _Reader) -> Step:
-    text = re.sub(r""":(['"])(\w+)\1""", "'x'", body)
-    reads = classify(text).danger is Danger.READ
-    effects = _effects(said, extra, line, reader, reads=reads)
-    rows = said.get("rows", "")
-    if rows and not re.fullmatch(r"\d+\+?", rows):
-        reader.wrong(line, "rows", f"rows={rows} is no number such as 0, 3 or 1+")
-    return Sql(said.get("id", ""), line, body, said.get("on", "live"), effects, rows)
-
-
-def _shell(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: _Reader) -> Step:
-    return Shell(said.get("id", ""), line, body, _effects(said, extra, line, reader, reads=False))
-
-
-def _ask(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: _Reader) -> Step:
-    id, type = said.get("id", ""), said.get("type", "text")
-    if type not in list(Type):
-        reader.wrong(line, "ask", f"'{type}' is no type")
-        type = "text"
-    choices = tuple(said["choices"].split(",")) if said.get("choices") else ()
-    name = said.get("name", id.replace("-", "_"))
-    return Ask(
-        id, line, " ".join(body.split()), Parameter(name, Type(type), default=said.get("default"), choices=choices)
-    )
-
-
-def _approve(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: _Reader) -> Step:
-    return Approve(said.get("id", ""), line, " ".join(body.split()))
-
-
-_STEPS: Mapping[str, Callable[[str, Mapping[str, str], Extra, int, _Reader], Step]] = {
-    "rowback": _command, "sql": _sql, "sh": _shell, "ask": _ask, "approve": _approve,
-}  # fmt: skip

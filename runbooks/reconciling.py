@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from recovery.errors import RowbackError
-from recovery.workflow.cases import all_cases, find_case
+from recovery.workflow.cases import Case, all_cases, find_case
 from recovery.workflow.journal import read_records
 from runbooks.document import Command, Executed
 
@@ -14,24 +14,35 @@ from runbooks.document import Command, Executed
 TELLS = {"apply": ("step.done", "load"), "undo": ("undo.done", None), "close": ("case.closed", None)}
 
 
-def already_happened(step: Executed, lines: list[list[str]], since: datetime) -> Command | dict[str, str] | None:
-    """For a step that began at `since` and was cut off: the values that it would have saved, when it has happened; the
-    command that continues it; None where it may simply be done again."""
-    if not isinstance(step, Command) or step.effects.reads or len(lines) != 1:
+def already_happened(
+    step: Executed, lines: list[list[str]], since: datetime, mark: str
+) -> Command | dict[str, str] | None:  # fmt: skip
+    """For a step that began at `since` and did not end well: the values that it would have saved, when it has happened;
+    the command that continues it; None where it may be done again. `mark`: what its commands call themselves.
+
+    Raises LookupError where nobody can tell: a statement or a script that writes.
+    """
+    if step.effects.reads:
         return None
+    if not isinstance(step, Command):
+        raise LookupError("it began, it writes, and whether it did cannot be told")
     verb, arguments = lines[0][1], lines[0][2:]
     if verb in ("restore", "open"):
-        return _of_a_new_case(step, verb, arguments, since)
+        return _of_a_new_case(step, verb, arguments, mark)
     if verb in TELLS and arguments and _told(verb, arguments[0], since):
         return {}
     return None
 
 
-def _of_a_new_case(step: Command, verb: str, arguments: list[str], since: datetime) -> Command | dict[str, str] | None:
-    begun = [case for case in all_cases() if case.opened_at >= since]
-    if not begun:
+def case_of(mark: str) -> Case | None:
+    """The case that a step opened."""
+    return next((case for case in reversed(all_cases()) if case.run == mark), None)
+
+
+def _of_a_new_case(step: Command, verb: str, arguments: list[str], mark: str) -> Command | dict[str, str] | None:
+    case = case_of(mark)
+    if case is None or case.outcome == "closed without change":
         return None
-    case = begun[-1]
     named = {name.upper(): case.id for name, path in step.effects.saves if path in ("", "case")}
     if verb == "open" or case.closed_at:
         return named

@@ -16,7 +16,7 @@ from recovery.errors import ErrorId, RowbackError
 if TYPE_CHECKING:
     from recovery.workflow.journal import Journal
     from runbooks.driving import AtTerminal, Told
-    from runbooks.reading import Problem
+    from runbooks.problems import Problem
     from runbooks.runs import Run
 
 MODES = ("preview", "ask", "auto")
@@ -96,7 +96,13 @@ def new(file: Path) -> None:
         raise RowbackError(
             ErrorId.USAGE, f"{file} exists already", state="nothing was written", help="choose another name"
         )
-    file.write_text(TEMPLATE)
+    try:
+        file.write_text(TEMPLATE)
+    except OSError as error:
+        raise RowbackError(
+            ErrorId.USAGE, f"{file} cannot be written: {error.strerror}", state="nothing was written",
+            help="choose another name",
+        ) from error  # fmt: skip
     click.echo(
         f"written: {file}\nnext: rowback runbook lint {file}; rowback runbook run {file} --mode preview", err=True
     )
@@ -114,7 +120,7 @@ def run(book: str, pairs: tuple[str, ...], mode: str, confirmed: tuple[str, ...]
     from recovery.workflow.approvals import me
     from runbooks.binding import bind
     from runbooks.reading import find_book, read_book
-    from runbooks.runs import open_run
+    from runbooks.runs import Begun, open_run
 
     source = find_book(book)
     found, given, loaded = read_book(source), _given(pairs), load_profile(profile)
@@ -123,9 +129,9 @@ def run(book: str, pairs: tuple[str, ...], mode: str, confirmed: tuple[str, ...]
         _preview(book, values, loaded)
         return
     driver = _driver(mode, given, confirmed)
-    if mode == "auto":
-        driver.refuse_gaps(found)  # type: ignore[union-attr]
-    opened, journal = open_run(source, found, values, mode=mode, opener=me(loaded.region))
+    driver.refuse_gaps(found)
+    how = Begun(mode, me(loaded.region), profile, given, confirmed)
+    opened, journal = open_run(source, found, values, how)
     click.echo(f"run {opened.id}: {found.title}", err=True)
     _perform(opened, journal, driver, loaded)
 
@@ -155,8 +161,13 @@ def resume(  # noqa: PLR0913, PLR0917 (one argument an option)
         else:
             refuse_changed(opened)
         _move(opened, journal, from_=from_, skip=skip, reason=reason)
-        driver = _driver(mode or opened.mode, _given(pairs), confirmed)
-        _perform(opened, journal, driver, load_profile(profile))
+        given = _given(pairs)
+        _refuse_bound(opened, given)
+        driver = _driver(
+            mode or opened.how.mode, {**opened.how.answers, **given}, (*opened.how.confirmed, *confirmed)
+        )  # fmt: skip
+        driver.refuse_gaps(opened.book, done=[id for id, state in opened.steps.items() if state.over])
+        _perform(opened, journal, driver, load_profile(profile or opened.how.profile))
 
 
 @runbook.command(epilog="Example: rowback runbook approve 7f3a go --by ann")
@@ -181,10 +192,10 @@ def approve(run_id: str, step: str, by: str, note: str) -> None:
                 state="nothing was approved", help=f"rowback runbook show {opened.directory / 'book.md'}",
             )  # fmt: skip
         given = approval(step, by, note, None)
-        if not given.person.is_another_than(opened.opener, Distinct(opened.book.approvals_by)):
+        if not given.person.is_another_than(opened.how.opener, Distinct(opened.book.approvals_by)):
             raise RowbackError(
-                ErrorId.APPROVAL_MISSING, f"'{by}' ({given.person}) is not another than {opened.opener}, who began run"
-                f" {opened.id}", state="nothing was approved", help="another person must approve it",
+                ErrorId.APPROVAL_MISSING, f"'{by}' ({given.person}) is not another than {opened.how.opener}, who began"
+                f" run {opened.id}", state="nothing was approved", help="another person must approve it",
             )  # fmt: skip
         journal.append("step.approved", step=step, data=given.model_dump(mode="json"))
     click.echo(f"'{step}' of run {opened.id} is approved by '{by}' ({given.person})")
@@ -196,17 +207,21 @@ def approve(run_id: str, step: str, by: str, note: str) -> None:
 @profile_option
 def abort(run_id: str, profile: str | None) -> None:
     """Give a run up: takes back what its steps did, the last one first."""
+    from recovery.workflow.run import terminate_like_interrupt
     from runbooks.driving import StepLines, Told
     from runbooks.performing import Performance, give_up
     from runbooks.runs import resume_run
 
     opened, journal = resume_run(run_id)
-    with journal:
+    loaded = load_profile(profile or opened.how.profile)
+    with journal, terminate_like_interrupt():
         _refuse_over(opened)
-        left = give_up(Performance(opened, journal, Told({}), StepLines(), load_profile(profile)))
+        kept, doubtful = give_up(Performance(opened, journal, Told({}), StepLines(), loaded))
     click.echo(f"run {opened.id} is given up")
-    for each in left:
+    for each in (*kept, *doubtful):
         click.echo(f"  not taken back: {each}")
+    if doubtful:
+        raise SystemExit(56)
 
 
 @runbook.command(epilog="Example: rowback runbook runs")
@@ -243,7 +258,7 @@ def _preview(name: str, values: dict[str, str], profile: Profile) -> None:
         around = Surroundings(values, Path(directory), Redactor.of_this_process(), profile, book.connections)
         lines = preview(book, values, around, StepLines())
     click.echo("\n".join(lines))
-    click.echo("\npreview: nothing was written", err=True)
+    click.echo("\npreview: no database was written to", err=True)
 
 
 def _perform(opened: Run, journal: Journal, driver: Told | AtTerminal, profile: Profile) -> None:
@@ -262,24 +277,47 @@ def _perform(opened: Run, journal: Journal, driver: Told | AtTerminal, profile: 
 
 
 def _move(opened: Run, journal: Journal, *, from_: str | None, skip: str | None, reason: str | None) -> None:
+    """Begin steps anew, or leave one out."""
+    _refuse_move(opened, from_, skip, reason)
     ids = [step.id for step in opened.book.steps]
-    for named in (from_, skip):
-        if named and named not in ids:
-            raise RowbackError(
-                ErrorId.USAGE, f"run {opened.id} has no step '{named}'", f"its steps: {', '.join(ids)}",
-                state="nothing was done", help=f"rowback runbook resume {opened.id} --from {opened.waiting_at}",
-            )  # fmt: skip
+    for id in ids[ids.index(from_) :] if from_ else ():
+        if opened.state(id).over or opened.state(id).open_since:
+            opened.take(journal.append("step.again", step=id))
+    if skip:
+        opened.take(journal.append("step.skipped", step=skip, data={"reason": reason}))
+
+
+def _refuse_move(opened: Run, from_: str | None, skip: str | None, reason: str | None) -> None:
+    from runbooks.document import Approve
+
+    ids = [step.id for step in opened.book.steps]
+    if unknown := [named for named in (from_, skip) if named and named not in ids]:
+        raise RowbackError(
+            ErrorId.USAGE, f"run {opened.id} has no step '{unknown[0]}'", f"its steps: {', '.join(ids)}",
+            state="nothing was done", help=f"rowback runbook resume {opened.id} --from {opened.waiting_at}",
+        )  # fmt: skip
+    if skip and isinstance(opened.book.step(skip), Approve):
+        raise RowbackError(
+            ErrorId.APPROVAL_MISSING, f"'{skip}' is an approval, which cannot be left out", state="nothing was done",
+            help=f"somebody else: rowback runbook approve {opened.id} {skip} --by NAME",
+        )  # fmt: skip
     if skip and not reason:
         raise RowbackError(
             ErrorId.USAGE, f"step '{skip}' is to be left out, and nobody says why", state="nothing was done",
             help=f"rowback runbook resume {opened.id} --skip {skip} --reason WHY",
         )  # fmt: skip
-    if from_:
-        for id in ids[ids.index(from_) :]:
-            if opened.state(id).over or opened.state(id).open_since:
-                opened.take(journal.append("step.again", step=id))
-    if skip:
-        opened.take(journal.append("step.skipped", step=skip, data={"reason": reason}))
+
+
+def _refuse_bound(opened: Run, given: dict[str, str]) -> None:
+    """What was said at the beginning stays; a question that is not the book's helps nobody."""
+    from runbooks.document import Ask
+
+    asked = {step.parameter.name for step in opened.book.steps if isinstance(step, Ask)}
+    if wrong := sorted(given.keys() - asked):
+        raise RowbackError(
+            ErrorId.USAGE, f"-p {wrong[0]} answers no question of run {opened.id}; its parameters are bound",
+            state="nothing was done", help="begin a new run for other values: rowback runbook run",
+        )  # fmt: skip
 
 
 def _refuse_over(opened: Run) -> None:

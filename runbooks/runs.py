@@ -22,13 +22,16 @@ BOOK = "book.md"
 
 @dataclass
 class StepState:
-    """One step of a run. `open_since`: it began and nothing tells that it ended."""
+    """One step of a run. `open_since`: it began then, and has neither ended well nor been begun anew: what it does may
+    have happened. `child`: the process group it runs in."""
 
     attempts: int = 0
     saved: dict[str, str] | None = None
     failed: str = ""
     skipped: str = ""
     open_since: datetime | None = None
+    child: int | None = None
+    generation: int = 0  # how often it was begun anew (--from)
     seconds: float = 0.0
     _began_s: tuple[int, float] | None = None
 
@@ -47,13 +50,16 @@ class Run:
     book: Book
     source: Path
     values: dict[str, str]
-    mode: str
-    opener: Person
+    how: Begun
     opened_at: datetime
     steps: dict[str, StepState] = field(default_factory=dict)
     approvals: dict[str, list[Approval]] = field(default_factory=dict)
     closed_at: datetime | None = None
     outcome: str = "open"
+
+    def mark(self, id: str) -> str:
+        """What commands of a step call themselves."""
+        return f"{self.id}/{id}/{self.state(id).generation}"
 
     def state(self, id: str) -> StepState:
         """Of one step; a fresh one where it has not begun."""
@@ -73,6 +79,10 @@ class Run:
                 self.closed_at, self.outcome = record.at, record.data["outcome"]
             case "run.rebased":
                 self.book = parse(self.book.name, record.data["text"])[0]
+                self.approvals.clear()  # they were of another text
+                for step in self.book.steps:
+                    if step.kind == "approve":
+                        self.steps.pop(step.id, None)
             case "step.approved":
                 given = Approval.model_validate(record.data)
                 self.approvals.setdefault(str(record.step), []).append(given)
@@ -82,10 +92,13 @@ class Run:
         match record.event:
             case "step.start":
                 state.attempts += 1
-                state.failed, state.open_since = "", record.at
+                state.failed, state.open_since = "", state.open_since or record.at
                 state._began_s = (record.pid, record.clock_s)
+            case "step.child":
+                state.child = int(record.data["pid"])
             case "step.done":
                 self._ended(state, record)
+                state.open_since, state.child = None, None
                 state.saved = dict(record.data["saved"])
                 self.values |= state.saved
             case "step.failed":
@@ -94,13 +107,16 @@ class Run:
             case "step.skipped":
                 state.skipped, state.open_since = record.data["reason"], None
             case "step.again":
-                state.saved, state.skipped, state.failed, state.open_since = None, "", "", None
+                state.generation += 1
+                self.approvals.pop(id, None)
+                state.saved, state.skipped, state.failed = None, "", ""
+                state.open_since, state.child = None, None
 
     @staticmethod
     def _ended(state: StepState, record: Record) -> None:
         if state._began_s and state._began_s[0] == record.pid:
             state.seconds += record.clock_s - state._began_s[1]
-        state.open_since, state._began_s = None, None
+        state._began_s = None
 
 
 def runs_directory() -> Path:
@@ -108,14 +124,26 @@ def runs_directory() -> Path:
     return state_home() / "runs"
 
 
-def open_run(source: Path, book: Book, values: Mapping[str, str], *, mode: str, opener: Person) -> tuple[Run, Journal]:
+@dataclass(frozen=True)
+class Begun:
+    """How a run is begun, and gone on with: its mode, its profile, the answers given and the manual steps looked at."""
+
+    mode: str
+    opener: Person
+    profile: str | None = None
+    answers: Mapping[str, str] = field(default_factory=dict)
+    confirmed: tuple[str, ...] = ()
+
+
+def open_run(source: Path, book: Book, values: Mapping[str, str], how: Begun) -> tuple[Run, Journal]:
     """A new run with its own copy of the book."""
     id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     journal = Journal.create(runs_directory() / id)
     (journal.directory / BOOK).write_text(book.text)
     journal.append("run.opened", data={
         "schema_version": 1, "tool_version": __version__, "book": book.name, "digest": book.digest,
-        "source": str(source.resolve()), "values": dict(values), "mode": mode, "opener": opener.model_dump(),
+        "source": str(source.resolve()), "values": dict(values), "mode": how.mode, "opener": how.opener.model_dump(),
+        "profile": how.profile, "answers": dict(how.answers), "confirmed": list(how.confirmed),
     })  # fmt: skip
     return fold(journal.directory, journal.records), journal
 
@@ -170,12 +198,23 @@ def fold(directory: Path, records: Sequence[Record]) -> Run:
         )  # fmt: skip
     said: dict[str, Any] = first.data
     book = parse(said["book"], (directory / BOOK).read_text())[0]
+    how = Begun(
+        said["mode"], Person.model_validate(said["opener"]), said.get("profile"), said.get("answers", {}),
+        tuple(said.get("confirmed", ())),
+    )  # fmt: skip
     run = Run(
         id=directory.name, directory=directory, book=book, source=Path(said["source"]), values=dict(said["values"]),
-        mode=said["mode"], opener=Person.model_validate(said["opener"]), opened_at=first.at,
+        how=how, opened_at=first.at,
     )  # fmt: skip
+    digest = said["digest"]
     for record in records[1:]:
         run.take(record)
+        digest = record.data["digest"] if record.event == "run.rebased" else digest
+    if {run.book.digest, book.digest} != {digest}:
+        raise RowbackError(
+            ErrorId.BOOK_CHANGED, f"{directory / BOOK}, the text that run {run.id} goes by, was altered",
+            state="nothing was done", help="begin a new run: rowback runbook run",
+        )  # fmt: skip
     return run
 
 
@@ -195,11 +234,12 @@ def refuse_changed(run: Run) -> None:
 def rebase(run: Run, journal: Journal) -> None:
     """Go on by the text as it is now. Steps are known by their ids: what is done stays done."""
     now = read_book(run.source)
-    missing = [id for id, state in run.steps.items() if state.over and now.step(id) is None]
+    missing = [id for id, state in run.steps.items() if (state.over or state.attempts) and now.step(id) is None]
+    missing += [step.id for step in run.book.steps if step.kind == "approve" and now.step(step.id) is None]
     if missing:
         raise RowbackError(
-            ErrorId.BOOK_CHANGED, f"the new text has no step '{missing[0]}', which run {run.id} has done",
-            state="nothing was done", help="keep the ids of steps that are done, or begin a new run",
+            ErrorId.BOOK_CHANGED, f"the new text has no step '{missing[0]}', which run {run.id} has done or waits for",
+            state="nothing was done", help="keep the ids of steps that are done, and approvals; or begin a new run",
         )  # fmt: skip
     (run.directory / BOOK).write_text(now.text)
     run.take(journal.append("run.rebased", data={"digest": now.digest, "text": now.text}))

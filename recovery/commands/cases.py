@@ -120,13 +120,14 @@ def resume(case_id: str, as_json: bool) -> None:
 def close(case_id: str) -> None:
     """Give a case up: remove its temporary instance, write nothing."""
     from recovery.aws.instances import Instances
+    from recovery.commands.driving import shown
     from recovery.report.listening import listener
     from recovery.workflow.cases import resume_case
     from recovery.workflow.errand import Errand
     from recovery.workflow.run import give_up
 
     case, journal = resume_case(case_id)
-    with journal:
+    with shown(case), journal:
         if case.closed_at:
             click.echo(f"case {case.id} is closed already: {case.outcome}", err=True)
             return

@@ -22,7 +22,7 @@ from recovery.workflow.standing import look
 
 def drive(errand: Errand, *, as_json: bool) -> None:
     """Run what is left of the case and print its report."""
-    with errand.journal, interruptible(errand.case), watched(errand):
+    with watched(errand), errand.journal, interruptible(errand.case):
         run(errand)
     show_report(errand.case, as_json=as_json)
 
@@ -43,6 +43,9 @@ def watched(errand: Errand) -> Iterator[None]:
     notifier.tell("opened", f"recovery of '{plan.database}' on '{plan.source.identifier}' begins or goes on")
     try:
         yield
+    except (KeyboardInterrupt, SystemExit):
+        notifier.tell("failed", f"recovery of '{plan.database}' was interrupted")
+        raise
     except RowbackError as error:
         waits = error.id in (ErrorId.APPROVAL_MISSING, ErrorId.CONFIRMATION_MISSING)
         notifier.tell("needs-approval" if waits else "failed", error.fact)
@@ -52,6 +55,15 @@ def watched(errand: Errand) -> Iterator[None]:
     finally:
         refresh()
         notifier.wait()
+
+
+@contextmanager
+def shown(case: Case) -> Iterator[None]:
+    """status.html says where the case stands once nobody drives it any more, however that ended."""
+    try:
+        yield
+    finally:
+        write_status(look(case, []), case.directory)
 
 
 @contextmanager

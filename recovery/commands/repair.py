@@ -41,7 +41,7 @@ CLASSES = {kind.name.lower(): kind for kind in RowClass if kind is not RowClass.
 def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     """Start a case: the temporary instance at T, taken over and made inert. Writes nothing to the original."""
     from recovery.aws.instances import Instances
-    from recovery.commands.driving import interruptible
+    from recovery.commands.driving import interruptible, shown
     from recovery.report.listening import listener
     from recovery.workflow.approvals import me
     from recovery.workflow.cases import open_case
@@ -54,7 +54,7 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     plan = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
     opener = me(plan.source.region) if profile.approvals.needed else None
     case, journal = open_case(plan, objectives_of(profile), profile, approved=False, opener=opener)
-    with journal, interruptible(case):
+    with shown(case), journal, interruptible(case):
         run(Errand(case, journal, instances, listener()), until="secure-copy")
     click.echo(json.dumps({"case": case.id, "temporary_instance": case.copy.identifier}) if as_json else case.id)
     click.echo(f"next: rowback diff {case.id}, or look first: rowback peek {case.id} 'select …'", err=True)
@@ -240,13 +240,13 @@ def _refuse_without_copy(case: Case) -> None:
 def _errand(case_id: str, *, undoing: bool = False) -> Iterator[Errand]:
     """The case, locked and ready to be driven."""
     from recovery.aws.instances import Instances
-    from recovery.commands.driving import interruptible
+    from recovery.commands.driving import interruptible, shown
     from recovery.report.listening import listener
     from recovery.workflow.cases import resume_case
     from recovery.workflow.errand import Errand
 
     case, journal = resume_case(case_id)
-    with journal, interruptible(case, undoing=undoing):
+    with shown(case), journal, interruptible(case, undoing=undoing):
         yield Errand(case, journal, Instances.connect(case.plan.source.region), listener())
 
 

@@ -14,6 +14,7 @@ class Standing(StrEnum):
     WAITING = "waiting"
     PAUSED = "paused"
     RECOVERED = "recovered"
+    TAKEN_BACK = "taken-back"
     CLOSED = "closed"
 
 

@@ -20,7 +20,9 @@ LOGGING = (
 CLOSURE = """
 with recursive hit(oid) as (
   -- a name without schema: our own search_path is empty, theirs led to public as a rule
-  select oid from unnest(%s::text[]) named, coalesce(to_regclass(named), to_regclass('public.' || named)) oid
+  select oid from unnest(%s::text[]) named, coalesce(
+    case when named !~ '"[.].*"[.]' then to_regclass(named) end,
+    case when named !~ '"[.]' then to_regclass('public.' || named) end) oid
   where oid is not null
   union select k.conrelid from pg_constraint k join hit on k.confrelid = hit.oid where k.contype = 'f' and %s
 )

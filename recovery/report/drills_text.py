@@ -50,7 +50,7 @@ def drills_prometheus(held: Sequence[DrillRecord]) -> str:
         ("rowback_drill_last_timestamp_seconds", last.at.timestamp()),
         ("rowback_drill_last_success_timestamp_seconds", passed[-1].at.timestamp() if passed else 0.0),
     ]
-    lines = [line for name, value in gauges for line in (f"# TYPE {name} gauge", f"{name} {value:g}")]
+    lines = [line for name, value in gauges for line in (f"# TYPE {name} gauge", f"{name} {value:.3f}")]
     lines += ["# TYPE rowback_drill_phase_seconds gauge"]
-    lines += [f'rowback_drill_phase_seconds{{phase="{phase}"}} {value:g}' for phase, value in last.phases_s.items()]
+    lines += [f'rowback_drill_phase_seconds{{phase="{phase}"}} {value:.3f}' for phase, value in last.phases_s.items()]
     return "\n".join(lines) + "\n"

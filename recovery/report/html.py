@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING
 
 from recovery.model.target import format_utc
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def render(page: str, **values: object) -> str:
     """The page of that name in recovery/report/pages with `values` in it."""
+    return _environment(escaped=page.endswith(".html")).get_template(page).render(**values).strip() + "\n"
+
+
+@cache
+def _environment(*, escaped: bool) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
-        loader=PackageLoader("recovery.report", "pages"), autoescape=page.endswith(".html"), undefined=StrictUndefined,
+    made = Environment(
+        loader=PackageLoader("recovery.report", "pages"), undefined=StrictUndefined,
+        autoescape=escaped,  # noqa: S701 (off for Markdown alone)
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["utc"] = lambda moment: format_utc(moment) if isinstance(moment, datetime) else "-"
-    environment.filters["cell"] = _cell
-    return environment.get_template(page).render(**values).strip() + "\n"
+    made.filters["utc"] = lambda moment: format_utc(moment) if isinstance(moment, datetime) else "-"
+    made.filters["cell"] = _cell
+    return made
 
 
 def _cell(value: object) -> str:

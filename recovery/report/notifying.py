@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
 import threading
+import time
 import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -38,15 +40,16 @@ class Notifier:
             self._threads.append(thread)
 
     def wait(self) -> None:
-        """Let what is under way arrive, for a moment."""
+        """Let what is under way arrive, for a moment in all."""
+        until = time.monotonic() + LAST_WORDS_S
         for thread in self._threads:
-            thread.join(LAST_WORDS_S)
+            thread.join(max(until - time.monotonic(), 0.0))
 
     def _deliver(self, sink: Notify, document: dict[str, str]) -> None:
         try:
             result = _send(sink, document)
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            result = f"failed: {type(error).__name__}: {error}"
+        except (OSError, ValueError, subprocess.SubprocessError, http.client.HTTPException) as error:
+            result = f"failed: {type(error).__name__}"  # its words may quote the address, which is a secret
         line = json.dumps({**document, "sink": type(sink).__name__.lower(), "result": self._redact(result)})
         with self._lock:
             self._keep(line)

@@ -42,7 +42,9 @@ def _safe(status: Status) -> list[tuple[str, Mapping[str, object]]]:
     found: list[tuple[str, Mapping[str, object]]] = [("safe-others", {})]
     if status.keeps_newer:
         found.append(("safe-newer", {}))
-    if status.rows is not None and status.written:
+    if status.standing is Standing.TAKEN_BACK:
+        found.append(("safe-taken-back", {}))
+    elif status.rows is not None and status.written:
         found.append(("safe-proven", {"rows": f"{status.rows:,}"}))
     else:
         found.append(("safe-written" if status.written else "safe-unwritten", {}))

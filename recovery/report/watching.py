@@ -25,9 +25,8 @@ class Everybody:
         self._terminal.progress(text, seconds)
 
     def step_done(self, name: str, text: str, seconds: float) -> None:
-        """A phase is over."""
+        """A phase is over; the page says so when the next one begins."""
         self._terminal.step_done(name, text, seconds)
-        self._refresh()
 
     def step_failed(self, name: str, text: str) -> None:
         """Something stopped it; whoever drives says what that means."""

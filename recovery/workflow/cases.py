@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from recovery.model.plan import RecoveryPlan
 from recovery.model.repair import Pace, RepairPlan, RepairRequest
 from recovery.model.report import Objectives, Outcome
 from recovery.workflow.journal import Journal, Record, is_driven, read_records
+
+RUN_VARIABLE = "ROWBACK_RUN"  # a runbook's step tells the commands it runs who they are for
 
 
 @dataclass
@@ -46,6 +49,7 @@ class Case:
     opened_at: datetime
     plan_approved: bool
     opener: Person | None = None
+    run: str | None = None
     steps: dict[str, StepState] = field(default_factory=dict)
     notes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     stops: list[str] = field(default_factory=list)
@@ -184,7 +188,7 @@ def open_case(
             "schema_version": 1, "tool_version": __version__, "plan_digest": plan.digest,
             "plan": plan.model_dump(mode="json"), "objectives": objectives.model_dump(mode="json"),
             "profile": profile.model_dump(mode="json"), "approved": approved,
-            "opener": opener.model_dump(mode="json") if opener else None,
+            "opener": opener.model_dump(mode="json") if opener else None, "run": os.environ.get(RUN_VARIABLE),
         },
     )  # fmt: skip
     return fold(journal.directory, journal.records), journal
@@ -239,6 +243,7 @@ def fold(directory: Path, records: Iterable[Record]) -> Case:
             profile=Profile.model_validate(first.data["profile"]), opened_at=first.at,
             plan_approved=first.data.get("approved") is True,
             opener=Person.model_validate(first.data["opener"]) if first.data.get("opener") else None,
+            run=first.data.get("run"),
         )  # fmt: skip
     except (ValidationError, KeyError) as error:
         raise _of_another_version(directory) from error

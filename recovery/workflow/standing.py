@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from statistics import median
 
 from recovery.errors import ErrorId
-from recovery.model.repair import Mode
+from recovery.model.repair import Mode, OnConflict
 from recovery.model.status import Standing, Status, StepStanding
 from recovery.workflow.cases import Case, fold
 from recovery.workflow.journal import Record, is_driven, read_records
@@ -45,8 +45,9 @@ def status_of(case: Case, records: Sequence[Record], past: Sequence[Case]) -> St
         standing=standing, reason=reason, steps=steps, current=current,
         progress=_progress(steps, typical or USUAL_S, over=case.closed_at is not None),
         eta_s=_eta(steps, typical) if standing is Standing.WORKING else None,
-        rows=verification.rows if verification else None, written=case.wrote_to_live and not case.taken_back,
-        keeps_newer=case.request.mode is not Mode.REPLACE,
+        rows=verification.rows if verification and not case.taken_back else None,
+        written=case.wrote_to_live and not case.taken_back,
+        keeps_newer=case.request.mode is not Mode.REPLACE and case.request.on_conflict is OnConflict.KEEP_LIVE,
         temporary_instance=case.outcome_of("start-copy") is not None and case.outcome_of("remove-copy") is None,
     )  # fmt: skip
 
@@ -58,13 +59,20 @@ def look(case: Case, past: Sequence[Case]) -> Status:
 
 
 def _standing(case: Case, records: Sequence[Record], *, driven: bool) -> tuple[Standing, str]:
+    if case.taken_back:
+        return Standing.TAKEN_BACK, "what was written was taken back"
     if case.closed_at:
         return (Standing.RECOVERED if case.outcome == "recovered" else Standing.CLOSED), case.outcome
     failed = next((r for r in reversed(records) if r.event in ("step.failed", "step.start", "step.done")), None)
     if failed is not None and failed.event == "step.failed":
         waits = failed.data.get("id") in FOR_PEOPLE
         return (Standing.WAITING if waits else Standing.PAUSED), str(failed.data["error"])
-    return (Standing.WORKING, "") if driven else (Standing.PAUSED, case.stops[-1] if case.stops else "")
+    if driven:
+        return Standing.WORKING, ""
+    if case.outcome_of("verify") is not None:
+        return Standing.RECOVERED, "the temporary instance is still there"
+    waits = case.outcome_of("diff") is not None and not case.stops  # compared step by step: somebody decides now
+    return (Standing.WAITING if waits else Standing.PAUSED), (case.stops[-1] if case.stops else "")
 
 
 def _so_far(case: Case, name: str, records: Sequence[Record], *, driven: bool) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from recovery.compare.changes import WRITES, ChangeSet
 from recovery.errors import RowbackError
 from recovery.model.outlook import LEAST_BILLED_S, Outlook
-from recovery.model.repair import RowClass
+from recovery.model.repair import Mode, RowClass, TableRepair
 from recovery.model.report import Report, Verification
 from recovery.model.story import Happened, Story, TableRows
 from recovery.model.target import format_utc
@@ -105,11 +105,19 @@ def _decisions(case: Case) -> Iterator[str]:
     if plan is None:
         return
     for table in plan.tables:
-        for kind in (RowClass.NEWER, RowClass.NEW, RowClass.CONFLICT):
+        for kind in (RowClass.NEWER, RowClass.NEW, RowClass.CHANGED, RowClass.REUSED, RowClass.CONFLICT):
             if count := table.count(kind):
                 told = f"{table.name}: {count:,} row{'s' * (count != 1)} {kind.value}"
-                yield told + (f", {case.request.on_conflict.value}" if kind is RowClass.CONFLICT else ", kept")
+                yield told + (f", {case.request.on_conflict.value}" if kind is RowClass.CONFLICT else "")
+        if table.loses and case.request.mode is Mode.REPLACE:
+            yield f"{table.name}: {table.loses:,} of them LOST what was written after T (mode replace)"
+        elif not table.loses:
+            yield from (f"{table.name}: all of these are kept",) if _later(table) else ()
     yield from plan.notices
+
+
+def _later(table: TableRepair) -> int:
+    return sum(table.count(kind) for kind in (RowClass.NEWER, RowClass.NEW, RowClass.CHANGED, RowClass.REUSED))
 
 
 def _proof(proof: Verification | None) -> Iterator[str]:

@@ -64,7 +64,7 @@ def perform(cli: Cli, name: str, colleague: dict[str, str], given: dict[str, str
             assert ran.code == 61, ran.err
             id = json.loads(cli("runbook", "runs", "--json").out)[-1]["run"]
             assert cli("runbook", "approve", id, step.id, "--by", "colleague", **colleague).code == 0
-            ran = cli("runbook", "resume", id, *pairs, *looked, **environment)
+            ran = cli("runbook", "resume", id, **environment)
     assert ran.code == 0, ran.err
     return ran
 

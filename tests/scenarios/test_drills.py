@@ -90,9 +90,11 @@ def test_the_trend(cli: Cli) -> None:
     gauges = dict(
         line.rsplit(" ", 1) for line in cli("drills", "--format", "prometheus").out.splitlines() if line[0] != "#"
     )
-    assert gauges["rowback_drill_success"] == "1"
-    assert gauges["rowback_drill_recovery_seconds"] == "4"
-    assert gauges['rowback_drill_phase_seconds{phase="plan"}'] == "0.5"
+    assert float(gauges["rowback_drill_success"]) == 1
+    assert float(gauges["rowback_drill_recovery_seconds"]) == 4
+    assert float(gauges['rowback_drill_phase_seconds{phase="plan"}']) == 0.5
+    last = datetime.fromisoformat(json.loads(cli("drills", "--json").out)[-1]["at"]).timestamp()
+    assert abs(float(gauges["rowback_drill_last_timestamp_seconds"]) - last) < 1
 
 
 @pytest.mark.parametrize(

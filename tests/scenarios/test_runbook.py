@@ -19,7 +19,7 @@ import pytest
 
 from recovery.model.target import format_utc
 from recovery.workflow.journal import read_records
-from runbooks.lab.server import REGION, Lab
+from runbooks.lab.server import REGION, Lab, runs
 from tests.fix_cli import Cli, Ran, the_case
 from tests.fix_lab import Database, pass_a_second, wait_until
 
@@ -93,7 +93,7 @@ def the_run(cli: Cli) -> dict[str, Any]:
 
 def events(cli: Cli) -> list[tuple[str, str | None]]:
     (directory,) = (cli.home / "runs").iterdir()
-    return [(record.event, record.step) for record in read_records(directory)]
+    return [(record.event, record.step) for record in read_records(directory) if record.event != "step.child"]
 
 
 def logs(cli: Cli) -> dict[str, str]:
@@ -200,7 +200,7 @@ def test_a_changed_book_is_refused_unless_rebased(cli: Cli, database: Database, 
     assert f"book.md was changed since run {id} began\n" in changed.err
     write(FRONT + body.format("echo b >> trace").replace("id=a", "id=z"))
     lost = cli("runbook", "resume", id, "--rebase")
-    assert f"error[book-changed]: the new text has no step 'a', which run {id} has done\n" in lost.err
+    assert f"error[book-changed]: the new text has no step 'a', which run {id} has done or waits for\n" in lost.err
     write(FRONT + body.format("echo b >> trace"))
     assert cli("runbook", "resume", id, "--rebase").code == 0
     assert Path("trace").read_text() == "a\nb\n"
@@ -318,6 +318,141 @@ def test_a_person_at_a_terminal_is_asked_before_each_write(cli: Cli, database: D
     assert Path("seen").read_text() == "blue\npainted\n"
 
 
+def test_what_was_approved_cannot_be_changed_left_out_or_gone_round(
+    cli: Cli, database: Database, target: str, users: dict[str, dict[str, str]]
+) -> None:
+    body = "\n```approve id=go\nIs it right?\n```\n\n```sh id=a timeout=1m reads\necho {} >> trace\n```\n"
+    write(FRONT + body.format("good"))
+    run(cli, database, target, **users["carl"])
+    id = the_run(cli)["run"]
+    skipped = cli("runbook", "resume", id, "--skip", "go", "--reason", "no time", **users["carl"])
+    assert skipped.code == 61
+    assert "error[approval-missing]: 'go' is an approval, which cannot be left out\n" in skipped.err
+    write(FRONT + "\n```sh id=a timeout=1m reads\necho bad >> trace\n```\n")
+    removed = cli("runbook", "resume", id, "--rebase", **users["carl"])
+    assert "the new text has no step 'go'" in removed.err
+    assert cli("runbook", "approve", id, "go", "--by", "dora", **users["dora"]).code == 0
+    write(FRONT + body.format("bad"))
+    rebased = cli("runbook", "resume", id, "--rebase", **users["carl"])
+    assert rebased.code == 61, "the approval was of the other text"
+    assert not Path("trace").exists()
+    (directory,) = (cli.home / "runs").iterdir()
+    (directory / "book.md").write_text(FRONT + body.format("worse"))
+    altered = cli("runbook", "resume", id, **users["carl"])
+    assert altered.code == 62
+    assert f"the text that run {id} goes by, was altered\n" in altered.err
+
+
+def test_the_profile_of_a_run_is_that_of_its_commands(cli: Cli, database: Database, target: str) -> None:
+    write(RESTORE)
+    Path("rowback.toml").write_text("[profiles.strict]\napprovals_needed = 1\n")
+    stopped = run(cli, database, target, "--profile", "strict")
+    assert stopped.code == 56
+    assert "error[approval-missing]: 1 approval by others of what is written is wanted" in stopped.err
+    assert people(database) == 0
+    gone = cli("runbook", "abort", the_run(cli)["run"])
+    assert gone.code == 0, gone.err
+    assert the_case(cli)["outcome"] == "closed without change", "what a step left open is closed"
+    assert [name for name in cli.live.lab.engine.instances if name.startswith("rowback-")] == []
+
+
+def test_somebody_elses_case_is_not_taken_for_the_runs_own(cli: Cli, database: Database, target: str) -> None:
+    """Cut off before the restore opened a case; meanwhile another case is opened by hand."""
+    write(RESTORE)
+    process = cli.start("runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto", "--confirmed",
+                        "they-are-gone-indeed")  # fmt: skip
+    wait_until(lambda: reached(cli, "start restore") or process.poll() is not None, "the restore")
+    kill(process)
+    for case in json.loads(cli("cases", "--json").out):  # it may have come that far already
+        cli("close", case["case"])
+    other = cli("open", cli.live.identifier, "--at", target, "--database", "postgres", "--table", "*")
+    ours = cli("runbook", "resume", the_run(cli)["run"])
+    assert ours.code == 0, ours.err
+    assert people(database) == 2
+    assert "continue what was begun" not in ours.err
+    assert other.code in (0, 15)
+
+
+def test_a_command_that_outlives_a_killed_run_is_not_begun_a_second_time(
+    cli: Cli, database: Database, target: str
+) -> None:
+    write(FRONT + '\n```sh id=slow timeout=1m undo="none: x"\necho start >> trace; while test ! -e go; do sleep 0.1;'
+          " done; echo end >> trace\n```\n")  # fmt: skip
+    process = cli.start("runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto")
+    wait_until(lambda: Path("trace").exists(), "the script runs")
+    process.kill()
+    process.wait()
+    id = the_run(cli)["run"]
+    still = cli("runbook", "resume", id)
+    assert still.code == 56
+    assert "which an earlier attempt began, is still running" in still.err
+    Path("go").touch()
+    wait_until(lambda: "end" in Path("trace").read_text(), "it ends")
+    unknown = ""
+
+    def told() -> bool:
+        nonlocal unknown
+        unknown = cli("runbook", "resume", id).err
+        return "is still running" not in unknown
+
+    wait_until(told, "its process is gone")
+    assert "it began, it writes, and whether it did cannot be told; do it again with --from slow" in unknown
+    assert Path("trace").read_text() == "start\nend\n", "not done twice"
+    assert cli("runbook", "resume", id, "--skip", "slow", "--reason", "it did").code == 0
+
+
+def test_an_undo_is_never_turned_round(cli: Cli, database: Database, target: str) -> None:
+    """Its driver dies, the command goes on and commits: resuming must not undo the undo."""
+    write(RESTORE)
+    assert run(cli, database, target).code == 0
+    case = the_case(cli)["case"]
+    write(FRONT.replace("parameters:", "parameters:\n  case: {type: text}") + "\n- [ ] Wrong indeed.\n\n"
+          '```rowback id=undo timeout=5m undo="none: x"\nrowback undo $CASE --confirm $DATABASE\n```\n')  # fmt: skip
+    with database.connect() as blocker:
+        blocker.execute("begin")
+        blocker.execute("lock table people in share mode")
+        process = cli.start("runbook", "run", "book.md", *given(cli, database, target), "-p", f"case={case}", "--mode",
+                            "auto", "--confirmed", "wrong-indeed")  # fmt: skip
+        wait_until(lambda: reached_of(cli, "undo"), "the undo waits for the lock")
+        process.kill()
+        process.wait()
+    id = json.loads(cli("runbook", "runs", "--json").out)[-1]["run"]
+    again = ("runbook", "resume", id, "--confirmed", "wrong-indeed")
+    wait_until(lambda: "is still running" not in cli(*again).err, "the command that was left ends")
+    assert json.loads(cli("runbook", "runs", "--json").out)[-1]["outcome"] == "finished"
+    assert people(database) == 0, "taken out"
+    (directory,) = (cli.home / "cases").iterdir()
+    assert [record.event for record in read_records(directory)].count("undo.done") == 1, "and not put back again"
+
+
+def reached_of(cli: Cli, step: str) -> bool:
+    return any(
+        f'"step.child","step":"{step}"' in path.read_text() for path in (cli.home / "runs").glob("*/journal.jsonl")
+    )
+
+
+def test_a_value_never_becomes_an_option(cli: Cli, database: Database, target: str) -> None:
+    write(FRONT.replace("parameters:", "parameters:\n  case: {type: text}")
+          + "\n```rowback id=a timeout=1m\nrowback report $CASE\n```\n")  # fmt: skip
+    refused = run(cli, database, target, "-p", "case=--help")
+    assert refused.code == 56
+    assert "the value of $CASE begins with '-' and would be taken for an option: --help" in refused.err
+
+
+def test_answers_are_remembered_and_no_other_is_taken(cli: Cli, database: Database, target: str) -> None:
+    write(FRONT + "\n```sh id=a timeout=1m reads\ntest -e go\n```\n\n- [ ] It is so.\n\n```ask id=b\nB?\n```\n"
+          '\n```sh id=c timeout=1m reads\necho "$B" > said\n```\n')  # fmt: skip
+    asked = [*given(cli, database, target), "-p", "b=bee", "--mode", "auto", "--confirmed", "it-is-so"]
+    assert cli("runbook", "run", "book.md", *asked).code == 56
+    id = the_run(cli)["run"]
+    other = cli("runbook", "resume", id, "-p", "instance=another")
+    assert other.code == 2
+    assert f"error[usage]: -p instance answers no question of run {id}; its parameters are bound\n" in other.err
+    Path("go").touch()
+    assert cli("runbook", "resume", id).code == 0
+    assert Path("said").read_text() == "bee\n"
+
+
 STEPS = ("count", "they-are-gone-indeed", "restore", "tell", "look")
 
 
@@ -368,6 +503,7 @@ def kill(process: subprocess.Popen[str]) -> None:
         except (ProcessLookupError, PermissionError):
             continue
     process.communicate()
+    wait_until(lambda: not any(map(runs, children)), "all are gone")
 
 
 def read(path: Path) -> str:

@@ -49,7 +49,7 @@ def test_the_report_in_three_forms(cli: Cli, database: Database, target: str) ->
         {"table": "public.people", "classes": {"lost": 2, "new": 1}, "inserted": 2, "updated": 0, "deleted": 0,
          "samples": ["1", "2"]}
     ]  # fmt: skip
-    assert story["decisions"] == ["public.people: 1 row new, kept"]
+    assert story["decisions"] == ["public.people: 1 row new", "public.people: all of these are kept"]
     assert story["proof"][0] == "2 rows are as they were at T"
     assert story["cost"].startswith("about $0.00 for the temporary instance (AWS's price list, ")
     assert [each["text"] for each in story["timeline"]][-4:] == [
@@ -57,7 +57,7 @@ def test_the_report_in_three_forms(cli: Cli, database: Database, target: str) ->
     ]  # fmt: skip
     for form in ("md", "html"):
         text = cli("report", case, "--format", form).out
-        for words in ("Incident report", "public.people", "1 row new, kept", "Root cause", "Actions", "case closed"):
+        for words in ("Incident report", "public.people", "1 row new", "Root cause", "Actions", "case closed"):
             assert words in text, (form, words)
     assert not ELSEWHERE.search(cli("report", case, "--format", "html").out)
     assert "<svg" in cli("report", case, "--format", "html").out
@@ -199,6 +199,44 @@ def test_the_page_is_only_for_who_knows_its_address(
     assert "EventSource" not in kept
     assert "2 rows are back, and were checked one by one." in kept
     assert not ELSEWHERE.search(kept)
+
+
+def page_of(cli: Cli) -> str:
+    (page,) = (cli.home / "cases").glob("*/status.html")
+    return page.read_text()
+
+
+def test_the_page_on_disk_tells_the_truth_at_every_turn(cli: Cli, database: Database, target: str) -> None:
+    assert cli("open", cli.live.identifier, "--at", target, "--database", database.name).code == 0
+    case = the_case(cli)["case"]
+    assert "Paused" in page_of(cli)
+    digest = cli("diff", case, "--digest").out.strip()[:8]
+    assert "Waiting for somebody&#39;s decision" in page_of(cli)
+    assert "Nothing has been written to the real database yet." in page_of(cli)
+    assert cli("apply", case, digest, "--confirm", database.name).code == 0
+    assert "2 rows are back, and were checked one by one." in page_of(cli)
+    assert "Recovered" in page_of(cli)
+    assert cli("undo", case, "--confirm", database.name).code == 0
+    assert "What was put back was taken out again" in page_of(cli)
+    assert "2 rows are back" not in page_of(cli)
+    assert cli("close", case).code == 0
+    assert "What was put back was taken out again" in page_of(cli)
+
+
+def test_the_page_promises_nothing_that_the_mode_does_not_keep(cli: Cli, database: Database, target: str) -> None:
+    opened = cli("open", cli.live.identifier, "--at", target, "--database", database.name, "--mode", "replace")
+    assert opened.code == 0, opened.err
+    assert "What was written since then is kept." not in page_of(cli)
+    assert cli("close", the_case(cli)["case"]).code == 0
+
+
+def test_a_report_says_what_mode_replace_lost(cli: Cli, database: Database, target: str) -> None:
+    done = restore(cli, database, target, "--mode", "replace", "--confirm-loss", "1")
+    assert done.code == 0, done.err
+    story = json.loads(cli("report", the_case(cli)["case"], "--format", "json").out)
+    assert story["decisions"] == [
+        "public.people: 1 row new", "public.people: 1 of them LOST what was written after T (mode replace)"
+    ]  # fmt: skip
 
 
 def test_every_phrase_is_there_in_both_languages() -> None:

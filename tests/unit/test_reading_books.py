@@ -106,6 +106,18 @@ just: an example
          "step 'a' writes with 2 commands: a step each"),
         ("## S\n\n- [ ] Looked.", 14, "prose", "section 'S' has steps and not a word about them"),
         ("Nothing.", 1, "empty", "there is no step in it"),
+        ('```sh id=a timeout=1m undo="rm -f x"\ntrue\n```', 12, "undo",
+         'undo=rm -f x is no rowback command; say undo="none: how to do it by hand"'),
+        ('```sh id=a timeout=1m reads expect="("\ntrue\n```', 12, "expect",
+         "expect=( is no regular expression: missing ), unterminated subpattern at position 0"),
+        ("```sh id=a timeout=1m reads exit=abc\ntrue\n```", 12, "exit", "exit=abc is no list of numbers such as 0,43"),
+        ("- one\n\n  ```sh id=a timeout=1m reads\n  true\n  ```", 14, "nested-step",
+         "a step inside a list or quotation is never run; put it at the margin"),
+        ("```sql id=a timeout=1m on=nowhere\nselect 1\n```", 12, "connection",
+         "step 'a' is on=nowhere, which no connection declares"),
+        ("```ask id=a type=choice\nWhich?\n```", 12, "ask", "a choice needs choices=a,b"),
+        ("```rowback id=a timeout=1m\nrowback status $HOME\n```", 12, "variable",
+         "step 'a' uses $HOME, which has no parameter, question or save"),
     ],
 )  # fmt: skip
 def test_each_rule_fires(tmp_path: Path, body: str, line: int, rule: str, text: str) -> None:
@@ -131,6 +143,7 @@ def test_a_recovery_without_objectives(tmp_path: Path) -> None:
         ("---\ntitle: [\n---\n", "the front matter is no YAML: "),
         ("---\n- a\n---\n", "the front matter is no mapping"),
         ("---\ntitle: T\npurpose: P\n---\n", "the front matter has no when"),
+        (FRONT.replace("---\n", "---\napprovals_by: people\n", 1), "approvals_by: people is none of principal,"),
         (FRONT.replace("title", "titel"), "unknown key 'titel' in the front matter"),
         (FRONT.replace("instance: {", "Instance: {"), "parameter 'Instance' needs a lower-case name"),
         (FRONT.replace("---\n", "---\nobjectives: {speed: fast}\n", 1), "objective 'speed: fast' is not recovery_time"),
@@ -140,6 +153,21 @@ def test_front_matter(front: str, text: str) -> None:
     problems = parse("b", book("- [ ] Looked.", front))[1]
     assert any(problem.text.startswith(text) for problem in problems), problems
     assert all(problem.line == 1 for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["for I in 1 2; do echo $I; done", "read LINE < f; echo $LINE", "echo $SECONDS $HOME", 'X="a"; echo $X'],
+)
+def test_what_bash_itself_gives_is_known(tmp_path: Path, script: str) -> None:
+    path = tmp_path / "b.md"
+    path.write_text(book(f"```sh id=a timeout=1m reads\n{script}\n```"))
+    assert lint(path) == []
+
+
+def test_a_task_in_any_language_has_an_id() -> None:
+    (step,) = parse("b", book("- [ ] 데이터를 확인했습니다"))[0].steps
+    assert step.id == "task-12"
 
 
 def test_the_template_has_no_problem(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""Fenced blocks → steps: the first word is the kind, the rest of the line says how."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from guards.statements import Danger, classify
+from runbooks.document import Approve, Ask, Command, Effects, Parameter, Shell, Sql, Step, Type
+from runbooks.problems import Reader
+
+KINDS = ("rowback", "sql", "sh", "ask", "approve")
+FLAGS = ("reads", "writes")
+KNOWN = {
+    "rowback": {"id", "timeout", "undo", "exit", "expect", "save"},
+    "sh": {"id", "timeout", "undo", "exit", "expect", "save"},
+    "sql": {"id", "timeout", "undo", "on", "rows", "expect", "save"},
+    "ask": {"id", "type", "name", "default", "choices"},
+    "approve": {"id"},
+}
+# Verbs that change nothing anywhere; all others are withheld from a preview.
+READING = {
+    "find", "doctor", "coverage", "plan", "diff", "peek", "verify", "cases", "status", "report", "guard show",
+    "guard check", "runbook list", "runbook show", "runbook lint", "drills",
+}  # fmt: skip
+UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration_s(text: str) -> float | None:
+    """`90s`, `10m`, `2h` as seconds; None for anything else."""
+    found = re.fullmatch(r"(\d+)([smh])", text)
+    return int(found[1]) * UNITS_S[found[2]] if found else None
+
+
+def fence(kind: str, token: Any, line: int, reader: Reader) -> Step | None:
+    """A step of a fenced block: its first word is the kind, the rest says how."""
+    try:
+        words = shlex.split(token.info)[1:]
+    except ValueError as error:
+        reader.wrong(line, "info-string", f"cannot be read: {error}")
+        return None
+    pairs = [word.partition("=") for word in words]
+    saves = [value for name, _, value in pairs if name == "save"]
+    said = {name: value for name, equals, value in pairs if equals and name != "save"}
+    flags = {name for name, equals, _ in pairs if not equals}
+    for name in (said.keys() - KNOWN[kind]) | (flags - set(FLAGS)):
+        reader.wrong(line, "attribute", f"a {kind} step knows no '{name}'")
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", said.get("id", "")):
+        reader.wrong(line, "id", f"this {kind} step has no id=name in lower case")
+    return _STEPS[kind](token.content.strip("\n"), said, (flags, saves), line, reader)
+
+
+Extra = tuple[set[str], list[str]]
+
+
+def _effects(said: Mapping[str, str], extra: Extra, line: int, reader: Reader, *, reads: bool) -> Effects:
+    flags, saves = extra
+    timeout = duration_s(said.get("timeout", ""))
+    if timeout is None:
+        reader.wrong(line, "timeout", "it has no timeout=90s, 10m or 2h")
+    undo = said.get("undo", "")
+    reason = undo.removeprefix("none:").strip() if undo.startswith("none:") else ""
+    exits = said.get("exit", "0").split(",")
+    if not all(code.isdecimal() for code in exits):
+        reader.wrong(line, "exit", f"exit={said['exit']} is no list of numbers such as 0,43")
+        exits = ["0"]
+    _check_expected(said.get("expect", ""), line, reader)
+    if undo and not undo.startswith(("none:", "rowback ")):
+        reader.wrong(line, "undo", f'undo={undo} is no rowback command; say undo="none: how to do it by hand"')
+    named = [(name, path) for name, _, path in (each.partition("=") for each in saves)]
+    for name, _ in named:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            reader.wrong(line, "save", f"save={name} is no lower-case name")
+    reads = "reads" in flags or (reads and "writes" not in flags)
+    return Effects(
+        reads=reads, timeout_s=timeout or 0.0, undo="" if undo.startswith("none") else undo, no_undo=reason,
+        exits=tuple(map(int, exits)), expects=said.get("expect", ""), saves=tuple(named),
+    )  # fmt: skip
+
+
+def _check_expected(pattern: str, line: int, reader: Reader) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        reader.wrong(line, "expect", f"expect={pattern} is no regular expression: {error}")
+
+
+def _command(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
+    lines = tuple(each.strip() for each in body.replace("\\\n", " ").splitlines() if each.strip())
+    for each in lines:
+        if not each.startswith("rowback "):
+            reader.wrong(line, "command", f"'{each}' is no rowback command; other programs belong into sh")
+    reads = all(_only_reads(each) for each in lines)
+    return Command(said.get("id", ""), line, lines, _effects(said, extra, line, reader, reads=reads))
+
+
+def _only_reads(line: str) -> bool:
+    words = line.split()[1:3]
+    return bool(words) and (words[0] in READING or " ".join(words) in READING or "--dry-run" in line)
+
+
+def _sql(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
+    text = re.sub(r""":(['"])(\w+)\1""", "'x'", body)
+    reads = classify(text).danger is Danger.READ
+    effects = _effects(said, extra, line, reader, reads=reads)
+    rows = said.get("rows", "")
+    if rows and not re.fullmatch(r"\d+\+?", rows):
+        reader.wrong(line, "rows", f"rows={rows} is no number such as 0, 3 or 1+")
+    return Sql(said.get("id", ""), line, body, said.get("on", "live"), effects, rows)
+
+
+def _shell(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
+    return Shell(said.get("id", ""), line, body, _effects(said, extra, line, reader, reads=False))
+
+
+def _ask(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
+    id, type = said.get("id", ""), said.get("type", "text")
+    if type not in list(Type):
+        reader.wrong(line, "ask", f"'{type}' is no type")
+        type = "text"
+    choices = tuple(said["choices"].split(",")) if said.get("choices") else ()
+    if type == "choice" and not choices:
+        reader.wrong(line, "ask", "a choice needs choices=a,b")
+    name = said.get("name", id.replace("-", "_"))
+    return Ask(
+        id, line, " ".join(body.split()), Parameter(name, Type(type), default=said.get("default"), choices=choices)
+    )
+
+
+def _approve(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
+    return Approve(said.get("id", ""), line, " ".join(body.split()))
+
+
+_STEPS: Mapping[str, Callable[[str, Mapping[str, str], Extra, int, Reader], Step]] = {
+    "rowback": _command, "sql": _sql, "sh": _shell, "ask": _ask, "approve": _approve,
+}  # fmt: skip
