@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from recovery.config import Profile
     from runbooks.drill import DrillReport, DrillRequest
+    from runbooks.rehearsal import Rehearsal
 
 
 @click.group(epilog='Example: eval "$(rowback lab up)"')
@@ -84,6 +86,9 @@ def down() -> None:
 @click.option("--rpo", "rpo_s", default=60, show_default=True, help="Objective for the data loss, seconds.")
 @click.option("--transport", type=click.Choice(["dump", "copy"]), default="dump", show_default=True)
 @click.option("--find", "find_", is_flag=True, help="Nobody says what happened and when: the log has to.")
+@click.option("--target", default="lab", show_default=True, metavar="lab|PROFILE",
+              help="A profile: its instance is restored to a copy, the copy is broken and repaired.")  # fmt: skip
+@click.option("--table", "tables", multiple=True, help="With --target PROFILE: truncated on the copy.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="So many in a row.")
 @click.option("--evidence", type=click.Path(path_type=Path, file_okay=False),
               help="Keep reports there, with a file of their hashes.")  # fmt: skip
@@ -92,18 +97,20 @@ def down() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout; a list with --repeat.")
 def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     book: str | None, fault: str | None, articles: int, rows: int | None, chinook: Path | None, seed: int, rto_s: int,
-    rpo_s: int, transport: str, find_: bool, repeat: int, evidence: Path | None, calendar: str | None, as_json: bool,
+    rpo_s: int, transport: str, find_: bool, target: str, tables: tuple[str, ...], repeat: int,
+    evidence: Path | None, calendar: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Rehearse: an incident on a lab of its own, among good writes; rowback repairs it, the result is proven.
 
     With BOOK the runbook of that name is followed, every command of it; its approvals and manual steps are given.
+    With --target PROFILE a real instance is drilled on a restored copy of its own; itself it is only read.
     """
     from recovery.model.plan import Transport
-    from recovery.workflow.drills import held_drills
     from runbooks import datasets
     from runbooks.drill import DrillRequest
     from runbooks.drill_by_book import FAULTS
-    from runbooks.evidence import keep_evidence, schedule
+    from runbooks.evidence import schedule
+    from runbooks.rehearsal import Rehearsal
 
     if calendar:
         click.echo(schedule(calendar), nl=False)
@@ -114,37 +121,94 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
             return datasets.chinook(chinook)
         return datasets.rows(rows) if rows else datasets.documents(articles=articles, seed=seed)
 
-    request = DrillRequest(
-        dataset=_lab_errors(choose), seed=seed,
-        fault=datasets.FaultKind(fault) if fault else FAULTS.get(book or "", datasets.FaultKind.TRUNCATE),
-        rto_s=rto_s, rpo_s=rpo_s,
-        transport=Transport(transport), find=find_, book=book,
-    )  # fmt: skip
-    before, reports = held_drills(), []
-    for _ in range(repeat):
-        found = _remembered(request)
-        reports.append(found)
-        if evidence:
-            click.echo(f"evidence: {keep_evidence(found, evidence)}", err=True)
-        if not as_json:
-            click.echo("\n" + drill_text(found, [each.recovery_time_s for each in before if each.target == "lab"]))
+    kind = datasets.FaultKind(fault) if fault else FAULTS.get(book or "", datasets.FaultKind.TRUNCATE)
+    request: DrillRequest | Rehearsal
+    if target == "lab":
+        _refuse_options("lab", {"--table": tables})
+        request = DrillRequest(
+            dataset=_lab_errors(choose), seed=seed, fault=kind, rto_s=rto_s, rpo_s=rpo_s,
+            transport=Transport(transport), find=find_, book=book,
+        )  # fmt: skip
+    else:
+        made_up = {"--rows": rows, "--chinook": chinook, "--find": find_, "BOOK": book}
+        _refuse_options(target, {**made_up, f"--fault {kind}": kind is not datasets.FaultKind.TRUNCATE})
+        request = Rehearsal(*_profiled(target, tables), rto_s, rpo_s, Transport(transport))
+    reports = _hold(request, repeat, evidence, as_text=not as_json)
     if as_json:
         documents = [json.loads(found.model_dump_json()) for found in reports]
         click.echo(json.dumps(documents if repeat > 1 else documents[0], indent=1))
     raise SystemExit(0 if all(found.passed for found in reports) else 40)
 
 
-def _remembered(request: DrillRequest) -> DrillReport:
+def _hold(request: DrillRequest | Rehearsal, repeat: int, evidence: Path | None, *, as_text: bool) -> list[DrillReport]:
+    """So many drills in a row, each remembered, told and kept as asked."""
+    from recovery.workflow.drills import held_drills
+    from runbooks.evidence import keep_evidence
+
+    before, reports = held_drills(), []
+    for _ in range(repeat):
+        found = _remembered(request)
+        reports.append(found)
+        if evidence:
+            click.echo(f"evidence: {keep_evidence(found, evidence)}", err=True)
+        if as_text:
+            earlier = [each.recovery_time_s for each in before if each.target == found.target]
+            click.echo("\n" + drill_text(found, earlier))
+    return reports
+
+
+def _refuse_options(target: str, given: dict[str, object]) -> None:
+    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+    if named := [name for name, value in given.items() if value]:
+        lab = target == "lab"
+        what = "a drill on the lab makes its own tables" if lab else "a drill on an instance truncates tables of it"
+        raise RowbackError(
+            ErrorId.USAGE, f"{', '.join(named)} does not go with --target {target}: {what}", state=NOTHING_CREATED,
+            help="add --target PROFILE" if lab else f"rowback drill --target {shlex.quote(target)} --table TABLE",
+        )  # fmt: skip
+
+
+def _profiled(name: str, tables: tuple[str, ...]) -> tuple[str, str, tuple[str, ...], Profile]:
+    """Instance, database, tables and profile of a drill on a real instance. Refuses to guess any of them."""
+    from recovery.config import load_profile
+    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+    profile = load_profile(name)
+    missing = {
+        "instance in the profile": profile.instance,
+        "database in the profile": profile.database,
+        "--table": tables,
+    }
+    if absent := [what for what, value in missing.items() if not value]:
+        raise RowbackError(
+            ErrorId.USAGE, f"--target {name} needs {' and '.join(absent)}", state=NOTHING_CREATED,
+            help=f"rowback drill --target {shlex.quote(name)} --table TABLE;"
+            " docs/reference/profiles.md shows every field",
+        )  # fmt: skip
+    assert profile.instance
+    assert profile.database
+    return profile.instance, profile.database, tables, profile
+
+
+def _remembered(request: DrillRequest | Rehearsal) -> DrillReport:
     """Hold a drill. What ends in an error is a drill that failed, and is remembered as one."""
     from recovery.errors import RowbackError
+    from recovery.model.report import Objectives
     from recovery.report.listening import listener
     from recovery.workflow.drills import remember_drill
-    from runbooks.drill import failed, perform, record_of
+    from runbooks.drill import DrillRequest, failed, perform, record_of
+    from runbooks.rehearsal import rehearse
 
     try:
-        found: DrillReport = _lab_errors(lambda: perform(request, listener()))
+        match request:
+            case DrillRequest():
+                found: DrillReport = _lab_errors(lambda: perform(request, listener()))
+            case _:
+                found = rehearse(request, listener())
     except RowbackError:
-        remember_drill(failed(request))
+        objectives = Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s)
+        remember_drill(failed(*request.told, objectives))
         raise
     remember_drill(record_of(found))
     return found
@@ -177,14 +241,14 @@ def drill_text(found: DrillReport, earlier: Sequence[float] = ()) -> str:
     verdict = {True: "yes", False: "NO"}
     rows = [
         ("fault", f"{found.fault} at {found.fault_at:%H:%M:%S}Z"),
-        ("repaired by", f"mode {found.mode}, on data set {found.dataset}"),
+        ("repaired by", f"mode {found.mode}, on {_broken(found)}"),
         ("restored to", f"{found.target_time:%Y-%m-%dT%H:%M:%SZ}, PostgreSQL {found.postgres}"),
         (
             "rows proven back",
-            f"{verdict[found.restored]} ({found.rows:,} rows, equal to a world without the incident)",
+            f"{verdict[found.restored]} ({found.rows:,} rows, equal to {_equal(found)})",
         ),
         ("rest unchanged", verdict[found.outside_scope_unchanged]),
-        ("billing kept every write", f"{found.billing_writes_kept} of {found.billing_writes_acknowledged}"),
+        *_billing(found),
         ("instances left over", ", ".join(found.leftover_instances) or "none"),
         ("recovery time", f"{found.recovery_time_s:.1f} s (objective {rto} s)"),
         ("data loss", f"{found.data_loss_s:.1f} s (objective {rpo} s)"),
@@ -194,6 +258,21 @@ def drill_text(found: DrillReport, earlier: Sequence[float] = ()) -> str:
         rows.append(("compared", f"{compared:.1f} times the median of {len(earlier)} earlier drills"))
     head = "drill PASSED" if found.passed else "drill FAILED"
     return "\n".join([head, "", *(f"  {name:24}  {value}" for name, value in rows)])
+
+
+def _broken(found: DrillReport) -> str:
+    on_lab = found.target == "lab"
+    return f"data set {found.dataset}" if on_lab else f"a restored copy of '{found.target}', database {found.dataset}"
+
+
+def _equal(found: DrillReport) -> str:
+    return "a world without the incident" if found.target == "lab" else "those before it"
+
+
+def _billing(found: DrillReport) -> list[tuple[str, str]]:
+    if found.target != "lab":
+        return []
+    return [("billing kept every write", f"{found.billing_writes_kept} of {found.billing_writes_acknowledged}")]
 
 
 def _echo_exports(state: dict[str, Any]) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -37,6 +36,7 @@ from runbooks.drill_by_book import answers, recover_by_book
 from runbooks.lab.background import INSTANCE, MASTER, connect, foreign_variables, log_everything, pass_a_second
 from runbooks.lab.documents import load_billing
 from runbooks.lab.server import Lab
+from runbooks.measures import Clock, digests
 from runbooks.reading import find_book, read_book
 
 REFERENCE = "without_the_incident"
@@ -55,11 +55,17 @@ class DrillRequest:
     find: bool = False  # nobody tells rowback what happened and when: the log has to
     book: str | None = None  # the runbook that is followed instead of the plain errand
 
+    @property
+    def told(self) -> tuple[str, str]:
+        """What is drilled, and the fault in words."""
+        return "lab", "; ".join(self.dataset.faults[self.fault].statements)
+
 
 class DrillReport(Value):
     """What the drill measured. `passed` is the exit code."""
 
     schema_version: Literal[1] = 1
+    target: str = "lab"  # or the instance whose restored copy was broken
     postgres: str
     dataset: str
     rows: int
@@ -87,7 +93,8 @@ class DrillReport(Value):
     @property
     def passed(self) -> bool:
         """Rows proven back, nothing else changed, every write of billing kept, nothing left over, in time."""
-        kept = self.billing_writes_kept == self.billing_writes_acknowledged > 0
+        kept = self.billing_writes_kept == self.billing_writes_acknowledged
+        kept = kept and (self.billing_writes_acknowledged > 0 or self.target != "lab")
         proven = self.recovery.verification is not None and self.recovery.verification.proven
         return (
             self.restored and proven and self.outside_scope_unchanged and kept
@@ -98,24 +105,23 @@ class DrillReport(Value):
 def record_of(report: DrillReport) -> DrillRecord:
     """What this machine remembers of a drill."""
     return DrillRecord(
-        at=report.fault_at, target="lab", fault=report.fault, passed=report.passed,
+        at=report.fault_at, target=report.target, fault=report.fault, passed=report.passed,
         recovery_time_s=report.recovery_time_s, data_loss_s=report.data_loss_s, objectives=report.objectives,
         phases_s=report.phases_s, rows=report.rows, tool_version=report.recovery.tool_version,
     )  # fmt: skip
 
 
-def failed(request: DrillRequest) -> DrillRecord:
+def failed(target: str, fault: str, objectives: Objectives) -> DrillRecord:
     """What this machine remembers of a drill that ended in an error: nothing was measured, and it did not pass."""
     return DrillRecord(
-        at=datetime.now(UTC), target="lab", fault="; ".join(request.dataset.faults[request.fault].statements),
-        passed=False, recovery_time_s=0.0, data_loss_s=0.0, phases_s={}, rows=0, tool_version=__version__,
-        objectives=Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s),
+        at=datetime.now(UTC), target=target, fault=fault, passed=False, recovery_time_s=0.0, data_loss_s=0.0,
+        phases_s={}, rows=0, tool_version=__version__, objectives=objectives,
     )  # fmt: skip
 
 
 def perform(request: DrillRequest, listener: Listener) -> DrillReport:
     """Run the whole drill and take the lab down again, whatever happens. Raises RowbackError where rowback does."""
-    clock = _Clock(listener)
+    clock = Clock(listener)
     with _own_environment():
         with clock.phase("lab", "start a lab: Amazon RDS on this machine"):
             lab = Lab.start()
@@ -145,7 +151,7 @@ def _furnish(lab: Lab, request: DrillRequest) -> str:
     return password
 
 
-def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: _Clock) -> DrillReport:
+def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: Clock) -> DrillReport:
     dataset, fault = request.dataset, request.dataset.faults[request.fault]
     writer = BillingWriter(lab, password)
     with writer, connect(lab, password, dataset.database) as live:
@@ -160,9 +166,9 @@ def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: _Clock) -> 
         told = _find(request, clock) if request.find else _Told(target, fault.tables, (xid,))
         report = _by_book(request, told, clock) if request.book else _recover(request, told, clock)
         with clock.phase("steady-state-again", "compare with a world without the incident, count billing's writes"):
-            now = _digests(live)
+            now = digests(live)
             with connect(lab, password, REFERENCE) as reference:
-                expected = _inside(_digests(reference), dataset)
+                expected = _inside(digests(reference), dataset)
     return DrillReport(
         postgres=lab.engine.tools.version,
         dataset=dataset.name,
@@ -202,7 +208,7 @@ def _write_on(
         for statement in good:
             live.execute(statement)
             reference.execute(statement)
-    found = _digests(live)
+    found = digests(live)
     return {name: found[name] for name in found.keys() - _inside(found, dataset).keys()}
 
 
@@ -219,7 +225,7 @@ class _Told:
     xids: tuple[int, ...]
 
 
-def _find(request: DrillRequest, clock: _Clock) -> _Told:
+def _find(request: DrillRequest, clock: Clock) -> _Told:
     """What `rowback find` makes of the log, asked only for the database. Raises RuntimeError when that is nothing."""
     with clock.phase("find", "find out what happened from the log"):
         now = datetime.now(UTC)
@@ -232,7 +238,7 @@ def _find(request: DrillRequest, clock: _Clock) -> _Told:
     return _Told(proposal.target_time, proposal.tables, proposal.incident_xids)
 
 
-def _recover(request: DrillRequest, told: _Told, clock: _Clock) -> Report:
+def _recover(request: DrillRequest, told: _Told, clock: Clock) -> Report:
     """The same steps as `rowback restore`: a drill that ran others would measure something else."""
     instances, fault = Instances.connect(None), request.dataset.faults[request.fault]
     repair = RepairRequest(mode=fault.mode, incident_xids=told.xids if fault.mode is Mode.REPAIR else ())
@@ -250,7 +256,7 @@ def _recover(request: DrillRequest, told: _Told, clock: _Clock) -> Report:
     return report_of(case)
 
 
-def _by_book(request: DrillRequest, told: _Told, clock: _Clock) -> Report:
+def _by_book(request: DrillRequest, told: _Told, clock: Clock) -> Report:
     assert request.book
     database = request.dataset.database
     given = answers(read_book(find_book(request.book)), INSTANCE, database, (told.target, told.tables, told.xids))
@@ -266,24 +272,6 @@ def _refuse_foreign_server(lab: Lab, live: psycopg.Connection[Any], database: st
         raise RuntimeError(f"the drill's session is on {found}, not on the lab's {expected}")
 
 
-def _digests(connection: psycopg.Connection[Any]) -> dict[str, tuple[int, str]]:
-    """Count and sum of md5 over the text of every row of every table: slow, and not how rowback proves it."""
-    tables = connection.execute(
-        "select schemaname, tablename from pg_tables where schemaname !~ '^(pg_|information_schema|rowback_case_)'"
-        " order by 1, 2"
-    ).fetchall()
-    found = {}
-    for schema, table in tables:
-        row = connection.execute(
-            sql.SQL(
-                "select count(*), coalesce(sum(('x' || left(md5(t::text), 15))::bit(60)::bigint), 0)::text from {} t"
-            ).format(sql.Identifier(schema, table))
-        ).fetchone()
-        assert row
-        found[f"{schema}.{table}"] = (row[0], row[1])
-    return found
-
-
 @contextlib.contextmanager
 def _own_environment() -> Iterator[None]:
     """Nothing of the caller's AWS and libpq variables, and cases in a directory that goes away with the drill."""
@@ -297,26 +285,3 @@ def _own_environment() -> Iterator[None]:
         finally:
             os.environ.clear()
             os.environ.update(before)
-
-
-@dataclass
-class _Clock:
-    """Phase timings, told to whoever watches."""
-
-    listener: Listener
-    phases: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def phase(self, name: str, title: str) -> Iterator[None]:
-        """Time one phase."""
-        self.listener.step_started(name, title)
-        began = time.monotonic()
-        finished = False
-        try:
-            yield
-            finished = True
-        finally:
-            if not finished:
-                self.listener.step_failed(name, "see below")
-        self.phases[name] = round(time.monotonic() - began, 3)
-        self.listener.step_done(name, "", self.phases[name])

@@ -46,10 +46,14 @@ Watch = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Copy:
-    """Whose temporary instance it is and what it is called: all of it derives from the case id."""
+    """Whose temporary instance it is and what it is called: all of it derives from the case id.
+
+    `backup_days`: how long RDS keeps backups of the copy itself; only what is to be restored again needs any.
+    """
 
     case: str
     source_resource_id: str
+    backup_days: int = 0
 
     @property
     def identifier(self) -> str:
@@ -128,16 +132,19 @@ class Instances:
         return RestoreWindow(earliest=restorable[0]["EarliestTime"], latest=restorable[0]["LatestTime"])
 
     def start_copy(
-        self, copy: Copy, source: InstanceFacts, target: datetime, database: str, settings: CopySettings
+        self, copy: Copy, source: InstanceFacts, target: datetime, database: str | None, settings: CopySettings
     ) -> InstanceFacts:
-        """Begin restoring `source` as of `target` into the temporary instance of the case."""
+        """Begin restoring `source` as of `target` into the temporary instance of the case.
+
+        `database`: whose second copy is refused from now on; None where it is nobody's (a drill's).
+        """
         expires = datetime.now(UTC) + timedelta(hours=settings.expires_after_hours)
         tags = {
             TAG_MANAGED: "true",
             TAG_CASE: copy.case,
             TAG_SOURCE: copy.source_resource_id,
-            TAG_DATABASE: database_tag(database),
             TAG_EXPIRES: format_utc(expires),
+            **({TAG_DATABASE: database_tag(database)} if database is not None else {}),
         }
         optional = {
             "DBSubnetGroupName": settings.subnet_group,
@@ -155,7 +162,7 @@ class Instances:
                 PubliclyAccessible=False,
                 MultiAZ=False,
                 DeletionProtection=False,
-                BackupRetentionPeriod=0,
+                BackupRetentionPeriod=copy.backup_days,
                 AutoMinorVersionUpgrade=False,
                 CopyTagsToSnapshot=False,
                 EnableIAMDatabaseAuthentication=settings.iam_authentication,

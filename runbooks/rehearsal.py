@@ -1,0 +1,216 @@
+"""A drill on a real instance: a restored copy of it is broken and repaired. The instance itself is only ever read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from psycopg import sql
+
+from recovery.aws.instances import Instances
+from recovery.compare.scope import ScopeRequest, match_tables
+from recovery.config import LibpqCredentials, Profile
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Catalog
+from recovery.model.plan import Transport
+from recovery.model.repair import Mode
+from recovery.model.report import Objectives, Report
+from recovery.model.values import TableName
+from recovery.postgres.catalog import read_catalog
+from recovery.postgres.connect import Session, connect, identity_of
+from recovery.workflow.access import original
+from recovery.workflow.cases import open_case
+from recovery.workflow.errand import Errand, Listener
+from recovery.workflow.planning import Request, make_plan
+from recovery.workflow.reporting import report_of
+from recovery.workflow.run import give_up, run, terminate_like_interrupt
+from runbooks.drill import DrillReport
+from runbooks.lab.background import pass_a_second
+from runbooks.measures import Clock, digests
+from runbooks.stand_in import (
+    NOT_BROKEN,
+    PATIENCE_S,
+    Scene,
+    StandIn,
+    await_backup,
+    left_over,
+    new_copy,
+    prove,
+    refuse_second_drill,
+    remove,
+    start,
+    take_over,
+)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Which instance's copy is broken, in which tables, against which objectives."""
+
+    instance: str
+    database: str
+    tables: tuple[str, ...]
+    profile: Profile
+    rto_s: int
+    rpo_s: int
+    transport: Transport
+
+    @property
+    def told(self) -> tuple[str, str]:
+        """What is drilled, and the fault in words."""
+        return self.instance, f"truncate {', '.join(self.tables)} on a copy"
+
+
+def rehearse(wanted: Rehearsal, listener: Listener) -> DrillReport:
+    """Restore `wanted.instance` as of its latest restorable time, truncate the tables there, repair, compare, remove.
+
+    The copy gets backups of its own, so that it can be restored like its original. It is broken only in a session that
+    was proven, by a lock taken in the original, to be on another server. It is removed whatever happens, and so is the
+    temporary instance of the repair. Nothing is written to `wanted.instance`.
+
+    Raises what `rowback restore` raises, table-unknown for tables that do not exist, case-open while another drill's
+    copy of the same instance exists.
+    """
+    instances, clock = Instances.connect(wanted.profile.region), Clock(listener)
+    source = instances.get(wanted.instance)
+    refuse_second_drill(instances, source)
+    with connect(original(source, wanted.database, wanted.profile)) as live:
+        scene = Scene(instances, source, wanted.database, identity_of(live), wanted.profile)
+        tables = _chosen(read_catalog(live), wanted.tables)
+    copy, facts = new_copy(source), None
+    try:
+        with terminate_like_interrupt():
+            with clock.phase("stand-in", f"restore a copy of '{source.identifier}' to be broken"):
+                facts = start(scene, copy)
+            with clock.phase("stand-in-ready", "wait for it, take it over, make it inert"):
+                stand_in = take_over(scene, facts, clock.listener)
+            with clock.phase("stand-in-backup", "wait for its first backup"):
+                await_backup(instances, stand_in.facts, clock.listener)
+            return _on(stand_in, _Broken(wanted, tables), scene, clock)
+    finally:
+        remove(instances, copy, facts, clock)
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """What is asked, with the tables found."""
+
+    wanted: Rehearsal
+    tables: tuple[TableName, ...]
+
+
+def _chosen(catalog: Catalog, tables: tuple[str, ...]) -> tuple[TableName, ...]:
+    return tuple(dict.fromkeys(name for text in tables for name in match_tables(text, catalog)))
+
+
+def _on(stand_in: StandIn, asked: _Broken, scene: Scene, clock: Clock) -> DrillReport:
+    wanted, names = asked.wanted, ", ".join(map(str, asked.tables))
+    with connect(stand_in.target, state=NOT_BROKEN) as broken:
+        # make_inert left the master user read-only, which holds for sessions that do not say otherwise.
+        broken.execute("set default_transaction_read_only = off")
+        broken.execute("alter role current_user reset default_transaction_read_only")
+        with clock.phase("steady-state", "digest every row"):
+            before, target = digests(broken), pass_a_second()
+            _refuse_empty(before, asked.tables, scene)
+        with clock.phase("fault", f"truncate {names} on the copy"):
+            fault = _break(broken, asked.tables, scene)
+            fault_at = datetime.now(UTC)
+            emptied = _emptied(before, digests(broken))
+        report = _recover(stand_in, wanted, (target, emptied), clock)
+        with clock.phase("steady-state-again", "digest every row again"):
+            after = digests(broken)
+    objectives = Objectives(recovery_time_s=wanted.rto_s, data_loss_s=wanted.rpo_s)
+    return DrillReport(
+        target=wanted.instance, postgres=stand_in.facts.engine_version, dataset=wanted.database,
+        rows=sum(before[name][0] for name in emptied), fault=fault, mode=Mode.MISSING, fault_at=fault_at,
+        target_time=target, restored=all(after.get(name) == before[name] for name in emptied),
+        outside_scope_unchanged=_without(after, emptied) == _without(before, emptied),
+        billing_writes_acknowledged=0, billing_writes_kept=0,
+        leftover_instances=left_over(scene.instances, stand_in), recovery_time_s=report.recovery_time_s or 0.0,
+        data_loss_s=round((fault_at - target).total_seconds(), 3), objectives=objectives, phases_s=clock.phases,
+        recovery=report,
+    )  # fmt: skip
+
+
+def _break(broken: Session, tables: tuple[TableName, ...], scene: Scene) -> str:
+    """TRUNCATE, in the very session that was proven not to be on the instance."""
+    prove(scene, broken)
+    names = sql.SQL(", ").join(sql.Identifier(*name.key) for name in tables)
+    statement = sql.SQL("truncate {} cascade").format(names)
+    broken.execute(statement)
+    return statement.as_string(broken)
+
+
+def _emptied(before: dict[str, tuple[int, str]], now: dict[str, tuple[int, str]]) -> tuple[str, ...]:
+    return tuple(name for name, (rows, _) in before.items() if rows and not now[name][0])
+
+
+def _without(found: dict[str, tuple[int, str]], names: tuple[str, ...]) -> dict[str, tuple[int, str]]:
+    return {name: digest for name, digest in found.items() if name not in names}
+
+
+def _refuse_empty(before: dict[str, tuple[int, str]], tables: tuple[TableName, ...], scene: Scene) -> None:
+    """A table that is empty, or younger than the copy, cannot show that anything comes back."""
+    rows = {name: before.get(".".join(name.key), (0, ""))[0] for name in tables}
+    if hollow := [str(name) for name, count in rows.items() if not count]:
+        raise RowbackError(
+            ErrorId.TABLE_UNKNOWN, f"{', '.join(hollow)} held no rows on the copy: losing them proves nothing",
+            state=f"nothing was broken; the copy is removed; nothing was written to '{scene.source.identifier}'",
+            help="name tables that have had rows since before the latest restorable time",
+        )  # fmt: skip
+
+
+def _recover(stand_in: StandIn, wanted: Rehearsal, told: tuple[datetime, tuple[str, ...]], clock: Clock) -> Report:
+    """The same steps as `rowback restore`, on the copy; given up, never paused, when one fails."""
+    profile = wanted.profile.model_copy(
+        update={
+            "instance": stand_in.facts.identifier, "credentials": LibpqCredentials(user=stand_in.target.user),
+            "approvals_needed": 0, "references": (), "notify": (),
+        }
+    )  # fmt: skip
+    instances = Instances.connect(profile.region)
+    with _password(stand_in.target.password or ""):
+        with clock.phase("plan", "plan the recovery"):
+            request = Request(
+                instance=stand_in.facts.identifier, database=wanted.database, target_time=told[0],
+                scope=ScopeRequest(tables=told[1]), transport=wanted.transport, profile=profile,
+                wait_for_window_s=PATIENCE_S,
+            )  # fmt: skip
+            plan = make_plan(request, instances, say=lambda text: None)
+        objectives = Objectives(recovery_time_s=wanted.rto_s, data_loss_s=wanted.rpo_s)
+        case, journal = open_case(plan, objectives, profile, approved=True)
+        with journal:
+            _run_or_give_up(Errand(case, journal, instances, clock.listener, approve=lambda repair: None))
+    return report_of(case)
+
+
+def _run_or_give_up(errand: Errand) -> None:
+    finished = False
+    try:
+        run(errand)
+        finished = True
+    except RowbackError as paused:
+        # What run() adds to it speaks of a case to be resumed; this one is given up.
+        error = paused.__cause__ if isinstance(paused.__cause__, RowbackError) else paused
+        raise RowbackError(
+            error.id, error.fact, *error.facts, state="the drill failed; its temporary instances are removed",
+            help=f"what happened: rowback report {errand.case.id} --format md",
+        ) from paused  # fmt: skip
+    finally:
+        if not finished:
+            give_up(errand)
+
+
+@contextlib.contextmanager
+def _password(password: str) -> Iterator[None]:
+    """The copy's password where libpq looks; never in a case or an argument."""
+    before = {name: os.environ.pop(name, None) for name in ("PGPASSWORD", "PGSERVICE")}
+    os.environ["PGPASSWORD"] = password
+    try:
+        yield
+    finally:
+        os.environ.pop("PGPASSWORD", None)
+        os.environ.update({name: value for name, value in before.items() if value is not None})

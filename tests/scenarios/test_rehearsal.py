@@ -1,0 +1,181 @@
+"""A drill on a real instance breaks and repairs a restored copy; the instance itself is only read."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fix_cli import Cli
+from tests.fix_lab import Database, pass_a_second, wait_until
+
+FILL = (
+    """create table "Weird Name; --" (id int primary key, "t" text not null)""",
+    """insert into "Weird Name; --" select n, 'word ' || n from generate_series(1, 500) n""",
+    """create table leaf (id int primary key, parent int references "Weird Name; --")""",
+    "insert into leaf select n, n from generate_series(1, 300) n",
+    "create table aside (id int primary key)",
+    "insert into aside select generate_series(1, 50)",
+    "create table hollow (id int primary key)",
+)
+
+
+@pytest.fixture
+def staging(cli: Cli, database: Database, tmp_path: Path) -> Database:
+    """A database with rows, and profile `staging` that names it."""
+    database.run(*FILL)
+    pass_a_second()  # the copy is restored to a whole second
+    (tmp_path / "rowback.toml").write_text(
+        f'[profiles.staging]\ninstance = "{cli.live.identifier}"\ndatabase = "{database.name}"\n'
+        'approvals_needed = 1\n[profiles.bare]\nregion = "eu-central-1"\n'
+    )
+    return database
+
+
+def state(staging: Database) -> list[tuple[Any, ...]]:
+    """Row versions, so that even a write that changes nothing would show."""
+    return [
+        row for table in ('"Weird Name; --"', "leaf", "aside")
+        for row in staging.rows(f"select xmin::text, ctid::text, t::text from {table} t order by ctid")
+    ]  # fmt: skip
+
+
+def copies(cli: Cli) -> list[str]:
+    instances = cli.live.lab.engine.instances
+    return [name for name, found in instances.items() if name.startswith("rowback-") and found.status != "deleting"]
+
+
+def test_the_copy_is_broken_and_repaired_and_the_instance_never_touched(cli: Cli, staging: Database) -> None:
+    before = state(staging)
+    ran = cli("drill", "--target", "staging", "--table", "Weird Name; --", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert found["target"] == cli.live.identifier
+    assert found["fault"] == 'truncate "public"."Weird Name; --" cascade'
+    assert found["rows"] == 800  # CASCADE took leaf as well
+    assert found["restored"] is True
+    assert found["outside_scope_unchanged"] is True
+    assert found["leftover_instances"] == []
+    assert found["recovery"]["outcome"] == "recovered"
+    assert found["recovery_time_s"] > 0
+    assert set(found["phases_s"]) == {
+        "stand-in", "stand-in-ready", "stand-in-backup", "steady-state", "fault", "plan", "steady-state-again",
+    }  # fmt: skip
+    assert state(staging) == before
+    assert copies(cli) == []
+    (held,) = json.loads(cli("drills", "--json").out)
+    assert (held["target"], held["passed"]) == (cli.live.identifier, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (
+            ("--target", "staging"), 2,
+            ["error[usage]: --target staging needs --table", "  nothing was created, nothing was written",
+             "  help: rowback drill --target staging --table TABLE; docs/reference/profiles.md shows every field"],
+        ),
+        (
+            ("--target", "bare", "--table", "leaf"), 2,
+            ["error[usage]: --target bare needs instance in the profile and database in the profile",
+             "  nothing was created, nothing was written",
+             "  help: rowback drill --target bare --table TABLE; docs/reference/profiles.md shows every field"],
+        ),
+        (
+            ("--table", "leaf"), 2,
+            ["error[usage]: --table does not go with --target lab: a drill on the lab makes its own tables",
+             "  nothing was created, nothing was written", "  help: add --target PROFILE"],
+        ),
+        (
+            ("--target", "staging", "--table", "leaf", "--fault", "bad-delete", "--find"), 2,
+            ["error[usage]: --find, --fault bad-delete does not go with --target staging: a drill on an instance"
+             " truncates tables of it", "  nothing was created, nothing was written",
+             "  help: rowback drill --target staging --table TABLE"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drilled_is_refused(
+    cli: Cli, staging: Database, arguments: tuple[str, ...], code: int, told: list[str]
+) -> None:
+    ran = cli("drill", *arguments)
+    assert ran.code == code
+    assert ran.err.splitlines() == told
+    assert copies(cli) == []
+
+
+def test_an_unknown_table_creates_nothing(cli: Cli, staging: Database) -> None:
+    ran = cli("drill", "--target", "staging", "--table", "leef")
+    assert ran.code == 15, ran.err
+    assert ran.err.splitlines()[0] == "error[table-unknown]: no table matches 'leef'"
+    assert "leaf" in ran.err
+    assert copies(cli) == []
+
+
+def test_an_empty_table_proves_nothing(cli: Cli, staging: Database) -> None:
+    ran = cli("drill", "--target", "staging", "--table", "hollow")
+    assert ran.code == 15, ran.err
+    assert ran.err.splitlines()[-3:] == [
+        "error[table-unknown]: public.hollow held no rows on the copy: losing them proves nothing",
+        f"  nothing was broken; the copy is removed; nothing was written to '{cli.live.identifier}'",
+        "  help: name tables that have had rows since before the latest restorable time",
+    ]
+    assert copies(cli) == []
+    (held,) = json.loads(cli("drills", "--json").out)
+    assert held["passed"] is False
+
+
+def test_a_second_drill_of_the_same_instance_and_ctrl_c(cli: Cli, staging: Database) -> None:
+    before = state(staging)
+    first = cli.start("drill", "--target", "staging", "--table", "leaf")
+    wait_until(lambda: copies(cli), "the first drill's copy")
+    (name,) = copies(cli)[:1]
+    second = cli("drill", "--target", "staging", "--table", "leaf")
+    first.send_signal(signal.SIGINT)
+    _, told = first.communicate(timeout=60)
+    assert second.code == 23, second.err
+    assert second.err.splitlines() == [
+        f"error[case-open]: '{name}' is there already, a drill's copy of '{cli.live.identifier}'",
+        *second.err.splitlines()[1:2],
+        "  nothing was created, nothing was written",
+        "  help: when no drill is running: aws rds delete-db-instance --skip-final-snapshot"
+        f" --delete-automated-backups --db-instance-identifier {name}",
+    ]
+    assert first.returncode == 130, told
+    assert copies(cli) == []
+    assert state(staging) == before
+
+
+def test_a_copy_that_does_not_come_up_is_removed(cli: Cli, staging: Database) -> None:
+    cli.live.lab.engine.faults.next_restores.append("incompatible-restore")
+    ran = cli("drill", "--target", "staging", "--table", "leaf")
+    assert ran.code == 50, ran.err
+    lines = ran.err.splitlines()
+    assert lines[-2:] == [
+        f"  nothing was broken; the copy is removed; nothing was written to '{cli.live.identifier}'",
+        "  help: run the drill again once the reason is gone",
+    ]
+    assert copies(cli) == []
+
+
+def test_a_repair_that_fails_is_given_up_and_leaves_nothing(cli: Cli, staging: Database) -> None:
+    before = state(staging)
+    drill = cli.start("drill", "--target", "staging", "--table", "leaf")
+    instances = cli.live.lab.engine.instances
+    wait_until(lambda: any(instances[n].status == "available" for n in copies(cli)), "the drill's copy")
+    cli.live.lab.engine.faults.next_restores.append("storage-full")
+    _, told = drill.communicate(timeout=60)
+    assert drill.returncode == 50, told
+    (case,) = json.loads(cli("cases", "--json").out)
+    copy = f"rowback-{case['case']}"
+    assert told.splitlines()[-4:] == [
+        f"error[copy-failed]: temporary instance '{copy}' is 'storage-full', which is final",
+        f"  RDS's reason: aws rds describe-events --source-type db-instance --duration 60 --source-identifier {copy}",
+        "  the drill failed; its temporary instances are removed",
+        f"  help: what happened: rowback report {case['case']} --format md",
+    ]
+    assert case["outcome"] == "closed without change"
+    assert copies(cli) == []
+    assert state(staging) == before
