@@ -152,7 +152,7 @@ def _hold(request: DrillRequest | Rehearsal, repeat: int, evidence: Path | None,
         if evidence:
             click.echo(f"evidence: {keep_evidence(found, evidence)}", err=True)
         if as_text:
-            earlier = [each.recovery_time_s for each in before if each.target == found.target]
+            earlier = [each.recovery_time_s for each in before if each.passed and each.target == found.target]
             click.echo("\n" + drill_text(found, earlier))
     return reports
 
@@ -192,13 +192,13 @@ def _profiled(name: str, tables: tuple[str, ...]) -> tuple[str, str, tuple[str, 
 
 
 def _remembered(request: DrillRequest | Rehearsal) -> DrillReport:
-    """Hold a drill. What ends in an error is a drill that failed, and is remembered as one."""
-    from recovery.errors import RowbackError
+    """Hold a drill. One that ends in an error failed, and is remembered so; one that was refused was none."""
+    from recovery.errors import NOTHING_CREATED, RowbackError
     from recovery.model.report import Objectives
     from recovery.report.listening import listener
     from recovery.workflow.drills import remember_drill
     from runbooks.drill import DrillRequest, failed, perform, record_of
-    from runbooks.rehearsal import rehearse
+    from runbooks.rehearsal import Rehearsal, rehearse
 
     try:
         match request:
@@ -206,7 +206,9 @@ def _remembered(request: DrillRequest | Rehearsal) -> DrillReport:
                 found: DrillReport = _lab_errors(lambda: perform(request, listener()))
             case _:
                 found = rehearse(request, listener())
-    except RowbackError:
+    except RowbackError as error:
+        if isinstance(request, Rehearsal) and error.state == NOTHING_CREATED:
+            raise  # refused: not a drill, so not a failed one
         objectives = Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s)
         remember_drill(failed(*request.told, objectives))
         raise

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from recovery.aws.instances import database_tag
+from recovery.model.instance import TAG_DATABASE, TAG_MANAGED, TAG_SOURCE
+from recovery.model.target import format_utc
 from tests.fix_cli import Cli
-from tests.fix_lab import Database, pass_a_second, wait_until
+from tests.fix_lab import Database, pass_a_second, rds_client, wait_until
 
 FILL = (
     """create table "Weird Name; --" (id int primary key, "t" text not null)""",
@@ -43,13 +48,42 @@ def state(staging: Database) -> list[tuple[Any, ...]]:
     ]  # fmt: skip
 
 
+@pytest.fixture
+def subscribed(cli: Cli) -> Iterator[None]:
+    """An enabled subscription on the instance, which its copies inherit. RDS lets its master own such; so does this."""
+    with psycopg.connect(cli.live.lab.engine.instances[cli.live.identifier].cluster.dsn(), autocommit=True) as admin:
+        admin.execute("grant rdsadmin to postgres")
+        admin.execute("create subscription news connection 'port=1' publication p with (connect = false)")
+        admin.execute("alter subscription news enable")
+        yield
+        (row,) = admin.execute("select subenabled from pg_subscription").fetchall()
+        admin.execute("alter subscription news disable")
+        admin.execute("alter subscription news set (slot_name = none)")
+        admin.execute("drop subscription news")
+        admin.execute("revoke rdsadmin from postgres")
+        assert row[0], "the instance's own subscription is nobody's business"
+
+
+def beside(cli: Cli) -> str:
+    """A temporary instance of a recovery of another database: no reason not to drill."""
+    facts = cli.live.lab.engine.instances[cli.live.identifier]
+    tags = {TAG_SOURCE: facts.resource_id, TAG_DATABASE: database_tag("another"), TAG_MANAGED: "true"}
+    rds_client(cli.live.lab).restore_db_instance_to_point_in_time(
+        SourceDBInstanceIdentifier=cli.live.identifier, TargetDBInstanceIdentifier="rowback-other",
+        UseLatestRestorableTime=True, Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+    )  # fmt: skip
+    return "rowback-other"
+
+
 def copies(cli: Cli) -> list[str]:
     instances = cli.live.lab.engine.instances
     return [name for name, found in instances.items() if name.startswith("rowback-") and found.status != "deleting"]
 
 
+@pytest.mark.usefixtures("subscribed")
 def test_the_copy_is_broken_and_repaired_and_the_instance_never_touched(cli: Cli, staging: Database) -> None:
-    before = state(staging)
+    before, other = state(staging), beside(cli)
+    pass_a_second()
     ran = cli("drill", "--target", "staging", "--table", "Weird Name; --", "--json")
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
@@ -65,7 +99,11 @@ def test_the_copy_is_broken_and_repaired_and_the_instance_never_touched(cli: Cli
         "stand-in", "stand-in-ready", "stand-in-backup", "steady-state", "fault", "plan", "steady-state-again",
     }  # fmt: skip
     assert state(staging) == before
-    assert copies(cli) == []
+    assert copies(cli) == [other]
+    (case,) = (cli.home / "cases").iterdir()
+    steps = [json.loads(line) for line in (case / "journal.jsonl").read_text().splitlines()]
+    (secured,) = (step["data"] for step in steps if (step["event"], step["step"]) == ("step.done", "secure-copy"))
+    assert secured["subscriptions_disabled"] == 0, "the drill's copy, which this is a copy of, had been made inert"
     (held,) = json.loads(cli("drills", "--json").out)
     assert (held["target"], held["passed"]) == (cli.live.identifier, True)
 
@@ -109,9 +147,9 @@ def test_what_cannot_be_drilled_is_refused(
 def test_an_unknown_table_creates_nothing(cli: Cli, staging: Database) -> None:
     ran = cli("drill", "--target", "staging", "--table", "leef")
     assert ran.code == 15, ran.err
-    assert ran.err.splitlines()[0] == "error[table-unknown]: no table matches 'leef'"
-    assert "leaf" in ran.err
+    assert ran.err.splitlines()[:2] == ["error[table-unknown]: no table matches 'leef'", "  nearest names: leaf"]
     assert copies(cli) == []
+    assert json.loads(cli("drills", "--json").out) == []
 
 
 def test_an_empty_table_proves_nothing(cli: Cli, staging: Database) -> None:
@@ -132,9 +170,16 @@ def test_a_second_drill_of_the_same_instance_and_ctrl_c(cli: Cli, staging: Datab
     first = cli.start("drill", "--target", "staging", "--table", "leaf")
     wait_until(lambda: copies(cli), "the first drill's copy")
     (name,) = copies(cli)[:1]
+    first.send_signal(signal.SIGSTOP)  # it must not be over before the others have looked
     second = cli("drill", "--target", "staging", "--table", "leaf")
+    emergency = cli(
+        "plan", cli.live.identifier, "--database", staging.name, "--table", "leaf", "--wait-for-window", "1m",
+        "--at", format_utc(pass_a_second()), "--out", "plan.json",
+    )  # fmt: skip
     first.send_signal(signal.SIGINT)
+    first.send_signal(signal.SIGCONT)
     _, told = first.communicate(timeout=60)
+    assert emergency.code == 0, emergency.err  # a real recovery is not refused because of a drill
     assert second.code == 23, second.err
     assert second.err.splitlines() == [
         f"error[case-open]: '{name}' is there already, a drill's copy of '{cli.live.identifier}'",
