@@ -28,8 +28,11 @@ def drive(errand: Errand, *, as_json: bool) -> None:
 
 
 @contextmanager
-def watched(errand: Errand) -> Iterator[None]:
-    """Whoever the profile names hears of it, and status.html in the case's directory is kept up to date."""
+def watched(errand: Errand, work: str = "recovery") -> Iterator[None]:
+    """Whoever the profile names hears of it, and status.html in the case's directory is kept up to date.
+
+    `work`: what is done, in the words of those who hear of it.
+    """
     case, plan = errand.case, errand.case.plan
     about = {"instance": plan.source.identifier, "database": plan.database, "target_time": format_utc(plan.target_time)}
     notifier = Notifier(errand.profile.notify, case.id, about, case.directory)
@@ -40,18 +43,19 @@ def watched(errand: Errand) -> Iterator[None]:
         write_status(look(case, past), case.directory)
 
     errand.listener = Everybody(errand.listener, notifier, refresh)
-    notifier.tell("opened", f"recovery of '{plan.database}' on '{plan.source.identifier}' begins or goes on")
+    notifier.tell("opened", f"{work} of '{plan.database}' on '{plan.source.identifier}' begins or goes on")
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        notifier.tell("failed", f"recovery of '{plan.database}' was interrupted")
+        notifier.tell("failed", f"{work} of '{plan.database}' was interrupted")
         raise
     except RowbackError as error:
         waits = error.id in (ErrorId.APPROVAL_MISSING, ErrorId.CONFIRMATION_MISSING)
         notifier.tell("needs-approval" if waits else "failed", error.fact)
         raise
     else:
-        notifier.tell("finished", f"recovery of '{plan.database}' is over: {case.outcome}")
+        outcome = f": {case.outcome}" if work == "recovery" else ""
+        notifier.tell("finished", f"{work} of '{plan.database}' is over{outcome}")
     finally:
         refresh()
         notifier.wait()

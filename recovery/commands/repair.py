@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import click
 
@@ -41,7 +41,7 @@ CLASSES = {kind.name.lower(): kind for kind in RowClass if kind is not RowClass.
 def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     """Start a case: the temporary instance at T, taken over and made inert. Writes nothing to the original."""
     from recovery.aws.instances import Instances
-    from recovery.commands.driving import interruptible, shown
+    from recovery.commands.driving import interruptible, watched
     from recovery.report.listening import listener
     from recovery.workflow.approvals import me
     from recovery.workflow.cases import open_case
@@ -54,8 +54,9 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     plan = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
     opener = me(plan.source.region) if profile.approvals.needed else None
     case, journal = open_case(plan, objectives_of(profile), profile, approved=False, opener=opener)
-    with shown(case), journal, interruptible(case):
-        run(Errand(case, journal, instances, listener()), until="secure-copy")
+    errand = Errand(case, journal, instances, listener())
+    with watched(errand, "copy"), journal, interruptible(case):
+        run(errand, until="secure-copy")
     click.echo(json.dumps({"case": case.id, "temporary_instance": case.copy.identifier}) if as_json else case.id)
     click.echo(f"next: rowback diff {case.id}, or look first: rowback peek {case.id} 'select …'", err=True)
 
@@ -125,7 +126,7 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
     from recovery.commands.driving import show_report
     from recovery.workflow.run import run
 
-    with _errand(case_id) as errand:
+    with _errand(case_id, work="repair") as errand:
         case, plan = errand.case, errand.case.repair_plan
         if case.load_done:
             undone = " and taken them back" if case.taken_back else ""
@@ -170,7 +171,7 @@ def undo(case_id: str, confirmed: str | None, as_json: bool) -> None:
     from recovery.report.text import verification_text
     from recovery.workflow.undo import undo as take_back
 
-    with _errand(case_id, undoing=True) as errand:
+    with _errand(case_id, work="undo") as errand:
         errand.approve = _undo_approver(errand.case, confirmed)
         done = take_back(errand)
     if as_json:
@@ -237,17 +238,19 @@ def _refuse_without_copy(case: Case) -> None:
 
 
 @contextmanager
-def _errand(case_id: str, *, undoing: bool = False) -> Iterator[Errand]:
-    """The case, locked and ready to be driven."""
+def _errand(case_id: str, *, work: Literal["repair", "undo"] | None = None) -> Iterator[Errand]:
+    """The case, locked and ready to be driven. `work` that writes is told to those whom the profile names."""
     from recovery.aws.instances import Instances
-    from recovery.commands.driving import interruptible, shown
+    from recovery.commands.driving import interruptible, shown, watched
     from recovery.report.listening import listener
     from recovery.workflow.cases import resume_case
     from recovery.workflow.errand import Errand
 
     case, journal = resume_case(case_id)
-    with shown(case), journal, interruptible(case, undoing=undoing):
-        yield Errand(case, journal, Instances.connect(case.plan.source.region), listener())
+    with journal:
+        errand = Errand(case, journal, Instances.connect(case.plan.source.region), listener())
+        with watched(errand, work) if work else shown(case), interruptible(case, undoing=work == "undo"):
+            yield errand
 
 
 def _compare(case_id: str, asked: Mapping[str, object]) -> Case:

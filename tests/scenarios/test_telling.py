@@ -165,6 +165,30 @@ def test_failures_and_approvals_are_told(cli: Cli, database: Database, target: s
     assert cli("close", the_case(cli)["case"]).code == 0
 
 
+def test_a_recovery_step_by_step_is_told_as_well(cli: Cli, database: Database, target: str, webhook: Heard) -> None:
+    Path("rowback.toml").write_text(f'[profiles.p]\n[[profiles.p.notify]]\nurl = "http://127.0.0.1:{webhook.port}/"\n')
+    opened = cli(
+        "open", cli.live.identifier, "--profile", "p", "--database", database.name, "--at", target,
+        "--wait-for-window", "1m",
+    )  # fmt: skip
+    assert opened.code == 0, opened.err
+    case, name = opened.out.strip(), database.name
+    digest = cli("diff", case, "--digest").out.strip()
+    assert cli("apply", case, digest).code == 21  # nobody has confirmed it
+    assert cli("apply", case, digest, "--confirm", name).code == 0
+    assert cli("verify", case).code == 0
+    assert cli("undo", case, "--confirm", name).code == 0
+    told = [(each["event"], each["text"]) for each in webhook.documents if each["event"] != "phase"]
+    begins = f"of '{name}' on '{cli.live.identifier}' begins or goes on"
+    assert sorted(told) == sorted([
+        ("opened", f"copy {begins}"), ("finished", f"copy of '{name}' is over"),
+        ("opened", f"repair {begins}"), ("needs-approval", next(t for e, t in told if e == "needs-approval")),
+        ("opened", f"repair {begins}"), ("finished", f"repair of '{name}' is over"),
+        ("opened", f"undo {begins}"), ("finished", f"undo of '{name}' is over"),
+    ])  # fmt: skip
+    assert cli("close", case).code == 0
+
+
 def get(url: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
     host, _, path = url.removeprefix("http://").partition("/")
     connection = http.client.HTTPConnection(host, timeout=10)
