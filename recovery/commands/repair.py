@@ -247,10 +247,10 @@ def _errand(case_id: str, *, work: Literal["repair", "undo"] | None = None) -> I
     from recovery.workflow.errand import Errand
 
     case, journal = resume_case(case_id)
-    with journal:
-        errand = Errand(case, journal, Instances.connect(case.plan.source.region), listener())
-        with watched(errand, work) if work else shown(case), interruptible(case, undoing=work == "undo"):
-            yield errand
+    errand = Errand(case, journal, Instances.connect(case.plan.source.region), listener())
+    # The page is written last of all, when the journal is no longer ours: it says that nobody drives the case.
+    with watched(errand, work) if work else shown(case), journal, interruptible(case, undoing=work == "undo"):
+        yield errand
 
 
 def _compare(case_id: str, asked: Mapping[str, object]) -> Case:
