@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.approval import Demand, Distinct
@@ -86,6 +86,12 @@ class Webhook(_Section):
     url: str | None = None
     url_env: str | None = None
 
+    @model_validator(mode="after")
+    def _one_address(self) -> Webhook:
+        if (self.url is None) == (self.url_env is None):
+            raise ValueError("a webhook needs either url or url_env")
+        return self
+
 
 class Program(_Section):
     """A program that gets the same document on its standard input."""
@@ -155,7 +161,8 @@ def load_profile(name: str | None, *, file: Path | None = None) -> Profile:
         raise _invalid(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise _invalid(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        field = ".".join(text for part in first["loc"] if "[" not in (text := str(part)))  # pydantic's, not the file's
+        raise _invalid(f"{path}: {field}: {first['msg']}") from error
     if name not in configuration.profiles:
         known = ", ".join(sorted(configuration.profiles)) or "none"
         raise _invalid(f"{path} has no profile '{name}' (it has: {known})")

@@ -19,8 +19,7 @@ _FORMS = {
 def bind(book: Book, given: Mapping[str, str]) -> dict[str, str]:
     """Every parameter of a book by the name that steps use. Raises usage for what is missing, unknown or malformed."""
     known = {parameter.name: parameter for parameter in book.parameters}
-    asked = {p.parameter.name: p.parameter for p in book.steps if p.kind == "ask"}  # type: ignore[union-attr]
-    for name in given.keys() - known.keys() - asked.keys():
+    for name in given.keys() - known.keys() - book.questions.keys():
         raise _wrong(f"runbook '{book.name}' has no parameter '{name}'", f"it has: {', '.join(known) or 'none'}")
     values = {}
     for name, parameter in known.items():

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from recovery.config import Profile
     from runbooks.drill import DrillReport, DrillRequest
-    from runbooks.rehearsal import Rehearsal
+    from runbooks.rehearsal import InstanceDrillRequest
 
 
 @click.group(epilog='Example: eval "$(rowback lab up)"')
@@ -110,7 +111,7 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     from runbooks.drill import DrillRequest
     from runbooks.drill_by_book import FAULTS
     from runbooks.evidence import schedule
-    from runbooks.rehearsal import Rehearsal
+    from runbooks.rehearsal import InstanceDrillRequest
 
     if calendar:
         click.echo(schedule(calendar), nl=False)
@@ -122,7 +123,7 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
         return datasets.rows(rows) if rows else datasets.documents(articles=articles, seed=seed)
 
     kind = datasets.FaultKind(fault) if fault else FAULTS.get(book or "", datasets.FaultKind.TRUNCATE)
-    request: DrillRequest | Rehearsal
+    request: DrillRequest | InstanceDrillRequest
     if target == "lab":
         _refuse_options("lab", {"--table": tables})
         request = DrillRequest(
@@ -130,9 +131,9 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
             transport=Transport(transport), find=find_, book=book,
         )  # fmt: skip
     else:
-        made_up = {"--rows": rows, "--chinook": chinook, "--find": find_, "BOOK": book}
+        made_up = {"--rows": rows, "--chinook": chinook, "--find": find_, "BOOK": book, **_said("articles", "seed")}
         _refuse_options(target, {**made_up, f"--fault {kind}": kind is not datasets.FaultKind.TRUNCATE})
-        request = Rehearsal(*_profiled(target, tables), rto_s, rpo_s, Transport(transport))
+        request = InstanceDrillRequest(*_profiled(target, tables), rto_s, rpo_s, Transport(transport))
     reports = _hold(request, repeat, evidence, as_text=not as_json)
     if as_json:
         documents = [json.loads(found.model_dump_json()) for found in reports]
@@ -140,7 +141,9 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     raise SystemExit(0 if all(found.passed for found in reports) else 40)
 
 
-def _hold(request: DrillRequest | Rehearsal, repeat: int, evidence: Path | None, *, as_text: bool) -> list[DrillReport]:
+def _hold(
+    request: DrillRequest | InstanceDrillRequest, repeat: int, evidence: Path | None, *, as_text: bool
+) -> list[DrillReport]:
     """So many drills in a row, each remembered, told and kept as asked."""
     from recovery.workflow.drills import held_drills
     from runbooks.evidence import keep_evidence
@@ -155,6 +158,12 @@ def _hold(request: DrillRequest | Rehearsal, repeat: int, evidence: Path | None,
             earlier = [each.recovery_time_s for each in before if each.passed and each.target == found.target]
             click.echo("\n" + drill_text(found, earlier))
     return reports
+
+
+def _said(*names: str) -> dict[str, bool]:
+    """Options that have a default, and whether somebody named them all the same."""
+    context = click.get_current_context()
+    return {f"--{name}": context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names}
 
 
 def _refuse_options(target: str, given: dict[str, object]) -> None:
@@ -191,14 +200,14 @@ def _profiled(name: str, tables: tuple[str, ...]) -> tuple[str, str, tuple[str, 
     return profile.instance, profile.database, tables, profile
 
 
-def _remembered(request: DrillRequest | Rehearsal) -> DrillReport:
+def _remembered(request: DrillRequest | InstanceDrillRequest) -> DrillReport:
     """Hold a drill. One that ends in an error failed, and is remembered so; one that was refused was none."""
     from recovery.errors import NOTHING_CREATED, RowbackError
     from recovery.model.report import Objectives
     from recovery.report.listening import listener
     from recovery.workflow.drills import remember_drill
     from runbooks.drill import DrillRequest, failed, perform, record_of
-    from runbooks.rehearsal import Rehearsal, rehearse
+    from runbooks.rehearsal import InstanceDrillRequest, rehearse
 
     try:
         match request:
@@ -207,7 +216,7 @@ def _remembered(request: DrillRequest | Rehearsal) -> DrillReport:
             case _:
                 found = rehearse(request, listener())
     except RowbackError as error:
-        if isinstance(request, Rehearsal) and error.state == NOTHING_CREATED:
+        if isinstance(request, InstanceDrillRequest) and error.state == NOTHING_CREATED:
             raise  # refused: not a drill, so not a failed one
         objectives = Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s)
         remember_drill(failed(*request.told, objectives))
@@ -243,11 +252,11 @@ def drill_text(found: DrillReport, earlier: Sequence[float] = ()) -> str:
     verdict = {True: "yes", False: "NO"}
     rows = [
         ("fault", f"{found.fault} at {found.fault_at:%H:%M:%S}Z"),
-        ("repaired by", f"mode {found.mode}, on {_broken(found)}"),
+        ("repaired by", f"mode {found.mode}, on {found.broken}"),
         ("restored to", f"{found.target_time:%Y-%m-%dT%H:%M:%SZ}, PostgreSQL {found.postgres}"),
         (
             "rows proven back",
-            f"{verdict[found.restored]} ({found.rows:,} rows, equal to {_equal(found)})",
+            f"{verdict[found.restored]} ({found.rows:,} rows, equal to {found.measure})",
         ),
         ("rest unchanged", verdict[found.outside_scope_unchanged]),
         *_billing(found),
@@ -260,15 +269,6 @@ def drill_text(found: DrillReport, earlier: Sequence[float] = ()) -> str:
         rows.append(("compared", f"{compared:.1f} times the median of {len(earlier)} earlier drills"))
     head = "drill PASSED" if found.passed else "drill FAILED"
     return "\n".join([head, "", *(f"  {name:24}  {value}" for name, value in rows)])
-
-
-def _broken(found: DrillReport) -> str:
-    on_lab = found.target == "lab"
-    return f"data set {found.dataset}" if on_lab else f"a restored copy of '{found.target}', database {found.dataset}"
-
-
-def _equal(found: DrillReport) -> str:
-    return "a world without the incident" if found.target == "lab" else "those before it"
 
 
 def _billing(found: DrillReport) -> list[tuple[str, str]]:

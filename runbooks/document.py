@@ -171,6 +171,11 @@ class Book:
         """All steps in their order."""
         return tuple(step for section in self.sections for step in section.steps)
 
+    @property
+    def questions(self) -> dict[str, Parameter]:
+        """What is asked on the way, by the name of the answer."""
+        return {step.parameter.name: step.parameter for step in self.steps if isinstance(step, Ask)}
+
     def step(self, id: str) -> Step | None:
         """The step of that id."""
         return next((step for step in self.steps if step.id == id), None)

@@ -85,6 +85,17 @@ class DrillReport(Value):
     recovery: Report
 
     @property
+    def broken(self) -> str:
+        """What was broken, in words."""
+        on_lab = self.target == "lab"
+        return f"data set {self.dataset}" if on_lab else f"a restored copy of '{self.target}', database {self.dataset}"
+
+    @property
+    def measure(self) -> str:
+        """What the rows that came back were compared with."""
+        return "a world without the incident" if self.target == "lab" else "those before it"
+
+    @property
     def within_objectives(self) -> bool:
         """Whether recovery time and data loss met RTO and RPO."""
         rto, rpo = self.objectives.recovery_time_s, self.objectives.data_loss_s

@@ -15,7 +15,7 @@ from recovery.workflow.errand import Listener
 from recovery.workflow.reporting import report_of
 from runbooks.binding import bind
 from runbooks.datasets import FaultKind
-from runbooks.document import Approve, Ask, Book, Confirm
+from runbooks.document import Approve, Book, Confirm
 from runbooks.driving import Told
 from runbooks.performing import Performance, perform
 from runbooks.reading import find_book, read_book
@@ -36,7 +36,7 @@ def answers(
         "instance": instance, "database": database, "at": format_utc(target), "table": tables[0] if tables else "",
         "xid": str(xids[0]) if xids else "",
     }  # fmt: skip
-    asked = {p.name for p in book.parameters} | {s.parameter.name for s in book.steps if isinstance(s, Ask)}
+    asked = {parameter.name for parameter in book.parameters} | book.questions.keys()
     return {name: value for name, value in known.items() if name in asked and value}
 
 

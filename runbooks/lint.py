@@ -97,9 +97,7 @@ def _used(step: Step) -> set[str]:
         case Sql(text=text):
             return {name.upper() for name in _PLACE.findall(text)}
         case Shell(text=text):
-            return set(_VARIABLE.findall(text)) - set(
-                re.findall(r"(?:\b(?:for|read)\s+|\b)([A-Z][A-Z0-9_]*)(?:=|\s)", text)
-            )
+            return set(_VARIABLE.findall(text)) - set(_ASSIGNED.findall(text))
         case _:
             return set()
 

@@ -17,6 +17,7 @@ from recovery.workflow.journal import Journal
 from runbooks.binding import bound
 from runbooks.document import Approve, Ask, Book, Command, Confirm, Executed, Step
 from runbooks.executing import StepError, Surroundings, command_lines, execute
+from runbooks.processes import runs
 from runbooks.reconciling import already_happened, case_of
 from runbooks.runs import Run
 
@@ -219,8 +220,6 @@ def _instead(run: Run, step: Executed, lines: list[list[str]]) -> Command | dict
 
 def _refuse_while_it_runs(run: Run, step: Executed) -> None:
     """A process that a killed run left behind is still at it."""
-    from runbooks.lab.server import runs
-
     child = run.state(step.id).child
     if child is not None and run.state(step.id).saved is None and runs(child):
         raise _paused(run, step.id, f"process {child}, which an earlier attempt began, is still running")

@@ -67,10 +67,10 @@ def parse(name: str, text: str) -> tuple[Book, list[Problem]]:
     from markdown_it import MarkdownIt
 
     reader = Reader()
-    front, offset = _front_matter(text, reader)
-    tokens = MarkdownIt("commonmark").parse(text[_FRONT.match(text).end() :] if _FRONT.match(text) else text)  # type: ignore[union-attr]
-    lines = text.splitlines()
-    sections = _sections(tokens, lines, offset, reader)
+    head = _FRONT.match(text)
+    front = _front_matter(head, reader)
+    tokens = MarkdownIt("commonmark").parse(text[head.end() :] if head else text)
+    sections = _sections(tokens, text.splitlines(), head[0].count("\n") if head else 0, reader)
     book = Book(
         name=name, title=str(front.get("title", "")), purpose=str(front.get("purpose", "")).strip(),
         when=str(front.get("when", "")).strip(), text=text, parameters=tuple(_parameters(front, reader)),
@@ -80,28 +80,27 @@ def parse(name: str, text: str) -> tuple[Book, list[Problem]]:
     return book, reader.problems
 
 
-def _front_matter(text: str, reader: Reader) -> tuple[Mapping[str, Any], int]:
-    """The YAML at the top, and the number of lines it takes."""
+def _front_matter(found: re.Match[str] | None, reader: Reader) -> Mapping[str, Any]:
+    """The YAML at the top; empty where there is none."""
     import yaml
 
-    found = _FRONT.match(text)
     if not found:
         reader.wrong(1, "front-matter", "a runbook begins with front matter between two lines of ---")
-        return {}, 0
+        return {}
     try:
         front = yaml.safe_load(found[1])
     except yaml.YAMLError as error:
         reader.wrong(1, "front-matter", f"the front matter is no YAML: {' '.join(str(error).split())}")
-        return {}, found[0].count("\n")
+        return {}
     if not isinstance(front, dict):
         reader.wrong(1, "front-matter", "the front matter is no mapping")
-        return {}, found[0].count("\n")
+        return {}
     for key in front.keys() - FRONT_KEYS:
         reader.wrong(1, "front-matter", f"unknown key '{key}' in the front matter")
     for key in ("title", "purpose", "when"):
         if not front.get(key):
             reader.wrong(1, "front-matter", f"the front matter has no {key}")
-    return front, found[0].count("\n")
+    return front
 
 
 def _mapping(front: Mapping[str, Any], key: str, reader: Reader) -> dict[str, Any]:

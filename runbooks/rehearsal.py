@@ -47,7 +47,7 @@ from runbooks.stand_in import (
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class InstanceDrillRequest:
     """Which instance's copy is broken, in which tables, against which objectives."""
 
     instance: str
@@ -64,7 +64,7 @@ class Rehearsal:
         return self.instance, f"truncate {', '.join(self.tables)} on a copy"
 
 
-def rehearse(wanted: Rehearsal, listener: Listener) -> DrillReport:
+def rehearse(wanted: InstanceDrillRequest, listener: Listener) -> DrillReport:
     """Restore `wanted.instance` as of its latest restorable time, truncate the tables there, repair, compare, remove.
 
     The copy gets backups of its own, so that it can be restored like its original. It is broken only in a session that
@@ -98,7 +98,7 @@ def rehearse(wanted: Rehearsal, listener: Listener) -> DrillReport:
 class _Broken:
     """What is asked, with the tables found."""
 
-    wanted: Rehearsal
+    wanted: InstanceDrillRequest
     tables: tuple[TableName, ...]
 
 
@@ -163,7 +163,9 @@ def _refuse_empty(before: dict[str, tuple[int, str]], tables: tuple[TableName, .
         )  # fmt: skip
 
 
-def _recover(stand_in: StandIn, wanted: Rehearsal, told: tuple[datetime, tuple[str, ...]], clock: Clock) -> Report:
+def _recover(
+    stand_in: StandIn, wanted: InstanceDrillRequest, told: tuple[datetime, tuple[str, ...]], clock: Clock
+) -> Report:
     """The same steps as `rowback restore`, on the copy; given up, never paused, when one fails."""
     profile = wanted.profile.model_copy(
         update={

@@ -11,10 +11,11 @@ import click
 
 from recovery.commands.options import json_option, profile_option
 from recovery.config import Profile, load_profile
-from recovery.errors import ErrorId, RowbackError
+from recovery.errors import EXIT_CODES, ErrorId, RowbackError
 
 if TYPE_CHECKING:
     from recovery.workflow.journal import Journal
+    from runbooks.document import Book
     from runbooks.driving import AtTerminal, Told
     from runbooks.problems import Problem
     from runbooks.runs import Run
@@ -126,7 +127,7 @@ def run(book: str, pairs: tuple[str, ...], mode: str, confirmed: tuple[str, ...]
     found, given, loaded = read_book(source), _given(pairs), load_profile(profile)
     values = bind(found, given)
     if mode == "preview":
-        _preview(book, values, loaded)
+        _preview(found, values, loaded)
         return
     driver = _driver(mode, given, confirmed)
     driver.refuse_gaps(found)
@@ -221,7 +222,7 @@ def abort(run_id: str, profile: str | None) -> None:
     for each in (*kept, *doubtful):
         click.echo(f"  not taken back: {each}")
     if doubtful:
-        raise SystemExit(56)
+        raise SystemExit(EXIT_CODES[ErrorId.RUN_PAUSED])
 
 
 @runbook.command(epilog="Example: rowback runbook runs")
@@ -246,14 +247,12 @@ def runs(as_json: bool) -> None:
         click.echo("no runs yet")
 
 
-def _preview(name: str, values: dict[str, str], profile: Profile) -> None:
+def _preview(book: Book, values: dict[str, str], profile: Profile) -> None:
     from recovery.redaction import Redactor
     from runbooks.driving import StepLines
     from runbooks.executing import Surroundings
     from runbooks.performing import preview
-    from runbooks.reading import find_book, read_book
 
-    book = read_book(find_book(name))
     with tempfile.TemporaryDirectory() as directory:
         around = Surroundings(values, Path(directory), Redactor.of_this_process(), profile, book.connections)
         lines = preview(book, values, around, StepLines())
@@ -310,10 +309,7 @@ def _refuse_move(opened: Run, from_: str | None, skip: str | None, reason: str |
 
 def _refuse_bound(opened: Run, given: dict[str, str]) -> None:
     """What was said at the beginning stays; a question that is not the book's helps nobody."""
-    from runbooks.document import Ask
-
-    asked = {step.parameter.name for step in opened.book.steps if isinstance(step, Ask)}
-    if wrong := sorted(given.keys() - asked):
+    if wrong := sorted(given.keys() - opened.book.questions.keys()):
         raise RowbackError(
             ErrorId.USAGE, f"-p {wrong[0]} answers no question of run {opened.id}; its parameters are bound",
             state="nothing was done", help="begin a new run for other values: rowback runbook run",

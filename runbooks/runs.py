@@ -13,8 +13,8 @@ from recovery import __version__
 from recovery.config import state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.approval import Approval, Person
-from recovery.workflow.journal import Journal, Record, is_driven, read_records
-from runbooks.document import Book
+from recovery.workflow.journal import Journal, Record, directory_named, is_driven, read_records
+from runbooks.document import Approve, Book
 from runbooks.reading import parse, read_book
 
 BOOK = "book.md"
@@ -81,7 +81,7 @@ class Run:
                 self.book = parse(self.book.name, record.data["text"])[0]
                 self.approvals.clear()  # they were of another text
                 for step in self.book.steps:
-                    if step.kind == "approve":
+                    if isinstance(step, Approve):
                         self.steps.pop(step.id, None)
             case "step.approved":
                 given = Approval.model_validate(record.data)
@@ -176,16 +176,7 @@ def all_runs() -> list[tuple[Run, bool]]:
 
 def find_run(text: str) -> Path:
     """The directory of the run whose id is `text` or ends with it. Raises case-unknown."""
-    root = runs_directory()
-    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-    matches = [name for name in names if name == text or (len(text) >= 4 and name.endswith(text))]
-    if len(matches) == 1:
-        return root / matches[0]
-    raise RowbackError(
-        ErrorId.CASE_UNKNOWN, f"run '{text}' {'is ambiguous' if matches else 'does not exist'} in {root}",
-        f"newest: {', '.join(names[-3:])}" if names else "there are no runs yet",
-        state="nothing was done", help="list them: rowback runbook runs",
-    )  # fmt: skip
+    return directory_named(text, runs_directory(), what="run", listing="rowback runbook runs")
 
 
 def fold(directory: Path, records: Sequence[Record]) -> Run:
@@ -235,7 +226,7 @@ def rebase(run: Run, journal: Journal) -> None:
     """Go on by the text as it is now. Steps are known by their ids: what is done stays done."""
     now = read_book(run.source)
     missing = [id for id, state in run.steps.items() if (state.over or state.attempts) and now.step(id) is None]
-    missing += [step.id for step in run.book.steps if step.kind == "approve" and now.step(step.id) is None]
+    missing += [step.id for step in run.book.steps if isinstance(step, Approve) and now.step(step.id) is None]
     if missing:
         raise RowbackError(
             ErrorId.BOOK_CHANGED, f"the new text has no step '{missing[0]}', which run {run.id} has done or waits for",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from recovery.aws.account import TIMEOUT_S
 from recovery.aws.session import client, translated
@@ -168,14 +169,21 @@ def missing(needed: tuple[Statement, ...], caller: str, region: str) -> dict[str
         if statement.effect != "Allow":
             continue
         with translated("iam:SimulatePrincipalPolicy"):
-            answer = iam.simulate_principal_policy(
+            pages = iam.get_paginator("simulate_principal_policy").paginate(
                 PolicySourceArn=principal_of(caller), ActionNames=list(statement.actions),
                 ResourceArns=list(statement.probes), ContextEntries=list(_context(statement)),
             )  # fmt: skip
-        for result in answer["EvaluationResults"]:
-            if result["EvalDecision"] != "allowed":
-                found[result["EvalActionName"]] = statement.serves
+            results = [result for page in pages for result in page["EvaluationResults"]]
+        refused = {result["EvalActionName"] for result in results if not _allows(result)}
+        refused |= set(statement.actions) - {result["EvalActionName"] for result in results}
+        found |= dict.fromkeys((action for action in statement.actions if action in refused), statement.serves)
     return found
+
+
+def _allows(result: dict[str, Any]) -> bool:
+    """On every resource: AWS tells of several together, and of each of them below."""
+    each = [one["EvalResourceDecision"] for one in result.get("ResourceSpecificResults", ())]
+    return {result["EvalDecision"], *each} == {"allowed"}
 
 
 def _context(statement: Statement) -> Iterator[dict[str, object]]:

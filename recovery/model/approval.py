@@ -9,8 +9,11 @@ from recovery.model.values import Moment, Value
 
 
 class Distinct(StrEnum):
-    """By what two people are told apart. Names of role sessions can be chosen freely, so they count only where a site
-    says that they name people (as those of IAM Identity Center do)."""
+    """By what two people are told apart, the strictest first.
+
+    Names of role sessions can be chosen freely, so they count only where a site says that they name people (as those of
+    IAM Identity Center do).
+    """
 
     PRINCIPAL = "principal"  # the IAM user or role
     SESSION = "session"  # the role's session as well
@@ -24,8 +27,10 @@ class Demand(Value):
     by: Distinct = Distinct.PRINCIPAL
 
     def or_stricter(self, other: Demand) -> Demand:
-        """That of the two which wants more."""
-        return other if other.needed > self.needed else self
+        """What satisfies both: the larger number, told apart by the stricter of what those that want any say."""
+        wanting = [each.by for each in (self, other) if each.needed]
+        by = min(wanting, key=list(Distinct).index, default=self.by)
+        return Demand(needed=max(self.needed, other.needed), by=by)
 
 
 class Person(Value):

@@ -48,23 +48,6 @@ def lock_tables(live: Session, tables: Sequence[TableName], *, timeout_ms: int) 
     return True
 
 
-def who_blocks(live: Session, tables: Sequence[TableName]) -> list[str]:
-    """Sessions that hold locks on `tables`, one line each, without their parameters."""
-    rows = live.execute(
-        "select distinct a.pid, a.usename, coalesce(nullif(a.application_name, ''), '?'),"
-        " coalesce(a.state, 'hidden from this role'),"
-        " coalesce(justify_hours(date_trunc('second', now() - a.xact_start))::text, 'an unknown time')"
-        " from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace"
-        " join pg_stat_activity a on a.pid = l.pid"
-        " where l.granted and a.pid <> pg_backend_pid() and (n.nspname || '.' || c.relname) = any(%s)"
-        " and l.mode not in ('AccessShareLock', 'RowShareLock') order by 1 limit 5",
-        ([".".join(table.key) for table in tables],),
-    ).fetchall()
-    return [
-        f"pid {pid} ({user}, {app}) is {state}, in its transaction for {age}" for pid, user, app, state, age in rows
-    ]
-
-
 def hold_triggers(live: Session, triggers: Iterable[Trigger]) -> None:
     """Disable user triggers by name: at T they have fired already. Foreign keys' own triggers stay on."""
     for trigger in triggers:

@@ -27,6 +27,7 @@ from recovery.postgres.repair.obstacles import waits_for
 from recovery.postgres.repair.rules import DistinctRule, Rules, read_rules
 from recovery.postgres.repair.stage import Hash, Stage
 from recovery.postgres.rows import Pair, RowTransport
+from recovery.postgres.watchers import lock_holders
 from recovery.reload import refusals
 from recovery.reload.objects import bring_objects
 
@@ -129,7 +130,7 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
     raise RowbackError(
         ErrorId.LOCK_NOT_GRANTED,
         f"the tables of '{job.database}' were not free within {job.lock_attempts} tries of {job.lock_timeout_ms} ms",
-        *writing.who_blocks(live, names),
+        *(holder.who for holder in lock_holders(live, names) if holder.writes),
         state=refusals.ROLLED_BACK,
         help="end those sessions or wait for them",
     )

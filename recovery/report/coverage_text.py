@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from datetime import datetime
 
 from recovery.model.coverage import Coverage, Covered, Severity
 from recovery.model.target import format_utc
@@ -83,5 +84,5 @@ def coverage_html(found: Coverage) -> str:
     return render("coverage.html", title="Backup coverage", found=found, rows=rows, severities=list(Severity))
 
 
-def _moment(moment: object) -> str:
-    return format_utc(moment) if moment else ""  # type: ignore[arg-type]
+def _moment(moment: datetime | None) -> str:
+    return format_utc(moment) if moment else ""

@@ -66,7 +66,7 @@ def bisect(
 ) -> Bracket:
     """Halve the time until it is narrower than the precision. First the beginning: without a good one there is none.
 
-    A copy that cannot be restored or asked stays as a paused case, and its error says so.
+    A copy that cannot be restored stays as a paused case, and its error says so; one that cannot be asked is removed.
     """
     good, bad = search.since, search.until
     began_good = _probe(search, good, instances, listener)
@@ -91,10 +91,17 @@ def _probe(search: Bisection, at: datetime, instances: Instances, listener: List
     with journal:
         errand = Errand(case, journal, instances, listener)
         run(errand, until="secure-copy")
-        with errand.copy() as copy:
-            found = _holds(copy, search.good)
-        errand.record("probed", data={"good": search.good, "held": found})
-        give_up(errand)
+        try:
+            with errand.copy() as copy:
+                found = _holds(copy, search.good)
+            errand.record("probed", data={"good": search.good, "held": found})
+        except RowbackError as error:
+            fact = f"at {format_utc(at)}: {error.fact}"
+            raise RowbackError(
+                error.id, fact, *error.facts, state="its copy is removed; nothing was written", help=error.help
+            ) from error
+        finally:
+            give_up(errand)
     return found
 
 

@@ -20,7 +20,7 @@ from recovery.model.approval import Person
 from recovery.model.plan import RecoveryPlan
 from recovery.model.repair import Pace, RepairPlan, RepairRequest
 from recovery.model.report import Objectives, Outcome
-from recovery.workflow.journal import Journal, Record, is_driven, read_records
+from recovery.workflow.journal import Journal, Record, directory_named, is_driven, read_records
 
 RUN_VARIABLE = "ROWBACK_RUN"  # a runbook's step tells the commands it runs who they are for
 
@@ -217,17 +217,7 @@ def all_cases() -> list[Case]:
 
 def find_case(text: str) -> Path:
     """The directory of the case whose id is `text` or ends with it. Raises case-unknown."""
-    root = cases_directory()
-    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-    matches = [name for name in names if name == text or (len(text) >= 4 and name.endswith(text))]
-    if len(matches) == 1:
-        return root / matches[0]
-    what = "is ambiguous" if matches else "does not exist"
-    raise RowbackError(
-        ErrorId.CASE_UNKNOWN, f"case '{text}' {what} in {root}",
-        f"newest: {', '.join(names[-3:])}" if names else "there are no cases yet",
-        state="nothing was done", help="list them: rowback cases",
-    )  # fmt: skip
+    return directory_named(text, cases_directory(), what="case", listing="rowback cases")
 
 
 def fold(directory: Path, records: Iterable[Record]) -> Case:

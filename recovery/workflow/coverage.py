@@ -68,7 +68,13 @@ def _of_backups(found: Protection, profile: Profile, now: datetime) -> Iterator[
             fix=f"{modify} --backup-retention-period {profile.minimum_retention_days} --apply-immediately",
         )
         return
-    if found.latest and now - found.latest > USUAL_LAG:
+    if found.latest is None:
+        yield Gap(
+            severity=Severity.HIGH,
+            what="automated backups are on, but RDS shows no moment that could be restored",
+            fix="the first backup may be under way: look again in an hour; else take a snapshot, and ask AWS support",
+        )
+    elif now - found.latest > USUAL_LAG:
         minutes = (now - found.latest).total_seconds() / 60
         yield Gap(
             severity=Severity.HIGH,

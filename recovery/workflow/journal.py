@@ -159,6 +159,22 @@ def _parse(line: bytes) -> Record | None:
         return None
 
 
+def directory_named(text: str, root: Path, *, what: str, listing: str) -> Path:
+    """The directory below `root` whose name is `text` or ends with it, from four letters on. Raises case-unknown.
+
+    `what`: what such a journal is of; `listing`: the command that lists them.
+    """
+    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+    matches = [name for name in names if name == text or (len(text) >= 4 and name.endswith(text))]
+    if len(matches) == 1:
+        return root / matches[0]
+    raise RowbackError(
+        ErrorId.CASE_UNKNOWN, f"{what} '{text}' {'is ambiguous' if matches else 'does not exist'} in {root}",
+        f"newest: {', '.join(names[-3:])}" if names else f"there are no {what}s yet",
+        state="nothing was done", help=f"list them: {listing}",
+    )  # fmt: skip
+
+
 def is_driven(directory: Path) -> bool:
     """Whether some process holds the journal's lock right now."""
     try:

@@ -32,9 +32,10 @@ def status_of(case: Case, records: Sequence[Record], past: Sequence[Case]) -> St
     steps = tuple(
         StepStanding(
             name=step.name, done=case.outcome_of(step.name) is not None,
-            begun=bool(state and state.attempts), seconds=round(_so_far(case, step.name, records, driven=driven), 1),
+            begun=step.name in case.steps and case.steps[step.name].attempts > 0,
+            seconds=round(_so_far(case, step.name, records, driven=driven), 1),
         )
-        for step in STEPS if (state := case.steps.get(step.name)) or True
+        for step in STEPS
     )  # fmt: skip
     current = None if case.closed_at else next((step.name for step in steps if not step.done), None)
     standing, reason = _standing(case, records, driven=driven)

@@ -23,7 +23,8 @@ import psycopg
 
 from runbooks.lab.cluster import LabError
 from runbooks.lab.documents import load_billing, load_docs
-from runbooks.lab.server import STATE_FILE, Lab, environment, runs, write_state
+from runbooks.lab.server import STATE_FILE, Lab, environment, write_state
+from runbooks.processes import runs
 
 INSTANCE, MASTER = "docs-staging", "postgres"
 FAULT = "truncate table content.members, content.spaces restart identity cascade"

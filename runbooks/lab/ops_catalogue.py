@@ -140,7 +140,13 @@ class CatalogueOperations:
             ("AllocatedStorage", used_gib, 100_000),
             ("ManualSnapshots", len(self.engine.snapshots), 100),
         )
-        return {"AccountQuotas": [{"AccountQuotaName": n, "Used": used, "Max": most} for n, used, most in quotas]}
+        told = self.engine.faults.quotas_told
+        return {
+            "AccountQuotas": [
+                {"AccountQuotaName": n, "Used": used, "Max": most}
+                for n, used, most in quotas if told is None or n in told
+            ]
+        }  # fmt: skip
 
     def _parameters(self, name: str) -> Parameters:
         if group := self.engine.parameters.get(name.lower()):

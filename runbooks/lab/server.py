@@ -21,6 +21,7 @@ from runbooks.lab.endpoint import LabApi, OtherServices, serve
 from runbooks.lab.engine import Engine
 from runbooks.lab.state import CallFault, Instance
 from runbooks.lab.views import Account
+from runbooks.processes import runs
 
 REGION, ACCOUNT_NUMBER = "eu-west-1", "123456789012"
 ROOT_PREFIX = "rowback-lab-"
@@ -180,18 +181,3 @@ def write_state(root: Path, state: Mapping[str, Any]) -> None:
     scratch.touch(mode=0o600)
     scratch.write_text(json.dumps(state, indent=1))
     scratch.replace(path)
-
-
-def runs(pid: int) -> bool:
-    """Whether process `pid` is running; one that has ended but was not reaped yet is not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return not Path("/proc/self").exists()  # Linux: it ended between the two looks; elsewhere: no way to tell
-    return state != "Z"

@@ -126,6 +126,7 @@ class Faults:
     these credentials may not call."""
 
     denied: set[str] = field(default_factory=set)
+    quotas_told: tuple[str, ...] | None = None  # these only, where it is not None
     calls: list[CallFault] = field(default_factory=list)
     next_restores: list[str] = field(default_factory=list)
     creating_delay_s: float = 0.0

@@ -17,8 +17,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from runbooks.lab.server import REGION, Lab, runs
+from runbooks.lab.server import REGION, Lab
 from runbooks.lab.state import CallFault
+from runbooks.processes import runs
 from tests.fix_lab import Live, pass_a_second, rds_client, wait_until
 
 QUICK = {"Delay": 0.1, "MaxAttempts": 600}

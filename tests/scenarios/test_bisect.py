@@ -69,6 +69,23 @@ def test_lost_before_the_beginning(cli: Cli, database: Database, live: Live, los
     assert copies(live) == []
 
 
+def test_a_copy_that_cannot_be_asked_is_removed(
+    cli: Cli, database: Database, live: Live, lost: tuple[str, str, str]
+) -> None:
+    early, _, _ = lost
+    found = ask(cli, database, "--from", early, "--precision", "1h", "--good", "select count(*) > 9 from later",
+                "--confirm", "2")  # fmt: skip
+    assert found.code == 2
+    assert found.err.splitlines()[-3:] == [
+        f'error[usage]: at {early}: the query cannot be run on the copy: relation "later" does not exist',
+        "  its copy is removed; nothing was written",
+        "  help: write one SELECT; the copy is read-only",
+    ]
+    assert copies(live) == []
+    (case,) = json.loads(cli("cases", "--json").out)
+    assert case["outcome"] == "closed without change"
+
+
 @pytest.mark.parametrize(
     ("good", "code", "fact"),
     [

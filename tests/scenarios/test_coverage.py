@@ -106,6 +106,18 @@ def test_all_regions_and_the_exit_code(cli: Cli) -> None:
     ]
 
 
+def test_backups_without_a_moment_to_restore_are_high(cli: Cli, lab: Lab) -> None:
+    instance = lab.engine.instances["kept"]
+    backups, latest = instance.backups, instance.latest_restorable
+    instance.backups, instance.latest_restorable = [], None
+    try:
+        assert gaps(covered(cli)["kept"])["high"] == [
+            "automated backups are on, but RDS shows no moment that could be restored"
+        ]
+    finally:
+        instance.backups, instance.latest_restorable = backups, latest
+
+
 def test_a_window_that_stands_still_is_high(cli: Cli, lab: Lab) -> None:
     instance, faults = lab.engine.instances["kept"], lab.engine.faults
     faults.restorable_lag_s, instance.latest_restorable = 7200.0, datetime.now(UTC) - timedelta(hours=2)

@@ -587,6 +587,14 @@ def test_what_cannot_be_seen_is_unknown_never_well(ward: Ward) -> None:
     )
 
 
+def test_a_quota_that_aws_does_not_tell_is_not_taken_for_room(ward: Ward) -> None:
+    with changed(ward.lab.engine.faults, quotas_told=("ManualSnapshots",)):
+        found, wrong = ward.examine()
+    assert wrong == {"quota": "unknown"}
+    checks = {check["name"]: check["reason"] for check in json.loads(found.out)["checks"]}
+    assert checks["quota"] == "AWS tells no quota AllocatedStorage, DBInstances"
+
+
 def test_mistakes(cli: Cli) -> None:
     nobody = cli("doctor")
     assert nobody.err.startswith("error[usage]: INSTANCE is missing\n")

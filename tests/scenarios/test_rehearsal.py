@@ -84,8 +84,14 @@ def copies(cli: Cli) -> list[str]:
 def test_the_copy_is_broken_and_repaired_and_the_instance_never_touched(cli: Cli, staging: Database) -> None:
     before, other = state(staging), beside(cli)
     pass_a_second()
-    ran = cli("drill", "--target", "staging", "--table", "Weird Name; --", "--json")
+    ran = cli("drill", "--target", "staging", "--table", "Weird Name; --", "--json", "--evidence", "kept")
     assert ran.code == 0, ran.err
+    (page,) = Path("kept").glob("*/*.html")
+    told = page.read_text()
+    assert f"a restored copy of &#39;{cli.live.identifier}&#39;, database {staging.name}" in told
+    assert "800 rows equal to those before it" in told
+    assert "without the incident" not in told
+    assert "Writes of others" not in told
     found = json.loads(ran.out)
     assert found["target"] == cli.live.identifier
     assert found["fault"] == 'truncate "public"."Weird Name; --" cascade'
@@ -128,9 +134,9 @@ def test_the_copy_is_broken_and_repaired_and_the_instance_never_touched(cli: Cli
              "  nothing was created, nothing was written", "  help: add --target PROFILE"],
         ),
         (
-            ("--target", "staging", "--table", "leaf", "--fault", "bad-delete", "--find"), 2,
-            ["error[usage]: --find, --fault bad-delete does not go with --target staging: a drill on an instance"
-             " truncates tables of it", "  nothing was created, nothing was written",
+            ("--target", "staging", "--table", "leaf", "--fault", "bad-delete", "--find", "--articles", "2000"), 2,
+            ["error[usage]: --find, --articles, --fault bad-delete does not go with --target staging: a drill on an"
+             " instance truncates tables of it", "  nothing was created, nothing was written",
              "  help: rowback drill --target staging --table TABLE"],
         ),
     ],

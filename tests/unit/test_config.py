@@ -45,6 +45,8 @@ def test_no_profile_asked_for_is_an_empty_one() -> None:
         ("[profiles.a]\nrto_minutes = -1", "profiles.a.rto_minutes: Input should be greater than 0"),
         ("[profiles.b]", "has no profile 'a' (it has: b)"),
         ("[profiles.a", "cannot be read:"),
+        ("[[profiles.a.notify]]", "profiles.a.notify.0: Value error, a webhook needs either url or url_env"),
+        ("[[profiles.a.notify]]\nurl = 'http://x'\nurl_env = 'X'", "a webhook needs either url or url_env"),
         ("[profiles.a.credentials]\nsource = 'file'", "profiles.a.credentials: Input tag 'file' found"),
     ],
 )

@@ -63,8 +63,8 @@ def _each(
         yield from found
 
 
-def _of_database(patient: Patient) -> tuple[list[Check], int]:
-    """The checks, and the size of the database: 0 where nobody can say."""
+def _of_database(patient: Patient) -> tuple[list[Check], int | None]:
+    """The checks, and the size of the database in bytes: None where nobody can say."""
     try:
         target = original(patient.facts, patient.database, patient.profile)
         with connect(target) as session:
@@ -72,4 +72,4 @@ def _of_database(patient: Patient) -> tuple[list[Check], int]:
             found = list(_each(OF_DATABASE, opened, of_database.SAYS, lambda: told(session, target)))
             return found, size_of(session)
     except RowbackError as error:
-        return list(of_database.not_connected(error)), 0
+        return list(of_database.not_connected(error)), None

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from recovery.aws.account import caller
 from recovery.aws.instances import PENDING, READY, database_tag
 from recovery.aws.permissions import missing, statements
-from recovery.model.health import Area, Check
+from recovery.model.health import Area, Check, State
 from recovery.model.instance import STANDARD_SUPPORT_UNTIL, TAG_CASE, TAG_DATABASE, TAG_EXPIRES, TAG_SOURCE
 from recovery.model.protection import USUAL_LAG
 from recovery.model.target import format_utc
@@ -125,8 +125,13 @@ def deletion_protection(patient: Patient) -> Iterator[Check]:
 def quota(patient: Patient) -> Iterator[Check]:
     """Room for one more instance, with its storage."""
     needed = {"DBInstances": 1, "AllocatedStorage": patient.facts.allocated_gib}
-    for found in patient.protections.quotas():
-        if found.name in needed and found.most - found.used < needed[found.name]:
+    told = {found.name: found for found in patient.protections.quotas()}
+    if silent := needed.keys() - told.keys():
+        said = f"AWS tells no quota {listed(sorted(silent))}"
+        yield Check(name="quota", area=Area.AWS, state=State.UNKNOWN, reason=said, fix="look: AWS Service Quotas, rds")
+        return
+    for found in (told[name] for name in needed):
+        if found.most - found.used < needed[found.name]:
             yield SAYS.problem(
                 f"quota {found.name}",
                 f"{found.used:,} of {found.most:,} are used; the temporary instance takes {needed[found.name]:,}",

@@ -20,7 +20,7 @@ SAYS = Words(Area.MACHINE)
 LEAST_BYTES = 256 * 2**20
 
 
-def examine(patient: Patient, database_bytes: int) -> Iterator[Check]:
+def examine(patient: Patient, database_bytes: int | None) -> Iterator[Check]:
     """All checks of this machine. Where state cannot be kept, what is kept there is not asked for."""
     yield from client_programs(patient)
     kept = list(state_directory(patient))
@@ -62,10 +62,10 @@ def state_directory(patient: Patient) -> Iterator[Check]:
         yield SAYS.ok("state-directory", str(home))
 
 
-def disk(database_bytes: int) -> Iterator[Check]:
+def disk(database_bytes: int | None) -> Iterator[Check]:
     """Room for a dump of the whole database, which is the worst case; --transport copy needs none."""
     place = next(path for path in (state_home(), *state_home().parents, Path("/")) if path.is_dir())
-    free, needed = shutil.disk_usage(place).free, max(LEAST_BYTES, database_bytes)
+    free, needed = shutil.disk_usage(place).free, max(LEAST_BYTES, database_bytes or 0)
     said = f"{free / 2**20:,.0f} MiB free at {place}"
     if free < needed:
         yield SAYS.problem(
@@ -73,7 +73,7 @@ def disk(database_bytes: int) -> Iterator[Check]:
             f"{said}; a dump of the whole database may take {needed / 2**20:,.0f} MiB",
             "set ROWBACK_HOME to a larger disk, or use --transport copy",
         )
-    else:
+    elif database_bytes is not None:  # else nobody can say, and the problem that hides it stands above
         yield SAYS.ok("disk", said)
 
 
