@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-JOBS ?= 2
+JOBS ?= 3
 ROWS ?= 100000
 REPEAT ?= 3
+
+# The tests start rowback hundreds of times; compiling it anew for each would take a minute.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup drill drill-all test unit lint bench docs clean
 setup: $(STAMP)

@@ -6,18 +6,19 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
-from recovery.compare.scope import ScopeRequest
 from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.plan import Transport
 from recovery.model.repair import Mode, OnConflict, RepairPlan, RepairRequest
 from recovery.model.report import Objectives
 from recovery.model.target import parse_target_time
-from recovery.workflow.planning import Request
+
+if TYPE_CHECKING:
+    from recovery.workflow.planning import Request
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 UNITS_S = {"s": 1, "m": 60, "h": 3600}
@@ -131,6 +132,9 @@ def profile_of(asked: Asked) -> Profile:
 
 def request_of(asked: Asked) -> Request:
     """One frozen request out of flags and profile. Raises usage for what is missing."""
+    from recovery.compare.scope import ScopeRequest
+    from recovery.workflow.planning import Request
+
     profile = profile_of(asked)
     return Request(
         instance=_needed(asked["instance"] or profile.instance, "INSTANCE"),
