@@ -23,7 +23,10 @@ def doctor(
     instance: str | None, database: str | None, form: str | None, profile: str | None, region: str | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Could it be recovered now: permissions, backups, network, programs, privileges, tables. Reads only."""
+    """Could it be recovered now: permissions, backups, network, programs, privileges, tables. Reads only.
+
+    The tables' counters are kept on this machine: run it now and then, and find can tell what they lost since.
+    """
     loaded = load_profile(profile)
     loaded = loaded.model_copy(update={"region": region or loaded.region})
     name = instance or loaded.instance

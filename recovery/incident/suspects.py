@@ -17,6 +17,7 @@ BY_DANGER = {Danger.READ: 0, Danger.WRITE: 20, Danger.DESTRUCTIVE: 50, Danger.CA
 BY_OUTCOME = {Outcome.COMMITTED: 30, Outcome.UNKNOWN: 10, Outcome.ROLLED_BACK: -80}
 NAMED, REACHED = 40, 30
 FAR = 15  # a write whose condition names no row by its key may have hit any number of them
+JUMPED = 15  # the table's own counters say that many of its rows went or changed lately
 BY_HAND = re.compile(r"psql|pgadmin|dbeaver|datagrip|pytest|test|unittest|python", re.IGNORECASE)
 OF_RDS = "rdsadmin"  # RDS's own housekeeping; no customer can connect to that database (facts/rds.md §6)
 _QUOTED = re.compile(r'"[^"]*"|"[^"]*$')
@@ -63,6 +64,7 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None) ->
     if classified.danger is Danger.WRITE:
         score += -20 if says_which(sighting.text) else FAR
     score += _by_table(question.table, tables, reached) + 5 * bool(BY_HAND.search(record.application))
+    score += JUMPED * any(hit.rows_before is not None for hit in reached)
     return Suspect(
         from_time=_moment(sighting.from_s), exact=record.exact,
         committed_by=_moment(sighting.until_s) if sighting.until_s is not None else None,

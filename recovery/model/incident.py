@@ -9,10 +9,14 @@ from recovery.model.values import Moment, Value
 
 
 class Reached(Value):
-    """A table that a statement hit, and the planner's number of rows in it now."""
+    """A table that a statement hit, and the planner's number of rows in it now.
+
+    `rows_before`: how many it held at an earlier look, only where many went or changed since.
+    """
 
     table: str
     rows_estimate: int
+    rows_before: int | None = None
 
 
 class Suspect(Value):

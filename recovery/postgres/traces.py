@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import psycopg
-from psycopg import sql
 
 from recovery.model.incident import Reached
+from recovery.model.reading import FULL, Counted, Reading
 from recovery.postgres.connect import Session
 
 LOGGING = (
@@ -36,6 +36,11 @@ select s.relid::regclass::text, s.n_tup_ins, s.n_tup_del, c.relfilenode <> c.oid
 from pg_stat_user_tables s join pg_class c on c.oid = s.relid
 where s.n_live_tup = 0 and s.n_tup_ins > 0 and pg_relation_size(s.relid) = 0 or s.n_tup_del > 1000
 order by s.n_tup_del desc, 1 limit 20
+"""
+COUNTED = """
+select s.relid::regclass::text, c.relfilenode::bigint, s.n_live_tup, s.n_tup_ins, s.n_tup_upd, s.n_tup_del
+from pg_stat_user_tables s join pg_class c on c.oid = s.relid
+order by greatest(s.n_tup_ins, s.n_live_tup) desc, 1 limit %s
 """
 
 
@@ -69,47 +74,37 @@ def commit_time_of(session: Session, xid: int) -> datetime | None:
     return row[0].astimezone(UTC) if row and row[0] else None
 
 
-def last_writers(session: Session, table: str) -> list[str]:
-    """The transactions that wrote most of the rows that `table` holds now, in words. Reads the whole table.
-
-    Rows that were deleted tell nothing: this is for a bad UPDATE or INSERT that no log shows.
-    """
-    row = session.execute(
-        "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid ="
-        " coalesce(to_regclass(%(name)s), to_regclass('public.' || %(name)s)) and c.relkind = 'r'",
-        {"name": _quoted(table)},
-    ).fetchone()
-    if row is None:
-        return []
-    counted = sql.SQL(
-        "select xmin::text::bigint, count(*), sum(count(*)) over () from only {} group by xmin::text"
-        " order by 2 desc, 1 desc limit 3"
-    ).format(sql.Identifier(*row))
-    found = []
-    for xid, rows, of in session.execute(counted).fetchall():
-        at = commit_time_of(session, xid)
-        when = f", committed at {at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z" if at else ""
-        found.append(f"{row[0]}.{row[1]}: {rows:,} of {of:,} rows were last written by transaction {xid}{when}")
-    return found
-
-
 def closure(session: Session, tables: Sequence[str], *, cascade: bool) -> list[Reached]:
     """The tables of these names (as a statement writes them) and, with CASCADE, those that reference them."""
-    rows = session.execute(CLOSURE, (list(map(_quoted, tables)), cascade)).fetchall()
+    rows = session.execute(CLOSURE, (list(map(quoted, tables)), cascade)).fetchall()
     return [Reached(table=table, rows_estimate=rows_estimate) for table, rows_estimate in rows]
 
 
-def emptied(session: Session) -> list[str]:
-    """Tables that look as if somebody had emptied them, in words. Counters reach back to their last reset."""
-    found = []
+def emptied(session: Session) -> dict[str, str]:
+    """Tables that look as if somebody had emptied them, each in words. Counters reach back to their last reset."""
+    found = {}
     for table, inserted, deleted, rewritten in session.execute(EMPTIED):
         if deleted > 1000:
-            found.append(f"{table}: {deleted:,} rows deleted since the counters were reset")
+            found[table] = f"{table}: {deleted:,} rows deleted since the counters were reset"
         else:
             how = "its file was replaced, as TRUNCATE does" if rewritten else "nobody replaced its file"
-            found.append(f"{table}: empty, {inserted:,} rows were inserted once; {how}")
+            found[table] = f"{table}: empty, {inserted:,} rows were inserted once; {how}"
     return found
 
 
-def _quoted(name: str) -> str:
+def read_counters(session: Session) -> Reading:
+    """What the server counted in the tables of this database until now."""
+    row = session.execute(
+        "select now(), (select stats_reset from pg_stat_database where datname = current_database())"
+    ).fetchone()
+    assert row
+    counted = {
+        table: Counted(file=file, rows_estimate=live, inserted=inserted, updated=updated, deleted=deleted)
+        for table, file, live, inserted, updated, deleted in session.execute(COUNTED, (FULL,))
+    }
+    return Reading(at=row[0], reset_at=row[1], tables=counted)
+
+
+def quoted(name: str) -> str:
+    """A name as people write it, quoted part by part for to_regclass."""
     return ".".join('"' + part.strip('"').replace('"', '""') + '"' for part in name.split("."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recovery.model.incident import Finding, Suspect
+from recovery.model.incident import Finding, Reached, Suspect
 from recovery.model.target import format_utc
 from recovery.report.text import columns
 
@@ -58,9 +58,14 @@ def _who(suspect: Suspect) -> str:
 def _reached(suspect: Suspect) -> str:
     if not suspect.reached:
         return ""
-    shown = ", ".join(f"{hit.table} (about {hit.rows_estimate:,} rows now)" for hit in suspect.reached[:TABLES_SHOWN])
+    shown = ", ".join(map(_hit, suspect.reached[:TABLES_SHOWN]))
     rest = len(suspect.reached) - TABLES_SHOWN
     return shown + (f" and {rest} more" if rest > 0 else "")
+
+
+def _hit(hit: Reached) -> str:
+    before = f", about {hit.rows_before:,} before" if hit.rows_before is not None else ""
+    return f"{hit.table} (about {hit.rows_estimate:,} rows now{before})"
 
 
 def _proposal(found: Finding) -> Iterator[str]:

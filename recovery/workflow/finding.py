@@ -17,6 +17,7 @@ from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.incident.finding import Found, find_in
 from recovery.incident.gaps import errors_hidden, not_logged
+from recovery.incident.jumps import Compared, compare
 from recovery.incident.keeping import MOST, Keeper
 from recovery.incident.prefix import OF_RDS, guess, unclear_zone
 from recovery.incident.sightings import Outcome, Sighting
@@ -26,9 +27,11 @@ from recovery.model.incident import Finding, Proposal, Reached, Suspect
 from recovery.model.instance import InstanceFacts, RestoreWindow
 from recovery.model.target import format_utc
 from recovery.postgres.connect import Session, connect
-from recovery.postgres.traces import closure, commit_time_of, emptied, last_writers, log_settings, status_of
+from recovery.postgres.row_traces import row_traces
+from recovery.postgres.traces import closure, commit_time_of, emptied, log_settings, read_counters, status_of
 from recovery.workflow.access import original
 from recovery.workflow.log_sources import Say, Source, from_cloudwatch, from_files, from_instance
+from recovery.workflow.readings import reading_before
 
 SHOWN = 20
 SAMPLE_BYTES = 1 << 16
@@ -147,14 +150,26 @@ def _with_catalog(search: Search, known: _Known, suspects: list[Suspect], every:
     with _live(search, known, database) as session:
         if session is None:
             return suspects
-        known.settings, known.traces = log_settings(session), emptied(session)
-        if search.question.table:
-            known.traces = [*known.traces, *last_writers(session, search.question.table)]
+        since = _compared(session, known, database, search.since)
+        known.settings, known.traces = log_settings(session), _traces(session, since, search.question.table)
         here = replace(_bounded(search), database=database)
         for sighting in every:
             _ask_the_server(session, sighting)
-        ranked = suspects_in(every, here, _reach(session))
+        ranked = suspects_in(every, here, _reach(session, since))
         return [*ranked, *(s for s in suspects if s.database not in ("", database))]
+
+
+def _compared(session: Session, known: _Known, database: str, begin: datetime) -> Compared:
+    """What became of the tables since doctor last looked at this database from this machine, if it ever did."""
+    assert known.facts
+    then = reading_before(begin, known.facts.resource_id, database)
+    return compare(then, read_counters(session)) if then else Compared()
+
+
+def _traces(session: Session, since: Compared, table: str | None) -> list[str]:
+    looks_emptied = [said for name, said in emptied(session).items() if name not in since.jumps]
+    rows = row_traces(session, table) if table else []
+    return [*since.dropped, *map(str, since.jumps.values()), *looks_emptied, *rows]
 
 
 def _sources(search: Search, say: Say) -> list[Source]:
@@ -226,11 +241,16 @@ def _ask_the_server(session: Session, sighting: Sighting) -> None:
         sighting.until_s, sighting.why = at.timestamp(), f"{sighting.why}; commit timestamp {at:%H:%M:%S.%f}Z"
 
 
-def _reach(session: Session) -> Closure:
+def _reach(session: Session, since: Compared) -> Closure:
     def reach(tables: Sequence[str], cascade: bool) -> list[Reached]:  # noqa: FBT001 (the shape of Closure)
-        return closure(session, tables, cascade=cascade)
+        return [_with_past(hit, since) for hit in closure(session, tables, cascade=cascade)]
 
     return reach
+
+
+def _with_past(hit: Reached, since: Compared) -> Reached:
+    jump = since.jumps.get(hit.table)
+    return hit.model_copy(update={"rows_before": jump.then.rows_estimate}) if jump else hit
 
 
 def _silent(search: Search, known: _Known, sources: Sequence[Source], found: Sequence[Found]) -> Iterator[str]:

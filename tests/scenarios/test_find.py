@@ -16,8 +16,12 @@ import boto3
 import psycopg
 import pytest
 
+from guards.statements import Danger
+from recovery.incident.suspects import BY_DANGER, JUMPED
 from recovery.model.incident import Finding
+from recovery.model.reading import Reading
 from recovery.model.target import format_utc
+from recovery.postgres import row_traces
 from runbooks import datasets
 from runbooks.datasets import FaultKind
 from runbooks.drill import DrillRequest, perform
@@ -113,6 +117,87 @@ def test_what_the_rows_and_rds_still_tell(cli: Cli, logged: Live, database: Data
     refused = cli("find", logged.identifier, "--database", database.name, "--since", "2h")
     logged.lab.engine.faults.denied = set()
     assert "  RDS's own events could not be read: these credentials may not call rds:DescribeEvents" in refused.out
+
+
+def test_what_became_of_the_tables_since_doctor_looked(cli: Cli, logged: Live, database: Database) -> None:
+    """The counters of then and now tell which tables lost rows, and lift the statement that reached them."""
+    furnish(database)
+    database.run(
+        "create table dropped as select g from generate_series(1, 40) g", "create table busy (n int)",
+        "insert into busy select g from generate_series(1, 500) g", "create table calm as select 1 as n",
+    )  # fmt: skip
+    counted = "select count(*) from pg_stat_user_tables where n_tup_ins in (30, 20, 40, 500, 1)"
+    wait_until(lambda: database.rows(counted) == [(5,)], "the counters know of the rows")
+    database.run("analyze")  # one in the session that inserted counts twice what that has not reported yet
+    assert cli("doctor", logged.identifier, "--database", database.name).code == 0
+    (kept,) = (cli.home / "readings").glob(f"*{database.name}/*.json")
+    at = format_utc(Reading.model_validate_json(kept.read_text()).at)
+    database.run(
+        "delete from calm where n = 2", "truncate parent cascade", "drop table dropped",
+        "update busy set n = 0 where n > 100", "delete from busy where n = 0",
+    )  # fmt: skip
+    gone = "select count(*) from pg_stat_user_tables where n_live_tup = 0 and n_tup_ins > 0 or n_tup_del = 400"
+    wait_until(lambda: database.rows(gone) == [(3,)], "the counters know of the loss")
+    assert cli("doctor", logged.identifier, "--database", database.name).code == 0  # too late, and without harm
+    found = cli("find", logged.identifier, "--database", database.name, "--since", "10m")
+    traces = found.out.partition("traces in the database itself:\n")[2].partition("\n\n")[0]
+    assert traces.splitlines() == [
+        f"  public.dropped: about 40 rows at {at}; no table has this name now",
+        f"  public.parent: about 30 rows at {at}, 0 now; its file was replaced since, as TRUNCATE does",
+        f"  public.child: about 20 rows at {at}, 0 now; its file was replaced since, as TRUNCATE does",
+        f"  public.busy: about 500 rows at {at}, 100 now; 400 deleted since; 400 updated since",
+    ]
+    assert "public.child (about 0 rows now, about 20 before), public.parent (about 0 rows now, about 30 before)" in (
+        found.out
+    )
+    told = cli("find", logged.identifier, "--database", database.name, "--since", "10m", "--json")
+    score = {one.statement: one.score for one in Finding.model_validate_json(told.out).suspects}
+    assert score["truncate parent cascade"] - score["drop table dropped"] == JUMPED + (
+        BY_DANGER[Danger.CATASTROPHIC] - BY_DANGER[Danger.DESTRUCTIVE]
+    )
+    for path in kept.parent.iterdir():
+        path.unlink()
+    forgotten = cli("find", logged.identifier, "--database", database.name, "--since", "10m").out
+    assert "  public.parent: empty, 30 rows were inserted once; its file was replaced, as TRUNCATE does" in forgotten
+    assert "before)" not in forgotten
+
+
+def test_what_the_application_wrote_down_of_when(cli: Cli, logged: Live, database: Database) -> None:
+    """The log does not show the UPDATE; 30 rows say the same time. Names that need quotes, and values that are none."""
+    weird = 'public."Weird Name; --"'
+    database.run(
+        f'create table {weird} (n int, "created ""at""" timestamp, updated_at timestamptz, born timestamptz,'
+        " removed_at timestamptz)",
+        f"insert into {weird} select g, timestamp '2026-11-01 10:00' + g * interval '1 s',"
+        " timestamptz '2026-11-02 11:00:00.250+01' + g * interval '1 h', now() from generate_series(1, 100) g",
+    )
+    settings(logged, log_statement="none")
+    with database.connect() as session:
+        session.execute(f"update {weird} set updated_at = '2026-11-20T12:30:00.5Z' where n <= 30")
+        session.execute(f"update {weird} set updated_at = 'infinity' where n = 31")
+    settings(logged, log_statement="all")
+    found = cli("find", logged.identifier, "--database", database.name, "--table", weird, "--since", "10m")
+    lines = [line for line in found.out.splitlines() if "Weird" in line and " is " in line]
+    assert lines == [
+        f'  {weird}: "created ""at""" is 2026-11-01T10:00:01.000 to 2026-11-01T10:01:40.000 in 100 rows',
+        f'  {weird}: "updated_at" is 2026-11-03T18:00:00.250Z to 2026-11-20T12:30:00.500Z in 99 rows;'
+        " 30 of them say 2026-11-20T12:30:00.500Z",
+    ]
+
+
+def test_of_a_large_table_a_sample_is_read(
+    cli: Cli, logged: Live, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_traces, "SAMPLE_BYTES", 2**18)
+    database.run(
+        "create table t (n int, updated_at timestamptz)",
+        "insert into t select g, '2026-11-20T12:30:00Z' from generate_series(1, 100000) g",
+    )
+    asked = ("find", logged.identifier, "--database", database.name, "--since", "10m", "--table", "t")
+    found = re.findall(r"t: (.*) sampled rows(.*)", cli(*asked).out)
+    (written, marked) = ([int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*(?= |$)", line)] for line, _ in found)
+    assert 0 < written[0] == written[1] < 20_000
+    assert 0 < marked[-1] < 20_000
 
 
 def test_a_log_may_hold_what_xml_cannot(cli: Cli, logged: Live, database: Database) -> None:

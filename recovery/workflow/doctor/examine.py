@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -13,10 +13,12 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.health import Check, Health
 from recovery.postgres.connect import connect, told
 from recovery.postgres.examining import database_bytes as size_of
+from recovery.postgres.traces import read_counters
 from recovery.workflow.access import original
 from recovery.workflow.doctor import of_aws, of_database, of_machine
 from recovery.workflow.doctor.of_database import Opened
 from recovery.workflow.doctor.patient import Patient, Words
+from recovery.workflow.readings import remember_reading
 
 Subject = TypeVar("Subject")
 Asking = Callable[[], AbstractContextManager[None]]
@@ -37,7 +39,7 @@ def examine(instance: str, database: str, profile: Profile) -> Health:
     """Look at everything a recovery of `database` on `instance` would need.
 
     Raises instance-unknown, and what AWS answers where it answers nothing at all; whatever else cannot be seen is
-    reported as unknown.
+    reported as unknown. What the database counted is kept on this machine, for `find` to compare with.
     """
     instances, now = Instances.connect(profile.region), datetime.now(UTC)
     patient = Patient(instances, instances.get(instance), profile, database, now)
@@ -70,6 +72,8 @@ def _of_database(patient: Patient) -> tuple[list[Check], int | None]:
         with connect(target) as session:
             opened = Opened(patient, session, target)
             found = list(_each(OF_DATABASE, opened, of_database.SAYS, lambda: told(session, target)))
+            with suppress(RowbackError), told(session, target):  # whatever hinders it is told by a check
+                remember_reading(read_counters(session), patient.facts.resource_id, patient.database)
             return found, size_of(session)
     except RowbackError as error:
         return list(of_database.not_connected(error)), None

@@ -1,0 +1,99 @@
+"""What the rows that a table holds now tell of when they were written, and by which transaction. Reads only.
+
+Rows that are gone tell nothing: this is for a bad UPDATE or INSERT that no log shows, and for a table that was emptied
+and filled again. Of a large table a sample is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from recovery.model.values import TableName
+from recovery.postgres.connect import Session
+from recovery.postgres.traces import commit_time_of, quoted
+
+NAMED = """
+select c.oid, n.nspname, c.relname, pg_relation_size(c.oid)
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.oid = coalesce(to_regclass(%(name)s), to_regclass('public.' || %(name)s)) and c.relkind = 'r'
+"""
+WRITERS = """
+select xmin::text::bigint, count(*), (sum(count(*)) over ())::bigint from {table} group by xmin::text
+order by 2 desc, 1 desc limit 3
+"""
+# Columns in which applications write down when: PostgreSQL itself keeps no such time.
+MARKS = """
+select attname, case when atttypid = 'timestamptz'::regtype then 'Z' else '' end from pg_attribute
+where attrelid = %s and attnum > 0 and not attisdropped and atttypid in ('timestamptz'::regtype, 'timestamp'::regtype)
+  and attname ~* 'creat|insert|updat|modif|chang|delet|remov|archiv' order by attnum limit 4
+"""
+MARKED = """
+select to_char(first, {form}), to_char(last, {form}), rows, alike, to_char(value, {form}) from (
+  select {column} as value, count(*) as alike, (sum(count(*)) over ())::bigint as rows,
+    min({column}) over () as first, max({column}) over () as last
+  from {table} where isfinite({column}) group by {column} order by 2 desc, 1 desc limit 1
+) found
+"""
+TO_THE_MILLISECOND = 'YYYY-MM-DD"T"HH24:MI:SS.MS'
+SAMPLE_BYTES = 256 * 2**20
+ALIKE = 20  # where one row in so many says the same time, one statement wrote them
+
+
+@dataclass(frozen=True)
+class _Table:
+    oid: int
+    schema: str
+    name: str
+    size_bytes: int
+
+    def __str__(self) -> str:
+        return str(TableName(schema_name=self.schema, name=self.name))
+
+    @property
+    def rows(self) -> sql.Composable:
+        """What stands behind FROM."""
+        whole = sql.SQL("only {}").format(sql.Identifier(self.schema, self.name))
+        if self.size_bytes <= SAMPLE_BYTES:
+            return whole
+        return sql.SQL("{} tablesample system ({})").format(whole, sql.Literal(100 * SAMPLE_BYTES / self.size_bytes))
+
+    @property
+    def counted(self) -> str:
+        """What the rows are called that were read."""
+        return "rows" if self.size_bytes <= SAMPLE_BYTES else "sampled rows"
+
+
+def row_traces(session: Session, table: str) -> list[str]:
+    """In words: the transactions that wrote most rows of `table` (as people write it), and what the application wrote
+    down of when (created_at, updated_at …). Nothing for what is no ordinary table of this database.
+    """
+    row = session.execute(NAMED, {"name": quoted(table)}).fetchone()
+    if row is None:
+        return []
+    named = _Table(*row)
+    return [*_last_writers(session, named), *_application_marks(session, named)]
+
+
+def _last_writers(session: Session, table: _Table) -> list[str]:
+    found = []
+    for xid, rows, of in session.execute(sql.SQL(WRITERS).format(table=table.rows)).fetchall():
+        at = commit_time_of(session, xid)
+        when = f", committed at {at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z" if at else ""
+        found.append(f"{table}: {rows:,} of {of:,} {table.counted} were last written by transaction {xid}{when}")
+    return found
+
+
+def _application_marks(session: Session, table: _Table) -> list[str]:
+    found = []
+    for column, zone in session.execute(MARKS, (table.oid,)).fetchall():
+        asked = sql.SQL(MARKED).format(
+            column=sql.Identifier(column), table=table.rows, form=sql.Literal(TO_THE_MILLISECOND + zone)
+        )
+        for first, last, rows, alike, value in session.execute(asked).fetchall():
+            name = sql.Identifier(column).as_string()
+            said = f"{table}: {name} is {first} to {last} in {rows:,} {table.counted}"
+            one_statement = alike > 1 and alike * ALIKE >= rows
+            found.append(said + (f"; {alike:,} of them say {value}" if one_statement else ""))
+    return found

@@ -1,0 +1,50 @@
+"""Readings of the counters that `doctor` took, kept on this machine: what `find` compares with."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from recovery.config import state_home
+from recovery.model.reading import Reading
+
+KEPT = 60
+APART = timedelta(hours=1)  # a look at a database that was just destroyed must not push out the one before
+
+
+def remember_reading(reading: Reading, resource_id: str, database: str) -> None:
+    """Keep it, unless there is one of the last hour. A machine that cannot keep it goes on without."""
+    directory = _directory(resource_id, database)
+    held = sorted(directory.glob("*.json")) if directory.is_dir() else []
+    if held and (last := _read(held[-1])) and reading.at - last.at < APART:
+        return
+    with suppress(OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{reading.at:%Y%m%d-%H%M%S}.json").write_text(reading.model_dump_json() + "\n")
+        for path in held[: max(0, len(held) + 1 - KEPT)]:
+            path.unlink(missing_ok=True)
+
+
+def reading_before(moment: datetime, resource_id: str, database: str) -> Reading | None:
+    """The last one before `moment`, else the oldest: whatever happened after `moment`, it is the best to compare with.
+
+    What cannot be read is no reading.
+    """
+    found = [reading for path in sorted(_directory(resource_id, database).glob("*.json")) if (reading := _read(path))]
+    earlier = [reading for reading in found if reading.at <= moment]
+    return earlier[-1] if earlier else next(iter(found), None)
+
+
+def _directory(resource_id: str, database: str) -> Path:
+    return state_home() / "readings" / quote(f"{resource_id} {database}", safe=" ")
+
+
+def _read(path: Path) -> Reading | None:
+    try:
+        return Reading.model_validate_json(path.read_text())
+    except (ValidationError, OSError, UnicodeDecodeError):
+        return None
