@@ -22,7 +22,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.ours import Measured
-from runbooks.datasets import rows
+from runbooks.drills.datasets import rows
 from runbooks.lab.background import MASTER
 from runbooks.lab.server import Lab
 

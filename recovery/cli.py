@@ -28,10 +28,10 @@ VERBS = {
     "report": "recovery.commands.cases:report",
     "reap": "recovery.commands.reap:reap",
     "guard": "guards.commands:guard",
-    "runbook": "runbooks.run_commands:runbook",
-    "drill": "runbooks.commands:drill",
-    "drills": "runbooks.commands:drills",
-    "lab": "runbooks.commands:lab",
+    "runbook": "runbooks.commands.runbook:runbook",
+    "drill": "runbooks.commands.drill:drill",
+    "drills": "runbooks.commands.drill:drills",
+    "lab": "runbooks.commands.lab:lab",
 }
 SHORT = {
     "doctor": "Could it be recovered now? Every check, with the fix.",

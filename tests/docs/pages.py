@@ -130,7 +130,7 @@ def json_page() -> str:
     from recovery.model.plan import RecoveryPlan
     from recovery.model.repair import RepairPlan
     from recovery.model.report import Report
-    from runbooks.drill import DrillReport
+    from runbooks.drills.drill import DrillReport
 
     lines = [
         "# JSON output", "",

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from guards.isolation.binaries import system_directories
-from runbooks.commands import drill_text
-from runbooks.drill import DrillReport
+from runbooks.commands.drill import drill_text
+from runbooks.drills.drill import DrillReport
 
 
 def drill(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

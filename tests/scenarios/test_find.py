@@ -22,9 +22,9 @@ from recovery.model.incident import Finding
 from recovery.model.reading import Reading
 from recovery.model.target import format_utc
 from recovery.postgres import row_traces
-from runbooks import datasets
-from runbooks.datasets import FaultKind
-from runbooks.drill import DrillRequest, perform
+from runbooks.drills import datasets
+from runbooks.drills.datasets import FaultKind
+from runbooks.drills.drill import DrillRequest, perform
 from runbooks.lab.background import pass_a_second
 from runbooks.lab.server import REGION
 from tests.fix_cli import Cli

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runbooks.document import Approve, Ask, Command, Confirm, Note, Shell, Sql, Type
-from runbooks.lint import lint
-from runbooks.reading import parse
-from runbooks.template import TEMPLATE
+from runbooks.book.document import Approve, Ask, Command, Confirm, Note, Shell, Sql, Type
+from runbooks.book.lint import lint
+from runbooks.book.reading import parse
+from runbooks.book.template import TEMPLATE
 
 FRONT = "---\ntitle: T\npurpose: P\nwhen: W\nparameters:\n  instance: {type: instance}\n---\n"
 

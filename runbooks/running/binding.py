@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.target import format_utc, parse_target_time
-from runbooks.document import Book, Parameter, Type
-from runbooks.fences import duration_s
+from runbooks.book.document import Book, Parameter, Type
+from runbooks.book.fences import duration_s
 
 _FORMS = {
     Type.INSTANCE: re.compile(r"[A-Za-z](?:-?[A-Za-z0-9]){0,62}"), Type.NUMBER: re.compile(r"-?\d+"),

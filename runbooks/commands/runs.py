@@ -1,4 +1,4 @@
-"""`rowback runbook`: list, show, lint, new; run, resume, approve, abort, runs."""
+"""`rowback runbook run|resume|approve|abort|runs`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from recovery.errors import EXIT_CODES, ErrorId, RowbackError
 
 if TYPE_CHECKING:
     from recovery.workflow.journal import Journal
-    from runbooks.document import Book
-    from runbooks.driving import AtTerminal, Told
-    from runbooks.problems import Problem
-    from runbooks.runs import Run
+    from runbooks.book.document import Book
+    from runbooks.running.driving import AtTerminal, Told
+    from runbooks.running.runs import Run
 
 MODES = ("preview", "ask", "auto")
 values_option = click.option(
@@ -28,88 +27,7 @@ confirmed_option = click.option("--confirmed", metavar="STEP", multiple=True,
                                 help="Mode auto: a manual step that somebody has looked at. Repeatable.")  # fmt: skip
 
 
-@click.group(epilog="Example: rowback runbook run truncated-tables -p instance=docs-staging -p database=docs")
-def runbook() -> None:
-    """Runbooks: Markdown that reads as a document and runs as a program."""
-
-
-@runbook.command("list", epilog="Example: rowback runbook list")
-@json_option
-def list_(as_json: bool) -> None:
-    """The runbooks that come with rowback."""
-    from runbooks.reading import books_directory, read_book
-
-    books = [read_book(path) for path in sorted(books_directory().glob("*.md"))]
-    if as_json:
-        click.echo(json.dumps([{"name": b.name, "title": b.title, "when": b.when} for b in books], indent=1))
-        return
-    width = max((len(book.name) for book in books), default=0)
-    for book in books:
-        click.echo(f"{book.name:{width}}  {book.when}")
-
-
-@runbook.command(epilog="Example: rowback runbook show truncated-tables")
-@click.argument("book")
-def show(book: str) -> None:
-    """A runbook as it is written, and the parameters it needs."""
-    from runbooks.reading import find_book, read_book
-
-    found = read_book(find_book(book))
-    click.echo(found.text.rstrip())
-    needed = " ".join(f"-p {p.name}={p.example or '…'}" for p in found.parameters if p.default is None)
-    click.echo(f"\nnext: rowback runbook run {book} {needed} --mode preview", err=True)
-
-
-@runbook.command(epilog="Example: rowback runbook lint runbooks/*.md --sarif")
-@click.argument("books", nargs=-1)
-@click.option("--sarif", "as_sarif", is_flag=True, help="Print SARIF 2.1.0 for code scanning.")
-def lint(books: tuple[str, ...], as_sarif: bool) -> None:
-    """What is wrong with runbooks, by line. Without arguments: those that come with rowback."""
-    from recovery import __version__
-    from runbooks.lint import lint as look
-    from runbooks.lint import sarif
-    from runbooks.reading import books_directory, find_book
-
-    paths = [find_book(each) for each in books] or sorted(books_directory().glob("*.md"))
-    found: dict[Path, list[Problem]] = {path: look(path) for path in paths}
-    count = sum(map(len, found.values()))
-    if as_sarif:
-        click.echo(sarif(found, __version__))
-    else:
-        for path, problems in found.items():
-            for problem in problems:
-                click.echo(f"{path}:{problem.line}: {problem.rule}: {problem.text}")
-    if count:
-        raise RowbackError(
-            ErrorId.BOOK_INVALID, f"{count} problems in {sum(map(bool, found.values()))} of {len(paths)} runbooks",
-            state="nothing was done", help="docs/runbooks.md says what each rule wants",
-        )  # fmt: skip
-    click.echo(f"{len(paths)} runbooks, no problem", err=True)
-
-
-@runbook.command(epilog="Example: rowback runbook new our-recovery.md")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def new(file: Path) -> None:
-    """Write a small runbook to begin with. Refuses to overwrite a file."""
-    from runbooks.template import TEMPLATE
-
-    if file.exists():
-        raise RowbackError(
-            ErrorId.USAGE, f"{file} exists already", state="nothing was written", help="choose another name"
-        )
-    try:
-        file.write_text(TEMPLATE)
-    except OSError as error:
-        raise RowbackError(
-            ErrorId.USAGE, f"{file} cannot be written: {error.strerror}", state="nothing was written",
-            help="choose another name",
-        ) from error  # fmt: skip
-    click.echo(
-        f"written: {file}\nnext: rowback runbook lint {file}; rowback runbook run {file} --mode preview", err=True
-    )
-
-
-@runbook.command(epilog="Example: rowback runbook run truncated-tables -p instance=docs-staging -p database=docs")
+@click.command(epilog="Example: rowback runbook run truncated-tables -p instance=docs-staging -p database=docs")
 @click.argument("book")
 @values_option
 @click.option("--mode", type=click.Choice(MODES), default="ask", show_default=True,
@@ -119,9 +37,9 @@ def new(file: Path) -> None:
 def run(book: str, pairs: tuple[str, ...], mode: str, confirmed: tuple[str, ...], profile: str | None) -> None:
     """Perform a runbook: step by step, journalled; it pauses where something is not as it should be."""
     from recovery.workflow.approvals import me
-    from runbooks.binding import bind
-    from runbooks.reading import find_book, read_book
-    from runbooks.runs import Begun, open_run
+    from runbooks.book.reading import find_book, read_book
+    from runbooks.running.binding import bind
+    from runbooks.running.runs import Begun, open_run
 
     source = find_book(book)
     found, given, loaded = read_book(source), _given(pairs), load_profile(profile)
@@ -137,7 +55,7 @@ def run(book: str, pairs: tuple[str, ...], mode: str, confirmed: tuple[str, ...]
     _perform(opened, journal, driver, loaded)
 
 
-@runbook.command(epilog="Example: rowback runbook resume 7f3a --skip notify --reason 'told them by phone'")
+@click.command(epilog="Example: rowback runbook resume 7f3a --skip notify --reason 'told them by phone'")
 @click.argument("run_id", metavar="RUN")
 @values_option
 @click.option("--from", "from_", metavar="STEP", help="Do this step and all behind it again.")
@@ -152,7 +70,7 @@ def resume(  # noqa: PLR0913, PLR0917 (one argument an option)
     mode: str | None, confirmed: tuple[str, ...], profile: str | None,
 ) -> None:  # fmt: skip
     """Continue a run where it stopped, or from any step; finds out first whether a step that was cut off happened."""
-    from runbooks.runs import rebase, refuse_changed, resume_run
+    from runbooks.running.runs import rebase, refuse_changed, resume_run
 
     opened, journal = resume_run(run_id)
     with journal:
@@ -171,7 +89,7 @@ def resume(  # noqa: PLR0913, PLR0917 (one argument an option)
         _perform(opened, journal, driver, load_profile(profile or opened.how.profile))
 
 
-@runbook.command(epilog="Example: rowback runbook approve 7f3a go --by ann")
+@click.command(epilog="Example: rowback runbook approve 7f3a go --by ann")
 @click.argument("run_id", metavar="RUN")
 @click.argument("step")
 @click.option("--by", required=True, metavar="NAME", help="Who approves. Account and AWS identity are kept as well.")
@@ -180,8 +98,8 @@ def approve(run_id: str, step: str, by: str, note: str) -> None:
     """Agree to a step of a run that waits for another person."""
     from recovery.model.approval import Distinct
     from recovery.workflow.approvals import approval
-    from runbooks.document import Approve
-    from runbooks.runs import resume_run
+    from runbooks.book.document import Approve
+    from runbooks.running.runs import resume_run
 
     opened, journal = resume_run(run_id)
     with journal:
@@ -203,15 +121,15 @@ def approve(run_id: str, step: str, by: str, note: str) -> None:
     click.echo(f"next: rowback runbook resume {opened.id}", err=True)
 
 
-@runbook.command(epilog="Example: rowback runbook abort 7f3a")
+@click.command(epilog="Example: rowback runbook abort 7f3a")
 @click.argument("run_id", metavar="RUN")
 @profile_option
 def abort(run_id: str, profile: str | None) -> None:
     """Give a run up: takes back what its steps did, the last one first."""
     from recovery.workflow.run import terminate_like_interrupt
-    from runbooks.driving import StepLines, Told
-    from runbooks.performing import Performance, give_up
-    from runbooks.runs import resume_run
+    from runbooks.running.driving import StepLines, Told
+    from runbooks.running.performing import Performance, give_up
+    from runbooks.running.runs import resume_run
 
     opened, journal = resume_run(run_id)
     loaded = load_profile(profile or opened.how.profile)
@@ -225,11 +143,11 @@ def abort(run_id: str, profile: str | None) -> None:
         raise SystemExit(EXIT_CODES[ErrorId.RUN_PAUSED])
 
 
-@runbook.command(epilog="Example: rowback runbook runs")
+@click.command(epilog="Example: rowback runbook runs")
 @json_option
 def runs(as_json: bool) -> None:
     """All runs on this machine, oldest first, and where each stands."""
-    from runbooks.runs import all_runs
+    from runbooks.running.runs import all_runs
 
     rows = [
         {"run": run.id, "book": run.book.name, "outcome": run.outcome, "driven": driven, "waiting_at": run.waiting_at}
@@ -249,9 +167,9 @@ def runs(as_json: bool) -> None:
 
 def _preview(book: Book, values: dict[str, str], profile: Profile) -> None:
     from recovery.redaction import Redactor
-    from runbooks.driving import StepLines
-    from runbooks.executing import Surroundings
-    from runbooks.performing import preview
+    from runbooks.running.driving import StepLines
+    from runbooks.running.executing import Surroundings
+    from runbooks.running.performing import preview
 
     with tempfile.TemporaryDirectory() as directory:
         around = Surroundings(values, Path(directory), Redactor.of_this_process(), profile, book.connections)
@@ -262,8 +180,8 @@ def _preview(book: Book, values: dict[str, str], profile: Profile) -> None:
 
 def _perform(opened: Run, journal: Journal, driver: Told | AtTerminal, profile: Profile) -> None:
     from recovery.workflow.run import terminate_like_interrupt
-    from runbooks.driving import StepLines
-    from runbooks.performing import Performance, perform
+    from runbooks.running.driving import StepLines
+    from runbooks.running.performing import Performance, perform
 
     try:
         with journal, terminate_like_interrupt():
@@ -287,7 +205,7 @@ def _move(opened: Run, journal: Journal, *, from_: str | None, skip: str | None,
 
 
 def _refuse_move(opened: Run, from_: str | None, skip: str | None, reason: str | None) -> None:
-    from runbooks.document import Approve
+    from runbooks.book.document import Approve
 
     ids = [step.id for step in opened.book.steps]
     if unknown := [named for named in (from_, skip) if named and named not in ids]:
@@ -325,7 +243,7 @@ def _refuse_over(opened: Run) -> None:
 
 
 def _driver(mode: str, given: dict[str, str], confirmed: tuple[str, ...]) -> Told | AtTerminal:
-    from runbooks.driving import AtTerminal, Told
+    from runbooks.running.driving import AtTerminal, Told
 
     return Told(given, frozenset(confirmed)) if mode == "auto" else AtTerminal(given)
 

@@ -1,4 +1,4 @@
-"""`rowback lab` and `rowback drill`."""
+"""`rowback drill` and `rowback drills`."""
 
 from __future__ import annotations
 
@@ -6,73 +6,17 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
+from runbooks.commands.lab import lab_errors
+
 if TYPE_CHECKING:
     from recovery.config import Profile
-    from runbooks.drill import DrillReport, DrillRequest
-    from runbooks.rehearsal import InstanceDrillRequest
-
-
-@click.group(epilog='Example: eval "$(rowback lab up)"')
-def lab() -> None:
-    """Amazon RDS on this machine: real PostgreSQL behind the RDS API."""
-
-
-@lab.command(epilog='Example: eval "$(rowback lab up)"')
-@click.option("--articles", default=500, show_default=True, help="Size of the sample in database docs.")
-@click.option("--seed", default=7, show_default=True, help="The same seed gives the same rows.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def up(articles: int, seed: int, as_json: bool) -> None:
-    """Start a lab in the background with instance docs-staging; prints the exports that make this shell use it."""
-    from runbooks.lab import background
-
-    state = _lab_errors(lambda: background.up(background.default_root(), articles=articles, seed=seed))
-    if as_json:
-        click.echo(json.dumps(state, indent=1))
-        return
-    _echo_exports(state)
-
-
-@lab.command("status", epilog='Example: eval "$(rowback lab status)"')
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def lab_status(as_json: bool) -> None:
-    """Whether a lab is up, with the exports for another shell. Exit code 0 when it is, 3 when not."""
-    from runbooks.lab import background
-
-    state = background.status(background.default_root())
-    if as_json:
-        click.echo(json.dumps(state, indent=1))
-    elif state is None:
-        click.echo("no lab is up; start one with: rowback lab up", err=True)
-    else:
-        _echo_exports(state)
-    raise SystemExit(0 if state else 3)
-
-
-@lab.command("break", epilog="Example: T=$(rowback lab break)")
-@click.option("--fault", type=click.Choice(["truncate", "bad-delete", "bad-update"]), default="truncate",
-              show_default=True, help="What happens.")  # fmt: skip
-@click.option("--xid", is_flag=True, help="Print the incident's transaction id behind the time.")
-def lab_break(fault: str, xid: bool) -> None:
-    """Play an incident in docs and let its users write on. Prints a time just before it. Only ever on the lab."""
-    from runbooks.lab import background
-
-    played = _lab_errors(lambda: background.play(background.default_root(), fault))
-    click.echo(f"{played.target:%Y-%m-%dT%H:%M:%SZ}" + (f" {played.xid}" if xid else ""))
-    click.echo(f"ran on the lab's docs-staging, database docs: {'; '.join(played.statements)}", err=True)
-
-
-@lab.command(epilog="Example: rowback lab down")
-def down() -> None:
-    """End the lab: every process and every file of it."""
-    from runbooks.lab import background
-
-    found = _lab_errors(lambda: background.down(background.default_root()))
-    click.echo("the lab is down" if found else "no lab was up", err=True)
+    from runbooks.drills.drill import DrillReport, DrillRequest
+    from runbooks.drills.rehearsal import InstanceDrillRequest
 
 
 @click.command(epilog="Example: rowback drill truncated-tables --articles 20000")
@@ -107,11 +51,11 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     With --target PROFILE a real instance is drilled on a restored copy of its own; itself it is only read.
     """
     from recovery.model.plan import Transport
-    from runbooks import datasets
-    from runbooks.drill import DrillRequest
-    from runbooks.drill_by_book import FAULTS
-    from runbooks.evidence import schedule
-    from runbooks.rehearsal import InstanceDrillRequest
+    from runbooks.drills import datasets
+    from runbooks.drills.by_book import FAULTS
+    from runbooks.drills.drill import DrillRequest
+    from runbooks.drills.evidence import schedule
+    from runbooks.drills.rehearsal import InstanceDrillRequest
 
     if calendar:
         click.echo(schedule(calendar), nl=False)
@@ -127,7 +71,7 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     if target == "lab":
         _refuse_options("lab", {"--table": tables})
         request = DrillRequest(
-            dataset=_lab_errors(choose), seed=seed, fault=kind, rto_s=rto_s, rpo_s=rpo_s,
+            dataset=lab_errors(choose), seed=seed, fault=kind, rto_s=rto_s, rpo_s=rpo_s,
             transport=Transport(transport), find=find_, book=book,
         )  # fmt: skip
     else:
@@ -146,7 +90,7 @@ def _hold(
 ) -> list[DrillReport]:
     """So many drills in a row, each remembered, told and kept as asked."""
     from recovery.workflow.drills import held_drills
-    from runbooks.evidence import keep_evidence
+    from runbooks.drills.evidence import keep_evidence
 
     before, reports = held_drills(), []
     for _ in range(repeat):
@@ -206,13 +150,13 @@ def _remembered(request: DrillRequest | InstanceDrillRequest) -> DrillReport:
     from recovery.model.report import Objectives
     from recovery.report.listening import listener
     from recovery.workflow.drills import remember_drill
-    from runbooks.drill import DrillRequest, failed, perform, record_of
-    from runbooks.rehearsal import InstanceDrillRequest, rehearse
+    from runbooks.drills.drill import DrillRequest, failed, perform, record_of
+    from runbooks.drills.rehearsal import InstanceDrillRequest, rehearse
 
     try:
         match request:
             case DrillRequest():
-                found: DrillReport = _lab_errors(lambda: perform(request, listener()))
+                found: DrillReport = lab_errors(lambda: perform(request, listener()))
             case _:
                 found = rehearse(request, listener())
     except RowbackError as error:
@@ -275,31 +219,3 @@ def _billing(found: DrillReport) -> list[tuple[str, str]]:
     if found.target != "lab":
         return []
     return [("billing kept every write", f"{found.billing_writes_kept} of {found.billing_writes_acknowledged}")]
-
-
-def _echo_exports(state: dict[str, Any]) -> None:
-    # Whatever else in this shell would lead boto3 or libpq past the lab.
-    click.echo("unset AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL_RDS AWS_REGION PGSERVICE PGHOSTADDR PGSSLMODE")
-    for name, value in state["exports"].items():
-        click.echo(f"export {name}={shlex.quote(value)}")
-    click.echo(_lab_line(state), err=True)
-
-
-def _lab_line(state: dict[str, Any]) -> str:
-    names = "; ".join(
-        f"{name} ({', '.join(i['databases'])}) on 127.0.0.1:{i['port']}" for name, i in state["instances"].items()
-    )
-    return f"lab up: PostgreSQL {state['postgres']}, {names}, pid {state['pid']}, files in {state['root']}"
-
-
-def _lab_errors(act: Any) -> Any:
-    """Run `act`; a lab that cannot be had is the user's environment, not a bug."""
-    from guards.isolation.binaries import PostgresError
-    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-
-    try:
-        return act()
-    except PostgresError as error:
-        raise RowbackError(
-            ErrorId.LAB_UNAVAILABLE, str(error), state=NOTHING_CREATED, help="rowback lab status"
-        ) from error

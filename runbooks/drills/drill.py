@@ -30,14 +30,14 @@ from recovery.workflow.finding import Search, find
 from recovery.workflow.planning import Request, make_plan
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import run
-from runbooks.billing import BillingWriter
-from runbooks.datasets import Dataset, Fault, FaultKind
-from runbooks.drill_by_book import answers, recover_by_book
+from runbooks.book.reading import find_book, read_book
+from runbooks.drills.billing import BillingWriter
+from runbooks.drills.by_book import answers, recover_by_book
+from runbooks.drills.datasets import Dataset, Fault, FaultKind
+from runbooks.drills.measures import Clock, digests
 from runbooks.lab.background import INSTANCE, MASTER, connect, foreign_variables, log_everything, pass_a_second
 from runbooks.lab.documents import load_billing
 from runbooks.lab.server import Lab
-from runbooks.measures import Clock, digests
-from runbooks.reading import find_book, read_book
 
 REFERENCE = "without_the_incident"
 

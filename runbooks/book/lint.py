@@ -11,10 +11,10 @@ from pathlib import Path
 from string import Template
 
 from recovery.redaction import Redactor
-from runbooks.document import Approve, Ask, Book, Command, Confirm, Executed, Note, Shell, Sql, Step
-from runbooks.fences import KINDS
-from runbooks.problems import Problem
-from runbooks.reading import parse
+from runbooks.book.document import Approve, Ask, Book, Command, Confirm, Executed, Note, Shell, Sql, Step
+from runbooks.book.fences import KINDS
+from runbooks.book.problems import Problem
+from runbooks.book.reading import parse
 
 WRITES_TO_LIVE = {"restore", "apply", "undo"}
 OPENS, CLOSES = {"open"}, {"close", "reap", "resume"}

@@ -14,8 +14,8 @@ from recovery.config import state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.approval import Approval, Person
 from recovery.workflow.journal import Journal, Record, directory_named, is_driven, read_records
-from runbooks.document import Approve, Book
-from runbooks.reading import parse, read_book
+from runbooks.book.document import Approve, Book
+from runbooks.book.reading import parse, read_book
 
 BOOK = "book.md"
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from recovery.errors import RowbackError
 from recovery.workflow.cases import Case, all_cases, find_case
 from recovery.workflow.journal import read_records
-from runbooks.document import Command, Executed
+from runbooks.book.document import Command, Executed
 
 # What in a case's journal tells that a verb has done its work.
 TELLS = {"apply": ("step.done", "load"), "undo": ("undo.done", None), "close": ("case.closed", None)}

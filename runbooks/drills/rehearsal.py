@@ -27,10 +27,9 @@ from recovery.workflow.errand import Errand, Listener
 from recovery.workflow.planning import Request, make_plan
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import give_up, run, terminate_like_interrupt
-from runbooks.drill import DrillReport
-from runbooks.lab.background import pass_a_second
-from runbooks.measures import Clock, digests
-from runbooks.stand_in import (
+from runbooks.drills.drill import DrillReport
+from runbooks.drills.measures import Clock, digests
+from runbooks.drills.stand_in import (
     NOT_BROKEN,
     PATIENCE_S,
     Scene,
@@ -44,6 +43,7 @@ from runbooks.stand_in import (
     start,
     take_over,
 )
+from runbooks.lab.background import pass_a_second
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from recovery.report.html import render
-from runbooks.drill import DrillReport
+from runbooks.drills.drill import DrillReport
 
 CRON = """\
 # The first Monday of each month at 09:00 (cron takes either field when day and weekday are both given, so the day is

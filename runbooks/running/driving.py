@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import click
 
 from recovery.errors import ErrorId, RowbackError
-from runbooks.document import Approve, Ask, Book, Confirm, Executed
+from runbooks.book.document import Approve, Ask, Book, Confirm, Executed
 
 
 @dataclass(frozen=True)

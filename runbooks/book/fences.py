@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from guards.statements import Danger, classify
-from runbooks.document import Approve, Ask, Command, Effects, Parameter, Shell, Sql, Step, Type
-from runbooks.problems import Reader
+from runbooks.book.document import Approve, Ask, Command, Effects, Parameter, Shell, Sql, Step, Type
+from runbooks.book.problems import Reader
 
 KINDS = ("rowback", "sql", "sh", "ask", "approve")
 FLAGS = ("reads", "writes")

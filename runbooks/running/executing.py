@@ -21,7 +21,7 @@ from typing import IO, Any
 from recovery.config import PROFILE_VARIABLE, Profile
 from recovery.redaction import Redactor
 from recovery.workflow.cases import RUN_VARIABLE
-from runbooks.document import Command, Executed, Shell, Sql
+from runbooks.book.document import Command, Executed, Shell, Sql
 
 TAIL_LINES = 12
 GRACE_S, DRAIN_S = 30.0, 2.0

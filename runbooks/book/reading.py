@@ -10,9 +10,9 @@ from typing import Any
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.approval import Distinct
-from runbooks.document import Book, Confirm, Note, Parameter, Section, Step, Type
-from runbooks.fences import KINDS, duration_s, fence
-from runbooks.problems import Problem, Reader
+from runbooks.book.document import Book, Confirm, Note, Parameter, Section, Step, Type
+from runbooks.book.fences import KINDS, duration_s, fence
+from runbooks.book.problems import Problem, Reader
 
 FRONT_KEYS = {"title", "purpose", "when", "parameters", "objectives", "connections", "approvals_by"}
 _FRONT = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)

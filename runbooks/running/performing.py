@@ -14,12 +14,12 @@ from recovery.model.approval import Distinct, approvers
 from recovery.redaction import Redactor
 from recovery.workflow.errand import Listener
 from recovery.workflow.journal import Journal
-from runbooks.binding import bound
-from runbooks.document import Approve, Ask, Book, Command, Confirm, Executed, Step
-from runbooks.executing import StepError, Surroundings, command_lines, execute
+from runbooks.book.document import Approve, Ask, Book, Command, Confirm, Executed, Step
 from runbooks.processes import runs
-from runbooks.reconciling import already_happened, case_of
-from runbooks.runs import Run
+from runbooks.running.binding import bound
+from runbooks.running.executing import StepError, Surroundings, command_lines, execute
+from runbooks.running.reconciling import already_happened, case_of
+from runbooks.running.runs import Run
 
 
 class Driver(Protocol):

@@ -13,13 +13,13 @@ from recovery.workflow.approvals import me
 from recovery.workflow.cases import all_cases
 from recovery.workflow.errand import Listener
 from recovery.workflow.reporting import report_of
-from runbooks.binding import bind
-from runbooks.datasets import FaultKind
-from runbooks.document import Approve, Book, Confirm
-from runbooks.driving import Told
-from runbooks.performing import Performance, perform
-from runbooks.reading import find_book, read_book
-from runbooks.runs import Begun, open_run
+from runbooks.book.document import Approve, Book, Confirm
+from runbooks.book.reading import find_book, read_book
+from runbooks.drills.datasets import FaultKind
+from runbooks.running.binding import bind
+from runbooks.running.driving import Told
+from runbooks.running.performing import Performance, perform
+from runbooks.running.runs import Begun, open_run
 
 # The fault that each recovering book is for.
 FAULTS: Mapping[str, FaultKind] = {

@@ -1,0 +1,101 @@
+"""`rowback runbook`: list, show, lint, new; and the verbs of its runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from recovery.commands.options import json_option
+from recovery.errors import ErrorId, RowbackError
+from runbooks.commands.runs import abort, approve, resume, run, runs
+
+if TYPE_CHECKING:
+    from runbooks.book.problems import Problem
+
+
+@click.group(epilog="Example: rowback runbook run truncated-tables -p instance=docs-staging -p database=docs")
+def runbook() -> None:
+    """Runbooks: Markdown that reads as a document and runs as a program."""
+
+
+@runbook.command("list", epilog="Example: rowback runbook list")
+@json_option
+def list_(as_json: bool) -> None:
+    """The runbooks that come with rowback."""
+    from runbooks.book.reading import books_directory, read_book
+
+    books = [read_book(path) for path in sorted(books_directory().glob("*.md"))]
+    if as_json:
+        click.echo(json.dumps([{"name": b.name, "title": b.title, "when": b.when} for b in books], indent=1))
+        return
+    width = max((len(book.name) for book in books), default=0)
+    for book in books:
+        click.echo(f"{book.name:{width}}  {book.when}")
+
+
+@runbook.command(epilog="Example: rowback runbook show truncated-tables")
+@click.argument("book")
+def show(book: str) -> None:
+    """A runbook as it is written, and the parameters it needs."""
+    from runbooks.book.reading import find_book, read_book
+
+    found = read_book(find_book(book))
+    click.echo(found.text.rstrip())
+    needed = " ".join(f"-p {p.name}={p.example or '…'}" for p in found.parameters if p.default is None)
+    click.echo(f"\nnext: rowback runbook run {book} {needed} --mode preview", err=True)
+
+
+@runbook.command(epilog="Example: rowback runbook lint runbooks/*.md --sarif")
+@click.argument("books", nargs=-1)
+@click.option("--sarif", "as_sarif", is_flag=True, help="Print SARIF 2.1.0 for code scanning.")
+def lint(books: tuple[str, ...], as_sarif: bool) -> None:
+    """What is wrong with runbooks, by line. Without arguments: those that come with rowback."""
+    from recovery import __version__
+    from runbooks.book.lint import lint as look
+    from runbooks.book.lint import sarif
+    from runbooks.book.reading import books_directory, find_book
+
+    paths = [find_book(each) for each in books] or sorted(books_directory().glob("*.md"))
+    found: dict[Path, list[Problem]] = {path: look(path) for path in paths}
+    count = sum(map(len, found.values()))
+    if as_sarif:
+        click.echo(sarif(found, __version__))
+    else:
+        for path, problems in found.items():
+            for problem in problems:
+                click.echo(f"{path}:{problem.line}: {problem.rule}: {problem.text}")
+    if count:
+        raise RowbackError(
+            ErrorId.BOOK_INVALID, f"{count} problems in {sum(map(bool, found.values()))} of {len(paths)} runbooks",
+            state="nothing was done", help="docs/runbooks.md says what each rule wants",
+        )  # fmt: skip
+    click.echo(f"{len(paths)} runbooks, no problem", err=True)
+
+
+@runbook.command(epilog="Example: rowback runbook new our-recovery.md")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def new(file: Path) -> None:
+    """Write a small runbook to begin with. Refuses to overwrite a file."""
+    from runbooks.book.template import TEMPLATE
+
+    if file.exists():
+        raise RowbackError(
+            ErrorId.USAGE, f"{file} exists already", state="nothing was written", help="choose another name"
+        )
+    try:
+        file.write_text(TEMPLATE)
+    except OSError as error:
+        raise RowbackError(
+            ErrorId.USAGE, f"{file} cannot be written: {error.strerror}", state="nothing was written",
+            help="choose another name",
+        ) from error  # fmt: skip
+    click.echo(
+        f"written: {file}\nnext: rowback runbook lint {file}; rowback runbook run {file} --mode preview", err=True
+    )
+
+
+for _verb in (run, resume, approve, abort, runs):
+    runbook.add_command(_verb)

@@ -1,0 +1,1 @@
+"""A runbook as an act: its values, its steps, its journal."""
