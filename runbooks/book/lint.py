@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import Template
 
 from recovery.redaction import Redactor
 from runbooks.book.document import Approve, Ask, Book, Command, Confirm, Executed, Note, Shell, Sql, Step
-from runbooks.book.fences import KINDS
 from runbooks.book.problems import Problem
 from runbooks.book.reading import parse
 
@@ -39,26 +37,6 @@ def lint(path: Path) -> list[Problem]:
 
 def _executed(book: Book) -> Iterator[Executed]:
     yield from (step for step in book.steps if isinstance(step, Command | Sql | Shell))
-
-
-def _ids(book: Book) -> Iterator[Problem]:
-    for id, count in Counter(step.id for step in book.steps).items():
-        if count > 1:
-            last = [step for step in book.steps if step.id == id][-1]
-            yield Problem(last.line, "id", f"{count} steps are called '{id}'")
-
-
-def _nothing_to_do(book: Book) -> Iterator[Problem]:
-    if not book.steps:
-        yield Problem(1, "empty", "there is no step in it")
-
-
-def _unknown_kinds(book: Book) -> Iterator[Problem]:
-    """A fence that looks like a step and is none would be passed over in silence."""
-    for number, line in enumerate(book.text.splitlines(), 1):
-        found = re.match(r"\s*(?:```|~~~)\s*(\w+)\s+.*\bid=", line)
-        if found and found[1] not in KINDS:
-            yield Problem(number, "unknown-step", f"'{found[1]}' is no kind of step; known: {', '.join(KINDS)}")
 
 
 def _undo(book: Book) -> Iterator[Problem]:
@@ -189,7 +167,7 @@ def _verbs(step: Command) -> set[str]:
 
 
 RULES: tuple[Callable[[Book], Iterator[Problem]], ...] = (
-    _ids, _nothing_to_do, _unknown_kinds, _undo, _one_write, _variables, _gates, _teardown, _connections, _secrets,
+    _undo, _one_write, _variables, _gates, _teardown, _connections, _secrets,
     _objectives, _commands, _prose,
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -77,7 +78,18 @@ def parse(name: str, text: str) -> tuple[Book, list[Problem]]:
         sections=tuple(sections), connections=_mapping(front, "connections", reader),
         approvals_by=str(front.get("approvals_by", "principal")), **_objectives(front, reader),
     )  # fmt: skip
+    _refuse_silence(book, reader)
     return book, reader.problems
+
+
+def _refuse_silence(book: Book, reader: Reader) -> None:
+    """A run without steps would be a success; of two steps with one name the second would count as done."""
+    if not book.steps:
+        reader.wrong(1, "empty", "there is no step in it")
+    for id, count in Counter(step.id for step in book.steps).items():
+        if count > 1:
+            last = [step for step in book.steps if step.id == id][-1]
+            reader.wrong(last.line, "id", f"{count} steps are called '{id}'")
 
 
 def _front_matter(found: re.Match[str] | None, reader: Reader) -> Mapping[str, Any]:
@@ -161,8 +173,11 @@ def _part(kind: str, token: Any, inline: Any, where: tuple[list[str], int], read
     if kind == "nested":
         reader.wrong(line, "nested-step", "a step inside a list or quotation is never run; put it at the margin")
         return None
-    if kind == "fence" and (words := token.info.split()) and words[0] in KINDS:
-        return fence(words[0], token, line, reader)
+    if kind == "fence" and (words := token.info.split()):
+        if words[0] in KINDS:
+            return fence(words[0], token, line, reader)
+        if _is_step(token.info):
+            reader.wrong(line, "unknown-step", f"'{words[0]}' is no kind of step; known: {', '.join(KINDS)}")
     if kind == "task":
         question = " ".join(_TASK.match(inline.content)[1].split())  # type: ignore[index]
         return Confirm(_slug(question) or f"task-{line}", line, question)
@@ -178,16 +193,16 @@ def _blocks(tokens: Sequence[Any]) -> Iterator[tuple[str, Any, Any]]:
         inside = tokens[index:end]
         if token.type == "heading_open":
             yield "heading", token, inside[1]
-        elif token.type == "bullet_list_open" and (items := list(_tasks(inside))):
-            yield from items
         else:
-            yield token.type, token, None
+            items = list(_tasks(inside)) if token.type == "bullet_list_open" else []
+            yield from items or [(token.type, token, None)]
             yield from (("nested", each, None) for each in inside[1:] if each.type == "fence" and _is_step(each.info))
         index = end
 
 
 def _is_step(info: str) -> bool:
-    return info.split(maxsplit=1)[0] in KINDS and "id=" in info if info.split() else False
+    """Or is meant to be one: an example for people has no id."""
+    return any(word.startswith("id=") for word in info.split()[1:])
 
 
 def _tasks(tokens: Sequence[Any]) -> Iterator[tuple[str, Any, Any]]:

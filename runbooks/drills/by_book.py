@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import tempfile
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
@@ -19,7 +23,7 @@ from runbooks.drills.datasets import FaultKind
 from runbooks.running.binding import bind
 from runbooks.running.driving import Told
 from runbooks.running.performing import Performance, perform
-from runbooks.running.runs import Begun, open_run
+from runbooks.running.runs import Begun, Run, open_run
 
 # The fault that each recovering book is for.
 FAULTS: Mapping[str, FaultKind] = {
@@ -43,15 +47,18 @@ def answers(
 def recover_by_book(name: str, given: Mapping[str, str], listener: Listener) -> Report:
     """Perform the book with every manual step and approval given, and return the report of the case it closed.
 
-    Raises run-paused where a step fails, usage for a book that recovers nothing.
+    Raises run-paused where a step fails, with what its steps printed kept; usage for a book that recovers nothing.
     """
     source = find_book(name)
     book = read_book(source)
     looked = frozenset(step.id for step in book.steps if isinstance(step, Confirm))
     agreed = frozenset(step.id for step in book.steps if isinstance(step, Approve))
     run, journal = open_run(source, book, bind(book, given), Begun("auto", me(None)))
-    with journal:
-        perform(Performance(run, journal, Told(given, looked, agreed), listener, Profile()))
+    try:
+        with journal:
+            perform(Performance(run, journal, Told(given, looked, agreed), listener, Profile()))
+    except RowbackError as error:
+        raise _stopped(name, run, error) from error
     cases = all_cases()
     if not cases:
         raise RowbackError(
@@ -59,3 +66,17 @@ def recover_by_book(name: str, given: Mapping[str, str], listener: Listener) -> 
             state="the drill's own lab is gone", help=f"drill one of: {', '.join(FAULTS)}",
         )  # fmt: skip
     return report_of(cases[-1])
+
+
+def _stopped(name: str, run: Run, error: RowbackError) -> RowbackError:
+    """The run goes with the drill's own lab, so nobody can resume it; what its steps printed tells why."""
+    kept = Path(tempfile.mkdtemp(prefix="rowback-drill-logs-"))
+    if (run.directory / "logs").is_dir():
+        shutil.copytree(run.directory / "logs", kept, dirs_exist_ok=True)
+    return RowbackError(
+        error.id,
+        error.fact,
+        *error.facts,
+        state=f"the drill's own lab is gone; the output of each step is in {kept}",
+        help=f"mend the runbook or what it calls, then: rowback drill {shlex.quote(name)}",
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -44,6 +46,40 @@ def test_a_drill_is_remembered_compared_and_kept(cli: Cli) -> None:
     page = (place / "drill.html").read_text()
     assert "passed" in page
     assert not ELSEWHERE.search(page)
+
+
+def test_a_drill_whose_runbook_fails_keeps_what_its_steps_printed(cli: Cli) -> None:
+    Path("ours.md").write_text(BROKEN)
+    stopped = cli("drill", "ours.md", "--articles", "30")
+    assert stopped.code == 56
+    told = re.search(r"^error\[run-paused\](.*\n)+", stopped.err, re.MULTILINE)
+    assert told
+    (kept,) = re.findall(r"each step is in (\S+)", told[0])
+    run = re.findall(r"run (\S+) is paused", told[0])[0]
+    assert told[0] == (
+        f"error[run-paused]: run {run} is paused at step 'look': it ended with exit code 3, not 0\n"
+        f"  the drill's own lab is gone; the output of each step is in {kept}\n"
+        "  help: mend the runbook or what it calls, then: rowback drill ours.md\n"
+    )
+    assert "nobody is here\n" in [path.read_text() for path in Path(kept).iterdir()]
+    shutil.rmtree(kept)
+    assert [each["passed"] for each in json.loads(cli("drills", "--json").out)] == [False]
+
+
+BROKEN = """---
+title: Ours
+purpose: Look whether anybody is here.
+when: Always.
+parameters:
+  instance: {type: instance, help: the RDS instance, example: docs-staging}
+---
+# Ours
+
+```sh id=look timeout=1m
+echo nobody is here
+exit 3
+```
+"""
 
 
 @pytest.mark.drill

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from recovery.errors import ErrorId, RowbackError
 from runbooks.book.document import Approve, Ask, Command, Confirm, Note, Shell, Sql, Type
 from runbooks.book.lint import lint
-from runbooks.book.reading import parse
+from runbooks.book.reading import parse, read_book
 from runbooks.book.template import TEMPLATE
 
 FRONT = "---\ntitle: T\npurpose: P\nwhen: W\nparameters:\n  instance: {type: instance}\n---\n"
@@ -128,6 +129,28 @@ def test_each_rule_fires(tmp_path: Path, body: str, line: int, rule: str, text: 
     assert {each[1] for each in found} - {rule, "objective", "gate", "undo", "empty"} == set(), (
         "and nothing else is said of it"
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "fact"),
+    [
+        ("```Rowback id=a timeout=1m\nrowback cases\n```",
+         "12: 'Rowback' is no kind of step; known: rowback, sql, sh, ask, approve"),
+        ("~~~ shell id=a timeout=1m\ntrue\n~~~\n\n- [ ] Looked.",
+         "12: 'shell' is no kind of step; known: rowback, sql, sh, ask, approve"),
+        ("- one\n\n  ```shell id=a\n  true\n  ```\n\n- [ ] Looked.",
+         "14: a step inside a list or quotation is never run; put it at the margin"),
+        ("Words.", "1: there is no step in it"),
+        ("```sh id=a timeout=1m reads\ntrue\n```\n\n```sh id=a timeout=1m reads\nfalse\n```",
+         "16: 2 steps are called 'a'"),
+    ],
+)  # fmt: skip
+def test_what_a_run_would_pass_over_in_silence_is_refused(tmp_path: Path, body: str, fact: str) -> None:
+    path = tmp_path / "b.md"
+    path.write_text(book(body))
+    with pytest.raises(RowbackError) as refused:
+        read_book(path)
+    assert (refused.value.id, refused.value.fact) == (ErrorId.BOOK_INVALID, f"{path}:{fact}")
 
 
 def test_a_recovery_without_objectives(tmp_path: Path) -> None:
