@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from recovery.redaction import Redactor
 from runbooks.book.document import Approve, Ask, Book, Command, Confirm, Executed, Note, Shell, Sql, Step
 from runbooks.book.problems import Problem
 from runbooks.book.reading import parse
+
+if TYPE_CHECKING:
+    import click
 
 WRITES_TO_LIVE = {"restore", "apply", "undo"}
 OPENS, CLOSES = {"open"}, {"close", "reap", "resume"}
@@ -147,10 +151,23 @@ def _misspelt(line: str) -> str:
             if found is None:
                 return f"rowback knows no '{name}'"
             command, context = found, click.Context(found, parent=context)
-        command.make_parser(context).parse_args(list(words))
+        given, _, _ = command.make_parser(context).parse_args(list(words))
+        _check_values(command, given, context)
     except (click.UsageError, ValueError) as error:
         return f"'{line}': {error}"
     return ""
+
+
+def _check_values(command: click.Command, given: Mapping[str, object], context: click.Context) -> None:
+    """Values that are known before the run. Raises click.UsageError for a choice or number that is none."""
+    import click
+
+    for parameter in command.params:
+        if isinstance(parameter.type, click.Choice | click.types.IntParamType | click.types.FloatParamType):
+            values = given.get(parameter.name or "")
+            for value in values if isinstance(values, list) else [values]:
+                if isinstance(value, str) and "$" not in value:
+                    parameter.type(value, parameter, context)
 
 
 def _prose(book: Book) -> Iterator[Problem]:
