@@ -18,9 +18,9 @@ def drills_text(held: Sequence[DrillRecord]) -> str:
     rows = [("when", "on", "result", "recovery time", "objective", "data loss", "rows")]
     rows += [
         (
-            format_utc(each.at), each.target, "passed" if each.passed else "FAILED", f"{each.recovery_time_s:.1f} s",
+            format_utc(each.at), each.target, "passed" if each.passed else "FAILED", _seconds(each.recovery_time_s),
             f"{each.objectives.recovery_time_s} s" if each.objectives.recovery_time_s else "-",
-            f"{each.data_loss_s:.1f} s", f"{each.rows:,}",
+            _seconds(each.data_loss_s), f"{each.rows:,}",
         )
         for each in held
     ]  # fmt: skip
@@ -31,9 +31,9 @@ def drills_text(held: Sequence[DrillRecord]) -> str:
 def drills_html(held: Sequence[DrillRecord]) -> str:
     """The trend as a chart, and the table."""
     objective = held[-1].objectives.recovery_time_s if held else None
-    shown = held[-24:]
-    worth = objective if objective and shown and objective < 4 * max(each.recovery_time_s for each in shown) else None
-    chart = trend([(each.at, each.recovery_time_s, each.passed) for each in shown], worth)
+    shown = [(each.at, each.recovery_time_s or 0.0, each.passed) for each in held[-24:]]
+    worth = objective if objective and shown and objective < 4 * max(seconds for _, seconds, _ in shown) else None
+    chart = trend(shown, worth)
     return render("drills.html", title="Recovery drills", held=list(reversed(held)), chart=chart)
 
 
@@ -44,8 +44,8 @@ def drills_prometheus(held: Sequence[DrillRecord]) -> str:
     last, passed = held[-1], [each for each in held if each.passed]
     gauges = [
         ("rowback_drill_success", float(last.passed)),
-        ("rowback_drill_recovery_seconds", last.recovery_time_s),
-        ("rowback_drill_data_loss_seconds", last.data_loss_s),
+        *_measured("rowback_drill_recovery_seconds", last.recovery_time_s),
+        *_measured("rowback_drill_data_loss_seconds", last.data_loss_s),
         ("rowback_drill_recovery_objective_seconds", float(last.objectives.recovery_time_s or 0)),
         ("rowback_drill_last_timestamp_seconds", last.at.timestamp()),
         ("rowback_drill_last_success_timestamp_seconds", passed[-1].at.timestamp() if passed else 0.0),
@@ -54,3 +54,12 @@ def drills_prometheus(held: Sequence[DrillRecord]) -> str:
     lines += ["# TYPE rowback_drill_phase_seconds gauge"]
     lines += [f'rowback_drill_phase_seconds{{phase="{phase}"}} {value:.3f}' for phase, value in last.phases_s.items()]
     return "\n".join(lines) + "\n"
+
+
+def _seconds(measured: float | None) -> str:
+    return "-" if measured is None else f"{measured:.1f} s"
+
+
+def _measured(gauge: str, value: float | None) -> list[tuple[str, float]]:
+    """No gauge at all for what was not measured: zero seconds would be the best of all results."""
+    return [] if value is None else [(gauge, value)]

@@ -15,15 +15,18 @@ DRILL_AGE = timedelta(days=90)  # what was not rehearsed for longer is not rehea
 
 
 class DrillRecord(Value):
-    """One drill. `target`: what it was held on (`lab`, or an instance); `phases_s`: seconds by phase."""
+    """One drill. `target`: what it was held on (`lab`, or an instance); `phases_s`: seconds by phase.
+
+    Times are None where an error ended it before they could be measured.
+    """
 
     schema_version: Literal[1] = 1
     at: Moment
     target: str
     fault: str
     passed: bool
-    recovery_time_s: float
-    data_loss_s: float
+    recovery_time_s: float | None
+    data_loss_s: float | None
     objectives: Objectives
     phases_s: dict[str, float]
     rows: int

@@ -99,7 +99,8 @@ def _hold(
         if evidence:
             click.echo(f"evidence: {keep_evidence(found, evidence)}", err=True)
         if as_text:
-            earlier = [each.recovery_time_s for each in before if each.passed and each.target == found.target]
+            held = [each for each in before if each.passed and each.target == found.target]
+            earlier = [each.recovery_time_s for each in held if each.recovery_time_s is not None]
             click.echo("\n" + drill_text(found, earlier))
     return reports
 

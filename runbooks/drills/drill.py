@@ -125,7 +125,7 @@ def record_of(report: DrillReport) -> DrillRecord:
 def failed(target: str, fault: str, objectives: Objectives) -> DrillRecord:
     """What this machine remembers of a drill that ended in an error: nothing was measured, and it did not pass."""
     return DrillRecord(
-        at=datetime.now(UTC), target=target, fault=fault, passed=False, recovery_time_s=0.0, data_loss_s=0.0,
+        at=datetime.now(UTC), target=target, fault=fault, passed=False, recovery_time_s=None, data_loss_s=None,
         phases_s={}, rows=0, tool_version=__version__, objectives=objectives,
     )  # fmt: skip
 

@@ -63,7 +63,15 @@ def test_a_drill_whose_runbook_fails_keeps_what_its_steps_printed(cli: Cli) -> N
     )
     assert "nobody is here\n" in [path.read_text() for path in Path(kept).iterdir()]
     shutil.rmtree(kept)
-    assert [each["passed"] for each in json.loads(cli("drills", "--json").out)] == [False]
+    (held,) = json.loads(cli("drills", "--json").out)
+    assert (held["passed"], held["recovery_time_s"], held["data_loss_s"]) == (False, None, None)
+    assert cli("drills").out.splitlines()[1].split()[2:] == ["FAILED", "-", "300", "s", "-", "0"]
+    assert '<td class="n">-</td><td class="n">300</td><td class="n">-</td>' in cli("drills", "--format", "html").out
+    gauges = dict(
+        line.split(" ") for line in cli("drills", "--format", "prometheus").out.splitlines() if line[0] != "#"
+    )
+    assert gauges["rowback_drill_success"] == "0.000"
+    assert not gauges.keys() & {"rowback_drill_recovery_seconds", "rowback_drill_data_loss_seconds"}
 
 
 BROKEN = """---

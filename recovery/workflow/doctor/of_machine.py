@@ -89,4 +89,4 @@ def last_drill(patient: Patient) -> Iterator[Check]:
     elif age > DRILL_AGE:
         yield SAYS.warning("drill", f"the last drill was {age.days} days ago", "rowback drill")
     else:
-        yield SAYS.ok("drill", f"passed {age.days} days ago in {last.recovery_time_s:.0f} s")
+        yield SAYS.ok("drill", f"passed {age.days} days ago in {last.recovery_time_s or 0:.0f} s")
