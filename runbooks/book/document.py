@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
+RUN_DIR = "RUN_DIR"  # a directory that each run has for files of its own
+
 
 class Type(StrEnum):
     """What a parameter or an answer may be."""
@@ -181,7 +183,8 @@ class Book:
         return next((step for step in self.steps if step.id == id), None)
 
     def produced(self) -> Iterator[tuple[str, Step | None]]:
-        """Each variable with the step that gives it a value; parameters come from outside."""
+        """Each variable with the step that gives it a value; parameters, and RUN_DIR, come from outside."""
+        yield RUN_DIR, None
         for parameter in self.parameters:
             yield parameter.variable, None
         for step in self.steps:

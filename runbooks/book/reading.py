@@ -11,7 +11,7 @@ from typing import Any
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.approval import Distinct
-from runbooks.book.document import Book, Confirm, Note, Parameter, Section, Step, Type
+from runbooks.book.document import RUN_DIR, Book, Confirm, Note, Parameter, Section, Step, Type
 from runbooks.book.fences import KINDS, duration_s, fence
 from runbooks.book.problems import Problem, Reader
 
@@ -86,6 +86,8 @@ def _refuse_silence(book: Book, reader: Reader) -> None:
     """A run without steps would be a success; of two steps with one name the second would count as done."""
     if not book.steps:
         reader.wrong(1, "empty", "there is no step in it")
+    if [name for name, _ in book.produced()].count(RUN_DIR) > 1:
+        reader.wrong(1, "parameter", "run_dir is each run's own directory, and nothing else")
     for id, count in Counter(step.id for step in book.steps).items():
         if count > 1:
             last = [step for step in book.steps if step.id == id][-1]

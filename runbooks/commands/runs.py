@@ -167,11 +167,13 @@ def runs(as_json: bool) -> None:
 
 def _preview(book: Book, values: dict[str, str], profile: Profile) -> None:
     from recovery.redaction import Redactor
+    from runbooks.book.document import RUN_DIR
     from runbooks.running.driving import StepLines
     from runbooks.running.executing import Surroundings
     from runbooks.running.performing import preview
 
     with tempfile.TemporaryDirectory() as directory:
+        values |= {RUN_DIR: directory}  # what a preview writes is nobody's: a run may wait for its own plan's approval
         around = Surroundings(values, Path(directory), Redactor.of_this_process(), profile, book.connections)
         lines = preview(book, values, around, StepLines())
     click.echo("\n".join(lines))

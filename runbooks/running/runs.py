@@ -14,10 +14,11 @@ from recovery.config import state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.approval import Approval, Person
 from recovery.workflow.journal import Journal, Record, directory_named, is_driven, read_records
-from runbooks.book.document import Approve, Book
+from runbooks.book.document import RUN_DIR, Approve, Book
 from runbooks.book.reading import parse, read_book
 
 BOOK = "book.md"
+FILES = "files"
 
 
 @dataclass
@@ -140,6 +141,7 @@ def open_run(source: Path, book: Book, values: Mapping[str, str], how: Begun) ->
     id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     journal = Journal.create(runs_directory() / id)
     (journal.directory / BOOK).write_text(book.text)
+    (journal.directory / FILES).mkdir()
     journal.append("run.opened", data={
         "schema_version": 1, "tool_version": __version__, "book": book.name, "digest": book.digest,
         "source": str(source.resolve()), "values": dict(values), "mode": how.mode, "opener": how.opener.model_dump(),
@@ -194,8 +196,8 @@ def fold(directory: Path, records: Sequence[Record]) -> Run:
         tuple(said.get("confirmed", ())),
     )  # fmt: skip
     run = Run(
-        id=directory.name, directory=directory, book=book, source=Path(said["source"]), values=dict(said["values"]),
-        how=how, opened_at=first.at,
+        id=directory.name, directory=directory, book=book, source=Path(said["source"]), how=how,
+        values={RUN_DIR: str(directory / FILES), **said["values"]}, opened_at=first.at,
     )  # fmt: skip
     digest = said["digest"]
     for record in records[1:]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pty
@@ -136,6 +137,44 @@ def test_a_preview_reads_and_writes_nothing(cli: Cli, database: Database, target
     assert people(database) == 0
     assert cli("cases").out == "no cases yet\n"
     assert cli("runbook", "runs").out == "no runs yet\n"
+
+
+PLANNED = (
+    FRONT
+    + """
+```rowback id=plan timeout=1m
+rowback plan $INSTANCE --at $TARGET --database $DATABASE --wait-for-window 1m --out $RUN_DIR/plan.json
+```
+
+```approve id=go
+Somebody has read the plan.
+```
+
+```sh id=which timeout=1m reads
+sha256sum < $RUN_DIR/plan.json
+```
+"""
+)
+
+
+def test_what_was_approved_is_what_the_run_planned(
+    cli: Cli, database: Database, target: str, users: dict[str, dict[str, str]]
+) -> None:
+    """Previews and other runs plan as well meanwhile, in the same directory; each to a place of its own."""
+    write(PLANNED)
+    waiting = run(cli, database, target, **users["carl"])
+    assert waiting.code == 61, waiting.err
+    id = the_run(cli)["run"]
+    (planned,) = (cli.home / "runs" / id / "files").iterdir()
+    text = planned.read_text()
+    seen = cli("runbook", "run", "book.md", *given(cli, database, target), "--mode", "preview")
+    assert seen.code == 0, seen.err
+    assert planned.name == "plan.json"
+    assert planned.read_text() == text
+    assert sorted(path.name for path in Path().iterdir()) == ["book.md", "home"]
+    assert cli("runbook", "approve", id, "go", "--by", "bob", **users["dora"]).code == 0
+    assert cli("runbook", "resume", id, **users["carl"]).code == 0
+    assert logs(cli)["03-which.out"].split()[0] == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_auto_does_not_guess(cli: Cli, database: Database, target: str) -> None:

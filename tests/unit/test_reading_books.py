@@ -147,6 +147,7 @@ def test_each_rule_fires(tmp_path: Path, body: str, line: int, rule: str, text: 
         ("- one\n\n  ```shell id=a\n  true\n  ```\n\n- [ ] Looked.",
          "14: a step inside a list or quotation is never run; put it at the margin"),
         ("Words.", "1: there is no step in it"),
+        ("```ask id=run-dir\nWhere?\n```", "1: run_dir is each run's own directory, and nothing else"),
         ("```sh id=a timeout=1m reads\ntrue\n```\n\n```sh id=a timeout=1m reads\nfalse\n```",
          "16: 2 steps are called 'a'"),
     ],
