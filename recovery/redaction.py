@@ -12,10 +12,12 @@ SHORTEST = 8
 _NAMES = re.compile(r"PASSWORD|PASSWD|PGPASS|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|CREDENTIAL", re.IGNORECASE)
 _DSN = re.compile(r"(?P<before>\b\w+://[^\s:/@]+:)[^\s\"]+(?=@)")  # up to the last @: a password may hold one
 _WORD = r"(?:'(?:[^']|'')*'|\"[^\"]*\"|[^\s,;'\"]+)"
-_PAIR = re.compile(  # an ARN holds `secret:NAME`, which is none
-    r"(?P<before>[\w-]*(?:password|passwd|pwd|secret|token|api_?key|access_?key)\w*[\"']?\s*"
-    rf"(?:=\s*|:\s+|:(?=[\"'])))(?P<value>{_WORD})",
-    re.IGNORECASE,
+_PAIR = (
+    re.compile(  # an ARN holds `secret:NAME`, which is none; nor is the ARN itself, or a JSON value that says nothing
+        r"(?P<before>[\w-]*(?:password|passwd|pwd|secret|token|api_?key|access_?key)\w*(?<!_arn)[\"']?\s*"
+        rf"(?:=\s*|:\s+|:(?=[\"'])))(?!(?:null|true|false)(?:[\s,;}})\]]|$))(?P<value>{_WORD})",
+        re.IGNORECASE,
+    )
 )
 _OPTION = re.compile(rf"(?P<before>--password(?:=|\s+)|\bBearer\s+)(?P<value>{_WORD})", re.IGNORECASE)
 _SQL = re.compile(r"(?P<before>\bpassword\s+)'(?:[^']|'')*'", re.IGNORECASE)
@@ -48,6 +50,12 @@ def remember(secret: str) -> None:
         _KNOWN.add(secret)
 
 
+def _masked(found: re.Match[str]) -> str:
+    """JSON stays JSON."""
+    quote = '"' if found.groupdict().get("value", "").startswith('"') else ""
+    return f"{found['before']}{quote}{MASK}{quote}"
+
+
 class Redactor:
     """`redactor(text)`: the text without secrets. `keep(secret)`: one more to mask."""
 
@@ -69,7 +77,7 @@ class Redactor:
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, MASK)
         for pattern in (_DSN, _PAIR, _OPTION, _SQL):
-            text = pattern.sub(lambda found: found["before"] + MASK, text)
+            text = pattern.sub(_masked, text)
         return text
 
     def within(self, value: Any) -> Any:
