@@ -12,12 +12,11 @@ SHORTEST = 8
 _NAMES = re.compile(r"PASSWORD|PASSWD|PGPASS|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|CREDENTIAL", re.IGNORECASE)
 _DSN = re.compile(r"(?P<before>\b\w+://[^\s:/@]+:)[^\s\"]+(?=@)")  # up to the last @: a password may hold one
 _WORD = r"(?:'(?:[^']|'')*'|\"[^\"]*\"|[^\s,;'\"]+)"
-_PAIR = (
-    re.compile(  # an ARN holds `secret:NAME`, which is none; nor is the ARN itself, or a JSON value that says nothing
-        r"(?P<before>[\w-]*(?:password|passwd|pwd|secret|token|api_?key|access_?key)\w*(?<!_arn)[\"']?\s*"
-        rf"(?:=\s*|:\s+|:(?=[\"'])))(?!(?:null|true|false)(?:[\s,;}})\]]|$))(?P<value>{_WORD})",
-        re.IGNORECASE,
-    )
+# An ARN holds `secret:NAME`, which is none; nor is the ARN itself, or a JSON value that says nothing.
+_PAIR = re.compile(
+    r"(?P<before>[\w-]*(?:password|passwd|pwd|secret|token|api_?key|access_?key)\w*(?<!_arn)[\"']?\s*"
+    rf"(?:=\s*|:\s+|:(?=[\"'])))(?!(?:null|true|false)(?:[\s,;}})\]]|$))(?P<value>{_WORD})",
+    re.IGNORECASE,
 )
 _OPTION = re.compile(rf"(?P<before>--password(?:=|\s+)|\bBearer\s+)(?P<value>{_WORD})", re.IGNORECASE)
 _SQL = re.compile(r"(?P<before>\bpassword\s+)'(?:[^']|'')*'", re.IGNORECASE)
