@@ -21,22 +21,29 @@ if TYPE_CHECKING:
 def approve(what: str, digest: str | None, by: str, note: str) -> None:
     """Agree to a plan file, to the repair plan DIGEST of a case that waits, or to its undo. Writes no row.
 
+    With DIGEST a plan file must be that plan.
+
     Profiles demand it with approvals_needed. Whoever opened the case cannot approve it. Plan files and cases are
     readable by their owner: hand the plan file over, and put what is written next to it back.
     """
     if Path(what).is_file():
-        _approve_file(Path(what), by, note)
+        _approve_file(Path(what), digest, by, note)
     else:
         _approve_case(what, digest or "", by, note)
 
 
-def _approve_file(path: Path, by: str, note: str) -> None:
+def _approve_file(path: Path, digest: str | None, by: str, note: str) -> None:
     from recovery.commands.restore import read_plan
     from recovery.report.text import plan_text
     from recovery.workflow.approvals import approval, keep_beside
     from recovery.workflow.cases import all_cases
 
     plan = read_plan(path)
+    if digest is not None and not (len(digest) >= 8 and plan.digest.startswith(digest)):
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED, f"{path} is plan {plan.digest[:8]}, not {digest}", state="nothing was approved",
+            help=f"ask which of them is meant; then: rowback approve {path} {plan.digest[:8]} --by NAME",
+        )  # fmt: skip
     click.echo(plan_text(plan) + "\n", err=True)
     waiting = [case for case in all_cases() if case.plan.digest == plan.digest and case.closed_at is None]
     if waiting:

@@ -50,9 +50,13 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
     driven = is_driven(case.directory)
     done = steps_done(case)
     if as_json:
-        click.echo(json.dumps({"case": case.id, "outcome": case.outcome, "driven": driven, "steps": done}, indent=1))
+        shown = {
+            "case": case.id, "outcome": case.outcome, "taken_back": case.taken_back, "driven": driven, "steps": done
+        }  # fmt: skip
+        click.echo(json.dumps(shown, indent=1))
         return
-    click.echo(f"case {case.id}: {case.outcome}" + (", being driven now" if driven else ""))
+    back, now = ", taken back" * case.taken_back, ", being driven now" * driven
+    click.echo(f"case {case.id}: {case.outcome}{back}{now}")
     for name, finished in done.items():
         step = case.steps.get(name)
         took = f"{step.seconds:.1f} s" if step and finished else (step.failed or "begun") if step else ""

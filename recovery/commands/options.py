@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from recovery.workflow.planning import Request
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-UNITS_S = {"s": 1, "m": 60, "h": 3600}
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST_S = 100 * 365 * 86400
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 profile_option = click.option("--profile", metavar="NAME", help="Profile in rowback.toml.")
@@ -164,14 +165,15 @@ def objectives_of(profile: Profile) -> Objectives:
 
 
 def seconds(text: str) -> float:
-    """`90s`, `10m`, `2h` as seconds."""
-    if found := re.fullmatch(r"(\d+)([smh])", text):
-        return float(int(found[1]) * UNITS_S[found[2]])
+    """`90s`, `10m`, `2h`, `1d` as seconds."""
+    found = re.fullmatch(r"(\d{1,12})([smhd])", text)
+    if found and (length_s := int(found[1]) * UNITS_S[found[2]]) <= LONGEST_S:
+        return float(length_s)
     raise RowbackError(
         ErrorId.USAGE,
         f"'{text}' is not a duration",
         state=NOTHING_CREATED,
-        help="write it like 90s, 10m or 2h",
+        help="write it like 90s, 10m, 2h or 1d",
     )
 
 

@@ -178,7 +178,8 @@ def undo(case_id: str, confirmed: str | None, as_json: bool) -> None:
         click.echo(done.verification.model_dump_json(indent=1))
         return
     stay = f"; {done.stay:,} rows stay, because others changed or reference them" if done.stay else ""
-    click.echo(f"case {errand.case.id}: taken back{stay}\n\n{verification_text(done.verification)}")
+    ended = "taken back" if errand.case.taken_back else "put back again, which undoes the undo before"
+    click.echo(f"case {errand.case.id}: {ended}{stay}\n\n{verification_text(done.verification)}")
 
 
 @click.command(epilog="""Example: rowback peek 7f3a "select count(*) from content.articles" """)

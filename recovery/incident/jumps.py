@@ -28,14 +28,19 @@ class Jump:
         return self.then.file != self.now.file
 
     @property
+    def made_anew(self) -> bool:
+        """By DROP and CREATE; its counters begin with it."""
+        return self.then.oid != self.now.oid
+
+    @property
     def deleted(self) -> int:
-        """Rows; TRUNCATE counts none."""
-        return self.now.deleted - self.then.deleted
+        """Rows, rolled back or not; TRUNCATE counts none."""
+        return 0 if self.made_anew else self.now.deleted - self.then.deleted
 
     @property
     def updated(self) -> int:
-        """Rows."""
-        return self.now.updated - self.then.updated
+        """Rows, rolled back or not."""
+        return 0 if self.made_anew else self.now.updated - self.then.updated
 
     @property
     def gone(self) -> int:
@@ -52,10 +57,11 @@ class Jump:
         told = [
             f"{self.table}: about {self.then.rows_estimate:,} rows at {format_utc(self.since)},"
             f" {self.now.rows_estimate:,} now",
-            f"{self.deleted:,} deleted since" if self.deleted else "",
-            f"{self.updated:,} updated since" if self.updated else "",
+            f"{self.deleted:,} deleted since, rolled back or not" if self.deleted else "",
+            f"{self.updated:,} updated since, rolled back or not" if self.updated else "",
+            "it was dropped and made anew since" if self.made_anew else
             "its file was replaced since, as TRUNCATE does" if self.replaced else "",
-        ]
+        ]  # fmt: skip
         return "; ".join(part for part in told if part)
 
 
@@ -95,4 +101,8 @@ def _jumps(then: Reading, now: Reading) -> Mapping[str, Jump]:
 
 def _went_on(then: Counted, now: Counted) -> bool:
     """A crash makes a server forget its counters without a word about a reset (PostgreSQL documentation 27.2)."""
+    if then.oid != now.oid:
+        return True
+    if not now.inserted:  # it has counted nothing, and the planner's number may be older than the last rewrite
+        return False
     return then.inserted <= now.inserted and then.updated <= now.updated and then.deleted <= now.deleted

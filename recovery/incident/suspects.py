@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +12,7 @@ from recovery.incident.keeping import danger_of, says_which
 from recovery.incident.redacting import on_one_line, without_values
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.model.incident import Reached, Suspect
+from recovery.model.values import name_parts
 
 BY_DANGER = {Danger.READ: 0, Danger.WRITE: 20, Danger.DESTRUCTIVE: 50, Danger.CATASTROPHIC: 60, Danger.UNKNOWN: 10}
 BY_OUTCOME = {Outcome.COMMITTED: 30, Outcome.UNKNOWN: 10, Outcome.ROLLED_BACK: -80}
@@ -19,6 +20,7 @@ NAMED, REACHED = 40, 30
 FAR = 15  # a write whose condition names no row by its key may have hit any number of them
 JUMPED = 15  # the table's own counters say that many of its rows went or changed lately
 BY_HAND = re.compile(r"psql|pgadmin|dbeaver|datagrip|pytest|test|unittest|python", re.IGNORECASE)
+OWN, OWN_WRITES = "rowback", -60  # a repair, or an undo: `rowback cases` knows of it
 OF_RDS = "rdsadmin"  # RDS's own housekeeping; no customer can connect to that database (facts/rds.md §6)
 _QUOTED = re.compile(r'"[^"]*"|"[^"]*$')
 Closure = Callable[[Sequence[str], bool], Sequence[Reached]]
@@ -47,23 +49,37 @@ def suspects_in(sightings: Iterable[Sighting], question: Question, closure: Clos
 def _asked_for(sighting: Sighting, question: Question) -> bool:
     ended = sighting.until_s if sighting.until_s is not None else sighting.from_s
     database = sighting.record.database
+    here = database != OF_RDS if question.database is None else database in ("", question.database)
+    dropped = _dropped_database(sighting.text)
     return (
-        (database != OF_RDS if question.database is None else database in ("", question.database))
+        (here or (dropped is not None and question.database == dropped))
         and (question.since_s is None or ended + 1 >= question.since_s)
         and (question.until_s is None or sighting.from_s <= question.until_s)
     )
 
 
+def _dropped_database(text: str) -> str | None:
+    """It is dropped from another one."""
+    if "database" not in text.lower():
+        return None
+    worst = danger_of(text).worst
+    return next((f.objects[0] for f in worst if f.verb == "DROP DATABASE" and f.objects), None)
+
+
 def _suspect(sighting: Sighting, question: Question, closure: Closure | None) -> Suspect:
     classified = danger_of(sighting.text)
-    tables = tuple(dict.fromkeys([name for f in classified.worst for name in f.objects] + [*sighting.objects]))
+    dropped = _dropped_database(sighting.text)
+    named = [] if dropped else [name for f in classified.worst for name in f.objects] + [*sighting.objects]
+    tables = tuple(name for name in dict.fromkeys(named) if not name.startswith("pg_temp"))
     cascade = any(finding.cascade for finding in classified.worst)
-    reached = tuple(closure(tables, cascade)) if closure and tables else ()
+    reached = tuple(_known_then(sighting, closure(tables, cascade))) if closure and tables else ()
+    meant, ambiguous = _meant(tables, reached, question.table)
     record = sighting.record
     score = BY_DANGER[classified.danger] + BY_OUTCOME[sighting.outcome]
     if classified.danger is Danger.WRITE:
         score += -20 if says_which(sighting.text) else FAR
-    score += _by_table(question.table, tables, reached) + 5 * bool(BY_HAND.search(record.application))
+    score += _by_table(question.table, meant, reached) + 5 * bool(BY_HAND.search(record.application))
+    score += OWN_WRITES * (record.application == OWN)
     score += JUMPED * any(hit.rows_before is not None for hit in reached)
     return Suspect(
         from_time=_moment(sighting.from_s), exact=record.exact,
@@ -71,8 +87,9 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None) ->
         outcome=sighting.outcome.value, why=_said(sighting.why, question), danger=str(classified.danger),  # type: ignore[arg-type]
         statement=(on_one_line if question.show_values else without_values)(sighting.text), tables=tables,
         told=tuple(_said(str(each), question) for each in classified.worst),
-        reached=reached, parameters=sighting.parameters if question.show_values else "", role=record.role,
-        database=record.database, client=record.client, application=record.application, pid=record.pid,
+        reached=reached, meant=meant, ambiguous=ambiguous,
+        parameters=sighting.parameters if question.show_values else "", role=record.role,
+        database=dropped or record.database, client=record.client, application=record.application, pid=record.pid,
         xid=sighting.xid, duration_ms=sighting.duration_ms, score=score,
     )  # fmt: skip
 
@@ -85,9 +102,30 @@ def _by_table(wanted: str | None, tables: Sequence[str], reached: Sequence[Reach
     return REACHED if any(_same(wanted, hit.table) for hit in reached) else -NAMED
 
 
+def _known_then(sighting: Sighting, hits: Iterable[Reached]) -> Iterator[Reached]:
+    """A look that came after the statement tells nothing of what was before."""
+    for hit in hits:
+        late = hit.counted_at is not None and hit.counted_at.timestamp() > sighting.from_s
+        yield hit.model_copy(update={"rows_before": None, "counted_at": None}) if late else hit
+
+
+def _meant(names: Sequence[str], reached: Sequence[Reached], asked: str | None) -> tuple[tuple[str, ...], bool]:
+    """The tables of these names, and whether one of them may be another: a log does not tell the search_path."""
+    found, ambiguous = [], False
+    for name in names:
+        candidates = [hit for hit in reached if _same(name, hit.table)]
+        if len(candidates) > 1:
+            ambiguous = True
+            wanted = [hit for hit in candidates if asked and _same(asked, hit.table)]
+            jumped = [hit for hit in candidates if hit.rows_before is not None]
+            candidates = next((few for few in (wanted, jumped) if len(few) == 1), candidates)
+        found += [hit.table for hit in candidates] or [name]
+    return tuple(dict.fromkeys(found)), ambiguous
+
+
 def _same(one: str, other: str) -> bool:
     """Table names as people write them: with their schema or without, quoted or not."""
-    a, b = ([part.strip('"') for part in name.split(".")] for name in (one, other))
+    a, b = name_parts(one), name_parts(other)
     return a[-1] == b[-1] and (len(a) == 1 or len(b) == 1 or a[-2] == b[-2])
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from recovery.model.incident import Proposal, Suspect
 from recovery.model.instance import RestoreWindow
 from recovery.model.target import format_utc
+from recovery.model.values import name_parts
 
+DROPS = ("DROP TABLE", "DROP SCHEMA", "DROP DATABASE")
 ENOUGH = 60  # below it a suspect is shown, but no time is proposed for it
 
 
@@ -29,22 +31,41 @@ def propose(
     target = _before(first)
     unsure = any(s.outcome == "unknown" for s in together)
     rivals = sum(1 for s in likely if s.score == best.score and not _belong_together(s, best))
-    tables = tuple(dict.fromkeys(_qualified(table) for suspect in together for table in suspect.tables))
+    tables = tuple(dict.fromkeys(_qualified(table) for suspect in together for table in suspect.meant))
+    unsure = unsure or any(s.ambiguous for s in together)
+    unclear = any(len(s.meant) > len(s.tables) for s in together)
     xids = tuple(dict.fromkeys(suspect.xid for suspect in together if suspect.xid))
     changes = any(suspect.told and suspect.told[0].startswith(("UPDATE", "MERGE")) for suspect in together)
     proposal = Proposal(
         target_time=target,
-        confidence="low" if rivals else "medium" if unsure else "high",
-        because=_because(first, rivals),
+        confidence="low" if rivals or unclear else "medium" if unsure else "high",
+        because="; ".join([_because(first, rivals), *_but(together)]),
         in_window=window.earliest <= target <= window.latest if window else None,
         reachable_until=target + timedelta(days=retention_days) if retention_days else None,
         database=best.database, tables=tables, mode="repair" if changes else "missing", incident_xids=xids, command="",
     )  # fmt: skip
-    return proposal.model_copy(update={"command": _command(instance or "INSTANCE", proposal)})
+    gone = all(_only_drops(suspect) for suspect in together)
+    command = "rowback runbook show lost-instance" if gone else _command(instance or "INSTANCE", proposal)
+    return proposal.model_copy(update={"command": command})
+
+
+def _but(together: Sequence[Suspect]) -> Iterator[str]:
+    """What stands between the proposal and its use."""
+    if any(s.ambiguous for s in together):
+        yield "several tables have one of its names, and no log tells the search_path: check --table"
+    if any(_only_drops(s) for s in together):
+        yield (
+            "rowback puts rows into tables that exist: take what was dropped out of the whole instance as of that time,"
+            " restored under another name, with pg_dump"
+        )
+
+
+def _only_drops(suspect: Suspect) -> bool:
+    return bool(suspect.told) and all(told.startswith(DROPS) for told in suspect.told)
 
 
 def _qualified(name: str) -> str:
-    return name if "." in name else f"public.{name}"
+    return name if len(name_parts(name)) > 1 else f"public.{name}"
 
 
 def _belong_together(one: Suspect, other: Suspect) -> bool:

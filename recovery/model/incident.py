@@ -11,12 +11,13 @@ from recovery.model.values import Moment, Value
 class Reached(Value):
     """A table that a statement hit, and the planner's number of rows in it now.
 
-    `rows_before`: how many it held at an earlier look, only where many went or changed since.
+    `rows_before`: how many it held at an earlier look (`counted_at`), only where many went or changed since.
     """
 
     table: str
     rows_estimate: int
     rows_before: int | None = None
+    counted_at: Moment | None = None
 
 
 class Suspect(Value):
@@ -24,6 +25,8 @@ class Suspect(Value):
 
     `outcome` is what the log shows, `why` on which grounds. `statement` has no values in it; `parameters` are given
     only when they were asked for. `tables`: those it names; `reached`: those and what hangs on them by CASCADE.
+    `meant`: the same as `tables`, as the live catalog knows them; `ambiguous`: there are several of one of these names,
+    and nothing in a log tells which.
     """
 
     from_time: Moment
@@ -36,6 +39,8 @@ class Suspect(Value):
     told: tuple[str, ...]
     tables: tuple[str, ...]
     reached: tuple[Reached, ...] = ()
+    meant: tuple[str, ...] = ()
+    ambiguous: bool = False
     parameters: str = ""
     role: str
     database: str

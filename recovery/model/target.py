@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
+FIRST_YEAR, LAST_YEAR = 1971, 9998
+
 
 def parse_target_time(text: str, *, zone: str | None = None) -> datetime:
     """`text` (ISO 8601) as aware UTC, rounded down to the second, which is RDS's granularity (facts/rds.md §1.2).
@@ -16,6 +18,8 @@ def parse_target_time(text: str, *, zone: str | None = None) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            raise ValueError("a year without backups")
     except ValueError as error:
         raise RowbackError(
             ErrorId.TARGET_TIME_UNREADABLE,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
+
+_NAME_PART = re.compile(r'"((?:[^"]|"")*)"|([^".]+)')
+_NAME_PARTS = re.compile(r'(?:"(?:[^"]|"")+"|[^".]+)(?:\.(?:"(?:[^"]|"")+"|[^".]+))*')
 
 
 class Value(BaseModel):
@@ -38,6 +42,19 @@ class TableName(Value):
     def key(self) -> tuple[str, str]:
         """What it sorts and hashes by."""
         return (self.schema_name, self.name)
+
+
+def name_parts(text: str) -> tuple[str, ...]:
+    """The unquoted parts of a name such as `content.articles` or `"Sales.2026".orders`.
+
+    What is no such name, because its quotes do not match, is one name as it stands.
+    """
+    found = _NAME_PARTS.fullmatch(text)
+    if not found:
+        return (text,)
+    return tuple(
+        quoted.replace('""', '"') if quoted or not plain else plain for quoted, plain in _NAME_PART.findall(text)
+    )
 
 
 def digest_of(value: BaseModel, *, without: frozenset[str] = frozenset()) -> str:

@@ -19,7 +19,12 @@ USER_RELATIONS = """
 """
 
 _TABLES = f"""
-select c.oid::bigint, n.nspname, c.relname, pg_table_size(c.oid), c.relpersistence = 'u', c.relrowsecurity
+select c.oid::bigint, n.nspname, c.relname,
+       -- the size of a table waits for whoever locks it, though nobody here wants the table itself
+       case when c.oid in (select relation from pg_locks where locktype = 'relation' and mode = 'AccessExclusiveLock'
+                           and database = (select oid from pg_database where datname = current_database()))
+            then c.relpages::bigint * 8192 else pg_table_size(c.oid) end,
+       c.relpersistence = 'u', c.relrowsecurity
          and (c.relforcerowsecurity or not pg_has_role(c.relowner, 'USAGE'))
          and not (select rolbypassrls or rolsuper from pg_roles where rolname = current_user),
        pg_has_role(c.relowner, 'USAGE'), has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT')

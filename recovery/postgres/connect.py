@@ -58,6 +58,8 @@ SETTINGS: tuple[LiteralString, ...] = (
     "set random_page_cost = 1.1",
 )
 
+# For questions alone: somebody's open migration must not keep them waiting.
+IMPATIENT: LiteralString = "set lock_timeout = '3s'"
 
 # Plain SET, by version: `rowback find` reads the log that these stand in, and set_config() might do anything.
 NEWER_TIMEOUTS_OFF: Mapping[int, LiteralString] = {

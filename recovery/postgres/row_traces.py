@@ -12,13 +12,9 @@ from psycopg import sql
 
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
-from recovery.postgres.traces import commit_time_of, quoted
+from recovery.postgres.naming import KINDS, relations_named
+from recovery.postgres.traces import commit_time_of
 
-NAMED = """
-select c.oid, n.nspname, c.relname, pg_relation_size(c.oid)
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.oid = coalesce(to_regclass(%(name)s), to_regclass('public.' || %(name)s)) and c.relkind = 'r'
-"""
 WRITERS = """
 select xmin::text::bigint, count(*), (sum(count(*)) over ())::bigint from {table} group by xmin::text
 order by 2 desc, 1 desc limit 3
@@ -44,17 +40,16 @@ ALIKE = 20  # where one row in so many says the same time, one statement wrote t
 @dataclass(frozen=True)
 class _Table:
     oid: int
-    schema: str
-    name: str
+    name: TableName
     size_bytes: int
 
     def __str__(self) -> str:
-        return str(TableName(schema_name=self.schema, name=self.name))
+        return str(self.name)
 
     @property
     def rows(self) -> sql.Composable:
         """What stands behind FROM."""
-        whole = sql.SQL("only {}").format(sql.Identifier(self.schema, self.name))
+        whole = sql.SQL("only {}").format(sql.Identifier(*self.name.key))
         if self.size_bytes <= SAMPLE_BYTES:
             return whole
         return sql.SQL("{} tablesample system ({})").format(whole, sql.Literal(100 * SAMPLE_BYTES / self.size_bytes))
@@ -67,13 +62,20 @@ class _Table:
 
 def row_traces(session: Session, table: str) -> list[str]:
     """In words: the transactions that wrote most rows of `table` (as people write it), and what the application wrote
-    down of when (created_at, updated_at …). Nothing for what is no ordinary table of this database.
+    down of when (created_at, updated_at …). Of what is no ordinary table, that it is none.
     """
-    row = session.execute(NAMED, {"name": quoted(table)}).fetchone()
-    if row is None:
-        return []
-    named = _Table(*row)
-    return [*_last_writers(session, named), *_application_marks(session, named)]
+    named = relations_named(session, table)
+    if not named:
+        return [f"{table}: nothing in this database has that name now"]
+    found = []
+    for relation in named:
+        if relation.kind != "r":
+            found.append(f"{relation.name}: {KINDS[relation.kind]}, whose rows tell nothing; its tables' own may")
+            continue
+        size = session.execute("select pg_relation_size(%s)", (relation.oid,)).fetchone()
+        here = _Table(relation.oid, relation.name, size[0] if size else 0)
+        found += [*_last_writers(session, here), *_application_marks(session, here)]
+    return found
 
 
 def _last_writers(session: Session, table: _Table) -> list[str]:

@@ -10,6 +10,7 @@ import psycopg
 from recovery.model.incident import Reached
 from recovery.model.reading import FULL, Counted, Reading
 from recovery.postgres.connect import Session
+from recovery.postgres.naming import relations_named
 
 LOGGING = (
     "log_statement", "log_min_duration_statement", "log_duration", "log_line_prefix", "log_destination", "log_timezone",
@@ -19,27 +20,30 @@ LOGGING = (
 
 CLOSURE = """
 with recursive hit(oid) as (
-  -- a name without schema: our own search_path is empty, theirs led to public as a rule
-  select oid from unnest(%s::text[]) named, coalesce(
-    case when named !~ '"[.].*"[.]' then to_regclass(named) end,
-    case when named !~ '"[.]' then to_regclass('public.' || named) end) oid
-  where oid is not null
+  select unnest(%s::oid[])
   union select k.conrelid from pg_constraint k join hit on k.confrelid = hit.oid where k.contype = 'f' and %s
+), part(root, oid) as (
+  select oid, oid from hit union select root, i.inhrelid from part join pg_inherits i on i.inhparent = part.oid
 )
-select c.oid::regclass::text,
-       case when c.reltuples < 0 then pg_stat_get_live_tuples(c.oid) else c.reltuples end::bigint
-from hit join pg_class c using (oid) where c.relkind in ('r', 'p') order by 1
+select c.oid::regclass::text, sum(case when s.n_tup_ins > 0 then s.n_live_tup else greatest(l.reltuples, 0) end)::bigint
+from part join pg_class c on c.oid = part.root join pg_class l on l.oid = part.oid
+left join pg_stat_all_tables s on s.relid = part.oid
+where c.relkind in ('r', 'p') group by c.oid order by 1
 """
 # A table that is empty although rows were put into it; a file with another number than its table replaced a former one.
+# Its size is not asked: that would wait for whoever locks it.
 EMPTIED = """
 select s.relid::regclass::text, s.n_tup_ins, s.n_tup_del, c.relfilenode <> c.oid
 from pg_stat_user_tables s join pg_class c on c.oid = s.relid
-where s.n_live_tup = 0 and s.n_tup_ins > 0 and pg_relation_size(s.relid) = 0 or s.n_tup_del > 1000
+where s.n_live_tup = 0 and s.n_tup_ins > 0 and (c.relfilenode <> c.oid or s.n_tup_del > 0) or s.n_tup_del > 1000
 order by s.n_tup_del desc, 1 limit 20
 """
 COUNTED = """
-select s.relid::regclass::text, c.relfilenode::bigint, s.n_live_tup, s.n_tup_ins, s.n_tup_upd, s.n_tup_del
+select s.relid::regclass::text, c.oid::bigint, c.relfilenode::bigint,
+  case when s.n_tup_ins > 0 then s.n_live_tup else greatest(c.reltuples, 0)::bigint end,
+  s.n_tup_ins, s.n_tup_upd, s.n_tup_del
 from pg_stat_user_tables s join pg_class c on c.oid = s.relid
+where s.schemaname !~ '^(pg_temp|rowback_case)_'
 order by greatest(s.n_tup_ins, s.n_live_tup) desc, 1 limit %s
 """
 
@@ -75,8 +79,12 @@ def commit_time_of(session: Session, xid: int) -> datetime | None:
 
 
 def closure(session: Session, tables: Sequence[str], *, cascade: bool) -> list[Reached]:
-    """The tables of these names (as a statement writes them) and, with CASCADE, those that reference them."""
-    rows = session.execute(CLOSURE, (list(map(quoted, tables)), cascade)).fetchall()
+    """All tables that these names may mean (as a statement writes them) and, with CASCADE, those that reference them.
+
+    Of a partitioned table the rows of its partitions count.
+    """
+    oids = [relation.oid for name in tables for relation in relations_named(session, name)]
+    rows = session.execute(CLOSURE, (oids, cascade)).fetchall()
     return [Reached(table=table, rows_estimate=rows_estimate) for table, rows_estimate in rows]
 
 
@@ -85,7 +93,7 @@ def emptied(session: Session) -> dict[str, str]:
     found = {}
     for table, inserted, deleted, rewritten in session.execute(EMPTIED):
         if deleted > 1000:
-            found[table] = f"{table}: {deleted:,} rows deleted since the counters were reset"
+            found[table] = f"{table}: {deleted:,} rows deleted since the counters were reset, rolled back or not"
         else:
             how = "its file was replaced, as TRUNCATE does" if rewritten else "nobody replaced its file"
             found[table] = f"{table}: empty, {inserted:,} rows were inserted once; {how}"
@@ -99,12 +107,7 @@ def read_counters(session: Session) -> Reading:
     ).fetchone()
     assert row
     counted = {
-        table: Counted(file=file, rows_estimate=live, inserted=inserted, updated=updated, deleted=deleted)
-        for table, file, live, inserted, updated, deleted in session.execute(COUNTED, (FULL,))
+        table: Counted(oid=oid, file=file, rows_estimate=live, inserted=inserted, updated=updated, deleted=deleted)
+        for table, oid, file, live, inserted, updated, deleted in session.execute(COUNTED, (FULL,))
     }
     return Reading(at=row[0], reset_at=row[1], tables=counted)
-
-
-def quoted(name: str) -> str:
-    """A name as people write it, quoted part by part for to_regclass."""
-    return ".".join('"' + part.strip('"').replace('"', '""') + '"' for part in name.split("."))

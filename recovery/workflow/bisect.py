@@ -39,15 +39,17 @@ class Bisection:
     @property
     def copies(self) -> int:
         """How many copies it takes at most."""
-        return max(1, ceil(log2(max((self.until - self.since).total_seconds() / self.precision_s, 1)))) + 1
+        return max(1, ceil(log2(max((self.until - self.since).total_seconds() / self.precision_s, 1)))) + 2
 
 
 @dataclass(frozen=True)
 class Bracket:
-    """`good_at`: the last moment known to be good, None when none was; `bad_at`: the first known not to be."""
+    """`good_at`: the last moment known to be good, None when none was; `bad_at`: the first known not to be, None when
+    the last that was looked for is good, so that it was lost after that.
+    """
 
     good_at: datetime | None
-    bad_at: datetime
+    bad_at: datetime | None
 
 
 def refuse_unless_lost(search: Bisection, instances: Instances) -> None:
@@ -80,6 +82,11 @@ def bisect(
         found = _probe(search, middle, instances, listener)
         tell(middle, found)
         good, bad = (middle, bad) if found else (good, middle)
+    if bad == search.until:  # only the original itself was seen without it
+        found = _probe(search, bad, instances, listener)
+        tell(bad, found)
+        if found:
+            return Bracket(bad, None)
     return Bracket(good, bad)
 
 
@@ -121,6 +128,12 @@ def _holds(session: Session, question: str) -> bool:
 
 def span_text(bracket: Bracket) -> str:
     """What was found, in words."""
+    if bracket.bad_at is None:
+        return (
+            f"good at {format_utc(bracket.good_at)}, the last time that was asked for: lost after it"
+            if bracket.good_at
+            else "nothing was asked"
+        )
     if bracket.good_at is None:
         return f"it was lost before {format_utc(bracket.bad_at)} already: look further back"
     width = timedelta(seconds=round((bracket.bad_at - bracket.good_at).total_seconds()))

@@ -17,21 +17,17 @@ from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.incident.finding import Found, find_in
 from recovery.incident.gaps import errors_hidden, not_logged
-from recovery.incident.jumps import Compared, compare
 from recovery.incident.keeping import MOST, Keeper
 from recovery.incident.prefix import OF_RDS, guess, unclear_zone
 from recovery.incident.sightings import Outcome, Sighting
-from recovery.incident.suspects import Closure, Question, suspects_in
+from recovery.incident.suspects import Question, suspects_in
 from recovery.incident.target_time import propose
-from recovery.model.incident import Finding, Proposal, Reached, Suspect
+from recovery.model.incident import Finding, Proposal, Suspect
 from recovery.model.instance import InstanceFacts, RestoreWindow
 from recovery.model.target import format_utc
-from recovery.postgres.connect import Session, connect
-from recovery.postgres.row_traces import row_traces
-from recovery.postgres.traces import closure, commit_time_of, emptied, log_settings, read_counters, status_of
 from recovery.workflow.access import original
+from recovery.workflow.live_database import LiveDatabase, looked_at
 from recovery.workflow.log_sources import Say, Source, from_cloudwatch, from_files, from_instance
-from recovery.workflow.readings import reading_before
 
 SHOWN = 20
 SAMPLE_BYTES = 1 << 16
@@ -78,8 +74,8 @@ def find(search: Search, say: Say) -> Finding:
         known.facts = instances.get(search.instance)
         known.window = _window(instances, known)
     sources = _sources(search, say)
-    with _live(search, known, search.question.database or "postgres") as session:
-        known.settings = log_settings(session) if session else {}
+    with _live(search, known, search.question.database or "postgres") as live:
+        known.settings = live.settings() if live else {}
     found = [_read(source, search, known) for source in sources]
     every = _merged(found)
     suspects = _with_catalog(search, known, suspects_in(every, _bounded(search)), every)
@@ -147,29 +143,16 @@ def _with_catalog(search: Search, known: _Known, suspects: list[Suspect], every:
     database = search.question.database or likely
     if not database:
         return suspects
-    with _live(search, known, database) as session:
-        if session is None:
+    with _live(search, known, database) as live:
+        if live is None:
             return suspects
-        since = _compared(session, known, database, search.since)
-        known.settings, known.traces = log_settings(session), _traces(session, since, search.question.table)
+        since = live.since(search.since)
+        known.settings, known.traces = live.settings(), live.traces(since, search.question.table)
         here = replace(_bounded(search), database=database)
         for sighting in every:
-            _ask_the_server(session, sighting)
-        ranked = suspects_in(every, here, _reach(session, since))
+            live.judge(sighting)
+        ranked = suspects_in(every, here, live.reach(since))
         return [*ranked, *(s for s in suspects if s.database not in ("", database))]
-
-
-def _compared(session: Session, known: _Known, database: str, begin: datetime) -> Compared:
-    """What became of the tables since doctor last looked at this database from this machine, if it ever did."""
-    assert known.facts
-    then = reading_before(begin, known.facts.resource_id, database)
-    return compare(then, read_counters(session)) if then else Compared()
-
-
-def _traces(session: Session, since: Compared, table: str | None) -> list[str]:
-    looks_emptied = [said for name, said in emptied(session).items() if name not in since.jumps]
-    rows = row_traces(session, table) if table else []
-    return [*since.dropped, *map(str, since.jumps.values()), *looks_emptied, *rows]
 
 
 def _sources(search: Search, say: Say) -> list[Source]:
@@ -201,17 +184,18 @@ def _window(instances: Instances, known: _Known) -> RestoreWindow | None:
 
 
 @contextmanager
-def _live(search: Search, known: _Known, database: str) -> Iterator[Session | None]:
-    """A session on the live database, or None with the reason noted."""
+def _live(search: Search, known: _Known, database: str) -> Iterator[LiveDatabase | None]:
+    """The live database, or None with the reason noted."""
     with ExitStack() as stack:
-        session = None
+        live = None
         if known.facts is not None:
             try:
                 target = original(known.facts, database, search.profile)
-                session = stack.enter_context(connect(target))
+                live = stack.enter_context(looked_at(target, known.facts.resource_id, known.silent))
             except RowbackError as error:
-                known.silent.append(f"database '{database}' could not be asked: {error.fact}")
-        yield session
+                facts = "; ".join([error.fact, *error.facts])
+                known.silent.append(f"database '{database}' could not be asked: {facts}")
+        yield live
 
 
 def _read(source: Source, search: Search, known: _Known) -> Found:
@@ -230,32 +214,9 @@ def _read(source: Source, search: Search, known: _Known) -> Found:
     return find_in(chunks, prefix, source.form, Keeper(search.question.table))
 
 
-def _ask_the_server(session: Session, sighting: Sighting) -> None:
-    """Where the log names the transaction, the server knows its outcome, and perhaps when it was committed."""
-    if not sighting.xid:
-        return
-    if sighting.outcome is Outcome.UNKNOWN and (status := status_of(session, sighting.xid)):
-        told = {"committed": Outcome.COMMITTED, "aborted": Outcome.ROLLED_BACK}.get(status, Outcome.UNKNOWN)
-        sighting.outcome, sighting.why = told, f"the server says that transaction {sighting.xid} is {status}"
-    if sighting.outcome is Outcome.COMMITTED and (at := commit_time_of(session, sighting.xid)):
-        sighting.until_s, sighting.why = at.timestamp(), f"{sighting.why}; commit timestamp {at:%H:%M:%S.%f}Z"
-
-
-def _reach(session: Session, since: Compared) -> Closure:
-    def reach(tables: Sequence[str], cascade: bool) -> list[Reached]:  # noqa: FBT001 (the shape of Closure)
-        return [_with_past(hit, since) for hit in closure(session, tables, cascade=cascade)]
-
-    return reach
-
-
-def _with_past(hit: Reached, since: Compared) -> Reached:
-    jump = since.jumps.get(hit.table)
-    return hit.model_copy(update={"rows_before": jump.then.rows_estimate}) if jump else hit
-
-
 def _silent(search: Search, known: _Known, sources: Sequence[Source], found: Sequence[Found]) -> Iterator[str]:
     """What an empty answer would not prove."""
-    yield from known.silent
+    yield from dict.fromkeys(known.silent)
     for zone in dict.fromkeys(known.zones):
         yield f"its times are in '{zone}', which names no one offset; they are read as UTC, so check the target time"
     if not sources:

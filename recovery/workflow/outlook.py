@@ -17,7 +17,7 @@ from recovery.model.incident import Suspect
 from recovery.model.outlook import LEAST_BILLED_S, Cost, Duration, Outlook
 from recovery.model.plan import RecoveryPlan
 from recovery.model.target import format_utc
-from recovery.postgres.connect import Session, connect
+from recovery.postgres.connect import IMPATIENT, Session, connect
 from recovery.postgres.pressure import wal_bytes_per_s
 from recovery.postgres.watchers import lock_holders, who_notices
 from recovery.workflow.access import original
@@ -35,6 +35,7 @@ def look_ahead(plan: RecoveryPlan, instances: Instances, profile: Profile) -> Ou
     replay_from = _replay_from(plan, instances)
     replay_s = (plan.target_time - replay_from).total_seconds() if replay_from else None
     with connect(original(instances.get(plan.source.identifier), plan.database, profile)) as live:
+        live.execute(IMPATIENT)
         return Outlook(
             replay_from=replay_from, replay_s=replay_s, wal_bytes=_wal_bytes(live, replay_s), duration=duration,
             cost=_cost(plan, duration), in_the_way=tuple(_in_the_way(live, plan)),

@@ -28,7 +28,7 @@ from recovery.model.target import format_utc
 from recovery.model.values import TableName
 from recovery.postgres.binaries import find_client_tools
 from recovery.postgres.catalog import count_rows, hidden_from, nonempty, read_catalog
-from recovery.postgres.connect import Session, Target, connect, identity_of, is_loopback
+from recovery.postgres.connect import IMPATIENT, Session, Target, connect, identity_of, is_loopback
 from recovery.postgres.repair.scan import refuses_predicate
 from recovery.postgres.writing import may_be_replica
 from recovery.workflow.access import original
@@ -70,6 +70,7 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         find_client_tools(server_major=source.major, tls=not is_loopback(target.endpoint.host))
     refuse_unusable_references(target, request.profile)
     with connect(target) as live:
+        live.execute(IMPATIENT)
         identity = identity_of(live)
         catalog = read_catalog(live)
         scope = _scope(live, catalog, request)
@@ -151,6 +152,7 @@ def _changed_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -
     if not window.earliest <= plan.target_time:
         return [f"target {format_utc(plan.target_time)} has left the restore window ({format_utc(window.earliest)} on)"]
     with connect(original(source, plan.database, profile), state="nothing was written") as live:
+        live.execute(IMPATIENT)
         identity = identity_of(live)
         same = ("system_identifier", "database_oid")
         if any(getattr(identity, name) != getattr(plan.identity, name) for name in same):

@@ -18,9 +18,9 @@ APART = timedelta(hours=1)  # a look at a database that was just destroyed must 
 
 def remember_reading(reading: Reading, resource_id: str, database: str) -> None:
     """Keep it, unless there is one of the last hour. A machine that cannot keep it goes on without."""
-    directory = _directory(resource_id, database)
-    held = sorted(directory.glob("*.json")) if directory.is_dir() else []
-    if held and (last := _read(held[-1])) and reading.at - last.at < APART:
+    directory, held = _directory(resource_id, database), _held(resource_id, database)
+    before = [last.at for path in held if (last := _read(path)) and last.at <= reading.at]
+    if before and reading.at - max(before) < APART:
         return
     with suppress(OSError):
         directory.mkdir(parents=True, exist_ok=True)
@@ -34,13 +34,21 @@ def reading_before(moment: datetime, resource_id: str, database: str) -> Reading
 
     What cannot be read is no reading.
     """
-    found = [reading for path in sorted(_directory(resource_id, database).glob("*.json")) if (reading := _read(path))]
+    found = [reading for path in _held(resource_id, database) if (reading := _read(path))]
     earlier = [reading for reading in found if reading.at <= moment]
     return earlier[-1] if earlier else next(iter(found), None)
 
 
 def _directory(resource_id: str, database: str) -> Path:
     return state_home() / "readings" / quote(f"{resource_id} {database}", safe=" ")
+
+
+def _held(resource_id: str, database: str) -> list[Path]:
+    """Oldest first. A directory that may not be looked into, because somebody else's root made it, holds none."""
+    try:
+        return sorted(path for path in _directory(resource_id, database).glob("*.json") if path.is_file())
+    except OSError:
+        return []
 
 
 def _read(path: Path) -> Reading | None:

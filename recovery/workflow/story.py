@@ -60,7 +60,12 @@ TOLD: Mapping[str, Callable[[str, Mapping[str, Any]], Words]] = {
 
 
 def _timeline(records: Iterable[Record]) -> Iterator[Happened]:
+    undone = 0
     for record in records:
+        undone += record.event == "undo.done"
+        if record.event == "undo.done" and undone % 2 == 0:
+            yield Happened(at=record.at, text="what was taken back is put back again", kind="plain")
+            continue
         if tell := TOLD.get(record.event):
             text, kind = tell(TITLES.get(record.step or "", record.step or ""), record.data)
             yield Happened(at=record.at, text=text, kind=kind)

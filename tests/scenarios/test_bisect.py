@@ -60,9 +60,24 @@ def test_the_second_of_the_loss(cli: Cli, database: Database, live: Live, lost: 
     assert database.rows(GOOD) == [(False,)], "bisecting puts nothing back"
 
 
+def test_lost_after_the_end(cli: Cli, database: Database, live: Live, lost: tuple[str, str, str]) -> None:
+    """The end of the restore window lies minutes back: that nothing is there now says nothing of then."""
+    early, last_good, _ = lost
+    span = ["--from", early, "--to", last_good, "--precision", "1h", "--good", GOOD]
+    found = ask(cli, database, *span, "--confirm", "3")
+    assert found.code == 0, found.err
+    assert found.out == f"good at {last_good}, the last time that was asked for: lost after it\n"
+    assert f"{last_good}: good\n" in found.err
+    assert f"next: rowback plan {live.identifier} --at {last_good} --database {database.name}\n" in found.err
+    assert json.loads(ask(cli, database, *span, "--confirm", "3", "--json").out) == {
+        "good_at": last_good, "bad_at": None
+    }  # fmt: skip
+    assert copies(live) == []
+
+
 def test_lost_before_the_beginning(cli: Cli, database: Database, live: Live, lost: tuple[str, str, str]) -> None:
     _, _, first_bad = lost
-    found = ask(cli, database, "--from", first_bad, "--precision", "1h", "--good", GOOD, "--confirm", "2")
+    found = ask(cli, database, "--from", first_bad, "--precision", "1h", "--good", GOOD, "--confirm", "3")
     assert found.code == 43
     assert found.out == f"it was lost before {first_bad} already: look further back\n"
     assert f"error[nothing-suspect]: no copy passed --good '{GOOD}'\n" in found.err
@@ -74,7 +89,7 @@ def test_a_copy_that_cannot_be_asked_is_removed(
 ) -> None:
     early, _, _ = lost
     found = ask(cli, database, "--from", early, "--precision", "1h", "--good", "select count(*) > 9 from later",
-                "--confirm", "2")  # fmt: skip
+                "--confirm", "3")  # fmt: skip
     assert found.code == 2
     assert found.err.splitlines()[-3:] == [
         f'error[usage]: at {early}: the query cannot be run on the copy: relation "later" does not exist',

@@ -145,7 +145,8 @@ def test_what_became_of_the_tables_since_doctor_looked(cli: Cli, logged: Live, d
         f"  public.dropped: about 40 rows at {at}; no table has this name now",
         f"  public.parent: about 30 rows at {at}, 0 now; its file was replaced since, as TRUNCATE does",
         f"  public.child: about 20 rows at {at}, 0 now; its file was replaced since, as TRUNCATE does",
-        f"  public.busy: about 500 rows at {at}, 100 now; 400 deleted since; 400 updated since",
+        f"  public.busy: about 500 rows at {at}, 100 now; 400 deleted since, rolled back or not;"
+        " 400 updated since, rolled back or not",
     ]
     assert "public.child (about 0 rows now, about 20 before), public.parent (about 0 rows now, about 30 before)" in (
         found.out
@@ -183,6 +184,54 @@ def test_what_the_application_wrote_down_of_when(cli: Cli, logged: Live, databas
         f'  {weird}: "updated_at" is 2026-11-03T18:00:00.250Z to 2026-11-20T12:30:00.500Z in 99 rows;'
         " 30 of them say 2026-11-20T12:30:00.500Z",
     ]
+
+
+def test_a_part_that_cannot_be_asked_costs_only_itself(cli: Cli, logged: Live, database: Database) -> None:
+    """A role without rights, a table that somebody locks, a name that is gone: the log still answers."""
+    database.run(
+        "create schema hidden", "create table hidden.t (id int)", "create table gone (id int)",
+        "create table big (n int)", "insert into big select generate_series(1, 50)",
+        "delete from hidden.t", "delete from big", "drop table gone", "create role weak login password 'weak'",
+    )  # fmt: skip
+    asked = ("find", logged.identifier, "--database", database.name, "--since", "10m")
+    weak = cli(*asked, "--table", "hidden.t", PGUSER="weak", PGPASSWORD="weak")
+    assert weak.code == 0, weak.err
+    assert weak.out.splitlines()[2].endswith(": DELETE hidden.t (without WHERE)")
+    silent = weak.out.partition("what this does not show:\n")[2]
+    assert "  the rows of hidden.t could not be asked: " in silent
+    assert "permission denied for schema hidden\n" in silent
+    gone = cli(*asked, "--table", "public.gone")
+    assert gone.code == 0, gone.err
+    assert gone.out.splitlines()[2].endswith(": DROP TABLE gone")
+    assert "  public.gone: nothing in this database has that name now\n" in gone.out
+    now = format_utc(pass_a_second())
+    with psycopg.connect(logged.dsn(database.name)) as migration:
+        migration.execute("lock table big, hidden.t in access exclusive mode")
+        locked = cli(*asked, "--table", "public.big")
+        doctor = cli("doctor", logged.identifier, "--database", database.name)
+        planned = cli("plan", logged.identifier, "--database", database.name, "--table", "hidden.t",
+                      "--at", now)  # fmt: skip
+    assert locked.code == 0, locked.err
+    assert locked.out.splitlines()[2].endswith(": DELETE big (without WHERE)")
+    assert "canceling statement due to lock timeout" in locked.out.partition("what this does not show:\n")[2]
+    assert "bug" not in doctor.err
+    assert planned.err.startswith("error[lock-not-granted]"), planned.err
+    with database.connect() as session:
+        session.execute("drop role weak")
+
+
+def test_a_view_and_a_partitioned_table_say_what_they_are(cli: Cli, logged: Live, database: Database) -> None:
+    database.run(
+        "create table p (n int) partition by range (n)", "create table p1 partition of p for values from (0) to (100)",
+        "create table p2 partition of p for values from (100) to (200)", "create view v as select 1",
+        "insert into p select generate_series(0, 149)", "delete from p where n > 140",
+    )  # fmt: skip
+    asked = ("find", logged.identifier, "--database", database.name, "--since", "10m", "--table")
+    wait_until(lambda: database.rows("select sum(n_live_tup) from pg_stat_user_tables") == [(141,)], "counted")
+    assert "  public.v: a view, whose rows tell nothing; its tables' own may\n" in cli(*asked, "v").out
+    found = cli(*asked, "P").out
+    assert "  public.p: a partitioned table, whose rows tell nothing; its tables' own may\n" in found
+    assert "  reached    public.p (about 141 rows now)\n" in found
 
 
 def test_of_a_large_table_a_sample_is_read(

@@ -82,10 +82,11 @@ def test_an_undo_cut_off_is_finished_and_not_turned_round(cli: Cli, database: Da
     assert cli(*restoring(cli, database, target)).code == 0
     case = the_case(cli)["case"]
     undo = ("undo", case, "--confirm", database.name)
-    for event, rows_left, rows_after in (
-        ("undo.intent", 3, 2),  # killed before the commit: done now
-        ("undo.done", 3, 3),  # killed after the commit of the undo of the undo: only finished
-        ("undo.done", 2, 2),
+    put_back = "put back again, which undoes the undo before"
+    for event, rows_left, rows_after, words in (
+        ("undo.intent", 3, 2, "taken back"),  # killed before the commit: done now
+        ("undo.done", 3, 3, put_back),  # killed after the commit of the undo of the undo: only finished
+        ("undo.done", 2, 2, "taken back"),
     ):
         process = cli.start("SIGKILL", event, "-", *undo, module=SIGNAL_AT)
         process.communicate(timeout=60)
@@ -95,7 +96,11 @@ def test_an_undo_cut_off_is_finished_and_not_turned_round(cli: Cli, database: Da
         assert len(database.rows(ROWS)) == rows_left
         again = cli(*undo)
         assert again.code == 0, again.err
-        assert again.out.startswith(f"case {case}: taken back\n")
+        assert again.out.startswith(f"case {case}: {words}\n")
+        told = json.loads(cli("status", case, "--json").out)
+        assert (told["outcome"], told["taken_back"]) == ("recovered", words == "taken back")
+        back = ", taken back" * (words == "taken back")
+        assert cli("status", case).out.startswith(f"case {case}: recovered{back}\n")
         assert len(database.rows(ROWS)) == rows_after
 
 

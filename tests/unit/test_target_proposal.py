@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from recovery.incident.records import Record
 from recovery.incident.sightings import Outcome, Sighting
-from recovery.incident.suspects import Question, suspects_in
+from recovery.incident.suspects import JUMPED, Closure, Question, suspects_in
 from recovery.incident.target_time import propose
 from recovery.model.incident import Proposal, Reached, Suspect
 from recovery.model.instance import RestoreWindow
@@ -93,6 +94,70 @@ def test_the_table_that_lost_something_decides() -> None:
         both, Question(table="s.child"), lambda tables, cascade: [Reached(table="s.child", rows_estimate=1)] * cascade
     )
     assert by_cascade[0].tables == ("a",)
+
+
+def test_what_was_dropped_comes_out_of_a_whole_instance() -> None:
+    """rowback puts rows into tables that exist; a command that is refused would cost minutes at 3 a.m."""
+    found = proposed(sighting("drop table s.a"))
+    assert found is not None
+    assert found.command == "rowback runbook show lost-instance"
+    assert found.because.endswith(
+        "; rowback puts rows into tables that exist: take what was dropped out of the whole instance as of that time,"
+        " restored under another name, with pg_dump"
+    )
+    both = proposed(sighting("drop table s.a"), sighting("truncate s.b"))
+    assert both is not None
+    assert both.command.endswith("--table s.a --table s.b")
+
+
+def test_a_database_that_was_dropped_is_asked_for_by_its_name() -> None:
+    drop = sighting("drop database shop")
+    drop = replace(drop, record=drop.record._replace(database="postgres"))
+    (found,) = suspects_in([drop, sighting("truncate a")], Question(database="shop"))
+    assert (found.database, found.tables) == ("shop", ())
+    proposal = propose([found], "staging", None)
+    assert proposal is not None
+    assert (proposal.database, proposal.command) == ("shop", "rowback runbook show lost-instance")
+
+
+def test_of_two_tables_with_one_name_a_log_does_not_tell_which() -> None:
+    def closure(tables: Sequence[str], cascade: bool) -> list[Reached]:
+        return [Reached(table=f"{schema}.orders", rows_estimate=1) for schema in ("public", "tenant")]
+
+    def said(**question: Any) -> tuple[str, tuple[str, ...]]:
+        found = propose(suspects_in([sighting("delete from orders")], Question(**question), closure), "staging", None)
+        assert found is not None
+        assert "several tables have one of its names" in found.because
+        return found.confidence, found.tables
+
+    assert said() == ("low", ("public.orders", "tenant.orders"))
+    assert said(table="tenant.orders") == ("medium", ("tenant.orders",))
+    assert said(table="orders") == ("low", ("public.orders", "tenant.orders"))
+
+
+def test_the_one_whose_counters_jumped_is_meant_if_that_was_seen_before() -> None:
+    def closure_at(at: datetime) -> Closure:
+        jumped = Reached(table="tenant.orders", rows_estimate=1, rows_before=2000, counted_at=at)
+        return lambda tables, cascade: [Reached(table="public.orders", rows_estimate=1), jumped]
+
+    early, late = (
+        suspects_in([sighting("delete from orders")], Question(), closure_at(AT + timedelta(hours=hours)))[0]
+        for hours in (-1, 1)
+    )
+    assert (early.meant, late.meant) == (("tenant.orders",), ("public.orders", "tenant.orders"))
+    assert early.score - late.score == JUMPED
+    assert [hit.rows_before for hit in late.reached] == [None, None]
+
+
+def test_what_rowback_wrote_itself_comes_last_and_temporary_tables_are_no_tables() -> None:
+    own = sighting("delete from s.a", pid=8)
+    own = replace(own, record=own.record._replace(application="rowback"))
+    script = sighting("delete from pg_temp.stage", pid=7, seconds=1)
+    ranked = suspects_in([own, script, sighting("delete from s.b")], Question())
+    assert ranked[-1].application == "rowback"
+    found = propose(ranked, "staging", None)
+    assert found is not None
+    assert found.tables == ("s.b",)
 
 
 def test_the_window_and_how_long_it_stays_open() -> None:

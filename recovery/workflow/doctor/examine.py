@@ -11,7 +11,7 @@ from recovery.aws.instances import Instances
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.health import Check, Health
-from recovery.postgres.connect import connect, told
+from recovery.postgres.connect import IMPATIENT, connect, told
 from recovery.postgres.examining import database_bytes as size_of
 from recovery.postgres.traces import read_counters
 from recovery.workflow.access import original
@@ -70,6 +70,7 @@ def _of_database(patient: Patient) -> tuple[list[Check], int | None]:
     try:
         target = original(patient.facts, patient.database, patient.profile)
         with connect(target) as session:
+            session.execute(IMPATIENT)
             opened = Opened(patient, session, target)
             found = list(_each(OF_DATABASE, opened, of_database.SAYS, lambda: told(session, target)))
             with suppress(RowbackError), told(session, target):  # whatever hinders it is told by a check

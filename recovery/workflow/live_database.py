@@ -1,0 +1,102 @@
+"""What the live database still knows of an incident, asked piece by piece: one that cannot be had costs only itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from recovery.errors import RowbackError
+from recovery.incident.jumps import Compared, compare
+from recovery.incident.sightings import Outcome, Sighting
+from recovery.incident.suspects import Closure
+from recovery.model.incident import Reached
+from recovery.postgres.connect import IMPATIENT, Session, Target, connect, told
+from recovery.postgres.row_traces import row_traces
+from recovery.postgres.traces import closure, commit_time_of, emptied, log_settings, read_counters, status_of
+from recovery.workflow.readings import reading_before
+
+Answer = TypeVar("Answer")
+
+
+@dataclass
+class LiveDatabase:
+    """One database of the original. `resource_id`: of its instance. `silent`: what could not be asked, and why."""
+
+    session: Session
+    target: Target
+    resource_id: str
+    silent: list[str]
+    _reached: dict[tuple[tuple[str, ...], bool], list[Reached]] = field(default_factory=dict)
+
+    def settings(self) -> Mapping[str, str]:
+        """How it logs."""
+        return self._asked("its log settings", lambda: log_settings(self.session), {})
+
+    def since(self, begin: datetime) -> Compared:
+        """What became of the tables since doctor looked at it from this machine, if it ever did."""
+        then = reading_before(begin, self.resource_id, self.target.database)
+        if then is None or then.at > datetime.now(UTC):
+            return Compared()
+        return self._asked("its counters", lambda: compare(then, read_counters(self.session)), Compared())
+
+    def traces(self, since: Compared, table: str | None) -> list[str]:
+        """What tables and rows tell, in words."""
+        none: dict[str, str] = {}
+        looks_emptied = self._asked("its emptied tables", lambda: emptied(self.session), none)
+        known = [said for name, said in looks_emptied.items() if name not in since.jumps]
+        rows: list[str] = []
+        if table:
+            rows = self._asked(f"the rows of {table}", lambda: row_traces(self.session, table), rows)
+        return [*since.dropped, *map(str, since.jumps.values()), *known, *rows]
+
+    def reach(self, since: Compared) -> Closure:
+        """Which tables a statement reaches; each set of names is asked for once."""
+
+        def reach(tables: Sequence[str], cascade: bool) -> list[Reached]:  # noqa: FBT001 (the shape of Closure)
+            named, none = (tuple(tables), cascade), list[Reached]()
+            if named not in self._reached:
+                hits = self._asked("its catalog", lambda: closure(self.session, tables, cascade=cascade), none)
+                self._reached[named] = [_with_past(hit, since) for hit in hits]
+            return self._reached[named]
+
+        return reach
+
+    def judge(self, sighting: Sighting) -> None:
+        """Where the log names the transaction, the server knows its outcome, and perhaps when it was committed."""
+        if not sighting.xid:
+            return
+        xid = sighting.xid
+        if sighting.outcome is Outcome.UNKNOWN:
+            status = self._asked(f"transaction {xid}", lambda: status_of(self.session, xid), None)
+            if status:
+                known = {"committed": Outcome.COMMITTED, "aborted": Outcome.ROLLED_BACK}
+                sighting.outcome = known.get(status, Outcome.UNKNOWN)
+                sighting.why = f"the server says that transaction {xid} is {status}"
+        if sighting.outcome is Outcome.COMMITTED and (at := commit_time_of(self.session, xid)):
+            sighting.until_s, sighting.why = at.timestamp(), f"{sighting.why}; commit timestamp {at:%H:%M:%S.%f}Z"
+
+    def _asked(self, what: str, act: Callable[[], Answer], otherwise: Answer) -> Answer:
+        try:
+            with told(self.session, self.target):
+                return act()
+        except RowbackError as error:
+            self.silent.append(f"{what} could not be asked: {error.fact}")
+            return otherwise
+
+
+@contextmanager
+def looked_at(target: Target, resource_id: str, silent: list[str]) -> Iterator[LiveDatabase]:
+    """A session that waits for nobody's lock. Raises what connecting raises."""
+    with connect(target) as session:
+        session.execute(IMPATIENT)
+        yield LiveDatabase(session, target, resource_id, silent)
+
+
+def _with_past(hit: Reached, since: Compared) -> Reached:
+    jump = since.jumps.get(hit.table)
+    if jump is None:
+        return hit
+    return hit.model_copy(update={"rows_before": jump.then.rows_estimate, "counted_at": jump.since})
