@@ -14,7 +14,7 @@ _DSN = re.compile(r"(?P<before>\b\w+://[^\s:/@]+:)[^\s\"]+(?=@)")  # up to the l
 _WORD = r"(?:'(?:[^']|'')*'|\"[^\"]*\"|[^\s,;'\"]+)"
 # An ARN holds `secret:NAME`, which is none; nor is the ARN itself, or a JSON value that says nothing.
 _PAIR = re.compile(
-    r"(?P<before>[\w-]*(?:password|passwd|pwd|secret|token|api_?key|access_?key)\w*(?<!_arn)[\"']?\s*"
+    r"(?P<before>(?:password|passwd|pwd|secret|token|api_?key|access_?key)\w{0,64}(?<!_arn)[\"']?\s*"
     rf"(?:=\s*|:\s+|:(?=[\"'])))(?!(?:null|true|false)(?:[\s,;}})\]]|$))(?P<value>{_WORD})",
     re.IGNORECASE,
 )
@@ -33,6 +33,11 @@ def secrets_in(environment: Mapping[str, str]) -> set[str]:
         found |= {password for password in re.findall(r"\w+://[^\s:/@]+:([^\s\"]+)@", value)}
         found |= set(re.findall(r"\bpassword=([^\s']+)", value))
     return {value for value in found if _is_secret(value)}
+
+
+def named_like_secret(name: str) -> bool:
+    """Whether a variable of this name holds a secret, as far as names tell."""
+    return bool(_NAMES.search(name))
 
 
 def _is_secret(value: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -11,18 +13,29 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.postgres.connect import Target, connect
 from recovery.postgres.repair.rules import expression
 
+Judged = TypeVar("Judged")
+Judge = Callable[[list[tuple[Any, ...]], int], Judged]
 
-def ask(where: Target | str, statement: str, *, timeout_s: float) -> list[tuple[Any, ...]]:
-    """The rows of one statement. `where`: a target, or a DSN of libpq.
 
-    Raises what connecting raises, and usage with the server's words."""
+def ask(
+    where: Target | str, statement: str, judge: Judge[Judged], *, timeout_s: float, together: bool
+) -> Judged:  # fmt: skip
+    """What `judge` makes of one statement's rows and of how many it gave or changed. `where`: a target, or a DSN.
+
+    `together`: in one transaction, which is rolled back if `judge` raises. Raises what connecting raises, what `judge`
+    raises, and usage with the server's words.
+    """
     try:
         if isinstance(where, str):
             with psycopg.connect(where, autocommit=True) as session:
-                return _rows(session, statement, timeout_s)
+                session.execute("select set_config('statement_timeout', %s, false)", (f"{timeout_s * 1000:.0f}",))
+                with session.transaction() if together else nullcontext():
+                    return judge(*_rows(session, statement))
         with connect(where) as session:
             session.execute("set search_path = default")
-            return _rows(session, statement, timeout_s)
+            session.execute("select set_config('statement_timeout', %s, false)", (f"{timeout_s * 1000:.0f}",))
+            with session.transaction() if together else nullcontext():
+                return judge(*_rows(session, statement))
     except psycopg.Error as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RowbackError(
@@ -30,10 +43,9 @@ def ask(where: Target | str, statement: str, *, timeout_s: float) -> list[tuple[
         ) from error
 
 
-def _rows(session: psycopg.Connection[Any], statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
-    session.execute("select set_config('statement_timeout', %s, false)", (f"{timeout_s * 1000:.0f}",))
+def _rows(session: psycopg.Connection[Any], statement: str) -> tuple[list[tuple[Any, ...]], int]:
     cursor = session.execute(expression(statement), prepare=True)
-    return list(cursor) if cursor.description else []
+    return (list(cursor) if cursor.description else []), max(cursor.rowcount, 0)
 
 
 def literal(value: str) -> str:

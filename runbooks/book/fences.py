@@ -25,6 +25,7 @@ READING = {
     "find", "doctor", "coverage", "plan", "diff", "peek", "verify", "cases", "status", "report", "guard show",
     "guard check", "runbook list", "runbook show", "runbook lint", "drills",
 }  # fmt: skip
+DRY = {"restore", "reap"}  # what --dry-run turns into reading
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -67,6 +68,8 @@ def _effects(said: Mapping[str, str], extra: Extra, line: int, reader: Reader, *
         reader.wrong(line, "exit", f"exit={said['exit']} is no list of numbers such as 0,43")
         exits = ["0"]
     _check_expected(said.get("expect", ""), line, reader)
+    if undo.startswith("rowback ") and not words_of(undo):
+        reader.wrong(line, "undo", f"undo={undo} cannot be split into words: a quote is not closed")
     if undo and not undo.startswith(("none:", "rowback ")):
         reader.wrong(line, "undo", f'undo={undo} is no rowback command; say undo="none: how to do it by hand"')
     named = [(name, path) for name, _, path in (each.partition("=") for each in saves)]
@@ -89,19 +92,34 @@ def _check_expected(pattern: str, line: int, reader: Reader) -> None:
 
 def _command(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
     lines = tuple(each.strip() for each in body.replace("\\\n", " ").splitlines() if each.strip())
+    if not lines:
+        reader.wrong(line, "command", "there is no command in it")
     for each in lines:
-        if not each.startswith("rowback "):
+        if not words_of(each):
+            reader.wrong(line, "command", f"'{each}' cannot be split into words: a quote is not closed")
+        elif not each.startswith("rowback "):
             reader.wrong(line, "command", f"'{each}' is no rowback command; other programs belong into sh")
     reads = all(_only_reads(each) for each in lines)
     return Command(said.get("id", ""), line, lines, _effects(said, extra, line, reader, reads=reads))
 
 
 def _only_reads(line: str) -> bool:
-    words = line.split()[1:3]
-    return bool(words) and (words[0] in READING or " ".join(words) in READING or "--dry-run" in line)
+    words = words_of(line)[1:]
+    dry = bool(words) and words[0] in DRY and "--dry-run" in words
+    return dry or bool(words) and (words[0] in READING or " ".join(words[:2]) in READING)
+
+
+def words_of(line: str) -> list[str]:
+    """As a shell splits it; nothing where a quote is not closed."""
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return []
 
 
 def _sql(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
+    if not body.strip():
+        reader.wrong(line, "command", "there is no statement in it")
     text = re.sub(r""":(['"])(\w+)\1""", "'x'", body)
     reads = classify(text).danger is Danger.READ
     effects = _effects(said, extra, line, reader, reads=reads)

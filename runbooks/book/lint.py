@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from recovery.redaction import Redactor
 from runbooks.book.document import Approve, Ask, Book, Command, Confirm, Executed, Note, Shell, Sql, Step
+from runbooks.book.fences import words_of
 from runbooks.book.problems import Problem
 from runbooks.book.reading import parse
 
@@ -134,6 +135,9 @@ def _commands(book: Book) -> Iterator[Problem]:
     for step in book.steps:
         if isinstance(step, Command):
             yield from (Problem(step.line, "command", why) for line in step.lines if (why := _misspelt(line)))
+        undo = step.effects.undo if isinstance(step, Command | Sql | Shell) else ""
+        if undo.startswith("rowback ") and (why := _misspelt(undo)):
+            yield Problem(step.line, "undo", why)
 
 
 def _misspelt(line: str) -> str:
@@ -180,7 +184,7 @@ def _prose(book: Book) -> Iterator[Problem]:
 
 
 def _verbs(step: Command) -> set[str]:
-    return {line.split()[1] for line in step.lines if len(line.split()) > 1}
+    return {words[1] for line in step.lines if len(words := words_of(line)) > 1}
 
 
 RULES: tuple[Callable[[Book], Iterator[Problem]], ...] = (

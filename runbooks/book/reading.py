@@ -11,12 +11,17 @@ from typing import Any
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.approval import Distinct
+from recovery.redaction import named_like_secret
 from runbooks.book.document import RUN_DIR, Book, Confirm, Note, Parameter, Section, Step, Type
 from runbooks.book.fences import KINDS, duration_s, fence
 from runbooks.book.problems import Problem, Reader
 
 FRONT_KEYS = {"title", "purpose", "when", "parameters", "objectives", "connections", "approvals_by"}
 _FRONT = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
+NESTED = "a step inside a list or quotation is never run; put it at the margin"
+_TASK_LIKE = re.compile(r"[\s>]*(?:[-*+]|\d+[.)])\s*\[[ xX]\](?!\()")
+_FENCE_LIKE = re.compile(r"[\s>]*(?:(?:[-*+]|\d+[.)])\s+)?(?P<marks>`{3,}|~{3,})(?P<info>[^`]*)$")
+_OF_PROCESSES = re.compile(r"(?:PATH|HOME|USER|SHELL|IFS|TMPDIR|BASH_ENV|ENV|(?:PG|AWS_|LD_|PYTHON|ROWBACK_)\w*)\Z")
 _TASK = re.compile(r"\[[ xX]\]\s+(.*)", re.DOTALL)
 
 
@@ -79,6 +84,8 @@ def parse(name: str, text: str) -> tuple[Book, list[Problem]]:
         approvals_by=str(front.get("approvals_by", "principal")), **_objectives(front, reader),
     )  # fmt: skip
     _refuse_silence(book, reader)
+    _refuse_passed_over(book, reader)
+    _refuse_names(book, reader)
     return book, reader.problems
 
 
@@ -86,12 +93,43 @@ def _refuse_silence(book: Book, reader: Reader) -> None:
     """A run without steps would be a success; of two steps with one name the second would count as done."""
     if not book.steps:
         reader.wrong(1, "empty", "there is no step in it")
-    if [name for name, _ in book.produced()].count(RUN_DIR) > 1:
-        reader.wrong(1, "parameter", "run_dir is each run's own directory, and nothing else")
     for id, count in Counter(step.id for step in book.steps).items():
         if count > 1:
             last = [step for step in book.steps if step.id == id][-1]
             reader.wrong(last.line, "id", f"{count} steps are called '{id}'")
+
+
+def _refuse_passed_over(book: Book, reader: Reader) -> None:
+    """Whatever looks like a step, or like something that a person is to do, and was not read as one."""
+    known = {step.line for step in book.steps} | {problem.line for problem in reader.problems}
+    fence = ""
+    for number, line in enumerate(book.text.splitlines(), 1):
+        opened = _FENCE_LIKE.match(line)
+        if fence:
+            fence = "" if line.strip(" >").startswith(fence) and not line.strip(" >").strip(fence[0]) else fence
+        elif opened:
+            fence = opened["marks"]
+            words = opened["info"].split()
+            if words and (words[0] in KINDS or _is_step(opened["info"])) and number not in known:
+                reader.wrong(number, "nested-step", NESTED)
+        elif _TASK_LIKE.match(line) and number not in known:
+            reader.wrong(number, "task", "nobody is asked for this: a manual step is `- [ ] words` at the margin")
+
+
+def _refuse_names(book: Book, reader: Reader) -> None:
+    names = [name for name, _ in book.produced()]
+    if names.count(RUN_DIR) > 1:
+        reader.wrong(1, "parameter", "run_dir is each run's own directory, and nothing else")
+    for name in names[1:]:
+        if _OF_PROCESSES.match(name):
+            reader.wrong(1, "parameter", f"{name.lower()}: programs take ${name} for their own")
+        if named_like_secret(name):
+            reader.wrong(
+                1, "secret", f"{name.lower()} is named like a secret, and runs keep values: use the environment"
+            )
+    for name, variable in book.connections.items():
+        if not isinstance(variable, str) or not re.fullmatch(r"[A-Za-z_]\w*", variable):
+            reader.wrong(1, "connection", f"connection {name} names no environment variable that holds its DSN")
 
 
 def _front_matter(found: re.Match[str] | None, reader: Reader) -> Mapping[str, Any]:
@@ -103,7 +141,7 @@ def _front_matter(found: re.Match[str] | None, reader: Reader) -> Mapping[str, A
         return {}
     try:
         front = yaml.safe_load(found[1])
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a day that does not exist
         reader.wrong(1, "front-matter", f"the front matter is no YAML: {' '.join(str(error).split())}")
         return {}
     if not isinstance(front, dict):
@@ -173,7 +211,7 @@ def _part(kind: str, token: Any, inline: Any, where: tuple[list[str], int], read
     lines, offset = where
     line = token.map[0] + offset + 1 if token.map else offset + 1
     if kind == "nested":
-        reader.wrong(line, "nested-step", "a step inside a list or quotation is never run; put it at the margin")
+        reader.wrong(line, "nested-step", NESTED)
         return None
     if kind == "fence" and (words := token.info.split()):
         if words[0] in KINDS:

@@ -58,8 +58,11 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     from runbooks.drills.rehearsal import InstanceDrillRequest
 
     if calendar:
+        _refuse_beside_calendar(("--target", target != "lab"), ("--table", tables), ("BOOK", book))
         click.echo(schedule(calendar), nl=False)
         return
+    if book:
+        _refuse_book(book, transport)
 
     def choose() -> datasets.Dataset:
         if chinook:
@@ -92,6 +95,8 @@ def _hold(
     from recovery.workflow.drills import held_drills
     from runbooks.drills.evidence import keep_evidence
 
+    if evidence:
+        _make_directory(evidence)
     before, reports = held_drills(), []
     for _ in range(repeat):
         found = _remembered(request)
@@ -103,6 +108,42 @@ def _hold(
             earlier = [each.recovery_time_s for each in held if each.recovery_time_s is not None]
             click.echo("\n" + drill_text(found, earlier))
     return reports
+
+
+def _make_directory(path: Path) -> None:
+    """Before the drill: what it proves must have a place."""
+    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RowbackError(
+            ErrorId.USAGE, f"{path} cannot be made: {error.strerror}", state=NOTHING_CREATED,
+            help="choose another --evidence",
+        ) from error  # fmt: skip
+
+
+def _refuse_beside_calendar(*given: tuple[str, object]) -> None:
+    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+    if named := [name for name, value in given if value]:
+        raise RowbackError(
+            ErrorId.USAGE, f"{', '.join(named)} does not go with --calendar, which schedules rowback drill on the lab",
+            state=NOTHING_CREATED, help="rowback drill --calendar cron; then add them to the command in what it prints",
+        )  # fmt: skip
+
+
+def _refuse_book(book: str, transport: str) -> None:
+    """Before a lab is started for it: a book that cannot be read, and what the book itself decides."""
+    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+    from runbooks.book.reading import find_book, read_book
+
+    read_book(find_book(book))
+    if transport != "dump":
+        raise RowbackError(
+            ErrorId.USAGE, f"--transport {transport} does not go with a runbook: its own commands decide that",
+            state=NOTHING_CREATED, help=f"rowback drill {shlex.quote(book)}",
+        )  # fmt: skip
 
 
 def _said(*names: str) -> dict[str, bool]:

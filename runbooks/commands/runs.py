@@ -45,7 +45,7 @@ def run(book: str, pairs: tuple[str, ...], mode: str, confirmed: tuple[str, ...]
     found, given, loaded = read_book(source), _given(pairs), load_profile(profile)
     values = bind(found, given)
     if mode == "preview":
-        _preview(found, values, loaded)
+        _preview(found, values, loaded, profile)
         return
     driver = _driver(mode, given, confirmed)
     driver.refuse_gaps(found)
@@ -70,23 +70,26 @@ def resume(  # noqa: PLR0913, PLR0917 (one argument an option)
     mode: str | None, confirmed: tuple[str, ...], profile: str | None,
 ) -> None:  # fmt: skip
     """Continue a run where it stopped, or from any step; finds out first whether a step that was cut off happened."""
-    from runbooks.running.runs import rebase, refuse_changed, resume_run
+    from runbooks.running.runs import rebase, rebased, refuse_changed, resume_run
 
-    opened, journal = resume_run(run_id)
+    given, opened, journal = _given(pairs), *resume_run(run_id)
     with journal:
         _refuse_over(opened)
-        if rebase_:
-            rebase(opened, journal)
-        else:
+        if not rebase_:
             refuse_changed(opened)
-        _move(opened, journal, from_=from_, skip=skip, reason=reason)
-        given = _given(pairs)
-        _refuse_bound(opened, given)
+        book = rebased(opened) if rebase_ else opened.book
+        _refuse_move(opened, book, from_=from_, skip=skip, reason=reason)
+        _refuse_bound(opened, book, given)
         driver = _driver(
             mode or opened.how.mode, {**opened.how.answers, **given}, (*opened.how.confirmed, *confirmed)
         )  # fmt: skip
-        driver.refuse_gaps(opened.book, done=[id for id, state in opened.steps.items() if state.over])
-        _perform(opened, journal, driver, load_profile(profile or opened.how.profile))
+        driver.refuse_gaps(book, done=_staying(opened, book, from_=from_, skip=skip))
+        loaded = load_profile(profile or opened.how.profile)
+        # everything that can be refused has been: only now is anything written down
+        if rebase_:
+            rebase(opened, journal, book)
+        _move(opened, journal, from_=from_, skip=skip, reason=reason)
+        _perform(opened, journal, driver, loaded)
 
 
 @click.command(epilog="Example: rowback runbook approve 7f3a go --by ann")
@@ -110,6 +113,7 @@ def approve(run_id: str, step: str, by: str, note: str) -> None:
                 ErrorId.USAGE, f"'{step}' is no approval of run {opened.id}", f"it has: {', '.join(waits) or 'none'}",
                 state="nothing was approved", help=f"rowback runbook show {opened.directory / 'book.md'}",
             )  # fmt: skip
+        _refuse_early(opened, step, by)
         given = approval(step, by, note, None)
         if not given.person.is_another_than(opened.how.opener, Distinct(opened.book.approvals_by)):
             raise RowbackError(
@@ -147,8 +151,10 @@ def abort(run_id: str, profile: str | None) -> None:
 @json_option
 def runs(as_json: bool) -> None:
     """All runs on this machine, oldest first, and where each stands."""
-    from runbooks.running.runs import all_runs
+    from runbooks.running.runs import all_runs, unreadable_runs
 
+    for id, why in unreadable_runs():
+        click.echo(f"{id} cannot be read: {why}", err=True)
     rows = [
         {"run": run.id, "book": run.book.name, "outcome": run.outcome, "driven": driven, "waiting_at": run.waiting_at}
         for run, driven in all_runs()
@@ -165,7 +171,7 @@ def runs(as_json: bool) -> None:
         click.echo("no runs yet")
 
 
-def _preview(book: Book, values: dict[str, str], profile: Profile) -> None:
+def _preview(book: Book, values: dict[str, str], profile: Profile, profile_name: str | None) -> None:
     from recovery.redaction import Redactor
     from runbooks.book.document import RUN_DIR
     from runbooks.running.driving import StepLines
@@ -174,7 +180,9 @@ def _preview(book: Book, values: dict[str, str], profile: Profile) -> None:
 
     with tempfile.TemporaryDirectory() as directory:
         values |= {RUN_DIR: directory}  # what a preview writes is nobody's: a run may wait for its own plan's approval
-        around = Surroundings(values, Path(directory), Redactor.of_this_process(), profile, book.connections)
+        around = Surroundings(
+            values, Path(directory), Redactor.of_this_process(), profile, book.connections, profile_name=profile_name
+        )
         lines = preview(book, values, around, StepLines())
     click.echo("\n".join(lines))
     click.echo("\npreview: no database was written to", err=True)
@@ -196,26 +204,39 @@ def _perform(opened: Run, journal: Journal, driver: Told | AtTerminal, profile: 
 
 
 def _move(opened: Run, journal: Journal, *, from_: str | None, skip: str | None, reason: str | None) -> None:
-    """Begin steps anew, or leave one out."""
-    _refuse_move(opened, from_, skip, reason)
+    """Begin steps anew, or leave one out. An approval of what stood there before is none of what comes."""
     ids = [step.id for step in opened.book.steps]
     for id in ids[ids.index(from_) :] if from_ else ():
-        if opened.state(id).over or opened.state(id).open_since:
+        if opened.state(id).over or opened.state(id).open_since or opened.approvals.get(id):
             opened.take(journal.append("step.again", step=id))
     if skip:
         opened.take(journal.append("step.skipped", step=skip, data={"reason": reason}))
 
 
-def _refuse_move(opened: Run, from_: str | None, skip: str | None, reason: str | None) -> None:
-    from runbooks.book.document import Approve
+def _staying(opened: Run, book: Book, *, from_: str | None, skip: str | None) -> list[str]:
+    """Steps that will not be performed."""
+    ids = [step.id for step in book.steps]
+    again = set(ids[ids.index(from_) :]) if from_ else set()
+    return [id for id, state in opened.steps.items() if state.over and id not in again] + ([skip] if skip else [])
 
-    ids = [step.id for step in opened.book.steps]
+
+def _refuse_move(opened: Run, book: Book, *, from_: str | None, skip: str | None, reason: str | None) -> None:
+    from runbooks.book.document import Approve
+    from runbooks.processes import runs
+
+    ids = [step.id for step in book.steps]
     if unknown := [named for named in (from_, skip) if named and named not in ids]:
         raise RowbackError(
             ErrorId.USAGE, f"run {opened.id} has no step '{unknown[0]}'", f"its steps: {', '.join(ids)}",
             state="nothing was done", help=f"rowback runbook resume {opened.id} --from {opened.waiting_at}",
         )  # fmt: skip
-    if skip and isinstance(opened.book.step(skip), Approve):
+    children = [opened.state(id).child for id in ids if from_ or id == skip]
+    if running := [child for child in children if child is not None and runs(child)]:
+        raise RowbackError(
+            ErrorId.RUN_PAUSED, f"process {running[0]}, which an earlier attempt began, is still running",
+            state="nothing was done", help=f"wait for it, or end it: kill {running[0]}",
+        )  # fmt: skip
+    if skip and isinstance(book.step(skip), Approve):
         raise RowbackError(
             ErrorId.APPROVAL_MISSING, f"'{skip}' is an approval, which cannot be left out", state="nothing was done",
             help=f"somebody else: rowback runbook approve {opened.id} {skip} --by NAME",
@@ -227,12 +248,27 @@ def _refuse_move(opened: Run, from_: str | None, skip: str | None, reason: str |
         )  # fmt: skip
 
 
-def _refuse_bound(opened: Run, given: dict[str, str]) -> None:
+def _refuse_bound(opened: Run, book: Book, given: dict[str, str]) -> None:
     """What was said at the beginning stays; a question that is not the book's helps nobody."""
-    if wrong := sorted(given.keys() - opened.book.questions.keys()):
+    if wrong := sorted(given.keys() - book.questions.keys()):
         raise RowbackError(
             ErrorId.USAGE, f"-p {wrong[0]} answers no question of run {opened.id}; its parameters are bound",
             state="nothing was done", help="begin a new run for other values: rowback runbook run",
+        )  # fmt: skip
+
+
+def _refuse_early(opened: Run, step: str, by: str) -> None:
+    """Who agrees has a name, and can have seen what the run made up to there."""
+    if not by.strip():
+        raise RowbackError(
+            ErrorId.USAGE, "--by names nobody", state="nothing was approved",
+            help=f"rowback runbook approve {opened.id} {step} --by NAME",
+        )  # fmt: skip
+    if opened.waiting_at != step:
+        raise RowbackError(
+            ErrorId.APPROVAL_MISSING, f"run {opened.id} stands at '{opened.waiting_at}', not at '{step}'",
+            state="nothing was approved",
+            help=f"once it is there: rowback runbook approve {opened.id} {step} --by NAME",
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.target import format_utc, parse_target_time
+from recovery.redaction import Redactor
 from runbooks.book.document import Book, Parameter, Type
 from runbooks.book.fences import duration_s
 
@@ -48,6 +49,8 @@ def bound(parameter: Parameter, text: str) -> str:
     if not fits:
         kind = f"one of {', '.join(parameter.choices)}" if parameter.choices else f"of type {parameter.type}"
         raise _wrong(f"'{text}' is not {kind}, which {parameter.name} is to be", "see rowback runbook show")
+    if Redactor.of_this_process()(text) != text:
+        raise _wrong(f"{parameter.name} holds a secret, and runs keep their values", "take it from the environment")
     return text
 
 

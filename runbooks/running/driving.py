@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 import click
 
 from recovery.errors import ErrorId, RowbackError
+from recovery.redaction import Redactor
 from runbooks.book.document import Approve, Ask, Book, Confirm, Executed
+from runbooks.running.binding import bound
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Told:
         for step in book.steps:
             if step.id in done:
                 continue
-            if isinstance(step, Ask) and step.parameter.default is None and step.parameter.name not in self.answers:
-                raise _unsaid(step.id, f"-p {step.parameter.name}=…")
+            if isinstance(step, Ask):
+                bound(step.parameter, self.answer(step))
             if isinstance(step, Confirm) and step.id not in self.confirmed:
                 raise _unsaid(step.id, f"--confirmed {step.id}, once somebody has looked: {step.question}")
 
@@ -82,8 +84,9 @@ class AtTerminal:
         """What reads passes; what writes is shown first."""
         if step.effects.reads:
             return True
+        redact = Redactor.of_this_process()
         for words in lines:
-            click.echo("  " + " ".join(words), err=True)
+            click.echo("  " + redact(" ".join(words)), err=True)
         return click.confirm(f"Run step '{step.id}'?", err=True)
 
     def approves(self, step: Approve) -> bool:

@@ -32,6 +32,10 @@ class StepError(Exception):
     """A step did not end as it promised. The text says how."""
 
 
+class CutOff(StepError):
+    """A step was ended before it ended itself: what it had done by then, nobody knows."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What a step is run in: values of variables, where its output goes, what is masked, connections by name, and what
@@ -65,15 +69,26 @@ def execute(step: Executed, around: Surroundings, number: int) -> dict[str, str]
     around.logs.mkdir(exist_ok=True)
     match step:
         case Sql():
-            text = _ask(step, around)
-            out.touch(mode=0o600)
-            out.write_text(around.redact(text))
+            return _ask(step, around, out)
         case Command() | Shell():
-            text = _run_all(step, around, out, err)
+            return _judged(step, _run_all(step, around, out, err), around)
+
+
+def _judged(step: Executed, text: str, around: Surroundings) -> dict[str, str]:
     expected = step.effects.expects
     if expected and not re.search(expected, text, re.MULTILINE):
         raise StepError(f"its output does not show what was expected: {expected}")
-    return dict(_saved(step, text))
+    return _kept(_saved(step, text), around)
+
+
+def _kept(saved: list[tuple[str, str]], around: Surroundings) -> dict[str, str]:
+    """What a run can keep: its journal holds no secret, and a masked value is another value."""
+    for name, value in saved:
+        if around.redact(value) != value:
+            raise StepError(f"what it would save as {name} holds a secret, and runs keep no secrets")
+        if "\0" in value:
+            raise StepError(f"what it would save as {name} holds a NUL, which no variable can")
+    return dict(saved)
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:
@@ -104,10 +119,10 @@ def _run_all(step: Command | Shell, around: Surroundings, out: Path, err: Path) 
 
 
 def _run(arguments: list[str], step: Command | Shell, around: Surroundings, errors: IO[str]) -> tuple[int, str]:
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         child = subprocess.Popen(
-            _program(arguments, step), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, text=True,
-            env=_environment(around), start_new_session=True,
+            _program(arguments, step), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE,
+            encoding="utf-8", errors="replace", env=_environment(around), start_new_session=True,
         )  # fmt: skip
         around.begun(child.pid)
         told = threading.Thread(target=_pass_on, args=(child.stderr, errors, around.redact), daemon=True)
@@ -116,7 +131,7 @@ def _run(arguments: list[str], step: Command | Shell, around: Surroundings, erro
             code = child.wait(step.effects.timeout_s)
         except subprocess.TimeoutExpired:
             _end(child)
-            raise StepError(f"it was not done within {step.effects.timeout_s:.0f} s and was ended") from None
+            raise CutOff(f"it was not done within {step.effects.timeout_s:.0f} s and was ended") from None
         except KeyboardInterrupt:
             _end(child)
             raise
@@ -161,16 +176,23 @@ def _kill(child: subprocess.Popen[str]) -> None:
         os.killpg(child.pid, signal.SIGKILL)
 
 
-def _ask(step: Sql, around: Surroundings) -> str:
-    """Rows as tab-separated text."""
+def _ask(step: Sql, around: Surroundings, out: Path) -> dict[str, str]:
+    """Ask, and judge the answer before it is committed: a statement that did not do what it should, did nothing."""
     from recovery.postgres.asking import ask
 
-    rows = ask(_dsn(step, around), _shown(step.text, around.values), timeout_s=step.effects.timeout_s)
-    if step.rows:
-        least, exact = int(step.rows.rstrip("+")), not step.rows.endswith("+")
-        if len(rows) < least or (exact and len(rows) != least):
-            raise StepError(f"it gives {len(rows)} rows, not {step.rows}")
-    return "".join("\t".join("" if value is None else str(value) for value in row) + "\n" for row in rows)
+    def judge(rows: list[tuple[Any, ...]], count: int) -> dict[str, str]:
+        text = "".join("\t".join("" if value is None else str(value) for value in row) + "\n" for row in rows)
+        out.touch(mode=0o600)
+        out.write_text(around.redact(text))
+        if step.rows:
+            least, exact = int(step.rows.rstrip("+")), not step.rows.endswith("+")
+            if count < least or (exact and count != least):
+                raise StepError(f"it gives {count} rows, not {step.rows}")
+        return _judged(step, text, around)
+
+    judged = bool(step.rows or step.effects.expects or step.effects.saves)
+    statement = _shown(step.text, around.values)
+    return ask(_dsn(step, around), statement, judge, timeout_s=step.effects.timeout_s, together=judged)
 
 
 def _shown(text: str, values: Mapping[str, str]) -> str:

@@ -15,9 +15,10 @@ from recovery.redaction import Redactor
 from recovery.workflow.errand import Listener
 from recovery.workflow.journal import Journal
 from runbooks.book.document import Approve, Ask, Book, Command, Confirm, Executed, Step
+from runbooks.book.fences import words_of
 from runbooks.processes import runs
 from runbooks.running.binding import bound
-from runbooks.running.executing import StepError, Surroundings, command_lines, execute
+from runbooks.running.executing import CutOff, StepError, Surroundings, command_lines, execute
 from runbooks.running.reconciling import already_happened, case_of
 from runbooks.running.runs import Run
 
@@ -74,8 +75,9 @@ def give_up(what: Performance) -> tuple[list[str], list[str]]:
         state = what.run.state(step.id)
         if isinstance(step, Ask | Confirm | Approve) or step.effects.reads or not state.attempts:
             continue
+        doubtful += _of_earlier_attempts(what.run, step)
         if not _is_done(what, step):
-            if state.open_since and not isinstance(step, Command):
+            if (state.open_since or state.skipped) and not isinstance(step, Command):
                 doubtful.append(f"{step.id}: it began, and whether it did anything cannot be told")
         elif step.effects.undo:
             _undo(what, step)
@@ -85,16 +87,27 @@ def give_up(what: Performance) -> tuple[list[str], list[str]]:
     return kept, doubtful
 
 
+def _of_earlier_attempts(run: Run, step: Executed) -> list[str]:
+    """Cases of a step that was begun anew: what they wrote is still there."""
+    cases = [case_of(run.mark(step.id, generation)) for generation in range(run.state(step.id).generation)]
+    return [
+        f"{step.id}: case {case.id} of an earlier attempt {'wrote rows' if case.wrote_to_live else 'is open'}:"
+        f" rowback {'undo' if case.wrote_to_live else 'close'} {case.id}"
+        for case in cases if case and ((case.wrote_to_live and not case.taken_back) or case.closed_at is None)
+    ]  # fmt: skip
+
+
 def _is_done(what: Performance, step: Executed) -> bool:
     """Whether a step has done something. A case that it left open is closed first."""
     state = what.run.state(step.id)
     case = case_of(what.run.mark(step.id))
     if isinstance(step, Command) and case is not None:
         what.run.values |= {name.upper(): case.id for name, path in step.effects.saves if path in ("", "case")}
-        if case.closed_at is None and step.lines[0].split()[1] == "restore":
+        verb = words_of(step.lines[0])[1]
+        if case.closed_at is None and (verb == "restore" or (verb == "open" and state.saved is None)):
             _execute(what, _extra(step, f"{step.id}-close", f"rowback close {case.id}"), len(what.run.book.steps) + 1)
         return state.saved is not None or case.wrote_to_live
-    if state.saved is not None:
+    if state.saved is not None or state.done_before:
         return True
     lines = command_lines(step, what.run.values)
     try:
@@ -130,7 +143,7 @@ def _previewed(
     step: Executed, known: dict[str, str], around: Surroundings, listener: Listener, number: int
 ) -> list[str]:  # fmt: skip
     try:
-        told = [" ".join(words) for words in command_lines(step, known)]
+        told = [around.redact(" ".join(words)) for words in command_lines(step, known)]
     except StepError:
         later = "\n".join(step.lines) if isinstance(step, Command) else step.text
         return [f"{step.id}: would run, once what it needs is known: {later}"]
@@ -139,9 +152,7 @@ def _previewed(
     listener.step_started(step.id, f"{step.id}: {told[0]}")
     began = time.monotonic()
     try:
-        known |= execute(
-            step, Surroundings(known, around.logs, around.redact, around.profile, around.connections), number
-        )
+        known |= execute(step, replace(around, values=known), number)
     except (StepError, RowbackError) as error:
         listener.step_failed(step.id, str(error).splitlines()[0])
         return [f"{step.id}: was run, and failed: {str(error).splitlines()[0]}"]
@@ -196,7 +207,7 @@ def _execute(what: Performance, step: Executed, number: int) -> None:
             raise
         words = what.redact("\n".join([error.fact, *error.facts]) if isinstance(error, RowbackError) else str(error))
         what.listener.step_failed(step.id, words.splitlines()[0])
-        what.record("step.failed", step=step.id, data={"error": words})
+        what.record("step.failed", step=step.id, data={"error": words, "cut_off": isinstance(error, CutOff)})
         raise _paused(run, step.id, words.splitlines()[0]) from None
     except KeyboardInterrupt:
         what.listener.step_failed(step.id, "interrupted")

@@ -11,7 +11,7 @@ from recovery.workflow.journal import read_records
 from runbooks.book.document import Command, Executed
 
 # What in a case's journal tells that a verb has done its work.
-TELLS = {"apply": ("step.done", "load"), "undo": ("undo.done", None), "close": ("case.closed", None)}
+TELLS = {"undo": ("undo.done", None), "close": ("case.closed", None)}
 
 
 def already_happened(
@@ -29,6 +29,8 @@ def already_happened(
     verb, arguments = lines[0][1], lines[0][2:]
     if verb in ("restore", "open"):
         return _of_a_new_case(step, verb, arguments, mark)
+    if verb == "apply" and arguments:
+        return _of_an_apply(step, arguments, since)
     if verb in TELLS and arguments and _told(verb, arguments[0], since):
         return {}
     return None
@@ -43,15 +45,29 @@ def _of_a_new_case(step: Command, verb: str, arguments: list[str], mark: str) ->
     case = case_of(mark)
     if case is None or case.outcome == "closed without change":
         return None
-    named = {name.upper(): case.id for name, path in step.effects.saves if path in ("", "case")}
-    if verb == "open" or case.closed_at:
-        return named
-    again = f"rowback resume {case.id}" + (" --json" if "--json" in arguments else "")
-    return replace(step, lines=(again,))
+    json = " --json" if "--json" in arguments else ""
+    if verb == "open":  # a later step completes it; what it prints is the case
+        return {name.upper(): case.id for name, path in step.effects.saves if path in ("", "case")}
+    if case.closed_at:  # the same document again: what was expected of it and is saved from it is looked at
+        return replace(step, lines=(f"rowback report {case.id}{json}",))
+    return replace(step, lines=(f"rowback resume {case.id}{json}",))
+
+
+def _of_an_apply(step: Command, arguments: list[str], since: datetime) -> Command | dict[str, str] | None:
+    """Nobody has done it before its proof is made."""
+    if not _happened("step.done", "load", arguments[0], since):
+        return None
+    if _happened("step.done", "verify", arguments[0], since):
+        return {}
+    return replace(step, lines=(f"rowback resume {arguments[0]}",))
 
 
 def _told(verb: str, case: str, since: datetime) -> bool:
     event, step = TELLS[verb]
+    return _happened(event, step, case, since)
+
+
+def _happened(event: str, step: str | None, case: str, since: datetime) -> bool:
     try:
         records = read_records(find_case(case))
     except RowbackError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,7 @@ from recovery.config import state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.approval import Approval, Person
 from recovery.workflow.journal import Journal, Record, directory_named, is_driven, read_records
-from runbooks.book.document import RUN_DIR, Approve, Book
+from runbooks.book.document import RUN_DIR, Approve, Book, Command, Shell, Sql, Step
 from runbooks.book.reading import parse, read_book
 
 BOOK = "book.md"
@@ -33,6 +35,7 @@ class StepState:
     open_since: datetime | None = None
     child: int | None = None
     generation: int = 0  # how often it was begun anew (--from)
+    done_before: bool = False  # by an earlier generation
     seconds: float = 0.0
     _began_s: tuple[int, float] | None = None
 
@@ -58,9 +61,9 @@ class Run:
     closed_at: datetime | None = None
     outcome: str = "open"
 
-    def mark(self, id: str) -> str:
-        """What commands of a step call themselves."""
-        return f"{self.id}/{id}/{self.state(id).generation}"
+    def mark(self, id: str, generation: int | None = None) -> str:
+        """What commands of a step call themselves, now or when it was begun before."""
+        return f"{self.id}/{id}/{self.state(id).generation if generation is None else generation}"
 
     def state(self, id: str) -> StepState:
         """Of one step; a fresh one where it has not begun."""
@@ -104,12 +107,14 @@ class Run:
                 self.values |= state.saved
             case "step.failed":
                 self._ended(state, record)
-                state.failed = record.data["error"]
+                # what was cut off did not fail: nobody knows what it did
+                state.failed = "" if record.data.get("cut_off") else record.data["error"]
             case "step.skipped":
                 state.skipped, state.open_since = record.data["reason"], None
             case "step.again":
                 state.generation += 1
                 self.approvals.pop(id, None)
+                state.done_before = state.done_before or state.saved is not None
                 state.saved, state.skipped, state.failed = None, "", ""
                 state.open_since, state.child = None, None
 
@@ -169,10 +174,19 @@ def all_runs() -> list[tuple[Run, bool]]:
     root = runs_directory()
     found = []
     for path in sorted(root.iterdir()) if root.is_dir() else []:
-        try:
+        with suppress(RowbackError):
             found.append((fold(path, read_records(path)), is_driven(path)))
-        except RowbackError:
-            continue
+    return found
+
+
+def unreadable_runs() -> list[tuple[str, str]]:
+    """Every run that cannot be read, and why."""
+    root, found = runs_directory(), []
+    for path in sorted(root.iterdir()) if root.is_dir() else []:
+        try:
+            fold(path, read_records(path))
+        except RowbackError as error:
+            found.append((path.name, error.fact))
     return found
 
 
@@ -190,7 +204,7 @@ def fold(directory: Path, records: Sequence[Record]) -> Run:
             state="nothing was done", help="use the version that opened it",
         )  # fmt: skip
     said: dict[str, Any] = first.data
-    book = parse(said["book"], (directory / BOOK).read_text())[0]
+    book = parse(said["book"], _own_text(directory))[0]
     how = Begun(
         said["mode"], Person.model_validate(said["opener"]), said.get("profile"), said.get("answers", {}),
         tuple(said.get("confirmed", ())),
@@ -211,6 +225,16 @@ def fold(directory: Path, records: Sequence[Record]) -> Run:
     return run
 
 
+def _own_text(directory: Path) -> str:
+    try:
+        return (directory / BOOK).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RowbackError(
+            ErrorId.BOOK_CHANGED, f"{directory / BOOK}, the text that run {directory.name} goes by, cannot be read:"
+            f" {error}", state="nothing was done", help="begin a new run: rowback runbook run",
+        ) from error  # fmt: skip
+
+
 def refuse_changed(run: Run) -> None:
     """Refuse (book-changed) to go on by a text that is no longer the book's."""
     if not run.source.exists():
@@ -224,15 +248,34 @@ def refuse_changed(run: Run) -> None:
         )  # fmt: skip
 
 
-def rebase(run: Run, journal: Journal) -> None:
-    """Go on by the text as it is now. Steps are known by their ids: what is done stays done."""
+def rebased(run: Run) -> Book:
+    """The text as it is now. Raises book-changed where it lacks a step that is done, or goes round an approval."""
     now = read_book(run.source)
     missing = [id for id, state in run.steps.items() if (state.over or state.attempts) and now.step(id) is None]
-    missing += [step.id for step in run.book.steps if isinstance(step, Approve) and now.step(step.id) is None]
+    missing += [step.id for step in run.book.steps if isinstance(step, Approve) and _gone_round(step, run.book, now)]
     if missing:
         raise RowbackError(
             ErrorId.BOOK_CHANGED, f"the new text has no step '{missing[0]}', which run {run.id} has done or waits for",
+            "or it is no approval any more, or what waited for it stands before it",
             state="nothing was done", help="keep the ids of steps that are done, and approvals; or begin a new run",
         )  # fmt: skip
+    return now
+
+
+def _gone_round(gate: Approve, old: Book, now: Book) -> bool:
+    """Whether an approval is missing, or no approval any more, or no longer before what it stood before."""
+    if not isinstance(now.step(gate.id), Approve):
+        return True
+    early = set(itertools.takewhile(lambda id: id != gate.id, (step.id for step in old.steps)))
+    before = itertools.takewhile(lambda step: step.id != gate.id, now.steps)
+    return any(step.id not in early and (old.step(step.id) or _writes(step)) for step in before)
+
+
+def _writes(step: Step) -> bool:
+    return isinstance(step, Command | Sql | Shell) and not step.effects.reads
+
+
+def rebase(run: Run, journal: Journal, now: Book) -> None:
+    """Go on by the text as it is `now`. Steps are known by their ids: what is done stays done."""
     (run.directory / BOOK).write_text(now.text)
     run.take(journal.append("run.rebased", data={"digest": now.digest, "text": now.text}))

@@ -74,6 +74,23 @@ def test_a_drill_whose_runbook_fails_keeps_what_its_steps_printed(cli: Cli) -> N
     assert not gauges.keys() & {"rowback_drill_recovery_seconds", "rowback_drill_data_loss_seconds"}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "fact"),
+    [
+        (["nosuch"], "there is no runbook 'nosuch'"),
+        (["truncated-tables", "--transport", "copy"],
+         "--transport copy does not go with a runbook: its own commands decide that"),
+        (["--evidence", "/proc/nope"], "/proc/nope cannot be made: No such file or directory"),
+        (["--target", "staging", "--table", "t", "--calendar", "cron"],
+         "--target, --table does not go with --calendar, which schedules rowback drill on the lab"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drilled_is_refused_before_anything_begins(cli: Cli, arguments: list[str], fact: str) -> None:
+    refused = cli("drill", *arguments)
+    assert refused.err.splitlines()[0].split(": ", 1)[1].startswith(fact)
+    assert cli("drills").out == "no drill was held yet: rowback drill\n"
+
+
 BROKEN = """---
 title: Ours
 purpose: Look whether anybody is here.

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ import pytest
 
 from recovery.model.target import format_utc
 from recovery.workflow.journal import read_records
+from runbooks.book.document import Command, Effects
 from runbooks.lab.server import REGION, Lab, runs
-from tests.fix_cli import Cli, Ran, the_case
+from runbooks.running.reconciling import already_happened
+from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, pass_a_second, wait_until
 
 FRONT = """\
@@ -418,13 +421,21 @@ def test_a_command_that_outlives_a_killed_run_is_not_begun_a_second_time(
     write(FRONT + '\n```sh id=slow timeout=1m undo="none: x"\necho start >> trace; while test ! -e go; do sleep 0.1;'
           " done; echo end >> trace\n```\n")  # fmt: skip
     process = cli.start("runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto")
-    wait_until(lambda: Path("trace").exists(), "the script runs")
+    journal = next((cli.home / "runs").glob("*/journal.jsonl"), Path("none"))
+
+    def begun() -> bool:
+        nonlocal journal
+        journal = next((cli.home / "runs").glob("*/journal.jsonl"), Path("none"))
+        return Path("trace").exists() and '"step.child"' in journal.read_text()
+
+    wait_until(begun, "the script runs, and the run has written down that it does")
     process.kill()
     process.wait()
     id = the_run(cli)["run"]
-    still = cli("runbook", "resume", id)
-    assert still.code == 56
-    assert "which an earlier attempt began, is still running" in still.err
+    for extra in ((), ("--from", "slow"), ("--skip", "slow", "--reason", "why not")):
+        still = cli("runbook", "resume", id, *extra)
+        assert still.code == 56
+        assert "which an earlier attempt began, is still running" in still.err
     Path("go").touch()
     wait_until(lambda: "end" in Path("trace").read_text(), "it ends")
     unknown = ""
@@ -438,6 +449,140 @@ def test_a_command_that_outlives_a_killed_run_is_not_begun_a_second_time(
     assert "it began, it writes, and whether it did cannot be told; do it again with --from slow" in unknown
     assert Path("trace").read_text() == "start\nend\n", "not done twice"
     assert cli("runbook", "resume", id, "--skip", "slow", "--reason", "it did").code == 0
+
+
+def test_a_statement_that_did_not_do_what_it_should_did_nothing(cli: Cli, database: Database, target: str) -> None:
+    """It is judged before it is committed; so a second try writes nothing twice."""
+    write(FRONT + '\n```sql id=add timeout=1m rows=2 undo="none: x"\n'
+          "insert into people values (7, 'eve') returning id\n```\n"
+          '\n```sql id=all timeout=1m rows=0 undo="none: x"\ndelete from people\n```\n')  # fmt: skip
+    stopped = run(cli, database, target)
+    assert "paused at step 'add': it gives 1 rows, not 2" in stopped.err
+    assert cli("runbook", "resume", the_run(cli)["run"]).code == 56
+    assert people(database) == 0
+    database.run("insert into people values (1, 'ann')")
+    skipped = cli("runbook", "resume", the_run(cli)["run"], "--skip", "add", "--reason", "not needed")
+    assert "paused at step 'all': it gives 1 rows, not 0" in skipped.err
+    assert people(database) == 1, "rows= counts what a statement changes as well"
+
+
+def test_what_was_cut_off_is_not_done_again_unasked(cli: Cli, database: Database, target: str) -> None:
+    write(FRONT + '\n```sh id=slow timeout=1s undo="none: x"\necho begun >> trace; sleep 60\n```\n')
+    assert "it was not done within 1 s and was ended" in run(cli, database, target).err
+    again = cli("runbook", "resume", the_run(cli)["run"])
+    assert again.code == 56
+    assert "it began, it writes, and whether it did cannot be told; do it again with --from slow" in again.err
+    assert Path("trace").read_text() == "begun\n"
+
+
+PLAN = "\n```sh id=plan timeout=1m reads save=rows\ncat planned\n```\n"
+GO = "\n```approve id=go\nSo many rows?\n```\n"
+DELETE = '\n```sh id=delete timeout=1m undo="none: gone"\necho "$ROWS deleted" >> trace\n```\n'
+EARLY = '\n```sh id=early timeout=1m undo="none: x"\necho early >> trace\n```\n'
+GATED = FRONT + PLAN + GO + DELETE
+
+
+def test_an_approval_is_of_what_was_seen_and_cannot_be_gone_round(
+    cli: Cli, database: Database, target: str, users: dict[str, dict[str, str]]
+) -> None:
+    write(GATED)
+    Path("planned").write_text("5")
+    assert run(cli, database, target, **users["carl"]).code == 61
+    id = the_run(cli)["run"]
+
+    def agree(*by: str) -> Ran:
+        return cli("runbook", "approve", id, "go", "--by", *by, **users["dora"])
+
+    def go_on(*extra: str) -> Ran:
+        return cli("runbook", "resume", id, *extra, **users["carl"])
+
+    nobody = agree("")
+    assert (nobody.code, nobody.err.splitlines()[0]) == (2, "error[usage]: --by names nobody")
+    assert agree("dora").code == 0
+    Path("planned").write_text("5000000")
+    assert go_on("--from", "plan").code == 61, "what was approved is not what would be done now"
+    asked = GO.replace("approve id=go", "ask id=go default=yes")
+    for text in (PLAN + asked + DELETE, EARLY + PLAN + GO + DELETE, PLAN + DELETE + GO):
+        write(FRONT + text)
+        refused = go_on("--rebase")
+        assert refused.code == 62, refused.err
+        assert not Path("trace").exists()
+    write(GATED)
+    assert go_on("--from", "plan", "-p", "nope=1").code == 2
+    assert the_run(cli)["waiting_at"] == "go", "what is refused changes nothing"
+    early = cli("runbook", "resume", id, "--from", "plan", "--mode", "ask", **users["carl"])
+    assert (early.code, the_run(cli)["waiting_at"]) == (2, "go")
+    assert agree("dora").code == 0
+    assert go_on().code == 0
+    assert Path("trace").read_text() == "5000000 deleted\n"
+
+
+def test_a_run_keeps_no_secret_and_never_uses_a_masked_value(cli: Cli, database: Database, target: str) -> None:
+    text = FRONT.replace("parameters:", "parameters:\n  what: {type: text}")
+    write(text + "\n```sql id=a timeout=1m undo=\"none: x\"\ninsert into people values (1, :'what')\n```\n")
+    refused = run(cli, database, target, "-p", "what=reset token = abc123 of user 7")
+    assert refused.code == 2
+    assert refused.err.startswith("error[usage]: what holds a secret, and runs keep their values\n")
+    assert people(database) == 0
+    write(FRONT + "\n```sh id=a timeout=1m reads save=said\necho 'password=hunter2222'\n```\n")
+    saved = run(cli, database, target)
+    assert "paused at step 'a': what it would save as SAID holds a secret, and runs keep no secrets" in saved.err
+    assert "hunter2222" not in (saved.err + "".join(logs(cli).values()))
+
+
+def test_an_abort_names_what_it_leaves(cli: Cli, database: Database, target: str) -> None:
+    """Begun anew, or left out after it had begun: what the first attempt wrote is still there."""
+    write(RESTORE.replace("^2 people", "^3 people"))
+    assert run(cli, database, target).code == 56
+    id, first = the_run(cli)["run"], the_case(cli)["case"]
+    again = cli("runbook", "resume", id, "--from", "restore")
+    assert again.code == 56, again.err
+    given_up = cli("runbook", "abort", id)
+    assert given_up.code == 56
+    assert f"restore: case {first} of an earlier attempt wrote rows: rowback undo {first}\n" in given_up.out
+
+
+def test_an_abort_closes_a_case_whose_opening_was_cut_off(cli: Cli, database: Database, target: str) -> None:
+    write(FRONT + '\n```rowback id=open timeout=5m save=case undo="rowback close $CASE"\n'
+          "rowback open $INSTANCE --at $TARGET --database $DATABASE\n```\n\n"
+          '```rowback id=close timeout=1m undo="none: x"\nrowback close $CASE\n```\n')  # fmt: skip
+    process = cli.start("runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto")
+
+    def copying() -> bool:
+        journals = [path.read_text() for path in (cli.home / "cases").glob("*/journal.jsonl")]
+        return any('"start-copy"' in text and '"step.done"' in text for text in journals)
+
+    wait_until(copying, "the copy is begun")
+    kill(process)
+    assert cli("runbook", "abort", the_run(cli)["run"]).code == 0
+    assert the_case(cli)["outcome"] == "closed without change"
+    assert not [name for name in cli.live.lab.engine.instances if name.startswith("rowback-")]
+
+
+def test_an_apply_is_done_when_it_is_proven(cli: Cli, database: Database, target: str) -> None:
+    """Killed between its commit and its proof, it is gone on with."""
+    assert cli(*restoring(cli, database, datetime.fromisoformat(target))).code == 0
+    case = the_case(cli)["case"]
+    path = cli.home / "cases" / case / "journal.jsonl"
+    effects = Effects(reads=False, timeout_s=60)
+    step = Command("apply", 1, (f"rowback apply {case} 12345678",), effects)
+    lines = [["rowback", "apply", case, "12345678"]]
+    monkey = pytest.MonkeyPatch()
+    monkey.setenv("ROWBACK_HOME", str(cli.home))
+    try:
+        begun = datetime(2026, 1, 1, tzinfo=UTC)
+        assert already_happened(step, lines, begun, "x") == {}
+        records = path.read_bytes().splitlines(keepends=True)
+        proven = next(n for n, line in enumerate(records) if b'"step.done"' in line and b'"verify"' in line)
+        path.write_bytes(b"".join(records[:proven]))
+        unproven = already_happened(step, lines, begun, "x")
+        assert isinstance(unproven, Command)
+        assert unproven.lines == (f"rowback resume {case}",)
+        loaded = next(n for n, line in enumerate(records) if b'"step.done"' in line and b'"load"' in line)
+        path.write_bytes(b"".join(records[:loaded]))
+        assert already_happened(step, lines, begun, "x") is None
+    finally:
+        monkey.undo()
 
 
 def test_an_undo_is_never_turned_round(cli: Cli, database: Database, target: str) -> None:

@@ -137,6 +137,9 @@ def test_each_rule_fires(tmp_path: Path, body: str, line: int, rule: str, text: 
     )
 
 
+UNASKED = "nobody is asked for this: a manual step is `- [ ] words` at the margin"
+
+
 @pytest.mark.parametrize(
     ("body", "fact"),
     [
@@ -146,6 +149,21 @@ def test_each_rule_fires(tmp_path: Path, body: str, line: int, rule: str, text: 
          "12: 'shell' is no kind of step; known: rowback, sql, sh, ask, approve"),
         ("- one\n\n  ```shell id=a\n  true\n  ```\n\n- [ ] Looked.",
          "14: a step inside a list or quotation is never run; put it at the margin"),
+        ("1. [ ] Check.\n\n- [ ] Looked.", f"12: {UNASKED}"),
+        ("> - [ ] check\n\n- [ ] Looked.", f"12: {UNASKED}"),
+        ("- [ ]Check\n- [ ] Looked.", f"12: {UNASKED}"),
+        ("    ```sh id=b timeout=1m reads\n    true\n    ```\n\n- [ ] Looked.",
+         "12: a step inside a list or quotation is never run; put it at the margin"),
+        ("> ```approve\n> Really?\n> ```\n\n- [ ] Looked.",
+         "12: a step inside a list or quotation is never run; put it at the margin"),
+        ("<details>\n```sh id=b timeout=1m reads\ntrue\n```\n</details>\n\n- [ ] Looked.",
+         "13: a step inside a list or quotation is never run; put it at the margin"),
+        ("```rowback id=c timeout=1m\n```", "12: there is no command in it"),
+        ("```rowback id=c timeout=1m\nrowback cases \"x\n```",
+         "12: 'rowback cases \"x' cannot be split into words: a quote is not closed"),
+        ("```ask id=dbpassword\nWhich?\n```",
+         "1: dbpassword is named like a secret, and runs keep values: use the environment"),
+        ("```ask id=path\nWhich?\n```", "1: path: programs take $PATH for their own"),
         ("Words.", "1: there is no step in it"),
         ("```ask id=run-dir\nWhere?\n```", "1: run_dir is each run's own directory, and nothing else"),
         ("```sh id=a timeout=1m reads\ntrue\n```\n\n```sh id=a timeout=1m reads\nfalse\n```",
@@ -158,6 +176,23 @@ def test_what_a_run_would_pass_over_in_silence_is_refused(tmp_path: Path, body: 
     with pytest.raises(RowbackError) as refused:
         read_book(path)
     assert (refused.value.id, refused.value.fact) == (ErrorId.BOOK_INVALID, f"{path}:{fact}")
+
+
+def test_a_preview_does_only_what_reads() -> None:
+    """--dry-run makes reading of the verbs that have it, and only as a word of its own."""
+    body = "```rowback id=a timeout=1m\nrowback {}\n```"
+    for line, reads in (
+        ("reap --dry-run", True), ("restore i --dry-run", True), ('guard mark --reason "not --dry-run"', False),
+        ("apply c d --dry-run", False), ('restore i --where "a = \'--dry-run\'"', False),
+    ):  # fmt: skip
+        (step,) = parse("b", book(body.format(line)))[0].steps
+        assert isinstance(step, Command)
+        assert step.effects.reads is reads, line
+
+
+def test_an_example_is_no_step() -> None:
+    text = "````md\n```sh id=b\ntrue\n```\n- [ ] so\n````\n\n- [ ] Looked.\n- [x](link)"
+    assert [problem.text for problem in parse("b", book(text))[1]] == []
 
 
 def test_a_recovery_without_objectives(tmp_path: Path) -> None:
