@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from recovery.errors import RowbackError
 
 VERBS = {
     "doctor": "recovery.commands.doctor:doctor",
@@ -106,9 +110,22 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
+    except PermissionError as error:  # made by another user, or under sudo: no bug, and nothing that a verb could know
+        print(_not_permitted(error), file=sys.stderr)
+        sys.exit(_not_permitted(error).exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _not_permitted(error: PermissionError) -> RowbackError:
+    from recovery.errors import ErrorId, RowbackError
+
+    return RowbackError(
+        ErrorId.CONFIG_INVALID, f"{error.filename or 'a file'} may not be used by this user: {error.strerror}",
+        state="what was done so far stays done",
+        help="run rowback as the user who made it, or set ROWBACK_HOME to a directory of your own",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

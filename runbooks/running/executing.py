@@ -71,14 +71,16 @@ def execute(step: Executed, around: Surroundings, number: int) -> dict[str, str]
         case Sql():
             return _ask(step, around, out)
         case Command() | Shell():
-            return _judged(step, _run_all(step, around, out, err), around)
+            texts = _run_all(step, around, out, err)
+            return _judged(step, "".join(texts), texts[-1], around)
 
 
-def _judged(step: Executed, text: str, around: Surroundings) -> dict[str, str]:
+def _judged(step: Executed, whole: str, last: str, around: Surroundings) -> dict[str, str]:
+    """What is expected may stand anywhere in the output; what is saved is the last command's."""
     expected = step.effects.expects
-    if expected and not re.search(expected, text, re.MULTILINE):
+    if expected and not re.search(expected, whole, re.MULTILINE):
         raise StepError(f"its output does not show what was expected: {expected}")
-    return _kept(_saved(step, text), around)
+    return _kept(_saved(step, last), around)
 
 
 def _kept(saved: list[tuple[str, str]], around: Surroundings) -> dict[str, str]:
@@ -101,21 +103,22 @@ def _filled(word: str, values: Mapping[str, str]) -> str:
         raise StepError(f"'{word}' needs a value that is not known: {error}") from error
 
 
-def _run_all(step: Command | Shell, around: Surroundings, out: Path, err: Path) -> str:
-    """The output of the last line, as it was; what is kept of it is masked."""
-    text = ""
+def _run_all(step: Command | Shell, around: Surroundings, out: Path, err: Path) -> list[str]:
+    """The output of each line, as it was; what is kept of it is masked."""
+    texts = []
     for path in (out, err):
         path.touch(mode=0o600)
     with out.open("w") as kept, err.open("w") as errors:
         for arguments in command_lines(step, around.values):
             code, text = _run(arguments, step, around, errors)
+            texts.append(text)
             kept.write(around.redact(text))
             kept.flush()
             if code not in step.effects.exits:
                 wanted = " or ".join(map(str, step.effects.exits))
                 last = "\n".join(err.read_text().strip().splitlines()[-TAIL_LINES:])
                 raise StepError(f"it ended with exit code {code}, not {wanted}" + (f"\n{last}" if last else ""))
-    return text
+    return texts
 
 
 def _run(arguments: list[str], step: Command | Shell, around: Surroundings, errors: IO[str]) -> tuple[int, str]:
@@ -188,7 +191,7 @@ def _ask(step: Sql, around: Surroundings, out: Path) -> dict[str, str]:
             least, exact = int(step.rows.rstrip("+")), not step.rows.endswith("+")
             if count < least or (exact and count != least):
                 raise StepError(f"it gives {count} rows, not {step.rows}")
-        return _judged(step, text, around)
+        return _judged(step, text, text, around)
 
     judged = bool(step.rows or step.effects.expects or step.effects.saves)
     statement = _shown(step.text, around.values)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recovery.errors import EXIT_CODES, ErrorId
 from recovery.model.instance import TAG_CASE, TAG_EXPIRES
 from recovery.model.target import format_utc
 from recovery.workflow.steps.rows import Extract
@@ -189,6 +195,29 @@ def test_reap_removes_copies_of_dead_cases_and_nothing_else(cli: Cli, database: 
     assert cli.live.identifier in lab.engine.instances
     lab.engine.delete(fake, keep_backups=False)
     wait_until(lambda: "rowback-impostor" not in lab.engine.instances, "the impostor is gone")
+
+
+WITHOUT_ROOT = [
+    "setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search",
+]  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may do everything here")
+def test_a_state_directory_of_somebody_else_is_told_and_no_bug(tmp_path: Path) -> None:
+    """Made under sudo, say. What root may do beyond others is taken from it here."""
+    locked = tmp_path / "cases"
+    locked.mkdir(mode=0)
+    command = [sys.executable, "-m", "recovery.cli", "cases"]
+    ran = subprocess.run(
+        [*(WITHOUT_ROOT if os.geteuid() == 0 else []), *command], capture_output=True, text=True, check=False,
+        env={**os.environ, "ROWBACK_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (
+        EXIT_CODES[ErrorId.CONFIG_INVALID],
+        f"error[config-invalid]: {locked} may not be used by this user: Permission denied\n"
+        "  what was done so far stays done\n"
+        "  help: run rowback as the user who made it, or set ROWBACK_HOME to a directory of your own\n",
+    )
 
 
 @pytest.mark.parametrize("where", ["tags", "case tag", "resource id"])

@@ -466,6 +466,13 @@ def test_a_statement_that_did_not_do_what_it_should_did_nothing(cli: Cli, databa
     assert people(database) == 1, "rows= counts what a statement changes as well"
 
 
+def test_what_is_expected_may_stand_in_any_commands_output(cli: Cli, database: Database, target: str) -> None:
+    write(FRONT + '\n```rowback id=two timeout=1m expect="no cases yet" save=last\n'
+          "rowback cases\nrowback --version\n```\n"
+          "\n```sh id=show timeout=1m reads expect=^rowback\necho $LAST\n```\n")  # fmt: skip
+    assert run(cli, database, target).code == 0
+
+
 def test_what_was_cut_off_is_not_done_again_unasked(cli: Cli, database: Database, target: str) -> None:
     write(FRONT + '\n```sh id=slow timeout=1s undo="none: x"\necho begun >> trace; sleep 60\n```\n')
     assert "it was not done within 1 s and was ended" in run(cli, database, target).err
