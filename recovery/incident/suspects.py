@@ -104,8 +104,9 @@ def _by_table(wanted: str | None, tables: Sequence[str], reached: Sequence[Reach
 
 def _known_then(sighting: Sighting, hits: Iterable[Reached]) -> Iterator[Reached]:
     """A look that came after the statement tells nothing of what was before."""
+    latest_s = sighting.from_s + (0 if sighting.record.exact else 1)  # a log's seconds are cut off
     for hit in hits:
-        late = hit.counted_at is not None and hit.counted_at.timestamp() > sighting.from_s
+        late = hit.counted_at is not None and hit.counted_at.timestamp() > latest_s
         yield hit.model_copy(update={"rows_before": None, "counted_at": None}) if late else hit
 
 

@@ -74,7 +74,14 @@ class AtTerminal:
     def answer(self, step: Ask) -> str:
         """What was said beforehand, or is said now."""
         said = self.answers.get(step.parameter.name)
-        return said or click.prompt(step.question or step.parameter.name, default=step.parameter.default, err=True)
+        if said is not None:
+            return said
+        while True:
+            text = click.prompt(step.question or step.parameter.name, default=step.parameter.default, err=True)
+            try:
+                return bound(step.parameter, text)
+            except RowbackError as error:
+                click.echo(f"  {error.fact}", err=True)
 
     def confirms(self, step: Confirm) -> bool:
         """Yes or no."""

@@ -143,7 +143,7 @@ def json_page() -> str:
         "- `rowback apply`: a report", "- `rowback verify`, `undo`: a verification",
         "- `rowback peek`: a list of objects, every value as text",
         "- `rowback doctor`: a health report", "- `rowback coverage`: a coverage report",
-        '- `rowback status`: `{"case", "outcome", "driven", "steps": {name: done}}`',
+        '- `rowback status`: `{"case", "outcome", "taken_back", "driven", "steps": {name: done}}`',
         '- `rowback reap`: `[{"instance", "result"}]`',
         '- `rowback lab up`, `lab status`: `{"pid", "port", "root", "postgres", "instances", "exports"}` or `null`', "",
     ]  # fmt: skip

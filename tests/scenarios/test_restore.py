@@ -125,7 +125,7 @@ def test_looking_at_a_finished_case(cli: Cli, database: Database) -> None:
     ]  # fmt: skip
     assert all(line.split()[0] == "✓" for line in status.out.splitlines()[1:])
     assert json.loads(cli("status", case, "--json").out) == {
-        "case": case, "outcome": "recovered", "driven": False, "steps": dict.fromkeys(
+        "case": case, "outcome": "recovered", "taken_back": False, "driven": False, "steps": dict.fromkeys(
             [line.split()[1] for line in status.out.splitlines()[1:]], True
         ),
     }  # fmt: skip

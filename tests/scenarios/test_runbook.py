@@ -339,11 +339,15 @@ class Terminal:
 
 
 def test_a_person_at_a_terminal_is_asked_before_each_write(cli: Cli, database: Database, target: str) -> None:
-    write(FRONT + "\n```ask id=colour default=red\nWhich colour?\n```\n\n- [ ] It is so.\n\n"
+    write(FRONT + "\n```ask id=colour default=red type=choice choices=red,blue\nWhich colour?\n```\n\n"
+          "- [ ] It is so.\n\n"
           '```sh id=look timeout=1m reads\necho "$COLOUR" > seen\n```\n\n'
           '```sh id=paint timeout=1m undo="none: paint stays"\necho painted >> seen\n```\n')  # fmt: skip
     person = Terminal(cli, "runbook", "run", "book.md", *given(cli, database, target))
     person.until("Which colour? [red]: ")
+    person.type("bleu")
+    person.until("Which colour? [red]: ")
+    assert "'bleu' is not one of red, blue, which colour is to be" in person.shown
     person.type("blue")
     person.until("[ ] It is so. [y/N]: ")
     person.type("y")

@@ -147,6 +147,10 @@ def test_the_one_whose_counters_jumped_is_meant_if_that_was_seen_before() -> Non
     assert (early.meant, late.meant) == (("tenant.orders",), ("public.orders", "tenant.orders"))
     assert early.score - late.score == JUMPED
     assert [hit.rows_before for hit in late.reached] == [None, None]
+    half = closure_at(AT + timedelta(seconds=0.5))  # a log that cuts its seconds off may mean any moment of this one
+    (cut,) = suspects_in([sighting("delete from orders")], Question(), half)
+    (exact,) = suspects_in([sighting("delete from orders", exact=True)], Question(), half)
+    assert (cut.meant, exact.meant) == (early.meant, late.meant)
 
 
 def test_what_rowback_wrote_itself_comes_last_and_temporary_tables_are_no_tables() -> None:
