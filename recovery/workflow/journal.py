@@ -199,9 +199,11 @@ def _open_locked(path: Path) -> Any:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.close()
+        id, of_a_run = path.parent.name, path.parent.parent.name == "runs"
+        what, watch = ("run", "rowback runbook runs") if of_a_run else ("case", f"rowback status {id}")
         raise RowbackError(
-            ErrorId.CASE_BUSY, f"another process is driving case '{path.parent.name}'",
-            state="nothing was done", help=f"watch it: rowback status {path.parent.name}",
+            ErrorId.CASE_BUSY, f"another process is driving {what} '{id}'", state="nothing was done",
+            help=f"watch it: {watch}",
         ) from error  # fmt: skip
     return file
 

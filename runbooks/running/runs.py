@@ -18,6 +18,7 @@ from recovery.model.approval import Approval, Person
 from recovery.workflow.journal import Journal, Record, directory_named, is_driven, read_records
 from runbooks.book.document import RUN_DIR, Approve, Book, Command, Shell, Sql, Step
 from runbooks.book.reading import parse, read_book
+from runbooks.running.binding import bound
 
 BOOK = "book.md"
 FILES = "files"
@@ -83,6 +84,7 @@ class Run:
                 self.closed_at, self.outcome = record.at, record.data["outcome"]
             case "run.rebased":
                 self.book = parse(self.book.name, record.data["text"])[0]
+                self.values |= record.data.get("values", {})
                 self.approvals.clear()  # they were of another text
                 for step in self.book.steps:
                     if isinstance(step, Approve):
@@ -259,6 +261,11 @@ def rebased(run: Run) -> Book:
             "or it is no approval any more, or what waited for it stands before it",
             state="nothing was done", help="keep the ids of steps that are done, and approvals; or begin a new run",
         )  # fmt: skip
+    if unknown := [each for each in now.parameters if each.variable not in run.values and each.default is None]:
+        raise RowbackError(
+            ErrorId.BOOK_CHANGED, f"the new text has a parameter '{unknown[0].name}', which run {run.id} was not told",
+            state="nothing was done", help="give it a default; or begin a new run",
+        )  # fmt: skip
     return now
 
 
@@ -277,5 +284,7 @@ def _writes(step: Step) -> bool:
 
 def rebase(run: Run, journal: Journal, now: Book) -> None:
     """Go on by the text as it is `now`. Steps are known by their ids: what is done stays done."""
+    values = {each.variable: bound(each, each.default) for each in now.parameters
+              if each.variable not in run.values and each.default is not None}  # fmt: skip
     (run.directory / BOOK).write_text(now.text)
-    run.take(journal.append("run.rebased", data={"digest": now.digest, "text": now.text}))
+    run.take(journal.append("run.rebased", data={"digest": now.digest, "text": now.text, "values": values}))

@@ -243,9 +243,13 @@ def test_a_changed_book_is_refused_unless_rebased(cli: Cli, database: Database, 
     write(FRONT + body.format("echo b >> trace").replace("id=a", "id=z"))
     lost = cli("runbook", "resume", id, "--rebase")
     assert f"error[book-changed]: the new text has no step 'a', which run {id} has done or waits for\n" in lost.err
-    write(FRONT + body.format("echo b >> trace"))
+    untold = "parameters:\n  wait: {type: duration}"
+    write(FRONT.replace("parameters:", untold) + body.format("echo $WAIT >> trace"))
+    unknown = cli("runbook", "resume", id, "--rebase")
+    assert f"error[book-changed]: the new text has a parameter 'wait', which run {id} was not told\n" in unknown.err
+    write(FRONT.replace("parameters:", untold[:-1] + ", default: 5s}") + body.format("echo $WAIT >> trace"))
     assert cli("runbook", "resume", id, "--rebase").code == 0
-    assert Path("trace").read_text() == "a\nb\n"
+    assert Path("trace").read_text() == "a\n5s\n"
 
 
 def test_giving_up_takes_back_what_was_done(cli: Cli, database: Database, target: str) -> None:
@@ -433,6 +437,11 @@ def test_a_command_that_outlives_a_killed_run_is_not_begun_a_second_time(
         return Path("trace").exists() and '"step.child"' in journal.read_text()
 
     wait_until(begun, "the script runs, and the run has written down that it does")
+    busy = cli("runbook", "resume", the_run(cli)["run"])
+    assert busy.err == (
+        f"error[case-busy]: another process is driving run '{the_run(cli)['run']}'\n  nothing was done\n"
+        "  help: watch it: rowback runbook runs\n"
+    )
     process.kill()
     process.wait()
     id = the_run(cli)["run"]
@@ -519,10 +528,18 @@ def test_an_approval_is_of_what_was_seen_and_cannot_be_gone_round(
         assert refused.code == 62, refused.err
         assert not Path("trace").exists()
     write(GATED)
+    Path("planned").unlink()
+    assert go_on("--from", "plan").code == 56
+    early = agree("dora")
+    assert (early.code, early.err.splitlines()[0]) == (
+        61, f"error[approval-missing]: run {id} stands at 'plan', not at 'go'"
+    )  # fmt: skip
+    Path("planned").write_text("5000000")
+    assert go_on().code == 61
     assert go_on("--from", "plan", "-p", "nope=1").code == 2
     assert the_run(cli)["waiting_at"] == "go", "what is refused changes nothing"
-    early = cli("runbook", "resume", id, "--from", "plan", "--mode", "ask", **users["carl"])
-    assert (early.code, the_run(cli)["waiting_at"]) == (2, "go")
+    unasked = cli("runbook", "resume", id, "--from", "plan", "--mode", "ask", **users["carl"])
+    assert (unasked.code, the_run(cli)["waiting_at"]) == (2, "go")
     assert agree("dora").code == 0
     assert go_on().code == 0
     assert Path("trace").read_text() == "5000000 deleted\n"
@@ -551,6 +568,17 @@ def test_an_abort_names_what_it_leaves(cli: Cli, database: Database, target: str
     given_up = cli("runbook", "abort", id)
     assert given_up.code == 56
     assert f"restore: case {first} of an earlier attempt wrote rows: rowback undo {first}\n" in given_up.out
+
+
+def test_an_abort_takes_back_what_an_earlier_attempt_did(cli: Cli, database: Database, target: str) -> None:
+    write(FRONT + '\n```sh id=a timeout=1m undo="rowback cases"\ntest ! -e broken\n```\n'
+          "\n```sh id=b timeout=1m reads\nfalse\n```\n")  # fmt: skip
+    assert run(cli, database, target).code == 56
+    id = the_run(cli)["run"]
+    Path("broken").touch()
+    assert "paused at step 'a'" in cli("runbook", "resume", id, "--from", "a").err
+    assert cli("runbook", "abort", id).code == 0
+    assert [text for name, text in logs(cli).items() if name.endswith("-a-undo.out")] == ["no cases yet\n"]
 
 
 def test_an_abort_closes_a_case_whose_opening_was_cut_off(cli: Cli, database: Database, target: str) -> None:
