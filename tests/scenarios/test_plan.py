@@ -11,6 +11,7 @@ import boto3
 import psycopg
 import pytest
 
+from recovery.errors import EXIT_CODES, ErrorId
 from recovery.model.target import format_utc
 from recovery.workflow.journal import read_records
 from runbooks.lab.server import REGION, Lab
@@ -178,7 +179,17 @@ def approvals(cli: Cli) -> list[tuple[str, str]]:
 def test_a_plan_that_another_approved_is_carried_out(cli: Cli, database: Database, people: People) -> None:
     """The plan remembers its profile: nobody has to name it again, and nobody can leave it out."""
     planned(cli, database, emptied(database), "--out", "p.json", *wanting_approval())
-    seen = cli("approve", "p.json", "--by", "ann", **people["ann"])
+    digest = json.loads(Path("p.json").read_text())["digest"]
+    other = cli("approve", "p.json", "0badc0de", "--by", "ann", **people["ann"])
+    assert (other.code, other.err.splitlines()[-3:]) == (
+        EXIT_CODES[ErrorId.PLAN_FACTS_CHANGED],
+        [
+            f"error[plan-facts-changed]: p.json is plan {digest[:8]}, not 0badc0de",
+            "  nothing was approved",
+            f"  help: ask which of them is meant; then: rowback approve p.json {digest[:8]} --by NAME",
+        ],
+    )
+    seen = cli("approve", "p.json", digest[:8], "--by", "ann", **people["ann"])
     assert seen.code == 0, seen.err
     who = r"\(\S+, arn:aws:iam::123456789012:user/ann\)"
     assert re.fullmatch(rf"plan [0-9a-f]{{8}} is approved by 'ann' {who}\n", seen.out)
