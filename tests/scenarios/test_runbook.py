@@ -714,19 +714,28 @@ def reached(cli: Cli, moment: str) -> bool:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """The run first, so that it sees nothing; then its children, which have sessions of their own."""
+    """The run first, so that it sees nothing; then its children, which have sessions of their own.
+
+    It is stopped before its children are counted: it may be about to begin one more.
+    """
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: process.poll() is not None or state(process.pid) in "TZ", "it stands still")
     children = [
         int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat")
         if (text := read(path)) and text.rpartition(")")[2].split()[1] == str(process.pid)
     ]  # fmt: skip
     process.kill()
     for child in children:
-        try:
-            os.killpg(child, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
+        for end in (os.killpg, os.kill):  # one that has just begun has no session yet
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                end(child, signal.SIGKILL)
     process.communicate()
     wait_until(lambda: not any(map(runs, children)), "all are gone")
+
+
+def state(pid: int) -> str:
+    """Its letter in /proc; Z where there is none."""
+    return (read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split() or ["Z"])[0]
 
 
 def read(path: Path) -> str:
