@@ -111,8 +111,9 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except PermissionError as error:  # made by another user, or under sudo: no bug, and nothing that a verb could know
-        print(_not_permitted(error), file=sys.stderr)
-        sys.exit(_not_permitted(error).exit_code)
+        refused = _not_permitted(error)
+        print(refused, file=sys.stderr)
+        sys.exit(refused.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

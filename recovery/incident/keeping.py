@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from guards.statements import Classified, Danger, classify
 from recovery.incident.sightings import Sighting
+from recovery.model.values import name_parts
 
 MOST = 20_000  # of one log and danger; more than that is no incident but a habit, and is told
 # A write that says which row it means: WHERE key = value, perhaps with more conditions behind. The key is `id`, or one
@@ -30,7 +31,8 @@ class Keeper:
     """`keeper(sighting)`: whether to remember it. `table`: what the user asked for; then every write to it counts."""
 
     def __init__(self, table: str | None = None) -> None:
-        self.table = table.rpartition(".")[2].strip('"').lower() if table else None
+        # as it stands in a statement: a quote inside a quoted name is doubled there
+        self.table = name_parts(table)[-1].replace('"', '""').lower() if table else None
         self.kept: Counter[Danger] = Counter()
         self.dropped = 0
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.values import name_parts
 from recovery.postgres.connect import Target, connect
 from recovery.postgres.repair.rules import expression
 
@@ -26,13 +27,7 @@ def ask(
     raises, and usage with the server's words.
     """
     try:
-        if isinstance(where, str):
-            with psycopg.connect(where, autocommit=True) as session:
-                session.execute("select set_config('statement_timeout', %s, false)", (f"{timeout_s * 1000:.0f}",))
-                with session.transaction() if together else nullcontext():
-                    return judge(*_rows(session, statement))
-        with connect(where) as session:
-            session.execute("set search_path = default")
+        with _opened(where) as session:
             session.execute("select set_config('statement_timeout', %s, false)", (f"{timeout_s * 1000:.0f}",))
             with session.transaction() if together else nullcontext():
                 return judge(*_rows(session, statement))
@@ -41,6 +36,17 @@ def ask(
         raise RowbackError(
             ErrorId.USAGE, f"the statement failed: {words}", state=NOTHING_CREATED, help="correct it, or the database"
         ) from error
+
+
+@contextmanager
+def _opened(where: Target | str) -> Iterator[psycopg.Connection[Any]]:
+    if isinstance(where, str):
+        with psycopg.connect(where, autocommit=True) as session:
+            yield session
+        return
+    with connect(where) as session:
+        session.execute("set search_path = default")
+        yield session
 
 
 def _rows(session: psycopg.Connection[Any], statement: str) -> tuple[list[tuple[Any, ...]], int]:
@@ -54,5 +60,5 @@ def literal(value: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """A name as SQL text: `schema.table` as two parts."""
-    return sql.Identifier(*name.split(".")).as_string(None)
+    """A name as SQL text: `schema.table` as two parts, unless quotes say otherwise."""
+    return sql.Identifier(*name_parts(name)).as_string(None)

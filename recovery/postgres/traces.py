@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-import psycopg
+from psycopg import errors as pg
 
 from recovery.model.incident import Reached
 from recovery.model.reading import FULL, Counted, Reading
@@ -73,7 +73,7 @@ def commit_time_of(session: Session, xid: int) -> datetime | None:
     """When a transaction that a log names by its 32 bits was committed; None unless track_commit_timestamp was on."""
     try:
         row = session.execute("select pg_xact_commit_timestamp(%s::text::xid)", (str(xid),)).fetchone()
-    except psycopg.errors.DatabaseError:  # off, or older than the server remembers
+    except (pg.ObjectNotInPrerequisiteState, pg.InvalidParameterValue):  # off, or a transaction without a time
         return None
     return row[0].astimezone(UTC) if row and row[0] else None
 

@@ -128,13 +128,11 @@ def _holds(session: Session, question: str) -> bool:
 
 def span_text(bracket: Bracket) -> str:
     """What was found, in words."""
-    if bracket.bad_at is None:
-        return (
-            f"good at {format_utc(bracket.good_at)}, the last time that was asked for: lost after it"
-            if bracket.good_at
-            else "nothing was asked"
-        )
-    if bracket.good_at is None:
-        return f"it was lost before {format_utc(bracket.bad_at)} already: look further back"
-    width = timedelta(seconds=round((bracket.bad_at - bracket.good_at).total_seconds()))
-    return f"good at {format_utc(bracket.good_at)}, lost by {format_utc(bracket.bad_at)} ({width} apart)"
+    good, bad = bracket.good_at, bracket.bad_at
+    if good is not None and bad is None:
+        return f"good at {format_utc(good)}, the last time that was asked for: lost after it"
+    assert bad is not None, "every search begins with a probe"
+    if good is None:
+        return f"it was lost before {format_utc(bad)} already: look further back"
+    width = timedelta(seconds=round((bad - good).total_seconds()))
+    return f"good at {format_utc(good)}, lost by {format_utc(bad)} ({width} apart)"

@@ -75,7 +75,9 @@ class LiveDatabase:
                 known = {"committed": Outcome.COMMITTED, "aborted": Outcome.ROLLED_BACK}
                 sighting.outcome = known.get(status, Outcome.UNKNOWN)
                 sighting.why = f"the server says that transaction {xid} is {status}"
-        if sighting.outcome is Outcome.COMMITTED and (at := commit_time_of(self.session, xid)):
+        if sighting.outcome is not Outcome.COMMITTED:
+            return
+        if at := self._asked(f"transaction {xid}", lambda: commit_time_of(self.session, xid), None):
             sighting.until_s, sighting.why = at.timestamp(), f"{sighting.why}; commit timestamp {at:%H:%M:%S.%f}Z"
 
     def _asked(self, what: str, act: Callable[[], Answer], otherwise: Answer) -> Answer:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 
 from recovery.compare.mapping import map_table
+from recovery.incident.keeping import Keeper
+from recovery.incident.records import Record
+from recovery.incident.sightings import Sighting
 from recovery.model.catalog import Column, Table
-from recovery.model.values import TableName, Value, digest_of
+from recovery.model.values import TableName, Value, digest_of, name_parts
+from recovery.postgres.asking import identifier
 
 
 @pytest.mark.parametrize(
@@ -63,3 +67,26 @@ def test_drift_is_named_column_by_column(
     found = map_table(then, now.model_copy(update={"oid": 2}))
     assert (found.notes, found.objections) == (notes, objections)
     assert found.alike is (not notes and not objections)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("articles", ("articles",)),
+        ("content.articles", ("content", "articles")),
+        ('"Sales.2026"."a ""b"""', ("Sales.2026", 'a "b"')),
+        ("Weird Name; --", ("Weird Name; --",)),
+        ('Ord.er ;"x', ('Ord.er ;"x',)),
+        (".", (".",)),
+    ],
+)
+def test_names_as_people_write_them(text: str, parts: tuple[str, ...]) -> None:
+    assert name_parts(text) == parts
+    assert identifier(text) == ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+
+
+def test_a_write_is_kept_for_the_table_that_was_named_whatever_its_quotes() -> None:
+    record = Record(0.0, True, "7", 7, "ann", "docs", "", "psql", "LOG", "")
+    write = Sighting('update "Big.Name ""x""" set a = 1 where id = 3', record, 0.0)
+    assert Keeper('public."Big.Name ""x"""')(write)
+    assert not Keeper("public.other")(write)
