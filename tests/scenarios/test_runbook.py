@@ -273,7 +273,7 @@ def test_too_late_is_ended_with_its_children(cli: Cli, database: Database, targe
         wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"process {pid} is gone")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # as the lab: workers leave a module and come back to it
 def users(lab: Lab) -> dict[str, dict[str, str]]:
     """AWS credentials of two people."""
     iam = boto3.client("iam", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION,
