@@ -43,7 +43,7 @@ def docs(live: Live, database: Database) -> Database:
     return database
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def colleague(lab: Lab) -> dict[str, str]:
     """AWS credentials of another person."""
     iam = boto3.client("iam", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION,

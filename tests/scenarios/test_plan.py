@@ -146,7 +146,7 @@ def test_what_the_log_knows(cli: Cli, database: Database, live: Live) -> None:
 People = dict[str, dict[str, str]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def people(lab: Lab) -> People:
     """AWS credentials of the users ann and bob, and of two sessions of one role."""
     address = {"endpoint_url": f"http://127.0.0.1:{lab.port}", "region_name": REGION, "aws_access_key_id": "lab"}
