@@ -116,6 +116,7 @@ class Profile(_Section):
     database: str | None = None
     credentials: Credentials = LibpqCredentials()
     copy_class: str | None = None
+    copy_parameter_group: str | None = None
     copy_expires_hours: int = Field(default=24, ge=1, le=24 * 14)
     ca_bundle: Path | None = None
     sslmode: Literal["require", "verify-ca", "verify-full"] | None = None

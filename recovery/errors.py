@@ -65,6 +65,8 @@ class ErrorId(StrEnum):
     TARGET_TOO_LATE = "target-too-late"
     NOT_RECOVERABLE = "not-recoverable"
     COVERAGE_GAPS = "coverage-gaps"
+    RECOVERED_IN_PART = "recovered-in-part"
+    UNDO_IN_PART = "undo-in-part"
     # 50-59: stopped part-way, resumable
     COPY_FAILED = "copy-failed"
     STOPPED_MIDWAY = "stopped-midway"
@@ -124,6 +126,8 @@ EXIT_CODES: Final[dict[ErrorId, int]] = {
     ErrorId.TARGET_TOO_LATE: 44,
     ErrorId.NOT_RECOVERABLE: 45,
     ErrorId.COVERAGE_GAPS: 46,
+    ErrorId.RECOVERED_IN_PART: 47,
+    ErrorId.UNDO_IN_PART: 48,
     ErrorId.COPY_FAILED: 50,
     ErrorId.STOPPED_MIDWAY: 51,
     ErrorId.LOCK_NOT_GRANTED: 52,
@@ -141,7 +145,7 @@ class RowbackError(Exception):
     """A refusal or failure with everything the user needs to act on it.
 
     `fact`: one line with the user's own values, lower case, no full stop. `facts`: further lines.
-    `state`: what has and has not happened. `help`: the next command.
+    `state`: what has and has not happened. `help`: the next command; of several ways on, one a line.
     """
 
     def __init__(self, id: ErrorId, fact: str, *facts: str, state: str, help: str) -> None:
@@ -157,7 +161,7 @@ class RowbackError(Exception):
 
     def __str__(self) -> str:
         lines = [f"error[{self.id}]: {self.fact}", *(f"  {line}" for line in self.facts)]
-        return "\n".join([*lines, f"  {self.state}", f"  help: {self.help}"])
+        return "\n".join([*lines, f"  {self.state}", *(f"  help: {line}" for line in self.help.split("\n"))])
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (self.id, self.fact, self.facts, self.state, self.help))

@@ -151,6 +151,7 @@ class Instances:
             "EngineLifecycleSupport": settings.lifecycle_support,
             "CACertificateIdentifier": settings.ca_identifier,
             "VpcSecurityGroupIds": list(settings.security_group_ids),
+            "DBParameterGroupName": settings.parameter_group,
         }
         call = f"rds:RestoreDBInstanceToPointInTime on '{source.identifier}'"
         with translated(call, state="no temporary instance was created, nothing was written"):
@@ -284,6 +285,7 @@ class Instances:
             ca_identifier=row.get("CACertificateIdentifier"),
             allocated_gib=row.get("AllocatedStorage", 0),
             publicly_accessible=row.get("PubliclyAccessible", False),
+            parameter_group=next((g["DBParameterGroupName"] for g in row.get("DBParameterGroups", ())), None),
             master_secret_arn=(row.get("MasterUserSecret") or {}).get("SecretArn"),
             tags={tag["Key"]: tag.get("Value", "") for tag in row.get("TagList", ())},
         )

@@ -73,8 +73,8 @@ def _search(
     from recovery.compare.scope import ScopeRequest
     from recovery.model.plan import Transport
     from recovery.model.target import format_utc, parse_target_time
+    from recovery.workflow.asking import Request
     from recovery.workflow.bisect import Bisection
-    from recovery.workflow.planning import Request
 
     instance, database, good = what
     window = instances.window(instances.get(instance))

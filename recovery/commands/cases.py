@@ -42,6 +42,7 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
     if serve_:
         _serve(case_id, address, port)
         return
+    from recovery.workflow.accounting import account_of, not_back_lines
     from recovery.workflow.cases import read_case
     from recovery.workflow.journal import is_driven
     from recovery.workflow.run import paused_lines, steps_done
@@ -51,7 +52,8 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
     done = steps_done(case)
     if as_json:
         shown = {
-            "case": case.id, "outcome": case.outcome, "taken_back": case.taken_back, "driven": driven, "steps": done
+            "case": case.id, "outcome": case.outcome, "taken_back": case.taken_back, "driven": driven, "steps": done,
+            "account": [table.model_dump(mode="json") for table in account_of(case).tables],
         }  # fmt: skip
         click.echo(json.dumps(shown, indent=1))
         return
@@ -61,6 +63,8 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
         step = case.steps.get(name)
         took = f"{step.seconds:.1f} s" if step and finished else (step.failed or "begun") if step else ""
         click.echo(f"  {'✓' if finished else '·'} {name:12} {took}".rstrip())
+    for line in (*not_back_lines(account_of(case)), *(case.repair_plan.notices if case.repair_plan else ())):
+        click.echo(f"  {line}")
     if not case.closed_at and not driven:
         click.echo("\n".join(paused_lines(case)))
         click.echo(f"next: rowback resume {case.id}, or rowback close {case.id}")

@@ -22,9 +22,20 @@ from recovery.workflow.standing import look
 
 def drive(errand: Errand, *, as_json: bool) -> None:
     """Run what is left of the case and print its report."""
-    with watched(errand), errand.journal, interruptible(errand.case):
+    with reported(errand.case, as_json=as_json), watched(errand), errand.journal, interruptible(errand.case):
         run(errand)
-    show_report(errand.case, as_json=as_json)
+
+
+@contextmanager
+def reported(case: Case, *, as_json: bool) -> Iterator[None]:
+    """The report on stdout once the work is done, whole or in part."""
+    try:
+        yield
+    except RowbackError as error:
+        if error.id is ErrorId.RECOVERED_IN_PART:
+            show_report(case, as_json=as_json)
+        raise
+    show_report(case, as_json=as_json)
 
 
 @contextmanager
@@ -50,8 +61,11 @@ def watched(errand: Errand, work: str = "recovery") -> Iterator[None]:
         notifier.tell("failed", f"{work} of '{plan.database}' was interrupted")
         raise
     except RowbackError as error:
-        waits = error.id in (ErrorId.APPROVAL_MISSING, ErrorId.CONFIRMATION_MISSING)
-        notifier.tell("needs-approval" if waits else "failed", error.fact)
+        if error.id is ErrorId.RECOVERED_IN_PART:
+            notifier.tell("finished", error.fact)
+        else:
+            waits = error.id in (ErrorId.APPROVAL_MISSING, ErrorId.CONFIRMATION_MISSING)
+            notifier.tell("needs-approval" if waits else "failed", error.fact)
         raise
     else:
         outcome = f": {case.outcome}" if work == "recovery" else ""

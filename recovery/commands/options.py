@@ -18,7 +18,7 @@ from recovery.model.report import Objectives
 from recovery.model.target import parse_target_time
 
 if TYPE_CHECKING:
-    from recovery.workflow.planning import Request
+    from recovery.workflow.asking import Request
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -50,6 +50,39 @@ class Bytes(click.ParamType[int]):
 BYTES = Bytes()
 
 
+class IncidentIds(TypedDict):
+    """Which transactions were the incident: single ids, and ranges of them."""
+
+    incident_xids: tuple[int, ...]
+    incident_ranges: tuple[tuple[int, int], ...]
+
+
+class XidRange(click.ParamType[tuple[int, int]]):
+    """A transaction id such as 3587, or the first and last of several: 3587..3760."""
+
+    name = "xid"
+
+    def convert(
+        self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Refuse what is no id, and a range from the later to the earlier."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{1,19})(?:\.\.(\d{1,19}))?", value)
+        low, high = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if low > high:
+            self.fail(f"{value!r} is no transaction id such as 3587, nor a range such as 3587..3760", param, ctx)
+        return low, high
+
+
+def incident_of(asked: Sequence[tuple[int, int]]) -> IncidentIds:
+    """The fields of a RepairRequest that `--incident-xid` fills."""
+    return IncidentIds(
+        incident_xids=tuple(low for low, high in asked if low == high),
+        incident_ranges=tuple((low, high) for low, high in asked if low < high),
+    )
+
+
 class Asked(TypedDict):
     """What the shared options collect."""
 
@@ -62,7 +95,9 @@ class Asked(TypedDict):
     transport: str
     mode: str
     where: str | None
-    incident_xids: Sequence[int]
+    incident_xids: Sequence[tuple[int, int]]
+    all_or_nothing: bool
+    copy_parameter_group: str | None
     on_conflict: str
     profile: str | None
     region: str | None
@@ -74,8 +109,8 @@ def conflict_options() -> tuple[Callable[[Function], Function], ...]:
     """Who the incident was, and what becomes of rows that others changed after it."""
     return (
         click.option(
-            "--incident-xid", "incident_xids", type=int, multiple=True, metavar="XID",
-            help="A transaction of the incident, as rowback diff lists them. Repeatable.",
+            "--incident-xid", "incident_xids", type=XidRange(), multiple=True, metavar="XID",
+            help="A transaction of the incident, as rowback diff lists them, or a range: 3587..3760. Repeatable.",
         ),
         click.option(
             "--on-conflict", type=click.Choice([c.value for c in OnConflict]), default=OnConflict.KEEP_LIVE.value,
@@ -113,6 +148,14 @@ def request_options(function: Function) -> Function:
             click.option("--where", metavar="SQL", help="Only rows of the one --table that fit, and rows on them."),
             *conflict_options(),
             click.option(
+                "--all-or-nothing", is_flag=True,
+                help="One row that cannot come back keeps all others away (default: it is set aside and named).",
+            ),
+            click.option(
+                "--copy-parameter-group", metavar="NAME",
+                help="Parameter group of the temporary instance (default: RDS's own).",
+            ),
+            click.option(
                 "--max-cost", "max_cost_usd", type=click.FloatRange(min=0, min_open=True), metavar="USD",
                 help="Let the temporary instance expire before it costs more (reap removes it then); refuse if unsure.",
             ),
@@ -134,7 +177,7 @@ def profile_of(asked: Asked) -> Profile:
 def request_of(asked: Asked) -> Request:
     """One frozen request out of flags and profile. Raises usage for what is missing."""
     from recovery.compare.scope import ScopeRequest
-    from recovery.workflow.planning import Request
+    from recovery.workflow.asking import Request
 
     profile = profile_of(asked)
     return Request(
@@ -147,10 +190,12 @@ def request_of(asked: Asked) -> Request:
         wait_for_window_s=seconds(asked["wait_for_window"] or "0s"),
         repair=RepairRequest(
             mode=Mode(asked["mode"]),
-            incident_xids=tuple(asked["incident_xids"]),
             on_conflict=OnConflict(asked["on_conflict"]),
+            **incident_of(asked["incident_xids"]),
         ),
         where=asked["where"],
+        all_or_nothing=asked["all_or_nothing"],
+        copy_parameter_group=asked["copy_parameter_group"],
         max_cost_usd=asked["max_cost_usd"],
         profile_name=asked["profile"],
     )

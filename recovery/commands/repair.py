@@ -15,6 +15,7 @@ from recovery.commands.options import (
     Asked,
     approver,
     conflict_options,
+    incident_of,
     json_option,
     objectives_of,
     profile_of,
@@ -75,7 +76,7 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
 @click.option("--digest", "only_digest", is_flag=True, help="Print nothing but the repair plan's digest.")
 @json_option
 def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
-    case_id: str, mode: str | None, incident_xids: tuple[int, ...], on_conflict: str | None,
+    case_id: str, mode: str | None, incident_xids: tuple[tuple[int, int], ...], on_conflict: str | None,
     decisions: Path | None, again: bool,
     show: tuple[str, ...], limit: int | None, as_csv: bool, only_digest: bool, as_json: bool,
 ) -> None:  # fmt: skip
@@ -86,8 +87,11 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
     from recovery.report.repair_text import repair_text
     from recovery.workflow.cases import read_case
 
-    changed = {"mode": mode, "incident_xids": incident_xids or None, "on_conflict": on_conflict,
-               "decisions": _read(decisions) if decisions else None}  # fmt: skip
+    changed: dict[str, object] = {
+        "mode": mode, "on_conflict": on_conflict, "decisions": _read(decisions) if decisions else None
+    }  # fmt: skip
+    if incident_xids:
+        changed |= incident_of(incident_xids)
     asked = {name: value for name, value in changed.items() if value is not None}
     case = read_case(case_id)
     if asked or again or case.outcome_of("diff") is None:
@@ -126,7 +130,7 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
     from recovery.commands.driving import show_report
     from recovery.workflow.run import run
 
-    with _errand(case_id, work="repair") as errand:
+    with _errand(case_id, work="repair") as errand, _reported_part(errand.case, as_json=as_json):
         case, plan = errand.case, errand.case.repair_plan
         if case.load_done:
             undone = " and taken them back" if case.taken_back else ""
@@ -165,21 +169,43 @@ def verify(case_id: str, as_json: bool) -> None:
 @click.command(epilog="Example: rowback undo 7f3a --confirm docs")
 @click.argument("case_id", metavar="CASE")
 @click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")
+@click.option("--accept-partial", is_flag=True, help="Take back the part that can be, and leave the rest.")
+@click.option("--dry-run", is_flag=True, help="Do all the reads, show what would be taken back and what would stay.")
 @json_option
-def undo(case_id: str, confirmed: str | None, as_json: bool) -> None:
-    """Take back what a case wrote last, as far as nobody has changed those rows since. Undo it again to get it back."""
+def undo(case_id: str, confirmed: str | None, accept_partial: bool, dry_run: bool, as_json: bool) -> None:
+    """Take back what a case wrote last. Refuses while rows would stay, because others changed them since. Undo it again
+    to get it back."""
+    from recovery.model.account import Partial
     from recovery.report.text import verification_text
     from recovery.workflow.undo import undo as take_back
 
+    if dry_run:
+        _preview_undo(case_id, as_json=as_json)
+        return
     with _errand(case_id, work="undo") as errand:
+        errand.partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
         errand.approve = _undo_approver(errand.case, confirmed)
         done = take_back(errand)
     if as_json:
         click.echo(done.verification.model_dump_json(indent=1))
         return
-    stay = f"; {done.stay:,} rows stay, because others changed or reference them" if done.stay else ""
-    ended = "taken back" if errand.case.taken_back else "put back again, which undoes the undo before"
+    part = " in part" if done.stay else ""
+    ended = f"taken back{part}" if errand.case.taken_back else f"put back again{part}, which undoes the undo before"
+    stay = "".join(f"\n  {line}" for line in done.reasons)
     click.echo(f"case {errand.case.id}: {ended}{stay}\n\n{verification_text(done.verification)}")
+
+
+def _preview_undo(case_id: str, *, as_json: bool) -> None:
+    from recovery.report.repair_text import repair_text
+    from recovery.workflow.undo import preview_undo, staying
+
+    with _errand(case_id, work="undo") as errand:
+        plan = preview_undo(errand)
+    if as_json:
+        click.echo(plan.to_json())
+        return
+    click.echo("\n".join([repair_text(plan, title="undo plan"), "", *(f"  {line}" for line in staying(plan))]))
+    click.echo("\ndry run: nothing was written", err=True)
 
 
 @click.command(epilog="""Example: rowback peek 7f3a "select count(*) from content.articles" """)
@@ -202,8 +228,21 @@ def peek(case_id: str, query: str, as_csv: bool, as_json: bool) -> None:
         click.echo(table_csv(names, rows) if as_csv else table_text(names, rows))
 
 
+@contextmanager
+def _reported_part(case: Case, *, as_json: bool) -> Iterator[None]:
+    """A repair in part has its report on stdout as a whole one has."""
+    from recovery.commands.driving import show_report
+
+    try:
+        yield
+    except RowbackError as error:
+        if error.id is ErrorId.RECOVERED_IN_PART:
+            show_report(case, as_json=as_json)
+        raise
+
+
 def _pace(errand: Errand, plan: RepairPlan, rate: int) -> None:
-    if plan.number is None:
+    if not plan.writes:
         raise RowbackError(
             ErrorId.USAGE, f"case {errand.case.id} loads whole tables only, and those come back in one transaction",
             state="nothing was done", help=f"rowback apply {errand.case.id} {plan.digest[:8]}, without --max-wal-rate",

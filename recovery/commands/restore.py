@@ -27,16 +27,19 @@ if TYPE_CHECKING:
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan file instead of INSTANCE and --at.")
 @click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")
 @click.option("--confirm-loss", type=int, metavar="N", help="mode replace: how many rows lose what came after T.")
+@click.option("--accept-partial", is_flag=True,
+              help="End with exit code 0 though lost rows stay lost (default: 47, and the copy stays).")  # fmt: skip
 @click.option("--find", "find_", is_flag=True, help="Look into the log as well, and keep what it says for the report.")
 @click.option("--dry-run", is_flag=True, help="Do all the reads, print the plan, create nothing.")
 @json_option
-def restore(
-    plan_file: Path | None, confirmed: str | None, confirm_loss: int | None, find_: bool, dry_run: bool,
-    as_json: bool, **asked: Unpack[Asked],
+def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
+    plan_file: Path | None, confirmed: str | None, confirm_loss: int | None, accept_partial: bool, find_: bool,
+    dry_run: bool, as_json: bool, **asked: Unpack[Asked],
 ) -> None:  # fmt: skip
     """Put the lost rows back: temporary instance, comparison, reload, proof, removal. Asks before it writes."""
     from recovery.aws.instances import Instances
     from recovery.commands.driving import drive
+    from recovery.model.account import Partial
     from recovery.report.listening import listener
     from recovery.report.outlook_text import outlook_text
     from recovery.report.text import plan_text
@@ -74,7 +77,8 @@ def restore(
         case.take(journal.append(EVENT, data=given.model_dump(mode="json")))
     click.echo(f"case {case.id}", err=True)
     approve = approver(made.database, confirmed, confirm_loss)
-    drive(Errand(case, journal, instances, listener(), approve), as_json=as_json)
+    partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
+    drive(Errand(case, journal, instances, listener(), approve, partial), as_json=as_json)
 
 
 def refuse_beside_a_plan(asked: Asked) -> None:

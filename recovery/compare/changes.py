@@ -10,13 +10,14 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from recovery.compare.portions import Portions
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.account import KEYS_SHOWN, Reason
 from recovery.model.repair import Op, RowClass
 from recovery.model.values import TableName
 
@@ -209,6 +210,38 @@ class ChangeSet:
         rows = self._db.execute("select kind, op, count(*) from change where tab = ? group by 1, 2", (no,))
         return {(RowClass(kind), Op(op)): count for kind, op, count in rows}
 
+    def rows_at_target(self, no: int) -> list[tuple[RowClass, Op, str | None, int]]:
+        """Rows of one table that were there at T: by class, operation and reason, with their number."""
+        rows = self._db.execute(
+            "select kind, op, reason, count(*) from change where tab = ? and target is not null group by 1, 2, 3", (no,)
+        )
+        return [(RowClass(kind), Op(op), reason, count) for kind, op, reason, count in rows]
+
+    def keys_of(self, shape: Shape, kind: RowClass, op: Op, reason: str | None) -> tuple[str, ...]:
+        """The keys of the first rows at T of one class, operation and reason, for people."""
+        rows = self._db.execute(
+            "select key from change where tab = ? and kind = ? and op = ? and reason is ? and target is not null"
+            " order by n limit ?", (shape.no, kind.value, op.value, reason, KEYS_SHOWN),
+        )  # fmt: skip
+        return tuple(key_text(shape, _texts(key) or ()) for (key,) in rows)
+
+    def skipped_at_target(self, skipped: Mapping[int, str]) -> dict[str, list[Reason]]:
+        """Table → reasons, of those among the `skipped` (number → reason) that were to come back as at T."""
+        found: dict[str, list[Reason]] = {}
+        shapes = {shape.no: shape for shape in self.shapes()}
+        query = "select tab, key from change where n = ? and op in ('insert', 'update') and target is not null"
+        for n, reason in skipped.items():
+            if row := self._db.execute(query, (n,)).fetchone():
+                shape = shapes[row[0]]
+                key = key_text(shape, _texts(row[1]) or ())
+                found.setdefault(str(shape.table), []).append(Reason(reason=reason, rows=1, keys=(key,)))
+        return found
+
+    def clear(self) -> None:
+        """Forget everything: the comparison begins anew."""
+        for table in ("tab", "suspect", "change", "likeness", "skipped", "portion"):
+            self._db.execute(f"delete from {table}")  # noqa: S608 (constants)
+
     def classes(self, no: int) -> dict[RowClass, int]:
         """Rows of one table by class."""
         found: Counter[RowClass] = Counter()
@@ -271,6 +304,11 @@ class ChangeSet:
             for row in self._db.execute(f"select * from {table} order by 1"):  # noqa: S608 (constants)
                 found.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         return found.hexdigest()
+
+
+def key_text(shape: Shape, key: Texts) -> str:
+    """A row's key for people: its values; of a table without key, all of them."""
+    return ", ".join("null" if text is None else text for text in key[: len(shape.key) or len(shape.columns)])
 
 
 def _row(change: Change) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,30 +10,39 @@ from dataclasses import dataclass, field, replace
 from recovery.compare.changes import Change, Texts
 from recovery.model.repair import Mode, OnConflict, Op, RepairRequest, RowClass
 
-WRITTEN_BY_SOMEBODY = (RowClass.REVERTED, RowClass.CONFLICT, RowClass.NEWER, RowClass.CHANGED, RowClass.REUSED)
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+WRITTEN_SINCE = (RowClass.REVERTED, RowClass.CONFLICT, RowClass.NEWER, RowClass.CHANGED, RowClass.REUSED)
 
 
 @dataclass(frozen=True)
 class Entity:
     """What tells one entity from another: `own` are columns beside the key, `distinct` those of other unique keys.
 
-    `restarted`: the key's sequence stands behind where it stood at T, so it gives numbers out for a second time.
+    `renumbered`: the key's sequence stands behind where it stood at T, so it gives numbers out for a second time.
     """
 
     own: tuple[int, ...]
     distinct: tuple[tuple[int, ...], ...]
-    restarted: bool = False
+    renumbered: bool = False
 
     def replaced(self, target: Texts, live: Texts) -> bool:
-        """Whether the row with this key is another entity now: every other unique key differs and most columns do;
-        where there is no other unique key, every column that held something at T differs, and these are several, or
-        the numbers are being given out again."""
+        """Whether the row with this key is another entity now.
+
+        A unique key that is filled and unchanged says no. Where numbers are given out again, any other difference in
+        half of what the row held says yes. Otherwise every other unique key and most columns must differ; where there
+        is no other unique key, everything that the row held, and that must be several columns.
+        """
+        if any(all(live[i] is not None and target[i] == live[i] for i in key) for key in self.distinct):
+            return False
+        held = [i for i in self.own if target[i] is not None]
         differing = [i for i in self.own if target[i] != live[i]]
+        if self.renumbered:
+            lost = sum(target[i] != live[i] for i in held)
+            return bool(self.distinct and differing) or bool(held and 2 * lost >= len(held))
         if self.distinct:
             elsewhere = all(any(target[i] != live[i] for i in key) for key in self.distinct)
             return elsewhere and 2 * len(differing) > len(self.own)
-        held = [i for i in self.own if target[i] is not None]
-        return len(held) >= (1 if self.restarted else 2) and all(target[i] != live[i] for i in held)
+        return len(held) >= 2 and all(target[i] != live[i] for i in held)
 
 
 @dataclass
@@ -40,20 +50,22 @@ class Effect:
     """What the incident did to a table: the columns its rows differ in, and the value it left there if always one.
 
     A column in which only the lesser part of its rows differ, with various values, was written by somebody else between
-    T and the incident: nothing the incident did explains it.
+    T and the incident: nothing the incident did explains it. A number that is always the same before and always the
+    same after may have been set or counted: a later value may still show it.
     """
 
     rows: int = 0
     differing: Counter[int] = field(default_factory=Counter)
     values: dict[int, set[str | None]] = field(default_factory=dict)
+    before: dict[int, set[str | None]] = field(default_factory=dict)
 
     def learn(self, target: Texts, live: Texts) -> None:
         """One row that the incident wrote and nobody else since."""
         self.rows += 1
         for i, value in enumerate(live):
-            seen = self.values.setdefault(i, set())
-            if len(seen) < 2:
-                seen.add(value)
+            for seen, each in ((self.values, value), (self.before, target[i])):
+                if len(known := seen.setdefault(i, set())) < 2:
+                    known.add(each)
             if value != target[i]:
                 self.differing[i] += 1
 
@@ -65,11 +77,17 @@ class Effect:
         """Whether a row that the incident wrote last differs in a column that the incident did not write."""
         return any(live[i] != target[i] and not self.wrote(i) for i in range(len(live)))
 
+    def counted(self, i: int) -> bool:
+        """Whether the incident may have counted column `i` up or down rather than set it."""
+        values = (*self.values[i], *self.before[i])
+        return len(values) == 2 and all(value is not None and _NUMBER.fullmatch(value) for value in values)
+
     def remains(self, target: Texts, live: Texts) -> list[int]:
         """Columns in which a row written later still shows, or may show, what the incident did."""
         return [
             i for i in self.differing
-            if self.wrote(i) and live[i] != target[i] and (len(self.values[i]) > 1 or live[i] in self.values[i])
+            if self.wrote(i) and live[i] != target[i]
+            and (len(self.values[i]) > 1 or live[i] in self.values[i] or self.counted(i))
         ]  # fmt: skip
 
     def merged(self, target: Texts, live: Texts, *, last: bool) -> Texts | None:
@@ -79,7 +97,7 @@ class Effect:
         hold either: the incident left no single value that could be told from a later one.
         """
         back = self.remains(target, live)
-        if not last and any(len(self.values[i]) > 1 for i in back):
+        if not last and any(len(self.values[i]) > 1 or live[i] not in self.values[i] for i in back):
             return None
         return tuple(target[i] if i in back else value for i, value in enumerate(live))
 
@@ -123,7 +141,7 @@ def resolve(change: Change, request: RepairRequest, effect: Effect) -> Change:
             return update
         case Mode.REPAIR, RowClass.CONFLICT:
             return resolve_conflict(change, request, effect)
-        case Mode.REPLACE, kind if kind in WRITTEN_BY_SOMEBODY:
+        case Mode.REPLACE, kind if kind in WRITTEN_SINCE:
             return update
     return change
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from recovery.compare.changes import Change, ChangeSet, Shape, Texts
@@ -11,16 +11,18 @@ from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.moved import MAYBE_MOVED, likeness_of
 from recovery.compare.suspects import Sides, compare_whole_rows, find_suspects
 from recovery.model.catalog import Catalog
+from recovery.model.catalog import Sequence as Counter
 from recovery.model.repair import Engine, Mode, Op, RepairRequest, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.lineage import Lineage
-from recovery.postgres.repair.predicates import EVERY_ROW, Predicate
+from recovery.postgres.repair.lineage import Lineage, writers_since
+from recovery.postgres.repair.obstacles import FOUND_IN
+from recovery.postgres.repair.predicates import EVERY_ROW, Predicate, all_filled, by_writers
 from recovery.postgres.repair.rules import Rules
-from recovery.postgres.repair.scan import Ask, Side, extent, rows_by_key, stream
+from recovery.postgres.repair.scan import Ask, Side, extent, holds_between, rows_by_key, stream, whole_rows
 
 NEW_ROWS_SHOWN = 1_000
-MAYBE_AN_OLD_VERSION = "its table has no key, and rows written since T may be newer versions of it"
+MAYBE_AN_OLD_VERSION = "its table has no key, and rows written since T may be newer versions of it: see --mode beside"
 NO_KEY_TO_DELETE_BY = "its table has no key, so which of several equal rows to delete is not known"
 
 
@@ -50,6 +52,8 @@ class Comparison:
     ask: Ask = stream
     tables: dict[TableName, Compared] = field(default_factory=dict)
     new_rows: dict[TableName, int] = field(default_factory=dict)
+    exact: set[TableName] = field(default_factory=set)
+    unexamined: set[TableName] = field(default_factory=set)
     notices: dict[str, None] = field(default_factory=dict)
 
     def sides(self, columns: Columns, where: tuple[Predicate, Predicate] | None = None) -> Sides:
@@ -84,8 +88,7 @@ class Comparison:
         """Find every differing row of one table."""
         sides = self.sides(columns, where)
         if not columns.key:
-            compared = self.add_table(columns, sides, Engine.WHOLE_ROWS)
-            self.changes.add(self._kept(compared, compare_whole_rows(sides, compared.shape.no)))
+            self._compare_keyless(self.add_table(columns, sides, Engine.WHOLE_ROWS))
             return
         compared = self.add_table(columns, sides, Engine.BUCKETS)
         engine = find_suspects(sides, self.lineage, self.changes, compared.shape.no)
@@ -93,14 +96,47 @@ class Comparison:
         for keys in self.changes.suspects(compared.shape.no):
             self.changes.add(self._kept(compared, self.look_up(compared, keys)))
 
+    def compare_referencing(self, compared: Compared, places: Sequence[int]) -> None:
+        """Find the rows of a followed table that held a reference in the columns at `places` at T and differ now: of a
+        parent that is loaded whole, every row was lost."""
+        then, now = ([fields[i].name for i in places] for fields in (compared.columns.then, compared.columns.now))
+        no, sides = compared.shape.no, self.sides(compared.columns, (all_filled(then), all_filled(now)))
+        find_suspects(sides, self.lineage, self.changes, no)
+        for keys in self.changes.suspects(no):
+            rows = self.look_up(compared, keys)
+            self.changes.add(row for row in rows if row.target and all(row.target[i] is not None for i in places))
+
+    def _compare_keyless(self, compared: Compared) -> None:
+        """Without a key a changed row is a lost and a new one. Where the incident is known to have written everything
+        that was written since T, all its rows leave, and all that T had beside the others come back."""
+        sides, no = compared.sides, compared.shape.no
+        if not self._only_by_incident(sides):
+            self.changes.add(self._kept(compared, compare_whole_rows(sides, no)))
+            return
+        assert self.lineage
+        theirs, others = by_writers(sides.now.where, list(writers_since(sides.now, self.lineage)))
+        self.exact.add(compared.columns.live.name)
+        self.changes.add(compare_whole_rows(replace(sides, now=replace(sides.now, where=others)), no))
+        for n, (xmin, *values) in enumerate(whole_rows(replace(sides.now, where=theirs))):
+            row = tuple(values)
+            self.changes.add([Change(no, (*row, f"written {n}"), RowClass.NEW, None, row, int(xmin or 0), Op.DELETE)])
+
+    def _only_by_incident(self, sides: Sides) -> bool:
+        if self.request.mode is not Mode.REPAIR or self.lineage is None:
+            return False
+        return all(self.request.names(xmin) for xmin in writers_since(sides.now, self.lineage))
+
     def look_up(self, compared: Compared, keys: list[Texts]) -> Iterator[Change]:
-        """The rows of `keys` on both sides, those that differ."""
+        """The rows of `keys` on both sides, those that differ. Which rows are the same, the servers say: keys may be
+        equal and yet print differently (citext, nondeterministic collations, numeric)."""
         positions = compared.columns.key
         then, now = compared.sides.then, compared.sides.now
-        at_target = {tuple(row[i] for i in positions): row for _, row in rows_by_key(then, keys)}
-        live = {tuple(row[i] for i in positions): (int(xmin), row) for xmin, row in rows_by_key(now, keys)}
-        for key in keys:
-            if change := differing(compared.shape.no, key, at_target.get(key), live.get(key)):
+        at_target = {place: row for place, _, row in rows_by_key(then, keys)}
+        live = {place: (int(xmin), row) for place, xmin, row in rows_by_key(now, keys)}
+        for place in range(len(keys)):
+            target, current = at_target.get(place), live.get(place)
+            row = current[1] if current else target
+            if row and (change := differing(compared.shape.no, tuple(row[i] for i in positions), target, current)):
                 yield change
 
     def _kept(self, compared: Compared, changes: Iterable[Change]) -> Iterator[Change]:
@@ -125,7 +161,7 @@ class Comparison:
                 if change.xmin in incident and change.target and change.live:
                     effect.learn(change.target, change.live)
             name = compared.columns.live.name
-            entity = entity_of(compared.columns, self.rules[name], restarted=self._restarted(name))
+            entity = entity_of(compared.columns, self.rules[name], renumbered=self._renumbered(name))
             request = self._request_for(compared)
             self.changes.insert_lost(no)
             if request.mode is Mode.REPLACE:
@@ -134,8 +170,9 @@ class Comparison:
                 resolve(attribute(change, effect, entity, incident), request, effect)
                 for change in self.changes.changes(no, kinds=[RowClass.CHANGED])
             )
-            if compared.engine is Engine.WHOLE_ROWS:
+            if compared.engine is Engine.WHOLE_ROWS and name not in self.exact:
                 self._refuse_without_key(no)
+            self._tell_doubt(compared, entity)
             self._refuse_moved(compared)
             if added := compared.columns.added:
                 block(
@@ -164,14 +201,45 @@ class Comparison:
             return self.request.model_copy(update={"mode": mode})
         return self.request
 
-    def _restarted(self, name: TableName) -> bool:
-        then = {counter.name: counter for counter in self.then.sequences}
-        key = self.tables[name].columns.live.key
-        return any(
-            (then[c.name].last_value or 0) > (c.last_value or 0)
-            for c in self.now.sequences
-            if c.table == name and c.column in key and c.name in then and c.increment > 0
-        )
+    def _tell_doubt(self, compared: Compared, entity: Entity) -> None:
+        """Where one column is all that could tell an entity from another, an edit and another entity look alike."""
+        name = compared.columns.live.name
+        children = sorted({str(k.child) for k in self.now.foreign_keys if name in k.parent_tables and k.child != name})
+        if entity.distinct or len(entity.own) != 1 or not children:
+            return
+        doubtful = sum(
+            1 for change in self.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED, RowClass.NEWER])
+            if change.op is Op.KEEP
+        )  # fmt: skip
+        if doubtful:
+            column = compared.columns.columns[entity.own[0]]
+            self.notice(
+                f"{doubtful:,} rows of {name} differ from T in {column}, their only column beside the key: whether they"
+                f" are the same entities cannot be told, and rows of {', '.join(children)} go to them"
+            )
+
+    def _renumbered(self, name: TableName) -> bool:
+        """Whether keys are given out for a second time: their sequence stands behind where it stood at T, or the table
+        was emptied (its file is a new one) and every row in it was written since."""
+        columns = self.tables[name].columns
+        if self.lineage and columns.at_target.file_node != columns.live.file_node:
+            now = self.tables[name].sides.now
+            if sum(writers_since(now, self.lineage).values()) == extent(now)[0]:
+                return True
+        return any(self._numbered_beyond(columns, counter) for counter in self.now.sequences if counter.table == name)
+
+    def _numbered_beyond(self, columns: Columns, counter: Counter) -> bool:
+        """Whether T had rows with numbers that the sequence gave out and has still before it. Where it stood at T says
+        too much: a restored sequence stands up to 32 numbers ahead of the last one it gave out (SEQ_LOG_VALS)."""
+        at_target = next((c for c in self.then.sequences if c.name == counter.name), None)
+        key = [columns.columns[i] for i in columns.key]
+        if key != [counter.column] or at_target is None or at_target.last_value is None or not counter.integers:
+            return False
+        stands = counter.last_value or counter.minimum - 1
+        if counter.increment < 0 or at_target.last_value <= stands:
+            return False
+        then = self.sides(columns).then
+        return holds_between(then, then.key[0], stands + 1, at_target.last_value)
 
     def _refuse_without_key(self, no: int) -> None:
         """Without a key a changed row looks like a lost and a new one: never put the old version beside the new."""
@@ -192,21 +260,21 @@ def block(changes: ChangeSet, no: int, op: Op, reason: str) -> None:
 
 
 def blocked(change: Change, reason: str) -> Change:
-    """The row stays as it is, for `reason`."""
+    """The row stays as it is, for `reason`; one that was found elsewhere is not lost."""
+    kind = RowClass.MOVED if reason.startswith(FOUND_IN) else RowClass.BLOCKED
     return Change(
-        change.table, change.key, RowClass.BLOCKED, change.target, change.live, change.xmin, Op.KEEP, None, reason,
+        change.table, change.key, kind, change.target, change.live, change.xmin, Op.KEEP, None, reason,
         change.n,
     )  # fmt: skip
 
 
-def entity_of(columns: Columns, rules: Rules, *, restarted: bool) -> Entity:
+def entity_of(columns: Columns, rules: Rules, *, renumbered: bool) -> Entity:
     """What tells one entity from another in a table."""
     at = {name: i for i, name in enumerate(columns.columns)}
-    quoted = {name: name for name in at} | {'"' + name.replace('"', '""') + '"': name for name in at}
     distinct = []
     for rule in rules.distinct:
-        names = [quoted.get(expression) for expression in rule.expressions]
-        if rule.predicate is None and None not in names and set(names) != set(columns.live.key):
-            distinct.append(tuple(at[name] for name in names if name))
+        plain = len(rule.columns) == len(rule.expressions) and set(rule.columns) <= at.keys()
+        if rule.predicate is None and plain and set(rule.columns) != set(columns.live.key):
+            distinct.append(tuple(at[name] for name in rule.columns))
     own = tuple(i for i in range(len(columns.columns)) if i not in columns.key)
-    return Entity(own, tuple(distinct), restarted)
+    return Entity(own, tuple(distinct), renumbered)

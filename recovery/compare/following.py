@@ -4,19 +4,22 @@ rows to be put back need. Only tables that are not compared as a whole are follo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
 from recovery.compare.changes import Change, Texts
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.mapping import Mapping as Columns
 from recovery.model.catalog import Catalog, ForeignKey
-from recovery.model.repair import Engine, RowClass
+from recovery.model.repair import Engine, Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.repair.predicates import Predicate, condition, either, hangs_on
 from recovery.postgres.repair.scan import Field, Side, distinct_values, rows_by_key
 
 CHUNK = 5_000
+LOST_REFERENCE = (
+    "its reference {columns} to a lost row of {parent} is gone: mode repair with the incident's id gives it back"
+)
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,10 @@ def links(then: Catalog, now: Catalog, tables: Mapping[TableName, Columns]) -> l
     what hung together then is put back together."""
     found: dict[Link, None] = {}
     by_name_then = {columns.at_target.name: name for name, columns in tables.items()}
-    for key in now.foreign_keys:
+    for key in now.visible_keys:
         for parent in key.parent_tables:
             _add_link(found, key, key.child, parent, tables, at_target=False)
-    for key in then.foreign_keys:
+    for key in then.visible_keys:
         for parent in key.parent_tables:
             child, up = by_name_then.get(key.child), by_name_then.get(parent)
             if child and up:
@@ -62,13 +65,49 @@ def follow_whole(
     comparison: Comparison, followed: Mapping[TableName, Columns], whole: Mapping[TableName, Columns],
     ways: Iterable[Link],
 ) -> None:  # fmt: skip
-    """Parents that tables loaded whole need and that are gone since: found by the keys their rows hold at T."""
+    """What tables loaded whole lead to: parents that they need and that are gone since, found by the keys their rows
+    hold at T; and of the tables that reference them, every row that did so at T and differs now."""
     for way in ways:
         if way.child in whole and (parent := _followed(comparison, followed, way.parent, way.child)):
             side = comparison.sides(whole[way.child]).then
             values = distinct_values(side, _fields(whole[way.child].then, way.child_at))
             while wanted := list(islice(values, CHUNK)):
                 _missing_parents(comparison, way, parent, wanted)
+        if way.parent in whole and (child := _followed(comparison, followed, way.child, way.parent)):
+            if child.columns.key:
+                comparison.compare_referencing(child, way.child_at)
+            else:
+                _tell_keyless(comparison, child)
+
+
+def note_lost_references(comparison: Comparison, whole: Iterable[TableName], ways: Iterable[Link]) -> None:
+    """Say of rows that stay as they are now that they lost their reference to a row that was lost: that is no edit."""
+    whole = set(whole)
+    for way in ways:
+        child, parent = comparison.tables.get(way.child), comparison.tables.get(way.parent)
+        if child is None or (parent is None and way.parent not in whole):
+            continue
+        changes, no = comparison.changes, child.shape.no
+        names = ", ".join(child.columns.columns[i] for i in way.child_at)
+        changes.update(
+            replace(change, reason=LOST_REFERENCE.format(parent=way.parent, columns=names))
+            for change in changes.changes(no, kinds=[RowClass.CHANGED, RowClass.NEWER], ops=[Op.KEEP])
+            if _lost_reference(comparison, change, way, parent)
+        )
+
+
+def _lost_reference(comparison: Comparison, change: Change, way: Link, parent: Compared | None) -> bool:
+    assert change.target is not None
+    assert change.live is not None
+    then = tuple(change.target[i] for i in way.child_at)
+    now = tuple(change.live[i] for i in way.child_at)
+    if None in then or then == now or None not in now:
+        return False
+    if parent is None or set(way.parent_at) != set(parent.columns.key):
+        return True
+    at = dict(zip(way.parent_at, then, strict=True))
+    found = comparison.changes.find(parent.shape.no, tuple(at[i] for i in parent.columns.key))
+    return found is not None and found.target is not None and (found.live is None or found.kind is RowClass.REUSED)
 
 
 def _follow_rows(
@@ -103,8 +142,8 @@ def _parents(comparison: Comparison, way: Link, parent: Compared, rows: list[Cha
 
 def _missing_parents(comparison: Comparison, way: Link, parent: Compared, wanted: list[Texts]) -> None:
     by_now, by_then = _fields(parent.columns.now, way.parent_at), _fields(parent.columns.then, way.parent_at)
-    there = {tuple(row[i] for i in way.parent_at) for _, row in rows_by_key(parent.sides.now, wanted, by=by_now)}
-    if missing := [values for values in wanted if values not in there]:
+    there = {place for place, _, _ in rows_by_key(parent.sides.now, wanted, by=by_now)}
+    if missing := [values for place, values in enumerate(wanted) if place not in there]:
         _settle(comparison, parent, parent.sides.then, missing, by_then)
 
 
@@ -119,13 +158,18 @@ def _settle(comparison: Comparison, table: Compared, side: Side, values: list[Te
     positions = table.columns.key
     if not positions:
         if next(rows_by_key(side, values, by=by), None):
-            name = table.columns.live.name
-            comparison.notice(f"rows of {name} that lost rows lead to were not looked for: it has no key; name it too")
+            _tell_keyless(comparison, table)
         return
-    keys = [tuple(row[i] for i in positions) for _, row in rows_by_key(side, values, by=by)]
+    keys = [tuple(row[i] for i in positions) for _, _, row in rows_by_key(side, values, by=by)]
     for start in range(0, len(keys), CHUNK):
         found = comparison.look_up(table, keys[start : start + CHUNK])
         comparison.changes.add(change for change in found if change.target is not None)
+
+
+def _tell_keyless(comparison: Comparison, table: Compared) -> None:
+    name = table.columns.live.name
+    comparison.notice(f"rows of {name} that lost rows lead to were not looked for: it has no key; name it too")
+    comparison.unexamined.add(name)
 
 
 def _values(rows: Iterable[Change], positions: tuple[int, ...]) -> list[Texts]:

@@ -20,7 +20,8 @@ PRECISION = re.compile(r"numeric(?:\((\d+),(\d+)\))?$")
 
 @dataclass(frozen=True)
 class Mapping:
-    """One table at T and now. `then` and `now` list the same columns in the same order; `key` are positions in them."""
+    """One table at T and now. `then` and `now` list the same columns in the same order; `key` are positions in them.
+    `added`, `dropped`: columns since T that take no part."""
 
     at_target: Table
     live: Table
@@ -30,6 +31,7 @@ class Mapping:
     notes: tuple[str, ...]
     objections: tuple[str, ...]
     added: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     @property
     def alike(self) -> bool:
@@ -54,18 +56,25 @@ def map_table(at_target: Table, live: Table) -> Mapping:
     for source, column in pairs:
         notes += _changed(source, column)
     for source, column in compared:
-        if source.type_name != column.type_name:
-            told = notes if widens(source.type_name, column.type_name) else objections
+        if not same_values(source, column):
+            told = notes if widens(source.value_type, column.value_type) else objections
             told.append(f"column {column.name} was {source.type_name}, is {column.type_name}")
-    notes += [f"column {c.name} was dropped since T: its values stay behind" for c in dropped if not c.generated]
+        notes += [
+            f"column {column.name}: label '{old}' of {column.value_type} is called '{new}' now"
+            for old, new in renamed_labels(source, column)
+        ]
+    gone = tuple(c.name for c in dropped if not c.generated)
+    notes += [f"column {name} was dropped since T: its values stay behind" for name in gone]
     names = [column.name for _, column in compared]
     if missing := [name for name in live.key if name not in names]:
         objections.append(f"its key column {missing[0]} did not exist at T")
     key = tuple(names.index(name) for name in live.key if name in names)
     unmapped = tuple(column.name for column in added if not column.generated)
-    then = tuple(Field(source.name, column, _cast(source, column)) for source, column in compared)
+    then = tuple(
+        Field(source.name, column, _cast(source, column), renamed_labels(source, column)) for source, column in compared
+    )
     now = tuple(Field(column.name, column) for _, column in compared)
-    return Mapping(at_target, live, then, now, key, tuple(notes), tuple(objections), unmapped)
+    return Mapping(at_target, live, then, now, key, tuple(notes), tuple(objections), unmapped, gone)
 
 
 def same_table_at(then: Catalog, live: Table, now: Catalog) -> Table | None:
@@ -107,8 +116,26 @@ def _sources(at_target: Table, live: Table) -> tuple[dict[str, Column | None], l
     return found, list(by_name.values())
 
 
+def same_values(source: Column, column: Column) -> bool:
+    """Whether every value at T is a value now as it is: a domain adds rules, which are asked row by row, not values."""
+    same_type = source.type_oid == column.type_oid and bool(column.labels)  # an enum may be called otherwise now
+    return same_type or source.value_type == column.value_type
+
+
+def renamed_labels(source: Column, column: Column) -> tuple[tuple[str, str], ...]:
+    """(label at T, label now) of an enum's renamed labels: the same pg_enum entry; where the type was made anew, the
+    same place among as many labels. Labels that both have are never renamed."""
+    then, now = dict(source.labels), dict(column.labels)
+    pairs = [(label, now[oid]) for oid, label in source.labels if oid in now]
+    if not pairs and len(then) == len(now):
+        pairs = list(zip(then.values(), now.values(), strict=True))
+        if any(old in now.values() and old != new for old, new in pairs):
+            return ()  # in another order: the labels that both have say what is what
+    return tuple((old, new) for old, new in pairs if old != new)
+
+
 def _cast(source: Column, column: Column) -> str | None:
-    return column.type_name if source.type_name != column.type_name else None
+    return None if same_values(source, column) else column.value_type
 
 
 def _changed(source: Column, column: Column) -> Iterator[str]:

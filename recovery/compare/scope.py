@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -14,6 +14,7 @@ from recovery.model.plan import ForeignKeyMode, LeftOut, PlannedTable, Why
 from recovery.model.values import TableName
 
 LEFT_OUT_BY_EXCEPT = "left out by --except"
+NO_NEEDS: Mapping[TableName, Iterable[TableName]] = {}
 
 
 @dataclass(frozen=True)
@@ -65,24 +66,29 @@ def match_tables(text: str, catalog: Catalog) -> list[TableName]:
         raise RowbackError(
             ErrorId.TABLE_UNKNOWN, f"no table matches '{text}'",
             f"nearest names: {', '.join(near)}" if near else f"the database has {len(known)} tables",
-            "a table that was dropped cannot be put back by this version",
-            state=NOTHING_CREATED, help="list the tables of that database: psql -d DATABASE -c '\\dt *.*'",
+            state=NOTHING_CREATED,
+            help="correct the name; a table that was dropped since T is brought beside: add --mode beside",
         )  # fmt: skip
     return [leaf for name in matches for leaf in leaves.get(name, (name,))]
 
 
-def load_order(tables: Iterable[TableName], catalog: Catalog) -> tuple[list[TableName], ForeignKeyMode]:
-    """Tables parents first, and how foreign keys must be treated for that order to load."""
+def load_order(
+    tables: Iterable[TableName], catalog: Catalog, *, needs: Mapping[TableName, Iterable[TableName]] = NO_NEEDS
+) -> tuple[list[TableName], ForeignKeyMode]:
+    """Tables parents first, and how foreign keys must be treated for that order to load. `needs`: what else a table's
+    checks read; that is given up before foreign keys are."""
     names = sorted(tables, key=_key)
-    inside = [key for key in catalog.foreign_keys if key.child in names and _parents_in(key, names)]
+    known = frozenset(names)
+    inside = [key for key in catalog.foreign_keys if key.child in known and known & set(key.parent_tables)]
     for mode, kept in (
         (ForeignKeyMode.ORDERED, inside),
         (ForeignKeyMode.DEFERRED, [key for key in inside if not key.deferrable]),
     ):
-        try:
-            return _sorted(names, kept), mode
-        except CycleError:
-            continue
+        for more in (needs, NO_NEEDS) if needs else (NO_NEEDS,):
+            try:
+                return _sorted(names, known, kept, more), mode
+            except CycleError:
+                continue
     return names, ForeignKeyMode.REPLICA
 
 
@@ -129,61 +135,79 @@ def _add(scope: Scope, catalog: Catalog, nonempty: set[TableName], found: Planne
     table = catalog.table(found.name)
     if table is None:  # a parent that belongs to an extension: its rows are the extension's
         return
-    asked = found.why in (Why.NAMED, Why.WHOLE_DATABASE)
+    objection = _objection(table)
     if table.unlogged:
-        _unrecoverable(scope, found, "it is unlogged, so no backup holds its rows")
-    elif found.why is Why.FOLLOWED and (not table.insertable or (table.triggers and not table.owned)):
-        scope.left_out.append(LeftOut(name=found.name, reason=f"this role may not write to it, though {found.because}"))
-    elif not asked and (table.row_security or not table.readable):
-        scope.left_out.append(LeftOut(name=found.name, reason=f"this role cannot see its rows, though {found.because}"))
+        _leave_out(scope, found, "it is unlogged, so no backup holds its rows", "leave it out: --except {name}")
+    elif objection:
+        about = f", though {found.because}" if found.why not in (Why.NAMED, Why.WHOLE_DATABASE) else ""
+        hit = found.why is not Why.FOLLOWED and table.extension is None
+        if found.why is Why.NAMED:
+            raise RowbackError(
+                objection.id, f"{objection.fact} {table.name}{objection.rest}", state=NOTHING_CREATED,
+                help=objection.help.format(name=table.name),
+            )  # fmt: skip
+        scope.left_out.append(LeftOut(name=found.name, reason=f"{objection.short}{about}", hit=hit))
     else:
-        _check_writable(table)
+        asked = found.why in (Why.NAMED, Why.WHOLE_DATABASE)
         empty = found.name not in nonempty
         why = found.why if asked or empty else Why.FOLLOWED
         scope.chosen[found.name] = found.model_copy(update={"bytes_now": table.bytes, "empty": empty, "why": why})
 
 
-def _unrecoverable(scope: Scope, found: PlannedTable, reason: str) -> None:
+def _leave_out(scope: Scope, found: PlannedTable, reason: str, help: str) -> None:
     if found.why is Why.NAMED:
         raise RowbackError(
             ErrorId.TABLE_UNRECOVERABLE, f"table {found.name} cannot be put back: {reason}",
-            state=NOTHING_CREATED, help=f"leave it out: --except {found.name}",
+            state=NOTHING_CREATED, help=help.format(name=found.name),
         )  # fmt: skip
     scope.left_out.append(LeftOut(name=found.name, reason=reason))
 
 
-def _check_writable(table: Table) -> None:
+@dataclass(frozen=True)
+class _Objection:
+    """Why rows cannot be put into a table: as an error where it was named, in short where it is left out."""
+
+    id: ErrorId
+    fact: str
+    rest: str
+    help: str
+    short: str
+
+
+def _objection(table: Table) -> _Objection | None:
+    """What this role lacks, or None."""
     if table.row_security:
-        raise RowbackError(
-            ErrorId.TABLE_UNRECOVERABLE,
-            f"row security hides rows of {table.name} from this role",
-            state=NOTHING_CREATED,
-            help="log in as a role with BYPASSRLS, or as the owner of the table without FORCE ROW LEVEL SECURITY",
-        )
+        return _Objection(
+            ErrorId.TABLE_UNRECOVERABLE, "row security hides rows of", " from this role",
+            "log in as a role with BYPASSRLS, or as the owner of the table without FORCE ROW LEVEL SECURITY",
+            "row security hides its rows from this role",
+        )  # fmt: skip
     if not table.readable:
-        raise RowbackError(
-            ErrorId.PRIVILEGE_MISSING, f"this role may not read {table.name}",
-            state=NOTHING_CREATED, help=f"grant it SELECT, log in as the owner, or leave it out: --except {table.name}",
+        return _Objection(
+            ErrorId.PRIVILEGE_MISSING, "this role may not read", "",
+            "grant it SELECT, log in as the owner, or leave it out: --except {name}", "this role may not read it",
         )  # fmt: skip
     if not table.insertable or (table.triggers and not table.owned):
         lacking = "it has triggers that only its owner may hold back" if table.insertable else "no INSERT privilege"
-        raise RowbackError(
-            ErrorId.PRIVILEGE_MISSING, f"this role may not put rows back into {table.name}: {lacking}",
-            state=NOTHING_CREATED, help=f"log in as the owner of {table.name} (PGUSER)",
+        return _Objection(
+            ErrorId.PRIVILEGE_MISSING, "this role may not put rows back into", f": {lacking}",
+            "log in as the owner of {name} (PGUSER)", f"this role may not write to it: {lacking}",
         )  # fmt: skip
+    return None
 
 
-def _sorted(names: list[TableName], keys: list[ForeignKey]) -> list[TableName]:
+def _sorted(
+    names: list[TableName], known: frozenset[TableName], keys: list[ForeignKey],
+    needs: Mapping[TableName, Iterable[TableName]],
+) -> list[TableName]:  # fmt: skip
     sorter: TopologicalSorter[TableName] = TopologicalSorter({name: () for name in names})
     for key in keys:
-        for parent in _parents_in(key, names):
+        for parent in known & set(key.parent_tables):
             if parent != key.child:
                 sorter.add(key.child, parent)
+    for name in known & needs.keys():
+        sorter.add(name, *(known & set(needs[name])))
     return list(sorter.static_order())
-
-
-def _parents_in(key: ForeignKey, names: list[TableName]) -> list[TableName]:
-    return [parent for parent in key.parent_tables if parent in names]
 
 
 def _key(name: TableName) -> tuple[str, str]:

@@ -6,10 +6,11 @@ The diff does this to foresee what `apply` will meet; `apply` does it again, und
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from recovery.compare.changes import WRITES, Change, ChangeSet, Shape
-from recovery.compare.comparing import blocked
+from recovery.compare.comparing import block, blocked
 from recovery.compare.portions import CHOSEN
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table
@@ -19,8 +20,23 @@ from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.repair import obstacles
 from recovery.postgres.repair.rules import Rules
-from recovery.postgres.repair.stage import Stage, Staged
+from recovery.postgres.repair.stage import OWN_COLUMNS, Stage, Staged, stageable
 from recovery.postgres.row_versions import xmin_of
+
+NO_RULES = Rules((), ())
+STAYING = (RowClass.NEWER, RowClass.CHANGED, RowClass.CONFLICT, RowClass.REVERTED)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What planned rows will meet: the tables' rules now and at T, tables loaded whole beside them, and tables that
+    rows may have moved to."""
+
+    rules: Mapping[TableName, Rules]
+    rules_then: Mapping[TableName, Rules]
+    filled: Sequence[TableName]
+    elsewhere: Mapping[TableName, Sequence[obstacles.Elsewhere]]
+
 
 _LETTER = {Op.INSERT: "i", Op.UPDATE: "u", Op.DELETE: "d", Op.KEEP: "k"}
 
@@ -36,12 +52,13 @@ def stage_changes(live: Session, catalog: Catalog, changes: ChangeSet) -> dict[T
         table = catalog.table(shape.table)
         if table is not None:
             _refuse_missing_columns(table, shape)
-        rows = chain(_staged(changes, shape), _put_earlier(changes, shape, catalog))
-        if table is None or next(rows, None) is None:
+        by = _referenced(shape, catalog)
+        rows = chain(_staged(changes, shape, by), _put_earlier(changes, shape, catalog))
+        if table is None or not stageable(table) or next(rows, None) is None:
             continue
         stage = Stage(live, table, shape.columns, shape.no)
         stage.create()
-        stage.fill(chain(_staged(changes, shape), _put_earlier(changes, shape, catalog)))
+        stage.fill(chain(_staged(changes, shape, by), _put_earlier(changes, shape, catalog)))
         stage.complete()
         stages[shape.table] = stage
     return stages
@@ -49,29 +66,73 @@ def stage_changes(live: Session, catalog: Catalog, changes: ChangeSet) -> dict[T
 
 def mark_unwritable(
     stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Iterable[ForeignKey],
-    filled: Iterable[TableName],
+    filled: Iterable[TableName], elsewhere: Mapping[TableName, Sequence[obstacles.Elsewhere]],
 ) -> None:  # fmt: skip
-    """Mark every staged row that cannot be written, until marking one changes nothing for another.
+    """Mark every staged row that what is there now keeps from being written, until marking one changes nothing for
+    another. Call `mark_by_content` before.
 
     `filled`: tables that are loaded whole in the same transaction; a parent there is present by then.
     """
     for name, stage in stages.items():
         obstacles.mark_stale(stage)
-        for check in rules[name].checks:
-            obstacles.mark_violating(stage, check)
-    keys, whole = list(keys), set(filled)
-    while _mark_once(stages, rules, keys, whole):
+        for other in elsewhere.get(name, ()):
+            obstacles.mark_moved(stage, other)
+    inside = [key for key in keys if key.child in stages or not stages.keys().isdisjoint(key.parent_tables)]
+    while _mark_once(stages, rules, inside, set(filled)):
         pass
 
 
-def foresee(
-    live: Session, catalog: Catalog, changes: ChangeSet, rules: Mapping[TableName, Rules], filled: Sequence[TableName]
+def mark_by_content(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules]) -> None:
+    """Mark staged rows that could never be written, whatever else there is: it needs no lock to see that. Checks by
+    functions of the users are left to the writing, because they may read other tables."""
+    for name, stage in stages.items():
+        if not stage.writes:
+            continue
+        obstacles.mark_identity(stage)
+        for check in rules[name].checks:
+            if not check.functions:
+                obstacles.mark_violating(stage, check)
+        for rule in rules[name].distinct:
+            obstacles.mark_rivals(stage, rule)
+
+
+def mark_lost_parents(
+    stages: Mapping[TableName, Stage], keys: Sequence[ForeignKey], filled: Iterable[TableName],
+    children: Iterable[TableName],
+) -> None:  # fmt: skip
+    """Mark those rows of `children`, not written yet, whose parents turned out not to come, and theirs in turn."""
+    waiting, whole = set(children), set(filled)
+    while sum(
+        obstacles.mark_orphans(stages[key.child], key, [stages[p] for p in key.parent_tables if p in stages])
+        for key in keys
+        if key.child in waiting and not whole & set(key.parent_tables)
+    ):
+        pass
+
+
+def mark_by_functions(
+    stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], then: Mapping[TableName, Rules]
 ) -> None:
-    """Turn planned rows that cannot be written into blocked ones. Leaves no trace on the original."""
+    """Before anything is written: checks by users' functions that rows at T need not have satisfied, because they are
+    newer than T or were NOT VALID then. The others held at T, and will again where what they read is back."""
+    for name, stage in stages.items():
+        held = {(check.name, check.expression) for check in then.get(name, NO_RULES).checks if check.validated}
+        for check in rules[name].checks:
+            if check.functions and (check.name, check.expression) not in held:
+                obstacles.mark_violating(stage, check)
+
+
+def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outlook) -> None:
+    """Turn planned rows that cannot be written into blocked ones, and those that only moved into moved ones. Leaves no
+    trace on the original."""
+    _block_unstageable(catalog, changes)
     with live.transaction(force_rollback=True):
         writing.use_search_path_of_role(live)
         stages = stage_changes(live, catalog, changes)
-        mark_unwritable(stages, rules, catalog.foreign_keys, filled)
+        mark_by_content(stages, outlook.rules)
+        mark_by_functions(stages, outlook.rules, outlook.rules_then)
+        mark_unwritable(stages, outlook.rules, catalog.visible_keys, outlook.filled, outlook.elsewhere)
+        _block_hidden(live, stages, catalog)
         for shape in changes.shapes():
             if stage := stages.get(shape.table):
                 reasons = dict(stage.skipped())
@@ -85,6 +146,25 @@ def foresee(
         writing.pin_search_path(live)
 
 
+def _block_unstageable(catalog: Catalog, changes: ChangeSet) -> None:
+    """A table that leaves no room for our own columns beside its own cannot be repaired row by row."""
+    for shape in changes.shapes():
+        table = catalog.table(shape.table)
+        if table and not stageable(table):
+            why = f"{len(table.columns):,} columns leave no room for rowback's own {OWN_COLUMNS} beside them"
+            for op in WRITES:
+                block(changes, shape.no, op, why)
+
+
+def _block_hidden(live: Session, stages: Mapping[TableName, Stage], catalog: Catalog) -> None:
+    """A row is not deleted where rows that this role cannot see may reference it."""
+    for key in catalog.hidden_keys:
+        for parent in key.parent_tables:
+            if parent in stages:
+                gone = stages[parent].numbers(stages[parent].sql("s.{op} = 'd'"))
+                stages[parent].set_aside(gone, f"rows of {key.child}, which this role cannot see, may reference it")
+
+
 def _refuse_missing_columns(table: Table, shape: Shape) -> None:
     """The columns that were compared must still be there under the same names."""
     known = {column.name for column in table.columns}
@@ -96,6 +176,19 @@ def _refuse_missing_columns(table: Table, shape: Shape) -> None:
         )  # fmt: skip
 
 
+def _mark_early(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Sequence[ForeignKey]) -> int:
+    """Let updates come before deletes that they release, where a key waits for those deletes."""
+    references: dict[TableName, list[tuple[ForeignKey, Stage]]] = {}
+    for key in keys:
+        if key.child in stages:
+            references.setdefault(key.child, []).extend((key, stages[p]) for p in key.parent_tables if p in stages)
+    return sum(
+        obstacles.mark_early(stages[name], parents_of, rules[name].distinct)
+        for name, parents_of in references.items()
+        if any(obstacles.waits_for(parent, "d", rules[parent.table.name].distinct) for _, parent in parents_of)
+    )
+
+
 def _mark_once(
     stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Sequence[ForeignKey],
     filled: set[TableName],
@@ -103,10 +196,7 @@ def _mark_once(
     marked = 0
     for name, stage in stages.items():
         marked += sum(obstacles.mark_taken(stage, rule) for rule in rules[name].distinct)
-    for name, stage in stages.items():
-        parents_of = [(key, stages[p]) for key in keys if key.child == name for p in key.parent_tables if p in stages]
-        if any(obstacles.waits_for(parent, "d", rules[parent.table.name].distinct) for _, parent in parents_of):
-            marked += obstacles.mark_early(stage, parents_of, rules[name].distinct)
+    marked += _mark_early(stages, rules, keys)
     for key in keys:
         if key.child in stages and not filled & set(key.parent_tables):
             parents = [stages[parent] for parent in key.parent_tables if parent in stages]
@@ -118,7 +208,26 @@ def _mark_once(
     return marked
 
 
-def _staged(changes: ChangeSet, shape: Shape) -> Iterator[Staged]:
+def _renamed(changes: ChangeSet, shape: Shape, referenced: Sequence[int]) -> Iterator[Change]:
+    """Rows that stay, and that others referenced at T by values which they do not have any more: whoever has them now
+    is another entity."""
+    if not referenced:
+        return
+    for change in changes.changes(shape.no, kinds=STAYING, ops=[Op.KEEP]):
+        target, live = change.target, change.live
+        if target and live and any(target[i] != live[i] for i in referenced):
+            yield change
+
+
+def _referenced(shape: Shape, catalog: Catalog) -> list[int]:
+    """Places of columns outside the key by which other tables reference this one."""
+    names = {
+        name for key in catalog.foreign_keys if shape.table in key.parent_tables for name in key.parent_columns
+    } - set(shape.key)  # fmt: skip
+    return [i for i, name in enumerate(shape.columns) if name in names]
+
+
+def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int]) -> Iterator[Staged]:
     if changes.portions.only_chosen:
         yield from (_row(change, _LETTER[change.op]) for change in changes.changes(shape.no, portion=CHOSEN))
         yield from (_row(change, _LETTER[Op.KEEP]) for change in changes.standing(shape.no))
@@ -127,6 +236,7 @@ def _staged(changes: ChangeSet, shape: Shape) -> Iterator[Staged]:
     yield from (
         _row(change, _LETTER[Op.KEEP]) for change in changes.changes(shape.no, kinds=[RowClass.REUSED], ops=[Op.KEEP])
     )
+    yield from (_row(change, _LETTER[Op.KEEP]) for change in _renamed(changes, shape, referenced))
 
 
 def _put_earlier(changes: ChangeSet, shape: Shape, catalog: Catalog) -> Iterator[Staged]:
@@ -150,8 +260,10 @@ def _put_earlier(changes: ChangeSet, shape: Shape, catalog: Catalog) -> Iterator
 
 
 def _row(change: Change, letter: str) -> Staged:
-    # What leaves, and what only stands in the way of children, is known by the values it has now.
+    # What leaves is known by the values it has now; what stays in the way of children, by those they knew it by.
     values = change.want if change.op in (Op.INSERT, Op.UPDATE) else change.live
+    if letter == _LETTER[Op.KEEP]:
+        values = change.target or change.live
     assert change.n is not None
     assert values is not None
     return Staged(change.n, letter, change.xmin, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 from recovery.model.values import TableName, Value
@@ -10,8 +11,10 @@ from recovery.model.values import TableName, Value
 class Column(Value):
     """A live column. `type_name` is format_type()'s text; `generated` ones cannot be written.
 
-    `number` is attnum: a rename keeps it. `identity`: GENERATED ALWAYS (a) or BY DEFAULT (d). `equality`: schema and
-    name of the type's own equality, which lies outside pg_catalog for types of extensions.
+    `base_type`: the type below all domains, without its modifier; `value_type`: with it. `number` is attnum: a rename
+    keeps it. `identity`: GENERATED ALWAYS (a) or BY DEFAULT (d). `equality`: schema and name of the type's own
+    equality, which lies outside pg_catalog for types of extensions. `labels`: oid and text of an enum's labels in
+    order, of arrays of one as well.
     """
 
     name: str
@@ -19,6 +22,8 @@ class Column(Value):
     type_oid: int
     base_type: str
     generated: bool
+    value_type: str = ""
+    labels: tuple[tuple[int, str], ...] = ()
     number: int = 0
     not_null: bool = False
     has_default: bool = False
@@ -34,11 +39,20 @@ class Trigger(Value):
     state: str
 
 
+class RewriteRule(Value):
+    """A rule of the query rewriter on INSERT, UPDATE or DELETE, with its ev_enabled state (O, D, R or A)."""
+
+    name: str
+    state: str
+
+
 class Table(Value):
     """A relation that holds rows itself (ordinary tables and partitions, never partitioned parents).
 
-    `key`: columns that tell its rows apart (primary key, else a unique index over NOT NULL columns); none: no key.
-    `partition_key`: columns of the parents' partition keys, when it is a partition.
+    `key`: columns that tell its rows apart (primary key, else replica identity or another unique index over NOT NULL
+    columns); none: no key. `partition_key`: columns of the parents' partition keys, when it is a partition.
+    `extension`: the extension that the table is a member of. `rules`: those that are not disabled. `file_node`: of its
+    file, which TRUNCATE and rewrites replace.
     """
 
     name: TableName
@@ -54,13 +68,18 @@ class Table(Value):
     partition_key: tuple[str, ...] = ()
     inherits: tuple[TableName, ...] = ()
     triggers: tuple[Trigger, ...] = ()
+    rules: tuple[RewriteRule, ...] = ()
+    extension: str | None = None
+    file_node: int = 0
 
 
 class Partitioned(Value):
-    """A partitioned table and the leaf tables that hold its rows."""
+    """A partitioned table and the leaf tables that hold its rows. `key`: columns of its primary key, which tell a row
+    from every other of all partitions."""
 
     name: TableName
     leaves: tuple[TableName, ...]
+    key: tuple[str, ...] = ()
 
 
 class ForeignKey(Value):
@@ -82,14 +101,16 @@ class ForeignKey(Value):
 
 
 class Sequence(Value):
-    """A sequence used by a table's column, and where it stands. `last_value` is None before its first use.
+    """A sequence and where it stands. `last_value` is None before its first use. `settable`: this role may set it.
 
-    `integers`: the column is of an integer type, so its values are the sequence's.
+    `table`, `column`: the column that owns it or names it in its default; None: it stands by itself, though a trigger
+    or the text of a default may use it. `integers`: the column is of an integer type, so its values are the sequence's.
     """
 
     name: TableName
-    table: TableName
-    column: str
+    table: TableName | None
+    column: str | None
+    settable: bool = True
     last_value: int | None
     increment: int
     minimum: int
@@ -107,7 +128,26 @@ class Catalog(Value):
 
     def table(self, name: TableName) -> Table | None:
         """The table of that name."""
-        return next((table for table in self.tables if table.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[TableName, Table]:
+        return {table.name: table for table in self.tables}
+
+    @cached_property
+    def hidden(self) -> frozenset[TableName]:
+        """Tables of which this role sees not all rows, or none."""
+        return frozenset(table.name for table in self.tables if table.row_security or not table.readable)
+
+    @property
+    def visible_keys(self) -> tuple[ForeignKey, ...]:
+        """Foreign keys whose both ends this role can look at."""
+        return tuple(key for key in self.foreign_keys if not {key.child, *key.parent_tables} & self.hidden)
+
+    @property
+    def hidden_keys(self) -> tuple[ForeignKey, ...]:
+        """The other foreign keys: the server alone knows whether they hold."""
+        return tuple(key for key in self.foreign_keys if {key.child, *key.parent_tables} & self.hidden)
 
 
 class Identity(Value):

@@ -60,6 +60,7 @@ class InstanceFacts(Value):
     allocated_gib: int
     publicly_accessible: bool = False
     master_secret_arn: str | None = None
+    parameter_group: str | None = None
     tags: dict[str, str] = {}
 
     @property
@@ -78,10 +79,15 @@ class CopySettings(Value):
     lifecycle_support: str | None
     ca_identifier: str | None
     expires_after_hours: int
+    parameter_group: str | None = None
 
     @classmethod
-    def like(cls, source: InstanceFacts, *, instance_class: str | None, expires_after_hours: int) -> CopySettings:
-        """Reachable the way `source` is (its network), nothing else of it (default parameter group, no tags)."""
+    def like(
+        cls, source: InstanceFacts, *, instance_class: str | None, expires_after_hours: int,
+        parameter_group: str | None = None,
+    ) -> CopySettings:  # fmt: skip
+        """Reachable the way `source` is (its network), nothing else of it: no tags, and the default parameter group
+        unless another one is named."""
         return cls(
             instance_class=instance_class or source.instance_class,
             subnet_group=source.subnet_group,
@@ -90,6 +96,7 @@ class CopySettings(Value):
             lifecycle_support=source.lifecycle_support,
             ca_identifier=source.ca_identifier,
             expires_after_hours=expires_after_hours,
+            parameter_group=parameter_group,
         )
 
 

@@ -39,7 +39,7 @@ class ForeignKeyMode(StrEnum):
 
 
 class PlannedTable(Value):
-    """A table in scope. An empty one is loaded whole; any other is compared with T row by row."""
+    """A table in scope. An empty one may be loaded whole, if no row of it meets an obstacle."""
 
     name: TableName
     why: Why
@@ -49,15 +49,19 @@ class PlannedTable(Value):
 
 
 class LeftOut(Value):
-    """A table that was looked at and stays as it is, with the reason."""
+    """A table that stays as it is, with the reason. `hit`: rows of it may be lost all the same, and nobody asked for it
+    to be left out."""
 
     name: TableName
     reason: str
+    hit: bool = False
 
 
 class RecoveryPlan(Value):
     """What `restore` will do. `digest` covers every field but `made_at`. `profile`: by which it was made, and is to be
-    carried out; `approvals`: what that demanded."""
+    carried out; `approvals`: what that demanded. `dropped`: tables that were named and do not exist any more, to be
+    loaded beside. `notices`: what a person should know beforehand. `all_or_nothing`: one row that cannot come back
+    keeps all others away."""
 
     schema_version: Literal[1] = 1
     tool_version: str
@@ -71,7 +75,10 @@ class RecoveryPlan(Value):
     request: RepairRequest = RepairRequest()
     where: str | None = None
     tables: tuple[PlannedTable, ...]
+    dropped: tuple[TableName, ...] = ()
+    notices: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...]
+    all_or_nothing: bool = False
     foreign_key_mode: ForeignKeyMode
     held_triggers: tuple[Trigger, ...]
     sequences: tuple[Sequence, ...]

@@ -6,6 +6,7 @@ import json
 from enum import StrEnum
 from typing import Literal
 
+from recovery.model.account import TableAccount
 from recovery.model.catalog import Trigger
 from recovery.model.values import TableName, Value, digest_of
 
@@ -37,6 +38,7 @@ class RowClass(StrEnum):
     NEWER = "newer"  # changed after T, not by the incident
     CHANGED = "changed"  # after T; by whom is not known, because no incident was named
     REUSED = "reused key"  # the same key names another entity now
+    MOVED = "moved"  # at T here, now in another partition or table: nothing is lost
     NEW = "new"  # now, not at T
     BLOCKED = "blocked"  # would be written, but something forbids it: see the reason
 
@@ -60,15 +62,23 @@ class Engine(StrEnum):
 
 
 class RepairRequest(Value):
-    """How differing rows are to be treated. `incident_xids`: xmin of rows the bad statement wrote.
+    """How differing rows are to be treated. `incident_xids`: xmin of rows the bad statement wrote; `incident_ranges`:
+    the same as first and last id, of which only those count that wrote such rows.
 
     `decisions`: the file of the case's directory that decides single rows over mode and policy.
     """
 
     mode: Mode = Mode.MISSING
     incident_xids: tuple[int, ...] = ()
+    incident_ranges: tuple[tuple[int, int], ...] = ()
     on_conflict: OnConflict = OnConflict.KEEP_LIVE
     decisions: str | None = None
+
+    def names(self, xmin: int) -> bool:
+        """Whether a row that carries `xmin` was written by the incident, as far as it was named."""
+        return any(xid % 2**32 == xmin for xid in self.incident_xids) or any(
+            low <= xmin <= high for low, high in self.incident_ranges
+        )
 
 
 class Pace(Value):
@@ -89,7 +99,7 @@ class Writer(Value):
 class TableRepair(Value):
     """One table: its rows by class, and what will be written. `because` says who pulled it into the scope.
 
-    `loses`: rows to be updated or deleted that somebody wrote after T.
+    `loses`: rows to be updated or deleted that others wrote after T. `account`: what becomes of its rows at T.
     """
 
     name: TableName
@@ -102,6 +112,7 @@ class TableRepair(Value):
     deletes: int
     loses: int = 0
     mapped: tuple[str, ...] = ()
+    account: TableAccount
 
     @property
     def writes(self) -> int:
@@ -115,7 +126,11 @@ class TableRepair(Value):
 
 class RepairPlan(Value):
     """Everything `apply` will do, bound by `digest`: the rows themselves are in the case's change set `number`, whose
-    own digest is `changes_digest`. No change set: nothing was to be compared, `filled` are loaded whole."""
+    own digest is `changes_digest`. No change set: nothing was to be compared, `filled` are loaded whole.
+
+    `elsewhere`: rows that the incident changed in tables outside the scope. `possible_incident`: transactions that may
+    be savepoints of the incident, which nothing proves. `unexamined`: tables that may have lost rows and could not be
+    looked at."""
 
     schema_version: Literal[1] = 1
     case: str
@@ -126,6 +141,9 @@ class RepairPlan(Value):
     writers: tuple[Writer, ...]
     held_triggers: tuple[Trigger, ...]
     notices: tuple[str, ...]
+    elsewhere: tuple[TableAccount, ...] = ()
+    possible_incident: tuple[Writer, ...] = ()
+    unexamined: tuple[str, ...] = ()
     wal_bytes_estimated: int
     changes_digest: str
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from recovery.model.account import TableAccount
 from recovery.model.approval import Approval
 from recovery.model.instance import RestoreWindow
 from recovery.model.plan import Transport
@@ -64,6 +65,17 @@ class RepairProof(Value):
         return not self.differing and self.equal + self.changed_since == self.rows
 
 
+class WorldProof(Value):
+    """One table compared with T once more, after the commit: rows that differ as the plan said they would, that others
+    changed since, and that nothing explains, with the keys of the first of those."""
+
+    table: TableName
+    differs_as_planned: int
+    changed_since: int
+    unexplained: tuple[str, ...] = ()
+    unexplained_rows: int = 0
+
+
 class SequenceMove(Value):
     """A sequence moved forward. Never backward."""
 
@@ -104,6 +116,7 @@ class Verification(Value):
     repaired: tuple[RepairProof, ...] = ()
     invalid_indexes: tuple[str, ...] = ()
     references: tuple[ReferenceCheck, ...] = ()
+    world: tuple[WorldProof, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -112,13 +125,15 @@ class Verification(Value):
 
     @property
     def proven(self) -> bool:
-        """Restored rows equal T, every foreign key holds, nothing outside the scope changed."""
+        """Restored rows equal T, every foreign key holds, nothing outside the scope changed, and compared with T again
+        nothing differs but what the plan said."""
         return (
             all(proof.equal for proof in self.tables)
             and all(proof.proven for proof in self.repaired)
             and not self.invalid_indexes
             and self.dangling_references == 0
             and not self.changed_outside_scope
+            and not any(proof.unexplained_rows for proof in self.world)
         )
 
 
@@ -130,12 +145,19 @@ class Objectives(Value):
 
 
 Outcome = Literal[
-    "recovered", "recovered in part", "closed without change", "closed, not known whether rows were written", "open"
+    "recovered",
+    "recovered in part",
+    "loaded beside",
+    "closed without change",
+    "closed, not known whether rows were written",
+    "open",
 ]
 
 
 class Report(Value):
-    """A case from opening to closing, folded from its journal."""
+    """A case from opening to closing, folded from its journal. `account`: what became of the rows at T, or would if the
+    repair plan were carried out; `unexamined`: tables that may have lost rows and were not looked at. `told`: what else
+    the plan noticed."""
 
     schema_version: Literal[1] = 1
     case: str
@@ -158,6 +180,9 @@ class Report(Value):
     temporary_instance_removed: bool
     not_put_back: tuple[str, ...]
     skipped: int
+    account: tuple[TableAccount, ...] = ()
+    unexamined: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
     before_images: str | None = None
     taken_back: bool = False
     stopped_before: tuple[str, ...]

@@ -14,6 +14,8 @@ class Standing(StrEnum):
     WAITING = "waiting"
     PAUSED = "paused"
     RECOVERED = "recovered"
+    IN_PART = "in-part"
+    BESIDE = "beside"
     TAKEN_BACK = "taken-back"
     CLOSED = "closed"
 
@@ -29,7 +31,8 @@ class StepStanding(Value):
 
 class Status(Value):
     """`seq`, `at`: the journal's last record. `progress`: 0 to 1 by what steps took in past cases; `eta_s`: None where
-    no past case tells. `written`: rows are back in the original already; `keeps_newer`: what was written since T stays.
+    no past case tells. `written`: rows are back in the original already; `not_back`: lost rows
+    that stay lost; `keeps_newer`: what was written since T stays.
     """
 
     case: str
@@ -46,6 +49,7 @@ class Status(Value):
     progress: float
     eta_s: float | None
     rows: int | None = None
+    not_back: int = 0
     written: bool
     keeps_newer: bool
     temporary_instance: bool

@@ -57,6 +57,12 @@ def name_parts(text: str) -> tuple[str, ...]:
     )
 
 
+def named_table(text: str) -> TableName:
+    """The table that `text` names; without a schema, one of public."""
+    parts = name_parts(text)
+    return TableName(schema_name=parts[-2] if len(parts) > 1 else "public", name=parts[-1])
+
+
 def digest_of(value: BaseModel, *, without: frozenset[str] = frozenset()) -> str:
     """sha256 over the canonical JSON of `value`, leaving the fields `without` out."""
     body = value.model_dump(mode="json", exclude=set(without))

@@ -7,16 +7,19 @@ from collections.abc import Iterable, Mapping
 
 from psycopg import sql
 
-from recovery.model.catalog import Catalog, Column, ForeignKey, Partitioned, Sequence, Table, Trigger
+from recovery.model.catalog import Catalog, Column, ForeignKey, Partitioned, RewriteRule, Sequence, Table, Trigger
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 
-# pg_temp, toast and our own before-images never match these; extension members belong to their extension.
-USER_RELATIONS = """
-  n.nspname !~ '^(pg|rowback_case)_' and n.nspname <> 'information_schema'
-  and not exists (select from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = c.oid
-                  and e.deptype = 'e')
+# pg_temp, toast and our own before-images never match these.
+_USER_SCHEMAS = "n.nspname !~ '^(pg|rowback_case)_' and n.nspname <> 'information_schema'"
+_MEMBERSHIP = """
+  select e.extname::text, c.oid = any(e.extconfig) as config from pg_depend d join pg_extension e on e.oid = d.refobjid
+  where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+    and d.refclassid = 'pg_extension'::regclass
 """
+# What an extension's members define belongs to it.
+USER_RELATIONS = f"""{_USER_SCHEMAS} and not exists ({_MEMBERSHIP})"""  # noqa: S608 (constants only)
 
 _TABLES = f"""
 select c.oid::bigint, n.nspname, c.relname,
@@ -30,44 +33,62 @@ select c.oid::bigint, n.nspname, c.relname,
        pg_has_role(c.relowner, 'USAGE'), has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT')
          and has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'),
        array(select array[pn.nspname::text, p.relname::text] from pg_inherits i join pg_class p on p.oid = i.inhparent
-             join pg_namespace pn on pn.oid = p.relnamespace where i.inhrelid = c.oid order by 1)
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind = 'r' and c.relpersistence <> 't' and {USER_RELATIONS}
+             join pg_namespace pn on pn.oid = p.relnamespace where i.inhrelid = c.oid order by 1),
+       member.extname,
+       array(select array[r.rulename::text, r.ev_enabled::text] from pg_rewrite r
+             where r.ev_class = c.oid and r.ev_type <> '1' and r.ev_enabled <> 'D' order by 1),
+       c.relfilenode::bigint
+from pg_class c join pg_namespace n on n.oid = c.relnamespace left join lateral ({_MEMBERSHIP}) member on true
+where c.relkind = 'r' and c.relpersistence <> 't' and {_USER_SCHEMAS}
+  -- rows that users keep in tables of an extension: those it registered for dumps, and tables that users own
+  and (member.extname is null or member.config or pg_has_role(c.relowner, 'USAGE'))
 order by n.nspname collate "C", c.relname collate "C"
 """  # noqa: S608 (constants only)
 
 _PARTITIONED = f"""
 select c.oid::bigint, n.nspname, c.relname,
-       array(select relid::oid::bigint from pg_partition_tree(c.oid) where isleaf order by 1)
+       array(select relid::oid::bigint from pg_partition_tree(c.oid) where isleaf order by 1),
+       array(select a.attname::text from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum =
+       any(i.indkey) where i.indrelid = c.oid and i.indisprimary order by 1)
 from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'p' and {USER_RELATIONS}
 order by n.nspname collate "C", c.relname collate "C"
 """  # noqa: S608 (constants only)
 
 _COLUMNS = """
 select a.attrelid::bigint, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid::bigint,
-       coalesce(nullif(t.typbasetype, 0), t.oid)::regtype::text, a.attgenerated <> '',
-       a.attnum, a.attnotnull, a.atthasdef, a.attidentity::text,
+       b.oid::regtype::text, a.attgenerated <> '', a.attnum, a.attnotnull, a.atthasdef, a.attidentity::text,
        coalesce((select array[n.nspname::text, o.oprname::text] from pg_opclass c
          join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3 and m.amoplefttype = c.opcintype
            and m.amoprighttype = c.opcintype
          join pg_operator o on o.oid = m.amopopr join pg_namespace n on n.oid = o.oprnamespace
-         where c.opcdefault and c.opcmethod = 403 and c.opcintype = coalesce(nullif(t.typbasetype, 0), t.oid)),
-         array['pg_catalog', '='])
-from pg_attribute a join pg_type t on t.oid = a.atttypid
+         where c.opcdefault and c.opcmethod = 403 and c.opcintype = b.oid),
+         array['pg_catalog', '=']),
+       format_type(b.oid, b.modifier),
+       array(select array[l.oid::bigint::text, l.enumlabel::text] from pg_enum l
+             where l.enumtypid in (b.oid, b.element) order by l.enumsortorder)
+from pg_attribute a cross join lateral (
+  with recursive below as (
+    select t.oid, t.typtype, t.typbasetype, t.typtypmod, t.typelem, a.atttypmod as modifier, 0 as depth
+    from pg_type t where t.oid = a.atttypid
+    union all
+    select t.oid, t.typtype, t.typbasetype, t.typtypmod, t.typelem, below.typtypmod, depth + 1
+    from below join pg_type t on t.oid = below.typbasetype where below.typtype = 'd')
+  select oid, modifier, typelem as element from below order by depth desc limit 1) b
 where a.attrelid = any(%s) and a.attnum > 0 and not a.attisdropped order by a.attrelid, a.attnum
 """
 
-# The primary key first; otherwise the narrowest unique index that PostgreSQL checks at once over every row.
+# The primary key first, then the replica identity, then the narrowest unique index over every row. A deferrable one
+# tells rows apart as any other: only ON CONFLICT cannot use it.
 _KEYS = """
 select distinct on (i.indrelid) i.indrelid::bigint,
   (select array_agg(a.attname::text order by k.n) from unnest(i.indkey) with ordinality k(num, n)
      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num where k.n <= i.indnkeyatts)
 from pg_index i join pg_class c on c.oid = i.indexrelid
-where i.indrelid = any(%s) and i.indisunique and i.indisvalid and i.indimmediate
+where i.indrelid = any(%s) and i.indisunique and i.indisvalid
   and i.indpred is null and i.indexprs is null
   and not exists (select from unnest(i.indkey) with ordinality k(num, n) join pg_attribute a
                   on a.attrelid = i.indrelid and a.attnum = k.num where k.n <= i.indnkeyatts and not a.attnotnull)
-order by i.indrelid, not i.indisprimary, i.indnkeyatts, c.relname
+order by i.indrelid, not i.indisprimary, not i.indisreplident, i.indnkeyatts, c.relname
 """
 
 _PARTITION_KEYS = """
@@ -103,22 +124,27 @@ order by con.conrelid, con.conname
 """
 
 # Owned by a column (serial, identity) or named in its default. One may serve several tables; an identity column of a
-# partitioned table belongs to the parent, whose leaves hold the values.
-_SEQUENCES = """
-select distinct sn.nspname, s.relname, d.refobjid::bigint, a.attname,
-       a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype), q.seqincrement, q.seqmin, q.seqmax
-from pg_class s join pg_namespace sn on sn.oid = s.relnamespace join pg_sequence q on q.seqrelid = s.oid
-join (
+# partitioned table belongs to the parent, whose leaves hold the values. Others stand by themselves: triggers and
+# defaults that name them as text leave no trace in pg_depend.
+_SEQUENCES = f"""
+select distinct n.nspname, c.relname, d.refobjid::bigint, a.attname,
+       coalesce(a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype), false),
+       q.seqincrement, q.seqmin, q.seqmax,
+       case when c.relkind = 'S' then has_sequence_privilege(c.oid, 'UPDATE') end
+from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_sequence q on q.seqrelid = c.oid
+left join (
   select objid as seq, refobjid, refobjsubid from pg_depend
    where classid = 'pg_class'::regclass and refclassid = 'pg_class'::regclass and deptype in ('a', 'i')
   union all
   select dd.refobjid, ad.adrelid, ad.adnum from pg_attrdef ad
    join pg_depend dd on dd.classid = 'pg_attrdef'::regclass and dd.objid = ad.oid
      and dd.refclassid = 'pg_class'::regclass
-) d on d.seq = s.oid
-join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-where s.relkind = 'S' and d.refobjid = any(%s) order by 1, 2, 3
-"""
+) d on d.seq = c.oid and d.refobjid = any(%s)
+left join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+where c.relkind = 'S' and c.relpersistence <> 't' and {_USER_SCHEMAS}
+  and case when c.relkind = 'S' then has_sequence_privilege(c.oid, 'SELECT') end  -- asked of sequences alone
+  and has_schema_privilege(n.oid, 'USAGE') order by 1, 2, 3
+"""  # noqa: S608 (constants only)
 
 # Who reads the temporary instance is its master user, whoever logs in to the original.
 _HIDDEN_FROM = """
@@ -142,6 +168,7 @@ def read_catalog(session: Session) -> Catalog:
             Column(
                 name=row[1], type_name=row[2], type_oid=row[3], base_type=row[4], generated=row[5], number=row[6],
                 not_null=row[7], has_default=row[8], identity=row[9], equality=(row[10][0], row[10][1]),
+                value_type=row[11], labels=tuple((int(oid), label) for oid, label in row[12]),
             )
         )  # fmt: skip
     keys = dict(session.execute(_KEYS, (oids,)).fetchall())
@@ -155,7 +182,8 @@ def read_catalog(session: Session) -> Catalog:
             row_security=row[5], owned=row[6], readable=row[7], insertable=row[8],
             key=tuple(keys.get(row[0], ())), partition_key=tuple(bounds.get(row[0], ())),
             inherits=tuple(TableName(schema_name=schema, name=name) for schema, name in row[9]),
-            triggers=tuple(triggers[names[row[0]]]),
+            triggers=tuple(triggers[names[row[0]]]), extension=row[10],
+            rules=tuple(RewriteRule(name=name, state=state) for name, state in row[11]), file_node=row[12],
         )
         for row in rows
     )  # fmt: skip
@@ -163,8 +191,9 @@ def read_catalog(session: Session) -> Catalog:
         oid: Partitioned(
             name=TableName(schema_name=schema, name=name),
             leaves=tuple(names[leaf] for leaf in leaves if leaf in names),
+            key=tuple(key),
         )
-        for oid, schema, name, leaves in session.execute(_PARTITIONED)
+        for oid, schema, name, leaves, key in session.execute(_PARTITIONED)
     }
     return Catalog(
         tables=tables,
@@ -211,13 +240,14 @@ def _sequences(
     session: Session, oids: list[int], names: Mapping[int, TableName], roots: Mapping[int, Partitioned]
 ) -> Iterable[Sequence]:
     for row in session.execute(_SEQUENCES, ([*oids, *roots],)).fetchall():
-        schema, name, table, column, integers, increment, minimum, maximum = row
+        schema, name, table, column, integers, increment, minimum, maximum, settable = row
         found = TableName(schema_name=schema, name=name)
         stands_at = last_value(session, found)
-        for holder in roots[table].leaves if table in roots else (names[table],):
+        holders = (None,) if table is None else roots[table].leaves if table in roots else (names[table],)
+        for holder in holders:
             yield Sequence(
                 name=found, table=holder, column=column, last_value=stands_at, increment=increment,
-                minimum=minimum, maximum=maximum, integers=integers,
+                minimum=minimum, maximum=maximum, integers=integers, settable=settable,
             )  # fmt: skip
 
 

@@ -25,6 +25,12 @@ CONNECT_TIMEOUT_S = 15
 APPLICATION = "rowback"
 
 
+# The server converts nothing in such a database, and refuses bytes that are no UTF-8 from a UTF8 client: a client of
+# LATIN1
+# may send and get every byte, and each is one character here.
+BYTE_BY_BYTE: LiteralString = "set client_encoding = 'LATIN1'"
+
+
 class Session(psycopg.Connection[tuple[Any, ...]]):
     """A connection whose errors know it: with two of them open, blame goes to the right server."""
 
@@ -46,6 +52,8 @@ SETTINGS: tuple[LiteralString, ...] = (
     "set lock_timeout = 0",
     "set idle_in_transaction_session_timeout = 0",
     "set row_security = off",
+    # Somebody may have frozen role or database after the incident; what we write is asked for by name.
+    "set default_transaction_read_only = off",
     "set search_path = pg_catalog",
     "set datestyle = 'ISO, YMD'",
     "set intervalstyle = 'postgres'",
@@ -135,6 +143,8 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
     with told(session, target, state=state), session:
         for statement in SETTINGS:
             session.execute(statement)
+        if session.info.parameter_status("server_encoding") == "SQL_ASCII":
+            session.execute(BYTE_BY_BYTE)
         for since, statement in NEWER_TIMEOUTS_OFF.items():
             if session.info.server_version >= since:
                 session.execute(statement)
@@ -177,6 +187,11 @@ def identity_of(session: Session) -> Identity:
     )
 
 
+def client_encoding(session: Session) -> str:
+    """In which the session sends and gets text: UTF8, but of a database that knows no encoding."""
+    return session.info.parameter_status("client_encoding") or "UTF8"
+
+
 def one(session: Session, statement: Any, parameters: tuple[object, ...] = ()) -> Any:
     """The first column of the first row."""
     row = session.execute(statement, parameters or None).fetchone()
@@ -210,7 +225,10 @@ def _interrupted(target: Target, error: psycopg.Error, state: str) -> RowbackErr
                 f"log in as the tables' owner, or grant this to '{target.user}'",
             )
         case pg.LockNotAvailable() | pg.DeadlockDetected():
-            id, help = ErrorId.LOCK_NOT_GRANTED, "see who holds the lock: select * from pg_stat_activity"
+            id, help = (
+                ErrorId.LOCK_NOT_GRANTED,
+                "see who holds the lock: select * from pg_stat_activity; a prepared transaction: pg_prepared_xacts",
+            )
         case pg.DiskFull():
             id, help = ErrorId.DISK_FULL, f"give {target.label} more storage"
         case psycopg.OperationalError():

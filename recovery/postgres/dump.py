@@ -24,6 +24,7 @@ from recovery.postgres.binaries import ClientTools
 from recovery.postgres.connect import Session, Target
 from recovery.postgres.rows import BLOCK_BYTES, Pair, write_rows
 
+JOBS = 2
 STATE = "nothing was written to the original"
 TERM_DEADLINE_S = 10
 END_OF_DATA = b"\n\\.\n"
@@ -37,17 +38,19 @@ _ENVIRONMENT = {
 
 def dump_tables(
     tools: ClientTools, source: Target, tables: Sequence[TableName], into: Path, *,
-    jobs: int, started: Callable[[int], None],
+    encoding: str, started: Callable[[int], None],
 ) -> int:  # fmt: skip
-    """pg_dump the rows of `tables` into the new directory `into`, `jobs` at once; returns its size in bytes.
+    """pg_dump the rows of `tables` into the new directory `into`, JOBS at once; returns its size in bytes.
 
-    `started(pid)` is called once pg_dump runs, so that a later process can end it. The password travels by
+    `encoding`: the client encoding of the session that will load them. `started(pid)` is called once pg_dump runs, so
+    that a later process can end it. The password travels by
     environment. Raises dump-failed or disk-full; an interrupted dump's directory is left for the caller to remove.
     """
     import sh
 
     arguments = [
-        "--format=directory", f"--jobs={jobs}", f"--file={into}", "--data-only", "--compress=0", "--encoding=UTF8",
+        "--format=directory", f"--jobs={JOBS}", f"--file={into}", "--data-only", "--compress=0",
+        f"--encoding={encoding}",
         "--no-password", "--strict-names", *(f"--table={_pattern(table)}" for table in tables),
     ]  # fmt: skip
     running = sh.Command(str(tools.pg_dump))(

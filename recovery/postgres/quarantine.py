@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
 
 from guards.identity import same_server
 from recovery.errors import ErrorId, RowbackError
@@ -16,11 +17,13 @@ STATE = "nothing was written to the original; the temporary instance still runs"
 
 
 def make_inert(copy: Target) -> dict[str, int]:
-    """Disable subscriptions first (they would steal the original's slots), then scheduled jobs, then writing.
+    """End prepared transactions, disable subscriptions (they would steal the original's slots), then scheduled jobs,
+    then writing.
 
     Returns how many of each were stopped. RDS's default parameter group already keeps pg_cron from loading.
     """
     with _writable(copy) as session:
+        _end_prepared(copy, session)
         subscriptions = session.execute(
             "select d.datname, s.subname from pg_subscription s join pg_database d on d.oid = s.subdbid"
             " where s.subenabled order by 1, 2"
@@ -35,6 +38,8 @@ def make_inert(copy: Target) -> dict[str, int]:
         for database, name in subscriptions:
             with _writable(copy.to(database)) as there:
                 there.execute(sql.SQL("alter subscription {} disable").format(sql.Identifier(name)))
+        for database in databases:
+            _lift_forced_row_security(copy.to(database))
         jobs = sum(_stop_jobs(copy.to(database)) for database in databases)
         # Sessions of this role start read-only from now on; ours say so again when they connect.
         session.execute("alter role current_user set default_transaction_read_only = on")
@@ -69,6 +74,25 @@ def _writable(copy: Target) -> Iterator[Session]:
     with connect(copy, state=STATE) as session:
         session.execute("set default_transaction_read_only = off")
         yield session
+
+
+def _end_prepared(copy: Target, session: Session) -> None:
+    """Transactions that were prepared and pending at T had not committed by T: on the copy they are rolled back, so
+    that their locks stand in nobody's way. One of another role stays, and what waits for it gives up (Errand.copy)."""
+    for gid, database in session.execute("select gid, database from pg_prepared_xacts").fetchall():
+        with _writable(copy.to(database)) as there, suppress(InsufficientPrivilege):
+            there.execute(sql.SQL("rollback prepared {}").format(sql.Literal(gid)))
+
+
+def _lift_forced_row_security(copy: Target) -> None:
+    """What a policy hides even from a table's owner is to be counted: on a copy that is thrown away."""
+    with _writable(copy) as session:
+        names = session.execute(
+            "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+            " where c.relrowsecurity and c.relforcerowsecurity and pg_has_role(c.relowner, 'USAGE')"
+        ).fetchall()
+        for name in names:
+            session.execute(sql.SQL("alter table {} no force row level security").format(sql.Identifier(*name)))
 
 
 def _stop_jobs(copy: Target) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from recovery.model.values import TableName
-from recovery.postgres.connect import Session
+from recovery.postgres.connect import Session, one
 
 _PUBLICATIONS = """
 select pubname, count(*) from pg_publication_tables
@@ -51,6 +51,22 @@ def lock_holders(live: Session, tables: Iterable[TableName]) -> list[LockHolder]
     ]
 
 
+def event_triggers(live: Session) -> list[str]:
+    """Event triggers that see definitions being made, by name."""
+    rows = live.execute(
+        "select evtname from pg_event_trigger where evtenabled in ('O', 'A') and evtevent <> 'login' order by 1"
+    )
+    return [row[0] for row in rows]
+
+
+def frozen(live: Session) -> list[str]:
+    """Whether role or database start every transaction read-only: somebody froze them, and they stay so."""
+    if one(live, "select reset_val from pg_settings where name = 'default_transaction_read_only'") != "on":
+        return []
+    return ["default_transaction_read_only = on is set for role or database: rowback's own transactions write all the"
+            " same, and the setting stays"]  # fmt: skip
+
+
 def who_notices(live: Session, tables: Iterable[TableName]) -> list[str]:
     """One line for each thing that a write to `tables` reaches or leaves behind."""
     names = [".".join(table.key) for table in tables]
@@ -62,6 +78,10 @@ def who_notices(live: Session, tables: Iterable[TableName]) -> list[str]:
     lines += [
         f"materialized view {name} keeps its old rows until: refresh materialized view {name}"
         for (name,) in live.execute(_VIEWS, (names,))
+    ]
+    lines += [
+        f"event trigger {name} sees that stages and before-images are made: what it writes of that is expected"
+        for name in event_triggers(live)
     ]
     ((replicas,),) = live.execute(_REPLICAS).fetchall()
     return [*lines, *([f"{replicas} replicas replay the changes"] if replicas else [])]

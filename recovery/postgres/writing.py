@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import LiteralString
@@ -11,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
-from recovery.model.catalog import ForeignKey, Trigger
+from recovery.model.catalog import ForeignKey, Table, Trigger
 from recovery.model.catalog import Sequence as Counter
 from recovery.model.plan import ForeignKeyMode
 from recovery.model.report import SequenceMove
@@ -19,6 +20,7 @@ from recovery.model.values import TableName
 from recovery.postgres.catalog import last_value
 from recovery.postgres.connect import Session, one
 from recovery.postgres.row_versions import written_by
+from recovery.postgres.watchers import event_triggers
 
 # tgenabled → the command that brings a trigger back to exactly that state.
 _ENABLE: Mapping[str, LiteralString] = {
@@ -71,6 +73,19 @@ def use_search_path_of_role(live: Session) -> None:
 def pin_search_path(live: Session) -> None:
     """Back to the path under which values print alike on both servers."""
     live.execute("set local search_path = pg_catalog")
+
+
+def to_hold(triggers: Iterable[Trigger], tables: Collection[TableName], mode: ForeignKeyMode) -> list[Trigger]:
+    """The triggers that have to be disabled by name: in replica mode those alone that fire in it."""
+    firing = "RA" if mode is ForeignKeyMode.REPLICA else "ORA"
+    return [trigger for trigger in triggers if trigger.table in tables and trigger.state in firing]
+
+
+def needs_replica(live: Session, tables: Iterable[Table], triggers: Collection[Trigger]) -> bool:
+    """Whether session_replication_role = replica is the better way, and open to this role: rules on the tables would
+    act on every row, and event triggers would see triggers being disabled."""
+    ruled = any(rule.state == "O" for table in tables for rule in table.rules)
+    return (ruled or (bool(triggers) and bool(event_triggers(live)))) and may_be_replica(live)
 
 
 def relax_foreign_keys(live: Session, mode: ForeignKeyMode) -> None:
@@ -133,6 +148,29 @@ def dangling_references(live: Session, key: ForeignKey, *, only: Sequence[int] =
     return count
 
 
+def counters_of(
+    live: Session, counters: Iterable[Counter], tables: Collection[TableName], *, whole_database: bool
+) -> list[Counter]:
+    """The sequences behind the rows that come back: of their columns; of those that stand by themselves, the ones that
+    defaults or trigger functions of the tables name, or all of them where the whole database is in scope."""
+    counters = list(counters)
+    free = {counter.name for counter in counters if counter.table is None} if tables else set()
+    named = free if whole_database else _mentioned(live, free, tables)
+    return [counter for counter in counters if counter.table in tables or counter.name in named]
+
+
+def _mentioned(live: Session, free: Collection[TableName], tables: Collection[TableName]) -> set[TableName]:
+    texts = [row[0] for row in live.execute(
+        "with t as (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        "  where (n.nspname || '.' || c.relname) = any(%s))"
+        " select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d where d.adrelid in (select oid from t)"
+        " union all select p.prosrc from pg_trigger g join pg_proc p on p.oid = g.tgfoid"
+        "  where g.tgrelid in (select oid from t) and not g.tgisinternal",
+        ([".".join(table.key) for table in tables],),
+    )]  # fmt: skip
+    return {name for name in free if any(re.search(rf"(?<!\w){re.escape(name.name)}(?!\w)", text) for text in texts)}
+
+
 def advance_sequences(live: Session, counters: Iterable[Counter], at_target: Iterable[Counter]) -> list[SequenceMove]:
     """Move each sequence forward to where it stood at T; one that did not exist then, past its column's values.
 
@@ -144,7 +182,7 @@ def advance_sequences(live: Session, counters: Iterable[Counter], at_target: Ite
         # At T known: only that. A column may hold a sentinel far beyond what its sequence ever reached.
         wanted = then[counter.name] if counter.name in then else _furthest_in_column(live, counter)
         now = last_value(live, counter.name)
-        if wanted is not None and _further(wanted, now, counter.increment):
+        if wanted is not None and counter.settable and _further(wanted, now, counter.increment):
             live.execute("select setval(%s::regclass, %s)", (sql.Identifier(*counter.name.key).as_string(live), wanted))
             moves.append(SequenceMove(sequence=counter.name, before=now, after=wanted))
     return moves
@@ -152,7 +190,7 @@ def advance_sequences(live: Session, counters: Iterable[Counter], at_target: Ite
 
 def _furthest_in_column(live: Session, counter: Counter) -> int | None:
     """The largest value in a sequence's column (the smallest when it counts down); None for other than integers."""
-    if not counter.integers:
+    if not counter.integers or counter.table is None or counter.column is None:
         return None
     extreme = sql.SQL("max" if counter.increment > 0 else "min")
     value: int | None = one(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from recovery.compare.changes import ChangeSet
 from recovery.compare.objects import gone_objects, objects_wanted
@@ -10,6 +11,9 @@ from recovery.model.catalog import Catalog
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.large_objects import bring, pointed_to, pointing_columns
 from recovery.postgres.rows import Pair
+
+if TYPE_CHECKING:
+    from recovery.reload.load import Job
 
 
 def point_to_objects(catalog: Catalog, fills: Sequence[Pair], changes: ChangeSet | None) -> bool:
@@ -19,18 +23,18 @@ def point_to_objects(catalog: Catalog, fills: Sequence[Pair], changes: ChangeSet
     return any(pointing_columns(table) for table in tables)
 
 
-def bring_objects(  # noqa: PLR0913
-    live: Session, copy: Session, catalog: Catalog, fills: Sequence[Pair], changes: ChangeSet | None,
-    *, but: Container[int],
-) -> int:  # fmt: skip
+def bring_objects(live: Session, job: Job, but: Container[int]) -> int:
     """Create every missing one inside `live`'s open transaction, each proven equal; how many there were. Rows whose
     number is in `but` will not be written: theirs stay away."""
+    copy, changes = job.copy, job.repair.changes if job.repair else None
+    if copy is None:
+        return 0
 
     def wanted() -> Iterator[int]:
-        for pair in fills:
+        for pair in job.fills:
             yield from pointed_to(copy, pair.at_target, pointing_columns(pair.at_target))
         if changes is not None:
-            yield from objects_wanted(changes, catalog, but=but)
+            yield from objects_wanted(changes, job.catalog, but=but)
 
     brought = 0
     for number in gone_objects(live, copy, wanted()):

@@ -23,7 +23,8 @@ from recovery.postgres.pressure import replica_lag_bytes, wal_position, wal_sinc
 from recovery.postgres.repair.obstacles import CHANGED_SINCE
 from recovery.postgres.rows import RowTransport
 from recovery.reload import refusals
-from recovery.reload.load import Job, Loaded, WrittenRows, load
+from recovery.reload.load import Job, Loaded, load, set_aside
+from recovery.reload.row_writes import WrittenRows
 
 FIRST_ROWS, FEWEST_ROWS, MOST_ROWS = 1_000, 100, 50_000
 LOCKED_S = 0.5  # a portion that held its locks longer was too large
@@ -63,7 +64,7 @@ def load_paced(
         changes.portions.keep(xid for each in done for xid in each.xids)
         governor.wait(portion, wal_since(live, started), began)
     skipped = changes.portions.skipped()
-    merged = merge(done, skipped=len(skipped))
+    merged = merge(done, skipped=len(skipped)).model_copy(update={"set_aside": set_aside(changes, skipped)})
     refusals.refuse_nothing(sum(merged.touched.values()), skipped.values())
     return merged
 

@@ -12,8 +12,10 @@ from recovery.postgres import writing
 from recovery.postgres.catalog import count_rows, nonempty, read_triggers
 from recovery.postgres.connect import Session
 from recovery.postgres.fingerprint import fingerprint
-from recovery.postgres.repair.stage import Hash, Stage
+from recovery.postgres.repair.proofs import prove_rows
+from recovery.postgres.repair.stage import Stage
 from recovery.postgres.rows import Pair
+from recovery.reload.row_writes import RowsRefused
 
 ROLLED_BACK = "the transaction was rolled back: nothing was written to the original"
 
@@ -45,7 +47,7 @@ def refuse_side_effects(
     if found := side_effects(expected, before, after):
         raise RowbackError(
             ErrorId.VERIFY_DIFFERS, "the load changed more than the rows it put back", *found,
-            state=ROLLED_BACK, help="find the trigger or rule that did it: psql -c '\\d+ TABLE'",
+            state=ROLLED_BACK, help="find the trigger or rule of these tables that did it, and disable it for the load",
         )  # fmt: skip
 
 
@@ -99,16 +101,17 @@ def refuse_differences(
         )  # fmt: skip
 
 
-def refuse_other_rows(stages: Iterable[Stage], rest: Mapping[TableName, Hash], xid: int) -> None:
-    """In tables repaired row by row: what we wrote is exactly what was planned, and the rest is what it was."""
+def refuse_other_rows(stages: Iterable[Stage], done: Mapping[TableName, tuple[int, int, int]], xid: int) -> None:
+    """In tables repaired row by row: expected rows are affected rows, and what we wrote is exactly what was planned.
+    `done`: rows inserted, updated and deleted, as the server counted them."""
     differing = []
     for stage in stages:
-        planned, written = stage.planned_hash(), stage.written_hash(xid)
-        if planned != written:
-            differing.append(f"{stage.table.name}: {planned[0]} rows planned, {written[0]} written, checksum differs")
-        before = rest.get(stage.table.name)
-        if before is not None and before != (after := stage.rest_hash_after(xid)):
-            differing.append(f"{stage.table.name}: {before[0]} rows were not to be touched, {after[0]} are as before")
+        name, proof = stage.table.name, prove_rows(stage, xid)
+        if proof.counts != done[name]:
+            told = [_told(writing.Touched(name, *counts)) for counts in (proof.counts, done[name])]
+            differing.append(f"{name}: {told[0]} were planned, {told[1]} were written")
+        elif proof.planned != proof.written:
+            differing.append(f"{name}: {proof.planned[0]} rows planned, {proof.written[0]} written, checksum differs")
     if differing:
         raise RowbackError(
             ErrorId.VERIFY_DIFFERS, "the written rows are not the planned ones", *differing,
@@ -116,15 +119,12 @@ def refuse_other_rows(stages: Iterable[Stage], rest: Mapping[TableName, Hash], x
         )  # fmt: skip
 
 
-def refuse_other_counts(stage: Stage, done: tuple[int, int, int]) -> None:
-    """Expected rows are affected rows."""
-    planned = (stage.count("i"), stage.count("u"), stage.count("d"))
-    if planned != done:
-        told = [_told(writing.Touched(stage.table.name, *counts)) for counts in (planned, done)]
-        raise RowbackError(
-            ErrorId.VERIFY_DIFFERS, f"{stage.table.name}: {told[0]} were planned, {told[1]} were written",
-            state=ROLLED_BACK, help="a rule or a trigger swallowed the rest; report this as a bug with the plan",
-        )  # fmt: skip
+def rows_refused(refused: RowsRefused) -> RowbackError:
+    """A table's rows that the server refuses, where they are not to be set aside one by one, or cannot be."""
+    return RowbackError(
+        ErrorId.LOAD_REFUSED, f"rows of {refused.table} cannot be written", refused.words,
+        state=ROLLED_BACK, help="compare again, so that they are found beforehand: rowback diff CASE --again",
+    )  # fmt: skip
 
 
 def refuse_dangling(counts: Iterable[tuple[ForeignKey, int]]) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from recovery.compare.accounting import account_of
 from recovery.compare.changes import Change, ChangeSet, Shape, Texts
-from recovery.compare.staging import foresee
-from recovery.model.catalog import Catalog, Table
+from recovery.compare.comparing import blocked
+from recovery.compare.staging import Outlook, foresee
+from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair import Engine, Op, RepairPlan, RepairRequest, RowClass, TableRepair
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.rules import read_rules
@@ -43,7 +45,8 @@ def plan_undo(
     shapes = changes.shapes()
     tables = {table.name: table for table in catalog.tables}
     rules = read_rules(live, [tables[shape.table] for shape in shapes])
-    foresee(live, catalog, changes, rules, ())
+    foresee(live, catalog, changes, Outlook(rules, rules, (), {}))
+    _keep_families(catalog, changes)
     found = tuple(_counted(changes, shape) for shape in shapes)
     written = {table.name for table in found if table.writes}
     return RepairPlan(
@@ -55,6 +58,35 @@ def plan_undo(
         wal_bytes_estimated=sum(changes.bytes_wanted(s.no) for s in shapes) + 100 * sum(t.writes for t in found),
         changes_digest=changes.digest(),
     )  # fmt: skip
+
+
+def _keep_families(catalog: Catalog, changes: ChangeSet) -> None:
+    """A row that stays keeps the children that came back with it, and theirs: nothing is left without its parts."""
+    shapes = {shape.table: shape for shape in changes.shapes()}
+    links = [
+        (shapes[key.child], shapes[parent], key) for key in catalog.visible_keys for parent in key.parent_tables
+        if key.child in shapes and parent in shapes
+    ]  # fmt: skip
+    while sum(_keep_children(changes, child, parent, key) for child, parent, key in links):
+        pass
+
+
+def _keep_children(changes: ChangeSet, child: Shape, parent: Shape, key: ForeignKey) -> int:
+    up = [parent.columns.index(name) for name in key.parent_columns if name in parent.columns]
+    down = [child.columns.index(name) for name in key.columns if name in child.columns]
+    if len(up) != len(key.columns) or len(down) != len(key.columns):
+        return 0
+    staying = {
+        tuple(change.live[i] for i in up) for change in changes.changes(parent.no, kinds=[RowClass.BLOCKED])
+        if change.live is not None
+    }  # fmt: skip
+    kept = [
+        blocked(change, f"its parent in {parent.table} stays")
+        for change in (changes.changes(child.no, ops=[Op.DELETE]) if staying else ())
+        if change.live is not None and tuple(change.live[i] for i in down) in staying
+    ]
+    changes.update(kept)
+    return len(kept)
 
 
 def _turned(change: Change, shape: Shape, xmin: int) -> Change:
@@ -90,4 +122,5 @@ def _counted(changes: ChangeSet, shape: Shape) -> TableRepair:
     return TableRepair(
         name=shape.table, engine=Engine.FOLLOWED, because="it was written by the repair", rows_at_target=0,
         classes=changes.classes(shape.no), inserts=ops[Op.INSERT], updates=ops[Op.UPDATE], deletes=ops[Op.DELETE],
+        account=account_of(changes, shape, unchanged=0),
     )  # fmt: skip

@@ -96,16 +96,13 @@ def _prove_repairs(live: Session, job: Job, loaded: Loaded) -> Iterator[RepairPr
 
 
 def _compare_by_key(side: Side, shape: Shape, rows: Iterable[tuple[int, Change]]) -> tuple[int, int, list[str]]:
-    positions = [shape.columns.index(name) for name in shape.key]
     equal, since, differing = 0, 0, []
     rows = iter(rows)
     while batch := list(islice(rows, BATCH)):
-        now = {
-            tuple(values[i] for i in positions): (int(xmin), values)
-            for xmin, values in rows_by_key(side, [change.key for _, change in batch])
-        }
-        for ours, change in batch:
-            match _state(change, now.get(change.key), ours):
+        found = rows_by_key(side, [change.key for _, change in batch])
+        now = {place: (int(xmin), values) for place, xmin, values in found}
+        for place, (ours, change) in enumerate(batch):
+            match _state(change, now.get(place), ours):
                 case "equal":
                     equal += 1
                 case "changed since":

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from recovery.compare.changes import Change, ChangeSet, Shape
-from recovery.model.repair import RepairPlan, RowClass, TableRepair
+from recovery.model.repair import Engine, RepairPlan, RowClass, TableRepair
 from recovery.report.text import columns
 
 TOLD_WRITERS = 8
@@ -19,7 +19,7 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan") -> str:
     """What differs from T, who wrote it, and what will be written."""
     kinds = [kind for kind in RowClass if any(table.count(kind) for table in plan.tables)]
     shown = [table for table in plan.tables if table.writes or any(table.count(k) for k in kinds[1:])]
-    quiet = len(plan.tables) - len(shown)
+    quiet = sum(t.engine is not Engine.FOLLOWED for t in plan.tables if t not in shown)
     rows = [("table", *(str(kind) for kind in kinds), "writes", "found by")]
     rows += [
         (str(t.name), *(f"{t.count(kind):,}" if t.count(kind) else "·" for kind in kinds), _writes(t), _found(t))
@@ -27,7 +27,7 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan") -> str:
     ]
     lines = [f"{title} {plan.digest[:8]}: mode {plan.request.mode}, {plan.writes:,} rows to write", "", *columns(rows)]
     if quiet:
-        lines.append(f"  and {quiet} tables that hold what they held at T")
+        lines.append(f"  and {quiet} tables that were compared and hold what they held at T")
     if plan.filled:
         lines += ["", f"  loaded whole, into empty tables: {', '.join(map(str, plan.filled))}"]
     for table in plan.tables:

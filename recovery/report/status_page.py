@@ -44,10 +44,14 @@ def _safe(status: Status) -> list[tuple[str, Mapping[str, object]]]:
         found.append(("safe-newer", {}))
     if status.standing is Standing.TAKEN_BACK:
         found.append(("safe-taken-back", {}))
+    elif status.standing is Standing.BESIDE:
+        found.append(("safe-unwritten", {}))
     elif status.rows is not None and status.written:
         found.append(("safe-proven", {"rows": f"{status.rows:,}"}))
     else:
         found.append(("safe-written" if status.written else "safe-unwritten", {}))
+    if status.not_back:
+        found.append(("not-back", {"rows": f"{status.not_back:,}"}))
     return found
 
 
@@ -55,7 +59,7 @@ def _next(status: Status) -> str:
     match status.standing:
         case Standing.WAITING:
             return "next-person"
-        case Standing.PAUSED:
+        case Standing.PAUSED | Standing.IN_PART:
             return "next-engineer"
         case Standing.WORKING:
             names = [step.name for step in status.steps if not step.done and step.name != status.current]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from recovery.model.account import Account
 from recovery.model.plan import RecoveryPlan, Transport
 from recovery.model.repair import Mode
 from recovery.model.report import ReferenceCheck, RepairProof, Report, TableProof, Verification
 from recovery.model.target import format_utc
+from recovery.postgres.beside import beside_schema
+from recovery.workflow.accounting import not_back_lines
 from recovery.workflow.cases import Case
 
 
@@ -52,6 +55,7 @@ def plan_text(plan: RecoveryPlan) -> str:
             "",
             "  note: the tables are loaded into a new schema recovered_CASE of the same database; no other is touched",
         ]
+    lines += ["", *columns([("note", line) for line in plan.notices])] if plan.notices else []
     if source.publicly_accessible:
         lines += [
             "",
@@ -62,29 +66,18 @@ def plan_text(plan: RecoveryPlan) -> str:
 
 def report_text(report: Report) -> str:
     """What was done and what it proved."""
-    missing = f", without {len(report.not_put_back)} tables dropped since" if report.not_put_back else ""
-    head = {
-        "recovered": f"case {report.case}: '{report.database}' on '{report.instance}' is back as of"
-        f" {format_utc(report.target_time)}{missing}",
-        "open": f"case {report.case}: the rows are back and proven; the temporary instance is still there"
-        if report.verification
-        else f"case {report.case}: not finished",
-    }.get(report.outcome, f"case {report.case}: {report.outcome}")
-    if report.taken_back:
-        head = f"case {report.case}: what it wrote was TAKEN BACK by rowback undo; what follows was so before that"
-    lines = [head, ""]
+    lines = [_headline(report), ""]
+    lines += account_lines(report)
     if report.verification:
         lines.append(verification_text(report.verification))
         moves = [f"{move.sequence} to {move.after}" for move in report.sequence_moves]
         lines += columns([("sequences   ", _or_none(moves, "forward: ", "none had to move"))])
     if report.before_images:
         lines += columns(
-            [("before-images", f"schema {report.before_images}: drop it when you are sure, undo does not need it")]
+            [("before-images", f"schema {report.before_images}: rowback cleanup removes it when you are sure")]
         )
-    if report.skipped:
-        lines += ["", f"  {report.skipped:,} planned rows were skipped, because others had changed them meanwhile"]
-    if report.not_put_back:
-        lines += ["", f"  NOT put back, because dropped since T: {', '.join(report.not_put_back)}"]
+    if report.told:
+        lines += ["", *columns([("told", line) for line in report.told])]
     removed = "removed" if report.temporary_instance_removed else "NOT removed yet"
     lines += [
         "",
@@ -93,6 +86,62 @@ def report_text(report: Report) -> str:
         *columns([("temporary instance", f"{report.temporary_instance}: {removed}"), *_times(report)]),
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _headline(report: Report) -> str:
+    """What the case amounts to, in one line that cannot be read as more."""
+    where = f"case {report.case}: '{report.database}' on '{report.instance}'"
+    when = f"as of {format_utc(report.target_time)}"
+    if report.taken_back:
+        return f"case {report.case}: what it wrote was TAKEN BACK by rowback undo; what follows was so before that"
+    account = Account(tables=report.account, unexamined=report.unexamined)
+    match report.outcome:
+        case "loaded beside":
+            return f"{where} stands beside {when}, in schema {beside_schema(report.case)}"
+        case "recovered" | "recovered in part" | "open" if report.verification:
+            still = "" if report.temporary_instance_removed else "; the temporary instance is still there"
+            if account.complete:
+                return f"{where} is back {when}{still}"
+            more = f", {len(account.unexamined)} tables were not looked at" if account.unexamined else ""
+            return (
+                f"{where} is recovered in part {when}: {account.back:,} rows are back,"
+                f" {account.not_back:,} are not{more}{still}"
+            )
+        case "open":
+            return f"case {report.case}: not finished"
+    return f"case {report.case}: {report.outcome}"
+
+
+def account_lines(report: Report) -> list[str]:
+    """The account: every table with lost rows by class, and why rows are not back."""
+    shown = [t for t in report.account if t.back or t.not_back or t.kept_newer or t.moved]
+    if not shown and not report.unexamined:
+        return []
+    title = (
+        "account of the rows at T:" if report.verification else "account of the rows at T, if the plan is carried out:"
+    )
+    rows: list[tuple[str, ...]] = [
+        ("table", "at T", "back", "never gone", "kept newer", "conflict", "blocked", "left out")
+    ]
+    rows += [
+        (t.table, *(f"{n:,}" for n in (t.at_target, t.back, t.never_gone, t.kept_newer, t.conflict,
+                                       sum(r.rows for r in t.blocked), sum(r.rows for r in t.left_out))))
+        for t in shown
+    ]  # fmt: skip
+    lines = [title, *columns(rows)]
+    if quiet := len(report.account) - len(shown):
+        lines.append(f"  and {quiet} tables of which no row was lost or changed")
+    account = Account(tables=report.account, unexamined=report.unexamined)
+    moved = [
+        f"  {t.table}  {each.rows:,} rows: {each.reason}, so nothing of them was lost"
+        for t in shown
+        for each in t.moved
+    ]
+    if moved:
+        lines += ["", "moved since T:", *moved]
+    if not account.complete:
+        lines += ["", "not back:", *(f"  {line}" for line in not_back_lines(account))]
+    return [*lines, ""]
 
 
 def verification_text(proof: Verification) -> str:

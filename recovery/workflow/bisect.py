@@ -17,9 +17,10 @@ from recovery.model.target import format_utc
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.peek import peek
 from recovery.workflow.access import original
+from recovery.workflow.asking import Request
 from recovery.workflow.cases import open_case
 from recovery.workflow.errand import Errand, Listener
-from recovery.workflow.planning import Request, make_plan
+from recovery.workflow.planning import make_plan
 from recovery.workflow.run import give_up, run
 
 YES, NO = {"t", "true", "True", "1"}, {"f", "false", "False", "0"}

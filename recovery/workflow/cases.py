@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from recovery.model.approval import Person
 from recovery.model.plan import RecoveryPlan
 from recovery.model.repair import Pace, RepairPlan, RepairRequest
 from recovery.model.report import Objectives, Outcome
+from recovery.model.target import format_utc
 from recovery.workflow.journal import Journal, Record, directory_named, is_driven, read_records
 
 RUN_VARIABLE = "ROWBACK_RUN"  # a runbook's step tells the commands it runs who they are for
@@ -100,6 +102,16 @@ class Case:
     def new_number(self) -> int:
         """A number no change set of this case has had."""
         return len(self.noted("changes.begun")) + 1
+
+    def restore_command(self, *options: str) -> str:
+        """The command that restores the same database as of the same T anew, once this case is closed."""
+        plan = self.plan
+        return " ".join(
+            (
+                f"rowback restore {plan.source.identifier} --at {format_utc(plan.target_time)}",
+                f"--database {shlex.quote(plan.database)}", *options,
+            )
+        )  # fmt: skip
 
     @property
     def taken_back(self) -> bool:

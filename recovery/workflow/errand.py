@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from recovery.aws.instances import Instances
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.account import Partial
 from recovery.model.catalog import Identity
 from recovery.model.instance import InstanceFacts
 from recovery.model.plan import RecoveryPlan
@@ -71,6 +72,7 @@ class Errand:
     instances: Instances
     listener: Listener
     approve: Callable[[RepairPlan], None] = refuse_unapproved
+    partial: Partial = Partial.KEEP_OPEN
     _copy_password: str | None = field(default=None, repr=False)
 
     @property
@@ -118,6 +120,7 @@ class Errand:
         """A read-only session on the temporary instance."""
         with connect(self.copy_target(), state=UNTOUCHED) as session:
             session.execute("set default_transaction_read_only = on")
+            session.execute("set lock_timeout = '60s'")  # a prepared transaction of T may hold a lock for good
             yield session
 
     @property

@@ -21,9 +21,9 @@ from recovery.postgres.connect import IMPATIENT, Session, connect
 from recovery.postgres.pressure import wal_bytes_per_s
 from recovery.postgres.watchers import lock_holders, who_notices
 from recovery.workflow.access import original
+from recovery.workflow.asking import Request
 from recovery.workflow.cases import Case, all_cases
 from recovery.workflow.finding import Search, find
-from recovery.workflow.planning import Request
 
 INCIDENT_WITHIN = timedelta(minutes=15)
 SUSPECTS_SHOWN = 3

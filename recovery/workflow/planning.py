@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from recovery import __version__
 from recovery.aws.instances import Instances, database_tag
-from recovery.compare.scope import LEFT_OUT_BY_EXCEPT, Scope, ScopeRequest, choose_scope, load_order
+from recovery.compare.scope import LEFT_OUT_BY_EXCEPT, Scope, choose_scope, load_order
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Catalog
@@ -20,10 +18,9 @@ from recovery.model.instance import (
     TAG_SOURCE,
     CopySettings,
     InstanceFacts,
-    RestoreWindow,
 )
 from recovery.model.plan import ForeignKeyMode, LeftOut, RecoveryPlan, Transport, Why
-from recovery.model.repair import Mode, RepairRequest
+from recovery.model.repair import Mode
 from recovery.model.target import format_utc
 from recovery.model.values import TableName
 from recovery.postgres.binaries import find_client_tools
@@ -32,38 +29,28 @@ from recovery.postgres.connect import IMPATIENT, Session, Target, connect, ident
 from recovery.postgres.repair.scan import refuses_predicate
 from recovery.postgres.writing import may_be_replica
 from recovery.workflow.access import original
+from recovery.workflow.asking import (
+    Request,
+    dropped_tables,
+    plan_notices,
+    refuse_unstartable_copy,
+    refuse_unsuitable,
+    window_with,
+)
 from recovery.workflow.ceiling import within
 from recovery.workflow.references import refuse_unusable_references
-
-WINDOW_POLL_S = 1.0
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for, resolved against flags and profile."""
-
-    instance: str
-    database: str
-    target_time: datetime
-    scope: ScopeRequest
-    transport: Transport
-    profile: Profile
-    wait_for_window_s: float = 0.0
-    repair: RepairRequest = RepairRequest()
-    where: str | None = None
-    max_cost_usd: float | None = None
-    profile_name: str | None = None
 
 
 def make_plan(request: Request, instances: Instances, *, say: Callable[[str], None]) -> RecoveryPlan:
     """Everything that `restore` will do. Creates and writes nothing; refuses whatever would fail later."""
     source = instances.get(request.instance)
-    _check_suitable(source)
-    window = _window_with(request, instances, source, say)
+    refuse_unsuitable(source)
+    window = window_with(request, instances, source, say)
     _check_no_other_copy(instances, source, request.database)
     settings = CopySettings.like(
-        source, instance_class=request.profile.copy_class, expires_after_hours=request.profile.copy_expires_hours
-    )
+        source, instance_class=request.profile.copy_class, expires_after_hours=request.profile.copy_expires_hours,
+        parameter_group=request.copy_parameter_group or request.profile.copy_parameter_group,
+    )  # fmt: skip
     settings = within(request.max_cost_usd, settings, source)
     target = original(source, request.database, request.profile)
     if request.transport is Transport.DUMP:
@@ -73,14 +60,17 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         live.execute(IMPATIENT)
         identity = identity_of(live)
         catalog = read_catalog(live)
-        scope = _scope(live, catalog, request)
+        request, dropped = dropped_tables(request, catalog)
+        scope = _scope(live, catalog, request, dropped)
         _check_where(live, catalog, scope, request)
         order, _ = load_order(scope.chosen, catalog)
         cycle, mode = load_order([name for name, table in scope.chosen.items() if table.empty], catalog)
         if mode is ForeignKeyMode.REPLICA and not may_be_replica(live):
             raise _unbreakable_cycle(cycle, target)
-        tables = tuple(scope.chosen[name] for name in order)
-        _check_readable_on_copy(live, catalog, scope, source)
+        _leave_out_unreadable_on_copy(live, catalog, scope, source)
+        tables = tuple(scope.chosen[name] for name in order if name in scope.chosen)
+        refuse_unstartable_copy(live, source, settings)
+        notices = tuple(plan_notices(live, catalog, scope))
     return RecoveryPlan(
         tool_version=__version__,
         made_at=datetime.now(UTC),
@@ -93,6 +83,9 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         request=request.repair,
         where=request.where,
         tables=tables,
+        dropped=dropped,
+        notices=notices,
+        all_or_nothing=request.all_or_nothing,
         left_out=tuple(scope.left_out),
         foreign_key_mode=mode,
         held_triggers=tuple(
@@ -167,62 +160,18 @@ def _changed_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -
         )
         if held != plan.held_triggers:
             return ["the triggers of the tables in scope changed"]
-        counts = count_rows(live, sorted(nonempty(live, plan.whole), key=lambda name: name.key))
-    return [
-        f"table {name} holds {rows:,} rows now; the plan was made when it was empty" for name, rows in counts.items()
-    ]
+        return _all_filled(live, plan)
 
 
-def _check_suitable(source: InstanceFacts) -> None:
-    if source.engine != "postgres":
-        raise RowbackError(
-            ErrorId.INSTANCE_UNSUITABLE, f"'{source.identifier}' runs {source.engine}, not RDS for PostgreSQL",
-            state=NOTHING_CREATED, help="rowback restores engine 'postgres'; Aurora clusters are not supported yet",
-        )  # fmt: skip
-    if source.major < 13:
-        raise RowbackError(
-            ErrorId.INSTANCE_UNSUITABLE, f"'{source.identifier}' runs PostgreSQL {source.engine_version}",
-            state=NOTHING_CREATED, help="rowback supports PostgreSQL 13 and newer",
-        )  # fmt: skip
-
-
-def _window_with(
-    request: Request, instances: Instances, source: InstanceFacts, say: Callable[[str], None]
-) -> RestoreWindow:
-    """The restore window, once it holds T. RDS moves its end every 5 minutes or so; the caller sets the patience."""
-    deadline = time.monotonic() + request.wait_for_window_s
-    while True:
-        window = instances.window(source)
-        if window.earliest <= request.target_time <= window.latest:
-            return window
-        if request.target_time < window.earliest:
-            raise RowbackError(
-                ErrorId.TARGET_BEFORE_WINDOW,
-                f"target {format_utc(request.target_time)} is {_apart(window.earliest - request.target_time)} before"
-                f" the earliest restorable time of '{source.identifier}' ({format_utc(window.earliest)})",
-                f"its automated backups are kept for {source.retention_days} days",
-                state=NOTHING_CREATED,
-                help="look for an older snapshot: aws rds describe-db-snapshots --db-instance-identifier "
-                + source.identifier,
-            )
-        if time.monotonic() >= deadline or request.target_time > datetime.now(UTC):
-            raise _after_window(request, source, window)
-        say(f"waiting until the restore window reaches {format_utc(request.target_time)}")
-        time.sleep(min(WINDOW_POLL_S, instances.poll_s))
-
-
-def _after_window(request: Request, source: InstanceFacts, window: RestoreWindow) -> RowbackError:
-    future = request.target_time > datetime.now(UTC)
-    return RowbackError(
-        ErrorId.TARGET_AFTER_WINDOW,
-        f"target {format_utc(request.target_time)} is {_apart(request.target_time - window.latest)} after the latest"
-        f" restorable time of '{source.identifier}' ({format_utc(window.latest)})",
-        "it lies in the future" if future else "RDS usually moves that on every 5 minutes",
-        state=NOTHING_CREATED,
-        help=f"use --at {format_utc(window.latest)} or earlier"
-        if future
-        else "run the same command again later, or add --wait-for-window 10m",
-    )
+def _all_filled(live: Session, plan: RecoveryPlan) -> list[str]:
+    """Every table was empty when the plan was made, and none is now: somebody has been here, or this very plan."""
+    compared = [table for table in plan.tables if not table.empty and table.why is not Why.FOLLOWED]
+    filled = nonempty(live, plan.whole)
+    if compared or not filled or filled != set(plan.whole):
+        return []
+    counts = count_rows(live, sorted(filled, key=lambda name: name.key))
+    return [f"table {name} holds {rows:,} rows now; the plan was made when it was empty"
+            for name, rows in counts.items()]  # fmt: skip
 
 
 def _check_no_other_copy(instances: Instances, source: InstanceFacts, database: str) -> None:
@@ -240,14 +189,14 @@ def _check_no_other_copy(instances: Instances, source: InstanceFacts, database: 
             )
 
 
-def _scope(live: Session, catalog: Catalog, request: Request) -> Scope:
+def _scope(live: Session, catalog: Catalog, request: Request, dropped: Sequence[TableName]) -> Scope:
     visible = [table.name for table in catalog.tables if table.readable and not table.row_security]
     filled = nonempty(live, visible)
-    scope = choose_scope(catalog, filled, request.scope)
+    scope = Scope() if dropped and not request.scope.tables else choose_scope(catalog, filled, request.scope)
     if request.repair.mode is Mode.BESIDE:
         asked = (Why.NAMED, Why.WHOLE_DATABASE)
         scope.chosen = {name: table for name, table in scope.chosen.items() if table.why in asked}
-    if not scope.chosen:
+    if not scope.chosen and not dropped:
         raise RowbackError(
             ErrorId.TABLE_UNKNOWN, f"there is nothing to put back in '{request.database}'",
             *_reasons(scope.left_out), state=NOTHING_CREATED, help="name the tables with --table",
@@ -279,16 +228,23 @@ def _check_where(live: Session, catalog: Catalog, scope: Scope, request: Request
             )  # fmt: skip
 
 
-def _check_readable_on_copy(live: Session, catalog: Catalog, scope: Scope, source: InstanceFacts) -> None:
+def _leave_out_unreadable_on_copy(live: Session, catalog: Catalog, scope: Scope, source: InstanceFacts) -> None:
+    """Privileges come with the copy as of T, and its master user reads it. Raises privilege-missing for a named one."""
     chosen = [table for table in catalog.tables if table.name in scope.chosen]
-    if hidden := hidden_from(live, source.master_username, chosen):
+    hidden = hidden_from(live, source.master_username, chosen)
+    if named := [name for name in hidden if scope.chosen[name].why is Why.NAMED]:
         raise RowbackError(
             ErrorId.PRIVILEGE_MISSING,
-            f"the copy is read as '{source.master_username}', who may not read {len(hidden)} of the tables",
-            *map(str, hidden[:20]),
+            f"the copy is read as '{source.master_username}', who may not read {len(named)} of the tables",
+            *map(str, named[:20]),
             state=NOTHING_CREATED,
-            help="privileges come with the copy as of T; leave those tables out with --except",
+            help="privileges come with the copy as of T; leave those tables out: "
+            + " ".join(f"--except {shlex.quote('.'.join(name.key))}" for name in named[:20]),
         )
+    for name in hidden:
+        planned = scope.chosen.pop(name)
+        reason = f"the copy is read as '{source.master_username}', who may not read it"
+        scope.left_out.append(LeftOut(name=name, reason=reason, hit=planned.why is not Why.FOLLOWED))
 
 
 def _unbreakable_cycle(order: Sequence[TableName], target: Target) -> RowbackError:
@@ -303,12 +259,3 @@ def _unbreakable_cycle(order: Sequence[TableName], target: Target) -> RowbackErr
 
 def _reasons(left_out: Sequence[LeftOut]) -> list[str]:
     return [f"{out.name}: {out.reason}" for out in left_out[:20]]
-
-
-def _apart(distance: timedelta) -> str:
-    seconds = int(distance.total_seconds())
-    days, seconds = divmod(seconds, 86_400)
-    hours, seconds = divmod(seconds, 3600)
-    minutes, seconds = divmod(seconds, 60)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
-    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "less than a second"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from recovery import __version__
 from recovery.model.report import Phase, Report, Verification
-from recovery.postgres.repair.stage import before_image_schema
+from recovery.postgres.repair.writes import before_image_schema
+from recovery.reload.load import Loaded
+from recovery.workflow.accounting import account_of
 from recovery.workflow.approvals import approvals_in
 from recovery.workflow.cases import Case
 from recovery.workflow.steps.load import written_by_load
@@ -16,6 +20,7 @@ def report_of(case: Case) -> Report:
     verifications = case.noted("verification")
     removed = case.outcome_of("remove-copy")
     target = case.outcome_of("read-target")
+    account = account_of(case)
     return Report(
         case=case.id,
         outcome=case.outcome,
@@ -42,10 +47,25 @@ def report_of(case: Case) -> Report:
         before_images=before_image_schema(case.id) if loaded and loaded.written else None,
         taken_back=case.taken_back,
         skipped=loaded.skipped if loaded else 0,
+        account=account.tables,
+        unexamined=account.unexamined,
+        told=tuple(_told(case, loaded)),
         stopped_before=tuple(case.stops),
         approvals=tuple(approvals_in(case)),
         tool_version=__version__,
     )
+
+
+def _told(case: Case, loaded: Loaded | None) -> Iterator[str]:
+    """What a person should know of the result beside its rows."""
+    plan = case.repair_plan
+    yield from case.plan.notices
+    if plan:
+        yield from plan.notices
+        yield from (f"{table.name}: {note}" for table in plan.tables for note in table.mapped)
+    yield from (f"{out.name} is left as it is: {out.reason}" for out in case.plan.left_out)
+    yield from (f"event triggers wrote {rows:,} rows of {name}, because of our definitions"
+                for name, rows in (loaded.by_event_triggers if loaded else {}).items())  # fmt: skip
 
 
 def _recovery_time(case: Case) -> float | None:

@@ -13,8 +13,11 @@ from types import FrameType
 
 from recovery.aws.instances import Copy, Instances
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.account import Partial
 from recovery.model.instance import TAG_CASE, TAG_EXPIRES, InstanceFacts
+from recovery.model.repair import Mode
 from recovery.model.report import Outcome
+from recovery.workflow.accounting import account_of, in_part
 from recovery.workflow.cases import Case, cases_directory, fold
 from recovery.workflow.errand import UNTOUCHED, Errand
 from recovery.workflow.journal import is_driven, read_records
@@ -37,15 +40,33 @@ def run(errand: Errand, *, until: str | None = None) -> None:
     """Do every step that is not done, in order, and close the case. Resuming is the same call.
 
     With `until` it ends behind that step and leaves the case open. On an error or Ctrl-C the case stays open, paused,
-    and the error says how to go on.
+    and the error says how to go on. Raises recovered-in-part, with the copy still there, when rows that were lost stay
+    lost and the errand does not accept that.
     """
     with terminate_like_interrupt():
         for step in STEPS:
+            if isinstance(step, RemoveCopy):
+                _refuse_partial(errand)
             if errand.case.outcome_of(step.name) is None:
                 _perform(errand, step)
             if step.name == until:
+                _refuse_partial(errand)
                 return
-        _close(errand, "recovered")
+        _close(errand, outcome_of_load(errand.case))
+
+
+def outcome_of_load(case: Case) -> Outcome:
+    """What a case amounts to whose rows were put back and proven."""
+    if case.request.mode is Mode.BESIDE:
+        return "loaded beside"
+    return "recovered" if account_of(case).complete else "recovered in part"
+
+
+def _refuse_partial(errand: Errand) -> None:
+    if errand.case.outcome_of(Verify.name) is None or errand.partial is Partial.ACCEPT:
+        return
+    if not (account := account_of(errand.case)).complete:
+        raise in_part(errand.case, account)
 
 
 def diff_again(errand: Errand) -> None:
@@ -157,7 +178,8 @@ def _paused(errand: Errand, step: Step, error: RowbackError) -> RowbackError:
     state = error.state.replace(NOTHING_CREATED, UNTOUCHED) if case.steps.get(StartCopy.name) else error.state
     state = written_state(case) or state
     go_on = f"rowback resume {case.id} (continue), or rowback close {case.id} (give up, remove the copy)"
-    help = error.help if f" {case.id}" in error.help else f"{error.help}; then: {go_on}"
+    advice = error.help.replace(" CASE", f" {case.id}")
+    help = advice if f" {case.id}" in advice else f"{advice}; then: {go_on}"
     return RowbackError(error.id, error.fact, *error.facts, *paused_lines(case), state=state, help=help)
 
 
@@ -171,12 +193,12 @@ def _close(errand: Errand, outcome: Outcome) -> None:
 
 def _outcome_when_given_up(errand: Errand) -> Outcome:
     if errand.case.load_done:
-        return "recovered"
+        return outcome_of_load(errand.case)
     if not errand.case.noted("load.intent"):
         return "closed without change"
     try:
         if Load().reconcile(errand) is not None:
-            return "recovered"
+            return outcome_of_load(errand.case)
         return "recovered in part" if errand.case.wrote_to_live else "closed without change"
     except RowbackError as error:
         # The copy costs money and must go even when the original cannot be asked any more.

@@ -9,10 +9,11 @@ from statistics import median
 from recovery.errors import ErrorId
 from recovery.model.repair import Mode, OnConflict
 from recovery.model.status import Standing, Status, StepStanding
+from recovery.workflow.accounting import account_of
 from recovery.workflow.cases import Case, fold
 from recovery.workflow.journal import Record, is_driven, read_records
 from recovery.workflow.reporting import report_of
-from recovery.workflow.run import STEPS
+from recovery.workflow.run import STEPS, outcome_of_load
 
 # Shares of the time where no past case tells: nearly all of it is waiting for RDS (facts/rds.md §1.7).
 USUAL_S: Mapping[str, float] = {
@@ -22,13 +23,18 @@ USUAL_S: Mapping[str, float] = {
     "load": 60.0,
     "remove-copy": 60.0,
 }
+ENDS: Mapping[str, Standing] = {
+    "recovered": Standing.RECOVERED,
+    "recovered in part": Standing.IN_PART,
+    "loaded beside": Standing.BESIDE,
+}
 FOR_PEOPLE = {ErrorId.APPROVAL_MISSING.value, ErrorId.CONFIRMATION_MISSING.value}
 
 
 def status_of(case: Case, records: Sequence[Record], past: Sequence[Case]) -> Status:
     """Where `case` stands. `past`: cases to learn from."""
     driven = is_driven(case.directory)
-    typical = _typical([each for each in past if each.outcome == "recovered"])
+    typical = _typical([each for each in past if each.outcome in ENDS])
     steps = tuple(
         StepStanding(
             name=step.name, done=case.outcome_of(step.name) is not None,
@@ -47,6 +53,7 @@ def status_of(case: Case, records: Sequence[Record], past: Sequence[Case]) -> St
         progress=_progress(steps, typical or USUAL_S, over=case.closed_at is not None),
         eta_s=_eta(steps, typical) if standing is Standing.WORKING else None,
         rows=verification.rows if verification and not case.taken_back else None,
+        not_back=account_of(case).not_back if verification and not case.taken_back else 0,
         written=case.wrote_to_live and not case.taken_back,
         keeps_newer=case.request.mode is not Mode.REPLACE and case.request.on_conflict is OnConflict.KEEP_LIVE,
         temporary_instance=case.outcome_of("start-copy") is not None and case.outcome_of("remove-copy") is None,
@@ -63,7 +70,7 @@ def _standing(case: Case, records: Sequence[Record], *, driven: bool) -> tuple[S
     if case.taken_back:
         return Standing.TAKEN_BACK, "what was written was taken back"
     if case.closed_at:
-        return (Standing.RECOVERED if case.outcome == "recovered" else Standing.CLOSED), case.outcome
+        return ENDS.get(case.outcome, Standing.CLOSED), case.outcome
     failed = next((r for r in reversed(records) if r.event in ("step.failed", "step.start", "step.done")), None)
     if failed is not None and failed.event == "step.failed":
         waits = failed.data.get("id") in FOR_PEOPLE
@@ -71,7 +78,7 @@ def _standing(case: Case, records: Sequence[Record], *, driven: bool) -> tuple[S
     if driven:
         return Standing.WORKING, ""
     if case.outcome_of("verify") is not None:
-        return Standing.RECOVERED, "the temporary instance is still there"
+        return ENDS[outcome_of_load(case)], "the temporary instance is still there"
     waits = case.outcome_of("diff") is not None and not case.stops  # compared step by step: somebody decides now
     return (Standing.WAITING if waits else Standing.PAUSED), (case.stops[-1] if case.stops else "")
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from recovery.compare.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.account import Partial
 from recovery.model.catalog import Trigger
 from recovery.model.repair import RepairPlan, RowClass
 from recovery.model.report import Verification
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.stage import before_image_schema
+from recovery.postgres.repair.writes import before_image_schema
 from recovery.reload.load import AtTarget, Job, Loaded, Repair, load
 from recovery.reload.undo import invert, plan_undo
 from recovery.reload.verify import verify
@@ -24,17 +26,19 @@ from recovery.workflow.steps.load import Load, differs, job, settled_status, wri
 
 @dataclass(frozen=True)
 class Undone:
-    """What an undo proved, and how many rows stay because others changed them since."""
+    """What an undo proved, and how many rows stay because others changed them since, by table and reason."""
 
     verification: Verification
     stay: int
+    reasons: tuple[str, ...] = ()
 
 
 def undo(errand: Errand) -> Undone:
     """Take the last write of the case back, a repair or an undo, as far as nobody has changed its rows since.
 
     One that was cut off in its commit is finished, not turned round: then only its proof is left to be made. Raises
-    nothing-to-undo when the case wrote nothing, or when no row is left that could be taken back.
+    nothing-to-undo when the case wrote nothing, or when no row is left that could be taken back, and undo-in-part when
+    rows would stay and the errand does not accept that.
     """
     case = errand.case
     unfinished = settle(errand)
@@ -44,23 +48,67 @@ def undo(errand: Errand) -> Undone:
         return Undone(prove(errand, unfinished), unfinished.skipped)
     last = last_written(case)
     if last is None:
-        raise RowbackError(
-            ErrorId.NOTHING_TO_UNDO, f"case {case.id} has written nothing",
-            state="nothing was done", help=f"rowback status {case.id}",
-        )  # fmt: skip
+        raise _nothing_written(case)
     number = case.new_number()
     case.changes_path(number).unlink(missing_ok=True)
     errand.record("changes.begun", data={"number": number})
     with errand.live() as live, ChangeSet(case.changes_path(number)) as changes:
         plan = _plan(errand, live, last, changes, number)
+        _refuse_half(errand, plan)
         refuse_undo_without_second_person(case)
         errand.approve(plan)
         what = _job(errand, live, Repair(changes, number, before_image_schema(case.id)), plan.held_triggers)
         with terminate_like_interrupt():
-            done = load(live, what, None, before_commit=lambda found: _note(errand, "undo.intent", found))
+            done = load(live, what, None, before_commit=lambda found: _intend(errand, found))
             _note(errand, "undo.done", done)
     blocked = sum(table.count(RowClass.BLOCKED) for table in plan.tables)
-    return Undone(prove(errand, done), blocked + done.skipped)
+    return Undone(prove(errand, done), blocked + done.skipped, tuple(staying(plan)))
+
+
+def preview_undo(errand: Errand) -> RepairPlan:
+    """What an undo would take back and what would stay. Reads only. Raises nothing-to-undo."""
+    case = errand.case
+    settle(errand)
+    last = last_written(case)
+    if last is None:
+        raise _nothing_written(case)
+    number = case.new_number()
+    case.changes_path(number).unlink(missing_ok=True)
+    errand.record("changes.begun", data={"number": number})
+    with errand.live() as live, ChangeSet(case.changes_path(number)) as changes:
+        return _plan(errand, live, last, changes, number)
+
+
+def staying(plan: RepairPlan) -> list[str]:
+    """One line for each table and reason of rows that an undo leaves as they are."""
+    lines = []
+    for table in plan.tables:
+        lines += [f"{table.name}  {each.rows:,} row{'s' * (each.rows != 1)} stay: {each.reason}"
+                  for each in table.account.blocked]  # fmt: skip
+        if (more := table.count(RowClass.BLOCKED) - sum(each.rows for each in table.account.blocked)) > 0:
+            lines.append(f"{table.name}  {more:,} deleted row{'s' * (more != 1)} cannot be brought back")
+    return lines
+
+
+def _refuse_half(errand: Errand, plan: RepairPlan) -> None:
+    """An undo that leaves rows behind is made only by those who accept that. Raises undo-in-part."""
+    stay, name = sum(table.count(RowClass.BLOCKED) for table in plan.tables), errand.case.plan.database
+    if not stay or errand.partial is Partial.ACCEPT:
+        return
+    raise RowbackError(
+        ErrorId.UNDO_IN_PART,
+        f"{plan.writes:,} rows of case {plan.case} could be taken back, and {stay:,} would stay", *staying(plan),
+        state=UNTOUCHED,
+        help=f"look: rowback undo {plan.case} --dry-run\n"
+        f"take back that part: rowback undo {plan.case} --accept-partial --confirm {shlex.quote(name)}",
+    )  # fmt: skip
+
+
+def _nothing_written(case: Case) -> RowbackError:
+    return RowbackError(
+        ErrorId.NOTHING_TO_UNDO, f"case {case.id} has written nothing",
+        state="nothing was done", help=f"rowback status {case.id}",
+    )  # fmt: skip
 
 
 def settle(errand: Errand) -> Loaded | None:
@@ -139,6 +187,17 @@ def _job(errand: Errand, live: Session, repair: Repair, held: tuple[Trigger, ...
     plan, catalog = errand.case.plan, read_catalog(live)
     here = AtTarget(fingerprints={}, sequences=catalog.sequences, oldest_version_num=live.info.server_version)
     return Job(plan.database, catalog, [], here, held, plan.lock_timeout_ms, plan.lock_attempts, repair)
+
+
+def _intend(errand: Errand, done: Loaded) -> None:
+    """Called before the commit. Rows that changed since the plan was shown would stay without their parts."""
+    if done.skipped:
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED, f"{done.skipped:,} rows were changed by others while the undo began",
+            state="the transaction was rolled back: nothing was written to the original",
+            help=f"see what would stay now: rowback undo {errand.case.id} --dry-run",
+        )  # fmt: skip
+    _note(errand, "undo.intent", done)
 
 
 def _note(errand: Errand, event: str, done: Loaded) -> None:

@@ -23,11 +23,12 @@ from recovery.model.plan import Transport
 from recovery.model.repair import Mode, RepairRequest
 from recovery.model.report import Objectives, Report
 from recovery.model.values import Moment, Value
+from recovery.workflow.asking import Request
 from recovery.workflow.cases import open_case
 from recovery.workflow.drills import DrillRecord
 from recovery.workflow.errand import Errand, Listener
 from recovery.workflow.finding import Search, find
-from recovery.workflow.planning import Request, make_plan
+from recovery.workflow.planning import make_plan
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import run
 from runbooks.book.reading import find_book, read_book

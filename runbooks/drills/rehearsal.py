@@ -22,9 +22,10 @@ from recovery.model.values import TableName
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session, connect, identity_of
 from recovery.workflow.access import original
+from recovery.workflow.asking import Request
 from recovery.workflow.cases import open_case
 from recovery.workflow.errand import Errand, Listener
-from recovery.workflow.planning import Request, make_plan
+from recovery.workflow.planning import make_plan
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import give_up, run, terminate_like_interrupt
 from runbooks.drills.drill import DrillReport

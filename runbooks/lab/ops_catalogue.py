@@ -16,6 +16,7 @@ PARAMETERS = {
     "log_line_prefix": ("dynamic", "%t:%r:%u@%d:[%p]:", "Controls information prefixed to each log line."),
     "track_commit_timestamp": ("static", "off", "Collects transaction commit time."),
     "session_replication_role": ("dynamic", "origin", "Behaviour of triggers and rules."),
+    "max_prepared_transactions": ("static", "0", "Maximum number of simultaneously prepared transactions."),
     "max_locks_per_transaction": ("static", "64", "Maximum number of locks per transaction."),
     "shared_preload_libraries": ("static", "", "Libraries to preload into the server."),
     "statement_timeout": ("dynamic", "0", "(ms) Maximum allowed duration of any statement."),

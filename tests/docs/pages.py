@@ -145,6 +145,7 @@ def json_page() -> str:
         "- `rowback doctor`: a health report", "- `rowback coverage`: a coverage report",
         '- `rowback status`: `{"case", "outcome", "taken_back", "driven", "steps": {name: done}}`',
         '- `rowback reap`: `[{"instance", "result"}]`',
+        '- `rowback cleanup`: `[{"schema", "case", "tables", "bytes", "age_days", "result"}]`',
         '- `rowback lab up`, `lab status`: `{"pid", "port", "root", "postgres", "instances", "exports"}` or `null`', "",
     ]  # fmt: skip
     for title, model in (

@@ -128,6 +128,8 @@ def test_looking_at_a_finished_case(cli: Cli, database: Database) -> None:
         "case": case, "outcome": "recovered", "taken_back": False, "driven": False, "steps": dict.fromkeys(
             [line.split()[1] for line in status.out.splitlines()[1:]], True
         ),
+        "account": [{"table": "public.t", "at_target": 1, "back": 1, "never_gone": 0, "kept_newer": 0, "conflict": 0,
+                     "blocked": [], "left_out": [], "moved": []}],
     }  # fmt: skip
     assert json.loads(cli("report", case, "--json").out)["case"] == case
     resumed = cli("resume", case)
@@ -144,9 +146,15 @@ def test_tables_dropped_since_are_told_and_not_called_back(cli: Cli, database: D
     database.run("truncate t", "drop table gone, empty_and_gone")
     ran = cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
               database.name)  # fmt: skip
-    assert ran.code == 0, ran.err
-    assert f"is back as of {format_utc(target)}, without 1 tables dropped since" in ran.out
-    assert "  NOT put back, because dropped since T: public.gone\n" in ran.out
+    assert ran.code == 47, ran.err
+    assert f"is recovered in part as of {format_utc(target)}: 1 rows are back, 1 are not" in ran.out
+    assert "  public.gone  1 row  left out: its table was dropped since T\n" in ran.out
+    way_on = next(line for line in ran.err.splitlines() if "--mode beside" in line and "help: " in line)
+    close, then = way_on.partition("help: ")[2].split(", then ")
+    assert cli(*close.split()[1:]).out.endswith("recovered in part\n")
+    assert cli(*then.split()[1:]).code == 0
+    ((schema,),) = database.rows("select nspname from pg_namespace where nspname like 'recovered%'")
+    assert database.rows(f'select * from "{schema}".gone') == [(1,)]
 
 
 def test_a_database_in_use_is_still_proven_back(cli: Cli, database: Database) -> None:

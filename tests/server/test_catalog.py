@@ -115,13 +115,21 @@ def test_definitions_change_their_digest_and_rows_do_not(database: Database) -> 
     assert len(set(seen)) == len(changes) + 1
 
 
-def test_a_parent_that_belongs_to_an_extension_is_no_table_of_ours(database: Database) -> None:
-    database.run("create table ref (id int primary key)", "create table t (id int references ref)")
+def test_members_of_an_extension_are_data_where_users_own_them_or_it_says_so(database: Database) -> None:
+    database.run("create table ref (id int primary key)", "create table t (id int references ref)",
+                 "create table own (id int primary key)", "create table kept (id int primary key)")  # fmt: skip
     cluster = database.live.lab.engine.instances[database.live.identifier].cluster
     with psycopg.connect(cluster.dsn(database.name), autocommit=True) as admin:
-        admin.execute("alter extension plpgsql add table ref")
+        for name in ("ref", "own", "kept"):
+            admin.execute(f"alter extension plpgsql add table {name}")
+        for name in ("ref", "kept"):
+            admin.execute(f"alter table {name} owner to {admin.info.user}")
+        admin.execute("update pg_extension set extconfig = array['kept'::regclass::oid], extcondition = array['']"
+                      " where extname = 'plpgsql'")  # fmt: skip
     found = read(database)
-    assert [str(t.name) for t in found.tables] == ["public.t"]
+    assert [(str(t.name), t.extension) for t in found.tables] == [
+        ("public.kept", "plpgsql"), ("public.own", "plpgsql"), ("public.t", None),
+    ]  # fmt: skip
     assert [str(key.parent) for key in found.foreign_keys] == ["public.ref"]
 
 

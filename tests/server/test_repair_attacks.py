@@ -124,9 +124,10 @@ def test_savepoints_of_the_incident_are_pointed_at(past: Past, database: Databas
                      "update t set p = -1 where id > 3", "release s")  # fmt: skip
         plan = times.diff(mode=Mode.REPAIR, incident_xids=(bad,))
         assert plan.notices[0] == (
-            f"transactions {bad + 1} came right after the incident; if they are its savepoints, name them"
-            " --incident-xid, too"
+            f"3 rows of public.t carry transaction {bad + 1}, which wrote in the middle of another one: it may be a"
+            f" savepoint of the incident (if it is: --incident-xid {bad + 1} as well)"
         )
+        assert [(writer.xid, writer.rows) for writer in plan.possible_incident] == [(bad + 1, 3)]
         times.diff(mode=Mode.REPAIR, incident_xids=(bad, bad + 1))
         times.apply()
         assert database.rows("select id, p from t order by 1") == [(g, g) for g in range(1, 7)]
@@ -352,7 +353,7 @@ def test_children_without_a_key_are_told_and_a_parent_without_one_breaks_nothing
         told = "rows of public.bare that lost rows lead to were not looked for: it has no key; name it too"
         assert told in plan.notices
         assert [change.reason for change in times.rows_of(RowClass.BLOCKED)] == [
-            "its parent in public.bare does not exist"
+            "its parent in public.bare does not exist (uses_code_fkey)"
         ]
 
 

@@ -144,8 +144,11 @@ def test_an_unnamed_incident_is_refused_with_the_candidates(past: Past, database
             "error[incident-unknown]: 4 rows changed since T, and which transaction was the incident is not known\n"
             f"  transaction {one}: 3 rows of public.t (a)\n"
             f"  transaction {two}: 1 rows of public.t (b)\n"
+            "  most of them are ordinary work: name one only if you know that it was the incident (rowback find tells"
+            " more)\n"
             "  nothing was written to the original\n"
-            f"  help: name the bad one: rowback diff case --mode repair --incident-xid {one}"
+            "  help: rowback diff case --mode repair --incident-xid XID, or without changed rows: rowback diff case"
+            " --mode missing"
         )
 
 
@@ -221,8 +224,9 @@ def test_children_of_a_reused_key_are_not_given_to_the_stranger(past: Past, data
         times.diff()
         reasons = {(c.table, c.reason) for c in times.rows_of(RowClass.BLOCKED)}
         assert {reason for _, reason in reasons} == {
-            "its parent in public.spaces is another entity now", "its parent in public.articles does not exist",
-            "its parent in public.revisions does not exist",
+            "its parent in public.spaces is another entity now (articles_space_id_fkey)",
+            "its parent in public.articles does not exist (revisions_article_id_fkey)",
+            "its parent in public.revisions does not exist (notes_article_id_no_fkey)",
         }  # fmt: skip
         assert sum(table.writes for table in times.plans[-1].tables) == 0
 
@@ -321,7 +325,9 @@ def test_a_table_without_a_key(past: Past, database: Database) -> None:
             "Weird Name; --": (4, Engine.WHOLE_ROWS), "mixed": (0, Engine.WHOLE_ROWS),
         }  # fmt: skip
         (blocked,) = times.rows_of(RowClass.BLOCKED)
-        assert blocked.reason == "its table has no key, and rows written since T may be newer versions of it"
+        assert blocked.reason == (
+            "its table has no key, and rows written since T may be newer versions of it: see --mode beside"
+        )
         times.apply()
         assert text_of(database, '"Weird Name; --"') == held
         assert database.rows("select a from mixed order by 1") == [(1,), (3,)]
@@ -451,8 +457,9 @@ def test_rows_changed_between_diff_and_apply_are_skipped_and_told(past: Past, da
         assert sorted(times.skipped()) == sorted([
             "changed by others since it was read", "unique key t_pkey is taken by (4)",
             "unique key t_x_key is taken by (77)",
-            "its parent in public.spaces does not exist", *["its parent in public.articles does not exist"] * 2,
-            *["its parent in public.revisions does not exist"] * 2,
+            "its parent in public.spaces does not exist (articles_space_id_fkey)",
+            *["its parent in public.articles does not exist (revisions_article_id_fkey)"] * 2,
+            *["its parent in public.revisions does not exist (notes_article_id_no_fkey)"] * 2,
         ])  # fmt: skip
         assert found.rows == 2
         assert database.rows("select * from t order by 1") == [
@@ -462,7 +469,7 @@ def test_rows_changed_between_diff_and_apply_are_skipped_and_told(past: Past, da
 
 def test_undo_leaves_what_others_changed_since_and_is_undone_itself(past: Past, database: Database) -> None:
     with past(FAMILY) as times:
-        database.run("delete from spaces where id = 2")
+        database.run("delete from spaces where id in (1, 2)")
         tables = ("spaces", "articles", "revisions", "notes")
         times.diff()
         times.apply()
@@ -472,9 +479,18 @@ def test_undo_leaves_what_others_changed_since_and_is_undone_itself(past: Past, 
         times.undo()
         assert sorted({str(change.reason) for change in times.rows_of(RowClass.BLOCKED)}) == [
             "changed by others since it was read", "it is still referenced from public.articles",
-            "it is still referenced from public.revisions",
+            "it is still referenced from public.revisions", "its parent in public.articles stays",
+            "its parent in public.revisions stays", "its parent in public.spaces stays",
         ]  # fmt: skip
-        assert database.rows("select body from revisions where article_id = 4") == [("edited",)]
+        assert database.rows("select body from revisions where article_id = 4 order by no") == [("edited",), ("r",)]
+        for child, parent in (("articles", "spaces"), ("revisions", "articles")):
+            assert (
+                database.rows(  # nothing that stays has lost a part of it
+                    f"select count(*) from {parent} p where not exists"
+                    f" (select from {child} c where c.{parent[:-1]}_id = p.id)"
+                )
+                == [(0,)]
+            ), child
         times.undo()
         for table, rows in back.items():
             if table != "revisions":
@@ -509,7 +525,10 @@ def test_numbers_given_out_again_after_a_restart_are_strangers(past: Past, datab
         times.diff()
         assert [change.key for change in times.rows_of(RowClass.REUSED)] == [("1",)]
         (blocked,) = times.rows_of(RowClass.BLOCKED)
-        assert (blocked.key, blocked.reason) == (("1",), "its parent in public.tags is another entity now")
+        assert (blocked.key, blocked.reason) == (
+            ("1",),
+            "its parent in public.tags is another entity now (marks_tag_id_fkey)",
+        )
         times.apply()
         assert database.rows("select id, name from tags order by 1") == [(1, "new"), (2, "b")]
         assert database.rows("select tag_id from marks") == [(2,)]

@@ -87,7 +87,7 @@ def test_followed_tables_that_this_role_may_not_write_are_told_and_left() -> Non
     scope = choose_scope(found, {name("s.a"), name("s.b")}, ScopeRequest(tables=["s.a"]))
     assert set(scope.chosen) == {name("s.a")}
     assert [(str(out.name), out.reason) for out in scope.left_out] == [
-        ("s.b", "this role may not write to it, though s.a references it (s.a_s.b_fkey)")
+        ("s.b", "this role may not write to it: no INSERT privilege, though s.a references it (s.a_s.b_fkey)")
     ]
 
 
@@ -128,8 +128,22 @@ def test_unlogged_tables_are_in_no_backup() -> None:
 )
 def test_what_this_role_cannot_do_is_refused_at_plan_time(changes: dict[str, object], fact: str) -> None:
     with pytest.raises(RowbackError) as refused:
-        choose_scope(catalog(table("s.a", **changes)), set(), ScopeRequest())
+        choose_scope(catalog(table("s.a", **changes)), set(), ScopeRequest(tables=("s.a",)))
     assert refused.value.fact == fact
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"row_security": True}, "row security hides its rows from this role"),
+        ({"readable": False}, "this role may not read it"),
+        ({"insertable": False}, "this role may not write to it: no INSERT privilege"),
+    ],
+)
+def test_of_a_whole_database_one_table_is_left_out_and_told(changes: dict[str, object], reason: str) -> None:
+    scope = choose_scope(catalog(table("s.a", **changes), "s.b"), set(), ScopeRequest())
+    assert [str(name) for name in scope.chosen] == ["s.b"]
+    assert [(str(out.name), out.reason, out.hit) for out in scope.left_out] == [("s.a", reason, True)]
 
 
 WEIRD = catalog("public.Weird Name; --", 'a.quo"te', "a.same", "b.same")
@@ -153,10 +167,7 @@ def test_how_a_table_may_be_spelled(text: str, expected: list[str]) -> None:
 def test_unknown_and_ambiguous_names() -> None:
     with pytest.raises(RowbackError) as unknown:
         match_tables("a.sam", WEIRD)
-    assert unknown.value.facts == (
-        "nearest names: a.same, b.same, same",
-        "a table that was dropped cannot be put back by this version",
-    )
+    assert unknown.value.facts == ("nearest names: a.same, b.same, same",)
     with pytest.raises(RowbackError) as ambiguous:
         match_tables("same", WEIRD)
     assert ambiguous.value.facts == ("it could be a.same or b.same",)
@@ -208,8 +219,8 @@ def test_rows_that_this_role_cannot_see_are_left_out_of_the_closure_and_told() -
     scope = choose_scope(found, set(), ScopeRequest(tables=["s.a"]))
     assert set(scope.chosen) == {name("s.a")}
     assert [out.reason for out in scope.left_out] == [
-        "this role cannot see its rows, though s.b_s.a_fkey references s.a",
-        "this role cannot see its rows, though s.c_s.a_fkey references s.a",
+        "row security hides its rows from this role, though s.b_s.a_fkey references s.a",
+        "this role may not read it, though s.c_s.a_fkey references s.a",
     ]
 
 

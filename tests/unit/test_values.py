@@ -38,7 +38,9 @@ def test_the_digest_follows_every_field_but_those_left_out() -> None:
 
 
 def column(name: str, type_name: str = "integer", *, generated: bool = False) -> Column:
-    return Column(name=name, type_name=type_name, type_oid=23, base_type=type_name, generated=generated)
+    return Column(
+        name=name, type_name=type_name, type_oid=23, base_type=type_name, generated=generated, value_type=type_name
+    )
 
 
 def table(*columns: Column, unlogged: bool = False) -> Table:

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from psycopg import sql
 
 from recovery.model.catalog import ForeignKey
+from recovery.model.values import TableName
+from recovery.postgres.isolation import try_rows
 from recovery.postgres.repair.rules import CheckRule, DistinctRule, expression
 from recovery.postgres.repair.stage import Stage, refers
 
 CHANGED_SINCE = "changed by others since it was read"
+FIXED_IDENTITY = 'column "{}" is GENERATED ALWAYS AS IDENTITY: no statement but INSERT can give it a value'
+FOUND_IN = "it is found in "  # a reason that begins so says that nothing is lost
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A table that rows may have moved to. `key_is_unique`: over all partitions of the root `name`, so a row of the
+    same key is the same row; otherwise all common `columns` must agree."""
+
+    name: TableName
+    columns: frozenset[str]
+    key_is_unique: bool
 
 
 def mark_stale(stage: Stage) -> int:
     """Skip updates and deletes whose live row is not the very version that the diff saw."""
+    if not stage.ops["u"] and not stage.ops["d"]:
+        return 0
     if not stage.table.key:
         # Equal rows are counted: each of those planned needs one of its own.
-        return stage.run(
+        return stage.mark(
             "update {name} s set {skip} = {why} from"
             " (select {n}, {planned} as content, {xmin}::text as wrote, row_number() over"
             "    (partition by {planned}, {xmin}::text order by {n}) as nth from {name} s where {op} = 'd') q"
@@ -33,21 +50,63 @@ def mark_stale(stage: Stage) -> int:
     )  # fmt: skip
 
 
+def mark_identity(stage: Stage) -> int:
+    """Skip updates that would have to set a GENERATED ALWAYS identity: only an INSERT may give it a value."""
+    fixed = [f.name for f in stage.fields if f.column.identity == "a" and f.name in stage.changing]
+    return sum(
+        _mark(
+            stage, FIXED_IDENTITY.format(name),
+            "s.{op} = 'u' and exists (select from {live} t where {same} and {differs})",
+            differs=stage.differs(name, "t", "s"),
+        )
+        for name in fixed
+    )  # fmt: skip
+
+
+def mark_moved(stage: Stage, elsewhere: Elsewhere) -> int:
+    """Skip rows that stand in another table now: in another partition of the same root, or where a table was split."""
+    equal = stage.same("r", "s") if stage.table.key else sql.SQL("true")
+    if not elsewhere.key_is_unique:
+        names = [name for name in stage.columns if name in elsewhere.columns]
+        equal = sql.SQL(" and ").join([equal, *(sql.SQL("not ({})").format(stage.differs(n, "r", "s")) for n in names)])
+    return stage.mark(
+        "update {name} s set {skip} = {found} || (select r.tableoid::regclass::text from {other} r where {equal}"
+        " and r.tableoid <> {own}::oid limit 1) where s.{op} = 'i' and s.{skip} is null"
+        " and exists (select from {other} r where {equal} and r.tableoid <> {own}::oid)",
+        found=sql.Literal(FOUND_IN), other=sql.Identifier(*elsewhere.name.key), equal=equal,
+        own=sql.Literal(stage.table.oid),
+    )  # fmt: skip
+
+
 def mark_taken(stage: Stage, rule: DistinctRule) -> int:
-    """Skip rows that would collide in a unique or exclusion key: with a live row, or with one that is put back too."""
-    free = sql.SQL("not ({})").format(stage.leaving()) if stage.table.key else sql.SQL("true")
-    marked = _mark_hits(stage, "unique key %I is taken by %s", rule, _collisions(stage, rule, free, ops="'i', 'u'"))
-    marked += _mark_hits(stage, "unique key %I is wanted by %s as well", rule, _rivals(stage, rule))
-    if stage.table.key and not rule.deferrable:
+    """Skip rows that would collide in a unique or exclusion key with a live row."""
+    own_key = _is_own_key(stage, rule)
+    ops = "i" if own_key else "iu"  # an update keeps its row's key
+    marked = 0
+    if any(stage.ops[op] for op in ops):
+        free = sql.SQL("not ({})").format(stage.leaving()) if stage.table.key else sql.SQL("true")
+        hits = _collisions(stage, rule, free, ops=", ".join(f"'{op}'" for op in ops))
+        marked += _mark_hits(stage, "unique key %I is taken by %s", rule, hits)
+    if stage.table.key and stage.ops["u"] and not rule.deferrable and not own_key:
         # One statement updates them all, and the server looks at each row on its own.
-        other = sql.SQL("{} and not ({})").format(stage.leaving(ops="'u'"), stage.same("t", "s"))
-        swapped = _collisions(stage, rule, other, ops="'u'", keyed=True)
+        swapped = _collisions(stage, rule, stage.leaving(ops="'u'"), ops="'u'", others=True)
         marked += _mark_hits(stage, "unique key %I is held by %s until that is repaired itself", rule, swapped)
     return marked
 
 
+def mark_rivals(stage: Stage, rule: DistinctRule) -> int:
+    """Skip rows that would collide in a unique or exclusion key with one that is put back too."""
+    if _is_own_key(stage, rule):
+        return 0
+    return _mark_hits(stage, "unique key %I is wanted by %s as well", rule, _rivals(stage, rule))
+
+
+def _is_own_key(stage: Stage, rule: DistinctRule) -> bool:
+    return bool(stage.table.key) and rule.predicate is None and set(rule.columns) == set(stage.table.key)
+
+
 def _mark_hits(stage: Stage, why: str, rule: DistinctRule, hits: sql.Composed) -> int:
-    return stage.run(
+    return stage.mark(
         "update {name} set {skip} = format({why}::text, {rule}::text, hit.shown)"
         " from ({hits}) hit where {name}.{n} = hit.{n} and {name}.{skip} is null",
         why=sql.Literal(why), rule=sql.Literal(rule.name), hits=hits,
@@ -57,25 +116,38 @@ def _mark_hits(stage: Stage, why: str, rule: DistinctRule, hits: sql.Composed) -
 def waits_for(stage: Stage, op: str, rules: Sequence[DistinctRule]) -> bool:
     """Whether a row to come needs a key that a live row holds until it is updated (u) or deleted (d)."""
     ops = "'i'" if op == "u" else "'i', 'u'"
-    return bool(stage.table.key) and any(
-        stage.session.execute(_collisions(stage, rule, stage.leaving(ops=f"'{op}'"), ops=ops)).fetchone()
+    return bool(stage.table.key and stage.ops[op]) and any(
+        stage.session.execute(
+            stage.sql("{hits} limit 1", hits=_collisions(stage, rule, stage.leaving(ops=f"'{op}'"), ops=ops))
+        ).fetchone()
         for rule in rules
-    )
+    )  # fmt: skip
 
 
 def _collisions(
-    stage: Stage, rule: DistinctRule, which: sql.Composable, *, ops: str, keyed: bool = False
+    stage: Stage, rule: DistinctRule, which: sql.Composable, *, ops: str, others: bool = False
 ) -> sql.Composed:
-    """(n, the live row's key) of staged rows that collide with a live row `t` for which `which` holds."""
+    """(n, the live row's key) of staged rows that collide with a live row `t` for which `which` holds. `others`: with
+    another row than their own.
+
+    Nothing in it depends on the pair but the key's operators, so that the server may hash or merge, or go by index.
+    """
     parts = _rule_parts(stage, rule)
-    own = [sql.SQL("{0} as {0}").format(sql.Identifier(name)) for name in stage.table.key] if keyed else []
+    key = [sql.SQL("{0} as {1}").format(sql.Identifier(name), sql.Identifier(f"rowback_p{i}"))
+           for i, name in enumerate(stage.table.key)] if others else []  # fmt: skip
+    other: sql.Composable = sql.SQL("true")
+    if others:
+        other = sql.SQL("({}) is distinct from ({})").format(
+            *(sql.SQL(", ").join(sql.Identifier(side, f"rowback_p{i}") for i in range(len(stage.table.key)))
+              for side in "st")
+        )  # fmt: skip
     return stage.sql(
         "select distinct on (s.{n}) s.{n}, t.shown from"
-        " (select {n}, {own} from {name} where {op} in ({ops}) and {skip} is null and {where}) s"
-        " join lateral (select row({shown})::text as shown, {values} from {live} t where {where} and {which}) t"
-        " on {collide} order by s.{n}, t.shown",
-        **{**parts, "ops": expression(ops), "which": which,
-           "own": sql.SQL(", ").join([*own, parts["values"]])},
+        " (select {n}, {values} from {name} where {op} in ({ops}) and {skip} is null and {where}) s"
+        " join (select row({shown})::text as shown, {values} from {live} t where {where} and {which}) t"
+        " on {collide} and {other} order by s.{n}, t.shown",
+        **{**parts, "ops": expression(ops), "which": which, "other": other,
+           "values": sql.SQL(", ").join([*key, parts["values"]])},
     )  # fmt: skip
 
 
@@ -110,14 +182,22 @@ def _rule_parts(stage: Stage, rule: DistinctRule) -> dict[str, sql.Composable]:
     }
 
 
-def mark_violating(stage: Stage, rule: CheckRule) -> int:
-    """Skip rows that a check, perhaps added since T, would refuse."""
-    return stage.run(
-        # under the table's own name: an expression may speak of the whole row by it
-        "update {name} as {itself} set {skip} = {why} where {op} in ('i', 'u') and {skip} is null and not ({rule})",
-        why=sql.Literal(f"it violates {rule.name}"), rule=expression(rule.expression),
-        itself=sql.Identifier(stage.table.name.name),
-    )  # fmt: skip
+def mark_violating(stage: Stage, rule: CheckRule) -> None:
+    """Skip rows that a check, perhaps added since T, would refuse, or cannot even be asked about."""
+    which = "{op} in ('i', 'u')" if rule.column is None or rule.column in stage.changing else "{op} = 'i'"
+
+    def ask(numbers: Sequence[int]) -> None:
+        stage.mark(
+            # under the table's own name: an expression may speak of the whole row by it
+            "update {name} as {itself} set {skip} = {why} where {skip} is null and {which} and {some} and not ({rule})",
+            why=sql.Literal(f"it violates {rule.name}"), rule=expression(rule.expression),
+            itself=sql.Identifier(stage.table.name.name), which=stage.sql(which),
+            some=stage.sql("{n} = any({numbers})", numbers=sql.Literal(list(numbers))) if numbers != everything
+            else sql.SQL("true"),
+        )  # fmt: skip
+
+    everything = stage.numbers(stage.sql(which))
+    try_rows(stage.session, everything, ask, stage.set_aside)
 
 
 def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int:
@@ -139,13 +219,13 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
             changes=sql.SQL(" or ").join(changes),
         )
     marked = _mark(
-        stage, f"its parent in {key.parent} does not exist", "{moved} and {filled} and not ({found})",
+        stage, f"its parent in {key.parent} does not exist ({key.name})", "{moved} and {filled} and not ({found})",
         moved=moved, filled=filled, found=sql.SQL(" or ").join([found, *planned]),
     )  # fmt: skip
     for parent in parents:
         marked += _mark(
-            stage, f"its parent in {key.parent} is another entity now", "s.{op} = 'i' and {reused}",
-            reused=_another(parent, key, "s"),
+            stage, f"its parent in {key.parent} is another entity now ({key.name})", "{moved} and {reused}",
+            moved=moved, reused=_another(parent, key, "s"),
         )  # fmt: skip
     return marked
 
@@ -236,7 +316,7 @@ def _another(stage: Stage, key: ForeignKey, row: str) -> sql.Composable:
 
 
 def _mark(stage: Stage, why: str, condition: str, **parts: sql.Composable) -> int:
-    return stage.run(
+    return stage.mark(
         "update {name} s set {skip} = {why} where s.{skip} is null and {condition}",
         why=sql.Literal(why), condition=stage.sql(condition, **parts),
     )  # fmt: skip

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from psycopg import sql
 
 from recovery.model.catalog import ForeignKey
 from recovery.model.values import TableName
 from recovery.postgres.repair.rules import expression
+from recovery.postgres.row_versions import written_by
 
 Predicate = sql.Composable
 EVERY_ROW: Predicate = sql.SQL("true")
@@ -23,6 +24,18 @@ def condition(where: str) -> Predicate:
 def either(ways: Sequence[Predicate]) -> Predicate:
     """Rows for which one of `ways` holds."""
     return sql.SQL("({})").format(sql.SQL(" or ").join(ways))
+
+
+def all_filled(names: Sequence[str]) -> Predicate:
+    """Rows that hold a value in every one of the columns."""
+    filled = [sql.SQL("{} is not null").format(sql.Identifier(name)) for name in names]
+    return sql.SQL("({})").format(sql.SQL(" and ").join([EVERY_ROW, *filled]))
+
+
+def by_writers(where: Predicate, xids: Iterable[int]) -> tuple[Predicate, Predicate]:
+    """The rows of `where` in two parts: those that one of the transactions wrote last, and the others."""
+    ours = written_by(xids)
+    return sql.SQL("({} and {})").format(where, ours), sql.SQL("({} and not {})").format(where, ours)
 
 
 def hangs_on(key: ForeignKey, parent: TableName, parents: Predicate) -> Predicate:

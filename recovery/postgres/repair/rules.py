@@ -7,7 +7,8 @@ relation with the same columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -17,10 +18,13 @@ from recovery.model.catalog import Table
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 
+SQL_BODIES_SINCE = 140000
+
 
 @dataclass(frozen=True)
 class DistinctRule:
-    """No two rows may agree in all `expressions` by `operators` where `predicate` holds."""
+    """No two rows may agree in all `expressions` by `operators` where `predicate` holds. An expression carries its
+    index's collation, which need not be its column's. `columns`: those it is over, in any order; none: expressions."""
 
     name: str
     expressions: tuple[str, ...]
@@ -28,14 +32,23 @@ class DistinctRule:
     predicate: str | None
     nulls_distinct: bool = True
     deferrable: bool = False
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CheckRule:
-    """`expression` must not be false."""
+    """`expression` must not be false.
+
+    `validated`: the server holds every row to satisfy it. `functions`: oids of the users' own functions that it calls.
+    They may read other tables, so it can only be asked where those stand as they shall. `column`: whose domain has the
+    rule: it is asked only where that column is written.
+    """
 
     name: str
     expression: str
+    validated: bool = True
+    functions: tuple[int, ...] = ()
+    column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,11 @@ class Rules:
 _DISTINCT = """
 select i.indrelid::bigint, c.relname, pg_get_expr(i.indpred, i.indrelid),
   not coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false), not i.indimmediate,
-  array(select pg_get_indexdef(i.indexrelid, k, false) from generate_series(1, i.indnkeyatts) k order by k),
+  array(select pg_get_indexdef(i.indexrelid, k, false) || coalesce((
+          select format(' collate %%I.%%I', cn.nspname, co.collname) from pg_collation co
+          join pg_namespace cn on cn.oid = co.collnamespace
+          where co.oid = i.indcollation[k - 1] and co.collname <> 'default'), '')
+        from generate_series(1, i.indnkeyatts) k order by k),
   coalesce(
     (select array_agg(array[n.nspname::text, o.oprname::text] order by x.n)
        from pg_constraint con, unnest(con.conexclop) with ordinality x(op, n)
@@ -61,16 +78,42 @@ select i.indrelid::bigint, c.relname, pg_get_expr(i.indpred, i.indrelid),
        join pg_amop am on am.amopfamily = oc.opcfamily and am.amopstrategy = 3
          and am.amoplefttype = oc.opcintype and am.amoprighttype = oc.opcintype
        join pg_operator o on o.oid = am.amopopr join pg_namespace n on n.oid = o.oprnamespace
-      where x.n <= i.indnkeyatts))
+      where x.n <= i.indnkeyatts)),
+  array(select a.attname::text from unnest(i.indkey) with ordinality k(num, n)
+        join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num where k.n <= i.indnkeyatts)
 from pg_index i join pg_class c on c.oid = i.indexrelid
 where i.indrelid = any(%s) and i.indisvalid and (i.indisunique or i.indisexclusion)
 order by i.indrelid, not i.indisprimary, c.relname
 """
 
-_CHECKS = """
-select conrelid::bigint, conname, pg_get_expr(conbin, conrelid) from pg_constraint
-where conrelid = any(%s) and contype = 'c' order by conrelid, conname
+# A function of an extension or of the server says the same wherever it is asked.
+_USER_FUNCTIONS = """
+array(select p.oid::bigint from pg_depend d join pg_proc p on p.oid = d.refobjid
+      join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang
+      where d.classid = 'pg_constraint'::regclass and d.objid = con.oid and d.refclassid = 'pg_proc'::regclass
+        and n.nspname <> 'pg_catalog' and l.lanname not in ('c', 'internal')
+        and not exists (select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = p.oid
+                        and e.deptype = 'e') order by 1)
 """
+
+_CHECKS = f"""
+select con.conrelid::bigint, con.conname, pg_get_expr(con.conbin, con.conrelid), con.convalidated, {_USER_FUNCTIONS}
+from pg_constraint con where con.conrelid = any(%s) and con.contype = 'c' order by 1, 2
+"""  # noqa: S608 (constants only)
+
+# Rules of domains, and of domains over domains. VALUE is how pg_get_expr prints the value in question.
+_DOMAINS = f"""
+with recursive chain as (
+  select a.attrelid, a.attname, t.oid, t.typname, t.typbasetype, t.typnotnull
+  from pg_attribute a join pg_type t on t.oid = a.atttypid
+  where a.attrelid = any(%s) and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and t.typtype = 'd'
+  union all
+  select chain.attrelid, chain.attname, t.oid, t.typname, t.typbasetype, t.typnotnull
+  from chain join pg_type t on t.oid = chain.typbasetype where t.typtype = 'd')
+select chain.attrelid::bigint, chain.attname, chain.typname, chain.typnotnull, con.conname,
+  pg_get_expr(con.conbin, 0), con.convalidated, {_USER_FUNCTIONS}
+from chain left join pg_constraint con on con.contypid = chain.oid and con.contype = 'c' order by 1, 2, 3, 5
+"""  # noqa: S608 (constants only)
 
 _PARTITION_BOUNDS = """
 select oid::bigint, pg_get_partition_constraintdef(oid) from pg_class
@@ -83,12 +126,16 @@ def read_rules(session: Session, tables: Iterable[Table]) -> dict[TableName, Rul
     wanted = {table.oid: table for table in tables}
     distinct: dict[int, list[DistinctRule]] = {oid: [] for oid in wanted}
     for row in session.execute(_DISTINCT, (list(wanted),)):
-        oid, name, predicate, nulls_distinct, deferrable, expressions, operators = row
+        oid, name, predicate, nulls_distinct, deferrable, expressions, operators, columns = row
         pairs = tuple((schema, operator) for schema, operator in operators or ())
-        distinct[oid].append(DistinctRule(name, tuple(expressions), pairs, predicate, nulls_distinct, deferrable))
+        distinct[oid].append(
+            DistinctRule(name, tuple(expressions), pairs, predicate, nulls_distinct, deferrable, tuple(columns))
+        )
     checks: dict[int, list[CheckRule]] = {oid: [] for oid in wanted}
-    for oid, name, expression in session.execute(_CHECKS, (list(wanted),)):
-        checks[oid].append(CheckRule(f'check "{name}"', expression))
+    for oid, name, expression, validated, functions in session.execute(_CHECKS, (list(wanted),)):
+        checks[oid].append(CheckRule(f'check "{name}"', expression, validated, tuple(functions)))
+    for oid, rule in _domain_rules(session, wanted):
+        checks[oid].append(rule)
     for oid, bounds in session.execute(_PARTITION_BOUNDS, (list(wanted),)):
         checks[oid].append(CheckRule("the bounds of its partition", bounds))
     return {
@@ -97,10 +144,37 @@ def read_rules(session: Session, tables: Iterable[Table]) -> dict[TableName, Rul
     }
 
 
+def mentioned_tables(session: Session, functions: Iterable[int], among: Iterable[TableName]) -> set[TableName]:
+    """Those of `among` whose name is a word in the source of one of the functions: what they may read."""
+    sources = [row[0] for row in session.execute(
+        "select lower(prosrc || coalesce(pg_get_function_sqlbody(oid), '')) from pg_proc where oid = any(%s)"
+        if session.info.server_version >= SQL_BODIES_SINCE else
+        "select lower(prosrc) from pg_proc where oid = any(%s)", (list(functions),))]  # fmt: skip
+    return {
+        name for name in among
+        if any(re.search(rf"(?<!\w){re.escape(name.name.lower())}(?!\w)", source) for source in sources)
+    }  # fmt: skip
+
+
 def expression(text: str) -> sql.SQL:
     """A definition's own text as SQL. Only ever what the server printed of its catalog."""
     literal: LiteralString = text
     return sql.SQL(literal)
+
+
+def _domain_rules(session: Session, wanted: Iterable[int]) -> Iterator[tuple[int, CheckRule]]:
+    for row in session.execute(_DOMAINS, (list(wanted),)):
+        oid, column, domain, not_null, name, text, validated, functions = row
+        quoted = sql.Identifier(column)
+        if not_null:
+            filled = sql.SQL("{} is not null").format(quoted).as_string(session)
+            yield oid, CheckRule(f'NOT NULL of domain "{domain}" on "{column}"', filled, column=column)
+        if name:
+            # under the name by which the expression calls it
+            value = sql.SQL("(select {} as value)").format(quoted).as_string(session)
+            holds = f"not exists (select from {value} rowback_value where not ({text}))"  # noqa: S608 (the server's own)
+            label = f'constraint "{name}" of domain "{domain}" on "{column}"'
+            yield oid, CheckRule(label, holds, validated, tuple(functions), column)
 
 
 def _not_null(session: Session, table: Table) -> list[CheckRule]:

@@ -14,8 +14,9 @@ from psycopg import sql
 
 from recovery.model.catalog import Column
 from recovery.model.values import TableName
-from recovery.postgres.connect import Session
+from recovery.postgres.connect import Session, one
 from recovery.postgres.fingerprint import row_hash
+from recovery.postgres.repair.oversized import carried_text
 from recovery.postgres.repair.rules import expression
 from recovery.postgres.row_versions import written_by
 
@@ -31,27 +32,56 @@ Extent = tuple[int, int | None, int | None]
 
 @dataclass(frozen=True)
 class Field:
-    """One compared column: what it is called on this side, and the type it has on the original."""
+    """One compared column: what it is called on this side, and the type it has on the original.
+
+    `labels`: an enum's labels on this side that are called otherwise on the original, with their names there.
+    """
 
     name: str
     column: Column
     cast: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def equality(self) -> tuple[str, str]:
         """The operator by which two values of the type are the same: its default btree or hash one."""
-        return self.column.equality
+        return ("pg_catalog", "=") if self.labels else self.column.equality
 
     @property
     def value(self) -> sql.Composable:
-        """The column as a value of the original's type."""
+        """The column as a value of the original's type; with renamed labels as its text."""
         own = sql.Identifier(self.name)
+        if self.labels:
+            return self._relabelled(own)
         return own if self.cast is None else sql.SQL("({}::{})").format(own, expression(self.cast))
 
     @property
     def text(self) -> sql.Composable:
         """The value as text."""
         return sql.SQL("{}::text").format(self.value)
+
+    @property
+    def carried(self) -> sql.Composable:
+        """The value as text that fits a message: of one that would not, its checksum and size (see oversized.py)."""
+        return carried_text(self.value, self.column.base_type)
+
+    @property
+    def key_type(self) -> str:
+        """The type that a text of the value is read as to be compared with the column."""
+        return "text" if self.labels else self.column.value_type
+
+    def _relabelled(self, own: sql.Composable) -> sql.Composable:
+        whens = sql.SQL(" ").join(
+            sql.SQL("when {} then {}").format(sql.Literal(old), sql.Literal(new)) for old, new in self.labels
+        )
+        one = sql.SQL("(case {0}::text {1} else {0}::text end)")
+        if not self.column.base_type.endswith("[]"):
+            return one.format(own, whens)
+        # array_agg over no row is null, and an array of several dimensions keeps its shape only as it is
+        return sql.SQL(
+            "(case when coalesce(array_ndims({0}), 0) <> 1 then {0}::text else"
+            " (select array_agg({1} order by u.place) from unnest({0}) with ordinality u(label, place))::text end)"
+        ).format(own, one.format(sql.SQL("u.label"), whens))
 
 
 @dataclass(frozen=True)
@@ -169,8 +199,9 @@ def keys_in(side: Side, buckets: Buckets, wanted: Sequence[int], *, contents: Se
 
 def rows_by_key(
     side: Side, keys: Sequence[Values], *, by: Sequence[Field] | None = None
-) -> Iterator[tuple[str, Values]]:
-    """(xmin, values) of every row whose key, or whose columns `by`, is among `keys`; the scope's `where` is not asked.
+) -> Iterator[tuple[int, str, Values]]:
+    """(place in `keys`, xmin, values) of every row whose key, or whose columns `by`, is among `keys`; the scope's
+    `where` is not asked. The server says which are equal: texts of equal keys may differ.
 
     Values in the order of `fields`.
     """
@@ -182,20 +213,29 @@ def rows_by_key(
             sql.Identifier(field.equality[0]),
             expression(field.equality[1]),
             name,
-            expression(field.column.type_name),
+            expression(field.key_type),
         )
         for field, name in zip(by, names, strict=True)
     )
     # The aliases keep a table named k and a column named k0 from being taken for ours.
     statement = sql.SQL(
-        "select r.* from unnest({}) k({}) cross join lateral (select {} from {} as rowback where {}) r"
+        "select k.place - 1, r.* from unnest({}) with ordinality k({}, place)"
+        " cross join lateral (select {} from {} as rowback where {}) r"
     ).format(
         sql.SQL(", ").join(sql.SQL("{}::text[]").format(sql.Literal(list(c))) for c in zip(*keys, strict=True)),
         sql.SQL(", ").join(names),
-        sql.SQL(", ").join([sql.SQL("xmin::text"), *(field.text for field in side.fields)]), side.relation, same,
+        sql.SQL(", ").join([sql.SQL("xmin::text"), *(field.carried for field in side.fields)]), side.relation, same,
     )  # fmt: skip
     for row in side.session.execute(statement):
-        yield row[0], row[1:]
+        yield row[0], row[1], row[2:]
+
+
+def holds_between(side: Side, field: Field, low: int, high: int) -> bool:
+    """Whether a row holds an integer from `low` to `high` in a column."""
+    statement = sql.SQL("select exists (select from {} where {} between {} and {})").format(
+        side.relation, sql.Identifier(field.name), sql.Literal(low), sql.Literal(high)
+    )
+    return bool(one(side.session, statement))
 
 
 def distinct_values(side: Side, fields: Sequence[Field]) -> Iterator[Values]:
@@ -205,21 +245,33 @@ def distinct_values(side: Side, fields: Sequence[Field]) -> Iterator[Values]:
     return stream(side.session, sql.SQL("select distinct {} from {} where {}").format(texts, side.relation, filled))
 
 
+def count_filled(session: Session, table: TableName, columns: Sequence[str]) -> dict[str, int]:
+    """Rows of a table that hold a value in each of the columns."""
+    if not columns:
+        return {}
+    counts = sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(name)) for name in columns)
+    row = session.execute(sql.SQL("select {} from only {}").format(counts, sql.Identifier(*table.key))).fetchone()
+    assert row
+    return dict(zip(columns, row, strict=True))
+
+
 def rows_written(side: Side, xids: Sequence[int]) -> Iterator[Values]:
     """The values of every row that one of the transactions wrote last."""
     return stream(
         side.session,
         sql.SQL("select {} from {} where {}").format(
-            sql.SQL(", ").join(field.text for field in side.fields), side.relation, written_by(xids)
+            sql.SQL(", ").join(field.carried for field in side.fields), side.relation, written_by(xids)
         ),
     )
 
 
 def whole_rows(side: Side) -> Iterator[Values]:
     """(xmin, values…) of every row in scope, ordered by the text of its values."""
-    texts = [field.text for field in side.fields]
+    texts = [field.carried for field in side.fields]
     ordered = (
-        sql.SQL(", ").join(sql.SQL('{} collate "C"').format(text) for text in texts) if texts else sql.SQL("xmin::text")
+        sql.SQL(", ").join(sql.SQL('({}) collate "C"').format(text) for text in texts)
+        if texts
+        else sql.SQL("xmin::text")
     )
     return stream(
         side.session,

@@ -1,23 +1,49 @@
-"""Planned rows in a temporary table beside the table they are for, with the original's own types.
+"""Planned rows in a temporary table beside the table they are for, with the types below the original's domains.
 
 Everything that can be said about a planned row before it is written is said here, by the server: its live row changed,
-a key is taken, a check fails, its parent is missing, somebody still references it. Rows so marked are skipped.
+a key is taken, a check fails, its parent is missing, another row still references it. Rows so marked are skipped.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from psycopg import sql
 
 from recovery.model.catalog import ForeignKey, Table
-from recovery.postgres.connect import Session
+from recovery.postgres.connect import Session, one
+from recovery.postgres.isolation import try_rows
+from recovery.postgres.repair.oversized import oversized_bytes
 from recovery.postgres.repair.rules import expression
-from recovery.postgres.repair.scan import Field, Values, fields_hash
-from recovery.postgres.row_versions import written_by
+from recovery.postgres.repair.scan import Field, Values
 
-Hash = tuple[int, str]
+BATCH = 5_000
+OWN_COLUMNS = 5
+MOST_COLUMNS = 1_600  # of a table in PostgreSQL (MaxHeapAttributeNumber)
+
+# Generated columns stay generated, because rules may be over them; defaults stand for columns that T had not.
+_DEFINITION = """
+select string_agg(format('%%I %%s%%s%%s', a.attname, format_type(b.oid, b.modifier),
+    coalesce((select format(' collate %%I.%%I', n.nspname, c.collname) from pg_collation c
+              join pg_namespace n on n.oid = c.collnamespace where c.oid = a.attcollation and c.collname <>
+              'default'), ''),
+    case when d.adbin is null then ''
+         when a.attgenerated = '' then ' default ' || pg_get_expr(d.adbin, d.adrelid)
+         else format(' generated always as (%%s) stored', pg_get_expr(d.adbin, d.adrelid)) end), ', ' order by a.attnum)
+from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+cross join lateral (
+  with recursive below as (
+    select t.oid, t.typtype, t.typbasetype, t.typtypmod, a.atttypmod as modifier, 0 as depth
+    from pg_type t where t.oid = a.atttypid
+    union all
+    select t.oid, t.typtype, t.typbasetype, t.typtypmod, below.typtypmod, depth + 1
+    from below join pg_type t on t.oid = below.typbasetype where below.typtype = 'd')
+  select oid, modifier from below order by depth desc limit 1) b
+where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
+"""
 
 
 @dataclass(frozen=True)
@@ -29,6 +55,11 @@ class Staged:
     op: str
     xmin: int | None
     values: Values
+
+
+def stageable(table: Table) -> bool:
+    """Whether there is room for our own columns beside the table's."""
+    return len(table.columns) + OWN_COLUMNS <= MOST_COLUMNS
 
 
 class Stage:
@@ -46,170 +77,106 @@ class Stage:
             sql.Identifier(prefix + name) for name in ("n", "op", "xmin", "skip", "early")
         )
         self._bare = f"rowback_stage_{no}"
-        self._images = sql.Identifier(self._bare)
         self.name = sql.Identifier("pg_temp", self._bare)
-        self.writes = False  # rows that only stand in the way of others are staged as well
+        self.images: sql.Identifier = sql.Identifier(self._bare)
+        self.ops: Counter[str] = Counter()  # rows by operation; those that only stand in the way of others as well
+        self.marks = 0
+        self.changing: frozenset[str] = frozenset()
+        self.oversized: list[tuple[int, str]] = []
         self.live = sql.SQL("only {}").format(sql.Identifier(*table.name.key))
 
     def create(self) -> None:
         """The empty stage: the table's columns without its constraints; it goes with the transaction."""
-        not_null = [sql.SQL("alter column {} drop not null").format(sql.Identifier(c.name))
-                    for c in self.table.columns if c.not_null]  # fmt: skip
+        columns = one(self.session, _DEFINITION, (self.table.oid,))
         self.run(
-            "create temporary table {name} (like {of} including defaults including generated,"
-            " {n} bigint primary key, {op} text not null, {xmin} xid, {skip} text,"
-            " {early} boolean not null default false) on commit drop",
-            name=sql.Identifier(self._bare), of=sql.Identifier(*self.table.name.key),
+            "create temporary table {name} ({columns} {n} bigint primary key, {op} text not null, {xmin} xid,"
+            " {skip} text, {early} boolean not null default false) on commit drop",
+            name=sql.Identifier(self._bare), columns=expression(f"{columns}," if columns else ""),
         )  # fmt: skip
-        if not_null:
-            self.run("alter table {name} {changes}", changes=sql.SQL(", ").join(not_null))
 
     def fill(self, rows: Iterable[Staged]) -> None:
-        """COPY the rows in."""
-        given = [field for field in self.fields if not field.column.generated]
-        places = [i for i, field in enumerate(self.fields) if not field.column.generated]
-        into = self.sql(
-            "copy {name} ({columns}) from stdin",
-            columns=sql.SQL(", ").join([self.n, self.op, self.xmin, *(sql.Identifier(f.name) for f in given)]),
-        )
-        with self.session.cursor() as cursor, cursor.copy(into) as copy:
-            for row in rows:
-                xmin = None if row.xmin is None else str(row.xmin)
-                self.writes = self.writes or row.op in "iud"
-                copy.write_row((str(row.n), row.op, xmin, *(row.values[i] for i in places)))
+        """COPY the rows in. One that not even the stage can take is kept by its key alone, to be skipped."""
+        rows = iter(rows)
+        while batch := list(islice(rows, BATCH)):
+            self.ops.update(row.op for row in batch)
+            self.oversized += [
+                (row.n, field.name) for row in batch
+                for field, value in zip(self.fields, row.values, strict=True)
+                if row.op in "iu" and oversized_bytes(value)
+            ]  # fmt: skip
+            try_rows(self.session, batch, self._copy, self._keep_keys)
         if self.table.key:
             keys = sql.SQL(", ").join(map(sql.Identifier, self.table.key))
             self.run("create index on {name} ({keys})", keys=keys)
         self.run("analyze {name}")
 
+    @property
+    def writes(self) -> bool:
+        """Whether anything is planned for the table itself."""
+        return any(self.ops[op] for op in "iud")
+
+    def _copy(self, rows: Sequence[Staged]) -> None:
+        given = [(i, field) for i, field in enumerate(self.fields) if not field.column.generated]
+        into = self.sql(
+            "copy {name} ({columns}) from stdin",
+            columns=sql.SQL(", ").join([self.n, self.op, self.xmin, *(sql.Identifier(f.name) for _, f in given)]),
+        )
+        with self.session.cursor() as cursor, cursor.copy(into) as copy:
+            for row in rows:
+                copy.write_row((str(row.n), row.op, _text(row.xmin), *(row.values[i] for i, _ in given)))
+
+    def _keep_keys(self, rows: Sequence[Staged], words: str) -> None:
+        """Children of such a row must be known to lose their parent, so its key is staged where it can be."""
+        self.marks += len(rows)
+        keys = [(i, field) for i, field in enumerate(self.fields) if field.name in self.table.key]
+
+        def insert(part: Sequence[Staged], named: Sequence[tuple[int, Field]]) -> None:
+            names = [self.n, self.op, self.xmin, self.skip, *(sql.Identifier(field.name) for _, field in named)]
+            into = self.sql("copy {name} ({columns}) from stdin", columns=sql.SQL(", ").join(names))
+            with self.session.cursor() as cursor, cursor.copy(into) as copy:
+                for row in part:
+                    copy.write_row((str(row.n), row.op, _text(row.xmin), words, *(row.values[i] for i, _ in named)))
+
+        try_rows(self.session, rows, lambda part: insert(part, keys), lambda part, _: insert(part, []))
+
     def complete(self) -> None:
-        """Columns that no value is given for keep, in updates, what the live row has: checks must see that."""
+        """Columns that no value is given for keep, in updates, what the live row has: checks must see that. Learn which
+        columns the updates change at all: the others are not written, so what is wrong in them stands in no way."""
+        if not self.table.key or not self.ops["u"]:
+            return
         absent = [c for c in self.table.columns if c.name not in self.columns and not c.generated]
-        if absent and self.table.key:
+        if absent:
             taken = sql.SQL(", ").join(sql.SQL("{0} = t.{0}").format(sql.Identifier(c.name)) for c in absent)
             self.run("update {name} s set {taken} from {live} t where s.{op} = 'u' and {same}", taken=taken)
+        written = [field for field in self.fields if not field.column.generated]
+        differ = (
+            sql.SQL("coalesce(bool_or({}), false)").format(self.differs(field.name, "t", "s")) for field in written
+        )
+        row = self.session.execute(
+            self.sql("select {differ} from {name} s join {live} t on {same} where s.{op} = 'u' and s.{skip} is null",
+                     differ=sql.SQL(", ").join([*differ, sql.SQL("true")]))
+        ).fetchone()  # fmt: skip
+        assert row
+        self.changing = frozenset(f.name for f, differs in zip(written, row, strict=False) if differs)
 
     def skipped(self) -> Iterator[tuple[int, str]]:
         """(n, reason) of every row that will not be written."""
+        if not self.marks:
+            return
         yield from self.session.execute(
             self.sql("select {n}, {skip} from {name} where {skip} is not null and {op} in ('i', 'u', 'd') order by 1")
         )
 
-    def keep_before_images(self, schema: str, name: str) -> None:
-        """Copy every live row that is about to change, and the number of every row to come, into a table of ours."""
-        into = self._images = sql.Identifier(schema, name)
-        self.run("create schema if not exists {schema}", schema=sql.Identifier(schema))
-        self.run(
-            "create table if not exists {into} as select s.{n}, s.{op}, t.* from {name} s, {live} t with no data",
-            into=into,
-        )
-        if self.table.key:
-            self.run(
-                "insert into {into} select s.{n}, s.{op}, t.* from {name} s left join {live} t"
-                " on s.{op} in ('u', 'd') and {same} and t.xmin = s.{xmin}"
-                " where s.{skip} is null and s.{op} in ('i', 'u', 'd')",
-                into=into,
-            )  # fmt: skip
-        else:  # without a key nothing is updated, and a row that leaves is known by all its values
-            own = (sql.SQL("case s.{} when 'd' then s.{} end").format(self.op, sql.Identifier(c.name))
-                   for c in self.table.columns)  # fmt: skip
-            self.run(
-                "insert into {into} select s.{n}, s.{op}{values} from {name} s"
-                " where s.{skip} is null and s.{op} in ('i', 'd')",
-                into=into, values=sql.SQL("").join(sql.SQL(", {}").format(value) for value in own),
-            )  # fmt: skip
-        self.run("comment on table {into} is {what}", into=into,
-                  what=sql.Literal(f"before-images of {self.table.name}"))  # fmt: skip
+    def numbers(self, condition: sql.Composable) -> list[int]:
+        """The rows still to be written for which a condition holds, in their order."""
+        rows = self.session.execute(self.sql("select {n} from {name} s where {skip} is null and {which} order by {n}",
+                                             which=condition))  # fmt: skip
+        return [row[0] for row in rows]
 
-    def delete(self) -> int:
-        """Delete the planned rows."""
-        same = self.sql("{same}") if self.table.key else self.equal_rows()
-        return self.run(
-            "delete from {live} t using {name} s where s.{op} = 'd' and s.{skip} is null and {found}"
-            " and t.xmin = s.{xmin}",
-            found=same,
-        )
-
-    def update(self, *, early: bool = False) -> int:
-        """Give the planned rows their new values: those marked to come early, or the others. Key, generated and
-        GENERATED ALWAYS identity columns stay."""
-        fixed = set(self.table.key)
-        changed = [
-            field for field in self.fields
-            if field.name not in fixed and not field.column.generated and field.column.identity != "a"
-        ]  # fmt: skip
-        if not changed or not self.table.key:  # without a key a changed row is a lost one and a new one
-            return 0
-        setting = sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(sql.Identifier(field.name)) for field in changed)
-        return self.run(
-            "update {live} t set {setting} from {name} s where s.{op} = 'u' and s.{skip} is null and {same}"
-            " and t.xmin = s.{xmin} and s.{early} = {now}",
-            setting=setting,
-            now=sql.Literal(early),
-        )
-
-    def insert(self) -> int:
-        """Insert the planned rows with the identity values they had."""
-        names = [sql.Identifier(field.name) for field in self.fields if not field.column.generated]
-        if not names:
-            return self.run("insert into {table} select from {name} where {op} = 'i' and {skip} is null")
-        return self.run(
-            "insert into {table} ({columns}) overriding system value select {columns} from {name}"
-            " where {op} = 'i' and {skip} is null order by {n}",
-            columns=sql.SQL(", ").join(names),
-        )
-
-    def planned_hash(self) -> Hash:
-        """Rows to be written and their checksum."""
-        return self._hash(self.sql("{name} where {op} in ('i', 'u') and {skip} is null"))
-
-    def written_hash(self, xid: int) -> Hash:
-        """Rows of the live table that transaction `xid` wrote, and their checksum."""
-        return self._hash(self.sql("{live} where {ours}", ours=written_by([xid])))
-
-    def rest_hash_before(self) -> Hash:
-        """Every live row that the plan does not touch."""
-        leaving = (
-            self.leaving()
-            if self.table.key
-            else self.sql(
-                "exists (select from {name} s where s.{op} = 'd' and s.{skip} is null and {equal})",
-                equal=self.equal_rows(),
-            )
-        )
-        return self._hash(self.sql("{live} t where not {leaving}", leaving=leaving))
-
-    def rest_hash_after(self, xid: int) -> Hash:
-        """Every live row that transaction `xid` did not write."""
-        return self._hash(self.sql("{live} where not {ours}", ours=written_by([xid])))
-
-    def dangling(self, key: ForeignKey) -> int:
-        """Rows just written with a reference they did not have whose parent is missing: replica mode never looks."""
-        filled = sql.SQL(" and ").join(sql.SQL("s.{} is not null").format(sql.Identifier(c)) for c in key.columns)
-        only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
-        return self._count(
-            "select count(*) from {name} s where s.{skip} is null and {filled} and (s.{op} = 'i' or s.{op} = 'u'"
-            " and exists (select from {images} b where b.{n} = s.{n} and ({changes})))"
-            " and not exists (select from {only}{parent} p where {equal})",
-            filled=filled, only=only, parent=sql.Identifier(*key.parent.key), equal=refers(key, "s", "p"),
-            images=self._images, changes=sql.SQL(" or ").join(
-                sql.SQL("b.{0} is distinct from s.{0}").format(sql.Identifier(column)) for column in key.columns
-            ),
-        )  # fmt: skip
-
-    def left_behind(self, key: ForeignKey) -> int:
-        """Live rows that still reference a row just deleted."""
-        return self._count(
-            "select count(*) from only {child} c where exists"
-            " (select from {name} s where s.{op} = 'd' and s.{skip} is null and {equal})",
-            child=sql.Identifier(*key.child.key), equal=refers(key, "c", "s"),
-        )  # fmt: skip
-
-    def count(self, op: str) -> int:
-        """Rows of one operation that will be written."""
-        return self._count(
-            "select count(*) from {name} where {op} = {wanted} and {skip} is null", wanted=sql.Literal(op)
-        )
+    def set_aside(self, numbers: Sequence[int], words: str) -> None:
+        """Skip some rows, for a reason."""
+        self.mark("update {name} set {skip} = {why} where {n} = any({numbers})",
+                 why=sql.Literal(words), numbers=sql.Literal(list(numbers)))  # fmt: skip
 
     def leaving(self, row: str = "t", *, ops: str = "'u', 'd'") -> sql.Composable:
         """Whether the live row with the alias `row` is about to be updated or deleted."""
@@ -235,6 +202,12 @@ class Stage:
             for name in self.table.key
         )  # fmt: skip
 
+    def differs(self, column: str, left: str, right: str) -> sql.Composable:
+        """Whether two aliases print differently in a column: equality by operator may hide 1.0 and 1.00."""
+        return sql.SQL("{}::text is distinct from {}::text").format(
+            sql.Identifier(left, column), sql.Identifier(right, column)
+        )
+
     def row_text(self, row: str) -> sql.Composable:
         """All compared values of the row with the alias `row` as one text."""
         texts = (sql.SQL("{}::text").format(sql.Identifier(row, name)) for name in self.columns)
@@ -242,24 +215,19 @@ class Stage:
 
     def equal_rows(self) -> sql.Composable:
         """Without a key: the same values, written by the same transaction."""
-        same = [
-            sql.SQL("t.{0}::text is not distinct from s.{0}::text").format(sql.Identifier(name))
-            for name in self.columns
-        ]
+        same = [sql.SQL("not ({})").format(self.differs(name, "t", "s")) for name in self.columns]
         return sql.SQL(" and ").join([*same, self.sql("t.xmin = s.{xmin}")])
 
-    def _hash(self, rows: sql.Composable) -> Hash:
-        total = fields_hash(self.fields, self.session)
-        row = self.session.execute(
-            self.sql("select count(*), coalesce(sum({total}), 0)::text from {rows}", total=total, rows=rows)
-        ).fetchone()
-        assert row
-        return row[0], row[1]
+    def count(self, op: str) -> int:
+        """Rows of one operation that will be written."""
+        return int(one(self.session, self.sql("select count(*) from {name} where {op} = {wanted} and {skip} is null",
+                                              wanted=sql.Literal(op))))  # fmt: skip
 
-    def _count(self, text: str, **parts: sql.Composable) -> int:
-        row = self.session.execute(self.sql(text, **parts)).fetchone()
-        assert row
-        return int(row[0])
+    def mark(self, text: str, **parts: sql.Composable) -> int:
+        """Execute a template of `sql` that marks rows to be skipped; how many."""
+        marked = self.run(text, **parts)
+        self.marks += marked
+        return marked
 
     def run(self, text: str, **parts: sql.Composable) -> int:
         """Execute a template of `sql`; how many rows it touched."""
@@ -275,11 +243,6 @@ class Stage:
         return expression(text).format(**{**known, **parts})
 
 
-def before_image_schema(case: str) -> str:
-    """The schema that keeps a case's before-images."""
-    return "rowback_case_" + case.replace("-", "_")
-
-
 def refers(key: ForeignKey, child: str, parent: str) -> sql.Composable:
     """The reference between two aliases, by the constraint's own operators (parent on the left)."""
     return sql.SQL(" and ").join(
@@ -288,3 +251,7 @@ def refers(key: ForeignKey, child: str, parent: str) -> sql.Composable:
         )
         for column, own, (schema, operator) in zip(key.parent_columns, key.columns, key.operators, strict=True)
     )  # fmt: skip
+
+
+def _text(xmin: int | None) -> str | None:
+    return None if xmin is None else str(xmin)

@@ -31,7 +31,7 @@ OF_AWS: dict[str, Callable[[Patient], Iterable[Check]]] = {
 OF_DATABASE: dict[str, Callable[[Opened], Iterable[Check]]] = {
     "connection": of_database.connection, "privileges": of_database.privileges, "logging": of_database.logging,
     "tables": of_database.tables, "replication": of_database.replication, "locks": of_database.locks,
-    "references": of_database.references,
+    "two-phase": of_database.two_phase, "surroundings": of_database.surroundings, "references": of_database.references,
 }  # fmt: skip
 
 

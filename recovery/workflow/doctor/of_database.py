@@ -27,6 +27,7 @@ from recovery.postgres.examining import (
     subscriptions,
 )
 from recovery.postgres.traces import log_settings
+from recovery.postgres.watchers import event_triggers, frozen
 from recovery.postgres.writing import may_be_replica
 from recovery.workflow.doctor.patient import Patient, Words, listed
 from recovery.workflow.references import refuse_unusable_references
@@ -243,6 +244,34 @@ def locks(opened: Opened) -> Iterator[Check]:
         )
     if not open_long and not prepared:
         yield SAYS.ok("locks", "no transaction is open for long")
+
+
+def two_phase(opened: Opened) -> Iterator[Check]:
+    """Would a copy start that has to replay a prepared transaction."""
+    allowed = settings_of(opened.session).get("max_prepared_transactions", "0")
+    group = opened.patient.profile.copy_parameter_group
+    if allowed != "0" and group is None:
+        own = opened.patient.facts.parameter_group or "GROUP"
+        yield SAYS.problem(
+            "two-phase-commit",
+            f"max_prepared_transactions = {allowed} here and 0 in RDS's default groups: a copy that replays a prepared"
+            " transaction does not start",
+            f'--copy-parameter-group {own}, or copy_parameter_group = "{own}" in rowback.toml',
+        )
+    elif allowed != "0":
+        yield SAYS.ok("two-phase-commit", f"the copy gets parameter group {group}")
+
+
+def surroundings(opened: Opened) -> Iterator[Check]:
+    """What else would see a load, or stand in its way."""
+    for line in frozen(opened.session):
+        yield SAYS.warning("read-only", line, "alter database … reset default_transaction_read_only, when it is over")
+    if names := event_triggers(opened.session):
+        yield SAYS.warning(
+            "event-triggers",
+            f"{listed(names)} see what rowback defines for a load: what they write of it is expected and told",
+            "nothing to do",
+        )
 
 
 def references(opened: Opened) -> Iterator[Check]:

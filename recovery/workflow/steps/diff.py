@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 from recovery.compare.changes import ChangeSet
 from recovery.compare.decisions import parse_decisions
 from recovery.compare.repair import Inquiry, make_repair_plan
+from recovery.model.plan import Why
 from recovery.model.repair import Mode, RepairPlan, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.repair.remembered import Remembered
@@ -12,7 +15,9 @@ from recovery.postgres.watchers import who_notices
 from recovery.workflow.errand import Errand, Outcome
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import SecureCopy
-from recovery.workflow.steps.rows import ReadTarget, filled_tables
+from recovery.workflow.steps.rows import ReadTarget, empty_tables
+
+CHECKSUMS = "copy-checksums.sqlite"
 
 
 class Diff(Step):
@@ -23,17 +28,15 @@ class Diff(Step):
 
     def do(self, errand: Errand) -> Outcome:
         """A change set per attempt: one that was cut short is never mistaken for a whole one."""
-        case, filled = errand.case, filled_tables(errand)
-        if case.plan.request.mode is Mode.BESIDE or len(filled) == len(case.plan.tables):
-            return {"repair": self._whole(errand, filled).model_dump(mode="json")}
+        case, empty = errand.case, empty_tables(errand)
+        if case.plan.request.mode is Mode.BESIDE:
+            return {"repair": self._beside(errand, empty).model_dump(mode="json")}
         number = case.new_number()
         case.changes_path(number).unlink(missing_ok=True)
-        chosen = case.request.decisions
-        decisions = parse_decisions((case.directory / chosen).read_text()) if chosen else []
-        inquiry = Inquiry(case.id, case.plan, case.request, filled, number, self._boundary(errand), decisions)
+        inquiry = inquiry_of(errand, empty, number)
         with (
             errand.live() as live, errand.copy() as copy, ChangeSet(case.changes_path(number)) as changes,
-            Remembered(case.directory / "copy-checksums.sqlite") as memory,
+            Remembered(case.directory / CHECKSUMS) as memory,
         ):  # fmt: skip
             errand.record("changes.begun", data={"number": number})
             found = make_repair_plan(live, copy, inquiry, changes, ask=memory.ask)
@@ -43,21 +46,16 @@ class Diff(Step):
         """What was found."""
         found = RepairPlan.model_validate(outcome["repair"])
         if found.number is None:
-            return "nothing to compare: all tables are loaded whole"
+            return "nothing to compare: the tables are loaded beside"
         if not any(any(table.classes.values()) for table in found.tables):
-            return "nothing differs beyond the tables to be loaded whole"
+            return f"{len(found.filled)} tables to be loaded whole, nothing else differs"
         totals = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
         told = [f"{count:,} {kind}" for kind, count in totals.items() if count]
         return f"{', '.join(told) or 'no rows'}; {found.writes:,} rows to write"
 
     @staticmethod
-    def _boundary(errand: Errand) -> int | None:
-        secured = errand.case.outcome_of(SecureCopy.name)
-        return secured.get("own_transactions_from") if secured else None
-
-    @staticmethod
-    def _whole(errand: Errand, filled: list[TableName]) -> RepairPlan:
-        """Nothing is compared row by row; what is loaded whole is a plan to be approved all the same."""
+    def _beside(errand: Errand, filled: list[TableName]) -> RepairPlan:
+        """Nothing is compared; what is loaded beside is a plan to be approved all the same."""
         case, bytes_at_target = errand.case, errand.case.outcome_of(ReadTarget.name)
         assert bytes_at_target
         with errand.live() as live:
@@ -67,3 +65,17 @@ class Diff(Step):
             held_triggers=tuple(trigger for trigger in case.plan.held_triggers if trigger.table in filled),
             notices=tuple(notices), wal_bytes_estimated=bytes_at_target["bytes"], changes_digest="",
         )  # fmt: skip
+
+
+def inquiry_of(errand: Errand, filled: list[TableName], number: int = 0) -> Inquiry:
+    """What a case compares. `filled`: tables that may be loaded whole, or were."""
+    case, chosen = errand.case, errand.case.request.decisions
+    secured = case.outcome_of(SecureCopy.name) or {}
+    named = [table.because for table in case.plan.tables if table.why is Why.NAMED]
+    tables = [f"--table {shlex.quote(text)}" for text in dict.fromkeys(named)]
+    return Inquiry(
+        case.id, case.plan, case.request, filled, number, secured.get("own_transactions_from"),
+        parse_decisions((case.directory / chosen).read_text()) if chosen else [],
+        (case.outcome_of(ReadTarget.name) or {}).get("gone", {}),
+        f"rowback close {case.id}, then {case.restore_command('--mode beside', *tables)}",
+    )  # fmt: skip

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from recovery.compare.changes import ChangeSet
+from recovery.compare.proving import Written, prove_world
+from recovery.compare.repair import compare_again
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
+from recovery.model.plan import Why
 from recovery.model.repair import Mode, RepairPlan, RowClass
-from recovery.model.report import Verification
+from recovery.model.report import Verification, WorldProof
 from recovery.postgres import writing
 from recovery.postgres.beside import create_beside
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.stage import before_image_schema
+from recovery.postgres.repair.remembered import Remembered
+from recovery.postgres.repair.writes import before_image_schema
 from recovery.postgres.rows import Pair, RowTransport
 from recovery.reload.load import Job, Loaded, Repair, load
 from recovery.reload.objects import point_to_objects
@@ -27,6 +32,7 @@ from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.references import check_references
 from recovery.workflow.steps.base import Step
+from recovery.workflow.steps.diff import CHECKSUMS, inquiry_of
 from recovery.workflow.steps.rows import beside_pairs, filled_tables, transport, truth
 
 DEAD_SESSION_DEADLINE_S = 60.0
@@ -82,7 +88,7 @@ class Load(Step):
                     create_beside(live, errand.case.id, [p.at_target for p in beside_pairs(errand.case, then)])
         with errand.live() as live, transport(errand) as rows, job(errand, live, then) as what, ExitStack() as opened:
             changes = what.repair.changes if what.repair else None
-            if point_to_objects(what.catalog, what.fills, changes):
+            if changes is not None or point_to_objects(what.catalog, what.fills, changes):
                 done = _load(errand, live, replace(what, copy=opened.enter_context(errand.copy())), rows)
             else:
                 done = _load(errand, live, what, rows)
@@ -110,6 +116,7 @@ class Verify(Step):
         loaded = Loaded.model_validate(errand.case.outcome_of(Load.name))
         with errand.live() as live, job(errand, live) as what:
             found = verify(live, what, loaded)
+            found = found.model_copy(update={"world": world_again(errand, live, what, loaded)})
             if errand.profile.references:
                 found = found.model_copy(update={"references": check_references(errand, live, loaded)})
         errand.record("verification", data=found.model_dump(mode="json"))
@@ -121,6 +128,23 @@ class Verify(Step):
         """The verdict."""
         found = Verification.model_validate(outcome)
         return f"{found.rows:,} rows as planned, {found.foreign_keys_checked} foreign keys hold"
+
+
+def world_again(errand: Errand, live: Session, what: Job, loaded: Loaded) -> tuple[WorldProof, ...]:
+    """Compare everything with the copy once more, beside what the load itself proved."""
+    if what.repair is None:
+        return ()
+    case = errand.case
+    path = case.directory / "proof.sqlite"
+    path.unlink(missing_ok=True)
+    portions = what.repair.changes.portions
+    left_out = portions.skipped() if len(loaded.xids) > 1 else what.repair.changes.skipped(loaded.xids[0])
+    written = Written(what.repair.changes, loaded.xids, left_out)
+    with (
+        errand.copy() as copy, ChangeSet(path) as changes, Remembered(case.directory / CHECKSUMS) as memory,
+    ):  # fmt: skip
+        again = compare_again(live, copy, inquiry_of(errand, filled_tables(errand)), changes, ask=memory.ask)
+        return prove_world(again, written)
 
 
 @contextmanager
@@ -136,10 +160,13 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
         yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
                   plan.lock_attempts)  # fmt: skip
         return
+    whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
     with ChangeSet(case.changes_path(found.number)) as changes:
         repair = Repair(changes, found.number, before_image_schema(case.id))
-        yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
-                  plan.lock_attempts, repair)  # fmt: skip
+        yield Job(
+            plan.database, catalog, fills, truth(errand), found.held_triggers, plan.lock_timeout_ms,
+            plan.lock_attempts, repair, all_or_nothing=plan.all_or_nothing, whole_database=whole,
+        )  # fmt: skip
 
 
 def portions_of(case: Case) -> list[Loaded]:
@@ -180,8 +207,11 @@ def _last_committed(errand: Errand) -> Loaded | None:
 
 def _refuse_nothing(errand: Errand, found: RepairPlan) -> None:
     """Zero effect is never success."""
-    if found.writes or any(at_target.rows for at_target in truth(errand).fingerprints.values()):
+    fingerprints = truth(errand).fingerprints
+    if found.writes or any(fingerprints[str(name)].rows for name in found.filled):
         return
+    target = errand.case.outcome_of("read-target") or {}
+    gone = target.get("gone", {})
     counts = [
         f"{table.name}: " + ", ".join(f"{count:,} {kind}" for kind, count in table.classes.items() if count)
         for table in found.tables if any(table.classes.values())
@@ -189,18 +219,30 @@ def _refuse_nothing(errand: Errand, found: RepairPlan) -> None:
     raise RowbackError(
         ErrorId.NOTHING_TO_REPAIR,
         f"mode '{found.request.mode}' has no row to write in '{errand.case.plan.database}'",
-        *counts, state=UNTOUCHED, help=_elsewhere(errand.case.id, found),
+        *counts, *found.notices, *found.unexamined,
+        state=UNTOUCHED, help=_elsewhere(errand.case, found, gone),
     )  # fmt: skip
 
 
-def _elsewhere(case: str, found: RepairPlan) -> str:
-    """Where the rows may be that somebody misses."""
+def _elsewhere(case: Case, found: RepairPlan, gone: Mapping[str, int]) -> str:
+    """Where the rows may be that are missed."""
     counts = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
+    close, beside = f"rowback close {case.id}, then", case.restore_command("--mode beside")
+    if gone:
+        tables = " ".join(f"--table {shlex.quote(name)}" for name in gone)
+        return f"bring what was dropped beside: {close} {beside} {tables}"
+    if dropped := [line.partition(": column ")[0] for line in found.notices if "was dropped since T" in line]:
+        tables = " ".join(f"--table {shlex.quote(name)}" for name in dict.fromkeys(dropped))
+        return f"bring the dropped columns' values beside: {close} {beside} {tables}"
+    if found.possible_incident:
+        xids = sorted({*case.request.incident_xids, *(writer.xid for writer in found.possible_incident)})
+        named = " ".join(f"--incident-xid {xid}" for xid in xids)
+        return f"if those are its savepoints: rowback diff {case.id} --mode repair {named}"
     if counts[RowClass.BLOCKED]:
-        return f"see why: rowback diff {case} --show blocked"
+        return f"see why: rowback diff {case.id} --show blocked"
     if found.request.mode is Mode.MISSING and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):
-        return f"rows that were changed, not deleted, need: rowback diff {case} --mode repair"
-    return f"nothing was lost there since T: rowback close {case}, then an earlier --at or other tables"
+        return f"rows that were changed, not deleted, need: rowback diff {case.id} --mode repair"
+    return f"nothing was lost in these tables since T: rowback close {case.id}, then an earlier --at or other tables"
 
 
 def _fills(errand: Errand, live: Catalog, at_target: Catalog | None) -> list[Pair]:
@@ -247,6 +289,8 @@ def differs(errand: Errand, found: Verification) -> RowbackError:
         lines.append(f"{found.dangling_references:,} rows reference a row that does not exist")
     lines += [f"{table} was changed by the load" for table in found.changed_outside_scope]
     lines += [f"index {name} is invalid" for name in found.invalid_indexes]
+    lines += [f"{proof.table}: {proof.unexplained_rows:,} rows differ from T, and the plan did not say so: "
+              f"{'; '.join(proof.unexplained)}" for proof in found.world if proof.unexplained_rows]  # fmt: skip
     return RowbackError(
         ErrorId.VERIFY_DIFFERS, f"'{errand.case.plan.database}' is not what it was proven to be before the commit",
         *lines,

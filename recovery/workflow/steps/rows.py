@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from recovery.model.target import format_utc
 from recovery.model.values import TableName
 from recovery.postgres.beside import beside_name, plain
 from recovery.postgres.binaries import ClientTools, find_client_tools
-from recovery.postgres.catalog import nonempty, read_catalog
-from recovery.postgres.connect import Session, is_loopback
+from recovery.postgres.catalog import count_rows, nonempty, read_catalog
+from recovery.postgres.connect import Session, client_encoding, is_loopback
 from recovery.postgres.dump import DumpTransport, dump_tables, end_orphan
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.rows import CopyTransport, Pair, RowTransport
@@ -26,12 +26,11 @@ from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.steps.base import Step
 
-DUMP_JOBS = 2
 FREE_BYTES_KEPT = 256 * 1024 * 1024
 
 
 class ReadTarget(Step):
-    """Catalog, counts and checksums at T of the tables to be loaded whole: they are empty now and look as they did."""
+    """Catalog, counts and checksums at T of the tables that are empty now and look as they did."""
 
     name, title = "read-target", "read what the tables held at T"
     undo = "reads only"
@@ -39,27 +38,20 @@ class ReadTarget(Step):
     def do(self, errand: Errand) -> Outcome:
         """Compare the two catalogs and fingerprint those tables on the temporary instance."""
         plan = errand.case.plan
+        beside = plan.request.mode is Mode.BESIDE
         with errand.live() as live, errand.copy() as copy:
             then, now = read_catalog(copy), read_catalog(live)
-            filled = nonempty(live, plan.whole)
+            filled = nonempty(live, [name for name in plan.whole if now.table(name)])
             pairs = [pair for pair in alike(plan, then, now) if pair.name not in filled]
-            if plan.request.mode is Mode.BESIDE:
+            if beside:
                 pairs = beside_pairs(errand.case, then)
-            gone = _gone(copy, then, now, plan)
+            gone = {} if beside else _gone(copy, then, now, plan)
             oldest = min(live.info.server_version, copy.info.server_version)
             prints = {str(p.name): fingerprint(copy, p.at_target, oldest_version_num=oldest) for p in pairs}
         compared = len(pairs) < len(plan.tables)
-        if (not compared or plan.request.mode is Mode.BESIDE) and not any(found.rows for found in prints.values()):
-            raise RowbackError(
-                ErrorId.NOTHING_AT_TARGET,
-                f"at {format_utc(plan.target_time)} all {len(prints)} tables in scope were empty already",
-                "the incident was earlier than this target time",
-                state=UNTOUCHED,
-                help=f"rowback close {errand.case.id}, then plan again with an earlier --at",
-            )
-        if plan.request.mode is Mode.BESIDE:
-            gone = []
-        counters = {counter.name: counter for counter in then.sequences if counter.table in plan.scope}
+        if (not compared or beside) and not gone and not any(found.rows for found in prints.values()):
+            raise _nothing_at_target(errand, [str(pair.at_target.name) for pair in pairs])
+        counters = {counter.name: counter for counter in then.sequences}
         truth = AtTarget(fingerprints=prints, sequences=tuple(counters.values()), oldest_version_num=oldest)
         size = sum(pair.at_target.bytes for pair in pairs)
         return {**truth.model_dump(mode="json"), "bytes": size, "gone": gone}
@@ -67,7 +59,7 @@ class ReadTarget(Step):
     def tell(self, outcome: Outcome) -> str:
         """How much was there."""
         prints = outcome["fingerprints"].values()
-        return f"{sum(found['rows'] for found in prints):,} rows in {len(prints)} tables to be loaded whole"
+        return f"{sum(found['rows'] for found in prints):,} rows in {len(prints)} tables that are empty now"
 
 
 class Extract(Step):
@@ -105,7 +97,9 @@ class Extract(Step):
         def started(pid: int) -> None:
             errand.record("dump.started", data={"pid": pid, "directory": str(directory)})
 
-        size = dump_tables(tools, errand.copy_target(), whole, directory, jobs=DUMP_JOBS, started=started)
+        with errand.live() as live:
+            encoding = client_encoding(live)
+        size = dump_tables(tools, errand.copy_target(), whole, directory, encoding=encoding, started=started)
         return {
             "transport": Transport.DUMP.value,
             "directory": str(directory),
@@ -126,38 +120,72 @@ def end_orphans(case: Case) -> None:
         end_orphan(note["pid"], Path(note["directory"]))
 
 
-def _gone(copy: Session, then: Catalog, now: Catalog, plan: RecoveryPlan) -> list[str]:
-    """Tables with rows at T that do not exist any more: they are not put back, and the report must say so.
+def _nothing_at_target(errand: Errand, tables: Sequence[str]) -> RowbackError:
+    plan = errand.case.plan
+    missing = [str(name) for name in plan.dropped if str(name) not in tables]
+    if missing:
+        return RowbackError(
+            ErrorId.TABLE_UNKNOWN, f"at {format_utc(plan.target_time)} there was no table {', '.join(missing)}",
+            "there is none now either",
+            state=UNTOUCHED, help=f"rowback close {errand.case.id}, then plan again with the name it had at T",
+        )  # fmt: skip
+    return RowbackError(
+        ErrorId.NOTHING_AT_TARGET,
+        f"at {format_utc(plan.target_time)} all {len(tables)} tables in scope were empty already",
+        "the incident was earlier than this target time",
+        state=UNTOUCHED,
+        help=f"rowback close {errand.case.id}, then plan again with an earlier --at",
+    )
+
+
+def _gone(copy: Session, then: Catalog, now: Catalog, plan: RecoveryPlan) -> dict[str, int]:
+    """Tables with rows at T that do not exist any more, and how many: they are not put back, and the account says so.
 
     For a whole database that is any table; for named ones, partitions of the same parent.
     """
     known = {table.name for table in now.tables} | {out.name for out in plan.left_out}
+    oids = {table.oid for table in now.tables}  # renamed since, it is another name for the same rows
     whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
     parents = {parent for table in then.tables if table.name in plan.scope for parent in table.inherits}
-    missing = [t for t in then.tables if t.name not in known and (whole or parents & set(t.inherits))]
-    filled = nonempty(copy, [table.name for table in missing if table.readable and not table.row_security])
-    return sorted(str(table.name) for table in missing if table.name in filled)
+    missing = [
+        t for t in then.tables
+        if t.name not in known and t.oid not in oids and (whole or parents & set(t.inherits))
+    ]  # fmt: skip
+    counts = count_rows(copy, [table.name for table in missing if table.readable and not table.row_security])
+    return {str(name): rows for name, rows in counts.items() if rows}
 
 
 def alike(plan: RecoveryPlan, at_target: Catalog, live: Catalog) -> list[Pair]:
     """The tables that were empty when planned and whose rows at T fit column by column, in load order."""
     both = ((at_target.table(name), live.table(name)) for name in plan.whole)
-    return [Pair(then, now) for then, now in both if then and now and map_table(then, now).alike]
+    # pg_dump passes the rows of an extension's own tables over
+    return [
+        Pair(then, now) for then, now in both
+        if then and now and now.extension is None and map_table(then, now).alike
+    ]  # fmt: skip
 
 
 def beside_pairs(case: Case, at_target: Catalog) -> list[Pair]:
     """Every table of the scope that existed at T, and the table of our own schema it is loaded into."""
-    tables = [plain(table) for name in case.plan.scope if (table := at_target.table(name))]
+    names = [*case.plan.scope, *case.plan.dropped]
+    tables = [plain(table) for name in names if (table := at_target.table(name))]
     return [Pair(t, t.model_copy(update={"name": beside_name(case.id, t.name)})) for t in tables]
 
 
-def filled_tables(errand: Errand) -> list[TableName]:
-    """The tables that are loaded whole, in load order."""
+def empty_tables(errand: Errand) -> list[TableName]:
+    """The tables that are empty now and look as they did, in load order."""
     prints = _read_target(errand)["fingerprints"]
     if errand.case.plan.request.mode is Mode.BESIDE:
-        named = (beside_name(errand.case.id, name) for name in errand.case.plan.scope)
+        named = (beside_name(errand.case.id, name) for name in (*errand.case.plan.scope, *errand.case.plan.dropped))
         return [name for name in named if str(name) in prints]
     return [name for name in errand.case.plan.scope if str(name) in prints]
+
+
+def filled_tables(errand: Errand) -> list[TableName]:
+    """The tables that are loaded whole, in load order, as the comparison decided."""
+    found = errand.case.repair_plan
+    assert found
+    return list(found.filled)
 
 
 def truth(errand: Errand) -> AtTarget:

@@ -1,0 +1,71 @@
+"""`rowback cleanup`: before-images and tables beside that cases left in a database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from recovery.commands.options import confirm, json_option, profile_option, region_option, seconds
+from recovery.config import load_profile
+
+if TYPE_CHECKING:
+    from recovery.postgres.before_images import LeftSchema
+
+
+@click.command(epilog="Example: rowback cleanup docs-staging --database docs --older-than 30d --confirm docs")
+@click.argument("instance")
+@click.option("--database", required=True, metavar="D", help="The database to look into.")
+@click.option("--older-than", metavar="30d", help="Remove what closed cases left that are older.")
+@click.option("--case", "cases", multiple=True, metavar="ID", help="Remove what this case left. Repeatable.")
+@click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")
+@profile_option
+@region_option
+@json_option
+def cleanup(  # noqa: PLR0913, PLR0917 (one argument an option)
+    instance: str, database: str, older_than: str | None, cases: tuple[str, ...], confirmed: str | None,
+    profile: str | None, region: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """List what cases left in a database, by age and size; remove it where --older-than or --case says so.
+
+    Never what an open case needs. Once before-images are gone, undo rests on the case's directory alone.
+    """
+    from recovery.aws.instances import Instances
+    from recovery.postgres.connect import connect
+    from recovery.workflow.access import original
+    from recovery.workflow.cleaning import clean, leftovers
+
+    loaded = load_profile(profile)
+    facts = Instances.connect(region or loaded.region).get(instance)
+    age = timedelta(seconds=seconds(older_than)) if older_than else None
+    with connect(original(facts, database, loaded)) as live:
+        ages = {schema.name: days.days for schema, days, _ in leftovers(live)}
+        if age is None and not cases:
+            found = [(schema, kept or "may be removed") for schema, _, kept in leftovers(live)]
+        else:
+            confirm(database, confirmed)
+            found = list(clean(live, named=cases, older_than=age))
+    _show(found, ages, as_json=as_json)
+    if age is None and not cases and found:
+        click.echo(f"next: rowback cleanup {instance} --database {database} --older-than 30d", err=True)
+
+
+def _show(found: Iterable[tuple[LeftSchema, str]], ages_days: dict[str, int], *, as_json: bool) -> None:
+    from recovery.report.text import columns
+
+    rows = [
+        {"schema": schema.name, "case": schema.case, "tables": schema.tables, "bytes": schema.bytes,
+         "age_days": ages_days[schema.name], "result": what}
+        for schema, what in found
+    ]  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    shown = [("schema", "tables", "MiB", "days old", ""), *(
+        (str(row["schema"]), f"{row['tables']}", f"{int(str(row['bytes'])) / 2**20:,.1f}", f"{row['age_days']}",
+         str(row["result"])) for row in rows
+    )]  # fmt: skip
+    click.echo("\n".join(columns(shown)) if rows else "nothing is left of any case")

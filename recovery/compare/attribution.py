@@ -1,0 +1,148 @@
+"""Which transactions were the incident: those that were named, their savepoints, and what they changed elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from recovery.compare.changes import Change
+from recovery.compare.classify import WRITTEN_SINCE, columns_by_writer
+from recovery.compare.comparing import Comparison
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.repair import Mode, RepairRequest, RowClass, Writer
+from recovery.postgres.repair.lineage import committed
+from recovery.postgres.repair.subtransactions import commit_times, committed_between, first_commands
+from recovery.postgres.row_versions import xmin_of
+
+WRITERS_SHOWN = 8
+UNTOUCHED = "nothing was written to the original"
+
+
+@dataclass(frozen=True)
+class Incident:
+    """`xids`: xmin of the rows it wrote. `assumed`: those that were added as its savepoints. `possible`: writers that
+    may be its savepoints, which nothing proves."""
+
+    xids: frozenset[int]
+    assumed: tuple[int, ...] = ()
+    possible: tuple[Writer, ...] = ()
+
+
+def writers_of(comparison: Comparison) -> list[Writer]:
+    """Every transaction that last wrote rows that differ from T, the largest first."""
+    found = []
+    for name, compared in comparison.tables.items():
+        changed = comparison.changes.changes(compared.shape.no, kinds=WRITTEN_SINCE)
+        by_writer = columns_by_writer(changed, compared.columns.columns)
+        found += [Writer(xid=xid, table=name, rows=rows, columns=names) for xid, (rows, names) in by_writer.items()]
+    return sorted(found, key=lambda writer: -writer.rows)
+
+
+def incident_of(comparison: Comparison, request: RepairRequest, writers: Sequence[Writer]) -> Incident:
+    """The transactions that were named, and their savepoints as far as there is proof: the same commit time; or no
+    other transaction's id in between, no command of number 0, and the very values that the named one left."""
+    named = {xmin_of(xid) for xid in request.incident_xids}
+    named |= {w.xid for w in writers if any(low <= w.xid <= high for low, high in request.incident_ranges)}
+    live, others = comparison.live, sorted({w.xid for w in writers} - named)
+    if not named or not others:
+        return Incident(frozenset(named))
+    times = commit_times(live, [*named, *others])
+    if times:
+        same = {xid for xid in others if times.get(xid) and times[xid] in {times.get(each) for each in named}}
+        return Incident(frozenset(named | same), tuple(sorted(same)))
+    commands = first_commands(live, list(comparison.tables), others)
+    parts = [xid for xid in others if commands.get(xid, 0) > 0 and any(xid > each for each in named)]
+    alike = {xid for xid in parts if _alike(comparison, named, xid)}
+    assumed: set[int] = set()
+    for xid in parts:
+        begun = max(each for each in named | assumed if each < xid)
+        if xid in alike and not set(committed_between(live, begun, xid)) - named - assumed:
+            assumed.add(xid)
+    possible = [w for w in writers if w.xid in set(parts) - assumed]
+    return Incident(frozenset(named | assumed), tuple(sorted(assumed)), tuple(possible))
+
+
+def _alike(comparison: Comparison, named: Collection[int], xid: int) -> bool:
+    """Whether a writer left, in each column that it changed, the one value that the named transactions left there."""
+    compared_alike = []
+    for compared in comparison.tables.values():
+        rows = list(comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]))
+        theirs = _left(row for row in rows if row.xmin == xid)
+        if theirs:
+            ours = _left(row for row in rows if row.xmin is not None and row.xmin in named)
+            compared_alike.append(all(len(v) == 1 and ours.get(i) == v for i, v in theirs.items()))
+    return bool(compared_alike) and all(compared_alike)
+
+
+def _left(rows: Iterable[Change]) -> dict[int, set[str | None]]:
+    """Place of a changed column → the values that rows hold there now."""
+    found: dict[int, set[str | None]] = {}
+    for row in rows:
+        assert row.target is not None
+        assert row.live is not None
+        for i, value in enumerate(row.live):
+            if value != row.target[i]:
+                found.setdefault(i, set()).add(value)
+    return found
+
+
+def refuse_unknown_incident(
+    comparison: Comparison, case: str, request: RepairRequest, writers: Sequence[Writer], facts: Sequence[str],
+    beside: str,
+) -> None:  # fmt: skip
+    """Mode repair has to know what to revert. Raises incident-unknown when rows changed and no transaction was named,
+    or a named one did not happen after T; nothing-to-repair when something else is gone instead. `facts`: what that is;
+    `beside`: the command that brings it."""
+    if request.mode is not Mode.REPAIR:
+        return
+    tables = comparison.tables.values()
+    changed = sum(comparison.changes.classes(c.shape.no).get(RowClass.CHANGED, 0) for c in tables)
+    seen = {writer.xid for writer in writers}
+    unknown = [str(x) for x in request.incident_xids if xmin_of(x) not in seen and not _happened(comparison, x)]
+    unknown += [f"{low}..{high}" for low, high in request.incident_ranges
+                if not any(low <= xid <= high for xid in seen)]  # fmt: skip
+    unnamed = not request.incident_xids and not request.incident_ranges
+    if not (changed and unnamed) and not unknown:
+        return
+    if facts and unnamed and not any(comparison.changes.classes(c.shape.no).get(RowClass.LOST) for c in tables):
+        raise RowbackError(
+            ErrorId.NOTHING_TO_REPAIR, "no row was lost, and no incident is named that changed any", *facts,
+            state=UNTOUCHED, help=f"look at what T held: rowback peek {case} 'select …'; or: {beside}",
+        )  # fmt: skip
+    fact = (
+        f"transaction {unknown[0]} wrote none of the rows that differ from T, and did not commit after T" if unknown
+        else f"{changed:,} rows changed since T, and which transaction was the incident is not known"
+    )  # fmt: skip
+    raise RowbackError(
+        ErrorId.INCIDENT_UNKNOWN, fact,
+        *(f"transaction {w.xid}: {w.rows:,} rows of {w.table} ({', '.join(w.columns)})"
+          for w in writers[:WRITERS_SHOWN]),
+        *facts,
+        "most of them are ordinary work: name one only if you know that it was the incident (rowback find tells more)",
+        state=UNTOUCHED,
+        help=f"rowback diff {case} --mode repair --incident-xid XID, or without changed rows: rowback diff {case}"
+        " --mode missing",
+    )  # fmt: skip
+
+
+def _happened(comparison: Comparison, xid: int) -> bool:
+    """Whether a transaction of that id committed after T, though others have rewritten every row it wrote."""
+    if comparison.lineage is None:
+        return committed(comparison.live, xid)
+    return comparison.lineage.committed_after_target(comparison.live, xid)
+
+
+def incident_notices(incident: Incident, request: RepairRequest, writers: Sequence[Writer]) -> list[str]:
+    """What the plan tells of the incident's transactions."""
+    seen = {writer.xid for writer in writers}
+    lines = [
+        f"transaction {xid} is not the last writer of any row that was compared" for xid in request.incident_xids
+        if xmin_of(xid) not in seen
+    ]  # fmt: skip
+    if incident.assumed:
+        lines.append(f"taken for savepoints of the incident: transactions {', '.join(map(str, incident.assumed))}")
+    lines += [
+        f"{w.rows:,} rows of {w.table} carry transaction {w.xid}, which wrote in the middle of another one: it may be a"
+        f" savepoint of the incident (if it is: --incident-xid {w.xid} as well)" for w in incident.possible
+    ]  # fmt: skip
+    return lines

@@ -1,0 +1,116 @@
+"""What a comparison amounts to: the repair plan, with its account, its notices and its size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from recovery.compare.accounting import account_of
+from recovery.compare.attribution import Incident, incident_notices
+from recovery.compare.comparing import Compared, Comparison
+from recovery.compare.mapping import Mapping as Columns
+from recovery.compare.objects import object_notices
+from recovery.compare.outside import children_outside, written_outside
+from recovery.model.repair import Engine, Op, RepairPlan, RepairRequest, RowClass, TableRepair, Writer
+from recovery.model.values import TableName
+from recovery.postgres.connect import Session
+from recovery.postgres.repair.scan import count_filled
+from recovery.postgres.watchers import who_notices
+
+WRITERS_KEPT = 50
+WRITTEN_AFTER_T = (RowClass.NEW, RowClass.NEWER, RowClass.CHANGED, RowClass.CONFLICT, RowClass.REUSED)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One finished comparison. `request`: as the user made it. `dropped`: values of columns that are gone since T.
+    `scope`: the tables that were to be compared."""
+
+    comparison: Comparison
+    incident: Incident
+    writers: Sequence[Writer]
+    request: RepairRequest
+    dropped: Sequence[str]
+    scope: frozenset[TableName]
+
+
+def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName], unfit: Sequence[str]) -> RepairPlan:
+    """The plan that follows from a comparison. `filled`: tables to be loaded whole. `unfit`: tables that could not be
+    compared, with the reason."""
+    comparison = found.comparison
+    changes, now = comparison.changes, comparison.now
+    tables = tuple(_table(comparison, compared) for compared in comparison.tables.values())
+    written = {table.name for table in tables if table.writes}
+    scope = {*filled, *(c.columns.live.name for c in comparison.tables.values() if c.engine is not Engine.FOLLOWED)}
+    elsewhere, unseen = written_outside(comparison, found.incident, scope)
+    elsewhere += children_outside(comparison, found.scope, filled)
+    unexamined = (
+        *unfit,
+        *(f"{name}: rows that lost rows lead to were not looked for, because it has no key: name it with --table"
+          for name in sorted(comparison.unexamined, key=lambda name: name.key)),
+        *(f"{name}: whether the incident wrote there was not looked at, because it is larger than 1 GiB: name it with"
+          " --table" for name in unseen),
+    )  # fmt: skip
+    return RepairPlan(
+        case=case, number=number, request=comparison.request, tables=tables, filled=tuple(filled),
+        writers=tuple(found.writers[:WRITERS_KEPT]),
+        held_triggers=tuple(t for table in now.tables if table.name in written | set(filled) for t in table.triggers
+                            if t.state != "D"),
+        notices=(
+            *comparison.notices, *found.dropped,
+            *incident_notices(found.incident, found.request, found.writers),
+            *object_notices(comparison.live, comparison.copy, changes, now),
+            *who_notices(comparison.live, [*written, *filled]),
+        ),
+        elsewhere=tuple(elsewhere),
+        possible_incident=found.incident.possible, unexamined=unexamined,
+        wal_bytes_estimated=_wal_bytes(comparison, tables), changes_digest=changes.digest(),
+    )  # fmt: skip
+
+
+def dropped_values(copy: Session, mapped: Mapping[TableName, Columns]) -> list[str]:
+    """One line for each column that was dropped since T and held something then."""
+    lines = []
+    for name, columns in mapped.items():
+        for column, rows in count_filled(copy, columns.at_target.name, columns.dropped).items():
+            if rows:
+                lines.append(
+                    f"{name}: column {column} was dropped since T: its {rows:,} values are not back (mode beside brings"
+                    " them)"
+                )
+    return lines
+
+
+def gone_notices(gone: Mapping[str, int]) -> list[str]:
+    """One line for each table that was dropped since T."""
+    return [f"{name} was dropped since T: its {rows:,} rows are not back (mode beside brings them)"
+            for name, rows in gone.items()]  # fmt: skip
+
+
+def _wal_bytes(comparison: Comparison, tables: Sequence[TableRepair]) -> int:
+    indexes = {name: len(rules.distinct) + 1 for name, rules in comparison.rules.items()}
+    return sum(
+        comparison.changes.bytes_wanted(compared.shape.no) + 100 * table.writes * indexes[table.name]
+        for compared, table in zip(comparison.tables.values(), tables, strict=True)
+    )
+
+
+def _table(comparison: Comparison, compared: Compared) -> TableRepair:
+    name, no = compared.columns.live.name, compared.shape.no
+    tally = comparison.changes.tally(no)
+    classes, ops = comparison.changes.classes(no), comparison.changes.planned(no)
+    if (new := comparison.new_rows.get(name, 0)) > classes.get(RowClass.NEW, 0):
+        classes[RowClass.NEW] = new
+    # Rows that were only followed, or only limited by a predicate, say nothing about the rest of their table.
+    at_target = unchanged = 0
+    if compared.engine is not Engine.FOLLOWED:
+        at_target = comparison.rows_at_target(name)
+        listed = sum(tally.values()) - comparison.changes.without_target(no)
+        classes[RowClass.UNCHANGED] = unchanged = max(0, at_target - listed)
+    return TableRepair(
+        name=name, engine=compared.engine, because=compared.because, rows_at_target=at_target,
+        classes=dict(sorted(classes.items())), inserts=ops[Op.INSERT], updates=ops[Op.UPDATE],
+        deletes=ops[Op.DELETE], mapped=compared.columns.notes,
+        loses=sum(n for (kind, op), n in tally.items() if op in (Op.UPDATE, Op.DELETE) and kind in WRITTEN_AFTER_T),
+        account=account_of(comparison.changes, compared.shape, unchanged=unchanged),
+    )  # fmt: skip

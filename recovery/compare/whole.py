@@ -1,0 +1,191 @@
+"""Tables all of whose rows were lost may be loaded whole, if no row of them can meet an obstacle: the same questions
+that single rows are asked, asked in sets beforehand. A table with an open question is compared row by row instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from recovery.compare.changes import Texts
+from recovery.compare.comparing import Compared, Comparison
+from recovery.compare.mapping import Mapping as Columns
+from recovery.model.catalog import Catalog, ForeignKey, Table
+from recovery.model.repair import Op, RowClass
+from recovery.model.values import TableName
+from recovery.postgres.catalog import nonempty
+from recovery.postgres.connect import Session
+from recovery.postgres.repair.lineage import keys_written_by, writers_since
+from recovery.postgres.repair.obstacles import Elsewhere
+from recovery.postgres.repair.rules import Rules, mentioned_tables
+from recovery.postgres.repair.scan import Field, Side, distinct_values, rows_by_key
+
+CHUNK = 5_000
+
+
+def open_questions(
+    comparison: Comparison, whole: Mapping[TableName, Columns], rules_then: Mapping[TableName, Rules],
+    elsewhere: Mapping[TableName, Sequence[Elsewhere]],
+) -> dict[TableName, str]:  # fmt: skip
+    """The tables of `whole` of which not every row is sure to fit as it was at T, each with the reason."""
+    found: dict[TableName, str] = {}
+    for name, columns in whole.items():
+        rules, then = comparison.rules[name], rules_then[name]
+        keys = [key for key in comparison.now.foreign_keys if key.child == name]
+        questions = (
+            _stricter(rules, then),
+            _reads_others(comparison.live, rules, comparison.now),
+            _moved(comparison, columns, elsewhere.get(name, ())),
+            *(_parents(comparison, columns, key, whole.keys() - found.keys()) for key in keys),
+        )
+        if reason := next(filter(None, questions), None):
+            found[name] = reason
+    return found
+
+
+def elsewhere_of(
+    live: Session, then: Catalog, now: Catalog, tables: Iterable[Table], excepted: Iterable[TableName]
+) -> dict[TableName, list[Elsewhere]]:
+    """Where rows of each table may stand now without being lost: other partitions of its root, and tables made since T
+    with the same columns, of which no row is still in the table itself (a table that was split, not a backup of it)."""
+    made = [
+        table for table in now.tables
+        if table.readable and not table.row_security and table.name not in set(excepted)
+        and table.oid not in {at_target.oid for at_target in then.tables} and then.table(table.name) is None
+    ]  # fmt: skip
+    made = [table for table in made if table.name in nonempty(live, [table.name for table in made])]
+    return {table.name: [*_partitions(table, now), *_splits(live, table, made, now)] for table in tables}
+
+
+def _partitions(table: Table, now: Catalog) -> Iterator[Elsewhere]:
+    roots = [part for part in now.partitioned if table.name in part.leaves]
+    if table.partition_key and roots and not now.hidden & set(roots[0].leaves):
+        root = max(roots, key=lambda part: len(part.leaves))
+        names = frozenset(column.name for column in table.columns)
+        yield Elsewhere(root.name, names, bool(root.key) and set(root.key) <= set(table.key))
+
+
+def _splits(live: Session, table: Table, made: Iterable[Table], now: Catalog) -> Iterator[Elsewhere]:
+    types = {column.name: column.value_type for column in table.columns}
+    family = {leaf for part in now.partitioned if table.name in part.leaves for leaf in part.leaves}
+    for other in made:
+        theirs = {column.name: column.value_type for column in other.columns}
+        if not table.key or other.name == table.name or other.name in family or not types.items() <= theirs.items():
+            continue
+        if not holds_rows_of(live, other, table):
+            yield Elsewhere(other.name, frozenset(types), key_is_unique=False)
+
+
+def holds_rows_of(live: Session, other: Table, table: Table) -> bool:
+    """Whether some row of `table` that is there now stands in `other` as well."""
+    by_name = {column.name: Field(column.name, column) for column in other.columns}
+    key = tuple(by_name[name] for name in table.key)
+    side = Side(live, table.name, tuple(Field(name, by_name[name].column) for name in table.key), ())
+    return any(
+        next(rows_by_key(side, values), None)
+        for values in _chunks(distinct_values(Side(live, other.name, key, ()), key))
+    )
+
+
+def _stricter(now: Rules, then: Rules) -> str | None:
+    """Rules that the rows at T need not satisfy: newer ones, and those that were NOT VALID."""
+    held = {(check.name, check.expression) for check in then.checks if check.validated}
+    for check in now.checks:
+        if (check.name, check.expression) not in held:
+            return f"{check.name} did not hold for every row at T"
+    keys = {(rule.expressions, rule.operators, rule.predicate, rule.nulls_distinct) for rule in then.distinct}
+    for rule in now.distinct:
+        if (rule.expressions, rule.operators, rule.predicate, rule.nulls_distinct) not in keys:
+            return f"unique key {rule.name} did not exist at T"
+    return None
+
+
+def _reads_others(live: Session, rules: Rules, now: Catalog) -> str | None:
+    functions = {oid for check in rules.checks for oid in check.functions}
+    read = mentioned_tables(live, functions, [table.name for table in now.tables]) if functions else set()
+    return f"a check of it reads {', '.join(sorted(map(str, read)))}" if read else None
+
+
+def _moved(comparison: Comparison, columns: Columns, elsewhere: Sequence[Elsewhere]) -> str | None:
+    for other in elsewhere:
+        leaves = next((part.leaves for part in comparison.now.partitioned if part.name == other.name), None)
+        if leaves is None:
+            return f"its rows may have moved to {other.name}"
+        by = [i for i in columns.key if columns.columns[i] not in columns.live.partition_key] or list(columns.key)
+        for leaf in leaves:
+            if leaf != columns.live.name and (not by or _shares_rows(comparison, columns, leaf, by)):
+                return f"its rows may have moved to {leaf}"
+    return None
+
+
+def _shares_rows(comparison: Comparison, columns: Columns, leaf: TableName, by: Sequence[int]) -> bool:
+    """Whether a row that was written since T into another partition was a row of this one at T."""
+    fields = tuple(columns.now[i] for i in by)
+    other = Side(comparison.live, leaf, fields, fields)
+    if comparison.lineage is None:
+        keys = distinct_values(other, fields)
+    elif written := writers_since(other, comparison.lineage):
+        keys = keys_written_by(other, list(written))
+    else:
+        return False
+    then, at = comparison.sides(columns).then, tuple(columns.then[i] for i in by)
+    return any(next(rows_by_key(then, values, by=at), None) for values in _chunks(keys))
+
+
+def _parents(comparison: Comparison, columns: Columns, key: ForeignKey, whole: Iterable[TableName]) -> str | None:
+    """Whether every row finds the very parent that it had."""
+    if key not in comparison.now.visible_keys:
+        return f"this role cannot see the parents in {key.parent}"
+    places = {name: i for i, name in enumerate(columns.columns)}
+    if not set(key.columns) <= places.keys():
+        return f"its reference to {key.parent} is not compared"
+    fields = tuple(columns.then[places[name]] for name in key.columns)
+    then = comparison.sides(columns).then
+    for values in _chunks(distinct_values(then, fields)):
+        left: list[Texts] | None = values
+        for parent in key.parent_tables:
+            left = _without_parent(comparison, key, parent, left or [], whole)
+            if left is None:
+                return f"keys of {key.parent} that it references name other rows now"
+        if left:
+            return f"parents in {key.parent} that it references do not come back"
+    return None
+
+
+def _without_parent(
+    comparison: Comparison, key: ForeignKey, parent: TableName, values: list[Texts], whole: Iterable[TableName]
+) -> list[Texts] | None:
+    """Those of `values` of which no row of `parent` will be there. None where one names another row than at T."""
+    compared = comparison.tables.get(parent)
+    table = comparison.now.table(parent)
+    if not values or table is None:
+        return values
+    by_name = {column.name: Field(column.name, column) for column in table.columns}
+    by = tuple(by_name[name] for name in key.parent_columns)
+    if parent in whole and parent not in comparison.tables:
+        there = {place for place, _, _ in rows_by_key(Side(comparison.copy, parent, by, ()), values)}
+        return [value for place, value in enumerate(values) if place not in there]
+    there = {place for place, _, _ in rows_by_key(Side(comparison.live, parent, by, ()), values)}
+    missing = [value for place, value in enumerate(values) if place not in there]
+    if compared is None:
+        return missing
+    if set(key.parent_columns) != set(compared.columns.live.key):
+        return None if comparison.changes.tally(compared.shape.no) else missing
+    return _not_planned(comparison, key, compared, values, missing)
+
+
+def _not_planned(
+    comparison: Comparison, key: ForeignKey, parent: Compared, values: list[Texts], missing: list[Texts]
+) -> list[Texts] | None:
+    changes, no = comparison.changes, parent.shape.no
+    order = [key.parent_columns.index(name) for name in parent.columns.live.key]
+    found = {value: changes.find(no, tuple(value[i] for i in order)) for value in values}
+    if any(change and change.kind is RowClass.REUSED and change.op is Op.KEEP for change in found.values()):
+        return None
+    planned = {value for value, change in found.items() if change and change.op is Op.INSERT}
+    return [value for value in missing if value not in planned]
+
+
+def _chunks(values: Iterator[Texts]) -> Iterator[list[Texts]]:
+    while chunk := list(islice(values, CHUNK)):
+        yield chunk

@@ -1,0 +1,98 @@
+"""The account of a result: what became of every row that was there at T, in scope or on the way along foreign keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from recovery.model.values import Value
+
+
+class Partial(StrEnum):
+    """What is to become of a recovery of which some rows stay lost."""
+
+    KEEP_OPEN = "keep the case and its copy, for a person to decide"
+    ACCEPT = "accept it and close the case"
+
+
+KEYS_SHOWN = 20
+
+
+class Reason(Value):
+    """Rows that are not back for one reason, with the keys of the first of them."""
+
+    reason: str
+    rows: int
+    keys: tuple[str, ...] = ()
+
+
+class TableAccount(Value):
+    """One table's rows at T, each in exactly one class.
+
+    `back`: put back, or reverted. `never_gone`: as at T all the time, or `moved` to another table. `kept_newer`:
+    changed since T, and meant to stay so. `conflict`: changed by the incident and by others, left for a person.
+    `blocked`: would have been written, but something forbids it. `left_out`: lost, and not asked for or not possible
+    in this mode.
+    """
+
+    table: str
+    at_target: int
+    back: int = 0
+    never_gone: int = 0
+    kept_newer: int = 0
+    conflict: int = 0
+    blocked: tuple[Reason, ...] = ()
+    left_out: tuple[Reason, ...] = ()
+    moved: tuple[Reason, ...] = ()
+
+    @property
+    def not_back(self) -> int:
+        """Rows that were lost, and stay lost so far."""
+        return self.conflict + sum(each.rows for each in (*self.blocked, *self.left_out))
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row at T is in one class."""
+        return self.at_target == self.back + self.never_gone + self.kept_newer + self.not_back
+
+    def without(self, skipped: Iterable[Reason]) -> TableAccount:
+        """The same when rows that were to come back were left out at the last moment."""
+        skipped = list(skipped)
+        back = self.back - sum(each.rows for each in skipped)
+        return self.model_copy(update={"back": back, "blocked": merged([*self.blocked, *skipped])})
+
+
+class Account(Value):
+    """All tables. `unexamined`: what was not looked at, though rows of it may be lost, with the reason.
+
+    `complete` is what "recovered" means: nothing that was lost stays lost.
+    """
+
+    tables: tuple[TableAccount, ...] = ()
+    unexamined: tuple[str, ...] = ()
+
+    @property
+    def back(self) -> int:
+        """Rows that are back."""
+        return sum(table.back for table in self.tables)
+
+    @property
+    def not_back(self) -> int:
+        """Rows that stay lost."""
+        return sum(table.not_back for table in self.tables)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing that was lost stays lost."""
+        return not self.not_back and not self.unexamined
+
+
+def merged(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    """Equal reasons as one, the most rows first."""
+    found: dict[str, Reason] = {}
+    for each in reasons:
+        if each.rows:
+            so_far = found.get(each.reason, Reason(reason=each.reason, rows=0))
+            keys = (*so_far.keys, *each.keys)[:KEYS_SHOWN]
+            found[each.reason] = Reason(reason=each.reason, rows=so_far.rows + each.rows, keys=keys)
+    return tuple(sorted(found.values(), key=lambda each: -each.rows))

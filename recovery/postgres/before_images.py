@@ -1,0 +1,51 @@
+"""What rowback leaves in a database: a schema of before-images for each case that wrote, one of tables beside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from recovery.postgres.connect import Session
+
+# Their names are made of the case's id: 20261128-143000-7f3a → …_20261128_143000_7f3a.
+_LEFT = """
+select n.nspname, substr(n.nspname, length(m.prefix) + 1), m.prefix = 'recovered_', count(c.oid),
+  coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, pg_has_role(n.nspowner, 'USAGE')
+from pg_namespace n join (values ('rowback_case_'), ('recovered_')) m (prefix) on starts_with(n.nspname, m.prefix)
+left join pg_class c on c.relnamespace = n.oid and c.relkind = 'r'
+where n.nspname ~ '_[0-9]{8}_[0-9]{6}_[0-9a-f]{4}$' group by 1, 2, 3, 6 order by 2, 1
+"""
+
+
+@dataclass(frozen=True)
+class LeftSchema:
+    """A schema of ours. `beside`: it holds tables that were loaded beside; otherwise before-images. `owned`: this role
+    may drop it."""
+
+    name: str
+    case: str
+    beside: bool
+    tables: int
+    bytes: int
+    owned: bool
+
+
+def left_schemas(session: Session) -> list[LeftSchema]:
+    """Every schema of a case in this database, oldest case first."""
+    return [
+        LeftSchema(name, case.replace("_", "-"), beside, tables, size, owned)
+        for name, case, beside, tables, size, owned in session.execute(_LEFT)
+    ]
+
+
+def drop_schema(session: Session, schema: LeftSchema) -> None:
+    """Drop one of them with its tables, and nothing that depends on them: a view of a user's stands in the way."""
+    with session.transaction():
+        rows = session.execute(
+            "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+            " where n.nspname = %s and c.relkind = 'r'", (schema.name,),
+        ).fetchall()  # fmt: skip
+        for (table,) in rows:
+            session.execute(sql.SQL("drop table {}").format(sql.Identifier(schema.name, table)))
+        session.execute(sql.SQL("drop schema {}").format(sql.Identifier(schema.name)))

@@ -1,0 +1,56 @@
+"""One row that the server refuses does not keep the others away: find it, set it aside with the server's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import psycopg
+from psycopg import errors as pg
+
+from recovery.postgres.connect import Session
+
+Row = TypeVar("Row")
+
+# What is wrong with rows or their table, not with the server, the connection or the moment.
+ROW_ERRORS: tuple[type[psycopg.Error], ...] = (
+    psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.NotSupportedError,
+    pg.ProgramLimitExceeded, pg.StatementTooComplex, pg.TriggeredActionException, pg.InternalError_,
+    pg.ObjectNotInPrerequisiteState,
+)  # fmt: skip
+REFUSED_AT_MOST = 500  # rows of one table tried one by one; beyond them the rest is set aside together
+
+
+def try_rows(
+    session: Session, rows: Sequence[Row], attempt: Callable[[Sequence[Row]], None],
+    set_aside: Callable[[Sequence[Row], str], None],
+) -> None:  # fmt: skip
+    """Call `attempt` with all rows, and where the server refuses, with ever fewer of them, each time behind a
+    savepoint; call `set_aside` with the rows that fail by themselves and the server's words.
+
+    Costs one attempt where no row fails, else about two for each halving on the way to a failing row.
+    """
+    refused = 0
+    left = [rows] if rows else []
+    while left:
+        part = left.pop()
+        try:
+            with session.transaction():
+                attempt(part)
+            continue
+        except ROW_ERRORS as error:
+            words = server_words(error)
+        if len(part) == 1 or refused >= REFUSED_AT_MOST:
+            refused += len(part)
+            together = "" if len(part) == 1 else f" (as {refused - len(part):,} rows before it; not tried one by one)"
+            with session.transaction():
+                set_aside(part, words + together)
+        else:
+            half = len(part) // 2
+            left += [part[half:], part[:half]]
+
+
+def server_words(error: psycopg.Error) -> str:
+    """What the server said, in one line: the rule's name where a rule refused."""
+    said = error.diag.message_primary or (str(error).splitlines() or [type(error).__name__])[0]
+    return f"the server refuses it: {said}"

@@ -1,0 +1,73 @@
+"""What a stage says of its table once the rows are written, while everything is still locked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from recovery.model.catalog import ForeignKey
+from recovery.postgres.connect import one
+from recovery.postgres.repair.scan import fields_hash
+from recovery.postgres.repair.stage import Stage, refers
+from recovery.postgres.row_versions import written_by
+
+Hash = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was to be inserted, updated and deleted; rows to be written and their checksum; the same of the rows of the
+    live table that our transaction wrote."""
+
+    counts: tuple[int, int, int]
+    planned: Hash
+    written: Hash
+
+
+def prove_rows(stage: Stage, xid: int) -> Proof:
+    """Ask the server for all of it in one statement."""
+    counts = sql.SQL(", ").join(
+        stage.sql("count(*) filter (where {op} = {wanted})", wanted=sql.Literal(op)) for op in "iud"
+    )
+    total = sql.SQL("coalesce(sum({}), 0)::text").format(fields_hash(stage.fields, stage.session))
+    row = stage.session.execute(
+        stage.sql(
+            "select p.*, q.*, w.* from (select {counts} from {name} where {skip} is null) p,"
+            " (select count(*), {total} from {name} where {op} in ('i', 'u') and {skip} is null) q (rows, total),"
+            " (select count(*), {total} from {live} where {ours}) w (rows, total)",
+            counts=counts, total=total, ours=written_by([xid]),
+        )
+    ).fetchone()  # fmt: skip
+    assert row
+    return Proof(row[:3], (row[3], row[4]), (row[5], row[6]))
+
+
+def dangling(stage: Stage, key: ForeignKey) -> int:
+    """Rows just written with a reference they did not have whose parent is missing: replica mode never looks."""
+    filled = sql.SQL(" and ").join(sql.SQL("s.{} is not null").format(sql.Identifier(c)) for c in key.columns)
+    only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
+    return _count(
+        stage,
+        "select count(*) from {name} s where s.{skip} is null and {filled} and (s.{op} = 'i' or s.{op} = 'u'"
+        " and exists (select from {images} b where b.{n} = s.{n} and ({changes})))"
+        " and not exists (select from {only}{parent} p where {equal})",
+        filled=filled, only=only, parent=sql.Identifier(*key.parent.key), equal=refers(key, "s", "p"),
+        images=stage.images, changes=sql.SQL(" or ").join(
+            sql.SQL("b.{0} is distinct from s.{0}").format(sql.Identifier(column)) for column in key.columns
+        ),
+    )  # fmt: skip
+
+
+def left_behind(stage: Stage, key: ForeignKey) -> int:
+    """Live rows that still reference a row just deleted."""
+    return _count(
+        stage,
+        "select count(*) from only {child} c where exists"
+        " (select from {name} s where s.{op} = 'd' and s.{skip} is null and {equal})",
+        child=sql.Identifier(*key.child.key), equal=refers(key, "c", "s"),
+    )  # fmt: skip
+
+
+def _count(stage: Stage, text: str, **parts: sql.Composable) -> int:
+    return int(one(stage.session, stage.sql(text, **parts)))

@@ -1,0 +1,63 @@
+"""What rows tell of the transactions that wrote them: command numbers, commit times, ids in between.
+
+Rows written behind a savepoint, or in an EXCEPTION block of PL/pgSQL, carry an id of their own, later than that of
+their
+transaction. Command numbers go on counting through it, so where a transaction's rows have none of number 0, it may be
+such
+a part of another; a whole transaction's first write has number 0. Commit times are the same to the microsecond, where
+track_commit_timestamp is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from psycopg import sql
+
+from recovery.model.values import TableName
+from recovery.postgres.connect import Session, one
+from recovery.postgres.repair.lineage import newest, next_xid
+from recovery.postgres.row_versions import written_by
+
+LONGEST_GAP = 10_000
+
+
+def first_commands(live: Session, tables: Collection[TableName], xids: Sequence[int]) -> dict[int, int]:
+    """xmin → the smallest command number of the rows it wrote last, over all `tables`."""
+    found: dict[int, int] = {}
+    for table in tables:
+        rows = live.execute(
+            sql.SQL("select xmin::text::bigint, min(cmin::text::bigint) from only {} where {} group by 1").format(
+                sql.Identifier(*table.key), written_by(xids)
+            )
+        )
+        for xid, command in rows:
+            found[xid] = min(command, found.get(xid, command))
+    return found
+
+
+def commit_times(live: Session, xids: Sequence[int]) -> Mapping[int, datetime]:
+    """When each committed; empty where the server does not keep that."""
+    if one(live, "show track_commit_timestamp") != "on":
+        return {}
+    rows = live.execute(
+        "select x, pg_xact_commit_timestamp(x::text::xid) from unnest(%s::bigint[]) x", (list(xids),)
+    ).fetchall()
+    return {xid: when for xid, when in rows if when is not None}
+
+
+def committed_between(live: Session, after: int, before: int) -> Iterator[int]:
+    """Ids between two that committed: of other sessions, or of parts of the same transaction. A gap that is too long to
+    look at counts as one id that did."""
+    known = next_xid(live)
+    low, high = newest(after, known), newest(before, known)
+    if high - low > LONGEST_GAP:
+        yield after + 1
+        return
+    rows = live.execute(
+        "select x %% 4294967296 from generate_series(%s::bigint + 1, %s::bigint - 1) x"
+        " where pg_xact_status(x::text::xid8) = 'committed'",
+        (low, high),
+    )
+    yield from (row[0] for row in rows)

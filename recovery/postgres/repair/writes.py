@@ -1,0 +1,131 @@
+"""What a stage does to its table: before-images, inserts, updates, deletes. Rows that were marked are left alone.
+
+Rows are recognized afterwards by the id of the one transaction that wrote them, and a savepoint has an id of its own.
+So
+what the server might refuse is tried behind a savepoint that is rolled back (`try_first`), and then done outside of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from psycopg import sql
+
+from recovery.postgres.isolation import try_rows
+from recovery.postgres.repair.stage import Stage
+
+ALL: sql.Composable = sql.SQL("true")
+
+
+class Write(Protocol):
+    """One kind of write of a stage: of all its rows, or of those for which a condition holds; how many it wrote."""
+
+    def __call__(self, stage: Stage, which: sql.Composable = ...) -> int: ...
+
+
+def before_image_schema(case: str) -> str:
+    """The schema that keeps a case's before-images."""
+    return "rowback_case_" + case.replace("-", "_")
+
+
+def create_before_images(stage: Stage, schema: str, name: str, *, unlogged: bool) -> None:
+    """The empty table of ours for every live row that is about to change. `unlogged`: a publication of all tables would
+    offer a logged one to its subscribers, who do not have it."""
+    stage.images = sql.Identifier(schema, name)
+    stage.run("create schema if not exists {schema}", schema=sql.Identifier(schema))
+    kind = sql.SQL("unlogged table") if unlogged else sql.SQL("table")
+    stage.run(
+        "create {kind} if not exists {into} as select s.{n}, s.{op}, t.* from {name} s, {live} t with no data",
+        into=stage.images, kind=kind,
+    )  # fmt: skip
+    what = sql.Literal(f"before-images of {stage.table.name}")
+    stage.run("comment on table {into} is {what}", into=stage.images, what=what)
+
+
+def keep_before_images(stage: Stage) -> None:
+    """Copy every live row that is about to change, and the number of every row to come, into that table."""
+    if stage.table.key:
+        stage.run(
+            "insert into {into} select s.{n}, s.{op}, t.* from {name} s left join {live} t"
+            " on s.{op} in ('u', 'd') and {same} and t.xmin = s.{xmin}"
+            " where s.{skip} is null and s.{op} in ('i', 'u', 'd')",
+            into=stage.images,
+        )
+        return
+    # without a key nothing is updated, and a row that leaves is known by all its values
+    own = (sql.SQL(", case s.{} when 'd' then s.{} end").format(stage.op, sql.Identifier(c.name))
+           for c in stage.table.columns)  # fmt: skip
+    stage.run(
+        "insert into {into} select s.{n}, s.{op}{values} from {name} s where s.{skip} is null and s.{op} in ('i', 'd')",
+        into=stage.images, values=sql.SQL("").join(own),
+    )  # fmt: skip
+
+
+def delete(stage: Stage, which: sql.Composable = ALL) -> int:
+    """Delete the planned rows."""
+    if not stage.ops["d"]:
+        return 0
+    same = stage.sql("{same}") if stage.table.key else stage.equal_rows()
+    return stage.run(
+        "delete from {live} t using {name} s where s.{op} = 'd' and s.{skip} is null and {found}"
+        " and t.xmin = s.{xmin} and {which}",
+        found=same, which=which,
+    )  # fmt: skip
+
+
+def update_early(stage: Stage, which: sql.Composable = ALL) -> int:
+    """Give the rows that come before the deletes their new values."""
+    return _update(stage, stage.sql("s.{early} and {which}", which=which))
+
+
+def update(stage: Stage, which: sql.Composable = ALL) -> int:
+    """Give the other planned rows their new values."""
+    return _update(stage, stage.sql("not s.{early} and {which}", which=which))
+
+
+def _update(stage: Stage, which: sql.Composable) -> int:
+    """Only columns in which some row changes are set. Of an equal key that is printed differently, the key as well;
+    rows whose GENERATED ALWAYS identity would change are marked before."""
+    changed = [f for f in stage.fields if f.name in stage.changing and f.column.identity != "a"]
+    if (
+        not stage.ops["u"] or not changed or not stage.table.key
+    ):  # without a key a changed row is a lost one and a new one
+        return 0
+    setting = sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(sql.Identifier(field.name)) for field in changed)
+    return stage.run(
+        "update {live} t set {setting} from {name} s where s.{op} = 'u' and s.{skip} is null and {same}"
+        " and t.xmin = s.{xmin} and {which}",
+        setting=setting, which=which,
+    )  # fmt: skip
+
+
+def insert(stage: Stage, which: sql.Composable = ALL) -> int:
+    """Insert the planned rows with the identity values they had."""
+    if not stage.ops["i"]:
+        return 0
+    names = [sql.Identifier(field.name) for field in stage.fields if not field.column.generated]
+    columns = sql.SQL(", ").join(names)
+    into = sql.SQL("({}) overriding system value").format(columns) if names else sql.SQL("")
+    return stage.run(
+        "insert into {table} {into} select {columns} from {name} s where {op} = 'i' and {skip} is null and {which}"
+        " order by {n}",
+        into=into, columns=columns, which=which,
+    )  # fmt: skip
+
+
+_OPERATIONS: dict[Write, str] = {insert: "i", update: "u", update_early: "u", delete: "d"}
+
+
+def try_first(stage: Stage, write: Write) -> int:
+    """Do the write and take it back, row by row where the server refuses: rows that it refuses are skipped from now on.
+    How many there were."""
+    before = len(stage.numbers(ALL))
+
+    def attempt(numbers: Sequence[int]) -> None:
+        with stage.session.transaction(force_rollback=True):
+            write(stage, stage.sql("s.{n} = any({numbers})", numbers=sql.Literal(list(numbers))))
+
+    numbers = stage.numbers(stage.sql("s.{op} = {wanted}", wanted=sql.Literal(_OPERATIONS[write])))
+    try_rows(stage.session, numbers, attempt, stage.set_aside)
+    return before - len(stage.numbers(ALL))

@@ -1,0 +1,112 @@
+"""The account of a case, folded from its journal: what became of every row at T, and what to do about those not
+back."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.account import Account, Reason, TableAccount
+from recovery.model.repair import Mode, RepairPlan
+from recovery.workflow.cases import Case
+from recovery.workflow.steps.load import written_by_load
+
+DROPPED = "its table was dropped since T"
+
+
+def account_of(case: Case) -> Account:
+    """What has become of the rows, or would if the plan were carried out; empty before the comparison. Mode beside puts
+    nothing into place, so it has none."""
+    plan = case.repair_plan
+    if plan is None or case.request.mode is Mode.BESIDE:
+        return Account()
+    return Account(tables=tuple(_tables(case, plan)), unexamined=tuple(_unexamined(case, plan)))
+
+
+def _tables(case: Case, plan: RepairPlan) -> Iterator[TableAccount]:
+    loaded = written_by_load(case)
+    target = case.outcome_of("read-target") or {}
+    for name in map(str, plan.filled):
+        rows = target["fingerprints"][name]["rows"]
+        if rows:
+            yield TableAccount(table=name, at_target=rows, back=rows)
+    for table in plan.tables:
+        late = loaded.set_aside.get(str(table.name), ()) if loaded else ()
+        if table.account.at_target:
+            yield table.account.without(late)
+    yield from plan.elsewhere
+    for name, rows in target.get("gone", {}).items():
+        yield TableAccount(table=name, at_target=rows, left_out=(Reason(reason=DROPPED, rows=rows),))
+
+
+def _unexamined(case: Case, plan: RepairPlan) -> Iterator[str]:
+    counted = {account.table for account in plan.elsewhere}
+    yield from (f"{out.name}: {out.reason}" for out in case.plan.left_out if out.hit and str(out.name) not in counted)
+    yield from plan.unexamined
+
+
+def in_part(case: Case, account: Account) -> RowbackError:
+    """Rows were put back and proven, and others stay lost: each reason, and the command that leads on from it."""
+    return RowbackError(
+        ErrorId.RECOVERED_IN_PART,
+        f"'{case.plan.database}' is recovered in part: {account.back:,} rows are back, {account.not_back:,} are not",
+        *not_back_lines(account),
+        state=f"the rows were put back, committed and proven; temporary instance '{case.copy.identifier}' is kept until"
+        " it expires, and costs money",
+        help="\n".join(next_commands(case, account)),
+    )  # fmt: skip
+
+
+def not_back_lines(account: Account) -> list[str]:
+    """One line for each table and reason."""
+    lines = []
+    for table in account.tables:
+        conflict = (Reason(reason="the incident and others changed them", rows=table.conflict),)
+        for kind, reasons in (("conflict", conflict), ("blocked", table.blocked), ("left out", table.left_out)):
+            lines += [f"{table.table}  {_rows(each.rows)}  {kind}: {each.reason}{_keys(each)}"
+                      for each in reasons if each.rows]  # fmt: skip
+    return lines + [f"not looked at  {line}" for line in account.unexamined]
+
+
+def next_commands(case: Case, account: Account) -> list[str]:
+    """The commands that lead on, one for each kind of reason, with the user's own names."""
+    commands: dict[str, None] = {}
+    if any(table.blocked for table in account.tables):
+        commands[f"see each row and why: rowback diff {case.id} --show blocked"] = None
+    if any(table.conflict for table in account.tables):
+        commands[f"see both versions: rowback diff {case.id} --show conflict"] = None
+    for table in account.tables:
+        for each in table.left_out:
+            if command := _way_on(case, table.table, each.reason):
+                commands[command] = None
+    if account.unexamined:
+        commands["look at T's rows: rowback peek " + case.id + " 'select …' as a role that may read them"] = None
+    commands[f"when that is all: rowback close {case.id}"] = None
+    return list(commands)
+
+
+def _way_on(case: Case, table: str, reason: str) -> str | None:
+    named = [f"--incident-xid {xid}" for xid in case.plan.request.incident_xids]
+    named += [f"--incident-xid {low}..{high}" for low, high in case.plan.request.incident_ranges]
+    first = f"rowback close {case.id}, then "
+    if reason == DROPPED:
+        return first + _again(case, "--mode beside", f"--table {shlex.quote(table)}")
+    if reason.startswith("the incident wrote"):
+        return first + _again(case, "--mode repair", *named, f"--table {shlex.quote(table)}")
+    if reason.startswith("its reference"):
+        return first + _again(case, "--mode repair", "--incident-xid XID")
+    return None
+
+
+def _keys(reason: Reason) -> str:
+    more = ", …" if len(reason.keys) < reason.rows else ""
+    return f" (keys: {'; '.join(reason.keys)}{more})" if reason.keys else ""
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' * (count != 1)}"
+
+
+def _again(case: Case, *options: str) -> str:
+    return case.restore_command(*options, f"--confirm {shlex.quote(case.plan.database)}")

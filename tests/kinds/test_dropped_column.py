@@ -1,0 +1,50 @@
+"""A dropped column: no row is gone, its values are; good writers are not taken for the incident."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kinds.harness import NOTHING, Row, World
+
+pytestmark = pytest.mark.kinds
+
+CLUB = """
+create table guests (id int primary key, mail text not null, motto text);
+insert into guests
+  select g, 'g' || g || '@example.org', case when g % 4 = 0 then null else 'motto ' || g end
+  from generate_series(1, 52) g;
+"""
+MOTTOS = 39
+
+
+def drop_it(world: World) -> list[Row]:
+    """The column goes, and 6 people change their address; returns the rows of today."""
+    world.past(CLUB)
+    assert sum(1 for row in world.held["public.guests"] if row[2]) == MOTTOS
+    world.incident("alter table guests drop column motto")
+    world.good("update guests set mail = 'new' || id || '@example.org' where id <= 6")
+    rows = [(n, f"{'new' if n <= 6 else 'g'}{n}@example.org") for n in range(1, 53)]
+    world.holds("public.guests", rows)
+    return rows
+
+
+@pytest.mark.parametrize("mode", ["missing", "repair"])
+def test_the_modes_that_write_into_the_table_tell_the_column(world: World, mode: str) -> None:
+    """Nothing is written; the column, its 39 values and mode beside are named, and no transaction to revert."""
+    rows = drop_it(world)
+    ran = world.restore("--mode", mode, "--table", "public.guests", code=NOTHING)
+    world.holds("public.guests", rows)
+    told = [line for line in ran.err.splitlines() if "column motto was dropped since T" in line]
+    assert any(str(MOTTOS) in line for line in told), ran.err
+    assert any("--mode beside" in line and "--table public.guests" in line for line in ran.err.splitlines()), ran.err
+    assert "--incident-xid" not in ran.out + ran.err
+
+
+def test_beside_brings_the_values(world: World) -> None:
+    """52 rows with 39 mottos stand in a schema of their own, and the table of today is left alone."""
+    rows = drop_it(world)
+    world.restore("--mode", "beside", "--table", "public.guests")
+    assert "is back as of" not in world.ran.out
+    schema = "recovered_" + world.case.replace("-", "_")
+    world.holds(f"{schema}.guests", world.held["public.guests"])
+    world.holds("public.guests", rows)

@@ -1,0 +1,79 @@
+"""Undo after people went on working with some parents: it does not take children away from those that stay."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.fix_cli import Ran
+from tests.kinds.harness import Row, World
+
+pytestmark = pytest.mark.kinds
+
+CATERING = """
+create table trays (id int primary key, state text not null);
+create table dishes (id int primary key, tray_id int not null references trays on delete cascade, grams int not null);
+insert into trays select g, 'laid' from generate_series(1, 40) g;
+insert into dishes select g, 1 + g % 40, g * 10 from generate_series(1, 160) g;
+"""
+UNDO_IN_PART = 48
+
+
+def served(rows: list[Row]) -> list[Row]:
+    """The trays with what people wrote to the first 6 after they were back."""
+    return [(number, "served" if number <= 6 else state) for number, state in rows]
+
+
+@pytest.fixture
+def put_back(world: World) -> World:
+    """15 trays and their 60 dishes were deleted and put back; then 6 of the trays were served."""
+    world.past(CATERING)
+    world.incident("delete from trays where id <= 15")
+    world.restore()
+    world.as_before("public.trays", "public.dishes")
+    world.good("update trays set state = 'served' where id <= 6")
+    return world
+
+
+def undo(world: World, *extra: str) -> Ran:
+    return world.run("undo", world.case, *extra)
+
+
+def tells(text: str, table: str, rows: int) -> bool:
+    return any(table in line and re.search(rf"(?<!\d){rows}(?!\d)", line) for line in text.splitlines())
+
+
+def test_undo_refuses_to_leave_half(put_back: World) -> None:
+    """6 trays were changed since and have to stay, and so their 24 dishes: told, and nothing is written."""
+    world = put_back
+    ran = undo(world, "--confirm", world.database.name)
+    assert ran.code == UNDO_IN_PART, ran.out + ran.err
+    world.holds("public.trays", served(world.held["public.trays"]))
+    world.as_before("public.dishes")
+    assert "error[undo-in-part]: " in ran.err
+    assert tells(ran.err, "public.trays", 6), ran.err
+    assert tells(ran.err, "public.dishes", 24), ran.err
+    assert "--accept-partial" in ran.err
+
+
+def test_a_dry_run_shows_the_same_and_writes_nothing(put_back: World) -> None:
+    """What would go (9 trays, 36 dishes) and what would stay (6 and 24)."""
+    world = put_back
+    ran = undo(world, "--dry-run")
+    assert ran.code == 0, ran.err
+    world.holds("public.trays", served(world.held["public.trays"]))
+    world.as_before("public.dishes")
+    for table, rows in (("public.trays", 6), ("public.trays", 9), ("public.dishes", 24), ("public.dishes", 36)):
+        assert tells(ran.out, table, rows), ran.out
+
+
+def test_the_part_that_can_be_taken_back_whole(put_back: World) -> None:
+    """With --accept-partial trays 7-15 and their dishes go; no tray is left without its dishes."""
+    world = put_back
+    ran = undo(world, "--confirm", world.database.name, "--accept-partial")
+    assert ran.code == 0, ran.err
+    world.holds("public.trays", served([row for row in world.held["public.trays"] if not 7 <= row[0] <= 15]))
+    world.holds("public.dishes", [row for row in world.held["public.dishes"] if not 7 <= row[1] <= 15])
+    assert tells(ran.out, "public.trays", 6), ran.out
+    assert tells(ran.out, "public.dishes", 24), ran.out
