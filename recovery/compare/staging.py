@@ -125,7 +125,7 @@ def mark_by_functions(
 def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outlook) -> None:
     """Turn planned rows that cannot be written into blocked ones, and those that only moved into moved ones. Leaves no
     trace on the original."""
-    _block_unstageable(catalog, changes)
+    _block_unwritable_tables(live, catalog, changes)
     with live.transaction(force_rollback=True):
         writing.use_search_path_of_role(live)
         stages = stage_changes(live, catalog, changes)
@@ -146,14 +146,25 @@ def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outloo
         writing.pin_search_path(live)
 
 
-def _block_unstageable(catalog: Catalog, changes: ChangeSet) -> None:
-    """A table that leaves no room for our own columns beside its own cannot be repaired row by row."""
+def _block_unwritable_tables(live: Session, catalog: Catalog, changes: ChangeSet) -> None:
+    """Some tables cannot be repaired row by row at all: they leave no room for our own columns beside theirs, or have
+    rules that would act on every row."""
     for shape in changes.shapes():
         table = catalog.table(shape.table)
-        if table and not stageable(table):
-            why = f"{len(table.columns):,} columns leave no room for rowback's own {OWN_COLUMNS} beside them"
-            for op in WRITES:
-                block(changes, shape.no, op, why)
+        why = _unwritable(live, table) if table else None
+        for op in WRITES if why else ():
+            block(changes, shape.no, op, why or "")
+
+
+def _unwritable(live: Session, table: Table) -> str | None:
+    if not stageable(table):
+        return f"{len(table.columns):,} columns leave no room for rowback's own {OWN_COLUMNS} beside them"
+    for rule in table.rules:
+        if rule.state != "O":
+            return f'rule "{rule.name}" is enabled ALWAYS or REPLICA and would act on every row'
+        if not writing.may_be_replica(live):
+            return f'rule "{rule.name}" would act on every row, and this role may not set session_replication_role'
+    return None
 
 
 def _block_hidden(live: Session, stages: Mapping[TableName, Stage], catalog: Catalog) -> None:

@@ -31,6 +31,9 @@ APPLICATION = "rowback"
 BYTE_BY_BYTE: LiteralString = "set client_encoding = 'LATIN1'"
 
 
+READ_ONLY: LiteralString = "show default_transaction_read_only"
+
+
 class Session(psycopg.Connection[tuple[Any, ...]]):
     """A connection whose errors know it: with two of them open, blame goes to the right server."""
 
@@ -52,8 +55,6 @@ SETTINGS: tuple[LiteralString, ...] = (
     "set lock_timeout = 0",
     "set idle_in_transaction_session_timeout = 0",
     "set row_security = off",
-    # Somebody may have frozen role or database after the incident; what we write is asked for by name.
-    "set default_transaction_read_only = off",
     "set search_path = pg_catalog",
     "set datestyle = 'ISO, YMD'",
     "set intervalstyle = 'postgres'",
@@ -145,6 +146,9 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
             session.execute(statement)
         if session.info.parameter_status("server_encoding") == "SQL_ASCII":
             session.execute(BYTE_BY_BYTE)
+        # Role or database may have been frozen after the incident; what we write is asked for by name.
+        if (session.info.parameter_status("default_transaction_read_only") or one(session, READ_ONLY)) == "on":
+            session.execute("set default_transaction_read_only = off")
         for since, statement in NEWER_TIMEOUTS_OFF.items():
             if session.info.server_version >= since:
                 session.execute(statement)

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import errors as pg
 
 from recovery.postgres.connect import Session
+from recovery.redaction import Redactor
 
 Row = TypeVar("Row")
 
@@ -51,6 +52,6 @@ def try_rows(
 
 
 def server_words(error: psycopg.Error) -> str:
-    """What the server said, in one line: the rule's name where a rule refused."""
+    """What the server said, in one line. It may quote what it was sent, so secrets are masked: reasons are stored."""
     said = error.diag.message_primary or (str(error).splitlines() or [type(error).__name__])[0]
-    return f"the server refuses it: {said}"
+    return Redactor.of_this_process()(f"the server refuses it: {said}")

@@ -63,9 +63,10 @@ def test_unknown_database_and_table(cli: Cli, database: Database, target: dateti
     ran = plan(cli, database.name, target, "--table", "public.tt")
     assert (ran.code, ran.err) == (
         15,
-        "error[table-unknown]: no table matches 'public.tt'\n  nearest names: public.t\n"
-        "  a table that was dropped cannot be put back by this version\n"
-        f"  {NOTHING}\n  help: list the tables of that database: psql -d DATABASE -c '\\dt *.*'\n",
+        f"error[table-unknown]: no table matches 'public.tt' in '{database.name}' now\n  nearest names: public.t\n"
+        "  one that was dropped since T is brought beside, into a schema of its own; not put back into place\n"
+        f"  {NOTHING}\n  help: correct the name; or, if it was dropped: rowback restore {cli.live.identifier}"
+        f" --at {format_utc(target)} --database {database.name} --mode beside --table public.tt\n",
     )
 
 

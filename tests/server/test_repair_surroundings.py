@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from recovery.errors import ErrorId, RowbackError
 from tests.fix_lab import Database
-from tests.fix_repair import Past
+from tests.fix_repair import Past, xid_of
 
 
 def test_who_will_notice_is_in_the_plan(past: Past, database: Database) -> None:
@@ -71,3 +72,58 @@ def test_timeouts_of_the_role_are_not_ours(past: Past, database: Database) -> No
             with database.live.connect() as server:
                 server.execute(f"alter database {database.name} reset all")
         assert database.rows("select count(*), sum(length(x)) from t") == [(20000, 4000000)]
+
+
+AUDIT = """
+create table ddl_audit (n bigint generated always as identity primary key, tag text);
+alter table ddl_audit owner to postgres;
+create function note_ddl() returns event_trigger language plpgsql security definer
+  as $$ begin insert into public.ddl_audit (tag) values (tg_tag); end $$;
+create event trigger note_ddl on ddl_command_end execute function note_ddl();
+"""
+
+
+def as_superuser(database: Database, script: str) -> None:
+    cluster = database.live.lab.engine.instances[database.live.identifier].cluster
+    with psycopg.connect(cluster.dsn(database.name), autocommit=True) as admin:
+        admin.execute(script)
+
+
+def test_an_event_trigger_that_audits_ddl_is_told_and_ends_nothing(past: Past, database: Database) -> None:
+    """As AWS DMS installs one. Our stages and before-images are definitions, too; user triggers are not disabled."""
+    as_superuser(database, AUDIT)
+    with past(
+        "create table t (id int primary key, x text)", "create table log (id int)",
+        "insert into t select g, 'x' || g from generate_series(1, 9) g",
+        "create function f() returns trigger language plpgsql as"
+        " $$ begin insert into log values (new.id); return new; end $$",
+        "create trigger tr after insert on t for each row execute function f()",
+    ) as times:  # fmt: skip
+        then = database.rows("select * from t order by 1")
+        database.run("delete from t where id < 4")
+        plan = times.diff("t")
+        assert any(line.startswith("event trigger note_ddl sees") for line in plan.notices)
+        before = database.rows("select count(*) from ddl_audit where tag like '%TRIGGER%'")
+        times.apply()
+        assert database.rows("select * from t order by 1") == then
+        assert database.rows("select count(*) from log") == [(0,)], "the trigger did not fire"
+        assert database.rows("select tgenabled from pg_trigger where tgname = 'tr'") == [("O",)]
+        assert database.rows("select count(*) from ddl_audit where tag like '%TRIGGER%'") == before
+        assert times.done[-1].touched == {"public.t": 3}
+
+
+def test_a_rule_does_not_act_on_rows_that_come_back(past: Past, database: Database) -> None:
+    with past(
+        "create table t (id int primary key, x text)", "create table trail (id int, what text)",
+        "insert into t select g, 'x' || g from generate_series(1, 9) g",
+        "create rule on_insert as on insert to t do also insert into trail values (new.id, 'i')",
+        "create rule on_update as on update to t do also insert into trail values (new.id, 'u')",
+    ) as times:  # fmt: skip
+        then = database.rows("select * from t order by 1")
+        bad = xid_of(database.live, database, "update t set x = 'bad' where id > 7", "delete from t where id < 4")
+        trail = database.rows("select * from trail order by 1")
+        times.diff("t", mode="repair", incident_xids=(bad,))
+        times.apply()
+        assert database.rows("select * from t order by 1") == then
+        assert database.rows("select * from trail order by 1") == trail
+        assert database.rows("select ev_enabled from pg_rewrite where rulename like 'on_%'") == [("O",), ("O",)]

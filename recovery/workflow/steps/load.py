@@ -216,10 +216,14 @@ def _refuse_nothing(errand: Errand, found: RepairPlan) -> None:
         f"{table.name}: " + ", ".join(f"{count:,} {kind}" for kind, count in table.classes.items() if count)
         for table in found.tables if any(table.classes.values())
     ]  # fmt: skip
+    blocked = [
+        f"{table.name}: {each.rows:,} row{'s' * (each.rows != 1)} blocked: {each.reason}"
+        for table in found.tables for each in table.account.blocked
+    ]  # fmt: skip
     raise RowbackError(
         ErrorId.NOTHING_TO_REPAIR,
         f"mode '{found.request.mode}' has no row to write in '{errand.case.plan.database}'",
-        *counts, *found.notices, *found.unexamined,
+        *counts, *blocked, *found.notices, *found.unexamined,
         state=UNTOUCHED, help=_elsewhere(errand.case, found, gone),
     )  # fmt: skip
 
