@@ -39,7 +39,8 @@ def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName
     compared, with the reason."""
     comparison = found.comparison
     changes, now = comparison.changes, comparison.now
-    tables = tuple(_table(comparison, compared) for compared in comparison.tables.values())
+    compared = [_table(comparison, each) for each in comparison.tables.values()]
+    tables = tuple(table for table in compared if table.engine is not Engine.FOLLOWED or table.account.at_target)
     written = {table.name for table in tables if table.writes}
     scope = {*filled, *(c.columns.live.name for c in comparison.tables.values() if c.engine is not Engine.FOLLOWED)}
     elsewhere, unseen = written_outside(comparison, found.incident, scope)
@@ -64,7 +65,7 @@ def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName
         ),
         elsewhere=tuple(elsewhere),
         possible_incident=found.incident.possible, unexamined=unexamined,
-        wal_bytes_estimated=_wal_bytes(comparison, tables), changes_digest=changes.digest(),
+        wal_bytes_estimated=_wal_bytes(comparison, compared), changes_digest=changes.digest(),
     )  # fmt: skip
 
 

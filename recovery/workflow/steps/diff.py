@@ -40,13 +40,14 @@ class Diff(Step):
         ):  # fmt: skip
             errand.record("changes.begun", data={"number": number})
             found = make_repair_plan(live, copy, inquiry, changes, ask=memory.ask)
+        if not found.tables:  # all that is to be written is loaded whole, and nothing else was compared
+            case.changes_path(number).unlink()
+            found = found.model_copy(update={"number": None, "changes_digest": ""})
         return {"repair": found.model_dump(mode="json")}
 
     def tell(self, outcome: Outcome) -> str:
         """What was found."""
         found = RepairPlan.model_validate(outcome["repair"])
-        if found.number is None:
-            return "nothing to compare: the tables are loaded beside"
         if not any(any(table.classes.values()) for table in found.tables):
             return f"{len(found.filled)} tables to be loaded whole, nothing else differs"
         totals = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}

@@ -144,7 +144,9 @@ def world_again(errand: Errand, live: Session, what: Job, loaded: Loaded) -> tup
         errand.copy() as copy, ChangeSet(path) as changes, Remembered(case.directory / CHECKSUMS) as memory,
     ):  # fmt: skip
         again = compare_again(live, copy, inquiry_of(errand, filled_tables(errand)), changes, ask=memory.ask)
-        return prove_world(again, written)
+        found = prove_world(again, written)
+    path.unlink()
+    return found
 
 
 @contextmanager
