@@ -6,11 +6,12 @@ STAMP := $(VENV)/.installed
 JOBS ?= 3
 ROWS ?= 100000
 REPEAT ?= 3
+N ?= 1000
 
 # The tests start rowback hundreds of times; compiling it anew for each would take a minute.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup drill drill-all test unit lint bench docs clean
+.PHONY: setup drill drill-all kinds regression worlds test unit lint bench docs clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -28,6 +29,18 @@ test: $(STAMP)
 # Rehearsals that take long: the rest of the runbooks, and drills that follow one.
 drill-all: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m drill
+
+# Shapes of incidents through the whole command line, on both PostgreSQL versions.
+kinds: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m kinds
+
+# PostgreSQL's own regression database, damaged and repaired; skipped where its sources cannot be had.
+regression: $(STAMP)
+	$(BIN)/python -m pytest -q -m regression
+
+# Random worlds, N of them on each version.
+worlds: $(STAMP)
+	ROWBACK_EXAMPLES=$(N) ROWBACK_SOAK=1 $(BIN)/python -m pytest -q -n 2 tests/properties
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -q tests/unit

@@ -237,6 +237,11 @@ class ChangeSet:
                 found.setdefault(str(shape.table), []).append(Reason(reason=reason, rows=1, keys=(key,)))
         return found
 
+    def forget(self, no: int) -> None:
+        """Drop what was found of one table; its number stays taken."""
+        for table in ("suspect", "change"):
+            self._db.execute(f"delete from {table} where tab = ?", (no,))  # noqa: S608 (constants)
+
     def clear(self) -> None:
         """Forget everything: the comparison begins anew."""
         for table in ("tab", "suspect", "change", "likeness", "skipped", "portion"):

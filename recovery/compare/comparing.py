@@ -15,6 +15,7 @@ from recovery.model.catalog import Sequence as Counter
 from recovery.model.repair import Engine, Mode, Op, RepairRequest, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
+from recovery.postgres.isolation import ROW_ERRORS, server_words
 from recovery.postgres.repair.lineage import Lineage, writers_since
 from recovery.postgres.repair.obstacles import FOUND_IN
 from recovery.postgres.repair.predicates import EVERY_ROW, Predicate, all_filled, by_writers
@@ -54,6 +55,7 @@ class Comparison:
     new_rows: dict[TableName, int] = field(default_factory=dict)
     exact: set[TableName] = field(default_factory=set)
     unexamined: set[TableName] = field(default_factory=set)
+    not_compared: dict[TableName, str] = field(default_factory=dict)
     notices: dict[str, None] = field(default_factory=dict)
 
     def sides(self, columns: Columns, where: tuple[Predicate, Predicate] | None = None) -> Sides:
@@ -96,6 +98,17 @@ class Comparison:
         for keys in self.changes.suspects(compared.shape.no):
             self.changes.add(self._kept(compared, self.look_up(compared, keys)))
 
+    def try_to_compare(self, columns: Columns, where: tuple[Predicate, Predicate] | None = None) -> None:
+        """The same; a table that the servers cannot read or compare is set aside with their words."""
+        name = columns.live.name
+        try:
+            with self.live.transaction():
+                self.compare_table(columns, where)
+        except ROW_ERRORS as error:
+            self.not_compared[name] = server_words(error)
+            if compared := self.tables.pop(name, None):
+                self.changes.forget(compared.shape.no)
+
     def compare_referencing(self, compared: Compared, places: Sequence[int]) -> None:
         """Find the rows of a followed table that held a reference in the columns at `places` at T and differ now: of a
         parent that is loaded whole, every row was lost."""
@@ -117,7 +130,7 @@ class Comparison:
         theirs, others = by_writers(sides.now.where, list(writers_since(sides.now, self.lineage)))
         self.exact.add(compared.columns.live.name)
         self.changes.add(compare_whole_rows(replace(sides, now=replace(sides.now, where=others)), no))
-        for n, (xmin, *values) in enumerate(whole_rows(replace(sides.now, where=theirs))):
+        for n, (xmin, _, *values) in enumerate(whole_rows(replace(sides.now, where=theirs))):
             row = tuple(values)
             self.changes.add([Change(no, (*row, f"written {n}"), RowClass.NEW, None, row, int(xmin or 0), Op.DELETE)])
 

@@ -191,8 +191,11 @@ def _compare_all(
             if any(limit is not None for limit in either):
                 limits[name] = (either[0] or NO_ROW, either[1] or NO_ROW)
         roots = list(limits)
+    named = {table.name for table in inquiry.plan.tables if table.why is Why.NAMED}
     for name in roots:
-        comparison.compare_table(columns[name], limits.get(name))
-    followed = {name: found for name, found in columns.items() if name not in comparison.tables}
+        compare = comparison.compare_table if name in named else comparison.try_to_compare
+        compare(columns[name], limits.get(name))
+    done = comparison.tables.keys() | comparison.not_compared.keys()
+    followed = {name: found for name, found in columns.items() if name not in done}
     follow_whole(comparison, followed, whole, ways)
     follow(comparison, followed, ways)

@@ -47,6 +47,7 @@ def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName
     elsewhere += children_outside(comparison, found.scope, filled)
     unexamined = (
         *unfit,
+        *(f"{name}: it could not be compared: {words}" for name, words in comparison.not_compared.items()),
         *(f"{name}: rows that lost rows lead to were not looked for, because it has no key: name it with --table"
           for name in sorted(comparison.unexamined, key=lambda name: name.key)),
         *(f"{name}: whether the incident wrote there was not looked at, because it is larger than 1 GiB: name it with"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recovery.compare.changes import Change, ChangeSet, Texts
 from recovery.model.repair import Engine, RowClass
@@ -100,45 +100,48 @@ def _differing_buckets(left: Iterator[Values], right: Iterator[Values]) -> Itera
         a, b = next(left, None) if here else a, next(right, None) if there else b
 
 
-def _counted(rows: Iterator[Values]) -> Iterator[tuple[Texts, int, int]]:
-    """(values, xmin of one of them, how many) of each run of equal rows in an ordered stream."""
-    current: tuple[Texts, int, int] | None = None
-    for xmin, *values in rows:
-        if current and current[0] == tuple(values):
-            current = (current[0], current[1], current[2] + 1)
+@dataclass(frozen=True)
+class _Run:
+    """Equal rows of one side, in the order of their checksums. `xmin`: of one of them."""
+
+    checksum: str
+    values: Texts
+    xmin: int
+    rows: int
+
+
+def _counted(rows: Iterator[Values]) -> Iterator[_Run]:
+    """Each run of equal rows in an ordered stream."""
+    current: _Run | None = None
+    for xmin, checksum, *values in rows:
+        if current and current.checksum == checksum:
+            current = replace(current, rows=current.rows + 1)
         else:
             if current:
                 yield current
-            current = (tuple(values), int(xmin or 0), 1)
+            current = _Run(checksum or "", tuple(values), int(xmin or 0), 1)
     if current:
         yield current
 
 
-def _surplus(
-    then: Iterator[tuple[Texts, int, int]], now: Iterator[tuple[Texts, int, int]], no: int
-) -> Iterator[Change]:
+def _surplus(then: Iterator[_Run], now: Iterator[_Run], no: int) -> Iterator[Change]:
     a, b = next(then, None), next(now, None)
     while a or b:
-        if a and (not b or _nulls_last(a[0]) < _nulls_last(b[0])):
-            yield from _more(a, a[2], 0, no)
+        if a and (not b or a.checksum < b.checksum):
+            yield from _more(a, a.rows, 0, no)
             a = next(then, None)
-        elif b and (not a or _nulls_last(b[0]) < _nulls_last(a[0])):
-            yield from _more(b, 0, b[2], no)
+        elif b and (not a or b.checksum < a.checksum):
+            yield from _more(b, 0, b.rows, no)
             b = next(now, None)
         else:
             assert a
             assert b
-            yield from _more(b, a[2], b[2], no)
+            yield from _more(b, a.rows, b.rows, no)
             a, b = next(then, None), next(now, None)
 
 
-def _more(run: tuple[Texts, int, int], at_target: int, live: int, no: int) -> Iterator[Change]:
-    values, xmin, _ = run
+def _more(run: _Run, at_target: int, live: int, no: int) -> Iterator[Change]:
     for number in range(live, at_target):
-        yield Change(no, (*values, str(number)), RowClass.LOST, values, None, None)
+        yield Change(no, (*run.values, str(number)), RowClass.LOST, run.values, None, None)
     for number in range(at_target, live):
-        yield Change(no, (*values, str(number)), RowClass.NEW, None, values, xmin)
-
-
-def _nulls_last(values: Texts) -> tuple[tuple[bool, str], ...]:
-    return tuple((value is None, value or "") for value in values)
+        yield Change(no, (*run.values, str(number)), RowClass.NEW, None, run.values, run.xmin)

@@ -233,6 +233,8 @@ def _interrupted(target: Target, error: psycopg.Error, state: str) -> RowbackErr
                 ErrorId.LOCK_NOT_GRANTED,
                 "see who holds the lock: select * from pg_stat_activity; a prepared transaction: pg_prepared_xacts",
             )
+        case pg.ProgramLimitExceeded() | pg.StatementTooComplex():
+            id, help = ErrorId.LOAD_REFUSED, "leave that table out: --except TABLE, or load it beside: --mode beside"
         case pg.DiskFull():
             id, help = ErrorId.DISK_FULL, f"give {target.label} more storage"
         case psycopg.OperationalError():

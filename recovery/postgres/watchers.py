@@ -67,6 +67,20 @@ def frozen(live: Session) -> list[str]:
             " same, and the setting stays"]  # fmt: skip
 
 
+def fixed_sequences(live: Session) -> list[str]:
+    """Sequences that this role may not read or set, by name: a load cannot move them forward."""
+    rows = live.execute(
+        "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where c.relkind = 'S' and c.relpersistence <> 't' and n.nspname !~ '^(pg|rowback_case)_'"
+        " and n.nspname <> 'information_schema'"
+        " and case when c.relkind = 'S' then not has_sequence_privilege(c.oid, 'SELECT')"
+        "   or not has_sequence_privilege(c.oid, 'UPDATE') end"
+        " and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid"
+        "   and d.deptype = 'e') order by 1"
+    )
+    return [row[0] for row in rows]
+
+
 def who_notices(live: Session, tables: Iterable[TableName]) -> list[str]:
     """One line for each thing that a write to `tables` reaches or leaves behind."""
     names = [".".join(table.key) for table in tables]

@@ -21,7 +21,7 @@ from recovery.model.repair import Mode, RepairRequest
 from recovery.model.target import format_utc
 from recovery.model.values import TableName, named_table
 from recovery.postgres.connect import Session, one
-from recovery.postgres.watchers import event_triggers, frozen
+from recovery.postgres.watchers import event_triggers, fixed_sequences, frozen
 
 WINDOW_POLL_S = 1.0
 
@@ -147,6 +147,10 @@ def plan_notices(live: Session, catalog: Catalog, scope: Scope) -> Iterator[str]
     yield from frozen(live)
     yield from _extension_members(catalog, scope)
     yield from _rules(catalog, scope)
+    yield from (
+        f"sequence {name} may not be set by this role: if it was restarted, its owner has to move it on (setval)"
+        for name in fixed_sequences(live)
+    )
     yield from (f"event trigger {name} sees what rowback defines for the load" for name in event_triggers(live))
 
 

@@ -266,19 +266,19 @@ def rows_written(side: Side, xids: Sequence[int]) -> Iterator[Values]:
 
 
 def whole_rows(side: Side) -> Iterator[Values]:
-    """(xmin, values…) of every row in scope, ordered by the text of its values."""
+    """(xmin, checksum, values…) of every row in scope, ordered by the checksum of its values: of a wide table a
+    statement cannot name every column twice, once to read and once to order by it."""
     texts = [field.carried for field in side.fields]
-    ordered = (
-        sql.SQL(", ").join(sql.SQL('({}) collate "C"').format(text) for text in texts)
-        if texts
-        else sql.SQL("xmin::text")
+    checksum = sql.SQL("encode(sha256(convert_to(row({})::text, getdatabaseencoding())), 'hex')").format(
+        sql.SQL(", ").join(texts)
     )
     return stream(
         side.session,
-        sql.SQL("select {} from {} where {} order by {}").format(
-            sql.SQL(", ").join([sql.SQL("xmin::text"), *texts]), side.relation, side.where, ordered
+        sql.SQL("select {} from {} where {} order by 2").format(
+            sql.SQL(", ").join([sql.SQL("xmin::text"), sql.SQL("{} collate \"C\"").format(checksum), *texts]),
+            side.relation, side.where,
         ),
-    )
+    )  # fmt: skip
 
 
 def stream(session: Session, query: sql.Composed) -> Iterator[Values]:
