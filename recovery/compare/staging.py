@@ -66,29 +66,33 @@ def stage_changes(live: Session, catalog: Catalog, changes: ChangeSet) -> dict[T
 
 def mark_unwritable(
     stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Iterable[ForeignKey],
-    filled: Iterable[TableName], elsewhere: Mapping[TableName, Sequence[obstacles.Elsewhere]],
+    filled: Iterable[TableName],
 ) -> None:  # fmt: skip
     """Mark every staged row that what is there now keeps from being written, until marking one changes nothing for
     another. Call `mark_by_content` before.
 
     `filled`: tables that are loaded whole in the same transaction; a parent there is present by then.
     """
-    for name, stage in stages.items():
+    for stage in stages.values():
         obstacles.mark_stale(stage)
-        for other in elsewhere.get(name, ()):
-            obstacles.mark_moved(stage, other)
     inside = [key for key in keys if key.child in stages or not stages.keys().isdisjoint(key.parent_tables)]
     while _mark_once(stages, rules, inside, set(filled)):
         pass
 
 
-def mark_by_content(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules]) -> None:
-    """Mark staged rows that could never be written, whatever else there is: it needs no lock to see that. Checks by
-    functions of the users are left to the writing, because they may read other tables."""
+def mark_by_content(
+    stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules],
+    elsewhere: Mapping[TableName, Sequence[obstacles.Elsewhere]],
+) -> None:  # fmt: skip
+    """Mark staged rows that could never be written, whatever else their tables hold, and rows that stand elsewhere: it
+    needs no lock to see that. Checks by functions of the users are left to the writing, because they may read other
+    tables."""
     for name, stage in stages.items():
         if not stage.writes:
             continue
         obstacles.mark_identity(stage)
+        for other in elsewhere.get(name, ()):
+            obstacles.mark_moved(stage, other)
         for check in rules[name].checks:
             if not check.functions:
                 obstacles.mark_violating(stage, check)
@@ -129,9 +133,9 @@ def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outloo
     with live.transaction(force_rollback=True):
         writing.use_search_path_of_role(live)
         stages = stage_changes(live, catalog, changes)
-        mark_by_content(stages, outlook.rules)
+        mark_by_content(stages, outlook.rules, outlook.elsewhere)
         mark_by_functions(stages, outlook.rules, outlook.rules_then)
-        mark_unwritable(stages, outlook.rules, catalog.visible_keys, outlook.filled, outlook.elsewhere)
+        mark_unwritable(stages, outlook.rules, catalog.visible_keys, outlook.filled)
         _block_hidden(live, stages, catalog)
         for shape in changes.shapes():
             if stage := stages.get(shape.table):

@@ -48,12 +48,14 @@ def elsewhere_of(
 ) -> dict[TableName, list[Elsewhere]]:
     """Where rows of each table may stand now without being lost: other partitions of its root, and tables made since T
     with the same columns, of which no row is still in the table itself (a table that was split, not a backup of it)."""
-    made = [
+    before, left_alone = {table.oid for table in then.tables}, set(excepted)
+    new = [
         table for table in now.tables
-        if table.readable and not table.row_security and table.name not in set(excepted)
-        and table.oid not in {at_target.oid for at_target in then.tables} and then.table(table.name) is None
+        if table.oid not in before and then.table(table.name) is None and table.name not in left_alone
+        and table.name not in now.hidden
     ]  # fmt: skip
-    made = [table for table in made if table.name in nonempty(live, [table.name for table in made])]
+    filled = nonempty(live, [table.name for table in new])
+    made = [table for table in new if table.name in filled]
     return {table.name: [*_partitions(table, now), *_splits(live, table, made, now)] for table in tables}
 
 

@@ -31,7 +31,6 @@ from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
 from recovery.postgres.publications import publishes_everything
 from recovery.postgres.repair import proofs
-from recovery.postgres.repair.obstacles import Elsewhere
 from recovery.postgres.repair.rules import Rules, mentioned_tables, read_rules
 from recovery.postgres.repair.stage import Stage
 from recovery.postgres.repair.writes import create_before_images, keep_before_images
@@ -120,7 +119,6 @@ class _Ready:
 
     stages: Mapping[TableName, Stage]
     rules: Mapping[TableName, Rules]
-    elsewhere: Mapping[TableName, Sequence[Elsewhere]]
     order: Sequence[TableName]
     mode: ForeignKeyMode
     definitions: str
@@ -179,9 +177,8 @@ def _prepare(live: Session, job: Job) -> _Ready:
     rules = read_rules(live, tables)
     if stages:
         writing.use_search_path_of_role(live)
-        mark_by_content(stages, rules)
+        mark_by_content(stages, rules, elsewhere_of(live, job.catalog, job.catalog, tables, ()))
         writing.pin_search_path(live)
-    elsewhere = elsewhere_of(live, job.catalog, job.catalog, tables, ())
     busy = {name: stage for name, stage in stages.items() if stage.writes}
     scope = [*job.filled, *busy]
     order, mode = load_order(scope, job.catalog, needs=_needs(live, rules, scope))
@@ -193,7 +190,7 @@ def _prepare(live: Session, job: Job) -> _Ready:
     refusals.refuse_other_triggers(live, scope, job.held_triggers)
     if writing.needs_replica(live, [t for t in job.catalog.tables if t.name in busy], job.held_triggers):
         mode = ForeignKeyMode.REPLICA
-    return _Ready(stages, rules, elsewhere, order, mode, definitions)
+    return _Ready(stages, rules, order, mode, definitions)
 
 
 def _needs(
@@ -275,7 +272,7 @@ def _mark(live: Session, job: Job, ready: _Ready, xid: int) -> dict[int, str]:
     if job.repair is None:
         return {}
     writing.use_search_path_of_role(live)
-    mark_unwritable(ready.stages, ready.rules, job.catalog.visible_keys, job.filled, ready.elsewhere)
+    mark_unwritable(ready.stages, ready.rules, job.catalog.visible_keys, job.filled)
     writing.pin_search_path(live)
     skipped = _note_skipped(job, ready, xid)
     if job.repair.changes.portions.only_chosen:

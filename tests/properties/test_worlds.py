@@ -190,6 +190,7 @@ def check(now: Database, then: Database, home: Path, world: World, xid: int, bou
             if not plan.writes:
                 event(f"{world.mode}: nothing to write")
                 assert before == wanted
+                accounts(plan, None, at_target, (before, before))
                 return
             event(f"{world.mode}: {world.bad}")
             job = job_of(live, catalog, plan, changes, copy)
@@ -199,9 +200,25 @@ def check(now: Database, then: Database, home: Path, world: World, xid: int, bou
                 else load(live, job, None, before_commit=unnoted)
             )
             assert state(now, world) == wanted, world
+            accounts(plan, done, at_target, (before, wanted))
             assert verify(live, job, done).proven
             assert done.skipped == 0
             undo_and_redo(now, live, catalog, world, home, done, changes, (before, wanted))
+
+
+def accounts(plan: RepairPlan, done: Loaded | None, then: State, ends: tuple[State, State]) -> None:
+    """Every row at T is in one class, and the classes are what the rows themselves say: `ends` before and after."""
+    for table in plan.tables:
+        rows = {"public.parent": "parent", 'public."Child; --"': "child"}.get(str(table.name))
+        if rows is None:
+            continue
+        held, before, after = (getattr(each, rows) for each in (then, *ends))
+        account = table.account.without(done.set_aside.get(str(table.name), ()) if done else ())
+        assert account.balanced
+        assert account.at_target == len(held)
+        assert account.never_gone == sum(before.get(key) == row for key, row in held.items())
+        assert account.back == sum(before.get(key) != row == after.get(key) for key, row in held.items())
+        assert account.kept_newer + account.not_back == sum(after.get(key) != row for key, row in held.items())
 
 
 def beside(now: Database, live: Session, copy: Session, world: World, ends: tuple[State, State]) -> None:

@@ -65,14 +65,15 @@ def mark_identity(stage: Stage) -> int:
 
 def mark_moved(stage: Stage, elsewhere: Elsewhere) -> int:
     """Skip rows that stand in another table now: in another partition of the same root, or where a table was split."""
-    equal = stage.same("r", "s") if stage.table.key else sql.SQL("true")
+    if not stage.ops["i"]:
+        return 0
+    equal = stage.same("r", "s")
     if not elsewhere.key_is_unique:
         names = [name for name in stage.columns if name in elsewhere.columns]
-        equal = sql.SQL(" and ").join([equal, *(sql.SQL("not ({})").format(stage.differs(n, "r", "s")) for n in names)])
+        equal = sql.SQL("{} = {}").format(stage.row_text("r", names), stage.row_text("s", names))
     return stage.mark(
-        "update {name} s set {skip} = {found} || (select r.tableoid::regclass::text from {other} r where {equal}"
-        " and r.tableoid <> {own}::oid limit 1) where s.{op} = 'i' and s.{skip} is null"
-        " and exists (select from {other} r where {equal} and r.tableoid <> {own}::oid)",
+        "update {name} s set {skip} = {found} || r.tableoid::regclass::text from {other} r"
+        " where s.{op} = 'i' and s.{skip} is null and r.tableoid <> {own}::oid and {equal}",
         found=sql.Literal(FOUND_IN), other=sql.Identifier(*elsewhere.name.key), equal=equal,
         own=sql.Literal(stage.table.oid),
     )  # fmt: skip

@@ -208,9 +208,9 @@ class Stage:
             sql.Identifier(left, column), sql.Identifier(right, column)
         )
 
-    def row_text(self, row: str) -> sql.Composable:
-        """All compared values of the row with the alias `row` as one text."""
-        texts = (sql.SQL("{}::text").format(sql.Identifier(row, name)) for name in self.columns)
+    def row_text(self, row: str, columns: Sequence[str] = ()) -> sql.Composable:
+        """All compared values of the row with the alias `row`, or those of some `columns`, as one text."""
+        texts = (sql.SQL("{}::text").format(sql.Identifier(row, name)) for name in columns or self.columns)
         return sql.SQL("row({})::text").format(sql.SQL(", ").join(texts))
 
     def equal_rows(self) -> sql.Composable:
