@@ -42,7 +42,7 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
     if serve_:
         _serve(case_id, address, port)
         return
-    from recovery.workflow.accounting import account_of, not_back_lines
+    from recovery.workflow.accounting import account_of, next_commands, not_back_lines
     from recovery.workflow.cases import read_case
     from recovery.workflow.journal import is_driven
     from recovery.workflow.run import paused_lines, steps_done
@@ -67,7 +67,10 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
         click.echo(f"  {line}")
     if not case.closed_at and not driven:
         click.echo("\n".join(paused_lines(case)))
-        click.echo(f"next: rowback resume {case.id}, or rowback close {case.id}")
+        if case.outcome_of("verify") is not None and not (account := account_of(case)).complete:
+            click.echo("\n".join(f"next: {command}" for command in next_commands(case, account)))
+        else:
+            click.echo(f"next: rowback resume {case.id}, or rowback close {case.id}")
 
 
 def _serve(case_id: str, address: str, port: int) -> None:

@@ -47,4 +47,6 @@ def _end_of(kind: RowClass, op: Op, reason: str) -> tuple[str, str]:
 def general(reason: str) -> str:
     """A reason without the single row in it, so that many rows have one (`diff --show blocked` lists the rows)."""
     found = _KEYED.match(reason)
-    return f"{found[1]} is {found[2]} by another row" if found else reason
+    if found:
+        return f"{found[1]} is {found[2]} by another row"
+    return re.sub(r': ".*$', "", reason, flags=re.DOTALL)  # the server quotes the value that it cannot read

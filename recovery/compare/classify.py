@@ -19,21 +19,28 @@ class Entity:
     """What tells one entity from another: `own` are columns beside the key, `distinct` those of other unique keys.
 
     `renumbered`: the key's sequence stands behind where it stood at T, so it gives numbers out for a second time.
+    `renewed`: every row that is there now was inserted since T. `rewriters`: transactions that left the same values in
+    several rows, as an UPDATE does and new entities do not.
     """
 
     own: tuple[int, ...]
     distinct: tuple[tuple[int, ...], ...]
     renumbered: bool = False
+    renewed: bool = False
+    rewriters: frozenset[int] = frozenset()
 
     def replaced(self, target: Texts, live: Texts) -> bool:
         """Whether the row with this key is another entity now.
 
-        A unique key that is filled and unchanged says no. Where numbers are given out again, any other difference in
-        half of what the row held says yes. Otherwise every other unique key and most columns must differ; where there
-        is no other unique key, everything that the row held, and that must be several columns.
+        A unique key that is filled and unchanged says no. Where all rows are new, any difference says yes. Where
+        numbers are given out again, a difference in half of what the row held does. Otherwise every other unique key
+        and most columns must differ; where there is no other unique key, everything that the row held, and that must
+        be several columns.
         """
         if any(all(live[i] is not None and target[i] == live[i] for i in key) for key in self.distinct):
             return False
+        if self.renewed:
+            return any(target[i] != live[i] for i in self.own)
         held = [i for i in self.own if target[i] is not None]
         differing = [i for i in self.own if target[i] != live[i]]
         if self.renumbered:
@@ -127,7 +134,7 @@ def attribute(change: Change, effect: Effect, entity: Entity, incident: frozense
         return replace(change, kind=RowClass.CONFLICT if mixed else RowClass.REVERTED)
     if effect.remains(change.target, change.live):
         return replace(change, kind=RowClass.CONFLICT)
-    if entity.replaced(change.target, change.live):
+    if change.xmin not in entity.rewriters and entity.replaced(change.target, change.live):
         return replace(change, kind=RowClass.REUSED)
     return replace(change, kind=RowClass.NEWER) if incident else change
 

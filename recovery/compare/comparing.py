@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counter_
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -56,6 +57,7 @@ class Comparison:
     exact: set[TableName] = field(default_factory=set)
     unexamined: set[TableName] = field(default_factory=set)
     not_compared: dict[TableName, str] = field(default_factory=dict)
+    _written: dict[TableName, bool] = field(default_factory=dict)
     notices: dict[str, None] = field(default_factory=dict)
 
     def sides(self, columns: Columns, where: tuple[Predicate, Predicate] | None = None) -> Sides:
@@ -174,7 +176,7 @@ class Comparison:
                 if change.xmin in incident and change.target and change.live:
                     effect.learn(change.target, change.live)
             name = compared.columns.live.name
-            entity = entity_of(compared.columns, self.rules[name], renumbered=self._renumbered(name))
+            entity = self.entity(compared)
             request = self._request_for(compared)
             self.changes.insert_lost(no)
             if request.mode is Mode.REPLACE:
@@ -184,7 +186,7 @@ class Comparison:
                 for change in self.changes.changes(no, kinds=[RowClass.CHANGED])
             )
             if compared.engine is Engine.WHOLE_ROWS and name not in self.exact:
-                self._refuse_without_key(no)
+                self._refuse_without_key(no, renewed=self._renewed(compared.columns))
             self._tell_doubt(compared, entity)
             self._refuse_moved(compared)
             if added := compared.columns.added:
@@ -231,14 +233,41 @@ class Comparison:
                 f" are the same entities cannot be told, and rows of {', '.join(children)} go to them"
             )
 
+    def entity(self, compared: Compared) -> Entity:
+        """What tells one entity of a table from another, by its definitions and by what happened to it since T."""
+        name = compared.columns.live.name
+        left: dict[int, set[Texts]] = {}
+        rows: Counter_[int] = Counter_()
+        own = [i for i in range(len(compared.columns.columns)) if i not in compared.columns.key]
+        for change in self.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]):
+            if change.xmin is not None and change.live is not None:
+                rows[change.xmin] += 1
+                if len(values := left.setdefault(change.xmin, set())) < 2:
+                    values.add(tuple(change.live[i] for i in own))
+        return replace(
+            entity_of(compared.columns, self.rules[name], renumbered=self._renumbered(name)),
+            renewed=self._renewed(compared.columns),
+            rewriters=frozenset(xid for xid, values in left.items() if len(values) == 1 and rows[xid] > 1),
+        )
+
+    def _renewed(self, columns: Columns) -> bool:
+        """Whether the table was emptied since T: its file is a new one, and every row in it was written since."""
+        if self.lineage is None or columns.at_target.file_node == columns.live.file_node:
+            return False
+        now = self.sides(columns).now
+        return sum(writers_since(now, self.lineage).values()) == extent(now)[0]
+
+    def written_since(self, columns: Columns) -> bool:
+        """Whether anybody wrote rows of a table since T, as far as that can be excluded."""
+        if self.lineage is None:
+            return True
+        if columns.live.name not in self._written:
+            self._written[columns.live.name] = bool(writers_since(self.sides(columns).now, self.lineage))
+        return self._written[columns.live.name]
+
     def _renumbered(self, name: TableName) -> bool:
-        """Whether keys are given out for a second time: their sequence stands behind where it stood at T, or the table
-        was emptied (its file is a new one) and every row in it was written since."""
+        """Whether keys are given out for a second time: their sequence stands behind where it stood at T."""
         columns = self.tables[name].columns
-        if self.lineage and columns.at_target.file_node != columns.live.file_node:
-            now = self.tables[name].sides.now
-            if sum(writers_since(now, self.lineage).values()) == extent(now)[0]:
-                return True
         return any(self._numbered_beyond(columns, counter) for counter in self.now.sequences if counter.table == name)
 
     def _numbered_beyond(self, columns: Columns, counter: Counter) -> bool:
@@ -254,10 +283,11 @@ class Comparison:
         then = self.sides(columns).then
         return holds_between(then, then.key[0], stands + 1, at_target.last_value)
 
-    def _refuse_without_key(self, no: int) -> None:
-        """Without a key a changed row looks like a lost and a new one: never put the old version beside the new."""
+    def _refuse_without_key(self, no: int, *, renewed: bool) -> None:
+        """Without a key a changed row looks like a lost and a new one: never put the old version beside the new.
+        `renewed`: all rows are new, and none a version of another."""
         tally = self.changes.tally(no)
-        if any(kind is RowClass.NEW for kind, _ in tally):
+        if any(kind is RowClass.NEW for kind, _ in tally) and not renewed:
             block(self.changes, no, Op.INSERT, MAYBE_AN_OLD_VERSION)
         block(self.changes, no, Op.DELETE, NO_KEY_TO_DELETE_BY)
 

@@ -24,12 +24,13 @@ LOST_REFERENCE = (
 
 @dataclass(frozen=True)
 class Link:
-    """A foreign key, at T or now, by positions in both tables' compared columns."""
+    """A foreign key, at T or now, by positions in both tables' compared columns. `on_delete`: confdeltype."""
 
     child: TableName
     parent: TableName
     child_at: tuple[int, ...]
     parent_at: tuple[int, ...]
+    on_delete: str = ""
 
 
 def links(then: Catalog, now: Catalog, tables: Mapping[TableName, Columns]) -> list[Link]:
@@ -101,7 +102,8 @@ def _lost_reference(comparison: Comparison, change: Change, way: Link, parent: C
     assert change.live is not None
     then = tuple(change.target[i] for i in way.child_at)
     now = tuple(change.live[i] for i in way.child_at)
-    if None in then or then == now or None not in now:
+    emptied = None in now or way.on_delete == "d"  # SET NULL, or SET DEFAULT
+    if None in then or then == now or not emptied:
         return False
     if parent is None or set(way.parent_at) != set(parent.columns.key):
         return True
@@ -145,6 +147,25 @@ def _missing_parents(comparison: Comparison, way: Link, parent: Compared, wanted
     there = {place for place, _, _ in rows_by_key(parent.sides.now, wanted, by=by_now)}
     if missing := [values for place, values in enumerate(wanted) if place not in there]:
         _settle(comparison, parent, parent.sides.then, missing, by_then)
+    if parent.columns.key and comparison.rules and comparison.written_since(parent.columns):
+        _note_strangers(comparison, way, parent, [values for place, values in enumerate(wanted) if place in there])
+
+
+def _note_strangers(comparison: Comparison, way: Link, parent: Compared, values: list[Texts]) -> None:
+    """Of parents whose keys are there: those that are another entity now, or whose keys another one has. What else
+    became of such a row is not asked: its table is not in the scope."""
+    positions, entity = parent.columns.key, comparison.entity(parent)
+    by_then = _fields(parent.columns.then, way.parent_at)
+    rows = rows_by_key(parent.sides.then, values, by=by_then) if values else iter(())
+    keys = [tuple(row[i] for i in positions) for _, _, row in rows]
+    for start in range(0, len(keys), CHUNK):
+        for change in comparison.look_up(parent, keys[start : start + CHUNK]):
+            if change.target is None or change.live is None:
+                comparison.changes.add([change] if change.target else [])
+            elif entity.replaced(change.target, change.live):
+                comparison.changes.add([replace(change, kind=RowClass.REUSED)])
+            elif any(change.target[i] != change.live[i] for i in way.parent_at if i not in positions):
+                comparison.changes.add([replace(change, kind=RowClass.NEWER)])
 
 
 def _children(comparison: Comparison, way: Link, child: Compared, rows: list[Change]) -> None:
@@ -197,7 +218,13 @@ def _add_link(  # noqa: PLR0913
     at = [{field.name: i for i, field in enumerate(side)} for side in sides]
     if all(c in at[0] for c in key.columns) and all(c in at[1] for c in key.parent_columns):
         found[
-            Link(child, parent, tuple(at[0][c] for c in key.columns), tuple(at[1][c] for c in key.parent_columns))
+            Link(
+                child,
+                parent,
+                tuple(at[0][c] for c in key.columns),
+                tuple(at[1][c] for c in key.parent_columns),
+                key.on_delete,
+            )
         ] = None
 
 

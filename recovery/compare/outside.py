@@ -31,7 +31,7 @@ def children_outside(
     for table in comparison.then.tables:
         if table.name in scope or comparison.now.table(table.name) is None or not _readable(table):
             continue
-        keys = [key for key in comparison.then.foreign_keys if key.child == table.name and key.validated]
+        keys = [key for key in comparison.then.foreign_keys if key.child == table.name]
         for key in keys:
             if rows := sum(_referencing(comparison, table, key, parent, filled) for parent in key.parent_tables):
                 text = HIDDEN if table.name in comparison.now.hidden else EXCEPTED

@@ -60,14 +60,17 @@ class Both:
     now: Catalog
     mapped: Mapping[TableName, Columns]
     unfit: Sequence[str]
+    unlogged: Sequence[str]
     ask: Ask
 
     @classmethod
     def read(cls, live: Session, copy: Session, inquiry: Inquiry, ask: Ask) -> Both:
         """Read both catalogs. Raises schema-drift."""
         then, now = read_catalog(copy), read_catalog(live)
+        unlogged = {table.name for table in then.tables if table.unlogged}
         mapped, unfit = _map_tables(inquiry, then, now)
-        return cls(live, copy, then, now, mapped, unfit, ask)
+        left = [str(table.name) for table in inquiry.plan.tables if table.name in unlogged - mapped.keys()]
+        return cls(live, copy, then, now, mapped, unfit, left, ask)
 
     def comparison(self, inquiry: Inquiry, changes: ChangeSet, rules: Mapping[TableName, Rules]) -> Comparison:
         """Nothing compared yet."""
@@ -123,6 +126,8 @@ def _compare(
     at_target = read_rules(copy, [found.at_target for found in mapped.values()])
     rules_then = {name: at_target[found.at_target.name] for name, found in mapped.items()}
     comparison = both.comparison(inquiry, changes, rules)
+    for name in both.unlogged:
+        comparison.notice(f"{name} was unlogged at T, so no backup holds its rows")
     ways = links(then, now, mapped)
     _compare_all(comparison, inquiry, columns, whole, ways)
     writers = writers_of(comparison)
@@ -144,26 +149,35 @@ def _map_tables(inquiry: Inquiry, then: Catalog, now: Catalog) -> tuple[dict[Tab
     """The tables that existed at T, and why others cannot be compared. A table that was named is refused for that; of a
     whole database it is left alone and told."""
     found: dict[TableName, Columns] = {}
-    refused, unfit = [], []
+    refused: list[str] = []
+    unfit: list[str] = []
     for table in inquiry.plan.tables:
+        named = table.why is Why.NAMED
         current = now.table(table.name)
         at_target = same_table_at(then, current, now) if current else None
         if not current or not at_target:
-            objections = [f"the table {'did not exist at T' if current else 'does not exist now'}"]
-            if table.why is Why.NAMED:
-                refused += [f"{table.name}: {objections[0]}"]
+            (refused if named else unfit).extend(_not_there(table.name, then, now, named=named))
             continue
         columns = map_table(at_target, current)
-        objections = [f"{table.name}: {what}" for what in columns.objections]
-        if not objections:
+        if not columns.objections:
             found[table.name] = columns
-        elif table.why is Why.NAMED:
-            refused += objections
-        else:
-            unfit += objections
+        elif named or not at_target.unlogged:  # an unlogged table is in no backup, whatever became of it
+            (refused if named else unfit).extend(f"{table.name}: {what}" for what in columns.objections)
     if refused or (unfit and not found):
         raise _drifted(inquiry, refused or unfit)
     return found, unfit
+
+
+def _not_there(name: TableName, then: Catalog, now: Catalog, *, named: bool) -> list[str]:
+    """What to say of a table that has no counterpart at T. One that is new since T lost nothing, unless it took the
+    name of another."""
+    if named:
+        return [f"{name}: the table {'did not exist at T' if now.table(name) else 'does not exist now'}"]
+    old = then.table(name)
+    renamed = next((table.name for table in now.tables if old and table.oid == old.oid), None)
+    if renamed is None:
+        return []
+    return [f"{name}: it was made since T; the table of that name is {renamed} now, and its rows are put back there"]
 
 
 def _drifted(inquiry: Inquiry, objections: Sequence[str]) -> RowbackError:

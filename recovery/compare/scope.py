@@ -136,9 +136,13 @@ def _add(scope: Scope, catalog: Catalog, nonempty: set[TableName], found: Planne
     if table is None:  # a parent that belongs to an extension: its rows are the extension's
         return
     objection = _objection(table)
-    if table.unlogged:
-        _leave_out(scope, found, "it is unlogged, so no backup holds its rows", "leave it out: --except {name}")
-    elif objection:
+    if table.unlogged and found.why is Why.NAMED:
+        raise RowbackError(
+            ErrorId.TABLE_UNRECOVERABLE,
+            f"table {found.name} cannot be put back: it is unlogged, so no backup holds its rows",
+            state=NOTHING_CREATED, help=f"leave it out: --except {found.name}; if it was logged at T: --mode beside",
+        )  # fmt: skip
+    if objection:
         about = f", though {found.because}" if found.why not in (Why.NAMED, Why.WHOLE_DATABASE) else ""
         hit = found.why is not Why.FOLLOWED and table.extension is None
         if found.why is Why.NAMED:
@@ -152,15 +156,6 @@ def _add(scope: Scope, catalog: Catalog, nonempty: set[TableName], found: Planne
         empty = found.name not in nonempty
         why = found.why if asked or empty else Why.FOLLOWED
         scope.chosen[found.name] = found.model_copy(update={"bytes_now": table.bytes, "empty": empty, "why": why})
-
-
-def _leave_out(scope: Scope, found: PlannedTable, reason: str, help: str) -> None:
-    if found.why is Why.NAMED:
-        raise RowbackError(
-            ErrorId.TABLE_UNRECOVERABLE, f"table {found.name} cannot be put back: {reason}",
-            state=NOTHING_CREATED, help=help.format(name=found.name),
-        )  # fmt: skip
-    scope.left_out.append(LeftOut(name=found.name, reason=reason))
 
 
 @dataclass(frozen=True)

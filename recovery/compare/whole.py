@@ -75,7 +75,7 @@ def _splits(live: Session, table: Table, made: Iterable[Table], now: Catalog) ->
         if not table.key or other.name == table.name or other.name in family or not types.items() <= theirs.items():
             continue
         if not holds_rows_of(live, other, table):
-            yield Elsewhere(other.name, frozenset(types), key_is_unique=False)
+            yield Elsewhere(other.name, frozenset(types), key_is_unique=False, made_since=True)
 
 
 def holds_rows_of(live: Session, other: Table, table: Table) -> bool:

@@ -86,6 +86,7 @@ class ForeignKey(Value):
     """`child(columns) references parent(parent_columns)`; `parent_tables` are the ones that hold the parent's rows.
 
     `operators`: schema and name of the equality each column is compared with, which need not be pg_catalog's.
+    `on_delete`: confdeltype: no action (a), restrict (r), cascade (c), set null (n), set default (d).
     """
 
     name: str
@@ -98,6 +99,7 @@ class ForeignKey(Value):
     deferrable: bool
     full_match: bool = False
     validated: bool = True
+    on_delete: str = "a"
 
 
 class Sequence(Value):

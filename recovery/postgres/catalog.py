@@ -107,7 +107,7 @@ where tgrelid = any(%s) and not tgisinternal order by tgrelid, tgname
 
 _FOREIGN_KEYS = """
 select con.conname, con.conrelid::bigint, con.confrelid::bigint, con.condeferrable, con.confmatchtype = 'f',
-  con.convalidated,
+  con.convalidated, con.confdeltype::text,
   (select array_agg(a.attname order by k.n) from unnest(con.conkey) with ordinality k(num, n)
      join pg_attribute a on a.attrelid = con.conrelid and a.attnum = k.num),
   (select array_agg(a.attname order by k.n) from unnest(con.confkey) with ordinality k(num, n)
@@ -226,13 +226,26 @@ def _foreign_keys(
     session: Session, oids: list[int], names: Mapping[int, TableName], roots: Mapping[int, Partitioned]
 ) -> Iterable[ForeignKey]:
     for row in session.execute(_FOREIGN_KEYS, (oids,)):
-        name, child, parent, deferrable, full, validated, columns, parent_columns, operators, schema, relation = row
+        (
+            name,
+            child,
+            parent,
+            deferrable,
+            full,
+            validated,
+            on_delete,
+            columns,
+            parent_columns,
+            operators,
+            schema,
+            relation,
+        ) = row
         parent_name = TableName(schema_name=schema, name=relation)
         yield ForeignKey(
             name=name, child=names[child], columns=tuple(columns), parent=parent_name,
             parent_tables=roots[parent].leaves if parent in roots else (parent_name,),
             parent_columns=tuple(parent_columns), operators=tuple((s, o) for s, o in operators),
-            deferrable=deferrable, full_match=full, validated=validated,
+            deferrable=deferrable, full_match=full, validated=validated, on_delete=on_delete,
         )  # fmt: skip
 
 

@@ -233,6 +233,21 @@ class Touched:
     deleted: int
 
 
+def plus(one: Touched | None, other: Touched) -> Touched:
+    """Both together."""
+    if one is None:
+        return other
+    return Touched(other.table, one.inserted + other.inserted, one.updated + other.updated, one.deleted + other.deleted)
+
+
+def minus(now: Touched, before: Touched | None) -> Touched:
+    """What came since `before`."""
+    so_far = before or Touched(now.table, 0, 0, 0)
+    return Touched(
+        now.table, now.inserted - so_far.inserted, now.updated - so_far.updated, now.deleted - so_far.deleted
+    )
+
+
 def touched_tables(live: Session) -> dict[TableName, Touched]:
     """Every table that the open transaction changed, triggers and cascades included (pg_stat_xact_all_tables)."""
     rows = live.execute(

@@ -91,8 +91,8 @@ class Job:
     """Everything the load needs to know beforehand; `catalog` is the original's, read just now.
 
     `copy`: the temporary instance, when rows may point to large objects or hold values that no text can carry.
-    `all_or_nothing`: a row that cannot be written ends the load instead of being set aside. `whole_database`: sequences
-    that stand by themselves belong to the scope.
+    `refused`: hears of a table whose rows the server refused. `all_or_nothing`: a row that cannot be written ends the
+    load instead of being set aside. `whole_database`: sequences that stand by themselves belong to the scope.
     """
 
     database: str
@@ -105,6 +105,7 @@ class Job:
     repair: Repair | None = None
     copy: Session | None = None
     all_or_nothing: bool = False
+    refused: Callable[[TableName], None] = lambda table: None
     whole_database: bool = True
 
     @property
@@ -148,7 +149,8 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
                     before_commit(done)
                     return done
         except RowsRefused as refused:
-            if job.all_or_nothing or refused.table in tried_first:
+            if job.all_or_nothing or refused.table in tried_first or refused.table in job.filled:
+                job.refused(refused.table)
                 raise refusals.rows_refused(refused) from refused
             tried_first.add(refused.table)
             continue
@@ -225,10 +227,12 @@ def _write(
     before = writing.touched_tables(live)
     writing.relax_foreign_keys(live, ready.mode)
     writing.use_search_path_of_role(live)
-    rows, written = RowWriter(live, job, ready.busy, ready.order, ready.rules, tried_first).write(transport)
+    writer = RowWriter(live, job, ready.busy, ready.order, ready.rules, tried_first)
+    rows, written = writer.write(transport)
     writing.enforce_foreign_keys(live, ready.mode)
     writing.pin_search_path(live)
     after = writing.touched_tables(live)
+    before |= {table: writing.plus(before.get(table), tried) for table, tried in writer.tried.items()}
     writing.release_triggers(live, held)
     skipped = _note_skipped(job, ready, xid)
     keys = _prove(live, job, ready.busy, written, xid)
@@ -258,8 +262,8 @@ def _write(
 
 def _more(after: writing.Touched, before: writing.Touched | None) -> int:
     """Row changes since `before`: the server's accounts may still hold those of the session's last transaction."""
-    so_far = before or writing.Touched(after.table, 0, 0, 0)
-    return (after.inserted + after.updated + after.deleted) - (so_far.inserted + so_far.updated + so_far.deleted)
+    since = writing.minus(after, before)
+    return since.inserted + since.updated + since.deleted
 
 
 def _between(before: Mapping[TableName, writing.Touched], after: Mapping[TableName, writing.Touched]) -> dict[str, int]:

@@ -28,10 +28,7 @@ def side_effects(
     """Row changes of the transaction other than exactly the `expected` ones, by the server's own accounts."""
     found = []
     for table, now in after.items():
-        then = before.get(table, writing.Touched(table, 0, 0, 0))
-        done = writing.Touched(
-            table, now.inserted - then.inserted, now.updated - then.updated, now.deleted - then.deleted
-        )
+        done = writing.minus(now, before.get(table))
         if done != expected.get(table, writing.Touched(table, 0, 0, 0)):
             wanted = f"expected {_told(expected[table])}" if table in expected else "outside the scope"
             found.append(f"{table}: {_told(done)}, {wanted}")

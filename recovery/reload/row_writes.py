@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from recovery.compare.staging import mark_lost_parents
 from recovery.model.catalog import Catalog
 from recovery.model.values import TableName, Value
+from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.isolation import ROW_ERRORS, server_words
 from recovery.postgres.repair.obstacles import waits_for
@@ -50,7 +51,8 @@ class RowWriter:
     """Writes the staged rows of every table inside the open transaction.
 
     `order`: parents first. Of the tables `tried_first` each write is tried beforehand, and rows that the server refuses
-    are left out, with the children that need them.
+    are left out, with the children that need them. `tried`: what the server counted of those tries, though they were
+    rolled back.
     """
 
     live: Session
@@ -59,6 +61,7 @@ class RowWriter:
     order: Sequence[TableName]
     rules: Mapping[TableName, Rules]
     tried_first: Collection[TableName]
+    tried: dict[TableName, writing.Touched] = field(default_factory=dict)
     _left: list[TableName] = field(default_factory=list)
 
     def write(
@@ -91,10 +94,17 @@ class RowWriter:
 
     def _do(self, name: TableName, write: Write) -> int:
         stage = self.stages[name]
-        if name in self.tried_first and try_first(stage, write):
+        if name in self.tried_first and self._try(stage, write):
             waiting = [each for each in self._left if each in self.stages]
             mark_lost_parents(self.stages, self.job.catalog.visible_keys, self.job.filled, waiting)
         return _unrefused(name, partial(write, stage))
+
+    def _try(self, stage: Stage, write: Write) -> int:
+        before = writing.touched_tables(self.live)
+        refused = try_first(stage, write)
+        for table, now in writing.touched_tables(self.live).items():
+            self.tried[table] = writing.plus(self.tried.get(table), writing.minus(now, before.get(table)))
+        return refused
 
     def _put(self, name: TableName) -> tuple[int, int]:
         """Insert and update; the other way round where an insert waits for a key that an update sets free."""

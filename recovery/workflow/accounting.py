@@ -81,7 +81,10 @@ def next_commands(case: Case, account: Account) -> list[str]:
             if command := _way_on(case, table.table, each.reason):
                 commands[command] = None
     if account.unexamined:
-        commands["look at T's rows: rowback peek " + case.id + " 'select …' as a role that may read them"] = None
+        names = [line.partition(": ")[0] for line in account.unexamined]
+        tables = " ".join(f"--table {shlex.quote(name)}" for name in names)
+        beside = _again(case, "--mode beside", tables)
+        commands[f"see what those tables held: rowback close {case.id}, then {beside}"] = None
     commands[f"when that is all: rowback close {case.id}"] = None
     return list(commands)
 

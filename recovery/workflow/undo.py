@@ -62,6 +62,7 @@ def undo(errand: Errand) -> Undone:
             done = load(live, what, None, before_commit=lambda found: _intend(errand, found))
             _note(errand, "undo.done", done)
     blocked = sum(table.count(RowClass.BLOCKED) for table in plan.tables)
+    errand.record("undo.stay", data={"rows": staying(plan)})
     return Undone(prove(errand, done), blocked + done.skipped, tuple(staying(plan)))
 
 

@@ -15,17 +15,23 @@ from recovery.postgres.repair.stage import Stage, refers
 
 CHANGED_SINCE = "changed by others since it was read"
 FIXED_IDENTITY = 'column "{}" is GENERATED ALWAYS AS IDENTITY: no statement but INSERT can give it a value'
+STANDS_IN = (
+    "it stands unchanged in {name}, which was made since T: a table that was split off? (if it is but a backup:"
+    " --except {name})"
+)
 FOUND_IN = "it is found in "  # a reason that begins so says that nothing is lost
 
 
 @dataclass(frozen=True)
 class Elsewhere:
     """A table that rows may have moved to. `key_is_unique`: over all partitions of the root `name`, so a row of the
-    same key is the same row; otherwise all common `columns` must agree."""
+    same key is the same row; otherwise all common `columns` must agree. `made_since`: a table that was
+    made since T, which may be a part that was split off, or a backup."""
 
     name: TableName
     columns: frozenset[str]
     key_is_unique: bool
+    made_since: bool = False
 
 
 def mark_stale(stage: Stage) -> int:
@@ -67,14 +73,17 @@ def mark_moved(stage: Stage, elsewhere: Elsewhere) -> int:
     """Skip rows that stand in another table now: in another partition of the same root, or where a table was split."""
     if not stage.ops["i"]:
         return 0
+    place: sql.Composable = sql.SQL("{} || r.tableoid::regclass::text").format(sql.Literal(FOUND_IN))
+    if elsewhere.made_since:
+        place = sql.SQL("{}::text").format(sql.Literal(STANDS_IN.format(name=elsewhere.name)))
     equal = stage.same("r", "s")
     if not elsewhere.key_is_unique:
         names = [name for name in stage.columns if name in elsewhere.columns]
         equal = sql.SQL("{} = {}").format(stage.row_text("r", names), stage.row_text("s", names))
     return stage.mark(
-        "update {name} s set {skip} = {found} || r.tableoid::regclass::text from {other} r"
+        "update {name} s set {skip} = {place} from {other} r"
         " where s.{op} = 'i' and s.{skip} is null and r.tableoid <> {own}::oid and {equal}",
-        found=sql.Literal(FOUND_IN), other=sql.Identifier(*elsewhere.name.key), equal=equal,
+        place=place, other=sql.Identifier(*elsewhere.name.key), equal=equal,
         own=sql.Literal(stage.table.oid),
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from recovery.model.catalog import Catalog
 from recovery.model.plan import Why
 from recovery.model.repair import Mode, RepairPlan, RowClass
 from recovery.model.report import Verification, WorldProof
+from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.beside import create_beside
 from recovery.postgres.catalog import read_catalog
@@ -33,7 +34,7 @@ from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.references import check_references
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.diff import CHECKSUMS, inquiry_of
-from recovery.workflow.steps.rows import beside_pairs, filled_tables, transport, truth
+from recovery.workflow.steps.rows import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
 
 DEAD_SESSION_DEADLINE_S = 60.0
 
@@ -52,6 +53,7 @@ class Load(Step):
         found = errand.case.repair_plan
         assert found
         _refuse_nothing(errand, found)
+        _refuse_part(errand, found)
         covered = errand.case.plan_approved and not found.writes
         refuse_without_second_person(errand.case, found, covered=covered)
         if not covered and found.digest not in errand.case.approved:
@@ -158,16 +160,20 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
     case, catalog = errand.case, read_catalog(live)
     plan, found = case.plan, case.repair_plan
     fills = _fills(errand, catalog, at_target)
+
+    def refused(table: TableName) -> None:
+        errand.record(REFUSED_WHOLE, data={"table": str(table)})
+
     if found is None or found.number is None:
         yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
-                  plan.lock_attempts)  # fmt: skip
+                  plan.lock_attempts, refused=refused)  # fmt: skip
         return
     whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
     with ChangeSet(case.changes_path(found.number)) as changes:
         repair = Repair(changes, found.number, before_image_schema(case.id))
         yield Job(
             plan.database, catalog, fills, truth(errand), found.held_triggers, plan.lock_timeout_ms,
-            plan.lock_attempts, repair, all_or_nothing=plan.all_or_nothing, whole_database=whole,
+            plan.lock_attempts, repair, all_or_nothing=plan.all_or_nothing, whole_database=whole, refused=refused,
         )  # fmt: skip
 
 
@@ -230,6 +236,17 @@ def _refuse_nothing(errand: Errand, found: RepairPlan) -> None:
     )  # fmt: skip
 
 
+def _refuse_part(errand: Errand, found: RepairPlan) -> None:
+    """With --all-or-nothing one row that cannot come back keeps all others away."""
+    blocked = sum(each.rows for table in found.tables for each in table.account.blocked)
+    if errand.case.plan.all_or_nothing and blocked:
+        raise RowbackError(
+            ErrorId.LOAD_REFUSED, f"{blocked:,} rows cannot come back, and --all-or-nothing was asked for",
+            state=UNTOUCHED,
+            help=f"see which and why: rowback diff {errand.case.id} --show blocked",
+        )  # fmt: skip
+
+
 def _elsewhere(case: Case, found: RepairPlan, gone: Mapping[str, int]) -> str:
     """Where the rows may be that are missed."""
     counts = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
@@ -246,6 +263,14 @@ def _elsewhere(case: Case, found: RepairPlan, gone: Mapping[str, int]) -> str:
         return f"if those are its savepoints: rowback diff {case.id} --mode repair {named}"
     if counts[RowClass.BLOCKED]:
         return f"see why: rowback diff {case.id} --show blocked"
+    return _unchanged(case, found, counts)
+
+
+def _unchanged(case: Case, found: RepairPlan, counts: Mapping[RowClass, int]) -> str:
+    if found.unexamined:
+        names = " ".join(f"--table {shlex.quote(line.partition(': ')[0])}" for line in found.unexamined)
+        beside = case.restore_command("--mode beside", names)
+        return f"see what the tables that were not compared held: rowback close {case.id}, then {beside}"
     if found.request.mode is Mode.MISSING and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):
         return f"rows that were changed, not deleted, need: rowback diff {case.id} --mode repair"
     return f"nothing was lost in these tables since T: rowback close {case.id}, then an earlier --at or other tables"

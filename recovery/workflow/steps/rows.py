@@ -26,6 +26,7 @@ from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.steps.base import Step
 
+REFUSED_WHOLE = "whole.refused"
 FREE_BYTES_KEPT = 256 * 1024 * 1024
 
 
@@ -173,12 +174,14 @@ def beside_pairs(case: Case, at_target: Catalog) -> list[Pair]:
 
 
 def empty_tables(errand: Errand) -> list[TableName]:
-    """The tables that are empty now and look as they did, in load order."""
+    """The tables that are empty now and look as they did, in load order; without those that the server refused whole:
+    their rows are to be looked at one by one."""
     prints = _read_target(errand)["fingerprints"]
     if errand.case.plan.request.mode is Mode.BESIDE:
         named = (beside_name(errand.case.id, name) for name in (*errand.case.plan.scope, *errand.case.plan.dropped))
         return [name for name in named if str(name) in prints]
-    return [name for name in errand.case.plan.scope if str(name) in prints]
+    refused = {note["table"] for note in errand.case.noted(REFUSED_WHOLE)}
+    return [name for name in errand.case.plan.scope if str(name) in prints and str(name) not in refused]
 
 
 def filled_tables(errand: Errand) -> list[TableName]:
