@@ -40,7 +40,8 @@ class TableRows(Value):
 
 
 class Story(Value):
-    """Everything an incident report holds. `incident`: what the log said; `cost`: in words, unknown where it is."""
+    """Everything an incident report holds. `incident`: what the log said; `cost`: in words, unknown where it is.
+    `amounts_to`: the outcome in words that cannot be read as more; `not_back`: each reason with its rows."""
 
     schema_version: Literal[1] = 1
     report: Report
@@ -51,6 +52,8 @@ class Story(Value):
     whole: tuple[str, ...]
     left_out: tuple[str, ...]
     decisions: tuple[str, ...]
+    amounts_to: str = ""
+    not_back: tuple[str, ...] = ()
     proof: tuple[str, ...]
     cost: str
     leftovers: tuple[str, ...]

@@ -13,10 +13,11 @@ from recovery.model.repair import Mode, RowClass, TableRepair
 from recovery.model.report import Report, Verification
 from recovery.model.story import Happened, Story, TableRows
 from recovery.model.target import format_utc
+from recovery.workflow.accounting import account_of, not_back_lines
 from recovery.workflow.cases import Case
 from recovery.workflow.journal import Record
 from recovery.workflow.reporting import report_of
-from recovery.workflow.run import STEPS
+from recovery.workflow.run import STEPS, outcome_of_load
 
 TITLES = {step.name: step.title for step in STEPS}
 SAMPLES = 3
@@ -37,6 +38,8 @@ def story_of(case: Case, records: Sequence[Record]) -> Story:
         whole=tuple(map(str, plan.whole)),
         left_out=tuple(f"{out.name}: {out.reason}" for out in plan.left_out),
         decisions=tuple(_decisions(case)),
+        amounts_to=_amounts_to(case, report),
+        not_back=tuple(not_back_lines(account_of(case))),
         proof=tuple(_proof(report.verification)),
         cost=_cost(case, outlook, records),
         leftovers=tuple(_leftovers(report)),
@@ -102,6 +105,16 @@ def _samples(path: Path) -> dict[str, tuple[str, ...]]:
     except RowbackError:
         return {}
     return found
+
+
+def _amounts_to(case: Case, report: Report) -> str:
+    """The outcome; of a case whose rows are proven back and whose copy is still there, what it would be closed with."""
+    account = account_of(case)
+    if report.verification is None or case.request.mode is Mode.BESIDE:
+        return report.outcome
+    if account.complete:
+        return outcome_of_load(case)
+    return f"recovered in part: {account.back:,} rows are back, {account.not_back:,} are not"
 
 
 def _decisions(case: Case) -> Iterator[str]:
