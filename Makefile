@@ -54,6 +54,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@$(BIN)/python -m benchmarks.bench --rows $(ROWS) --repeat $(REPEAT)
+	@$(BIN)/python -m benchmarks.repair_bench
 	@$(BIN)/python -m benchmarks.guard_bench
 	@$(BIN)/python -m benchmarks.log_bench
 

@@ -14,13 +14,14 @@ from recovery.commands.options import Asked, json_option, request_of, request_op
 @click.command(epilog="Example: rowback plan docs-staging --at 2026-11-22T14:20:00Z --database docs")
 @request_options
 @click.option("--out", type=click.Path(path_type=Path), help="Plan file (default: plan-<digest>.json here).")
+@click.option("--all", "every", is_flag=True, help="List every table, however many.")
 @click.option("--find", "find_", is_flag=True, help="Look into the log as well: what happened after T?")
 @json_option
-def plan(out: Path | None, find_: bool, as_json: bool, **asked: Unpack[Asked]) -> None:
+def plan(out: Path | None, every: bool, find_: bool, as_json: bool, **asked: Unpack[Asked]) -> None:
     """What would happen: restore window, tables, order, locks, time, cost, who is in the way. Reads only."""
     from recovery.aws.instances import Instances
     from recovery.report.outlook_text import outlook_text
-    from recovery.report.text import plan_text
+    from recovery.report.text import EVERY, MOST_SHOWN, plan_text
     from recovery.workflow.outlook import look_ahead, with_incident
     from recovery.workflow.planning import make_plan
 
@@ -36,5 +37,5 @@ def plan(out: Path | None, find_: bool, as_json: bool, **asked: Unpack[Asked]) -
         document = {**json.loads(made.to_file()), "outlook": outlook.model_dump(mode="json")}
         click.echo(json.dumps(document, indent=1, ensure_ascii=False))
     else:
-        click.echo(f"{plan_text(made)}\n\nas of now:\n{outlook_text(outlook)}")
+        click.echo(f"{plan_text(made, most=EVERY if every else MOST_SHOWN)}\n\nas of now:\n{outlook_text(outlook)}")
     click.echo(f"\nnothing was created; written to {path}\nnext: rowback restore --plan {path}", err=True)

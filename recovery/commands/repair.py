@@ -73,18 +73,20 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
 @click.option("--show", type=click.Choice(list(CLASSES)), multiple=True, help="List rows of this class. Repeatable.")
 @click.option("--limit", type=click.IntRange(min=1), help="List so many rows at most.")
 @click.option("--csv", "as_csv", is_flag=True, help="List rows as CSV.")
+@click.option("--all", "every", is_flag=True, help="List every table, however many.")
 @click.option("--digest", "only_digest", is_flag=True, help="Print nothing but the repair plan's digest.")
 @json_option
 def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
     case_id: str, mode: str | None, incident_xids: tuple[tuple[int, int], ...], on_conflict: str | None,
     decisions: Path | None, again: bool,
-    show: tuple[str, ...], limit: int | None, as_csv: bool, only_digest: bool, as_json: bool,
+    show: tuple[str, ...], limit: int | None, as_csv: bool, every: bool, only_digest: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare T with now, row by row, and write the repair plan. Writes nothing to the original.
 
     A second call shows the plan that is there; with another mode, policy or incident it is made anew.
     """
     from recovery.report.repair_text import repair_text
+    from recovery.report.text import EVERY, MOST_SHOWN
     from recovery.workflow.cases import read_case
 
     changed: dict[str, object] = {
@@ -104,7 +106,7 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
     if show or as_csv or limit:
         _show_rows(case, plan, [CLASSES[name] for name in show], limit, _format(as_csv=as_csv, as_json=as_json))
         return
-    click.echo(plan.to_json() if as_json else repair_text(plan))
+    click.echo(plan.to_json() if as_json else repair_text(plan, most=EVERY if every else MOST_SHOWN))
     if not case.wrote_to_live:
         name = case.plan.database
         click.echo(f"\nnext: rowback apply {case.id} {plan.digest[:8]} --confirm {name}", err=True)

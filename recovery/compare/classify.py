@@ -18,38 +18,40 @@ WRITTEN_SINCE = (RowClass.REVERTED, RowClass.CONFLICT, RowClass.NEWER, RowClass.
 class Entity:
     """What tells one entity from another: `own` are columns beside the key, `distinct` those of other unique keys.
 
-    `renumbered`: the key's sequence stands behind where it stood at T, so it gives numbers out for a second time.
-    `renewed`: every row that is there now was inserted since T. `rewriters`: transactions that left the same values in
-    several rows, as an UPDATE does and new entities do not.
+    `reissued`: place of the key and the last number that its sequence gave out, where that stands behind where it stood
+    at T: it gives numbers out for a second time. `renewed`: every row that is there now was inserted since T.
+    `rewriters`: transactions that left the same values in several rows, as an UPDATE does and new entities do not.
     """
 
     own: tuple[int, ...]
     distinct: tuple[tuple[int, ...], ...]
-    renumbered: bool = False
+    reissued: tuple[int, int] | None = None
     renewed: bool = False
     rewriters: frozenset[int] = frozenset()
 
     def replaced(self, target: Texts, live: Texts) -> bool:
         """Whether the row with this key is another entity now.
 
-        A unique key that is filled and unchanged says no. Where all rows are new, any difference says yes. Where
-        numbers are given out again, a difference in half of what the row held does. Otherwise every other unique key
-        and most columns must differ; where there is no other unique key, everything that the row held, and that must
-        be several columns.
+        A unique key that is filled and unchanged says no. Where all rows are new, or the row's number was given out
+        again, any difference says yes. Otherwise every other unique key and most columns must differ; where there is no
+        other unique key, everything that the row held, and that must be several columns.
         """
         if any(all(live[i] is not None and target[i] == live[i] for i in key) for key in self.distinct):
             return False
-        if self.renewed:
+        if self.renewed or self._reissued(target):
             return any(target[i] != live[i] for i in self.own)
         held = [i for i in self.own if target[i] is not None]
         differing = [i for i in self.own if target[i] != live[i]]
-        if self.renumbered:
-            lost = sum(target[i] != live[i] for i in held)
-            return bool(self.distinct and differing) or bool(held and 2 * lost >= len(held))
         if self.distinct:
             elsewhere = all(any(target[i] != live[i] for i in key) for key in self.distinct)
             return elsewhere and 2 * len(differing) > len(self.own)
         return len(held) >= 2 and all(target[i] != live[i] for i in held)
+
+    def _reissued(self, target: Texts) -> bool:
+        if self.reissued is None:
+            return False
+        place, last = self.reissued
+        return int(target[place] or 0) <= last
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter as Counter_
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +12,6 @@ from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.moved import MAYBE_MOVED, likeness_of
 from recovery.compare.suspects import Sides, compare_whole_rows, find_suspects
 from recovery.model.catalog import Catalog
-from recovery.model.catalog import Sequence as Counter
 from recovery.model.repair import Engine, Mode, Op, RepairRequest, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
@@ -237,7 +236,7 @@ class Comparison:
         """What tells one entity of a table from another, by its definitions and by what happened to it since T."""
         name = compared.columns.live.name
         left: dict[int, set[Texts]] = {}
-        rows: Counter_[int] = Counter_()
+        rows: Counter[int] = Counter()
         own = [i for i in range(len(compared.columns.columns)) if i not in compared.columns.key]
         for change in self.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]):
             if change.xmin is not None and change.live is not None:
@@ -245,7 +244,8 @@ class Comparison:
                 if len(values := left.setdefault(change.xmin, set())) < 2:
                     values.add(tuple(change.live[i] for i in own))
         return replace(
-            entity_of(compared.columns, self.rules[name], renumbered=self._renumbered(name)),
+            entity_of(compared.columns, self.rules[name]),
+            reissued=self._reissued(compared.columns),
             renewed=self._renewed(compared.columns),
             rewriters=frozenset(xid for xid, values in left.items() if len(values) == 1 and rows[xid] > 1),
         )
@@ -265,23 +265,21 @@ class Comparison:
             self._written[columns.live.name] = bool(writers_since(self.sides(columns).now, self.lineage))
         return self._written[columns.live.name]
 
-    def _renumbered(self, name: TableName) -> bool:
-        """Whether keys are given out for a second time: their sequence stands behind where it stood at T."""
-        columns = self.tables[name].columns
-        return any(self._numbered_beyond(columns, counter) for counter in self.now.sequences if counter.table == name)
-
-    def _numbered_beyond(self, columns: Columns, counter: Counter) -> bool:
-        """Whether T had rows with numbers that the sequence gave out and has still before it. Where it stood at T says
-        too much: a restored sequence stands up to 32 numbers ahead of the last one it gave out (SEQ_LOG_VALS)."""
-        at_target = next((c for c in self.then.sequences if c.name == counter.name), None)
-        key = [columns.columns[i] for i in columns.key]
-        if key != [counter.column] or at_target is None or at_target.last_value is None or not counter.integers:
-            return False
-        stands = counter.last_value or counter.minimum - 1
-        if counter.increment < 0 or at_target.last_value <= stands:
-            return False
-        then = self.sides(columns).then
-        return holds_between(then, then.key[0], stands + 1, at_target.last_value)
+    def _reissued(self, columns: Columns) -> tuple[int, int] | None:
+        """Place of the key and the last number given out, where its sequence gives numbers out for a second time: T had
+        rows with numbers that it has still before it. Where it stood at T says too much: a restored sequence stands up
+        to 32 numbers ahead of the last one it gave out (SEQ_LOG_VALS)."""
+        for counter in self.now.sequences:
+            at_target = next((c for c in self.then.sequences if c.name == counter.name), None)
+            key = [columns.columns[i] for i in columns.key]
+            if counter.table != columns.live.name or key != [counter.column] or not counter.integers:
+                continue
+            stands = counter.last_value or counter.minimum - 1
+            beyond = (at_target.last_value if at_target else None) or stands
+            then = self.sides(columns).then
+            if counter.increment > 0 and beyond > stands and holds_between(then, then.key[0], stands + 1, beyond):
+                return columns.key[0], stands
+        return None
 
     def _refuse_without_key(self, no: int, *, renewed: bool) -> None:
         """Without a key a changed row looks like a lost and a new one: never put the old version beside the new.
@@ -311,7 +309,7 @@ def blocked(change: Change, reason: str) -> Change:
     )  # fmt: skip
 
 
-def entity_of(columns: Columns, rules: Rules, *, renumbered: bool) -> Entity:
+def entity_of(columns: Columns, rules: Rules) -> Entity:
     """What tells one entity from another in a table."""
     at = {name: i for i, name in enumerate(columns.columns)}
     distinct = []
@@ -320,4 +318,4 @@ def entity_of(columns: Columns, rules: Rules, *, renumbered: bool) -> Entity:
         if rule.predicate is None and plain and set(rule.columns) != set(columns.live.key):
             distinct.append(tuple(at[name] for name in rule.columns))
     own = tuple(i for i in range(len(columns.columns)) if i not in columns.key)
-    return Entity(own, tuple(distinct), renumbered)
+    return Entity(own, tuple(distinct))

@@ -9,14 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from recovery.compare.changes import Change, ChangeSet, Shape
 from recovery.model.repair import Engine, RepairPlan, RowClass, TableRepair
-from recovery.report.text import columns
+from recovery.report.text import MOST_SHOWN, columns, few
 
 TOLD_WRITERS = 8
 SHOWN_WIDTH = 40
+TABLE_LOCKED_S, ROW_LOCKED_S = 0.003, 0.00005
 
 
-def repair_text(plan: RepairPlan, *, title: str = "repair plan") -> str:
-    """What differs from T, who wrote it, and what will be written."""
+def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOST_SHOWN) -> str:
+    """What differs from T, who wrote it, and what will be written. Of more tables than `most` those that are written to
+    most are shown."""
     kinds = [kind for kind in RowClass if any(table.count(kind) for table in plan.tables)]
     shown = [table for table in plan.tables if table.writes or any(table.count(k) for k in kinds[1:])]
     quiet = sum(t.engine is not Engine.FOLLOWED for t in plan.tables if t not in shown)
@@ -25,11 +27,20 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan") -> str:
         (str(t.name), *(f"{t.count(kind):,}" if t.count(kind) else "·" for kind in kinds), _writes(t), _found(t))
         for t in shown
     ]
+    if (more := len(shown) - most) > 0:
+        rows = [
+            rows[0],
+            *(row for _, row in sorted(zip(shown, rows[1:], strict=True), key=lambda p: -p[0].writes)[:most]),
+        ]
     lines = [f"{title} {plan.digest[:8]}: mode {plan.request.mode}, {plan.writes:,} rows to write", "", *columns(rows)]
+    if more > 0:
+        lines.append(f"  and {more:,} more tables that differ: --all lists them")
     if quiet:
         lines.append(f"  and {quiet} tables that were compared and hold what they held at T")
     if plan.filled:
-        lines += ["", f"  loaded whole, into empty tables: {', '.join(map(str, plan.filled))}"]
+        names = [str(name) for name in plan.filled]
+        left = f" and {len(names) - most:,} more" if len(names) > most else ""
+        lines += ["", f"  loaded whole, into empty tables: {', '.join(names[:most])}{left}"]
     for table in plan.tables:
         lines += [f"  {table.name}: {note}" for note in table.mapped]
     if plan.writers:
@@ -39,8 +50,9 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan") -> str:
             for w in plan.writers[:TOLD_WRITERS]
         ])]  # fmt: skip
     facts = [
-        ("locks", "SHARE ROW EXCLUSIVE on the tables written to; one transaction, all or nothing"),
-        ("triggers", "held back: " + ", ".join(f"{t.name} on {t.table}" for t in plan.held_triggers)
+        ("locks", "SHARE ROW EXCLUSIVE on the tables written to, about"
+         f" {_locked_s(plan):,.1f} s beside what whole tables take; one transaction"),
+        ("triggers", "held back: " + ", ".join(few([f"{t.name} on {t.table}" for t in plan.held_triggers]))
          + " (at T they have fired already)" if plan.held_triggers else "none to hold back"),
         ("WAL", f"about {plan.wal_bytes_estimated / 2**20:,.1f} MiB"),
         ("before-images", "of every row, in the database and in the case's directory; rowback undo takes it back"),
@@ -49,6 +61,12 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan") -> str:
     if plan.loses:
         facts.append(("LOSES", f"what was written after T to {plan.loses:,} rows"))
     return "\n".join([*lines, "", *columns(facts)])
+
+
+def _locked_s(plan: RepairPlan) -> float:
+    """What was measured on two cores: so much a table, and so much a row (benchmarks/repair_bench.py)."""
+    written = [table for table in plan.tables if table.writes]
+    return len(written) * TABLE_LOCKED_S + sum(table.writes for table in written) * ROW_LOCKED_S
 
 
 def row_records(changes: ChangeSet, kinds: Iterable[RowClass], limit: int | None) -> Iterator[Mapping[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from recovery.model.account import Account
@@ -13,23 +14,22 @@ from recovery.postgres.beside import beside_schema
 from recovery.workflow.accounting import not_back_lines
 from recovery.workflow.cases import Case
 
+MOST_SHOWN, FEW, EVERY = 60, 12, 2**31
 
-def plan_text(plan: RecoveryPlan) -> str:
-    """What will happen, blast radius first."""
+
+def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
+    """What will happen, blast radius first. Of more tables than `most` the kinds are counted instead."""
     source, settings = plan.source, plan.copy_settings
     rows = f" where {plan.where}" if plan.where else ""
     lines = [
         f"plan {plan.digest[:8]}: put lost rows of {len(plan.tables)} tables of '{plan.database}' on"
         f" '{source.identifier}' back as of {format_utc(plan.target_time)} (mode {plan.request.mode}{rows})",
         "",
-        *columns([("table", "now", "why"), *(
-            (str(table.name), "empty" if table.empty else "holds rows",
-             f"{table.why}" + (f" ({table.because})" if table.because else ""))
-            for table in plan.tables
-        )]),
+        *_tables(plan, most),
     ]  # fmt: skip
     if plan.left_out:
-        lines += ["", "stays as it is:", *columns([(str(out.name), out.reason) for out in plan.left_out])]
+        lines += ["", "stays as it is:", *columns([(str(out.name), out.reason) for out in plan.left_out[:most]])]
+        lines += _and_more(len(plan.left_out) - most)
     how = "pg_dump, then COPY" if plan.transport is Transport.DUMP else "COPY, streamed"
     groups = ", ".join(settings.security_group_ids) or "none"
     network = f"subnet group {settings.subnet_group or 'default'}, security groups {groups}"
@@ -44,7 +44,7 @@ def plan_text(plan: RecoveryPlan) -> str:
                 ("rows", f"{how}; foreign keys: {plan.foreign_key_mode.value}"),
                 ("locks", "SHARE ROW EXCLUSIVE on the tables written to (reading goes on, writing waits),"),
                 ("", f"tried {plan.lock_attempts} times for {plan.lock_timeout_ms} ms; one transaction"),
-                ("triggers", _or_none([f"{t.name} on {t.table}" for t in plan.held_triggers], "held back: ")),
+                ("triggers", _or_none(few([f"{t.name} on {t.table}" for t in plan.held_triggers]), "held back: ")),
                 ("sequences", f"{len(plan.sequences)}, moved forward only"),
                 ("never", f"'{source.identifier}' itself is not restored, modified, rebooted or deleted"),
             ]
@@ -62,6 +62,28 @@ def plan_text(plan: RecoveryPlan) -> str:
             "  note: the original has a public address, the temporary instance will have none: run this inside the VPC",
         ]
     return "\n".join(lines)
+
+
+def _tables(plan: RecoveryPlan, most: int) -> list[str]:
+    if len(plan.tables) <= most:
+        return columns([("table", "now", "why"), *(
+            (str(table.name), "empty" if table.empty else "holds rows",
+             f"{table.why}" + (f" ({table.because})" if table.because else ""))
+            for table in plan.tables
+        )])  # fmt: skip
+    kinds = Counter(("empty" if table.empty else "hold rows", table.why.value) for table in plan.tables)
+    rows = [(f"{count:,}", now, why) for (now, why), count in kinds.most_common()]
+    return [*columns([("tables", "now", "why"), *rows]), "  --all lists them"]
+
+
+def few(items: Sequence[str]) -> list[str]:
+    """The first ones, and how many more there are."""
+    more = [f"and {len(items) - FEW:,} more"] if len(items) > FEW else []
+    return [*items[:FEW], *more]
+
+
+def _and_more(count: int) -> list[str]:
+    return [f"  and {count:,} more: --all lists them"] if count > 0 else []
 
 
 def report_text(report: Report) -> str:
