@@ -63,6 +63,8 @@ def map_table(at_target: Table, live: Table) -> Mapping:
             f"column {column.name}: label '{old}' of {column.value_type} is called '{new}' now"
             for old, new in renamed_labels(source, column)
         ]
+        notes += [f"column {column.name}: {column.value_type} has no label '{label}' now"
+                  for label in _labels_gone(source, column)]  # fmt: skip
     gone = tuple(c.name for c in dropped if not c.generated)
     notes += [f"column {name} was dropped since T: its values stay behind" for name in gone]
     names = [column.name for _, column in compared]
@@ -127,6 +129,12 @@ def renamed_labels(source: Column, column: Column) -> tuple[tuple[str, str], ...
     was made anew no place among the others proves anything; the server refuses rows with labels that it lacks."""
     now = dict(column.labels)
     return tuple((label, now[oid]) for oid, label in source.labels if oid in now and now[oid] != label)
+
+
+def _labels_gone(source: Column, column: Column) -> list[str]:
+    renamed = dict(renamed_labels(source, column))
+    now = {label for _, label in column.labels}
+    return [label for _, label in source.labels if column.labels and renamed.get(label, label) not in now]
 
 
 def _cast(source: Column, column: Column) -> str | None:

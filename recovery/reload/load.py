@@ -140,7 +140,7 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
     while attempts < job.lock_attempts:
         try:
             with writing.unless_blocked(), writing.transaction(live):
-                ready = _prepare(live, job)
+                ready = _prepare(live, job, tried_first)
                 names = _to_lock(job, ready)
                 if writing.lock_tables(live, names, timeout_ms=job.lock_timeout_ms):
                     locked_at = time.monotonic()
@@ -165,7 +165,7 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
     )
 
 
-def _prepare(live: Session, job: Job) -> _Ready:
+def _prepare(live: Session, job: Job, tried_first: set[TableName]) -> _Ready:
     """Everything that needs no lock. What changes in the definitions from here on is seen in their digest."""
     definitions = definitions_digest(live)
     stages: Mapping[TableName, Stage] = {}
@@ -183,7 +183,8 @@ def _prepare(live: Session, job: Job) -> _Ready:
         writing.pin_search_path(live)
     busy = {name: stage for name, stage in stages.items() if stage.writes}
     scope = [*job.filled, *busy]
-    order, mode = load_order(scope, job.catalog, needs=_needs(live, rules, scope))
+    needs = {**_needs(live, rules, scope), **_last(job.catalog, scope, tried_first)}
+    order, mode = load_order(scope, job.catalog, needs=needs)
     if job.repair is not None:
         unlogged = publishes_everything(live)
         for stage in busy.values():
@@ -201,6 +202,20 @@ def _needs(
     """Tables that the functions behind a table's checks may read, by the words of their source."""
     functions = {name: {oid for check in found.checks for oid in check.functions} for name, found in rules.items()}
     return {name: mentioned_tables(live, oids, scope) - {name} for name, oids in functions.items() if oids}
+
+
+def _last(catalog: Catalog, scope: Sequence[TableName], refused: set[TableName]) -> Mapping[TableName, set[TableName]]:
+    """Tables whose rows the server refused come after all that do not reference them: what refused the rows may have
+    looked at tables that were still empty."""
+    found = {}
+    for name in refused & set(scope):
+        family, grown = {name}, True
+        while grown:
+            children = {key.child for key in catalog.foreign_keys if family & set(key.parent_tables)}
+            grown = not children <= family
+            family |= children
+        found[name] = set(scope) - family - refused
+    return found
 
 
 def _to_lock(job: Job, ready: _Ready) -> list[TableName]:

@@ -25,7 +25,7 @@ from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
 from recovery.workflow.steps.diff import Diff
 from recovery.workflow.steps.load import Load, Verify, portions_of
-from recovery.workflow.steps.rows import Extract, ReadTarget, end_orphans
+from recovery.workflow.steps.rows import REFUSED_WHOLE, Extract, ReadTarget, end_orphans
 
 STEPS: tuple[Step, ...] = (
     CheckFacts(), StartCopy(), AwaitCopy(), SecureCopy(), ReadTarget(), Diff(), Extract(), Load(), Verify(),
@@ -48,11 +48,26 @@ def run(errand: Errand, *, until: str | None = None) -> None:
             if isinstance(step, RemoveCopy):
                 _refuse_partial(errand)
             if errand.case.outcome_of(step.name) is None:
-                _perform(errand, step)
+                _perform_or_look_closer(errand, step)
             if step.name == until:
                 _refuse_partial(errand)
                 return
         _close(errand, outcome_of_load(errand.case))
+
+
+def _perform_or_look_closer(errand: Errand, step: Step) -> None:
+    """A table that the server refuses whole is compared row by row, and the rest of its rows come back: the load is
+    tried again for each such table."""
+    while True:
+        refused = len(errand.case.noted(REFUSED_WHOLE))
+        try:
+            _perform(errand, step)
+            return
+        except RowbackError as error:
+            if error.id is not ErrorId.LOAD_REFUSED or len(errand.case.noted(REFUSED_WHOLE)) == refused:
+                raise
+        for again in (Diff(), Extract()):
+            _perform(errand, again)
 
 
 def outcome_of_load(case: Case) -> Outcome:
