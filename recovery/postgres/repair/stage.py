@@ -214,9 +214,11 @@ class Stage:
         return sql.SQL("row({})::text").format(sql.SQL(", ").join(texts))
 
     def equal_rows(self) -> sql.Composable:
-        """Without a key: the same values, written by the same transaction."""
-        same = [sql.SQL("not ({})").format(self.differs(name, "t", "s")) for name in self.columns]
-        return sql.SQL(" and ").join([*same, self.sql("t.xmin = s.{xmin}")])
+        """Without a key: the same values, written by the same transaction. As one text, so that the server can hash it:
+        all rows of a load have one xmin."""
+        return self.sql(
+            "{there} = {planned} and t.xmin = s.{xmin}", there=self.row_text("t"), planned=self.row_text("s")
+        )
 
     def count(self, op: str) -> int:
         """Rows of one operation that will be written."""
