@@ -19,13 +19,15 @@ class Entity:
     """What tells one entity from another: `own` are columns beside the key, `distinct` those of other unique keys.
 
     `reissued`: place of the key and the last number that its sequence gave out, where that stands behind where it stood
-    at T: it gives numbers out for a second time. `renewed`: every row that is there now was inserted since T.
-    `rewriters`: transactions that left the same values in several rows, as an UPDATE does and new entities do not.
+    at T: it gives numbers out for a second time. `renumbered`: that may be so, and is not certain. `renewed`: every row
+    that is there now was inserted since T. `rewriters`: transactions that left the same values in several rows, as an
+    UPDATE does and new entities do not.
     """
 
     own: tuple[int, ...]
     distinct: tuple[tuple[int, ...], ...]
     reissued: tuple[int, int] | None = None
+    renumbered: bool = False
     renewed: bool = False
     rewriters: frozenset[int] = frozenset()
 
@@ -44,8 +46,9 @@ class Entity:
         differing = [i for i in self.own if target[i] != live[i]]
         if self.distinct:
             elsewhere = all(any(target[i] != live[i] for i in key) for key in self.distinct)
-            return elsewhere and 2 * len(differing) > len(self.own)
-        return len(held) >= 2 and all(target[i] != live[i] for i in held)
+            told_apart = len(self.own) > 1 or self.renumbered  # a rename of all there is says nothing
+            return told_apart and elsewhere and 2 * len(differing) > len(self.own)
+        return len(held) >= (1 if self.renumbered else 2) and all(target[i] != live[i] for i in held)
 
     def _reissued(self, target: Texts) -> bool:
         if self.reissued is None:

@@ -23,8 +23,19 @@ from recovery.postgres.repair.rules import Rules
 from recovery.postgres.repair.scan import Ask, Side, extent, holds_between, rows_by_key, stream, whole_rows
 
 NEW_ROWS_SHOWN = 1_000
+LOGGED_AHEAD = 32  # SEQ_LOG_VALS: a restored sequence stands up to so many numbers ahead
 MAYBE_AN_OLD_VERSION = "its table has no key, and rows written since T may be newer versions of it: see --mode beside"
 NO_KEY_TO_DELETE_BY = "its table has no key, so which of several equal rows to delete is not known"
+
+
+@dataclass(frozen=True)
+class Reissued:
+    """A sequence that stands behind numbers which T had: place of the key, the last number it gave out, and whether it
+    was further at T for certain."""
+
+    place: int
+    last: int
+    certain: bool
 
 
 @dataclass(frozen=True)
@@ -219,7 +230,7 @@ class Comparison:
         """Where one column is all that could tell an entity from another, an edit and another entity look alike."""
         name = compared.columns.live.name
         children = sorted({str(k.child) for k in self.now.foreign_keys if name in k.parent_tables and k.child != name})
-        if entity.distinct or len(entity.own) != 1 or not children:
+        if len(entity.own) != 1 or not children:
             return
         doubtful = sum(
             1 for change in self.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED, RowClass.NEWER])
@@ -234,7 +245,7 @@ class Comparison:
 
     def entity(self, compared: Compared) -> Entity:
         """What tells one entity of a table from another, by its definitions and by what happened to it since T."""
-        name = compared.columns.live.name
+        name, again = compared.columns.live.name, self._reissued(compared.columns)
         left: dict[int, set[Texts]] = {}
         rows: Counter[int] = Counter()
         own = [i for i in range(len(compared.columns.columns)) if i not in compared.columns.key]
@@ -245,7 +256,8 @@ class Comparison:
                     values.add(tuple(change.live[i] for i in own))
         return replace(
             entity_of(compared.columns, self.rules[name]),
-            reissued=self._reissued(compared.columns),
+            reissued=(again.place, again.last) if again and again.certain else None,
+            renumbered=again is not None,
             renewed=self._renewed(compared.columns),
             rewriters=frozenset(xid for xid, values in left.items() if len(values) == 1 and rows[xid] > 1),
         )
@@ -265,10 +277,9 @@ class Comparison:
             self._written[columns.live.name] = bool(writers_since(self.sides(columns).now, self.lineage))
         return self._written[columns.live.name]
 
-    def _reissued(self, columns: Columns) -> tuple[int, int] | None:
-        """Place of the key and the last number given out, where its sequence gives numbers out for a second time: T had
-        rows with numbers that it has still before it. Where it stood at T says too much: a restored sequence stands up
-        to 32 numbers ahead of the last one it gave out (SEQ_LOG_VALS)."""
+    def _reissued(self, columns: Columns) -> Reissued | None:
+        """Where the key's sequence gives numbers out for a second time: T had rows with numbers that it still has
+        before it. Where it stood at T says too much: a restored one stands up to 32 ahead (SEQ_LOG_VALS)."""
         for counter in self.now.sequences:
             at_target = next((c for c in self.then.sequences if c.name == counter.name), None)
             key = [columns.columns[i] for i in columns.key]
@@ -278,7 +289,7 @@ class Comparison:
             beyond = (at_target.last_value if at_target else None) or stands
             then = self.sides(columns).then
             if counter.increment > 0 and beyond > stands and holds_between(then, then.key[0], stands + 1, beyond):
-                return columns.key[0], stands
+                return Reissued(columns.key[0], stands, certain=beyond - LOGGED_AHEAD * counter.increment > stands)
         return None
 
     def _refuse_without_key(self, no: int, *, renewed: bool) -> None:

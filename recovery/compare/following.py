@@ -154,7 +154,8 @@ def _missing_parents(comparison: Comparison, way: Link, parent: Compared, wanted
 def _note_strangers(comparison: Comparison, way: Link, parent: Compared, values: list[Texts]) -> None:
     """Of parents whose keys are there: those that are another entity now, or whose keys another one has. What else
     became of such a row is not asked: its table is not in the scope."""
-    positions, entity = parent.columns.key, comparison.entity(parent)
+    # A row that was not lost is taken for another entity only on evidence of its own.
+    positions, entity = parent.columns.key, replace(comparison.entity(parent), renumbered=False)
     by_then = _fields(parent.columns.then, way.parent_at)
     rows = rows_by_key(parent.sides.then, values, by=by_then) if values else iter(())
     keys = [tuple(row[i] for i in positions) for _, _, row in rows]
