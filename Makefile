@@ -11,7 +11,7 @@ N ?= 1000
 # The tests start rowback hundreds of times; compiling it anew for each would take a minute.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup drill drill-all kinds regression worlds test unit lint bench docs clean
+.PHONY: setup drill drill-all kinds regression worlds matrix test unit lint bench docs clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -28,7 +28,7 @@ test: $(STAMP)
 
 # Rehearsals that take long: the rest of the runbooks, and drills that follow one.
 drill-all: $(STAMP)
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m drill
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m drill -o timeout=1200
 
 # Shapes of incidents through the whole command line, on both PostgreSQL versions.
 kinds: $(STAMP)
@@ -38,9 +38,13 @@ kinds: $(STAMP)
 regression: $(STAMP)
 	$(BIN)/python -m pytest -q -m regression
 
-# Random worlds, N of them on each version.
+# Random worlds, N of them on each version; SAME=1: the same ones each time.
 worlds: $(STAMP)
-	ROWBACK_EXAMPLES=$(N) ROWBACK_SOAK=1 $(BIN)/python -m pytest -q -n 2 tests/properties
+	ROWBACK_EXAMPLES=$(N) $(if $(SAME),,ROWBACK_SOAK=1) $(BIN)/python -m pytest -q -n 2 -m worlds tests/properties
+
+# Commands killed at every boundary, and every way of misleading a guard.
+matrix: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m matrix
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -q tests/unit

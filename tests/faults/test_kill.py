@@ -16,6 +16,8 @@ from recovery.workflow.run import STEPS
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, pass_a_second, wait_until
 
+pytestmark = pytest.mark.matrix
+
 BOUNDARIES = [
     ("case.opened", "-"),
     *((event, step.name) for step in STEPS for event in ("step.start", "step.done")),

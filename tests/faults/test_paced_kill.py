@@ -13,6 +13,8 @@ import pytest
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, pass_a_second, wait_until
 
+pytestmark = pytest.mark.matrix
+
 ROWS = 6000
 HELD = "select count(*), sum(n), md5(string_agg(body, '' order by n)) from t where n < 9000"
 CHILDREN = "select count(*), sum(t_n) from u"

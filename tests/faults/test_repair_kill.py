@@ -14,6 +14,8 @@ import pytest
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, pass_a_second
 
+pytestmark = pytest.mark.matrix
+
 AT = "tests.faults.signal_at"
 T_ROWS = "select n, body from t order by n"
 LATE = [(9001, "late"), (9002, "later")]
@@ -143,4 +145,5 @@ def test_the_temporary_instance_is_not_needed_to_apply(
     ran = cli("apply", case, plan, "--confirm", database.name)
     assert ran.code == 0, ran.err
     assert database.rows(T_ROWS) == held + LATE
+    assert "proven by the load, not compared with T once more" in cli("report", case).out
     assert cli("close", case).out == f"case {case}: recovered\n"

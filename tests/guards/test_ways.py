@@ -21,6 +21,8 @@ from tests.guards.inner import pytest_on, script
 from tests.guards.test_drivers import as_url
 from tests.guards.test_psycopg import SUITE, furnish, rows
 
+pytestmark = pytest.mark.matrix
+
 Way = tuple[str, dict[str, str], str]  # the DSN, the environment, and what the refusal shows of it
 
 

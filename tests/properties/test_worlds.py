@@ -34,6 +34,8 @@ from tests.fix_lab import Database, Live, start_instance
 from tests.properties.worlds import State, World, expected, schema, worlds
 from tests.server.test_load import plan_for
 
+pytestmark = [pytest.mark.worlds, pytest.mark.timeout(0)]  # one test is many worlds
+
 _numbers = itertools.count(1)
 EXAMPLES = int(os.environ.get("ROWBACK_EXAMPLES", "100"))
 CHECK = settings(

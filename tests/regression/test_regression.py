@@ -18,7 +18,7 @@ from tests.fix_lab import Live, discard, pass_a_second, start_instance
 from tests.regression import damage
 from tests.regression.build import default_cache, load_regression, regression_sources
 
-pytestmark = [pytest.mark.regression, pytest.mark.pg15]
+pytestmark = [pytest.mark.regression, pytest.mark.pg15, pytest.mark.timeout(0)]
 NAME = "regression"
 Sums = dict[str, Any]
 

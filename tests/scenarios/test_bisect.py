@@ -15,8 +15,8 @@ GOOD = "select count(*) = 3 from people"
 
 
 @pytest.fixture
-def lost(database: Database) -> tuple[str, str, str]:
-    """Rows that were deleted between two moments; a moment long before, and those two."""
+def lost(database: Database) -> tuple[str, str, str, str]:
+    """Rows that were deleted between two moments; a moment long before, those two, and one later."""
     database.run("create table people (id int primary key)", "insert into people select generate_series(1, 3)")
     early = pass_a_second()
     for number in range(2):
@@ -25,8 +25,8 @@ def lost(database: Database) -> tuple[str, str, str]:
     database.run("delete from people where id = 2")
     first_bad = pass_a_second()
     database.run("create table later (id int primary key)")
-    pass_a_second()
-    return format_utc(early), format_utc(last_good), format_utc(first_bad)
+    late = pass_a_second()
+    return format_utc(early), format_utc(last_good), format_utc(first_bad), format_utc(late)
 
 
 def ask(cli: Cli, database: Database, *extra: str) -> Ran:
@@ -37,9 +37,9 @@ def copies(live: Live) -> list[str]:
     return [name for name in live.lab.engine.instances if name.startswith("rowback-")]
 
 
-def test_the_second_of_the_loss(cli: Cli, database: Database, live: Live, lost: tuple[str, str, str]) -> None:
-    early, last_good, first_bad = lost
-    span = ["--from", early, "--precision", "1s", "--good", GOOD]
+def test_the_second_of_the_loss(cli: Cli, database: Database, live: Live, lost: tuple[str, str, str, str]) -> None:
+    early, last_good, first_bad, late = lost
+    span = ["--from", early, "--to", late, "--precision", "1s", "--good", GOOD]
     asked = ask(cli, database, *span)
     assert asked.code == 21
     number = asked.err.split("up to ")[1].split(" ")[0]
@@ -60,9 +60,9 @@ def test_the_second_of_the_loss(cli: Cli, database: Database, live: Live, lost: 
     assert database.rows(GOOD) == [(False,)], "bisecting puts nothing back"
 
 
-def test_lost_after_the_end(cli: Cli, database: Database, live: Live, lost: tuple[str, str, str]) -> None:
+def test_lost_after_the_end(cli: Cli, database: Database, live: Live, lost: tuple[str, str, str, str]) -> None:
     """The end of the restore window lies minutes back: that nothing is there now says nothing of then."""
-    early, last_good, _ = lost
+    early, last_good, *_ = lost
     span = ["--from", early, "--to", last_good, "--precision", "1h", "--good", GOOD]
     found = ask(cli, database, *span, "--confirm", "3")
     assert found.code == 0, found.err
@@ -75,7 +75,7 @@ def test_lost_after_the_end(cli: Cli, database: Database, live: Live, lost: tupl
     assert copies(live) == []
 
 
-def test_lost_before_the_beginning(cli: Cli, database: Database, live: Live, lost: tuple[str, str, str]) -> None:
+def test_lost_before_the_beginning(cli: Cli, database: Database, live: Live, lost: tuple[str, str, str, str]) -> None:
     _, _, first_bad = lost
     found = ask(cli, database, "--from", first_bad, "--precision", "1h", "--good", GOOD, "--confirm", "3")
     assert found.code == 43
@@ -85,7 +85,7 @@ def test_lost_before_the_beginning(cli: Cli, database: Database, live: Live, los
 
 
 def test_a_copy_that_cannot_be_asked_is_removed(
-    cli: Cli, database: Database, live: Live, lost: tuple[str, str, str]
+    cli: Cli, database: Database, live: Live, lost: tuple[str, str, str, str]
 ) -> None:
     early, _, _ = lost
     found = ask(cli, database, "--from", early, "--precision", "1h", "--good", "select count(*) > 9 from later",
