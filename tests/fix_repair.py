@@ -115,7 +115,7 @@ class Times:
     ) -> Verification:
         with self.changes(plan.number) as changes:
             job = Job("db", read_catalog(live), [], truth, plan.held_triggers, 1000, 3,
-                      Repair(changes, plan.number, SCHEMA), copy)  # fmt: skip
+                      Repair(changes, plan.number, SCHEMA), (lambda: copy) if copy else None)  # fmt: skip
             if rate is None:
                 self.done.append(load(live, job, None, before_commit=_unnoted))
             else:

@@ -106,7 +106,8 @@ class ReferenceCheck(Value):
 
 
 class Verification(Value):
-    """The proof. `proven` is what the exit code says."""
+    """The proof. `proven` is what the exit code says. `not_compared_again`: why the tables were not compared with the
+    copy once more after the commit, where the copy was lost meanwhile."""
 
     tables: tuple[TableProof, ...]
     foreign_keys_checked: int
@@ -117,6 +118,7 @@ class Verification(Value):
     invalid_indexes: tuple[str, ...] = ()
     references: tuple[ReferenceCheck, ...] = ()
     world: tuple[WorldProof, ...] = ()
+    not_compared_again: str | None = None
 
     @property
     def rows(self) -> int:

@@ -166,6 +166,21 @@ def told(session: Session, target: Target, *, state: str = NOTHING_CREATED) -> I
         raise _interrupted(target, error, state) from error
 
 
+def await_answer(target: Target, *, deadline_s: float, pause_s: float) -> None:
+    """Return once a server answers at `target`, whether or not it lets us in. Raises server-unreachable."""
+    deadline = time.monotonic() + deadline_s
+    while True:
+        try:
+            with connect(target, state="nothing was written to the original"):
+                return
+        except RowbackError as error:
+            if error.id is not ErrorId.SERVER_UNREACHABLE:
+                return
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(pause_s)
+
+
 def await_login(target: Target, *, deadline_s: float, pause_s: float) -> None:
     """Return once `target` lets us in. RDS says that a new master password is in force before it is everywhere."""
     deadline = time.monotonic() + deadline_s

@@ -21,7 +21,7 @@ from recovery.compare.staging import mark_by_content, mark_unwritable, stage_cha
 from recovery.compare.whole import elsewhere_of
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Reason, merged
-from recovery.model.catalog import Catalog, ForeignKey, Trigger
+from recovery.model.catalog import Catalog, Trigger
 from recovery.model.catalog import Sequence as Counter
 from recovery.model.plan import ForeignKeyMode
 from recovery.model.report import Fingerprint, SequenceMove
@@ -30,7 +30,6 @@ from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
 from recovery.postgres.publications import publishes_everything
-from recovery.postgres.repair import proofs
 from recovery.postgres.repair.rules import Rules, mentioned_tables, read_rules
 from recovery.postgres.repair.stage import Stage
 from recovery.postgres.repair.writes import create_before_images, keep_before_images
@@ -39,6 +38,7 @@ from recovery.postgres.watchers import lock_holders
 from recovery.reload import refusals
 from recovery.reload.objects import bring_objects
 from recovery.reload.oversized import carry_oversized
+from recovery.reload.proof import expected_changes, keys_to_check, prove_before_commit
 from recovery.reload.row_writes import RowsRefused, RowWriter, WrittenRows
 
 MAXIMUM_PAUSE_S = 2.0
@@ -90,7 +90,8 @@ class Repair:
 class Job:
     """Everything the load needs to know beforehand; `catalog` is the original's, read just now.
 
-    `copy`: the temporary instance, when rows may point to large objects or hold values that no text can carry.
+    `copy`: opens the temporary instance once, for large objects (where rows may point to them: `large_objects`) and for
+    values that no text can carry.
     `refused`: hears of a table whose rows the server refused. `all_or_nothing`: a row that cannot be written ends the
     load instead of being set aside. `whole_database`: sequences that stand by themselves belong to the scope.
     """
@@ -103,7 +104,8 @@ class Job:
     lock_timeout_ms: int
     lock_attempts: int
     repair: Repair | None = None
-    copy: Session | None = None
+    copy: Callable[[], Session] | None = None
+    large_objects: bool = True
     all_or_nothing: bool = False
     refused: Callable[[TableName], None] = lambda table: None
     whole_database: bool = True
@@ -250,9 +252,9 @@ def _write(
     before |= {table: writing.plus(before.get(table), tried) for table, tried in writer.tried.items()}
     writing.release_triggers(live, held)
     skipped = _note_skipped(job, ready, xid)
-    keys = _prove(live, job, ready.busy, written, xid)
+    keys = prove_before_commit(live, job, ready.busy, written, xid)
     refusals.refuse_changed_definitions(ready.definitions, definitions_digest(live))
-    refusals.refuse_side_effects(_expected(rows, written), before, after)
+    refusals.refuse_side_effects(expected_changes(rows, written), before, after)
     if not portion:
         refusals.refuse_nothing(sum(rows.values()) + sum(done.total for done in written.values()), skipped.values())
     inserting = {*job.filled, *(name for name, done in written.items() if done.inserted)}
@@ -313,38 +315,3 @@ def set_aside(changes: ChangeSet, skipped: Mapping[int, str]) -> dict[str, tuple
     """Table → reasons, of rows at T that were to come back and were left out: of the row numbers `skipped`."""
     found = changes.skipped_at_target({n: general(reason) for n, reason in skipped.items()})
     return {table: merged(reasons) for table, reasons in found.items()}
-
-
-def _prove(
-    live: Session, job: Job, stages: Mapping[TableName, Stage], written: Mapping[TableName, WrittenRows], xid: int
-) -> list[ForeignKey]:
-    """Rows and references, before anybody else can see them; returns the keys that were checked."""
-    refusals.refuse_differences(live, job.fills, job.truth.fingerprints, job.truth.oldest_version_num)
-    done = {name: (rows.inserted, rows.updated, rows.deleted) for name, rows in written.items()}
-    refusals.refuse_other_rows(stages.values(), done, xid)
-    whole = [key for key in keys_to_check(job.filled, job.catalog) if key.validated]
-    refusals.refuse_dangling((key, writing.dangling_references(live, key)) for key in whole)
-    touched = keys_to_check(list(stages), job.catalog)
-    for key in touched:
-        if key.child in stages:
-            refusals.refuse_dangling([(key, proofs.dangling(stages[key.child], key))])
-        for parent in key.parent_tables:
-            if parent in stages:
-                refusals.refuse_dangling([(key, proofs.left_behind(stages[parent], key))])
-    return list({(key.child, key.name): key for key in [*whole, *touched]}.values())
-
-
-def keys_to_check(scope: Sequence[TableName], catalog: Catalog) -> list[ForeignKey]:
-    """Foreign keys with a table of the scope at either end, as far as this role sees both."""
-    inside = set(scope)
-    return [key for key in catalog.visible_keys if key.child in inside or inside & set(key.parent_tables)]
-
-
-def _expected(
-    rows: Mapping[TableName, int], written: Mapping[TableName, WrittenRows]
-) -> dict[TableName, writing.Touched]:
-    filled = {name: writing.Touched(name, count, 0, 0) for name, count in rows.items()}
-    repaired = {
-        name: writing.Touched(name, done.inserted, done.updated, done.deleted) for name, done in written.items()
-    }
-    return filled | repaired

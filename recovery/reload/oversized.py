@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from recovery.compare.mapping import map_table, same_table_at
 from recovery.model.values import TableName
@@ -15,15 +15,16 @@ from recovery.postgres.repair.stage import Stage
 NO_WAY = "it holds a value that is too large to travel as text, and the copy that has it is gone"
 
 
-def carry_oversized(live: Session, copy: Session | None, stages: Mapping[TableName, Stage]) -> None:
+def carry_oversized(live: Session, open_copy: Callable[[], Session] | None, stages: Mapping[TableName, Stage]) -> None:
     """Replace every stand-in by its value. Without a copy (in an undo) such rows are skipped."""
     waiting = [stage for stage in stages.values() if stage.oversized]
     if not waiting:
         return
-    if copy is None:
+    if open_copy is None:
         for stage in waiting:
             stage.set_aside([n for n, _ in stage.oversized], NO_WAY)
         return
+    copy = open_copy()
     then, now = read_catalog(copy), read_catalog(live)
     for stage in waiting:
         at_target = same_table_at(then, stage.table, now)

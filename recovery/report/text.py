@@ -189,6 +189,9 @@ def verification_text(proof: Verification) -> str:
             ("definitions", "altered by others since" if proof.definitions_altered_since else "unchanged"),
         ]
     )
+    if proof.not_compared_again:
+        told = f"{proof.not_compared_again}: proven by the load, not compared with T once more"
+        lines += columns([("copy", told)])
     for check in proof.references:
         lines += columns([("reference", f"{check.reference}: {_reference(check)}")])
     if touched := [p for p in proof.tables if p.changed_since or p.written_since]:

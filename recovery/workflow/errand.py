@@ -15,7 +15,7 @@ from recovery.model.catalog import Identity
 from recovery.model.instance import InstanceFacts
 from recovery.model.plan import RecoveryPlan
 from recovery.model.repair import RepairPlan
-from recovery.postgres.connect import Session, Target, await_login, connect, identity_of
+from recovery.postgres.connect import Session, Target, await_answer, await_login, connect, identity_of
 from recovery.redaction import remember
 from recovery.workflow.access import original, temporary
 from recovery.workflow.cases import Case
@@ -23,6 +23,7 @@ from recovery.workflow.journal import Journal, Record
 
 Outcome = Mapping[str, Any]
 LOGIN_DEADLINE_S = 300.0
+ANSWER_DEADLINE_S = 30.0  # RDS calls an instance available whose engine is dead
 UNTOUCHED = "nothing was written to the original"
 
 
@@ -107,6 +108,8 @@ class Errand:
         """The affected database on the temporary instance; a resumed process sets a new master password first."""
         facts = self.copy_facts()
         if self._copy_password is None:
+            unknown = temporary(facts, self.case.plan.database, "", self.profile)
+            await_answer(unknown, deadline_s=ANSWER_DEADLINE_S, pause_s=self.instances.poll_s)
             self._copy_password = self.instances.reset_password(
                 facts.identifier, deadline_s=self.deadline_s, watch=self.listener.progress
             )

@@ -24,8 +24,9 @@ from recovery.workflow.journal import is_driven, read_records
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
 from recovery.workflow.steps.diff import Diff
-from recovery.workflow.steps.load import Load, Verify, portions_of
+from recovery.workflow.steps.load import Load, portions_of
 from recovery.workflow.steps.rows import REFUSED_WHOLE, Extract, ReadTarget, end_orphans
+from recovery.workflow.steps.verify import Verify
 
 STEPS: tuple[Step, ...] = (
     CheckFacts(), StartCopy(), AwaitCopy(), SecureCopy(), ReadTarget(), Diff(), Extract(), Load(), Verify(),

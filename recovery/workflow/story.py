@@ -146,6 +146,8 @@ def _proof(proof: Verification | None) -> Iterator[str]:
     yield f"{proof.foreign_keys_checked} foreign keys were checked, {proof.dangling_references} are broken"
     outside = ", ".join(proof.changed_outside_scope)
     yield f"outside the scope: {outside} CHANGED" if outside else "outside the scope no row was touched"
+    if proof.not_compared_again:
+        yield f"not compared with T once more after the commit: {proof.not_compared_again}"
     for check in proof.references:
         yield f"{check.reference}: {check.dangling:,} of {check.touched:,} touched keys dangle"
 

@@ -21,7 +21,8 @@ from recovery.workflow.approvals import refuse_undo_without_second_person
 from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand
 from recovery.workflow.run import terminate_like_interrupt
-from recovery.workflow.steps.load import Load, differs, job, settled_status, written_by_load
+from recovery.workflow.steps.load import Load, job, settled_status, written_by_load
+from recovery.workflow.steps.verify import differs
 
 
 @dataclass(frozen=True)

@@ -7,33 +7,27 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cache
 
 from recovery.compare.changes import ChangeSet
-from recovery.compare.proving import Written, prove_world
-from recovery.compare.repair import compare_again
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.plan import Why
 from recovery.model.repair import Mode, RepairPlan, RowClass
-from recovery.model.report import Verification, WorldProof
 from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.beside import create_beside
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.remembered import Remembered
 from recovery.postgres.repair.writes import before_image_schema
 from recovery.postgres.rows import Pair, RowTransport
 from recovery.reload.load import Job, Loaded, Repair, load
 from recovery.reload.objects import point_to_objects
 from recovery.reload.pacing import Watch, load_paced, merge
-from recovery.reload.verify import verify
 from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
-from recovery.workflow.references import check_references
 from recovery.workflow.steps.base import Step
-from recovery.workflow.steps.diff import CHECKSUMS, inquiry_of
 from recovery.workflow.steps.rows import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
 
 DEAD_SESSION_DEADLINE_S = 60.0
@@ -90,10 +84,11 @@ class Load(Step):
                     create_beside(live, errand.case.id, [p.at_target for p in beside_pairs(errand.case, then)])
         with errand.live() as live, transport(errand) as rows, job(errand, live, then) as what, ExitStack() as opened:
             changes = what.repair.changes if what.repair else None
-            if changes is not None or point_to_objects(what.catalog, what.fills, changes):
-                done = _load(errand, live, replace(what, copy=opened.enter_context(errand.copy())), rows)
-            else:
-                done = _load(errand, live, what, rows)
+            open_copy = cache(lambda: opened.enter_context(errand.copy()))  # once, and only where rows need it
+            objects = point_to_objects(what.catalog, what.fills, changes)
+            if objects:
+                open_copy()  # before any lock is held
+            done = _load(errand, live, replace(what, copy=open_copy, large_objects=objects), rows)
         return done.model_dump(mode="json")
 
     def tell(self, outcome: Outcome) -> str:
@@ -105,50 +100,6 @@ class Load(Step):
         each = " at a time" if portions else ""
         objects = f", {done.large_objects:,} large objects" if done.large_objects else ""
         return f"{rows:,} rows{objects}{portions}{skipped}, tables locked for {done.seconds_locked:.2f} s{each}"
-
-
-class Verify(Step):
-    """Prove the result on the original, after the commit."""
-
-    name, title = "verify", "prove the result"
-    undo = "reads only"
-
-    def do(self, errand: Errand) -> Outcome:
-        """Compare; a difference is an error, and the temporary instance stays for a look."""
-        loaded = Loaded.model_validate(errand.case.outcome_of(Load.name))
-        with errand.live() as live, job(errand, live) as what:
-            found = verify(live, what, loaded)
-            found = found.model_copy(update={"world": world_again(errand, live, what, loaded)})
-            if errand.profile.references:
-                found = found.model_copy(update={"references": check_references(errand, live, loaded)})
-        errand.record("verification", data=found.model_dump(mode="json"))
-        if not found.proven:
-            raise differs(errand, found)
-        return found.model_dump(mode="json")
-
-    def tell(self, outcome: Outcome) -> str:
-        """The verdict."""
-        found = Verification.model_validate(outcome)
-        return f"{found.rows:,} rows as planned, {found.foreign_keys_checked} foreign keys hold"
-
-
-def world_again(errand: Errand, live: Session, what: Job, loaded: Loaded) -> tuple[WorldProof, ...]:
-    """Compare everything with the copy once more, beside what the load itself proved."""
-    if what.repair is None:
-        return ()
-    case = errand.case
-    path = case.directory / "proof.sqlite"
-    path.unlink(missing_ok=True)
-    portions = what.repair.changes.portions
-    left_out = portions.skipped() if len(loaded.xids) > 1 else what.repair.changes.skipped(loaded.xids[0])
-    written = Written(what.repair.changes, loaded.xids, left_out)
-    with (
-        errand.copy() as copy, ChangeSet(path) as changes, Remembered(case.directory / CHECKSUMS) as memory,
-    ):  # fmt: skip
-        again = compare_again(live, copy, inquiry_of(errand, filled_tables(errand)), changes, ask=memory.ask)
-        found = prove_world(again, written)
-    path.unlink()
-    return found
 
 
 @contextmanager
@@ -307,24 +258,3 @@ def settled_status(live: Session, xid: int, errand: Errand) -> str:
             help=f"count the rows yourself, then: rowback close {errand.case.id}",
         )  # fmt: skip
     return status
-
-
-def differs(errand: Errand, found: Verification) -> RowbackError:
-    """What the verification found, with the keys."""
-    lines = [f"{p.table}: {p.at_target.rows:,} rows at T, {p.now.rows:,} now" for p in found.tables if not p.equal]
-    for proof in found.repaired:
-        lines += [f"differs: {row}" for row in proof.differing]
-        if not proof.proven:
-            lines.append(f"{proof.table}: {proof.equal:,} of {proof.rows:,} written rows are as planned")
-    if found.dangling_references:
-        lines.append(f"{found.dangling_references:,} rows reference a row that does not exist")
-    lines += [f"{table} was changed by the load" for table in found.changed_outside_scope]
-    lines += [f"index {name} is invalid" for name in found.invalid_indexes]
-    lines += [f"{proof.table}: {proof.unexplained_rows:,} rows differ from T, and the plan did not say so: "
-              f"{'; '.join(proof.unexplained)}" for proof in found.world if proof.unexplained_rows]  # fmt: skip
-    return RowbackError(
-        ErrorId.VERIFY_DIFFERS, f"'{errand.case.plan.database}' is not what it was proven to be before the commit",
-        *lines,
-        state="the rows were put back and committed",
-        help=f"look, then check again: rowback resume {errand.case.id}; or end it: rowback close {errand.case.id}",
-    )  # fmt: skip

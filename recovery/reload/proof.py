@@ -1,0 +1,53 @@
+"""What is proven under the locks, before anybody else can see the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from recovery.model.catalog import Catalog, ForeignKey
+from recovery.model.values import TableName
+from recovery.postgres import writing
+from recovery.postgres.connect import Session
+from recovery.postgres.repair import proofs
+from recovery.postgres.repair.stage import Stage
+from recovery.reload import refusals
+from recovery.reload.row_writes import WrittenRows
+
+if TYPE_CHECKING:
+    from recovery.reload.load import Job
+
+
+def prove_before_commit(
+    live: Session, job: Job, stages: Mapping[TableName, Stage], written: Mapping[TableName, WrittenRows], xid: int
+) -> list[ForeignKey]:
+    """Rows and references, before anybody else can see them; returns the keys that were checked."""
+    refusals.refuse_differences(live, job.fills, job.truth.fingerprints, job.truth.oldest_version_num)
+    done = {name: (rows.inserted, rows.updated, rows.deleted) for name, rows in written.items()}
+    refusals.refuse_other_rows(stages.values(), done, xid)
+    whole = [key for key in keys_to_check(job.filled, job.catalog) if key.validated]
+    refusals.refuse_dangling((key, writing.dangling_references(live, key)) for key in whole)
+    touched = keys_to_check(list(stages), job.catalog)
+    for key in touched:
+        if key.child in stages:
+            refusals.refuse_dangling([(key, proofs.dangling(stages[key.child], key))])
+        for parent in key.parent_tables:
+            if parent in stages:
+                refusals.refuse_dangling([(key, proofs.left_behind(stages[parent], key))])
+    return list({(key.child, key.name): key for key in [*whole, *touched]}.values())
+
+
+def keys_to_check(scope: Sequence[TableName], catalog: Catalog) -> list[ForeignKey]:
+    """Foreign keys with a table of the scope at either end, as far as this role sees both."""
+    inside = set(scope)
+    return [key for key in catalog.visible_keys if key.child in inside or inside & set(key.parent_tables)]
+
+
+def expected_changes(
+    rows: Mapping[TableName, int], written: Mapping[TableName, WrittenRows]
+) -> dict[TableName, writing.Touched]:
+    filled = {name: writing.Touched(name, count, 0, 0) for name, count in rows.items()}
+    repaired = {
+        name: writing.Touched(name, done.inserted, done.updated, done.deleted) for name, done in written.items()
+    }
+    return filled | repaired
