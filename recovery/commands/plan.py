@@ -22,8 +22,9 @@ def plan(out: Path | None, every: bool, find_: bool, as_json: bool, **asked: Unp
     from recovery.aws.instances import Instances
     from recovery.report.outlook_text import outlook_text
     from recovery.report.text import EVERY, MOST_SHOWN, plan_text
+    from recovery.workflow.cases import second_case
     from recovery.workflow.outlook import look_ahead, with_incident
-    from recovery.workflow.planning import make_plan
+    from recovery.workflow.planning import make_plan, second_copy
 
     request = request_of(asked)
     instances = Instances.connect(request.profile.region)
@@ -38,4 +39,8 @@ def plan(out: Path | None, every: bool, find_: bool, as_json: bool, **asked: Unp
         click.echo(json.dumps(document, indent=1, ensure_ascii=False))
     else:
         click.echo(f"{plan_text(made, most=EVERY if every else MOST_SHOWN)}\n\nas of now:\n{outlook_text(outlook)}")
-    click.echo(f"\nnothing was created; written to {path}\nnext: rowback restore --plan {path}", err=True)
+    click.echo(f"\nnothing was created; written to {path}", err=True)
+    if another := second_copy(made, instances) or second_case(made):
+        click.echo(f"{another.fact}; until it is ended, this plan is refused\nnext: {another.help}", err=True)
+    else:
+        click.echo(f"next: rowback restore --plan {path}", err=True)

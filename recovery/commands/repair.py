@@ -47,12 +47,13 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     from recovery.workflow.approvals import me
     from recovery.workflow.cases import open_case
     from recovery.workflow.errand import Errand
-    from recovery.workflow.planning import make_plan
+    from recovery.workflow.planning import make_plan, refuse_second_copy
     from recovery.workflow.run import run
 
     request, profile = request_of(asked), profile_of(asked)
     instances = Instances.connect(profile.region)
     plan = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
+    refuse_second_copy(plan, instances)
     opener = me(plan.source.region) if profile.approvals.needed else None
     case, journal = open_case(plan, objectives_of(profile), profile, approved=False, opener=opener)
     errand = Errand(case, journal, instances, listener())

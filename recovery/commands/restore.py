@@ -47,7 +47,7 @@ def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
     from recovery.workflow.cases import open_case
     from recovery.workflow.errand import Errand
     from recovery.workflow.outlook import look_ahead, with_incident
-    from recovery.workflow.planning import check_facts, make_plan
+    from recovery.workflow.planning import check_facts, make_plan, refuse_second_copy
 
     if plan_file:
         refuse_beside_a_plan(asked)
@@ -64,6 +64,7 @@ def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
         click.echo(made.to_file().rstrip() if as_json else plan_text(made))
         click.echo("\ndry run: nothing was created, nothing was written", err=True)
         return
+    refuse_second_copy(made, instances)
     outlook = look_ahead(made, instances, profile)
     if find_:
         outlook = with_incident(outlook, made, profile)

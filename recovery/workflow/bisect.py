@@ -20,7 +20,7 @@ from recovery.workflow.access import original
 from recovery.workflow.asking import Request
 from recovery.workflow.cases import open_case
 from recovery.workflow.errand import Errand, Listener
-from recovery.workflow.planning import make_plan
+from recovery.workflow.planning import make_plan, refuse_second_copy
 from recovery.workflow.run import give_up, run
 
 YES, NO = {"t", "true", "True", "1"}, {"f", "false", "False", "0"}
@@ -95,6 +95,7 @@ def _probe(search: Bisection, at: datetime, instances: Instances, listener: List
     """One copy: restored, asked, removed."""
     wanted = replace(search.wanted, target_time=at)
     plan = make_plan(wanted, instances, say=lambda text: None)
+    refuse_second_copy(plan, instances)
     case, journal = open_case(plan, Objectives(), wanted.profile, approved=False)
     with journal:
         errand = Errand(case, journal, instances, listener)

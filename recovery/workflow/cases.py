@@ -182,16 +182,8 @@ def open_case(
 
     Refuses (case-open) while another case here works on the same database.
     """
-    for other in all_cases():
-        same = other.plan.identity.system_identifier == plan.identity.system_identifier
-        if other.closed_at is None and same and other.plan.database == plan.database:
-            driven = "is being driven by another process" if is_driven(other.directory) else "is paused"
-            raise RowbackError(
-                ErrorId.CASE_OPEN,
-                f"case {other.id} for database '{plan.database}' of '{plan.source.identifier}' {driven}",
-                state="no second case was opened, nothing was created",
-                help=f"continue it: rowback resume {other.id}; or give it up: rowback close {other.id}",
-            )
+    if error := second_case(plan):
+        raise error
     id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     journal = Journal.create(cases_directory() / id)
     journal.append(
@@ -204,6 +196,21 @@ def open_case(
         },
     )  # fmt: skip
     return fold(journal.directory, journal.records), journal
+
+
+def second_case(plan: RecoveryPlan) -> RowbackError | None:
+    """The refusal (case-open) where another open case here works on the plan's database; None: there is none."""
+    for other in all_cases():
+        same = other.plan.identity.system_identifier == plan.identity.system_identifier
+        if other.closed_at is None and same and other.plan.database == plan.database:
+            driven = "is being driven by another process" if is_driven(other.directory) else "is paused"
+            return RowbackError(
+                ErrorId.CASE_OPEN,
+                f"case {other.id} for database '{plan.database}' of '{plan.source.identifier}' {driven}",
+                state="no second case was opened, nothing was created",
+                help=f"continue it: rowback resume {other.id}; or give it up: rowback close {other.id}",
+            )
+    return None
 
 
 def resume_case(text: str) -> tuple[Case, Journal]:

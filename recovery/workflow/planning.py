@@ -46,7 +46,6 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
     source = instances.get(request.instance)
     refuse_unsuitable(source)
     window = window_with(request, instances, source, say)
-    _check_no_other_copy(instances, source, request.database)
     settings = CopySettings.like(
         source, instance_class=request.profile.copy_class, expires_after_hours=request.profile.copy_expires_hours,
         parameter_group=request.copy_parameter_group or request.profile.copy_parameter_group,
@@ -104,7 +103,7 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
 
 def check_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -> None:
     """Refuse (plan-facts-changed, case-open) when what the plan rests on is no longer so. Reads only."""
-    _check_no_other_copy(instances, plan.source, plan.database)
+    refuse_second_copy(plan, instances)
     changed = _changed_facts(plan, instances, profile)
     if changed:
         raise RowbackError(
@@ -174,19 +173,28 @@ def _all_filled(live: Session, plan: RecoveryPlan) -> list[str]:
             for name, rows in counts.items()]  # fmt: skip
 
 
-def _check_no_other_copy(instances: Instances, source: InstanceFacts, database: str) -> None:
-    for found in instances.copies():
-        tags = found.tags
+def refuse_second_copy(plan: RecoveryPlan, instances: Instances) -> None:
+    """Refuse (case-open) to make a second temporary instance for one database."""
+    if error := second_copy(plan, instances):
+        raise error
+
+
+def second_copy(plan: RecoveryPlan, instances: Instances) -> RowbackError | None:
+    """The refusal where a temporary instance for the plan's database exists, whoever made it; None: there is none."""
+    source, database = plan.source, plan.database
+    for copy in instances.copies():
+        tags = copy.tags
         if tags.get(TAG_SOURCE) == source.resource_id and tags.get(TAG_DATABASE) == database_tag(database):
             case = tags.get(TAG_CASE, "unknown")
-            raise RowbackError(
+            return RowbackError(
                 ErrorId.CASE_OPEN,
-                f"temporary instance '{found.identifier}' of '{source.identifier}' exists already for database"
-                f" '{database}' (case {case}, {found.status})",
+                f"temporary instance '{copy.identifier}' of '{source.identifier}' exists already for database"
+                f" '{database}' (case {case}, {copy.status})",
                 state=NOTHING_CREATED,
                 help=f"continue it: rowback resume {case}; or give it up: rowback close {case}"
                 " (on the machine that opened it)",
             )
+    return None
 
 
 def _scope(live: Session, catalog: Catalog, request: Request, dropped: Sequence[TableName]) -> Scope:
