@@ -9,6 +9,7 @@ from itertools import groupby, islice
 
 from recovery.compare.changes import Change, Texts
 from recovery.compare.comparing import Compared, Comparison
+from recovery.compare.entities import entity_of_table
 from recovery.compare.mapping import Mapping as Columns
 from recovery.model.catalog import Catalog, ForeignKey
 from recovery.model.repair import Engine, Op, RowClass
@@ -155,7 +156,7 @@ def _note_strangers(comparison: Comparison, way: Link, parent: Compared, values:
     """Of parents whose keys are there: those that are another entity now, or whose keys another one has. What else
     became of such a row is not asked: its table is not in the scope."""
     # A row that was not lost is taken for another entity only on evidence of its own.
-    positions, entity = parent.columns.key, replace(comparison.entity(parent), renumbered=False)
+    positions, entity = parent.columns.key, replace(entity_of_table(comparison, parent), renumbered=False)
     by_then = _fields(parent.columns.then, way.parent_at)
     rows = rows_by_key(parent.sides.then, values, by=by_then) if values else iter(())
     keys = [tuple(row[i] for i in positions) for _, _, row in rows]

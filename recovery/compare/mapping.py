@@ -1,7 +1,7 @@
 """Which column at T is which column now, when the schema changed in between. Pure.
 
 A physical copy shares table oids and column numbers with the original, so a rename is recognized by them, not guessed.
-What keeps every value is mapped and told; what might not is an objection.
+What keeps every value is mapped and told; what might not is an objection, or a question to the rows at T.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ PRECISION = re.compile(r"numeric(?:\((\d+),(\d+)\))?$")
 @dataclass(frozen=True)
 class Mapping:
     """One table at T and now. `then` and `now` list the same columns in the same order; `key` are positions in them.
-    `added`, `dropped`: columns since T that take no part."""
+    `added`, `dropped`: columns since T that take no part. `retyped`: places of columns whose type changed, `recast`
+    those of them whose new type might not hold every value: the rows at T say (postgres/repair/casts.py)."""
 
     at_target: Table
     live: Table
@@ -32,6 +33,9 @@ class Mapping:
     objections: tuple[str, ...]
     added: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    retyped: tuple[int, ...] = ()
+    recast: tuple[int, ...] = ()
+    types: tuple[tuple[str, str], ...] = ()
 
     @property
     def alike(self) -> bool:
@@ -42,6 +46,10 @@ class Mapping:
     def columns(self) -> tuple[str, ...]:
         """The compared columns by the original's names."""
         return tuple(field.name for field in self.now)
+
+    def types_of(self, place: int) -> str:
+        """The type of a column at T and now, for people."""
+        return " → ".join(self.types[place])
 
 
 def map_table(at_target: Table, live: Table) -> Mapping:
@@ -55,10 +63,10 @@ def map_table(at_target: Table, live: Table) -> Mapping:
     objections = ["it was unlogged at T, so no backup holds its rows"] if at_target.unlogged else []
     for source, column in pairs:
         notes += _changed(source, column)
+    retyped = [i for i, (source, column) in enumerate(compared) if not same_values(source, column)]
+    for source, column in (compared[i] for i in retyped):
+        notes.append(f"column {column.name} was {source.type_name}, is {column.type_name}")
     for source, column in compared:
-        if not same_values(source, column):
-            told = notes if widens(source.value_type, column.value_type) else objections
-            told.append(f"column {column.name} was {source.type_name}, is {column.type_name}")
         notes += [
             f"column {column.name}: label '{old}' of {column.value_type} is called '{new}' now"
             for old, new in renamed_labels(source, column)
@@ -76,7 +84,12 @@ def map_table(at_target: Table, live: Table) -> Mapping:
         Field(source.name, column, _cast(source, column), renamed_labels(source, column)) for source, column in compared
     )
     now = tuple(Field(column.name, column) for _, column in compared)
-    return Mapping(at_target, live, then, now, key, tuple(notes), tuple(objections), unmapped, gone)
+    recast = [i for i in retyped if not widens(compared[i][0].value_type, compared[i][1].value_type)]
+    types = tuple((source.type_name, column.type_name) for source, column in compared)
+    return Mapping(
+        at_target, live, then, now, key, tuple(notes), tuple(objections), unmapped, gone, tuple(retyped), tuple(recast),
+        types,
+    )  # fmt: skip
 
 
 def same_table_at(then: Catalog, live: Table, now: Catalog) -> Table | None:
@@ -101,8 +114,7 @@ def widens(then: str, now: str) -> bool:
     if now == "numeric":
         return then in INTEGERS or bool(PRECISION.match(then))
     if (old := PRECISION.match(then)) and (new := PRECISION.match(now)) and old[1]:
-        # A larger scale prints 1.5 as 1.50: another text, so only a larger precision keeps the value exactly.
-        return old[2] == new[2] and int(old[1]) <= int(new[1])
+        return int(old[2]) <= int(new[2]) and int(old[1]) - int(old[2]) <= int(new[1]) - int(new[2])
     return False
 
 

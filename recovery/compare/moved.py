@@ -1,7 +1,8 @@
 """Rows that look lost and are not: their key was changed, or they moved to another partition.
 
 Such a row is a lost one and a new one. Putting the old version back beside the new would double it, so a lost row stays
-blocked when a row written since T agrees with it in everything that such a change leaves alone.
+blocked when a row written since T agrees with it in everything that such a change leaves alone, or, in another
+partition, has the number that the server gave to this one.
 """
 
 from __future__ import annotations
@@ -16,39 +17,57 @@ from recovery.model.catalog import Catalog
 from recovery.model.values import TableName
 
 MAYBE_MOVED = "a row written since T agrees with it in all but its key or partition: it may have moved there"
+SAME_NUMBER = "a row with its number was written into another partition since T: it may be this one, edited"
 AGREE_AT_LEAST = 2
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """By what two rows of one `family` (a table, or all partitions of one root) are the same in spite of their keys."""
+    """By what two rows of one `family` (a table, or all partitions of one root) are the same in spite of their keys:
+    the values at `positions`, or those at `given_out`, which the server gives out once over all partitions."""
 
     family: str
     positions: tuple[int, ...]
+    given_out: tuple[int, ...] = ()
 
     def of(self, row: Texts) -> str | None:
         """A mark that two versions of one row share; None when too little would have to agree."""
         values = [row[i] for i in self.positions]
         if sum(value is not None for value in values) < AGREE_AT_LEAST:
             return None
-        return hashlib.sha256(json.dumps([self.family, values]).encode()).hexdigest()
+        return self._mark("content", values)
+
+    def number_of(self, row: Texts) -> str | None:
+        """A mark that a row keeps when it is edited; None where no such number is given out."""
+        return self._mark("number", [row[i] for i in self.given_out]) if self.given_out else None
+
+    def marks(self, row: Texts) -> list[str]:
+        """All marks of a row."""
+        return [mark for mark in (self.of(row), self.number_of(row)) if mark]
+
+    def _mark(self, kind: str, values: list[str | None]) -> str:
+        return hashlib.sha256(json.dumps([kind, self.family, values]).encode()).hexdigest()
 
 
 def likeness_of(columns: Columns, catalog: Catalog) -> Likeness | None:
     """How moved rows of a table are recognized. None where keys are given out by the server: nobody changes those."""
     table = columns.live
+    given_out = {c.name for c in table.columns if c.identity or c.has_default} & set(table.key)
     if table.partition_key:
-        free, family = set(table.partition_key), _root(table.name, catalog)
+        free, family = set(table.partition_key), str(root_of(table.name, catalog))
+        given_out -= free
+    elif not table.key or given_out:
+        return None
     else:
-        given_out = {c.name for c in table.columns if c.identity or c.has_default}
-        if not table.key or given_out & set(table.key):
-            return None
         free, family = set(table.key), str(table.name)
     order = sorted((name, i) for i, name in enumerate(columns.columns) if name not in free)
-    return Likeness(family, tuple(i for _, i in order)) if len(order) >= AGREE_AT_LEAST else None
+    numbers = tuple(i for name, i in order if name in given_out)
+    if len(order) < AGREE_AT_LEAST and not numbers:
+        return None
+    return Likeness(family, tuple(i for _, i in order), numbers)
 
 
-def _root(leaf: TableName, catalog: Catalog) -> str:
-    """The topmost partitioned table above a leaf: the one with the most leaves."""
+def root_of(leaf: TableName, catalog: Catalog) -> TableName:
+    """The topmost partitioned table above a leaf, the one with the most leaves; of a plain table itself."""
     above = [part for part in catalog.partitioned if leaf in part.leaves]
-    return str(max(above, key=lambda part: len(part.leaves)).name) if above else str(leaf)
+    return max(above, key=lambda part: len(part.leaves)).name if above else leaf

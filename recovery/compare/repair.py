@@ -14,6 +14,7 @@ from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.mapping import map_table, same_table_at
 from recovery.compare.staging import Outlook, foresee
 from recovery.compare.summary import Found, dropped_values, gone_notices, repair_plan
+from recovery.compare.verdicts import attribute_and_resolve
 from recovery.compare.whole import elsewhere_of, open_questions
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
@@ -22,6 +23,7 @@ from recovery.model.repair import RepairPlan, RepairRequest
 from recovery.model.values import TableName
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
+from recovery.postgres.repair.casts import why_cast_loses
 from recovery.postgres.repair.lineage import lineage_of
 from recovery.postgres.repair.predicates import NO_ROW, Predicate
 from recovery.postgres.repair.rules import Rules, read_rules
@@ -68,7 +70,7 @@ class Both:
         """Read both catalogs. Raises schema-drift."""
         then, now = read_catalog(copy), read_catalog(live)
         unlogged = {table.name for table in then.tables if table.unlogged}
-        mapped, unfit = _map_tables(inquiry, then, now)
+        mapped, unfit = _map_tables(inquiry, then, now, copy)
         left = [str(table.name) for table in inquiry.plan.tables if table.name in unlogged - mapped.keys()]
         return cls(live, copy, then, now, mapped, unfit, left, ask)
 
@@ -133,7 +135,7 @@ def _compare(
     writers = writers_of(comparison)
     incident = incident_of(comparison, inquiry.request, writers)
     comparison.request = inquiry.request.model_copy(update={"incident_xids": tuple(sorted(incident.xids))})
-    comparison.attribute_and_resolve()
+    attribute_and_resolve(comparison)
     note_lost_references(comparison, whole, ways)
     dropped = [*gone_notices(inquiry.gone), *dropped_values(copy, mapped)]
     refuse_unknown_incident(comparison, inquiry.case, inquiry.request, writers, dropped, inquiry.beside)
@@ -145,7 +147,9 @@ def _compare(
     return found, open_questions(comparison, whole, rules_then, elsewhere)
 
 
-def _map_tables(inquiry: Inquiry, then: Catalog, now: Catalog) -> tuple[dict[TableName, Columns], list[str]]:
+def _map_tables(
+    inquiry: Inquiry, then: Catalog, now: Catalog, copy: Session
+) -> tuple[dict[TableName, Columns], list[str]]:
     """The tables that existed at T, and why others cannot be compared. A table that was named is refused for that; of a
     whole database it is left alone and told."""
     found: dict[TableName, Columns] = {}
@@ -159,13 +163,24 @@ def _map_tables(inquiry: Inquiry, then: Catalog, now: Catalog) -> tuple[dict[Tab
             (refused if named else unfit).extend(_not_there(table.name, then, now, named=named))
             continue
         columns = map_table(at_target, current)
-        if not columns.objections:
+        objections = [*columns.objections, *_values_lost(copy, columns)]
+        if not objections:
             found[table.name] = columns
         elif named or not at_target.unlogged:  # an unlogged table is in no backup, whatever became of it
-            (refused if named else unfit).extend(f"{table.name}: {what}" for what in columns.objections)
+            (refused if named else unfit).extend(f"{table.name}: {what}" for what in objections)
     if refused or (unfit and not found):
         raise _drifted(inquiry, refused or unfit)
     return found, unfit
+
+
+def _values_lost(copy: Session, columns: Columns) -> list[str]:
+    """Columns whose new type does not hold what they held at T, and why."""
+    types = {column.name: column.value_type for column in columns.at_target.columns}
+    lost = (
+        (i, why_cast_loses(copy, columns.at_target.name, columns.then[i], types[columns.then[i].name]))
+        for i in columns.recast
+    )
+    return [f"column {columns.columns[i]} ({columns.types_of(i)}): {why}" for i, why in lost if why]
 
 
 def _not_there(name: TableName, then: Catalog, now: Catalog, *, named: bool) -> list[str]:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from recovery.compare.blocking import block, blocked
 from recovery.compare.changes import WRITES, Change, ChangeSet, Shape
-from recovery.compare.comparing import block, blocked
 from recovery.compare.portions import CHOSEN
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table

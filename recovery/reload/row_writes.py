@@ -16,13 +16,22 @@ from recovery.postgres.isolation import ROW_ERRORS, server_words
 from recovery.postgres.repair.obstacles import waits_for
 from recovery.postgres.repair.rules import Rules
 from recovery.postgres.repair.stage import Stage
-from recovery.postgres.repair.writes import Write, delete, insert, try_first, update, update_early
+from recovery.postgres.repair.writes import (
+    Write,
+    delete,
+    insert,
+    planned,
+    try_first,
+    update,
+    update_early,
+)
 from recovery.postgres.rows import RowTransport
 
 if TYPE_CHECKING:
     from recovery.reload.load import Job
 
 Done = TypeVar("Done")
+PASSES_AT_MOST = 25  # of rows that only fit when others of their table are there
 
 
 class WrittenRows(Value):
@@ -93,15 +102,32 @@ class RowWriter:
         }
 
     def _do(self, name: TableName, write: Write) -> int:
-        stage = self.stages[name]
-        if name in self.tried_first and self._try(stage, write):
+        if name not in self.tried_first:
+            return _unrefused(name, partial(write, self.stages[name]))
+        done, refused = self._write_tried(name, write)
+        if refused:
             waiting = [each for each in self._left if each in self.stages]
             mark_lost_parents(self.stages, self.job.catalog.visible_keys, self.job.filled, waiting)
-        return _unrefused(name, partial(write, stage))
+        return done
 
-    def _try(self, stage: Stage, write: Write) -> int:
+    def _write_tried(self, name: TableName, write: Write) -> tuple[int, list[int]]:
+        """Rows written, and the numbers of those refused. What is refused is tried again as long as others of the table
+        could be written: what refuses it may read its own table."""
+        stage = self.stages[name]
+        done, refused = 0, planned(stage, write)
+        for passed in range(PASSES_AT_MOST):
+            if passed:
+                stage.reopen(refused)
+            numbers, refused = refused, self._try(stage, write, refused)
+            written = _unrefused(name, partial(write, stage, stage.among(numbers)))
+            done += written
+            if not (refused and written):
+                break
+        return done, refused
+
+    def _try(self, stage: Stage, write: Write, numbers: Sequence[int]) -> list[int]:
         before = writing.touched_tables(self.live)
-        refused = try_first(stage, write)
+        refused = try_first(stage, write, numbers)
         for table, now in writing.touched_tables(self.live).items():
             self.tried[table] = writing.plus(self.tried.get(table), writing.minus(now, before.get(table)))
         return refused

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from recovery.compare.accounting import account_of
+from recovery.compare.blocking import blocked
 from recovery.compare.changes import Change, ChangeSet, Shape, Texts
-from recovery.compare.comparing import blocked
 from recovery.compare.staging import Outlook, foresee
 from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair import Engine, Op, RepairPlan, RepairRequest, RowClass, TableRepair

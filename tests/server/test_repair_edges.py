@@ -424,7 +424,8 @@ def test_what_cannot_be_mapped_is_refused_or_blocked_with_the_reason(past: Past,
         database.run("alter table u alter x type int using 1")
         with pytest.raises(RowbackError) as refused:
             times.diff("u")
-        assert refused.value.facts == ("public.u: column x was text, is integer",)
+        words = 'the server refuses it: invalid input syntax for type integer: "x"'
+        assert refused.value.facts == (f"public.u: column x (text → integer): {words}",)
 
 
 def test_before_images_hold_every_row_as_it_was(past: Past, database: Database) -> None:

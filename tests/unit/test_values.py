@@ -57,7 +57,7 @@ def table(*columns: Column, unlogged: bool = False) -> Table:
         (table(column("a")), table(), ("column a was dropped since T: its values stay behind",), ()),
         (table(), table(column("a")), ("column a was added since T: rows put back hold null there",), ()),
         (table(column("a", "integer")), table(column("a", "bigint")), ("column a was integer, is bigint",), ()),
-        (table(column("a", "bigint")), table(column("a", "integer")), (), ("column a was bigint, is integer",)),
+        (table(column("a", "bigint")), table(column("a", "integer")), ("column a was bigint, is integer",), ()),
         (table(column("a")), table(column("a", generated=True)), ("column a is generated now",), ()),
         (table(column("a", generated=True)), table(column("a")), ("column a is a plain column now",), ()),
         (table(unlogged=True), table(), (), ("it was unlogged at T, so no backup holds its rows",)),

@@ -178,6 +178,14 @@ class Stage:
         self.mark("update {name} set {skip} = {why} where {n} = any({numbers})",
                  why=sql.Literal(words), numbers=sql.Literal(list(numbers)))  # fmt: skip
 
+    def reopen(self, numbers: Sequence[int]) -> None:
+        """Rows that were set aside are to be written after all."""
+        self.run("update {name} s set {skip} = null where {which}", which=self.among(numbers))
+
+    def among(self, numbers: Sequence[int]) -> sql.Composable:
+        """Whether a staged row is one of these."""
+        return self.sql("s.{n} = any({numbers})", numbers=sql.Literal(list(numbers)))
+
     def leaving(self, row: str = "t", *, ops: str = "'u', 'd'") -> sql.Composable:
         """Whether the live row with the alias `row` is about to be updated or deleted."""
         return self.sql(

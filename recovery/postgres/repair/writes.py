@@ -117,15 +117,19 @@ def insert(stage: Stage, which: sql.Composable = ALL) -> int:
 _OPERATIONS: dict[Write, str] = {insert: "i", update: "u", update_early: "u", delete: "d"}
 
 
-def try_first(stage: Stage, write: Write) -> int:
-    """Do the write and take it back, row by row where the server refuses: rows that it refuses are skipped from now on.
-    How many there were."""
-    before = len(stage.numbers(ALL))
+def planned(stage: Stage, write: Write) -> list[int]:
+    """The numbers of the rows that a write is about."""
+    return stage.numbers(stage.sql("s.{op} = {wanted}", wanted=sql.Literal(_OPERATIONS[write])))
 
-    def attempt(numbers: Sequence[int]) -> None:
+
+def try_first(stage: Stage, write: Write, numbers: Sequence[int]) -> list[int]:
+    """Do the write of these rows and take it back, row by row where the server refuses: rows that it refuses are
+    skipped from now on, and returned."""
+
+    def attempt(part: Sequence[int]) -> None:
         with stage.session.transaction(force_rollback=True):
-            write(stage, stage.sql("s.{n} = any({numbers})", numbers=sql.Literal(list(numbers))))
+            write(stage, stage.among(part))
 
-    numbers = stage.numbers(stage.sql("s.{op} = {wanted}", wanted=sql.Literal(_OPERATIONS[write])))
     try_rows(stage.session, numbers, attempt, stage.set_aside)
-    return before - len(stage.numbers(ALL))
+    left = set(stage.numbers(stage.among(numbers)))
+    return [n for n in numbers if n not in left]

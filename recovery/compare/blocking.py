@@ -1,0 +1,20 @@
+"""Turn a planned write into a row that stays as it is, with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from recovery.compare.changes import Change, ChangeSet
+from recovery.model.repair import Op, RowClass
+from recovery.postgres.repair.obstacles import FOUND_IN
+
+
+def block(changes: ChangeSet, no: int, op: Op, reason: str) -> None:
+    """Turn every planned write of one kind into a blocked row."""
+    changes.update(blocked(change, reason) for change in changes.changes(no, ops=[op]))
+
+
+def blocked(change: Change, reason: str) -> Change:
+    """The row stays as it is, for `reason`; one that was found elsewhere is not lost."""
+    kind = RowClass.MOVED if reason.startswith(FOUND_IN) else RowClass.BLOCKED
+    return replace(change, kind=kind, op=Op.KEEP, want=None, reason=reason)
