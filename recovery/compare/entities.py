@@ -9,7 +9,6 @@ from recovery.compare.changes import Texts
 from recovery.compare.classify import Entity
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.mapping import Mapping as Columns
-from recovery.compare.moved import root_of
 from recovery.model.repair import RowClass
 from recovery.postgres.repair.lineage import writers_since
 from recovery.postgres.repair.rules import Rules
@@ -63,11 +62,10 @@ def renewed(comparison: Comparison, columns: Columns) -> bool:
 def reissued(comparison: Comparison, columns: Columns) -> Reissued | None:
     """Where the key's sequence gives numbers out for a second time: T had rows with numbers that it still has before
     it. Where it stood at T says too much: a restored one stands up to 32 ahead."""
-    names = {columns.live.name, root_of(columns.live.name, comparison.now)}  # all partitions draw on their root's
     then = comparison.sides(columns).then
     for counter in comparison.now.sequences:
         places = [i for i in columns.key if columns.columns[i] not in columns.live.partition_key]
-        if counter.table not in names or not counter.integers or counter.increment <= 0:
+        if counter.table != columns.live.name or not counter.integers or counter.increment <= 0:
             continue
         if [columns.columns[i] for i in places] != [counter.column]:
             continue

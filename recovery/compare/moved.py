@@ -55,6 +55,8 @@ def likeness_of(columns: Columns, catalog: Catalog) -> Likeness | None:
     given_out = {c.name for c in table.columns if c.identity or c.has_default} & set(table.key)
     if table.partition_key:
         free, family = set(table.partition_key), str(root_of(table.name, catalog))
+        # before 17 a partition's column did not know of its root's identity
+        given_out |= {c.column for c in catalog.sequences if c.table == table.name and c.column} & set(table.key)
         given_out -= free
     elif not table.key or given_out:
         return None

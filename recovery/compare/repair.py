@@ -142,8 +142,10 @@ def _compare(
     apply_decisions(changes, inquiry.decisions)
     excepted = [out.name for out in inquiry.plan.left_out]
     elsewhere = elsewhere_of(live, then, now, [found.live for found in mapped.values()], excepted)
-    foresee(live, now, changes, Outlook(rules, rules_then, sorted(filled, key=lambda name: name.key), elsewhere))
-    found = Found(comparison, incident, writers, inquiry.request, dropped, frozenset(mapped))
+    lifted = foresee(
+        live, now, changes, Outlook(rules, rules_then, sorted(filled, key=lambda name: name.key), elsewhere)
+    )
+    found = Found(comparison, incident, writers, inquiry.request, dropped, frozenset(mapped), lifted)
     return found, open_questions(comparison, whole, rules_then, elsewhere)
 
 

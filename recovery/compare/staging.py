@@ -14,11 +14,12 @@ from recovery.compare.changes import WRITES, Change, ChangeSet, Shape
 from recovery.compare.portions import CHOSEN
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table
-from recovery.model.repair import Op, RowClass
+from recovery.model.repair import LiftedCheck, Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.repair import obstacles
+from recovery.postgres.repair.lifting import liftable, without
 from recovery.postgres.repair.rules import Rules
 from recovery.postgres.repair.stage import OWN_COLUMNS, Stage, Staged, stageable
 from recovery.postgres.row_versions import xmin_of
@@ -126,16 +127,21 @@ def mark_by_functions(
                 obstacles.mark_violating(stage, check)
 
 
-def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outlook) -> None:
+def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outlook) -> tuple[LiftedCheck, ...]:
     """Turn planned rows that cannot be written into blocked ones, and those that only moved into moved ones. Leaves no
-    trace on the original."""
+    trace on the original. Returns the NOT VALID checks that have to be lifted for rows that were there beside them."""
     _block_unwritable_tables(live, catalog, changes)
     with live.transaction(force_rollback=True):
         writing.use_search_path_of_role(live)
         stages = stage_changes(live, catalog, changes)
-        mark_by_content(stages, outlook.rules, outlook.elsewhere)
-        mark_by_functions(stages, outlook.rules, outlook.rules_then)
-        mark_unwritable(stages, outlook.rules, catalog.visible_keys, outlook.filled)
+        lifted = _to_lift(live, stages, outlook)
+        rules = {
+            name: without(each, [check.name for check in lifted if check.table == name])
+            for name, each in outlook.rules.items()
+        }
+        mark_by_content(stages, rules, outlook.elsewhere)
+        mark_by_functions(stages, rules, outlook.rules_then)
+        mark_unwritable(stages, rules, catalog.visible_keys, outlook.filled)
         _block_hidden(live, stages, catalog)
         for shape in changes.shapes():
             if stage := stages.get(shape.table):
@@ -148,6 +154,20 @@ def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outloo
                     if change.n in reasons
                 )
         writing.pin_search_path(live)
+    return lifted
+
+
+def _to_lift(live: Session, stages: Mapping[TableName, Stage], outlook: Outlook) -> tuple[LiftedCheck, ...]:
+    """Checks that were NOT VALID at T as well, and that rows to be written violate."""
+    lifted = []
+    own = liftable(live, [stage.table for stage in stages.values() if stage.writes])
+    for name, names in own.items():
+        then = {(check.name, check.expression) for check in outlook.rules_then[name].checks if not check.validated}
+        for check in outlook.rules[name].checks:
+            if check.constraint in names and (check.name, check.expression) in then and not check.functions:
+                rows = obstacles.count_violating(stages[name], check)
+                lifted += [LiftedCheck(table=name, name=str(check.constraint), rows=rows)] if rows else []
+    return tuple(lifted)
 
 
 def _block_unwritable_tables(live: Session, catalog: Catalog, changes: ChangeSet) -> None:

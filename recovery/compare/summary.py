@@ -11,7 +11,7 @@ from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.objects import object_notices
 from recovery.compare.outside import children_outside, written_outside
-from recovery.model.repair import Engine, Op, RepairPlan, RepairRequest, RowClass, TableRepair, Writer
+from recovery.model.repair import Engine, LiftedCheck, Op, RepairPlan, RepairRequest, RowClass, TableRepair, Writer
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.scan import count_filled
@@ -32,6 +32,7 @@ class Found:
     request: RepairRequest
     dropped: Sequence[str]
     scope: frozenset[TableName]
+    lifted: tuple[LiftedCheck, ...] = ()
 
 
 def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName], unfit: Sequence[str]) -> RepairPlan:
@@ -61,13 +62,21 @@ def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName
         notices=(
             *comparison.notices, *found.dropped,
             *incident_notices(found.incident, found.request, found.writers),
+            *map(_lifted, found.lifted),
             *object_notices(comparison.live, comparison.copy, changes, now),
             *who_notices(comparison.live, [*written, *filled]),
         ),
         elsewhere=tuple(elsewhere),
-        possible_incident=found.incident.possible, unexamined=unexamined,
+        possible_incident=found.incident.possible, unexamined=unexamined, lifted=found.lifted,
         wal_bytes_estimated=_wal_bytes(comparison, compared), changes_digest=changes.digest(),
     )  # fmt: skip
+
+
+def _lifted(check: LiftedCheck) -> str:
+    return (
+        f'{check.table}: check "{check.name}" is NOT VALID, and {check.rows:,} rows of T violate it: it is dropped and'
+        " added again as it is in the same transaction, which keeps readers out as well"
+    )
 
 
 def dropped_values(copy: Session, mapped: Mapping[TableName, Columns]) -> list[str]:

@@ -124,6 +124,14 @@ class TableRepair(Value):
         return self.classes.get(kind, 0)
 
 
+class LiftedCheck(Value):
+    """A check that was NOT VALID at T and is now, lifted while `rows` that were there beside it come back."""
+
+    table: TableName
+    name: str
+    rows: int
+
+
 class RepairPlan(Value):
     """Everything `apply` will do, bound by `digest`: the rows themselves are in the case's change set `number`, whose
     own digest is `changes_digest`. No change set: nothing was to be compared, `filled` are loaded whole.
@@ -144,6 +152,7 @@ class RepairPlan(Value):
     elsewhere: tuple[TableAccount, ...] = ()
     possible_incident: tuple[Writer, ...] = ()
     unexamined: tuple[str, ...] = ()
+    lifted: tuple[LiftedCheck, ...] = ()
     wal_bytes_estimated: int
     changes_digest: str
 

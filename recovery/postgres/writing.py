@@ -38,13 +38,18 @@ def unless_blocked() -> AbstractContextManager[object]:
     return suppress(LockNotAvailable)
 
 
-def lock_tables(live: Session, tables: Sequence[TableName], *, timeout_ms: int) -> bool:
-    """Lock against every writer (SHARE ROW EXCLUSIVE: reading goes on); after the timeout hold none and say False."""
+def lock_tables(
+    live: Session, tables: Sequence[TableName], *, alone: Collection[TableName] = (), timeout_ms: int
+) -> bool:
+    """Lock against every writer (SHARE ROW EXCLUSIVE: reading goes on), and those in `alone` against readers too
+    (ACCESS EXCLUSIVE); after the timeout hold none and say False."""
     live.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(timeout_ms)))
-    names = sql.SQL(", ").join(sql.SQL("only {}").format(sql.Identifier(*table.key)) for table in tables)
+    modes = ((alone, "access exclusive"), ([table for table in tables if table not in alone], "share row exclusive"))
     try:
         with live.transaction():  # a savepoint, so that the timeout does not spoil the whole transaction
-            live.execute(sql.SQL("lock table {} in share row exclusive mode").format(names))
+            for locked, mode in modes:
+                if names := [sql.SQL("only {}").format(sql.Identifier(*table.key)) for table in locked]:
+                    live.execute(sql.SQL("lock table {} in {} mode").format(sql.SQL(", ").join(names), sql.SQL(mode)))
     except LockNotAvailable:
         return False
     return True

@@ -24,12 +24,14 @@ from recovery.model.account import Reason, merged
 from recovery.model.catalog import Catalog, Trigger
 from recovery.model.catalog import Sequence as Counter
 from recovery.model.plan import ForeignKeyMode
+from recovery.model.repair import LiftedCheck
 from recovery.model.report import Fingerprint, SequenceMove
 from recovery.model.values import TableName, Value
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
 from recovery.postgres.publications import publishes_everything
+from recovery.postgres.repair.lifting import lift, put_back, without
 from recovery.postgres.repair.rules import Rules, mentioned_tables, read_rules
 from recovery.postgres.repair.stage import Stage
 from recovery.postgres.repair.writes import create_before_images, keep_before_images
@@ -79,11 +81,17 @@ class AtTarget(Value):
 
 @dataclass(frozen=True)
 class Repair:
-    """Rows to write one by one: the change set with its number, and where their before-images go."""
+    """Rows to write one by one: the change set with its number, where their before-images go, and the NOT VALID checks
+    that are away meanwhile."""
 
     changes: ChangeSet
     number: int
     schema: str
+    lifted: tuple[LiftedCheck, ...] = ()
+
+    def lifted_of(self, table: TableName) -> list[str]:
+        """The checks of one table that are away."""
+        return [check.name for check in self.lifted if check.table == table]
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,8 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
             with writing.unless_blocked(), writing.transaction(live):
                 ready = _prepare(live, job, tried_first)
                 names = _to_lock(job, ready)
-                if writing.lock_tables(live, names, timeout_ms=job.lock_timeout_ms):
+                alone = [check.table for check in job.repair.lifted] if job.repair else []
+                if writing.lock_tables(live, names, alone=alone, timeout_ms=job.lock_timeout_ms):
                     locked_at = time.monotonic()
                     done = _write(live, job, ready, transport, tried_first)
                     done = done.model_copy(update={"seconds_locked": round(time.monotonic() - locked_at, 3)})
@@ -179,6 +188,8 @@ def _prepare(live: Session, job: Job, tried_first: set[TableName]) -> _Ready:
         tables = [stage.table for stage in stages.values()]
         writing.pin_search_path(live)
     rules = read_rules(live, tables)
+    if job.repair is not None:
+        rules = {name: without(each, job.repair.lifted_of(name)) for name, each in rules.items()}
     if stages:
         writing.use_search_path_of_role(live)
         mark_by_content(stages, rules, elsewhere_of(live, job.catalog, job.catalog, tables, ()))
@@ -241,6 +252,7 @@ def _write(
     started = writing.touched_tables(live)
     held = writing.to_hold(job.held_triggers, {*job.filled, *ready.busy}, ready.mode)
     writing.hold_triggers(live, held)
+    checks = lift(live, job.repair.lifted if job.repair else ())
     before = writing.touched_tables(live)
     writing.relax_foreign_keys(live, ready.mode)
     writing.use_search_path_of_role(live)
@@ -251,6 +263,7 @@ def _write(
     after = writing.touched_tables(live)
     before |= {table: writing.plus(before.get(table), tried) for table, tried in writer.tried.items()}
     writing.release_triggers(live, held)
+    put_back(live, checks)
     skipped = _note_skipped(job, ready, xid)
     keys = prove_before_commit(live, job, ready.busy, written, xid)
     refusals.refuse_changed_definitions(ready.definitions, definitions_digest(live))

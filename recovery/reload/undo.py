@@ -45,7 +45,7 @@ def plan_undo(
     shapes = changes.shapes()
     tables = {table.name: table for table in catalog.tables}
     rules = read_rules(live, [tables[shape.table] for shape in shapes])
-    foresee(live, catalog, changes, Outlook(rules, rules, (), {}))
+    lifted = foresee(live, catalog, changes, Outlook(rules, rules, (), {}))
     _keep_families(catalog, changes)
     found = tuple(_counted(changes, shape) for shape in shapes)
     written = {table.name for table in found if table.writes}
@@ -54,7 +54,7 @@ def plan_undo(
         held_triggers=tuple(
             t for name in written for t in tables[name].triggers if t.state != "D"
         ),
-        notices=tuple(who_notices(live, written)),
+        notices=tuple(who_notices(live, written)), lifted=lifted,
         wal_bytes_estimated=sum(changes.bytes_wanted(s.no) for s in shapes) + 100 * sum(t.writes for t in found),
         changes_digest=changes.digest(),
     )  # fmt: skip

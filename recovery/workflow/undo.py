@@ -58,7 +58,9 @@ def undo(errand: Errand) -> Undone:
         _refuse_half(errand, plan)
         refuse_undo_without_second_person(case)
         errand.approve(plan)
-        what = _job(errand, live, Repair(changes, number, before_image_schema(case.id)), plan.held_triggers)
+        what = _job(
+            errand, live, Repair(changes, number, before_image_schema(case.id), plan.lifted), plan.held_triggers
+        )
         with terminate_like_interrupt():
             done = load(live, what, None, before_commit=lambda found: _intend(errand, found))
             _note(errand, "undo.done", done)

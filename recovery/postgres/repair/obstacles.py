@@ -9,7 +9,7 @@ from psycopg import sql
 
 from recovery.model.catalog import ForeignKey
 from recovery.model.values import TableName
-from recovery.postgres.isolation import try_rows
+from recovery.postgres.isolation import ROW_ERRORS, try_rows
 from recovery.postgres.repair.rules import CheckRule, DistinctRule, expression
 from recovery.postgres.repair.stage import Stage, refers
 
@@ -208,6 +208,18 @@ def mark_violating(stage: Stage, rule: CheckRule) -> None:
 
     everything = stage.numbers(stage.sql(which))
     try_rows(stage.session, everything, ask, stage.set_aside)
+
+
+def count_violating(stage: Stage, rule: CheckRule) -> int:
+    """How many rows to be written a check would refuse; none where it cannot even be asked about one of them."""
+    try:
+        with stage.session.transaction():
+            return len(stage.numbers(
+                stage.sql("{n} in (select {n} from {name} as {itself} where {op} in ('i', 'u') and not ({rule}))",
+                          rule=expression(rule.expression), itself=sql.Identifier(stage.table.name.name))
+            ))  # fmt: skip
+    except ROW_ERRORS:
+        return 0
 
 
 def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int:

@@ -41,7 +41,7 @@ class CheckRule:
 
     `validated`: the server holds every row to satisfy it. `functions`: oids of the users' own functions that it calls.
     They may read other tables, so it can only be asked where those stand as they shall. `column`: whose domain has the
-    rule: it is asked only where that column is written.
+    rule: it is asked only where that column is written. `constraint`: the name of a check of the table's own.
     """
 
     name: str
@@ -49,6 +49,7 @@ class CheckRule:
     validated: bool = True
     functions: tuple[int, ...] = ()
     column: str | None = None
+    constraint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def read_rules(session: Session, tables: Iterable[Table]) -> dict[TableName, Rul
         )
     checks: dict[int, list[CheckRule]] = {oid: [] for oid in wanted}
     for oid, name, expression, validated, functions in session.execute(_CHECKS, (list(wanted),)):
-        checks[oid].append(CheckRule(f'check "{name}"', expression, validated, tuple(functions)))
+        checks[oid].append(CheckRule(f'check "{name}"', expression, validated, tuple(functions), constraint=name))
     for oid, rule in _domain_rules(session, wanted):
         checks[oid].append(rule)
     for oid, bounds in session.execute(_PARTITION_BOUNDS, (list(wanted),)):

@@ -121,7 +121,7 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
         return
     whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
     with ChangeSet(case.changes_path(found.number)) as changes:
-        repair = Repair(changes, found.number, before_image_schema(case.id))
+        repair = Repair(changes, found.number, before_image_schema(case.id), found.lifted)
         yield Job(
             plan.database, catalog, fills, truth(errand), found.held_triggers, plan.lock_timeout_ms,
             plan.lock_attempts, repair, all_or_nothing=plan.all_or_nothing, whole_database=whole, refused=refused,
