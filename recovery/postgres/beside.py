@@ -9,6 +9,7 @@ from psycopg import sql
 from recovery.model.catalog import Table
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
+from recovery.postgres.publications import publishes_everything
 from recovery.postgres.repair.rules import expression
 
 MOST_BYTES = 63  # of a name (NAMEDATALEN - 1)
@@ -35,12 +36,14 @@ def plain(table: Table) -> Table:
 
 
 def create_beside(live: Session, case: str, tables: Iterable[Table]) -> None:
-    """The empty tables, with their keys. Does nothing when an attempt before made them already."""
+    """The empty tables, with their keys. Does nothing when an attempt before made them already. Unlogged where a
+    publication of all tables would offer logged ones to its subscribers, who do not have them."""
     schema = beside_schema(case)
     if one(live, "select to_regnamespace(%s) is not null", (sql.Identifier(schema).as_string(live),)):
         return
     with live.transaction():
         live.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
+        kind = sql.SQL("unlogged table" if publishes_everything(live) else "table")
         for table in tables:
             columns = [
                 sql.SQL("{} {}").format(sql.Identifier(column.name), expression(column.type_name))
@@ -50,7 +53,7 @@ def create_beside(live: Session, case: str, tables: Iterable[Table]) -> None:
                 key = sql.SQL(", ").join(map(sql.Identifier, table.key))
                 columns.append(sql.SQL("primary key ({})").format(key))
             live.execute(
-                sql.SQL("create table {} ({})").format(
-                    sql.Identifier(*beside_name(case, table.name).key), sql.SQL(", ").join(columns)
+                sql.SQL("create {} {} ({})").format(
+                    kind, sql.Identifier(*beside_name(case, table.name).key), sql.SQL(", ").join(columns)
                 )
             )

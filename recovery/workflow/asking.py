@@ -21,6 +21,7 @@ from recovery.model.repair import Mode, RepairRequest
 from recovery.model.target import format_utc
 from recovery.model.values import TableName, named_table
 from recovery.postgres.connect import Session, one
+from recovery.postgres.publications import publishes_everything
 from recovery.postgres.watchers import event_triggers, fixed_sequences, frozen
 
 WINDOW_POLL_S = 1.0
@@ -142,8 +143,13 @@ def refuse_unstartable_copy(live: Session, source: InstanceFacts, settings: Copy
     )
 
 
-def plan_notices(live: Session, catalog: Catalog, scope: Scope) -> Iterator[str]:
+def plan_notices(live: Session, catalog: Catalog, scope: Scope, mode: Mode) -> Iterator[str]:
     """What a person should know of the original before anything is created."""
+    if mode is Mode.BESIDE and publishes_everything(live):
+        yield (
+            "a publication of all tables exists: what is loaded beside is UNLOGGED, so that no subscriber is offered"
+            " it, and a crash or failover empties it: copy from it soon"
+        )
     yield from frozen(live)
     yield from _extension_members(catalog, scope)
     yield from _rules(catalog, scope)

@@ -69,7 +69,7 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         _leave_out_unreadable_on_copy(live, catalog, scope, source)
         tables = tuple(scope.chosen[name] for name in order if name in scope.chosen)
         refuse_unstartable_copy(live, source, settings)
-        notices = tuple(plan_notices(live, catalog, scope))
+        notices = tuple(plan_notices(live, catalog, scope, request.repair.mode))
     return RecoveryPlan(
         tool_version=__version__,
         made_at=datetime.now(UTC),

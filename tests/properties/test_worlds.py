@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 
 from recovery.compare.changes import ChangeSet
 from recovery.compare.repair import Inquiry, make_repair_plan
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.account import TableAccount
 from recovery.model.catalog import Catalog
 from recovery.model.plan import PlannedTable, Why
-from recovery.model.repair import Mode, Pace, RepairPlan, RepairRequest
+from recovery.model.repair import Engine, Mode, Pace, RepairPlan, RepairRequest
 from recovery.postgres.beside import beside_name, create_beside, plain
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session, connect
@@ -30,12 +34,15 @@ from recovery.reload.pacing import Watch, load_paced
 from recovery.reload.undo import invert, plan_undo
 from recovery.reload.verify import verify
 from runbooks.lab.server import Lab
-from tests.fix_lab import Database, Live, start_instance
-from tests.properties.worlds import State, World, expected, schema, worlds
+from runbooks.lab.state import Parameters
+from tests.fix_lab import Database, Live
+from tests.properties.playing import build, live_on, state, subscribed
+from tests.properties.worlds import State, World, expected, worlds
 from tests.server.test_load import plan_for
 
 pytestmark = [pytest.mark.worlds, pytest.mark.timeout(0)]  # one test is many worlds
 
+TABLES = {"parent": "parent", "loose": "loose"}
 _numbers = itertools.count(1)
 EXAMPLES = int(os.environ.get("ROWBACK_EXAMPLES", "100"))
 CHECK = settings(
@@ -52,9 +59,22 @@ def unnoted(done: Loaded) -> None:
 PACE, QUIET = Pace(wal_bytes_per_s=2**30), Watch(unnoted, unnoted, lambda text, seconds: None)
 
 
+def logical(lab: Lab) -> Live:
+    """An instance with logical replication."""
+    family = f"postgres{lab.engine.tools.major}"
+    lab.engine.parameters["logical"] = Parameters("logical", family, "logical", {"rds.logical_replication": "1"})
+    name = "live-worlds"
+    return Live(lab, name, lab.create_instance(name, DBParameterGroupName="logical", PubliclyAccessible=False))
+
+
+@pytest.fixture(scope="module")
+def live(lab: Lab) -> Live:
+    return logical(lab)
+
+
 @pytest.fixture(scope="module")
 def live15(lab15: Lab) -> Live:
-    return start_instance(lab15)
+    return logical(lab15)
 
 
 @given(world=worlds())
@@ -80,102 +100,16 @@ def play(live: Live, tmp_path: Path, world: World) -> None:
                 build(app, world)
             boundary = server.execute("select pg_current_xact_id()::text::bigint").fetchone()
             server.execute(f"create database {then.name} template {now.name}")
-            xid = live_on(now, world)
             assert boundary
-            check(now, then, tmp_path / f"{number}", world, xid, boundary[0])
+            with subscribed(now) if world.subscribed else nullcontext() as subscriber:
+                xid = live_on(now, world)
+                check(now, then, tmp_path / f"{number}", world, xid, boundary[0])
+                if subscriber:
+                    event("published")
+                    subscriber.follows()
         finally:
             server.execute(f"drop database if exists {now.name} with (force)")
             server.execute(f"drop database if exists {then.name} with (force)")
-
-
-def build(app: psycopg.Connection[Any], world: World) -> None:
-    for statement in schema(world):
-        app.execute(statement)
-    marks = ", ".join(["%s"] * len(world.key_columns))
-    nulls = ", ".join(["null"] * len(world.key_columns))
-    for n in range(world.parents):
-        app.execute(
-            f"insert into parent values ({marks}, %s, %s, %s, {nulls}, 'app')",
-            (*world.key_of(n), f"name {n}", f"code {n}" if n % 4 else None, n * 1.5),
-        )
-    for n, parent in world.children.items():
-        link = (
-            world.key_of(parent) if parent is not None and parent < world.parents else (None,) * len(world.key_columns)
-        )
-        app.execute(f'insert into "Child; --" values (%s, {marks}, %s, %s)', (n, *link, f"t{n}", "app"))
-    friends = ", ".join(f"f{i} = %s" for i in range(len(world.key_columns)))
-    for n, friend in world.friends.items():
-        if friend < world.parents:
-            app.execute(f"update parent set {friends} where {_is(world)}", (*world.key_of(friend), *world.key_of(n)))
-    app.execute("insert into loose select 1 + g % 3, 'x' from generate_series(1, 5) g")
-
-
-def live_on(database: Database, world: World) -> int:
-    """Good writes, the incident with one good transaction open across it, good writes. Returns the incident's xid."""
-    with database.connect() as app, database.connect() as other:
-        for what, n in world.good_before:
-            good(app, world, what, n)
-        during = world.good_during and world.bad != "truncate"
-        with app.transaction():
-            row = app.execute("select pg_current_xact_id()::text::bigint % 4294967296").fetchone()
-            if during:
-                # Rows the incident leaves alone: a different remainder.
-                other.execute("begin")
-                other.execute('insert into "Child; --" (n, "t", w) values (%s, %s, %s)', (900, "during", "app"))
-            app.execute("set local world.incident = 'on'")
-            bad(app, world)
-            if during:
-                other.execute("commit")
-        for what, n in world.good_after:
-            good(app, world, what, n + 100 if what == "insert" else n)
-        assert row
-        return int(row[0])
-
-
-def bad(app: psycopg.Connection[Any], world: World) -> None:
-    first = "abs(hashtext(row(parent.id)::text))"
-    fits = f"{first} % {world.bad_modulo} = 0"
-    match world.bad:
-        case "delete":
-            if world.action == "no action":
-                app.execute(f'delete from "Child; --" c using parent where {fits} and ({_joined(world)})')
-            app.execute(f"delete from parent where {fits}")
-        case "delete-children":
-            app.execute(f'delete from "Child; --" where n % {world.bad_modulo} = 0')
-        case "truncate":
-            app.execute("truncate parent cascade")
-        case "update-children":
-            links = ", ".join(f"p{i} = null" for i in range(len(world.key_columns)))
-            app.execute(f"""update "Child; --" set {links}, "t" = 'bad', w = 'bad' where n % {world.bad_modulo} = 0""")
-        case update:
-            app.execute(f"update parent set {UPDATES[update]}, w = 'bad' where {fits}")
-
-
-UPDATES = {
-    "update": "val = 0", "update-each": "val = val * 2 + 1, code = code || '!'",
-    "update-codes": "code = 'gone ' || code, name = null",
-}  # fmt: skip
-
-
-def good(app: psycopg.Connection[Any], world: World, what: str, n: int) -> None:
-    """One good transaction; what the schema refuses did not happen."""
-    key, marks = world.key_of(n), ", ".join(["%s"] * len(world.key_columns))
-    nulls = ", ".join(["null"] * len(world.key_columns))
-    new = f"insert into parent values ({marks}, %s, %s, %s, {nulls}, 'app')"
-    statements: dict[str, tuple[str, tuple[Any, ...]]] = {
-        "update": (f"update parent set val = val + 100, w = 'app' where {_is(world)}", key),
-        "rename": (f"update parent set name = 'good name', w = 'app' where {_is(world)}", key),
-        "insert": (new, (*key, f"new {n}", f"code {n % 100}", 7)),
-        "reinsert": (new.replace("'app'", "'app again'"), (*key, f"another {n}", f"another {n}", 9000 + n)),
-        "delete": (f"delete from parent where {_is(world)}", key),
-        "child": (f'insert into "Child; --" values (%s, {marks}, %s, %s)', (500 + n, *key, "new", "app")),
-        "child-update": ("""update "Child; --" set "t" = 'good', w = 'app' where n = %s""", (n,)),
-        "child-delete": ('delete from "Child; --" where n = %s', (n,)),
-    }
-    try:
-        app.execute(*statements[what])
-    except psycopg.IntegrityError:
-        event("refused by the schema")
 
 
 def check(now: Database, then: Database, home: Path, world: World, xid: int, boundary: int) -> None:
@@ -189,6 +123,10 @@ def check(now: Database, then: Database, home: Path, world: World, xid: int, bou
                 beside(now, live, copy, world, (at_target, before))
                 return
             plan = planned(live, copy, catalog, world, xid, boundary, changes)
+            if plan is None:
+                assert not any(row[-1] == "bad" for row in before.parent.values())
+                event("the incident wrote nothing in the scope")
+                return
             if not plan.writes:
                 event(f"{world.mode}: nothing to write")
                 assert before == wanted
@@ -210,17 +148,26 @@ def check(now: Database, then: Database, home: Path, world: World, xid: int, bou
 
 def accounts(plan: RepairPlan, done: Loaded | None, then: State, ends: tuple[State, State]) -> None:
     """Every row at T is in one class, and the classes are what the rows themselves say: `ends` before and after."""
+    found: dict[str, list[TableAccount]] = {}
     for table in plan.tables:
-        rows = {"public.parent": "parent", 'public."Child; --"': "child"}.get(str(table.name))
-        if rows is None:
-            continue
-        held, before, after = (getattr(each, rows) for each in (then, *ends))
         account = table.account.without(done.set_aside.get(str(table.name), ()) if done else ())
         assert account.balanced
-        assert account.at_target == len(held)
-        assert account.never_gone == sum(before.get(key) == row for key, row in held.items())
-        assert account.back == sum(before.get(key) != row == after.get(key) for key, row in held.items())
-        assert account.kept_newer + account.not_back == sum(after.get(key) != row for key, row in held.items())
+        if table.engine is not Engine.FOLLOWED:  # of those only the rows that others led to are counted
+            found.setdefault(TABLES.get(table.name.name, "child"), []).append(account)
+    for rows in ("parent", "child"):
+        held, before, after = (getattr(each, rows) for each in (then, *ends))
+        if tables := found.get(rows):
+            assert sum(each.at_target for each in tables) == len(held)
+            assert sum(each.never_gone for each in tables) == sum(before.get(key) == row for key, row in held.items())
+            back = sum(before.get(key) != row == after.get(key) for key, row in held.items())
+            assert sum(each.back for each in tables) == back
+            differ = sum(after.get(key) != row for key, row in held.items())
+            assert sum(each.kept_newer + each.not_back for each in tables) == differ
+    for loose in found.get("loose", ()):
+        lost = Counter(then.loose) - Counter(ends[0].loose)
+        back = lost - (Counter(then.loose) - Counter(ends[1].loose))
+        assert (loose.at_target, loose.back) == (len(then.loose), back.total())
+        assert loose.not_back == lost.total() - back.total()
 
 
 def beside(now: Database, live: Session, copy: Session, world: World, ends: tuple[State, State]) -> None:
@@ -261,44 +208,46 @@ def undo_and_redo(  # noqa: PLR0917
 
 def planned(  # noqa: PLR0917
     live: Session, copy: Session, catalog: Catalog, world: World, xid: int, boundary: int, changes: ChangeSet
-) -> RepairPlan:
-    tables = tuple(
-        PlannedTable(name=t.name, why=Why.WHOLE_DATABASE, because="", bytes_now=0, empty=False) for t in catalog.tables
-    )
-    plan = plan_for(catalog).model_copy(update={"tables": tables})
+) -> RepairPlan | None:
+    plan = plan_for(catalog).model_copy(update={"tables": tuple(scope(catalog, world))})
     incident = (xid,) if world.mode is Mode.REPAIR else ()
     request = RepairRequest(mode=world.mode, incident_xids=incident)
     inquiry = Inquiry("case", plan, request, [], 1, boundary if world.lineage else None)
-    return make_repair_plan(live, copy, inquiry, changes)
+    try:
+        found = make_repair_plan(live, copy, inquiry, changes)
+        if possible := [writer.xid for writer in found.possible_incident]:
+            assert world.savepoint, "nobody else is taken for a savepoint"
+            event("savepoints are named, and confirmed")
+            request = request.model_copy(update={"incident_xids": (*found.request.incident_xids, *possible)})
+            changes.clear()
+            found = make_repair_plan(live, copy, replace(inquiry, request=request), changes)
+    except RowbackError as refused:
+        if refused.id is not ErrorId.INCIDENT_UNKNOWN or not (world.named or world.savepoint):
+            raise
+        return None
+    return found
+
+
+def scope(catalog: Catalog, world: World) -> Iterator[PlannedTable]:
+    """Every table, or the parents by name and what hangs on them."""
+    for table in catalog.tables:
+        why = Why.WHOLE_DATABASE
+        if world.named:
+            why = Why.NAMED if table.name.name == "parent" else Why.FOLLOWED
+        if not (world.named and table.name.name == "loose"):
+            yield PlannedTable(name=table.name, why=why, because="", bytes_now=0, empty=False)
 
 
 def job_of(live: Session, catalog: Catalog, plan: RepairPlan, changes: ChangeSet, copy: Session | None) -> Job:
     sequences = read_catalog(copy).sequences if copy else catalog.sequences
     truth = AtTarget(fingerprints={}, sequences=sequences, oldest_version_num=live.info.server_version)
-    return Job("world", catalog, [], truth, plan.held_triggers, 2000, 3, Repair(changes, plan.number, "rowback_case_x"))
-
-
-def state(database: Database, world: World, *, schema: str = "public") -> State:
-    keys = ", ".join(world.key_columns)
-    width = len(world.key_columns)
-    with database.connect() as app:
-        parents = app.execute(f"select * from {schema}.parent order by {keys}").fetchall()
-        children = app.execute(f'select * from {schema}."Child; --" order by n').fetchall()
-        loose = app.execute(f"select * from {schema}.loose").fetchall()
-    return State(
-        {_plain(row)[:width]: _plain(row) for row in parents},
-        {_plain(row)[:1]: _plain(row) for row in children},
-        sorted(loose),
+    return Job(
+        "world",
+        catalog,
+        [],
+        truth,
+        plan.held_triggers,
+        2000,
+        3,
+        Repair(changes, plan.number, "rowback_case_x", plan.lifted),
     )
-
-
-def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(str(value) if type(value).__name__ == "UUID" else value for value in row)
-
-
-def _is(world: World) -> str:
-    return " and ".join(f"{column} = %s" for column in world.key_columns)
-
-
-def _joined(world: World) -> str:
-    return " and ".join(f"c.p{i} = parent.{column}" for i, column in enumerate(world.key_columns))

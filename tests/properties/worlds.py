@@ -6,6 +6,7 @@ nothing with the product: no transaction ids, no checksums, no staging.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +44,26 @@ class World:
     mode: Mode
     lineage: bool
     paced: bool
+    split: bool
+    loose_check: bool
+    savepoint: bool
+    named: bool
+    published: int
+
+    @property
+    def child_key(self) -> int:
+        """How many of the child's first columns tell its rows apart: its region as well where it is partitioned."""
+        return 2 if self.split else 1
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether somebody follows. No subscriber of PostgreSQL's truncates what a partition references."""
+        return self.published == 0 and not (self.split and self.bad == "truncate")
+
+    @property
+    def checked(self) -> bool:
+        """Whether a NOT VALID check stands beside offenders. The server asks it of every UPDATE, SET NULL's too."""
+        return self.loose_check and self.action != "set null"
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -57,7 +78,10 @@ def worlds() -> st.SearchStrategy[World]:
     numbers = st.integers(0, 11)
     good = st.tuples(
         st.sampled_from(
-            ["update", "rename", "insert", "delete", "reinsert", "child", "child-update", "child-delete"]
+            [
+                "update", "rename", "insert", "delete", "reinsert", "child", "child-update", "child-delete",
+                "child-move", "loose",
+            ]
         ), numbers,
     )  # fmt: skip
     return st.builds(
@@ -79,6 +103,8 @@ def worlds() -> st.SearchStrategy[World]:
                 "update-each",
                 "update-codes",
                 "update-children",
+                "update-loose",
+                "delete-loose",
             ]
         ),
         bad_modulo=st.integers(1, 4),
@@ -86,6 +112,11 @@ def worlds() -> st.SearchStrategy[World]:
         mode=st.sampled_from(list(Mode)),
         lineage=st.booleans(),
         paced=st.booleans(),
+        split=st.booleans(),
+        loose_check=st.booleans(),
+        savepoint=st.booleans(),
+        named=st.booleans(),
+        published=st.integers(0, 11),
     )
 
 
@@ -97,19 +128,34 @@ def schema(world: World) -> list[str]:
     friends = ", ".join(f"f{i} {kind}" for i, kind in enumerate(types))
     friend_names = ", ".join(f"f{i}" for i in range(len(types)))
     unique = "unique" if world.unique else ""
+    child = (
+        f'create table "Child; --" (n int, region text, {refs}, "t" text, w text not null, foreign key ({names})'
+        f" references parent ({keys}) on delete {world.action}, primary key (n{', region' * world.split}))"
+    )
+    if world.split:
+        child = child.replace("(n int,", "(n int default nextval('child_n'),") + " partition by list (region)"
     return [
         f"create table parent ({columns}, name text, code text {unique}, val numeric, {friends}, w text not null,"
         f" primary key ({keys}))",
         f"alter table parent add foreign key ({friend_names}) references parent ({keys}) on delete set null",
-        f'create table "Child; --" (n int primary key, {refs}, "t" text, w text not null, foreign key ({names})'
-        f" references parent ({keys}) on delete {world.action})",
+        "create sequence child_n",
+        child,
+        *PARTITIONS * world.split,
         "create table loose (a int, b text)",
+        "alter table loose replica identity full",
         # What cascades do is the incident's as well.
         "create function mark() returns trigger language plpgsql as"
         " $$ begin if current_setting('world.incident', true) = 'on' then new.w := 'bad'; end if; return new; end $$",
         "create trigger mark before update on parent for each row execute function mark()",
         'create trigger mark before update on "Child; --" for each row execute function mark()',
     ]
+
+
+PARTITIONS = (
+    """create table child_a partition of "Child; --" for values in ('a')""",
+    'create table child_rest partition of "Child; --" default',
+)
+LOOSE_CHECK = """alter table "Child; --" add constraint no_threes check ("t" !~ '3') not valid"""
 
 
 @dataclass
@@ -123,11 +169,10 @@ class State:
 
 def expected(world: World, then: State, now: State) -> State:
     """What must be there after the repair. Rows that may not be written stay away, with all that hangs on them."""
-    width = len(world.key_columns)
-    parents, children = dict(now.parent), dict(now.child)
-    want_parents, want_children = _wanted(world, then.parent, now.parent), _wanted(world, then.child, now.child)
+    width, at = len(world.key_columns), world.child_key
+    want_parents, want_children = _wanted(world.mode, then.parent, now.parent), _wanted_children(world, then, now)
     drop_parents = set(now.parent) - set(then.parent) if world.mode is Mode.REPLACE else set()
-    drop_children = set(now.child) - set(then.child) if world.mode is Mode.REPLACE else set()
+    drop_children = set(now.child) - set(then.child) if world.mode is Mode.REPLACE and not world.named else set()
     reused = {
         key for key in then.parent.keys() & now.parent.keys()
         if str(now.parent[key][width + 1]).startswith("another") and key not in want_parents
@@ -138,7 +183,7 @@ def expected(world: World, then: State, now: State) -> State:
         parents = {k: r for k, r in now.parent.items() if k not in drop_parents} | want_parents
         children = {k: r for k, r in now.child.items() if k not in drop_children} | want_children
         for key, row in list(want_children.items()):
-            link = row[1 : 1 + width]
+            link = row[2 : 2 + width]
             orphan = None not in link and link not in parents
             if orphan or (link in reused and key not in now.child):
                 del want_children[key]
@@ -157,19 +202,42 @@ def expected(world: World, then: State, now: State) -> State:
             if _referenced(key, width, parents, children):
                 drop_parents.discard(key)
                 changed = True
-    return State(parents, children, now.loose)
+    assert all(len(key) == at for key in children)
+    return State(parents, children, _loose(world, then.loose, now.loose))
 
 
-def _wanted(world: World, then: dict[Row, Row], now: dict[Row, Row]) -> dict[Row, Row]:
+def _wanted(mode: Mode, then: dict[Row, Row], now: dict[Row, Row]) -> dict[Row, Row]:
     wanted = {key: row for key, row in then.items() if key not in now}
-    if world.mode is Mode.REPAIR:
+    if mode is Mode.REPAIR:
         wanted |= {k: r for k, r in then.items() if k in now and now[k] != r and now[k][-1] == "bad"}
-    if world.mode is Mode.REPLACE:
+    if mode is Mode.REPLACE:
         wanted |= {k: r for k, r in then.items() if k in now and now[k] != r}
     return wanted
 
 
+def _wanted_children(world: World, then: State, now: State) -> dict[Row, Row]:
+    """A row that moved to another partition is not put back beside itself, but by a replacement. Where only the parents
+    are named, the children of lost ones alone, and nobody asked for those to be replaced."""
+    followed = world.mode if not (world.named and world.mode is Mode.REPLACE) else Mode.MISSING
+    wanted = _wanted(followed, then.child, now.child)
+    if followed is not Mode.REPLACE:
+        numbers = {key[0] for key in now.child}
+        wanted = {key: row for key, row in wanted.items() if key in now.child or key[0] not in numbers}
+    if world.named:
+        lost, width = then.parent.keys() - now.parent.keys(), len(world.key_columns)
+        wanted = {key: row for key, row in wanted.items() if row[2 : 2 + width] in lost}
+    return wanted
+
+
+def _loose(world: World, then: list[Row], now: list[Row]) -> list[Row]:
+    """Without a key, rows written since T may be versions of lost ones: lost ones come back only where there are none,
+    or where the incident wrote them all and is to be taken back."""
+    new = Counter(now) - Counter(then)
+    exact = world.mode is Mode.REPAIR and world.lineage and all(row[1] == "bad" for row in new)
+    return now if world.named or (new and not exact) else then
+
+
 def _referenced(key: Row, width: int, parents: dict[Row, Row], children: dict[Row, Row]) -> bool:
-    return any(row[1 : 1 + width] == key for row in children.values()) or any(
+    return any(row[2 : 2 + width] == key for row in children.values()) or any(
         row[width + 3 : 2 * width + 3] == key for row in parents.values()
     )

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 
 from recovery.postgres.before_images import drop_schema, left_schemas
+from recovery.postgres.beside import beside_schema, create_beside, plain
+from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import connect
 from recovery.postgres.repair.writes import before_image_schema
 from runbooks.lab.server import Lab
@@ -83,10 +85,12 @@ def test_a_subscriber_of_all_tables_never_meets_a_table_of_ours(
         assert database.rows(ROWS) == damaged
         wait_until(follows, "the subscriber has the undo")
         with connect(database.target()) as session:
-            (ours,) = left_schemas(session)
+            create_beside(session, CASE, [plain(table) for table in read_catalog(session).tables])
+            session.execute(f"insert into {beside_schema(CASE)}.t values (1, 'beside')")
+            (ours,) = (schema for schema in left_schemas(session) if not schema.beside)
             assert (ours.case, ours.tables) == (CASE, 2)
             drop_schema(session, ours)
-            assert left_schemas(session) == []
+            assert [schema.beside for schema in left_schemas(session)] == [True]
         database.run("insert into t values (99, 'later')")
         wait_until(follows, "the subscriber goes on")
         ((errors,),) = there.execute("select sum(apply_error_count + sync_error_count) from pg_stat_subscription_stats")
