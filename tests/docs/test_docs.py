@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import click
+import pytest
 
 from recovery.aws import instances as aws_instances
 from recovery.cli import SHORT, VERBS, rowback
@@ -13,6 +14,7 @@ from recovery.errors import EXIT_CODES, ErrorId
 from tests.docs.pages import ROOT, commands_page, iam_page, json_page, normalise, readme_blocks, run_readme
 
 
+@pytest.mark.drill
 def test_every_command_of_the_readme_prints_what_the_readme_shows(tmp_path: Path) -> None:
     shown = [normalise(block) for block, _ in readme_blocks()]
     assert [normalise(block) for block in run_readme(tmp_path)] == shown

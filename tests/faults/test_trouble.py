@@ -140,7 +140,9 @@ def test_the_temporary_instance_is_inert_and_named_and_tagged(cli: Cli, database
     """Stop in front of the load and look at what the copy is."""
     with database.connect() as blocker:
         blocker.execute("create table if not exists u (n int)")
-        blocker.execute("alter table t alter n type text")  # drift: the errand stops after the copy is up
+        blocker.execute(
+            "alter table t alter n type timestamptz using now()"
+        )  # drift: the errand stops after the copy is up
         ran = restore(cli, database, target)
     assert ran.code == 25
     case = the_case(cli)
@@ -173,7 +175,7 @@ def test_the_temporary_instance_is_inert_and_named_and_tagged(cli: Cli, database
 def test_reap_removes_copies_of_dead_cases_and_nothing_else(cli: Cli, database: Database, target: datetime) -> None:
     lab = cli.live.lab
     lab.create_instance("rowback-impostor", BackupRetentionPeriod=0)
-    database.run("alter table t alter n type text")
+    database.run("alter table t alter n type timestamptz using now()")
     assert restore(cli, database, target).code == 25
     case = the_case(cli)
     copy = lab.engine.instances[f"rowback-{case}"]
@@ -224,7 +226,7 @@ def test_a_state_directory_of_somebody_else_is_told_and_no_bug(tmp_path: Path) -
 def test_a_copy_that_is_not_provably_ours_is_never_deleted(
     cli: Cli, database: Database, target: datetime, where: str
 ) -> None:
-    database.run("alter table t alter n type text")
+    database.run("alter table t alter n type timestamptz using now()")
     assert restore(cli, database, target).code == 25
     case = the_case(cli)
     instances: dict[str, Any] = cli.live.lab.engine.instances

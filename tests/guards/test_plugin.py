@@ -73,6 +73,7 @@ def test_refusals_that_a_test_is_about(database: Database, tmp_path: Path) -> No
     assert rows(database) == (3, 1)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("said", ["$APP_DATABASE", ".env:APP", ".env:PRISMA", ".env:GIS", ".env:REMARK", "FULL"])
 def test_the_applications_own_database_is_never_disposable(plain: Plain, tmp_path: Path, said: str) -> None:
     name = f"own_{said.strip('$.').replace(':', '_').lower()}"

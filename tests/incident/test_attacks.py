@@ -16,6 +16,8 @@ from recovery.incident.finding import find_in
 from recovery.incident.keeping import Keeper
 from recovery.incident.prefix import OF_RDS, unclear_zone
 
+pytestmark = pytest.mark.matrix
+
 AUTHORIZED = "LOG:  connection authorized: user=app database=db"
 CLOSED = "LOG:  disconnection: session time: 0:00:01"
 

@@ -76,7 +76,7 @@ def test_lost_after_the_end(cli: Cli, database: Database, live: Live, lost: tupl
 
 
 def test_lost_before_the_beginning(cli: Cli, database: Database, live: Live, lost: tuple[str, str, str, str]) -> None:
-    _, _, first_bad = lost
+    _, _, first_bad, _ = lost
     found = ask(cli, database, "--from", first_bad, "--precision", "1h", "--good", GOOD, "--confirm", "3")
     assert found.code == 43
     assert found.out == f"it was lost before {first_bad} already: look further back\n"
@@ -87,7 +87,7 @@ def test_lost_before_the_beginning(cli: Cli, database: Database, live: Live, los
 def test_a_copy_that_cannot_be_asked_is_removed(
     cli: Cli, database: Database, live: Live, lost: tuple[str, str, str, str]
 ) -> None:
-    early, _, _ = lost
+    early, *_ = lost
     found = ask(cli, database, "--from", early, "--precision", "1h", "--good", "select count(*) > 9 from later",
                 "--confirm", "3")  # fmt: skip
     assert found.code == 2

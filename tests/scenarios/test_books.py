@@ -21,6 +21,8 @@ from runbooks.lab.server import REGION, Lab
 from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, Live, discard, pass_a_second, rds_client, wait_until
 
+pytestmark = pytest.mark.drill
+
 BOOKS = sorted(path.stem for path in books_directory().glob("*.md"))
 DIGEST = "select count(*), md5(string_agg(t::text, '|' order by t::text)) from {} t"
 

@@ -16,6 +16,8 @@ from recovery.workflow.drills import DrillRecord
 from tests.fix_cli import Cli
 from tests.scenarios.test_telling import ELSEWHERE
 
+pytestmark = pytest.mark.drill
+
 
 def hold(cli: Cli, *days_ago: int, failed: int = -1) -> None:
     """Drills of the past, as files."""

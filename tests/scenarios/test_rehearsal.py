@@ -17,6 +17,8 @@ from recovery.model.target import format_utc
 from tests.fix_cli import Cli
 from tests.fix_lab import Database, pass_a_second, rds_client, wait_until
 
+pytestmark = pytest.mark.drill
+
 FILL = (
     """create table "Weird Name; --" (id int primary key, "t" text not null)""",
     """insert into "Weird Name; --" select n, 'word ' || n from generate_series(1, 500) n""",

@@ -27,6 +27,8 @@ from runbooks.running.reconciling import already_happened
 from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, pass_a_second, wait_until
 
+pytestmark = pytest.mark.drill
+
 FRONT = """\
 ---
 title: People are gone
