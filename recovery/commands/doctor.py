@@ -32,7 +32,10 @@ def doctor(
     name = instance or loaded.instance
     if name is None:
         raise RowbackError(
-            ErrorId.USAGE, "INSTANCE is missing", state=NOTHING_CREATED, help="rowback doctor docs-staging"
+            ErrorId.USAGE,
+            "INSTANCE is missing",
+            state=NOTHING_CREATED,
+            help="rowback doctor INSTANCE; which there are: aws rds describe-db-instances",
         )
     if form:
         _show_policy(name, loaded, form)

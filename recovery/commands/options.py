@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -180,10 +181,14 @@ def request_of(asked: Asked) -> Request:
     from recovery.workflow.asking import Request
 
     profile = profile_of(asked)
+    instance, database = asked["instance"] or profile.instance, asked["database"] or profile.database
+    at = asked["at"]
+    if not (instance and at and database):
+        raise _missing(instance, at, database)
     return Request(
-        instance=_needed(asked["instance"] or profile.instance, "INSTANCE"),
-        database=_needed(asked["database"] or profile.database, "--database"),
-        target_time=parse_target_time(_needed(asked["at"], "--at"), zone=asked["tz"]),
+        instance=instance,
+        database=database,
+        target_time=parse_target_time(at, zone=asked["tz"]),
         scope=ScopeRequest(tables=tuple(asked["tables"]), leave_out=tuple(asked["leave_out"])),
         transport=Transport(asked["transport"]),
         profile=profile,
@@ -253,13 +258,13 @@ def approver(database: str, confirmed: str | None, loss: int | None) -> Callable
         from recovery.report.repair_text import repair_text
 
         click.echo("\n" + repair_text(plan) + "\n", err=True)
-        _confirm_loss(plan, loss)
+        _confirm_loss(plan, database, loss)
         confirm(database, confirmed, instead=f"rowback apply {plan.case} {plan.digest[:8]} --confirm {database}")
 
     return approve
 
 
-def _confirm_loss(plan: RepairPlan, loss: int | None) -> None:
+def _confirm_loss(plan: RepairPlan, database: str, loss: int | None) -> None:
     if plan.loses and loss is None and sys.stdin.isatty():
         loss = click.prompt(
             f"{plan.loses:,} rows lose what was written after T. Type that number to go on", err=True, type=int
@@ -271,7 +276,7 @@ def _confirm_loss(plan: RepairPlan, loss: int | None) -> None:
             f"{plan.loses:,} rows would lose what was written to them after T, and {said}",
             state="nothing was written to the original",
             help=f"look at them: rowback diff {plan.case} --show newer; then: rowback apply {plan.case}"
-            f" {plan.digest[:8]} --confirm DATABASE --confirm-loss {plan.loses}",
+            f" {plan.digest[:8]} --confirm {shlex.quote(database)} --confirm-loss {plan.loses}",
         )
 
 
@@ -289,10 +294,14 @@ def write_new(path: Path, text: str) -> None:
         ) from error
 
 
-def _needed(value: str | None, name: str) -> str:
-    if value:
-        return value
-    raise RowbackError(
-        ErrorId.USAGE, f"{name} is missing", state=NOTHING_CREATED,
-        help="rowback plan docs-staging --at 2026-11-22T14:20:00Z --database docs",
-    )  # fmt: skip
+def _missing(instance: str | None, at: str | None, database: str | None) -> RowbackError:
+    """What is missing, and the command with all that was given."""
+    given = {"INSTANCE": instance, "--at": at, "--database": database}
+    what = next(name for name, value in given.items() if not value)
+    quoted = [shlex.quote(value) if value else name for name, value in
+              (("INSTANCE", instance), ("TIME", at), ("DATABASE", database))]  # fmt: skip
+    command = "rowback {} {} --at {} --database {}".format(click.get_current_context().info_name, *quoted)
+    form = "" if at else "; a TIME is written like 2026-11-22T14:20:00Z, or found: rowback find INSTANCE"
+    return RowbackError(
+        ErrorId.USAGE, f"{what} is missing", state=NOTHING_CREATED, help=command + form.replace("INSTANCE", quoted[0])
+    )

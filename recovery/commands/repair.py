@@ -150,7 +150,7 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
             )  # fmt: skip
         if max_wal_rate:
             _pace(errand, plan, max_wal_rate)
-        errand.approve = approver(case.plan.database, confirmed, confirm_loss)
+        errand.approver = approver(case.plan.database, confirmed, confirm_loss)
         run(errand, until="verify")
     show_report(case, as_json=as_json)
     click.echo(f"next: rowback close {case.id} (remove the temporary instance), or rowback undo {case.id}", err=True)
@@ -187,7 +187,7 @@ def undo(case_id: str, confirmed: str | None, accept_partial: bool, dry_run: boo
         return
     with _errand(case_id, work="undo") as errand:
         errand.partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
-        errand.approve = _undo_approver(errand.case, confirmed)
+        errand.approver = _undo_approver(errand.case, confirmed)
         done = take_back(errand)
     if as_json:
         click.echo(done.verification.model_dump_json(indent=1))

@@ -105,7 +105,8 @@ class ChangeSet:
             ErrorId.DISK_FULL if full else ErrorId.PLAN_UNREADABLE,
             f"the change set {self.path} cannot be {'written' if full else 'used'}: {error}",
             state="nothing was written to the original",
-            help="free space there; the next try begins the comparison anew" if full else "compare again: rowback diff",
+            help="free space there; the next try begins the comparison anew" if full
+            else "compare again: rowback diff CASE --again",
         )  # fmt: skip
 
     def add_table(self, table: TableName, key: Iterable[str], columns: Iterable[str]) -> Shape:

@@ -207,7 +207,8 @@ def _refuse_missing_columns(table: Table, shape: Shape) -> None:
         raise RowbackError(
             ErrorId.SCHEMA_DRIFT, f"the columns of {shape.table} changed since it was compared",
             *(f"column {name} was dropped or renamed" for name in gone),
-            state="nothing was written to the original", help="bring the column back, or compare again: rowback diff",
+            state="nothing was written to the original",
+            help="bring the column back, or compare again: rowback diff CASE --again",
         )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def refuse_rows(live: Session, tables: Sequence[TableName]) -> None:
             ErrorId.PLAN_FACTS_CHANGED,
             f"tables that were empty when they were compared hold rows now: {_listed(counts)}",
             state=ROLLED_BACK,
-            help="somebody is writing: compare again with rowback diff",
+            help="somebody is writing: compare again: rowback diff CASE --again",
         )
 
 
@@ -67,7 +67,7 @@ def refuse_other_triggers(live: Session, tables: Sequence[TableName], planned: I
     if changed := sorted(f"{t.name} on {t.table}" for t in found ^ expected):
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED, f"triggers changed since the plan was made: {', '.join(changed)}",
-            state=ROLLED_BACK, help="make a new plan",
+            state=ROLLED_BACK, help="rowback close CASE, then a new plan",
         )  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def refuse_nothing(written: int, skipped: Collection[str]) -> None:
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED, f"none of the {len(skipped):,} planned rows can be written any more",
             *sorted(set(skipped)),
-            state=ROLLED_BACK, help="compare again with rowback diff",
+            state=ROLLED_BACK, help="compare again: rowback diff CASE --again",
         )  # fmt: skip
 
 

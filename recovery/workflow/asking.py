@@ -46,6 +46,9 @@ class Request:
     profile_name: str | None = None
 
 
+WITHOUT_SERVER = frozenset({"creating", "deleting", "failed", "starting", "stopped", "stopping"})
+
+
 def refuse_unsuitable(source: InstanceFacts) -> None:
     """Refuse (instance-unsuitable) what rowback does not restore."""
     if source.engine != "postgres":
@@ -59,6 +62,15 @@ def refuse_unsuitable(source: InstanceFacts) -> None:
             state=NOTHING_CREATED, help="rowback supports PostgreSQL 13 and newer",
         )  # fmt: skip
 
+    if source.status in WITHOUT_SERVER:
+        start = f"start it (aws rds start-db-instance --db-instance-identifier {source.identifier})"
+        raise RowbackError(
+            ErrorId.INSTANCE_UNSUITABLE, f"'{source.identifier}' is '{source.status}': no server answers there",
+            state=NOTHING_CREATED,
+            help=f"{start if source.status == 'stopped' else 'wait until it is available'}, then run the same command"
+            " again",
+        )  # fmt: skip
+
 
 def window_with(
     request: Request, instances: Instances, source: InstanceFacts, say: Callable[[str], None]
@@ -66,7 +78,7 @@ def window_with(
     """The restore window, once it holds T. RDS moves its end every 5 minutes or so; the caller sets the patience.
 
     Raises target-before-window, target-after-window, backups-off."""
-    deadline = time.monotonic() + request.wait_for_window_s
+    deadline, told = time.monotonic() + request.wait_for_window_s, False
     while True:
         window = instances.window(source)
         if window.earliest <= request.target_time <= window.latest:
@@ -83,7 +95,9 @@ def window_with(
             )
         if time.monotonic() >= deadline or request.target_time > datetime.now(UTC):
             raise _after_window(request, source, window)
-        say(f"waiting until the restore window reaches {format_utc(request.target_time)}")
+        if not told:
+            say(f"waiting until the restore window reaches {format_utc(request.target_time)}")
+        told = True
         time.sleep(min(WINDOW_POLL_S, instances.poll_s))
 
 

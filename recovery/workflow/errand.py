@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,13 +43,14 @@ def refuse_other_database(plan: RecoveryPlan, source: InstanceFacts, found: Iden
         )  # fmt: skip
 
 
-def refuse_unapproved(plan: RepairPlan) -> None:
+def refuse_unapproved(plan: RepairPlan, database: str) -> None:
     """Nobody is there to approve: the case waits."""
+    write = f"rowback apply {plan.case} {plan.digest[:8]} --confirm {shlex.quote(database)}"
     raise RowbackError(
         ErrorId.CONFIRMATION_MISSING,
         f"repair plan {plan.digest[:8]} writes {plan.writes:,} rows and nobody approved it",
         state=UNTOUCHED,
-        help=f"read it: rowback diff {plan.case}; then: rowback apply {plan.case} {plan.digest[:8]} --confirm DATABASE",
+        help=f"read it: rowback diff {plan.case}; then: {write}",
     )  # fmt: skip
 
 
@@ -72,9 +74,16 @@ class Errand:
     journal: Journal
     instances: Instances
     listener: Listener
-    approve: Callable[[RepairPlan], None] = refuse_unapproved
+    approver: Callable[[RepairPlan], None] | None = None
     partial: Partial = Partial.KEEP_OPEN
     _copy_password: str | None = field(default=None, repr=False)
+
+    def approve(self, plan: RepairPlan) -> None:
+        """Have a repair plan approved. Raises confirmation-missing."""
+        if self.approver is None:
+            refuse_unapproved(plan, self.case.plan.database)
+        else:
+            self.approver(plan)
 
     @property
     def profile(self) -> Profile:

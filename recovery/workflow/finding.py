@@ -165,7 +165,7 @@ def _sources(search: Search, say: Say) -> list[Source]:
         return from_instance(LogFiles.of(search.instance, search.profile.region), search.since, search.until, say)
     raise RowbackError(
         ErrorId.USAGE, "neither an instance nor a log file was named", state=NOTHING_CREATED,
-        help="rowback find docs-staging --since 2h, or rowback find --log postgresql.log",
+        help="name the instance: rowback find INSTANCE --since 2h; or its log: rowback find --log FILE",
     )  # fmt: skip
 
 

@@ -264,7 +264,7 @@ def _recover(request: DrillRequest, told: _Told, clock: Clock) -> Report:
     objectives = Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s)
     case, journal = open_case(plan, objectives, wanted.profile, approved=True)
     with journal:
-        run(Errand(case, journal, instances, clock.listener, approve=lambda repair: None))
+        run(Errand(case, journal, instances, clock.listener, approver=lambda repair: None))
     return report_of(case)
 
 

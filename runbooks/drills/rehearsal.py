@@ -186,7 +186,7 @@ def _recover(
         objectives = Objectives(recovery_time_s=wanted.rto_s, data_loss_s=wanted.rpo_s)
         case, journal = open_case(plan, objectives, profile, approved=True)
         with journal:
-            _run_or_give_up(Errand(case, journal, instances, clock.listener, approve=lambda repair: None))
+            _run_or_give_up(Errand(case, journal, instances, clock.listener, approver=lambda repair: None))
     return report_of(case)
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from recovery.reload import pacing
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, pass_a_second, wait_until
 
@@ -157,4 +158,20 @@ def test_it_waits_for_a_replica(cli: Cli, database: Database, opened: tuple[str,
         replica.send_signal(signal.SIGCONT)
         _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
+    whole(database)
+
+
+def test_a_replica_that_does_not_come_nearer_ends_it_and_it_goes_on(
+    cli: Cli, database: Database, opened: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacing, "CATCH_UP_S", 0.5)
+    with stalled_replica(database) as replica:
+        database.run("create table ballast as select md5(g::text) from generate_series(1, 40000) g")
+        ran = cli(*applying(opened, database, "500kB"))
+        assert ran.code == 55
+        assert "error[replica-behind]: a replica is " in ran.err
+        replica.send_signal(signal.SIGCONT)
+        again = cli("resume", opened[0])
+    assert f"rowback resume {opened[0]}" in ran.err.rpartition("help: ")[2]
+    assert again.code == 0, again.err
     whole(database)

@@ -13,13 +13,14 @@ from tests.guards.forwarder import forwarded
 from tests.guards.inner import Inner, clean_environment, pytest_on, ran
 from tests.guards.test_drivers import FURNITURE, as_url, reached
 
+pytestmark = pytest.mark.matrix
+
 SQLALCHEMY = """
 import asyncio, os, pytest, sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.ext.asyncio import create_async_engine
 from guards.session import active, Refused
 
-pytestmark = pytest.mark.matrix
 URL = os.environ["TEST_DSN"].replace("postgresql://", "postgresql+DRIVER://")
 metadata = sa.MetaData()
 parent = sa.Table("parent", metadata, sa.Column("id", sa.Integer, primary_key=True))
