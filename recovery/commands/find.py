@@ -24,6 +24,7 @@ from recovery.model.target import format_utc, parse_target_time
 @click.option("--log", "files", type=click.Path(path_type=Path), multiple=True,
               help="A log file of this machine (plain, .csv, .json; each perhaps .gz). Repeatable.")  # fmt: skip
 @click.option("--log-line-prefix", "prefix", help="How the server's lines begin, where nobody can be asked.")
+@click.option("--log-timezone", "zone", metavar="ZONE", help="The server's log_timezone, where nobody can be asked.")
 @click.option("--cloudwatch", is_flag=True, help="Read the export in CloudWatch Logs instead of the instance's files.")
 @click.option("--show-values", is_flag=True, help="Show statements with their values, and parameters.")
 @profile_option
@@ -31,8 +32,8 @@ from recovery.model.target import format_utc, parse_target_time
 @json_option
 def find(  # noqa: PLR0913, PLR0917 (one argument an option)
     instance: str | None, since: str | None, from_: str | None, to: str | None, tz: str | None, table: str | None,
-    database: str | None, files: tuple[Path, ...], prefix: str | None, cloudwatch: bool, show_values: bool,
-    profile: str | None, region: str | None, as_json: bool,
+    database: str | None, files: tuple[Path, ...], prefix: str | None, zone: str | None, cloudwatch: bool,
+    show_values: bool, profile: str | None, region: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Which statement did it, who, when, was it committed, and which target time to restore to. Reads only."""
     from recovery.incident.suspects import Question
@@ -45,7 +46,7 @@ def find(  # noqa: PLR0913, PLR0917 (one argument an option)
         instance=instance or (None if files else loaded.instance), since=begin, until=end,
         question=Question(database=database or loaded.database, table=table, show_values=show_values),
         profile=loaded.model_copy(update={"region": region or loaded.region}), files=files, prefix=prefix,
-        cloudwatch=cloudwatch,
+        cloudwatch=cloudwatch, zone=zone,
     )  # fmt: skip
     found = find(search, lambda text: click.echo(text, err=True))
     click.echo(found.model_dump_json(indent=1) if as_json else find_text(found))

@@ -29,26 +29,29 @@ class Found:
     dropped: int
 
 
-def find_in(chunks: Iterable[bytes], prefix: str, form: Format = "stderr", keeper: Keeper | None = None) -> Found:
+def find_in(
+    chunks: Iterable[bytes], prefix: str, form: Format = "stderr", keeper: Keeper | None = None,
+    zone: str | None = None,
+) -> Found:  # fmt: skip
     """Everything that may have destroyed something. Memory does not grow with the log, but for about 1 kB per write of
     sessions that began before it where BEGIN is not logged.
 
-    `prefix`: log_line_prefix, for stderr.
+    `prefix`: log_line_prefix, for stderr; `zone`: log_timezone.
     """
     keeper = keeper or Keeper()
     sessions, count = Sessions(keeper), 0
     first = last = None
-    for record in _records(chunks, prefix, form, Interest(sessions, keeper.table)):
+    for record in _records(chunks, (prefix, zone), form, Interest(sessions, keeper.table)):
         first = record.at if first is None else first
         last, count = record.at, count + 1
         sessions.feed(record)
     return Found(tuple(sessions.finish()), count, first, last, keeper.dropped)
 
 
-def _records(chunks: Iterable[bytes], prefix: str, form: Format, wanted: Wanted) -> Iterator[Record]:
+def _records(chunks: Iterable[bytes], begins: tuple[str, str | None], form: Format, wanted: Wanted) -> Iterator[Record]:
     match form:
         case "stderr":
-            return read_stderr(chunks, prefix, wanted)
+            return read_stderr(chunks, begins[0], wanted, begins[1])
         case "csv":
             return read_csv(chunks, wanted)
         case "json":

@@ -51,9 +51,13 @@ class Interest:
     def __init__(self, sessions: Sessions, table: str | None = None) -> None:
         self._sessions, self._open = sessions, sessions.open_pids
         self._table = table.encode().lower() if table else None
+        self._begun = False
 
     def __call__(self, pid: bytes, severity: bytes, message: bytes) -> bool:
         """Asked by a reader before it decodes."""
+        if not self._begun:  # the first record of a log tells since when it goes
+            self._begun = True
+            return True
         if pid in self._open:
             return True
         if severity != b"LOG":

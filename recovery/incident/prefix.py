@@ -69,11 +69,23 @@ def unclear_zone(sample: bytes, prefix: str) -> str | None:
     return unclear[0] if unclear else None
 
 
-class Clock:
-    """Times of log lines as seconds since 1970. Neighbours share their second, so the last one is remembered."""
+def is_zone(name: str) -> bool:
+    """Whether a name tells the offset of every moment: an IANA zone, or an offset itself."""
+    return bool(name) and _offset_s(name, _ANY_TIME) is not None
 
-    def __init__(self) -> None:
+
+def names_sessions(prefix: str) -> bool:
+    """Whether lines of this prefix tell which session they belong to."""
+    return any(name in pattern_of(prefix).groupindex for name in "pcr")
+
+
+class Clock:
+    """Times of log lines as seconds since 1970. Neighbours share their second, so the last one is remembered. `zone`:
+    log_timezone, for abbreviations that name no one offset."""
+
+    def __init__(self, zone: str | None = None) -> None:
         self._text, self._at = b"", 0.0
+        self._zone = zone
 
     def seconds(self, text: bytes, zone: bytes) -> float:
         """`text`: `2026-11-22 14:20:00`, with `.123` or without; `zone`: as it stands behind. Unknown ones are UTC.
@@ -84,7 +96,11 @@ class Clock:
         key = whole + zone
         if key != self._text:
             moment = datetime.strptime(whole.decode(), "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007 (the zone comes next)
-            self._at = moment.replace(tzinfo=UTC).timestamp() - (_offset_s(zone.decode().strip(), moment) or 0.0)
+            named = zone.decode().strip()
+            offset = _offset_s(named, moment)
+            if offset is None and self._zone:  # log_timezone knows what its abbreviations mean
+                offset = _offset_s(self._zone, moment)
+            self._at = moment.replace(tzinfo=UTC).timestamp() - (offset or 0.0)
             self._text = key
         return self._at + (float(fraction) if fraction else 0.0)
 

@@ -13,12 +13,15 @@ import re
 from recovery.incident.audit import Audited, audited
 from recovery.incident.outcomes import Keep, Outcomes, whose
 from recovery.incident.records import Record
-from recovery.incident.sightings import Sighting
+from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.state import Group, Origin, Session, Told
 from recovery.incident.texts import Control, control_of, pieces, prepared_text
 
 NOTHING_FOLLOWS = "nothing of its session follows in the log"
-BEGAN_BEFORE = "its session began before this log, and no BEGIN, COMMIT or ROLLBACK of it follows"
+BEGAN_BEFORE = "no BEGIN, COMMIT or ROLLBACK of its session is in this log, which may begin amid its transaction"
+NO_SESSION = "the lines of this log name no session, so nothing tells its end"
+LAST_COMMIT = "its COMMIT is the last of its session in the log, and no error follows"
+OLDER_S = 60.0  # a log that begins so long before a session's first statement would show its BEGIN
 
 
 _EXECUTED = re.compile(
@@ -54,6 +57,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._outcomes = Outcomes(keep, self._sessions)
         self._from_the_start = False
+        self._first_s: float | None = None
 
     def noted(self, pid: bytes, verb: str) -> bool:
         """BEGIN ("begin") or the end of a transaction ("end") in a session that is known and has nothing open; False
@@ -69,10 +73,14 @@ class Sessions:
     def feed(self, record: Record) -> None:
         """Take one record into account."""
         message = record.message
+        self._first_s = record.at if self._first_s is None else self._first_s
         if not record.pid or message.startswith(_STARTED + _CRASHED + _SET_ANEW):
             self._of_the_server(message)
+            if not record.pid and record.severity == "LOG" and (found := _EXECUTED.match(message)):
+                self._of_no_session(record, found[3])
             return
         session = self._session(record)
+        session.last = record
         self._take(session, record)
         # Of these everything matters; a reader may pass over what is plain in the others.
         if session.is_open():
@@ -104,11 +112,26 @@ class Sessions:
                 self._outcomes.succeeded(session, *session.running.done)
             if session.erring:
                 self._erred(session, session.erring, "")
-            self._outcomes.unknown(session.open(), NOTHING_FOLLOWS if session.block is not None else BEGAN_BEFORE)
+            self._cut_off(session)
         for sightings in self._outcomes.prepared.values():
             self._outcomes.unknown(sightings, "its transaction was prepared, and its end is not in the log")
         self._outcomes.judge_assumed()
         return sorted(self._outcomes.found, key=lambda sighting: sighting.from_s)
+
+    def _cut_off(self, session: Session) -> None:
+        """The log ends. A COMMIT that is the last of its session is one unless an error follows; so is a statement by
+        itself in a log that would show its BEGIN."""
+        ends, still = session.running.ends if session.running else None, session.open()
+        if ends and ends.verb in ("commit", "commit prepared") and session.last and not session.failed:
+            self._outcomes.succeeded(session, session.last)
+            for sighting in still:
+                sighting.why = LAST_COMMIT if sighting.outcome is Outcome.COMMITTED else sighting.why
+            return
+        alone = session.block is None and still and still[0].from_s - (self._first_s or 0.0) >= OLDER_S
+        if alone and session.last:
+            self._outcomes.commit(still, session.last, session.last.at, assumed=True)
+        else:
+            self._outcomes.unknown(still, NOTHING_FOLLOWS if session.block is not None else BEGAN_BEFORE)
 
     def _session(self, record: Record) -> Session:
         session = self._sessions.get(record.session)
@@ -130,6 +153,11 @@ class Sessions:
             for session in self._sessions.values():
                 self._outcomes.gone(session, "the server went down")
             self._sessions.clear()
+
+    def _of_no_session(self, record: Record, text: str) -> None:
+        """The lines name no session: each statement stands by itself."""
+        alone = (piece for piece in pieces(text) if not control_of(piece))
+        self._outcomes.unknown((Sighting(piece, record, record.at) for piece in alone), NO_SESSION)
 
     def _log(self, session: Session, record: Record) -> None:
         message = record.message

@@ -64,6 +64,7 @@ class Session:
     savepoints: list[tuple[str, int]] = field(default_factory=list)
     failed: bool = False
     running: Group | None = None
+    last: Record | None = None
     erring: Record | None = None  # an error whose statement stands on the next line
     batch: list[Sighting] = field(default_factory=list)  # executed outside a block, and perhaps not synced yet
 

@@ -14,20 +14,23 @@ _CUT = re.compile(re.escape(TRUNCATED) + rb"(?!\n)")
 _FIELDS = ("m", "y", "t", "z", "n", "p", "u", "d", "h", "r", "a", "c", "v", "x")
 
 
-def read_stderr(chunks: Iterable[bytes], prefix: str, wanted: Wanted = everything) -> Iterator[Record]:
+def read_stderr(
+    chunks: Iterable[bytes], prefix: str, wanted: Wanted = everything, zone: str | None = None
+) -> Iterator[Record]:
     """Records of a stderr log, in the order of their lines; what is no record of that prefix is passed over.
 
     `chunks`: the bytes, cut anywhere. Memory: one chunk and one record. Never raises for what a line holds.
     """
     pattern = pattern_of(prefix)
-    take = _taker(pattern)
+    take = _taker(pattern, zone)
     pid_at, severity_at = pattern.groupindex.get("p", 0), pattern.groupindex["severity"]
+    port_at = 0 if pid_at else pattern.groupindex.get("r", 0)
     for block in _whole_records(chunks, pattern):
         found = pattern.search(block)
         while found:
             following = pattern.search(block, found.end())
             body = block[found.end() : following.start() if following else len(block)]
-            pid = found[pid_at] if pid_at else b""
+            pid = found[pid_at] if pid_at else str(_port(found[port_at])).encode() if port_at else b""
             if wanted(pid, found[severity_at], body) and (record := take(found, body)):
                 yield record
             found = following
@@ -61,9 +64,9 @@ def _last_start(block: bytes, pattern: re.Pattern[bytes]) -> int:
     return 0
 
 
-def _taker(pattern: re.Pattern[bytes]) -> Callable[[re.Match[bytes], bytes], Record | None]:
+def _taker(pattern: re.Pattern[bytes], zone: str | None) -> Callable[[re.Match[bytes], bytes], Record | None]:
     """Turns a match and the message behind it into a record, or into nothing where its time is none."""
-    clock = Clock()
+    clock = Clock(zone)
     present = [name if name in pattern.groupindex else None for name in _FIELDS]
 
     def take(found: re.Match[bytes], body: bytes) -> Record | None:
@@ -72,10 +75,10 @@ def _taker(pattern: re.Pattern[bytes]) -> Callable[[re.Match[bytes], bytes], Rec
             at = clock.seconds(m or t or b"", y or z or b"") if m or t else float(n or 0)
         except ValueError:
             return None
+        message = _text(body.rstrip(b"\n").replace(b"\n\t", b"\n"))
         return Record(
-            at, bool(m or n), _text(c or p), int(p or 0) or _process(c), _text(u), _text(d), _text(h or _host(r)),
-            _text(a), found["severity"].decode(), _text(body.rstrip(b"\n").replace(b"\n\t", b"\n")), virtual=_text(v),
-            xid=int(x or 0),
+            at, bool(m or n), _text(c or p or r), int(p or 0) or _process(c) or _port(r), _text(u), _text(d),
+            _text(h or _host(r)), _text(a), found["severity"].decode(), message, virtual=_text(v), xid=int(x or 0),
         )  # fmt: skip
 
     return take
@@ -84,6 +87,12 @@ def _taker(pattern: re.Pattern[bytes]) -> Callable[[re.Match[bytes], bytes], Rec
 def _process(session: bytes | None) -> int:
     """%c: when the session began and its process, both in hexadecimal."""
     return int((session or b"").partition(b".")[2] or b"0", 16)
+
+
+def _port(remote: bytes | None) -> int:
+    """%r tells sessions apart where no process is named: its port belongs to one connection at a time."""
+    port = (remote or b"").partition(b"(")[2].rstrip(b")")
+    return int(port) if port.isdigit() else 0
 
 
 def _host(remote: bytes | None) -> bytes:

@@ -14,13 +14,17 @@ from recovery.incident.sightings import Outcome, Sighting
 from recovery.model.incident import Reached, Suspect
 from recovery.model.values import name_parts
 
-BY_DANGER = {Danger.READ: 0, Danger.WRITE: 20, Danger.DESTRUCTIVE: 50, Danger.CATASTROPHIC: 60, Danger.UNKNOWN: 10}
-BY_OUTCOME = {Outcome.COMMITTED: 30, Outcome.UNKNOWN: 10, Outcome.ROLLED_BACK: -80}
-NAMED, REACHED = 40, 30
+# Damage comes first: an unbounded statement whose end no log shows stands before any bounded one that was committed.
+BY_DANGER = {Danger.READ: 0, Danger.WRITE: 20, Danger.DESTRUCTIVE: 150, Danger.CATASTROPHIC: 160, Danger.UNKNOWN: 10}
+BY_OUTCOME = {Outcome.COMMITTED: 30, Outcome.UNKNOWN: 10, Outcome.ROLLED_BACK: -200}
+NAMED, REACHED, ELSEWHERE = 40, 30, -200
 FAR = 15  # a write whose condition names no row by its key may have hit any number of them
 JUMPED = 15  # the table's own counters say that many of its rows went or changed lately
 BY_HAND = re.compile(r"psql|pgadmin|dbeaver|datagrip|pytest|test|unittest|python", re.IGNORECASE)
-OWN, OWN_WRITES = "rowback", -60  # a repair, or an undo: `rowback cases` knows of it
+OWN, OWN_WRITES = "rowback", -200  # a repair, or an undo: `rowback cases` knows of it
+_OWN_TEXT = re.compile(
+    r"\browback_(?:case_|op\b|stage|skip\b|n\b)", re.IGNORECASE
+)  # not every prefix names the application
 OF_RDS = "rdsadmin"  # RDS's own housekeeping; no customer can connect to that database (facts/rds.md §6)
 _QUOTED = re.compile(r'"[^"]*"|"[^"]*$')
 Closure = Callable[[Sequence[str], bool], Sequence[Reached]]
@@ -42,8 +46,12 @@ def suspects_in(sightings: Iterable[Sighting], question: Question, closure: Clos
 
     `closure`: the tables that a statement reaches, asked of the live catalog; None where there is none to ask.
     """
-    found = [_suspect(each, question, closure) for each in sightings if _asked_for(each, question)]
-    return sorted(found, key=lambda suspect: (-suspect.score, -suspect.from_time.timestamp()))
+    return ranked(_suspect(each, question, closure) for each in sightings if _asked_for(each, question))
+
+
+def ranked(suspects: Iterable[Suspect]) -> list[Suspect]:
+    """The likeliest first; of equals the latest."""
+    return sorted(suspects, key=lambda suspect: (-suspect.score, -suspect.from_time.timestamp()))
 
 
 def _asked_for(sighting: Sighting, question: Question) -> bool:
@@ -79,7 +87,8 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None) ->
     if classified.danger is Danger.WRITE:
         score += -20 if says_which(sighting.text) else FAR
     score += _by_table(question.table, meant, reached) + 5 * bool(BY_HAND.search(record.application))
-    score += OWN_WRITES * (record.application == OWN)
+    own = record.application == OWN or bool(_OWN_TEXT.search(sighting.text))
+    score += OWN_WRITES * own
     score += JUMPED * any(hit.rows_before is not None for hit in reached)
     return Suspect(
         from_time=_moment(sighting.from_s), exact=record.exact,
@@ -90,7 +99,7 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None) ->
         reached=reached, meant=meant, ambiguous=ambiguous,
         parameters=sighting.parameters if question.show_values else "", role=record.role,
         database=dropped or record.database, client=record.client, application=record.application, pid=record.pid,
-        xid=sighting.xid, duration_ms=sighting.duration_ms, score=score,
+        xid=sighting.xid, duration_ms=sighting.duration_ms, own=own, score=score,
     )  # fmt: skip
 
 
@@ -99,7 +108,7 @@ def _by_table(wanted: str | None, tables: Sequence[str], reached: Sequence[Reach
         return 0
     if any(_same(wanted, name) for name in tables):
         return NAMED
-    return REACHED if any(_same(wanted, hit.table) for hit in reached) else -NAMED
+    return REACHED if any(_same(wanted, hit.table) for hit in reached) else ELSEWHERE
 
 
 def _known_then(sighting: Sighting, hits: Iterable[Reached]) -> Iterator[Reached]:

@@ -5,63 +5,108 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
-from recovery.model.incident import Proposal, Suspect
+from recovery.model.incident import Choice, Proposal, Suspect
 from recovery.model.instance import RestoreWindow
 from recovery.model.target import format_utc
 from recovery.model.values import name_parts
 
 DROPS = ("DROP TABLE", "DROP SCHEMA", "DROP DATABASE")
 ENOUGH = 60  # below it a suspect is shown, but no time is proposed for it
+Incident = list[Suspect]
 
 
 def propose(
     suspects: Sequence[Suspect], instance: str | None, window: RestoreWindow | None, *, retention_days: int = 0
 ) -> Proposal | None:
-    """A time before the likeliest suspect, and before all others of its transaction or of the same kind near it.
+    """A time before the likeliest suspect and all others of its transaction or of the same session near it; where
+    several incidents are possible, a time before all of them, and a choice of theirs.
 
-    None when nothing is likely enough: a wrong time gives plausible wrong data.
+    None when nothing is likely enough: a wrong time gives plausible wrong data. Never a time later than the beginning
+    of an unbounded statement of which nothing proves that it was rolled back.
     """
-    likely = [s for s in suspects if s.outcome != "rolled back" and s.score >= ENOUGH]
+    likely = [s for s in suspects if s.outcome != "rolled back" and s.score >= ENOUGH and not s.own]
     if not likely:
         return None
-    best = likely[0]
-    together = [s for s in likely if _belong_together(s, best)]
+    incidents = _incidents(likely)
+    together = [suspect for incident in incidents for suspect in incident]
     first = min(together, key=lambda suspect: suspect.from_time)
     target = _before(first)
-    unsure = any(s.outcome == "unknown" for s in together)
-    rivals = sum(1 for s in likely if s.score == best.score and not _belong_together(s, best))
-    tables = tuple(dict.fromkeys(_qualified(table) for suspect in together for table in suspect.meant))
-    unsure = unsure or any(s.ambiguous for s in together)
-    unclear = any(len(s.meant) > len(s.tables) for s in together)
-    xids = tuple(dict.fromkeys(suspect.xid for suspect in together if suspect.xid))
-    changes = any(suspect.told and suspect.told[0].startswith(("UPDATE", "MERGE")) for suspect in together)
-    proposal = Proposal(
-        target_time=target,
-        confidence="low" if rivals or unclear else "medium" if unsure else "high",
-        because="; ".join([_because(first, rivals), *_but(together)]),
+    unsure = any(s.outcome == "unknown" or s.ambiguous for s in together)
+    unclear = len(incidents) > 1 or any(len(s.meant) > len(s.tables) for s in together)
+    many = f"{len(incidents)} incidents are possible" if len(incidents) > 1 else ""
+    made = (_choice(incident, instance or "INSTANCE") for incident in incidents)
+    choices = tuple(sorted(made, key=lambda choice: choice.from_time))
+    return Proposal(
+        target_time=target, confidence="low" if unclear else "medium" if unsure else "high",
+        because="; ".join(filter(None, [many, _because(first), *_but(together)])),
         in_window=window.earliest <= target <= window.latest if window else None,
         reachable_until=target + timedelta(days=retention_days) if retention_days else None,
-        database=best.database, tables=tables, mode="repair" if changes else "missing", incident_xids=xids, command="",
+        database=likely[0].database, tables=_tables(together), mode=_mode(together), incident_xids=_xids(together),
+        command=choices[0].command if len(choices) == 1 else "", choices=choices if len(choices) > 1 else (),
     )  # fmt: skip
-    gone = all(_only_drops(suspect) for suspect in together)
-    command = "rowback runbook show lost-instance" if gone else _command(instance or "INSTANCE", proposal)
-    return proposal.model_copy(update={"command": command})
+
+
+def _incidents(likely: Sequence[Suspect]) -> list[Incident]:
+    """What belongs together, the likeliest first: all that is unbounded, or what is as likely as the likeliest."""
+    best = likely[0]
+    possible = [s for s in likely if s.unbounded or (not best.unbounded and s.score == best.score)]
+    incidents: list[Incident] = []
+    for suspect in possible:
+        mine = next((each for each in incidents if _belong_together(suspect, each[0])), None)
+        if mine is None:
+            incidents.append([suspect])
+        else:
+            mine.append(suspect)
+    for suspect in likely:  # what is bounded itself and was done beside it
+        mine = next((each for each in incidents if _belong_together(suspect, each[0])), None)
+        if mine is not None and suspect not in mine:
+            mine.append(suspect)
+    return incidents
+
+
+def _choice(incident: Incident, instance: str) -> Choice:
+    first = min(incident, key=lambda suspect: suspect.from_time)
+    assert first.outcome != "rolled back"
+    return Choice(
+        what="; ".join(first.told) or first.statement, from_time=first.from_time, outcome=first.outcome,
+        target_time=_before(first), command=_command(instance, incident, _before(first)),
+    )  # fmt: skip
+
+
+def _tables(incident: Incident) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_qualified(table) for suspect in incident for table in suspect.meant))
+
+
+def _mode(incident: Incident) -> Literal["missing", "repair"]:
+    changes = any(suspect.told and suspect.told[0].startswith(("UPDATE", "MERGE")) for suspect in incident)
+    return "repair" if changes else "missing"
+
+
+def _xids(incident: Incident) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(suspect.xid for suspect in incident if suspect.xid))
 
 
 def _but(together: Sequence[Suspect]) -> Iterator[str]:
     """What stands between the proposal and its use."""
     if any(s.ambiguous for s in together):
         yield "several tables have one of its names, and no log tells the search_path: check --table"
-    if any(_only_drops(s) for s in together):
+    if any(_only_drops(s) and not _drops_tables(s) for s in together):
         yield (
-            "rowback puts rows into tables that exist: take what was dropped out of the whole instance as of that time,"
-            " restored under another name, with pg_dump"
+            "rowback puts rows into databases that exist: take what was dropped out of the whole instance as of that"
+            " time, restored under another name, with pg_dump"
         )
+    if any(_drops_tables(s) for s in together):
+        yield "a dropped table is brought beside, into a schema of its own: --mode beside"
 
 
 def _only_drops(suspect: Suspect) -> bool:
     return bool(suspect.told) and all(told.startswith(DROPS) for told in suspect.told)
+
+
+def _drops_tables(suspect: Suspect) -> bool:
+    return bool(suspect.told) and all(told.startswith("DROP TABLE") for told in suspect.told)
 
 
 def _qualified(name: str) -> str:
@@ -81,22 +126,26 @@ def _before(first: Suspect) -> datetime:
     return second - timedelta(seconds=1) if first.exact and second == first.from_time else second
 
 
-def _because(first: Suspect, rivals: int) -> str:
+def _because(first: Suspect) -> str:
     when = format_utc(first.from_time)
     grounds = f"it is {first.outcome}: {first.why}" if first.outcome == "committed" else f"its outcome: {first.why}"
-    many = f"{rivals} other statements are" if rivals > 1 else "another statement is"
-    others = f"; {many} as likely: look first" if rivals else ""
-    return f"the first statement of it began at {when}, and {grounds}{others}"
+    return f"the first statement of it began at {when}, and {grounds}"
 
 
-def _command(instance: str, proposal: Proposal) -> str:
-    """What to run next, with every table that the statements name."""
-    parts = ["rowback", "plan", instance, "--at", format_utc(proposal.target_time)]
-    parts += ["--database", proposal.database or "DATABASE"]
-    for table in proposal.tables:
+def _command(instance: str, incident: Incident, target: datetime) -> str:
+    """What to run next, with every table that the statements name and that is still there; of dropped ones, what brings
+    them beside; of a dropped schema or database, the book."""
+    there = [suspect for suspect in incident if not _only_drops(suspect)]
+    dropped = [suspect for suspect in incident if _drops_tables(suspect)]
+    if not there and not dropped:
+        return "rowback runbook show lost-instance"
+    named = there or dropped
+    parts = ["rowback", "plan" if there else "restore", instance, "--at", format_utc(target)]
+    parts += ["--database", incident[0].database or "DATABASE", *([] if there else ["--mode", "beside"])]
+    for table in _tables(named):
         parts += ["--table", table]
-    if proposal.mode == "repair":
+    if there and _mode(named) == "repair":
         parts += ["--mode", "repair"]
-    for xid in proposal.incident_xids:
+    for xid in _xids(named) if there else ():
         parts += ["--incident-xid", str(xid)]
     return shlex.join(parts)

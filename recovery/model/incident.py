@@ -26,7 +26,7 @@ class Suspect(Value):
     `outcome` is what the log shows, `why` on which grounds. `statement` has no values in it; `parameters` are given
     only when they were asked for. `tables`: those it names; `reached`: those and what hangs on them by CASCADE.
     `meant`: the same as `tables`, as the live catalog knows them; `ambiguous`: there are several of one of these names,
-    and nothing in a log tells which.
+    and nothing in a log tells which. `own`: rowback sent it.
     """
 
     from_time: Moment
@@ -49,13 +49,30 @@ class Suspect(Value):
     pid: int
     xid: int
     duration_ms: float | None
+    own: bool = False
     score: int
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether it hits whole tables: DROP, TRUNCATE, no WHERE or one that is always true."""
+        return self.danger in ("destructive", "catastrophic")
+
+
+class Choice(Value):
+    """One of several possible incidents: its first statement, the target time before it, and the command for it."""
+
+    what: str
+    from_time: Moment
+    outcome: Literal["committed", "unknown"]
+    target_time: Moment
+    command: str
 
 
 class Proposal(Value):
     """The target time: a whole second before the first bad commit. `confidence`: high when its commit is known.
 
-    `database`, `tables`, `mode` and `incident_xids`: what `command` says, for programs.
+    `database`, `tables`, `mode` and `incident_xids`: what `command` says, for programs. Where several incidents are
+    possible, `choices` has one for each; then `target_time` lies before all of them, and there is no `command`.
     """
 
     target_time: Moment
@@ -68,10 +85,12 @@ class Proposal(Value):
     mode: Literal["missing", "repair"]
     incident_xids: tuple[int, ...]
     command: str
+    choices: tuple[Choice, ...] = ()
 
 
 class Finding(Value):
-    """What `rowback find` says. `sources`: what was read; `silent`: what these logs cannot show; `traces`: what the
+    """What `rowback find` says. `sources`: what was read; `silent`: what these logs cannot show; `own`: how
+    many statements of rowback itself were left out; `traces`: what the
     database itself still tells, `events`: what RDS did meanwhile."""
 
     schema_version: Literal[1] = 1
@@ -83,6 +102,7 @@ class Finding(Value):
     suspects: tuple[Suspect, ...]
     more: int
     silent: tuple[str, ...]
+    own: int = 0
     traces: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     window: RestoreWindow | None = None

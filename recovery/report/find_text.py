@@ -9,6 +9,7 @@ from recovery.model.target import format_utc
 from recovery.report.text import columns
 
 TABLES_SHOWN = 6
+CHOICES_SHOWN = 8
 
 
 def find_text(found: Finding) -> str:
@@ -20,6 +21,8 @@ def find_text(found: Finding) -> str:
         lines += [*_suspect(number, suspect), ""]
     if found.more:
         lines += [f"and {found.more} less likely: name the --table, or a shorter time", ""]
+    if found.own:
+        lines += [f"left out: {found.own} statement{'s' * (found.own != 1)} that rowback itself sent", ""]
     lines += [*_proposal(found), *_notes(found)]
     return "\n".join(lines).rstrip()
 
@@ -71,7 +74,9 @@ def _hit(hit: Reached) -> str:
 def _proposal(found: Finding) -> Iterator[str]:
     proposal = found.proposal
     if proposal is None:
-        yield "no target time is proposed: nothing here is likely enough, and a wrong time gives plausible wrong data"
+        zone = any("--log-timezone" in gap for gap in found.silent)
+        why = "the zone of this log's times is not known" if zone else "nothing here is likely enough"
+        yield f"no target time is proposed: {why}, and a wrong time gives plausible wrong data"
         return
     yield f"target time {format_utc(proposal.target_time)}, confidence {proposal.confidence}"
     yield f"  {proposal.because}"
@@ -85,7 +90,16 @@ def _proposal(found: Finding) -> Iterator[str]:
             f" aws rds create-db-snapshot --db-instance-identifier {found.instance}"
             f" --db-snapshot-identifier before-repair"
         )
-    yield f"next: {proposal.command}"
+    if proposal.command:
+        yield f"next: {proposal.command}"
+        return
+    yield f"which of {len(proposal.choices)} was it? each with its own target time:"
+    for choice in proposal.choices[:CHOICES_SHOWN]:
+        began = f"{choice.from_time:%H:%M:%S}Z"
+        yield f"  {format_utc(choice.target_time)}  before {choice.what} ({choice.outcome}, {began})"
+        yield f"    {choice.command}"
+    if (rest := len(proposal.choices) - CHOICES_SHOWN) > 0:
+        yield f"  and {rest} more: name the --table, the --database or a shorter time"
 
 
 def _notes(found: Finding) -> Iterator[str]:

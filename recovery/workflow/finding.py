@@ -18,9 +18,9 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.incident.finding import Found, find_in
 from recovery.incident.gaps import errors_hidden, not_logged
 from recovery.incident.keeping import MOST, Keeper
-from recovery.incident.prefix import OF_RDS, guess, unclear_zone
+from recovery.incident.prefix import OF_RDS, guess, is_zone, names_sessions, unclear_zone
 from recovery.incident.sightings import Outcome, Sighting
-from recovery.incident.suspects import Question, suspects_in
+from recovery.incident.suspects import Question, ranked, suspects_in
 from recovery.incident.target_time import propose
 from recovery.model.incident import Finding, Proposal, Suspect
 from recovery.model.instance import InstanceFacts, RestoreWindow
@@ -30,6 +30,10 @@ from recovery.workflow.live_database import LiveDatabase, looked_at
 from recovery.workflow.log_sources import Say, Source, from_cloudwatch, from_files, from_instance
 
 SHOWN = 20
+NO_PROCESS = (
+    "the lines of these logs name no process, session or port (%p, %c, %r in log_line_prefix): which statements belong"
+    " together, and what was rolled back, they cannot tell"
+)
 SAMPLE_BYTES = 1 << 16
 SAME_S = 1.5  # the seconds of a stderr line and the milliseconds of its csvlog twin are two looks at the clock
 
@@ -37,7 +41,7 @@ SAME_S = 1.5  # the seconds of a stderr line and the milliseconds of its csvlog 
 @dataclass(frozen=True)
 class Search:
     """What was asked for. `files`: logs of this machine instead of the instance's. `prefix`: log_line_prefix, told.
-    `cloudwatch`: read what was exported there instead.
+    `cloudwatch`: read what was exported there instead. `zone`: log_timezone, told.
     """
 
     instance: str | None
@@ -48,6 +52,7 @@ class Search:
     files: tuple[Path, ...] = ()
     prefix: str | None = None
     cloudwatch: bool = False
+    zone: str | None = None
 
 
 @dataclass
@@ -79,6 +84,8 @@ def find(search: Search, say: Say) -> Finding:
     found = [_read(source, search, known) for source in sources]
     every = _merged(found)
     suspects = _with_catalog(search, known, suspects_in(every, _bounded(search)), every)
+    own = sum(1 for suspect in suspects if suspect.own)
+    suspects = [suspect for suspect in suspects if not suspect.own]
     # Calls of functions that nobody knows are many, and seldom it.
     shown = ([s for s in suspects if s.danger != "unknown"] or suspects)[:SHOWN]
     begun, ended = [each.first_s for each in found if each.first_s], [each.last_s for each in found if each.last_s]
@@ -88,7 +95,7 @@ def find(search: Search, say: Say) -> Finding:
         from_time=_moment(min(begun, default=None)), until_time=_moment(max(ended, default=None)),
         records=sum(each.records for each in found), suspects=tuple(shown), more=len(suspects) - len(shown),
         silent=tuple(_silent(search, known, sources, found)), traces=tuple(known.traces), window=known.window,
-        events=events,
+        events=events, own=own,
         proposal=_proposed(search, known, suspects, found),
     )  # fmt: skip
 
@@ -105,11 +112,13 @@ def _events(search: Search, known: _Known) -> Iterator[str]:
 
 
 def _proposed(search: Search, known: _Known, suspects: Sequence[Suspect], found: Sequence[Found]) -> Proposal | None:
-    """With low confidence where the zone of the log's times is not known, where errors may not be told, or where there
-    was more than could be kept."""
+    """None where the zone of the log's times is not known. With low confidence where sessions cannot be told apart,
+    where errors may not be told, or where there was more than could be kept."""
     days = known.facts.retention_days if known.facts else 0
+    if known.zones:
+        return None
     proposal = propose(suspects, search.instance, known.window, retention_days=days)
-    doubtful = known.zones or any(errors_hidden(known.settings)) or any(each.dropped for each in found)
+    doubtful = NO_PROCESS in known.silent or any(errors_hidden(known.settings)) or any(each.dropped for each in found)
     if proposal is None or not doubtful:
         return proposal
     return proposal.model_copy(update={"confidence": "low"})
@@ -151,8 +160,8 @@ def _with_catalog(search: Search, known: _Known, suspects: list[Suspect], every:
         here = replace(_bounded(search), database=database)
         for sighting in every:
             live.judge(sighting)
-        ranked = suspects_in(every, here, live.reach(since))
-        return [*ranked, *(s for s in suspects if s.database not in ("", database))]
+        known_here = suspects_in(every, here, live.reach(since))
+        return ranked([*known_here, *(s for s in suspects if s.database not in ("", database))])
 
 
 def _sources(search: Search, say: Say) -> list[Source]:
@@ -209,16 +218,23 @@ def _read(source: Source, search: Search, known: _Known) -> Found:
                 state=NOTHING_CREATED, help="say how the server's lines begin: --log-line-prefix '%m [%p] '",
             )  # fmt: skip
         chunks, prefix = chain(sample, chunks), guessed or prefix
-        if zone := unclear_zone(b"".join(sample)[:SAMPLE_BYTES], prefix):
+        zone = unclear_zone(b"".join(sample)[:SAMPLE_BYTES], prefix)
+        if zone and not is_zone(search.zone or known.settings.get("log_timezone") or ""):
             known.zones.append(zone)
-    return find_in(chunks, prefix, source.form, Keeper(search.question.table))
+        if not names_sessions(prefix):
+            known.silent.append(NO_PROCESS)
+    zone = search.zone or known.settings.get("log_timezone")
+    return find_in(chunks, prefix, source.form, Keeper(search.question.table), zone)
 
 
 def _silent(search: Search, known: _Known, sources: Sequence[Source], found: Sequence[Found]) -> Iterator[str]:
     """What an empty answer would not prove."""
     yield from dict.fromkeys(known.silent)
     for zone in dict.fromkeys(known.zones):
-        yield f"its times are in '{zone}', which names no one offset; they are read as UTC, so check the target time"
+        yield (
+            f"its times are in '{zone}', which names no one offset: say which zone that is, --log-timezone"
+            " Asia/Kolkata; without it no target time can be proposed"
+        )
     if not sources:
         yield f"there is no log file of the time from {format_utc(search.since)} to {format_utc(search.until)}"
     first = min((each.first_s for each in found if each.first_s), default=None)

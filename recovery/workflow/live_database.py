@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from recovery.errors import RowbackError
 from recovery.incident.jumps import Compared, compare
+from recovery.incident.sessions import LAST_COMMIT
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.suspects import Closure
 from recovery.model.incident import Reached
@@ -69,7 +70,7 @@ class LiveDatabase:
         if not sighting.xid:
             return
         xid = sighting.xid
-        if sighting.outcome is Outcome.UNKNOWN:
+        if sighting.outcome is Outcome.UNKNOWN or sighting.why == LAST_COMMIT:
             status = self._asked(f"transaction {xid}", lambda: status_of(self.session, xid), None)
             if status:
                 known = {"committed": Outcome.COMMITTED, "aborted": Outcome.ROLLED_BACK}

@@ -217,8 +217,10 @@ def test_a_zone_that_names_no_one_offset_is_told(zone: str, tmp_path: Path) -> N
     path = tmp_path / "postgresql.log"
     path.write_text(log(AUTHORIZED, said("begin"), said("delete from t"), said("commit"), CLOSED, zone=zone))
     printed = rowback_find("--log", path).stdout
-    assert "target time 2026-11-22T14:00:02Z, confidence low" in printed
-    assert f"'{zone}', which names no one offset; they are read as UTC, so check the target time" in printed
+    assert "no target time is proposed: the zone of this log's times is not known" in printed
+    assert f"its times are in '{zone}', which names no one offset: say which zone that is, --log-timezone" in printed
+    named = rowback_find("--log", path, "--log-timezone", "Pacific/Auckland").stdout
+    assert "target time 2026-11-22T01:00:02Z, confidence high" in named
 
 
 @pytest.mark.parametrize("zone", ["UTC", "CET", "EDT", "Europe/Paris", "+02"])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recovery.incident.finding import find_in
 from recovery.incident.prefix import OF_RDS, guess
 from recovery.incident.records import TRUNCATED, Record
 from recovery.incident.sessions import Sessions
@@ -88,6 +89,41 @@ def test_a_log_that_begins_amid_a_session_calls_nothing_committed_too_early() ->
     assert dict(outcomes(records[:2]))["delete from a"] is Outcome.UNKNOWN
     begun = stderr("".join(f"{HEAD}{line}\n" for line in ("LOG:  statement: delete from a", "LOG:  statement: begin")))
     assert dict(outcomes(begun))["delete from a"] is Outcome.COMMITTED, "what comes before BEGIN was no part of a block"
+
+
+def at(minute: int, line: str, pid: int = 1) -> str:
+    return f"2026-11-22 14:{minute:02d}:00 UTC:1.1.1.1(5):ann@docs:[{pid}]:LOG:  {line}\n"
+
+
+def test_a_statement_by_itself_is_committed_where_its_begin_would_be_logged() -> None:
+    """`psql -c`: one statement, and the end of its session is not logged. Others' BEGIN is, and the log is older."""
+    others = at(0, "statement: begin", 7) + at(0, "statement: commit", 7) + at(1, "statement: select 1", 7)
+    older = others + at(9, "statement: delete from a")
+    assert dict(outcomes(stderr(older)))["delete from a"] is Outcome.COMMITTED
+    young = at(9, "statement: begin", 7) + at(9, "statement: commit", 7) + at(9, "statement: delete from a")
+    assert dict(outcomes(stderr(young)))["delete from a"] is Outcome.UNKNOWN
+    unlogged = at(0, "statement: delete from z where x", 7) + at(9, "statement: delete from a")
+    assert dict(outcomes(stderr(unlogged)))["delete from a"] is Outcome.UNKNOWN, "only writes are logged here"
+
+
+def test_a_commit_that_is_the_last_of_its_session_is_one() -> None:
+    block = at(1, "statement: begin") + at(1, "statement: delete from a") + at(2, "statement: commit")
+    assert outcomes(stderr(block)) == [("delete from a", Outcome.COMMITTED)]
+    failed = block + at(2, "statement: commit").replace("LOG:  statement: commit", "ERROR:  deferred key violated")
+    assert outcomes(stderr(failed)) == [("delete from a", Outcome.ROLLED_BACK)]
+
+
+def test_lines_that_name_no_session_tell_what_ran_and_no_outcome() -> None:
+    """%r alone still tells sessions apart, by the port."""
+    bare = "2026-11-22 14:20:00 UTC ann@docs LOG:  statement: {}\n"
+    text = "".join(bare.format(each) for each in ("begin", "delete from a", "rollback", "select 1"))
+    found = find_in([text.encode()], "%t %u@%d ").sightings
+    assert [(s.text, s.outcome, s.why) for s in found] == [
+        ("delete from a", Outcome.UNKNOWN, "the lines of this log name no session, so nothing tells its end")
+    ]
+    ported = text.replace("ann@docs", "10.0.0.1(5432) ann@docs")
+    (sighting,) = find_in([ported.encode()], "%t %r %u@%d ").sightings
+    assert sighting.outcome is Outcome.ROLLED_BACK
 
 
 def test_a_crash_rolls_back_what_was_open() -> None:

@@ -27,7 +27,7 @@ from runbooks.drills.datasets import FaultKind
 from runbooks.drills.drill import DrillRequest, perform
 from runbooks.lab.background import pass_a_second
 from runbooks.lab.server import REGION
-from tests.fix_cli import Cli
+from tests.fix_cli import Cli, restoring
 from tests.fix_lab import Database, Live, wait_until
 
 
@@ -329,6 +329,69 @@ def test_the_server_is_asked_where_the_log_only_names_the_transaction(
         assert suspect.exact
     finally:
         kept.close()
+
+
+def psql(database: Database, *statements: str) -> None:
+    """Each in a session of its own, as `psql -c` sends it."""
+    for statement in statements:
+        with psycopg.connect(database.live.dsn(database.name), autocommit=True, application_name="psql") as session:
+            session.execute(statement)
+
+
+def test_a_whole_table_among_bounded_writes_is_first_and_nothing_is_proposed_behind_it(
+    cli: Cli, logged: Live, database: Database
+) -> None:
+    furnish(database)
+    psql(database, *(f"update parent set email = 'b' where id between {n} and {n + 1}" for n in range(6)))
+    before = pass_a_second()
+    psql(database, "update parent set email = 'gone'")
+    psql(database, *(f"update parent set email = 'c' where id between {n} and {n + 1}" for n in range(20, 40)))
+    for extra in ((), ("--table", "public.parent")):
+        asked = ("find", logged.identifier, "--database", database.name, "--since", "10m", *extra, "--json")
+        finding = Finding.model_validate_json(cli(*asked).out)
+        assert finding.suspects[0].told == ("UPDATE parent (without WHERE)",)
+        assert finding.proposal is not None
+        assert finding.proposal.choices == ()
+        assert before <= finding.proposal.target_time <= finding.suspects[0].from_time
+
+
+def test_two_incidents_are_a_choice_with_a_time_and_a_command_each(cli: Cli, logged: Live, database: Database) -> None:
+    furnish(database)
+    pass_a_second()
+    psql(database, "truncate child")
+    between = pass_a_second()
+    psql(database, "delete from parent", "select 1")
+    found = cli("find", logged.identifier, "--database", database.name, "--since", "10m")
+    assert "\nnext: " not in found.out
+    assert "which of 2 was it? each with its own target time:\n" in found.out
+    commands = [line.strip() for line in found.out.splitlines() if line.startswith("    rowback plan ")]
+    assert [command.rpartition(" --table ")[2] for command in commands] == ["public.child", "public.parent"]
+    times = [datetime.fromisoformat(command.split(" --at ")[1].split()[0]) for command in commands]
+    assert times[0] < between <= times[1]
+
+
+def test_a_dropped_database_is_among_the_first_though_nobody_named_it(
+    cli: Cli, logged: Live, database: Database
+) -> None:
+    furnish(database)
+    with logged.connect() as server:
+        server.execute(f'create database "{database.name}_gone"')
+        server.execute(f'drop database "{database.name}_gone"')
+        server.execute("select 1")
+    psql(database, *(f"update parent set email = 'b' where id between {n} and {n + 1}" for n in range(40)))
+    finding = Finding.model_validate_json(cli("find", logged.identifier, "--since", "10m", "--json").out)
+    assert finding.suspects[0].told[0].startswith("DROP DATABASE")
+    assert finding.suspects[0].database == f"{database.name}_gone"
+
+
+def test_what_rowback_sent_is_left_out_and_counted(cli: Cli, logged: Live, database: Database) -> None:
+    furnish(database)
+    target = pass_a_second()
+    psql(database, "delete from child where p > 4")
+    assert cli(*restoring(cli, database, target)).code == 0
+    found = cli("find", logged.identifier, "--database", database.name, "--since", "10m")
+    assert found.out.startswith("1 statement ")
+    assert re.search(r"\nleft out: \d+ statements? that rowback itself sent\n", found.out)
 
 
 def test_values_are_shown_only_on_demand(cli: Cli, logged: Live, database: Database) -> None:

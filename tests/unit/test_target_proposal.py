@@ -47,7 +47,7 @@ def test_the_second_before(seconds: float, exact: bool, back_s: float) -> None:
 def test_statements_of_one_session_are_one_incident() -> None:
     found = proposed(
         sighting("delete from s.b", seconds=4), sighting("update a set x = 1", seconds=9, xid=822),
-        sighting("truncate c", seconds=-3600), sighting("delete from d", seconds=5, pid=8, outcome=Outcome.ROLLED_BACK),
+        sighting("delete from d", seconds=5, pid=8, outcome=Outcome.ROLLED_BACK),
     )  # fmt: skip
     assert found is not None
     assert found.target_time == AT + timedelta(seconds=4)
@@ -65,10 +65,37 @@ def test_rivals_and_unknown_outcomes_lower_the_confidence() -> None:
     assert (found.confidence, found.because) == (
         "medium", "the first statement of it began at 2026-11-22T14:20:05Z, and its outcome: nothing follows",
     )  # fmt: skip
-    rivals = proposed(sighting("truncate a"), sighting("truncate b", seconds=60, pid=8))
-    assert rivals is not None
-    assert rivals.confidence == "low"
-    assert rivals.because.endswith("; another statement is as likely: look first")
+
+
+def test_of_several_possible_incidents_none_is_chosen_and_no_time_is_too_late() -> None:
+    """The target lies before all of them, whatever their outcome; each has a time and a command of its own."""
+    found = proposed(
+        sighting("truncate b", seconds=60, pid=8),
+        sighting("update a set x = 1", outcome=Outcome.UNKNOWN, why="nothing tells"),
+        *(sighting(f"update a set x = 1 where y = {n}", seconds=n, pid=100 + n) for n in range(30)),
+    )  # fmt: skip
+    assert found is not None
+    assert (found.target_time, found.confidence, found.command) == (AT, "low", "")
+    assert found.because == (
+        "2 incidents are possible; the first statement of it began at 2026-11-22T14:20:05Z, and its outcome: nothing"
+        " tells"
+    )
+    assert [(choice.what, choice.target_time, choice.command) for choice in found.choices] == [
+        ("UPDATE a (without WHERE)", AT,
+         "rowback plan staging --at 2026-11-22T14:20:05Z --database docs --table public.a --mode repair"),
+        ("TRUNCATE b", AT + timedelta(seconds=60),
+         "rowback plan staging --at 2026-11-22T14:21:05Z --database docs --table public.b"),
+    ]  # fmt: skip
+
+
+def test_damage_comes_before_certainty() -> None:
+    """A whole table whose end no log shows stands before bounded writes that were committed, whoever sent them."""
+    bounded = [sighting(f"update a set x = 1 where y = {n}", seconds=n, pid=n) for n in range(1, 40)]
+    whole = sighting("update a set x = 1", pid=99, outcome=Outcome.UNKNOWN, until_s=None)
+    assert suspects_in([*bounded, whole], Question(table="a"))[0].statement == "update a set x = $1"
+    found = proposed(*bounded, whole, table="a")
+    assert found is not None
+    assert (found.target_time, found.confidence) == (AT, "medium")
 
 
 def test_a_wrong_time_is_worse_than_none() -> None:
@@ -96,18 +123,24 @@ def test_the_table_that_lost_something_decides() -> None:
     assert by_cascade[0].tables == ("a",)
 
 
-def test_what_was_dropped_comes_out_of_a_whole_instance() -> None:
-    """rowback puts rows into tables that exist; a command that is refused would cost minutes at 3 a.m."""
+def test_what_was_dropped_is_brought_beside_or_out_of_a_whole_instance() -> None:
+    """A command that is refused would cost minutes at 3 a.m."""
     found = proposed(sighting("drop table s.a"))
     assert found is not None
-    assert found.command == "rowback runbook show lost-instance"
-    assert found.because.endswith(
-        "; rowback puts rows into tables that exist: take what was dropped out of the whole instance as of that time,"
-        " restored under another name, with pg_dump"
+    assert found.command == (
+        "rowback restore staging --at 2026-11-22T14:20:05Z --database docs --mode beside --table s.a"
     )
+    assert found.because.endswith("; a dropped table is brought beside, into a schema of its own: --mode beside")
     both = proposed(sighting("drop table s.a"), sighting("truncate s.b"))
     assert both is not None
-    assert both.command.endswith("--table s.a --table s.b")
+    assert both.command == "rowback plan staging --at 2026-11-22T14:20:05Z --database docs --table s.b"
+    schema = proposed(sighting("drop schema s cascade"))
+    assert schema is not None
+    assert schema.command == "rowback runbook show lost-instance"
+    assert schema.because.endswith(
+        "; rowback puts rows into databases that exist: take what was dropped out of the whole instance as of that"
+        " time, restored under another name, with pg_dump"
+    )
 
 
 def test_a_database_that_was_dropped_is_asked_for_by_its_name() -> None:
