@@ -14,12 +14,12 @@ from recovery.compare.changes import WRITES, Change, ChangeSet, Shape
 from recovery.compare.portions import CHOSEN
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table
-from recovery.model.repair import LiftedCheck, Op, RowClass
+from recovery.model.repair import LiftedConstraint, Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.repair import obstacles
-from recovery.postgres.repair.lifting import liftable, without
+from recovery.postgres.repair.lifting import liftable, orphans_of_old, without
 from recovery.postgres.repair.rules import Rules
 from recovery.postgres.repair.stage import OWN_COLUMNS, Stage, Staged, stageable
 from recovery.postgres.row_versions import xmin_of
@@ -127,18 +127,15 @@ def mark_by_functions(
                 obstacles.mark_violating(stage, check)
 
 
-def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outlook) -> tuple[LiftedCheck, ...]:
+def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outlook) -> tuple[LiftedConstraint, ...]:
     """Turn planned rows that cannot be written into blocked ones, and those that only moved into moved ones. Leaves no
     trace on the original. Returns the NOT VALID checks that have to be lifted for rows that were there beside them."""
     _block_unwritable_tables(live, catalog, changes)
     with live.transaction(force_rollback=True):
         writing.use_search_path_of_role(live)
         stages = stage_changes(live, catalog, changes)
-        lifted = _to_lift(live, stages, outlook)
-        rules = {
-            name: without(each, [check.name for check in lifted if check.table == name])
-            for name, each in outlook.rules.items()
-        }
+        lifted = (*_checks_to_lift(live, stages, outlook), *_keys_to_lift(stages, catalog))
+        rules = lift_from(stages, outlook.rules, lifted)
         mark_by_content(stages, rules, outlook.elsewhere)
         mark_by_functions(stages, rules, outlook.rules_then)
         mark_unwritable(stages, rules, catalog.visible_keys, outlook.filled)
@@ -157,7 +154,34 @@ def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outloo
     return lifted
 
 
-def _to_lift(live: Session, stages: Mapping[TableName, Stage], outlook: Outlook) -> tuple[LiftedCheck, ...]:
+def lift_from(
+    stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], lifted: Iterable[LiftedConstraint]
+) -> dict[TableName, Rules]:
+    """Tell the stages which constraints will be away; returns the rules that rows meet then."""
+    away: dict[TableName, set[str]] = {}
+    for constraint in lifted:
+        away.setdefault(constraint.table, set()).add(constraint.name)
+    for name, names in away.items():
+        if name in stages:
+            stages[name].lifted = frozenset(names)
+    return {name: without(each, away.get(name, ())) for name, each in rules.items()}
+
+
+def _keys_to_lift(stages: Mapping[TableName, Stage], catalog: Catalog) -> Iterator[LiftedConstraint]:
+    """NOT VALID foreign keys of rows to come that had no parent at T either."""
+    for key in catalog.visible_keys:
+        child = stages.get(key.child)
+        ends = [table for name in (key.child, *key.parent_tables) if (table := catalog.table(name))]
+        if child is None or not child.ops["i"] or key.validated or not all(table.owned for table in ends):
+            continue
+        if key.parent_tables != (key.parent,) or child.table.partition_key:  # of a whole tree: at its root alone
+            continue
+        parents = [stages[key.parent]] if key.parent in stages else []
+        if rows := orphans_of_old(child, key, parents):
+            yield LiftedConstraint(table=key.child, name=key.name, rows=rows, parent=key.parent)
+
+
+def _checks_to_lift(live: Session, stages: Mapping[TableName, Stage], outlook: Outlook) -> tuple[LiftedConstraint, ...]:
     """Checks that were NOT VALID at T as well, and that rows to be written violate."""
     lifted = []
     own = liftable(live, [stage.table for stage in stages.values() if stage.writes])
@@ -166,7 +190,7 @@ def _to_lift(live: Session, stages: Mapping[TableName, Stage], outlook: Outlook)
         for check in outlook.rules[name].checks:
             if check.constraint in names and (check.name, check.expression) in then and not check.functions:
                 rows = obstacles.count_violating(stages[name], check)
-                lifted += [LiftedCheck(table=name, name=str(check.constraint), rows=rows)] if rows else []
+                lifted += [LiftedConstraint(table=name, name=str(check.constraint), rows=rows)] if rows else []
     return tuple(lifted)
 
 

@@ -11,7 +11,7 @@ from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.objects import object_notices
 from recovery.compare.outside import children_outside, written_outside
-from recovery.model.repair import Engine, LiftedCheck, Op, RepairPlan, RepairRequest, RowClass, TableRepair, Writer
+from recovery.model.repair import Engine, LiftedConstraint, Op, RepairPlan, RepairRequest, RowClass, TableRepair, Writer
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.scan import count_filled
@@ -32,7 +32,7 @@ class Found:
     request: RepairRequest
     dropped: Sequence[str]
     scope: frozenset[TableName]
-    lifted: tuple[LiftedCheck, ...] = ()
+    lifted: tuple[LiftedConstraint, ...] = ()
 
 
 def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName], unfit: Sequence[str]) -> RepairPlan:
@@ -72,9 +72,10 @@ def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName
     )  # fmt: skip
 
 
-def _lifted(check: LiftedCheck) -> str:
+def _lifted(check: LiftedConstraint) -> str:
+    kind = "foreign key" if check.parent else "check"
     return (
-        f'{check.table}: check "{check.name}" is NOT VALID, and {check.rows:,} rows of T violate it: it is dropped and'
+        f'{check.table}: {kind} "{check.name}" is NOT VALID, and {check.rows:,} rows of T violate it: it is dropped and'
         " added again as it is in the same transaction, which keeps readers out as well"
     )
 

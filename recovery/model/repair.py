@@ -124,12 +124,14 @@ class TableRepair(Value):
         return self.classes.get(kind, 0)
 
 
-class LiftedCheck(Value):
-    """A check that was NOT VALID at T and is now, lifted while `rows` that were there beside it come back."""
+class LiftedConstraint(Value):
+    """A NOT VALID check or foreign key, lifted while `rows` that were there beside it at T come back. `parent`: the
+    table that a foreign key references."""
 
     table: TableName
     name: str
     rows: int
+    parent: TableName | None = None
 
 
 class RepairPlan(Value):
@@ -152,7 +154,7 @@ class RepairPlan(Value):
     elsewhere: tuple[TableAccount, ...] = ()
     possible_incident: tuple[Writer, ...] = ()
     unexamined: tuple[str, ...] = ()
-    lifted: tuple[LiftedCheck, ...] = ()
+    lifted: tuple[LiftedConstraint, ...] = ()
     wal_bytes_estimated: int
     changes_digest: str
 

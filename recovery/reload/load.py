@@ -17,21 +17,21 @@ from dataclasses import dataclass
 from recovery.compare.accounting import general
 from recovery.compare.changes import ChangeSet
 from recovery.compare.scope import load_order
-from recovery.compare.staging import mark_by_content, mark_unwritable, stage_changes
+from recovery.compare.staging import lift_from, mark_by_content, mark_unwritable, stage_changes
 from recovery.compare.whole import elsewhere_of
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Reason, merged
 from recovery.model.catalog import Catalog, Trigger
 from recovery.model.catalog import Sequence as Counter
 from recovery.model.plan import ForeignKeyMode
-from recovery.model.repair import LiftedCheck
+from recovery.model.repair import LiftedConstraint
 from recovery.model.report import Fingerprint, SequenceMove
 from recovery.model.values import TableName, Value
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
 from recovery.postgres.publications import publishes_everything
-from recovery.postgres.repair.lifting import lift, put_back, without
+from recovery.postgres.repair.lifting import lift, put_back
 from recovery.postgres.repair.rules import Rules, mentioned_tables, read_rules
 from recovery.postgres.repair.stage import Stage
 from recovery.postgres.repair.writes import create_before_images, keep_before_images
@@ -81,17 +81,19 @@ class AtTarget(Value):
 
 @dataclass(frozen=True)
 class Repair:
-    """Rows to write one by one: the change set with its number, where their before-images go, and the NOT VALID checks
-    that are away meanwhile."""
+    """Rows to write one by one: the change set with its number, where their before-images go, and the NOT VALID
+    constraints that are away meanwhile."""
 
     changes: ChangeSet
     number: int
     schema: str
-    lifted: tuple[LiftedCheck, ...] = ()
+    lifted: tuple[LiftedConstraint, ...] = ()
 
-    def lifted_of(self, table: TableName) -> list[str]:
-        """The checks of one table that are away."""
-        return [check.name for check in self.lifted if check.table == table]
+    @property
+    def alone_on(self) -> list[TableName]:
+        """The tables on which that needs a lock against readers as well."""
+        ends = (table for lifted in self.lifted for table in (lifted.table, lifted.parent) if table)
+        return list(dict.fromkeys(ends))
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
             with writing.unless_blocked(), writing.transaction(live):
                 ready = _prepare(live, job, tried_first)
                 names = _to_lock(job, ready)
-                alone = [check.table for check in job.repair.lifted] if job.repair else []
+                alone = job.repair.alone_on if job.repair else []
                 if writing.lock_tables(live, names, alone=alone, timeout_ms=job.lock_timeout_ms):
                     locked_at = time.monotonic()
                     done = _write(live, job, ready, transport, tried_first)
@@ -189,7 +191,7 @@ def _prepare(live: Session, job: Job, tried_first: set[TableName]) -> _Ready:
         writing.pin_search_path(live)
     rules = read_rules(live, tables)
     if job.repair is not None:
-        rules = {name: without(each, job.repair.lifted_of(name)) for name, each in rules.items()}
+        rules = lift_from(stages, rules, job.repair.lifted)
     if stages:
         writing.use_search_path_of_role(live)
         mark_by_content(stages, rules, elsewhere_of(live, job.catalog, job.catalog, tables, ()))

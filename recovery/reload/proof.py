@@ -30,7 +30,8 @@ def prove_before_commit(
     touched = keys_to_check(list(stages), job.catalog)
     for key in touched:
         if key.child in stages:
-            refusals.refuse_dangling([(key, proofs.dangling(stages[key.child], key))])
+            parents = [stages[parent] for parent in key.parent_tables if parent in stages]
+            refusals.refuse_dangling([(key, proofs.dangling(stages[key.child], key, parents))])
         for parent in key.parent_tables:
             if parent in stages:
                 refusals.refuse_dangling([(key, proofs.left_behind(stages[parent], key))])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
-from tests.kinds.harness import IN_PART, RECOVERED, World
+from tests.kinds.harness import IN_PART, World
 
 pytestmark = pytest.mark.kinds
 
@@ -36,20 +37,32 @@ select conname, convalidated from pg_constraint where conname in ('no_guests', '
     ids=["truncated", "deleted"],
 )  # fmt: skip
 def test_old_offenders_keep_nothing_else_from_coming_back(world: World, mistake: str) -> None:
-    """The 3 guests come back past the check, which is NOT VALID again afterwards; of the moorings all come back, or all
-    but the one without a berth, which is told."""
+    """The 3 guests come back past the check, and the mooring past the key whose berth never was; both constraints are
+    NOT VALID again afterwards, and refuse new offenders."""
     world.past(HARBOUR)
     world.incident(mistake)
-    ran = world.restore(code=(RECOVERED, IN_PART))
-    world.as_before("public.berths", "public.logbook", "public.crews")
+    ran = world.restore()
+    world.as_before("public.berths", "public.logbook", "public.crews", "public.moorings")
     world.counts("public.crews", back=54)
-    if ran.code == RECOVERED:
-        world.as_before("public.moorings")
-        world.counts("public.moorings", back=70)
-    else:
-        world.holds("public.moorings", world.without("public.moorings", 3031))
-        world.told("public.moorings", 1, "moorings_berth")
-        world.told_keys(3031)
-        world.counts("public.moorings", back=69, lost=1)
+    world.counts("public.moorings", back=70)
+    assert 'check "no_guests" is NOT VALID, and 3 rows of T violate it' in ran.out + ran.err
+    assert 'foreign key "moorings_berth" is NOT VALID, and 1 rows of T violate it' in ran.out + ran.err
+    for offender in ("insert into crews values (1, 'guest')", "insert into moorings values (1, 778)"):
+        with pytest.raises(psycopg.IntegrityError):
+            world.database.run(offender)
     assert world.look(CONSTRAINTS) == [("moorings_berth", False), ("no_guests", False)]
     assert world.look(COMMENT) == [("captains only",)]
+
+
+def test_a_child_whose_parent_cannot_come_back_stays_away_though_its_key_is_lifted(world: World) -> None:
+    """Berth 5 is taken by a newcomer's label: its moorings wait for it, the one that never had a berth does not."""
+    world.past(HARBOUR, "create unique index on berths (label)")
+    world.incident("delete from moorings", "delete from berths where id = 5")
+    world.good("insert into berths values (99, 'berth 5')")
+    berths = world.rows("public.berths")
+    world.restore(code=IN_PART)
+    world.holds("public.berths", berths)
+    waiting = [row for row in world.held["public.moorings"] if row[1] == 5]
+    world.holds("public.moorings", [row for row in world.held["public.moorings"] if row not in waiting])
+    world.told("public.moorings", len(waiting), "berths")
+    world.counts("public.moorings", back=70 - len(waiting), lost=len(waiting))

@@ -1,22 +1,23 @@
-"""Lift NOT VALID checks for rows that are older than they are, within the one transaction.
+"""Lift NOT VALID checks and foreign keys for rows that are older than they are, within the one transaction.
 
-A NOT VALID check stands for new rows alone, yet the server asks every INSERT and UPDATE. A row that was there beside
-it at T comes back only while it is away: it is dropped and added again as it was, NOT VALID and with its comment, under
-an ACCESS EXCLUSIVE lock, as pg_restore would add it after the rows.
+A NOT VALID constraint stands for new rows alone, yet the server asks every INSERT and UPDATE. A row that was there
+beside it at T comes back only while it is away: it is dropped and added again as it was, NOT VALID and with its
+comment, under an ACCESS EXCLUSIVE lock, as pg_restore would add it after the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
 
-from recovery.model.catalog import Table
-from recovery.model.repair import LiftedCheck
+from recovery.model.catalog import ForeignKey, Table
+from recovery.model.repair import LiftedConstraint
 from recovery.model.values import TableName
-from recovery.postgres.connect import Session
+from recovery.postgres.connect import Session, one
 from recovery.postgres.repair.rules import Rules, expression
+from recovery.postgres.repair.stage import Stage, refers
 
 # Neither inherited nor handed down: such a check is changed at its root alone.
 _OWN = """
@@ -31,8 +32,8 @@ where con.conrelid = %s::regclass and con.conname = %s and not con.convalidated
 
 
 @dataclass(frozen=True)
-class HeldCheck:
-    """A check that is away, and how it comes back."""
+class HeldConstraint:
+    """A constraint that is away, and how it comes back."""
 
     table: TableName
     name: str
@@ -49,26 +50,37 @@ def liftable(live: Session, tables: Iterable[Table]) -> dict[TableName, set[str]
     return checks
 
 
+def orphans_of_old(child: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int:
+    """How many rows to come reference a parent that is neither there nor was there at T."""
+    filled = sql.SQL(" and ").join(sql.SQL("s.{} is not null").format(sql.Identifier(name)) for name in key.columns)
+    return int(one(child.session, child.sql(
+        "select count(*) from {name} s where s.{op} = 'i' and s.{skip} is null and {filled} and not {had}"
+        " and not exists (select from only {parent} p where {equal})",
+        filled=filled, had=child.had_parent(key, parents), parent=sql.Identifier(*key.parent.key),
+        equal=refers(key, "s", "p"),
+    )))  # fmt: skip
+
+
 def without(rules: Rules, lifted: Collection[str]) -> Rules:
     """The rules that rows meet while the named checks are away."""
     return Rules(rules.distinct, tuple(check for check in rules.checks if check.constraint not in lifted))
 
 
-def lift(live: Session, lifted: Iterable[LiftedCheck]) -> list[HeldCheck]:
-    """Drop the checks. Call only under an ACCESS EXCLUSIVE lock on their tables."""
+def lift(live: Session, lifted: Iterable[LiftedConstraint]) -> list[HeldConstraint]:
+    """Drop the constraints. Call only under an ACCESS EXCLUSIVE lock on their tables, of both ends of a key."""
     held = []
     for check in lifted:
         table = sql.Identifier(*check.table.key)
         row = live.execute(_AS_IT_IS, (table.as_string(live), check.name)).fetchone()
         if row is None:  # validated or dropped since it was compared: what is there now decides
             continue
-        held.append(HeldCheck(check.table, check.name, row[0], row[1]))
+        held.append(HeldConstraint(check.table, check.name, row[0], row[1]))
         live.execute(sql.SQL("alter table only {} drop constraint {}").format(table, sql.Identifier(check.name)))
     return held
 
 
-def put_back(live: Session, held: Iterable[HeldCheck]) -> None:
-    """Add the checks again, as they were."""
+def put_back(live: Session, held: Iterable[HeldConstraint]) -> None:
+    """Add the constraints again, as they were."""
     for check in held:
         table, name = sql.Identifier(*check.table.key), sql.Identifier(check.name)
         live.execute(

@@ -223,7 +223,8 @@ def count_violating(stage: Stage, rule: CheckRule) -> int:
 
 
 def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int:
-    """Skip rows whose parent is neither live nor planned, or is another entity now."""
+    """Skip rows whose parent is neither live nor planned, or is another entity now. Where the key is away meanwhile,
+    rows that had no parent at T either are written."""
     filled = sql.SQL(" and ").join(sql.SQL("s.{} is not null").format(sql.Identifier(c)) for c in key.columns)
     only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
     deleted = [_planned(p, key, "p", "'d'") for p in parents if p.table.key]
@@ -240,9 +241,11 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
             "(s.{op} = 'i' or s.{op} = 'u' and exists (select from {live} t where {same} and ({changes})))",
             changes=sql.SQL(" or ").join(changes),
         )
+    had = stage.had_parent(key, parents) if key.name in stage.lifted else sql.SQL("true")
     marked = _mark(
-        stage, f"its parent in {key.parent} does not exist ({key.name})", "{moved} and {filled} and not ({found})",
-        moved=moved, filled=filled, found=sql.SQL(" or ").join([found, *planned]),
+        stage, f"its parent in {key.parent} does not exist ({key.name})",
+        "{moved} and {filled} and not ({found}) and {had}",
+        moved=moved, filled=filled, found=sql.SQL(" or ").join([found, *planned]), had=had,
     )  # fmt: skip
     for parent in parents:
         marked += _mark(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -43,15 +44,17 @@ def prove_rows(stage: Stage, xid: int) -> Proof:
     return Proof(row[:3], (row[3], row[4]), (row[5], row[6]))
 
 
-def dangling(stage: Stage, key: ForeignKey) -> int:
-    """Rows just written with a reference they did not have whose parent is missing: replica mode never looks."""
+def dangling(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int:
+    """Rows just written with a reference they did not have whose parent is missing: replica mode never looks. Where the
+    key is away meanwhile, only those that had a parent at T count."""
     filled = sql.SQL(" and ").join(sql.SQL("s.{} is not null").format(sql.Identifier(c)) for c in key.columns)
     only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
     return _count(
         stage,
         "select count(*) from {name} s where s.{skip} is null and {filled} and (s.{op} = 'i' or s.{op} = 'u'"
         " and exists (select from {images} b where b.{n} = s.{n} and ({changes})))"
-        " and not exists (select from {only}{parent} p where {equal})",
+        " and not exists (select from {only}{parent} p where {equal}) and {had}",
+        had=stage.had_parent(key, parents) if key.name in stage.lifted else sql.SQL("true"),
         filled=filled, only=only, parent=sql.Identifier(*key.parent.key), equal=refers(key, "s", "p"),
         images=stage.images, changes=sql.SQL(" or ").join(
             sql.SQL("b.{0} is distinct from s.{0}").format(sql.Identifier(column)) for column in key.columns

@@ -82,6 +82,7 @@ class Stage:
         self.ops: Counter[str] = Counter()  # rows by operation; those that only stand in the way of others as well
         self.marks = 0
         self.changing: frozenset[str] = frozenset()
+        self.lifted: frozenset[str] = frozenset()  # names of NOT VALID constraints that are away meanwhile
         self.oversized: list[tuple[int, str]] = []
         self.live = sql.SQL("only {}").format(sql.Identifier(*table.name.key))
 
@@ -209,6 +210,14 @@ class Stage:
             )
             for name in self.table.key
         )  # fmt: skip
+
+    def had_parent(self, key: ForeignKey, parents: Sequence[Stage]) -> sql.Composable:
+        """Whether the parent of the staged row `s` was there at T: one that is gone is staged, to be written or not."""
+        staged = (
+            parent.sql("exists (select from {name} o where {equal})", equal=refers(key, "s", "o"))
+            for parent in parents
+        )  # fmt: skip
+        return sql.SQL("({})").format(sql.SQL(" or ").join([*staged, sql.SQL("false")]))
 
     def differs(self, column: str, left: str, right: str) -> sql.Composable:
         """Whether two aliases print differently in a column: equality by operator may hide 1.0 and 1.00."""
