@@ -37,6 +37,7 @@ VERBS = {
     "drill": "runbooks.commands.drill:drill",
     "drills": "runbooks.commands.drill:drills",
     "lab": "runbooks.commands.lab:lab",
+    "completion": "recovery.commands.completion:completion",
 }
 SHORT = {
     "doctor": "Could it be recovered now? Every check, with the fix.",
@@ -64,6 +65,7 @@ SHORT = {
     "drill": "Rehearse a recovery on the embedded lab.",
     "drills": "Drills that were held, and their trend.",
     "lab": "Amazon RDS on this machine: up, status, down.",
+    "completion": "The completion script of bash, zsh or fish.",
 }
 
 
@@ -101,7 +103,7 @@ def main() -> None:
     from recovery.errors import RowbackError
 
     try:
-        sys.exit(rowback.main(standalone_mode=False) or 0)
+        sys.exit(rowback.main(prog_name="rowback", standalone_mode=False) or 0)
     except (RowbackError, GuardError) as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
@@ -110,8 +112,11 @@ def main() -> None:
         print("interrupted; what is under way is listed by: rowback cases", file=sys.stderr)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        from recovery.commands.usage import usage_error
+
+        wrong = usage_error(error)
+        print(wrong, file=sys.stderr)
+        sys.exit(wrong.exit_code)
     except PermissionError as error:  # made by another user, or under sudo: no bug, and nothing that a verb could know
         refused = _not_permitted(error)
         print(refused, file=sys.stderr)

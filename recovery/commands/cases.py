@@ -6,7 +6,7 @@ import json
 
 import click
 
-from recovery.commands.options import approver, json_option
+from recovery.commands.options import approver, case_argument, json_option
 from recovery.errors import ErrorId, RowbackError
 
 
@@ -28,7 +28,7 @@ def cases(as_json: bool) -> None:
 
 
 @click.command(epilog="Example: rowback status 7f3a --serve")
-@click.argument("case_id", metavar="CASE")
+@case_argument
 @click.option("--serve", "serve_", is_flag=True, help="Serve a page that keeps itself up to date, until Ctrl-C.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where to serve it.")
 @click.option("--port", default=0, help="On which port (default: any free one).")
@@ -100,7 +100,7 @@ def _serve(case_id: str, address: str, port: int) -> None:
 
 
 @click.command(epilog="Example: rowback resume 7f3a")
-@click.argument("case_id", metavar="CASE")
+@case_argument
 @json_option
 def resume(case_id: str, as_json: bool) -> None:
     """Continue a case: asks AWS and PostgreSQL what really happened, then does what is left."""
@@ -127,7 +127,7 @@ def resume(case_id: str, as_json: bool) -> None:
 
 
 @click.command(epilog="Example: rowback close 7f3a")
-@click.argument("case_id", metavar="CASE")
+@case_argument
 def close(case_id: str) -> None:
     """Give a case up: remove its temporary instance, write nothing."""
     from recovery.aws.instances import Instances
@@ -148,7 +148,7 @@ def close(case_id: str) -> None:
 
 
 @click.command(epilog="Example: rowback report 7f3a --format html > report.html")
-@click.argument("case_id", metavar="CASE")
+@case_argument
 @click.option("--format", "form", type=click.Choice(["text", "html", "md", "json"]), default="text",
               show_default=True, help="text: what it did and proved. Others: the whole incident report.")  # fmt: skip
 @json_option

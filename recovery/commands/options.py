@@ -169,6 +169,17 @@ def request_options(function: Function) -> Function:
     return function
 
 
+def complete_case(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Cases on this machine whose id begins or ends so, the newest first."""
+    from recovery.workflow.cases import all_cases
+
+    ids = [case.id for case in reversed(all_cases())]
+    return [id for id in ids if id.startswith(incomplete) or id.endswith(incomplete)]
+
+
+case_argument = click.argument("case_id", metavar="CASE", shell_complete=complete_case)
+
+
 def profile_of(asked: Asked) -> Profile:
     """The named profile with --region on top."""
     profile = load_profile(asked["profile"])

@@ -14,6 +14,7 @@ from recovery.commands.options import (
     BYTES,
     Asked,
     approver,
+    case_argument,
     conflict_options,
     incident_of,
     json_option,
@@ -64,7 +65,7 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
 
 
 @click.command(epilog="Example: rowback diff 7f3a --show conflict --limit 20")
-@click.argument("case_id", metavar="CASE")
+@case_argument
 @click.option("--mode", type=click.Choice([m.value for m in Mode if m is not Mode.BESIDE]), help="Another mode.")
 @conflict_options()[0]
 @click.option("--on-conflict", type=click.Choice([c.value for c in OnConflict]), help="Another policy.")
@@ -114,7 +115,7 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
 
 
 @click.command(epilog="Example: rowback apply 7f3a 1b2c3d4e --confirm docs")
-@click.argument("case_id", metavar="CASE")
+@case_argument
 @click.argument("digest", metavar="DIGEST")
 @click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")
 @click.option("--confirm-loss", type=int, metavar="N", help="mode replace: how many rows lose what came after T.")
@@ -157,7 +158,7 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
 
 
 @click.command(epilog="Example: rowback verify 7f3a")
-@click.argument("case_id", metavar="CASE")
+@case_argument
 @json_option
 def verify(case_id: str, as_json: bool) -> None:
     """Prove again, now or in a week, that what a case wrote is as planned. Reads only."""
@@ -170,7 +171,7 @@ def verify(case_id: str, as_json: bool) -> None:
 
 
 @click.command(epilog="Example: rowback undo 7f3a --confirm docs")
-@click.argument("case_id", metavar="CASE")
+@case_argument
 @click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")
 @click.option("--accept-partial", is_flag=True, help="Take back the part that can be, and leave the rest.")
 @click.option("--dry-run", is_flag=True, help="Do all the reads, show what would be taken back and what would stay.")
@@ -212,7 +213,7 @@ def _preview_undo(case_id: str, *, as_json: bool) -> None:
 
 
 @click.command(epilog="""Example: rowback peek 7f3a "select count(*) from content.articles" """)
-@click.argument("case_id", metavar="CASE")
+@case_argument
 @click.argument("query", metavar="SQL")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @json_option

@@ -109,6 +109,13 @@ def read_plan(path: Path) -> RecoveryPlan:
     except ValidationError as error:
         first = error.errors()[0]
         why = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+    except FileNotFoundError as error:
+        raise RowbackError(
+            ErrorId.PLAN_UNREADABLE,
+            f"there is no file {path}",
+            state=NOTHING_CREATED,
+            help="make a plan, which says where it is written: rowback plan",
+        ) from error
     except (OSError, ValueError) as error:
         why = str(error)
     raise RowbackError(

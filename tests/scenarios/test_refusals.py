@@ -224,7 +224,7 @@ def test_nobody_confirmed_or_typed_another_name(cli: Cli, database: Database, ta
         (("plan", "x", "--database", "d"), "--at is missing"),
         (("plan", "x", "--at", "2026-11-22T14:20:00Z"), "--database is missing"),
         (("plan", "x", "--profile", "p"), "profile 'p' was asked for but no rowback.toml was found"),
-        (("restore", "--plan", "missing.json"), "missing.json is no plan of this version"),
+        (("restore", "--plan", "missing.json"), "there is no file missing.json"),
         (("status", "7f3a"), "case '7f3a' does not exist"),
         (("resume", "7f3a"), "case '7f3a' does not exist"),
         (("close", "7f3a"), "case '7f3a' does not exist"),
@@ -327,4 +327,56 @@ def test_a_second_run_on_the_same_target(cli: Cli, database: Database, target: d
         "  no second case was opened, nothing was created\n"
         f"  help: continue it: rowback resume {case}; or give it up: rowback close {case}\n"
     )
+    assert cli("close", case).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("restor",), "error[usage]: 'rowback' has no command 'restor'\n  nearest names: restore, report, resume\n"
+         "  nothing was created, nothing was written\n  help: rowback restore --help\n"),
+        (("runbook", "sho"), "error[usage]: 'rowback runbook' has no command 'sho'\n  nearest names: show\n"
+         "  nothing was created, nothing was written\n  help: rowback runbook show --help\n"),
+        (("plan", "--colour"), "error[usage]: no such option '--colour'. Did you mean '--out'?\n"
+         "  nothing was created, nothing was written\n"
+         "  help: every option: rowback plan --help\n"),
+        (("status",), "error[usage]: CASE is missing, and there is no case on this machine\n"
+         "  nothing was created, nothing was written\n"
+         "  help: a case begins with rowback restore, or rowback open; the machine that opened one has it\n"),
+        (("restore", "--plan", "gone.json"), "error[plan-unreadable]: there is no file gone.json\n"
+         "  nothing was created, nothing was written\n"
+         "  help: make a plan, which says where it is written: rowback plan\n"),
+    ],
+)  # fmt: skip
+def test_a_slip_of_the_pen(cli: Cli, arguments: tuple[str, ...], told: str) -> None:
+    ran = cli(*arguments)
+    assert (ran.code, ran.out, ran.err) == (19 if "plan-unreadable" in told else 2, "", told)
+
+
+@pytest.mark.parametrize("verb", ["status", "report", "close", "diff", "undo", "verify", "resume"])
+def test_which_case_is_asked_with_the_cases(cli: Cli, database: Database, target: datetime, verb: str) -> None:
+    opened = cli("open", cli.live.identifier, "--at", format_utc(target), "--database", database.name)
+    case = opened.out.strip()
+    ran = cli(verb)
+    assert ran.code == 2
+    assert ran.err.startswith("error[usage]: CASE is missing\n  case ")
+    assert re.search(rf"\n  {case}  {cli.live.identifier} +{database.name} +20", ran.err)
+    assert ran.err.endswith(
+        f"  nothing was created, nothing was written\n  help: the newest open one: rowback {verb} {case}\n"
+    )
+    assert cli("close", case).code == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_verbs_and_cases(
+    cli: Cli, database: Database, target: datetime, shell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = cli("completion", shell)
+    assert script.code == 0
+    assert "_ROWBACK_COMPLETE" in script.out
+    opened = cli("open", cli.live.identifier, "--at", format_utc(target), "--database", database.name)
+    case = opened.out.strip()
+    at = {"COMP_WORDS": f"rowback status {case[:4]}", "COMP_CWORD": "2" if shell != "fish" else case[:4]}
+    completed, _ = cli.start("status", _ROWBACK_COMPLETE=f"{shell}_complete", **at).communicate(timeout=60)
+    assert case in completed
     assert cli("close", case).code == 0

@@ -1,0 +1,22 @@
+"""`rowback completion`: what a shell needs to complete verbs, options, cases, books and profiles."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+VARIABLE = "_ROWBACK_COMPLETE"
+
+
+@click.command(epilog='Example: eval "$(rowback completion bash)"')
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell: put it where that shell reads it at its start.
+
+    bash: eval "$(rowback completion bash)" in ~/.bashrc. zsh: the same in ~/.zshrc, behind compinit.
+    fish: rowback completion fish > ~/.config/fish/completions/rowback.fish
+    """
+    found = get_completion_class(shell)
+    assert found is not None
+    root = click.get_current_context().find_root().command
+    click.echo(found(root, {}, "rowback", VARIABLE).source())
