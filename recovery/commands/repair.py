@@ -131,10 +131,10 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
     One transaction, or with --max-wal-rate one after the other: writers then wait for one portion at most and replicas
     keep up, but the rows come back one portion after the other. resume goes on where a paced load was cut off.
     """
-    from recovery.commands.driving import show_report
+    from recovery.commands.driving import reported
     from recovery.workflow.run import run
 
-    with _errand(case_id, work="repair") as errand, _reported_part(errand.case, as_json=as_json):
+    with _errand(case_id, work="repair") as errand, reported(errand.case, as_json=as_json):
         case, plan = errand.case, errand.case.repair_plan
         if case.load_done:
             undone = " and taken them back" if case.taken_back else ""
@@ -153,7 +153,6 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
             _pace(errand, plan, max_wal_rate)
         errand.approver = approver(case.plan.database, confirmed, confirm_loss)
         run(errand, until="verify")
-    show_report(case, as_json=as_json)
     click.echo(f"next: rowback close {case.id} (remove the temporary instance), or rowback undo {case.id}", err=True)
 
 
@@ -230,19 +229,6 @@ def peek(case_id: str, query: str, as_csv: bool, as_json: bool) -> None:
         click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
     else:
         click.echo(table_csv(names, rows) if as_csv else table_text(names, rows))
-
-
-@contextmanager
-def _reported_part(case: Case, *, as_json: bool) -> Iterator[None]:
-    """A repair in part has its report on stdout as a whole one has."""
-    from recovery.commands.driving import show_report
-
-    try:
-        yield
-    except RowbackError as error:
-        if error.id is ErrorId.RECOVERED_IN_PART:
-            show_report(case, as_json=as_json)
-        raise
 
 
 def _pace(errand: Errand, plan: RepairPlan, rate: int) -> None:

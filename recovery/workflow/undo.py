@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from recovery.compare.changes import ChangeSet
@@ -47,20 +49,13 @@ def undo(errand: Errand) -> Undone:
         errand.record("step.done", step=Load.name, data=portions.model_dump(mode="json"))
     if unfinished:
         return Undone(prove(errand, unfinished), unfinished.skipped)
-    last = last_written(case)
-    if last is None:
-        raise _nothing_written(case)
-    number = case.new_number()
-    case.changes_path(number).unlink(missing_ok=True)
-    errand.record("changes.begun", data={"number": number})
-    with errand.live() as live, ChangeSet(case.changes_path(number)) as changes:
-        plan = _plan(errand, live, last, changes, number)
+    with _turned(errand) as (live, changes, plan):
         _refuse_half(errand, plan)
         refuse_undo_without_second_person(case)
         errand.approve(plan)
-        what = _job(
-            errand, live, Repair(changes, number, before_image_schema(case.id), plan.lifted), plan.held_triggers
-        )
+        assert plan.number is not None
+        repair = Repair(changes, plan.number, before_image_schema(case.id), plan.lifted)
+        what = _job(errand, live, repair, plan.held_triggers)
         with terminate_like_interrupt():
             done = load(live, what, None, before_commit=lambda found: _intend(errand, found))
             _note(errand, "undo.done", done)
@@ -71,8 +66,15 @@ def undo(errand: Errand) -> Undone:
 
 def preview_undo(errand: Errand) -> RepairPlan:
     """What an undo would take back and what would stay. Reads only. Raises nothing-to-undo."""
-    case = errand.case
     settle(errand)
+    with _turned(errand) as (_, _, plan):
+        return plan
+
+
+@contextmanager
+def _turned(errand: Errand) -> Iterator[tuple[Session, ChangeSet, RepairPlan]]:
+    """The last write turned round: a session on the original, the change set, and its plan. Raises nothing-to-undo."""
+    case = errand.case
     last = last_written(case)
     if last is None:
         raise _nothing_written(case)
@@ -80,7 +82,7 @@ def preview_undo(errand: Errand) -> RepairPlan:
     case.changes_path(number).unlink(missing_ok=True)
     errand.record("changes.begun", data={"number": number})
     with errand.live() as live, ChangeSet(case.changes_path(number)) as changes:
-        return _plan(errand, live, last, changes, number)
+        yield live, changes, _plan(errand, live, last, changes, number)
 
 
 def staying(plan: RepairPlan) -> list[str]:
