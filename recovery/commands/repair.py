@@ -121,10 +121,11 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
 @click.option("--confirm-loss", type=int, metavar="N", help="mode replace: how many rows lose what came after T.")
 @click.option("--max-wal-rate", type=BYTES, metavar="SIZE",
               help="In portions, each its own transaction, with at most so much WAL a second (8MiB).")  # fmt: skip
+@click.option("--accept-partial", is_flag=True, help="End with 0 where rows stay lost that the plan names.")
 @json_option
 def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
     case_id: str, digest: str, confirmed: str | None, confirm_loss: int | None, max_wal_rate: int | None,
-    as_json: bool,
+    accept_partial: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Write what the repair plan with DIGEST says, and prove it. The temporary instance stays until it is closed.
 
@@ -132,6 +133,7 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
     keep up, but the rows come back one portion after the other. resume goes on where a paced load was cut off.
     """
     from recovery.commands.driving import reported
+    from recovery.model.account import Partial
     from recovery.workflow.run import run
 
     with _errand(case_id, work="repair") as errand, reported(errand.case, as_json=as_json):
@@ -152,6 +154,7 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
         if max_wal_rate:
             _pace(errand, plan, max_wal_rate)
         errand.approver = approver(case.plan.database, confirmed, confirm_loss)
+        errand.partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
         run(errand, until="verify")
     click.echo(f"next: rowback close {case.id} (remove the temporary instance), or rowback undo {case.id}", err=True)
 
