@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +31,9 @@ from recovery.postgres.repair.rules import Rules, read_rules
 from recovery.postgres.repair.scan import Ask, stream
 
 UNTOUCHED = "nothing was written to the original"
+MADE_ANEW = (
+    "it was dropped and made anew since T, so it may be another table: its rows at T go into it only if it is named"
+)
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,9 @@ def _map_tables(
         if not current or not at_target:
             (refused if named else unfit).extend(_not_there(table.name, then, now, named=named))
             continue
+        if at_target.oid != current.oid and not named:
+            unfit.append(f"{table.name}: {MADE_ANEW}")
+            continue
         columns = map_table(at_target, current)
         objections = [*columns.objections, *_values_lost(copy, columns)]
         if not objections:
@@ -198,6 +205,12 @@ def _not_there(name: TableName, then: Catalog, now: Catalog, *, named: bool) -> 
 
 
 def _drifted(inquiry: Inquiry, objections: Sequence[str]) -> RowbackError:
+    if anew := [line.partition(": ")[0] for line in objections if line.endswith(MADE_ANEW)]:
+        names = " ".join(f"--table {shlex.quote(name)}" for name in anew)
+        return RowbackError(
+            ErrorId.SCHEMA_DRIFT, "tables of T were made anew since, so nothing is compared unasked", *objections,
+            state=UNTOUCHED, help=f"rowback close {inquiry.case}, then a new plan that names them: {names}",
+        )  # fmt: skip
     return RowbackError(
         ErrorId.SCHEMA_DRIFT, "the schema changed since T, so the rows at T do not fit", *objections,
         state=UNTOUCHED,

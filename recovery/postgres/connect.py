@@ -272,7 +272,10 @@ def _not_authenticated(target: Target, where: str, words: str, state: str) -> Ro
 def _database_unknown(target: Target, state: str) -> RowbackError:
     return RowbackError(
         ErrorId.DATABASE_UNKNOWN, f"{target.label} has no database '{target.database}'", *_near(target),
-        state=state, help="list them: psql -l",
+        state=state,
+        help="correct the name; which there are: psql -l\n"
+        "if it was dropped: rows go only into databases that exist, so restore the whole instance as of then under another"
+        f" name (rowback runbook show lost-instance), and take '{target.database}' out of it with pg_dump",
     )  # fmt: skip
 
 

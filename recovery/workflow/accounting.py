@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from recovery.compare.repair import MADE_ANEW
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Account, Reason, TableAccount
 from recovery.model.repair import Mode, RepairPlan
@@ -85,6 +86,9 @@ def next_commands(case: Case, account: Account) -> list[str]:
         tables = " ".join(f"--table {shlex.quote(name)}" for name in names)
         beside = _again(case, "--mode beside", tables)
         commands[f"see what those tables held: rowback close {case.id}, then {beside}"] = None
+        if anew := [line.partition(": ")[0] for line in account.unexamined if MADE_ANEW in line]:
+            into = _again(case, *(f"--table {shlex.quote(name)}" for name in anew))
+            commands[f"put their rows into the new ones: rowback close {case.id}, then {into}"] = None
     commands[f"when that is all: rowback close {case.id}"] = None
     return list(commands)
 

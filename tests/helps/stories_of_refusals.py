@@ -138,6 +138,7 @@ def another_database(place: Place) -> None:
     asked[asked.index("--database") + 1] += "x"
     ran = place.refused(*asked)
     assert "psql -l" in help_of(ran)
+    assert "restore-db-instance-to-point-in-time" in place.follow(ran).out
     assert place.database.name in ran.err.partition("nearest names: ")[2].splitlines()[0]
     place.works(*place.asking())
 

@@ -157,12 +157,15 @@ def _gone(copy: Session, then: Catalog, now: Catalog, plan: RecoveryPlan) -> dic
 
 
 def alike(plan: RecoveryPlan, at_target: Catalog, live: Catalog) -> list[Pair]:
-    """The tables that were empty when planned and whose rows at T fit column by column, in load order."""
+    """The tables that were empty when planned and whose rows at T fit column by column, in load order. One that was
+    made anew since is another table, unless it was named."""
+    named = {table.name for table in plan.tables if table.why is Why.NAMED}
     both = ((at_target.table(name), live.table(name)) for name in plan.whole)
     # pg_dump passes the rows of an extension's own tables over
     return [
         Pair(then, now) for then, now in both
-        if then and now and now.extension is None and map_table(then, now).alike
+        if then and now and now.extension is None and (then.oid == now.oid or now.name in named)
+        and map_table(then, now).alike
     ]  # fmt: skip
 
 
