@@ -10,6 +10,7 @@ from recovery.compare.classify import WRITTEN_SINCE, columns_by_writer
 from recovery.compare.comparing import Comparison
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Mode, RepairRequest, RowClass, Writer
+from recovery.postgres.connect import Session
 from recovery.postgres.repair.lineage import committed
 from recovery.postgres.repair.subtransactions import commit_times, committed_between, first_commands
 from recovery.postgres.row_versions import xmin_of
@@ -58,8 +59,26 @@ def incident_of(comparison: Comparison, request: RepairRequest, writers: Sequenc
         begun = max(each for each in named | assumed if each < xid)
         if xid in alike and not set(committed_between(live, begun, xid)) - named - assumed:
             assumed.add(xid)
-    possible = [w for w in writers if w.xid in set(parts) - assumed]
+    behind = set() if _lost_rows(comparison) else _directly_behind(live, named - {w.xid for w in writers}, others)
+    possible = [w for w in writers if w.xid in (set(parts) | behind) - assumed]
     return Incident(frozenset(named | assumed), tuple(sorted(assumed)), tuple(possible))
+
+
+def _lost_rows(comparison: Comparison) -> bool:
+    """Whether rows are gone: then a transaction that is the last writer of none may have deleted them."""
+    tables = comparison.tables.values()
+    return any(comparison.changes.classes(each.shape.no).get(RowClass.LOST) for each in tables)
+
+
+def _directly_behind(live: Session, silent: Iterable[int], others: Sequence[int]) -> set[int]:
+    """The writers whose ids follow at once on those of `silent` ones, which committed and left nothing: a transaction
+    that begins to write behind a savepoint takes two ids, and its rows carry the second."""
+    found = set()
+    for xid in silent:
+        following = min((other for other in others if other > xid), default=None)
+        if following is not None and not list(committed_between(live, xid, following)):
+            found.add(following)
+    return found
 
 
 def _alike(comparison: Comparison, named: Collection[int], xid: int) -> bool:
@@ -132,17 +151,26 @@ def _happened(comparison: Comparison, xid: int) -> bool:
     return comparison.lineage.committed_after_target(comparison.live, xid)
 
 
-def incident_notices(incident: Incident, request: RepairRequest, writers: Sequence[Writer]) -> list[str]:
+def incident_notices(incident: Incident, request: RepairRequest, writers: Sequence[Writer], case: str) -> list[str]:
     """What the plan tells of the incident's transactions."""
     seen = {writer.xid for writer in writers}
     lines = [
-        f"transaction {xid} is not the last writer of any row that was compared" for xid in request.incident_xids
+        f"transaction {xid} is not the last writer of any row that was compared: if it worked behind a savepoint, its"
+        f" rows carry one of the next ids (rowback diff {case} --show newer)"
+        for xid in request.incident_xids
         if xmin_of(xid) not in seen
     ]  # fmt: skip
     if incident.assumed:
         lines.append(f"taken for savepoints of the incident: transactions {', '.join(map(str, incident.assumed))}")
     lines += [
-        f"{w.rows:,} rows of {w.table} carry transaction {w.xid}, which wrote in the middle of another one: it may be a"
+        f"{w.rows:,} rows of {w.table} carry transaction {w.xid}, which wrote {_where(w, request, seen)}: it may be a"
         f" savepoint of the incident (if it is: --incident-xid {w.xid} as well)" for w in incident.possible
     ]  # fmt: skip
     return lines
+
+
+def _where(writer: Writer, request: RepairRequest, seen: Collection[int]) -> str:
+    before = [xmin_of(xid) for xid in request.incident_xids if xmin_of(xid) < writer.xid]
+    if before and max(before) not in seen:
+        return "right behind one that left nothing"
+    return "in the middle of another one"

@@ -61,7 +61,7 @@ def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName
                             if t.state != "D"),
         notices=(
             *comparison.notices, *found.dropped,
-            *incident_notices(found.incident, found.request, found.writers),
+            *incident_notices(found.incident, found.request, found.writers, case),
             *map(_lifted, found.lifted),
             *object_notices(comparison.live, comparison.copy, changes, now),
             *who_notices(comparison.live, [*written, *filled]),

@@ -96,6 +96,8 @@ UPDATES = {
 
 def good(app: psycopg.Connection[Any], world: World, what: str, n: int) -> None:
     """One good transaction; what the schema refuses did not happen."""
+    if what == "child-move" and not world.split:
+        return  # of one table it would be an update of a column that the incident leaves alone
     key, marks = world.key_of(n), ", ".join(["%s"] * len(world.key_columns))
     nulls = ", ".join(["null"] * len(world.key_columns))
     new = f"insert into parent values ({marks}, %s, %s, %s, {nulls}, 'app')"

@@ -127,6 +127,11 @@ def check(now: Database, then: Database, home: Path, world: World, xid: int, bou
                 assert not any(row[-1] == "bad" for row in before.parent.values())
                 event("the incident wrote nothing in the scope")
                 return
+            if world.savepoint and world.mode is Mode.REPAIR and unattributed(now, plan):
+                # with rows lost as well nothing tells it from the next transaction of somebody else
+                event("savepoints that nothing proves")
+                assert any("if it worked behind a savepoint" in notice for notice in plan.notices)
+                wanted = expected(replace(world, mode=Mode.MISSING), at_target, before)
             if not plan.writes:
                 event(f"{world.mode}: nothing to write")
                 assert before == wanted
@@ -144,6 +149,16 @@ def check(now: Database, then: Database, home: Path, world: World, xid: int, bou
             assert verify(live, job, done).proven
             assert done.skipped == 0
             undo_and_redo(now, live, catalog, world, home, done, changes, (before, wanted))
+
+
+def unattributed(now: Database, plan: RepairPlan) -> bool:
+    """Whether rows that the incident wrote carry an id that the plan does not name."""
+    named = {xid % 2**32 for xid in plan.request.incident_xids}
+    wrote = {
+        int(xid) for table in ("parent", '"Child; --"')
+        for (xid,) in now.rows(f"select distinct xmin::text from {table} where w = 'bad'")
+    } | {int(xid) for (xid,) in now.rows("select distinct xmin::text from loose where b = 'bad'")}  # fmt: skip
+    return bool(wrote - named)
 
 
 def accounts(plan: RepairPlan, done: Loaded | None, then: State, ends: tuple[State, State]) -> None:

@@ -19,10 +19,13 @@ from recovery.postgres.connect import Session, one
 from recovery.postgres.repair.rules import Rules, expression
 from recovery.postgres.repair.stage import Stage, refers
 
-# Neither inherited nor handed down: such a check is changed at its root alone.
+# Neither inherited nor handed down: such a check is changed at its root alone. Nor of a published table: a subscriber
+# has the check as well, nobody lifts it there, and its worker would stop at the row for good.
 _OWN = """
 select con.conrelid::bigint, con.conname from pg_constraint con
-where con.conrelid = any(%s) and con.contype = 'c' and not con.convalidated and con.coninhcount = 0
+join pg_class c on c.oid = con.conrelid join pg_namespace n on n.oid = c.relnamespace
+where not exists (select from pg_publication_tables p where p.schemaname = n.nspname and p.tablename = c.relname)
+  and con.conrelid = any(%s) and con.contype = 'c' and not con.convalidated and con.coninhcount = 0
   and (con.connoinherit or not exists (select from pg_inherits i where i.inhparent = con.conrelid))
 """
 _AS_IT_IS = """
