@@ -181,8 +181,9 @@ def expected(world: World, then: State, now: State) -> State:
         for key, row in list(want_children.items()):
             link = row[2 : 2 + width]
             orphan = None not in link and link not in parents
-            # a subscriber has the check too, and nobody lifts it there
-            refused = world.checked and world.subscribed and "3" in (row[2 + width] or "")
+            # a subscriber has the check too, and nobody lifts it there; nor an inherited one
+            stays = world.checked and (world.subscribed or world.split)
+            refused = stays and "3" in (row[2 + width] or "")
             if orphan or refused or (link in reused and key not in now.child):
                 del want_children[key]
                 changed = True

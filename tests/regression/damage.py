@@ -16,7 +16,7 @@ TABLES = """
 select format('%I.%I', nspname, relname), nspname, relname, c.oid
 from pg_class c join pg_namespace n on n.oid = relnamespace
 where relkind = 'r' and relpersistence = 'p' and c.oid >= 16384
-  and nspname !~ '^pg_' and nspname <> 'information_schema'
+  and nspname !~ '^(pg_|rowback_|recovered_)' and nspname <> 'information_schema'
 order by 1
 """
 

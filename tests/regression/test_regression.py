@@ -76,9 +76,13 @@ def test_half_the_rows_of_every_table_come_back(cli: Cli, live: Live) -> None:
         assert_equal_or_named(cli, before, damage.checksums(database))
         case = json.loads(cli("cases", "--json").out)[-1]["case"]
         undone = cli("undo", case, "--confirm", NAME, "--accept-partial")
+        if "REGRESSION_LOG" in os.environ:
+            Path(os.environ["REGRESSION_LOG"] + ".undo").write_text(undone.out + undone.err)
         assert undone.code == 0, undone.err[-3000:]
         after = damage.checksums(database)
-        assert [name for name, held in damaged.items() if after[name] != held] == []
+        silent = [name for name, held in damaged.items() if after[name] != held and f"{name}  " not in undone.out]
+        assert silent == [], undone.out[-3000:]
+        assert len([name for name, held in damaged.items() if after[name] != held]) < len(damaged) / 20
         assert cli("undo", case, "--confirm", NAME, "--accept-partial").code == 0
 
 
