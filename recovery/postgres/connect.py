@@ -250,6 +250,12 @@ def _interrupted(target: Target, error: psycopg.Error, state: str) -> RowbackErr
             )
         case pg.ProgramLimitExceeded() | pg.StatementTooComplex():
             id, help = ErrorId.LOAD_REFUSED, "leave that table out: --except TABLE, or load it beside: --mode beside"
+        case pg.OutOfMemory() if "max_locks_per_transaction" in str(error):
+            id, help = (
+                ErrorId.LOAD_REFUSED,
+                "so many tables take more locks than the server has room for: repair them in parts (--table), or raise"
+                " max_locks_per_transaction in the parameter group, which takes a reboot",
+            )
         case pg.DiskFull():
             id, help = ErrorId.DISK_FULL, f"give {target.label} more storage"
         case psycopg.OperationalError():

@@ -12,7 +12,7 @@ import pytest
 
 from recovery.aws.credentials import Login, from_iam, from_secret
 from recovery.config import IamCredentials, LibpqCredentials, Profile, SecretCredentials
-from recovery.errors import RowbackError
+from recovery.errors import ErrorId, RowbackError
 from recovery.model.instance import Endpoint
 from recovery.postgres.binaries import ClientTools, find_client_tools
 from recovery.postgres.connect import Target, connect, one
@@ -157,3 +157,18 @@ def test_errors_in_the_middle_are_told_in_our_words(live: Live, database: Databa
     with pytest.raises(RowbackError) as denied, connect(database.target()) as session:
         session.execute("select pg_read_file('/etc/passwd')")
     assert denied.value.exit_code == 27
+
+
+def test_too_many_locks_are_told_as_such(database: Database) -> None:
+    """It is no server that is down."""
+    raised = (
+        "do $$ begin raise exception 'out of shared memory' using errcode = '53200',"
+        " hint = 'You might need to increase \"max_locks_per_transaction\".'; end $$"
+    )
+    with pytest.raises(RowbackError) as refused, connect(database.target(), state="nothing was written") as session:
+        session.execute(raised)
+    assert refused.value.id is ErrorId.LOAD_REFUSED
+    assert refused.value.help == (
+        "so many tables take more locks than the server has room for: repair them in parts (--table), or raise"
+        " max_locks_per_transaction in the parameter group, which takes a reboot"
+    )
