@@ -1,4 +1,4 @@
-"""`rowback completion`: what a shell needs to complete verbs, options, cases, books and profiles."""
+"""`rowback completion`: what a shell needs to complete verbs, options and cases."""
 
 from __future__ import annotations
 

@@ -12,8 +12,9 @@ from recovery.compare.mapping import Mapping as Columns
 from recovery.model.repair import RowClass
 from recovery.postgres.repair.lineage import writers_since
 from recovery.postgres.repair.rules import Rules
-from recovery.postgres.repair.scan import extent, holds_between
+from recovery.postgres.repair.scan import Side, extent, holds_between, some_keys
 
+ROWS_LOOKED_AT = 1_000  # of a table with a new file, to tell a rewrite from new rows
 LOGGED_AHEAD = 32  # SEQ_LOG_VALS: a restored sequence stands up to so many numbers ahead
 
 
@@ -34,7 +35,7 @@ def entity_of_table(comparison: Comparison, compared: Compared) -> Entity:
         entity_by_rules(compared.columns, rules),
         reissued=(again.place, again.last) if again and again.certain else None,
         renumbered=again is not None,
-        renewed=renewed(comparison, compared.columns),
+        renewed=renewed(comparison, compared),
         rewriters=_rewriters(comparison, compared),
     )
 
@@ -51,12 +52,24 @@ def entity_by_rules(columns: Columns, rules: Rules) -> Entity:
     return Entity(own, tuple(distinct))
 
 
-def renewed(comparison: Comparison, columns: Columns) -> bool:
-    """Whether the table was emptied since T: its file is a new one, and every row in it was written since."""
-    if comparison.lineage is None or columns.at_target.file_node == columns.live.file_node:
+def renewed(comparison: Comparison, compared: Compared) -> bool:
+    """Whether the table was emptied since T: its file is a new one, every row in it was written since, and none is as
+    it was. An ALTER TABLE that rewrites the table does the first two as well, and its rows are those of T."""
+    columns = compared.columns
+    if comparison.lineage is None or columns.at_target.file_node == columns.live.file_node or columns.retyped:
         return False
     now = comparison.sides(columns).now
-    return sum(writers_since(now, comparison.lineage).values()) == extent(now)[0]
+    if sum(writers_since(now, comparison.lineage).values()) != extent(now)[0]:
+        return False
+    return not _some_are_as_at_target(comparison, compared, now)
+
+
+def _some_are_as_at_target(comparison: Comparison, compared: Compared, now: Side) -> bool:
+    if not compared.columns.key:
+        lost = comparison.changes.classes(compared.shape.no).get(RowClass.LOST, 0)
+        return comparison.rows_at_target(compared.columns.live.name) > lost
+    keys = some_keys(now, ROWS_LOOKED_AT)
+    return bool(keys) and len(keys) > sum(1 for _ in comparison.look_up(compared, keys))
 
 
 def reissued(comparison: Comparison, columns: Columns) -> Reissued | None:

@@ -54,7 +54,7 @@ def likeness_of(columns: Columns, catalog: Catalog) -> Likeness | None:
     table = columns.live
     given_out = {c.name for c in table.columns if c.identity or c.has_default} & set(table.key)
     if table.partition_key:
-        free, family = set(table.partition_key), str(root_of(table.name, catalog))
+        free, family = set(table.partition_key), str(_root_of(table.name, catalog))
         # before 17 a partition's column did not know of its root's identity
         given_out |= {c.column for c in catalog.sequences if c.table == table.name and c.column} & set(table.key)
         given_out -= free
@@ -69,7 +69,7 @@ def likeness_of(columns: Columns, catalog: Catalog) -> Likeness | None:
     return Likeness(family, tuple(i for _, i in order), numbers)
 
 
-def root_of(leaf: TableName, catalog: Catalog) -> TableName:
+def _root_of(leaf: TableName, catalog: Catalog) -> TableName:
     """The topmost partitioned table above a leaf, the one with the most leaves; of a plain table itself."""
     above = [part for part in catalog.partitioned if leaf in part.leaves]
     return max(above, key=lambda part: len(part.leaves)).name if above else leaf

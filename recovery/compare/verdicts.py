@@ -91,7 +91,7 @@ def _block_keyless(comparison: Comparison, compared: Compared) -> None:
     no, changes = compared.shape.no, comparison.changes
     if compared.engine is not Engine.WHOLE_ROWS or compared.columns.live.name in comparison.exact:
         return
-    if any(kind is RowClass.NEW for kind, _ in changes.tally(no)) and not renewed(comparison, compared.columns):
+    if any(kind is RowClass.NEW for kind, _ in changes.tally(no)) and not renewed(comparison, compared):
         block(changes, no, Op.INSERT, MAYBE_AN_OLD_VERSION)
     block(changes, no, Op.DELETE, NO_KEY_TO_DELETE_BY)
 

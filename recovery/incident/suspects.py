@@ -22,9 +22,9 @@ FAR = 15  # a write whose condition names no row by its key may have hit any num
 JUMPED = 15  # the table's own counters say that many of its rows went or changed lately
 BY_HAND = re.compile(r"psql|pgadmin|dbeaver|datagrip|pytest|test|unittest|python", re.IGNORECASE)
 OWN, OWN_WRITES = "rowback", -200  # a repair, or an undo: `rowback cases` knows of it
-_OWN_TEXT = re.compile(
-    r"\browback_(?:case_|op\b|stage|skip\b|n\b)", re.IGNORECASE
-)  # not every prefix names the application
+# Not every log_line_prefix names the application: what only our own sessions have, and the mark of our own ALTER TABLE.
+# Statements that only mention our before-images may be anybody's.
+_OWN_TEXT = re.compile(r'"pg_temp"\."rowback_stage_\d+"|^\s*/\* rowback \*/')
 OF_RDS = "rdsadmin"  # RDS's own housekeeping; no customer can connect to that database (facts/rds.md §6)
 _QUOTED = re.compile(r'"[^"]*"|"[^"]*$')
 Closure = Callable[[Sequence[str], bool], Sequence[Reached]]

@@ -14,6 +14,7 @@ from recovery.model.values import name_parts
 
 DROPS = ("DROP TABLE", "DROP SCHEMA", "DROP DATABASE")
 ENOUGH = 60  # below it a suspect is shown, but no time is proposed for it
+TOGETHER = timedelta(minutes=10)
 Incident = list[Suspect]
 
 
@@ -53,17 +54,24 @@ def _incidents(likely: Sequence[Suspect]) -> list[Incident]:
     best = likely[0]
     possible = [s for s in likely if s.unbounded or (not best.unbounded and s.score == best.score)]
     incidents: list[Incident] = []
+    of_session: dict[tuple[str, int], list[Incident]] = {}
     for suspect in possible:
-        mine = next((each for each in incidents if _belong_together(suspect, each[0])), None)
-        if mine is None:
-            incidents.append([suspect])
-        else:
+        same = of_session.setdefault((suspect.database, suspect.pid), [])
+        if mine := _near(suspect, same):
             mine.append(suspect)
+        else:
+            same.append([suspect])
+            incidents.append(same[-1])
+    taken = {id(suspect) for suspect in possible}
     for suspect in likely:  # what is bounded itself and was done beside it
-        mine = next((each for each in incidents if _belong_together(suspect, each[0])), None)
-        if mine is not None and suspect not in mine:
+        if id(suspect) not in taken and (mine := _near(suspect, of_session.get((suspect.database, suspect.pid), ()))):
             mine.append(suspect)
     return incidents
+
+
+def _near(suspect: Suspect, incidents: Sequence[Incident]) -> Incident | None:
+    """The incident of the same session that began soon before or after: a script of several statements."""
+    return next((each for each in incidents if abs(suspect.from_time - each[0].from_time) <= TOGETHER), None)
 
 
 def _choice(incident: Incident, instance: str) -> Choice:
@@ -111,12 +119,6 @@ def _drops_tables(suspect: Suspect) -> bool:
 
 def _qualified(name: str) -> str:
     return name if len(name_parts(name)) > 1 else f"public.{name}"
-
-
-def _belong_together(one: Suspect, other: Suspect) -> bool:
-    """The same session, and one soon after the other: a script of several statements."""
-    near = abs(one.from_time - other.from_time) <= timedelta(minutes=10)
-    return one.database == other.database and one.pid == other.pid and near
 
 
 def _before(first: Suspect) -> datetime:

@@ -273,7 +273,7 @@ def _further(target: int, now: int | None, increment: int) -> bool:
 
 def _alter_trigger(live: Session, trigger: Trigger, how: LiteralString) -> None:
     live.execute(
-        sql.SQL("alter table only {} {} {}").format(
+        sql.SQL("/* rowback */ alter table only {} {} {}").format(
             sql.Identifier(*trigger.table.key), sql.SQL(how), sql.Identifier(trigger.name)
         )
     )

@@ -78,7 +78,9 @@ def lift(live: Session, lifted: Iterable[LiftedConstraint]) -> list[HeldConstrai
         if row is None:  # validated or dropped since it was compared: what is there now decides
             continue
         held.append(HeldConstraint(check.table, check.name, row[0], row[1]))
-        live.execute(sql.SQL("alter table only {} drop constraint {}").format(table, sql.Identifier(check.name)))
+        live.execute(
+            sql.SQL("/* rowback */ alter table only {} drop constraint {}").format(table, sql.Identifier(check.name))
+        )
     return held
 
 
@@ -87,7 +89,9 @@ def put_back(live: Session, held: Iterable[HeldConstraint]) -> None:
     for check in held:
         table, name = sql.Identifier(*check.table.key), sql.Identifier(check.name)
         live.execute(
-            sql.SQL("alter table only {} add constraint {} {}").format(table, name, expression(check.definition))
+            sql.SQL("/* rowback */ alter table only {} add constraint {} {}").format(
+                table, name, expression(check.definition)
+            )
         )
         if check.comment is not None:
             live.execute(

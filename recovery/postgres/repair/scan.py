@@ -245,6 +245,13 @@ def distinct_values(side: Side, fields: Sequence[Field]) -> Iterator[Values]:
     return stream(side.session, sql.SQL("select distinct {} from {} where {}").format(texts, side.relation, filled))
 
 
+def some_keys(side: Side, most: int) -> list[Values]:
+    """The keys of any rows in scope, at most so many."""
+    texts = sql.SQL(", ").join(field.text for field in side.key)
+    query = sql.SQL("select {} from {} where {} limit {}").format(texts, side.relation, side.where, sql.Literal(most))
+    return side.session.execute(query).fetchall()
+
+
 def count_filled(session: Session, table: TableName, columns: Sequence[str]) -> dict[str, int]:
     """Rows of a table that hold a value in each of the columns."""
     if not columns:
