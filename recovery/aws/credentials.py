@@ -18,7 +18,7 @@ class Login:
 
 
 def from_secret(arn: str, *, region: str | None) -> Login:
-    """The login of a secret whose JSON has `username` and `password`."""
+    """The login of a secret whose JSON has `username` and `password`. Raises config-invalid."""
     with translated(f"secretsmanager:GetSecretValue on '{arn}'"):
         text = client("secretsmanager", region=region).get_secret_value(SecretId=arn)["SecretString"]
     try:

@@ -40,6 +40,7 @@ def find(  # noqa: PLR0913, PLR0917 (one argument an option)
     from recovery.report.find_text import find_text
     from recovery.workflow.finding import Search, find
 
+    _refuse_unknown_zone(zone)
     loaded = load_profile(profile)
     begin, end = _span(since, from_, to, tz, whole=bool(files))
     search = Search(
@@ -55,6 +56,16 @@ def find(  # noqa: PLR0913, PLR0917 (one argument an option)
             ErrorId.NOTHING_SUSPECT, "no statement in these logs could have been the incident", *found.silent,
             state=NOTHING_CREATED,
             help="look further back (--since 1d), at other sources (--log FILE), or ask copies: rowback bisect",
+        )  # fmt: skip
+
+
+def _refuse_unknown_zone(zone: str | None) -> None:
+    from recovery.incident.prefix import is_zone
+
+    if zone and not is_zone(zone):
+        raise RowbackError(
+            ErrorId.USAGE, f"'{zone}' is no time zone with one offset at a time", state=NOTHING_CREATED,
+            help="write an IANA name such as --log-timezone Asia/Kolkata, or an offset: --log-timezone +05:30",
         )  # fmt: skip
 
 

@@ -226,7 +226,7 @@ def objectives_of(profile: Profile) -> Objectives:
 
 
 def seconds(text: str) -> float:
-    """`90s`, `10m`, `2h`, `1d` as seconds."""
+    """`90s`, `10m`, `2h`, `1d` as seconds. Raises usage."""
     found = re.fullmatch(r"(\d{1,12})([smhd])", text)
     if found and (length_s := int(found[1]) * UNITS_S[found[2]]) <= LONGEST_S:
         return float(length_s)

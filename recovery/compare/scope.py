@@ -51,7 +51,10 @@ def choose_scope(catalog: Catalog, nonempty: set[TableName], request: ScopeReque
 
 
 def match_tables(text: str, catalog: Catalog) -> list[TableName]:
-    """The tables that `text` names: `schema.table`, a unique bare name, a partitioned table (its leaves), a pattern."""
+    """The tables that `text` names: `schema.table`, a unique bare name, a partitioned table (its leaves), a pattern.
+
+    Raises table-unknown.
+    """
     leaves = {part.name: part.leaves for part in catalog.partitioned}
     known = [*(table.name for table in catalog.tables), *leaves]
     spelled = [name for name in known if text in (str(name), ".".join(name.key), name.name)]

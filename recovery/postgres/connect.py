@@ -167,29 +167,32 @@ def told(session: Session, target: Target, *, state: str = NOTHING_CREATED) -> I
 
 
 def await_answer(target: Target, *, deadline_s: float, pause_s: float) -> None:
-    """Return once a server answers at `target`, whether or not it lets us in. Raises server-unreachable."""
-    deadline = time.monotonic() + deadline_s
-    while True:
-        try:
-            with connect(target, state="nothing was written to the original"):
-                return
-        except RowbackError as error:
-            if error.id is not ErrorId.SERVER_UNREACHABLE:
-                return
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(pause_s)
+    """Return once a server answers at `target`, whether or not it accepts the login. Raises server-unreachable."""
+    try:
+        _connect_when_not(ErrorId.SERVER_UNREACHABLE, target, deadline_s, pause_s)
+    except RowbackError as error:
+        if error.id is ErrorId.SERVER_UNREACHABLE:
+            raise
 
 
 def await_login(target: Target, *, deadline_s: float, pause_s: float) -> None:
-    """Return once `target` lets us in. RDS says that a new master password is in force before it is everywhere."""
+    """Return once `target` accepts the login. RDS says that a new master password is in force before it is everywhere.
+
+    Raises authentication-failed after the deadline, server-unreachable and database-unknown at once.
+    """
+    _connect_when_not(ErrorId.AUTHENTICATION_FAILED, target, deadline_s, pause_s)
+
+
+def _connect_when_not(passing: ErrorId, target: Target, deadline_s: float, pause_s: float) -> None:
+    """Connect once, again and again while it fails with `passing`; any other error, and that one after the deadline,
+    is raised."""
     deadline = time.monotonic() + deadline_s
     while True:
         try:
             with connect(target, state="nothing was written to the original"):
                 return
         except RowbackError as error:
-            if error.id is not ErrorId.AUTHENTICATION_FAILED or time.monotonic() > deadline:
+            if error.id is not passing or time.monotonic() > deadline:
                 raise
         time.sleep(pause_s)
 

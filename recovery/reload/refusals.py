@@ -40,7 +40,7 @@ def refuse_side_effects(
     before: Mapping[TableName, writing.Touched],
     after: Mapping[TableName, writing.Touched],
 ) -> None:
-    """The server's own accounts of the transaction must be exactly what was planned."""
+    """The server's own accounts of the transaction must be exactly what was planned. Raises verify-differs."""
     if found := side_effects(expected, before, after):
         raise RowbackError(
             ErrorId.VERIFY_DIFFERS, "the load changed more than the rows it put back", *found,
@@ -49,7 +49,7 @@ def refuse_side_effects(
 
 
 def refuse_rows(live: Session, tables: Sequence[TableName]) -> None:
-    """Tables that are loaded whole must be empty, now that they are locked."""
+    """Tables that are loaded whole must be empty, now that they are locked. Raises plan-facts-changed."""
     if holding := nonempty(live, tables):
         counts = count_rows(live, sorted(holding, key=lambda name: name.key))
         raise RowbackError(
@@ -61,7 +61,10 @@ def refuse_rows(live: Session, tables: Sequence[TableName]) -> None:
 
 
 def refuse_other_triggers(live: Session, tables: Sequence[TableName], planned: Iterable[Trigger]) -> None:
-    """Under the lock nobody can change them any more: the plan's list must be what there is."""
+    """Under the lock nobody can change them any more: the plan's list must be what there is.
+
+    Raises plan-facts-changed.
+    """
     found = {trigger for trigger in read_triggers(live, tables) if trigger.state != "D"}
     expected = {trigger for trigger in planned if trigger.table in set(tables)}
     if changed := sorted(f"{t.name} on {t.table}" for t in found ^ expected):
@@ -72,7 +75,7 @@ def refuse_other_triggers(live: Session, tables: Sequence[TableName], planned: I
 
 
 def refuse_changed_definitions(before: str, after: str) -> None:
-    """Nobody altered, created or granted anything meanwhile, nor did we."""
+    """Nobody altered, created or granted anything meanwhile, nor did we. Raises plan-facts-changed."""
     if before != after:
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED, "definitions in the database changed while the rows were loaded",
@@ -84,7 +87,7 @@ def refuse_changed_definitions(before: str, after: str) -> None:
 def refuse_differences(
     live: Session, fills: Sequence[Pair], expected: Mapping[str, Fingerprint], oldest_version_num: int
 ) -> None:
-    """Tables loaded whole must equal T."""
+    """Tables loaded whole must equal T. Raises verify-differs."""
     differing = []
     for pair in fills:
         wanted = expected[str(pair.name)]
@@ -100,7 +103,10 @@ def refuse_differences(
 
 def refuse_other_rows(stages: Iterable[Stage], done: Mapping[TableName, tuple[int, int, int]], xid: int) -> None:
     """In tables repaired row by row: expected rows are affected rows, and what we wrote is exactly what was planned.
-    `done`: rows inserted, updated and deleted, as the server counted them."""
+    `done`: rows inserted, updated and deleted, as the server counted them.
+
+    Raises verify-differs.
+    """
     differing = []
     for stage in stages:
         name, proof = stage.table.name, prove_rows(stage, xid)
@@ -125,7 +131,7 @@ def rows_refused(refused: RowsRefused) -> RowbackError:
 
 
 def refuse_dangling(counts: Iterable[tuple[ForeignKey, int]]) -> None:
-    """Every reference of a row we wrote, and to a row we deleted, must hold."""
+    """Every reference of a row we wrote, and to a row we deleted, must hold. Raises load-refused."""
     if dangling := [(key, count) for key, count in counts if count]:
         raise RowbackError(
             ErrorId.LOAD_REFUSED, "rows at T reference rows that do not exist now",
@@ -135,7 +141,7 @@ def refuse_dangling(counts: Iterable[tuple[ForeignKey, int]]) -> None:
 
 
 def refuse_nothing(written: int, skipped: Collection[str]) -> None:
-    """Zero effect is never success."""
+    """Zero effect is never success. Raises plan-facts-changed."""
     if not written:
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED, f"none of the {len(skipped):,} planned rows can be written any more",

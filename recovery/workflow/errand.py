@@ -44,7 +44,7 @@ def refuse_other_database(plan: RecoveryPlan, source: InstanceFacts, found: Iden
 
 
 def refuse_unapproved(plan: RepairPlan, database: str) -> None:
-    """Nobody is there to approve: the case waits."""
+    """Nobody is there to approve: the case waits. Raises confirmation-missing."""
     write = f"rowback apply {plan.case} {plan.digest[:8]} --confirm {shlex.quote(database)}"
     raise RowbackError(
         ErrorId.CONFIRMATION_MISSING,

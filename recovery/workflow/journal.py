@@ -55,7 +55,10 @@ class Journal:
 
     @classmethod
     def create(cls, directory: Path) -> Journal:
-        """A new case directory with an empty journal and a reserve of disk space for the last words."""
+        """A new case directory with an empty journal and a reserve of disk space for the last words.
+
+        Raises disk-full.
+        """
         try:
             directory.mkdir(mode=0o700, parents=True)
             (directory / RESERVE).write_bytes(bytes(RESERVE_BYTES))

@@ -102,7 +102,10 @@ def diff_again(errand: Errand) -> None:
 
 
 def give_up(errand: Errand) -> Outcome:
-    """Remove the temporary instance and close the case without writing anything; returns the case's outcome."""
+    """Remove the temporary instance and close the case without writing anything; returns the case's outcome.
+
+    Raises delete-refused and what AWS answers.
+    """
     errand.record("case.closing")
     outcome = _outcome_when_given_up(errand)
     end_orphans(errand.case)

@@ -83,7 +83,7 @@ def _lab_line(state: dict[str, Any]) -> str:
 
 
 def lab_errors(act: Any) -> Any:
-    """Run `act`; a lab that cannot be had is the user's environment, not a bug."""
+    """Run `act`; a lab that cannot be had is the user's environment, not a bug. Raises lab-unavailable."""
     from guards.isolation.binaries import PostgresError
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 

@@ -36,6 +36,14 @@ def changed(place: Place) -> int:
     return int(row[0])
 
 
+def lose_a_key(place: Place) -> None:
+    """Two rows of `v` are lost, and a newcomer has the unique code of one of them."""
+    place.database.run("create table v (id int primary key, code text unique)",
+                       "insert into v select g, 'c' || g from generate_series(1, 5) g")  # fmt: skip
+    place.target = pass_a_second()
+    place.database.run("delete from v where id > 3", "insert into v values (9, 'c4')")
+
+
 @follows(ErrorId.NOTHING_AT_TARGET)
 def the_incident_was_earlier(place: Place) -> None:
     early, place.target = place.target, place.target
@@ -143,10 +151,7 @@ def nothing_was_written(place: Place) -> None:
 
 @follows(ErrorId.RECOVERED_IN_PART)
 def a_key_is_taken(place: Place) -> None:
-    place.database.run("create table v (id int primary key, code text unique)",
-                       "insert into v select g, 'c' || g from generate_series(1, 5) g")  # fmt: skip
-    place.target = pass_a_second()
-    place.database.run("delete from v where id > 3", "insert into v values (9, 'c4')")
+    lose_a_key(place)
     ran = place.refused(*place.asking("restore"))
     assert "4" in place.follow(ran, 0).out
     place.follow(ran, len(commands_of(ran)) - 1)
@@ -225,10 +230,7 @@ def pg_dump_is_broken(place: Place) -> None:
 
 @follows(ErrorId.LOAD_REFUSED)
 def all_or_nothing(place: Place) -> None:
-    place.database.run("create table v (id int primary key, code text unique)",
-                       "insert into v select g, 'c' || g from generate_series(1, 5) g")  # fmt: skip
-    place.target = pass_a_second()
-    place.database.run("delete from v where id > 3", "insert into v values (9, 'c4')")
+    lose_a_key(place)
     ran = place.refused(*place.asking("restore", "--all-or-nothing"))
     assert "unique key" in place.follow(ran).out
     place.works("close", the_case(place)["case"])

@@ -221,6 +221,9 @@ def test_a_zone_that_names_no_one_offset_is_told(zone: str, tmp_path: Path) -> N
     assert f"its times are in '{zone}', which names no one offset: say which zone that is, --log-timezone" in printed
     named = rowback_find("--log", path, "--log-timezone", "Pacific/Auckland").stdout
     assert "target time 2026-11-22T01:00:02Z, confidence high" in named
+    assert rowback_find("--log", path, "--log-timezone", zone).stderr.startswith(
+        f"error[usage]: '{zone}' is no time zone with one offset at a time\n"
+    )
 
 
 @pytest.mark.parametrize("zone", ["UTC", "CET", "EDT", "Europe/Paris", "+02"])

@@ -186,6 +186,18 @@ def test_the_one_whose_counters_jumped_is_meant_if_that_was_seen_before() -> Non
     assert (cut.meant, exact.meant) == (early.meant, late.meant)
 
 
+def test_only_what_our_own_sessions_send_is_ours() -> None:
+    """A hand that uses before-images, or a value that reads like ours, may be the incident."""
+    texts = (
+        "delete from t using rowback_case_20261129_000000_abcd.before_1_0 b where true",
+        "delete from t where x <> 'rowback_op'",
+        'delete from only "s"."t" t using "pg_temp"."rowback_stage_0" s where s."rowback_op" = \'d\'',
+        '/* rowback */ alter table only "s"."t" disable trigger "a"',
+    )
+    assert [suspect.own for suspect in suspects_in([sighting(text) for text in texts[:2]], Question())] == [False] * 2
+    assert [suspect.own for suspect in suspects_in([sighting(text) for text in texts[2:]], Question())] == [True] * 2
+
+
 def test_what_rowback_wrote_itself_comes_last_and_temporary_tables_are_no_tables() -> None:
     own = sighting("delete from s.a", pid=8)
     own = replace(own, record=own.record._replace(application="rowback"))

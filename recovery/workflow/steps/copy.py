@@ -37,7 +37,10 @@ class StartCopy(Step):
     undo = "remove-copy deletes it; so does: rowback close CASE"
 
     def reconcile(self, errand: Errand) -> Outcome | None:
-        """The call may have reached RDS before the crash: an instance of our name with our tags is ours."""
+        """The call may have reached RDS before the crash: an instance of our name with our tags is ours.
+
+        Raises instance-unsuitable.
+        """
         copy = errand.case.copy
         found = errand.instances.find(copy.identifier)
         if found is None:

@@ -244,7 +244,7 @@ def _fills(errand: Errand, live: Catalog, at_target: Catalog | None) -> list[Pai
 
 
 def settled_status(live: Session, xid: int, errand: Errand) -> str:
-    """The transaction's end; a session whose client died is ended first."""
+    """The transaction's end; a session whose client died is ended first. Raises stopped-midway."""
     deadline = time.monotonic() + DEAD_SESSION_DEADLINE_S
     while (status := writing.transaction_status(live, xid)) == "in progress":
         writing.end_transaction_of_the_dead(live, xid)

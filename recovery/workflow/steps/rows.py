@@ -70,7 +70,7 @@ class Extract(Step):
     undo = "the dump is removed with the case"
 
     def check(self, errand: Errand) -> None:
-        """Clear away what an attempt before left behind, and see that the disk can hold the dump."""
+        """Clear away what an attempt before left behind, and see that the disk can hold the dump. Raises disk-full."""
         directory = errand.case.directory
         end_orphans(errand.case)
         for old in directory.glob("dump-*"):
