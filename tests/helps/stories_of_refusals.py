@@ -13,7 +13,7 @@ from pathlib import Path
 from recovery.errors import ErrorId
 from recovery.model.target import format_utc
 from runbooks.lab.state import CallFault
-from tests.fix_lab import pass_a_second, rds_client
+from tests.fix_lab import pass_a_second, rds_client, wait_until
 from tests.helps.place import Place, commands_of, follows, help_of
 
 
@@ -339,4 +339,5 @@ def an_instance_without_backups(place: Place) -> None:
     assert name in ran.out
     assert help_of(ran) == "the fixes are above"
     client.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
+    wait_until(lambda: name not in place.live.lab.engine.instances, "the instance is gone")
     assert name not in place.cli("coverage").out
