@@ -20,7 +20,8 @@ from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session, Target, connect
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.rows import CopyTransport, Pair
-from recovery.reload.load import AtTarget, Job, Repair, load
+from recovery.reload.job import AtTarget, Job, Repair
+from recovery.reload.load import load
 from tests.server.test_load import plan_for
 
 

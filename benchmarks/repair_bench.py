@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument("--tables", type=int, default=2_000)
     asked = parser.parse_args()
     with Lab.start() as lab:
-        live = Live(lab, "bench", lab.create_instance("bench", PubliclyAccessible=False))
+        live = Live(
+            lab, "bench", lab.create_instance("bench", PubliclyAccessible=False, DBInstanceClass="db.m6g.large")
+        )
         first: tuple[float, float] | None = None
         for size in asked.sizes:
             compared, locked = (seconds / size for seconds in updates(live, size))

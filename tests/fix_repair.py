@@ -23,7 +23,8 @@ from recovery.model.report import Verification
 from recovery.postgres.catalog import nonempty, read_catalog
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.repair.scan import Ask, stream
-from recovery.reload.load import AtTarget, Job, Loaded, Repair, load
+from recovery.reload.job import AtTarget, Job, Loaded, Repair
+from recovery.reload.load import load
 from recovery.reload.pacing import Watch, load_paced
 from recovery.reload.undo import invert, plan_undo
 from recovery.reload.verify import verify

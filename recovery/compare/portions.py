@@ -27,6 +27,19 @@ class Size:
     rows: int
     bytes: int = 2**62
 
+    def less(self, chosen: Chosen) -> Size:
+        """What is left of it."""
+        return Size(self.rows - chosen.rows, self.bytes - chosen.bytes)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Rows of one table that were added to a portion: the last one's number, how many, and bytes of their texts."""
+
+    last: int
+    rows: int
+    bytes: int
+
 
 class Portions:
     """The portions of one change set."""
@@ -35,9 +48,9 @@ class Portions:
         self._db = db
         self.only_chosen = False  # whether a load stages the chosen rows alone
 
-    def choose(self, no: int, ops: Iterable[Op], size: Size, *, after: int = -1) -> int | None:
+    def choose(self, no: int, ops: Iterable[Op], size: Size, *, after: int = -1) -> Chosen | None:
         """Add the next rows of one table that nobody has taken to the chosen portion, from behind number `after` on:
-        as many as `size` allows, one at least. The last one's number; None when there was none."""
+        as many as `size` allows, one at least. None when there was none."""
         wanted = [op.value for op in ops]
         rows = self._db.execute(
             "select n, coalesce(length(want), 0) from change c where tab = ?"  # noqa: S608 (placeholders only)
@@ -45,14 +58,14 @@ class Portions:
             " and not exists (select 1 from portion p where p.n = c.n) order by n limit ?",
             (no, after, *wanted, size.rows),
         ).fetchall()
-        budget, chosen = size.bytes, list[tuple[int, int]]()
+        taken, chosen = 0, list[int]()
         for n, length in rows:
-            if chosen and budget < length:
+            if chosen and size.bytes < taken + length:
                 break
-            budget -= length
-            chosen.append((CHOSEN, n))
-        self._db.executemany("insert into portion values (?, ?)", chosen)
-        return chosen[-1][1] if chosen else None
+            taken += length
+            chosen.append(n)
+        self._db.executemany("insert into portion values (?, ?)", ((CHOSEN, n) for n in chosen))
+        return Chosen(chosen[-1], len(chosen), taken) if chosen else None
 
     def choose_again(self, *, but: str) -> int:
         """Choose what committed portions skipped for another reason than `but`: what was in the way may be gone now."""

@@ -11,9 +11,9 @@ from recovery.compare.changes import ChangeSet
 from recovery.compare.comparing import Comparison
 from recovery.compare.decisions import Decision, apply_decisions
 from recovery.compare.following import Link, follow, follow_whole, links, note_lost_references, predicates
+from recovery.compare.foreseeing import Outlook, foresee
 from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.mapping import map_table, same_table_at
-from recovery.compare.staging import Outlook, foresee
 from recovery.compare.summary import Found, dropped_values, gone_notices, repair_plan
 from recovery.compare.verdicts import attribute_and_resolve
 from recovery.compare.whole import elsewhere_of, open_questions

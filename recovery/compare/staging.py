@@ -5,51 +5,40 @@ The diff does this to foresee what `apply` will meet; `apply` does it again, und
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
-from recovery.compare.blocking import block, blocked
 from recovery.compare.changes import WRITES, Change, ChangeSet, Shape
 from recovery.compare.portions import CHOSEN
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair import LiftedConstraint, Op, RowClass
 from recovery.model.values import TableName
-from recovery.postgres import writing
 from recovery.postgres.connect import Session
-from recovery.postgres.repair import obstacles
-from recovery.postgres.repair.lifting import liftable, orphans_of_old, without
+from recovery.postgres.repair import collisions, obstacles
+from recovery.postgres.repair.lifting import without
 from recovery.postgres.repair.rules import Rules
-from recovery.postgres.repair.stage import OWN_COLUMNS, Stage, Staged, stageable
+from recovery.postgres.repair.stage import Stage, Staged, stageable
 from recovery.postgres.row_versions import xmin_of
 
-NO_RULES = Rules((), ())
 STAYING = (RowClass.NEWER, RowClass.CHANGED, RowClass.CONFLICT, RowClass.REVERTED)
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """What planned rows will meet: the tables' rules now and at T, tables loaded whole beside them, and tables that
-    rows may have moved to."""
-
-    rules: Mapping[TableName, Rules]
-    rules_then: Mapping[TableName, Rules]
-    filled: Sequence[TableName]
-    elsewhere: Mapping[TableName, Sequence[obstacles.Elsewhere]]
 
 
 _LETTER = {Op.INSERT: "i", Op.UPDATE: "u", Op.DELETE: "d", Op.KEEP: "k"}
 
 
-def stage_changes(live: Session, catalog: Catalog, changes: ChangeSet) -> dict[TableName, Stage]:
-    """A filled stage for every table that something is planned for, inside the open transaction; of a paced load, that
-    the chosen portion has something for.
+def stage_changes(
+    live: Session, catalog: Catalog, changes: ChangeSet, *, only: Collection[TableName] | None = None
+) -> dict[TableName, Stage]:
+    """A filled stage for every table that something is planned for, or for those of `only`, inside the open
+    transaction; of a paced load, that the chosen portion has something for.
 
     Rows whose key names another entity now are staged as well: children must not be given to it.
     """
     stages = {}
     for shape in changes.shapes():
+        if only is not None and shape.table not in only:
+            continue
         table = catalog.table(shape.table)
         if table is not None:
             _refuse_missing_columns(table, shape)
@@ -98,7 +87,7 @@ def mark_by_content(
             if not check.functions:
                 obstacles.mark_violating(stage, check)
         for rule in rules[name].distinct:
-            obstacles.mark_rivals(stage, rule)
+            collisions.mark_rivals(stage, rule)
 
 
 def mark_lost_parents(
@@ -115,45 +104,6 @@ def mark_lost_parents(
         pass
 
 
-def mark_by_functions(
-    stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], then: Mapping[TableName, Rules]
-) -> None:
-    """Before anything is written: checks by users' functions that rows at T need not have satisfied, because they are
-    newer than T or were NOT VALID then. The others held at T, and will again where what they read is back."""
-    for name, stage in stages.items():
-        held = {(check.name, check.expression) for check in then.get(name, NO_RULES).checks if check.validated}
-        for check in rules[name].checks:
-            if check.functions and (check.name, check.expression) not in held:
-                obstacles.mark_violating(stage, check)
-
-
-def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outlook) -> tuple[LiftedConstraint, ...]:
-    """Turn planned rows that cannot be written into blocked ones, and those that only moved into moved ones. Leaves no
-    trace on the original. Returns the NOT VALID checks that have to be lifted for rows that were there beside them."""
-    _block_unwritable_tables(live, catalog, changes)
-    with live.transaction(force_rollback=True):
-        writing.use_search_path_of_role(live)
-        stages = stage_changes(live, catalog, changes)
-        lifted = (*_checks_to_lift(live, stages, outlook), *_keys_to_lift(stages, catalog))
-        rules = lift_from(stages, outlook.rules, lifted)
-        mark_by_content(stages, rules, outlook.elsewhere)
-        mark_by_functions(stages, rules, outlook.rules_then)
-        mark_unwritable(stages, rules, catalog.visible_keys, outlook.filled)
-        _block_hidden(live, stages, catalog)
-        for shape in changes.shapes():
-            if stage := stages.get(shape.table):
-                reasons = dict(stage.skipped())
-                if not reasons:
-                    continue
-                changes.update(
-                    blocked(change, reasons[change.n])
-                    for change in changes.changes(shape.no, ops=WRITES)
-                    if change.n in reasons
-                )
-        writing.pin_search_path(live)
-    return lifted
-
-
 def lift_from(
     stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], lifted: Iterable[LiftedConstraint]
 ) -> dict[TableName, Rules]:
@@ -165,63 +115,6 @@ def lift_from(
         if name in stages:
             stages[name].lifted = frozenset(names)
     return {name: without(each, away.get(name, ())) for name, each in rules.items()}
-
-
-def _keys_to_lift(stages: Mapping[TableName, Stage], catalog: Catalog) -> Iterator[LiftedConstraint]:
-    """NOT VALID foreign keys of rows to come that had no parent at T either."""
-    for key in catalog.visible_keys:
-        child = stages.get(key.child)
-        ends = [table for name in (key.child, *key.parent_tables) if (table := catalog.table(name))]
-        if child is None or not child.ops["i"] or key.validated or not all(table.owned for table in ends):
-            continue
-        if key.parent_tables != (key.parent,) or child.table.partition_key:  # of a whole tree: at its root alone
-            continue
-        parents = [stages[key.parent]] if key.parent in stages else []
-        if rows := orphans_of_old(child, key, parents):
-            yield LiftedConstraint(table=key.child, name=key.name, rows=rows, parent=key.parent)
-
-
-def _checks_to_lift(live: Session, stages: Mapping[TableName, Stage], outlook: Outlook) -> tuple[LiftedConstraint, ...]:
-    """Checks that were NOT VALID at T as well, and that rows to be written violate."""
-    lifted = []
-    own = liftable(live, [stage.table for stage in stages.values() if stage.writes])
-    for name, names in own.items():
-        then = {(check.name, check.expression) for check in outlook.rules_then[name].checks if not check.validated}
-        for check in outlook.rules[name].checks:
-            if check.constraint in names and (check.name, check.expression) in then and not check.functions:
-                rows = obstacles.count_violating(stages[name], check)
-                lifted += [LiftedConstraint(table=name, name=str(check.constraint), rows=rows)] if rows else []
-    return tuple(lifted)
-
-
-def _block_unwritable_tables(live: Session, catalog: Catalog, changes: ChangeSet) -> None:
-    """Some tables cannot be repaired row by row at all: they leave no room for our own columns beside theirs, or have
-    rules that would act on every row."""
-    for shape in changes.shapes():
-        table = catalog.table(shape.table)
-        why = _unwritable(live, table) if table else None
-        for op in WRITES if why else ():
-            block(changes, shape.no, op, why or "")
-
-
-def _unwritable(live: Session, table: Table) -> str | None:
-    if not stageable(table):
-        return f"{len(table.columns):,} columns leave no room for rowback's own {OWN_COLUMNS} beside them"
-    for rule in table.rules:
-        if rule.state != "O":
-            return f'rule "{rule.name}" is enabled ALWAYS or REPLICA and would act on every row'
-        if not writing.may_be_replica(live):
-            return f'rule "{rule.name}" would act on every row, and this role may not set session_replication_role'
-    return None
-
-
-def _block_hidden(live: Session, stages: Mapping[TableName, Stage], catalog: Catalog) -> None:
-    """A row is not deleted where rows that this role cannot see may reference it."""
-    for key in catalog.hidden_keys:
-        for parent in key.parent_tables:
-            if parent in stages:
-                gone = stages[parent].numbers(stages[parent].sql("s.{op} = 'd'"))
-                stages[parent].set_aside(gone, f"rows of {key.child}, which this role cannot see, may reference it")
 
 
 def _refuse_missing_columns(table: Table, shape: Shape) -> None:
@@ -245,7 +138,7 @@ def _mark_early(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rul
     return sum(
         obstacles.mark_early(stages[name], parents_of, rules[name].distinct)
         for name, parents_of in references.items()
-        if any(obstacles.waits_for(parent, "d", rules[parent.table.name].distinct) for _, parent in parents_of)
+        if any(collisions.waits_for(parent, "d", rules[parent.table.name].distinct) for _, parent in parents_of)
     )
 
 
@@ -253,9 +146,7 @@ def _mark_once(
     stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Sequence[ForeignKey],
     filled: set[TableName],
 ) -> int:  # fmt: skip
-    marked = 0
-    for name, stage in stages.items():
-        marked += sum(obstacles.mark_taken(stage, rule) for rule in rules[name].distinct)
+    marked = collisions.mark_taken(stages, rules)
     marked += _mark_early(stages, rules, keys)
     for key in keys:
         if key.child in stages and not filled & set(key.parent_tables):
@@ -263,7 +154,7 @@ def _mark_once(
             marked += obstacles.mark_orphans(stages[key.child], key, parents)
         for parent in key.parent_tables:
             if parent in stages:
-                first = obstacles.waits_for(stages[parent], "d", rules[parent].distinct)
+                first = collisions.waits_for(stages[parent], "d", rules[parent].distinct)
                 marked += obstacles.mark_referenced(stages[parent], key, stages.get(key.child), first=first)
     return marked
 

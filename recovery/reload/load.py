@@ -5,14 +5,17 @@ The transaction's id is recorded before COMMIT. After a crash `pg_xact_status` s
 happens exactly once and leaves no table behind but the before-images (docs/decisions/001).
 
 A row that the server refuses ends its transaction. The next one tries that table's rows first, behind a savepoint, and
-leaves out those that fail; a savepoint around the writes themselves would give the rows an id of its own.
+leaves out those that fail (row_writes.Tries); a savepoint around the writes themselves would give the rows an id of its
+own.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+
+from psycopg.errors import OutOfMemory
 
 from recovery.compare.accounting import general
 from recovery.compare.changes import ChangeSet
@@ -21,12 +24,9 @@ from recovery.compare.staging import lift_from, mark_by_content, mark_unwritable
 from recovery.compare.whole import elsewhere_of
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Reason, merged
-from recovery.model.catalog import Catalog, Trigger
-from recovery.model.catalog import Sequence as Counter
+from recovery.model.catalog import Catalog
 from recovery.model.plan import ForeignKeyMode
-from recovery.model.repair import LiftedConstraint
-from recovery.model.report import Fingerprint, SequenceMove
-from recovery.model.values import TableName, Value
+from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
@@ -34,96 +34,17 @@ from recovery.postgres.publications import publishes_everything
 from recovery.postgres.repair.lifting import lift, put_back
 from recovery.postgres.repair.rules import Rules, mentioned_tables, read_rules
 from recovery.postgres.repair.stage import Stage
-from recovery.postgres.repair.writes import create_before_images, keep_before_images
-from recovery.postgres.rows import Pair, RowTransport
+from recovery.postgres.repair.writes import create_before_images, drop_before_images, keep_before_images
+from recovery.postgres.rows import RowTransport
 from recovery.postgres.watchers import lock_holders
 from recovery.reload import refusals
+from recovery.reload.job import Job, Loaded
 from recovery.reload.objects import bring_objects
 from recovery.reload.oversized import carry_oversized
 from recovery.reload.proof import expected_changes, keys_to_check, prove_before_commit
-from recovery.reload.row_writes import RowsRefused, RowWriter, WrittenRows
+from recovery.reload.row_writes import RowsRefused, RowWriter, Tries
 
 MAXIMUM_PAUSE_S = 2.0
-
-
-class Loaded(Value):
-    """What one committed load did. Journalled before the commit; its ids tell afterwards whether it happened.
-
-    `xids`: of one transaction, or of the portions of a paced load. `partial`: one portion of it, the next one follows.
-    `rows`: tables loaded whole, by the first of them. `written`, `skipped`: tables repaired row by row, from the change
-    set `number`. `set_aside`: table → rows at T that were planned and left out at the last moment.
-    `by_event_triggers`: rows that event triggers wrote because of our definitions (stages, triggers held back).
-    """
-
-    xids: tuple[int, ...]
-    partial: bool = False
-    rows: dict[str, int]
-    touched: dict[str, int]
-    definitions: str
-    sequence_moves: tuple[SequenceMove, ...]
-    foreign_keys_checked: int
-    seconds_locked: float
-    number: int | None = None
-    written: dict[str, WrittenRows] = {}
-    skipped: int = 0
-    set_aside: dict[str, tuple[Reason, ...]] = {}
-    large_objects: int = 0
-    by_event_triggers: dict[str, int] = {}
-
-
-class AtTarget(Value):
-    """What the temporary instance holds: the truth to reproduce. `fingerprints`: of the tables loaded whole."""
-
-    fingerprints: dict[str, Fingerprint]
-    sequences: tuple[Counter, ...]
-    oldest_version_num: int
-
-
-@dataclass(frozen=True)
-class Repair:
-    """Rows to write one by one: the change set with its number, where their before-images go, and the NOT VALID
-    constraints that are away meanwhile."""
-
-    changes: ChangeSet
-    number: int
-    schema: str
-    lifted: tuple[LiftedConstraint, ...] = ()
-
-    @property
-    def alone_on(self) -> list[TableName]:
-        """The tables on which that needs a lock against readers as well."""
-        ends = (table for lifted in self.lifted for table in (lifted.table, lifted.parent) if table)
-        return list(dict.fromkeys(ends))
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything the load needs to know beforehand; `catalog` is the original's, read just now.
-
-    `copy`: opens the temporary instance once, for large objects (where rows may point to them: `large_objects`) and for
-    values that no text can carry.
-    `refused`: hears of a table whose rows the server refused. `all_or_nothing`: a row that cannot be written ends the
-    load instead of being set aside. `whole_database`: sequences that stand by themselves belong to the scope.
-    """
-
-    database: str
-    catalog: Catalog
-    fills: Sequence[Pair]
-    truth: AtTarget
-    held_triggers: tuple[Trigger, ...]
-    lock_timeout_ms: int
-    lock_attempts: int
-    repair: Repair | None = None
-    copy: Callable[[], Session] | None = None
-    large_objects: bool = True
-    all_or_nothing: bool = False
-    refused: Callable[[TableName], None] = lambda table: None
-    whole_database: bool = True
-
-    @property
-    def filled(self) -> list[TableName]:
-        """Tables loaded whole."""
-        return [pair.name for pair in self.fills]
 
 
 @dataclass(frozen=True)
@@ -147,26 +68,32 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
     whole tables were empty under lock and equal T, repaired tables hold exactly the planned rows beside what they held,
     every foreign key holds, nothing else was touched."""
     names: list[TableName] = []
-    tried_first: set[TableName] = set()
+    tries = Tries()
     attempts = 0
     while attempts < job.lock_attempts:
         try:
             with writing.unless_blocked(), writing.transaction(live):
-                ready = _prepare(live, job, tried_first)
+                ready = _prepare(live, job, tries.row_by_row)
                 names = _to_lock(job, ready)
                 alone = job.repair.alone_on if job.repair else []
                 if writing.lock_tables(live, names, alone=alone, timeout_ms=job.lock_timeout_ms):
                     locked_at = time.monotonic()
-                    done = _write(live, job, ready, transport, tried_first)
+                    done = _write(live, job, ready, transport, tries)
                     done = done.model_copy(update={"seconds_locked": round(time.monotonic() - locked_at, 3)})
                     before_commit(done)
                     return done
         except RowsRefused as refused:
-            if job.all_or_nothing or refused.table in tried_first or refused.table in job.filled:
-                job.refused(refused.table)
-                raise refusals.rows_refused(refused) from refused
-            tried_first.add(refused.table)
+            for table, words in refused.words.items():
+                if job.all_or_nothing or table in tries.row_by_row or table in job.filled:
+                    job.refused(table)
+                    raise refusals.rows_refused(table, words) from refused
+            tries = tries.after(refused.words, ready.busy)
             continue
+        except OutOfMemory as error:
+            if job.repair is None or job.repair.changes.portions.only_chosen:
+                raise
+            refusals.refuse_so_many_locks(error, len(job.repair.changes.shapes()))
+            raise
         time.sleep(min(0.1 * 2**attempts, MAXIMUM_PAUSE_S))  # let the writers through before asking again
         attempts += 1
     raise RowbackError(
@@ -178,7 +105,7 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
     )
 
 
-def _prepare(live: Session, job: Job, tried_first: set[TableName]) -> _Ready:
+def _prepare(live: Session, job: Job, tried_first: Collection[TableName]) -> _Ready:
     """Everything that needs no lock. What changes in the definitions from here on is seen in their digest."""
     definitions = definitions_digest(live)
     stages: Mapping[TableName, Stage] = {}
@@ -205,6 +132,7 @@ def _prepare(live: Session, job: Job, tried_first: set[TableName]) -> _Ready:
         for stage in busy.values():
             name = f"before_{job.repair.number}_{stage.no}"
             create_before_images(stage, job.repair.schema, name, unlogged=unlogged)
+            keep_before_images(stage)
     refusals.refuse_other_triggers(live, scope, job.held_triggers)
     if writing.needs_replica(live, [t for t in job.catalog.tables if t.name in busy], job.held_triggers):
         mode = ForeignKeyMode.REPLICA
@@ -219,10 +147,13 @@ def _needs(
     return {name: mentioned_tables(live, oids, scope) - {name} for name, oids in functions.items() if oids}
 
 
-def _last(catalog: Catalog, scope: Sequence[TableName], refused: set[TableName]) -> Mapping[TableName, set[TableName]]:
+def _last(
+    catalog: Catalog, scope: Sequence[TableName], tried_first: Collection[TableName]
+) -> Mapping[TableName, set[TableName]]:
     """Tables whose rows the server refused come after all that do not reference them: what refused the rows may have
     looked at tables that were still empty."""
     found = {}
+    refused = set(tried_first)
     for name in refused & set(scope):
         family, grown = {name}, True
         while grown:
@@ -243,9 +174,7 @@ def _to_lock(job: Job, ready: _Ready) -> list[TableName]:
     return [*scope, *sorted(ends - set(scope), key=lambda name: name.key)]
 
 
-def _write(
-    live: Session, job: Job, ready: _Ready, transport: RowTransport | None, tried_first: set[TableName]
-) -> Loaded:
+def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | None, tries: Tries) -> Loaded:
     refusals.refuse_rows(live, job.filled)
     xid = writing.transaction_id(live)
     skipped = _mark(live, job, ready, xid)
@@ -258,7 +187,7 @@ def _write(
     before = writing.touched_tables(live)
     writing.relax_foreign_keys(live, ready.mode)
     writing.use_search_path_of_role(live)
-    writer = RowWriter(live, job, ready.busy, ready.order, ready.rules, tried_first)
+    writer = RowWriter(live, job, ready.busy, ready.order, ready.rules, tries)
     rows, written = writer.write(transport)
     writing.enforce_foreign_keys(live, ready.mode)
     writing.pin_search_path(live)
@@ -304,17 +233,19 @@ def _between(before: Mapping[TableName, writing.Touched], after: Mapping[TableNa
 
 
 def _mark(live: Session, job: Job, ready: _Ready, xid: int) -> dict[int, str]:
-    """Skip what cannot be written any more, note that durably, and keep a before-image of everything else."""
+    """Skip what cannot be written any more, note that durably, and keep before-images of everything else alone."""
     if job.repair is None:
         return {}
+    marks = {name: stage.marks for name, stage in ready.busy.items()}
     writing.use_search_path_of_role(live)
     mark_unwritable(ready.stages, ready.rules, job.catalog.visible_keys, job.filled)
+    for name, stage in ready.busy.items():
+        if stage.marks > marks[name]:
+            drop_before_images(stage)
     writing.pin_search_path(live)
     skipped = _note_skipped(job, ready, xid)
     if job.repair.changes.portions.only_chosen:
         job.repair.changes.portions.take(xid)
-    for stage in ready.busy.values():
-        keep_before_images(stage)
     return skipped
 
 

@@ -13,7 +13,7 @@ from recovery.postgres.repair.large_objects import bring, pointed_to, pointing_c
 from recovery.postgres.rows import Pair
 
 if TYPE_CHECKING:
-    from recovery.reload.load import Job
+    from recovery.reload.job import Job
 
 
 def point_to_objects(catalog: Catalog, fills: Sequence[Pair], changes: ChangeSet | None) -> bool:

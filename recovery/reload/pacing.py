@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from recovery.compare.portions import Size
+from recovery.compare.portions import Portions, Size
 from recovery.compare.scope import load_order
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
@@ -23,10 +23,10 @@ from recovery.postgres.pressure import replica_lag_bytes, wal_position, wal_sinc
 from recovery.postgres.repair.obstacles import CHANGED_SINCE
 from recovery.postgres.rows import RowTransport
 from recovery.reload import refusals
-from recovery.reload.load import Job, Loaded, load, set_aside
-from recovery.reload.row_writes import WrittenRows
+from recovery.reload.job import Job, Loaded, WrittenRows
+from recovery.reload.load import load, set_aside
 
-FIRST_ROWS, FEWEST_ROWS, MOST_ROWS = 1_000, 100, 50_000
+FIRST_ROWS, FEWEST_ROWS, MOST_ROWS, MOST_TABLES = 1_000, 100, 50_000, 40
 LOCKED_S = 0.5  # a portion that held its locks longer was too large
 PORTION_S = 1.0  # a portion writes at most what the rate allows in this time
 BEHIND_S = 5.0  # replicas may be behind by what the rate allows in this time
@@ -119,13 +119,25 @@ def _choose(job: Job, first: Collection[TableName], governor: _Governor) -> Iter
                 changes.portions.choose(numbers[name], PUT, Size(2**31))
         yield True
     for ops, names in ((PUT, order), (LEAVE, [*reversed(order)])):
-        for name in names:
-            after = -1
-            while (last := changes.portions.choose(numbers[name], ops, governor.size, after=after)) is not None:
-                after = last
-                yield False
+        for _ in _fill(changes.portions, ops, [numbers[name] for name in names], governor):
+            yield False
     if changes.portions.choose_again(but=CHANGED_SINCE):
         yield False
+
+
+def _fill(portions: Portions, ops: Collection[Op], tables: Sequence[int], governor: _Governor) -> Iterator[None]:
+    """Stop whenever a portion is full: of rows, or of tables, since each takes locks of its own."""
+    room, holding = governor.size, set[int]()
+    for no in tables:
+        after = -1
+        while chosen := portions.choose(no, ops, room, after=after):
+            after, room = chosen.last, room.less(chosen)
+            holding.add(no)
+            if room.rows <= 0 or room.bytes <= 0 or len(holding) >= MOST_TABLES:
+                yield
+                room, holding = governor.size, set()
+    if holding:
+        yield
 
 
 def _with_whole_tables(catalog: Catalog, filled: Collection[TableName]) -> set[TableName]:

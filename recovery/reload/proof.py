@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from recovery.model.catalog import Catalog, ForeignKey
 from recovery.model.values import TableName
@@ -12,10 +11,7 @@ from recovery.postgres.connect import Session
 from recovery.postgres.repair import proofs
 from recovery.postgres.repair.stage import Stage
 from recovery.reload import refusals
-from recovery.reload.row_writes import WrittenRows
-
-if TYPE_CHECKING:
-    from recovery.reload.load import Job
+from recovery.reload.job import Job, WrittenRows
 
 
 def prove_before_commit(
@@ -24,7 +20,7 @@ def prove_before_commit(
     """Rows and references, before anybody else can see them; returns the keys that were checked."""
     refusals.refuse_differences(live, job.fills, job.truth.fingerprints, job.truth.oldest_version_num)
     done = {name: (rows.inserted, rows.updated, rows.deleted) for name, rows in written.items()}
-    refusals.refuse_other_rows(stages.values(), done, xid)
+    refusals.refuse_other_rows(list(stages.values()), done, xid)
     whole = [key for key in keys_to_check(job.filled, job.catalog) if key.validated]
     refusals.refuse_dangling((key, writing.dangling_references(live, key)) for key in whole)
     touched = keys_to_check(list(stages), job.catalog)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from psycopg.errors import OutOfMemory
+
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import ForeignKey, Trigger
 from recovery.model.report import Fingerprint
@@ -15,7 +17,6 @@ from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.repair.proofs import prove_rows
 from recovery.postgres.repair.stage import Stage
 from recovery.postgres.rows import Pair
-from recovery.reload.row_writes import RowsRefused
 
 ROLLED_BACK = "the transaction was rolled back: nothing was written to the original"
 
@@ -101,15 +102,15 @@ def refuse_differences(
         )  # fmt: skip
 
 
-def refuse_other_rows(stages: Iterable[Stage], done: Mapping[TableName, tuple[int, int, int]], xid: int) -> None:
+def refuse_other_rows(stages: Sequence[Stage], done: Mapping[TableName, tuple[int, int, int]], xid: int) -> None:
     """In tables repaired row by row: expected rows are affected rows, and what we wrote is exactly what was planned.
     `done`: rows inserted, updated and deleted, as the server counted them.
 
     Raises verify-differs.
     """
     differing = []
-    for stage in stages:
-        name, proof = stage.table.name, prove_rows(stage, xid)
+    for stage, proof in zip(stages, prove_rows(stages, xid), strict=True):
+        name = stage.table.name
         if proof.counts != done[name]:
             told = [_told(writing.Touched(name, *counts)) for counts in (proof.counts, done[name])]
             differing.append(f"{name}: {told[0]} were planned, {told[1]} were written")
@@ -122,12 +123,25 @@ def refuse_other_rows(stages: Iterable[Stage], done: Mapping[TableName, tuple[in
         )  # fmt: skip
 
 
-def rows_refused(refused: RowsRefused) -> RowbackError:
+def rows_refused(table: TableName, words: str) -> RowbackError:
     """A table's rows that the server refuses, where they are not to be set aside one by one, or cannot be."""
     return RowbackError(
-        ErrorId.LOAD_REFUSED, f"rows of {refused.table} cannot be written", refused.words,
+        ErrorId.LOAD_REFUSED, f"rows of {table} cannot be written", words,
         state=ROLLED_BACK, help="compare again, so that they are found beforehand: rowback diff CASE --again",
     )  # fmt: skip
+
+
+def refuse_so_many_locks(error: OutOfMemory, tables: int) -> None:
+    """One transaction over thousands of tables can take more locks than a small server has room for. Raises
+    load-refused if that is what the server says."""
+    if "max_locks_per_transaction" in str(error):
+        raise RowbackError(
+            ErrorId.LOAD_REFUSED,
+            f"repairing {tables:,} tables in one transaction takes more locks than the server has room for",
+            state=ROLLED_BACK,
+            help="repair them one after the other, each in a transaction of its own: rowback apply CASE DIGEST"
+            " --max-wal-rate 64MiB; or raise max_locks_per_transaction in the parameter group, which takes a reboot",
+        ) from error
 
 
 def refuse_dangling(counts: Iterable[tuple[ForeignKey, int]]) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from recovery.compare.staging import mark_lost_parents
 from recovery.model.catalog import Catalog
-from recovery.model.values import TableName, Value
+from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.isolation import ROW_ERRORS, server_words
-from recovery.postgres.repair.obstacles import waits_for
+from recovery.postgres.repair.collisions import waits_for
 from recovery.postgres.repair.rules import Rules
 from recovery.postgres.repair.stage import Stage
 from recovery.postgres.repair.writes import (
@@ -26,42 +27,40 @@ from recovery.postgres.repair.writes import (
     update_early,
 )
 from recovery.postgres.rows import RowTransport
-
-if TYPE_CHECKING:
-    from recovery.reload.load import Job
+from recovery.reload.job import Job, WrittenRows
 
 Done = TypeVar("Done")
 PASSES_AT_MOST = 25  # of rows that only fit when others of their table are there
 
 
-class WrittenRows(Value):
-    """What was done to one table that was repaired row by row."""
-
-    inserted: int
-    updated: int
-    deleted: int
-
-    @property
-    def total(self) -> int:
-        """Rows written."""
-        return self.inserted + self.updated + self.deleted
-
-
 class RowsRefused(Exception):
-    """The server refused rows of one table; the transaction is lost."""
+    """The server refused rows of these tables, in its words; the transaction is lost."""
 
-    def __init__(self, table: TableName, words: str) -> None:
-        super().__init__(words)
-        self.table, self.words = table, words
+    def __init__(self, words: Mapping[TableName, str]) -> None:
+        super().__init__("; ".join(words.values()))
+        self.words = words
+
+
+@dataclass(frozen=True)
+class Tries:
+    """What is tried behind a savepoint before it is written: `row_by_row`, the tables whose rows the server refused in
+    an earlier transaction; those that it refuses are left out, with the children that need them. `whole`: tables whose
+    writes are tried in one piece, to learn in this transaction of all that the next one must try row by row."""
+
+    row_by_row: frozenset[TableName] = frozenset()
+    whole: frozenset[TableName] = frozenset()
+
+    def after(self, refused: Iterable[TableName], scope: Collection[TableName]) -> Tries:
+        """For the next transaction: that after the first refusal asks about all other tables."""
+        row_by_row = self.row_by_row | set(refused)
+        return Tries(row_by_row, frozenset() if self.row_by_row else frozenset(scope) - row_by_row)
 
 
 @dataclass
 class RowWriter:
     """Writes the staged rows of every table inside the open transaction.
 
-    `order`: parents first. Of the tables `tried_first` each write is tried beforehand, and rows that the server refuses
-    are left out, with the children that need them. `tried`: what the server counted of those tries, though they were
-    rolled back.
+    `order`: parents first. `tried`: what the server counted of the tries, though they were rolled back.
     """
 
     live: Session
@@ -69,9 +68,10 @@ class RowWriter:
     stages: Mapping[TableName, Stage]
     order: Sequence[TableName]
     rules: Mapping[TableName, Rules]
-    tried_first: Collection[TableName]
+    tries: Tries
     tried: dict[TableName, writing.Touched] = field(default_factory=dict)
     _left: list[TableName] = field(default_factory=list)
+    _refused: dict[TableName, str] = field(default_factory=dict)
 
     def write(
         self, transport: RowTransport | None
@@ -79,7 +79,7 @@ class RowWriter:
         """Parents come first, and children leave before them only at the end: a parent that left earlier would drag
         along children that are about to be moved away. Where a row waits for a key, the row that holds it goes first,
         and before that the children that let go of it. Raises RowsRefused where the server refuses rows of a table that
-        was not tried first."""
+        was not tried row by row."""
         fills = {pair.name: pair for pair in self.job.fills}
         self._left = list(self.order)
         early = _deleted_early(self.job.catalog, self.stages, self.rules)
@@ -96,13 +96,17 @@ class RowWriter:
             self._left.remove(name)
         last = [name for name in reversed(self.order) if name in self.stages and name not in early]
         deleted |= {name: self._do(name, delete) for name in last}
+        if self._refused:
+            raise RowsRefused(self._refused)
         return rows, {
             name: WrittenRows(inserted=inserted, updated=updated + moved.get(name, 0), deleted=deleted[name])
             for name, (inserted, updated) in put.items()
         }
 
     def _do(self, name: TableName, write: Write) -> int:
-        if name not in self.tried_first:
+        if name in self.tries.whole and self._refuses(name, write):
+            return 0
+        if name not in self.tries.row_by_row:
             return _unrefused(name, partial(write, self.stages[name]))
         done, refused = self._write_tried(name, write)
         if refused:
@@ -126,12 +130,27 @@ class RowWriter:
                 break
         return done, refused
 
+    def _refuses(self, name: TableName, write: Write) -> bool:
+        """Whether the server refuses a write in one piece; the next transaction is told."""
+        try:
+            with self._counting(), self.live.transaction(force_rollback=True):
+                write(self.stages[name])
+        except ROW_ERRORS as error:
+            self._refused[name] = server_words(error)
+        return name in self._refused
+
     def _try(self, stage: Stage, write: Write, numbers: Sequence[int]) -> list[int]:
+        with self._counting():
+            return try_first(stage, write, numbers)
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
         before = writing.touched_tables(self.live)
-        refused = try_first(stage, write, numbers)
-        for table, now in writing.touched_tables(self.live).items():
-            self.tried[table] = writing.plus(self.tried.get(table), writing.minus(now, before.get(table)))
-        return refused
+        try:
+            yield
+        finally:
+            for table, now in writing.touched_tables(self.live).items():
+                self.tried[table] = writing.plus(self.tried.get(table), writing.minus(now, before.get(table)))
 
     def _put(self, name: TableName) -> tuple[int, int]:
         """Insert and update; the other way round where an insert waits for a key that an update sets free."""
@@ -145,7 +164,7 @@ def _unrefused(name: TableName, act: Callable[[], Done]) -> Done:
     try:
         return act()
     except ROW_ERRORS as error:
-        raise RowsRefused(name, server_words(error)) from error
+        raise RowsRefused({name: server_words(error)}) from error
 
 
 def _deleted_early(

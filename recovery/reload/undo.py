@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from recovery.compare.accounting import account_of
 from recovery.compare.blocking import blocked
 from recovery.compare.changes import Change, ChangeSet, Shape, Texts
-from recovery.compare.staging import Outlook, foresee
+from recovery.compare.foreseeing import Outlook, foresee
 from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair import Engine, Op, RepairPlan, RepairRequest, RowClass, TableRepair
 from recovery.postgres.connect import Session
@@ -19,7 +19,7 @@ from recovery.postgres.repair.rules import read_rules
 from recovery.postgres.repair.scan import Field, Side, rows_written
 from recovery.postgres.row_versions import xmin_of
 from recovery.postgres.watchers import who_notices
-from recovery.reload.load import Loaded
+from recovery.reload.job import Loaded
 from recovery.reload.verify import applied
 
 

@@ -17,7 +17,7 @@ from recovery.postgres.fingerprint import fingerprint, written_by_others
 from recovery.postgres.repair.scan import Field, Side, rows_by_key, rows_written
 from recovery.postgres.row_versions import xmin_of
 from recovery.postgres.rows import Pair
-from recovery.reload.load import Job, Loaded
+from recovery.reload.job import Job, Loaded
 from recovery.reload.proof import keys_to_check
 
 KEYS_SHOWN = 20

@@ -10,7 +10,7 @@ from recovery.model.report import ReferenceCheck
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, Target, connect
 from recovery.postgres.references import existing, values_written_by
-from recovery.reload.load import Loaded
+from recovery.reload.job import Loaded
 from recovery.workflow.access import original
 from recovery.workflow.errand import Errand
 

@@ -197,7 +197,8 @@ def _paused(errand: Errand, step: Step, error: RowbackError) -> RowbackError:
     state = error.state.replace(NOTHING_CREATED, UNTOUCHED) if case.steps.get(StartCopy.name) else error.state
     state = written_state(case) or state
     go_on = f"rowback resume {case.id} (continue), or rowback close {case.id} (give up, remove the copy)"
-    advice = error.help.replace(" CASE", f" {case.id}")
+    digest = f" {case.repair_plan.digest[:8]}" if case.repair_plan else ""
+    advice = error.help.replace(" CASE DIGEST", f" {case.id}{digest}").replace(" CASE", f" {case.id}")
     help = advice if f" {case.id}" in advice else f"{advice}; then: {go_on}"
     return RowbackError(error.id, error.fact, *error.facts, *paused_lines(case), state=state, help=help)
 

@@ -16,7 +16,8 @@ from recovery.model.report import Verification
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.writes import before_image_schema
-from recovery.reload.load import AtTarget, Job, Loaded, Repair, load
+from recovery.reload.job import AtTarget, Job, Loaded, Repair
+from recovery.reload.load import load
 from recovery.reload.undo import invert, plan_undo
 from recovery.reload.verify import verify
 from recovery.workflow.approvals import refuse_undo_without_second_person

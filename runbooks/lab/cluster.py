@@ -18,7 +18,6 @@ CONFIGURATION = """\
 listen_addresses = '127.0.0.1'
 port = {port}
 unix_socket_directories = '{socket}'
-max_connections = 60
 shared_buffers = 32MB
 jit = off
 # fsync off survives kill -9 of every process; only a crash of the machine loses this lab.

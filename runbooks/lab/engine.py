@@ -13,6 +13,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from guards.isolation.binaries import PostgresError, Tools
+from runbooks.lab.classes import most_connections
 from runbooks.lab.cluster import Certificate, Cluster, LabError
 from runbooks.lab.roles import furnish, set_master_password
 from runbooks.lab.state import BaseBackup, Event, Faults, Instance, Parameters, Snapshot, SubnetGroup, utc_now
@@ -51,10 +52,15 @@ class Engine:
         """A cluster with a directory of its own; nothing is on disk yet."""
         return Cluster(self.tools, self.root / resource_id[-12:].lower(), certificate=self.certificate)
 
-    def effective_settings(self, parameters: Parameters) -> dict[str, str]:
-        """PostgreSQL settings of a group: RDS's defaults, then the group's values."""
-        force_ssl = "1" if self.tools.major >= 15 and self.certificate else "0"
-        settings = {"rds.force_ssl": force_ssl, "log_statement": "none", **parameters.values}
+    def effective_settings(self, instance: Instance) -> dict[str, str]:
+        """PostgreSQL settings of an instance: RDS's defaults, by its class where they depend on it, then its group's
+        values."""
+        settings = {
+            "rds.force_ssl": "1" if self.tools.major >= 15 and self.certificate else "0",
+            "log_statement": "none",
+            "max_connections": str(most_connections(str(instance.attributes["DBInstanceClass"]))),
+            **instance.parameters.values,
+        }
         if settings.get("rds.logical_replication") == "1":
             settings["wal_level"] = "logical"
         return settings
@@ -128,7 +134,7 @@ class Engine:
         """Have every instance of a group read its settings again; static ones wait for a reboot."""
         for instance in list(self.instances.values()):
             if instance.parameters is parameters and instance.cluster.alive():
-                instance.cluster.settings = self.effective_settings(parameters)
+                instance.cluster.settings = self.effective_settings(instance)
                 instance.cluster.reload()
                 instance.pending_reboot |= static
 
@@ -233,7 +239,7 @@ class Engine:
     def _start(self, instance: Instance) -> None:
         if self._closing.is_set():
             raise LabError("the lab is closing")
-        instance.cluster.settings = self.effective_settings(instance.parameters)
+        instance.cluster.settings = self.effective_settings(instance)
         instance.cluster.start()
         instance.ready_at = instance.ready_at or utc_now()
 

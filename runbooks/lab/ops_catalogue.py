@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runbooks.lab.classes import MEMORY_GIB
 from runbooks.lab.state import Parameters, SubnetGroup
 from runbooks.lab.views import Account, page, show_subnet_group
 from runbooks.lab.wire import Refusal, Request, Result
@@ -22,7 +23,6 @@ PARAMETERS = {
     "statement_timeout": ("dynamic", "0", "(ms) Maximum allowed duration of any statement."),
     "lock_timeout": ("dynamic", "0", "(ms) Maximum time to wait for a lock."),
 }
-CLASSES = ("db.t3.micro", "db.t4g.micro", "db.t4g.medium", "db.m6g.large", "db.r6g.large", "db.r6g.4xlarge")
 
 
 class CatalogueOperations:
@@ -126,7 +126,7 @@ class CatalogueOperations:
                 "Vpc": True,
                 "AvailabilityZones": [{"Name": f"{self.account.region}a"}],
             }
-            for name in CLASSES
+            for name in MEMORY_GIB
             for storage in ("gp2", "gp3")
             if request.get("DBInstanceClass", name) == name
         ]

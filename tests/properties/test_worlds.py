@@ -29,7 +29,8 @@ from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.rows import CopyTransport, Pair
-from recovery.reload.load import AtTarget, Job, Loaded, Repair, load
+from recovery.reload.job import AtTarget, Job, Loaded, Repair
+from recovery.reload.load import load
 from recovery.reload.pacing import Watch, load_paced
 from recovery.reload.undo import invert, plan_undo
 from recovery.reload.verify import verify

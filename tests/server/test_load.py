@@ -25,7 +25,8 @@ from recovery.postgres.connect import Session, connect
 from recovery.postgres.dump import DumpTransport, dump_tables
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.rows import CopyTransport, Pair, RowTransport
-from recovery.reload.load import AtTarget, Job, Loaded, load
+from recovery.reload.job import AtTarget, Job, Loaded
+from recovery.reload.load import load
 from recovery.reload.refusals import side_effects
 from recovery.reload.verify import verify
 from tests.fix_lab import Database, Live, database_on

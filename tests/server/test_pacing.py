@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from recovery.model.repair import RowClass
-from recovery.reload.load import Loaded
+from recovery.reload.job import Loaded
 from tests.fix_lab import Database
 from tests.fix_repair import Past, Times
 
@@ -166,17 +166,18 @@ def watched(connection: psycopg.Connection[Any]) -> tuple[int, Any]:
 
 
 def test_a_parent_that_was_put_back_and_replaced_between_portions(past: Past, database: Database) -> None:
+    """Rows go in the order of their keys' texts: 2 and 3 with the first thousand, their children with the second."""
     with past(
         "create table p (id int primary key, body text)", "create table c (id int primary key, p_id int references p)",
-        "insert into p select g, 'good' from generate_series(1, 50) g",
-        "insert into c select g, g from generate_series(1, 50) g",
+        "insert into p select g, 'good' from generate_series(1, 1500) g",
+        "insert into c select g, g from generate_series(1, 1500) g",
     ) as times:  # fmt: skip
         database.run("delete from c where id > 1", "delete from p where id > 1")
         times.diff()
 
         def act(done: Loaded) -> None:
             if "public.p" in done.written and done.written["public.p"].inserted:
-                database.run("delete from p where id in (7, 8)", "insert into p values (7, 'somebody else')")
+                database.run("delete from p where id in (2, 3)", "insert into p values (2, 'somebody else')")
 
         times.apply(rate=PLENTY, between=act)
         assert times.done[-1].skipped == 2
@@ -184,8 +185,8 @@ def test_a_parent_that_was_put_back_and_replaced_between_portions(past: Past, da
             "its parent in public.p is another entity now (c_p_id_fkey)",
             "its parent in public.p does not exist (c_p_id_fkey)",
         }  # fmt: skip
-        assert database.rows("select count(*) from c where id in (7, 8)") == [(0,)]
-        assert database.rows("select count(*) from c") == [(48,)]
+        assert database.rows("select count(*) from c where id in (2, 3)") == [(0,)]
+        assert database.rows("select count(*) from c") == [(1498,)]
 
 
 def test_portions_are_counted_and_sized_by_what_they_write(past: Past, database: Database) -> None:

@@ -26,22 +26,28 @@ class Proof:
     written: Hash
 
 
-def prove_rows(stage: Stage, xid: int) -> Proof:
-    """Ask the server for all of it in one statement."""
+def prove_rows(stages: Sequence[Stage], xid: int) -> list[Proof]:
+    """Ask the server for all of it, in one statement for each stage; none is waited for before the next is sent."""
+    if not stages:
+        return []
+    session = stages[0].session
+    with session.pipeline():
+        sent = [session.execute(_proving(stage, xid)) for stage in stages]
+        rows = [row for cursor in sent for row in cursor]
+    return [Proof(row[:3], (row[3], row[4]), (row[5], row[6])) for row in rows]
+
+
+def _proving(stage: Stage, xid: int) -> sql.Composed:
     counts = sql.SQL(", ").join(
         stage.sql("count(*) filter (where {op} = {wanted})", wanted=sql.Literal(op)) for op in "iud"
     )
     total = sql.SQL("coalesce(sum({}), 0)::text").format(fields_hash(stage.fields, stage.session))
-    row = stage.session.execute(
-        stage.sql(
-            "select p.*, q.*, w.* from (select {counts} from {name} where {skip} is null) p,"
-            " (select count(*), {total} from {name} where {op} in ('i', 'u') and {skip} is null) q (rows, total),"
-            " (select count(*), {total} from {live} where {ours}) w (rows, total)",
-            counts=counts, total=total, ours=written_by([xid]),
-        )
-    ).fetchone()  # fmt: skip
-    assert row
-    return Proof(row[:3], (row[3], row[4]), (row[5], row[6]))
+    return stage.sql(
+        "select p.*, q.*, w.* from (select {counts} from {name} where {skip} is null) p,"
+        " (select count(*), {total} from {name} where {op} in ('i', 'u') and {skip} is null) q (rows, total),"
+        " (select count(*), {total} from {live} where {ours}) w (rows, total)",
+        counts=counts, total=total, ours=written_by([xid]),
+    )  # fmt: skip
 
 
 def dangling(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int:

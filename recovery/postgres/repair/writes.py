@@ -44,7 +44,8 @@ def create_before_images(stage: Stage, schema: str, name: str, *, unlogged: bool
 
 
 def keep_before_images(stage: Stage) -> None:
-    """Copy every live row that is about to change, and the number of every row to come, into that table."""
+    """Copy every live row that is about to change, and the number of every row to come, into that table. That needs no
+    lock: a row of which another version is live by then will not be written (obstacles.mark_stale)."""
     if stage.table.key:
         stage.run(
             "insert into {into} select s.{n}, s.{op}, t.* from {name} s left join {live} t"
@@ -60,6 +61,11 @@ def keep_before_images(stage: Stage) -> None:
         "insert into {into} select s.{n}, s.{op}{values} from {name} s where s.{skip} is null and s.{op} in ('i', 'd')",
         into=stage.images, values=sql.SQL("").join(own),
     )  # fmt: skip
+
+
+def drop_before_images(stage: Stage) -> None:
+    """Take those of rows out that are skipped after all."""
+    stage.run("delete from {into} b using {name} s where b.{n} = s.{n} and s.{skip} is not null", into=stage.images)
 
 
 def delete(stage: Stage, which: sql.Composable = ALL) -> int:

@@ -21,7 +21,8 @@ from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.writes import before_image_schema
 from recovery.postgres.rows import Pair, RowTransport
-from recovery.reload.load import Job, Loaded, Repair, load
+from recovery.reload.job import Job, Loaded, Repair
+from recovery.reload.load import load
 from recovery.reload.objects import point_to_objects
 from recovery.reload.pacing import Watch, load_paced, merge
 from recovery.workflow.approvals import refuse_without_second_person

@@ -21,7 +21,7 @@ from recovery.postgres.connect import Session, client_encoding, is_loopback
 from recovery.postgres.dump import DumpTransport, dump_tables, end_orphan
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.rows import CopyTransport, Pair, RowTransport
-from recovery.reload.load import AtTarget
+from recovery.reload.job import AtTarget
 from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.steps.base import Step

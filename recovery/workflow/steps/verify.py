@@ -11,7 +11,7 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.report import Verification, WorldProof
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.remembered import Remembered
-from recovery.reload.load import Loaded, Repair
+from recovery.reload.job import Loaded, Repair
 from recovery.reload.verify import verify
 from recovery.workflow.errand import Errand, Outcome
 from recovery.workflow.references import check_references
