@@ -23,7 +23,9 @@ BY_KEY = (
 _BY_KEY = re.compile(rf"\s*{BY_KEY}", re.IGNORECASE)
 _LONGEST_PLAIN = 4096
 _WRITES = re.compile(
-    r"(?:\s|--[^\n]*+\n|/\*(?:[^*]|\*(?!/))*+\*/)*+(?:update|delete|merge)\b", re.IGNORECASE | re.DOTALL
+    r"(?:\s|--[^\n]*+\n|/\*(?:[^*]|\*(?!/))*+\*/)*+(?:(?:update|delete|merge)\b"
+    r"|insert\b(?:(?!\bvalues\b)[^;])*?\bon\s+conflict\b[^;]*?\bdo\s+update\b)",  # over what a query says, any rows
+    re.IGNORECASE | re.DOTALL,
 )
 
 

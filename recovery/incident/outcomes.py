@@ -88,6 +88,7 @@ class Outcomes:
                     self._end(sighting, Outcome.ROLLED_BACK, "ROLLBACK PREPARED")
                 session.pending = everything
             case _:
+                session.scratch.forget()
                 why = "its transaction had failed" if control.verb == "commit" else "ROLLBACK"
                 for sighting in everything:
                     self._end(sighting, Outcome.ROLLED_BACK, why)
@@ -105,6 +106,7 @@ class Outcomes:
     def rolled_back_to(self, session: Session, group: Group, name: str) -> None:
         session.pending += group.sightings
         group.sightings = []
+        session.scratch.forget()
         at = next((index for point, index in reversed(session.savepoints) if point == name), None)
         if at is None:  # set before this log, or before what is known of this session
             self.unknown(session.pending, f"ROLLBACK TO {name}, which was set before all that is known")
@@ -147,6 +149,7 @@ class Outcomes:
             self.unknown(session.open(), f"{why} before anything else was told of it")
         session.pending, session.running, session.block, session.failed = [], None, False, False
         session.savepoints, session.batch = [], []
+        session.scratch.forget()
 
     def unknown(self, sightings: Iterable[Sighting], why: str) -> None:
         for sighting in sightings:

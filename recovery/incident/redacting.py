@@ -25,6 +25,15 @@ def without_values(text: str) -> str:
     return on_one_line(_TOKEN.sub(lambda found: found["kept"] or ("" if found["comment"] else "…"), text))
 
 
+def shape_of(text: str) -> str:
+    """What statements have in common that differ in their values alone."""
+    return on_one_line(_TOKEN.sub(lambda found: "" if found["comment"] else _shape(found["kept"]), text))
+
+
+def _shape(kept: str | None) -> str:
+    return "…" if kept is None or kept.startswith("$") else kept
+
+
 def on_one_line(text: str) -> str:
     """The text without line breaks, cut where it grows too long."""
     flat = " ".join(text.split())

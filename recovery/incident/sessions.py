@@ -191,9 +191,9 @@ class Sessions:
             session.batch.clear()
         session.running = group = Group(text, [], origin=told.origin)
         began = record.at - (duration_ms or 0.0) / 1000
-        parts = [(piece, control_of(piece)) for piece in pieces(text)]
-        if all(control for _, control in parts) or _is_read(told):  # one of several may be here for another's sake
-            self._prove(record, duration_ms)
+        parts = [(piece, control_of(piece)) for piece in pieces(text) if not session.scratch.takes(piece)]
+        # one of several may be here for another's sake
+        self._prove(record, told, all(control for _, control in parts) and bool(parts))
         for piece, control in parts:
             if group.ends is not None:  # one message may hold several transactions
                 group = session.running = group.followed()
@@ -206,9 +206,10 @@ class Sessions:
         if duration_ms is not None:
             session.running.done = record, duration_ms
 
-    def _prove(self, record: Record, duration_ms: float | None) -> None:
+    def _prove(self, record: Record, told: Told, of_controls: bool) -> None:  # noqa: FBT001 (what was told of it)
         """What stands in the log only where BEGIN and COMMIT do; a long one may stand there alone."""
-        if duration_ms is None or duration_ms < SHORT_MS:
+        short = told.duration_ms is None or told.duration_ms < SHORT_MS
+        if short and (of_controls or _is_read(told)):
             self._outcomes.prove(whose(record))
 
     def _control(self, session: Session, group: Group, control: Control, record: Record) -> None:
@@ -246,6 +247,7 @@ class Sessions:
         told, session.erring = session.erring or record, None
         if not told.error:
             return
+        session.scratch.forget()
         group = session.running
         elsewhere = text.rstrip() != group.text.rstrip() if group and text else told.message.startswith("syntax error")
         if group is not None and elsewhere:

@@ -7,6 +7,7 @@ from enum import Enum
 
 from recovery.incident.audit import Audited
 from recovery.incident.records import Record
+from recovery.incident.scratch import Scratch
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.texts import Control
 
@@ -67,6 +68,7 @@ class Session:
     last: Record | None = None
     erring: Record | None = None  # an error whose statement stands on the next line
     batch: list[Sighting] = field(default_factory=list)  # executed outside a block, and perhaps not synced yet
+    scratch: Scratch = field(default_factory=Scratch)
 
     def executed(self, group: Group) -> None:
         """Remember what counts as committed only while no error follows before the next Sync."""

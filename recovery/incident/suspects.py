@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from guards.statements import Danger
+from recovery.incident.damage import costs_rows
 from recovery.incident.keeping import danger_of, says_which
-from recovery.incident.redacting import on_one_line, without_values
+from recovery.incident.redacting import on_one_line, shape_of, without_values
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.model.incident import Reached, Suspect
 from recovery.model.values import name_parts
@@ -20,6 +21,9 @@ BY_OUTCOME = {Outcome.COMMITTED: 30, Outcome.UNKNOWN: 10, Outcome.ROLLED_BACK: -
 NAMED, REACHED, ELSEWHERE = 40, 30, -200
 FAR = 15  # a write whose condition names no row by its key may have hit any number of them
 JUMPED = 15  # the table's own counters say that many of its rows went or changed lately
+# Of a shape that several sessions send, or one for a long time: what is done all day is seldom the incident.
+HABIT, HABIT_TIMES, HABIT_S = -30, 5, 600
+EMPTIED_OFTEN = -40  # stays among the possible ones
 BY_HAND = re.compile(r"psql|pgadmin|dbeaver|datagrip|pytest|test|unittest|python", re.IGNORECASE)
 OWN, OWN_WRITES = "rowback", -200  # a repair, or an undo: `rowback cases` knows of it
 # Not every log_line_prefix names the application: what only our own sessions have, and the mark of our own ALTER TABLE.
@@ -46,12 +50,30 @@ def suspects_in(sightings: Iterable[Sighting], question: Question, closure: Clos
 
     `closure`: the tables that a statement reaches, asked of the live catalog; None where there is none to ask.
     """
-    return ranked(_suspect(each, question, closure) for each in sightings if _asked_for(each, question))
+    asked = [each for each in sightings if _asked_for(each, question)]
+    habits = _habits(asked)
+    return ranked(
+        _suspect(each, question, closure, habits.get((each.record.database, shape_of(each.text)), 0)) for each in asked
+    )
 
 
 def ranked(suspects: Iterable[Suspect]) -> list[Suspect]:
     """The likeliest first; of equals the latest."""
     return sorted(suspects, key=lambda suspect: (-suspect.score, -suspect.from_time.timestamp()))
+
+
+def _habits(sightings: Iterable[Sighting]) -> dict[tuple[str, str], int]:
+    """(database, shape) of what comes again and again → how often. A loop of one session is no habit: it may be the
+    script that did it."""
+    seen: dict[tuple[str, str], list[Sighting]] = {}
+    for each in sightings:
+        seen.setdefault((each.record.database, shape_of(each.text)), []).append(each)
+    return {
+        shape: len(each)
+        for shape, each in seen.items()
+        if len(each) >= HABIT_TIMES
+        and (len({s.record.pid for s in each}) > 1 or each[-1].from_s - each[0].from_s >= HABIT_S)
+    }
 
 
 def _asked_for(sighting: Sighting, question: Question) -> bool:
@@ -74,7 +96,7 @@ def _dropped_database(text: str) -> str | None:
     return next((f.objects[0] for f in worst if f.verb == "DROP DATABASE" and f.objects), None)
 
 
-def _suspect(sighting: Sighting, question: Question, closure: Closure | None) -> Suspect:
+def _suspect(sighting: Sighting, question: Question, closure: Closure | None, alike: int) -> Suspect:
     classified = danger_of(sighting.text)
     dropped = _dropped_database(sighting.text)
     named = [] if dropped else [name for f in classified.worst for name in f.objects] + [*sighting.objects]
@@ -83,23 +105,28 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None) ->
     reached = tuple(_known_then(sighting, closure(tables, cascade))) if closure and tables else ()
     meant, ambiguous = _meant(tables, reached, question.table)
     record = sighting.record
-    score = BY_DANGER[classified.danger] + BY_OUTCOME[sighting.outcome]
+    costly = sorted(classified.worst, key=costs_rows, reverse=True)
+    costs = not costly or costs_rows(costly[0])
+    score = BY_DANGER[classified.danger if costs else Danger.UNKNOWN] + BY_OUTCOME[sighting.outcome]
     if classified.danger is Danger.WRITE:
         score += -20 if says_which(sighting.text) else FAR
     score += _by_table(question.table, meant, reached) + 5 * bool(BY_HAND.search(record.application))
     own = record.application == OWN or bool(_OWN_TEXT.search(sighting.text))
     score += OWN_WRITES * own
+    if alike:
+        score += HABIT if classified.danger is Danger.WRITE else EMPTIED_OFTEN
     score += JUMPED * any(hit.rows_before is not None for hit in reached)
     return Suspect(
         from_time=_moment(sighting.from_s), exact=record.exact,
         committed_by=_moment(sighting.until_s) if sighting.until_s is not None else None,
         outcome=sighting.outcome.value, why=_said(sighting.why, question), danger=str(classified.danger),  # type: ignore[arg-type]
         statement=(on_one_line if question.show_values else without_values)(sighting.text), tables=tables,
-        told=tuple(_said(str(each), question) for each in classified.worst),
+        told=tuple(_said(str(each), question) for each in costly),
         reached=reached, meant=meant, ambiguous=ambiguous,
         parameters=sighting.parameters if question.show_values else "", role=record.role,
         database=dropped or record.database, client=record.client, application=record.application, pid=record.pid,
-        xid=sighting.xid, duration_ms=sighting.duration_ms, own=own, score=score,
+        xid=sighting.xid, duration_ms=sighting.duration_ms, own=own, costs_rows=costs, alike=alike,
+        score=score,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -13,7 +14,9 @@ from recovery.model.target import format_utc
 from recovery.model.values import name_parts
 
 DROPS = ("DROP TABLE", "DROP SCHEMA", "DROP DATABASE")
-ENOUGH = 60  # below it a suspect is shown, but no time is proposed for it
+ENOUGH = 45  # below it a suspect is shown, but no time is proposed for it: a far write whose end no log shows
+SURE = 60  # below it confidence is low
+ALIKE = 10  # of bounded writes, those whose scores are so near are possible as well
 TOGETHER = timedelta(minutes=10)
 Incident = list[Suspect]
 
@@ -27,16 +30,20 @@ def propose(
     None when nothing is likely enough: a wrong time gives plausible wrong data. Never a time later than the beginning
     of an unbounded statement of which nothing proves that it was rolled back.
     """
-    likely = [s for s in suspects if s.outcome != "rolled back" and s.score >= ENOUGH and not s.own]
+    likely = [s for s in suspects if s.outcome != "rolled back" and s.score >= _enough(s) and not s.own]
     if not likely:
         return None
-    incidents = _incidents(likely)
+    incidents = _apart_from_habits(_incidents(likely))
     together = [suspect for incident in incidents for suspect in incident]
     first = min(together, key=lambda suspect: suspect.from_time)
     target = _before(first)
-    unsure = any(s.outcome == "unknown" or s.ambiguous for s in together)
-    unclear = len(incidents) > 1 or any(len(s.meant) > len(s.tables) for s in together)
     many = f"{len(incidents)} incidents are possible" if len(incidents) > 1 else ""
+    unsure = any(s.outcome == "unknown" or s.ambiguous for s in together)
+    unclear = (
+        len(incidents) > 1
+        or likely[0].score < SURE
+        or any(len(s.meant) > len(s.tables) for s in together)
+    )  # fmt: skip
     made = (_choice(incident, instance or "INSTANCE") for incident in incidents)
     choices = tuple(sorted(made, key=lambda choice: choice.from_time))
     return Proposal(
@@ -52,7 +59,7 @@ def propose(
 def _incidents(likely: Sequence[Suspect]) -> list[Incident]:
     """What belongs together, the likeliest first: all that is unbounded, or what is as likely as the likeliest."""
     best = likely[0]
-    possible = [s for s in likely if s.unbounded or (not best.unbounded and s.score == best.score)]
+    possible = [s for s in likely if s.unbounded or (not best.unbounded and s.score >= best.score - ALIKE)]
     incidents: list[Incident] = []
     of_session: dict[tuple[str, int], list[Incident]] = {}
     for suspect in possible:
@@ -69,6 +76,25 @@ def _incidents(likely: Sequence[Suspect]) -> list[Incident]:
     return incidents
 
 
+def _enough(suspect: Suspect) -> float:
+    """What takes no rows away is nothing to go back before; of a function that nobody knows, much must speak for it."""
+    if not suspect.costs_rows:
+        return math.inf
+    return SURE if suspect.danger == "unknown" else ENOUGH
+
+
+def _apart_from_habits(incidents: Sequence[Incident]) -> list[Incident]:
+    """Of what comes again and again the latest stands for all, where there is anything else."""
+    unusual = [each for each in incidents if not all(suspect.alike for suspect in each)]
+    if not unusual:
+        return list(incidents)
+    latest: dict[tuple[str, ...], Incident] = {}
+    for each in sorted(incidents, key=lambda incident: incident[0].from_time):
+        if each not in unusual:
+            latest[each[0].database, *each[0].told] = each
+    return [*unusual, *latest.values()]
+
+
 def _near(suspect: Suspect, incidents: Sequence[Incident]) -> Incident | None:
     """The incident of the same session that began soon before or after: a script of several statements."""
     return next((each for each in incidents if abs(suspect.from_time - each[0].from_time) <= TOGETHER), None)
@@ -78,9 +104,14 @@ def _choice(incident: Incident, instance: str) -> Choice:
     first = min(incident, key=lambda suspect: suspect.from_time)
     assert first.outcome != "rolled back"
     return Choice(
-        what="; ".join(first.told) or first.statement, from_time=first.from_time, outcome=first.outcome,
+        what=_what(first), from_time=first.from_time, outcome=first.outcome,
         target_time=_before(first), command=_command(instance, incident, _before(first)),
     )  # fmt: skip
+
+
+def _what(first: Suspect) -> str:
+    often = f", one of {first.alike:,} alike" if first.alike else ""
+    return ("; ".join(first.told) or first.statement) + often
 
 
 def _tables(incident: Incident) -> tuple[str, ...]:

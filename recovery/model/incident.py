@@ -26,7 +26,8 @@ class Suspect(Value):
     `outcome` is what the log shows, `why` on which grounds. `statement` has no values in it; `parameters` are given
     only when they were asked for. `tables`: those it names; `reached`: those and what hangs on them by CASCADE.
     `meant`: the same as `tables`, as the live catalog knows them; `ambiguous`: there are several of one of these names,
-    and nothing in a log tells which. `own`: rowback sent it.
+    and nothing in a log tells which. `own`: rowback sent it. `costs_rows`: False of what takes an index, a view or a
+    trigger. `alike`: how often the same came with other values, where it comes all day; else 0.
     """
 
     from_time: Moment
@@ -50,12 +51,14 @@ class Suspect(Value):
     xid: int
     duration_ms: float | None
     own: bool = False
+    costs_rows: bool = True
+    alike: int = 0
     score: int
 
     @property
     def unbounded(self) -> bool:
         """Whether it hits whole tables: DROP, TRUNCATE, no WHERE or one that is always true."""
-        return self.danger in ("destructive", "catastrophic")
+        return self.costs_rows and self.danger in ("destructive", "catastrophic")
 
 
 class Choice(Value):

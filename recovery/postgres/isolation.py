@@ -19,6 +19,7 @@ ROW_ERRORS: tuple[type[psycopg.Error], ...] = (
     pg.ProgramLimitExceeded, pg.StatementTooComplex, pg.TriggeredActionException, pg.InternalError_,
     pg.ObjectNotInPrerequisiteState,
 )  # fmt: skip
+NO_ROOM: tuple[type[psycopg.Error], ...] = (pg.OutOfMemory,)
 REFUSED_AT_MOST = 500  # rows of one table tried one by one; beyond them the rest is set aside together
 
 
@@ -49,6 +50,11 @@ def try_rows(
         else:
             half = len(part) // 2
             left += [part[half:], part[:half]]
+
+
+def lacks_locks(error: psycopg.Error) -> bool:
+    """Whether one of NO_ROOM is about the table of locks, which is sized by max_locks_per_transaction."""
+    return "max_locks_per_transaction" in str(error)
 
 
 def server_words(error: psycopg.Error) -> str:

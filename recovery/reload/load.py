@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from psycopg.errors import OutOfMemory
-
 from recovery.compare.accounting import general
 from recovery.compare.changes import ChangeSet
 from recovery.compare.scope import load_order
@@ -30,6 +28,7 @@ from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
+from recovery.postgres.isolation import NO_ROOM, lacks_locks
 from recovery.postgres.publications import publishes_everything
 from recovery.postgres.repair.lifting import lift, put_back
 from recovery.postgres.repair.rules import Rules, mentioned_tables, read_rules
@@ -89,10 +88,9 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
                     raise refusals.rows_refused(table, words) from refused
             tries = tries.after(refused.words, ready.busy)
             continue
-        except OutOfMemory as error:
-            if job.repair is None or job.repair.changes.portions.only_chosen:
-                raise
-            refusals.refuse_so_many_locks(error, len(job.repair.changes.shapes()))
+        except NO_ROOM as error:
+            if job.repair and not job.repair.changes.portions.only_chosen and lacks_locks(error):
+                raise refusals.so_many_locks(len(job.repair.changes.shapes())) from error
             raise
         time.sleep(min(0.1 * 2**attempts, MAXIMUM_PAUSE_S))  # let the writers through before asking again
         attempts += 1

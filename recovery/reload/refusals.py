@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from psycopg.errors import OutOfMemory
-
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import ForeignKey, Trigger
 from recovery.model.report import Fingerprint
@@ -131,17 +129,15 @@ def rows_refused(table: TableName, words: str) -> RowbackError:
     )  # fmt: skip
 
 
-def refuse_so_many_locks(error: OutOfMemory, tables: int) -> None:
-    """One transaction over thousands of tables can take more locks than a small server has room for. Raises
-    load-refused if that is what the server says."""
-    if "max_locks_per_transaction" in str(error):
-        raise RowbackError(
-            ErrorId.LOAD_REFUSED,
-            f"repairing {tables:,} tables in one transaction takes more locks than the server has room for",
-            state=ROLLED_BACK,
-            help="repair them one after the other, each in a transaction of its own: rowback apply CASE DIGEST"
-            " --max-wal-rate 64MiB; or raise max_locks_per_transaction in the parameter group, which takes a reboot",
-        ) from error
+def so_many_locks(tables: int) -> RowbackError:
+    """One transaction over thousands of tables can take more locks than a small server has room for."""
+    return RowbackError(
+        ErrorId.LOAD_REFUSED,
+        f"repairing {tables:,} tables in one transaction takes more locks than the server has room for",
+        state=ROLLED_BACK,
+        help="repair them one after the other, each in a transaction of its own: rowback apply CASE DIGEST"
+        " --max-wal-rate 64MiB; or raise max_locks_per_transaction in the parameter group, which takes a reboot",
+    )
 
 
 def refuse_dangling(counts: Iterable[tuple[ForeignKey, int]]) -> None:

@@ -78,7 +78,10 @@ def _proposal(found: Finding) -> Iterator[str]:
         why = "the zone of this log's times is not known" if zone else "nothing here is likely enough"
         yield f"no target time is proposed: {why}, and a wrong time gives plausible wrong data"
         return
-    yield f"target time {format_utc(proposal.target_time)}, confidence {proposal.confidence}"
+    if proposal.choices:
+        yield f"no one target time: each has its own (below); before all of them: {format_utc(proposal.target_time)}"
+    else:
+        yield f"target time {format_utc(proposal.target_time)}, confidence {proposal.confidence}"
     yield f"  {proposal.because}"
     yield "  what others committed after it counts as newer, and is kept"
     if proposal.in_window is False and found.window:

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +43,14 @@ class Logs:
         return (self.directory / f"log{FORMATS[form]}").read_bytes()
 
 
-def play_corpus(tools: Tools, root: Path, prefix: str) -> Logs:
-    """A cluster that logs in all formats, the plays on it, and its end."""
+@contextmanager
+def logging_server(tools: Tools, root: Path, prefix: str, *, audit: bool = False) -> Iterator[str]:
+    """The DSN of a server that logs in all formats below `root`/log, without its database."""
     tools.give(root)
-    log, port = root / "log", free_port()
-    audit = (tools.bin.parent / "lib" / "pgaudit.so").exists()
+    port = free_port()
     tools.run("initdb", "-D", root / "data", "-U", "app", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
     settings = {
-        "log_destination": "stderr,csvlog,jsonlog", "logging_collector": "on", "log_directory": str(log),
+        "log_destination": "stderr,csvlog,jsonlog", "logging_collector": "on", "log_directory": str(root / "log"),
         "log_filename": "log", "log_line_prefix": prefix, "log_timezone": "UTC", "fsync": "off", "port": str(port),
         "unix_socket_directories": str(root), "listen_addresses": "127.0.0.1", "max_prepared_transactions": "10",
         "log_file_mode": "0644", "shared_preload_libraries": "pgaudit" if audit else "",
@@ -57,15 +58,22 @@ def play_corpus(tools: Tools, root: Path, prefix: str) -> Logs:
     with (root / "data" / "postgresql.conf").open("a") as out:
         out.writelines(f"{name} = {json.dumps(value).replace(chr(34), chr(39))}\n" for name, value in settings.items())
     process = tools.start("postgres", "-D", root / "data", log=root / "boot")
-    ways = tuple(way for way in WAYS if audit or way != "audit")
     try:
         tools.await_ready(process, root / "data")
-        for way in ways:
-            play_all(f"host=127.0.0.1 port={port} user=app dbname=", way)
+        yield f"host=127.0.0.1 port={port} user=app dbname="
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
-    return Logs(log, prefix, ways)
+
+
+def play_corpus(tools: Tools, root: Path, prefix: str) -> Logs:
+    """A cluster that logs in all formats, the plays on it, and its end."""
+    audit = (tools.bin.parent / "lib" / "pgaudit.so").exists()
+    ways = tuple(way for way in WAYS if audit or way != "audit")
+    with logging_server(tools, root, prefix, audit=audit) as dsn:
+        for way in ways:
+            play_all(dsn, way)
+    return Logs(root / "log", prefix, ways)
 
 
 def play_all(dsn: str, way: str) -> None:
