@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import io
+import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
 if TYPE_CHECKING:
+    from guards.refusal import GuardError
     from recovery.errors import RowbackError
 
 VERBS = {
@@ -32,6 +35,7 @@ VERBS = {
     "report": "recovery.commands.cases:report",
     "reap": "recovery.commands.reap:reap",
     "cleanup": "recovery.commands.cleanup:cleanup",
+    "wait": "recovery.commands.wait:wait",
     "guard": "guards.commands:guard",
     "runbook": "runbooks.commands.runbook:runbook",
     "drill": "runbooks.commands.drill:drill",
@@ -60,6 +64,7 @@ SHORT = {
     "report": "What a case did and proved.",
     "reap": "Remove temporary instances of dead cases.",
     "cleanup": "Before-images that cases left: list, remove.",
+    "wait": "Wait until an instance is available.",
     "guard": "Nothing destructive where it is not proven disposable: show, check, mark, allow, run.",
     "runbook": "Runbooks: list, show, run, resume, lint.",
     "drill": "Rehearse a recovery on the embedded lab.",
@@ -97,16 +102,33 @@ def rowback() -> None:
     """Put back exactly the rows you lost on Amazon RDS PostgreSQL, without rolling back the rest."""
 
 
+class _Document(io.TextIOBase):
+    """Stdout of a call with --json: it holds one document, the answer's or the error's."""
+
+    def __init__(self, stdout: TextIO) -> None:
+        self._stdout, self.begun = stdout, False
+
+    def write(self, text: str, /) -> int:
+        """Take note that the answer is there."""
+        self.begun = True
+        return self._stdout.write(text)
+
+    def flush(self) -> None:
+        """Pass it on."""
+        self._stdout.flush()
+
+
 def main() -> None:
     """Entry point: the one place that turns errors into words and exit codes. Codes: recovery/errors.py."""
     from guards.refusal import GuardError
     from recovery.errors import RowbackError
 
+    if "--json" in sys.argv:
+        sys.stdout = _Document(sys.stdout)
     try:
         sys.exit(rowback.main(prog_name="rowback", standalone_mode=False) or 0)
     except (RowbackError, GuardError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+        _fail(error)
     except click.exceptions.Abort:
         # click's word for Ctrl-C as well as for an unanswered prompt
         print("interrupted; what is under way is listed by: rowback cases", file=sys.stderr)
@@ -114,16 +136,24 @@ def main() -> None:
     except click.ClickException as error:
         from recovery.commands.usage import usage_error
 
-        wrong = usage_error(error)
-        print(wrong, file=sys.stderr)
-        sys.exit(wrong.exit_code)
+        _fail(usage_error(error))
     except PermissionError as error:  # made by another user, or under sudo: no bug, and nothing that a verb could know
-        refused = _not_permitted(error)
-        print(refused, file=sys.stderr)
-        sys.exit(refused.exit_code)
+        _fail(_not_permitted(error))
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _fail(error: RowbackError | GuardError) -> NoReturn:
+    """In words on stderr; with --json as a document on stdout as well, unless that holds one already (a report)."""
+    print(error, file=sys.stderr)
+    if isinstance(sys.stdout, _Document) and not sys.stdout.begun:
+        said = {
+            "id": str(error.id), "exit_code": error.exit_code, "fact": error.fact, "facts": list(error.facts),
+            "state": error.state, "help": error.help.split("\n"),
+        }  # fmt: skip
+        print(json.dumps({"error": said}, indent=1, ensure_ascii=False))
+    sys.exit(error.exit_code)
 
 
 def _not_permitted(error: PermissionError) -> RowbackError:

@@ -153,21 +153,35 @@ def load_profile(name: str | None, *, file: Path | None = None) -> Profile:
     name = name or os.environ.get(PROFILE_VARIABLE) or None
     if name is None:
         return Profile()
-    path = file or next((p for p in _candidates() if p.is_file()), None)
+    path = file or _file()
     if path is None:
         raise _invalid(f"profile '{name}' was asked for but no {FILE_NAME} was found")
+    configuration = _read(path)
+    if name not in configuration.profiles:
+        known = ", ".join(sorted(configuration.profiles)) or "none"
+        raise _invalid(f"{path} has no profile '{name}' (it has: {known})")
+    return configuration.profiles[name].model_copy(update={"references": configuration.reference})
+
+
+def profile_names() -> list[str]:
+    """Profiles of the file that is found first. Raises config-invalid."""
+    path = _file()
+    return sorted(_read(path).profiles) if path else []
+
+
+def _file() -> Path | None:
+    return next((path for path in _candidates() if path.is_file()), None)
+
+
+def _read(path: Path) -> Configuration:
     try:
-        configuration = Configuration.model_validate(tomllib.loads(path.read_text()))
+        return Configuration.model_validate(tomllib.loads(path.read_text()))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise _invalid(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(text for part in first["loc"] if "[" not in (text := str(part)))  # pydantic's, not the file's
         raise _invalid(f"{path}: {field}: {first['msg']}") from error
-    if name not in configuration.profiles:
-        known = ", ".join(sorted(configuration.profiles)) or "none"
-        raise _invalid(f"{path} has no profile '{name}' (it has: {known})")
-    return configuration.profiles[name].model_copy(update={"references": configuration.reference})
 
 
 def state_home() -> Path:

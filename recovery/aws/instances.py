@@ -173,10 +173,19 @@ class Instances:
         return self._facts({**answer["DBInstance"], "TagList": self._tag_list(tags)})
 
     def wait_ready(self, identifier: str, *, deadline_s: float, watch: Watch) -> InstanceFacts:
-        """Wait until the instance is available; `watch(status, seconds)` hears of every look.
+        """Wait until the temporary instance is available; `watch(status, seconds)` hears of every look.
 
         Raises copy-failed at once when it enters a final state, or when `deadline_s` passes.
         """
+        return self._wait(identifier, _copy_failed, deadline_s=deadline_s, watch=watch)
+
+    def wait_available(self, identifier: str, *, deadline_s: float, watch: Watch) -> InstanceFacts:
+        """The same of any instance. Raises instance-unsuitable."""
+        return self._wait(identifier, _not_available, deadline_s=deadline_s, watch=watch)
+
+    def _wait(
+        self, identifier: str, failed: Callable[[str, str], RowbackError], *, deadline_s: float, watch: Watch
+    ) -> InstanceFacts:
         started, status, blind = time.monotonic(), "not visible yet", 0
         seen = 0.0
         while (waited := time.monotonic() - started) < deadline_s:
@@ -185,13 +194,13 @@ class Instances:
             watch(status, waited)
             seen = waited if found or blind else seen
             if waited - seen > UNSEEN_LOOKS * self.poll_s:
-                raise _copy_failed(identifier, "does not exist, or does not exist any more")
+                raise failed(identifier, "does not exist, or does not exist any more")
             if found and found.status in READY and found.endpoint:
                 return found
             if found and found.status not in READY | PENDING:
-                raise _copy_failed(identifier, f"is '{found.status}', which is final")
+                raise failed(identifier, f"is '{found.status}', which is final")
             time.sleep(self.poll_s)
-        raise _copy_failed(identifier, f"is still '{status}' after {deadline_s / 60:.0f} min")
+        raise failed(identifier, f"is still '{status}' after {deadline_s / 60:.0f} min")
 
     def _look(self, identifier: str, blind: int) -> tuple[InstanceFacts | None, int]:
         # None right after the create call: RDS is eventually consistent. A wait of half an hour outlives a
@@ -298,6 +307,14 @@ class Instances:
 def database_tag(database: str) -> str:
     """A database's name as a tag value: AWS allows few characters there, PostgreSQL nearly all."""
     return database.encode().hex()[:250]
+
+
+def _not_available(identifier: str, what: str) -> RowbackError:
+    return RowbackError(
+        ErrorId.INSTANCE_UNSUITABLE, f"instance '{identifier}' {what}", state="nothing was done",
+        help="RDS's reason: aws rds describe-events --source-type db-instance --duration 60 --source-identifier "
+        + identifier,
+    )  # fmt: skip
 
 
 def _copy_failed(identifier: str, what: str) -> RowbackError:

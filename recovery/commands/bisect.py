@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recovery.commands.options import json_option, profile_option, region_option, seconds
+from recovery.commands.options import complete_instance, json_option, profile_option, region_option, seconds
 from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog="Example: rowback bisect docs-staging --database docs --good 'select count(*) > 0 from content.tags'"
 )
-@click.argument("instance")
+@click.argument("instance", shell_complete=complete_instance)
 @click.option("--database", required=True, metavar="D", help="The database that lost something.")
 @click.option("--good", required=True, metavar="SQL", help="One SELECT of one boolean, true before the loss.")
 @click.option("--from", "from_", metavar="TIME", help="Not before, ISO 8601 with offset (default: the window's start).")

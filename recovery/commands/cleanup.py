@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recovery.commands.options import confirm, json_option, profile_option, region_option, seconds
+from recovery.commands.options import complete_instance, confirm, json_option, profile_option, region_option, seconds
 from recovery.config import load_profile
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: rowback cleanup docs-staging --database docs --older-than 30d --confirm docs")
-@click.argument("instance")
+@click.argument("instance", shell_complete=complete_instance)
 @click.option("--database", required=True, metavar="D", help="The database to look into.")
 @click.option("--older-than", metavar="30d", help="Remove what closed cases left that are older.")
 @click.option("--case", "cases", multiple=True, metavar="ID", help="Remove what this case left. Repeatable.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from recovery.commands.options import json_option, profile_option, region_option
+from recovery.commands.options import instance_argument, json_option, profile_option, region_option
 from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
@@ -12,7 +12,7 @@ FORMS = ("json", "terraform", "cloudformation")
 
 
 @click.command(epilog="Example: rowback doctor docs-staging --database docs")
-@click.argument("instance", required=False)
+@instance_argument
 @click.option("--database", metavar="D", help="The database to look into (default: the profile's, or postgres).")
 @click.option("--iam-policy", "form", type=click.Choice(FORMS), is_flag=False, flag_value="json",
               help="Instead: print the least policy that rowback needs for this instance and profile.")  # fmt: skip

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from recovery.commands.options import json_option, profile_option, region_option, seconds
+from recovery.commands.options import instance_argument, json_option, profile_option, region_option, seconds
 from recovery.config import load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.target import format_utc, parse_target_time
 
 
 @click.command(epilog="Example: rowback find docs-staging --since 2h --table content.articles")
-@click.argument("instance", required=False)
+@instance_argument
 @click.option("--since", metavar="2h", help="How far back to look (default: 2h; with --log: everything).")
 @click.option("--from", "from_", metavar="TIME", help="Instead: from when, ISO 8601 with offset …")
 @click.option("--to", "to", metavar="TIME", help="… and until when (default: now).")

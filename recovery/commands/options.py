@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
@@ -26,7 +27,6 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST_S = 100 * 365 * 86400
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-profile_option = click.option("--profile", metavar="NAME", help="Profile in rowback.toml.")
 region_option = click.option("--region", help="AWS region (default: boto3's own).")
 
 
@@ -124,7 +124,7 @@ def request_options(function: Function) -> Function:
     """INSTANCE and everything that says what to put back."""
     for option in reversed(
         (
-            click.argument("instance", required=False),
+            instance_argument,
             click.option("--at", metavar="T", help="Target time, ISO 8601 with offset: 2026-11-22T14:20:00Z."),
             click.option("--tz", metavar="ZONE", help="IANA zone for a target time without offset."),
             click.option("--database", metavar="D", help="The affected database."),
@@ -177,6 +177,34 @@ def complete_case(_: click.Context, __: click.Parameter, incomplete: str) -> lis
     return [id for id in ids if id.startswith(incomplete) or id.endswith(incomplete)]
 
 
+def complete_profile(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Profiles of rowback.toml."""
+    from recovery.config import profile_names
+
+    with suppress(RowbackError):
+        return [name for name in profile_names() if name.startswith(incomplete)]
+    return []
+
+
+def complete_instance(ctx: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Instances that profiles name and, where AWS answers (the lab does at once), those of the account."""
+    from recovery.aws.instances import Instances
+    from recovery.config import load_profile, profile_names
+
+    with suppress(RowbackError):
+        profiles = [load_profile(name) for name in profile_names()]
+        found = [profile.instance for profile in profiles if profile.instance]
+        with suppress(RowbackError):
+            region = ctx.params.get("region") or load_profile(ctx.params.get("profile")).region
+            found += [each.identifier for each in Instances.connect(region).visible()]
+        return sorted({name for name in found if name.startswith(incomplete)})
+    return []
+
+
+profile_option = click.option(
+    "--profile", metavar="NAME", help="Profile in rowback.toml.", shell_complete=complete_profile
+)
+instance_argument = click.argument("instance", required=False, shell_complete=complete_instance)
 case_argument = click.argument("case_id", metavar="CASE", shell_complete=complete_case)
 
 
@@ -289,6 +317,15 @@ def _confirm_loss(plan: RepairPlan, database: str, loss: int | None) -> None:
             help=f"look at them: rowback diff {plan.case} --show newer; then: rowback apply {plan.case}"
             f" {plan.digest[:8]} --confirm {shlex.quote(database)} --confirm-loss {plan.loses}",
         )
+
+
+def plan_file(digest: str) -> Path:
+    """Where a plan is kept that nobody named a place for."""
+    from recovery.config import state_home
+
+    directory = state_home() / "plans"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory / f"plan-{digest}.json"
 
 
 def write_new(path: Path, text: str) -> None:

@@ -8,12 +8,12 @@ from typing import Unpack
 
 import click
 
-from recovery.commands.options import Asked, json_option, request_of, request_options, write_new
+from recovery.commands.options import Asked, json_option, plan_file, request_of, request_options, write_new
 
 
 @click.command(epilog="Example: rowback plan docs-staging --at 2026-11-22T14:20:00Z --database docs")
 @request_options
-@click.option("--out", type=click.Path(path_type=Path), help="Plan file (default: plan-<digest>.json here).")
+@click.option("--out", type=click.Path(path_type=Path), help="Plan file (default: in rowback's state directory).")
 @click.option("--all", "every", is_flag=True, help="List every table, however many.")
 @click.option("--find", "find_", is_flag=True, help="Look into the log as well: what happened after T?")
 @json_option
@@ -29,7 +29,7 @@ def plan(out: Path | None, every: bool, find_: bool, as_json: bool, **asked: Unp
     request = request_of(asked)
     instances = Instances.connect(request.profile.region)
     made = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
-    path = out or Path(f"plan-{made.digest[:8]}.json")
+    path = out or plan_file(made.digest[:8])
     write_new(path, made.to_file())
     outlook = look_ahead(made, instances, request.profile)
     if find_:

@@ -178,6 +178,19 @@ class Book:
         """What is asked on the way, by the name of the answer."""
         return {step.parameter.name: step.parameter for step in self.steps if isinstance(step, Ask)}
 
+    @property
+    def overrules(self) -> dict[str, Parameter]:
+        """What steps look up and somebody may say better, by its name; a target time by `at` as well."""
+        looked_up = [step for step in self.steps if isinstance(step, Command | Sql | Shell) and step.effects.reads]
+        saved = {
+            name: Parameter(name, Type.TIME if path.endswith("target_time") else Type.TEXT)
+            for step in looked_up for name, path in step.effects.saves
+        }  # fmt: skip
+        times = [each for each in saved.values() if each.type is Type.TIME]
+        taken = {parameter.name for parameter in self.parameters} | self.questions.keys()
+        named = {**({"at": times[0]} if times else {}), **saved}
+        return {name: each for name, each in named.items() if name not in taken}
+
     def step(self, id: str) -> Step | None:
         """The step of that id."""
         return next((step for step in self.steps if step.id == id), None)

@@ -22,7 +22,7 @@ KNOWN = {
 }
 # Verbs that change nothing anywhere; all others are withheld from a preview.
 READING = {
-    "find", "doctor", "coverage", "plan", "diff", "peek", "verify", "cases", "status", "report", "guard show",
+    "find", "doctor", "coverage", "plan", "diff", "peek", "verify", "cases", "status", "report", "wait", "guard show",
     "guard check", "runbook list", "runbook show", "runbook lint", "drills",
 }  # fmt: skip
 DRY = {"restore", "reap"}  # what --dry-run turns into reading

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from runbooks.commands.lab import lab_errors
+from runbooks.commands.naming import complete_book
 
 if TYPE_CHECKING:
     from recovery.config import Profile
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: rowback drill truncated-tables --articles 20000")
-@click.argument("book", required=False)
+@click.argument("book", required=False, shell_complete=complete_book)
 @click.option("--fault", type=click.Choice(["truncate", "bad-delete", "bad-update"]),
               help="What happens (default: what the book is for, else truncate).")  # fmt: skip
 @click.option("--articles", type=click.IntRange(min=10), default=2000, show_default=True, help="Size of the data set.")

@@ -10,6 +10,7 @@ import click
 
 from recovery.commands.options import json_option
 from recovery.errors import ErrorId, RowbackError
+from runbooks.commands.naming import book_argument, complete_book
 from runbooks.commands.runs import abort, approve, resume, run, runs
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def list_(as_json: bool) -> None:
 
 
 @runbook.command(epilog="Example: rowback runbook show truncated-tables")
-@click.argument("book")
+@book_argument
 def show(book: str) -> None:
     """A runbook as it is written, and the parameters it needs."""
     from runbooks.book.reading import find_book, read_book
@@ -49,7 +50,7 @@ def show(book: str) -> None:
 
 
 @runbook.command(epilog="Example: rowback runbook lint runbooks/*.md --sarif")
-@click.argument("books", nargs=-1)
+@click.argument("books", nargs=-1, shell_complete=complete_book)
 @click.option("--sarif", "as_sarif", is_flag=True, help="Print SARIF 2.1.0 for code scanning.")
 def lint(books: tuple[str, ...], as_sarif: bool) -> None:
     """What is wrong with runbooks, by line. Without arguments: those that come with rowback."""

@@ -12,6 +12,7 @@ import click
 from recovery.commands.options import json_option, profile_option
 from recovery.config import Profile, load_profile
 from recovery.errors import EXIT_CODES, ErrorId, RowbackError
+from runbooks.commands.naming import book_argument, run_argument
 
 if TYPE_CHECKING:
     from recovery.workflow.journal import Journal
@@ -28,7 +29,7 @@ confirmed_option = click.option("--confirmed", metavar="STEP", multiple=True,
 
 
 @click.command(epilog="Example: rowback runbook run truncated-tables -p instance=docs-staging -p database=docs")
-@click.argument("book")
+@book_argument
 @values_option
 @click.option("--mode", type=click.Choice(MODES), default="ask", show_default=True,
               help="preview: do what reads, print what writes. ask: before a write. auto: never guess.")  # fmt: skip
@@ -56,7 +57,7 @@ def run(book: str, pairs: tuple[str, ...], mode: str, confirmed: tuple[str, ...]
 
 
 @click.command(epilog="Example: rowback runbook resume 7f3a --skip notify --reason 'told them by phone'")
-@click.argument("run_id", metavar="RUN")
+@run_argument
 @values_option
 @click.option("--from", "from_", metavar="STEP", help="Do this step and all behind it again.")
 @click.option("--skip", metavar="STEP", help="Leave this step out …")
@@ -70,6 +71,7 @@ def resume(  # noqa: PLR0913, PLR0917 (one argument an option)
     mode: str | None, confirmed: tuple[str, ...], profile: str | None,
 ) -> None:  # fmt: skip
     """Continue a run where it stopped, or from any step; finds out first whether a step that was cut off happened."""
+    from runbooks.running.overruling import overrule
     from runbooks.running.runs import rebase, rebased, refuse_changed, resume_run
 
     given, opened, journal = _given(pairs), *resume_run(run_id)
@@ -89,11 +91,12 @@ def resume(  # noqa: PLR0913, PLR0917 (one argument an option)
         if rebase_:
             rebase(opened, journal, book)
         _move(opened, journal, from_=from_, skip=skip, reason=reason)
+        overrule(opened, journal, book, given)
         _perform(opened, journal, driver, loaded)
 
 
 @click.command(epilog="Example: rowback runbook approve 7f3a go --by ann")
-@click.argument("run_id", metavar="RUN")
+@run_argument
 @click.argument("step")
 @click.option("--by", required=True, metavar="NAME", help="Who approves. Account and AWS identity are kept as well.")
 @click.option("--note", default="", help="What the approver wants to have said.")
@@ -126,7 +129,7 @@ def approve(run_id: str, step: str, by: str, note: str) -> None:
 
 
 @click.command(epilog="Example: rowback runbook abort 7f3a")
-@click.argument("run_id", metavar="RUN")
+@run_argument
 @profile_option
 def abort(run_id: str, profile: str | None) -> None:
     """Give a run up: takes back what its steps did, the last one first."""
@@ -176,7 +179,7 @@ def _preview(book: Book, values: dict[str, str], profile: Profile, profile_name:
     from runbooks.book.document import RUN_DIR
     from runbooks.running.driving import StepLines
     from runbooks.running.executing import Surroundings
-    from runbooks.running.performing import preview
+    from runbooks.running.previewing import preview
 
     with tempfile.TemporaryDirectory() as directory:
         values |= {RUN_DIR: directory}  # what a preview writes is nobody's: a run may wait for its own plan's approval
@@ -190,12 +193,12 @@ def _preview(book: Book, values: dict[str, str], profile: Profile, profile_name:
 
 def _perform(opened: Run, journal: Journal, driver: Told | AtTerminal, profile: Profile) -> None:
     from recovery.workflow.run import terminate_like_interrupt
-    from runbooks.running.driving import StepLines
+    from runbooks.running.driving import StepLines, show_line
     from runbooks.running.performing import Performance, perform
 
     try:
         with journal, terminate_like_interrupt():
-            perform(Performance(opened, journal, driver, StepLines(), profile))
+            perform(Performance(opened, journal, driver, StepLines(), profile, show_line))
     except KeyboardInterrupt:
         help = f"rowback runbook resume {opened.id}, or rowback runbook abort {opened.id}"
         click.echo(f"interrupted\n  run {opened.id} stands at '{opened.waiting_at}'\n  help: {help}", err=True)
@@ -250,7 +253,7 @@ def _refuse_move(opened: Run, book: Book, *, from_: str | None, skip: str | None
 
 def _refuse_bound(opened: Run, book: Book, given: dict[str, str]) -> None:
     """What was said at the beginning stays; a question that is not the book's helps nobody."""
-    if wrong := sorted(given.keys() - book.questions.keys()):
+    if wrong := sorted(given.keys() - book.questions.keys() - book.overrules.keys()):
         raise RowbackError(
             ErrorId.USAGE, f"-p {wrong[0]} answers no question of run {opened.id}; its parameters are bound",
             state="nothing was done", help="begin a new run for other values: rowback runbook run",

@@ -20,7 +20,7 @@ _FORMS = {
 def bind(book: Book, given: Mapping[str, str]) -> dict[str, str]:
     """Every parameter of a book by the name that steps use. Raises usage for what is missing, unknown or malformed."""
     known = {parameter.name: parameter for parameter in book.parameters}
-    for name in given.keys() - known.keys() - book.questions.keys():
+    for name in given.keys() - known.keys() - book.questions.keys() - book.overrules.keys():
         raise _wrong(f"runbook '{book.name}' has no parameter '{name}'", f"it has: {', '.join(known) or 'none'}")
     values = {}
     for name, parameter in known.items():
@@ -29,7 +29,16 @@ def bind(book: Book, given: Mapping[str, str]) -> dict[str, str]:
             example = f" (such as {parameter.example})" if parameter.example else ""
             raise _wrong(f"parameter '{name}' is missing: {parameter.help or parameter.type}{example}", f"-p {name}=…")
         values[parameter.variable] = bound(parameter, value)
+    overruled(book, given)
     return values
+
+
+def overruled(book: Book, given: Mapping[str, str]) -> dict[str, str]:
+    """Values that were said instead of what a step finds, by the name that steps use. Raises usage."""
+    return {
+        parameter.variable: bound(parameter, given[name])
+        for name, parameter in book.overrules.items() if name in given
+    }  # fmt: skip
 
 
 def bound(parameter: Parameter, text: str) -> str:

@@ -120,6 +120,11 @@ class StepLines:
         click.echo(f"  ✗ {text}", err=True)
 
 
+def show_line(line: str) -> None:
+    """What a step said, under its line."""
+    click.echo(f"  │ {line}", err=True)
+
+
 def _unsaid(id: str, help: str) -> RowbackError:
     return RowbackError(
         ErrorId.USAGE, f"step '{id}' needs an answer, and mode auto does not guess", state="nothing more was done",

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from typing import IO, Any
@@ -39,7 +39,8 @@ class CutOff(StepError):
 @dataclass(frozen=True)
 class Surroundings:
     """What a step is run in: values of variables, where its output goes, what is masked, connections by name, and what
-    its commands are told: whose they are (`mark`), by which profile. `begun` hears of each child's process id."""
+    its commands are told: whose they are (`mark`), by which profile. `begun` hears of each child's process id.
+    `overruled`: values that were said instead of those that a step would save."""
 
     values: Mapping[str, str]
     logs: Path
@@ -49,6 +50,11 @@ class Surroundings:
     mark: str = ""
     profile_name: str | None = None
     begun: Callable[[int], None] = lambda pid: None
+    overruled: Mapping[str, str] = field(default_factory=dict)
+
+    def output(self, step: Executed, number: int) -> Path:
+        """Where the stdout of a step is kept."""
+        return self.logs / f"{number:02d}-{step.id}.out"
 
 
 def command_lines(step: Executed, values: Mapping[str, str]) -> list[list[str]]:
@@ -65,7 +71,8 @@ def command_lines(step: Executed, values: Mapping[str, str]) -> list[list[str]]:
 
 def execute(step: Executed, around: Surroundings, number: int) -> dict[str, str]:
     """Do it, and return the values that it saves. Raises StepError, KeyboardInterrupt after its child has ended."""
-    out, err = (around.logs / f"{number:02d}-{step.id}.{name}" for name in ("out", "err"))
+    out = around.output(step, number)
+    err = out.with_suffix(".err")
     around.logs.mkdir(exist_ok=True)
     match step:
         case Sql():
@@ -80,7 +87,7 @@ def _judged(step: Executed, whole: str, last: str, around: Surroundings) -> dict
     expected = step.effects.expects
     if expected and not re.search(expected, whole, re.MULTILINE):
         raise StepError(f"its output does not show what was expected: {expected}")
-    return _kept(_saved(step, last), around)
+    return _kept(_saved(step, last, around.overruled), around)
 
 
 def _kept(saved: list[tuple[str, str]], around: Surroundings) -> dict[str, str]:
@@ -227,13 +234,25 @@ def _dsn(step: Sql, around: Surroundings) -> Any:
     return original(facts, around.values["DATABASE"], around.profile)
 
 
-def _saved(step: Executed, text: str) -> list[tuple[str, str]]:
-    found = []
+def _saved(step: Executed, text: str, overruled: Mapping[str, str]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
     for name, path in step.effects.saves:
+        if name.upper() in overruled:
+            continue
+        if path == "proposal.target_time":
+            _refuse_choice(text)
         found.append((name.upper(), _at(text, path) if path else text.strip()))
         if not found[-1][1]:
             raise StepError(f"there is no value to save as {name}")
     return found
+
+
+def _refuse_choice(text: str) -> None:
+    """Where several incidents are possible, none is taken for the one that is meant."""
+    choices = json.loads(text).get("proposal", {}).get("choices", ()) if text.startswith("{") else ()
+    if choices:
+        times = "; ".join(f"{each['target_time']} before {each['what']}" for each in choices)
+        raise StepError(f"{len(choices)} incidents are possible, and one has to be said with -p at=TIME: {times}")
 
 
 def _at(text: str, path: str) -> str:

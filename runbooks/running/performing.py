@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -14,17 +15,21 @@ from recovery.model.approval import Distinct, approvers
 from recovery.redaction import Redactor
 from recovery.workflow.errand import Listener
 from recovery.workflow.journal import Journal
-from runbooks.book.document import Approve, Ask, Book, Command, Confirm, Executed, Step
+from runbooks.book.document import Approve, Ask, Command, Confirm, Executed, Shell, Sql, Step
 from runbooks.book.fences import words_of
 from runbooks.processes import runs
-from runbooks.running.binding import bound
+from runbooks.running.binding import bound, overruled
 from runbooks.running.executing import CutOff, StepError, Surroundings, command_lines, execute
 from runbooks.running.reconciling import already_happened, case_of
 from runbooks.running.runs import Run
+from runbooks.running.showing import shown
 
 
 class Driver(Protocol):
-    """Whoever answers while a book is performed: a person at a terminal, or what was said beforehand."""
+    """Whoever answers while a book is performed: a person at a terminal, or what was said beforehand (`answers`)."""
+
+    @property
+    def answers(self) -> Mapping[str, str]: ...
 
     def answer(self, step: Ask) -> str: ...
 
@@ -37,13 +42,14 @@ class Driver(Protocol):
 
 @dataclass
 class Performance:
-    """One run in the hands of one process."""
+    """One run in the hands of one process. `show`: what a step said, line by line, and what it saved."""
 
     run: Run
     journal: Journal
     driver: Driver
     listener: Listener
     profile: Profile
+    show: Callable[[str], None] = lambda line: None
 
     def __post_init__(self) -> None:
         self.redact = Redactor.of_this_process()
@@ -127,39 +133,6 @@ def _extra(step: Executed, id: str, line: str) -> Command:
     return Command(id, step.line, (line,), replace(step.effects, saves=(), expects="", exits=(0,)))
 
 
-def preview(book: Book, values: Mapping[str, str], around: Surroundings, listener: Listener) -> list[str]:
-    """What would happen: steps that only read are done, all others are told. Returns one line a step."""
-    known, lines = dict(values), []
-    for number, step in enumerate(book.steps, 1):
-        match step:
-            case Ask(question=text) | Confirm(question=text) | Approve(question=text):
-                lines.append(f"{step.id}: {step.kind}: {text}")
-            case _:
-                lines += _previewed(step, known, around, listener, number)
-    return lines
-
-
-def _previewed(
-    step: Executed, known: dict[str, str], around: Surroundings, listener: Listener, number: int
-) -> list[str]:  # fmt: skip
-    try:
-        told = [around.redact(" ".join(words)) for words in command_lines(step, known)]
-    except StepError:
-        later = "\n".join(step.lines) if isinstance(step, Command) else step.text
-        return [f"{step.id}: would run, once what it needs is known: {later}"]
-    if not step.effects.reads:
-        return [f"{step.id}: would run: {line}" for line in told]
-    listener.step_started(step.id, f"{step.id}: {told[0]}")
-    began = time.monotonic()
-    try:
-        known |= execute(step, replace(around, values=known), number)
-    except (StepError, RowbackError) as error:
-        listener.step_failed(step.id, str(error).splitlines()[0])
-        return [f"{step.id}: was run, and failed: {str(error).splitlines()[0]}"]
-    listener.step_done(step.id, "", time.monotonic() - began)
-    return [f"{step.id}: was run: {line}" for line in told]
-
-
 def _one(what: Performance, step: Step, number: int) -> None:
     match step:
         case Ask():
@@ -195,6 +168,7 @@ def _execute(what: Performance, step: Executed, number: int) -> None:
     around = Surroundings(
         run.values, run.directory / "logs", what.redact, what.profile, run.book.connections, run.mark(step.id),
         run.how.profile, lambda pid: what.record("step.child", step=step.id, data={"pid": pid}),
+        _overruled(what, step),
     )  # fmt: skip
     try:
         lines = command_lines(step, run.values)
@@ -240,24 +214,50 @@ def _do(
     what: Performance, step: Executed, around: Surroundings, number: int, instead: Command | dict[str, str] | None
 ) -> dict[str, str]:
     """Run it, or what continues it, or nothing where it has happened."""
-    what.listener.step_started(step.id, _told(step, instead))
+    what.listener.step_started(step.id, _told(step, instead, what))
     began = time.monotonic()
     if isinstance(instead, dict):
         what.record("step.reconciled", step=step.id, data={"happened": True})
         saved = instead
     else:
         what.record("step.start", step=step.id)
-        saved = execute(instead or step, around, number)
+        saved = _executed(what, instead or step, around, number)
+    saved = {**saved, **around.overruled}
     what.listener.step_done(step.id, "", time.monotonic() - began)
+    for name, value in saved.items():
+        what.show(f"{name.lower()} = {value}" + (" (as was said)" if name in around.overruled else ""))
     return saved
 
 
-def _told(step: Executed, instead: Command | dict[str, str] | None) -> str:
+def _executed(what: Performance, step: Executed, around: Surroundings, number: int) -> dict[str, str]:
+    """Do it and show what it said. What only looks for values that somebody has said may fail."""
+    out = around.output(step, number)
+    try:
+        return execute(step, around, number)
+    except StepError as error:
+        if not (step.effects.reads and around.overruled and len(around.overruled) == len(step.effects.saves)):
+            raise
+        what.show(f"{error}; it is not needed")
+        return {}
+    finally:
+        for line in shown(step, out.read_text(), str(out)) if out.exists() else ():
+            what.show(line)
+
+
+def _overruled(what: Performance, step: Executed) -> dict[str, str]:
+    names = {name.upper() for name, _ in step.effects.saves}
+    said = overruled(what.run.book, what.driver.answers)
+    return {name: value for name, value in said.items() if name in names}
+
+
+def _told(step: Executed, instead: Command | dict[str, str] | None, what: Performance) -> str:
     if isinstance(instead, dict):
         return f"{step.id}: it happened already"
     if isinstance(instead, Command):
         return f"{step.id}: continue what was begun: {instead.lines[0]}"
-    return f"{step.id}: {step.lines[0] if isinstance(step, Command) else step.kind}"
+    if isinstance(step, Command):
+        return f"{step.id}: {what.redact(shlex.join(command_lines(step, what.run.values)[0]))}"
+    return f"{step.id}: {step.kind}"
 
 
 def _paused(run: Run, step: str, why: str) -> RowbackError:
@@ -265,5 +265,13 @@ def _paused(run: Run, step: str, why: str) -> RowbackError:
         ErrorId.RUN_PAUSED, f"run {run.id} is paused at step '{step}': {why}",
         state="what was done so far stays done; the output of each step is in " + str(run.directory / "logs"),
         help=f"mend it by hand, then: rowback runbook resume {run.id}; or leave the step out: rowback runbook resume"
-        f" {run.id} --skip {step} --reason WHY; or give up: rowback runbook abort {run.id}",
+        f" {run.id} --skip {step} --reason WHY; or give up: rowback runbook abort {run.id}" + _better(run, step),
     )  # fmt: skip
+
+
+def _better(run: Run, step: str) -> str:
+    """What a question is about may be said instead of found."""
+    ids = [each.id for each in run.book.steps]
+    names = [name for each in run.book.steps[: ids.index(step) + 1] if isinstance(each, Command | Sql | Shell)
+             for name, path in each.effects.saves if path.endswith("target_time")]  # fmt: skip
+    return f"; or say another target time: rowback runbook resume {run.id} -p at=TIME" if names else ""

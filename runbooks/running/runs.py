@@ -41,6 +41,11 @@ class StepState:
     _began_s: tuple[int, float] | None = None
 
     @property
+    def begun(self) -> bool:
+        """Whether it went by the values of its time: not where it is to be done again."""
+        return self.saved is not None or self.open_since is not None or bool(self.failed)
+
+    @property
     def over(self) -> bool:
         """Done, or left out with a reason."""
         return self.saved is not None or bool(self.skipped)

@@ -10,9 +10,6 @@ import boto3
 
 def main(words: list[str]) -> None:
     client = boto3.client(words[0])
-    if words[1] == "wait":
-        client.get_waiter(words[2].replace("-", "_")).wait(**_given(words[3:]), WaiterConfig={"Delay": 1})
-        return
     answer = getattr(client, words[1].replace("-", "_"))(**_given(words[2:]))
     answer.pop("ResponseMetadata", None)
     sys.stdout.write(json.dumps(answer, default=str, indent=1) + "\n")
@@ -27,7 +24,7 @@ def _given(words: list[str]) -> dict[str, object]:
             found[_member(name.removeprefix("no-"))] = False
             index += 1
         else:
-            found[_member(name)] = words[index + 1]
+            found[_member(name)] = [words[index + 1]] if name.endswith("-ids") else words[index + 1]
             index += 2
     return found
 

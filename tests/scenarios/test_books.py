@@ -154,7 +154,10 @@ def test_lost_instance(
     (programs / "aws").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
     (programs / "aws").chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
-    perform(cli, "lost-instance", colleague, {"resource": resource, "new": "doomed-2", "at": at})
+    perform(cli, "lost-instance", colleague, {
+        "resource": resource, "new": "doomed-2", "at": at, "class": "db.t4g.medium", "subnet_group": "default",
+        "security_groups": "sg-12345678", "parameter_group": "default.postgres17",
+    })  # fmt: skip
     assert lab.engine.instances["doomed-2"].status == "available"
     discard(lab, lambda name: name == "doomed-2")
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -380,3 +383,53 @@ def test_shells_complete_verbs_and_cases(
     completed, _ = cli.start("status", _ROWBACK_COMPLETE=f"{shell}_complete", **at).communicate(timeout=60)
     assert case in completed
     assert cli("close", case).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "id"),
+    [
+        (("plan", "nowhere", "--at", "2026-11-22T14:20:00Z", "--database", "d"), 10, "instance-unknown"),
+        (("plan", "nowhere", "--at", "2026-11-22T14:20:00", "--database", "d"), 2, "target-time-no-offset"),
+        (("status", "7f3a"), 18, "case-unknown"),
+        (("diff",), 2, "usage"),
+        (("find", "--log", "/nonexistent.log"), 2, "log-unreadable"),
+    ],
+)
+def test_with_json_an_error_is_a_document_too(cli: Cli, arguments: tuple[str, ...], code: int, id: str) -> None:
+    ran = cli(*arguments, "--json")
+    said = json.loads(ran.out)["error"]
+    assert (ran.code, said["exit_code"], said["id"]) == (code, code, id)
+    assert ran.err.startswith(f"error[{id}]: {said['fact']}\n")
+    assert [line.strip() for line in ran.err.splitlines() if line.startswith("  help: ")] == [
+        f"help: {line}" for line in said["help"]
+    ]  # fmt: skip
+
+
+def test_an_answer_that_ends_in_an_error_stays_one_document(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "postgresql.log").write_text("2026-11-22 14:00:00 UTC::a@b:[7]:LOG:  statement: select 1\n")
+    ran = cli("find", "--log", str(tmp_path / "postgresql.log"), "--json")
+    assert (ran.code, json.loads(ran.out)["suspects"]) == (43, [])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("runbook", "run", "trunc"), "truncated-tables"),
+        (("drill", "bad-up"), "bad-update"),
+        (("find", "--profile", "st"), "staging"),
+        (("plan", ""), None),
+        (("wait", "docs-p"), "docs-production"),
+    ],
+)
+def test_the_shell_completes_books_profiles_and_instances(
+    cli: Cli, tmp_path: Path, words: tuple[str, ...], expected: str | None
+) -> None:
+    """None: the instance of the lab."""
+    (tmp_path / "rowback.toml").write_text('[profiles.staging]\ninstance = "docs-production"\n')
+    said = subprocess.run(
+        [sys.executable, "-m", "recovery.cli"], capture_output=True, text=True, check=False,
+        env={**os.environ, **cli.environment, "ROWBACK_CONFIG": str(tmp_path / "rowback.toml"),
+             "_ROWBACK_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(["rowback", *words]),
+             "COMP_CWORD": str(len(words))},
+    )  # fmt: skip
+    assert f"plain,{expected or cli.live.identifier}" in said.stdout.splitlines(), said

@@ -1,0 +1,32 @@
+"""Values that somebody says better than a step found them: a target time above all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from recovery.errors import ErrorId, RowbackError
+from recovery.workflow.journal import Journal
+from runbooks.book.document import Ask, Book, Confirm
+from runbooks.running.binding import overruled
+from runbooks.running.runs import Run
+
+
+def overrule(run: Run, journal: Journal, book: Book, given: Mapping[str, str]) -> None:
+    """Take them for those that steps of this run have saved already. Raises usage where a later step went by the old
+    one: it has to be done again."""
+    said = overruled(book, given)
+    for number, step in enumerate(book.steps):
+        saved = run.state(step.id).saved or {}
+        changed = {name: value for name, value in said.items() if name in saved and saved[name] != value}
+        if not changed:
+            continue
+        later = (each for each in book.steps[number + 1 :] if not isinstance(each, Ask | Confirm))
+        if begun := next((each.id for each in later if run.state(each.id).begun), None):
+            name, value = next(iter(changed.items()))
+            raise RowbackError(
+                ErrorId.USAGE, f"step '{begun}' of run {run.id} went by another {name.lower()}: {saved[name]}",
+                state="nothing was done",
+                help=f"do it and all behind it again: rowback runbook resume {run.id} --from {begun}"
+                f" -p {name.lower()}={value}",
+            )  # fmt: skip
+        run.take(journal.append("step.done", step=step.id, data={"saved": {**saved, **changed}}))
