@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from psycopg import sql
+
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 
@@ -30,25 +32,43 @@ join pg_stat_activity a on a.pid = l.pid
 where l.granted and a.pid <> pg_backend_pid() and (n.nspname || '.' || c.relname) = any(%s)
 group by 1, 2, 3, 4, a.xact_start, 7 order by 6 desc, a.xact_start limit 10
 """
+# Nobody's session any more: its locks stay until somebody ends it by its name.
+_PREPARED = """
+select p.gid, p.owner, date_trunc('second', now() - p.prepared)::text,
+  bool_or(l.mode not in ('AccessShareLock', 'RowShareLock'))
+from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+join pg_prepared_xacts p on l.virtualtransaction = '-1/' || p.transaction
+where l.pid is null and p.database = current_database() and (n.nspname || '.' || c.relname) = any(%s)
+group by 1, 2, 3 order by 1 limit 10
+"""
 _REPLICAS = "select count(*) from pg_stat_replication"
 
 
 @dataclass(frozen=True)
 class LockHolder:
-    """A session that holds a lock on one of the tables. `writes`: its lock keeps a load waiting. `query`: as sent."""
+    """A session, or a prepared transaction, that holds a lock on one of the tables. `writes`: its lock keeps a load
+    waiting. `query`: as sent. `ended_by`: the statement that makes it let go."""
 
     who: str
     writes: bool
     query: str
+    ended_by: str
 
 
 def lock_holders(live: Session, tables: Iterable[TableName]) -> list[LockHolder]:
     """Those of other sessions, writers first, the oldest transaction first; ten at most."""
-    rows = live.execute(_LOCKS, ([".".join(table.key) for table in tables],))
-    return [
-        LockHolder(f"pid {pid} ({user}, {app}) is {state}, in its transaction for {age}", writes, query)
-        for pid, user, app, state, age, writes, query in rows
-    ]
+    names = [".".join(table.key) for table in tables]
+    sessions = [
+        LockHolder(f"pid {pid} ({user}, {app}) is {state}, in its transaction for {age}", writes, query,
+                   f"select pg_terminate_backend({pid})")
+        for pid, user, app, state, age, writes, query in live.execute(_LOCKS, (names,))
+    ]  # fmt: skip
+    prepared = [
+        LockHolder(f"prepared transaction '{gid}' of {owner} waits for its COMMIT PREPARED since {age}", writes, "",
+                   sql.SQL("rollback prepared {}").format(sql.Literal(gid)).as_string(live))
+        for gid, owner, age, writes in live.execute(_PREPARED, (names,))
+    ]  # fmt: skip
+    return sorted([*sessions, *prepared], key=lambda holder: not holder.writes)
 
 
 def event_triggers(live: Session) -> list[str]:

@@ -85,8 +85,9 @@ class Job:
 
     `copy`: opens the temporary instance once, for large objects (where rows may point to them: `large_objects`) and for
     values that no text can carry.
-    `refused`: hears of a table whose rows the server refused. `all_or_nothing`: a row that cannot be written ends the
-    load instead of being set aside. `whole_database`: sequences that stand by themselves belong to the scope.
+    `say`: hears what the load waits for. `refused`: hears of a table whose rows the server refused. `all_or_nothing`: a
+    row that cannot be written ends the load instead of being set aside. `whole_database`: sequences that stand by
+    themselves belong to the scope.
     """
 
     database: str
@@ -101,6 +102,7 @@ class Job:
     large_objects: bool = True
     all_or_nothing: bool = False
     refused: Callable[[TableName], None] = lambda table: None
+    say: Callable[[str], None] = lambda text: None
     whole_database: bool = True
 
     @property

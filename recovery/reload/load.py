@@ -20,7 +20,6 @@ from recovery.compare.changes import ChangeSet
 from recovery.compare.scope import load_order
 from recovery.compare.staging import lift_from, mark_by_content, mark_unwritable, stage_changes
 from recovery.compare.whole import elsewhere_of
-from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Reason, merged
 from recovery.model.catalog import Catalog
 from recovery.model.plan import ForeignKeyMode
@@ -68,13 +67,14 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
     every foreign key holds, nothing else was touched."""
     names: list[TableName] = []
     tries = Tries()
-    attempts = 0
+    attempts, waited_for = 0, frozenset[str]()
     while attempts < job.lock_attempts:
         try:
             with writing.unless_blocked(), writing.transaction(live):
                 ready = _prepare(live, job, tries.row_by_row)
                 names = _to_lock(job, ready)
                 alone = job.repair.alone_on if job.repair else []
+                waited_for = _tell_who_blocks(live, job, names, waited_for)
                 if writing.lock_tables(live, names, alone=alone, timeout_ms=job.lock_timeout_ms):
                     locked_at = time.monotonic()
                     done = _write(live, job, ready, transport, tries)
@@ -94,13 +94,16 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
             raise
         time.sleep(min(0.1 * 2**attempts, MAXIMUM_PAUSE_S))  # let the writers through before asking again
         attempts += 1
-    raise RowbackError(
-        ErrorId.LOCK_NOT_GRANTED,
-        f"the tables of '{job.database}' were not free within {job.lock_attempts} tries of {job.lock_timeout_ms} ms",
-        *(holder.who for holder in lock_holders(live, names) if holder.writes),
-        state=refusals.ROLLED_BACK,
-        help="end those sessions or wait for them",
-    )
+    raise refusals.not_free(job.database, f"{job.lock_attempts} tries of {job.lock_timeout_ms} ms",
+                            lock_holders(live, names))  # fmt: skip
+
+
+def _tell_who_blocks(live: Session, job: Job, names: Sequence[TableName], told: frozenset[str]) -> frozenset[str]:
+    """At once, and again when it is somebody else: whoever waits need not wait to know for whom."""
+    blocking = {holder.ended_by: holder for holder in lock_holders(live, names) if holder.writes}
+    for ended_by in blocking.keys() - told:
+        job.say(f"waiting for a lock: {blocking[ended_by].who}; to end it: {ended_by}")
+    return frozenset(blocking)
 
 
 def _prepare(live: Session, job: Job, tried_first: Collection[TableName]) -> _Ready:

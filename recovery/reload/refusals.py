@@ -15,6 +15,7 @@ from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.repair.proofs import prove_rows
 from recovery.postgres.repair.stage import Stage
 from recovery.postgres.rows import Pair
+from recovery.postgres.watchers import LockHolder
 
 ROLLED_BACK = "the transaction was rolled back: nothing was written to the original"
 
@@ -126,6 +127,17 @@ def rows_refused(table: TableName, words: str) -> RowbackError:
     return RowbackError(
         ErrorId.LOAD_REFUSED, f"rows of {table} cannot be written", words,
         state=ROLLED_BACK, help="compare again, so that they are found beforehand: rowback diff CASE --again",
+    )  # fmt: skip
+
+
+def not_free(database: str, tried: str, holders: Sequence[LockHolder]) -> RowbackError:
+    """Others hold locks on the tables, or on their rows, and do not let go."""
+    holders = [holder for holder in holders if holder.writes] or holders
+    ends = "; ".join(holder.ended_by for holder in holders)
+    return RowbackError(
+        ErrorId.LOCK_NOT_GRANTED, f"the tables of '{database}' were not free within {tried}",
+        *(holder.who for holder in holders),
+        state=ROLLED_BACK, help=f"wait for them, or end them: {ends}" if ends else "they are free now: try again",
     )  # fmt: skip
 
 

@@ -43,6 +43,11 @@ class PlainListener:
             self._close()
             self._say(f"  {text}, {seconds:.0f} s")
 
+    def notice(self, text: str) -> None:
+        """Say it at once, on a line of its own."""
+        self._close()
+        self._say(f"  {text}")
+
     def step_done(self, name: str, text: str, seconds: float) -> None:
         """End the line."""
         self._say(("" if self._open else f"{name} … ") + f"{seconds:.1f} s" + (f": {text}" if text else ""))
@@ -83,6 +88,10 @@ class LiveListener:
         """Update the spinner's text."""
         if self._status:
             self._status.update(f"{self._title} [dim]({escape(text)}, {seconds:.0f} s)[/dim]")
+
+    def notice(self, text: str) -> None:
+        """A line above the spinner."""
+        self._console.print(f"  {escape(text)}", soft_wrap=True)
 
     def step_done(self, name: str, text: str, seconds: float) -> None:
         """Leave a line behind."""

@@ -24,6 +24,11 @@ class Everybody:
         """Only for the terminal."""
         self._terminal.progress(text, seconds)
 
+    def notice(self, text: str) -> None:
+        """Somebody has to know this now."""
+        self._terminal.notice(text)
+        self._notifier.tell("phase", text)
+
     def step_done(self, name: str, text: str, seconds: float) -> None:
         """A phase is over; the page says so when the next one begins."""
         self._terminal.step_done(name, text, seconds)

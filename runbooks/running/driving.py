@@ -111,6 +111,9 @@ class StepLines:
     def progress(self, text: str, seconds: float) -> None:
         """Steps tell their own."""
 
+    def notice(self, text: str) -> None:
+        """The same."""
+
     def step_done(self, name: str, text: str, seconds: float) -> None:
         """How long it took."""
         click.echo(f"  ✓ {seconds:.1f} s" + (f": {text}" if text else ""), err=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
 import stat
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from recovery.errors import EXIT_CODES, ErrorId
 from recovery.model.target import format_utc
@@ -202,10 +205,17 @@ def the_copy_went_away(place: Place) -> None:
 @follows(ErrorId.LOCK_NOT_GRANTED)
 def somebody_holds_the_table(place: Place) -> None:
     place.lose()
-    with place.database.connect() as blocker, blocker.transaction():
+    with contextlib.suppress(psycopg.OperationalError), place.database.connect() as blocker:
+        blocker.execute("begin")
         blocker.execute("lock table t in row exclusive mode")
+        pid = blocker.info.backend_pid
         ran = place.refused(*place.asking("restore"))
-    assert "end those sessions or wait for them" in help_of(ran)
+        end = f"select pg_terminate_backend({pid})"
+        who = rf"pid {pid} \(postgres, \?\) is idle in transaction, in its transaction for [\d:]+"
+        assert re.search(rf"^  waiting for a lock: {who}; to end it: {re.escape(end)}$", ran.err, re.MULTILINE)
+        assert re.search(rf"^  {who}$", ran.err, re.MULTILINE)
+        assert help_of(ran).startswith(f"wait for them, or end them: {end}; then: rowback resume ")
+        place.database.rows(end)
     resume = next(i for i, command in enumerate(commands_of(ran)) if command.startswith("resume"))
     place.works(*commands_of(ran)[resume].split()[:2])
     assert place.rows() == place.held

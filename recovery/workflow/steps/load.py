@@ -118,7 +118,7 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
 
     if found is None or found.number is None:
         yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
-                  plan.lock_attempts, refused=refused)  # fmt: skip
+                  plan.lock_attempts, refused=refused, say=errand.listener.notice)  # fmt: skip
         return
     whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
     with ChangeSet(case.changes_path(found.number)) as changes:
@@ -126,6 +126,7 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
         yield Job(
             plan.database, catalog, fills, truth(errand), found.held_triggers, plan.lock_timeout_ms,
             plan.lock_attempts, repair, all_or_nothing=plan.all_or_nothing, whole_database=whole, refused=refused,
+            say=errand.listener.notice,
         )  # fmt: skip
 
 
