@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recovery.commands.options import complete_instance, json_option, profile_option, region_option, seconds
+from recovery.commands.completing import complete_instance
+from recovery.commands.options import json_option, profile_option, region_option, seconds
 from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 

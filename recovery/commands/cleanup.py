@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recovery.commands.options import complete_instance, confirm, json_option, profile_option, region_option, seconds
+from recovery.commands.completing import complete_instance
+from recovery.commands.options import confirm, json_option, profile_option, region_option, seconds
 from recovery.config import load_profile
 
 if TYPE_CHECKING:

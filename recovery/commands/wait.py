@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from recovery.commands.options import complete_instance, json_option, profile_option, seconds
+from recovery.commands.completing import complete_instance
+from recovery.commands.options import json_option, profile_option, seconds
 
 
 @click.command(epilog="Example: rowback wait docs-staging-2 --for 6h")

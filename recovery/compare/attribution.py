@@ -126,7 +126,7 @@ def refuse_unknown_incident(
     if facts and unnamed and not any(comparison.changes.classes(c.shape.no).get(RowClass.LOST) for c in tables):
         raise RowbackError(
             ErrorId.NOTHING_TO_REPAIR, "no row was lost, and no incident is named that changed any", *facts,
-            state=UNTOUCHED, help=f"look at what T held: rowback peek {case} 'select …'; or: {beside}",
+            state=UNTOUCHED, help=f"bring what T held: {beside}",
         )  # fmt: skip
     fact = (
         f"transaction {unknown[0]} wrote none of the rows that differ from T, and did not commit after T" if unknown

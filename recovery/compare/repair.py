@@ -141,7 +141,8 @@ def _compare(
     comparison.request = inquiry.request.model_copy(update={"incident_xids": tuple(sorted(incident.xids))})
     attribute_and_resolve(comparison)
     note_lost_references(comparison, whole, ways)
-    dropped = [*gone_notices(inquiry.gone), *dropped_values(copy, mapped)]
+    values_lost = dropped_values(copy, mapped)
+    dropped = [*gone_notices(inquiry.gone), *values_lost]
     refuse_unknown_incident(comparison, inquiry.case, inquiry.request, writers, dropped, inquiry.beside)
     apply_decisions(changes, inquiry.decisions)
     excepted = [out.name for out in inquiry.plan.left_out]
@@ -149,7 +150,9 @@ def _compare(
     lifted = foresee(
         live, now, changes, Outlook(rules, rules_then, sorted(filled, key=lambda name: name.key), elsewhere)
     )
-    found = Found(comparison, incident, writers, inquiry.request, dropped, frozenset(mapped), lifted)
+    found = Found(
+        comparison, incident, writers, inquiry.request, dropped, frozenset(mapped), lifted, tuple(values_lost)
+    )
     return found, open_questions(comparison, whole, rules_then, elsewhere)
 
 

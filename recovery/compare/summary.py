@@ -23,8 +23,8 @@ WRITTEN_AFTER_T = (RowClass.NEW, RowClass.NEWER, RowClass.CHANGED, RowClass.CONF
 
 @dataclass(frozen=True)
 class Found:
-    """One finished comparison. `request`: as the user made it. `dropped`: values of columns that are gone since T.
-    `scope`: the tables that were to be compared."""
+    """One finished comparison. `request`: as the user made it. `dropped`: tables that are gone since T, and columns
+    with what they held (`values_lost`). `scope`: the tables that were to be compared."""
 
     comparison: Comparison
     incident: Incident
@@ -33,6 +33,7 @@ class Found:
     dropped: Sequence[str]
     scope: frozenset[TableName]
     lifted: tuple[LiftedConstraint, ...] = ()
+    values_lost: tuple[str, ...] = ()
 
 
 def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName], unfit: Sequence[str]) -> RepairPlan:
@@ -67,7 +68,8 @@ def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName
             *who_notices(comparison.live, [*written, *filled]),
         ),
         elsewhere=tuple(elsewhere),
-        possible_incident=found.incident.possible, unexamined=unexamined, lifted=found.lifted,
+        possible_incident=found.incident.possible, unexamined=unexamined,
+        values_lost=found.values_lost, lifted=found.lifted,
         wal_bytes_estimated=_wal_bytes(comparison, compared), changes_digest=changes.digest(),
     )  # fmt: skip
 

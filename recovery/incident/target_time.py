@@ -137,7 +137,7 @@ def _but(together: Sequence[Suspect]) -> Iterator[str]:
             " time, restored under another name, with pg_dump"
         )
     if any(_drops_tables(s) for s in together):
-        yield "a dropped table is brought beside, into a schema of its own: --mode beside"
+        yield "what was dropped is brought beside, with its table, into a schema of its own: --mode beside"
 
 
 def _only_drops(suspect: Suspect) -> bool:
@@ -145,7 +145,11 @@ def _only_drops(suspect: Suspect) -> bool:
 
 
 def _drops_tables(suspect: Suspect) -> bool:
-    return bool(suspect.told) and all(told.startswith("DROP TABLE") for told in suspect.told)
+    """Or columns of them: what both held is brought beside, and nowhere else."""
+    return bool(suspect.told) and all(
+        told.startswith("DROP TABLE") or (told.startswith("ALTER TABLE") and "(DROP COLUMN" in told)
+        for told in suspect.told
+    )
 
 
 def _qualified(name: str) -> str:
@@ -168,7 +172,7 @@ def _because(first: Suspect) -> str:
 def _command(instance: str, incident: Incident, target: datetime) -> str:
     """What to run next, with every table that the statements name and that is still there; of dropped ones, what brings
     them beside; of a dropped schema or database, the book."""
-    there = [suspect for suspect in incident if not _only_drops(suspect)]
+    there = [suspect for suspect in incident if not _only_drops(suspect) and not _drops_tables(suspect)]
     dropped = [suspect for suspect in incident if _drops_tables(suspect)]
     if not there and not dropped:
         return "rowback runbook show lost-instance"

@@ -63,13 +63,15 @@ class TableAccount(Value):
 
 
 class Account(Value):
-    """All tables. `unexamined`: what was not looked at, though rows of it may be lost, with the reason.
+    """All tables. `unexamined`: what was not looked at, though rows of it may be lost, with the reason. `values_lost`:
+    columns that were dropped since T with what they held.
 
     `complete` is what "recovered" means: nothing that was lost stays lost.
     """
 
     tables: tuple[TableAccount, ...] = ()
     unexamined: tuple[str, ...] = ()
+    values_lost: tuple[str, ...] = ()
 
     @property
     def back(self) -> int:
@@ -84,7 +86,7 @@ class Account(Value):
     @property
     def complete(self) -> bool:
         """Whether nothing that was lost stays lost."""
-        return not self.not_back and not self.unexamined
+        return not self.not_back and not self.unexamined and not self.values_lost
 
 
 def merged(reasons: Iterable[Reason]) -> tuple[Reason, ...]:

@@ -140,7 +140,7 @@ class RepairPlan(Value):
 
     `elsewhere`: rows that the incident changed in tables outside the scope. `possible_incident`: transactions that may
     be savepoints of the incident, which nothing proves. `unexamined`: tables that may have lost rows and could not be
-    looked at."""
+    looked at. `values_lost`: columns that were dropped since T with what they held."""
 
     schema_version: Literal[1] = 1
     case: str
@@ -154,6 +154,7 @@ class RepairPlan(Value):
     elsewhere: tuple[TableAccount, ...] = ()
     possible_incident: tuple[Writer, ...] = ()
     unexamined: tuple[str, ...] = ()
+    values_lost: tuple[str, ...] = ()
     lifted: tuple[LiftedConstraint, ...] = ()
     wal_bytes_estimated: int
     changes_digest: str

@@ -19,6 +19,10 @@ WRITERS = """
 select xmin::text::bigint, count(*), (sum(count(*)) over ())::bigint from {table} group by xmin::text
 order by 2 desc, 1 desc limit 3
 """
+OLDEST = """
+select xmin::text::bigint, count(*), (sum(count(*)) over ())::bigint from {table} group by xmin::text, age(xmin)
+order by age(xmin) desc limit 1
+"""
 # Columns in which applications write down when: PostgreSQL itself keeps no such time.
 MARKS = """
 select attname, case when atttypid = 'timestamptz'::regtype then 'Z' else '' end from pg_attribute
@@ -76,6 +80,26 @@ def row_traces(session: Session, table: str) -> list[str]:
         here = _Table(relation.oid, relation.name, size[0] if size else 0)
         found += [*_last_writers(session, here), *_application_marks(session, here)]
     return found
+
+
+@dataclass(frozen=True)
+class OldestWriter:
+    """The transaction that wrote the oldest versions in a table: how many of its `of` rows are its."""
+
+    xid: int
+    rows: int
+    of: int
+
+
+def oldest_writer(session: Session, table: str) -> OldestWriter | None:
+    """Who wrote all rows of a table leaves none that is older; None where the name is no one table, or it is empty."""
+    relations = [relation for relation in relations_named(session, table) if relation.kind == "r"]
+    if len(relations) != 1:
+        return None
+    size = session.execute("select pg_relation_size(%s)", (relations[0].oid,)).fetchone()
+    here = _Table(relations[0].oid, relations[0].name, size[0] if size else 0)
+    row = session.execute(sql.SQL(OLDEST).format(table=here.rows)).fetchone()
+    return OldestWriter(*row) if row else None
 
 
 def _last_writers(session: Session, table: _Table) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from recovery.model.account import Account
 from recovery.model.plan import RecoveryPlan, Transport
 from recovery.model.repair import Mode
 from recovery.model.report import ReferenceCheck, RepairProof, Report, TableProof, Verification
@@ -116,7 +115,7 @@ def _headline(report: Report) -> str:
     when = f"as of {format_utc(report.target_time)}"
     if report.taken_back:
         return f"case {report.case}: what it wrote was TAKEN BACK by rowback undo; what follows was so before that"
-    account = Account(tables=report.account, unexamined=report.unexamined)
+    account = report.whole_account
     match report.outcome:
         case "loaded beside":
             return f"{where} stands beside {when}, in schema {beside_schema(report.case)}"
@@ -125,6 +124,7 @@ def _headline(report: Report) -> str:
             if account.complete:
                 return f"{where} is back {when}{still}"
             more = f", {len(account.unexamined)} tables were not looked at" if account.unexamined else ""
+            more += f", {len(account.values_lost)} dropped columns stay dropped" if account.values_lost else ""
             return (
                 f"{where} is recovered in part {when}: {account.back:,} rows are back,"
                 f" {account.not_back:,} are not{more}{still}"
@@ -137,7 +137,7 @@ def _headline(report: Report) -> str:
 def account_lines(report: Report) -> list[str]:
     """The account: every table with lost rows by class, and why rows are not back."""
     shown = [t for t in report.account if t.back or t.not_back or t.kept_newer or t.moved]
-    if not shown and not report.unexamined:
+    if not shown and not report.unexamined and not report.values_lost:
         return []
     title = (
         "account of the rows at T:" if report.verification else "account of the rows at T, if the plan is carried out:"
@@ -153,7 +153,7 @@ def account_lines(report: Report) -> list[str]:
     lines = [title, *columns(rows)]
     if quiet := len(report.account) - len(shown):
         lines.append(f"  and {quiet} tables of which no row was lost or changed")
-    account = Account(tables=report.account, unexamined=report.unexamined)
+    account = report.whole_account
     moved = [
         f"  {t.table}  {each.rows:,} rows: {each.reason}, so nothing of them was lost"
         for t in shown

@@ -4,7 +4,7 @@ back."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from recovery.compare.repair import MADE_ANEW
 from recovery.errors import ErrorId, RowbackError
@@ -22,7 +22,8 @@ def account_of(case: Case) -> Account:
     plan = case.repair_plan
     if plan is None or case.request.mode is Mode.BESIDE:
         return Account()
-    return Account(tables=tuple(_tables(case, plan)), unexamined=tuple(_unexamined(case, plan)))
+    return Account(tables=tuple(_tables(case, plan)), unexamined=tuple(_unexamined(case, plan)),
+                   values_lost=plan.values_lost)  # fmt: skip
 
 
 def _tables(case: Case, plan: RepairPlan) -> Iterator[TableAccount]:
@@ -51,7 +52,8 @@ def in_part(case: Case, account: Account) -> RowbackError:
     """Rows were put back and proven, and others stay lost: each reason, and the command that leads on from it."""
     return RowbackError(
         ErrorId.RECOVERED_IN_PART,
-        f"'{case.plan.database}' is recovered in part: {account.back:,} rows are back, {account.not_back:,} are not",
+        f"'{case.plan.database}' is recovered in part: {account.back:,} rows are back, {account.not_back:,} are not"
+        + (", and dropped columns stay dropped" if account.values_lost else ""),
         *not_back_lines(account),
         state=f"the rows were put back, committed and proven; temporary instance '{case.copy.identifier}' is kept until"
         " it expires, and costs money",
@@ -67,7 +69,8 @@ def not_back_lines(account: Account) -> list[str]:
         for kind, reasons in (("conflict", conflict), ("blocked", table.blocked), ("left out", table.left_out)):
             lines += [f"{table.table}  {_rows(each.rows)}  {kind}: {each.reason}{_keys(each)}"
                       for each in reasons if each.rows]  # fmt: skip
-    return lines + [f"not looked at  {line}" for line in account.unexamined]
+    lines += [f"not looked at  {line}" for line in account.unexamined]
+    return lines + [f"values lost    {line}" for line in account.values_lost]
 
 
 def next_commands(case: Case, account: Account) -> list[str]:
@@ -81,16 +84,32 @@ def next_commands(case: Case, account: Account) -> list[str]:
         for each in table.left_out:
             if command := _way_on(case, table.table, each.reason):
                 commands[command] = None
-    if account.unexamined:
-        names = [line.partition(": ")[0] for line in account.unexamined]
-        tables = " ".join(f"--table {shlex.quote(name)}" for name in names)
-        beside = _again(case, "--mode beside", tables)
-        commands[f"see what those tables held: rowback close {case.id}, then {beside}"] = None
-        if anew := [line.partition(": ")[0] for line in account.unexamined if MADE_ANEW in line]:
-            into = _again(case, *(f"--table {shlex.quote(name)}" for name in anew))
-            commands[f"put their rows into the new ones: rowback close {case.id}, then {into}"] = None
+    for command in (*_unexamined_commands(case, account), *_values_commands(case, account)):
+        commands[command] = None
     commands[f"when that is all: rowback close {case.id}"] = None
     return list(commands)
+
+
+def _unexamined_commands(case: Case, account: Account) -> Iterator[str]:
+    if not account.unexamined:
+        return
+    beside = _again(case, "--mode beside", _tables_of(account.unexamined))
+    yield f"see what those tables held: rowback close {case.id}, then {beside}"
+    if anew := [line for line in account.unexamined if MADE_ANEW in line]:
+        into = _again(case, _tables_of(anew))
+        yield f"put their rows into the new ones: rowback close {case.id}, then {into}"
+
+
+def _values_commands(case: Case, account: Account) -> Iterator[str]:
+    if account.values_lost:
+        beside = _again(case, "--mode beside", _tables_of(account.values_lost))
+        yield f"bring the dropped columns' values beside: rowback close {case.id}, then {beside}"
+
+
+def _tables_of(lines: Iterable[str]) -> str:
+    """Of lines that begin with a table's name: each as an option."""
+    names = dict.fromkeys(line.partition(": ")[0] for line in lines)
+    return " ".join(f"--table {shlex.quote(name)}" for name in names)
 
 
 def _way_on(case: Case, table: str, reason: str) -> str | None:

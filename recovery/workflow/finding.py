@@ -160,6 +160,7 @@ def _with_catalog(search: Search, known: _Known, suspects: list[Suspect], every:
         here = replace(_bounded(search), database=database)
         for sighting in every:
             live.judge(sighting)
+        live.identify([each for each in every if each.record.database == database])
         known_here = suspects_in(every, here, live.reach(since))
         return ranked([*known_here, *(s for s in suspects if s.database not in ("", database))])
 

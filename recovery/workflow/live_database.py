@@ -6,20 +6,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
+from guards.statements import Danger
 from recovery.errors import RowbackError
 from recovery.incident.jumps import Compared, compare
+from recovery.incident.keeping import danger_of
 from recovery.incident.sessions import LAST_COMMIT
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.suspects import Closure
 from recovery.model.incident import Reached
 from recovery.postgres.connect import IMPATIENT, Session, Target, connect, told
-from recovery.postgres.row_traces import row_traces
+from recovery.postgres.row_traces import oldest_writer, row_traces
 from recovery.postgres.traces import closure, commit_time_of, emptied, log_settings, read_counters, status_of
 from recovery.workflow.readings import reading_before
 
 Answer = TypeVar("Answer")
+FIRST_XID = 3  # the first normal transaction id; 2 is that of frozen rows
 
 
 @dataclass
@@ -81,6 +85,19 @@ class LiveDatabase:
         if at := self._asked(f"transaction {xid}", lambda: commit_time_of(self.session, xid), None):
             sighting.until_s, sighting.why = at.timestamp(), f"{sighting.why}; commit timestamp {at:%H:%M:%S.%f}Z"
 
+    def identify(self, sightings: Sequence[Sighting]) -> None:
+        """Where no log names the transaction of an UPDATE of all rows: its table's rows do, as long as most are as it
+        left them. Of several such statements on one table the rows tell of the last one only, so none is named."""
+        updates = [(table, each) for each in sightings if not each.xid and (table := _updated_whole(each))]
+        for table, sighting in updates:
+            if [name for name, _ in updates].count(table) > 1:
+                continue
+            oldest = self._asked(f"the rows of {table}", partial(oldest_writer, self.session, table), None)
+            if oldest and oldest.xid >= FIRST_XID and 2 * oldest.rows >= oldest.of:
+                sighting.xid = oldest.xid
+                sighting.why += f"; {oldest.rows:,} of {oldest.of:,} rows of {table} were written by transaction"
+                sighting.why += f" {oldest.xid}, and none before it"
+
     def _asked(self, what: str, act: Callable[[], Answer], otherwise: Answer) -> Answer:
         try:
             with told(self.session, self.target):
@@ -88,6 +105,15 @@ class LiveDatabase:
         except RowbackError as error:
             self.silent.append(f"{what} could not be asked: {error.fact}")
             return otherwise
+
+
+def _updated_whole(sighting: Sighting) -> str | None:
+    """The table of which a statement gave every row a new version, if it was not taken back."""
+    findings = danger_of(sighting.text).findings
+    if len(findings) != 1 or sighting.outcome is Outcome.ROLLED_BACK:
+        return None
+    found = findings[0]
+    return found.objects[0] if found.verb == "UPDATE" and found.danger is Danger.DESTRUCTIVE else None
 
 
 @contextmanager

@@ -49,6 +49,7 @@ def report_of(case: Case) -> Report:
         skipped=loaded.skipped if loaded else 0,
         account=account.tables,
         unexamined=account.unexamined,
+        values_lost=account.values_lost,
         told=tuple(_told(case, loaded)),
         stopped_before=tuple(case.stops),
         approvals=tuple(approvals_in(case)),

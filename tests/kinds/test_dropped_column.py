@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kinds.harness import NOTHING, Row, World
+from tests.kinds.harness import IN_PART, NOTHING, Row, World
 
 pytestmark = pytest.mark.kinds
 
@@ -48,3 +48,26 @@ def test_beside_brings_the_values(world: World) -> None:
     schema = "recovered_" + world.case.replace("-", "_")
     world.holds(f"{schema}.guests", world.held["public.guests"])
     world.holds("public.guests", rows)
+
+
+@pytest.mark.parametrize("gone", ["delete from guests where id <= 9", "delete from guests"])
+def test_rows_come_back_and_the_column_is_told_as_lost(world: World, gone: str) -> None:
+    """A migration dropped the column, and then rows went: they are back without it, which is a part and no more."""
+    world.past(CLUB)
+    world.good("alter table guests drop column motto")
+    world.incident(gone)
+    ran = world.restore("--table", "public.guests", code=IN_PART)
+    world.holds("public.guests", [row[:2] for row in world.held["public.guests"]])
+    lost = f"public.guests: column motto was dropped since T: its {MOTTOS} values are not back"
+    assert f"values lost    {lost}" in ran.err, ran.err
+    assert "and dropped columns stay dropped" in ran.err
+    helps = [line for line in ran.err.splitlines() if "bring the dropped columns' values beside: rowback close" in line]
+    assert len(helps) == 1, ran.err
+    assert "--mode beside --table public.guests" in helps[0]
+
+
+def test_a_migration_that_emptied_one_column_and_dropped_another(world: World) -> None:
+    world.past(CLUB)
+    xid = world.incident("update guests set mail = ''", "alter table guests drop column motto")
+    world.restore("--mode", "repair", "--incident-xid", str(xid), "--table", "public.guests", code=IN_PART)
+    world.holds("public.guests", [row[:2] for row in world.held["public.guests"]])

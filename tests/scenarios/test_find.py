@@ -581,3 +581,25 @@ def test_commit_timestamps_tell_when(cli: Cli, live: Live, database: Database) -
         del values["track_commit_timestamp"]
         live.lab.engine.reboot(instance)
         wait_until(lambda: instance.status == "available", "available again")
+
+
+def test_the_rows_name_the_transaction_of_an_update_of_everything(cli: Cli, logged: Live, database: Database) -> None:
+    """RDS's log_line_prefix has no transaction id. Of two such statements the rows tell of the last alone."""
+    furnish(database)
+    with database.connect() as session, session.transaction():
+        session.execute("update parent set email = ''")
+        row = session.execute("select pg_current_xact_id()::text").fetchone()
+    assert row
+    database.run("update parent set email = 'x' where id = 3", "insert into parent values (99, 'new')")
+    ran = cli("find", logged.identifier, "--since", "10m", "--database", database.name, "--json")
+    found = Finding.model_validate_json(ran.out)
+    assert found.suspects[0].xid == int(row[0])
+    why = f"; 29 of 31 rows of parent were written by transaction {row[0]}, and none before it"
+    assert found.suspects[0].why.endswith(why)
+    assert found.proposal
+    assert found.proposal.command.endswith(f"--table public.parent --mode repair --incident-xid {row[0]}")
+    database.run("update parent set email = 'again'")
+    found = Finding.model_validate_json(
+        cli("find", logged.identifier, "--since", "10m", "--database", database.name, "--json").out
+    )
+    assert [suspect.xid for suspect in found.suspects if suspect.unbounded] == [0, 0]

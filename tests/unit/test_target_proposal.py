@@ -130,7 +130,9 @@ def test_what_was_dropped_is_brought_beside_or_out_of_a_whole_instance() -> None
     assert found.command == (
         "rowback restore staging --at 2026-11-22T14:20:05Z --database docs --mode beside --table s.a"
     )
-    assert found.because.endswith("; a dropped table is brought beside, into a schema of its own: --mode beside")
+    assert found.because.endswith(
+        "; what was dropped is brought beside, with its table, into a schema of its own: --mode beside"
+    )
     both = proposed(sighting("drop table s.a"), sighting("truncate s.b"))
     assert both is not None
     assert both.command == "rowback plan staging --at 2026-11-22T14:20:05Z --database docs --table s.b"
