@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from recovery.compare.changes import Change, ChangeSet
+from recovery.compare.decisions import parse_decisions
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Op, RowClass
 from recovery.model.values import TableName
+from recovery.postgres.repair.oversized import MOST_BYTES
 
 TABLE = TableName(schema_name="s", name="Weird; --")
 ROW = Change(0, ("1",), RowClass.LOST, ("1", None, "\ud55c\n\t'"), None, None)
@@ -65,3 +67,16 @@ def test_a_full_disk_and_a_broken_file_are_told_as_such(tmp_path: Path) -> None:
         changes.shapes()
     assert broken.value.id is ErrorId.PLAN_UNREADABLE
     assert isinstance(broken.value.__cause__, sqlite3.DatabaseError)
+
+
+def test_the_largest_text_that_is_carried_fits_a_row_of_the_change_set(tmp_path: Path) -> None:
+    """Twice as text, and twice in one row of SQLite."""
+    with sqlite3.connect(tmp_path / "any") as db:
+        assert 4 * MOST_BYTES < db.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+    assert MOST_BYTES > 2 * 100 * 2**20
+
+
+def test_a_csv_without_its_columns_names_the_line() -> None:
+    with pytest.raises(RowbackError) as refused:
+        parse_decisions("table,key\n")
+    assert refused.value.fact == "the decisions cannot be used: line 1: the columns key, op, table are needed"
