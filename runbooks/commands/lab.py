@@ -20,6 +20,8 @@ def lab() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def up(articles: int, seed: int, as_json: bool) -> None:
     """Start a lab in the background with instance docs-staging; prints the exports that make this shell use it."""
+    import moto  # noqa: F401 (the lab is a process of its own: what it lacks is said here)
+
     from runbooks.lab import background
 
     state = lab_errors(lambda: background.up(background.default_root(), articles=articles, seed=seed))

@@ -64,7 +64,7 @@ def up(root: Path, *, articles: int, seed: int) -> dict[str, Any]:
     log = root / "lab.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "runbooks.lab.background", str(root), str(articles), str(seed)],
+            [sys.executable, "-P", "-m", "runbooks.lab.background", str(root), str(articles), str(seed)],
             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
             env={name: value for name, value in os.environ.items() if name not in foreign_variables(os.environ)},
         )  # fmt: skip

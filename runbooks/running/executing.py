@@ -152,7 +152,7 @@ def _run(arguments: list[str], step: Command | Shell, around: Surroundings, erro
 
 
 def _program(arguments: list[str], step: Command | Shell) -> list[str]:
-    return [sys.executable, "-m", "recovery.cli", *arguments[1:]] if isinstance(step, Command) else arguments
+    return [sys.executable, "-P", "-m", "recovery.cli", *arguments[1:]] if isinstance(step, Command) else arguments
 
 
 def _environment(around: Surroundings) -> dict[str, str]:

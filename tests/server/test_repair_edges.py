@@ -604,7 +604,8 @@ def test_rows_of_a_table_that_was_split_since_are_not_put_back_beside_themselves
     """Half of the rows stand in a table made since T; what was deleted besides comes back."""
     with past("create table jobs (id int primary key, state text)",
               "insert into jobs select g, 'done' from generate_series(1, 10) g") as times:  # fmt: skip
-        database.run("create table jobs_archive (like jobs)", "insert into jobs_archive select * from jobs where id <= 5",
+        database.run("create table jobs_archive (like jobs)",
+                     "insert into jobs_archive select * from jobs where id <= 5",
                      "delete from jobs where id <= 5", "delete from jobs where id = 9")  # fmt: skip
         times.diff()
         stands = (
