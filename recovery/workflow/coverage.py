@@ -11,7 +11,7 @@ from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.coverage import Coverage, Covered, Gap, Rehearsal, Severity
 from recovery.model.protection import USUAL_LAG, Protection
-from recovery.workflow.drills import DRILL_AGE, DrillRecord, held_drills
+from recovery.workflow.drills import DRILL_AGE, DrillRecord, held_drills, rehearse
 
 ORDER = list(Severity)
 
@@ -45,9 +45,8 @@ def survey(profile: Profile, *, all_regions: bool, say: Callable[[str], None]) -
 
 def _covered(found: Protection, profile: Profile, drills: Sequence[DrillRecord], now: datetime) -> Covered:
     held = [drill for drill in drills if drill.target == found.identifier]
-    held = held or [drill for drill in drills if drill.target == "lab"]
     last = held[-1] if held else None
-    gaps = [*_of_backups(found, profile, now), *_of_loss(found), *_of_practice(last, now)]
+    gaps = [*_of_backups(found, profile, now), *_of_loss(found), *_of_practice(found.identifier, last, now)]
     return Covered(
         protection=found,
         lag_s=(now - found.latest).total_seconds() if found.latest and found.retention_days else None,
@@ -115,14 +114,14 @@ def _of_loss(found: Protection) -> Iterator[Gap]:
         )
 
 
-def _of_practice(last: DrillRecord | None, now: datetime) -> Iterator[Gap]:
+def _of_practice(instance: str, last: DrillRecord | None, now: datetime) -> Iterator[Gap]:
+    how = rehearse(instance)
     if last is None:
-        yield Gap(severity=Severity.LOW, what="no recovery was ever rehearsed from this machine", fix="rowback drill")
+        yield Gap(severity=Severity.LOW, what="no recovery of it was ever rehearsed from this machine", fix=how)
     elif not last.passed:
-        yield Gap(severity=Severity.MEDIUM, what=f"the last drill, on {last.at:%Y-%m-%d}, failed", fix="rowback drill")
+        yield Gap(severity=Severity.MEDIUM, what=f"the last drill, on {last.at:%Y-%m-%d}, failed", fix=how)
     elif now - last.at > DRILL_AGE:
-        days = (now - last.at).days
-        yield Gap(severity=Severity.LOW, what=f"the last drill was {days} days ago", fix="rowback drill")
+        yield Gap(severity=Severity.LOW, what=f"the last drill was {(now - last.at).days} days ago", fix=how)
 
 
 def _modify(found: Protection) -> str:

@@ -40,6 +40,16 @@ def remember_drill(record: DrillRecord) -> None:
     (directory / f"{record.at:%Y%m%d-%H%M%S-%f}.json").write_text(record.model_dump_json(indent=1) + "\n")
 
 
+def held_on(instance: str) -> list[DrillRecord]:
+    """Those of one instance, oldest first. A drill on the lab says nothing of an instance, its size or its backups."""
+    return [drill for drill in held_drills() if drill.target == instance]
+
+
+def rehearse(instance: str) -> str:
+    """How that is done: the profile names the instance, and a copy of it is drilled."""
+    return f"rowback drill --target PROFILE, with a profile for '{instance}' in rowback.toml"
+
+
 def held_drills() -> list[DrillRecord]:
     """All that are remembered, oldest first; what cannot be read is no drill."""
     directory, found = state_home() / "drills", []

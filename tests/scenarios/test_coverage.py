@@ -28,7 +28,7 @@ BY_SEVERITY = {
     ],
     "low": [
         "no copy in another region", "neither it nor its backups are encrypted",
-        "no recovery was ever rehearsed from this machine",
+        "no recovery of it was ever rehearsed from this machine",
     ],
 }  # fmt: skip
 
@@ -79,7 +79,7 @@ def test_one_region(cli: Cli) -> None:
     assert (found.code, found.err) == (0, f"{REGION} …\n")
     by_name = covered(cli)
     assert gaps(by_name["kept"]) == {
-        "low": ["no copy in another region", "no recovery was ever rehearsed from this machine"]
+        "low": ["no copy in another region", "no recovery of it was ever rehearsed from this machine"]
     }
     assert by_name["kept"]["protection"]["lasting_snapshots"] == 1
     assert 0 <= by_name["kept"]["lag_s"] < 60
@@ -88,7 +88,7 @@ def test_one_region(cli: Cli) -> None:
             "backups are kept for 3 days, less than 7",
             "nothing outlives it: no manual snapshot, no AWS Backup",
         ],
-        "low": ["no copy in another region", "no recovery was ever rehearsed from this machine"],
+        "low": ["no copy in another region", "no recovery of it was ever rehearsed from this machine"],
     }
     assert "orders" not in by_name
 

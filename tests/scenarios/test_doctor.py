@@ -87,8 +87,8 @@ class Ward:
 def ward(lab: Lab, live: Live, database: Database, cli: Cli, tmp_path: Path) -> Ward:
     """All is well: the drill was held, the database has one table with a key."""
     drill = DrillRecord(
-        at=datetime.now(UTC), target="lab", fault="truncate", passed=True, recovery_time_s=3.0, data_loss_s=1.0,
-        objectives=Objectives(), phases_s={}, rows=1, tool_version="0",
+        at=datetime.now(UTC), target=live.identifier, fault="truncate", passed=True, recovery_time_s=3.0,
+        data_loss_s=1.0, objectives=Objectives(), phases_s={}, rows=1, tool_version="0",
     )  # fmt: skip
     (cli.home / "drills").mkdir(parents=True)
     (cli.home / "drills" / "one.json").write_text(drill.model_dump_json())
@@ -443,6 +443,14 @@ def drill_long_ago(ward: Ward) -> Iterator[None]:
     path = ward.cli.home / "drills" / "one.json"
     old = DrillRecord.model_validate_json(path.read_text()).model_copy(update={"at": datetime(2026, 1, 1, tzinfo=UTC)})
     path.write_text(old.model_dump_json())
+    yield
+
+
+@warning("drill")
+def drilled_on_the_lab_alone(ward: Ward) -> Iterator[None]:
+    """It says nothing of this instance, its size and its backups."""
+    path = ward.cli.home / "drills" / "one.json"
+    path.write_text(path.read_text().replace(f'"{ward.live.identifier}"', '"lab"'))
     yield
 
 

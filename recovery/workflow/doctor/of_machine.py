@@ -14,7 +14,7 @@ from recovery.postgres.binaries import find_client_tools
 from recovery.postgres.connect import is_loopback
 from recovery.workflow.cases import all_cases, unreadable_cases
 from recovery.workflow.doctor.patient import Patient, Words, listed
-from recovery.workflow.drills import DRILL_AGE, held_drills
+from recovery.workflow.drills import DRILL_AGE, held_on, rehearse
 
 SAYS = Words(Area.MACHINE)
 LEAST_BYTES = 256 * 2**20
@@ -78,15 +78,16 @@ def disk(database_bytes: int | None) -> Iterator[Check]:
 
 
 def last_drill(patient: Patient) -> Iterator[Check]:
-    """When recovery was last rehearsed from here, and how that went."""
-    held = held_drills()
+    """When recovery of this instance was last rehearsed from here, and how that went."""
+    name = patient.facts.identifier
+    held, how = held_on(name), rehearse(name)
     if not held:
-        yield SAYS.warning("drill", "no recovery was ever rehearsed from this machine", "rowback drill")
+        yield SAYS.warning("drill", f"no recovery of '{name}' was ever rehearsed from this machine", how)
         return
     age, last = patient.now - held[-1].at, held[-1]
     if not last.passed:
-        yield SAYS.warning("drill", f"the last drill ({last.at:%Y-%m-%d}, {last.target}) failed", "rowback drill")
+        yield SAYS.warning("drill", f"the last drill of '{name}' ({last.at:%Y-%m-%d}) failed", how)
     elif age > DRILL_AGE:
-        yield SAYS.warning("drill", f"the last drill was {age.days} days ago", "rowback drill")
+        yield SAYS.warning("drill", f"the last drill of '{name}' was {age.days} days ago", how)
     else:
         yield SAYS.ok("drill", f"passed {age.days} days ago in {last.recovery_time_s or 0:.0f} s")
