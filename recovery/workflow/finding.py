@@ -65,6 +65,7 @@ class _Known:
     traces: Sequence[str] = ()
     silent: list[str] = field(default_factory=list)
     zones: list[str] = field(default_factory=list)  # that name no one offset
+    cut: list[str] = field(default_factory=list)  # files that were not read to their end
 
 
 def find(search: Search, say: Say) -> Finding:
@@ -82,6 +83,7 @@ def find(search: Search, say: Say) -> Finding:
     with _live(search, known, search.question.database or "postgres") as live:
         known.settings = live.settings() if live else {}
     found = [_read(source, search, known) for source in sources]
+    known.cut = [each for source in sources for each in source.cut]
     every = _merged(found)
     suspects = _with_catalog(search, known, suspects_in(every, _bounded(search)), every)
     own = sum(1 for suspect in suspects if suspect.own)
@@ -118,7 +120,10 @@ def _proposed(search: Search, known: _Known, suspects: Sequence[Suspect], found:
     if known.zones:
         return None
     proposal = propose(suspects, search.instance, known.window, retention_days=days)
-    doubtful = NO_PROCESS in known.silent or any(errors_hidden(known.settings)) or any(each.dropped for each in found)
+    doubtful = (
+        bool(known.cut) or NO_PROCESS in known.silent
+        or any(errors_hidden(known.settings)) or any(each.dropped for each in found)
+    )  # fmt: skip
     if proposal is None or not doubtful:
         return proposal
     return proposal.model_copy(update={"confidence": "low"})
@@ -230,7 +235,7 @@ def _read(source: Source, search: Search, known: _Known) -> Found:
 
 def _silent(search: Search, known: _Known, sources: Sequence[Source], found: Sequence[Found]) -> Iterator[str]:
     """What an empty answer would not prove."""
-    yield from dict.fromkeys(known.silent)
+    yield from dict.fromkeys([*known.silent, *known.cut])
     for zone in dict.fromkeys(known.zones):
         yield (
             f"its times are in '{zone}', which names no one offset: say which zone that is, --log-timezone"

@@ -6,7 +6,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -24,11 +24,13 @@ _TIME = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?")
 
 @dataclass(frozen=True)
 class Source:
-    """Files of one format, in the order in which they were written."""
+    """Files of one format, in the order in which they were written. `cut`: filled while they are read, with what could
+    not be read to its end."""
 
     form: Format
     names: tuple[str, ...]
     chunks: Iterable[bytes]
+    cut: list[str] = field(default_factory=list)
 
 
 def from_files(paths: Sequence[Path]) -> list[Source]:
@@ -41,10 +43,12 @@ def from_files(paths: Sequence[Path]) -> list[Source]:
     if len(paths) > 1:  # a shell puts postgresql.log before postgresql.log.1, which is the older
         paths = sorted(paths, key=_begins)
     groups = {form: [path for path in paths if _form(path.name) == form] for form in FORMS}
-    return [
-        Source(form, tuple(map(str, group)), _joined(_read(path) for path in group))
-        for form, group in groups.items() if group
-    ]  # fmt: skip
+    return [_of_files(form, group) for form, group in groups.items() if group]
+
+
+def _of_files(form: Format, paths: Sequence[Path]) -> Source:
+    cut: list[str] = []
+    return Source(form, tuple(map(str, paths)), _joined(_read(path, cut) for path in paths), cut)
 
 
 def from_instance(logs: LogFiles, since: datetime, until: datetime, say: Say) -> list[Source]:
@@ -88,17 +92,23 @@ def _begins(path: Path) -> bytes:
     """The first time that stands in a file; empty where there is none, or where reading it would use it up."""
     if not path.is_file():
         return b""
-    found = _TIME.search(next(_read(path), b""))
+    found = _TIME.search(next(_read(path, []), b""))
     return found[0] if found else b""
 
 
-def _read(path: Path) -> Iterator[bytes]:
+def _read(path: Path, cut: list[str]) -> Iterator[bytes]:
+    """A compressed file that breaks off, as a copy that was interrupted does, is read as far as it goes."""
+    read = 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as log:
-            while chunk := log.read(CHUNK_BYTES):
+            while chunk := log.read1(CHUNK_BYTES):
+                read += len(chunk)
                 yield chunk
     except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable(str(path), str(error).strip() or type(error).__name__) from error
+        why = str(error).strip() or type(error).__name__
+        if not read or not isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
+            raise _unreadable(str(path), why) from error
+        cut.append(f"'{path}' could be read for {read:,} bytes only: {why}")
 
 
 def _unreadable(name: str, why: str) -> RowbackError:

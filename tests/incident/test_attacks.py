@@ -5,7 +5,9 @@ Each was found by an attack on real servers, whose rows told the truth; the exce
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -285,3 +287,18 @@ def test_a_directory_is_no_log(tmp_path: Path) -> None:
     result = rowback_find("--log", tmp_path)
     assert result.returncode == 2
     assert f"error[log-unreadable]: the log '{tmp_path}' cannot be read: it is a directory" in result.stderr
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbled"])
+def test_a_compressed_log_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path, damage: str) -> None:
+    """Told, and with low confidence: what stood behind is not known."""
+    whole = gzip.compress((log(AUTHORIZED, said("truncate t"), said("select 1")) + "".join(
+        log(said(f"select {n * 7919}"), minute=n % 60) for n in range(20_000)
+    )).encode())  # fmt: skip
+    half, path = len(whole) // 2, tmp_path / "postgresql.log.gz"
+    path.write_bytes(whole[:half] if damage == "cut" else whole[:half] + bytes(1000) + whole[half + 1000 :])
+    ran = rowback_find("--log", path)
+    printed = ran.stdout
+    assert "1. committed: TRUNCATE t" in printed, ran.stderr
+    assert "target time 2026-11-22T14:00:01Z, confidence low" in printed
+    assert re.search(rf"^  '{re.escape(str(path))}' could be read for [\d,]+ bytes only: ", printed, re.MULTILINE)
