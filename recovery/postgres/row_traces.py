@@ -25,12 +25,21 @@ order by age(xmin) desc limit 1
 """
 # Columns in which applications write down when: PostgreSQL itself keeps no such time.
 MARKS = """
-select attname, case when atttypid = 'timestamptz'::regtype then 'Z' else '' end from pg_attribute
-where attrelid = %s and attnum > 0 and not attisdropped and atttypid in ('timestamptz'::regtype, 'timestamp'::regtype)
+select attname, case when base.oid = 'timestamptz'::regtype then 'Z' else '' end from pg_attribute a
+cross join lateral (
+  with recursive below as (
+    select t.oid, t.typtype, t.typbasetype from pg_type t where t.oid = a.atttypid
+    union all
+    select t.oid, t.typtype, t.typbasetype from below join pg_type t on t.oid = below.typbasetype
+    where below.typtype = 'd')
+  select oid from below where typtype <> 'd') base
+where attrelid = %s and attnum > 0 and not attisdropped and base.oid in ('timestamptz'::regtype, 'timestamp'::regtype)
   and attname ~* 'creat|insert|updat|modif|chang|delet|remov|archiv' order by attnum limit 4
 """
 MARKED = """
-select to_char(first, {form}), to_char(last, {form}), rows, alike, to_char(value, {form}) from (
+select to_char(first, {form}) || case when first < '0001-01-01' then ' BC' else '' end,
+  to_char(last, {form}) || case when last < '0001-01-01' then ' BC' else '' end, rows, alike,
+  to_char(value, {form}) || case when value < '0001-01-01' then ' BC' else '' end from (
   select {column} as value, count(*) as alike, (sum(count(*)) over ())::bigint as rows,
     min({column}) over () as first, max({column}) over () as last
   from {table} where isfinite({column}) group by {column} order by 2 desc, 1 desc limit 1

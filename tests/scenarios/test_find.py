@@ -603,3 +603,18 @@ def test_the_rows_name_the_transaction_of_an_update_of_everything(cli: Cli, logg
         cli("find", logged.identifier, "--since", "10m", "--database", database.name, "--json").out
     )
     assert [suspect.xid for suspect in found.suspects if suspect.unbounded] == [0, 0]
+
+
+def test_domains_over_times_and_times_before_christ(cli: Cli, logged: Live, database: Database) -> None:
+    database.run(
+        "create domain moment as timestamptz",
+        "create domain seen as moment check (value is not null)",
+        "create table t (id int, created_at seen, changed_at timestamp)",
+        "insert into t values (1, '2026-11-22 14:00:00Z', '0044-03-15 12:00:00 BC'),"
+        " (2, '2026-11-22 15:00:00Z', '0044-03-15 12:00:00')",
+    )
+    found = cli("find", logged.identifier, "--database", database.name, "--table", "t", "--since", "2h")
+    assert {line.strip() for line in found.out.splitlines() if '_at" is' in line} == {
+        'public.t: "created_at" is 2026-11-22T14:00:00.000Z to 2026-11-22T15:00:00.000Z in 2 rows',
+        'public.t: "changed_at" is 0044-03-15T12:00:00.000 BC to 0044-03-15T12:00:00.000 in 2 rows',
+    }
