@@ -10,6 +10,7 @@ from pathlib import Path
 
 pytest_plugins = [
     "tests.fix_lab",
+    "tests.fix_browser",
     "tests.fix_cli",
     "tests.fix_repair",
     "tests.fix_plain",

@@ -58,7 +58,8 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
         click.echo(json.dumps(shown, indent=1))
         return
     back, now = ", taken back" * case.taken_back, ", being driven now" * driven
-    click.echo(f"case {case.id}: {case.outcome}{back}{now}")
+    part = case.outcome == "open" and case.outcome_of("verify") is not None and not account_of(case).complete
+    click.echo(f"case {case.id}: {case.outcome}{', recovered in part' * part}{back}{now}")
     for name, finished in done.items():
         step = case.steps.get(name)
         took = f"{step.seconds:.1f} s" if step and finished else (step.failed or "begun") if step else ""

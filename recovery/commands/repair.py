@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 import click
 
+from recovery.commands.listing import form_of, show_rows
 from recovery.commands.options import (
     BYTES,
     Asked,
@@ -26,6 +27,7 @@ from recovery.commands.options import (
 )
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Mode, OnConflict, Pace, RepairRequest, RowClass
+from recovery.model.values import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,10 +108,17 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
         click.echo(plan.digest)
         return
     if show or as_csv or limit:
-        _show_rows(case, plan, [CLASSES[name] for name in show], limit, _format(as_csv=as_csv, as_json=as_json))
+        show_rows(case, plan, [CLASSES[name] for name in show], limit, form_of(as_csv=as_csv, as_json=as_json))
         return
     click.echo(plan.to_json() if as_json else repair_text(plan, most=EVERY if every else MOST_SHOWN))
-    if not case.wrote_to_live:
+    if not case.wrote_to_live and (plan.writes or plan.filled):
+        if plan.conflicts and plan.request.on_conflict is OnConflict.KEEP_LIVE:
+            click.echo(
+                f"\n{counted(plan.conflicts, 'row')} changed by the incident and by others: kept as they are, unless"
+                " they are merged column by column before anything is written:"
+                f" rowback diff {case.id} --on-conflict merge",
+                err=True,
+            )
         name = case.plan.database
         click.echo(f"\nnext: rowback apply {case.id} {plan.digest[:8]} --confirm {name}", err=True)
 
@@ -299,32 +308,6 @@ def _compare(case_id: str, asked: Mapping[str, object]) -> Case:
             errand.record("repair.asked", data=request.model_dump(mode="json"))
         diff_again(errand)
         return errand.case
-
-
-def _show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | None, form: str) -> None:
-    from recovery.compare.changes import ChangeSet
-    from recovery.compare.comparing import NEW_ROWS_SHOWN
-    from recovery.report.repair_text import records_csv, records_text, row_records
-
-    if plan.number is None:
-        click.echo("nothing was compared row by row: all tables are loaded whole", err=True)
-        return
-    kept, found = NEW_ROWS_SHOWN, sum(table.count(RowClass.NEW) for table in plan.tables)
-    if found > kept and plan.request.mode is not Mode.REPLACE and (not kinds or RowClass.NEW in kinds):
-        click.echo(f"of {found:,} new rows only the first {kept:,} of each table are kept to be listed", err=True)
-    with ChangeSet(case.changes_path(plan.number)) as changes:
-        records = row_records(changes, kinds, limit)
-        match form:
-            case "csv":
-                click.echo(records_csv(records))
-            case "json":
-                click.echo(json.dumps(list(records), indent=1, ensure_ascii=False))
-            case _:
-                click.echo(records_text(records))
-
-
-def _format(*, as_csv: bool, as_json: bool) -> str:
-    return "csv" if as_csv else "json" if as_json else "text"
 
 
 def _undo_approver(case: Case, confirmed: str | None) -> Callable[[RepairPlan], None]:

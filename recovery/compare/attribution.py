@@ -10,6 +10,7 @@ from recovery.compare.classify import WRITTEN_SINCE, columns_by_writer
 from recovery.compare.comparing import Comparison
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Mode, RepairRequest, RowClass, Writer
+from recovery.model.values import counted
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.lineage import committed
 from recovery.postgres.repair.subtransactions import commit_times, committed_between, first_commands
@@ -39,7 +40,9 @@ def writers_of(comparison: Comparison) -> list[Writer]:
     return sorted(found, key=lambda writer: -writer.rows)
 
 
-def incident_of(comparison: Comparison, request: RepairRequest, writers: Sequence[Writer]) -> Incident:
+def incident_of(
+    comparison: Comparison, request: RepairRequest, writers: Sequence[Writer], repaired: Collection[int]
+) -> Incident:
     """The transactions that were named, and their savepoints as far as there is proof: the same commit time; or no
     other transaction's id in between, no command of number 0, and the very values that the named one left."""
     named = {xmin_of(xid) for xid in request.incident_xids}
@@ -59,7 +62,8 @@ def incident_of(comparison: Comparison, request: RepairRequest, writers: Sequenc
         begun = max(each for each in named | assumed if each < xid)
         if xid in alike and not set(committed_between(live, begun, xid)) - named - assumed:
             assumed.add(xid)
-    behind = set() if _lost_rows(comparison) else _directly_behind(live, named - {w.xid for w in writers}, others)
+    silent = named - {w.xid for w in writers} - {xmin_of(xid) for xid in repaired}
+    behind = set() if _lost_rows(comparison) else _directly_behind(live, silent, others)
     possible = [w for w in writers if w.xid in (set(parts) | behind) - assumed]
     return Incident(frozenset(named | assumed), tuple(sorted(assumed)), tuple(possible))
 
@@ -130,12 +134,14 @@ def refuse_unknown_incident(
         )  # fmt: skip
     fact = (
         f"transaction {unknown[0]} wrote none of the rows that differ from T, and did not commit after T" if unknown
-        else f"{changed:,} rows changed since T, and which transaction was the incident is not known"
+        else f"{counted(changed, 'row')} changed since T, and which transaction was the incident is not known"
     )  # fmt: skip
     raise RowbackError(
         ErrorId.INCIDENT_UNKNOWN, fact,
-        *(f"transaction {w.xid}: {w.rows:,} rows of {w.table} ({', '.join(w.columns)})"
+        *(f"transaction {w.xid}: {counted(w.rows, 'row')} of {w.table} ({', '.join(w.columns)})"
           for w in writers[:WRITERS_SHOWN]),
+        *([f"and {counted(len(writers) - WRITERS_SHOWN, 'transaction')} more that changed fewer rows"]
+          if len(writers) > WRITERS_SHOWN else []),
         *facts,
         "most of them are ordinary work: name one only if you know that it was the incident (rowback find tells more)",
         state=UNTOUCHED,

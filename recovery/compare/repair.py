@@ -14,7 +14,7 @@ from recovery.compare.following import Link, follow, follow_whole, links, note_l
 from recovery.compare.foreseeing import Outlook, foresee
 from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.mapping import map_table, same_table_at
-from recovery.compare.summary import Found, dropped_values, gone_notices, repair_plan
+from recovery.compare.summary import Found, dropped_values, gone_notices, hit_in_between, repair_plan
 from recovery.compare.verdicts import attribute_and_resolve
 from recovery.compare.whole import elsewhere_of, open_questions
 from recovery.errors import ErrorId, RowbackError
@@ -42,7 +42,8 @@ class Inquiry:
     empty and look as they did; which of them are, the comparison says.
 
     `gone`: tables dropped since T, and the rows they held; `beside`: the command that loads T's tables beside.
-    `boundary`: the first transaction id that the copy may have used itself; None: compare without lineage.
+    `boundary`: the first transaction id that the copy may have used itself; None: compare without lineage. `repaired`:
+    transactions whose rows an earlier case has repaired: that they are the last writer of none tells nothing.
     """
 
     case: str
@@ -54,6 +55,7 @@ class Inquiry:
     decisions: Sequence[Decision] = ()
     gone: Mapping[str, int] = field(default_factory=dict)
     beside: str = "mode beside"
+    repaired: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -137,11 +139,12 @@ def _compare(
     ways = links(then, now, mapped)
     _compare_all(comparison, inquiry, columns, whole, ways)
     writers = writers_of(comparison)
-    incident = incident_of(comparison, inquiry.request, writers)
+    incident = incident_of(comparison, inquiry.request, writers, inquiry.repaired)
     comparison.request = inquiry.request.model_copy(update={"incident_xids": tuple(sorted(incident.xids))})
     attribute_and_resolve(comparison)
     note_lost_references(comparison, whole, ways)
     values_lost = dropped_values(copy, mapped)
+    hit = hit_in_between(comparison, incident)
     dropped = [*gone_notices(inquiry.gone), *values_lost]
     refuse_unknown_incident(comparison, inquiry.case, inquiry.request, writers, dropped, inquiry.beside)
     apply_decisions(changes, inquiry.decisions)
@@ -151,7 +154,7 @@ def _compare(
         live, now, changes, Outlook(rules, rules_then, sorted(filled, key=lambda name: name.key), elsewhere)
     )
     found = Found(
-        comparison, incident, writers, inquiry.request, dropped, frozenset(mapped), lifted, tuple(values_lost)
+        comparison, incident, writers, inquiry.request, dropped, frozenset(mapped), lifted, (*values_lost, *hit)
     )
     return found, open_questions(comparison, whole, rules_then, elsewhere)
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from recovery.compare.accounting import account_of
 from recovery.compare.attribution import Incident, incident_notices
+from recovery.compare.changes import key_text
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.objects import object_notices
 from recovery.compare.outside import children_outside, written_outside
+from recovery.model.account import KEYS_SHOWN
 from recovery.model.repair import Engine, LiftedConstraint, Op, RepairPlan, RepairRequest, RowClass, TableRepair, Writer
-from recovery.model.values import TableName
+from recovery.model.values import TableName, counted
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.scan import count_filled
 from recovery.postgres.watchers import who_notices
@@ -92,6 +94,26 @@ def dropped_values(copy: Session, mapped: Mapping[TableName, Columns]) -> list[s
                     f"{name}: column {column} was dropped since T: its {rows:,} values are not back (mode beside brings"
                     " them)"
                 )
+    return lines
+
+
+def hit_in_between(comparison: Comparison, incident: Incident) -> list[str]:
+    """One line for each table in which the incident changed rows and wrote others that T does not have: T is a whole
+    second, and rows that were committed after it may have been hit as well. A table in which it only inserted (an audit
+    trail) is none."""
+    lines = []
+    for name, compared in comparison.tables.items():
+        no = compared.shape.no
+        if not incident.xids or not comparison.changes.classes(no).get(RowClass.REVERTED):
+            continue
+        hit = [c for c in comparison.changes.changes(no, kinds=[RowClass.NEW]) if c.xmin in incident.xids]
+        if hit:
+            keys = "; ".join(key_text(compared.shape, change.key) for change in hit[:KEYS_SHOWN])
+            lines.append(
+                f"{name}: {counted(len(hit), 'row')} that T does not have carry the incident's transaction (keys:"
+                f" {keys}{', …' * (len(hit) > KEYS_SHOWN)}): written between T and the incident and then changed by"
+                " it, or inserted by it; what they held in between is in no copy"
+            )
     return lines
 
 

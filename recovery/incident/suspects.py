@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from guards.statements import Danger
+from guards.statements import Classified, Danger
 from recovery.incident.damage import costs_rows
 from recovery.incident.keeping import danger_of, says_which
 from recovery.incident.redacting import on_one_line, shape_of, without_values
 from recovery.incident.sightings import Outcome, Sighting
-from recovery.model.incident import Reached, Suspect
+from recovery.model.incident import Reach, Reached, Suspect
 from recovery.model.values import name_parts
 
 # Damage comes first: an unbounded statement whose end no log shows stands before any bounded one that was committed.
@@ -31,7 +31,7 @@ OWN, OWN_WRITES = "rowback", -200  # a repair, or an undo: `rowback cases` knows
 _OWN_TEXT = re.compile(r'"pg_temp"\."rowback_stage_\d+"|^\s*/\* rowback \*/')
 OF_RDS = "rdsadmin"  # RDS's own housekeeping; no customer can connect to that database (facts/rds.md §6)
 _QUOTED = re.compile(r'"[^"]*"|"[^"]*$')
-Closure = Callable[[Sequence[str], bool], Sequence[Reached]]
+Closure = Callable[[Sequence[str], Reach], Sequence[Reached]]
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None, al
     dropped = _dropped_database(sighting.text)
     named = [] if dropped else [name for f in classified.worst for name in f.objects] + [*sighting.objects]
     tables = tuple(name for name in dict.fromkeys(named) if not name.startswith("pg_temp"))
-    cascade = any(finding.cascade for finding in classified.worst)
-    reached = tuple(_known_then(sighting, closure(tables, cascade))) if closure and tables else ()
+    reached = tuple(_known_then(sighting, closure(tables, _reach(classified)))) if closure and tables else ()
     meant, ambiguous = _meant(tables, reached, question.table)
     record = sighting.record
     costly = sorted(classified.worst, key=costs_rows, reverse=True)
@@ -130,12 +129,18 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None, al
     )  # fmt: skip
 
 
+def _reach(classified: Classified) -> Reach:
+    if any(finding.cascade for finding in classified.worst):
+        return Reach.CASCADE
+    return Reach.DELETE if any(finding.verb == "DELETE" for finding in classified.worst) else Reach.NAMED
+
+
 def _by_table(wanted: str | None, tables: Sequence[str], reached: Sequence[Reached]) -> int:
     if wanted is None:
         return 0
-    if any(_same(wanted, name) for name in tables):
+    if any(same_table(wanted, name) for name in tables):
         return NAMED
-    return REACHED if any(_same(wanted, hit.table) for hit in reached) else ELSEWHERE
+    return REACHED if any(same_table(wanted, hit.table) for hit in reached) else ELSEWHERE
 
 
 def _known_then(sighting: Sighting, hits: Iterable[Reached]) -> Iterator[Reached]:
@@ -150,17 +155,17 @@ def _meant(names: Sequence[str], reached: Sequence[Reached], asked: str | None) 
     """The tables of these names, and whether one of them may be another: a log does not tell the search_path."""
     found, ambiguous = [], False
     for name in names:
-        candidates = [hit for hit in reached if _same(name, hit.table)]
+        candidates = [hit for hit in reached if same_table(name, hit.table)]
         if len(candidates) > 1:
             ambiguous = True
-            wanted = [hit for hit in candidates if asked and _same(asked, hit.table)]
+            wanted = [hit for hit in candidates if asked and same_table(asked, hit.table)]
             jumped = [hit for hit in candidates if hit.rows_before is not None]
             candidates = next((few for few in (wanted, jumped) if len(few) == 1), candidates)
         found += [hit.table for hit in candidates] or [name]
     return tuple(dict.fromkeys(found)), ambiguous
 
 
-def _same(one: str, other: str) -> bool:
+def same_table(one: str, other: str) -> bool:
     """Table names as people write them: with their schema or without, quoted or not."""
     a, b = name_parts(one), name_parts(other)
     return a[-1] == b[-1] and (len(a) == 1 or len(b) == 1 or a[-2] == b[-2])

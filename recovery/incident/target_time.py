@@ -106,6 +106,7 @@ def _choice(incident: Incident, instance: str) -> Choice:
     return Choice(
         what=_what(first), from_time=first.from_time, outcome=first.outcome,
         target_time=_before(first), command=_command(instance, incident, _before(first)),
+        tables=_tables(incident),
     )  # fmt: skip
 
 

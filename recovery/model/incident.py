@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from recovery.model.instance import RestoreWindow
 from recovery.model.values import Moment, Value
+
+
+class Reach(StrEnum):
+    """What a statement reaches beyond the tables that it names: nothing; all that references them (CASCADE); or what
+    foreign keys delete or change with their rows (DELETE)."""
+
+    NAMED = "named"
+    CASCADE = "cascade"
+    DELETE = "delete"
 
 
 class Reached(Value):
@@ -69,6 +79,7 @@ class Choice(Value):
     outcome: Literal["committed", "unknown"]
     target_time: Moment
     command: str
+    tables: tuple[str, ...] = ()
 
 
 class Proposal(Value):
@@ -93,7 +104,8 @@ class Proposal(Value):
 
 class Finding(Value):
     """What `rowback find` says. `sources`: what was read; `silent`: what these logs cannot show; `own`: how
-    many statements of rowback itself were left out; `traces`: what the
+    many statements of rowback itself were left out; `untouched`: the table that was asked about, when no statement here
+    names or reaches it; `traces`: what the
     database itself still tells, `events`: what RDS did meanwhile."""
 
     schema_version: Literal[1] = 1
@@ -106,6 +118,7 @@ class Finding(Value):
     more: int
     silent: tuple[str, ...]
     own: int = 0
+    untouched: str | None = None
     traces: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     window: RestoreWindow | None = None

@@ -170,6 +170,11 @@ class RepairPlan(Value):
         return sum(table.writes for table in self.tables)
 
     @property
+    def conflicts(self) -> int:
+        """Rows that the incident and others changed, and that stay as they are."""
+        return sum(table.account.conflict for table in self.tables)
+
+    @property
     def loses(self) -> int:
         """Rows whose present content would be lost, because somebody wrote them after T (mode replace)."""
         return sum(table.loses for table in self.tables) if self.request.mode is Mode.REPLACE else 0

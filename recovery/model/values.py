@@ -73,3 +73,8 @@ def digest_of(value: BaseModel, *, without: frozenset[str] = frozenset()) -> str
 def _quoted(name: str) -> str:
     plain = name.isidentifier() and name.isascii() and name == name.lower()
     return name if plain else '"' + name.replace('"', '""') + '"'
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 row`, `12,345 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

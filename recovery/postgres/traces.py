@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from psycopg import errors as pg
 
-from recovery.model.incident import Reached
+from recovery.model.incident import Reach, Reached
 from recovery.model.reading import FULL, Counted, Reading
 from recovery.postgres.connect import Session
 from recovery.postgres.naming import relations_named
@@ -21,7 +21,8 @@ LOGGING = (
 CLOSURE = """
 with recursive hit(oid) as (
   select unnest(%s::oid[])
-  union select k.conrelid from pg_constraint k join hit on k.confrelid = hit.oid where k.contype = 'f' and %s
+  union select k.conrelid from pg_constraint k join hit on k.confrelid = hit.oid where k.contype = 'f'
+    and case %s when 'cascade' then true when 'delete' then k.confdeltype in ('c', 'n', 'd') else false end
 ), part(root, oid) as (
   select oid, oid from hit union select root, i.inhrelid from part join pg_inherits i on i.inhparent = part.oid
 )
@@ -78,13 +79,13 @@ def commit_time_of(session: Session, xid: int) -> datetime | None:
     return row[0].astimezone(UTC) if row and row[0] else None
 
 
-def closure(session: Session, tables: Sequence[str], *, cascade: bool) -> list[Reached]:
-    """All tables that these names may mean (as a statement writes them) and, with CASCADE, those that reference them.
+def closure(session: Session, tables: Sequence[str], reach: Reach) -> list[Reached]:
+    """All tables that these names may mean (as a statement writes them) and those that are reached through them.
 
     Of a partitioned table the rows of its partitions count.
     """
     oids = [relation.oid for name in tables for relation in relations_named(session, name)]
-    rows = session.execute(CLOSURE, (oids, cascade)).fetchall()
+    rows = session.execute(CLOSURE, (oids, str(reach))).fetchall()
     return [Reached(table=table, rows_estimate=rows_estimate) for table, rows_estimate in rows]
 
 

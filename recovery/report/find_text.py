@@ -17,6 +17,8 @@ def find_text(found: Finding) -> str:
     where = f"'{found.instance}'" if found.instance else "the log"
     count = len(found.suspects) + found.more
     lines = [f"{count} statement{'s' * (count != 1)} of {where} that may have destroyed something", ""]
+    if found.untouched:
+        lines[1:1] = [f"none of them names or reaches '{found.untouched}' in this log", ""]
     for number, suspect in enumerate(found.suspects, 1):
         lines += [*_suspect(number, suspect), ""]
     if found.more:
@@ -84,6 +86,7 @@ def _proposal(found: Finding) -> Iterator[str]:
         yield f"target time {format_utc(proposal.target_time)}, confidence {proposal.confidence}"
     yield f"  {proposal.because}"
     yield "  what others committed after it counts as newer, and is kept"
+    yield "  target times are whole seconds: a row that was committed after it and then hit is in no copy as of it"
     if proposal.in_window is False and found.window:
         window = f"{format_utc(found.window.earliest)} to {format_utc(found.window.latest)}"
         yield f"  NOT in the restore window now ({window})"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 
 from recovery.compare.changes import Change, ChangeSet, Shape
-from recovery.model.repair import Engine, RepairPlan, RowClass, TableRepair
+from recovery.model.repair import Engine, Op, RepairPlan, RowClass, TableRepair
+from recovery.model.values import counted
 from recovery.report.text import MOST_SHOWN, columns, few
 
 TOLD_WRITERS = 8
@@ -32,7 +35,11 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
             rows[0],
             *(row for _, row in sorted(zip(shown, rows[1:], strict=True), key=lambda p: -p[0].writes)[:most]),
         ]
-    lines = [f"{title} {plan.digest[:8]}: mode {plan.request.mode}, {plan.writes:,} rows to write", "", *columns(rows)]
+    lines = [
+        f"{title} {plan.digest[:8]}: mode {plan.request.mode}, {counted(plan.writes, 'row')} to write",
+        "",
+        *columns(rows),
+    ]
     if more > 0:
         lines.append(f"  and {more:,} more tables that differ: --all lists them")
     if quiet:
@@ -43,12 +50,7 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
         lines += ["", f"  loaded whole, into empty tables: {', '.join(names[:most])}{left}"]
     for table in plan.tables:
         lines += [f"  {table.name}: {note}" for note in table.mapped]
-    if plan.writers:
-        lines += ["", "changed since T by:", *columns([
-            (f"transaction {w.xid}", f"{w.rows:,} rows of {w.table}", f"columns {', '.join(w.columns)}",
-             "the incident" if w.xid in plan.request.incident_xids else "")
-            for w in plan.writers[:TOLD_WRITERS]
-        ])]  # fmt: skip
+    lines += _writers(plan)
     facts = [
         ("locks", "SHARE ROW EXCLUSIVE on the tables written to, about"
          f" {_locked_s(plan):,.1f} s beside what whole tables take; one transaction"),
@@ -59,8 +61,21 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
         *(("notice", line) for line in plan.notices),
     ]  # fmt: skip
     if plan.loses:
-        facts.append(("LOSES", f"what was written after T to {plan.loses:,} rows"))
+        facts.append(("LOSES", f"what was written after T to {counted(plan.loses, 'row')}"))
     return "\n".join([*lines, "", *columns(facts)])
+
+
+def _writers(plan: RepairPlan) -> list[str]:
+    if not plan.writers:
+        return []
+    rows = [
+        (f"transaction {w.xid}", f"{counted(w.rows, 'row')} of {w.table}", f"columns {', '.join(w.columns)}",
+         "the incident" if w.xid in plan.request.incident_xids else "")
+        for w in plan.writers[:TOLD_WRITERS]
+    ]  # fmt: skip
+    unsaid = len(plan.writers) - TOLD_WRITERS
+    rest = [f"  and {counted(unsaid, 'transaction')} more that changed fewer rows"] if unsaid > 0 else []
+    return ["", "changed since T by:", *columns(rows), *rest]
 
 
 def _locked_s(plan: RepairPlan) -> float:
@@ -69,11 +84,21 @@ def _locked_s(plan: RepairPlan) -> float:
     return len(written) * TABLE_LOCKED_S + sum(table.writes for table in written) * ROW_LOCKED_S
 
 
-def row_records(changes: ChangeSet, kinds: Iterable[RowClass], limit: int | None) -> Iterator[Mapping[str, object]]:
-    """The differing rows of some classes: table, key, class, what will be done, both versions, the reason."""
+def row_records(
+    changes: ChangeSet, kinds: Sequence[RowClass], limit: int | None, late: Mapping[int, str]
+) -> Iterator[Mapping[str, object]]:
+    """The differing rows of some classes: table, key, class, what will be done, both versions, the reason. `late`: rows
+    (number → reason) that were planned and left alone when they were to be written; they count as blocked."""
     shapes = {shape.no: shape for shape in changes.shapes()}
-    for change in changes.changes(kinds=kinds, limit=limit):
+    wanted = [] if late and RowClass.BLOCKED in kinds else kinds  # what was planned is of any class
+    found = (_as_left(change, late) for change in changes.changes(kinds=wanted, limit=None if late else limit))
+    for change in islice((each for each in found if not kinds or each.kind in kinds), limit):
         yield _record(shapes[change.table], change)
+
+
+def _as_left(change: Change, late: Mapping[int, str]) -> Change:
+    reason = late.get(change.n) if change.n is not None else None
+    return replace(change, kind=RowClass.BLOCKED, op=Op.KEEP, reason=reason) if reason else change
 
 
 def records_csv(records: Iterable[Mapping[str, object]]) -> str:
@@ -109,7 +134,7 @@ def records_text(records: Iterable[Mapping[str, object]]) -> str:
 def table_text(names: Iterable[str], rows: Iterable[tuple[str | None, ...]]) -> str:
     """A query's result with aligned columns."""
     shown = [tuple("null" if value is None else value for value in row) for row in rows]
-    return "\n".join(columns([tuple(names), *shown]) + [f"({len(shown)} rows)"])
+    return "\n".join(columns([tuple(names), *shown]) + [f"({counted(len(shown), 'row')})"])
 
 
 def table_csv(names: Iterable[str], rows: Iterable[tuple[str | None, ...]]) -> str:

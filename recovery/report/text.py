@@ -9,6 +9,7 @@ from recovery.model.plan import RecoveryPlan, Transport
 from recovery.model.repair import Mode
 from recovery.model.report import ReferenceCheck, RepairProof, Report, TableProof, Verification
 from recovery.model.target import format_utc
+from recovery.model.values import counted
 from recovery.postgres.beside import beside_schema
 from recovery.workflow.accounting import not_back_lines
 from recovery.workflow.cases import Case
@@ -21,7 +22,7 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
     source, settings = plan.source, plan.copy_settings
     rows = f" where {plan.where}" if plan.where else ""
     lines = [
-        f"plan {plan.digest[:8]}: put lost rows of {len(plan.tables)} tables of '{plan.database}' on"
+        f"plan {plan.digest[:8]}: put lost rows of {counted(len(plan.tables), 'table')} of '{plan.database}' on"
         f" '{source.identifier}' back as of {format_utc(plan.target_time)} (mode {plan.request.mode}{rows})",
         "",
         *_tables(plan, most),
@@ -123,11 +124,11 @@ def _headline(report: Report) -> str:
             still = "" if report.temporary_instance_removed else "; the temporary instance is still there"
             if account.complete:
                 return f"{where} is back {when}{still}"
-            more = f", {len(account.unexamined)} tables were not looked at" if account.unexamined else ""
-            more += f", {len(account.values_lost)} dropped columns stay dropped" if account.values_lost else ""
+            more = f", {counted(len(account.unexamined), 'table')} not looked at" if account.unexamined else ""
+            more += ", and values stay lost" if account.values_lost else ""
             return (
-                f"{where} is recovered in part {when}: {account.back:,} rows are back,"
-                f" {account.not_back:,} are not{more}{still}"
+                f"{where} is recovered in part {when}: {counted(account.back, 'row')} back,"
+                f" {account.not_back:,} not{more}{still}"
             )
         case "open":
             return f"case {report.case}: not finished"
@@ -152,10 +153,10 @@ def account_lines(report: Report) -> list[str]:
     ]  # fmt: skip
     lines = [title, *columns(rows)]
     if quiet := len(report.account) - len(shown):
-        lines.append(f"  and {quiet} tables of which no row was lost or changed")
+        lines.append(f"  and {counted(quiet, 'table')} of which no row was lost or changed")
     account = report.whole_account
     moved = [
-        f"  {t.table}  {each.rows:,} rows: {each.reason}, so nothing of them was lost"
+        f"  {t.table}  {counted(each.rows, 'row')}: {each.reason}, so nothing of them was lost"
         for t in shown
         for each in t.moved
     ]

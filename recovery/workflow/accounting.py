@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator
 from recovery.compare.repair import MADE_ANEW
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Account, Reason, TableAccount
+from recovery.model.plan import Why
 from recovery.model.repair import Mode, RepairPlan
+from recovery.model.values import counted
 from recovery.workflow.cases import Case
 from recovery.workflow.steps.load import written_by_load
 
@@ -52,8 +54,8 @@ def in_part(case: Case, account: Account) -> RowbackError:
     """Rows were put back and proven, and others stay lost: each reason, and the command that leads on from it."""
     return RowbackError(
         ErrorId.RECOVERED_IN_PART,
-        f"'{case.plan.database}' is recovered in part: {account.back:,} rows are back, {account.not_back:,} are not"
-        + (", and dropped columns stay dropped" if account.values_lost else ""),
+        f"'{case.plan.database}' is recovered in part: {counted(account.back, 'row')} back, {account.not_back:,} not"
+        + (", and values stay lost" if account.values_lost else ""),
         *not_back_lines(account),
         state=f"the rows were put back, committed and proven; temporary instance '{case.copy.identifier}' is kept until"
         " it expires, and costs money",
@@ -101,8 +103,11 @@ def _unexamined_commands(case: Case, account: Account) -> Iterator[str]:
 
 
 def _values_commands(case: Case, account: Account) -> Iterator[str]:
-    if account.values_lost:
-        beside = _again(case, "--mode beside", _tables_of(account.values_lost))
+    dropped = [line for line in account.values_lost if ": column " in line]
+    if len(dropped) < len(account.values_lost):
+        yield f"see the rows that T does not have: rowback diff {case.id} --show new"
+    if dropped:
+        beside = _again(case, "--mode beside", _tables_of(dropped))
         yield f"bring the dropped columns' values beside: rowback close {case.id}, then {beside}"
 
 
@@ -121,7 +126,9 @@ def _way_on(case: Case, table: str, reason: str) -> str | None:
     if reason.startswith("the incident wrote"):
         return first + _again(case, "--mode repair", *named, f"--table {shlex.quote(table)}")
     if reason.startswith("its reference"):
-        return first + _again(case, "--mode repair", "--incident-xid XID")
+        asked = (str(each.name) for each in case.plan.tables if each.why is Why.NAMED)
+        scope = " ".join(f"--table {shlex.quote(name)}" for name in dict.fromkeys([table, *asked]))
+        return first + _again(case, "--mode repair", "--incident-xid XID", scope)
     return None
 
 

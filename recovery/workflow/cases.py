@@ -234,6 +234,16 @@ def all_cases() -> list[Case]:
     return [case for path in directories if (case := _readable(path))]
 
 
+def earlier_repairs(case: Case) -> list[Case]:
+    """Other cases of the same database that wrote rows, the latest first."""
+    return [
+        other for other in reversed(all_cases())
+        if other.id != case.id and other.wrote_to_live and other.repair_plan
+        and other.plan.source.resource_id == case.plan.source.resource_id
+        and other.plan.database == case.plan.database
+    ]  # fmt: skip
+
+
 def find_case(text: str) -> Path:
     """The directory of the case whose id is `text` or ends with it. Raises case-unknown."""
     return directory_named(text, cases_directory(), what="case", listing="rowback cases")

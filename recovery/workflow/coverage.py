@@ -49,7 +49,7 @@ def _covered(found: Protection, profile: Profile, drills: Sequence[DrillRecord],
     gaps = [*_of_backups(found, profile, now), *_of_loss(found), *_of_practice(found.identifier, last, now)]
     return Covered(
         protection=found,
-        lag_s=(now - found.latest).total_seconds() if found.latest and found.retention_days else None,
+        lag_s=max(0.0, (now - found.latest).total_seconds()) if found.latest and found.retention_days else None,
         rehearsal=Rehearsal(target=last.target, at=last.at, passed=last.passed) if last else None,
         gaps=tuple(sorted(gaps, key=lambda gap: ORDER.index(gap.severity))),
     )

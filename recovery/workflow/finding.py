@@ -20,7 +20,7 @@ from recovery.incident.gaps import errors_hidden, not_logged
 from recovery.incident.keeping import MOST, Keeper
 from recovery.incident.prefix import OF_RDS, guess, is_zone, names_sessions, unclear_zone
 from recovery.incident.sightings import Outcome, Sighting
-from recovery.incident.suspects import Question, ranked, suspects_in
+from recovery.incident.suspects import Question, ranked, same_table, suspects_in
 from recovery.incident.target_time import propose
 from recovery.model.incident import Finding, Proposal, Suspect
 from recovery.model.instance import InstanceFacts, RestoreWindow
@@ -66,6 +66,7 @@ class _Known:
     silent: list[str] = field(default_factory=list)
     zones: list[str] = field(default_factory=list)  # that name no one offset
     cut: list[str] = field(default_factory=list)  # files that were not read to their end
+    unknown: RowbackError | None = None  # the database that was asked about does not exist
 
 
 def find(search: Search, say: Say) -> Finding:
@@ -86,6 +87,8 @@ def find(search: Search, say: Say) -> Finding:
     known.cut = [each for source in sources for each in source.cut]
     every = _merged(found)
     suspects = _with_catalog(search, known, suspects_in(every, _bounded(search)), every)
+    if known.unknown and not any(each.told and each.told[0].startswith("DROP DATABASE") for each in suspects):
+        raise known.unknown
     own = sum(1 for suspect in suspects if suspect.own)
     suspects = [suspect for suspect in suspects if not suspect.own]
     # Calls of functions that nobody knows are many, and seldom it.
@@ -97,9 +100,15 @@ def find(search: Search, say: Say) -> Finding:
         from_time=_moment(min(begun, default=None)), until_time=_moment(max(ended, default=None)),
         records=sum(each.records for each in found), suspects=tuple(shown), more=len(suspects) - len(shown),
         silent=tuple(_silent(search, known, sources, found)), traces=tuple(known.traces), window=known.window,
-        events=events, own=own,
+        events=events, own=own, untouched=_untouched(search.question.table, suspects),
         proposal=_proposed(search, known, suspects, found),
     )  # fmt: skip
+
+
+def _untouched(table: str | None, suspects: Sequence[Suspect]) -> str | None:
+    """A table that was asked about and that nothing here names or reaches."""
+    hit = (name for suspect in suspects for name in (*suspect.tables, *(each.table for each in suspect.reached)))
+    return None if table is None or any(same_table(table, name) for name in hit) else table
 
 
 def _events(search: Search, known: _Known) -> Iterator[str]:
@@ -208,6 +217,8 @@ def _live(search: Search, known: _Known, database: str) -> Iterator[LiveDatabase
                 target = original(known.facts, database, search.profile)
                 live = stack.enter_context(looked_at(target, known.facts.resource_id, known.silent))
             except RowbackError as error:
+                if error.id is ErrorId.DATABASE_UNKNOWN and database == search.question.database:
+                    known.unknown = error
                 facts = "; ".join([error.fact, *error.facts])
                 known.silent.append(f"database '{database}' could not be asked: {facts}")
         yield live

@@ -16,7 +16,7 @@ from recovery.incident.keeping import danger_of
 from recovery.incident.sessions import LAST_COMMIT
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.suspects import Closure
-from recovery.model.incident import Reached
+from recovery.model.incident import Reach, Reached
 from recovery.postgres.connect import IMPATIENT, Session, Target, connect, told
 from recovery.postgres.row_traces import oldest_writer, row_traces
 from recovery.postgres.traces import closure, commit_time_of, emptied, log_settings, read_counters, status_of
@@ -34,7 +34,7 @@ class LiveDatabase:
     target: Target
     resource_id: str
     silent: list[str]
-    _reached: dict[tuple[tuple[str, ...], bool], list[Reached]] = field(default_factory=dict)
+    _reached: dict[tuple[tuple[str, ...], Reach], list[Reached]] = field(default_factory=dict)
 
     def settings(self) -> Mapping[str, str]:
         """How it logs."""
@@ -60,10 +60,10 @@ class LiveDatabase:
     def reach(self, since: Compared) -> Closure:
         """Which tables a statement reaches; each set of names is asked for once."""
 
-        def reach(tables: Sequence[str], cascade: bool) -> list[Reached]:  # noqa: FBT001 (the shape of Closure)
-            named, none = (tuple(tables), cascade), list[Reached]()
+        def reach(tables: Sequence[str], how: Reach) -> list[Reached]:
+            named, none = (tuple(tables), how), list[Reached]()
             if named not in self._reached:
-                hits = self._asked("its catalog", lambda: closure(self.session, tables, cascade=cascade), none)
+                hits = self._asked("its catalog", lambda: closure(self.session, tables, how), none)
                 self._reached[named] = [_with_past(hit, since) for hit in hits]
             return self._reached[named]
 

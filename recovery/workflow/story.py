@@ -13,6 +13,7 @@ from recovery.model.repair import Mode, RowClass, TableRepair
 from recovery.model.report import Report, Verification
 from recovery.model.story import Happened, Story, TableRows
 from recovery.model.target import format_utc
+from recovery.model.values import counted
 from recovery.workflow.accounting import account_of, not_back_lines
 from recovery.workflow.cases import Case
 from recovery.workflow.journal import Record
@@ -30,7 +31,7 @@ def story_of(case: Case, records: Sequence[Record]) -> Story:
     copy = case.outcome_of("await-copy")
     return Story(
         report=report,
-        plan_summary=f"mode {case.request.mode}, {len(plan.tables)} tables of '{plan.database}'"
+        plan_summary=f"mode {case.request.mode}, {counted(len(plan.tables), 'table')} of '{plan.database}'"
         + (f", rows where {plan.where}" if plan.where else ""),
         incident=(outlook.incident or ()) if outlook else (),
         timeline=tuple(_timeline(records)),
@@ -114,7 +115,7 @@ def _amounts_to(case: Case, report: Report) -> str:
         return report.outcome
     if account.complete:
         return outcome_of_load(case)
-    return f"recovered in part: {account.back:,} rows are back, {account.not_back:,} are not"
+    return f"recovered in part: {counted(account.back, 'row')} back, {account.not_back:,} not"
 
 
 def _decisions(case: Case) -> Iterator[str]:

@@ -62,11 +62,24 @@ def command_lines(step: Executed, values: Mapping[str, str]) -> list[list[str]]:
     become more than a word. Raises StepError for a variable without a value."""
     match step:
         case Command(lines=lines):
-            return [[_filled(word, values) for word in shlex.split(line)] for line in lines]
+            return [_words(line, values) for line in lines]
         case Shell(text=text):
             return [["bash", "-euo", "pipefail", "-c", text]]
         case Sql(text=text):
             return [["sql", _shown(text, values)]]
+
+
+def _words(line: str, values: Mapping[str, str]) -> list[str]:
+    """The words of a command. A variable of several lines behind an option (`--table $TABLES`) says it once a line."""
+    found: list[str] = []
+    for word in shlex.split(line):
+        several = values.get(word[1:], "").splitlines() if word.startswith("$") else []
+        if len(several) > 1 and found and found[-1].startswith("--"):
+            option = found.pop()
+            found += [each for value in several for each in (option, _filled(word, {word[1:]: value}))]
+        else:
+            found.append(_filled(word, values))
+    return found
 
 
 def execute(step: Executed, around: Surroundings, number: int) -> dict[str, str]:
@@ -241,7 +254,8 @@ def _saved(step: Executed, text: str, overruled: Mapping[str, str]) -> list[tupl
             continue
         if path == "proposal.target_time":
             _refuse_choice(text)
-        found.append((name.upper(), _at(text, path) if path else text.strip()))
+        saved = _of_choice(text, overruled) if path == "proposal.tables" else None
+        found.append((name.upper(), saved or (_at(text, path) if path else text.strip())))
         if not found[-1][1]:
             raise StepError(f"there is no value to save as {name}")
     return found
@@ -255,6 +269,13 @@ def _refuse_choice(text: str) -> None:
         raise StepError(f"{len(choices)} incidents are possible, and one has to be said with -p at=TIME: {times}")
 
 
+def _of_choice(text: str, overruled: Mapping[str, str]) -> str | None:
+    """The tables of that incident whose target time was said, of several that are possible."""
+    choices = json.loads(text).get("proposal", {}).get("choices", ()) if text.startswith("{") else ()
+    said = overruled.values()
+    return next(("\n".join(each["tables"]) for each in choices if each["target_time"] in said), None)
+
+
 def _at(text: str, path: str) -> str:
     """The value at `a.b.0` of a JSON document."""
     try:
@@ -263,4 +284,6 @@ def _at(text: str, path: str) -> str:
             value = value[int(part)] if isinstance(value, list) else value[part]
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise StepError(f"its output has no {path}") from error
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
     return "" if value is None else str(value)

@@ -19,7 +19,9 @@ from runbooks.book.fences import words_of
 LINES_SHOWN = 60
 _AS_TEXT: Mapping[str, Callable[[str], str]] = {
     "find": lambda text: find_text(Finding.model_validate_json(text)),
-    "diff": lambda text: repair_text(RepairPlan.model_validate_json(text)),
+    "diff": lambda text: repair_text(
+        RepairPlan.model_validate({name: value for name, value in json.loads(text).items() if name != "digest"})
+    ),
     **dict.fromkeys(
         ("restore", "resume", "report", "apply"), lambda text: report_text(Report.model_validate_json(text))
     ),

@@ -60,7 +60,7 @@ def test_rows_come_back_and_the_column_is_told_as_lost(world: World, gone: str) 
     world.holds("public.guests", [row[:2] for row in world.held["public.guests"]])
     lost = f"public.guests: column motto was dropped since T: its {MOTTOS} values are not back"
     assert f"values lost    {lost}" in ran.err, ran.err
-    assert "and dropped columns stay dropped" in ran.err
+    assert ", and values stay lost" in ran.err
     helps = [line for line in ran.err.splitlines() if "bring the dropped columns' values beside: rowback close" in line]
     assert len(helps) == 1, ran.err
     assert "--mode beside --table public.guests" in helps[0]

@@ -535,7 +535,7 @@ def test_files_of_this_machine_need_neither_aws_nor_a_database(cli: Cli, tmp_pat
 def test_mistakes(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], code: int, fact: str) -> None:
     (tmp_path / "noise.log").write_text("nothing of the kind\n" * 5)
     (tmp_path / "empty.log").touch()
-    (tmp_path / "broken.gz").write_bytes(gzip.compress(LOG.encode() * 100)[:-20])
+    (tmp_path / "broken.gz").write_bytes(gzip.compress(LOG.encode() * 100)[:15])
     refused = cli("find", *arguments)
     assert (refused.code, fact in refused.err.splitlines()) == (code, True), refused.err
 
@@ -603,6 +603,36 @@ def test_the_rows_name_the_transaction_of_an_update_of_everything(cli: Cli, logg
         cli("find", logged.identifier, "--since", "10m", "--database", database.name, "--json").out
     )
     assert [suspect.xid for suspect in found.suspects if suspect.unbounded] == [0, 0]
+
+
+def test_a_database_that_never_was_is_corrected(cli: Cli, logged: Live, database: Database) -> None:
+    furnish(database)
+    ran = cli("find", logged.identifier, "--since", "10m", "--database", f"{database.name}x")
+    assert ran.code == 14
+    assert ran.err.splitlines()[-5:-3] == [
+        f"error[database-unknown]: instance '{logged.identifier}' has no database '{database.name}x'",
+        f"  nearest names: {database.name}",
+    ]
+
+
+def test_a_table_that_a_foreign_key_emptied_is_reached(cli: Cli, logged: Live, database: Database) -> None:
+    """And one that nothing touched is told as that."""
+    database.run(
+        "create table house (id int primary key)", "create table spare (id int)",
+        "create table room (id int primary key, house int references house on delete cascade)",
+        "create table bed (id int, room int references room on delete set null)",
+        "insert into house select generate_series(1, 9)", "insert into room select g, g from generate_series(1, 9) g",
+        "insert into bed select g, g from generate_series(1, 9) g",
+    )  # fmt: skip
+    database.run("delete from house where id < 20")
+    asked = ("find", logged.identifier, "--since", "10m", "--database", database.name, "--table")
+    for table in ("room", "bed"):
+        found = cli(*asked, table)
+        assert "1. unknown: DELETE house" in found.out or "1. committed: DELETE house" in found.out
+        assert "--table public.house" in found.out.partition("next: ")[2]
+        assert "none of them names or reaches" not in found.out
+    untouched = cli(*asked, "spare")
+    assert "none of them names or reaches 'spare' in this log" in untouched.out + untouched.err, untouched
 
 
 def test_domains_over_times_and_times_before_christ(cli: Cli, logged: Live, database: Database) -> None:

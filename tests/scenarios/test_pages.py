@@ -13,7 +13,6 @@ from recovery.model.report import Objectives
 from recovery.workflow.drills import DrillRecord
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, Live, pass_a_second
-from tests.scenarios.test_telling import browser, chromium  # noqa: F401 (fixtures)
 
 WIDTHS = (360, 1280)
 LONG = "a_name_of_a_table_that_is_as_long_as_postgresql_lets_it_be_63b"
@@ -73,7 +72,7 @@ def test_no_word_is_broken_and_nothing_scrolls_sideways(
     pages: dict[str, Path],
     browser: Any,
     width: int,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}

@@ -238,7 +238,7 @@ def test_peek_reads_and_only_reads(cli: Cli, database: Database) -> None:
         refused = cli("peek", case, query)
         assert refused.code == 2
         assert f"error[usage]: the query cannot be run on the copy: {words}\n" in refused.err
-    assert cli("peek", case, "select count(*) from t").out == "  count\n  2\n(1 rows)\n"
+    assert cli("peek", case, "select count(*) from t").out == "  count\n  2\n(1 row)\n"
     assert cli("close", case).code == 0
 
 

@@ -147,7 +147,7 @@ def test_tables_dropped_since_are_told_and_not_called_back(cli: Cli, database: D
     ran = cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
               database.name)  # fmt: skip
     assert ran.code == 47, ran.err
-    assert f"is recovered in part as of {format_utc(target)}: 1 rows are back, 1 are not" in ran.out
+    assert f"is recovered in part as of {format_utc(target)}: 1 row back, 1 not" in ran.out
     assert "  public.gone  1 row  left out: its table was dropped since T\n" in ran.out
     way_on = next(line for line in ran.err.splitlines() if "--mode beside" in line and "help: " in line)
     close, then = way_on.partition("help: ")[2].split(", then ")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from recovery.report.serving import serve
 from recovery.report.words import LANGUAGES, WORDS
 from recovery.workflow.cases import all_cases, read_case
 from recovery.workflow.standing import look
+from tests.fix_browser import requested
 from tests.fix_cli import Cli, the_case
 from tests.fix_lab import Database, pass_a_second, wait_until
 
@@ -266,41 +266,6 @@ def test_a_report_says_what_mode_replace_lost(cli: Cli, database: Database, targ
 def test_every_phrase_is_there_in_both_languages() -> None:
     assert all(len(said) == len(LANGUAGES) and all(said) for said in WORDS.values())
     assert all(set(re.findall(r"\{\w+\}", en)) == set(re.findall(r"\{\w+\}", ko)) for en, ko in WORDS.values())
-
-
-@pytest.fixture
-def browser(chromium: Any) -> Any:
-    """It shows nothing: the page of an earlier test would go on asking its own server while requests are counted."""
-    chromium.get("about:blank")
-    requested(chromium)
-    return chromium
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Chromium without a screen; skips where there is none."""
-    if not shutil.which("chromedriver"):
-        pytest.skip("no Chromium on this machine (apt-get install chromium chromium-driver brings one)")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                     "--disable-background-networking", "--disable-component-update", "--disable-sync"):  # fmt: skip
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield started
-    started.quit()
-
-
-def requested(browser: Any) -> set[str]:
-    """Every address that was asked for since the last look."""
-    found = set()
-    for entry in browser.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            found.add(message["params"]["request"]["url"])
-    return found
 
 
 SIDEWAYS = "const page = document.documentElement; return [page.scrollWidth, page.clientWidth]"

@@ -13,7 +13,7 @@ from recovery.incident.records import Record
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.suspects import JUMPED, Closure, Question, suspects_in
 from recovery.incident.target_time import propose
-from recovery.model.incident import Proposal, Reached, Suspect
+from recovery.model.incident import Proposal, Reach, Reached, Suspect
 from recovery.model.instance import RestoreWindow
 
 AT = datetime(2026, 11, 22, 14, 20, 5, tzinfo=UTC)
@@ -118,7 +118,9 @@ def test_the_table_that_lost_something_decides() -> None:
     assert named.tables == ("s.b",)
     both = [sighting("truncate a cascade"), sighting("truncate z", seconds=60)]
     by_cascade = suspects_in(
-        both, Question(table="s.child"), lambda tables, cascade: [Reached(table="s.child", rows_estimate=1)] * cascade
+        both,
+        Question(table="s.child"),
+        lambda tables, how: [Reached(table="s.child", rows_estimate=1)] * (how is Reach.CASCADE),
     )
     assert by_cascade[0].tables == ("a",)
 
@@ -156,7 +158,7 @@ def test_a_database_that_was_dropped_is_asked_for_by_its_name() -> None:
 
 
 def test_of_two_tables_with_one_name_a_log_does_not_tell_which() -> None:
-    def closure(tables: Sequence[str], cascade: bool) -> list[Reached]:
+    def closure(tables: Sequence[str], how: Reach) -> list[Reached]:
         return [Reached(table=f"{schema}.orders", rows_estimate=1) for schema in ("public", "tenant")]
 
     def said(**question: Any) -> tuple[str, tuple[str, ...]]:
@@ -173,7 +175,7 @@ def test_of_two_tables_with_one_name_a_log_does_not_tell_which() -> None:
 def test_the_one_whose_counters_jumped_is_meant_if_that_was_seen_before() -> None:
     def closure_at(at: datetime) -> Closure:
         jumped = Reached(table="tenant.orders", rows_estimate=1, rows_before=2000, counted_at=at)
-        return lambda tables, cascade: [Reached(table="public.orders", rows_estimate=1), jumped]
+        return lambda tables, how: [Reached(table="public.orders", rows_estimate=1), jumped]
 
     early, late = (
         suspects_in([sighting("delete from orders")], Question(), closure_at(AT + timedelta(hours=hours)))[0]

@@ -9,9 +9,10 @@ from recovery.compare.decisions import parse_decisions
 from recovery.compare.repair import Inquiry, make_repair_plan
 from recovery.model.plan import Why
 from recovery.model.repair import Mode, RepairPlan, RowClass
-from recovery.model.values import TableName
+from recovery.model.values import TableName, counted
 from recovery.postgres.repair.remembered import Remembered
 from recovery.postgres.watchers import who_notices
+from recovery.workflow.cases import earlier_repairs
 from recovery.workflow.errand import Errand, Outcome
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import SecureCopy
@@ -49,10 +50,10 @@ class Diff(Step):
         """What was found."""
         found = RepairPlan.model_validate(outcome["repair"])
         if not any(any(table.classes.values()) for table in found.tables):
-            return f"{len(found.filled)} tables to be loaded whole, nothing else differs"
+            return f"{counted(len(found.filled), 'table')} to be loaded whole, nothing else differs"
         totals = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
         told = [f"{count:,} {kind}" for kind, count in totals.items() if count]
-        return f"{', '.join(told) or 'no rows'}; {found.writes:,} rows to write"
+        return f"{', '.join(told) or 'no rows'}; {counted(found.writes, 'row')} to write"
 
     @staticmethod
     def _beside(errand: Errand, filled: list[TableName]) -> RepairPlan:
@@ -79,4 +80,8 @@ def inquiry_of(errand: Errand, filled: list[TableName], number: int = 0) -> Inqu
         parse_decisions((case.directory / chosen).read_text()) if chosen else [],
         (case.outcome_of(ReadTarget.name) or {}).get("gone", {}),
         f"rowback close {case.id}, then {case.restore_command('--mode beside', *tables)}",
+        frozenset(
+            xid for other in earlier_repairs(case)
+            for xid in (other.repair_plan.request.incident_xids if other.repair_plan else ())
+        ),
     )  # fmt: skip

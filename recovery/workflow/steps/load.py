@@ -14,7 +14,7 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.plan import Why
 from recovery.model.repair import Mode, RepairPlan, RowClass
-from recovery.model.values import TableName
+from recovery.model.values import TableName, counted
 from recovery.postgres import writing
 from recovery.postgres.beside import create_beside
 from recovery.postgres.catalog import read_catalog
@@ -26,7 +26,7 @@ from recovery.reload.load import load
 from recovery.reload.objects import point_to_objects
 from recovery.reload.pacing import Watch, load_paced, merge
 from recovery.workflow.approvals import refuse_without_second_person
-from recovery.workflow.cases import Case
+from recovery.workflow.cases import Case, earlier_repairs
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.rows import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
@@ -99,8 +99,10 @@ class Load(Step):
         skipped = f", {done.skipped:,} skipped" if done.skipped else ""
         portions = f" in {len(done.xids):,} portions" if len(done.xids) > 1 else ""
         each = " at a time" if portions else ""
-        objects = f", {done.large_objects:,} large objects" if done.large_objects else ""
-        return f"{rows:,} rows{objects}{portions}{skipped}, tables locked for {done.seconds_locked:.2f} s{each}"
+        objects = f", {counted(done.large_objects, 'large object')}" if done.large_objects else ""
+        return (
+            f"{counted(rows, 'row')}{objects}{portions}{skipped}, tables locked for {done.seconds_locked:.2f} s{each}"
+        )
 
 
 @contextmanager
@@ -226,7 +228,23 @@ def _unchanged(case: Case, found: RepairPlan, counts: Mapping[RowClass, int]) ->
         return f"see what the tables that were not compared held: rowback close {case.id}, then {beside}"
     if found.request.mode is Mode.MISSING and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):
         return f"rows that were changed, not deleted, need: rowback diff {case.id} --mode repair"
+    if earlier := _left_by_earlier(case):
+        return earlier
     return f"nothing was lost in these tables since T: rowback close {case.id}, then an earlier --at or other tables"
+
+
+def _left_by_earlier(case: Case) -> str | None:
+    """Rows that an earlier case of the same database left as conflicts: it repaired the others, so nothing tells any
+    more what the incident wrote, and here they count as newer."""
+    for other in earlier_repairs(case):
+        plan = other.repair_plan
+        if plan and plan.conflicts and set(plan.request.incident_xids) & set(case.request.incident_xids):
+            return (
+                f"case {other.id} repaired these tables and left {counted(plan.conflicts, 'row')} that the incident and"
+                " others changed, which count as newer now; both versions of each:"
+                f" rowback diff {other.id} --show conflict"
+            )
+    return None
 
 
 def _fills(errand: Errand, live: Catalog, at_target: Catalog | None) -> list[Pair]:

@@ -13,7 +13,7 @@ from recovery.model.catalog import Catalog
 from recovery.model.plan import RecoveryPlan, Transport, Why
 from recovery.model.repair import Mode
 from recovery.model.target import format_utc
-from recovery.model.values import TableName
+from recovery.model.values import TableName, counted
 from recovery.postgres.beside import beside_name, plain
 from recovery.postgres.binaries import ClientTools, find_client_tools
 from recovery.postgres.catalog import count_rows, nonempty, read_catalog
@@ -60,7 +60,8 @@ class ReadTarget(Step):
     def tell(self, outcome: Outcome) -> str:
         """How much was there."""
         prints = outcome["fingerprints"].values()
-        return f"{sum(found['rows'] for found in prints):,} rows in {len(prints)} tables that are empty now"
+        rows, tables = sum(found["rows"] for found in prints), len(prints)
+        return f"{counted(rows, 'row')} in {counted(tables, 'table')} empty now"
 
 
 class Extract(Step):

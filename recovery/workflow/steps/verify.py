@@ -9,6 +9,7 @@ from recovery.compare.proving import Written, prove_world
 from recovery.compare.repair import compare_again
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.report import Verification, WorldProof
+from recovery.model.values import counted
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.remembered import Remembered
 from recovery.reload.job import Loaded, Repair
@@ -46,7 +47,7 @@ class Verify(Step):
     def tell(self, outcome: Outcome) -> str:
         """The verdict."""
         found = Verification.model_validate(outcome)
-        return f"{found.rows:,} rows as planned, {found.foreign_keys_checked} foreign keys hold"
+        return f"{counted(found.rows, 'row')} as planned, {found.foreign_keys_checked} foreign keys hold"
 
 
 def _compared_again(

@@ -1,0 +1,48 @@
+"""Rows of a repair plan, listed: what `rowback diff --show` prints."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from recovery.model.repair import Mode, RepairPlan, RowClass
+from recovery.model.values import counted
+
+if TYPE_CHECKING:
+    from recovery.workflow.cases import Case
+
+
+def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | None, form: str) -> None:
+    """The rows of a repair plan on stdout, as text, csv or json; of a part of them, how many more there are."""
+    from recovery.compare.changes import ChangeSet
+    from recovery.compare.comparing import NEW_ROWS_SHOWN
+    from recovery.report.repair_text import records_csv, records_text, row_records
+    from recovery.workflow.steps.load import written_by_load
+
+    if plan.number is None:
+        click.echo("nothing was compared row by row: all tables are loaded whole", err=True)
+        return
+    kept, found = NEW_ROWS_SHOWN, sum(table.count(RowClass.NEW) for table in plan.tables)
+    if found > kept and plan.request.mode is not Mode.REPLACE and (not kinds or RowClass.NEW in kinds):
+        click.echo(f"of {found:,} new rows only the first {kept:,} of each table are kept to be listed", err=True)
+    with ChangeSet(case.changes_path(plan.number)) as changes:
+        loaded = written_by_load(case)
+        late = {n: why for xid in loaded.xids for n, why in changes.skipped(xid).items()} if loaded else {}
+        records = row_records(changes, kinds, limit, late)
+        match form:
+            case "csv":
+                click.echo(records_csv(records))
+            case "json":
+                click.echo(json.dumps(list(records), indent=1, ensure_ascii=False))
+            case _:
+                click.echo(records_text(records))
+        counts = sum(table.count(kind) for table in plan.tables for kind in kinds or RowClass)
+        if limit is not None and (unseen := counts + len(late) * (RowClass.BLOCKED in kinds) - limit) > 0:
+            click.echo(f"and {counted(unseen, 'row')} more: without --limit all are listed", err=True)
+
+
+def form_of(*, as_csv: bool, as_json: bool) -> str:
+    """How rows are printed."""
+    return "csv" if as_csv else "json" if as_json else "text"
