@@ -1,0 +1,81 @@
+"""Claims that once no test made: each fails when the line behind it is broken."""
+
+from __future__ import annotations
+
+import pytest
+
+from recovery.model.repair import Mode, RowClass
+from recovery.postgres.repair import oversized
+from tests.fix_lab import Database
+from tests.fix_repair import Past, xid_of
+
+PEOPLE = (
+    "create table people (id int primary key, name text, mail text)",
+    "create table pets (id int primary key, owner int references people, name text)",
+    "insert into people select g, 'p' || g, 'm' || g from generate_series(1, 6) g",
+    "insert into pets select g, g, 'pet ' || g from generate_series(1, 6) g",
+)
+
+
+def test_people_who_were_anonymized_together_are_still_the_same_people(past: Past, database: Database) -> None:
+    """One UPDATE left the same values in several rows, which new rows under old keys do not: their pets come back."""
+    with past(*PEOPLE) as times:
+        database.run("delete from pets", "update people set name = 'gone', mail = 'none' where id <= 3")
+        times.diff("pets")
+        times.apply()
+        assert database.rows("select id, owner from pets order by id") == [(g, g) for g in range(1, 7)]
+
+
+def test_somebody_else_under_an_old_key_gets_no_pets(past: Past, database: Database) -> None:
+    """The row as a whole is another, and no other row was written alike."""
+    with past(*PEOPLE) as times:
+        database.run("delete from pets", "delete from people where id = 2",
+                     "insert into people values (2, 'stranger', 'strange')")  # fmt: skip
+        times.diff("pets")
+        (blocked,) = times.rows_of(RowClass.BLOCKED)
+        assert (blocked.key, blocked.reason) == (
+            ("2",), "its parent in public.people is another entity now (pets_owner_fkey)",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("kept", ["mail", "nothing"])
+def test_a_unique_column_that_stayed_says_that_it_is_the_same_row(past: Past, database: Database, kept: str) -> None:
+    """Most else changed: with the same address it is the same person, with another one somebody else in that town."""
+    with past(*PEOPLE, "alter table people add unique (mail), add town text default 'there'") as times:
+        mail = "m2" if kept == "mail" else "else"
+        database.run("delete from pets", f"update people set name = 'x', mail = '{mail}' where id = 2")
+        times.diff("pets")
+        blocked = [change.key for change in times.rows_of(RowClass.BLOCKED)]
+        assert blocked == ([] if kept == "mail" else [("2",)])
+
+
+def test_a_domain_that_forbids_null_since_blocks_those_rows_alone(past: Past, database: Database) -> None:
+    with past("create domain note as text", "create table t (id int primary key, x note)",
+              "insert into t values (1, 'a'), (2, null), (3, 'c')") as times:  # fmt: skip
+        database.run("delete from t", "alter domain note set not null")
+        times.diff("t")
+        (blocked,) = times.rows_of(RowClass.BLOCKED)
+        assert (blocked.key, blocked.reason) == (("2",), 'it violates NOT NULL of domain "note" on "x"')
+        times.apply()
+        assert database.rows("select id from t order by 1") == [(1,), (3,)]
+
+
+def test_values_too_large_for_text_travel_by_themselves(
+    past: Past, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a limit of a kilobyte: bytes and text come back, lost or changed, and equal ones are not touched."""
+    monkeypatch.setattr(oversized, "MOST_BYTES", 1000)
+    with past(
+        'create table big ("Weird Key" text primary key, image bytea, body text)',
+        "insert into big select 'k' || g, decode(repeat(md5(g::text), 100), 'hex'), repeat(md5(g::text), 100)"
+        " from generate_series(1, 4) g",
+        "insert into big values ('small', '\\xff00', 'x')",
+    ) as times:
+        sums = "select \"Weird Key\", encode(sha256(image), 'hex'), md5(body) from big order by 1"
+        before = database.rows(sums)
+        bad = xid_of(database.live, database, "delete from big where \"Weird Key\" in ('k1', 'small')",
+                     "update big set image = '\\x00', body = body || 'x' where \"Weird Key\" = 'k2'")  # fmt: skip
+        plan = times.diff(mode=Mode.REPAIR, incident_xids=(bad,))
+        assert plan.writes == 3
+        times.apply()
+        assert database.rows(sums) == before
