@@ -144,7 +144,7 @@ def test_an_unnamed_incident_is_refused_with_the_candidates(past: Past, database
         assert str(refused.value) == (
             "error[incident-unknown]: 4 rows changed since T, and which transaction was the incident is not known\n"
             f"  transaction {one}: 3 rows of public.t (a)\n"
-            f"  transaction {two}: 1 rows of public.t (b)\n"
+            f"  transaction {two}: 1 row of public.t (b)\n"
             "  most of them are ordinary work: name one only if you know that it was the incident (rowback find tells"
             " more)\n"
             "  nothing was written to the original\n"
