@@ -60,6 +60,18 @@ def lab_break(fault: str, xid: bool) -> None:
     click.echo(f"ran on the lab's docs-staging, database docs: {'; '.join(played.statements)}", err=True)
 
 
+@lab.command(epilog='Example: (eval "$(rowback lab colleague)"; rowback runbook approve 7f3a go --by ann)')
+def colleague() -> None:
+    """Print the exports of a second person: another IAM user of the lab's account, who may approve what you began."""
+    from runbooks.lab import background
+
+    state = background.status(background.default_root())
+    if state is None:
+        raise _no_lab()
+    for name, value in state["colleague"].items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
 @lab.command(epilog="Example: rowback lab down")
 def down() -> None:
     """End the lab: every process and every file of it."""
@@ -67,6 +79,14 @@ def down() -> None:
 
     found = lab_errors(lambda: background.down(background.default_root()))
     click.echo("the lab is down" if found else "no lab was up", err=True)
+
+
+def _no_lab() -> Exception:
+    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+    return RowbackError(
+        ErrorId.LAB_UNAVAILABLE, "no lab is up", state=NOTHING_CREATED, help='start one: eval "$(rowback lab up)"'
+    )
 
 
 def _echo_exports(state: dict[str, Any]) -> None:

@@ -121,7 +121,9 @@ def approve(run_id: str, step: str, by: str, note: str) -> None:
         if not given.person.is_another_than(opened.how.opener, Distinct(opened.book.approvals_by)):
             raise RowbackError(
                 ErrorId.APPROVAL_MISSING, f"'{by}' ({given.person}) is not another than {opened.how.opener}, who began"
-                f" run {opened.id}", state="nothing was approved", help="another person must approve it",
+                f" run {opened.id}", state="nothing was approved",
+                help="somebody with other AWS credentials approves it; on a lab:"
+                f' (eval "$(rowback lab colleague)"; rowback runbook approve {opened.id} {step} --by NAME)',
             )  # fmt: skip
         journal.append("step.approved", step=step, data=given.model_dump(mode="json"))
     click.echo(f"'{step}' of run {opened.id} is approved by '{by}' ({given.person})")

@@ -27,6 +27,7 @@ from runbooks.lab.server import STATE_FILE, Lab, environment, write_state
 from runbooks.processes import runs
 
 INSTANCE, MASTER = "docs-staging", "postgres"
+COLLEAGUE = "colleague"  # approvals need a second person, and a lab has none of its own
 FAULT = "truncate table content.members, content.spaces restart identity cascade"
 FAULTS = {
     "truncate": (FAULT,),
@@ -202,6 +203,7 @@ def _state(lab: Lab, password: str) -> dict[str, Any]:
         "postgres": lab.engine.tools.version,
         "instances": {INSTANCE: {"databases": ["docs", "billing"], "port": port}},
         "exports": exports,
+        "colleague": lab.new_person(COLLEAGUE),
     }
 
 

@@ -93,6 +93,16 @@ class Lab:
         """See `environment`."""
         return environment(self.port)
 
+    def new_person(self, name: str) -> dict[str, str]:
+        """Another IAM user of the account: what the environment of a second person holds."""
+        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.iam.models import iam_backends
+
+        users = iam_backends[DEFAULT_ACCOUNT_ID]["aws"]
+        users.create_user(region_name=REGION, user_name=name)
+        key = users.create_access_key(user_name=name)
+        return {"AWS_ACCESS_KEY_ID": key.access_key_id, "AWS_SECRET_ACCESS_KEY": key.secret_access_key}
+
     def create_instance(self, identifier: str, *, master: str = "postgres", **extra: Any) -> str:
         """CreateDBInstance, with `extra` in botocore's names; waits until available and returns the master password."""
         password = secrets.token_urlsafe(12)

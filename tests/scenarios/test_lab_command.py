@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
 from tests.fix_lab import wait_until
@@ -76,3 +77,26 @@ def test_down_after_the_lab_was_killed(root: Path) -> None:
     wait_until(lambda: postmasters(root) == [], "its servers end by themselves")
     assert lab(root, "status").returncode == 3
     assert lab(root, "down").stderr == "the lab is down\n"
+
+
+def test_a_second_person_for_approvals(root: Path) -> None:
+    """Another identity of the same account, and never the one that `up` exports."""
+    assert lab(root, "colleague").stderr.splitlines() == [
+        "error[lab-unavailable]: no lab is up", "  nothing was created, nothing was written",
+        '  help: start one: eval "$(rowback lab up)"',
+    ]  # fmt: skip
+    up = lab(root, "up", "--articles", "20", "--json")
+    assert up.returncode == 0, up.stderr
+    mine = json.loads(up.stdout)["exports"]
+    exports = dict(line.removeprefix("export ").split("=", 1) for line in lab(root, "colleague").stdout.splitlines())
+    assert exports.keys() == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+    def arn(**keys: str) -> str:
+        sts = boto3.client(
+            "sts", endpoint_url=mine["AWS_ENDPOINT_URL"], region_name="eu-west-1",
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"], aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+        )  # fmt: skip
+        return str(sts.get_caller_identity()["Arn"])
+
+    assert arn(**exports).endswith(":user/colleague")
+    assert arn(**exports) != arn(**mine)
