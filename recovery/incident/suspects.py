@@ -51,7 +51,7 @@ def suspects_in(sightings: Iterable[Sighting], question: Question, closure: Clos
     `closure`: the tables that a statement reaches, asked of the live catalog; None where there is none to ask.
     """
     asked = [each for each in sightings if _asked_for(each, question)]
-    habits = _habits(asked)
+    habits = habits_of(asked)
     return ranked(
         _suspect(each, question, closure, habits.get((each.record.database, shape_of(each.text)), 0)) for each in asked
     )
@@ -62,7 +62,7 @@ def ranked(suspects: Iterable[Suspect]) -> list[Suspect]:
     return sorted(suspects, key=lambda suspect: (-suspect.score, -suspect.from_time.timestamp()))
 
 
-def _habits(sightings: Iterable[Sighting]) -> dict[tuple[str, str], int]:
+def habits_of(sightings: Iterable[Sighting]) -> dict[tuple[str, str], int]:
     """(database, shape) of what comes again and again → how often. A loop of one session is no habit: it may be the
     script that did it."""
     seen: dict[tuple[str, str], list[Sighting]] = {}

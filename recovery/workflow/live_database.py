@@ -12,10 +12,11 @@ from typing import TypeVar
 from guards.statements import Danger
 from recovery.errors import RowbackError
 from recovery.incident.jumps import Compared, compare
-from recovery.incident.keeping import danger_of
+from recovery.incident.keeping import danger_of, says_which
+from recovery.incident.redacting import shape_of
 from recovery.incident.sessions import LAST_COMMIT
 from recovery.incident.sightings import Outcome, Sighting
-from recovery.incident.suspects import Closure
+from recovery.incident.suspects import Closure, habits_of, same_table
 from recovery.model.incident import Reach, Reached
 from recovery.postgres.connect import IMPATIENT, Session, Target, connect, told
 from recovery.postgres.row_traces import oldest_writer, row_traces
@@ -87,10 +88,16 @@ class LiveDatabase:
 
     def identify(self, sightings: Sequence[Sighting]) -> None:
         """Where no log names the transaction of an UPDATE of all rows: its table's rows do, as long as most are as it
-        left them. Of several such statements on one table the rows tell of the last one only, so none is named."""
-        updates = [(table, each) for each in sightings if not each.xid and (table := _updated_whole(each))]
-        for table, sighting in updates:
-            if [name for name, _ in updates].count(table) > 1:
+        left them. Where anything else may have rewritten many of them since, the rows tell of that, so none is named.
+        """
+        habits = habits_of(sightings)
+        large = [
+            each for each in sightings
+            if not says_which(each.text) and (each.record.database, shape_of(each.text)) not in habits
+        ]  # fmt: skip
+        for sighting in sightings:
+            table = None if sighting.xid else _updated_whole(sighting)
+            if table is None or any(_rewrites(other, table) for other in large if other is not sighting):
                 continue
             oldest = self._asked(f"the rows of {table}", partial(oldest_writer, self.session, table), None)
             if oldest and oldest.xid >= FIRST_XID and 2 * oldest.rows >= oldest.of:
@@ -114,6 +121,14 @@ def _updated_whole(sighting: Sighting) -> str | None:
         return None
     found = findings[0]
     return found.objects[0] if found.verb == "UPDATE" and found.danger is Danger.DESTRUCTIVE else None
+
+
+def _rewrites(sighting: Sighting, table: str) -> bool:
+    """Whether a statement may have given many rows of a table new versions: every one that names the table and was not
+    taken back."""
+    if sighting.outcome is Outcome.ROLLED_BACK:
+        return False
+    return any(same_table(table, name) for found in danger_of(sighting.text).findings for name in found.objects)
 
 
 @contextmanager

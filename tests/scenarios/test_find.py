@@ -584,7 +584,7 @@ def test_commit_timestamps_tell_when(cli: Cli, live: Live, database: Database) -
 
 
 def test_the_rows_name_the_transaction_of_an_update_of_everything(cli: Cli, logged: Live, database: Database) -> None:
-    """RDS's log_line_prefix has no transaction id. Of two such statements the rows tell of the last alone."""
+    """RDS's log_line_prefix has no transaction id. Behind a good statement over all rows, they tell of that alone."""
     furnish(database)
     with database.connect() as session, session.transaction():
         session.execute("update parent set email = ''")
@@ -598,11 +598,11 @@ def test_the_rows_name_the_transaction_of_an_update_of_everything(cli: Cli, logg
     assert found.suspects[0].why.endswith(why)
     assert found.proposal
     assert found.proposal.command.endswith(f"--table public.parent --mode repair --incident-xid {row[0]}")
-    database.run("update parent set email = 'again'")
+    database.run("update parent set email = lower(email) where email is not null")
     found = Finding.model_validate_json(
         cli("find", logged.identifier, "--since", "10m", "--database", database.name, "--json").out
     )
-    assert [suspect.xid for suspect in found.suspects if suspect.unbounded] == [0, 0]
+    assert [suspect.xid for suspect in found.suspects if suspect.unbounded] == [0], "the rows tell of the good one"
 
 
 def test_a_database_that_never_was_is_corrected(cli: Cli, logged: Live, database: Database) -> None:
