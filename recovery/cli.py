@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import json
@@ -171,7 +172,8 @@ def _fail(error: RowbackError | GuardError) -> NoReturn:
             "id": str(error.id), "exit_code": error.exit_code, "fact": error.fact, "facts": list(error.facts),
             "state": error.state, "help": error.help.split("\n"),
         }  # fmt: skip
-        print(json.dumps({"error": said}, indent=1, ensure_ascii=False))
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps({"error": said}, indent=1, ensure_ascii=False), flush=True)
     sys.exit(error.exit_code)
 
 

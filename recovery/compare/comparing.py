@@ -134,7 +134,10 @@ class Comparison:
     def _only_by_incident(self, sides: Sides) -> bool:
         if self.request.mode is not Mode.REPAIR or self.lineage is None:
             return False
-        return all(self.request.names(xmin) for xmin in writers_since(sides.now, self.lineage))
+        if not all(self.request.names(xmin) for xmin in writers_since(sides.now, self.lineage)):
+            return False
+        # More rows than T had: some were committed between T and the incident, and none of them may leave.
+        return extent(sides.now)[0] <= extent(sides.then)[0]
 
     def look_up(self, compared: Compared, keys: list[Texts]) -> Iterator[Change]:
         """The rows of `keys` on both sides, those that differ. Which rows are the same, the servers say: keys may be
@@ -158,7 +161,8 @@ class Comparison:
                 if likeness and change.live:
                     self.changes.note_new(likeness.marks(change.live))
                 self.new_rows[name] = self.new_rows.get(name, 0) + 1
-                if self.request.mode is not Mode.REPLACE and self.new_rows[name] > NEW_ROWS_SHOWN:
+                bulk = self.request.mode is not Mode.REPLACE and self.new_rows[name] > NEW_ROWS_SHOWN
+                if bulk and not (change.xmin is not None and self.request.names(change.xmin)):
                     continue
             yield change
 
@@ -169,6 +173,14 @@ class Comparison:
         if columns.live.name not in self._written:
             self._written[columns.live.name] = bool(writers_since(self.sides(columns).now, self.lineage))
         return self._written[columns.live.name]
+
+    def with_losses(self) -> set[TableName]:
+        """Tables of which rows are gone, or were changed by the incident."""
+        kinds = (RowClass.LOST, RowClass.REVERTED, RowClass.CONFLICT)
+        return {
+            name for name, compared in self.tables.items()
+            if any(self.changes.classes(compared.shape.no).get(kind) for kind in kinds)
+        }  # fmt: skip
 
     def rows_at_target(self, name: TableName) -> int:
         """Rows in scope at T."""

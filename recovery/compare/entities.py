@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from recovery.compare.changes import Change, Texts
+from recovery.compare.changes import Texts
 from recovery.compare.classify import Entity
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.mapping import Mapping as Columns
@@ -93,15 +92,11 @@ def reissued(comparison: Comparison, columns: Columns) -> Reissued | None:
 
 
 def _rewriters(comparison: Comparison, compared: Compared) -> frozenset[int]:
-    return rewriters_of(compared, comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]))
-
-
-def rewriters_of(compared: Compared, changes: Iterable[Change]) -> frozenset[int]:
     """Transactions that left the same values in several rows, as an UPDATE does and new entities do not."""
     left: dict[int, set[Texts]] = {}
     rows: Counter[int] = Counter()
     own = [i for i in range(len(compared.columns.columns)) if i not in compared.columns.key]
-    for change in changes:
+    for change in comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]):
         if change.xmin is not None and change.live is not None:
             rows[change.xmin] += 1
             if len(values := left.setdefault(change.xmin, set())) < 2:

@@ -9,7 +9,7 @@ from itertools import groupby, islice
 
 from recovery.compare.changes import Change, Texts
 from recovery.compare.comparing import Compared, Comparison
-from recovery.compare.entities import entity_of_table, rewriters_of
+from recovery.compare.entities import entity_of_table
 from recovery.compare.mapping import Mapping as Columns
 from recovery.model.catalog import Catalog, ForeignKey
 from recovery.model.repair import Engine, Op, RowClass
@@ -161,12 +161,10 @@ def _note_strangers(comparison: Comparison, way: Link, parent: Compared, values:
     rows = rows_by_key(parent.sides.then, values, by=by_then) if values else iter(())
     keys = [tuple(row[i] for i in positions) for _, _, row in rows]
     for start in range(0, len(keys), CHUNK):
-        changes = list(comparison.look_up(parent, keys[start : start + CHUNK]))
-        rewriters = rewriters_of(parent, changes)
-        for change in changes:
+        for change in comparison.look_up(parent, keys[start : start + CHUNK]):
             if change.target is None or change.live is None:
                 comparison.changes.add([change] if change.target else [])
-            elif change.xmin not in rewriters and entity.replaced(change.target, change.live):
+            elif entity.replaced(change.target, change.live):
                 comparison.changes.add([replace(change, kind=RowClass.REUSED)])
             elif any(change.target[i] != change.live[i] for i in way.parent_at if i not in positions):
                 comparison.changes.add([replace(change, kind=RowClass.NEWER)])

@@ -144,6 +144,8 @@ def _compare(
     attribute_and_resolve(comparison)
     note_lost_references(comparison, whole, ways)
     values_lost = dropped_values(copy, mapped)
+    named = {table.name for table in inquiry.plan.tables if table.why is Why.NAMED}
+    concerned = tuple(f"{name}: " for name in named | filled | comparison.with_losses())
     hit = hit_in_between(comparison, incident)
     dropped = [*gone_notices(inquiry.gone), *values_lost]
     refuse_unknown_incident(comparison, inquiry.case, inquiry.request, writers, dropped, inquiry.beside)
@@ -154,7 +156,14 @@ def _compare(
         live, now, changes, Outlook(rules, rules_then, sorted(filled, key=lambda name: name.key), elsewhere)
     )
     found = Found(
-        comparison, incident, writers, inquiry.request, dropped, frozenset(mapped), lifted, (*values_lost, *hit)
+        comparison,
+        incident,
+        writers,
+        inquiry.request,
+        dropped,
+        frozenset(mapped),
+        lifted,
+        (*(line for line in values_lost if line.startswith(concerned)), *hit),
     )
     return found, open_questions(comparison, whole, rules_then, elsewhere)
 

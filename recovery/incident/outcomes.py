@@ -37,9 +37,14 @@ class Outcomes:
 
     def judge_assumed(self) -> None:
         """What counts as committed for want of a BEGIN stays so only where a BEGIN would have been logged."""
+        # A ROLLBACK that is not logged takes temporary tables with it, and leaves the name to a real one.
+        self.found = [each for each in self.found if not (each.scratch and self._shows_controls(each))]
         for sighting in (s for s in self.found if s.assumed):
-            if (*whose(sighting.record), sighting.settings) not in self._controls_logged:
+            if not self._shows_controls(sighting):
                 sighting.outcome, sighting.why = Outcome.UNKNOWN, NOT_LOGGED
+
+    def _shows_controls(self, sighting: Sighting) -> bool:
+        return (*whose(sighting.record), sighting.settings) in self._controls_logged
 
     def succeeded(self, session: Session, record: Record, duration_ms: float | None = None) -> None:
         """Whatever ran before is over, and no error was told of it."""

@@ -13,7 +13,8 @@ _MADE = re.compile(
     r"(?!.*\bon\s+commit\b)",
     re.IGNORECASE | re.DOTALL,
 )
-_DISCARDED = re.compile(r"\s*discard\s+(?:all|temp)", re.IGNORECASE)
+# After these a name may stand for a real table again.
+_DOUBTFUL = re.compile(r"\b(?:drop|rename|discard|search_path|reset|set\s+schema)\b", re.IGNORECASE)
 _WITHIN = frozenset({"TRUNCATE", "DELETE", "UPDATE", "MERGE", "INSERT", "DROP TABLE", "ALTER TABLE"})
 
 
@@ -34,13 +35,10 @@ class Scratch:
             return False
         if not self._names:
             return False
-        if _DISCARDED.match(text):
-            self.forget()
-            return False
         findings = danger_of(text).findings
         within = bool(findings) and all(map(self._within, findings))
-        if within:
-            self._names -= {name for finding in findings if finding.verb == "DROP TABLE" for name in finding.objects}
+        if _DOUBTFUL.search(text):
+            self.forget()
         return within
 
     def _within(self, finding: Finding) -> bool:

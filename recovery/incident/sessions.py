@@ -191,9 +191,9 @@ class Sessions:
             session.batch.clear()
         session.running = group = Group(text, [], origin=told.origin)
         began = record.at - (duration_ms or 0.0) / 1000
-        parts = [(piece, control_of(piece)) for piece in pieces(text) if not session.scratch.takes(piece)]
+        parts = [(piece, control_of(piece)) for piece in pieces(text)]
         # one of several may be here for another's sake
-        self._prove(record, told, all(control for _, control in parts) and bool(parts))
+        self._prove(record, told, all(control for _, control in parts))
         for piece, control in parts:
             if group.ends is not None:  # one message may hold several transactions
                 group = session.running = group.followed()
@@ -202,6 +202,7 @@ class Sessions:
                 continue
             settings = self._outcomes.settings
             sighting = Sighting(piece, record, began, xid=record.xid, commit_from_s=began, settings=settings)
+            sighting.scratch = session.scratch.takes(piece)
             group.sightings.append(sighting)
         if duration_ms is not None:
             session.running.done = record, duration_ms

@@ -37,4 +37,5 @@ class Sighting:
     xid: int = 0
     nested: bool = False  # inside a function or procedure
     settings: int = 0  # how often the server's logging had been set anew before it ran
+    scratch: bool = False  # temporary tables alone, right only if ROLLBACK would have been logged
     assumed: bool = False  # right only if BEGIN and COMMIT would have been logged

@@ -21,7 +21,7 @@ BY_OUTCOME = {Outcome.COMMITTED: 30, Outcome.UNKNOWN: 10, Outcome.ROLLED_BACK: -
 NAMED, REACHED, ELSEWHERE = 40, 30, -200
 FAR = 15  # a write whose condition names no row by its key may have hit any number of them
 JUMPED = 15  # the table's own counters say that many of its rows went or changed lately
-# Of a shape that several sessions send, or one for a long time: what is done all day is seldom the incident.
+# Of a shape that comes again and again over a long time: what is done all day is seldom the incident.
 HABIT, HABIT_TIMES, HABIT_S = -30, 5, 600
 EMPTIED_OFTEN = -40  # stays among the possible ones
 BY_HAND = re.compile(r"psql|pgadmin|dbeaver|datagrip|pytest|test|unittest|python", re.IGNORECASE)
@@ -63,16 +63,16 @@ def ranked(suspects: Iterable[Suspect]) -> list[Suspect]:
 
 
 def habits_of(sightings: Iterable[Sighting]) -> dict[tuple[str, str], int]:
-    """(database, shape) of what comes again and again → how often. A loop of one session is no habit: it may be the
-    script that did it."""
+    """(database, shape) of what comes again and again, over a long time → how often. A burst is none, from however many
+    sessions: it may be the deploy or the script that did it."""
     seen: dict[tuple[str, str], list[Sighting]] = {}
     for each in sightings:
-        seen.setdefault((each.record.database, shape_of(each.text)), []).append(each)
+        if each.outcome is not Outcome.ROLLED_BACK:
+            seen.setdefault((each.record.database, shape_of(each.text)), []).append(each)
     return {
         shape: len(each)
         for shape, each in seen.items()
-        if len(each) >= HABIT_TIMES
-        and (len({s.record.pid for s in each}) > 1 or each[-1].from_s - each[0].from_s >= HABIT_S)
+        if len(each) >= HABIT_TIMES and each[-1].from_s - each[0].from_s >= HABIT_S
     }
 
 

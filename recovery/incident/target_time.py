@@ -39,7 +39,9 @@ def propose(
     target = _before(first)
     many = f"{len(incidents)} incidents are possible" if len(incidents) > 1 else ""
     unsure = any(s.outcome == "unknown" or s.ambiguous for s in together)
+    aside = [s for s in suspects if s.alike and s.outcome != "rolled back" and not s.unbounded]
     unclear = (
+        bool(aside) or
         len(incidents) > 1
         or likely[0].score < SURE
         or any(len(s.meant) > len(s.tables) for s in together)
@@ -48,7 +50,7 @@ def propose(
     choices = tuple(sorted(made, key=lambda choice: choice.from_time))
     return Proposal(
         target_time=target, confidence="low" if unclear else "medium" if unsure else "high",
-        because="; ".join(filter(None, [many, _because(first), *_but(together)])),
+        because="; ".join(filter(None, [many, _because(first), *_but(together), *_aside(aside)])),
         in_window=window.earliest <= target <= window.latest if window else None,
         reachable_until=target + timedelta(days=retention_days) if retention_days else None,
         database=likely[0].database, tables=_tables(together), mode=_mode(together), incident_xids=_xids(together),
@@ -139,6 +141,15 @@ def _but(together: Sequence[Suspect]) -> Iterator[str]:
         )
     if any(_drops_tables(s) for s in together):
         yield "what was dropped is brought beside, with its table, into a schema of its own: --mode beside"
+
+
+def _aside(suspects: Sequence[Suspect]) -> Iterator[str]:
+    """What comes all day is left aside, and may have gone wrong once."""
+    if suspects:
+        yield (
+            f"{len(suspects)} statements that come all day were left aside, the last of them at"
+            f" {format_utc(max(each.from_time for each in suspects))}: if it was one of those, name its --table"
+        )
 
 
 def _only_drops(suspect: Suspect) -> bool:

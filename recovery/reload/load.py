@@ -194,6 +194,8 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
     writing.pin_search_path(live)
     after = writing.touched_tables(live)
     before |= {table: writing.plus(before.get(table), tried) for table, tried in writer.tried.items()}
+    for name in tries.row_by_row & ready.busy.keys():
+        drop_before_images(ready.busy[name])
     writing.release_triggers(live, held)
     put_back(live, checks)
     skipped = _note_skipped(job, ready, xid)

@@ -90,7 +90,12 @@ class RowWriter:
         for name in self.order:
             if name in fills:
                 assert transport
-                rows |= _unrefused(name, partial(transport.load, self.live, [fills[name]]))
+                try:
+                    rows |= _unrefused(name, partial(transport.load, self.live, [fills[name]]))
+                except RowsRefused:
+                    if self._refused:  # what it needs was left out in this transaction, to learn of all refusals
+                        raise RowsRefused(self._refused) from None
+                    raise
             else:
                 put[name] = self._put(name)
             self._left.remove(name)

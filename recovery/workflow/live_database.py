@@ -24,6 +24,7 @@ from recovery.postgres.traces import closure, commit_time_of, emptied, log_setti
 from recovery.workflow.readings import reading_before
 
 Answer = TypeVar("Answer")
+NEAR_S = 60.0
 FIRST_XID = 3  # the first normal transaction id; 2 is that of frozen rows
 
 
@@ -100,10 +101,15 @@ class LiveDatabase:
             if table is None or any(_rewrites(other, table) for other in large if other is not sighting):
                 continue
             oldest = self._asked(f"the rows of {table}", partial(oldest_writer, self.session, table), None)
-            if oldest and oldest.xid >= FIRST_XID and 2 * oldest.rows >= oldest.of:
+            if oldest and oldest.xid >= FIRST_XID and 2 * oldest.rows >= oldest.of and self._fits(oldest.xid, sighting):
                 sighting.xid = oldest.xid
                 sighting.why += f"; {oldest.rows:,} of {oldest.of:,} rows of {table} were written by transaction"
                 sighting.why += f" {oldest.xid}, and none before it"
+
+    def _fits(self, xid: int, sighting: Sighting) -> bool:
+        """Whether a transaction was committed when the statement was over, where that is kept."""
+        at = self._asked(f"transaction {xid}", partial(commit_time_of, self.session, xid), None)
+        return at is None or sighting.from_s - 1 <= at.timestamp() <= (sighting.until_s or sighting.from_s) + NEAR_S
 
     def _asked(self, what: str, act: Callable[[], Answer], otherwise: Answer) -> Answer:
         try:
@@ -125,10 +131,13 @@ def _updated_whole(sighting: Sighting) -> str | None:
 
 def _rewrites(sighting: Sighting, table: str) -> bool:
     """Whether a statement may have given many rows of a table new versions: every one that names the table and was not
-    taken back."""
+    taken back, and whatever nobody can tell."""
     if sighting.outcome is Outcome.ROLLED_BACK:
         return False
-    return any(same_table(table, name) for found in danger_of(sighting.text).findings for name in found.objects)
+    classified = danger_of(sighting.text)
+    return classified.danger is Danger.UNKNOWN or any(
+        same_table(table, name) for found in classified.findings for name in found.objects
+    )
 
 
 @contextmanager

@@ -39,14 +39,14 @@ def run(book: str, pairs: tuple[str, ...], mode: str, confirmed: tuple[str, ...]
     """Perform a runbook: step by step, journalled; it pauses where something is not as it should be."""
     from recovery.workflow.approvals import me
     from runbooks.book.reading import find_book, read_book
-    from runbooks.running.binding import bind
+    from runbooks.running.binding import bind, overruled
     from runbooks.running.runs import Begun, open_run
 
     source = find_book(book)
     found, given, loaded = read_book(source), _given(pairs), load_profile(profile)
     values = bind(found, given)
     if mode == "preview":
-        _preview(found, values, loaded, profile)
+        _preview(found, {**values, **overruled(found, given)}, loaded, profile)
         return
     driver = _driver(mode, given, confirmed)
     driver.refuse_gaps(found)

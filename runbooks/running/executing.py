@@ -263,17 +263,22 @@ def _saved(step: Executed, text: str, overruled: Mapping[str, str]) -> list[tupl
 
 def _refuse_choice(text: str) -> None:
     """Where several incidents are possible, none is taken for the one that is meant."""
-    choices = json.loads(text).get("proposal", {}).get("choices", ()) if text.startswith("{") else ()
-    if choices:
+    if choices := _choices(text):
         times = "; ".join(f"{each['target_time']} before {each['what']}" for each in choices)
         raise StepError(f"{len(choices)} incidents are possible, and one has to be said with -p at=TIME: {times}")
 
 
 def _of_choice(text: str, overruled: Mapping[str, str]) -> str | None:
-    """The tables of that incident whose target time was said, of several that are possible."""
-    choices = json.loads(text).get("proposal", {}).get("choices", ()) if text.startswith("{") else ()
-    said = overruled.values()
-    return next(("\n".join(each["tables"]) for each in choices if each["target_time"] in said), None)
+    """The tables of those incidents whose target time was said, of several that are possible."""
+    chosen = [each for each in _choices(text) if each["target_time"] in overruled.values()]
+    return "\n".join(dict.fromkeys(table for each in chosen for table in each["tables"])) or None
+
+
+def _choices(text: str) -> list[dict[str, Any]]:
+    try:
+        return list((json.loads(text).get("proposal") or {}).get("choices", ()))
+    except (ValueError, AttributeError):
+        return []
 
 
 def _at(text: str, path: str) -> str:

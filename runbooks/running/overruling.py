@@ -29,4 +29,7 @@ def overrule(run: Run, journal: Journal, book: Book, given: Mapping[str, str]) -
                 help=f"do it and all behind it again: rowback runbook resume {run.id} --from {begun}"
                 f" -p {name.lower()}={value}",
             )  # fmt: skip
-        run.take(journal.append("step.done", step=step.id, data={"saved": {**saved, **changed}}))
+        if changed.keys() < saved.keys():  # what else it found hangs on that
+            run.take(journal.append("step.again", step=step.id))
+        else:
+            run.take(journal.append("step.done", step=step.id, data={"saved": {**saved, **changed}}))

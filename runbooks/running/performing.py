@@ -274,4 +274,5 @@ def _better(run: Run, step: str) -> str:
     ids = [each.id for each in run.book.steps]
     names = [name for each in run.book.steps[: ids.index(step) + 1] if isinstance(each, Command | Sql | Shell)
              for name, path in each.effects.saves if path.endswith("target_time")]  # fmt: skip
-    return f"; or say another target time: rowback runbook resume {run.id} -p at=TIME" if names else ""
+    tables = " -p tables=TABLE" if "tables" in run.book.overrules else ""
+    return f"; or say another target time: rowback runbook resume {run.id} -p at=TIME{tables}" if names else ""

@@ -302,3 +302,61 @@ def test_a_compressed_log_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Pa
     assert "1. committed: TRUNCATE t" in printed, ran.stderr
     assert "target time 2026-11-22T14:00:01Z, confidence low" in printed
     assert re.search(rf"^  '{re.escape(str(path))}' could be read for [\d,]+ bytes only: ", printed, re.MULTILINE)
+
+
+BEGUN = (AUTHORIZED, said("begin"), said("commit"))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        ("create temp table orders (id int)", "drop table if exists pg_temp.orders"),
+        ("create temp table orders (id int)", "alter table orders rename to o2"),
+        ("create temp table orders (id int)", "set search_path = public, pg_temp"),
+        ("create temp table orders (id int)", "drop table orders, junk"),
+        ("begin", "create temp table orders (id int)", "rollback"),
+        ("create temp table if not exists orders (id int)",),
+        ("create temp table orders (id int) on commit drop",),
+    ],
+)
+@pytest.mark.parametrize("loss", ["delete from orders", "truncate orders"])
+def test_a_real_table_with_the_name_of_a_temporary_one_is_never_passed_over(
+    tmp_path: Path, made: tuple[str, ...], loss: str
+) -> None:
+    path = tmp_path / "postgresql.log"
+    path.write_text(log(*BEGUN, *map(said, made), said(loss), said("select 1")))
+    printed = rowback_find("--log", path).stdout
+    assert f"{loss.split(maxsplit=1)[0].upper()} orders" in printed, printed
+
+
+def test_a_temporary_table_is_passed_over_where_a_rollback_would_be_logged(tmp_path: Path) -> None:
+    path, made = tmp_path / "postgresql.log", said("create temp table orders (id int)")
+    path.write_text(log(*BEGUN, made, said("truncate orders"), said("select 1")))
+    assert "TRUNCATE" not in rowback_find("--log", path).stdout
+    path.write_text(log(AUTHORIZED, made, said("truncate orders")))
+    assert "TRUNCATE orders" in rowback_find("--log", path, "--log-line-prefix", OF_RDS).stdout
+
+
+def test_a_burst_from_many_sessions_is_no_habit(tmp_path: Path) -> None:
+    """Ten workers emptied it within a second each; an hour later somebody dropped another table."""
+    path = tmp_path / "postgresql.log"
+    burst = "".join(log(*BEGUN, said("truncate orders"), said("select 1"), pid=n, minute=n) for n in range(1, 9))
+    path.write_text(burst + log(*BEGUN, said("drop table other"), said("select 1"), pid=50, minute=59))
+    printed = rowback_find("--log", path).stdout
+    assert "before all of them: 2026-11-22T14:01:03Z" in printed, printed
+    assert "one of" not in printed.partition("which of")[2]
+
+
+def test_what_comes_all_day_may_have_gone_wrong_once(tmp_path: Path) -> None:
+    """An hourly purge, and one far UPDATE later: it is proposed, never with high confidence, and the purge is told."""
+    path = tmp_path / "postgresql.log"
+    purges = "".join(
+        log(*BEGUN, said(f"delete from sessions where seen < {n}"), said("select 1"), pid=n, minute=5 * n)
+        for n in range(1, 10)
+    )
+    path.write_text(purges + log(*BEGUN, said("update t set x = 1 where y = 5"), said("select 1"), pid=70, minute=55))
+    printed = rowback_find("--log", path).stdout
+    assert "confidence low" in printed, printed
+    assert "9 statements that come all day were left aside, the last of them at 2026-11-22T14:45:03Z" in printed, (
+        printed
+    )

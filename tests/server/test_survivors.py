@@ -7,7 +7,7 @@ import pytest
 from recovery.model.repair import Mode, RowClass
 from recovery.postgres.repair import oversized
 from tests.fix_lab import Database
-from tests.fix_repair import Past, xid_of
+from tests.fix_repair import SCHEMA, Past, xid_of
 
 PEOPLE = (
     "create table people (id int primary key, name text, mail text)",
@@ -18,12 +18,22 @@ PEOPLE = (
 
 
 def test_people_who_were_anonymized_together_are_still_the_same_people(past: Past, database: Database) -> None:
-    """One UPDATE left the same values in several rows, which new rows under old keys do not: their pets come back."""
+    """One UPDATE left the same values in several rows, which new rows under old keys seldom do: where people are
+    compared as well, their pets come back."""
     with past(*PEOPLE) as times:
         database.run("delete from pets", "update people set name = 'gone', mail = 'none' where id <= 3")
-        times.diff("pets")
+        times.diff("pets", "people")
         times.apply()
         assert database.rows("select id, owner from pets order by id") == [(g, g) for g in range(1, 7)]
+
+
+def test_blank_strangers_under_old_keys_get_no_pets(past: Past, database: Database) -> None:
+    """Two rows that were inserted alike prove nothing where only their children are compared."""
+    with past(*PEOPLE) as times:
+        database.run("delete from pets", "delete from people where id <= 2",
+                     "insert into people values (1, 'new account', ''), (2, 'new account', '')")  # fmt: skip
+        times.diff("pets")
+        assert [change.key for change in times.rows_of(RowClass.BLOCKED)] == [("1",), ("2",)]
 
 
 def test_somebody_else_under_an_old_key_gets_no_pets(past: Past, database: Database) -> None:
@@ -79,3 +89,25 @@ def test_values_too_large_for_text_travel_by_themselves(
         assert plan.writes == 3
         times.apply()
         assert database.rows(sums) == before
+
+
+def test_without_a_key_no_row_leaves_that_may_be_somebody_elses(past: Past, database: Database) -> None:
+    """A row that was committed between T and the UPDATE carries its transaction as well: there are more than T had."""
+    with past("create table t (x int, note text)", "insert into t select g, 'n' from generate_series(1, 9) g") as times:
+        database.run("insert into t values (99, 'good, and committed after T')")
+        bad = xid_of(database.live, database, "update t set note = 'bad'")
+        times.diff(mode=Mode.REPAIR, incident_xids=(bad,))
+        assert times.plans[-1].writes == 0
+        assert database.rows("select count(*) from t where x = 99") == [(1,)]
+
+
+def test_images_are_of_written_rows_where_the_server_refuses_some(past: Past, database: Database) -> None:
+    with past("create function fit(x int) returns bool immutable language sql return x < 1000",
+              "create table t (id int primary key, x int check (fit(x)))",
+              "insert into t select g, g from generate_series(1, 5) g") as times:  # fmt: skip
+        bad = xid_of(database.live, database, "update t set x = x + 100")
+        times.diff(mode=Mode.REPAIR, incident_xids=(bad,))
+        database.run("create or replace function fit(x int) returns bool immutable language sql return x <> 3")
+        times.apply()
+        assert database.rows("select id, x from t order by id") == [(1, 1), (2, 2), (3, 103), (4, 4), (5, 5)]
+        assert database.rows(f"select id from {SCHEMA}.before_1_0 order by 1") == [(1,), (2,), (4,), (5,)]
