@@ -863,7 +863,8 @@ def test_another_time_looks_for_the_tables_anew(cli: Cli, database: Database) ->
         said_in_log(7, "connection authorized: user=app database=db", 8),
         said_in_log(9, "statement: delete from orders", 8), said_in_log(10, "statement: select 1", 8),
     )  # fmt: skip
-    write(LOOK.replace("save=target=proposal.target_time", "save=target=proposal.target_time save=tables=proposal.tables")
+    saved = "save=target=proposal.target_time"
+    write(LOOK.replace(saved, f"{saved} save=tables=proposal.tables")
           .replace("back to $TARGET", "back to $TARGET tables $TABLES"))  # fmt: skip
     person = Terminal(cli, "runbook", "run", "book.md", *given(cli, database, "")[:4], "-p", "at=2026-11-22T14:00:05Z")
     person.until("The first statement is the one that was reported. [y/N]: ")
