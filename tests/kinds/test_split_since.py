@@ -51,3 +51,20 @@ def test_a_backup_that_is_named_as_one_hinders_nothing(world: World) -> None:
     world.incident("delete from jobs")
     world.restore("--except", "public.jobs_backup")
     world.as_before("public.jobs")
+
+
+def test_a_partition_that_was_emptied_into_its_neighbour_gets_nothing_back(world: World) -> None:
+    """All 10 rows changed their partition key and moved, and one other row was deleted: only that comes back."""
+    world.past(
+        "create table parcels (id int, depot text, weight int, primary key (id, depot)) partition by list (depot)",
+        "create table parcels_north partition of parcels for values in ('north')",
+        "create table parcels_south partition of parcels for values in ('south')",
+        "insert into parcels select g, 'north', g from generate_series(1, 10) g",
+        "insert into parcels select g, 'south', g from generate_series(11, 15) g",
+    )
+    world.good("update parcels set depot = 'south' where depot = 'north'")
+    world.incident("delete from parcels where id = 15")
+    world.restore(code=(0, IN_PART))
+    rows = [(n, "south", n) for n in range(1, 16)]
+    world.holds("public.parcels_north", [])
+    world.holds("public.parcels_south", rows)
