@@ -32,12 +32,15 @@ join pg_stat_activity a on a.pid = l.pid
 where l.granted and a.pid <> pg_backend_pid() and (n.nspname || '.' || c.relname) = any(%s)
 group by 1, 2, 3, 4, a.xact_start, 7 order by 6 desc, a.xact_start limit 10
 """
-# Nobody's session any more: its locks stay until somebody ends it by its name.
+# It belongs to no session any more: its locks stay until it is ended by its name. pg_locks shows them under the virtual
+# id of the session that prepared it, or after a restart under another; the lock on its transaction id has the same one.
 _PREPARED = """
 select p.gid, p.owner, date_trunc('second', now() - p.prepared)::text,
   bool_or(l.mode not in ('AccessShareLock', 'RowShareLock'))
 from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
-join pg_prepared_xacts p on l.virtualtransaction = '-1/' || p.transaction
+join pg_locks own on own.locktype = 'transactionid' and own.pid is null
+  and own.virtualtransaction = l.virtualtransaction
+join pg_prepared_xacts p on p.transaction = own.transactionid
 where l.pid is null and p.database = current_database() and (n.nspname || '.' || c.relname) = any(%s)
 group by 1, 2, 3 order by 1 limit 10
 """

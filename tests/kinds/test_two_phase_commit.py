@@ -91,3 +91,20 @@ def test_a_lock_that_a_prepared_transaction_holds_in_the_copy(world: World) -> N
         assert "move_in_doubt" in err, out + err
         assert "public.accounts" in err
         assert "  help: " in err
+
+
+def test_a_prepared_transaction_that_keeps_the_load_waiting_is_named(world: World) -> None:
+    """It belongs to no session that could be ended: what is printed ends it, and the load goes on."""
+    world.past(BANK)
+    world.incident(*MISTAKE)
+    world.database.run("begin", "update accounts set cents = 1 where id = 40", "prepare transaction 'left ''open'''")
+    process = world.cli.start(*world.arguments("--copy-parameter-group", GROUP))
+    assert process.stderr
+    waiting = next((line for line in process.stderr if "waiting for a lock: prepared transaction" in line), "")
+    statement = waiting.partition("; to end it: ")[2].strip()
+    assert statement == "rollback prepared 'left ''open'''", waiting
+    world.database.run(statement)
+    out, err = process.communicate(timeout=DEADLINE_S)
+    world.ran = Ran(process.returncode, out, err)
+    assert process.returncode == 0, out + err
+    world.as_before("public.accounts", "public.bookings")
