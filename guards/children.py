@@ -42,5 +42,5 @@ def silence() -> None:
 
 
 def reported(report: Path) -> list[str]:
-    """The refusals that children told of, in their order."""
+    """The refusals that child processes appended to `report`, oldest first; one JSON object each."""
     return [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []

@@ -63,10 +63,11 @@ class _Said:
 def policy_here(
     strictness: Strictness | None = None, application: Sequence[str] = (), *, place: Path | None = None
 ) -> Policy:
-    """The policy of this place and moment. `strictness` and `application` are what the caller was told besides.
+    """The policy in force: rowback.toml of `place` and the directories above it, and the environment.
 
-    `place`: where to look for rowback.toml from, and where files that `application` names are (default: here).
-    Raises GuardError(policy-invalid) for a file that cannot be read: nobody knows what it forbids.
+    `strictness`, where given, takes precedence over the files; `application` is added to theirs. `place`: the directory
+    to search from, and to which relative file names in `application` refer (default: the working directory).
+    Raises GuardError(policy-invalid) for a file that cannot be read: what it forbids is unknown.
     """
     place, now = place or Path.cwd(), datetime.now(UTC)
     said = _Said(list(_tables(place)))

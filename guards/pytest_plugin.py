@@ -77,7 +77,7 @@ def _enable(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Nobody shall wonder whether it is on, what it thinks of the databases, and who lets what through."""
+    """Report header: whether the guard is active, its allowances, and its verdict on each configured database."""
     guard = _active()
     if guard is None:
         return ["rowback guard: off"]

@@ -44,7 +44,10 @@ strictness_option = click.option(
 
 @contextmanager
 def connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection in autocommit. Raises GuardError(server-unreachable), with what the certificate told before."""
+    """An autocommit connection to `dsn`, closed at the end.
+
+    Raises GuardError(server-unreachable), with the host names of the server's certificate where it sent one.
+    """
     import psycopg
 
     with _in_words():

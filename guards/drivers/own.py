@@ -28,7 +28,7 @@ SHOWN = ("service", "host", "hostaddr", "port", "dbname", "user")
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Connections made inside, in this thread and task alone, are the guard's own. Everybody else stays guarded."""
+    """Exempt the connections that this thread or asyncio task opens inside the block; all others stay guarded."""
     token = ASKING.set(True)
     try:
         yield

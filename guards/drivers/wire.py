@@ -62,9 +62,9 @@ class _OfPsycopg2:
 
 
 def wire_of(connection: Any) -> Open:
-    """The way to ask `connection`: of psycopg 3, psycopg2, or an SQLAlchemy Connection or Session on one of these.
+    """Query access to `connection`: a psycopg 3 or psycopg2 connection, or an SQLAlchemy Connection or Session on one.
 
-    Raises TypeError for anything else: nobody knows what it leads to.
+    Raises TypeError for any other type: its server cannot be determined.
     """
     match type(connection).__module__.partition(".")[0], connection:
         case "sqlalchemy", _ if hasattr(connection, "connection"):

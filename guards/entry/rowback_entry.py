@@ -1,5 +1,5 @@
-"""Where rowback begins. Our packages have everyday names: where one of somebody else's stands in front of them, that is
-said in one line, before anything of it is imported. Nothing but the standard library is loaded here."""
+"""Entry point of the command. rowback's packages have common names: where sys.path holds another package of such a
+name first, this refuses in one line before it imports any. It uses the standard library alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OURS = {"recovery": "cli.py", "guards": "verdict.py", "runbooks": "processes.py"
 
 
 def stranger(name: str) -> Path | None:
-    """The directory of a package of that name that is not ours, and that Python would import instead."""
+    """The directory of another package of that name which Python would import instead of rowback's, or None."""
     spec = importlib.util.find_spec(name)
     places = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
     if not places:

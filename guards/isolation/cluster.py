@@ -41,7 +41,7 @@ def throw_away(run: str | None = None) -> Iterator[tuple[str, Path]]:
 
 
 def keep(home: Path) -> None:
-    """Leave the cluster there for an hour: somebody wants to look at it."""
+    """Keep the cluster in `home` running for an hour after its last user has left, for inspection."""
     (home / "keep").touch()
 
 

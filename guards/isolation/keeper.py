@@ -29,7 +29,11 @@ SETTINGS = {
 
 
 def main(home: Path) -> int:
-    """Make the cluster, tell how to reach it in `ready` (or why not in `failed`), and stay until nobody uses it."""
+    """Create and start the cluster in `home`, and stop and remove it when its last user has left.
+
+    Writes its port and socket directory to the file `ready`, or the reason of a failure to `failed`. Returns 0, or 1
+    when it did not start.
+    """
     try:
         tools = find_tools(home)
         process = _start(tools, home, port := free_port())

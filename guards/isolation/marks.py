@@ -54,8 +54,10 @@ def mark(admin: psycopg.Connection[Any], server: Server, name: str, *, reason: s
 
 
 def reap(server: Server) -> list[str]:
-    """Drop databases of ours that nobody owns any more: their mark ran out, or their process is gone and nobody wanted
-    them kept. One that somebody is connected to stays. The names of those dropped."""
+    """Drop test databases whose mark has expired, or whose owning process has ended without keeping them.
+
+    A database with open connections is left alone. Returns the names of the dropped databases.
+    """
     gone = []
     with server.connect() as admin:
         for name in list(_forsaken(admin, server)):

@@ -112,7 +112,7 @@ class Baseline:
 
     @classmethod
     def of(cls, connection: Connection) -> Baseline:
-        """Read it off a database that nobody has used. `connection`: in autocommit."""
+        """The baseline of a freshly migrated database, before its first test. `connection`: in autocommit mode."""
         tables = _named(connection, TABLES)
         counts = [_count(connection, table) for table in tables]
         seeded = {t.oid: (t, n, _content(connection, t)) for t, n in zip(tables, counts, strict=True) if n}

@@ -44,8 +44,8 @@ class Server:
 
 
 def server_at(dsn: str) -> Server:
-    """The server that `dsn` leads to, if databases may be made there: it is proven disposable, or runs on this very
-    machine and is neither managed, a standby nor protected. Nobody else's database is ever touched.
+    """The server at `dsn`, if test databases may be created there: it is proven disposable, or it runs on this machine
+    and is neither a managed service, a standby nor protected. Existing databases are not touched.
 
     Raises GuardError(not-disposable), GuardError(server-unreachable).
     """

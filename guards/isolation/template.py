@@ -88,9 +88,10 @@ def as_url(dsn: str) -> str:
 
 
 def ensure_template(server: Server, migrations: Migrations) -> str:
-    """The name of the migrated template, made now if nobody has. Parallel callers wait for the first.
+    """The name of the migrated template database, which is created if it does not exist. Concurrent callers wait.
 
-    It takes its name only when it is whole: a killed migration leaves nothing that could be taken for finished.
+    The database is renamed to that name only after all migrations have succeeded, so an interrupted migration leaves no
+    template that looks complete.
     """
     name = f"rowback_template_{hashlib.sha256(migrations.key.encode()).hexdigest()[:20]}"
     building = f"{name}_b"

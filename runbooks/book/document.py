@@ -180,7 +180,7 @@ class Book:
 
     @property
     def overrules(self) -> dict[str, Parameter]:
-        """What steps look up and somebody may say better, by its name; a target time by `at` as well."""
+        """Names of saved values that -p may replace; a target time also as `at`."""
         looked_up = [step for step in self.steps if isinstance(step, Command | Sql | Shell) and step.effects.reads]
         saved = {
             name: Parameter(name, Type.TIME if path.endswith("target_time") else Type.TEXT)

@@ -34,7 +34,7 @@ def bind(book: Book, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def overruled(book: Book, given: Mapping[str, str]) -> dict[str, str]:
-    """Values that were said instead of what a step finds, by the name that steps use. Raises usage."""
+    """Values given with -p that replace those a step would save: variable → value. Raises usage."""
     return {
         parameter.variable: bound(parameter, given[name])
         for name, parameter in book.overrules.items() if name in given

@@ -124,7 +124,7 @@ class StepLines:
 
 
 def show_line(line: str) -> None:
-    """What a step said, under its line."""
+    """Print a line of a step's output below its title."""
     click.echo(f"  │ {line}", err=True)
 
 

@@ -40,7 +40,7 @@ class CutOff(StepError):
 class Surroundings:
     """What a step is run in: values of variables, where its output goes, what is masked, connections by name, and what
     its commands are told: whose they are (`mark`), by which profile. `begun` hears of each child's process id.
-    `overruled`: values that were said instead of those that a step would save."""
+    `overruled`: values given with -p that replace those that a step would save."""
 
     values: Mapping[str, str]
     logs: Path

@@ -1,4 +1,4 @@
-"""Values that somebody says better than a step found them: a target time above all."""
+"""Values given with -p to a run, in place of those that its steps saved: above all a target time."""
 
 from __future__ import annotations
 

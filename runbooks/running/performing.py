@@ -26,7 +26,7 @@ from runbooks.running.showing import shown
 
 
 class Driver(Protocol):
-    """Whoever answers while a book is performed: a person at a terminal, or what was said beforehand (`answers`)."""
+    """Answers the questions of a run: a person at a terminal, or values given beforehand (`answers`)."""
 
     @property
     def answers(self) -> Mapping[str, str]: ...
@@ -42,7 +42,7 @@ class Driver(Protocol):
 
 @dataclass
 class Performance:
-    """One run in the hands of one process. `show`: what a step said, line by line, and what it saved."""
+    """One run in the hands of one process. `show`: prints a line of a step's output, or a value that it saved."""
 
     run: Run
     journal: Journal
@@ -230,8 +230,9 @@ def _do(
 
 
 def _executed(what: Performance, step: Executed, around: Surroundings, number: int) -> dict[str, str]:
-    """Do it and show what it said. What only looks for values that somebody has said may fail."""
+    """Execute a step and show its output. One that only reads values which -p has given may fail."""
     out = around.output(step, number)
+    out.unlink(missing_ok=True)  # of an earlier attempt
     try:
         return execute(step, around, number)
     except StepError as error:
@@ -270,7 +271,7 @@ def _paused(run: Run, step: str, why: str) -> RowbackError:
 
 
 def _better(run: Run, step: str) -> str:
-    """What a question is about may be said instead of found."""
+    """The option that gives another target time than the one the step found."""
     ids = [each.id for each in run.book.steps]
     names = [name for each in run.book.steps[: ids.index(step) + 1] if isinstance(each, Command | Sql | Shell)
              for name, path in each.effects.saves if path.endswith("target_time")]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a runbook would do: what reads is done, all else is told."""
+"""Preview of a runbook: steps that only read are executed, all others described."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runbooks.running.executing import StepError, Surroundings, command_lines, e
 
 
 def preview(book: Book, values: Mapping[str, str], around: Surroundings, listener: Listener) -> list[str]:
-    """What would happen: steps that only read are done, all others are told. Returns one line a step."""
+    """Execute the steps that only read and describe all others. Returns one line a step."""
     known, lines = dict(values), []
     for number, step in enumerate(book.steps, 1):
         match step:

@@ -243,7 +243,7 @@ def _own_text(directory: Path) -> str:
 
 
 def refuse_changed(run: Run) -> None:
-    """Refuse (book-changed) to go on by a text that is no longer the book's."""
+    """Raises book-changed when the book's file is no longer the text that the run goes by."""
     if not run.source.exists():
         return
     now = read_book(run.source)

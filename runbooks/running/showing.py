@@ -1,4 +1,4 @@
-"""What a step said on stdout, for whoever answers the next question: documents as the tables that people read."""
+"""A step's stdout as it is shown before the next question: JSON documents as the tables that people read."""
 
 from __future__ import annotations
 
