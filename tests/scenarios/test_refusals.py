@@ -19,7 +19,7 @@ from recovery.model.plan import RecoveryPlan
 from recovery.model.target import format_utc
 from runbooks.lab.state import CallFault
 from tests.fix_cli import Cli, Ran
-from tests.fix_lab import Database, pass_a_second
+from tests.fix_lab import Database, discard, pass_a_second
 
 NOTHING = "nothing was created, nothing was written"
 
@@ -202,7 +202,10 @@ def test_no_aws_at_all(cli: Cli, database: Database, target: datetime) -> None:
 
 def test_backups_off(cli: Cli) -> None:
     cli.live.lab.create_instance("careless", BackupRetentionPeriod=0)
-    ran = cli("plan", "careless", "--at", "2026-11-22T14:20:00Z", "--database", "postgres")
+    try:
+        ran = cli("plan", "careless", "--at", "2026-11-22T14:20:00Z", "--database", "postgres")
+    finally:
+        discard(cli.live.lab, lambda name: name == "careless")
     assert ran.code == 13
     assert ran.err.startswith("error[backups-off]: 'careless' has no automated backups to restore from\n")
 

@@ -810,12 +810,17 @@ def test_what_a_question_is_about_stands_on_the_screen(cli: Cli, database: Datab
     assert "  │ back to 2026-11-22T13:59:00Z" in again.shown
 
 
-def test_of_several_incidents_none_is_taken_unasked(cli: Cli, database: Database) -> None:
+def two_incidents() -> None:
+    """TRUNCATE of people at :05, and from another session a DELETE of all orders at :09."""
     wrote_log(
         said_in_log(5, "statement: truncate people"), said_in_log(6, "statement: select 1"),
         said_in_log(7, "connection authorized: user=app database=db", 8),
         said_in_log(9, "statement: delete from orders", 8), said_in_log(10, "statement: select 1", 8),
     )  # fmt: skip
+
+
+def test_of_several_incidents_none_is_taken_unasked(cli: Cli, database: Database) -> None:
+    two_incidents()
     write(LOOK)
     looked = ("--mode", "auto", "--confirmed", "the-first-statement-is-the")
     ran = cli("runbook", "run", "book.md", *given(cli, database, "")[:4], *looked)
@@ -858,11 +863,7 @@ def test_another_time_asks_for_the_steps_that_went_by_the_old_one(cli: Cli, data
 
 def test_another_time_looks_for_the_tables_anew(cli: Cli, database: Database) -> None:
     """Of two incidents the other one: its time, and its tables, not those of the first."""
-    wrote_log(
-        said_in_log(5, "statement: truncate people"), said_in_log(6, "statement: select 1"),
-        said_in_log(7, "connection authorized: user=app database=db", 8),
-        said_in_log(9, "statement: delete from orders", 8), said_in_log(10, "statement: select 1", 8),
-    )  # fmt: skip
+    two_incidents()
     saved = "save=target=proposal.target_time"
     write(LOOK.replace(saved, f"{saved} save=tables=proposal.tables")
           .replace("back to $TARGET", "back to $TARGET tables $TABLES"))  # fmt: skip
