@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import sys
+from itertools import takewhile
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
@@ -117,12 +118,12 @@ class _Document(io.TextIOBase):
         self._stdout, self.begun = stdout, False
 
     def write(self, text: str, /) -> int:
-        """Take note that the answer is there."""
+        """Write `text`; the document has begun."""
         self.begun = True
         return self._stdout.write(text)
 
     def flush(self) -> None:
-        """Pass it on."""
+        """Flush stdout."""
         self._stdout.flush()
 
 
@@ -131,7 +132,7 @@ def main() -> None:
     from guards.refusal import GuardError
     from recovery.errors import RowbackError
 
-    if "--json" in sys.argv:
+    if "--json" in takewhile(lambda word: word != "--", sys.argv):  # behind it stand another program's options
         sys.stdout = _Document(sys.stdout)
     try:
         sys.exit(rowback.main(prog_name="rowback", standalone_mode=False) or 0)
@@ -151,7 +152,7 @@ def main() -> None:
 
 
 def _in_our_words(error: click.ClickException | ModuleNotFoundError | PermissionError) -> RowbackError | None:
-    """What others raise and no verb could know; None for a bug."""
+    """The error of a library, or of the system, as one of rowback's; None for an unexpected one."""
     from recovery.commands.usage import usage_error
 
     match error:

@@ -173,14 +173,14 @@ class Instances:
         return self._facts({**answer["DBInstance"], "TagList": self._tag_list(tags)})
 
     def wait_ready(self, identifier: str, *, deadline_s: float, watch: Watch) -> InstanceFacts:
-        """Wait until the temporary instance is available; `watch(status, seconds)` hears of every look.
+        """Wait until the temporary instance is available; `watch(status, seconds)` is called at each poll.
 
         Raises copy-failed at once when it enters a final state, or when `deadline_s` passes.
         """
         return self._wait(identifier, _copy_failed, deadline_s=deadline_s, watch=watch)
 
     def wait_available(self, identifier: str, *, deadline_s: float, watch: Watch) -> InstanceFacts:
-        """The same of any instance. Raises instance-unsuitable."""
+        """Wait until an instance is available. Raises instance-unsuitable if it never will be, or too late."""
         return self._wait(identifier, _not_available, deadline_s=deadline_s, watch=watch)
 
     def _wait(
@@ -238,7 +238,8 @@ class Instances:
     def delete_copy(self, copy: Copy, *, recorded_resource_id: str | None, deadline_s: float, watch: Watch) -> bool:
         """Delete the temporary instance and wait until it is gone; False when it was gone already.
 
-        Refuses (delete-refused) unless name prefix, case tag, recorded resource id and "is not the source" all agree.
+        Raises delete-refused unless name prefix, case tag, recorded resource id and "is not the source" all agree, and
+        copy-failed when it is still there after `deadline_s`.
         """
         found = self.find(copy.identifier)
         if found is None:

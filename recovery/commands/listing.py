@@ -11,6 +11,8 @@ from recovery.model.repair import Mode, RepairPlan, RowClass
 from recovery.model.values import counted
 
 if TYPE_CHECKING:
+    from recovery.compare.changes import ChangeSet
+    from recovery.reload.job import Loaded
     from recovery.workflow.cases import Case
 
 
@@ -18,7 +20,7 @@ def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | 
     """The rows of a repair plan on stdout, as text, csv or json; of a part of them, how many more there are."""
     from recovery.compare.changes import ChangeSet
     from recovery.compare.comparing import NEW_ROWS_SHOWN
-    from recovery.report.repair_text import records_csv, records_text, row_records
+    from recovery.report.repair_text import count_records, records_csv, records_text, row_records
     from recovery.workflow.steps.load import written_by_load
 
     if plan.number is None:
@@ -29,7 +31,7 @@ def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | 
         click.echo(f"of {found:,} new rows only the first {kept:,} of each table are kept to be listed", err=True)
     with ChangeSet(case.changes_path(plan.number)) as changes:
         loaded = written_by_load(case)
-        late = {n: why for xid in loaded.xids for n, why in changes.skipped(xid).items()} if loaded else {}
+        late = _left_at_load(changes, loaded) if loaded else {}
         records = row_records(changes, kinds, limit, late)
         match form:
             case "csv":
@@ -38,9 +40,17 @@ def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | 
                 click.echo(json.dumps(list(records), indent=1, ensure_ascii=False))
             case _:
                 click.echo(records_text(records))
-        counts = sum(table.count(kind) for table in plan.tables for kind in kinds or RowClass)
-        if limit is not None and (unseen := counts + len(late) * (RowClass.BLOCKED in kinds) - limit) > 0:
-            click.echo(f"and {counted(unseen, 'row')} more: without --limit all are listed", err=True)
+        if limit is not None and (more := count_records(changes, kinds, late) - limit) > 0:
+            click.echo(f"and {counted(more, 'row')} more: without --limit all are listed", err=True)
+
+
+def _left_at_load(changes: ChangeSet, loaded: Loaded) -> dict[int, str]:
+    """Rows that were planned and that the load, or every portion of it, left as they were: number → reason."""
+    match loaded.xids:
+        case (xid,):
+            return changes.skipped(xid)
+        case _:
+            return changes.portions.skipped()
 
 
 def form_of(*, as_csv: bool, as_json: bool) -> str:

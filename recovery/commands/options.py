@@ -15,9 +15,10 @@ from recovery.commands.completing import complete_case, complete_instance, compl
 from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.plan import Transport
-from recovery.model.repair import Mode, OnConflict, RepairPlan, RepairRequest
+from recovery.model.repair import WRITTEN_AFTER_T, Mode, OnConflict, RepairPlan, RepairRequest
 from recovery.model.report import Objectives
 from recovery.model.target import parse_target_time
+from recovery.model.values import counted
 
 if TYPE_CHECKING:
     from recovery.workflow.asking import Request
@@ -277,18 +278,20 @@ def _confirm_loss(plan: RepairPlan, database: str, loss: int | None) -> None:
             f"{plan.loses:,} rows lose what was written after T. Type that number to go on", err=True, type=int
         )
     if plan.loses and loss != plan.loses:
+        classes = [kind for kind in WRITTEN_AFTER_T if any(table.count(kind) for table in plan.tables)]
+        listed = "".join(f" --show {kind.name.lower()}" for kind in classes)
         said = "nobody confirmed that" if loss is None else f"{loss} is not that number"
         raise RowbackError(
             ErrorId.CONFIRMATION_MISSING,
-            f"{plan.loses:,} rows would lose what was written to them after T, and {said}",
+            f"{counted(plan.loses, 'row')} would lose what was written to them after T, and {said}",
             state="nothing was written to the original",
-            help=f"look at them: rowback diff {plan.case} --show newer; then: rowback apply {plan.case}"
+            help=f"look at them: rowback diff {plan.case}{listed}; then: rowback apply {plan.case}"
             f" {plan.digest[:8]} --confirm {shlex.quote(database)} --confirm-loss {plan.loses}",
         )
 
 
 def plan_file(digest: str) -> Path:
-    """Where a plan is kept that nobody named a place for."""
+    """The default path of a plan's file."""
     from recovery.config import state_home
 
     directory = state_home() / "plans"

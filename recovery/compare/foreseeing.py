@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from recovery.compare.blocking import block, blocked
 from recovery.compare.changes import WRITES, ChangeSet
+from recovery.compare.scope import closure
 from recovery.compare.staging import lift_from, mark_by_content, mark_unwritable, stage_changes
 from recovery.model.catalog import Catalog, Table
 from recovery.model.repair import LiftedConstraint
@@ -57,22 +58,13 @@ def _parts(catalog: Catalog, names: Sequence[TableName]) -> list[set[TableName]]
     for name in names:
         if name in seen:
             continue
-        family = _connected(links, name)
+        family = closure([name], links)
         seen |= family
         if parts and len(parts[-1]) + len(family) <= STAGED_AT_ONCE:
             parts[-1] |= family
         else:
             parts.append(family)
     return parts
-
-
-def _connected(links: Mapping[TableName, set[TableName]], first: TableName) -> set[TableName]:
-    reached, ahead = {first}, [first]
-    while ahead:
-        beyond = links[ahead.pop()] - reached
-        reached |= beyond
-        ahead += beyond
-    return reached
 
 
 def _foresee_part(

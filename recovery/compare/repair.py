@@ -21,7 +21,7 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.plan import RecoveryPlan, Why
 from recovery.model.repair import RepairPlan, RepairRequest
-from recovery.model.values import TableName
+from recovery.model.values import TableName, leading_name
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.casts import why_cast_loses
@@ -143,11 +143,11 @@ def _compare(
     comparison.request = inquiry.request.model_copy(update={"incident_xids": tuple(sorted(incident.xids))})
     attribute_and_resolve(comparison)
     note_lost_references(comparison, whole, ways)
-    values_lost = dropped_values(copy, mapped)
+    columns_lost = dropped_values(copy, mapped)
     named = {table.name for table in inquiry.plan.tables if table.why is Why.NAMED}
-    concerned = tuple(f"{name}: " for name in named | filled | comparison.with_losses())
+    concerned = {str(name) for name in named | filled | comparison.with_losses()}
     hit = hit_in_between(comparison, incident)
-    dropped = [*gone_notices(inquiry.gone), *values_lost]
+    dropped = [*gone_notices(inquiry.gone), *map(str, columns_lost)]
     refuse_unknown_incident(comparison, inquiry.case, inquiry.request, writers, dropped, inquiry.beside)
     apply_decisions(changes, inquiry.decisions)
     excepted = [out.name for out in inquiry.plan.left_out]
@@ -163,7 +163,7 @@ def _compare(
         dropped,
         frozenset(mapped),
         lifted,
-        (*(line for line in values_lost if line.startswith(concerned)), *hit),
+        (*(each for each in columns_lost if each.table in concerned), *hit),
     )
     return found, open_questions(comparison, whole, rules_then, elsewhere)
 
@@ -220,7 +220,7 @@ def _not_there(name: TableName, then: Catalog, now: Catalog, *, named: bool) -> 
 
 
 def _drifted(inquiry: Inquiry, objections: Sequence[str]) -> RowbackError:
-    if anew := [line.partition(": ")[0] for line in objections if line.endswith(MADE_ANEW)]:
+    if anew := [leading_name(line) for line in objections if line.endswith(MADE_ANEW)]:
         names = " ".join(f"--table {shlex.quote(name)}" for name in anew)
         return RowbackError(
             ErrorId.SCHEMA_DRIFT, "tables of T were made anew since, so nothing is compared unasked", *objections,

@@ -95,6 +95,34 @@ def load_order(
     return names, ForeignKeyMode.REPLICA
 
 
+def with_referencing(names: Iterable[TableName], keys: Iterable[ForeignKey]) -> set[TableName]:
+    """Those tables, and all whose foreign keys lead to them, over however many others."""
+    children: dict[TableName, set[TableName]] = {}
+    for key in keys:
+        for parent in key.parent_tables:
+            children.setdefault(parent, set()).add(key.child)
+    return closure(names, children)
+
+
+def with_referenced(names: Iterable[TableName], keys: Iterable[ForeignKey]) -> set[TableName]:
+    """Those tables, and all that their foreign keys lead to, over however many others."""
+    parents: dict[TableName, set[TableName]] = {}
+    for key in keys:
+        parents.setdefault(key.child, set()).update(key.parent_tables)
+    return closure(names, parents)
+
+
+def closure(names: Iterable[TableName], links: Mapping[TableName, set[TableName]]) -> set[TableName]:
+    """Those tables, and all that can be reached from them."""
+    reached = set(names)
+    ahead = list(reached)
+    while ahead:
+        beyond = links.get(ahead.pop(), set()) - reached
+        reached |= beyond
+        ahead += beyond
+    return reached
+
+
 def _close(scope: Scope, catalog: Catalog, nonempty: set[TableName], *, excluded: set[TableName]) -> None:
     """Add what the chosen tables hang together with, until nothing changes: children that a cascade emptied, empty
     parents; and tables of which only those rows matter that lost rows lead to."""

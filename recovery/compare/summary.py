@@ -12,21 +12,30 @@ from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.objects import object_notices
 from recovery.compare.outside import children_outside, written_outside
-from recovery.model.account import KEYS_SHOWN
-from recovery.model.repair import Engine, LiftedConstraint, Op, RepairPlan, RepairRequest, RowClass, TableRepair, Writer
+from recovery.model.account import KEYS_SHOWN, LostValues
+from recovery.model.repair import (
+    WRITTEN_AFTER_T,
+    Engine,
+    LiftedConstraint,
+    Op,
+    RepairPlan,
+    RepairRequest,
+    RowClass,
+    TableRepair,
+    Writer,
+)
 from recovery.model.values import TableName, counted
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.scan import count_filled
 from recovery.postgres.watchers import who_notices
 
 WRITERS_KEPT = 50
-WRITTEN_AFTER_T = (RowClass.NEW, RowClass.NEWER, RowClass.CHANGED, RowClass.CONFLICT, RowClass.REUSED)
 
 
 @dataclass(frozen=True)
 class Found:
     """One finished comparison. `request`: as the user made it. `dropped`: tables that are gone since T, and columns
-    with what they held (`values_lost`). `scope`: the tables that were to be compared."""
+    with what they held. `scope`: the tables that were to be compared."""
 
     comparison: Comparison
     incident: Incident
@@ -35,7 +44,7 @@ class Found:
     dropped: Sequence[str]
     scope: frozenset[TableName]
     lifted: tuple[LiftedConstraint, ...] = ()
-    values_lost: tuple[str, ...] = ()
+    values_lost: tuple[LostValues, ...] = ()
 
 
 def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName], unfit: Sequence[str]) -> RepairPlan:
@@ -84,37 +93,39 @@ def _lifted(check: LiftedConstraint) -> str:
     )
 
 
-def dropped_values(copy: Session, mapped: Mapping[TableName, Columns]) -> list[str]:
-    """One line for each column that was dropped since T and held something then."""
-    lines = []
+def dropped_values(copy: Session, mapped: Mapping[TableName, Columns]) -> list[LostValues]:
+    """The columns that were dropped since T and held something then."""
+    lost = []
     for name, columns in mapped.items():
         for column, rows in count_filled(copy, columns.at_target.name, columns.dropped).items():
             if rows:
-                lines.append(
-                    f"{name}: column {column} was dropped since T: its {rows:,} values are not back (mode beside brings"
-                    " them)"
+                text = (
+                    f"column {column} was dropped since T: its {rows:,} values are not back (mode beside brings them)"
                 )
-    return lines
+                lost.append(LostValues(table=str(name), column=column, text=text))
+    return lost
 
 
-def hit_in_between(comparison: Comparison, incident: Incident) -> list[str]:
-    """One line for each table in which the incident changed rows and wrote others that T does not have: T is a whole
+def hit_in_between(comparison: Comparison, incident: Incident) -> list[LostValues]:
+    """The tables in which the incident changed rows and wrote others that T does not have, and that stay: T is a whole
     second, and rows that were committed after it may have been hit as well. A table in which it only inserted (an audit
     trail) is none."""
-    lines = []
+    lost = []
     for name, compared in comparison.tables.items():
         no = compared.shape.no
         if not incident.xids or not comparison.changes.classes(no).get(RowClass.REVERTED):
             continue
-        hit = [c for c in comparison.changes.changes(no, kinds=[RowClass.NEW]) if c.xmin in incident.xids]
+        stay = comparison.changes.changes(no, kinds=[RowClass.NEW], ops=[Op.KEEP])
+        hit = [change for change in stay if change.xmin in incident.xids]
         if hit:
             keys = "; ".join(key_text(compared.shape, change.key) for change in hit[:KEYS_SHOWN])
-            lines.append(
-                f"{name}: {counted(len(hit), 'row')} that T does not have carry the incident's transaction (keys:"
+            text = (
+                f"{counted(len(hit), 'row')} that T does not have carry the incident's transaction (keys:"
                 f" {keys}{', …' * (len(hit) > KEYS_SHOWN)}): written between T and the incident and then changed by"
                 " it, or inserted by it; what they held in between is in no copy"
             )
-    return lines
+            lost.append(LostValues(table=str(name), text=text))
+    return lost
 
 
 def gone_notices(gone: Mapping[str, int]) -> list[str]:

@@ -25,7 +25,7 @@ class Scratch:
         self._names: set[str] = set()
 
     def forget(self) -> None:
-        """Something may have been taken back, the making of them as well; or the session is another one."""
+        """Forget all names: a rollback may have undone their creation, or another session began under this id."""
         self._names.clear()
 
     def takes(self, text: str) -> bool:

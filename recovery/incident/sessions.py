@@ -192,8 +192,8 @@ class Sessions:
         session.running = group = Group(text, [], origin=told.origin)
         began = record.at - (duration_ms or 0.0) / 1000
         parts = [(piece, control_of(piece)) for piece in pieces(text)]
-        # one of several may be here for another's sake
-        self._prove(record, told, all(control for _, control in parts))
+        if all(control for _, control in parts) or _is_read(told):  # one of several may be here for another's sake
+            self._prove(record, duration_ms)
         for piece, control in parts:
             if group.ends is not None:  # one message may hold several transactions
                 group = session.running = group.followed()
@@ -207,10 +207,9 @@ class Sessions:
         if duration_ms is not None:
             session.running.done = record, duration_ms
 
-    def _prove(self, record: Record, told: Told, of_controls: bool) -> None:  # noqa: FBT001 (what was told of it)
+    def _prove(self, record: Record, duration_ms: float | None) -> None:
         """What stands in the log only where BEGIN and COMMIT do; a long one may stand there alone."""
-        short = told.duration_ms is None or told.duration_ms < SHORT_MS
-        if short and (of_controls or _is_read(told)):
+        if duration_ms is None or duration_ms < SHORT_MS:
             self._outcomes.prove(whose(record))
 
     def _control(self, session: Session, group: Group, control: Control, record: Record) -> None:

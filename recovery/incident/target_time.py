@@ -79,7 +79,7 @@ def _incidents(likely: Sequence[Suspect]) -> list[Incident]:
 
 
 def _enough(suspect: Suspect) -> float:
-    """What takes no rows away is nothing to go back before; of a function that nobody knows, much must speak for it."""
+    """The score from which a suspect is proposed: infinite where it removes no rows, higher for a function."""
     if not suspect.costs_rows:
         return math.inf
     return SURE if suspect.danger == "unknown" else ENOUGH

@@ -62,16 +62,27 @@ class TableAccount(Value):
         return self.model_copy(update={"back": back, "blocked": merged([*self.blocked, *skipped])})
 
 
+class LostValues(Value):
+    """Values of a table that stay lost though its rows are back: those of `column`, which was dropped since T; without
+    one, those of rows that the incident changed and that are newer than T. `text`: how many, and why."""
+
+    table: str
+    column: str | None = None
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.text}"
+
+
 class Account(Value):
-    """All tables. `unexamined`: what was not looked at, though rows of it may be lost, with the reason. `values_lost`:
-    columns that were dropped since T with what they held.
+    """All tables. `unexamined`: what was not looked at, though rows of it may be lost, with the reason.
 
     `complete` is what "recovered" means: nothing that was lost stays lost.
     """
 
     tables: tuple[TableAccount, ...] = ()
     unexamined: tuple[str, ...] = ()
-    values_lost: tuple[str, ...] = ()
+    values_lost: tuple[LostValues, ...] = ()
 
     @property
     def back(self) -> int:

@@ -6,7 +6,7 @@ import json
 from enum import StrEnum
 from typing import Literal
 
-from recovery.model.account import TableAccount
+from recovery.model.account import LostValues, TableAccount
 from recovery.model.catalog import Trigger
 from recovery.model.values import TableName, Value, digest_of
 
@@ -41,6 +41,9 @@ class RowClass(StrEnum):
     MOVED = "moved"  # at T here, now in another partition or table: nothing is lost
     NEW = "new"  # now, not at T
     BLOCKED = "blocked"  # would be written, but something forbids it: see the reason
+
+
+WRITTEN_AFTER_T = (RowClass.NEW, RowClass.NEWER, RowClass.CHANGED, RowClass.CONFLICT, RowClass.REUSED)
 
 
 class Op(StrEnum):
@@ -140,7 +143,7 @@ class RepairPlan(Value):
 
     `elsewhere`: rows that the incident changed in tables outside the scope. `possible_incident`: transactions that may
     be savepoints of the incident, which nothing proves. `unexamined`: tables that may have lost rows and could not be
-    looked at. `values_lost`: columns that were dropped since T with what they held."""
+    looked at."""
 
     schema_version: Literal[1] = 1
     case: str
@@ -154,7 +157,7 @@ class RepairPlan(Value):
     elsewhere: tuple[TableAccount, ...] = ()
     possible_incident: tuple[Writer, ...] = ()
     unexamined: tuple[str, ...] = ()
-    values_lost: tuple[str, ...] = ()
+    values_lost: tuple[LostValues, ...] = ()
     lifted: tuple[LiftedConstraint, ...] = ()
     wal_bytes_estimated: int
     changes_digest: str

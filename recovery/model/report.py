@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from recovery.model.account import Account, TableAccount
+from recovery.model.account import Account, LostValues, TableAccount
 from recovery.model.approval import Approval
 from recovery.model.instance import RestoreWindow
 from recovery.model.plan import Transport
@@ -158,8 +158,8 @@ Outcome = Literal[
 
 class Report(Value):
     """A case from opening to closing, folded from its journal. `account`: what became of the rows at T, or would if the
-    repair plan were carried out; `unexamined`: tables that may have lost rows and were not looked at; `values_lost`:
-    columns that were dropped since T with what they held. `told`: what else the plan noticed."""
+    repair plan were carried out; `unexamined`: tables that may have lost rows and were not looked at. `told`: what else
+    the plan noticed."""
 
     schema_version: Literal[1] = 1
     case: str
@@ -184,7 +184,7 @@ class Report(Value):
     skipped: int
     account: tuple[TableAccount, ...] = ()
     unexamined: tuple[str, ...] = ()
-    values_lost: tuple[str, ...] = ()
+    values_lost: tuple[LostValues, ...] = ()
     told: tuple[str, ...] = ()
     before_images: str | None = None
     taken_back: bool = False

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 _NAME_PART = re.compile(r'"((?:[^"]|"")*)"|([^".]+)')
 _NAME_PARTS = re.compile(r'(?:"(?:[^"]|"")+"|[^".]+)(?:\.(?:"(?:[^"]|"")+"|[^".]+))*')
 
+_LEADING_NAME = re.compile(r'((?:"(?:[^"]|"")+"|[^".: ]+)\.(?:"(?:[^"]|"")+"|[^".: ]+)): ')
+
 
 class Value(BaseModel):
     """A frozen value. Unknown fields are refused: a plan from a newer rowback must not be half understood."""
@@ -55,6 +57,12 @@ def name_parts(text: str) -> tuple[str, ...]:
     return tuple(
         quoted.replace('""', '"') if quoted or not plain else plain for quoted, plain in _NAME_PART.findall(text)
     )
+
+
+def leading_name(line: str) -> str:
+    """The table that a line `schema.table: text` is about, as str(TableName) writes it; empty where there is none."""
+    found = _LEADING_NAME.match(line)
+    return found[1] if found else ""
 
 
 def named_table(text: str) -> TableName:

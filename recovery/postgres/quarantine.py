@@ -47,7 +47,10 @@ def make_inert(copy: Target) -> dict[str, int]:
 
 
 def prove_copy(live: Session, copy: Session, expected: Identity) -> Identity:
-    """Refuse unless `copy` is another running server than `live` and a physical copy of the same cluster."""
+    """The identity of `copy`: another running server than `live`, and a physical copy of the same cluster, `expected`.
+
+    Raises same-server, and instance-unsuitable for a server of another cluster.
+    """
     if same_server(live, copy):
         raise RowbackError(
             ErrorId.SAME_SERVER,

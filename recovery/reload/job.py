@@ -85,9 +85,9 @@ class Job:
 
     `copy`: opens the temporary instance once, for large objects (where rows may point to them: `large_objects`) and for
     values that no text can carry.
-    `say`: hears what the load waits for. `refused`: hears of a table whose rows the server refused. `all_or_nothing`: a
-    row that cannot be written ends the load instead of being set aside. `whole_database`: sequences that stand by
-    themselves belong to the scope.
+    `say`: called with what the load waits for. `refused`: called with a table whose rows the server refused.
+    `all_or_nothing`: a row that cannot be written ends the load instead of being set aside. `whole_database`: sequences
+    that stand by themselves belong to the scope.
     """
 
     database: str

@@ -12,12 +12,13 @@ own.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from recovery.compare.accounting import general
 from recovery.compare.changes import ChangeSet
-from recovery.compare.scope import load_order
+from recovery.compare.scope import load_order, with_referencing
 from recovery.compare.staging import lift_from, mark_by_content, mark_unwritable, stage_changes
 from recovery.compare.whole import elsewhere_of
 from recovery.model.account import Reason, merged
@@ -47,13 +48,14 @@ MAXIMUM_PAUSE_S = 2.0
 
 @dataclass(frozen=True)
 class _Ready:
-    """What was read and staged before any lock is held."""
+    """What was read and staged before any lock is held. `touched`: row changes before any definition of ours."""
 
     stages: Mapping[TableName, Stage]
     rules: Mapping[TableName, Rules]
     order: Sequence[TableName]
     mode: ForeignKeyMode
     definitions: str
+    touched: Mapping[TableName, writing.Touched]
 
     @property
     def busy(self) -> dict[TableName, Stage]:
@@ -99,7 +101,7 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
 
 
 def _tell_who_blocks(live: Session, job: Job, names: Sequence[TableName], told: frozenset[str]) -> frozenset[str]:
-    """At once, and again when it is somebody else: whoever waits need not wait to know for whom."""
+    """Report the sessions whose locks block the load before waiting for them, except those in `told` already."""
     blocking = {holder.ended_by: holder for holder in lock_holders(live, names) if holder.writes}
     for ended_by in blocking.keys() - told:
         job.say(f"waiting for a lock: {blocking[ended_by].who}; to end it: {ended_by}")
@@ -108,7 +110,7 @@ def _tell_who_blocks(live: Session, job: Job, names: Sequence[TableName], told: 
 
 def _prepare(live: Session, job: Job, tried_first: Collection[TableName]) -> _Ready:
     """Everything that needs no lock. What changes in the definitions from here on is seen in their digest."""
-    definitions = definitions_digest(live)
+    definitions, touched = definitions_digest(live), writing.touched_tables(live)
     stages: Mapping[TableName, Stage] = {}
     tables = []
     if job.repair is not None:
@@ -137,7 +139,7 @@ def _prepare(live: Session, job: Job, tried_first: Collection[TableName]) -> _Re
     refusals.refuse_other_triggers(live, scope, job.held_triggers)
     if writing.needs_replica(live, [t for t in job.catalog.tables if t.name in busy], job.held_triggers):
         mode = ForeignKeyMode.REPLICA
-    return _Ready(stages, rules, order, mode, definitions)
+    return _Ready(stages, rules, order, mode, definitions, touched)
 
 
 def _needs(
@@ -153,16 +155,10 @@ def _last(
 ) -> Mapping[TableName, set[TableName]]:
     """Tables whose rows the server refused come after all that do not reference them: what refused the rows may have
     looked at tables that were still empty."""
-    found = {}
     refused = set(tried_first)
-    for name in refused & set(scope):
-        family, grown = {name}, True
-        while grown:
-            children = {key.child for key in catalog.foreign_keys if family & set(key.parent_tables)}
-            grown = not children <= family
-            family |= children
-        found[name] = set(scope) - family - refused
-    return found
+    return {
+        name: set(scope) - with_referencing([name], catalog.foreign_keys) - refused for name in refused & set(scope)
+    }
 
 
 def _to_lock(job: Job, ready: _Ready) -> list[TableName]:
@@ -181,11 +177,11 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
     skipped = _mark(live, job, ready, xid)
     portion = job.repair is not None and job.repair.changes.portions.only_chosen
     brought = bring_objects(live, job, skipped)
-    started = writing.touched_tables(live)
     held = writing.to_hold(job.held_triggers, {*job.filled, *ready.busy}, ready.mode)
     writing.hold_triggers(live, held)
     checks = lift(live, job.repair.lifted if job.repair else ())
     before = writing.touched_tables(live)
+    by_event_triggers = _between(ready.touched, before)
     writing.relax_foreign_keys(live, ready.mode)
     writing.use_search_path_of_role(live)
     writer = RowWriter(live, job, ready.busy, ready.order, ready.rules, tries)
@@ -220,7 +216,7 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
         skipped=len(skipped),
         set_aside=set_aside(job.repair.changes, skipped) if job.repair else {},
         large_objects=brought,
-        by_event_triggers=_between(started, before) | _between(after, writing.touched_tables(live)),
+        by_event_triggers=dict(by_event_triggers + _between(after, writing.touched_tables(live))),
     )
 
 
@@ -230,9 +226,9 @@ def _more(after: writing.Touched, before: writing.Touched | None) -> int:
     return since.inserted + since.updated + since.deleted
 
 
-def _between(before: Mapping[TableName, writing.Touched], after: Mapping[TableName, writing.Touched]) -> dict[str, int]:
+def _between(before: Mapping[TableName, writing.Touched], after: Mapping[TableName, writing.Touched]) -> Counter[str]:
     """Row changes by event triggers: between two readings nothing but definitions of ours changed."""
-    return {str(table): rows for table, now in after.items() if (rows := _more(now, before.get(table)))}
+    return Counter({str(table): rows for table, now in after.items() if (rows := _more(now, before.get(table)))})
 
 
 def _mark(live: Session, job: Job, ready: _Ready, xid: int) -> dict[int, str]:

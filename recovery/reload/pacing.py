@@ -12,9 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from recovery.compare.portions import Portions, Size
-from recovery.compare.scope import load_order
+from recovery.compare.scope import load_order, with_referenced
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.catalog import Catalog
 from recovery.model.repair import Op, Pace
 from recovery.model.report import SequenceMove
 from recovery.model.values import TableName
@@ -52,7 +51,8 @@ def load_paced(
     changes = job.repair.changes
     changes.portions.only_chosen = True
     changes.portions.keep(xid for portion in done for xid in portion.xids)
-    first = _with_whole_tables(job.catalog, job.filled) if not done else set[TableName]()
+    # what the tables loaded whole may need goes with them
+    first = with_referenced(job.filled, job.catalog.foreign_keys) if not done else set[TableName]()
     for fills in _choose(job, first, governor):
         started, began = wal_position(live), time.monotonic()
         portion = load(
@@ -138,16 +138,6 @@ def _fill(portions: Portions, ops: Collection[Op], tables: Sequence[int], govern
                 room, holding = governor.size, set()
     if holding:
         yield
-
-
-def _with_whole_tables(catalog: Catalog, filled: Collection[TableName]) -> set[TableName]:
-    """The tables whose rows the tables loaded whole may need: they go with them."""
-    found, grown = set(filled), True
-    while grown:
-        parents = {parent for key in catalog.foreign_keys if key.child in found for parent in key.parent_tables}
-        grown = not parents <= found
-        found |= parents
-    return found
 
 
 class _Governor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from recovery.compare.scope import with_referencing
 from recovery.compare.staging import mark_lost_parents
 from recovery.model.catalog import Catalog
 from recovery.model.values import TableName
@@ -176,10 +177,5 @@ def _deleted_early(
     catalog: Catalog, stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules]
 ) -> set[TableName]:
     """Tables whose deletes set keys free that rows to come wait for, with the tables that reference them."""
-    early = {name for name, stage in stages.items() if waits_for(stage, "d", rules[name].distinct)}
-    grown = bool(early)
-    while grown:
-        children = {key.child for key in catalog.foreign_keys if early & set(key.parent_tables)} & stages.keys()
-        grown = not children <= early
-        early |= children
-    return early
+    waited_for = {name for name, stage in stages.items() if waits_for(stage, "d", rules[name].distinct)}
+    return with_referencing(waited_for, [key for key in catalog.foreign_keys if key.child in stages])

@@ -90,10 +90,22 @@ def row_records(
     """The differing rows of some classes: table, key, class, what will be done, both versions, the reason. `late`: rows
     (number → reason) that were planned and left alone when they were to be written; they count as blocked."""
     shapes = {shape.no: shape for shape in changes.shapes()}
-    wanted = [] if late and RowClass.BLOCKED in kinds else kinds  # what was planned is of any class
-    found = (_as_left(change, late) for change in changes.changes(kinds=wanted, limit=None if late else limit))
-    for change in islice((each for each in found if not kinds or each.kind in kinds), limit):
+    for change in islice(_of_classes(changes, kinds, late), limit):
         yield _record(shapes[change.table], change)
+
+
+def count_records(changes: ChangeSet, kinds: Sequence[RowClass], late: Mapping[int, str]) -> int:
+    """How many records row_records gives without a limit."""
+    if late and kinds:
+        return sum(1 for _ in _of_classes(changes, kinds, late))
+    counts = (changes.classes(shape.no) for shape in changes.shapes())
+    return sum(rows for each in counts for kind, rows in each.items() if not kinds or kind in kinds)
+
+
+def _of_classes(changes: ChangeSet, kinds: Sequence[RowClass], late: Mapping[int, str]) -> Iterator[Change]:
+    wanted = [] if late and RowClass.BLOCKED in kinds else kinds  # what was planned is of any class
+    listed = (_as_left(change, late) for change in changes.changes(kinds=wanted))
+    return (change for change in listed if not kinds or change.kind in kinds)
 
 
 def _as_left(change: Change, late: Mapping[int, str]) -> Change:

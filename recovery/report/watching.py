@@ -25,7 +25,7 @@ class Everybody:
         self._terminal.progress(text, seconds)
 
     def notice(self, text: str) -> None:
-        """Somebody has to know this now."""
+        """Show a message at once."""
         self._terminal.notice(text)
         self._notifier.tell("phase", text)
 

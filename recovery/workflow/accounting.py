@@ -11,7 +11,7 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Account, Reason, TableAccount
 from recovery.model.plan import Why
 from recovery.model.repair import Mode, RepairPlan
-from recovery.model.values import counted
+from recovery.model.values import counted, leading_name
 from recovery.workflow.cases import Case
 from recovery.workflow.steps.load import written_by_load
 
@@ -95,26 +95,24 @@ def next_commands(case: Case, account: Account) -> list[str]:
 def _unexamined_commands(case: Case, account: Account) -> Iterator[str]:
     if not account.unexamined:
         return
-    beside = _again(case, "--mode beside", _tables_of(account.unexamined))
+    beside = _again(case, "--mode beside", _options_of(map(leading_name, account.unexamined)))
     yield f"see what those tables held: rowback close {case.id}, then {beside}"
     if anew := [line for line in account.unexamined if MADE_ANEW in line]:
-        into = _again(case, _tables_of(anew))
+        into = _again(case, _options_of(map(leading_name, anew)))
         yield f"put their rows into the new ones: rowback close {case.id}, then {into}"
 
 
 def _values_commands(case: Case, account: Account) -> Iterator[str]:
-    dropped = [line for line in account.values_lost if ": column " in line]
+    dropped = [each.table for each in account.values_lost if each.column is not None]
     if len(dropped) < len(account.values_lost):
         yield f"see the rows that T does not have: rowback diff {case.id} --show new"
     if dropped:
-        beside = _again(case, "--mode beside", _tables_of(dropped))
+        beside = _again(case, "--mode beside", _options_of(dropped))
         yield f"bring the dropped columns' values beside: rowback close {case.id}, then {beside}"
 
 
-def _tables_of(lines: Iterable[str]) -> str:
-    """Of lines that begin with a table's name: each as an option."""
-    names = dict.fromkeys(line.partition(": ")[0] for line in lines)
-    return " ".join(f"--table {shlex.quote(name)}" for name in names)
+def _options_of(tables: Iterable[str]) -> str:
+    return " ".join(f"--table {shlex.quote(table)}" for table in dict.fromkeys(tables))
 
 
 def _way_on(case: Case, table: str, reason: str) -> str | None:

@@ -50,7 +50,7 @@ WITHOUT_SERVER = frozenset({"creating", "deleting", "failed", "starting", "stopp
 
 
 def refuse_unsuitable(source: InstanceFacts) -> None:
-    """Refuse (instance-unsuitable) what rowback does not restore."""
+    """Raises instance-unsuitable for what rowback does not restore, and for an instance on which no server runs."""
     if source.engine != "postgres":
         raise RowbackError(
             ErrorId.INSTANCE_UNSUITABLE, f"'{source.identifier}' runs {source.engine}, not RDS for PostgreSQL",

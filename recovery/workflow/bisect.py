@@ -54,7 +54,7 @@ class Bracket:
 
 
 def refuse_unless_lost(search: Bisection, instances: Instances) -> None:
-    """Refuse (nothing-suspect) while the original itself still passes: then nothing is lost that `good` can see."""
+    """Raises nothing-suspect while `good` is true on the original itself: then nothing is lost that it can see."""
     facts = instances.get(search.wanted.instance)
     with connect(original(facts, search.wanted.database, search.wanted.profile)) as live:
         if _holds(live, search.good):

@@ -47,7 +47,7 @@ def held_on(instance: str) -> list[DrillRecord]:
 
 def rehearse(instance: str) -> str:
     """How that is done: the profile names the instance, and a copy of it is drilled."""
-    return f"rowback drill --target PROFILE, with a profile for '{instance}' in rowback.toml"
+    return f"rowback drill --target PROFILE --table TABLE, with a profile for '{instance}' in rowback.toml"
 
 
 def held_drills() -> list[DrillRecord]:

@@ -29,7 +29,7 @@ UNTOUCHED = "nothing was written to the original"
 
 
 def refuse_other_database(plan: RecoveryPlan, source: InstanceFacts, found: Identity) -> None:
-    """Refuse (plan-facts-changed) a server or database that only carries the name of the planned one."""
+    """Raises plan-facts-changed for an instance or a database that only carries the name of the planned one."""
     expected = plan.identity
     changed = []
     if source.resource_id != plan.source.resource_id:

@@ -131,7 +131,7 @@ def _updated_whole(sighting: Sighting) -> str | None:
 
 def _rewrites(sighting: Sighting, table: str) -> bool:
     """Whether a statement may have given many rows of a table new versions: every one that names the table and was not
-    taken back, and whatever nobody can tell."""
+    rolled back, and any statement of which that is unknown."""
     if sighting.outcome is Outcome.ROLLED_BACK:
         return False
     classified = danger_of(sighting.text)

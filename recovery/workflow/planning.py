@@ -102,7 +102,7 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
 
 
 def check_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -> None:
-    """Refuse (plan-facts-changed, case-open) when what the plan rests on is no longer so. Reads only."""
+    """Whether what the plan rests on is still so. Reads only. Raises plan-facts-changed, or case-open."""
     refuse_second_copy(plan, instances)
     changed = _changed_facts(plan, instances, profile)
     if changed:

@@ -86,7 +86,10 @@ def _refuse_partial(errand: Errand) -> None:
 
 
 def diff_again(errand: Errand) -> None:
-    """Compare T with now once more, on the temporary instance that is there. Refused once rows were written."""
+    """Compare T with now once more, on the temporary instance that is there.
+
+    Raises case-busy once rows were written.
+    """
     case = errand.case
     if case.wrote_to_live or case.load_unsettled or case.closed_at:
         raise RowbackError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from tests.kinds.harness import IN_PART, NOTHING, Row, World
@@ -71,3 +73,22 @@ def test_a_migration_that_emptied_one_column_and_dropped_another(world: World) -
     xid = world.incident("update guests set mail = ''", "alter table guests drop column motto")
     world.restore("--mode", "repair", "--incident-xid", str(xid), "--table", "public.guests", code=IN_PART)
     world.holds("public.guests", [row[:2] for row in world.held["public.guests"]])
+
+
+def test_the_printed_command_names_a_table_whatever_its_name(world: World) -> None:
+    """Its name reads like a line about another table; followed as printed, the values stand beside."""
+    name = '"guests: column ""t"" of; --"'
+    world.past(f'create table {name} (id int primary key, "t" text)',
+               f"insert into {name} select g, 'v' || g from generate_series(1, 12) g")  # fmt: skip
+    world.good(f'alter table {name} drop column "t"')
+    world.incident(f"delete from {name} where id <= 4")
+    ran = world.restore(code=IN_PART)
+    held = world.held[f"public.{name}"]
+    world.holds(f"public.{name}", [(row[0],) for row in held])
+    words = "bring the dropped columns' values beside: rowback "
+    (close, again) = (
+        next(line for line in ran.err.splitlines() if words in line).split(words)[1].split(", then rowback ")
+    )
+    assert world.run(*shlex.split(close)).code == 0
+    case = world.run(*shlex.split(again)).out.split("case ")[1].split(":")[0]
+    world.holds(f"recovered_{case.replace('-', '_')}.{name}", held)

@@ -70,3 +70,14 @@ def test_what_a_partial_repair_left_is_not_called_unlost_later(world: World) -> 
     shown = world.cli("diff", first, "--show", "conflict", "--limit", "2")
     assert shown.out.count("conflict, keep") == 2
     assert "and 3 rows more: without --limit all are listed" in shown.err
+
+
+def test_rows_that_are_deleted_anyway_lose_no_values(world: World) -> None:
+    """Mode replace puts all back to T: the newer row goes because that was asked for, and confirmed."""
+    world.past(*WARDS)
+    world.good("insert into patients values (42, 'W9', 900)")
+    xid = world.incident("update patients set ward = 'X', balance = 0 where id % 2 = 0")
+    ran = world.restore("--mode", "replace", "--incident-xid", str(xid), "--table", "public.patients",
+                        "--confirm-loss", "1")  # fmt: skip
+    world.as_before("public.patients")
+    assert "values lost" not in ran.out + ran.err

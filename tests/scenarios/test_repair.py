@@ -254,6 +254,11 @@ def test_replace_needs_the_number_of_rows_that_lose(cli: Cli, database: Database
     )
     case = json.loads(cli("cases", "--json").out)[0]["case"]
     digest = plan_of(cli, case)["digest"][:8]
+    write = f"apply {case} {digest} --confirm {database.name} --confirm-loss 2"
+    look = f"diff {case} --show new --show changed"
+    assert f"  help: look at them: rowback {look}; then: rowback {write}\n" in ran.err
+    listed = [line for line in cli(*look.split()).out.splitlines() if line.startswith("public.t ")]
+    assert listed == ["public.t id=1: changed, update", "public.t id=3: new, delete"]
     assert cli("apply", case, digest, "--confirm", database.name, "--confirm-loss", "1").code == 21
     assert cli("apply", case, "0" * 64, "--confirm", database.name).code == 22
     assert cli("apply", case, digest, "--confirm", "other", "--confirm-loss", "2").code == 21

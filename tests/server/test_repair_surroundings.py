@@ -127,3 +127,28 @@ def test_a_rule_does_not_act_on_rows_that_come_back(past: Past, database: Databa
         assert database.rows("select * from t order by 1") == then
         assert database.rows("select * from trail order by 1") == trail
         assert database.rows("select ev_enabled from pg_rewrite where rulename like 'on_%'") == [("O",), ("O",)]
+
+
+def test_rows_that_an_event_trigger_wrote_are_counted_and_no_tried_ones(past: Past, database: Database) -> None:
+    """What was tried behind a savepoint and rolled back is no event trigger's; the audit of every definition is."""
+    as_superuser(database, AUDIT)
+    with past(
+        "create function fit(x int) returns bool immutable language sql return x < 1000",
+        "create table t (id int primary key, x int check (fit(x)))",
+        "insert into t select g, g * 10 from generate_series(1, 9) g", "create table log (id int)",
+        "create function f() returns trigger language plpgsql as"
+        " $$ begin insert into log values (new.id); return new; end $$",
+        "create trigger tr after insert on t for each row execute function f()",
+    ) as times:  # fmt: skip
+        database.run("delete from t where id < 9",
+                     "create or replace function fit(x int) returns bool immutable language plpgsql as $$ begin"
+                     " if x = 70 then raise data_exception using message = 'no seventies'; end if; return true; end $$",
+        )  # fmt: skip
+        times.diff("t")
+        before = database.rows("select count(*) from ddl_audit")[0][0]
+        times.apply()
+        assert times.skipped() == ["the server refuses it: no seventies"]
+        assert database.rows("select id, x from t order by id") == [(g, g * 10) for g in range(1, 10) if g != 7]
+        written = database.rows("select count(*) from ddl_audit")[0][0] - before
+        assert written > 0
+        assert times.done[-1].by_event_triggers == {"public.ddl_audit": written}

@@ -6,6 +6,7 @@ import pytest
 
 from recovery.model.repair import Mode, RowClass
 from recovery.postgres.repair import oversized
+from recovery.report.repair_text import count_records
 from tests.fix_lab import Database
 from tests.fix_repair import SCHEMA, Past, xid_of
 
@@ -111,6 +112,11 @@ def test_images_are_of_written_rows_where_the_server_refuses_some(past: Past, da
         times.apply()
         assert database.rows("select id, x from t order by id") == [(1, 1), (2, 2), (3, 103), (4, 4), (5, 5)]
         assert database.rows(f"select id from {SCHEMA}.before_1_0 order by 1") == [(1,), (2,), (4,), (5,)]
+        with times.changes(1) as changes:
+            late = changes.skipped(times.done[-1].xids[0])
+            counts = {kind: count_records(changes, [kind], late) for kind in (RowClass.REVERTED, RowClass.BLOCKED)}
+            assert counts == {RowClass.REVERTED: 4, RowClass.BLOCKED: 1}
+            assert count_records(changes, [], late) == 5
 
 
 def test_columns_that_did_not_change_are_not_written(past: Past, database: Database) -> None:

@@ -9,7 +9,7 @@ from recovery.incident.keeping import Keeper
 from recovery.incident.records import Record
 from recovery.incident.sightings import Sighting
 from recovery.model.catalog import Column, Table
-from recovery.model.values import TableName, Value, digest_of, name_parts
+from recovery.model.values import TableName, Value, digest_of, leading_name, name_parts
 from recovery.postgres.asking import identifier
 
 
@@ -25,6 +25,16 @@ from recovery.postgres.asking import identifier
 )
 def test_names_are_shown_as_they_must_be_typed(name: str, shown: str) -> None:
     assert str(TableName(schema_name="s", name=name)) == shown
+
+
+@pytest.mark.parametrize(
+    "name", ["t", "Weird Name; --", "a: column b", 'quo"te: x', "dots.and: colons", "two\nlines: x"]
+)
+def test_the_table_that_a_line_is_about_is_read_as_it_was_written(name: str) -> None:
+    table = TableName(schema_name="Odd: schema", name=name)
+    for text in ("column motto was dropped", 'public.t: "x": y', ""):
+        assert leading_name(f"{table}: {text}") == str(table)
+    assert leading_name(f"{table} was dropped since T: its 3 rows are not back") == ""
 
 
 def test_the_digest_follows_every_field_but_those_left_out() -> None:

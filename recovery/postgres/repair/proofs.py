@@ -27,7 +27,7 @@ class Proof:
 
 
 def prove_rows(stages: Sequence[Stage], xid: int) -> list[Proof]:
-    """Ask the server for all of it, in one statement for each stage; none is waited for before the next is sent."""
+    """Run one statement for each stage, all in one pipeline."""
     if not stages:
         return []
     session = stages[0].session

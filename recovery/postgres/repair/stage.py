@@ -270,8 +270,8 @@ class Stage:
 
 
 def mark_at_once(markings: Iterable[tuple[Stage, sql.Composed]]) -> int:
-    """Execute statements that mark rows to be skipped, one after the other but without waiting for each answer: with
-    thousands of tables that is half of the time under the lock. How many rows they marked."""
+    """Execute statements that mark rows to be skipped, one after the other but without waiting for each answer: a
+    round trip for each of thousands of tables would be spent under the lock. Returns how many rows they marked."""
     sent: list[tuple[Stage, Cursor[tuple[object, ...]]]] = []
     with ExitStack() as opened:
         for stage, text in markings:

@@ -14,7 +14,7 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.plan import Why
 from recovery.model.repair import Mode, RepairPlan, RowClass
-from recovery.model.values import TableName, counted
+from recovery.model.values import TableName, counted, leading_name
 from recovery.postgres import writing
 from recovery.postgres.beside import create_beside
 from recovery.postgres.catalog import read_catalog
@@ -44,6 +44,7 @@ class Load(Step):
         """Nothing is written but what somebody approved, and never nothing: the plan's digest, and its change set's.
 
         A recovery plan that was approved covers the tables it named as empty; rows need the repair plan's approval.
+        Raises nothing-to-repair, load-refused, approval-missing, confirmation-missing, or plan-facts-changed.
         """
         found = errand.case.repair_plan
         assert found
@@ -209,7 +210,7 @@ def _elsewhere(case: Case, found: RepairPlan, gone: Mapping[str, int]) -> str:
     if gone:
         tables = " ".join(f"--table {shlex.quote(name)}" for name in gone)
         return f"bring what was dropped beside: {close} {beside} {tables}"
-    if dropped := [line.partition(": column ")[0] for line in found.notices if "was dropped since T" in line]:
+    if dropped := [leading_name(line) for line in found.notices if "was dropped since T" in line]:
         tables = " ".join(f"--table {shlex.quote(name)}" for name in dict.fromkeys(dropped))
         return f"bring the dropped columns' values beside: {close} {beside} {tables}"
     if found.possible_incident:
@@ -223,7 +224,7 @@ def _elsewhere(case: Case, found: RepairPlan, gone: Mapping[str, int]) -> str:
 
 def _unchanged(case: Case, found: RepairPlan, counts: Mapping[RowClass, int]) -> str:
     if found.unexamined:
-        names = " ".join(f"--table {shlex.quote(line.partition(': ')[0])}" for line in found.unexamined)
+        names = " ".join(f"--table {shlex.quote(leading_name(line))}" for line in found.unexamined)
         beside = case.restore_command("--mode beside", names)
         return f"see what the tables that were not compared held: rowback close {case.id}, then {beside}"
     if found.request.mode is Mode.MISSING and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):
