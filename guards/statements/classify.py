@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from pgparse import PGQueryError, normalize, parse
 
-from guards.statements.danger import Classified, Danger, Finding
-from guards.statements.folding import HOLE
+from guards.statements.danger import Classified, Danger, Finding, Reach
+from guards.statements.folding import HOLE, NAME
 from guards.statements.functions import function_findings
 from guards.statements.plpgsql import Block, block_of
 from guards.statements.rules import RULES, statement_finding
-from guards.statements.spelling import PLACEHOLDER, as_the_server_sees_it
+from guards.statements.shared import sessions_ended
+from guards.statements.spelling import Placeholders, as_the_server_sees_it, has_placeholders
 from guards.statements.tree import Node, children, kind_of, strings
 
 REMEMBERED = 4096
@@ -37,11 +38,13 @@ class _Walk:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def classify(text: str) -> Classified:
+def classify(text: str, placeholders: Placeholders = "python") -> Classified:
     """What `text` would do when it is sent as it is: one statement or several, driver placeholders allowed.
 
-    Never raises: what cannot be parsed is unknown.
+    `placeholders`: whose; with "jdbc" a `?` is one. Never raises: what cannot be parsed is unknown.
     """
+    if placeholders == "jdbc":
+        text = as_the_server_sees_it(text, placeholders)
     return _READ if _reads_whatever_its_constants(text) else walked_through(text)
 
 
@@ -59,7 +62,7 @@ def _reads_whatever_its_constants(text: str) -> bool:
     A constant that matters (the text of a DO block, a setting's name) is a parameter in the shape, and so unknown.
     """
     try:
-        return not PLACEHOLDER.search(text) and _is_a_read(normalize(text))
+        return not has_placeholders(text) and _is_a_read(normalize(text))
     except PGQueryError:
         return False
 
@@ -93,7 +96,7 @@ def _why(error: PGQueryError) -> str:
 def _parsed(text: str) -> list[Node]:
     """Both as it stands and as a driver would send it, where both can be read: `1=%s` is either."""
     spellings = [text]
-    if PLACEHOLDER.search(text):
+    if has_placeholders(text):
         spelled = as_the_server_sees_it(text)
         spellings += [spelled, re.sub(r"\$\d+", r"(\g<0>)", spelled)]  # in %s, values %s: a list of its own
     read = [statements for spelling in dict.fromkeys(spellings) if (statements := _read(spelling)) is not None]
@@ -112,6 +115,7 @@ def _read(text: str) -> list[Node] | None:
 def _statement(walk: _Walk, node: Node) -> None:
     kind, fields = kind_of(node)
     if kind == "ExplainStmt" and not _analyzes(fields):
+        _planned(walk, fields)
         return
     _visit(walk, node)
     made = fields.get("relation", fields.get("into", {}).get("rel", {}))
@@ -119,8 +123,22 @@ def _statement(walk: _Walk, node: Node) -> None:
     stays = not fields.get("if_not_exists") and at_commit == "ONCOMMIT_NOOP"
     if kind in ("CreateStmt", "CreateTableAsStmt") and made.get("relpersistence") == "t" and stays:
         walk.temporary.add(str(made.get("relname")))
-    elif kind in _MAY_END_TEMPORARY:
+    elif kind in _MAY_END_TEMPORARY or _changes_search_path(kind, fields):
         walk.temporary.clear()
+
+
+def _changes_search_path(kind: str, fields: Node) -> bool:
+    return kind == "VariableSetStmt" and (fields.get("name") == "search_path" or fields["kind"] == "VAR_RESET_ALL")
+
+
+def _planned(walk: _Walk, node: Any) -> None:
+    """The planner runs functions that call themselves immutable."""
+    kind, fields = kind_of(node)
+    if kind == "FuncCall":
+        _call(walk, fields)
+    for child in children(fields if kind else node):
+        if isinstance(child, dict | list):
+            _planned(walk, child)
 
 
 def _visit(walk: _Walk, node: Any) -> None:
@@ -134,12 +152,24 @@ def _visit(walk: _Walk, node: Any) -> None:
         return
     if kind == "FuncCall":
         _call(walk, fields)
+    before = len(walk.findings)
     for child in children(fields if kind else node):
         if isinstance(child, dict | list):
             _visit(walk, child)
+    if kind == "SelectStmt" and len(walk.findings) > before:
+        _name_sessions(walk, before, sessions_ended(fields))
+
+
+def _name_sessions(walk: _Walk, since: int, databases: tuple[str, ...]) -> None:
+    """Whose sessions a SELECT ends stands in its WHERE."""
+    for n, finding in enumerate(walk.findings[since:], since):
+        if finding.reach is Reach.SESSIONS and not finding.objects:
+            walk.findings[n] = replace(finding, objects=databases)
 
 
 def _call(walk: _Walk, fields: Node) -> None:
+    if strings(fields["funcname"])[-1] == "set_config":
+        walk.temporary.clear()  # perhaps the search path
     for found in function_findings(strings(fields["funcname"]), fields.get("args", [])):
         walk.findings += [found] if isinstance(found, Finding) else _found_in(found, walk.depth + 1, set())
 
@@ -151,6 +181,8 @@ def _block(walk: _Walk, block: Block) -> Iterator[Finding]:
         yield from _found_in(text, walk.depth + 1, set())
     for text in block.dynamic:
         found = _found_in(text, walk.depth + 1, set())
+        if block.over_catalog and (HOLE in text or NAME in text):
+            found = [replace(f, danger=Danger.CATASTROPHIC) if f.danger is Danger.DESTRUCTIVE else f for f in found]
         yield from found
         if HOLE in text and max((f.danger for f in found), default=Danger.READ) < Danger.DESTRUCTIVE:
             yield Finding(Danger.UNKNOWN, "EXECUTE", why="a part of its text is not known before it runs")
@@ -160,7 +192,8 @@ def _analyzes(fields: Node) -> bool:
     analyzes = False
     for _, option in map(kind_of, fields.get("options", [])):
         if option.get("defname") == "analyze":  # said twice, the last one counts
-            value = kind_of(option.get("arg", {}))[1]
-            said = str(value.get("sval", value.get("ival", "true"))).lower()
-            analyzes = said not in ("false", "off", "0")
+            kind, value = kind_of(option.get("arg", {}))
+            # libpg_query leaves a zero out, and `analyze` alone has no argument
+            said = value.get("ival", 0) if kind == "Integer" else value.get("sval", "true")
+            analyzes = str(said).lower() not in ("false", "off", "0")
     return analyzes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 from functools import cached_property
 
 
@@ -13,18 +13,31 @@ class Danger(IntEnum):
     READ = 0
     WRITE = 1  # adds or changes what it names one by one
     DESTRUCTIVE = 2  # whole tables, definitions, guards, or sessions of others
-    CATASTROPHIC = 3  # more than was named: databases, schemas, everything that hangs on it
+    CATASTROPHIC = 3  # databases, schemas, all that an owner has, the catalog itself
     UNKNOWN = 4
 
     def __str__(self) -> str:
         return self.name.lower()
 
 
+class Reach(Enum):
+    """What a statement reaches beyond the database of its session."""
+
+    DATABASE = "database"  # named databases
+    NEW_DATABASE = "new database"
+    ROLE = "role"
+    NEW_ROLE = "new role"
+    SESSIONS = "sessions"  # of the named databases; of any where none is named
+    SERVER = "server"
+    ELSEWHERE = "elsewhere"  # another server, by a connection string
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that a text does. `objects`: what it names, as written. `why`: only where the verb does not say it.
 
-    `cascade`: what hangs on the objects goes with them.
+    `cascade`: what hangs on the objects goes with them. `reach`: None within the database; `way`: the connection string
+    by which it leaves the server, empty where that is not known.
     """
 
     danger: Danger
@@ -32,6 +45,8 @@ class Finding:
     objects: tuple[str, ...] = ()
     cascade: bool = False
     why: str = ""
+    reach: Reach | None = None
+    way: str = ""
 
     def __str__(self) -> str:
         named = f" {', '.join(self.objects)}" if self.objects else ""
@@ -48,6 +63,11 @@ class Classified:
     def danger(self) -> Danger:
         """The worst of them."""
         return max((finding.danger for finding in self.findings), default=Danger.READ)
+
+    @cached_property
+    def reaching(self) -> tuple[Finding, ...]:
+        """The findings that leave the database of the session."""
+        return tuple(finding for finding in self.findings if finding.reach is not None)
 
     @property
     def worst(self) -> tuple[Finding, ...]:

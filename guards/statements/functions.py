@@ -7,8 +7,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from guards.statements.danger import Danger, Finding
-from guards.statements.folding import folded_text
+from guards.statements.danger import Danger, Finding, Reach
+from guards.statements.folding import HOLE, folded_text
 from guards.statements.rules import guard_taken_off
 from guards.statements.tree import MISSING, constant
 
@@ -60,6 +60,8 @@ OF_EXTENSIONS = frozenset(
         "unaccent", "hstore", "akeys", "avals", "skeys", "svals", "levenshtein", "soundex", "metaphone", "dmetaphone",
     }
 )  # fmt: skip
+# dblink's own: what they send elsewhere, and by which argument (a connection string, or the name of a connection).
+DBLINK = frozenset({"dblink", "dblink_connect", "dblink_connect_u", "dblink_exec", "dblink_open", "dblink_send_query"})
 RUNS_TEXT = frozenset({"query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat", "ts_rewrite"})
 
 
@@ -75,8 +77,8 @@ def function_findings(name: Sequence[str], arguments: Sequence[Any]) -> list[Fin
     shown = ".".join(name)
     if schema == ["information_schema"] and function.startswith("_pg_"):
         return []
-    if schema and schema != ["pg_catalog"]:
-        return [_unseen(shown)]
+    if function in DBLINK or (schema and schema != ["pg_catalog"]):
+        return [_elsewhere(shown, arguments) if function in DBLINK else _unseen(shown)]
     if function == "set_config":
         return _set_config(arguments)
     if function == "ts_rewrite" and len(arguments) == 3:
@@ -89,11 +91,23 @@ def function_findings(name: Sequence[str], arguments: Sequence[Any]) -> list[Fin
 
 def _by_name(function: str) -> list[Finding | str]:
     if why := DESTROYS.get(function):
-        return [Finding(Danger.DESTRUCTIVE, function, why=why)]
+        reach = Reach.SERVER if why == "the whole server" else Reach.SESSIONS if function.endswith("_backend") else None
+        return [Finding(Danger.DESTRUCTIVE, function, why=why, reach=reach)]
     if function in WRITES:
         return [Finding(Danger.WRITE, function)]
     known = function in VOLATILE_READS or function in builtin() or function in OF_EXTENSIONS
     return [] if known else [_unseen(function)]
+
+
+def _elsewhere(shown: str, arguments: Sequence[Any]) -> Finding:
+    """The connection string is the first argument that looks like one; a name was given to a connection before."""
+    texts = [folded_text(argument) for argument in arguments[:2]]
+    way = next((text for text in texts if text and ("=" in text or "://" in text)), "")
+    named = bool(texts) and texts[0] is not None and not way  # judged when it was connected
+    return Finding(
+        Danger.UNKNOWN, f"{shown}()", why="what it sends to another session is not seen here",
+        reach=None if named else Reach.ELSEWHERE, way="" if HOLE in way else way,
+    )  # fmt: skip
 
 
 def _set_config(arguments: Sequence[Any]) -> list[Finding | str]:

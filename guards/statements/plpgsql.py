@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,18 @@ from guards.statements.tree import Node, children, kind_of
 
 @dataclass(frozen=True)
 class Block:
-    """Texts that the block will run, and what can be said without them."""
+    """Texts that the block will run, and what can be said without them. `over_catalog`: it asks which tables there are,
+    so a text that it puts together may be about all of them."""
 
     texts: tuple[str, ...]
     dynamic: tuple[str, ...]
     findings: tuple[Finding, ...]
+    over_catalog: bool = False
+
+
+_CATALOG = re.compile(
+    r"\b(?:pg_(?:tables|class|matviews|namespace|inherits)|information_schema\.tables)\b", re.IGNORECASE
+)
 
 
 def block_of(fields: Node) -> Block:
@@ -39,6 +47,7 @@ def block_of(fields: Node) -> Block:
         tuple(part for part in found if isinstance(part, str)),
         tuple(part.text for part in found if isinstance(part, _Dynamic)),
         tuple(part for part in found if isinstance(part, Finding)),
+        over_catalog=_CATALOG.search(body) is not None,
     )  # fmt: skip
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from guards.statements.conditions import always_true
-from guards.statements.danger import Danger, Finding
+from guards.statements.danger import Danger, Finding, Reach
+from guards.statements.shared import shared_finding
 from guards.statements.tree import Node, is_temporary, kind_of, strings, table
+from guards.statements.verbs import named_in, tag_of
 
 Temporary = frozenset[str]
 Rule = Callable[[Node, Temporary], Iterator[Finding]]
@@ -22,17 +24,13 @@ READS = frozenset(
 
 def statement_finding(kind: str, fields: Node, temporary: Temporary) -> list[Finding]:
     """What one statement does by itself, without what runs inside it."""
+    if (reaching := shared_finding(kind, fields)) is not None:
+        return reaching
     if rule := RULES.get(kind):
         return list(rule(fields, temporary))
     if kind in READS:
         return []
-    return [Finding(Danger.WRITE, _verb_of(kind))]
-
-
-def _verb_of(kind: str) -> str:
-    """CreateTableAsStmt → CREATE TABLE AS."""
-    words = "".join(f" {letter}" if letter.isupper() else letter for letter in kind.removesuffix("Stmt"))
-    return words.strip().upper()
+    return [Finding(Danger.WRITE, tag_of(kind, fields), named_in(fields))]
 
 
 def _select(fields: Node, temporary: Temporary) -> Iterator[Finding]:
@@ -44,8 +42,7 @@ def _truncate(fields: Node, temporary: Temporary) -> Iterator[Finding]:
     tables = [each for each in fields["relations"] if not is_temporary(each, temporary)]
     if tables:
         cascade = fields.get("behavior") == "DROP_CASCADE"
-        danger = Danger.CATASTROPHIC if cascade else Danger.DESTRUCTIVE
-        yield Finding(danger, "TRUNCATE", tuple(map(table, tables)), cascade)
+        yield Finding(Danger.DESTRUCTIVE, "TRUNCATE", tuple(map(table, tables)), cascade)
 
 
 def _delete_or_update(verb: str) -> Rule:
@@ -99,7 +96,7 @@ def _drop(fields: Node, temporary: Temporary) -> Iterator[Finding]:
     if not names:
         return
     cascade = fields.get("behavior") == "DROP_CASCADE"
-    danger = Danger.CATASTROPHIC if cascade or kind == "SCHEMA" else Danger.DESTRUCTIVE
+    danger = Danger.CATASTROPHIC if kind == "SCHEMA" else Danger.DESTRUCTIVE
     yield Finding(danger, f"DROP {kind}", tuple(names), cascade)
 
 
@@ -119,7 +116,7 @@ def _object_name(node: Node) -> str:
 
 
 def _of_this_session(name: str, temporary: Temporary) -> bool:
-    return name.startswith(("pg_temp.", "pg_temp_")) and "." in name or name in temporary
+    return name.startswith("pg_temp.") or name in temporary
 
 
 _LOSSES: Mapping[str, str] = {
@@ -138,9 +135,8 @@ def _alter_table(fields: Node, temporary: Temporary) -> Iterator[Finding]:
     for _, command in map(kind_of, fields["cmds"]):
         if loss := _LOSSES.get(command["subtype"]):
             cascade = command.get("behavior") == "DROP_CASCADE"
-            danger = Danger.CATASTROPHIC if cascade else Danger.DESTRUCTIVE
             what = f" {command['name']}" if "name" in command else ""
-            yield Finding(danger, "ALTER TABLE", (table(target),), cascade, why=f"{loss}{what}")
+            yield Finding(Danger.DESTRUCTIVE, "ALTER TABLE", (table(target),), cascade, why=f"{loss}{what}")
         else:
             yield Finding(Danger.WRITE, "ALTER TABLE", (table(target),))
 
@@ -218,18 +214,20 @@ def _as(danger: Danger, verb: str, *named_by: str, why: str = "") -> Rule:
 
 
 def _alter_role(fields: Node, temporary: Temporary) -> Iterator[Finding]:
-    yield from _of_settings(fields, "ALTER ROLE SET" if "role" in fields else "ALTER ROLE ALL SET")
+    role = str(fields["role"].get("rolename", "current_user")) if "role" in fields else "ALL"
+    yield _of_settings(fields, "ALTER ROLE", role, Reach.ROLE)
 
 
 def _alter_database(fields: Node, temporary: Temporary) -> Iterator[Finding]:
-    yield from _of_settings(fields, "ALTER DATABASE SET")
+    yield _of_settings(fields, "ALTER DATABASE", str(fields["dbname"]), Reach.DATABASE)
 
 
-def _of_settings(fields: Node, verb: str) -> Iterator[Finding]:
+def _of_settings(fields: Node, verb: str, named: str, reach: Reach) -> Finding:
     setting = fields["setstmt"].get("VariableSetStmt", fields["setstmt"])
     inner = list(_set(setting, frozenset()))
     danger = max([Danger.WRITE, *(finding.danger for finding in inner)])
-    yield Finding(danger, verb, (str(setting.get("name", "")),), why=inner[0].why if inner else "")
+    said = f"SET {setting.get('name', '')}".strip()
+    return Finding(danger, verb, (named,), why=f"{said}: {inner[0].why}" if inner else said, reach=reach)
 
 
 RULES: Mapping[str, Rule] = {
@@ -247,13 +245,8 @@ RULES: Mapping[str, Rule] = {
     "TransactionStmt": _transaction,
     "AlterRoleSetStmt": _alter_role,
     "AlterDatabaseSetStmt": _alter_database,
-    "DropdbStmt": _as(Danger.CATASTROPHIC, "DROP DATABASE", "dbname"),
-    "DropOwnedStmt": _as(Danger.CATASTROPHIC, "DROP OWNED"),
-    "DropTableSpaceStmt": _as(Danger.CATASTROPHIC, "DROP TABLESPACE", "tablespacename"),
-    "DropRoleStmt": _as(Danger.DESTRUCTIVE, "DROP ROLE"),
     "DropSubscriptionStmt": _as(Danger.DESTRUCTIVE, "DROP SUBSCRIPTION", "subname"),
     "DropUserMappingStmt": _as(Danger.DESTRUCTIVE, "DROP USER MAPPING", "servername"),
-    "AlterSystemStmt": _as(Danger.DESTRUCTIVE, "ALTER SYSTEM", why="the whole server"),
     "ExecuteStmt": _as(Danger.UNKNOWN, "EXECUTE", "name", why="what was prepared under that name is not seen here"),
     "CallStmt": _as(Danger.UNKNOWN, "CALL", why="the procedure's body is not seen here"),
     "LoadStmt": _as(Danger.UNKNOWN, "LOAD", "filename", why="code of its own"),

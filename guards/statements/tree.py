@@ -41,7 +41,7 @@ def is_temporary(range_var: Node, known: frozenset[str] = frozenset()) -> bool:
     """Whether it names a table of this session: by its schema, or made as one before in the same text."""
     fields = range_var.get("RangeVar", range_var)
     schema = str(fields.get("schemaname", ""))
-    return schema.startswith("pg_temp") or (not schema and fields.get("relname") in known)
+    return schema == "pg_temp" or (not schema and fields.get("relname") in known)  # pg_temp_3 may be another's
 
 
 def constant(node: Any) -> Any:

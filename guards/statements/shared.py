@@ -1,0 +1,134 @@
+"""Statements that reach beyond the database of their session: other databases, roles, the server, other servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from guards.statements.danger import Danger, Finding, Reach
+from guards.statements.tree import MISSING, Node, constant, kind_of, strings
+from guards.statements.verbs import tag_of
+
+_SETTINGS_OF_A_SERVER = ("host", "hostaddr", "port", "dbname", "service")
+
+
+def shared_finding(kind: str, fields: Node) -> list[Finding] | None:
+    """What a statement does to objects that all databases share; None for any other."""
+    rule = _RULES.get(kind)
+    return list(rule(kind, fields)) if rule else _by_object_type(kind, fields)
+
+
+def _by_object_type(kind: str, fields: Node) -> list[Finding] | None:
+    """RENAME, OWNER TO, COMMENT, GRANT …: which kind of thing they are about stands beside."""
+    about = next((fields[key] for key in ("renameType", "objectType", "objtype") if key in fields), "")
+    reach = {"OBJECT_DATABASE": Reach.DATABASE, "OBJECT_ROLE": Reach.ROLE, "OBJECT_TABLESPACE": Reach.SERVER}.get(about)
+    if reach is None or kind not in ("RenameStmt", "AlterOwnerStmt", "CommentStmt", "SecLabelStmt", "GrantStmt"):
+        return None
+    named = fields.get("subname") or strings(fields.get("objects") or [fields.get("object", {})])
+    objects = (named,) if isinstance(named, str) else tuple(named)
+    return [Finding(Danger.WRITE, tag_of(kind, fields), objects, reach=reach)]
+
+
+def _database(danger: Danger, reach: Reach) -> Any:
+    def rule(kind: str, fields: Node) -> Iterator[Finding]:
+        verb = "DROP DATABASE" if kind == "DropdbStmt" else tag_of(kind, fields)
+        yield Finding(danger, verb, (str(fields["dbname"]),), reach=reach)
+
+    return rule
+
+
+def _roles(verb: str, danger: Danger, key: str, reach: Reach = Reach.ROLE) -> Any:
+    def rule(kind: str, fields: Node) -> Iterator[Finding]:
+        given = fields.get(key, [])
+        named = tuple(_role(each) for each in (given if isinstance(given, list) else [given]))
+        yield Finding(danger, verb, named, fields.get("behavior") == "DROP_CASCADE", reach=reach)
+
+    return rule
+
+
+def _role(spec: Any) -> str:
+    if isinstance(spec, str):
+        return spec
+    fields = spec.get("RoleSpec", spec)
+    return str(fields.get("rolename") or fields.get("roletype", "").removeprefix("ROLESPEC_").lower())
+
+
+def _of_the_server(verb: str, danger: Danger, *named_by: str) -> Any:
+    def rule(kind: str, fields: Node) -> Iterator[Finding]:
+        objects = tuple(str(fields[key]) for key in named_by if key in fields)
+        why = "" if objects else "the whole server"
+        yield Finding(danger, verb, objects, why=why, reach=Reach.SERVER)
+
+    return rule
+
+
+def _foreign_server(kind: str, fields: Node) -> Iterator[Finding]:
+    options = [option for _, option in map(kind_of, fields.get("options", []))]
+    named = [(str(o.get("defname")), constant_text(o.get("arg", {}))) for o in options]
+    ways = " ".join(f"{key}={conninfo_value(value)}" for key, value in named if key in _SETTINGS_OF_A_SERVER)
+    reach = Reach.ELSEWHERE if ways or kind == "CreateForeignServerStmt" else None
+    yield Finding(Danger.WRITE, tag_of(kind, fields), (str(fields["servername"]),), reach=reach, way=ways)
+
+
+def constant_text(node: Any) -> str:
+    """The text of an option's constant."""
+    value = next((part for part in kind_of(node)[1].values()), "") if node else ""
+    return str(value)
+
+
+def conninfo_value(value: str) -> str:
+    """As libpq's connection strings want it."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def sessions_ended(select: Node) -> tuple[str, ...]:
+    """The databases whose sessions alone a SELECT's WHERE lets pass: `datname = 'x' and …`; empty where any may."""
+    names = []
+    for kind, condition in map(kind_of, _conjuncts(select.get("whereClause"))):
+        if kind != "A_Expr" or strings(condition.get("name", [])) != ["="]:
+            continue
+        sides = [condition.get("lexpr", {}), condition.get("rexpr", {})]
+        columns = [side for side in sides if _is_datname(side)]
+        values = [constant(side) for side in sides if side not in columns]
+        names += [str(value) for value in values if columns and value is not MISSING]
+        names += [CURRENT for side in sides if columns and _is_current_database(side)]
+    return tuple(names)
+
+
+CURRENT = ""  # stands for the database of the session
+
+
+def _conjuncts(condition: Any) -> list[Any]:
+    kind, fields = kind_of(condition or {})
+    if kind == "BoolExpr" and fields.get("boolop") == "AND_EXPR":
+        return [each for part in fields["args"] for each in _conjuncts(part)]
+    return [condition] if condition else []
+
+
+def _is_datname(node: Any) -> bool:
+    kind, fields = kind_of(node)
+    return kind == "ColumnRef" and strings(fields.get("fields", []))[-1:] == ["datname"]
+
+
+def _is_current_database(node: Any) -> bool:
+    kind, fields = kind_of(node)
+    name: Sequence[str] = strings(fields.get("funcname", [])) if kind == "FuncCall" else []
+    return list(name[-1:]) == ["current_database"] or kind == "SQLValueFunction" and "CATALOG" in str(fields.get("op"))
+
+
+_RULES: Mapping[str, Any] = {
+    "DropdbStmt": _database(Danger.CATASTROPHIC, Reach.DATABASE),
+    "CreatedbStmt": _database(Danger.WRITE, Reach.NEW_DATABASE),
+    "AlterDatabaseStmt": _database(Danger.WRITE, Reach.DATABASE),
+    "AlterDatabaseRefreshCollStmt": _database(Danger.WRITE, Reach.DATABASE),
+    "DropRoleStmt": _roles("DROP ROLE", Danger.DESTRUCTIVE, "roles"),
+    "AlterRoleStmt": _roles("ALTER ROLE", Danger.WRITE, "role"),
+    "CreateRoleStmt": _roles("CREATE ROLE", Danger.WRITE, "role", Reach.NEW_ROLE),
+    "DropOwnedStmt": _roles("DROP OWNED", Danger.CATASTROPHIC, "roles"),
+    "ReassignOwnedStmt": _roles("REASSIGN OWNED", Danger.WRITE, "roles"),
+    "AlterSystemStmt": _of_the_server("ALTER SYSTEM", Danger.DESTRUCTIVE),
+    "DropTableSpaceStmt": _of_the_server("DROP TABLESPACE", Danger.CATASTROPHIC, "tablespacename"),
+    "AlterTableSpaceOptionsStmt": _of_the_server("ALTER TABLESPACE", Danger.WRITE, "tablespacename"),
+    "CreateForeignServerStmt": _foreign_server,
+    "AlterForeignServerStmt": _foreign_server,
+}
