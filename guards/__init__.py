@@ -4,6 +4,7 @@ import guards
 guards.enable()                       # from now on every connection of this process is judged (unittest, scripts)
 guards.assert_disposable(connection)  # or ask yourself
 guards.identify(connection)           # who the server really is
+guards.classify("truncate orders")    # what a text would do
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
 
     from guards.identity import ServerIdentity
     from guards.policy import Strictness
-    from guards.session import Guard
+    from guards.refusal import GuardError
+    from guards.session import Guard, Refused
+    from guards.statements.danger import Classified
+    from guards.statements.spelling import Placeholders
 
-__all__ = ["assert_disposable", "disable", "enable", "identify"]
+__all__ = ["GuardError", "Refused", "assert_disposable", "classify", "disable", "enable", "identify"]
 
 
 def enable(
@@ -34,7 +38,7 @@ def enable(
     Raises GuardError(policy-invalid) for a rowback.toml or a database's DSN that cannot be read.
     """
     from guards.drivers import install
-    from guards.drivers.own import resolved, same_as_application
+    from guards.drivers.own import OwnQuestions, resolved
     from guards.policy import policy_here
     from guards.session import Guard, activate, active
 
@@ -42,9 +46,9 @@ def enable(
     for said in policy.application:
         resolved(said)  # what nobody can read must not pass as «not configured»
     guard = active() or Guard(policy)
-    guard.policy, guard.same_as_application = policy, same_as_application
-    install()
+    guard.policy, guard.questions = policy, OwnQuestions()
     activate(guard)
+    install()
     return guard
 
 
@@ -71,17 +75,42 @@ def assert_disposable(connection: Any, strictness: Strictness | None = None) -> 
 
     `connection`: psycopg 3, psycopg2, or SQLAlchemy on one of these. Raises TypeError for any other.
     """
-    from guards.drivers.own import same_as_application
+    from guards.drivers.own import OwnQuestions
     from guards.drivers.wire import wire_of
     from guards.evidence import EVIDENCE_QUERY
     from guards.policy import policy_here
-    from guards.session import Guard
+    from guards.session import Ends, Guard
     from guards.statements import Danger, Finding
 
     wire = wire_of(connection)
     row = wire.execute(EVIDENCE_QUERY).fetchone()
     assert row is not None  # a session is always in a database
-    guard = Guard(policy_here(strictness), same_as_application=same_as_application)
-    known = guard.meet(row, wire.link, asked_for="this connection", way=wire.way)
+    guard = Guard(policy_here(strictness), questions=OwnQuestions())
+    known = guard.meet(row, Ends(wire.link, {}, asked_for="this connection", way=wire.way))
     if not known.verdict.disposable:
-        guard.refuse(known, [Finding(Danger.UNKNOWN, "what comes next")], lambda _: None)
+        guard.refuse(known, [Finding(Danger.UNKNOWN, "what comes next")], None)
+
+
+def classify(text: str, placeholders: Placeholders = "python") -> Classified:
+    """What an SQL text would do when it is sent: `.danger` (READ, WRITE, DESTRUCTIVE, CATASTROPHIC or UNKNOWN) and
+    `.findings`.
+
+    `placeholders`: of a driver of Python (`%s`, `%(name)s`, `:name`), or "jdbc" for `?`. Never raises: what cannot be
+    parsed is unknown.
+    """
+    from guards.statements import classify as of_text
+
+    return of_text(text, placeholders)
+
+
+def __getattr__(name: str) -> Any:
+    """The two exceptions, loaded when they are asked for: importing the guards loads nothing."""
+    if name == "Refused":
+        from guards.session import Refused
+
+        return Refused
+    if name == "GuardError":
+        from guards.refusal import GuardError
+
+        return GuardError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

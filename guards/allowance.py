@@ -1,4 +1,5 @@
-"""The escape hatch: for a while, for one database, for a reason, in a file of one's own; printed in every run.
+"""What this user said of databases, in files of one's own: allowances, the escape hatch, for one database, a while and
+a reason, printed in every run; and marks by name, which outlive `dropdb` and `createdb` on a server of this machine.
 
 No variable of the environment opens it: those end up in .env files and CI templates (facts/guards.md §3a). A policy
 file may forbid it (guards.policy).
@@ -6,13 +7,15 @@ file may forbid it (guards.policy).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from guards.identity import ServerIdentity
 
@@ -47,6 +50,26 @@ class Allowance:
         return f"{self.target} is allowed by {self.by} until {self.until}: {self.reason}"
 
 
+@dataclass(frozen=True)
+class NamedMark:
+    """A database that is disposable by its name on one server, whatever its oid, until `until` (ISO 8601, UTC): whoever
+    marked it makes it anew by scripts. It counts where the server is proven to be on this machine."""
+
+    system_identifier: str
+    database: str
+    by: str
+    reason: str
+    until: str
+
+    def covers(self, identity: ServerIdentity, now: datetime) -> bool:
+        """Whether it is for a database of that name on that server, and still."""
+        same = (self.system_identifier, self.database) == (identity.system_identifier, identity.database)
+        return same and now < datetime.fromisoformat(self.until)
+
+    def __str__(self) -> str:
+        return f"its name was marked disposable by {self.by}: {self.reason}, until {self.until}"
+
+
 def target_of(identity: ServerIdentity) -> str:
     """How one database on one server is named for `rowback guard allow`."""
     return f"{identity.system_identifier}/{identity.database_oid}/{identity.started_at}"
@@ -60,24 +83,67 @@ def parse_target(text: str) -> tuple[str, int, str] | None:
 
 def allowances(now: datetime) -> tuple[Allowance, ...]:
     """Those of this user that have not run out. A file that others can write to, or that cannot be read, is none."""
-    return tuple(found for found in _written() if now < datetime.fromisoformat(found.until))
+    kept = []
+    for content in _contents("*.json"):
+        try:
+            allowance = Allowance(**content)
+            left = datetime.fromisoformat(allowance.until) - now
+        except (ValueError, TypeError):
+            continue
+        if timedelta(0) < left <= LONGEST and parse_target(allowance.target):
+            kept.append(allowance)
+    return tuple(kept)
+
+
+def named_marks(now: datetime) -> tuple[NamedMark, ...]:
+    """Those of this user that have not run out, by the same rules."""
+    kept = []
+    for content in _contents("*.name"):
+        try:
+            named = NamedMark(**content)
+            if now < datetime.fromisoformat(named.until):
+                kept.append(named)
+        except (ValueError, TypeError):
+            continue
+    return tuple(kept)
 
 
 def write_allowance(allowance: Allowance) -> Path:
     """Keep it, for this user alone; a former one for the same database is replaced. Raises OSError."""
-    directory = _directory()
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = directory / f"{allowance.target.replace('/', '-')}.json"
-    fresh = path.with_suffix(f".{os.getpid()}")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        json.dump(asdict(allowance), out)
-    fresh.replace(path)
-    return path
+    return _write(f"{allowance.target.replace('/', '-')}.json", asdict(allowance))
+
+
+def write_named_mark(named: NamedMark) -> Path:
+    """Keep it, for this user alone; a former one for the same name is replaced. Raises OSError."""
+    return _write(_named_file(named.system_identifier, named.database), asdict(named))
 
 
 def take_back(target: str) -> bool:
     """Remove the allowance for `target`; False when there was none."""
-    path = _directory() / f"{target.replace('/', '-')}.json"
+    return _removed(_directory() / f"{target.replace('/', '-')}.json")
+
+
+def take_back_named_mark(system_identifier: str, database: str) -> bool:
+    """Remove the mark of that name; False when there was none."""
+    return _removed(_directory() / _named_file(system_identifier, database))
+
+
+def _named_file(system_identifier: str, database: str) -> str:
+    return f"{system_identifier}-{hashlib.sha256(database.encode()).hexdigest()[:16]}.name"
+
+
+def _write(name: str, content: Mapping[str, Any]) -> Path:
+    directory = _directory()
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = directory / name
+    fresh = path.with_suffix(f".{os.getpid()}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        json.dump(content, out)
+    fresh.replace(path)
+    return path
+
+
+def _removed(path: Path) -> bool:
     try:
         path.unlink()
     except FileNotFoundError:
@@ -85,17 +151,17 @@ def take_back(target: str) -> bool:
     return True
 
 
-def _written() -> Iterator[Allowance]:
-    for path in sorted(_directory().glob("*.json")):
+def _contents(pattern: str) -> Iterator[dict[str, Any]]:
+    """Of the files that are ours alone."""
+    for path in sorted(_directory().glob(pattern)):
         try:
             status = path.stat()
-            found = Allowance(**json.loads(path.read_text()))
-            aware = datetime.fromisoformat(found.until).astimezone(UTC) - datetime.now(UTC) <= LONGEST
-        except (OSError, ValueError, TypeError):
+            content = json.loads(path.read_text())
+            aware = datetime.fromisoformat(content["until"]).tzinfo is not None
+        except (OSError, ValueError, TypeError, KeyError):
             continue
-        ours = status.st_uid == os.geteuid() and not status.st_mode & 0o022
-        if ours and aware and datetime.fromisoformat(found.until).tzinfo and parse_target(found.target):
-            yield found
+        if aware and status.st_uid == os.geteuid() and not status.st_mode & 0o022:
+            yield content
 
 
 def _directory() -> Path:

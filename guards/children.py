@@ -1,16 +1,20 @@
 """Python children of a guarded process: they are guarded as soon as they import a driver, and tell what was refused.
 
 The environment carries it: a directory of ours comes first on PYTHONPATH and holds a sitecustomize.py, which Python
-imports by itself. Children in isolated mode (-I, -E, -S) and those of other languages are not reached.
+imports by itself. It is put back where a child is given an environment of its own. Children in isolated mode (-I, -E,
+-S) and those of other languages are not reached.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from guards.run import join
 
 STRICTNESS = "ROWBACK_GUARD"
 REPORT = "ROWBACK_GUARD_REPORT"
@@ -25,7 +29,14 @@ def environment(strictness: str, report: Path) -> Mapping[str, str]:
     before = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     paths = [str(ACTIVATION), *(path for path in before if path != str(ACTIVATION))]
     carried = {"PYTHONPATH": os.pathsep.join(paths), STRICTNESS: strictness, REPORT: str(report)}
-    return {**os.environ, **carried, HOME: str(ACTIVATION.parents[1])}
+    carried[HOME] = str(ACTIVATION.parents[1])
+    join(carried)
+    return {**os.environ, **carried}
+
+
+def carry() -> None:
+    """From now on children of this process are guarded even where they are given an environment of their own."""
+    importlib.import_module("guards.activation.rowback_carry").install()
 
 
 def report_refusal(text: str) -> None:

@@ -1,77 +1,53 @@
-"""What a server says of itself, and what this machine knows of the connection: one query, one look into /proc."""
+"""What a server says of itself and of the database that a connection is in: one query."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from guards.identity import Cursor, ServerIdentity
-from guards.marker import Marker, read_marker, unreadable
-from guards.neighbour import next_door
-from guards.same_kernel import peer_of, runs_here
+from guards.marker import Marker, TakenOff, read_marker, taken_off, unreadable
+from guards.telltales import DATABASES, FUNCTIONS, ROLES, SCHEMAS, SETTINGS, array
 
-# Roles, databases, settings, functions and schemas that only a managed service has (facts/rds.md §6b).
-ROLES = {
-    "rdsadmin": "Amazon RDS", "rds_superuser": "Amazon RDS", "rdstopmgr": "Amazon Aurora",
-    "cloudsqlsuperuser": "Cloud SQL", "cloudsqladmin": "Cloud SQL", "alloydbsuperuser": "AlloyDB",
-    "alloydbadmin": "AlloyDB", "azure_pg_admin": "Azure Database", "azuresu": "Azure Database",
-    "neon_superuser": "Neon", "cloud_admin": "Neon", "databricks_superuser": "Neon", "supabase_admin": "Supabase",
-    "doadmin": "DigitalOcean", "_dodb": "DigitalOcean", "avnadmin": "Aiven", "tsdbadmin": "Timescale",
-    "tsdbowner": "Timescale", "crunchy_superuser": "Crunchy Bridge", "crunchy_replication": "Crunchy Bridge",
-    "pscale_admin": "PlanetScale", "ibm_superuser": "IBM Cloud", "ibm_admin": "IBM Cloud",
-}  # fmt: skip
-DATABASES = {
-    "rdsadmin": "Amazon RDS", "cloudsqladmin": "Cloud SQL", "alloydbadmin": "AlloyDB",
-    "azure_maintenance": "Azure Database", "azure_sys": "Azure Database", "_aiven": "Aiven",
-}  # fmt: skip
-SETTINGS = {
-    "rds.extensions": "Amazon RDS", "rds.superuser_variables": "Amazon RDS", "cloudsql.iam_authentication": "Cloud SQL",
-    "cloudsql.supported_extensions": "Cloud SQL", "supautils.reserved_roles": "Supabase",
-    "alloydb.iam_authentication": "AlloyDB", "azure.extensions": "Azure Database", "neon.tenant_id": "Neon",
-}  # fmt: skip
-FUNCTIONS = {"aurora_version": "Amazon Aurora"}
-SCHEMAS = {"heroku_ext": "Heroku"}
-
-
-def _array(names: Iterable[str]) -> str:
-    """Constants of ours as an array literal: no driver's parameters are needed to ask."""
-    return "array[" + ", ".join(f"'{name}'" for name in names) + "]::text[]"
-
-
-# Where a session comes from: a unix socket and loopback are one place.
-_PLACE = (
-    "case when {0}.client_addr is null or {0}.client_addr <<= '127.0.0.0/8' or {0}.client_addr = '::1' then 'here'"
-    " else host({0}.client_addr) end"
-)
 # Every column as text, so that it reads the same through any driver. A new session finds its catalog caches empty:
 # functions that look one name up stand here instead of the views that join (1.7 ms instead of 3.4).
+_IDENTITY = """(select system_identifier from pg_control_system())::text, d.oid::text,
+       extract(epoch from pg_postmaster_start_time())::text, pg_backend_pid()::text,
+       (select description from pg_shdescription where objoid = d.oid and classoid = 'pg_database'::regclass)"""
+_CLIENT = "coalesce(host({0}.client_addr), '') || '(' || {0}.client_port || ')'"
 EVIDENCE_QUERY = f"""
-select (select system_identifier from pg_control_system())::text, d.oid::text, d.datname::text,
-       current_setting('server_version_num'), extract(epoch from pg_postmaster_start_time())::text,
-       coalesce(host(inet_server_addr()) || ':' || inet_server_port(), 'a unix socket'),
-       pg_backend_pid()::text, current_user::text, host(inet_client_addr()) || '(' || inet_client_port() || ')',
-       (select description from pg_shdescription where objoid = d.oid and classoid = 'pg_database'::regclass),
+select {_IDENTITY}, d.datname::text, current_setting('server_version_num'),
+       extract(epoch from clock_timestamp())::text,
+       host(inet_server_addr()) || '(' || inet_server_port() || ')',
+       host(inet_client_addr()) || '(' || inet_client_port() || ')', current_user::text,
        pg_database_size(d.oid)::text, (current_setting('fsync') = 'off')::text, pg_is_in_recovery()::text,
        (current_setting('archive_mode') <> 'off' and (select archived_count > 0 from pg_stat_archiver))::text,
-       (select count(*) from pg_stat_get_wal_senders())::text,
-       (select count(*) from pg_stat_get_activity(null) a, pg_stat_get_activity(pg_backend_pid()) ours
-        where a.datid = d.oid
-          -- of other roles an ordinary one sees neither kind nor address: what is hidden counts
-          and coalesce(a.backend_type, 'client backend') = 'client backend' and a.pid <> ours.pid
-          and a.usesysid is not null  -- autovacuum has none
-          and (a.usesysid, {_PLACE.format("a")}) is distinct from (ours.usesysid, {_PLACE.format("ours")}))::text,
-       array_to_string(array(select r from unnest({_array(ROLES)}) r where to_regrole(quote_ident(r)) is not null
+       -- others in this database, and whoever follows the server; of other roles an ordinary one sees neither kind nor
+       -- address: what is hidden counts. Autovacuum has no role.
+       (select json_agg(json_build_array(a.pid, a.usesysid = ours.usesysid, {_CLIENT.format("a")}, w.pid is not null))
+        from pg_stat_get_activity(null) a left join pg_stat_get_wal_senders() w on w.pid = a.pid,
+             pg_stat_get_activity(pg_backend_pid()) ours
+        where a.pid <> ours.pid and a.usesysid is not null and (w.pid is not null
+          or a.datid = d.oid and coalesce(a.backend_type, 'client backend') = 'client backend'))::text,
+       array_to_string(array(select r from unnest({array(ROLES)}) r where to_regrole(quote_ident(r)) is not null
                              order by 1), ','),
-       array_to_string(array(select b.datname from pg_database b where b.datname = any({_array(DATABASES)})), ','),
-       array_to_string(array(select s from unnest({_array(SETTINGS)}) s
+       array_to_string(array(select b.datname from pg_database b where b.datname = any({array(DATABASES)})), ','),
+       array_to_string(array(select s from unnest({array(SETTINGS)}) s
                              where current_setting(s, true) is not null), ','),
-       array_to_string(array(select f from unnest({_array(FUNCTIONS)}) f
+       array_to_string(array(select f from unnest({array(FUNCTIONS)}) f
                              where to_regproc('pg_catalog.' || f) is not null), ','),
-       array_to_string(array(select n from unnest({_array(SCHEMAS)}) n where to_regnamespace(n) is not null), ',')
+       array_to_string(array(select n from unnest({array(SCHEMAS)}) n where to_regnamespace(n) is not null), ','),
+       (select json_agg(json_build_array(n.nspname, c.relname, s.srvname, s.srvoptions))
+        from pg_foreign_table t join pg_class c on c.oid = t.ftrelid join pg_namespace n on n.oid = c.relnamespace
+             join pg_foreign_server s on s.oid = t.ftserver join pg_foreign_data_wrapper f on f.oid = s.srvfdw
+        where f.fdwname = 'postgres_fdw')::text
 from pg_database d where d.datname = current_database()
 """  # noqa: S608 (constants)
+# What tells a database that was met before, and a mark that was made or taken off since.
+MET_BEFORE_QUERY = f"select {_IDENTITY} from pg_database d where d.datname = current_database()"  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -94,59 +70,96 @@ class Wire(Protocol):
 
 
 @dataclass(frozen=True)
+class OtherSession:
+    """A session of somebody else: in this database, or following the server (`follows`). `client`: its end as
+    `address(port)`; None for a unix socket, and where the server does not show it (`hidden`)."""
+
+    pid: int
+    same_role: bool
+    client: str | None
+    follows: bool
+    hidden: bool
+
+
+@dataclass(frozen=True)
+class ForeignTable:
+    """A table of another server that this database shows (postgres_fdw); `options`: how that one is reached."""
+
+    schema: str
+    name: str
+    options: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What is known of one database on one server, and of our way to it.
 
-    `here`: how it is proven that the server runs on this kernel; None when it is not. `next_door`: the bridge or
-    virtual cable that leads to it. `managed`: services whose tell-tales were found. `foreign_sessions`: in this
-    database, of others than us. `pooled`: another process answers than the one that greeted us, so session settings
-    belong to whoever comes next. `certified`: what the server's certificate tells, `application`: the configured
-    database of the application that this is; None where nothing was found or looked for.
+    `at`: the server's own time when it was asked. `taken_off`: protections that it had. `ends`: our connection as the
+    server sees it, the client's end first. `others`: sessions that are not this one. `managed`: services whose
+    tell-tales were found. `pooled`: another process answers than the one that greeted us, so session settings belong
+    to whoever comes next.
+
+    Of what follows each is None, or 0, until it was looked for (guards.location, and what costs more). `here`: how it
+    is proven that the server runs on this kernel. `next_door`: the bridge or virtual cable that leads to it.
+    `foreign_sessions`, `replicas`: of others than us; of these `from_afar` come from elsewhere than this machine and
+    its containers. `certified`: what the server's certificate tells, `application`: the configured database of the
+    application that this is.
     """
 
     identity: ServerIdentity
     server: str
     role: str
     born_at: datetime
-    here: str | None
+    at: datetime
     comment_marker: Marker | None
     unreadable_mark: bool
     size_bytes: int
     fsync_off: bool
     standby: bool
     archiving: bool
-    replicas: int
-    foreign_sessions: int
     managed: tuple[str, ...]
+    taken_off: tuple[TakenOff, ...] = ()
+    ends: tuple[str | None, str | None] = (None, None)
+    others: tuple[OtherSession, ...] = ()
+    foreign_tables: tuple[ForeignTable, ...] = ()
     pooled: bool = False
+    here: str | None = None
     next_door: str | None = None
+    foreign_sessions: int = 0
+    replicas: int = 0
+    from_afar: int = 0
     certified: str | None = None
     application: str | None = None
 
 
-def gather(connection: Wire) -> Evidence:
-    """Ask the server and this machine. Raises what the driver raises; nothing is changed."""
-    row = connection.execute(EVIDENCE_QUERY).fetchone()
-    assert row is not None  # a session is always in a database
-    return evidence_of(row, connection.link)
-
-
 def evidence_of(row: Sequence[str | None], link: Link) -> Evidence:
-    """The evidence in the one row that EVIDENCE_QUERY gave through `link`."""
-    identifier, oid, name, version, started, server, pid, role = (str(value) for value in row[:8])
-    client, comment, size, fsync_off, standby, archiving, replicas, foreign = row[8:16]
-    told = [
-        known[found]
-        for known, names in zip((ROLES, DATABASES, SETTINGS, FUNCTIONS, SCHEMAS), row[16:], strict=True)
-        for found in (names or "").split(",") if found
+    """The evidence in the one row that EVIDENCE_QUERY gave through `link`, without a look at this machine."""
+    identifier, oid, started, pid = (str(value) for value in row[:4])
+    comment, name, version, at, server, client, role = row[4:11]
+    size, fsync_off, standby, archiving, others, *telltales = row[11:21]
+    services = [
+        known[telltale]
+        for known, names in zip((ROLES, DATABASES, SETTINGS, FUNCTIONS, SCHEMAS), telltales, strict=True)
+        for telltale in (names or "").split(",") if telltale
     ]  # fmt: skip
     return Evidence(
-        identity=ServerIdentity(identifier, int(oid), name, int(version), started), server=server, role=role,
+        identity=ServerIdentity(identifier, int(oid), str(name), int(version or 0), started),
+        server=(server or "a unix socket").replace("(", ":").rstrip(")"), role=str(role),
         # The upper half of the identifier is the moment of initdb (facts/guards.md §0.6).
-        born_at=datetime.fromtimestamp(int(identifier) >> 32, UTC),
-        here=runs_here(link.fd, int(pid), client), comment_marker=read_marker(comment),
-        unreadable_mark=unreadable(comment), size_bytes=int(size or 0),
+        born_at=datetime.fromtimestamp(int(identifier) >> 32, UTC), at=datetime.fromtimestamp(float(at or 0), UTC),
+        comment_marker=read_marker(comment), unreadable_mark=unreadable(comment), size_bytes=int(size or 0),
         fsync_off=fsync_off == "true", standby=standby == "true", archiving=archiving == "true",
-        replicas=int(replicas or 0), foreign_sessions=int(foreign or 0), managed=tuple(dict.fromkeys(told)),
-        pooled=link.key_pid != int(pid), next_door=next_door(peer_of(link.fd)[0]),
+        managed=tuple(dict.fromkeys(services)), taken_off=tuple(taken_off(comment)), ends=(client, server),
+        others=tuple(_other(*each) for each in json.loads(others or "[]")),
+        foreign_tables=tuple(_foreign(*each) for each in json.loads(row[21] or "[]")),
+        pooled=link.key_pid != int(pid),
     )  # fmt: skip
+
+
+def _other(pid: int, same_role: bool | None, client: str | None, follows: bool) -> OtherSession:  # noqa: FBT001 (JSON)
+    return OtherSession(pid, bool(same_role), None if (client or "").endswith("(-1)") else client, follows, not client)
+
+
+def _foreign(schema: str, name: str, server: str, options: Sequence[str] | None) -> ForeignTable:
+    pairs = (option.partition("=") for option in options or ())
+    return ForeignTable(schema, name, tuple((key, value) for key, _, value in pairs))

@@ -4,6 +4,7 @@
 strictness = "ci"                           # instead of what the variable CI says
 allow = "forbidden"                         # `rowback guard allow` is ignored here
 application = ["$DATABASE_URL", ".env:DATABASE_URL"]   # databases that are the application's own: never disposable
+uncovered_drivers = "warn"                  # or "refuse" (in ci the default): drivers that the guard cannot guard
 """
 
 from __future__ import annotations
@@ -11,21 +12,25 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from guards.allowance import Allowance, allowances
+from guards import clock
+from guards.allowance import Allowance, NamedMark, allowances, named_marks
+from guards.job import in_ci, job_began_at
 from guards.refusal import GuardError
-from guards.same_kernel import started_at
+from guards.run import this_run
 
 Strictness = Literal["ci", "dev"]
+Uncovered = Literal["warn", "refuse"]
 LARGEST_BYTES = 10 * 2**30
 FILE_NAME = "rowback.toml"
 MACHINE_WIDE = Path("/etc/rowback") / FILE_NAME
-_FIELDS = {"strictness": ("ci", "dev"), "allow": ("forbidden", "permitted")}
+_FIELDS = {
+    "strictness": ("ci", "dev"), "allow": ("forbidden", "permitted"), "uncovered_drivers": ("warn", "refuse"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,17 +38,22 @@ class Policy:
     """`ci`: a server that came up with the job proves itself. `dev`: it must be here, and marked or an hour old at
     most, for the one database on a developer's machine is often the one that must not be lost (facts/guards.md §2).
 
-    `job_began_at`: when the machine, the container or the job came up; None where it is not known.
+    `job_began_at`: guards.job; None where it is not known. `run_began_at`: when the first guarded process of this run
+    was started. `named`: databases that this user marked, by their names on servers of this machine.
+    `uncovered_drivers`: what happens when a driver is imported that the guard cannot guard.
     `application`: where the application's own databases are said to be. `forbidden_by`: the file that forbids
     allowances, if one does.
     """
 
     strictness: Strictness = "dev"
     job_began_at: datetime | None = None
+    run_began_at: datetime | None = None
     largest_bytes: int = LARGEST_BYTES
     application: tuple[str, ...] = ()
     allowances: tuple[Allowance, ...] = ()
+    named: tuple[NamedMark, ...] = ()
     forbidden_by: Path | None = None
+    uncovered_drivers: Uncovered = "warn"
 
 
 @dataclass
@@ -69,13 +79,15 @@ def policy_here(
     to search from, and to which relative file names in `application` refer (default: the working directory).
     Raises GuardError(policy-invalid) for a file that cannot be read: what it forbids is unknown.
     """
-    place, now = place or Path.cwd(), datetime.now(UTC)
+    place, now = place or Path.cwd(), clock.now()
     said = _Said(list(_tables(place)))
     forbidden_by = next((path for path, table in said.tables if table.get("allow") == "forbidden"), None)
-    default: Strictness = said.first("strictness") or ("ci" if os.environ.get("CI") else "dev")
+    default: Strictness = said.first("strictness") or ("ci" if in_ci(os.environ) else "dev")
+    strictness = strictness or default
     return Policy(
-        strictness=strictness or default,
-        job_began_at=_job_began_at(),
+        strictness=strictness,
+        job_began_at=job_began_at(),
+        run_began_at=this_run().began_at,
         application=tuple(
             _anchored(entry, directory)
             for directory, entries in (
@@ -85,7 +97,9 @@ def policy_here(
             for entry in entries
         ),
         allowances=() if forbidden_by else allowances(now),
+        named=() if forbidden_by else named_marks(now),
         forbidden_by=forbidden_by,
+        uncovered_drivers=said.first("uncovered_drivers") or ("refuse" if strictness == "ci" else "warn"),
     )
 
 
@@ -93,16 +107,6 @@ def _anchored(entry: str, directory: Path) -> str:
     """A `FILE:NAME` is in the directory of the file that said so, wherever we stand."""
     elsewhere = entry.startswith(("$", "django:")) or "://" in entry or "=" in entry or ":" not in entry
     return entry if elsewhere else str(directory / entry)
-
-
-def _job_began_at() -> datetime | None:
-    """When the machine or the container came up, or later: GitLab says when the job began."""
-    began = started_at()
-    known = [datetime.fromtimestamp(began, UTC)] if began else []
-    with suppress(ValueError):
-        said = datetime.fromisoformat(os.environ.get("CI_JOB_STARTED_AT", ""))
-        known += [said.astimezone(UTC)] if known and said.tzinfo else []
-    return max(known, default=None)
 
 
 def _tables(start: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -127,5 +131,6 @@ def _checked(path: Path) -> dict[str, Any]:
 def _invalid(path: Path, fact: str) -> GuardError:
     return GuardError(
         "policy-invalid", f"{path}: {fact}", state="nothing was connected to, nothing was sent",
-        help='strictness = "ci" or "dev", allow = "forbidden" or "permitted", application = ["$NAME", …]',
+        help='strictness = "ci" or "dev", allow = "forbidden" or "permitted", application = ["$NAME", …],'
+        ' uncovered_drivers = "warn" or "refuse"',
     )  # fmt: skip

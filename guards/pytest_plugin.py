@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,9 @@ BEGAN = pytest.StashKey[int]()
 CHILDREN = pytest.StashKey[Path]()
 OPTION = "rowback_guard"
 EXPECTED = "rowback_refusals_expected"
-_OF_XDIST = f"{OPTION}_databases"
+WARNINGS = pytest.StashKey[list[str]]()
+ENABLED = pytest.StashKey[bool]()
+_OF_XDIST, _WARNED = f"{OPTION}_databases", f"{OPTION}_warnings"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,6 +40,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(OPTION, "dev, ci or off (default: rowback.toml, else ci where CI is set, else dev)", default="")
     parser.addini(f"{OPTION}_databases", "databases to judge in the header", type="linelist", default=[])
     parser.addini(f"{OPTION}_application", "the application's own databases", type="linelist", default=[])
+    _stand_early()
+
+
+def _stand_early() -> None:
+    """Plugins that are loaded after this one may connect while they are imported; what the settings say comes later."""
+    import guards
+    from guards.refusal import GuardError
+
+    with suppress(GuardError):  # said again with the settings, and in pytest's words
+        guards.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -49,6 +62,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Where there were no initial conftests, and what needs the whole configuration."""
     config.stash[REFUSALS], config.stash[DATABASES] = [], {}
+    config.stash[WARNINGS] = []
     config.addinivalue_line("markers", f"{EXPECTED}: refusals of the guard in this test do not fail the run")
     _enable(config)
     if hasattr(config, "workerinput"):
@@ -56,12 +70,19 @@ def pytest_configure(config: pytest.Config) -> None:
     elif _active():
         config.stash[CHILDREN] = report = Path(tempfile.mkdtemp(prefix="rowback-guard-")) / "refused"
         os.environ.update(children.environment(_strictness(), report))
+    if _active():
+        children.carry()
 
 
 def _enable(config: pytest.Config) -> None:
     said = str(config.getini(OPTION)).strip().lower()
-    if said == "off" or _active() is not None:
+    if said == "off":
+        import guards
+
+        guards.disable()
+    if said == "off" or config.stash.get(ENABLED, False):
         return
+    config.stash[ENABLED] = True
     if said not in ("", "dev", "ci"):
         raise pytest.UsageError(f"{OPTION} = {said}: say dev, ci or off")
     import guards
@@ -132,8 +153,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         found.extend(guard.refusals)
         found.extend(_of_children(session.config))
         met.update({known.name: known.told for known in guard.met.values()})
+        session.config.stash[WARNINGS].extend(guard.warnings)
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output[OPTION], output[_OF_XDIST] = [*found], {**met}
+        output[_WARNED] = [*session.config.stash[WARNINGS]]
     _into_junit(session.config, found, met)
     if found and exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -145,11 +168,17 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     output = getattr(node, "workeroutput", {})
     node.config.stash[REFUSALS].extend(output.get(OPTION, []))
     node.config.stash[DATABASES].update(output.get(_OF_XDIST, {}))
+    node.config.stash[WARNINGS].extend(output.get(_WARNED, []))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Each database's verdict in a line where something was refused, then each refusal once, in full."""
     refusals = config.stash[REFUSALS]
+    warnings: list[str] = config.stash[WARNINGS]
+    for warning in dict.fromkeys(warnings):
+        terminalreporter.write_line(
+            warning if warning.startswith("rowback") else f"rowback guard: {warning}", yellow=True
+        )
     if refusals:
         terminalreporter.section(f"rowback guard: {len(refusals)} refused", red=True, bold=True)
         for name, told in config.stash[DATABASES].items():

@@ -1,22 +1,25 @@
-"""Proof that a server runs on this very kernel: its backend is a process here that names our own connection.
+"""Proof that a server runs on this very kernel: its backend is a process here that names our own connection, or it
+sees both ends of our connection as we do, on the loopback of our network namespace.
 
 A tunnel, a pooler or a forwarder on localhost cannot fake it: the backend behind it talks to another port
-(facts/guards.md §4b, §6.1). Linux only; elsewhere, and with update_process_title off, nothing is proven.
+(facts/guards.md §4b, §6.1). Linux only; elsewhere nothing is proven by processes.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-PROC = Path("/proc")
+from guards.processes import PROC, field, process, read, title
+
 _TITLE = re.compile(r"^postgres: .*?(?:(?P<host>\[local\])|\((?P<port>\d+)\))(?: |$)")
 _WHOSE = re.compile(r"^postgres: (?:\S+: )?(?P<role>\S+) (?P<database>\S+) (?:\[local\]|\S+\(\d+\))(?: |$)")
+_CLIENT = re.compile(r"^postgres: .*? (?P<client>\[local\]|\S+\(\d+\))(?: |$)")
 
 
 @dataclass(frozen=True)
@@ -34,34 +37,52 @@ def backend_here(fd: int, backend_pid: int) -> Backend | None:
 
     Cheap (three reads below /proc), and only of processes in our own namespace: containers are asked in full.
     """
-    title = _WHOSE.match(_title(backend_pid))
-    if title is None or not _serves(fd, backend_pid):
+    whose = _WHOSE.match(title(backend_pid))
+    if whose is None or not _serves(fd, backend_pid):
         return None
-    parent = _field(backend_pid, "PPid")
-    stat = _read(PROC / parent / "stat").rpartition(")")[2].split()
-    if len(stat) <= 19:
+    backend = process(backend_pid)
+    postmaster = process(backend.parent_pid) if backend else None
+    if postmaster is None:
         return None
-    return Backend(int(parent), int(stat[19]), title["role"], title["database"])
+    return Backend(postmaster.pid, postmaster.started_ticks, whose["role"], whose["database"])
 
 
 def _serves(fd: int, backend_pid: int) -> bool:
     with socket.socket(fileno=os.dup(fd)) as ours:
         if ours.family == socket.AF_UNIX:
-            return _field(backend_pid, "PPid") == str(_listener(ours))
-        title = _TITLE.match(_title(backend_pid))
-        return title is not None and title["port"] == str(ours.getsockname()[1])
+            return field(backend_pid, "PPid") == str(_listener(ours))
+        found = _TITLE.match(title(backend_pid))
+        return found is not None and found["port"] == str(ours.getsockname()[1])
 
 
-def runs_here(fd: int, backend_pid: int, client: str | None = None) -> str | None:
+def runs_here(fd: int, backend_pid: int, client: str | None = None, server: str | None = None) -> str | None:
     """How it is proven that backend `backend_pid` (as the server calls it) serves socket `fd`; None when it is not.
 
-    `client`: whom the server sees, as its title writes it: `172.18.0.1(45678)`. A container's published port is served
-    by Docker's proxy, so that is not us; but no container here has that number and that client unless it is the one.
+    `client`: whom the server sees, as its title writes it: `172.18.0.1(45678)`; `server`: its own end in that form. A
+    container's published port is served by Docker's proxy, so that is not us; but no container here has that number
+    and that client unless it is the one.
     """
     with socket.socket(fileno=os.dup(fd)) as ours:
         if ours.family == socket.AF_UNIX:
             return _by_peer(ours, backend_pid)
-        return _by_port(ours.getsockname()[1], backend_pid) or _by_client(client, backend_pid)
+        port = ours.getsockname()[1]
+        if (proof := _by_port(port, backend_pid)) or (proof := _by_loopback(ours, client, server)):
+            return proof
+        return _by_container(port, backend_pid, client)
+
+
+def is_direct(fd: int, client: str | None, server: str | None) -> bool:
+    """Whether the server sees both ends of our connection as we do: nothing that forwards stands between."""
+    with socket.socket(fileno=os.dup(fd)) as ours:
+        if ours.family == socket.AF_UNIX:
+            return False
+        return (client, server) == (_end(ours.getsockname()), _end(ours.getpeername()))
+
+
+def client_of(backend_pid: int) -> str | None:
+    """Whom a backend of this kernel serves, as its title writes it, for servers hide that from ordinary roles."""
+    found = _CLIENT.match(title(backend_pid))
+    return found["client"] if found else None
 
 
 def peer_of(fd: int) -> tuple[str, int]:
@@ -74,18 +95,33 @@ def peer_of(fd: int) -> tuple[str, int]:
     return directory, int(number) if number.isdigit() else 0
 
 
+def _end(address: tuple[str, int]) -> str:
+    return f"{address[0].removeprefix('::ffff:')}({address[1]})"
+
+
 def _by_port(port: int, backend_pid: int) -> str | None:
-    for pid in _candidates(backend_pid):
-        title = _TITLE.match(_title(pid))
-        if title and title["port"] == str(port):
-            return f"backend {pid} on this machine serves our port {port}"
+    found = _TITLE.match(title(backend_pid))
+    if found and found["port"] == str(port):
+        return f"backend {backend_pid} on this machine serves our port {port}"
     return None
 
 
-def _by_client(client: str | None, backend_pid: int) -> str | None:
-    """A container of this kernel whose backend bears that number inside and names that client."""
-    for pid in _contained(backend_pid) if client else ():
-        if f" {client} " in f"{_title(pid)} ":
+def _by_loopback(ours: socket.socket, client: str | None, server: str | None) -> str | None:
+    """Loopback addresses do not leave a network namespace: who sees the same two ends is in ours (a pod's sidecar)."""
+    here, there = _end(ours.getsockname()), _end(ours.getpeername())
+    loopback = ipaddress.ip_address(str(ours.getpeername()[0]).removeprefix("::ffff:")).is_loopback
+    if loopback and (client, server) == (here, there):
+        return f"it sees our port {ours.getsockname()[1]} on the loopback that we share"
+    return None
+
+
+def _by_container(port: int, backend_pid: int, client: str | None) -> str | None:
+    """A container of this kernel whose backend bears that number inside and names our port, or that client."""
+    for pid in _contained(backend_pid):
+        found = _TITLE.match(title(pid))
+        if found and found["port"] == str(port):
+            return f"backend {pid} on this machine serves our port {port}"
+        if client and f" {client} " in f"{title(pid)} ":
             return f"backend {pid}, in a container on this machine, serves {client}"
     return None
 
@@ -93,8 +129,8 @@ def _by_client(client: str | None, backend_pid: int) -> str | None:
 def _by_peer(ours: socket.socket, backend_pid: int) -> str | None:
     """The process that listens on the socket is the parent of our backend: no forwarder stands between."""
     listener = _listener(ours)
-    for pid in _candidates(backend_pid):
-        if listener and _field(pid, "PPid") == str(listener) and _TITLE.match(_title(pid)):
+    for pid in _candidates(backend_pid) if listener else ():
+        if field(pid, "PPid") == str(listener) and _TITLE.match(title(pid)):
             return f"backend {pid} is a child of process {listener}, which listens on our socket"
     return None
 
@@ -107,10 +143,6 @@ def _listener(ours: socket.socket) -> int:
     return int(pid)
 
 
-def _title(pid: int) -> str:
-    return _read(PROC / str(pid) / "cmdline").replace("\0", " ")
-
-
 def _candidates(backend_pid: int) -> Iterator[int]:
     """The process of that number, then those that are called so in a namespace of their own (a container)."""
     yield backend_pid
@@ -118,31 +150,14 @@ def _candidates(backend_pid: int) -> Iterator[int]:
 
 
 def _contained(backend_pid: int) -> Iterator[int]:
+    """Processes of other pid namespaces that are called so there: a walk over all of /proc, of 10 ms and more."""
     for path in PROC.glob("[0-9]*"):
-        inside = _field(int(path.name), "NSpid").split()
-        if len(inside) > 1 and inside[-1] == str(backend_pid):
+        inside = _last_pid(read(path / "status"))
+        if inside == str(backend_pid):
             yield int(path.name)
 
 
-def _field(pid: int, name: str) -> str:
-    for line in _read(PROC / str(pid) / "status").splitlines():
-        if line.startswith(f"{name}:"):
-            return line.partition(":")[2].strip()
-    return ""
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def started_at() -> float | None:
-    """When this machine, or the container we are in, came up (seconds since 1970); None where it is not known."""
-    for line in _read(PROC / "stat").splitlines():
-        if line.startswith("btime "):
-            ticks = _read(PROC / "1" / "stat").rpartition(")")[2].split()
-            since_boot = int(ticks[19]) / os.sysconf("SC_CLK_TCK") if len(ticks) > 19 else 0.0
-            return int(line.split()[1]) + since_boot
-    return None
+def _last_pid(status: str) -> str | None:
+    _, separator, rest = status.partition("\nNSpid:")
+    inside = rest.partition("\n")[0].split() if separator else []
+    return inside[-1] if len(inside) > 1 else None

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from typing import Any, Protocol, TypeAlias, TypeVar
 
+from guards import clock
 from guards.certificate import certified
 from guards.children import report_refusal
-from guards.evidence import Evidence, Link, evidence_of
+from guards.evidence import EVIDENCE_QUERY, MET_BEFORE_QUERY, Evidence, Link, evidence_of
 from guards.identity import ServerIdentity
+from guards.location import located
 from guards.policy import Policy
+from guards.reach import Judging, Neighbourhood
 from guards.same_kernel import Backend, backend_here, peer_of
 from guards.statements import Danger, Finding, classify
 from guards.telling import Known, refusal_text
-from guards.verdict import Verdict, judge
+from guards.verdict import Verdict, judge, judge_by_evidence, judge_by_mark
 
 # What an unproven session is given before anybody else's first statement. The server then refuses what no parser sees:
 # functions, rules, other code on the same connection. A short lock_timeout: nobody waits in front of real users.
@@ -23,27 +25,95 @@ READ_ONLY = "set default_transaction_read_only = on; set lock_timeout = '5s'"
 
 RECOGNISED_FOR_S = 30.0
 
-Ask = Callable[[Sequence[Finding]], str | None]
+T = TypeVar("T")
+Row: TypeAlias = Sequence[str | None]
+# The guard's own statements on a connection of a driver, each answered by its first row as text, in whatever way that
+# driver waits; ends with a result.
+Talk: TypeAlias = Generator[str, Row, T]
 
 
 class Refused(BaseException):
     """A statement was not sent. No Exception: a clean-up that catches those must not swallow it."""
 
 
+@dataclass(frozen=True)
+class Ends:
+    """Both ends of a connection. `parameters`: how the guard itself gets there (libpq's words, and the password);
+    `asked_for`, `way`: what the caller said and where it led, as they may be printed."""
+
+    link: Link
+    parameters: Mapping[str, Any]
+    asked_for: str
+    way: str
+
+
+class Questions(Protocol):
+    """What the guard asks through connections of its own."""
+
+    def radius(self, ends: Ends, findings: Sequence[Finding]) -> str | None:
+        """What the findings would have hit, in one line."""
+
+    def application(self, policy: Policy, evidence: Evidence) -> str | None:
+        """The configured database of the application that this is."""
+
+    def neighbourhood(self, ends: Ends) -> Neighbourhood | None:
+        """What else is on the server; None where it cannot be asked."""
+
+    def at(self, guard: Guard, ends: Ends, way: str) -> str | None:
+        """Why the database where a connection string leads is not disposable; None where it is."""
+
+
+class Unasked:
+    """No questions: what depends on an answer is refused."""
+
+    def radius(self, ends: Ends, findings: Sequence[Finding]) -> str | None:
+        """Nothing is known."""
+        return None
+
+    def application(self, policy: Policy, evidence: Evidence) -> str | None:
+        """No application is configured."""
+        return None
+
+    def neighbourhood(self, ends: Ends) -> Neighbourhood | None:
+        """Nothing is known."""
+        return None
+
+    def at(self, guard: Guard, ends: Ends, way: str) -> str | None:
+        """Not judged."""
+        return "a server that was not asked"
+
+
 @dataclass
 class Guard:
-    """State of the process. `refusals` are kept so that a run fails at its end even if somebody swallowed one.
-
-    `same_as_application`: of the databases that the policy calls the application's, the one that an identity is;
-    asked once, and only when a database would pass. `fixture`: the pytest fixture that is being set up.
-    """
+    """State of the process. `refusals` are kept so that a run fails at its end even if somebody swallowed one, and
+    `warnings` are printed there. `fixture`: the pytest fixture that is being set up."""
 
     policy: Policy
     refusals: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     met: dict[ServerIdentity, Known] = field(default_factory=dict)
     fixture: str | None = None
-    same_as_application: Callable[[Policy, Evidence], str | None] = lambda policy, evidence: None
+    questions: Questions = field(default_factory=Unasked)
     _proven_here: dict[Backend, tuple[Known, float]] = field(default_factory=dict)
+    _peers: set[tuple[str, int]] = field(default_factory=set)
+    _met_before: dict[tuple[str | None, ...], Known] = field(default_factory=dict)
+    _elsewhere: set[tuple[str, int, str, str]] = field(default_factory=set)
+    _roles: set[tuple[str, str]] = field(default_factory=set)
+
+    def meeting(self, ends: Ends) -> Talk[Known]:
+        """Judge the database of a new connection: by its process, by one short question, or by the whole evidence."""
+        if known := self.recognise(ends.link):
+            return known
+        peer = peer_of(ends.link.fd)
+        if peer in self._peers:
+            row = yield MET_BEFORE_QUERY
+            if known := self._met_before.get(_key(row)):
+                pooled = ends.link.key_pid != int(row[3] or 0)
+                evidence = replace(known.evidence, pooled=pooled)
+                return replace(known, evidence=evidence, asked_for=ends.asked_for, way=ends.way)
+        self._peers.add(peer)
+        row = yield EVIDENCE_QUERY
+        return self.meet(row, ends)
 
     def recognise(self, link: Link) -> Known | None:
         """A database of this kernel that was proven a moment ago, known again without asking the server anything.
@@ -53,18 +123,20 @@ class Guard:
         if not self._proven_here or not (backend := backend_here(link.fd, link.key_pid)):
             return None
         known, until = self._proven_here.get(backend, (None, 0.0))
-        return known if time.monotonic() < until else None
+        return known if clock.seconds() < until else None
 
-    def meet(self, row: Sequence[str | None], link: Link, *, asked_for: str, way: str) -> Known:
-        """Judge a database by the row that EVIDENCE_QUERY gave on a new connection."""
-        evidence = evidence_of(row, link)
-        evidence, verdict = self._judged(evidence, link)
-        known = Known(evidence, verdict, asked_for, way)
+    def meet(self, row: Row, ends: Ends) -> Known:
+        """Judge a database by the row that EVIDENCE_QUERY gave on a new connection. What is proven holds for the run,
+        and so does what is missing; sessions of others come and go."""
+        evidence, verdict = self._judged(evidence_of(row, ends.link), ends.link)
+        known = Known(evidence, verdict, ends.asked_for, ends.way)
         self.met[evidence.identity] = known
+        if verdict.disposable or not (evidence.foreign_sessions or evidence.replicas):
+            self._met_before[_key(row)] = known
         # A mark or an allowance is bound to an oid, which the kernel does not tell: those are asked for each time.
         lasting = verdict.disposable and evidence.here and not verdict.said
-        if lasting and (backend := backend_here(link.fd, link.key_pid)):
-            self._proven_here[backend] = known, time.monotonic() + RECOGNISED_FOR_S
+        if lasting and (backend := backend_here(ends.link.fd, ends.link.key_pid)):
+            self._proven_here[backend] = known, clock.seconds() + RECOGNISED_FOR_S
         return known
 
     def vouch(self, backend: Backend, known: Known) -> None:
@@ -72,36 +144,81 @@ class Guard:
         self._proven_here[backend] = known, float("inf")
 
     def _judged(self, evidence: Evidence, link: Link) -> tuple[Evidence, Verdict]:
-        now = datetime.now(UTC)
-        verdict = judge(evidence, self.policy, now)
+        if verdict := judge_by_mark(evidence, self.policy, clock.now()):
+            return evidence, verdict
+        evidence = self._located(evidence, link)
+        verdict = judge(evidence, self.policy, clock.now())
         if not verdict.disposable or verdict.said:
             return evidence, verdict
         # What costs more is looked at only where it can still change something.
         evidence = replace(
             evidence,
             certified=certified(*peer_of(link.fd)) if link.tls else None,
-            application=self.same_as_application(self.policy, evidence),
+            application=self.questions.application(self.policy, evidence),
         )
-        return evidence, judge(evidence, self.policy, now)
+        return evidence, judge(evidence, self.policy, clock.now())
 
-    def check(self, known: Known | None, text: str, radius: Ask) -> None:
-        """Let `text` pass or raise Refused. Proven databases are not asked again and nothing is parsed for them.
+    def _located(self, evidence: Evidence, link: Link) -> Evidence:
+        """A server that was not here does not come here later: /proc is walked over once for each."""
+        server = (*peer_of(link.fd), evidence.identity.system_identifier, evidence.identity.started_at)
+        evidence = located(evidence, link, not_here=server in self._elsewhere)
+        if not evidence.here:
+            self._elsewhere.add(server)
+        return evidence
+
+    def check(self, known: Known | None, text: str, ends: Callable[[], Ends]) -> None:
+        """Let `text` pass or raise Refused. On a proven database only what leaves it is looked at.
 
         `known` None: the connection is older than the guard, so nothing is known of its server.
         """
-        if known is not None and known.verdict.disposable:
-            return
         found = classify(text)
-        if found.danger is not Danger.READ:
-            self.refuse(known, found.worst, radius)
+        if known is not None and known.verdict.disposable:
+            self._check_reach(known, found.reaching, ends())
+        elif found.danger is not Danger.READ:
+            self.refuse(known, found.worst, ends)
 
-    def refuse(self, known: Known | None, worst: Sequence[Finding], radius: Ask) -> None:
-        """Raise Refused, and remember it."""
-        hit = radius(worst) if known else None
-        refusal = refusal_text(known, worst, self.policy, fixture=self.fixture, radius=hit)
+    def check_foreign(self, known: Known, text: str, ends: Callable[[], Ends]) -> None:
+        """Refuse what writes to a table of another server that is not disposable."""
+        shown = {f"{each.schema}.{each.name}": each for each in known.evidence.foreign_tables}
+        shown |= {each.name: each for each in known.evidence.foreign_tables}
+        for finding in classify(text).findings:
+            for table in (shown[name] for name in finding.objects if name in shown):
+                way = " ".join(f"{key}={value}" for key, value in table.options)
+                if objection := self.questions.at(self, ends(), way):
+                    self.refuse(known, [finding], ends, f"it is a table of {objection}")
+
+    def _check_reach(self, known: Known, findings: Sequence[Finding], ends: Ends) -> None:
+        judging = self.judging(known, ends)
+        for finding in findings:
+            if objections := judging.objections(finding):
+                self.refuse(known, [finding], lambda: ends, *objections)
+
+    def judging(self, known: Known, ends: Ends) -> Judging:
+        """What judges the statements of a session that leave its database. What is said by name counts on a server of
+        this machine, so a database that a mark spoke for is located now."""
+        if known.verdict.said and not known.evidence.here:
+            known = replace(known, evidence=self._located(known.evidence, ends.link))
+        return Judging(
+            known, self.policy, lambda: self.questions.neighbourhood(ends), self.questions.application,
+            lambda way: self.questions.at(self, ends, way),
+            judge_by_evidence(known.evidence, self.policy).disposable, self._roles,
+        )  # fmt: skip
+
+    def refuse(
+        self, known: Known | None, worst: Sequence[Finding], ends: Callable[[], Ends] | None, *beyond: str
+    ) -> None:
+        """Raise Refused, and remember it. `ends` None: what would have been hit is not asked. `beyond`: why something
+        else than the session's own database keeps it from being sent."""
+        hit = self.questions.radius(ends(), worst) if known and ends and not beyond else None
+        refusal = refusal_text(known, worst, self.policy, fixture=self.fixture, radius=hit, beyond=beyond)
         self.refusals.append(refusal)
         report_refusal(refusal)
         raise Refused(refusal)
+
+
+def _key(row: Row) -> tuple[str | None, ...]:
+    """System identifier, oid, start and comment: a mark that was made since, or taken off, is another key."""
+    return (*row[:3], row[4])
 
 
 _active: Guard | None = None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from guards.allowance import target_of
 from guards.call_site import call_site
 from guards.evidence import Evidence
 from guards.policy import Policy
-from guards.statements import Finding
+from guards.statements import Finding, Reach
 from guards.verdict import Verdict
 
 
@@ -40,9 +43,10 @@ class Known:
 
 def refusal_text(
     known: Known | None, worst: Sequence[Finding], policy: Policy, *, fixture: str | None = None,
-    radius: str | None = None,
+    radius: str | None = None, beyond: Sequence[str] = (),
 ) -> str:  # fmt: skip
-    """The whole refusal. `known` None: the connection is older than the guard. `radius`: what would have been hit."""
+    """The whole refusal. `known` None: the connection is older than the guard. `radius`: what would have been hit.
+    `beyond`: why something else than the session's own, disposable database keeps it from being sent."""
     what = "; ".join(map(str, worst))
     if known is None:
         return "\n".join([
@@ -50,6 +54,14 @@ def refusal_text(
             *(f"  {line}" for line in _where(fixture)),
             "  no statement was sent",
             "  help: enable the guard before anything connects (pytest: the plugin does), and connect again",
+        ])  # fmt: skip
+    if beyond:
+        return "\n".join([
+            f"refused[not-disposable]: {what} was not sent to {known.name}",
+            *(f"  {line}" for line in (*_where(fixture), *_who(known), *beyond, "no statement was sent")),
+            "  help: use a server of the tests' own for what reaches beyond one database. If that database may be"
+            " destroyed as well, its owner says so: rowback guard mark --dsn "
+            f"{quoted(_other_way(known, worst))} --reason …{_confirmation(None)}",
         ])  # fmt: skip
     session = "behind a pooler the session was left as it is" if known.evidence.pooled else "the session is read-only"
     lines = [
@@ -84,10 +96,46 @@ def quoted(text: str) -> str:
 
 
 def _help(known: Known, policy: Policy) -> Iterator[str]:
-    yield (
-        "help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says so:"
-        f" rowback guard mark --dsn {quoted(known.way)} --reason …"
-    )
-    if policy.forbidden_by is None:
+    yield f"help: use a throw-away database; do not work around this. {mark_help(known)}"
+    if policy.forbidden_by is None and not _protected(known):
         target = target_of(known.evidence.identity)
         yield f"      or, for this user and a while: rowback guard allow --target {target} --reason … --for 30m"
+
+
+def mark_help(known: Known) -> str:
+    """The command by which its owner makes a database disposable; for a protected one, first what takes that off."""
+    name = known.evidence.identity.database
+    dsn = f"--dsn {quoted(known.way)} --reason …{_confirmation(name)}"
+    if _protected(known):
+        return (
+            "It is protected. If that is over, its owner takes the protection off and marks it:"
+            f" rowback guard unmark {dsn}; rowback guard mark {dsn}"
+        )
+    return f"If this one may be destroyed, its owner says so: rowback guard mark {dsn}"
+
+
+def _protected(known: Known) -> bool:
+    marker = known.evidence.comment_marker
+    return known.verdict.said and marker is not None and marker.state == "protected"
+
+
+def _confirmation(name: str | None) -> str:
+    """Without a terminal nobody can be asked for the name."""
+    if has_terminal():
+        return ""
+    return f" --confirm {quoted(name) if name else 'NAME'}"
+
+
+def has_terminal() -> bool:
+    """Whether somebody can be asked; children of multiprocessing have closed theirs."""
+    with suppress(ValueError):
+        return sys.__stdin__ is not None and sys.__stdin__.isatty()
+    return False
+
+
+def _other_way(known: Known, worst: Sequence[Finding]) -> str:
+    """How to connect to the database that a finding names, where it names one of the same server."""
+    named = next((f.objects[0] for f in worst if f.reach in (Reach.DATABASE, Reach.SESSIONS) and f.objects), None)
+    if named is None:
+        return "dbname=NAME …"
+    return re.sub(r"\bdbname=\S+", f"dbname={named}", known.way)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
+import struct
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -55,16 +58,19 @@ class Plain:
         return [entry[1].strip().replace("\n\t", "\n") for entry in found if entry]
 
 
-@pytest.fixture(scope="session")
-def plain(lab: Lab) -> Iterator[Plain]:
-    """One a test process; its databases are the tests' own."""
-    tools, root = lab.engine.tools, lab.root / "plain"
+@contextmanager
+def cluster(lab: Lab, name: str, *options: str, made_at: datetime | None = None) -> Iterator[Plain]:
+    """A cluster under the lab's root while the block lasts. `made_at`: one that was made then, by its own papers."""
+    tools, root = lab.engine.tools, lab.root / name
     tools.give(root)
     port = free_port()
     tools.run("initdb", "-D", root / "data", "-U", "app", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
+    if made_at:
+        age(root / "data" / "global" / "pg_control", made_at)
+        tools.run("pg_resetwal", "-f", "-D", root / "data")
     process = tools.start(
         "postgres", "-D", root / "data", "-p", str(port), "-k", root, "-c", "listen_addresses=127.0.0.1",
-        "-c", "fsync=off", "-c", "log_line_prefix=%d|", log=root / "log",
+        "-c", "log_line_prefix=%d|", *options, log=root / "log",
     )  # fmt: skip
     try:
         found = Plain(root, port, root / "log")
@@ -74,8 +80,30 @@ def plain(lab: Lab) -> Iterator[Plain]:
                 psycopg.connect(found.dsn()).close()
                 break
             except psycopg.OperationalError:
-                assert time.monotonic() < deadline, "the plain cluster does not answer"
+                assert time.monotonic() < deadline, f"the cluster {name} does not answer"
         yield found
     finally:
         process.send_signal(signal.SIGINT)  # also with sessions that a failed test left behind
         process.wait()
+
+
+def age(control: Path, made_at: datetime) -> None:
+    """Give a cluster another system identifier, whose upper half is when initdb made it; pg_resetwal mends the rest."""
+    content = bytearray(control.read_bytes())
+    (identifier,) = struct.unpack_from("=Q", content)
+    struct.pack_into("=Q", content, 0, int(made_at.timestamp()) << 32 | identifier & 0xFFFFFFFF)
+    control.write_bytes(content)
+
+
+@pytest.fixture(scope="session")
+def plain(lab: Lab) -> Iterator[Plain]:
+    """One a test process; its databases are the tests' own."""
+    with cluster(lab, "plain", "-c", "fsync=off") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def old(lab: Lab) -> Iterator[Plain]:
+    """The PostgreSQL that a developer has had for two years."""
+    with cluster(lab, "old", "-c", "log_statement=all", made_at=datetime.now(UTC) - timedelta(days=730)) as found:
+        yield found

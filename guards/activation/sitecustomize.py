@@ -12,6 +12,8 @@ class _OnDriver:
 
     @staticmethod
     def find_spec(fullname, path=None, target=None):
+        if fullname == "subprocess":
+            return _OnDriver._of_subprocess(path, target)
         if fullname in ("psycopg", "psycopg2", "asyncpg"):
             sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not _OnDriver]
             _guard()
@@ -20,6 +22,21 @@ class _OnDriver:
                 if spec is not None:
                     return spec
         return None
+
+    @staticmethod
+    def _of_subprocess(path, target):
+        """What a child starts is guarded, too, whatever environment it gives (tox and its like give their own)."""
+        spec = importlib.machinery.PathFinder.find_spec("subprocess", path, target)
+        load = spec.loader.exec_module
+
+        def loaded(module):
+            load(module)
+            import rowback_carry
+
+            rowback_carry.install()
+
+        spec.loader.exec_module = loaded
+        return spec
 
 
 def _guard():

@@ -54,9 +54,9 @@ def disallow(target: str) -> None:
 
     _parsed(target)
     if not take_back(target):
-        from datetime import UTC, datetime
+        from guards import clock
 
-        known = ", ".join(each.target for each in allowances(datetime.now(UTC))) or "none"
+        known = ", ".join(each.target for each in allowances(clock.now())) or "none"
         raise GuardError(
             "usage", f"there is no allowance for {target}", state="nothing was done", help=f"there are: {known}"
         )

@@ -96,18 +96,18 @@ def _in_words() -> Iterator[None]:
 
 def judged(connection: psycopg.Connection[Any], dsn: str, strictness: str) -> Known:
     """The evidence, certificate and application's databases included, and the verdict."""
-    from datetime import UTC, datetime
-
     from psycopg.conninfo import conninfo_to_dict
 
+    from guards import clock
     from guards.certificate import certified
-    from guards.drivers.own import same_as_application, shown
+    from guards.drivers.own import same_as_application
     from guards.drivers.wire import wire_of
-    from guards.evidence import gather
+    from guards.location import gather
     from guards.policy import policy_here
     from guards.same_kernel import peer_of
     from guards.telling import Known
     from guards.verdict import judge
+    from guards.words import shown
 
     policy = policy_here("ci" if strictness == "ci" else "dev")
     wire = wire_of(connection)
@@ -116,4 +116,4 @@ def judged(connection: psycopg.Connection[Any], dsn: str, strictness: str) -> Kn
         evidence, certified=certified(*peer_of(wire.link.fd)), application=same_as_application(policy, evidence)
     )
     way = shown(conninfo_to_dict(dsn)) if dsn else wire.way
-    return Known(evidence, judge(evidence, policy, datetime.now(UTC)), asked_for=way, way=way)
+    return Known(evidence, judge(evidence, policy, clock.now()), asked_for=way, way=way)

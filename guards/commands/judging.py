@@ -10,7 +10,7 @@ import click
 
 from guards.commands.asking import connected, dsn_option, judged, strictness_option
 from guards.refusal import GuardError
-from guards.telling import quoted
+from guards.telling import mark_help
 
 if TYPE_CHECKING:
     from guards.telling import Known
@@ -41,8 +41,7 @@ def check(dsn: str, strictness: str) -> None:
         raise GuardError(
             "not-disposable", f"{known.name} is not proven disposable", *known.verdict.vetoes, *known.verdict.missing,
             state="nothing was sent to it but one question",
-            help="use a throw-away database; or, if this one is:"
-            f" rowback guard mark --dsn {quoted(known.way)} --reason …",
+            help=f"use a throw-away database. {mark_help(known)}",
         )  # fmt: skip
     click.echo(_text(known))
 
@@ -60,4 +59,9 @@ def _text(known: Known) -> str:
     ]  # fmt: skip
     for word, said in (("for", verdict.proofs), ("against", verdict.vetoes), ("missing", verdict.missing)):
         lines += [f"  {word:<8} {line}" for line in said]
+    lines += [
+        f"  trace    the protection by {trace.by} ({trace.reason}) was taken off at {trace.at} by {trace.taken_off_by}:"
+        f" {trace.because}"
+        for trace in evidence.taken_off
+    ]
     return "\n".join(lines)

@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from guards.refusal import GuardError
+
+if TYPE_CHECKING:
+    from guards.watching import Unguarded
 
 
 @click.command(
@@ -21,9 +25,11 @@ from guards.refusal import GuardError
 @click.option("--strictness", type=click.Choice(["dev", "ci"]), help="Default: rowback.toml, else ci where CI is set.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(strictness: str | None, command: tuple[str, ...]) -> None:
-    """Run CMD with every Python process in it guarded; exit code 21 if anything was refused, else CMD's own.
+    """Run CMD with every Python process in it guarded; exit code 21 if anything was refused, or if a process that could
+    not be guarded reached for PostgreSQL; else CMD's own.
 
-    Reached are children that read their environment; not those in isolated mode (python -I) or other languages.
+    Reached are Python children that read their environment; not those in isolated mode (python -I) or other programs:
+    these are named (on Linux).
     """
     from guards.children import environment, reported
     from guards.policy import policy_here
@@ -33,15 +39,38 @@ def run(strictness: str | None, command: tuple[str, ...]) -> None:
         click.echo(f"rowback guard: {allowance}", err=True)
     with tempfile.TemporaryDirectory(prefix="rowback-guard-") as directory:
         report = Path(directory) / "refused"
-        code = _finished(command, dict(environment(policy.strictness, report)))
+        code, unguarded = _finished(command, dict(environment(policy.strictness, report)))
         refused = list(dict.fromkeys(reported(report)))
     if refused:
         click.echo("\n".join([f"rowback guard: {len(refused)} refused", *refused]), err=True)
-    sys.exit(21 if refused else code)
+    _tell_programs(unguarded)
+    python = [each for each in unguarded if each.is_python]
+    if python:
+        click.echo("\n".join(_of_python(python)), err=True)
+    sys.exit(21 if refused or python else code)
 
 
-def _finished(command: tuple[str, ...], environment: dict[str, str]) -> int:
-    """The exit code of `command`, as a shell would tell it. Ctrl-C reaches both of us: it ends, then we do."""
+def _tell_programs(unguarded: Sequence[Unguarded]) -> None:
+    for name in dict.fromkeys(each.name for each in unguarded if not each.is_python):
+        click.echo(f"rowback guard: {name} reached for PostgreSQL; what it sends is not looked at", err=True)
+
+
+def _of_python(unguarded: Sequence[Unguarded]) -> list[str]:
+    many = "a Python process" if len(unguarded) == 1 else f"{len(unguarded)} Python processes"
+    return [
+        f"refused[not-disposable]: {many} reached for PostgreSQL and could not be guarded",
+        *(f"  process {each.pid}: {each.name}" for each in unguarded),
+        "  what was sent there was not looked at",
+        "  help: start it so that it reads its environment (no -I, -E or -S; in tox: pass_env = PYTHONPATH,"
+        " ROWBACK_GUARD*, and rowback among its deps), or run it without rowback guard run",
+    ]
+
+
+def _finished(command: tuple[str, ...], environment: dict[str, str]) -> tuple[int, list[Unguarded]]:
+    """The exit code of `command`, as a shell would tell it, and its processes that could not be guarded. Ctrl-C reaches
+    both of us: it ends, then we do."""
+    from guards.watching import Watch
+
     with _unmoved_by_ctrl_c():
         try:
             child = subprocess.Popen(command, env=environment)
@@ -50,8 +79,11 @@ def _finished(command: tuple[str, ...], environment: dict[str, str]) -> int:
                 "usage", f"'{command[0]}' cannot be run: {error.strerror}", state="nothing was run",
                 help="rowback guard run -- COMMAND [ARGUMENT …]",
             ) from error  # fmt: skip
+        watch = Watch(child.pid)
+        watch.begin()
         code = child.wait()
-    return code if code >= 0 else 128 - code
+        unguarded = watch.end()
+    return (code if code >= 0 else 128 - code), unguarded
 
 
 @contextmanager

@@ -12,23 +12,37 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
+from guards.drivers.uncovered import UNCOVERED, name_uncovered
+from guards.refusal import GuardError
+
 GUARDED = {"psycopg": "psycopg3", "psycopg2": "psycopg2_", "asyncpg": "asyncpg_", "unittest": "unittest_"}
 
 
 def install() -> None:
     """Stand in front of everything that is imported already, and of the rest once it is.
 
-    Raises AttributeError on a driver that is built otherwise than known: no run without a guard.
+    Raises GuardError(driver-unknown) for a driver that is built otherwise than known: no run without a guard.
     """
     for driver in GUARDED:
         if driver in sys.modules:
             _guard(driver)
+    for driver in UNCOVERED:
+        if driver in sys.modules:
+            name_uncovered(driver)
     if not any(isinstance(finder, _OnImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _OnImport())
 
 
 def _guard(driver: str) -> None:
-    importlib.import_module(f"guards.drivers.{GUARDED[driver]}").install()
+    try:
+        importlib.import_module(f"guards.drivers.{GUARDED[driver]}").install()
+    except (AttributeError, ImportError) as error:
+        version = getattr(sys.modules.get(driver), "__version__", "of an unknown version")
+        raise GuardError(
+            "driver-unknown", f"{driver} {version} is built otherwise than the guard knows it: {error}",
+            state="nothing runs unguarded", help=f"install a version of {driver} that rowback's own tests run with,"
+            " or leave the guard out: pytest -p no:rowback",
+        ) from error  # fmt: skip
 
 
 class _OnImport(MetaPathFinder):
@@ -37,6 +51,8 @@ class _OnImport(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if fullname in UNCOVERED:
+            name_uncovered(fullname)
         if fullname not in GUARDED:
             return None
         spec = PathFinder.find_spec(fullname, path, target)

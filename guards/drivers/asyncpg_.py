@@ -6,7 +6,7 @@ protocol itself and is the fifth. Pools and transactions land in the same method
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import wraps
 from typing import Any
@@ -15,10 +15,13 @@ from weakref import WeakKeyDictionary
 from asyncpg import connect_utils
 from asyncpg.connection import Connection
 
-from guards.drivers.own import ASKING, asking, radius_of, shown
-from guards.evidence import EVIDENCE_QUERY, Link
-from guards.session import READ_ONLY, active
+from guards.drivers import contract
+from guards.drivers.own import ASKING, asking, mark_as_own
+from guards.evidence import Link
+from guards.making import Making
+from guards.session import Ends, Row, active
 from guards.telling import Known
+from guards.words import shown
 
 _KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
 _INSTALLED = "_rowback_guarded"
@@ -37,7 +40,7 @@ def install() -> None:
         if active() is not None and not ASKING.get():
             with ExitStack() as unless_met:
                 unless_met.callback(connection.terminate)
-                await _meet(connection, options)
+                await _meet(connection)
                 unless_met.pop_all()
         return connection
 
@@ -58,10 +61,34 @@ def install() -> None:
 def _guarded(send: Callable[..., Any], argument: str) -> Callable[..., Any]:
     @wraps(send)
     async def guarded_send(self: Any, *arguments: Any, **named: Any) -> Any:
-        _check(self, named[argument] if argument in named else arguments[0])
+        text = named[argument] if argument in named else arguments[0]
+        if made := _making_in(self, text, send):
+            return await _around(self, made, send(self, *arguments, **named))
+        _check(self, text)
         return await send(self, *arguments, **named)
 
     return guarded_send
+
+
+def _making_in(connection: Any, text: str, send: Callable[..., Any]) -> Making | None:
+    """Only what is executed at once can be set between two statements of the guard's."""
+    if active() is None or ASKING.get() or send.__name__ != "execute" or connection.is_in_transaction():
+        return None
+    return contract.making_in(_KNOWN.get(connection), text, lambda: _ends_of(connection))
+
+
+async def _around(connection: Any, made: Making, sent: Awaitable[Any]) -> Any:
+    succeeded = False
+    await contract.conducted_async(contract.lift(made), lambda text: _ask(connection, text))
+    try:
+        with asking():
+            result = await sent
+        succeeded = True
+        return result
+    finally:
+        known, ends = _KNOWN[connection], _ends_of(connection)
+        talk = contract.made(made, known, ends, succeeded=succeeded, mark=mark_as_own)
+        await contract.conducted_async(talk, lambda text: _ask(connection, text))
 
 
 def _guarded_records(send: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,48 +101,45 @@ def _guarded_records(send: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _check(connection: Any, text: str) -> None:
-    guard = active()
-    if guard is None or ASKING.get():
-        return
-    known = _KNOWN.get(connection)
-    if known is not None and known.verdict.disposable:
-        return
-    guard.check(known, text, lambda findings: radius_of(_way_of(connection), findings))
+    if active() is not None and not ASKING.get():
+        contract.check(_KNOWN.get(connection), text, lambda: _ends_of(connection))
 
 
-def _way_of(connection: Any) -> Mapping[str, Any]:
-    """How the guard itself gets to where this connection leads. TLS as libpq does it by default."""
+def _ends_of(connection: Any) -> Ends:
+    """How the guard itself gets to where this connection leads; asyncpg keeps nothing of what it was given. TLS as
+    libpq does it by default."""
     parameters, address = connection._params, connection._addr
     host, port = (
         ("/".join(address.split("/")[:-1]), address.rpartition(".")[2]) if isinstance(address, str) else address
     )
-    return {
+    reached = {
         "host": host, "port": port, "user": parameters.user, "dbname": parameters.database,
         "password": parameters.password if isinstance(parameters.password, str) else None,
     }  # fmt: skip
-
-
-async def _meet(connection: Any, options: Mapping[str, Any]) -> None:
-    guard = active()
-    assert guard is not None
     transport = connection._transport
     link = Link(
         transport.get_extra_info("socket").fileno(), connection.get_server_pid(),
         transport.get_extra_info("ssl_object") is not None,
     )  # fmt: skip
-    known = guard.recognise(link)
-    if known is None:
-        with asking():
-            row = await Connection.fetchrow(connection, EVIDENCE_QUERY)  # a subclass may answer otherwise
-        way = shown(_way_of(connection))  # asyncpg keeps nothing of what it was given
-        known = guard.meet([*row.values()], link, asked_for=way, way=way)
-    _KNOWN[connection] = known
-    await _hold(connection)
+    return Ends(link, reached, asked_for=shown(reached), way=shown(reached))
+
+
+async def _meet(connection: Any) -> None:
+    guard = active()
+    assert guard is not None
+    talk = contract.meet(guard, _ends_of(connection))
+    _KNOWN[connection] = await contract.conducted_async(talk, lambda text: _ask(connection, text))
+
+
+async def _ask(connection: Any, text: str) -> Row:
+    """One statement of ours; its row as text. A setting has none, and goes the simple way: it may be several."""
+    with asking():
+        if not text.lstrip().startswith("select"):
+            await Connection.execute(connection, text)
+            return []
+        row = await Connection.fetchrow(connection, text)  # a subclass may answer otherwise
+    return [] if row is None else [*row.values()]
 
 
 async def _hold(connection: Any) -> None:
-    """Read-only until proven; behind a pooler nothing is set, for it would stay with whoever comes next."""
-    known = _KNOWN.get(connection)
-    if known is not None and not known.verdict.disposable and not known.evidence.pooled:
-        with asking():
-            await Connection.execute(connection, READ_ONLY)
+    await contract.conducted_async(contract.hold(_KNOWN.get(connection)), lambda text: _ask(connection, text))

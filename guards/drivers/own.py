@@ -8,22 +8,36 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from guards.blast import radius
+from guards.drivers.contract import conducted
+from guards.drivers.wire import wire_of
 from guards.evidence import Evidence
 from guards.identity import ServerIdentity, identify
+from guards.making import mark_of_run
+from guards.marker import as_comment
 from guards.policy import Policy
+from guards.reach import Neighbourhood, Sibling
 from guards.refusal import GuardError
-from guards.session import Guard
+from guards.session import Ends, Guard, Row
 from guards.statements import Finding
+from guards.telling import Known
+from guards.words import shown
 
 ASKING: ContextVar[bool] = ContextVar("the guard's own questions", default=False)
 _IDENTITIES: dict[str, ServerIdentity] = {}
-SHOWN = ("service", "host", "hostaddr", "port", "dbname", "user")
+# Another database of the same server is reached by the same way; sessions of clients alone can be ended by mistake.
+_DATABASES = """
+select d.datname, d.oid::bigint, shobj_description(d.oid, 'pg_database'),
+       (select count(*) from pg_stat_activity a where a.datid = d.oid and a.pid <> pg_backend_pid()
+        and coalesce(a.backend_type, 'client backend') = 'client backend')
+from pg_database d where not d.datistemplate or d.datname not in ('template0', 'template1')
+"""
+_OURS = "rowback guard"  # application_name of these connections
 
 
 @contextmanager
@@ -36,14 +50,85 @@ def asking() -> Iterator[None]:
         ASKING.reset(token)
 
 
-def way_of(parameters: Mapping[str, Any]) -> str:
-    """Where a connection led in the end, in libpq's words: what a service file or a variable said is resolved."""
-    return shown({key: value for key, value in parameters.items() if key != "service"})
+class OwnQuestions:
+    """guards.session.Questions through psycopg 3."""
+
+    def radius(self, ends: Ends, findings: Sequence[Finding]) -> str | None:
+        """What the findings would have hit: the refused connection may be amid anything, so another one is asked."""
+        return radius_of(ends.parameters, findings)
+
+    def application(self, policy: Policy, evidence: Evidence) -> str | None:
+        """See same_as_application."""
+        return same_as_application(policy, evidence)
+
+    def neighbourhood(self, ends: Ends) -> Neighbourhood | None:
+        """All databases and roles of the server, if it answers."""
+        import psycopg
+
+        try:
+            with asking(), _connected(ends.parameters) as ours:
+                siblings = [Sibling(*row) for row in ours.execute(_DATABASES)]
+                roles = frozenset(str(name) for (name,) in ours.execute("select rolname from pg_roles"))
+        except psycopg.Error:
+            return None
+        return Neighbourhood({each.name: each for each in siblings}, roles)
+
+    def at(self, guard: Guard, ends: Ends, way: str) -> str | None:
+        """Judge where a connection string leads from the session's server. A host that it does not name is that
+        server's own; who connects there is not known here, so our own role and password are tried first."""
+        import psycopg
+
+        try:
+            said = psycopg.conninfo.conninfo_to_dict(way)
+            base = {key: value for key, value in ends.parameters.items() if key not in ("service", "replication")}
+            if "host" in said or "hostaddr" in said:
+                base = {key: base.get(key) for key in ("user", "password") if base.get(key)}
+            known = known_at({**base, **said}, guard)
+        except psycopg.Error:
+            return f"a server that could not be asked ({shown_way(way)})"
+        return None if known.verdict.disposable else f"{known.name}: {known.told}"
 
 
-def shown(parameters: Mapping[str, Any]) -> str:
-    """How to connect, as it may be printed: without the password."""
-    return " ".join(f"{key}={parameters[key]}" for key in SHOWN if parameters.get(key)) or "libpq's own variables"
+def shown_way(way: str) -> str:
+    """A connection string as it may be printed."""
+    import psycopg
+
+    try:
+        return shown(psycopg.conninfo.conninfo_to_dict(way))
+    except psycopg.Error:
+        return "what is no connection string"
+
+
+def known_at(parameters: Mapping[str, Any], guard: Guard) -> Known:
+    """The verdict on the database that is reached so, by a connection of the guard's own. Raises psycopg.Error."""
+    parameters = dict(parameters)
+    if str(parameters.pop("replication", "database")).lower() != "database":
+        parameters["dbname"] = "postgres"  # a session that follows the whole server is in none
+    with asking(), _connected(parameters) as ours:
+        wire = wire_of(ours)
+        ends = Ends(wire.link, parameters, asked_for=shown(parameters), way=wire.way)
+
+        def ask(text: str) -> Row:
+            row = ours.execute(text).fetchone()
+            return [None if value is None else str(value) for value in row or ()]
+
+        return conducted(guard.meeting(ends), ask)
+
+
+def mark_as_own(ends: Ends, name: str) -> None:
+    """Mark a database that this run has just made. One that cannot be marked stays as it is: unproven."""
+    import psycopg
+    from psycopg import sql
+
+    with suppress(psycopg.Error), asking(), _connected(ends.parameters, read_only=False) as ours:
+        row = ours.execute(
+            "select (select system_identifier from pg_control_system())::text, oid::bigint, datname,"
+            " current_setting('server_version_num')::int, extract(epoch from pg_postmaster_start_time())::text"
+            " from pg_database where datname = %s", (name,),
+        ).fetchone()  # fmt: skip
+        if row:
+            comment = as_comment(mark_of_run(ServerIdentity(*row)))
+            ours.execute(sql.SQL("comment on database {} is {}").format(sql.Identifier(name), sql.Literal(comment)))
 
 
 def radius_of(parameters: Mapping[str, Any], findings: Sequence[Finding]) -> str | None:
@@ -167,12 +252,13 @@ def _of_django(alias: str) -> str | None:
 
 
 @contextmanager
-def _connected(parameters: Mapping[str, Any]) -> Iterator[Any]:
+def _connected(parameters: Mapping[str, Any], *, read_only: bool = True) -> Iterator[Any]:
     import psycopg
 
-    given = {**parameters, "connect_timeout": 5, "application_name": "rowback guard"}
+    given = {**parameters, "connect_timeout": 5, "application_name": _OURS}
     with psycopg.connect(**given, autocommit=True) as ours:
         row = ours.execute("select pg_backend_pid()").fetchone()
         if row and row[0] == ours.info.backend_pid:  # behind a pooler the settings would stay with somebody else
-            ours.execute("set default_transaction_read_only = on; set statement_timeout = '5s'")
+            held = "set default_transaction_read_only = on; " if read_only else ""
+            ours.execute(f"{held}set statement_timeout = '5s'")
         yield ours

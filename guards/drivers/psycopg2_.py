@@ -1,51 +1,92 @@
 """psycopg2: its classes are C and cannot be changed, so connections and cursors are made of guarded subclasses.
 
-`psycopg2.connect` looks `_connect` up each time, also for those who imported it before us. What somebody makes of a
-class directly (psycopg2.extensions.connection(dsn), DictCursor(connection)) is not seen here.
+`psycopg2.connect` looks `_connect` up each time, also for those who imported it before us; the names of the class
+itself (psycopg2.extensions.connection) lead to the guarded one. Connections that are older than the guard are judged
+when it is installed, and held by the server where they are not proven.
 """
 
 from __future__ import annotations
 
+import gc
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg2
-from psycopg2 import extensions, extras
+from psycopg2 import _psycopg, extensions, extras
 
-from guards.drivers.own import ASKING, radius_of, shown, way_of
+from guards.drivers import contract
+from guards.drivers.own import ASKING, known_at, mark_as_own
 from guards.drivers.wire import wire_of
-from guards.evidence import EVIDENCE_QUERY
-from guards.session import READ_ONLY, active
+from guards.making import Making
+from guards.refusal import GuardError
+from guards.session import READ_ONLY, Ends, active
 from guards.statements import Danger, Finding
 from guards.telling import Known
+from guards.words import shown, way_of
 
 _INSTALLED = "_rowback_guarded"
 _CLASSES: dict[Any, Any] = {}
+_BARE_CONNECTION, _BARE_CURSOR = _psycopg.connection, _psycopg.cursor
 
 
 def install() -> None:
-    """Stand in between, also after a reload. Raises AttributeError on a psycopg2 that is built otherwise: no run
-    without a guard."""
+    """Stand in between, also after a reload. Raises AttributeError on a psycopg2 that is built otherwise, GuardError
+    for an older connection that is amid a transaction: no run without a guard."""
     connect: Callable[..., Any] = psycopg2._connect
     if hasattr(connect, _INSTALLED):
         return
 
     def guarded_connect(dsn: str, connection_factory: Any = None, **options: Any) -> Any:
         if active() is None or ASKING.get():
-            return connect(dsn, connection_factory=connection_factory, **options)
+            return connect(dsn, connection_factory=connection_factory or _BARE_CONNECTION, **options)
         connection = _guarded(connect(dsn, connection_factory=_made_by(connection_factory), **options))
-        connection.rowback_meet()
+        connection.rowback_meet_now()
         return connection
 
     setattr(guarded_connect, _INSTALLED, True)
     psycopg2._connect = guarded_connect
+    extensions.connection = _psycopg.connection = guarded_class(_BARE_CONNECTION)
+    for name in ("DictConnection", "RealDictConnection", "NamedTupleConnection", "LoggingConnection"):
+        setattr(extras, name, guarded_class(getattr(extras, name)))
+    _hold_older_ones()
+
+
+def _hold_older_ones() -> None:
+    """Nothing can stand in front of a bare C object: the server holds what is not proven."""
+    for each in gc.get_objects():
+        if (
+            isinstance(each, _BARE_CONNECTION)
+            and not isinstance(each, _Guarded)
+            and not each.closed
+            and not each.async_
+        ):
+            _hold_older(each)
+
+
+def _hold_older(connection: Any) -> None:
+    guard = active()
+    if guard is None or ASKING.get() or _is_console(connection):
+        return
+    known = known_at(_ends_of(connection).parameters, guard)
+    if known.verdict.disposable:
+        return
+    if connection.status != extensions.STATUS_READY:
+        raise GuardError(
+            "usage", f"a psycopg2 connection to {known.name} is older than the guard and amid a transaction",
+            state="nothing was sent", help="enable the guard before anything connects (pytest: -p rowback first)",
+        )  # fmt: skip
+    _ask(connection, READ_ONLY)
+    guard.warnings.append(
+        f"a psycopg2 connection to {known.name} is older than the guard: its session is read-only, its statements are"
+        " not looked at"
+    )
 
 
 def _made_by(factory: Any) -> Any:
     """A factory of guarded connections of the same kind. What a function makes is guarded afterwards."""
     if factory is None:
-        return guarded_class(extensions.connection)
+        return guarded_class(_BARE_CONNECTION)
     return guarded_class(factory) if inspect.isclass(factory) else factory
 
 
@@ -62,14 +103,22 @@ def _guarded(made: Any) -> Any:
     return made
 
 
+class _StandsFor(type):
+    """Connections that are older than the guard are instances of the names that now lead to guarded classes."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        bare = vars(cls).get("rowback_bare")
+        return isinstance(instance, bare) if bare else super().__instancecheck__(instance)
+
+
 def guarded_class(base: Any) -> Any:
     """`base`, guarded: its instances are still instances of it, with its name."""
     if issubclass(base, _Guarded):
         return base
     if base not in _CLASSES:
-        mixin = _GuardedCursor if issubclass(base, extensions.cursor) else _GuardedConnection
-        named = {"__module__": base.__module__, "__qualname__": base.__qualname__}
-        _CLASSES[base] = type(base.__name__, (mixin, base), named)
+        mixin = _GuardedCursor if issubclass(base, _BARE_CURSOR) else _GuardedConnection
+        named = {"__module__": base.__module__, "__qualname__": base.__qualname__, "rowback_bare": base}
+        _CLASSES[base] = _StandsFor(base.__name__, (mixin, base), named)
     return _CLASSES[base]
 
 
@@ -80,29 +129,44 @@ class _Guarded:
 def _text(connection: Any, query: Any) -> str:
     if isinstance(query, str):
         return query
-    return query.as_string(connection) if hasattr(query, "as_string") else bytes(query).decode("utf-8", "replace")
+    if hasattr(query, "as_string"):
+        return str(query.as_string(connection))
+    return bytes(query).decode(extensions.encodings.get(connection.encoding, "utf-8"), "replace")
 
 
 class _GuardedConnection(_Guarded):
     rowback_known: Known | None = None
+    rowback_free = False  # a pooler's console
     rowback_meeting = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        made: Any = super()
+        made.__init__(*arguments, **options)
+        if "rowback_bare" in vars(type(self)) and not ASKING.get():
+            self.rowback_meet_now()
 
     def cursor(self, *arguments: Any, **named: Any) -> Any:
         made: Any = super()
         cursor = made.cursor(*arguments, **named)
-        if self.rowback_known is not None and self.rowback_known.verdict.disposable:
+        if self.rowback_free:
             return cursor
-        if type(cursor) is extensions.cursor:  # the bare C class, where nobody asked for another
+        if type(cursor) is _BARE_CURSOR:  # the bare C class, where nobody asked for another
             cursor.close()
             name, _, *rest = (*arguments, None, None)[: max(2, len(arguments))]
             options = {**dict(zip(("withhold", "scrollable"), rest, strict=False)), **named}
-            options["cursor_factory"] = guarded_class(extensions.cursor)
+            options["cursor_factory"] = guarded_class(_BARE_CURSOR)
             return made.cursor(options.pop("name", name), **options)
         return _guarded(cursor)
 
+    def rowback_meet_now(self) -> None:
+        """Judge the server unless somebody else still waits for the connection: then its first statement does."""
+        connection: Any = self
+        if not connection.async_:
+            self.rowback_meet()
+
     def rowback_meet(self) -> None:
         """Judge the server. A class that runs statements while it is made comes here before it is done."""
-        if self.rowback_known is None and not self.rowback_meeting and active() is not None:
+        if self.rowback_known is None and not self.rowback_meeting and not self.rowback_free and active() is not None:
             self.rowback_meeting = True
             try:
                 _meet(self)
@@ -111,22 +175,30 @@ class _GuardedConnection(_Guarded):
 
     def rowback_check(self, text: str) -> None:
         self.rowback_meet()
-        guard, known = active(), self.rowback_known
-        if guard is not None and not ASKING.get() and not (known and known.verdict.disposable):
-            guard.check(known, text, lambda findings: radius_of(_parameters_of(self), findings))
+        if not self.rowback_free and not self.rowback_meeting and not ASKING.get():
+            contract.check(self.rowback_known, text, lambda: _ends_of(self))
 
     def _refuse(self, verb: str) -> None:
         guard, known = active(), self.rowback_known
         if guard is not None and not (known and known.verdict.disposable):
-            guard.refuse(known, [Finding(Danger.UNKNOWN, verb)], lambda _: None)
+            guard.refuse(known, [Finding(Danger.UNKNOWN, verb)], None)
 
     def set_session(self, isolation_level: Any = None, readonly: Any = None, *rest: Any, **options: Any) -> Any:
-        """On an unproven session readonly=False leaves it to the session, which is read-only."""
-        held = self.rowback_known is not None and not self.rowback_known.verdict.disposable
-        if held and readonly is not None and not readonly:
-            readonly = "DEFAULT"
+        """On an unproven session anything but readonly=True leaves it as it is, which is read-only. Where it goes in or
+        out of autocommit, psycopg2 may send SET default_transaction_read_only TO DEFAULT: it is held again."""
+        if contract.is_held(self.rowback_known) and (not readonly or str(readonly).upper() == "DEFAULT"):
+            readonly = None
         made: Any = super()
-        return made.set_session(isolation_level, readonly, *rest, **options)
+        result = made.set_session(isolation_level, readonly, *rest, **options)
+        _hold(self)
+        return result
+
+    def set_isolation_level(self, *arguments: Any) -> Any:
+        """One of the levels is autocommit."""
+        made: Any = super()
+        result = made.set_isolation_level(*arguments)
+        _hold(self)
+        return result
 
     @property
     def readonly(self) -> Any:
@@ -136,6 +208,15 @@ class _GuardedConnection(_Guarded):
     @readonly.setter
     def readonly(self, value: Any) -> None:
         self.set_session(readonly="DEFAULT" if value is None else value)
+
+    @property
+    def autocommit(self) -> Any:
+        made: Any = super()
+        return made.autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: Any) -> None:
+        self.set_session(autocommit=value)
 
     def reset(self) -> None:
         """RESET ALL is part of it: an unproven session is read-only again afterwards."""
@@ -164,21 +245,29 @@ class _GuardedCursor(_Guarded):
 
     connection: Any
 
-    def _check(self, query: Any, parameters: Any = None) -> None:
+    def _check(self, query: Any, parameters: Any = None) -> str | None:
+        """The text as it will be sent, where it had to be looked at."""
         connection = self.connection
         if active() is None or not isinstance(connection, _GuardedConnection):
-            return
+            return None
         connection.rowback_meet()
-        if connection.rowback_known is None or not connection.rowback_known.verdict.disposable:
-            text = _text(connection, query)
-            if parameters:  # AsIs and the like put SQL into the text
-                made: Any = self
-                text = made.mogrify(text, parameters).decode("utf-8", "replace")
-            connection.rowback_check(text)
+        text = _text(connection, query)
+        if contract.passes(connection.rowback_known, text):
+            return None
+        if parameters:  # AsIs and the like put SQL into the text
+            made: Any = self
+            text = _text(connection, made.mogrify(text, parameters))
+        connection.rowback_check(text)
+        return text
 
     def execute(self, query: Any, vars: Any = None) -> Any:
-        self._check(query, vars)
         made: Any = super()
+        if _may_make(self.connection):
+            text = _text(self.connection, made.mogrify(query, vars))
+            ends = _ends_of(self.connection)
+            if making := contract.making_in(self.connection.rowback_known, text, lambda: ends):
+                return _around(self.connection, making, ends, lambda: made.execute(query, vars))
+        self._check(query, vars)
         return made.execute(query, vars)
 
     def executemany(self, query: Any, vars_list: Any) -> Any:
@@ -205,8 +294,33 @@ class _GuardedCursor(_Guarded):
         return made.copy_from(file, table, *rest, **options)
 
 
-def _parameters_of(connection: Any) -> Mapping[str, Any]:
-    return {**connection.info.dsn_parameters, "password": connection.info.password}
+def _may_make(connection: Any) -> bool:
+    """Whether a statement about databases may be sent: none is made in a transaction."""
+    held = isinstance(connection, _GuardedConnection) and contract.is_held(connection.rowback_known)
+    return held and not connection.async_ and getattr(connection, "autocommit", False)
+
+
+def _around(connection: Any, making: Making, ends: Ends, send: Callable[[], Any]) -> Any:
+    succeeded = False
+    contract.conducted(contract.lift(making), lambda text: _ask(connection, text))
+    try:
+        result = send()
+        succeeded = True
+        return result
+    finally:
+        talk = contract.made(making, connection.rowback_known, ends, succeeded=succeeded, mark=mark_as_own)
+        contract.conducted(talk, lambda text: _ask(connection, text))
+
+
+def _ends_of(connection: Any) -> Ends:
+    parameters = {**connection.info.dsn_parameters, "password": connection.info.password}
+    way = way_of(parameters)
+    return Ends(wire_of(connection).link, parameters, shown(extensions.parse_dsn(connection.dsn)), way)
+
+
+def _is_console(connection: Any) -> bool:
+    """Whether a pooler itself answers, not a server behind it."""
+    return "bouncer" in (connection.get_parameter_status("server_version") or "")
 
 
 def _meet(connection: Any) -> None:
@@ -214,32 +328,26 @@ def _meet(connection: Any) -> None:
     assert guard is not None
     if connection.async_:
         extras.wait_select(connection)
-    elif connection.status != extensions.STATUS_READY:
-        extensions.connection.commit(connection)  # nothing but reads and settings passed until now
-    link = wire_of(connection).link
-    known = guard.recognise(link)
-    if known is None:
-        row = _ask(connection, EVIDENCE_QUERY)
-        asked_for, way = shown(extensions.parse_dsn(connection.dsn)), way_of(connection.info.dsn_parameters)
-        known = guard.meet(row, link, asked_for=asked_for, way=way)
-    connection.rowback_known = known
-    _hold(connection)
+    if _is_console(connection):
+        connection.rowback_free = True
+        return
+    ends = _ends_of(connection)
+    if ends.parameters.get("replication"):  # its session takes no questions
+        connection.rowback_known = known_at(ends.parameters, guard)
+        return
+    if not connection.async_ and connection.status != extensions.STATUS_READY:
+        _BARE_CONNECTION.commit(connection)  # nothing but reads and settings passed until now
+    connection.rowback_known = contract.conducted(contract.meet(guard, ends), lambda text: _ask(connection, text))
 
 
 def _hold(connection: Any) -> None:
-    """Read-only until proven; behind a pooler nothing is set, for it would stay with whoever comes next."""
-    known = connection.rowback_known
-    if known is not None and not known.verdict.disposable and not known.evidence.pooled:
-        _ask(connection, READ_ONLY)
+    contract.conducted(contract.hold(connection.rowback_known), lambda text: _ask(connection, text))
 
 
 def _ask(connection: Any, text: str) -> Sequence[str | None]:
-    """One question of ours, outside any transaction; its row as text."""
-    before = connection.autocommit
-    if not connection.async_ and not before:
-        extensions.connection.set_session(connection, autocommit=True)
+    """One question of ours, in a transaction of its own; its row as text."""
     # The bare class: a connection's own cursors may answer in any shape.
-    cursor = extensions.connection.cursor(connection, cursor_factory=extensions.cursor)
+    cursor = _BARE_CONNECTION.cursor(connection, cursor_factory=_BARE_CURSOR)
     try:
         cursor.execute(text)
         if connection.async_:
@@ -247,5 +355,5 @@ def _ask(connection: Any, text: str) -> Sequence[str | None]:
         return list(cursor.fetchone()) if cursor.description else []
     finally:
         cursor.close()
-        if not connection.async_ and not before:
-            extensions.connection.set_session(connection, autocommit=False)
+        if not connection.async_ and not connection.autocommit:
+            _BARE_CONNECTION.commit(connection)

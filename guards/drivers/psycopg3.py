@@ -7,24 +7,30 @@ session on the server.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import psycopg
 from psycopg import _queries, conninfo, generators, pq
 from psycopg._connection_base import BaseConnection
+from psycopg._cursor_base import BaseCursor
+from psycopg._transformer import Transformer
 
-from guards.drivers.own import ASKING, radius_of, shown, way_of
+from guards.drivers import contract
+from guards.drivers.own import ASKING, known_at, mark_as_own
 from guards.drivers.wire import wire_of
-from guards.evidence import EVIDENCE_QUERY
-from guards.session import READ_ONLY, active
+from guards.making import Making
+from guards.reach import may_reach_bytes
+from guards.session import Ends, Row, Talk, active
 from guards.statements.classify import REMEMBERED
 from guards.telling import Known
+from guards.words import shown, way_of
 
-_KNOWN = "_rowback_known"  # on each connection; _OURS on the guard's own, which nobody judges
-_OURS = object()
+_KNOWN = "_rowback_known"  # on each connection; _FREE on those that nobody judges
+_PERMITTED = "_rowback_permitted"
+_FREE = object()  # the guard's own, and the console of a pooler, which is no database
 _READS: set[bytes] = set()  # texts that were looked at and only read
-_QUERIES = (_queries.PostgresQuery, _queries.PostgresClientQuery, _queries.PostgresRawQuery)
 _INSTALLED = "_rowback_guarded"
 
 
@@ -37,8 +43,8 @@ def install() -> None:
 
     def guarded_connect(cls: Any, info: str = "") -> Generator[Any, Any, Any]:
         connection = yield from connect(cls, info)
-        if ASKING.get():
-            setattr(connection, _KNOWN, _OURS)
+        if ASKING.get() or _is_console(connection):
+            setattr(connection, _KNOWN, _FREE)
         elif active() is not None:
             yield from _meet(connection, info)
         return connection
@@ -49,13 +55,16 @@ def install() -> None:
 
     _stand_in_queries()
     _stand_in_beginnings(base)
+    _stand_in_cursors()
     base._connect_gen = classmethod(guarded_connect)
     base._exec_command = guarded_command
     setattr(base, _INSTALLED, True)
 
 
 def _stand_in_queries() -> None:
-    for query in _QUERIES:
+    # Until 3.2 the class of raw cursors was beside them.
+    raw = getattr(_queries, "PostgresRawQuery", None) or importlib.import_module("psycopg.raw_cursor").PostgresRawQuery
+    for query in (_queries.PostgresQuery, _queries.PostgresClientQuery, raw):
         if "convert" in vars(query):
             query.convert = _guarded(query.convert)  # type: ignore[method-assign]
     merged: Any = _queries.PostgresClientQuery  # merges the parameters of each further row of executemany
@@ -73,6 +82,56 @@ def _stand_in_beginnings(base: Any) -> None:
         return command
 
     base._get_tx_start_command = guarded_start
+
+
+def _stand_in_cursors() -> None:
+    """A text about databases of this run is sent between two statements of the guard's."""
+    cursor: Any = BaseCursor
+    execute = cursor._execute_gen
+
+    def guarded_execute(self: Any, query: Any, params: Any = None, **options: Any) -> Any:
+        begun = execute(self, query, params, **options)
+        connection = self._conn
+        if not _is_held(connection) or not connection.autocommit or connection._pipeline:
+            return begun  # in a transaction no database is made
+        if not may_reach_bytes(_encoded(connection, query)):
+            return begun
+        known, text = getattr(connection, _KNOWN), _merged(self, query, params)
+        made = contract.making_in(known, text, lambda: _ends_of(connection))
+        return begun if made is None else _around(connection, made, begun)
+
+    cursor._execute_gen = guarded_execute
+
+
+def _around(connection: Any, made: Making, begun: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    succeeded = False
+    yield from _conducted(connection, contract.lift(made))
+    setattr(connection, _PERMITTED, True)
+    try:
+        result = yield from begun
+        succeeded = True
+        return result
+    finally:
+        setattr(connection, _PERMITTED, False)
+        known, ends = getattr(connection, _KNOWN), _ends_of(connection)
+        yield from _conducted(connection, contract.made(made, known, ends, succeeded=succeeded, mark=mark_as_own))
+
+
+def _merged(cursor: Any, query: Any, params: Any) -> str:
+    """The text with its parameters in it: whose sessions are ended may be one of them."""
+    connection = cursor._conn
+    text = _decoded(connection, _encoded(connection, query))
+    if not params:
+        return text
+    merged = _queries.PostgresClientQuery(Transformer.from_context(connection))
+    setattr(connection, _PERMITTED, True)  # nothing is sent
+    try:
+        merged.convert(query, params)
+    except (psycopg.Error, TypeError, IndexError):  # parameters that do not fit, as psycopg will say itself
+        return text
+    finally:
+        setattr(connection, _PERMITTED, False)
+    return _decoded(connection, merged.query)
 
 
 def _guarded(convert: Callable[..., None]) -> Callable[..., None]:
@@ -99,64 +158,98 @@ def _is_held(connection: Any) -> bool:
 
 def _check(connection: Any, text: bytes) -> None:
     """Before each statement: a proven database costs a look, a text that was seen before a second one."""
-    guard = active()
-    if guard is None or connection is None:
+    if active() is None or connection is None:
         return
     known = getattr(connection, _KNOWN, None)
-    if known is _OURS or (known is not None and known.verdict.disposable) or text in _READS:
+    if known is _FREE:
         return
-    decoded = text.decode("utf-8", "replace")
-    guard.check(known, decoded, lambda findings: radius_of(_parameters_of(connection), findings))
-    if len(_READS) >= REMEMBERED:
-        _READS.clear()
-    _READS.add(text)
+    proven = known is not None and known.verdict.disposable
+    if known and proven and not known.evidence.foreign_tables and not may_reach_bytes(text):
+        return
+    if text in _READS or getattr(connection, _PERMITTED, False):
+        return
+    contract.check(known, _decoded(connection, text), lambda: _ends_of(connection))
+    if not proven:
+        if len(_READS) >= REMEMBERED:
+            _READS.clear()
+        _READS.add(text)
 
 
 def _encoded(connection: Any, text: Any) -> bytes:
-    if isinstance(text, psycopg.sql.Composable):
-        return text.as_bytes(connection)
-    return text.encode() if isinstance(text, str) else bytes(text)
+    if hasattr(text, "as_bytes"):
+        encoded: bytes = text.as_bytes(connection)
+        return encoded
+    return text.encode(connection.info.encoding, "replace") if isinstance(text, str) else bytes(text)
 
 
-def _parameters_of(connection: Any) -> dict[str, Any]:
-    return {**connection.info.get_parameters(), "password": connection.info.password}
+def _decoded(connection: Any, text: bytes) -> str:
+    """As the server will read it: a quote may be half of a character in other encodings."""
+    try:
+        return text.decode(connection.info.encoding, "replace")
+    except (psycopg.Error, LookupError):
+        return text.decode("utf-8", "replace")
+
+
+def _ends_of(connection: Any, info: str | None = None) -> Ends:
+    parameters = {**connection.info.get_parameters(), "password": connection.info.password}
+    asked_for = shown(conninfo.conninfo_to_dict(info)) if info is not None else way_of(parameters)
+    return Ends(wire_of(connection).link, parameters, asked_for, way_of(parameters))
+
+
+def _is_console(connection: Any) -> bool:
+    """Whether a pooler itself answers, not a server behind it."""
+    return b"bouncer" in (connection.pgconn.parameter_status(b"server_version") or b"")
 
 
 def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
     """Judge the server, in the connecting generator itself: it serves sync and async alike."""
     guard = active()
     assert guard is not None
-    link = wire_of(connection).link
-    known = guard.recognise(link)
-    if known is None:
-        row = yield from _ask(connection, EVIDENCE_QUERY)
-        known = guard.meet(
-            row, link, asked_for=shown(conninfo.conninfo_to_dict(info)), way=way_of(connection.info.get_parameters())
-        )
-    setattr(connection, _KNOWN, known)
-    if known.verdict.disposable:
+    ends = _ends_of(connection, info)
+    if ends.parameters.get("replication"):  # its session takes no questions
+        setattr(connection, _KNOWN, known_at(ends.parameters, guard))
         return
-    if known.evidence.pooled:
+    known = yield from _while_connecting(connection, _conducted(connection, contract.meet(guard, ends)))
+    setattr(connection, _KNOWN, known)
+    if known.evidence.pooled and not known.verdict.disposable:
         # Settings of this session would stay with the pooler's server connection, for whoever comes next.
         connection._read_only, connection._begin_statement = True, b""
-    else:
-        yield from _ask(connection, READ_ONLY)
 
 
-def _ask(connection: Any, text: str) -> Generator[Any, Any, Sequence[str | None]]:
-    """Run a query of ours on a connection that is still being made; its first row as text."""
+def _conducted(connection: Any, talk: Talk[Any]) -> Generator[Any, Any, Any]:
+    """A talk on a connection, as psycopg's own generators: whoever drives it waits for what is yielded."""
+    try:
+        text = next(talk)
+        while True:
+            text = talk.send((yield from _ask(connection, text)))
+    except StopIteration as done:
+        return done.value
+
+
+def _ask(connection: Any, text: str) -> Generator[Any, Any, Row]:
+    """Run a query of ours on a connection that nobody else uses now; its first row as text."""
     pgconn = connection.pgconn
     pgconn.send_query(text.encode())
     running = generators.execute(pgconn)
     try:
         wait = next(running)
         while True:
-            wait = running.send((yield pgconn.socket, wait))
+            wait = running.send((yield wait))
     except StopIteration as done:
-        results = done.value
+        results: Sequence[Any] = done.value
     for result in results:
         if result.status == pq.ExecStatus.FATAL_ERROR:
             raise psycopg.OperationalError(f"the guard could not ask who the server is: {result.get_error_message()}")
     (first, *_) = results
     values = [first.get_value(0, i) for i in range(first.nfields)] if first.ntuples else []
     return [None if value is None else value.decode() for value in values]
+
+
+def _while_connecting(connection: Any, talking: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """While a connection is made, its socket is waited for by name."""
+    try:
+        wait = next(talking)
+        while True:
+            wait = talking.send((yield connection.pgconn.socket, wait))
+    except StopIteration as done:
+        return done.value

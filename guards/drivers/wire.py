@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from guards.drivers.own import way_of
 from guards.evidence import Link
 from guards.identity import Cursor
+from guards.words import way_of
 
 
 class Open(Protocol):

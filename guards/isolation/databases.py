@@ -14,7 +14,6 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from guards.drivers.own import shown
 from guards.isolation.cluster import keep, sweep, throw_away
 from guards.isolation.marks import KEPT, mark, new_name, reap
 from guards.isolation.pool import Pool
@@ -25,6 +24,7 @@ from guards.refusal import GuardError
 from guards.same_kernel import Backend
 from guards.session import active
 from guards.verdict import Verdict
+from guards.words import shown
 
 LASTS_S = 86400.0
 _LOG = logging.getLogger("rowback.guards")

@@ -8,13 +8,14 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from guards import clock
 from guards.isolation.server import Server
 from guards.marker import Marker, as_comment, in_seconds, read_marker
 
@@ -85,7 +86,7 @@ def _forsaken(admin: psycopg.Connection[Any], server: Server) -> Iterator[str]:
             if comment is None and _is_forsaken(name):
                 yield name
         elif (marker.by, marker.system_identifier, marker.database_oid) == (MAKER, identity.system_identifier, oid):
-            expired = datetime.fromisoformat(str(marker.until)) <= datetime.now(UTC)
+            expired = datetime.fromisoformat(str(marker.until)) <= clock.now()
             if expired or (not marker.reason.startswith(KEPT) and _is_forsaken(name)):
                 yield name
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from guards import clock
 from guards.drivers import install
-from guards.drivers.own import asking, shown
+from guards.drivers.own import asking
 from guards.drivers.wire import wire_of
-from guards.evidence import gather
+from guards.location import gather
+from guards.making import may_hold
 from guards.policy import policy_here
 from guards.refusal import GuardError
 from guards.same_kernel import Backend, backend_here
 from guards.telling import Known
 from guards.verdict import judge
+from guards.words import shown
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,9 @@ def server_at(dsn: str) -> Server:
     with connection, asking():
         wire = wire_of(connection)
         evidence = gather(wire)
-        known = Known(evidence, judge(evidence, policy_here(), datetime.now(UTC)), shown(parameters), wire.way)
+        known = Known(evidence, judge(evidence, policy_here(), clock.now()), shown(parameters), wire.way)
         backend = backend_here(wire.link.fd, wire.link.key_pid)
-    if not (known.verdict.disposable or _may_hold(known)):
+    if not (known.verdict.disposable or (may_hold(known.evidence) and not known.verdict.said)):
         raise GuardError(
             "not-disposable", f"no databases are made on {known.name}", *known.verdict.vetoes, *known.verdict.missing,
             state="no database was made",
@@ -72,8 +74,3 @@ def server_at(dsn: str) -> Server:
             f" rowback guard mark --dsn '{known.way}' --reason …",
         )  # fmt: skip
     return Server(parameters, known, backend)
-
-
-def _may_hold(known: Known) -> bool:
-    evidence = known.evidence
-    return evidence.here is not None and not (evidence.managed or evidence.standby or known.verdict.said)

@@ -128,7 +128,7 @@ def test_async():
 def test_reset_keeps_it_read_only():
     connection = psycopg2.connect(DSN)
     connection.reset()
-    bare = extensions.connection.cursor(connection, cursor_factory=extensions.cursor)
+    bare = extensions.cursor(connection)
     with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
         bare.execute(BAD)
     connection.rollback()
@@ -325,7 +325,7 @@ def test_the_whole_refusal_is_told_of_the_other_drivers_too(database: Database, 
         "  it would have hit 2 tables, about 4 rows: parent, child",
         "  no statement was sent; the session is read-only",
         "  help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says so:"
-        f" rowback guard mark --dsn '{asked_for}' --reason …",
+        f" rowback guard mark --dsn '{asked_for}' --reason … --confirm '{database.name}'",
         "        or, for this user and a while: rowback guard allow"
         f" --target {identifier}/{oid}/{started} --reason … --for 30m",
     ]  # fmt: skip

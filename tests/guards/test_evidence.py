@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +12,11 @@ import psycopg
 import pytest
 
 from guards.drivers.wire import wire_of
-from guards.evidence import ROLES, Evidence, gather
+from guards.evidence import Evidence
 from guards.identity import identify
+from guards.location import gather
 from guards.policy import Policy
+from guards.telltales import ROLES
 from guards.verdict import judge
 from tests.fix_cli import Cli, Ran
 from tests.fix_lab import Database, Live, wait_until
@@ -112,8 +115,9 @@ def test_a_mark_is_bound_to_its_database(cli: Cli, database: Database) -> None:
     assert refused.err.splitlines()[1] == "  it is managed: Amazon RDS"
     assert refused.err.splitlines()[-2:] == [
         "  nothing was sent to it but one question",
-        "  help: use a throw-away database; or, if this one is: rowback guard mark --dsn"
-        f" 'host=127.0.0.1 port={database.live.port} dbname={database.name} user=postgres' --reason …",
+        "  help: use a throw-away database. If this one may be destroyed, its owner says so: rowback guard mark --dsn"
+        f" 'host=127.0.0.1 port={database.live.port} dbname={database.name} user=postgres' --reason …"
+        f" --confirm '{database.name}'",
     ]
     wrong = guard(cli, "mark", dsn, "--reason", "x", "--confirm", "another")
     assert (wrong.code, wrong.err.splitlines()[-3]) == (
@@ -162,6 +166,35 @@ def test_protected_is_never_disposable(cli: Cli, plain: Plain) -> None:
     refused = guard(cli, "check", dsn)
     assert refused.code == 21
     assert "marked protected by " in refused.err
+    way = f"host=127.0.0.1 port={plain.port} dbname=precious user=app"
+    assert refused.err.splitlines()[-1] == (
+        "  help: use a throw-away database. It is protected. If that is over, its owner takes the protection off and"
+        f" marks it: rowback guard unmark --dsn '{way}' --reason … --confirm 'precious'; rowback guard mark"
+        f" --dsn '{way}' --reason … --confirm 'precious'"
+    )
+    over = guard(cli, "mark", dsn, "--reason", "x", "--confirm", "precious")
+    assert (over.code, over.err.splitlines()[-1]) == (27, refused.err.splitlines()[-1].replace(
+        "use a throw-away database. ", ""))  # fmt: skip
+    for missing, told in (
+        (("--confirm", "precious"), "say why that is over"),
+        (("--reason", "sold"), "nobody is here to type the name of 'precious'"),
+        (("--reason", "sold", "--confirm", "other"), "the database is 'precious', not 'other'"),
+    ):
+        tried = guard(cli, "unmark", dsn, *missing)
+        assert (tried.code, told in tried.err) == (2, True), tried.err
+    assert guard(cli, "check", dsn).code == 21
+    assert guard(cli, "unmark", dsn, "--reason", "sold", "--confirm", "precious").code == 0
+    assert guard(cli, "check", dsn).code == 0
+    marked = guard(cli, "mark", dsn, "--reason", "scratch now", "--confirm", "precious")
+    assert marked.out.endswith(
+        "; for this user on this machine also when it is made anew under this name (--once: not)\n"
+    )
+    assert guard(cli, "unmark", dsn).code == 0
+    shown = guard(cli, "show", dsn).out
+    trace = r"  trace    the protection by \S+ as app \(the only copy\) was taken off at \S+ by \S+ as app: sold\n"
+    assert re.search(trace, shown), "it outlives a mark"
+    with psycopg.connect(plain.dsn(), autocommit=True) as server:
+        server.execute("drop database precious")
 
 
 def test_only_the_owner_marks(cli: Cli, database: Database) -> None:

@@ -230,7 +230,7 @@ def test_djangos_own_runner_makes_its_database_only_where_that_is_proven(plain: 
     with forwarded(("127.0.0.1", plain.port)) as tunnel:
         refused = django(tmp_path, plain.dsn("runner", port=tunnel), *command)
     assert refused.code == 21, refused.out
-    assert "CREATEDB was not sent to 'postgres'" in refused.out
+    assert "CREATE DATABASE test_runner was not sent to 'postgres'" in refused.out
     assert "by Django's test runner, which makes its databases" in refused.out
 
 

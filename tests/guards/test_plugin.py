@@ -324,7 +324,7 @@ def test_with_pytest_postgresql(plain: Plain, tmp_path: Path) -> None:
     with forwarded(("127.0.0.1", plain.port)) as tunnel:
         refused = ran(tmp_path, *command, TEST_DSN=plain.dsn(port=tunnel))
     assert refused.code == 1
-    assert "CREATEDB was not sent to 'postgres'" in refused.out
+    assert "CREATE DATABASE janitor_tmpl was not sent to 'postgres'" in refused.out
     passed = ran(tmp_path, *command, TEST_DSN=plain.dsn())
     assert passed.code == 0, passed.out
     with psycopg.connect(plain.dsn()) as server:

@@ -22,9 +22,10 @@ from cryptography.x509.oid import NameOID
 
 from guards.certificate import certificate_names, certified
 from guards.drivers.wire import wire_of
-from guards.evidence import gather
+from guards.location import gather
 from guards.neighbour import next_door
 from guards.policy import Policy
+from guards.same_kernel import runs_here
 from guards.verdict import judge
 from runbooks.lab.server import Lab
 from tests.fix_cli import Cli
@@ -162,7 +163,10 @@ def test_a_container_of_this_kernel_is_proven_by_its_namespace(contained: str) -
         evidence = gather(wire_of(connection))
         assert not evidence.pooled
         assert evidence.here is not None
-        outside = int(evidence.here.split()[1])
+        ours = connection.pgconn.socket, connection.info.backend_pid
+        assert re.fullmatch(r"it sees our port \d+ on the loopback that we share", evidence.here)
+        # where another network lies between, its process tells: found in a pid namespace of its own
+        outside = int(str(runs_here(*ours)).split()[1])
         assert outside != inside
         assert f"NSpid:\t{outside}\t{inside}" in Path(f"/proc/{outside}/status").read_text()
     assert judge(evidence, Policy("ci", evidence.born_at), datetime.now(UTC)).disposable, "a service container in CI"
@@ -184,19 +188,29 @@ def test_next_door_is_what_a_bridge_or_a_virtual_cable_leads_to() -> None:
         pytest.skip("this machine allows no network namespaces")
     try:
         for command in (
-            "link add cable type veth peer name other", "link add hub type bridge",
-            "addr add 10.99.1.1/24 dev cable", "addr add 10.99.2.1/24 dev hub",
-            "link set cable up", "link set other up", "link set hub up",
-            "route add 10.99.4.0/24 via 10.99.1.9",
+            "link add cable type veth peer name other", "link add hub type bridge", "link add lan type bridge",
+            "tuntap add dev wire mode tap", "link set wire master lan", "link add leg type veth peer name legs",
+            "link set leg master lan", "link add port type veth peer name ports", "link set port master hub",
+            "tuntap add dev tunnel mode tap", "link add far type vxlan id 7 dstport 4789",
+            "addr add 10.99.1.1/24 dev cable", "addr add 10.99.2.1/24 dev hub", "addr add 10.99.3.1/24 dev lan",
+            "addr add 10.99.5.1/24 dev tunnel", "addr add 10.99.6.1/24 dev far",
+            *(f"link set {device} up" for device in ("cable", "other", "hub", "lan", "wire", "leg", "legs", "port",
+                                                     "ports", "tunnel", "far")),
+            "neigh add 10.99.1.7 lladdr 00:1b:21:00:00:01 dev cable", "route add 10.99.4.0/24 via 10.99.1.9",
         ):  # fmt: skip
             subprocess.run(["ip", "-n", name, *command.split()], check=True, capture_output=True)
-        asked = ["10.99.1.2", "10.99.2.77", "10.99.4.2", "8.8.8.8", "nonsense", "::1"]
+        asked = [
+            "10.99.1.2", "10.99.2.77",  # over a cable, and on a bridge of cables alone
+            "10.99.1.7", "10.99.1.9",  # a real device behind the other end's bridge; the gateway, which forwards
+            "10.99.3.5", "10.99.5.5", "10.99.6.5",  # a bridge with another leg, a tunnel, a network over networks
+            "10.99.4.2", "8.8.8.8", "nonsense", "::1",
+        ]  # fmt: skip
         code = "import json; from guards.neighbour import next_door\n"
         code += f"print(json.dumps([next_door(a) for a in {asked}]))"
         told = subprocess.run(
             ["ip", "netns", "exec", name, sys.executable, "-c", code], check=True, capture_output=True, text=True
         )
-        assert json.loads(told.stdout) == ["cable", "hub", None, None, None, None]
+        assert json.loads(told.stdout) == ["cable", "hub", *[None] * 9]
     finally:
         subprocess.run(["ip", "netns", "del", name], check=True)
     assert next_door("127.0.0.1") is None

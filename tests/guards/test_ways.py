@@ -118,7 +118,7 @@ def told(database: Database, asked_for: str, way: str = "", *, session: str = "t
         "  no mark of its owner", "  it would have hit 2 tables, about 4 rows: parent, child",
         f"  no statement was sent; {session}",
         "  help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says so:"
-        f" rowback guard mark --dsn '{way}' --reason …",
+        f" rowback guard mark --dsn '{way}' --reason … --confirm '{database.name}'",
         "        or, for this user and a while: rowback guard allow"
         f" --target {identifier}/{oid}/{started} --reason … --for 30m",
     ])  # fmt: skip

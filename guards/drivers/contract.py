@@ -1,0 +1,97 @@
+"""What every driver's guard does, in one place: it meets each new connection, holds unproven ones, checks each text.
+
+A driver's module says how its connections are asked, and where its texts pass; it decides nothing. The guard's own
+statements come as a `Talk`, which each driver conducts in its own way of waiting. One contract suite runs over all
+drivers and ways (tests/guards/test_contract.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+from guards.making import LIFT, Making, making
+from guards.reach import may_reach
+from guards.session import READ_ONLY, Ends, Guard, Row, Talk, active
+from guards.telling import Known
+
+T = TypeVar("T")
+MARK_OF_RUN = Callable[[Ends, str], None]
+
+
+def meet(guard: Guard, ends: Ends) -> Talk[Known]:
+    """Judge the server of a new connection before its caller has it, and hold it unless it is proven."""
+    known = yield from guard.meeting(ends)
+    yield from hold(known)
+    return known
+
+
+def hold(known: Known | None) -> Talk[None]:
+    """Read-only until proven; behind a pooler nothing is set, for it would stay with whoever comes next."""
+    if is_held(known) and not known.evidence.pooled:  # type: ignore[union-attr]
+        yield READ_ONLY
+
+
+def is_held(known: Known | None) -> bool:
+    """Whether a connection is known to be unproven."""
+    return known is not None and not known.verdict.disposable
+
+
+def passes(known: Known | None, text: str) -> bool:
+    """Whether nothing about the text needs to be looked at: what a proven database costs for nearly every statement."""
+    return known is not None and known.verdict.disposable and not may_reach(text) and not _shows_others(known, text)
+
+
+def check(known: Known | None, text: str, ends: Callable[[], Ends]) -> None:
+    """Raise Refused, or let the text be sent. `known` None: the connection is older than the guard."""
+    guard = active()
+    if guard is None or passes(known, text):
+        return
+    if known is not None and known.verdict.disposable and _shows_others(known, text):
+        guard.check_foreign(known, text, ends)
+    guard.check(known, text, ends)
+
+
+def making_in(known: Known | None, text: str, ends: Callable[[], Ends]) -> Making | None:
+    """On an unproven session: whether a text only makes or ends databases of this run."""
+    guard = active()
+    if guard is None or known is None or known.verdict.disposable or not may_reach(text):
+        return None
+    return making(known, text, guard.judging(known, ends()))
+
+
+def lift(made: Making) -> Talk[None]:
+    """Before such a text is sent."""
+    yield LIFT
+
+
+def made(made: Making, known: Known, ends: Ends, *, succeeded: bool, mark: MARK_OF_RUN) -> Talk[None]:
+    """Afterwards: new databases are marked as the run's own, and the session is held again."""
+    for name in made.created if succeeded else ():
+        mark(ends, name)
+    yield from hold(known)
+
+
+def conducted(talk: Talk[T], ask: Callable[[str], Row]) -> T:
+    """A talk on a connection that answers at once."""
+    try:
+        text = next(talk)
+        while True:
+            text = talk.send(ask(text))
+    except StopIteration as done:
+        return cast(T, done.value)
+
+
+async def conducted_async(talk: Talk[T], ask: Callable[[str], Awaitable[Row]]) -> T:
+    """A talk on a connection that is awaited."""
+    try:
+        text = next(talk)
+        while True:
+            text = talk.send(await ask(text))
+    except StopIteration as done:
+        return cast(T, done.value)
+
+
+def _shows_others(known: Known, text: str) -> bool:
+    tables = known.evidence.foreign_tables
+    return bool(tables) and any(table.name in text for table in tables)

@@ -1,0 +1,108 @@
+"""One contract for all drivers and ways: an unproven server gets nothing but reads, a proven one everything, and the
+table in docs/guards.md says what was seen. Judged by the server's own log and by the rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.fix_plain import Plain
+from tests.guards import ways
+from tests.guards.inner import script
+
+EACH = """
+import json, os
+from guards import Refused
+outcomes = {}
+for name in json.loads(os.environ["WAYS"]):
+    try:
+        globals()[name](f"doomed_{name}")
+        outcomes[name] = "passed"
+    except Refused:
+        outcomes[name] = "refused"
+    except BaseException as error:
+        outcomes[name] = f"{type(error).__name__}: {error}"
+print(json.dumps(outcomes))
+"""
+
+
+def furnished(server: Plain, name: str, driver: str) -> str:
+    """A database with a table of nine rows for each way."""
+    tables = [f"doomed_{way}" for way in ways.names(driver)]
+    return server.make(
+        name, *(f"create table {t} as select generate_series(1, 9) as id" for t in tables),
+        *(f"alter database {name} set {setting}" for setting in ("log_statement = 'all'", "statement_timeout = '20s'")),
+    )  # fmt: skip
+
+
+def outcomes(home: Path, dsn: str, driver: str) -> dict[str, str]:
+    """What each way of a driver ended with, in one guarded process."""
+    way = psycopg.conninfo.conninfo_to_dict(dsn)
+    keywords = {"host": way["host"], "port": int(way["port"]), "user": way["user"], "database": way["dbname"]}
+    text = f"import os\nDSN, KEYWORDS = os.environ['TEST_DSN'], {keywords!r}\n{ways.PYTHON[driver]}{EACH}"
+    found = script(home, text, dsn, WAYS=json.dumps(ways.names(driver)))
+    assert found.code == 0, found.out
+    answers: dict[str, str] = json.loads(found.out.splitlines()[-1])
+    return answers
+
+
+def rows(dsn: str, driver: str) -> dict[str, int | None]:
+    """How many are left for each way; None where the table is gone."""
+    with psycopg.connect(dsn, autocommit=True) as session:
+        left: dict[str, int | None] = {}
+        for way in ways.names(driver):
+            try:
+                left[way] = session.execute(f"select count(*) from doomed_{way}").fetchone()[0]  # type: ignore[index]
+            except psycopg.errors.UndefinedTable:
+                left[way] = None
+        return left
+
+
+@pytest.mark.parametrize("driver", ways.PYTHON)
+def test_every_way_to_an_unproven_server(old: Plain, tmp_path: Path, driver: str) -> None:
+    name = f"contract_{driver.lower()}"
+    dsn = furnished(old, name, driver)
+    before = len(old.statements_in(name))
+    ended, left = outcomes(tmp_path, dsn, driver), rows(dsn, driver)
+    log = [
+        text for text in old.statements_in(name)[before:] if not re.match(r"select count\(\*\) from doomed_\w+$", text)
+    ]
+    for way in ways.names(driver):
+        reached = [text for text in log if f"doomed_{way}" in text and "unnest(" not in text]
+        match ways.verdict(driver, way):
+            case ways.REFUSED:
+                assert (ended[way], left[way], reached) == ("refused", 9, []), way
+            case ways.HELD:
+                assert "cannot execute DELETE in a read-only transaction" in ended[way], (way, ended[way])
+                assert (left[way], len(reached)) == (9, 1), way
+            case _:
+                assert (ended[way], left[way]) == ("passed", 0), f"{way} is covered now: say so"
+
+
+@pytest.mark.parametrize("driver", ways.PYTHON)
+def test_every_way_to_a_proven_server(plain: Plain, tmp_path: Path, driver: str) -> None:
+    """The same ways where everything may be destroyed: none of them is refused, or broken by the guard."""
+    dsn = furnished(plain, f"free_{driver.lower()}", driver)
+    ended, left = outcomes(tmp_path, dsn, driver), rows(dsn, driver)
+    own = {
+        "named_cursor",
+        "server_cursor",
+        "two_phase",
+        "cursor",
+        "prepared_binary",
+    }  # these end in a rollback, or wait
+    for way in ways.names(driver):
+        assert ended[way] == "passed" or way in own, (way, ended[way])
+        assert way in own or left[way] in (0, None, 10), way
+
+
+def test_the_table_in_the_docs_is_what_was_seen() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guards.md").read_text()
+    (table,) = re.findall(r"<!-- ways -->\n(.*?)\n<!-- /ways -->", page, re.DOTALL)
+    assert table == ways.rendered(), "python -m tests.guards.ways prints it"
+    assert os.environ.get("ROWBACK_GUARD") is None
