@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 from guards.blast import radius
 from guards.drivers.contract import conducted
@@ -38,6 +39,10 @@ select d.datname, d.oid::bigint, shobj_description(d.oid, 'pg_database'),
 from pg_database d where not d.datistemplate or d.datname not in ('template0', 'template1')
 """
 _OURS = "rowback guard"  # application_name of these connections
+ANSWERED_WITHIN_S = 5.0
+NOT_ASKED = "what it would have hit could not be asked"
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -55,7 +60,7 @@ class OwnQuestions:
 
     def radius(self, ends: Ends, findings: Sequence[Finding]) -> str | None:
         """What the findings would have hit: the refused connection may be amid anything, so another one is asked."""
-        return radius_of(ends.parameters, findings)
+        return _in_time(lambda: radius_of(ends.parameters, findings), NOT_ASKED)
 
     def application(self, policy: Policy, evidence: Evidence) -> str | None:
         """See same_as_application."""
@@ -63,15 +68,7 @@ class OwnQuestions:
 
     def neighbourhood(self, ends: Ends) -> Neighbourhood | None:
         """All databases and roles of the server, if it answers."""
-        import psycopg
-
-        try:
-            with asking(), _connected(ends.parameters) as ours:
-                siblings = [Sibling(*row) for row in ours.execute(_DATABASES)]
-                roles = frozenset(str(name) for (name,) in ours.execute("select rolname from pg_roles"))
-        except psycopg.Error:
-            return None
-        return Neighbourhood({each.name: each for each in siblings}, roles)
+        return _in_time(lambda: _neighbourhood(ends.parameters), None)
 
     def at(self, guard: Guard, ends: Ends, way: str) -> str | None:
         """Judge where a connection string leads from the session's server. A host that it does not name is that
@@ -87,6 +84,27 @@ class OwnQuestions:
         except psycopg.Error:
             return f"a server that could not be asked ({shown_way(way)})"
         return None if known.verdict.disposable else f"{known.name}: {known.told}"
+
+
+def _neighbourhood(parameters: Mapping[str, Any]) -> Neighbourhood | None:
+    import psycopg
+
+    try:
+        with asking(), _connected(parameters) as ours:
+            siblings = [Sibling(*row) for row in ours.execute(_DATABASES)]
+            roles = frozenset(str(name) for (name,) in ours.execute("select rolname from pg_roles"))
+    except psycopg.Error:
+        return None
+    return Neighbourhood({each.name: each for each in siblings}, roles)
+
+
+def _in_time(ask: Callable[[], T], otherwise: T) -> T:
+    """An answer within ANSWERED_WITHIN_S: behind a pooler a question may wait for the session that it is about."""
+    answers: list[T] = []
+    asks = Thread(target=lambda: answers.append(ask()), daemon=True)
+    asks.start()
+    asks.join(ANSWERED_WITHIN_S)
+    return answers[0] if answers else otherwise
 
 
 def shown_way(way: str) -> str:
@@ -142,7 +160,7 @@ def radius_of(parameters: Mapping[str, Any], findings: Sequence[Finding]) -> str
         with asking(), _connected(parameters) as ours:
             return radius(ours, findings)
     except psycopg.Error:
-        return "what it would have hit could not be asked"
+        return NOT_ASKED
 
 
 def same_as_application(policy: Policy, evidence: Evidence) -> str | None:

@@ -41,8 +41,8 @@ def install() -> None:
     base: Any = BaseConnection  # its private ways are what we stand in
     connect, command = base._connect_gen.__func__, base._exec_command
 
-    def guarded_connect(cls: Any, info: str = "") -> Generator[Any, Any, Any]:
-        connection = yield from connect(cls, info)
+    def guarded_connect(cls: Any, /, info: str = "", **options: Any) -> Generator[Any, Any, Any]:  # 3.2: timeout
+        connection = yield from connect(cls, info, **options)
         if ASKING.get() or _is_console(connection):
             setattr(connection, _KNOWN, _FREE)
         elif active() is not None:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.fix_lab import Database
 from tests.fix_plain import Plain
 from tests.guards import ways
 from tests.guards.inner import script
@@ -40,12 +42,13 @@ def furnished(server: Plain, name: str, driver: str) -> str:
     )  # fmt: skip
 
 
-def outcomes(home: Path, dsn: str, driver: str) -> dict[str, str]:
-    """What each way of a driver ended with, in one guarded process."""
+def outcomes(home: Path, dsn: str, driver: str, named: Sequence[str] = (), **of_asyncpg: int) -> dict[str, str]:
+    """What each way of a driver (those `named`) ended with, in one guarded process."""
     way = psycopg.conninfo.conninfo_to_dict(dsn)
     keywords = {"host": way["host"], "port": int(way["port"]), "user": way["user"], "database": way["dbname"]}
+    keywords |= of_asyncpg
     text = f"import os\nDSN, KEYWORDS = os.environ['TEST_DSN'], {keywords!r}\n{ways.PYTHON[driver]}{EACH}"
-    found = script(home, text, dsn, WAYS=json.dumps(ways.names(driver)))
+    found = script(home, text, dsn, WAYS=json.dumps(named or ways.names(driver)))
     assert found.code == 0, found.out
     answers: dict[str, str] = json.loads(found.out.splitlines()[-1])
     return answers
@@ -99,6 +102,36 @@ def test_every_way_to_a_proven_server(plain: Plain, tmp_path: Path, driver: str)
     for way in ways.names(driver):
         assert ended[way] == "passed" or way in own, (way, ended[way])
         assert way in own or left[way] in (0, None, 10), way
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+def test_every_way_behind_a_pooler(
+    database: Database, tmp_path: Path, pooled: Callable[[str], str], driver: str
+) -> None:
+    """Nothing is set there, so the text alone decides: what is spelled out through a guarded interface is refused."""
+    tables = [f"doomed_{way}" for way in ways.names(driver)]
+    database.run(*(f"create table {t} as select generate_series(1, 9) as id" for t in tables))
+    through, ended = pooled(database.name), dict[str, str]()
+    for way in ways.names(driver):  # a process each: with one connection to the server, nobody may sit on it
+        ended |= outcomes(tmp_path, through, driver, (way,), statement_cache_size=0)
+    left = rows(database.live.dsn(database.name), driver)
+    for way in ways.names(driver):
+        if ways.verdict(driver, way) == ways.REFUSED:
+            assert left[way] == 9, (way, ended[way])
+            assert ended[way] == "refused" or way in ("options_in_the_dsn", "server_settings"), (way, ended[way])
+
+
+@pytest.mark.matrix
+def test_a_poolers_console_is_no_database(database: Database, tmp_path: Path, pooled: Callable[[str], str]) -> None:
+    act = (
+        "import os, psycopg, psycopg2\nDSN = os.environ['TEST_DSN']\n"
+        "c = psycopg.connect(DSN, autocommit=True, cursor_factory=psycopg.ClientCursor)\n"
+        "print(bool(c.execute('show pools').fetchall()))\n"
+        "d = psycopg2.connect(DSN); d.autocommit = True\ncursor = d.cursor()\ncursor.execute('show pools')\n"
+        "print(bool(cursor.fetchall()))\n"
+    )
+    assert script(tmp_path, act, pooled("pgbouncer")).out == "True\nTrue\n"
 
 
 def test_the_table_in_the_docs_is_what_was_seen() -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import random
 import string
+import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guards.statements import Danger, classify
+from guards.statements import Danger, Reach, classify
 from guards.statements.classify import walked_through
+from guards.statements.spelling import as_the_server_sees_it
 from tests.fix_lab import Database
 
 
@@ -150,3 +154,121 @@ def can_be_sent(text: str) -> bool:
     return (
         bool(text.strip(";")) and not text.startswith("COPY") and not any(p in text for p in (*parameters, "pg_temp"))
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "danger"),
+    [
+        ("explain (analyze 0) delete from a", Danger.READ), ("explain (analyze 1) delete from a", Danger.DESTRUCTIVE),
+        ("explain (analyze) delete from a", Danger.DESTRUCTIVE), ("explain (analyze off) delete from a", Danger.READ),
+        ("explain select app.wipe()", Danger.UNKNOWN),  # the planner runs what calls itself immutable
+        ("explain select dblink_exec('dbname=x', 'drop table t')", Danger.UNKNOWN),
+        ("explain select lower(x) from a", Danger.READ),
+        ("create temp table a (i int); truncate a", Danger.WRITE),
+        ("create temp table a (i int); set search_path = public, pg_temp; truncate a", Danger.DESTRUCTIVE),
+        ("create temp table a (i int); select set_config('search_path', 'public', false); truncate a",
+         Danger.DESTRUCTIVE),
+        ("create temp table a (i int); reset all; truncate a", Danger.DESTRUCTIVE),
+        ("drop table pg_temp.a", Danger.READ), ("drop table pg_temp_3.a", Danger.DESTRUCTIVE),
+        ("truncate pg_temp_3.a", Danger.DESTRUCTIVE),
+    ],
+)  # fmt: skip
+def test_what_only_looks_harmless(text: str, danger: Danger) -> None:
+    assert classify(text).danger is danger, [str(finding) for finding in classify(text).findings]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("create table s.t (i int)", "CREATE TABLE s.t"), ("create database x", "CREATE DATABASE x"),
+        ("checkpoint", "CHECKPOINT"), ("security label on table t is 'x'", "SECURITY LABEL"),
+        ("analyze a, b", "ANALYZE a, b"), ("vacuum full a", "VACUUM a"),
+        ("create unique index i on a (x)", "CREATE INDEX a"),
+        ("create or replace view s.v as select 1", "CREATE VIEW s.v"), ("create type e as enum ('a')", "CREATE TYPE e"),
+        ("create materialized view m as select 1", "CREATE MATERIALIZED VIEW m"),
+        ("refresh materialized view m", "REFRESH MATERIALIZED VIEW m"), ("lock a in share mode", "LOCK TABLE a"),
+        ("create function s.f() returns int language sql as 'select 1'", "CREATE FUNCTION s.f"),
+        ("alter table a rename to b", "ALTER TABLE a"), ("grant select on a to r", "GRANT"),
+        ("revoke select on a from r", "REVOKE"), ("create role r", "CREATE ROLE r"),
+        ("drop role r, s", "DROP ROLE r, s"),
+        ("alter database x set work_mem = 1", "ALTER DATABASE x (SET work_mem)"),
+        ("create server s foreign data wrapper w", "CREATE SERVER s"), ("notify a", "NOTIFY a"),
+    ],
+)  # fmt: skip
+def test_commands_have_postgresqls_names(text: str, told: str) -> None:
+    assert [str(finding) for finding in classify(text).findings] == [told]
+
+
+ENDS = "select pg_terminate_backend(pid) from pg_stat_activity"
+
+
+@pytest.mark.parametrize(
+    ("text", "reach", "objects"),
+    [
+        ("drop database if exists x", Reach.DATABASE, ("x",)), ("create database x", Reach.NEW_DATABASE, ("x",)),
+        ("alter database x owner to r", Reach.DATABASE, ("x",)),
+        ("grant all on database x, y to r", Reach.DATABASE, ("x", "y")),
+        ("drop user r", Reach.ROLE, ("r",)), ("alter role r rename to s", Reach.ROLE, ("r",)),
+        ("drop owned by r, current_user", Reach.ROLE, ("r", "current_user")), ("create user r", Reach.NEW_ROLE, ("r",)),
+        ("alter system reset all", Reach.SERVER, ()), ("drop tablespace t", Reach.SERVER, ("t",)),
+        (f"{ENDS} where datname = 'x' and pid <> 7", Reach.SESSIONS, ("x",)),
+        (f"{ENDS} where datname = current_database()", Reach.SESSIONS, ("",)),
+        (f"{ENDS} where datname = 'x' or true", Reach.SESSIONS, ()),
+        ("select pg_cancel_backend(7)", Reach.SESSIONS, ()),
+        ("select dblink('dbname=x', 'select 1')", Reach.ELSEWHERE, ()),
+        ("do $$ begin perform dblink_exec('dbname=x', 'drop table t'); end $$", Reach.ELSEWHERE, ()),
+    ],
+)  # fmt: skip
+def test_what_leaves_its_database(text: str, reach: Reach, objects: tuple[str, ...]) -> None:
+    (finding,) = classify(text).reaching
+    assert (finding.reach, finding.objects) == (reach, objects)
+
+
+def test_placeholders_of_jdbc_are_understood_where_a_caller_says_so() -> None:
+    for text, danger in (
+        ("select * from a where id = ?", Danger.READ), ("delete from a where id = ?", Danger.WRITE),
+        ("delete from a where x = '?' or true", Danger.DESTRUCTIVE),
+        ("select x ?? 'k' from a where id = ?", Danger.READ),
+        ("insert into a values (?, ?)", Danger.WRITE), ("truncate a -- ?", Danger.DESTRUCTIVE),
+    ):  # fmt: skip
+        assert classify(text, "jdbc").danger is danger, text
+    assert classify("select * from a where id = ?").danger is Danger.UNKNOWN
+
+
+@given(
+    st.lists(st.sampled_from(["'", "''", '"', "%s", "%(a)s", ":b", "::", "--", "\n", "/*", "*/", "$$", "$t$", "a",
+                              " ", "\\", "e'", "E'", "?", "(", ")"]), max_size=30)
+)  # fmt: skip
+@settings(max_examples=500, deadline=None, derandomize=True, database=None)
+def test_the_spelling_keeps_what_is_quoted(pieces: list[str]) -> None:
+    """Whatever is quoted or commented out, no parameter comes of it: the parser sees the same number of them."""
+    text = "".join(pieces)
+    quoted = text.replace("'", "''")
+    assert as_the_server_sees_it(f"select '{quoted}'") == f"select '{quoted}'"
+    block = text.replace("*/", "").replace("/*", "")
+    assert as_the_server_sees_it(f"/*{block} */ select 1") == f"/*{block} */ select 1"
+
+
+def test_long_texts_are_read_once() -> None:
+    """A text of four times the length takes four times the steps, as the interpreter counts them, and not sixteen."""
+    for piece in ("/*%s", "'\\", "%(", "$$ $", "e'\\'", '"', "/* */%s", "--\n", "?:"):
+        few, many = (steps_over(piece * n) for n in (500, 2000))
+        assert many <= 5 * few, (piece, few, many)
+
+
+def steps_over(text: str) -> int:
+    """Lines of Python that reading a text takes; each of them looks at a piece of the text that none before it did."""
+    steps = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal steps
+        steps += event == "line"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        as_the_server_sees_it(text)
+    finally:
+        sys.settrace(before)
+    return steps
