@@ -40,7 +40,7 @@ from pg_database d where not d.datistemplate or d.datname not in ('template0', '
 """
 _OURS = "rowback guard"  # application_name of these connections
 ANSWERED_WITHIN_S = 5.0
-NOT_ASKED = "what it would have hit could not be asked"
+NOT_ASKED: str | None = "what it would have hit could not be asked"
 
 T = TypeVar("T")
 

@@ -92,3 +92,22 @@ def test_the_printed_command_names_a_table_whatever_its_name(world: World) -> No
     assert world.run(*shlex.split(close)).code == 0
     case = world.run(*shlex.split(again)).out.split("case ")[1].split(":")[0]
     world.holds(f"recovered_{case.replace('-', '_')}.{name}", held)
+
+
+VISITS = (
+    CLUB + "create table visits (id int primary key, guest_id int not null references guests);"
+    "insert into visits select g, g from generate_series(1, 20) g;"
+)
+
+
+@pytest.mark.parametrize(("tables", "code"), [(("visits", "guests"), IN_PART), (("visits",), 0)])
+def test_values_count_where_the_table_was_asked_for(world: World, tables: tuple[str, ...], code: int) -> None:
+    """No row of guests is gone, but its mottos are. Named beside visits, that is a part of what was asked for; as the
+    parent of visits alone it is told, and no more."""
+    world.past(VISITS)
+    world.good("alter table guests drop column motto")
+    world.incident("delete from visits where id <= 5")
+    named = [word for name in tables for word in ("--table", f"public.{name}")]
+    ran = world.restore(*named, code=code)
+    world.as_before("public.visits")
+    assert ("values lost    public.guests: column motto was dropped since T" in ran.err) is (code == IN_PART), ran.err

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import RowClass
 from recovery.reload.job import Loaded
 from tests.fix_lab import Database
@@ -223,3 +224,21 @@ def test_undo_of_equal_rows_of_which_somebody_changed_some(past: Past, database:
         assert database.rows("select a, b, count(*) from k group by 1, 2 order by 1, 2") == [
             (1, "c", 3), (5, "b", 200), (6, "b", 200),
         ]  # fmt: skip
+
+
+def test_a_paced_load_that_can_write_nothing_any_more_is_refused(past: Past, database: Database) -> None:
+    """Newcomers have taken every unique value since the plan was made: no effect is no success."""
+    with past(
+        "create table members (id int primary key, mail text unique)",
+        "insert into members select g, 'm' || g from generate_series(1, 1500) g",
+    ) as times:
+        database.run("delete from members where id <= 1200")
+        assert times.diff().writes == 1200
+        database.run("insert into members select 9000 + g, 'm' || g from generate_series(1, 1200) g")
+        before = database.rows("select * from members order by 1")
+        with pytest.raises(RowbackError) as refused:
+            times.apply(rate=PLENTY)
+        assert (refused.value.id, refused.value.fact) == (
+            ErrorId.PLAN_FACTS_CHANGED, "none of the 1,200 planned rows can be written any more",
+        )  # fmt: skip
+        assert database.rows("select * from members order by 1") == before
