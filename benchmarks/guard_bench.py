@@ -30,13 +30,14 @@ from pytest_postgresql.janitor import DatabaseJanitor
 
 from guards.isolation import Databases, Migrations, open_databases
 from guards.isolation.cluster import throw_away
+from tests.guards.forwarder import forwarded
 
 SCHEMA = "".join(
     f"create table t{n} (id serial primary key, x text, y int{f' references t{n - 1}' if n else ''});"
     f" create index on t{n} (x); create index on t{n} (y);"
     for n in range(30)
 )
-SIDES = ("bare", "unproven", "proven")
+SIDES = ("bare", "unproven", "proven", "marked", "tunnel", "bare tunnel")
 HANDED_OUT: list[float] = []  # of a clone, before anybody connects
 Obtain = Callable[[int], Any]
 
@@ -50,7 +51,7 @@ def per_call_us(act: Callable[[int], object], count: int) -> float:
 
 def side(name: str, dsn: str, count: int) -> None:
     """One side, in a process of its own; prints what was measured."""
-    if name != "bare":
+    if not name.startswith("bare"):
         import guards
 
         guards.enable("dev")
@@ -65,7 +66,7 @@ def side(name: str, dsn: str, count: int) -> None:
     found["connect"] = statistics.median(
         per_call_us(lambda n: psycopg.connect(dsn).close(), 1) for _ in range(max(20, count // 200))
     )
-    if name != "bare":
+    if not name.startswith("bare"):
         found["first"] = statistics.median(first_meetings(dsn, max(20, count // 200)))
     sys.stdout.write(json.dumps(found))
 
@@ -101,8 +102,12 @@ def statements(dsns: dict[str, str], count: int, rounds: int) -> list[tuple[str,
     for name, what, words in (
         ("unproven", "first", "connect and close, with the verdict"), ("proven", "first", "the same, proven server"),
         ("proven", "connect", "the same, known to the process"),
+        ("marked", "connect", "marked database, after the first"),
+        ("tunnel", "connect", "unproven through a tunnel, after the first"),
+        ("tunnel", "first", "unproven through a tunnel, the first"),
     ):  # fmt: skip
-        ours, bare = middle(name, what) / 1e3, middle("bare", "connect") / 1e3
+        without = "bare tunnel" if name == "tunnel" else "bare"
+        ours, bare = middle(name, what) / 1e3, middle(without, "connect") / 1e3
         lines.append((words, f"{ours:.2f} ms", f"{bare:.2f} ms", cost(ours, bare, "ms")))
     return lines
 
@@ -229,19 +234,24 @@ def main() -> None:
     with throw_away() as (dsn, home), tempfile.TemporaryDirectory() as directory:
         schema = Path(directory) / "schema.sql"
         schema.write_text(SCHEMA)
-        lines = statements(prepared(dsn, home), asked.count, asked.rounds)
-        lines += databases(dsn, schema, asked.tests)
+        port = int(conninfo_to_dict(dsn)["port"])
+        with forwarded(("127.0.0.1", port)) as tunnel:
+            lines = statements(prepared(dsn, home, tunnel), asked.count, asked.rounds)
+        if asked.tests:
+            lines += databases(dsn, schema, asked.tests)
     sys.stdout.write("| what | guarded, or rowback | without, or the other | ratio |\n|---|---|---|---|\n")
     sys.stdout.writelines(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def prepared(dsn: str, home: Path) -> dict[str, str]:
-    """Two databases through a unix socket: one that is proven, one that its owner protected."""
-    parts = {**conninfo_to_dict(dsn), "host": str(home / "s")}
+def prepared(dsn: str, home: Path, tunnel: int) -> dict[str, str]:
+    """Three databases through a unix socket: one that is proven, one marked, one that its owner protected; and the
+    first through a tunnel."""
+    over_tcp = conninfo_to_dict(dsn)
+    parts, names = {**over_tcp, "host": str(home / "s")}, ("open", "closed", "marked")
     with psycopg.connect(**parts, autocommit=True) as admin:
-        for name in ("open", "closed"):
+        for name in names:
             admin.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    ways = {name: psycopg.conninfo.make_conninfo(**{**parts, "dbname": name}) for name in ("open", "closed")}
+    ways = {name: psycopg.conninfo.make_conninfo(**{**parts, "dbname": name}) for name in names}
     for way in ways.values():
         with psycopg.connect(way) as connection:
             connection.execute("create table t0 (id serial primary key, x text)")
@@ -249,7 +259,15 @@ def prepared(dsn: str, home: Path) -> dict[str, str]:
         [sys.executable, "-m", "recovery.cli", "guard", "mark", "--dsn", ways["closed"], "--protected",
          "--reason", "bench", "--confirm", "closed"], check=True, capture_output=True,
     )  # fmt: skip
-    return {"bare": ways["open"], "unproven": ways["closed"], "proven": ways["open"]}
+    subprocess.run(
+        [sys.executable, "-m", "recovery.cli", "guard", "mark", "--dsn", ways["marked"], "--once", "--reason", "bench",
+         "--confirm", "marked"], check=True, capture_output=True,
+    )  # fmt: skip
+    far = psycopg.conninfo.make_conninfo(**{**over_tcp, "host": "127.0.0.1", "port": tunnel, "dbname": "open"})
+    return {
+        "bare": ways["open"], "unproven": ways["closed"], "proven": ways["open"], "marked": ways["marked"],
+        "tunnel": far, "bare tunnel": far,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

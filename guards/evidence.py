@@ -14,12 +14,12 @@ from guards.telltales import DATABASES, FUNCTIONS, ROLES, SCHEMAS, SETTINGS, arr
 
 # Every column as text, so that it reads the same through any driver. A new session finds its catalog caches empty:
 # functions that look one name up stand here instead of the views that join (1.7 ms instead of 3.4).
-_IDENTITY = """(select system_identifier from pg_control_system())::text, d.oid::text,
-       extract(epoch from pg_postmaster_start_time())::text, pg_backend_pid()::text,
-       (select description from pg_shdescription where objoid = d.oid and classoid = 'pg_database'::regclass)"""
+_OF_DATABASE = """d.oid::text, extract(epoch from pg_postmaster_start_time())::text, pg_backend_pid()::text,
+       (select description from pg_shdescription where objoid = d.oid and classoid = 1262)"""  # that of pg_database
 _CLIENT = "coalesce(host({0}.client_addr), '') || '(' || {0}.client_port || ')'"
 EVIDENCE_QUERY = f"""
-select {_IDENTITY}, d.datname::text, current_setting('server_version_num'),
+select {_OF_DATABASE}, (select system_identifier from pg_control_system())::text, d.datname::text,
+       current_setting('server_version_num'),
        extract(epoch from clock_timestamp())::text,
        host(inet_server_addr()) || '(' || inet_server_port() || ')',
        host(inet_client_addr()) || '(' || inet_client_port() || ')', current_user::text,
@@ -46,8 +46,8 @@ select {_IDENTITY}, d.datname::text, current_setting('server_version_num'),
         where f.fdwname = 'postgres_fdw')::text
 from pg_database d where d.datname = current_database()
 """  # noqa: S608 (constants)
-# What tells a database that was met before, and a mark that was made or taken off since.
-MET_BEFORE_QUERY = f"select {_IDENTITY} from pg_database d where d.datname = current_database()"  # noqa: S608
+# What tells a database that was met at the same address before, and a mark that was made or taken off since.
+MET_BEFORE_QUERY = f"select {_OF_DATABASE} from pg_database d where d.datname = current_database()"  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ class Evidence:
 
 def evidence_of(row: Sequence[str | None], link: Link) -> Evidence:
     """The evidence in the one row that EVIDENCE_QUERY gave through `link`, without a look at this machine."""
-    identifier, oid, started, pid = (str(value) for value in row[:4])
-    comment, name, version, at, server, client, role = row[4:11]
+    oid, started, pid = (str(value) for value in row[:3])
+    comment, identifier, name, version, at, server, client, role = (row[3], str(row[4]), *row[5:11])
     size, fsync_off, standby, archiving, others, *telltales = row[11:21]
     services = [
         known[telltale]

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pgparse import parse
+
 from guards import clock
 from guards.evidence import Evidence
 from guards.identity import ServerIdentity
@@ -28,10 +30,12 @@ _PASSES = (Reach.NEW_DATABASE, Reach.DATABASE, Reach.SESSIONS)
 
 @dataclass(frozen=True)
 class Making:
-    """A text about databases of this run, which an unproven session may send once LIFT was sent, before it is held
-    again. `created`: those that will be the run's own when it succeeded."""
+    """A text about databases of this run, which an unproven session may send. `created`: those that will be the run's
+    own when it succeeded. `lifts`: it is refused by a read-only session, so LIFT is sent before it and the session is
+    held again afterwards; a SELECT (it ends sessions) never is, for what it calls is not seen."""
 
     created: tuple[str, ...]
+    lifts: bool
 
 
 def making(known: Known, text: str, judging: Judging) -> Making | None:
@@ -39,9 +43,9 @@ def making(known: Known, text: str, judging: Judging) -> Making | None:
     findings = classify(text).findings
     if not findings or any(finding.reach not in _PASSES for finding in findings) or not may_hold(known.evidence):
         return None
-    if any(judging.objections(finding) for finding in findings):
+    if len(parse(text)) != 1 or any(judging.objections(finding) for finding in findings):
         return None
-    return Making(tuple(_created(findings)))
+    return Making(tuple(_created(findings)), lifts=any(f.reach is not Reach.SESSIONS for f in findings))
 
 
 def mark_of_run(identity: ServerIdentity) -> Marker:

@@ -96,24 +96,23 @@ class Guard:
     questions: Questions = field(default_factory=Unasked)
     _proven_here: dict[Backend, tuple[Known, float]] = field(default_factory=dict)
     _peers: set[tuple[str, int]] = field(default_factory=set)
-    _met_before: dict[tuple[str | None, ...], Known] = field(default_factory=dict)
+    _met_before: dict[tuple[object, ...], Known] = field(default_factory=dict)
     _elsewhere: set[tuple[str, int, str, str]] = field(default_factory=set)
     _roles: set[tuple[str, str]] = field(default_factory=set)
 
-    def meeting(self, ends: Ends) -> Talk[Known]:
+    def meeting(self, link: Link, ends: Callable[[], Ends]) -> Talk[Known]:
         """Judge the database of a new connection: by its process, by one short question, or by the whole evidence."""
-        if known := self.recognise(ends.link):
+        if known := self.recognise(link):
             return known
-        peer = peer_of(ends.link.fd)
+        peer = peer_of(link.fd)
         if peer in self._peers:
             row = yield MET_BEFORE_QUERY
-            if known := self._met_before.get(_key(row)):
-                pooled = ends.link.key_pid != int(row[3] or 0)
-                evidence = replace(known.evidence, pooled=pooled)
-                return replace(known, evidence=evidence, asked_for=ends.asked_for, way=ends.way)
+            if known := self._met_before.get((peer, *_key(row))):
+                pooled = link.key_pid != int(row[2] or 0)
+                return known if pooled == known.evidence.pooled else _pooled(known, pooled)
         self._peers.add(peer)
         row = yield EVIDENCE_QUERY
-        return self.meet(row, ends)
+        return self.meet(row, ends())
 
     def recognise(self, link: Link) -> Known | None:
         """A database of this kernel that was proven a moment ago, known again without asking the server anything.
@@ -132,7 +131,7 @@ class Guard:
         known = Known(evidence, verdict, ends.asked_for, ends.way)
         self.met[evidence.identity] = known
         if verdict.disposable or not (evidence.foreign_sessions or evidence.replicas):
-            self._met_before[_key(row)] = known
+            self._met_before[peer_of(ends.link.fd), *_key(row)] = known
         # A mark or an allowance is bound to an oid, which the kernel does not tell: those are asked for each time.
         lasting = verdict.disposable and evidence.here and not verdict.said
         if lasting and (backend := backend_here(ends.link.fd, ends.link.key_pid)):
@@ -209,7 +208,11 @@ class Guard:
     ) -> None:
         """Raise Refused, and remember it. `ends` None: what would have been hit is not asked. `beyond`: why something
         else than the session's own database keeps it from being sent."""
-        hit = self.questions.radius(ends(), worst) if known and ends and not beyond else None
+        hit = None
+        if known and ends:
+            there = ends()
+            known = replace(known, asked_for=there.asked_for, way=there.way)
+            hit = None if beyond else self.questions.radius(there, worst)
         refusal = refusal_text(known, worst, self.policy, fixture=self.fixture, radius=hit, beyond=beyond)
         self.refusals.append(refusal)
         report_refusal(refusal)
@@ -217,8 +220,12 @@ class Guard:
 
 
 def _key(row: Row) -> tuple[str | None, ...]:
-    """System identifier, oid, start and comment: a mark that was made since, or taken off, is another key."""
-    return (*row[:3], row[4])
+    """Oid, the server's start and comment: a mark that was made since, or taken off, is another key."""
+    return row[0], row[1], row[3]
+
+
+def _pooled(known: Known, pooled: bool) -> Known:  # noqa: FBT001 (a fact)
+    return replace(known, evidence=replace(known.evidence, pooled=pooled))
 
 
 _active: Guard | None = None

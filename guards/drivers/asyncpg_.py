@@ -116,18 +116,19 @@ def _ends_of(connection: Any) -> Ends:
         "host": host, "port": port, "user": parameters.user, "dbname": parameters.database,
         "password": parameters.password if isinstance(parameters.password, str) else None,
     }  # fmt: skip
+    return Ends(_link_of(connection), reached, asked_for=shown(reached), way=shown(reached))
+
+
+def _link_of(connection: Any) -> Link:
     transport = connection._transport
-    link = Link(
-        transport.get_extra_info("socket").fileno(), connection.get_server_pid(),
-        transport.get_extra_info("ssl_object") is not None,
-    )  # fmt: skip
-    return Ends(link, reached, asked_for=shown(reached), way=shown(reached))
+    socket, tls = transport.get_extra_info("socket"), transport.get_extra_info("ssl_object")
+    return Link(socket.fileno(), connection.get_server_pid(), tls is not None)
 
 
 async def _meet(connection: Any) -> None:
     guard = active()
     assert guard is not None
-    talk = contract.meet(guard, _ends_of(connection))
+    talk = contract.meet(guard, _link_of(connection), lambda: _ends_of(connection))
     _KNOWN[connection] = await contract.conducted_async(talk, lambda text: _ask(connection, text))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
+from guards.evidence import Link
 from guards.making import LIFT, Making, making
 from guards.reach import may_reach
 from guards.session import READ_ONLY, Ends, Guard, Row, Talk, active
@@ -19,9 +20,9 @@ T = TypeVar("T")
 MARK_OF_RUN = Callable[[Ends, str], None]
 
 
-def meet(guard: Guard, ends: Ends) -> Talk[Known]:
+def meet(guard: Guard, link: Link, ends: Callable[[], Ends]) -> Talk[Known]:
     """Judge the server of a new connection before its caller has it, and hold it unless it is proven."""
-    known = yield from guard.meeting(ends)
+    known = yield from guard.meeting(link, ends)
     yield from hold(known)
     return known
 
@@ -62,14 +63,16 @@ def making_in(known: Known | None, text: str, ends: Callable[[], Ends]) -> Makin
 
 def lift(made: Making) -> Talk[None]:
     """Before such a text is sent."""
-    yield LIFT
+    if made.lifts:
+        yield LIFT
 
 
 def made(made: Making, known: Known, ends: Ends, *, succeeded: bool, mark: MARK_OF_RUN) -> Talk[None]:
     """Afterwards: new databases are marked as the run's own, and the session is held again."""
     for name in made.created if succeeded else ():
         mark(ends, name)
-    yield from hold(known)
+    if made.lifts:
+        yield from hold(known)
 
 
 def conducted(talk: Talk[T], ask: Callable[[str], Row]) -> T:

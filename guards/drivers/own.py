@@ -130,7 +130,7 @@ def known_at(parameters: Mapping[str, Any], guard: Guard) -> Known:
             row = ours.execute(text).fetchone()
             return [None if value is None else str(value) for value in row or ()]
 
-        return conducted(guard.meeting(ends), ask)
+        return conducted(guard.meeting(wire.link, lambda: ends), ask)
 
 
 def mark_as_own(ends: Ends, name: str) -> None:

@@ -331,13 +331,15 @@ def _meet(connection: Any) -> None:
     if _is_console(connection):
         connection.rowback_free = True
         return
-    ends = _ends_of(connection)
-    if ends.parameters.get("replication"):  # its session takes no questions
-        connection.rowback_known = known_at(ends.parameters, guard)
+    if isinstance(connection, _psycopg.ReplicationConnection):  # its session takes no questions
+        connection.rowback_known = known_at(_ends_of(connection).parameters, guard)
         return
     if not connection.async_ and connection.status != extensions.STATUS_READY:
         _BARE_CONNECTION.commit(connection)  # nothing but reads and settings passed until now
-    connection.rowback_known = contract.conducted(contract.meet(guard, ends), lambda text: _ask(connection, text))
+    connection.rowback_known = contract.conducted(
+        contract.meet(guard, wire_of(connection).link, lambda: _ends_of(connection)),
+        lambda text: _ask(connection, text),
+    )
 
 
 def _hold(connection: Any) -> None:

@@ -21,16 +21,18 @@ from guards.drivers import contract
 from guards.drivers.own import ASKING, known_at, mark_as_own
 from guards.drivers.wire import wire_of
 from guards.making import Making
-from guards.reach import may_reach_bytes
+from guards.reach import may_reach_bytes, stays
 from guards.session import Ends, Row, Talk, active
 from guards.statements.classify import REMEMBERED
 from guards.telling import Known
 from guards.words import shown, way_of
 
 _KNOWN = "_rowback_known"  # on each connection; _FREE on those that nobody judges
+_ASKED_FOR = "_rowback_asked_for"  # what the caller said
 _PERMITTED = "_rowback_permitted"
 _FREE = object()  # the guard's own, and the console of a pooler, which is no database
 _READS: set[bytes] = set()  # texts that were looked at and only read
+_STAYS: set[bytes] = set()  # texts that do not leave their database
 _INSTALLED = "_rowback_guarded"
 
 
@@ -53,6 +55,7 @@ def install() -> None:
         _check(self, _encoded(self, text))
         return command(self, text, *arguments, **named)
 
+    base._rowback_fast = False  # on a connection: it is proven, and no table of its database is another server's
     _stand_in_queries()
     _stand_in_beginnings(base)
     _stand_in_cursors()
@@ -137,9 +140,21 @@ def _merged(cursor: Any, query: Any, params: Any) -> str:
 def _guarded(convert: Callable[..., None]) -> Callable[..., None]:
     def guarded_convert(self: Any, query: Any, vars: Any) -> None:
         convert(self, query, vars)
-        _check(self._tx.connection, self.query)
+        connection, text = self._tx.connection, self.query
+        if connection is not None and not (connection._rowback_fast and (text in _STAYS or _stays(text))):
+            _check(connection, text)
 
     return guarded_convert
+
+
+def _stays(text: bytes) -> bool:
+    """The same, remembered: psycopg keeps the texts that it sends again, and most are."""
+    if not stays(text):
+        return False
+    if len(_STAYS) >= REMEMBERED:
+        _STAYS.clear()
+    _STAYS.add(text)
+    return True
 
 
 def _guarded_dump(dump: Callable[..., None]) -> Callable[..., None]:
@@ -158,18 +173,15 @@ def _is_held(connection: Any) -> bool:
 
 def _check(connection: Any, text: bytes) -> None:
     """Before each statement: a proven database costs a look, a text that was seen before a second one."""
-    if active() is None or connection is None:
+    if connection is not None and connection._rowback_fast and not may_reach_bytes(text):
+        return
+    if active() is None or connection is None or text in _READS or getattr(connection, _PERMITTED, False):
         return
     known = getattr(connection, _KNOWN, None)
     if known is _FREE:
         return
-    proven = known is not None and known.verdict.disposable
-    if known and proven and not known.evidence.foreign_tables and not may_reach_bytes(text):
-        return
-    if text in _READS or getattr(connection, _PERMITTED, False):
-        return
     contract.check(known, _decoded(connection, text), lambda: _ends_of(connection))
-    if not proven:
+    if known is None or not known.verdict.disposable:
         if len(_READS) >= REMEMBERED:
             _READS.clear()
         _READS.add(text)
@@ -190,7 +202,8 @@ def _decoded(connection: Any, text: bytes) -> str:
         return text.decode("utf-8", "replace")
 
 
-def _ends_of(connection: Any, info: str | None = None) -> Ends:
+def _ends_of(connection: Any) -> Ends:
+    info: str | None = getattr(connection, _ASKED_FOR, None)
     parameters = {**connection.info.get_parameters(), "password": connection.info.password}
     asked_for = shown(conninfo.conninfo_to_dict(info)) if info is not None else way_of(parameters)
     return Ends(wire_of(connection).link, parameters, asked_for, way_of(parameters))
@@ -205,12 +218,14 @@ def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
     """Judge the server, in the connecting generator itself: it serves sync and async alike."""
     guard = active()
     assert guard is not None
-    ends = _ends_of(connection, info)
-    if ends.parameters.get("replication"):  # its session takes no questions
-        setattr(connection, _KNOWN, known_at(ends.parameters, guard))
+    setattr(connection, _ASKED_FOR, info)
+    if "replication" in info:  # its session takes no questions
+        setattr(connection, _KNOWN, known_at(_ends_of(connection).parameters, guard))
         return
-    known = yield from _while_connecting(connection, _conducted(connection, contract.meet(guard, ends)))
+    talk = contract.meet(guard, wire_of(connection).link, lambda: _ends_of(connection))
+    known = yield from _while_connecting(connection, _conducted(connection, talk))
     setattr(connection, _KNOWN, known)
+    connection._rowback_fast = known.verdict.disposable and not known.evidence.foreign_tables
     if known.evidence.pooled and not known.verdict.disposable:
         # Settings of this session would stay with the pooler's server connection, for whoever comes next.
         connection._read_only, connection._begin_statement = True, b""

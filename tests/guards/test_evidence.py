@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+import guards
 from guards.drivers.wire import wire_of
 from guards.evidence import Evidence
 from guards.identity import identify
@@ -22,6 +23,7 @@ from tests.fix_cli import Cli, Ran
 from tests.fix_lab import Database, Live, wait_until
 from tests.fix_plain import Plain
 from tests.guards.forwarder import forwarded
+from tests.guards.inner import script
 
 
 def asked(dsn: str) -> Evidence:
@@ -265,3 +267,28 @@ def test_a_mark_that_cannot_be_read_is_a_veto(cli: Cli, plain: Plain) -> None:
     refused = guard(cli, "check", plain.dsn("later"))
     assert refused.code == 21
     assert "  it bears a mark that this version of rowback cannot read" in refused.err.splitlines()
+
+
+def test_what_the_page_says_of_python_is_so(plain: Plain, tmp_path: Path) -> None:
+    """docs/guards.md, "From Python", as it stands there; and every public name is in it."""
+    page = (Path(__file__).parents[2] / "docs" / "guards.md").read_text()
+    (code,) = re.findall(r"<!-- api -->\n```python\n(.*?)```\n<!-- /api -->", page, re.DOTALL)
+    assert all(f"guards.{name}" in page for name in guards.__all__)
+    found = script(
+        tmp_path,
+        "import os, psycopg\nfrom guards.statements import Danger\n"
+        "connection = psycopg.connect(os.environ['TEST_DSN'], autocommit=True)\n"
+        f"{code}\n"
+        "assert guards.identify(connection).database == 'documented'\n"
+        "assert guards.classify('truncate orders').danger is Danger.DESTRUCTIVE\n"
+        "assert guards.classify('delete from orders where id = ?', 'jdbc').danger is Danger.WRITE\n"
+        "assert issubclass(guards.Refused, BaseException) and not issubclass(guards.Refused, Exception)\n"
+        "assert issubclass(guards.GuardError, Exception)\n",
+        plain.make("documented"),
+    )
+    assert (found.code, found.out) == (0, "")
+    refused = script(
+        tmp_path, "import os, psycopg\nguards.assert_disposable(psycopg.connect(os.environ['TEST_DSN']), 'ci')\n",
+        plain.dsn("documented"), CI_JOB_STARTED_AT="2099-01-01T00:00:00Z",
+    )  # fmt: skip
+    assert refused.code == 0, "it runs without fsync, and here"
