@@ -9,6 +9,7 @@ guards.classify("truncate orders")    # what a text would do
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,16 @@ def enable(
     Raises GuardError(policy-invalid) for a rowback.toml or a database's DSN that cannot be read.
     """
     from guards.drivers import install
-    from guards.drivers.own import OwnQuestions, resolved
+    from guards.drivers.own import resolved
+    from guards.drivers.questions import OwnQuestions
     from guards.policy import policy_here
+    from guards.run import join
     from guards.session import Guard, activate, active
 
     policy = policy_here(strictness, application, place=place)
     for said in policy.application:
         resolved(said)  # what nobody can read must not pass as «not configured»
+    join(os.environ)
     guard = active() or Guard(policy)
     guard.policy, guard.questions = policy, OwnQuestions()
     activate(guard)
@@ -75,7 +79,7 @@ def assert_disposable(connection: Any, strictness: Strictness | None = None) -> 
 
     `connection`: psycopg 3, psycopg2, or SQLAlchemy on one of these. Raises TypeError for any other.
     """
-    from guards.drivers.own import OwnQuestions
+    from guards.drivers.questions import OwnQuestions
     from guards.drivers.wire import wire_of
     from guards.evidence import EVIDENCE_QUERY
     from guards.policy import policy_here

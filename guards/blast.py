@@ -58,3 +58,27 @@ def _named(findings: Sequence[Finding]) -> dict[str, Any]:
 
 def _quoted(name: str) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
+
+
+ABROAD_QUERY = """
+with recursive hit(oid) as (
+  select c.oid from pg_class c where c.oid in (
+    select to_regclass(named) from unnest(%(tables)s::text[]) named
+    union select t.oid from pg_class t join pg_namespace n on n.oid = t.relnamespace where n.nspname = any(%(schemas)s))
+  union
+  -- along foreign keys, to partitions, and through views
+  select found.oid from hit join (
+    select k.confrelid as of_oid, k.conrelid as oid from pg_constraint k where k.contype = 'f'
+    union all select i.inhparent, i.inhrelid from pg_inherits i
+    union all select r.ev_class, d.refobjid from pg_rewrite r join pg_depend d on d.objid = r.oid
+      and d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass) found on found.of_oid = hit.oid
+)
+select f.ftrelid::regclass::text, s.srvoptions from hit join pg_foreign_table f on f.ftrelid = hit.oid
+join pg_foreign_server s on s.oid = f.ftserver
+"""
+
+
+def foreign_tables(session: Session, findings: Sequence[Finding]) -> list[tuple[str, Sequence[str]]]:
+    """The tables of other servers that statements may write to, with how those are reached."""
+    named = {key: value for key, value in _named(findings).items() if key in ("tables", "schemas")}
+    return [(name, options or ()) for name, options in session.execute(ABROAD_QUERY, named).fetchall()]

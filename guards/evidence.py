@@ -40,10 +40,8 @@ select {_OF_DATABASE}, (select system_identifier from pg_control_system())::text
        array_to_string(array(select f from unnest({array(FUNCTIONS)}) f
                              where to_regproc('pg_catalog.' || f) is not null), ','),
        array_to_string(array(select n from unnest({array(SCHEMAS)}) n where to_regnamespace(n) is not null), ','),
-       (select json_agg(json_build_array(n.nspname, c.relname, s.srvname, s.srvoptions))
-        from pg_foreign_table t join pg_class c on c.oid = t.ftrelid join pg_namespace n on n.oid = c.relnamespace
-             join pg_foreign_server s on s.oid = t.ftserver join pg_foreign_data_wrapper f on f.oid = s.srvfdw
-        where f.fdwname = 'postgres_fdw')::text
+       exists (select from pg_foreign_server s join pg_foreign_data_wrapper f on f.oid = s.srvfdw
+               where f.fdwname in ('postgres_fdw', 'dblink_fdw'))::text
 from pg_database d where d.datname = current_database()
 """  # noqa: S608 (constants)
 # What tells a database that was met at the same address before, and a mark that was made or taken off since.
@@ -82,20 +80,12 @@ class OtherSession:
 
 
 @dataclass(frozen=True)
-class ForeignTable:
-    """A table of another server that this database shows (postgres_fdw); `options`: how that one is reached."""
-
-    schema: str
-    name: str
-    options: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
 class Evidence:
     """What is known of one database on one server, and of our way to it.
 
     `at`: the server's own time when it was asked. `taken_off`: protections that it had. `ends`: our connection as the
-    server sees it, the client's end first. `others`: sessions that are not this one. `managed`: services whose
+    server sees it, the client's end first. `others`: sessions that are not this one. `foreign_servers`: tables of
+    the database may be those of another PostgreSQL. `managed`: services whose
     tell-tales were found. `pooled`: another process answers than the one that greeted us, so session settings belong
     to whoever comes next.
 
@@ -121,7 +111,7 @@ class Evidence:
     taken_off: tuple[TakenOff, ...] = ()
     ends: tuple[str | None, str | None] = (None, None)
     others: tuple[OtherSession, ...] = ()
-    foreign_tables: tuple[ForeignTable, ...] = ()
+    foreign_servers: bool = False
     pooled: bool = False
     here: str | None = None
     next_door: str | None = None
@@ -151,15 +141,10 @@ def evidence_of(row: Sequence[str | None], link: Link) -> Evidence:
         fsync_off=fsync_off == "true", standby=standby == "true", archiving=archiving == "true",
         managed=tuple(dict.fromkeys(services)), taken_off=tuple(taken_off(comment)), ends=(client, server),
         others=tuple(_other(*each) for each in json.loads(others or "[]")),
-        foreign_tables=tuple(_foreign(*each) for each in json.loads(row[21] or "[]")),
+        foreign_servers=row[21] == "true",
         pooled=link.key_pid != int(pid),
     )  # fmt: skip
 
 
 def _other(pid: int, same_role: bool | None, client: str | None, follows: bool) -> OtherSession:  # noqa: FBT001 (JSON)
     return OtherSession(pid, bool(same_role), None if (client or "").endswith("(-1)") else client, follows, not client)
-
-
-def _foreign(schema: str, name: str, server: str, options: Sequence[str] | None) -> ForeignTable:
-    pairs = (option.partition("=") for option in options or ())
-    return ForeignTable(schema, name, tuple((key, value) for key, _, value in pairs))

@@ -2,16 +2,15 @@
 
 An unproven session is read-only, so that `create database` and what follows it (Django's runner, pytest-postgresql,
 scripts) would fail on the long-lived server of a developer. A new database bears the mark of the run that made it
-from the first moment; what concerns only such databases, or marked ones, passes.
+from the first moment; a statement that concerns only such databases, or marked ones, passes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pgparse import parse
+from pgparse import PGQueryError, parse
 
 from guards import clock
 from guards.evidence import Evidence
@@ -20,32 +19,61 @@ from guards.marker import Marker
 from guards.reach import Judging
 from guards.run import this_run
 from guards.statements import Finding, Reach, classify
-from guards.telling import Known
+from guards.statements.tree import kind_of
 
 LIFT = "set default_transaction_read_only = off"
 LASTS = timedelta(hours=24)
-# Of databases alone: what is done to roles or to the server stays refused on an unproven session.
-_PASSES = (Reach.NEW_DATABASE, Reach.DATABASE, Reach.SESSIONS)
+# One of these is the whole text: nothing runs beside it, and nothing inside it. What is done to roles or to the server
+# stays refused on an unproven session.
+_UTILITIES = (
+    "CreatedbStmt", "DropdbStmt", "AlterDatabaseStmt", "AlterDatabaseSetStmt", "AlterDatabaseRefreshCollStmt",
+    "RenameStmt", "AlterOwnerStmt", "GrantStmt", "CommentStmt",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Making:
-    """A text about databases of this run, which an unproven session may send. `created`: those that will be the run's
-    own when it succeeded. `lifts`: it is refused by a read-only session, so LIFT is sent before it and the session is
-    held again afterwards; a SELECT (it ends sessions) never is, for what it calls is not seen."""
+    """A text about databases of this run. `marks`: those that are marked as the run's own when it succeeded: new ones,
+    and ones whose comment, which holds the mark, it replaces. `lifts`: a read-only session refuses it, so LIFT is sent
+    before it and the session is held again afterwards; a SELECT (it ends sessions) never is, for what it calls is not
+    seen."""
 
-    created: tuple[str, ...]
+    marks: tuple[str, ...]
     lifts: bool
 
 
-def making(known: Known, text: str, judging: Judging) -> Making | None:
-    """What a text makes or ends, if it does nothing else and each database is the run's own, marked, or new."""
+def making(text: str, judging: Judging) -> Making | None:
+    """What a text makes or ends, if it is one statement about databases that are the run's own, marked, or new."""
+    finding = _only_finding(text)
+    if finding is None or not may_hold(judging.known.evidence) or judging.objections(finding):
+        return None
+    proven = judging.known.verdict.disposable
+    if finding.reach is Reach.SESSIONS:
+        return None if proven else Making((), lifts=False)
+    marks = _marks(finding, judging)
+    return None if proven and not marks else Making(marks, lifts=not proven)
+
+
+def _only_finding(text: str) -> Finding | None:
     findings = classify(text).findings
-    if not findings or any(finding.reach not in _PASSES for finding in findings) or not may_hold(known.evidence):
+    if len(findings) != 1 or findings[0].reach not in (Reach.NEW_DATABASE, Reach.DATABASE, Reach.SESSIONS):
         return None
-    if len(parse(text)) != 1 or any(judging.objections(finding) for finding in findings):
+    try:
+        statements = parse(text)
+    except PGQueryError:
         return None
-    return Making(tuple(_created(findings)), lifts=any(f.reach is not Reach.SESSIONS for f in findings))
+    kinds = [kind_of(statement["stmt"])[0] for statement in statements]
+    if findings[0].reach is Reach.SESSIONS:
+        return findings[0] if kinds == ["SelectStmt"] else None
+    return findings[0] if len(kinds) == 1 and kinds[0] in _UTILITIES else None
+
+
+def _marks(finding: Finding, judging: Judging) -> tuple[str, ...]:
+    """A name that is taken is no new database, whatever the server answers."""
+    if finding.reach is Reach.NEW_DATABASE:
+        around = None if judging.whole_server else judging.neighbourhood()
+        return finding.objects if around and not any(name in around.databases for name in finding.objects) else ()
+    return finding.objects if finding.verb == "COMMENT" and judging.is_own(finding.objects) else ()
 
 
 def mark_of_run(identity: ServerIdentity) -> Marker:
@@ -55,10 +83,6 @@ def mark_of_run(identity: ServerIdentity) -> Marker:
         reason="made by a guarded run of tests", until=(clock.now() + LASTS).isoformat(timespec="seconds"),
         run=this_run().key,
     )  # fmt: skip
-
-
-def _created(findings: Sequence[Finding]) -> list[str]:
-    return [name for finding in findings if finding.reach is Reach.NEW_DATABASE for name in finding.objects]
 
 
 def may_hold(evidence: Evidence) -> bool:

@@ -73,9 +73,9 @@ def write_marker(connection: Connection, marker: Marker) -> None:
     _comment(connection, _document(marker, taken_off(comment), _own_part(comment)))
 
 
-def as_comment(marker: Marker) -> str:
-    """The mark as COMMENT ON DATABASE holds it, for a database without a comment of its own."""
-    return _document(marker, [], None)
+def as_comment(marker: Marker, own: str | None = None) -> str:
+    """The mark as COMMENT ON DATABASE holds it; `own`: the database's own comment, kept beside."""
+    return _document(marker, [], own)
 
 
 def remove_marker(connection: Connection) -> None:

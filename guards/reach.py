@@ -6,24 +6,27 @@ holds, except what is protected. Roles, settings and sessions belong to all data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from guards import clock
 from guards.evidence import Evidence
-from guards.marker import read_marker, unreadable
+from guards.marker import Marker, read_marker, unreadable
 from guards.policy import Policy
+from guards.run import this_run
 from guards.statements import Finding, Reach
 from guards.telling import Known
 from guards.verdict import judge_by_mark
 
 CURRENT = ""  # among the databases whose sessions a statement ends: its own
-# Statements without any of these stay in their database. Two lists, because names of tables and columns hold the words.
+# One statement that begins so leaves its database by a function alone, or by a table of the catalog.
 _BY_FUNCTIONS = (b"select", b"insert", b"update", b"delete", b"with")
-_VERBS = (b"drop", b"alter", b"reassign", b"create ", b"comment ", b"dblink", b"pg_", b"grant ", b"revoke ")
+# Statements without any of these stay in their database. Two lists, because names of tables and columns hold the words.
+_VERBS = (b"drop", b"alter", b"reassign", b"create", b"comment", b"dblink", b"pg_", b"grant", b"revoke", b"copy")
 _OBJECTS = (
     b"database", b"role", b"user", b"group", b"tablespace", b"system", b"owned", b"server", b"dblink", b"_backend",
-    b"reload_conf", b"rotate_logfile", b"switch_wal", b"promote", b"wal_replay",
+    b"reload_conf", b"rotate_logfile", b"switch_wal", b"promote", b"wal_replay", b"_slot", b"subscription", b"program",
+    b"pg_auth", b"shdesc", b"shsec", b"shdepend", b"role_setting", b"origin",
 )  # fmt: skip
 
 
@@ -59,10 +62,13 @@ class Sibling:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """All databases and roles of a server, by a question of the guard's own."""
+    """All databases and roles of a server, its replication slots with their databases (None: of the whole server), and
+    the connection strings of subscriptions of the session's database (None: its role may not see them)."""
 
     databases: Mapping[str, Sibling]
     roles: frozenset[str]
+    slots: Mapping[str, str | None]
+    subscriptions: Mapping[str, str | None]
 
 
 @dataclass
@@ -71,8 +77,8 @@ class Judging:
 
     `neighbourhood`: asked once, when a statement needs it. `application`: the configured database of the application
     that an evidence is of, or None. `whole_server`: the evidence proves the server, whoever said something of the one
-    database. `at`: the verdict on where a connection string leads, in one line, None where it
-    is disposable. `roles`: those that this process made.
+    database. `at`: why the database where a connection string leads is not disposable, None where it is. `roles`:
+    those that this process made.
     """
 
     known: Known
@@ -87,12 +93,19 @@ class Judging:
         """Why a statement may not pass; empty when all that it reaches is disposable."""
         if finding.reach in (None, Reach.NEW_DATABASE):
             return []
-        if finding.reach is Reach.ELSEWHERE:
-            return self._elsewhere(finding)
+        if finding.reach is Reach.ELSEWHERE and finding.way:
+            return self._elsewhere([finding.way])
         around = self.neighbourhood()
         if around is None:
             return ["what else is on its server could not be asked"]
         return list(self._on_this_server(finding, around))
+
+    def is_own(self, names: Iterable[str]) -> bool:
+        """Whether this run made all of these databases."""
+        around = self.neighbourhood()
+        found = [around.databases.get(name) for name in names] if around else [None]
+        marks = [read_marker(each.comment) if each else None for each in found]
+        return all(mark is not None and mark.run == this_run().key for mark in marks)
 
     def _on_this_server(self, finding: Finding, around: Neighbourhood) -> Iterator[str]:
         match finding.reach:
@@ -104,8 +117,14 @@ class Judging:
                 busy = [each.name for each in around.databases.values() if each.sessions]
                 yield from self._of_databases(finding.objects or busy, around)
             case Reach.ROLE:
-                if not finding.objects or any((self._server, role) not in self.roles for role in finding.objects):
+                named = [role for role in finding.objects if role in around.roles or role in _SPECIAL]
+                if any((self._server, role) not in self.roles for role in named):
                     yield from self._of_server("roles belong", around)
+            case Reach.SLOT:
+                yield from self._of_slots(finding, around)
+            case Reach.ELSEWHERE:
+                there = [around.subscriptions[name] for name in finding.objects if name in around.subscriptions]
+                yield from self._elsewhere(there if finding.verb.endswith("SUBSCRIPTION") else [None])
             case _:
                 yield from self._of_server("it belongs", around)
 
@@ -113,33 +132,43 @@ class Judging:
     def _server(self) -> str:
         return self.known.evidence.identity.system_identifier
 
-    def _of_databases(self, names: tuple[str, ...] | list[str], around: Neighbourhood) -> Iterator[str]:
+    def _of_databases(self, names: Iterable[str], around: Neighbourhood) -> Iterator[str]:
+        """Objections to named databases. A session's own is one of them unless it is proven."""
         current = self.known.evidence.identity.database
-        for name in names:
+        for name in dict.fromkeys(current if name == CURRENT else name for name in names):
+            free = name == current and self.known.verdict.disposable
             sibling = around.databases.get(name)
-            if name not in (CURRENT, current) and sibling and (objection := self._of_sibling(sibling)):
+            if not free and sibling and (objection := self._of_sibling(sibling)):
                 yield objection
+
+    def _of_slots(self, finding: Finding, around: Neighbourhood) -> Iterator[str]:
+        """A logical slot belongs to a database; a physical one to whatever follows the server."""
+        known = [around.slots[name] for name in finding.objects if name in around.slots]
+        if not finding.objects or None in known:
+            yield from self._of_server("it belongs", around)
+        yield from self._of_databases([name for name in known if name], around)
 
     def _of_sibling(self, sibling: Sibling) -> str | None:
         evidence = self.known.evidence
         identity = replace(evidence.identity, database=sibling.name, database_oid=sibling.oid)
-        there = replace(
-            evidence, identity=identity, comment_marker=read_marker(sibling.comment),
-            unreadable_mark=unreadable(sibling.comment),
-        )  # fmt: skip
+        mark: Marker | None = read_marker(sibling.comment)
+        there = replace(evidence, identity=identity, comment_marker=mark, unreadable_mark=unreadable(sibling.comment))
         if spoken := judge_by_mark(there, self.policy, clock.now()):
             return None if spoken.disposable else f"'{sibling.name}' is {spoken.vetoes[0]}"
         if there.unreadable_mark:
             return f"'{sibling.name}' bears a mark that this version of rowback cannot read"
         if not self.whole_server:
-            return f"'{sibling.name}' bears no mark, and what is known of '{evidence.identity.database}' is not for it"
+            why = "; ".join(mark.objections(identity, evidence.at)) if mark else "it bears no mark"
+            if sibling.name == evidence.identity.database:
+                return f"'{sibling.name}' is not proven disposable: {why}"
+            return f"'{sibling.name}' is judged by itself, and {why}"
         if said := self.application(self.policy, there):
             return f"'{sibling.name}' is the application's own database: {said}"
         return None
 
     def _of_server(self, what: str, around: Neighbourhood) -> Iterator[str]:
+        current = self.known.evidence.identity.database
         if not self.whole_server:
-            current = self.known.evidence.identity.database
             yield f"{what} to all databases of the server, and '{current}' alone is proven"
             return
         for sibling in around.databases.values():
@@ -148,8 +177,10 @@ class Judging:
             if spoken and (objection := self._of_sibling(sibling)):
                 yield f"{what} to all databases of the server: {objection}"
 
-    def _elsewhere(self, finding: Finding) -> list[str]:
-        if not finding.way:
+    def _elsewhere(self, ways: Sequence[str | None]) -> list[str]:
+        if not all(ways):
             return ["where it leads is not known here"]
-        objection = self.at(finding.way)
-        return [f"it leads to {objection}"] if objection else []
+        return [f"it leads to {objection}" for way in ways if way and (objection := self.at(way))]
+
+
+_SPECIAL = ("current_user", "session_user", "current_role", "ALL", "public")

@@ -15,7 +15,7 @@ from guards.location import located
 from guards.policy import Policy
 from guards.reach import Judging, Neighbourhood
 from guards.same_kernel import Backend, backend_here, peer_of
-from guards.statements import Danger, Finding, classify
+from guards.statements import Classified, Danger, Finding, Reach, classify
 from guards.telling import Known, refusal_text
 from guards.verdict import Verdict, judge, judge_by_evidence, judge_by_mark
 
@@ -62,6 +62,9 @@ class Questions(Protocol):
     def at(self, guard: Guard, ends: Ends, way: str) -> str | None:
         """Why the database where a connection string leads is not disposable; None where it is."""
 
+    def abroad(self, guard: Guard, ends: Ends, findings: Sequence[Finding]) -> str | None:
+        """Why tables of other servers that the findings write to are not disposable; None where they are, or none."""
+
 
 class Unasked:
     """No questions: what depends on an answer is refused."""
@@ -81,6 +84,10 @@ class Unasked:
     def at(self, guard: Guard, ends: Ends, way: str) -> str | None:
         """Not judged."""
         return "a server that was not asked"
+
+    def abroad(self, guard: Guard, ends: Ends, findings: Sequence[Finding]) -> str | None:
+        """Not judged."""
+        return "tables of a server that was not asked"
 
 
 @dataclass
@@ -172,30 +179,33 @@ class Guard:
         """
         found = classify(text)
         if known is not None and known.verdict.disposable:
-            self._check_reach(known, found.reaching, ends())
+            self._check_reach(known, found, ends())
         elif found.danger is not Danger.READ:
-            self.refuse(known, found.worst, ends)
+            self.refuse(known, found.worst, ends, *self._of_named(known, found, ends))
 
-    def check_foreign(self, known: Known, text: str, ends: Callable[[], Ends]) -> None:
-        """Refuse what writes to a table of another server that is not disposable."""
-        shown = {f"{each.schema}.{each.name}": each for each in known.evidence.foreign_tables}
-        shown |= {each.name: each for each in known.evidence.foreign_tables}
-        for finding in classify(text).findings:
-            for table in (shown[name] for name in finding.objects if name in shown):
-                way = " ".join(f"{key}={value}" for key, value in table.options)
-                if objection := self.questions.at(self, ends(), way):
-                    self.refuse(known, [finding], ends, f"it is a table of {objection}")
-
-    def _check_reach(self, known: Known, findings: Sequence[Finding], ends: Ends) -> None:
-        judging = self.judging(known, ends)
-        for finding in findings:
-            if objections := judging.objections(finding):
+    def _check_reach(self, known: Known, found: Classified, ends: Ends) -> None:
+        judging = self.judging(known, ends) if found.reaching else None
+        for finding in found.reaching:
+            if judging and (objections := judging.objections(finding)):
                 self.refuse(known, [finding], lambda: ends, *objections)
+        if known.evidence.foreign_servers and found.danger is not Danger.READ:
+            writes = [finding for finding in found.findings if finding.danger is not Danger.READ]
+            if objection := self.questions.abroad(self, ends, writes):
+                self.refuse(known, found.worst, lambda: ends, objection)
+
+    def _of_named(self, known: Known | None, found: Classified, ends: Callable[[], Ends]) -> Sequence[str]:
+        """Where a text is about another database on a server of this machine, that one is in question."""
+        if known is None or any(f.reach not in (Reach.DATABASE, Reach.SESSIONS) for f in found.worst):
+            return ()
+        judging = self.judging(known, ends())
+        if not judging.known.evidence.here:
+            return ()
+        return [objection for finding in found.worst for objection in judging.objections(finding)]
 
     def judging(self, known: Known, ends: Ends) -> Judging:
         """What judges the statements of a session that leave its database. What is said by name counts on a server of
         this machine, so a database that a mark spoke for is located now."""
-        if known.verdict.said and not known.evidence.here:
+        if not known.evidence.here:
             known = replace(known, evidence=self._located(known.evidence, ends.link))
         return Judging(
             known, self.policy, lambda: self.questions.neighbourhood(ends), self.questions.application,

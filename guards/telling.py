@@ -15,6 +15,7 @@ from guards.evidence import Evidence
 from guards.policy import Policy
 from guards.statements import Finding, Reach
 from guards.verdict import Verdict
+from guards.words import conninfo_value
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,8 @@ def refusal_text(
             "  help: enable the guard before anything connects (pytest: the plugin does), and connect again",
         ])  # fmt: skip
     if beyond:
-        return "\n".join([
-            f"refused[not-disposable]: {what} was not sent to {known.name}",
-            *(f"  {line}" for line in (*_where(fixture), *_who(known), *beyond, "no statement was sent")),
-            "  help: use a server of the tests' own for what reaches beyond one database. If that database may be"
-            " destroyed as well, its owner says so: rowback guard mark --dsn "
-            f"{quoted(_other_way(known, worst))} --reason …{_confirmation(None)}",
-        ])  # fmt: skip
+        lines = [*_where(fixture), *_who(known), *beyond, "no statement was sent", *_help_beyond(known, worst, beyond)]
+        return "\n".join([f"refused[not-disposable]: {what} was not sent to {known.name}", *(f"  {x}" for x in lines)])
     session = "behind a pooler the session was left as it is" if known.evidence.pooled else "the session is read-only"
     lines = [
         *_where(fixture), *_who(known), *known.verdict.vetoes, *known.verdict.missing, *([radius] if radius else []),
@@ -105,13 +101,38 @@ def _help(known: Known, policy: Policy) -> Iterator[str]:
 def mark_help(known: Known) -> str:
     """The command by which its owner makes a database disposable; for a protected one, first what takes that off."""
     name = known.evidence.identity.database
-    dsn = f"--dsn {quoted(known.way)} --reason …{_confirmation(name)}"
-    if _protected(known):
+    return _commands(f"--dsn {quoted(known.way)} --reason …{_confirmation(name)}", protected=_protected(known))
+
+
+def _commands(options: str, *, protected: bool) -> str:
+    if protected:
         return (
             "It is protected. If that is over, its owner takes the protection off and marks it:"
-            f" rowback guard unmark {dsn}; rowback guard mark {dsn}"
+            f" rowback guard unmark {options}; rowback guard mark {options}"
         )
-    return f"If this one may be destroyed, its owner says so: rowback guard mark {dsn}"
+    return f"If this one may be destroyed, its owner says so: rowback guard mark {options}"
+
+
+def _help_beyond(known: Known, worst: Sequence[Finding], beyond: Sequence[str]) -> Iterator[str]:
+    """Another database is in question: its own mark helps, not that of the session's. No mark is for a server."""
+    named = [name for f in worst if f.reach in (Reach.DATABASE, Reach.SESSIONS) for name in f.objects if name]
+    if not named:
+        yield "help: use a server of the tests' own for what reaches beyond one database"
+        return
+    for name in dict.fromkeys(named):
+        objections = [objection for objection in beyond if objection.startswith(f"'{name}' ")]
+        options = f"--dsn {quoted(way_to(known.way, name))} --reason …{_confirmation(name)}"
+        if objections:
+            told = _commands(options, protected=any(" is marked protected " in each for each in objections))
+            yield f"help: '{name}': {told}"
+
+
+def way_to(way: str, database: str) -> str:
+    """The way to another database of the same server, in libpq's words."""
+    value = f"dbname={conninfo_value(database)}"
+    if "dbname=" not in way:
+        return f"{way} {value}"
+    return re.sub(r"\bdbname=(?:'(?:[^'\\]|\\.)*'|\S+)", lambda _: value, way)
 
 
 def _protected(known: Known) -> bool:
@@ -119,11 +140,9 @@ def _protected(known: Known) -> bool:
     return known.verdict.said and marker is not None and marker.state == "protected"
 
 
-def _confirmation(name: str | None) -> str:
+def _confirmation(name: str) -> str:
     """Without a terminal nobody can be asked for the name."""
-    if has_terminal():
-        return ""
-    return f" --confirm {quoted(name) if name else 'NAME'}"
+    return "" if has_terminal() else f" --confirm {quoted(name)}"
 
 
 def has_terminal() -> bool:
@@ -131,11 +150,3 @@ def has_terminal() -> bool:
     with suppress(ValueError):
         return sys.__stdin__ is not None and sys.__stdin__.isatty()
     return False
-
-
-def _other_way(known: Known, worst: Sequence[Finding]) -> str:
-    """How to connect to the database that a finding names, where it names one of the same server."""
-    named = next((f.objects[0] for f in worst if f.reach in (Reach.DATABASE, Reach.SESSIONS) and f.objects), None)
-    if named is None:
-        return "dbname=NAME …"
-    return re.sub(r"\bdbname=\S+", f"dbname={named}", known.way)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,4 +16,12 @@ def way_of(parameters: Mapping[str, Any]) -> str:
 
 def shown(parameters: Mapping[str, Any]) -> str:
     """How to connect, as it may be printed: without the password."""
-    return " ".join(f"{key}={parameters[key]}" for key in SHOWN if parameters.get(key)) or "libpq's own variables"
+    parts = [f"{key}={conninfo_value(str(parameters[key]))}" for key in SHOWN if parameters.get(key)]
+    return " ".join(parts) or "libpq's own variables"
+
+
+def conninfo_value(value: str) -> str:
+    """A value as connection strings have it: quoted where it must be."""
+    if re.fullmatch(r"[^\s'\\]+", value):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -51,9 +51,7 @@ class _OnImport(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname in UNCOVERED:
-            name_uncovered(fullname)
-        if fullname not in GUARDED:
+        if fullname not in GUARDED and fullname not in UNCOVERED:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
@@ -72,5 +70,8 @@ class _ThenGuard(Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        if module.__name__ in UNCOVERED:
+            name_uncovered(module.__name__)
         self._loader.exec_module(module)
-        _guard(module.__name__)
+        if module.__name__ in GUARDED:
+            _guard(module.__name__)

@@ -14,9 +14,12 @@ from weakref import WeakKeyDictionary
 
 from asyncpg import connect_utils
 from asyncpg.connection import Connection
+from asyncpg.exceptions import PostgresError
+from asyncpg.prepared_stmt import PreparedStatement
 
 from guards.drivers import contract
-from guards.drivers.own import ASKING, asking, mark_as_own
+from guards.drivers.own import ASKING, asking
+from guards.drivers.questions import mark_as_own
 from guards.evidence import Link
 from guards.making import Making
 from guards.session import Ends, Row, active
@@ -26,7 +29,11 @@ from guards.words import shown
 _KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
 _INSTALLED = "_rowback_guarded"
 # The method and which of its arguments is the statement.
-_SENDS = {"execute": "query", "_get_statement": "query", "_copy_out": "copy_stmt", "_copy_in": "copy_stmt"}
+_SENDS = {
+    "execute": "query", "_execute": "query", "_get_statement": "query", "_copy_out": "copy_stmt",
+    "_copy_in": "copy_stmt",
+}  # fmt: skip
+_RUNS_PREPARED = "_PreparedStatement__do_execute"
 
 
 def install() -> None:
@@ -52,6 +59,7 @@ def install() -> None:
 
     for name, argument in _SENDS.items():
         setattr(Connection, name, _guarded(getattr(Connection, name), argument))
+    setattr(PreparedStatement, _RUNS_PREPARED, _guarded_prepared(getattr(PreparedStatement, _RUNS_PREPARED)))
     Connection.copy_records_to_table = _guarded_records(Connection.copy_records_to_table)
     Connection.reset = guarded_reset
     connect_utils._connect = guarded_connect
@@ -62,33 +70,56 @@ def _guarded(send: Callable[..., Any], argument: str) -> Callable[..., Any]:
     @wraps(send)
     async def guarded_send(self: Any, *arguments: Any, **named: Any) -> Any:
         text = named[argument] if argument in named else arguments[0]
-        if made := _making_in(self, text, send):
-            return await _around(self, made, send(self, *arguments, **named))
-        _check(self, text)
+        executes = send.__name__ in ("execute", "_execute")
+        if made := _making_in(self, text):
+            if executes:
+                return await _around(self, made, lambda: send(self, *arguments, **named))
+        elif send.__name__ != "_execute":  # what it prepares is looked at there
+            _check(self, text)
         return await send(self, *arguments, **named)
 
     return guarded_send
 
 
-def _making_in(connection: Any, text: str, send: Callable[..., Any]) -> Making | None:
-    """Only what is executed at once can be set between two statements of the guard's."""
-    if active() is None or ASKING.get() or send.__name__ != "execute" or connection.is_in_transaction():
+def _guarded_prepared(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A statement about databases of this run may have been prepared: it is run as the others are."""
+
+    @wraps(run)
+    async def guarded_run(self: Any, *arguments: Any, **named: Any) -> Any:
+        if made := _making_in(self._connection, self._query):
+            return await _around(self._connection, made, lambda: run(self, *arguments, **named))
+        return await run(self, *arguments, **named)
+
+    return guarded_run
+
+
+def _making_in(connection: Any, text: str) -> Making | None:
+    known = _KNOWN.get(connection)
+    if known is None or active() is None or ASKING.get() or connection.is_in_transaction():
         return None
-    return contract.making_in(_KNOWN.get(connection), text, lambda: _ends_of(connection))
+    if not contract.may_make(known, text):
+        return None
+    return contract.making_in(known, text, lambda: _ends_of(connection))
 
 
-async def _around(connection: Any, made: Making, sent: Awaitable[Any]) -> Any:
-    succeeded = False
-    await contract.conducted_async(contract.lift(made), lambda text: _ask(connection, text))
-    try:
-        with asking():
-            result = await sent
-        succeeded = True
-        return result
-    finally:
-        known, ends = _KNOWN[connection], _ends_of(connection)
-        talk = contract.made(made, known, ends, succeeded=succeeded, mark=mark_as_own)
-        await contract.conducted_async(talk, lambda text: _ask(connection, text))
+async def _around(connection: Any, made: Making, send: Callable[[], Awaitable[Any]]) -> Any:
+    """Send a text about databases of this run, and hold the session again. Whatever comes between closes it."""
+    ends = _ends_of(connection)
+    with ExitStack() as unless_held:
+        unless_held.callback(connection.terminate)
+        try:
+            await contract.conducted_async(contract.lift(made), lambda text: _ask(connection, text))
+            with asking():
+                result = await send()
+        except PostgresError:
+            await contract.conducted_async(contract.held_again(made), lambda text: _ask(connection, text))
+            unless_held.pop_all()
+            raise
+        await contract.conducted_async(contract.held_again(made), lambda text: _ask(connection, text))
+        unless_held.pop_all()
+    for name in made.marks:
+        mark_as_own(ends, name)
+    return result
 
 
 def _guarded_records(send: Callable[..., Any]) -> Callable[..., Any]:

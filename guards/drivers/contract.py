@@ -17,7 +17,6 @@ from guards.session import READ_ONLY, Ends, Guard, Row, Talk, active
 from guards.telling import Known
 
 T = TypeVar("T")
-MARK_OF_RUN = Callable[[Ends, str], None]
 
 
 def meet(guard: Guard, link: Link, ends: Callable[[], Ends]) -> Talk[Known]:
@@ -40,39 +39,42 @@ def is_held(known: Known | None) -> bool:
 
 def passes(known: Known | None, text: str) -> bool:
     """Whether nothing about the text needs to be looked at: what a proven database costs for nearly every statement."""
-    return known is not None and known.verdict.disposable and not may_reach(text) and not _shows_others(known, text)
+    return is_free(known) and not may_reach(text)
+
+
+def is_free(known: Known | None) -> bool:
+    """Whether a connection is proven, and its database shows no tables of another server."""
+    return known is not None and known.verdict.disposable and not known.evidence.foreign_servers
 
 
 def check(known: Known | None, text: str, ends: Callable[[], Ends]) -> None:
     """Raise Refused, or let the text be sent. `known` None: the connection is older than the guard."""
     guard = active()
-    if guard is None or passes(known, text):
-        return
-    if known is not None and known.verdict.disposable and _shows_others(known, text):
-        guard.check_foreign(known, text, ends)
-    guard.check(known, text, ends)
+    if guard is not None and not passes(known, text):
+        guard.check(known, text, ends)
 
 
-def making_in(known: Known | None, text: str, ends: Callable[[], Ends]) -> Making | None:
-    """On an unproven session: whether a text only makes or ends databases of this run."""
+def may_make(known: Known | None, text: str) -> bool:
+    """Whether a text may be about databases of this run, which a new server lets pass anyway."""
+    return known is not None and (known.verdict.said or not known.verdict.disposable) and may_reach(text)
+
+
+def making_in(known: Known, text: str, ends: Callable[[], Ends]) -> Making | None:
+    """Whether a text only makes or ends databases of this run. On a connection that is in no transaction."""
     guard = active()
-    if guard is None or known is None or known.verdict.disposable or not may_reach(text):
-        return None
-    return making(known, text, guard.judging(known, ends()))
+    return making(text, guard.judging(known, ends())) if guard else None
 
 
 def lift(made: Making) -> Talk[None]:
-    """Before such a text is sent."""
+    """Before such a text is sent. Whatever keeps `held_again` from its end closes the connection."""
     if made.lifts:
         yield LIFT
 
 
-def made(made: Making, known: Known, ends: Ends, *, succeeded: bool, mark: MARK_OF_RUN) -> Talk[None]:
-    """Afterwards: new databases are marked as the run's own, and the session is held again."""
-    for name in made.created if succeeded else ():
-        mark(ends, name)
+def held_again(made: Making) -> Talk[None]:
+    """Afterwards, whether the server took it or not."""
     if made.lifts:
-        yield from hold(known)
+        yield READ_ONLY
 
 
 def conducted(talk: Talk[T], ask: Callable[[str], Row]) -> T:
@@ -93,8 +95,3 @@ async def conducted_async(talk: Talk[T], ask: Callable[[str], Awaitable[Row]]) -
             text = talk.send(await ask(text))
     except StopIteration as done:
         return cast(T, done.value)
-
-
-def _shows_others(known: Known, text: str) -> bool:
-    tables = known.evidence.foreign_tables
-    return bool(tables) and any(table.name in text for table in tables)

@@ -7,42 +7,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
 from guards.blast import radius
-from guards.drivers.contract import conducted
-from guards.drivers.wire import wire_of
 from guards.evidence import Evidence
 from guards.identity import ServerIdentity, identify
-from guards.making import mark_of_run
-from guards.marker import as_comment
 from guards.policy import Policy
-from guards.reach import Neighbourhood, Sibling
 from guards.refusal import GuardError
-from guards.session import Ends, Guard, Row
+from guards.session import Guard
 from guards.statements import Finding
-from guards.telling import Known
-from guards.words import shown
 
 ASKING: ContextVar[bool] = ContextVar("the guard's own questions", default=False)
 _IDENTITIES: dict[str, ServerIdentity] = {}
-# Another database of the same server is reached by the same way; sessions of clients alone can be ended by mistake.
-_DATABASES = """
-select d.datname, d.oid::bigint, shobj_description(d.oid, 'pg_database'),
-       (select count(*) from pg_stat_activity a where a.datid = d.oid and a.pid <> pg_backend_pid()
-        and coalesce(a.backend_type, 'client backend') = 'client backend')
-from pg_database d where not d.datistemplate or d.datname not in ('template0', 'template1')
-"""
 _OURS = "rowback guard"  # application_name of these connections
-ANSWERED_WITHIN_S = 5.0
 NOT_ASKED: str | None = "what it would have hit could not be asked"
-
-T = TypeVar("T")
 
 
 @contextmanager
@@ -55,100 +37,6 @@ def asking() -> Iterator[None]:
         ASKING.reset(token)
 
 
-class OwnQuestions:
-    """guards.session.Questions through psycopg 3."""
-
-    def radius(self, ends: Ends, findings: Sequence[Finding]) -> str | None:
-        """What the findings would have hit: the refused connection may be amid anything, so another one is asked."""
-        return _in_time(lambda: radius_of(ends.parameters, findings), NOT_ASKED)
-
-    def application(self, policy: Policy, evidence: Evidence) -> str | None:
-        """See same_as_application."""
-        return same_as_application(policy, evidence)
-
-    def neighbourhood(self, ends: Ends) -> Neighbourhood | None:
-        """All databases and roles of the server, if it answers."""
-        return _in_time(lambda: _neighbourhood(ends.parameters), None)
-
-    def at(self, guard: Guard, ends: Ends, way: str) -> str | None:
-        """Judge where a connection string leads from the session's server. A host that it does not name is that
-        server's own; who connects there is not known here, so our own role and password are tried first."""
-        import psycopg
-
-        try:
-            said = psycopg.conninfo.conninfo_to_dict(way)
-            base = {key: value for key, value in ends.parameters.items() if key not in ("service", "replication")}
-            if "host" in said or "hostaddr" in said:
-                base = {key: base.get(key) for key in ("user", "password") if base.get(key)}
-            known = known_at({**base, **said}, guard)
-        except psycopg.Error:
-            return f"a server that could not be asked ({shown_way(way)})"
-        return None if known.verdict.disposable else f"{known.name}: {known.told}"
-
-
-def _neighbourhood(parameters: Mapping[str, Any]) -> Neighbourhood | None:
-    import psycopg
-
-    try:
-        with asking(), _connected(parameters) as ours:
-            siblings = [Sibling(*row) for row in ours.execute(_DATABASES)]
-            roles = frozenset(str(name) for (name,) in ours.execute("select rolname from pg_roles"))
-    except psycopg.Error:
-        return None
-    return Neighbourhood({each.name: each for each in siblings}, roles)
-
-
-def _in_time(ask: Callable[[], T], otherwise: T) -> T:
-    """An answer within ANSWERED_WITHIN_S: behind a pooler a question may wait for the session that it is about."""
-    answers: list[T] = []
-    asks = Thread(target=lambda: answers.append(ask()), daemon=True)
-    asks.start()
-    asks.join(ANSWERED_WITHIN_S)
-    return answers[0] if answers else otherwise
-
-
-def shown_way(way: str) -> str:
-    """A connection string as it may be printed."""
-    import psycopg
-
-    try:
-        return shown(psycopg.conninfo.conninfo_to_dict(way))
-    except psycopg.Error:
-        return "what is no connection string"
-
-
-def known_at(parameters: Mapping[str, Any], guard: Guard) -> Known:
-    """The verdict on the database that is reached so, by a connection of the guard's own. Raises psycopg.Error."""
-    parameters = dict(parameters)
-    if str(parameters.pop("replication", "database")).lower() != "database":
-        parameters["dbname"] = "postgres"  # a session that follows the whole server is in none
-    with asking(), _connected(parameters) as ours:
-        wire = wire_of(ours)
-        ends = Ends(wire.link, parameters, asked_for=shown(parameters), way=wire.way)
-
-        def ask(text: str) -> Row:
-            row = ours.execute(text).fetchone()
-            return [None if value is None else str(value) for value in row or ()]
-
-        return conducted(guard.meeting(wire.link, lambda: ends), ask)
-
-
-def mark_as_own(ends: Ends, name: str) -> None:
-    """Mark a database that this run has just made. One that cannot be marked stays as it is: unproven."""
-    import psycopg
-    from psycopg import sql
-
-    with suppress(psycopg.Error), asking(), _connected(ends.parameters, read_only=False) as ours:
-        row = ours.execute(
-            "select (select system_identifier from pg_control_system())::text, oid::bigint, datname,"
-            " current_setting('server_version_num')::int, extract(epoch from pg_postmaster_start_time())::text"
-            " from pg_database where datname = %s", (name,),
-        ).fetchone()  # fmt: skip
-        if row:
-            comment = as_comment(mark_of_run(ServerIdentity(*row)))
-            ours.execute(sql.SQL("comment on database {} is {}").format(sql.Identifier(name), sql.Literal(comment)))
-
-
 def radius_of(parameters: Mapping[str, Any], findings: Sequence[Finding]) -> str | None:
     """What `findings` would have hit, asked through a connection of our own: the refused one may be amid anything.
 
@@ -157,7 +45,7 @@ def radius_of(parameters: Mapping[str, Any], findings: Sequence[Finding]) -> str
     import psycopg
 
     try:
-        with asking(), _connected(parameters) as ours:
+        with asking(), connected(parameters) as ours:
             return radius(ours, findings)
     except psycopg.Error:
         return NOT_ASKED
@@ -182,7 +70,7 @@ def _identity(dsn: str) -> ServerIdentity | None:
 
     if dsn not in _IDENTITIES:
         try:
-            with asking(), _connected(psycopg.conninfo.conninfo_to_dict(dsn)) as ours:
+            with asking(), connected(psycopg.conninfo.conninfo_to_dict(dsn)) as ours:
                 _IDENTITIES[dsn] = identify(ours)
         except psycopg.Error:
             return None  # perhaps the next time
@@ -230,7 +118,7 @@ def _readable(said: str, found: str) -> str:
     scheme, separator, rest = found.partition("://")
     if separator:
         place, _, query = rest.partition("?")
-        known = [each for each in query.split("&") if each.partition("=")[0] in _KNOWN_TO_LIBPQ]
+        known = [each for each in query.split("&") if each.partition("=")[0] in KNOWN_TO_LIBPQ]
         found = f"postgresql://{place}" + (f"?{'&'.join(known)}" if known else "")
     try:
         psycopg.conninfo.conninfo_to_dict(found)
@@ -243,7 +131,7 @@ def _readable(said: str, found: str) -> str:
     return found
 
 
-_KNOWN_TO_LIBPQ = frozenset({
+KNOWN_TO_LIBPQ = frozenset({
     "host", "hostaddr", "port", "dbname", "user", "password", "passfile", "connect_timeout", "options", "sslmode",
     "sslrootcert", "sslcert", "sslkey", "service", "target_session_attrs", "application_name", "channel_binding",
 })  # fmt: skip
@@ -270,7 +158,7 @@ def _of_django(alias: str) -> str | None:
 
 
 @contextmanager
-def _connected(parameters: Mapping[str, Any], *, read_only: bool = True) -> Iterator[Any]:
+def connected(parameters: Mapping[str, Any], *, read_only: bool = True) -> Iterator[Any]:
     import psycopg
 
     given = {**parameters, "connect_timeout": 5, "application_name": _OURS}

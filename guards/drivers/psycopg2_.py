@@ -9,25 +9,34 @@ from __future__ import annotations
 
 import gc
 import inspect
-from collections.abc import Callable, Sequence
+from abc import ABCMeta
+from collections.abc import Callable
 from typing import Any
 
 import psycopg2
-from psycopg2 import _psycopg, extensions, extras
+from psycopg2 import _psycopg, extensions
 
 from guards.drivers import contract
-from guards.drivers.own import ASKING, known_at, mark_as_own
-from guards.drivers.wire import wire_of
-from guards.making import Making
+from guards.drivers.own import ASKING
+from guards.drivers.psycopg2_talks import (
+    BARE_CONNECTION,
+    BARE_CURSOR,
+    around,
+    ask,
+    ends_of,
+    hold,
+    is_console,
+    may_make,
+    meet,
+)
+from guards.drivers.questions import known_at
 from guards.refusal import GuardError
-from guards.session import READ_ONLY, Ends, active
+from guards.session import READ_ONLY, active
 from guards.statements import Danger, Finding
 from guards.telling import Known
-from guards.words import shown, way_of
 
 _INSTALLED = "_rowback_guarded"
 _CLASSES: dict[Any, Any] = {}
-_BARE_CONNECTION, _BARE_CURSOR = _psycopg.connection, _psycopg.cursor
 
 
 def install() -> None:
@@ -39,36 +48,29 @@ def install() -> None:
 
     def guarded_connect(dsn: str, connection_factory: Any = None, **options: Any) -> Any:
         if active() is None or ASKING.get():
-            return connect(dsn, connection_factory=connection_factory or _BARE_CONNECTION, **options)
+            return connect(dsn, connection_factory=connection_factory or BARE_CONNECTION, **options)
         connection = _guarded(connect(dsn, connection_factory=_made_by(connection_factory), **options))
         connection.rowback_meet_now()
         return connection
 
     setattr(guarded_connect, _INSTALLED, True)
     psycopg2._connect = guarded_connect
-    extensions.connection = _psycopg.connection = guarded_class(_BARE_CONNECTION)
-    for name in ("DictConnection", "RealDictConnection", "NamedTupleConnection", "LoggingConnection"):
-        setattr(extras, name, guarded_class(getattr(extras, name)))
+    extensions.connection = _psycopg.connection = guarded_class(BARE_CONNECTION)
     _hold_older_ones()
 
 
 def _hold_older_ones() -> None:
     """Nothing can stand in front of a bare C object: the server holds what is not proven."""
     for each in gc.get_objects():
-        if (
-            isinstance(each, _BARE_CONNECTION)
-            and not isinstance(each, _Guarded)
-            and not each.closed
-            and not each.async_
-        ):
+        if isinstance(each, BARE_CONNECTION) and not isinstance(each, _Guarded) and not each.closed and not each.async_:
             _hold_older(each)
 
 
 def _hold_older(connection: Any) -> None:
     guard = active()
-    if guard is None or ASKING.get() or _is_console(connection):
+    if guard is None or ASKING.get() or is_console(connection):
         return
-    known = known_at(_ends_of(connection).parameters, guard)
+    known = known_at(ends_of(connection).parameters, guard)
     if known.verdict.disposable:
         return
     if connection.status != extensions.STATUS_READY:
@@ -76,7 +78,7 @@ def _hold_older(connection: Any) -> None:
             "usage", f"a psycopg2 connection to {known.name} is older than the guard and amid a transaction",
             state="nothing was sent", help="enable the guard before anything connects (pytest: -p rowback first)",
         )  # fmt: skip
-    _ask(connection, READ_ONLY)
+    ask(connection, READ_ONLY)
     guard.warnings.append(
         f"a psycopg2 connection to {known.name} is older than the guard: its session is read-only, its statements are"
         " not looked at"
@@ -86,7 +88,7 @@ def _hold_older(connection: Any) -> None:
 def _made_by(factory: Any) -> Any:
     """A factory of guarded connections of the same kind. What a function makes is guarded afterwards."""
     if factory is None:
-        return guarded_class(_BARE_CONNECTION)
+        return guarded_class(BARE_CONNECTION)
     return guarded_class(factory) if inspect.isclass(factory) else factory
 
 
@@ -103,12 +105,17 @@ def _guarded(made: Any) -> Any:
     return made
 
 
-class _StandsFor(type):
-    """Connections that are older than the guard are instances of the names that now lead to guarded classes."""
+class _StandsFor(ABCMeta):
+    """What is an instance, or a subclass, of the class that a guarded one stands for is one of that, too: connections
+    that are older than the guard, and classes that were made of it. Of ABCMeta, so that both go together."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
         bare = vars(cls).get("rowback_bare")
         return isinstance(instance, bare) if bare else super().__instancecheck__(instance)
+
+    def __subclasscheck__(cls, subclass: Any) -> bool:
+        bare = vars(cls).get("rowback_bare")
+        return issubclass(subclass, bare) if bare else super().__subclasscheck__(subclass)
 
 
 def guarded_class(base: Any) -> Any:
@@ -116,7 +123,7 @@ def guarded_class(base: Any) -> Any:
     if issubclass(base, _Guarded):
         return base
     if base not in _CLASSES:
-        mixin = _GuardedCursor if issubclass(base, _BARE_CURSOR) else _GuardedConnection
+        mixin = _GuardedCursor if issubclass(base, BARE_CURSOR) else _GuardedConnection
         named = {"__module__": base.__module__, "__qualname__": base.__qualname__, "rowback_bare": base}
         _CLASSES[base] = _StandsFor(base.__name__, (mixin, base), named)
     return _CLASSES[base]
@@ -150,11 +157,11 @@ class _GuardedConnection(_Guarded):
         cursor = made.cursor(*arguments, **named)
         if self.rowback_free:
             return cursor
-        if type(cursor) is _BARE_CURSOR:  # the bare C class, where nobody asked for another
+        if type(cursor) is BARE_CURSOR:  # the bare C class, where nobody asked for another
             cursor.close()
             name, _, *rest = (*arguments, None, None)[: max(2, len(arguments))]
             options = {**dict(zip(("withhold", "scrollable"), rest, strict=False)), **named}
-            options["cursor_factory"] = guarded_class(_BARE_CURSOR)
+            options["cursor_factory"] = guarded_class(BARE_CURSOR)
             return made.cursor(options.pop("name", name), **options)
         return _guarded(cursor)
 
@@ -169,14 +176,14 @@ class _GuardedConnection(_Guarded):
         if self.rowback_known is None and not self.rowback_meeting and not self.rowback_free and active() is not None:
             self.rowback_meeting = True
             try:
-                _meet(self)
+                meet(self)
             finally:
                 self.rowback_meeting = False
 
     def rowback_check(self, text: str) -> None:
         self.rowback_meet()
         if not self.rowback_free and not self.rowback_meeting and not ASKING.get():
-            contract.check(self.rowback_known, text, lambda: _ends_of(self))
+            contract.check(self.rowback_known, text, lambda: ends_of(self))
 
     def _refuse(self, verb: str) -> None:
         guard, known = active(), self.rowback_known
@@ -190,14 +197,14 @@ class _GuardedConnection(_Guarded):
             readonly = None
         made: Any = super()
         result = made.set_session(isolation_level, readonly, *rest, **options)
-        _hold(self)
+        hold(self)
         return result
 
     def set_isolation_level(self, *arguments: Any) -> Any:
         """One of the levels is autocommit."""
         made: Any = super()
         result = made.set_isolation_level(*arguments)
-        _hold(self)
+        hold(self)
         return result
 
     @property
@@ -222,7 +229,7 @@ class _GuardedConnection(_Guarded):
         """RESET ALL is part of it: an unproven session is read-only again afterwards."""
         made: Any = super()
         made.reset()
-        _hold(self)
+        hold(self)
 
     def lobject(self, *arguments: Any, **named: Any) -> Any:
         self._refuse("lobject()")
@@ -262,11 +269,10 @@ class _GuardedCursor(_Guarded):
 
     def execute(self, query: Any, vars: Any = None) -> Any:
         made: Any = super()
-        if _may_make(self.connection):
-            text = _text(self.connection, made.mogrify(query, vars))
-            ends = _ends_of(self.connection)
+        if may_make(self.connection, _text(self.connection, query)):
+            text, ends = _text(self.connection, made.mogrify(query, vars)), ends_of(self.connection)
             if making := contract.making_in(self.connection.rowback_known, text, lambda: ends):
-                return _around(self.connection, making, ends, lambda: made.execute(query, vars))
+                return around(self.connection, making, ends, lambda: made.execute(query, vars))
         self._check(query, vars)
         return made.execute(query, vars)
 
@@ -292,70 +298,3 @@ class _GuardedCursor(_Guarded):
         self._check(f'copy "{table}" from stdin')
         made: Any = super()
         return made.copy_from(file, table, *rest, **options)
-
-
-def _may_make(connection: Any) -> bool:
-    """Whether a statement about databases may be sent: none is made in a transaction."""
-    held = isinstance(connection, _GuardedConnection) and contract.is_held(connection.rowback_known)
-    return held and not connection.async_ and getattr(connection, "autocommit", False)
-
-
-def _around(connection: Any, making: Making, ends: Ends, send: Callable[[], Any]) -> Any:
-    succeeded = False
-    contract.conducted(contract.lift(making), lambda text: _ask(connection, text))
-    try:
-        result = send()
-        succeeded = True
-        return result
-    finally:
-        talk = contract.made(making, connection.rowback_known, ends, succeeded=succeeded, mark=mark_as_own)
-        contract.conducted(talk, lambda text: _ask(connection, text))
-
-
-def _ends_of(connection: Any) -> Ends:
-    parameters = {**connection.info.dsn_parameters, "password": connection.info.password}
-    way = way_of(parameters)
-    return Ends(wire_of(connection).link, parameters, shown(extensions.parse_dsn(connection.dsn)), way)
-
-
-def _is_console(connection: Any) -> bool:
-    """Whether a pooler itself answers, not a server behind it."""
-    return "bouncer" in (connection.get_parameter_status("server_version") or "")
-
-
-def _meet(connection: Any) -> None:
-    guard = active()
-    assert guard is not None
-    if connection.async_:
-        extras.wait_select(connection)
-    if _is_console(connection):
-        connection.rowback_free = True
-        return
-    if isinstance(connection, _psycopg.ReplicationConnection):  # its session takes no questions
-        connection.rowback_known = known_at(_ends_of(connection).parameters, guard)
-        return
-    if not connection.async_ and connection.status != extensions.STATUS_READY:
-        _BARE_CONNECTION.commit(connection)  # nothing but reads and settings passed until now
-    connection.rowback_known = contract.conducted(
-        contract.meet(guard, wire_of(connection).link, lambda: _ends_of(connection)),
-        lambda text: _ask(connection, text),
-    )
-
-
-def _hold(connection: Any) -> None:
-    contract.conducted(contract.hold(connection.rowback_known), lambda text: _ask(connection, text))
-
-
-def _ask(connection: Any, text: str) -> Sequence[str | None]:
-    """One question of ours, in a transaction of its own; its row as text."""
-    # The bare class: a connection's own cursors may answer in any shape.
-    cursor = _BARE_CONNECTION.cursor(connection, cursor_factory=_BARE_CURSOR)
-    try:
-        cursor.execute(text)
-        if connection.async_:
-            extras.wait_select(connection)
-        return list(cursor.fetchone()) if cursor.description else []
-    finally:
-        cursor.close()
-        if not connection.async_ and not connection.autocommit:
-            _BARE_CONNECTION.commit(connection)

@@ -18,7 +18,8 @@ from psycopg._cursor_base import BaseCursor
 from psycopg._transformer import Transformer
 
 from guards.drivers import contract
-from guards.drivers.own import ASKING, known_at, mark_as_own
+from guards.drivers.own import ASKING
+from guards.drivers.questions import known_at, mark_as_own
 from guards.drivers.wire import wire_of
 from guards.making import Making
 from guards.reach import may_reach_bytes, stays
@@ -47,6 +48,7 @@ def install() -> None:
         connection = yield from connect(cls, info, **options)
         if ASKING.get() or _is_console(connection):
             setattr(connection, _KNOWN, _FREE)
+            connection._rowback_plain = True
         elif active() is not None:
             yield from _meet(connection, info)
         return connection
@@ -55,7 +57,9 @@ def install() -> None:
         _check(self, _encoded(self, text))
         return command(self, text, *arguments, **named)
 
-    base._rowback_fast = False  # on a connection: it is proven, and no table of its database is another server's
+    # On a connection: it is proven, and no table of its database is another server's; and neither is it proven by a
+    # mark alone, so that databases that it makes need no mark of their own.
+    base._rowback_fast = base._rowback_plain = False
     _stand_in_queries()
     _stand_in_beginnings(base)
     _stand_in_cursors()
@@ -95,34 +99,52 @@ def _stand_in_cursors() -> None:
     def guarded_execute(self: Any, query: Any, params: Any = None, **options: Any) -> Any:
         begun = execute(self, query, params, **options)
         connection = self._conn
-        if not _is_held(connection) or not connection.autocommit or connection._pipeline:
-            return begun  # in a transaction no database is made
-        if not may_reach_bytes(_encoded(connection, query)):
+        if connection._rowback_plain or not _may_make(connection, query):
             return begun
-        known, text = getattr(connection, _KNOWN), _merged(self, query, params)
-        made = contract.making_in(known, text, lambda: _ends_of(connection))
+        known, text = getattr(connection, _KNOWN, None), _merged(connection, query, params)
+        made = contract.making_in(known, text, lambda: _ends_of(connection)) if known else None
         return begun if made is None else _around(connection, made, begun)
 
     cursor._execute_gen = guarded_execute
 
 
+def _may_make(connection: Any, query: Any) -> bool:
+    """Whether a statement about databases may be sent: none is made in a transaction, or amid a pipeline."""
+    idle = connection.autocommit and connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
+    return idle and not connection._pipeline and may_reach_bytes(_encoded(connection, query))
+
+
 def _around(connection: Any, made: Making, begun: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    succeeded = False
-    yield from _conducted(connection, contract.lift(made))
-    setattr(connection, _PERMITTED, True)
+    """Send a text about databases of this run, and hold the session again. Whatever comes between closes it."""
+    ends = _ends_of(connection)
     try:
+        yield from _conducted(connection, contract.lift(made))
+        setattr(connection, _PERMITTED, True)
         result = yield from begun
-        succeeded = True
-        return result
+    except psycopg.Error:
+        yield from _held_again(connection, made)
+        raise
+    except BaseException:
+        connection.pgconn.finish()
+        raise
     finally:
         setattr(connection, _PERMITTED, False)
-        known, ends = getattr(connection, _KNOWN), _ends_of(connection)
-        yield from _conducted(connection, contract.made(made, known, ends, succeeded=succeeded, mark=mark_as_own))
+    yield from _held_again(connection, made)
+    for name in made.marks:
+        mark_as_own(ends, name)
+    return result
 
 
-def _merged(cursor: Any, query: Any, params: Any) -> str:
+def _held_again(connection: Any, made: Making) -> Generator[Any, Any, None]:
+    try:
+        yield from _conducted(connection, contract.held_again(made))
+    except BaseException:
+        connection.pgconn.finish()
+        raise
+
+
+def _merged(connection: Any, query: Any, params: Any) -> str:
     """The text with its parameters in it: whose sessions are ended may be one of them."""
-    connection = cursor._conn
     text = _decoded(connection, _encoded(connection, query))
     if not params:
         return text
@@ -142,7 +164,7 @@ def _guarded(convert: Callable[..., None]) -> Callable[..., None]:
         convert(self, query, vars)
         connection, text = self._tx.connection, self.query
         if connection is not None and not (connection._rowback_fast and (text in _STAYS or _stays(text))):
-            _check(connection, text)
+            _check(connection, text, query, vars)
 
     return guarded_convert
 
@@ -171,7 +193,7 @@ def _is_held(connection: Any) -> bool:
     return isinstance(known, Known) and not known.verdict.disposable
 
 
-def _check(connection: Any, text: bytes) -> None:
+def _check(connection: Any, text: bytes, query: Any = None, vars: Any = None) -> None:
     """Before each statement: a proven database costs a look, a text that was seen before a second one."""
     if connection is not None and connection._rowback_fast and not may_reach_bytes(text):
         return
@@ -180,7 +202,9 @@ def _check(connection: Any, text: bytes) -> None:
     known = getattr(connection, _KNOWN, None)
     if known is _FREE:
         return
-    contract.check(known, _decoded(connection, text), lambda: _ends_of(connection))
+    proven = known is not None and known.verdict.disposable
+    said = _merged(connection, query, vars) if proven and vars else _decoded(connection, text)
+    contract.check(known, said, lambda: _ends_of(connection))
     if known is None or not known.verdict.disposable:
         if len(_READS) >= REMEMBERED:
             _READS.clear()
@@ -225,7 +249,8 @@ def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
     talk = contract.meet(guard, wire_of(connection).link, lambda: _ends_of(connection))
     known = yield from _while_connecting(connection, _conducted(connection, talk))
     setattr(connection, _KNOWN, known)
-    connection._rowback_fast = known.verdict.disposable and not known.evidence.foreign_tables
+    connection._rowback_fast = contract.is_free(known)
+    connection._rowback_plain = known.verdict.disposable and not known.verdict.said
     if known.evidence.pooled and not known.verdict.disposable:
         # Settings of this session would stay with the pooler's server connection, for whoever comes next.
         connection._read_only, connection._begin_statement = True, b""

@@ -7,10 +7,7 @@ import sys
 from guards.session import Refused, active
 
 # Modules whose import means that PostgreSQL may be reached by them.
-UNCOVERED = (
-    "pg8000", "psqlpy", "connectorx", "adbc_driver_postgresql", "postgresql", "pgdb", "psycopg2cffi", "apsw_postgres",
-    "duckdb", "pgpasslib_connect", "asyncpg_lite",
-)  # fmt: skip
+UNCOVERED = ("pg8000", "psqlpy", "connectorx", "adbc_driver_postgresql", "pgdb", "psycopg2cffi", "duckdb")
 # Reaches PostgreSQL only by an extension, and is imported for other things by most: never refused.
 _SELDOM = ("duckdb",)
 

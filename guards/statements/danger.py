@@ -28,6 +28,7 @@ class Reach(Enum):
     ROLE = "role"
     NEW_ROLE = "new role"
     SESSIONS = "sessions"  # of the named databases; of any where none is named
+    SLOT = "replication slot"
     SERVER = "server"
     ELSEWHERE = "elsewhere"  # another server, by a connection string
 

@@ -86,13 +86,26 @@ def function_findings(name: Sequence[str], arguments: Sequence[Any]) -> list[Fin
     if function in RUNS_TEXT and arguments:
         text = folded_text(arguments[1 if function == "ts_rewrite" else 0])
         return [text] if text else [Finding(Danger.UNKNOWN, function, why="the text it runs is not known")]
-    return _by_name(function)
+    return _by_name(function, arguments)
 
 
-def _by_name(function: str) -> list[Finding | str]:
+def _reach(function: str, why: str) -> Reach | None:
+    if why == "the whole server":
+        return Reach.SERVER
+    if function.endswith("_backend"):
+        return Reach.SESSIONS
+    return Reach.SLOT if "slot" in function else None
+
+
+def _slot(function: str, arguments: Sequence[Any]) -> tuple[str, ...]:
+    """The replication slot that a call names."""
+    name = folded_text(arguments[0]) if "slot" in function and arguments else None
+    return (name,) if name and HOLE not in name else ()
+
+
+def _by_name(function: str, arguments: Sequence[Any]) -> list[Finding | str]:
     if why := DESTROYS.get(function):
-        reach = Reach.SERVER if why == "the whole server" else Reach.SESSIONS if function.endswith("_backend") else None
-        return [Finding(Danger.DESTRUCTIVE, function, why=why, reach=reach)]
+        return [Finding(Danger.DESTRUCTIVE, function, _slot(function, arguments), why=why, reach=_reach(function, why))]
     if function in WRITES:
         return [Finding(Danger.WRITE, function)]
     known = function in VOLATILE_READS or function in builtin() or function in OF_EXTENSIONS
@@ -100,13 +113,14 @@ def _by_name(function: str) -> list[Finding | str]:
 
 
 def _elsewhere(shown: str, arguments: Sequence[Any]) -> Finding:
-    """The connection string is the first argument that looks like one; a name was given to a connection before."""
-    texts = [folded_text(argument) for argument in arguments[:2]]
-    way = next((text for text in texts if text and ("=" in text or "://" in text)), "")
-    named = bool(texts) and texts[0] is not None and not way  # judged when it was connected
+    """The connection string is the last argument of dblink_connect, the first one of the others; there it may also be
+    the name of a connection, which was judged when it was made, or of a foreign server."""
+    connects = "dblink_connect" in shown
+    text = folded_text(arguments[len(arguments) - 1 if connects else 0]) if arguments else None
+    way = text if text and HOLE not in text else ""
     return Finding(
-        Danger.UNKNOWN, f"{shown}()", why="what it sends to another session is not seen here",
-        reach=None if named else Reach.ELSEWHERE, way="" if HOLE in way else way,
+        Danger.UNKNOWN, f"{shown}()", why="what it sends to another session is not seen here", reach=Reach.ELSEWHERE,
+        way=way,
     )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def _delete_or_update(verb: str) -> Rule:
         if is_temporary(target):  # by its schema alone: it may be a view of a table that is not temporary
             yield Finding(Danger.WRITE, verb, (name,))
         elif name.split(".")[-1].startswith("pg_") or name.startswith(("pg_catalog.", "information_schema.")):
-            yield Finding(Danger.CATASTROPHIC, verb, (name,), why="a system catalog")
+            yield Finding(Danger.CATASTROPHIC, verb, (name,), why="a system catalog", reach=_of_catalog(name))
         elif always_true(fields.get("whereClause"), [name, str(target.get("alias", {}).get("aliasname", name))]):
             why = "its WHERE lets every row pass" if "whereClause" in fields else "without WHERE"
             yield Finding(Danger.DESTRUCTIVE, verb, (name,), why=why)
@@ -64,12 +64,27 @@ def _delete_or_update(verb: str) -> Rule:
     return rule
 
 
+# Catalogs that all databases of a server share.
+_SHARED = frozenset(
+    {
+        "pg_database", "pg_authid", "pg_auth_members", "pg_shdescription", "pg_shseclabel", "pg_shdepend",
+        "pg_tablespace", "pg_db_role_setting", "pg_replication_origin", "pg_subscription", "pg_parameter_acl",
+        "pg_roles", "pg_shadow", "pg_user",
+    }
+)  # fmt: skip
+
+
+def _of_catalog(name: str) -> Reach | None:
+    return Reach.SERVER if name.rpartition(".")[2] in _SHARED else None
+
+
 def _insert(fields: Node, temporary: Temporary) -> Iterator[Finding]:
     name = table(fields["relation"])
     catalog = name.startswith(("pg_catalog.", "information_schema."))
     if catalog or not is_temporary(fields["relation"], temporary):
         danger = Danger.CATASTROPHIC if catalog else Danger.WRITE
-        yield Finding(danger, "INSERT", (name,), why="a system catalog" if catalog else "")
+        why = "a system catalog" if catalog else ""
+        yield Finding(danger, "INSERT", (name,), why=why, reach=_of_catalog(name) if catalog else None)
 
 
 def _merge(fields: Node, temporary: Temporary) -> Iterator[Finding]:
@@ -82,7 +97,7 @@ def _merge(fields: Node, temporary: Temporary) -> Iterator[Finding]:
 
 def _copy(fields: Node, temporary: Temporary) -> Iterator[Finding]:
     if fields.get("is_program"):
-        yield Finding(Danger.DESTRUCTIVE, "COPY PROGRAM", why="it runs a program on the server")
+        yield Finding(Danger.DESTRUCTIVE, "COPY PROGRAM", why="it runs a program on the server", reach=Reach.SERVER)
     elif fields.get("is_from"):
         yield from _insert(fields, temporary)
     elif "filename" in fields:
@@ -245,7 +260,6 @@ RULES: Mapping[str, Rule] = {
     "TransactionStmt": _transaction,
     "AlterRoleSetStmt": _alter_role,
     "AlterDatabaseSetStmt": _alter_database,
-    "DropSubscriptionStmt": _as(Danger.DESTRUCTIVE, "DROP SUBSCRIPTION", "subname"),
     "DropUserMappingStmt": _as(Danger.DESTRUCTIVE, "DROP USER MAPPING", "servername"),
     "ExecuteStmt": _as(Danger.UNKNOWN, "EXECUTE", "name", why="what was prepared under that name is not seen here"),
     "CallStmt": _as(Danger.UNKNOWN, "CALL", why="the procedure's body is not seen here"),

@@ -70,6 +70,13 @@ def _foreign_server(kind: str, fields: Node) -> Iterator[Finding]:
     yield Finding(Danger.WRITE, tag_of(kind, fields), (str(fields["servername"]),), reach=reach, way=ways)
 
 
+def _subscription(kind: str, fields: Node) -> Iterator[Finding]:
+    """It makes, moves or drops a slot on the publisher."""
+    danger = Danger.DESTRUCTIVE if kind == "DropSubscriptionStmt" else Danger.WRITE
+    way = str(fields.get("conninfo", ""))
+    yield Finding(danger, tag_of(kind, fields), (str(fields["subname"]),), reach=Reach.ELSEWHERE, way=way)
+
+
 def constant_text(node: Any) -> str:
     """The text of an option's constant."""
     value = next((part for part in kind_of(node)[1].values()), "") if node else ""
@@ -85,14 +92,31 @@ def sessions_ended(select: Node) -> tuple[str, ...]:
     """The databases whose sessions alone a SELECT's WHERE lets pass: `datname = 'x' and …`; empty where any may."""
     names = []
     for kind, condition in map(kind_of, _conjuncts(select.get("whereClause"))):
-        if kind != "A_Expr" or strings(condition.get("name", [])) != ["="]:
-            continue
-        sides = [condition.get("lexpr", {}), condition.get("rexpr", {})]
-        columns = [side for side in sides if _is_datname(side)]
-        values = [constant(side) for side in sides if side not in columns]
-        names += [str(value) for value in values if columns and value is not MISSING]
-        names += [CURRENT for side in sides if columns and _is_current_database(side)]
+        if kind == "A_Expr" and strings(condition.get("name", [])) == ["="]:
+            names += _compared_with_datname(condition)
     return tuple(names)
+
+
+def _compared_with_datname(condition: Node) -> list[str]:
+    """The databases of `datname = 'x'`, `datname in ('x', 'y')` and `datname = any(array['x', 'y'])`. None of them
+    where one is not known: an array's literal is no name."""
+    left, right = condition.get("lexpr", {}), condition.get("rexpr", {})
+    if condition.get("kind") == "AEXPR_OP" and _is_datname(right):
+        left, right = right, left
+    if not _is_datname(left):
+        return []
+    match condition.get("kind"):
+        case "AEXPR_OP":
+            values = [right]
+        case "AEXPR_IN":
+            values = kind_of(right)[1].get("items", [])
+        case "AEXPR_OP_ANY":
+            array = right.get("TypeCast", {}).get("arg", right)
+            values = kind_of(array)[1].get("elements", []) if kind_of(array)[0] == "A_ArrayExpr" else []
+        case _:
+            return []
+    named = [CURRENT if _is_current_database(value) else constant(value) for value in values]
+    return [] if MISSING in named else [str(name) for name in named]
 
 
 CURRENT = ""  # stands for the database of the session
@@ -127,6 +151,9 @@ _RULES: Mapping[str, Any] = {
     "DropOwnedStmt": _roles("DROP OWNED", Danger.CATASTROPHIC, "roles"),
     "ReassignOwnedStmt": _roles("REASSIGN OWNED", Danger.WRITE, "roles"),
     "AlterSystemStmt": _of_the_server("ALTER SYSTEM", Danger.DESTRUCTIVE),
+    "CreateSubscriptionStmt": _subscription,
+    "AlterSubscriptionStmt": _subscription,
+    "DropSubscriptionStmt": _subscription,
     "DropTableSpaceStmt": _of_the_server("DROP TABLESPACE", Danger.CATASTROPHIC, "tablespacename"),
     "AlterTableSpaceOptionsStmt": _of_the_server("ALTER TABLESPACE", Danger.WRITE, "tablespacename"),
     "CreateForeignServerStmt": _foreign_server,

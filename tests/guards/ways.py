@@ -241,7 +241,7 @@ NOT_REFUSED = {
     ("psycopg", "pgconn"): HELD, ("psycopg", "libpq_alone"): NOT_COVERED,
     ("psycopg2", "set_session_read_write_autocommit"): HELD, ("psycopg2", "readonly_off_in_autocommit"): HELD,
     ("psycopg2", "readonly_on_and_out_of_autocommit"): HELD, ("psycopg2", "cursor_class_itself"): HELD,
-    ("psycopg2", "lower_level"): NOT_COVERED,
+    ("psycopg2", "lower_level"): NOT_COVERED, ("psycopg2", "logging_class_itself"): NOT_COVERED,
     ("asyncpg", "after_reset"): HELD, ("asyncpg", "protocol"): HELD,
     ("SQLAlchemy", "autocommit_read_only_and_back"): HELD,
 }  # fmt: skip

@@ -1,0 +1,101 @@
+"""What the guard says on a connection of psycopg2: its questions, and what it sets before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg2
+from psycopg2 import _psycopg, extensions, extras
+
+from guards.drivers import contract
+from guards.drivers.questions import known_at, mark_as_own
+from guards.drivers.wire import wire_of
+from guards.making import Making
+from guards.session import Ends, active
+from guards.words import shown, way_of
+
+BARE_CONNECTION, BARE_CURSOR = _psycopg.connection, _psycopg.cursor
+
+
+def may_make(connection: Any, text: str) -> bool:
+    """Whether a statement about databases may be sent: none is made in a transaction."""
+    known = getattr(connection, "rowback_known", None)
+    if known is None or active() is None or connection.async_ or not contract.may_make(known, text):
+        return False
+    autocommit = getattr(connection, "autocommit", False)  # a replication connection has none
+    return bool(autocommit and connection.get_transaction_status() == extensions.TRANSACTION_STATUS_IDLE)
+
+
+def around(connection: Any, making: Making, ends: Ends, send: Callable[[], Any]) -> Any:
+    """Send a text about databases of this run, and hold the session again. Whatever comes between closes it."""
+    try:
+        contract.conducted(contract.lift(making), lambda text: ask(connection, text))
+        result = send()
+    except psycopg2.Error:
+        held_again(connection, making)
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    held_again(connection, making)
+    for name in making.marks:
+        mark_as_own(ends, name)
+    return result
+
+
+def held_again(connection: Any, making: Making) -> None:
+    try:
+        contract.conducted(contract.held_again(making), lambda text: ask(connection, text))
+    except BaseException:
+        connection.close()
+        raise
+
+
+def ends_of(connection: Any) -> Ends:
+    parameters = {**connection.info.dsn_parameters, "password": connection.info.password}
+    way = way_of(parameters)
+    return Ends(wire_of(connection).link, parameters, shown(extensions.parse_dsn(connection.dsn)), way)
+
+
+def is_console(connection: Any) -> bool:
+    """Whether a pooler itself answers, not a server behind it."""
+    return "bouncer" in (connection.get_parameter_status("server_version") or "")
+
+
+def meet(connection: Any) -> None:
+    guard = active()
+    assert guard is not None
+    if connection.async_:
+        extras.wait_select(connection)
+    if is_console(connection):
+        connection.rowback_free = True
+        return
+    if isinstance(connection, _psycopg.ReplicationConnection):  # its session takes no questions
+        connection.rowback_known = known_at(ends_of(connection).parameters, guard)
+        return
+    if not connection.async_ and connection.status != extensions.STATUS_READY:
+        BARE_CONNECTION.commit(connection)  # nothing but reads and settings passed until now
+    connection.rowback_known = contract.conducted(
+        contract.meet(guard, wire_of(connection).link, lambda: ends_of(connection)),
+        lambda text: ask(connection, text),
+    )
+
+
+def hold(connection: Any) -> None:
+    contract.conducted(contract.hold(connection.rowback_known), lambda text: ask(connection, text))
+
+
+def ask(connection: Any, text: str) -> Sequence[str | None]:
+    """One question of ours, in a transaction of its own; its row as text."""
+    # The bare class: a connection's own cursors may answer in any shape.
+    cursor = BARE_CONNECTION.cursor(connection, cursor_factory=BARE_CURSOR)
+    try:
+        cursor.execute(text)
+        if connection.async_:
+            extras.wait_select(connection)
+        return list(cursor.fetchone()) if cursor.description else []
+    finally:
+        cursor.close()
+        if not connection.async_ and not connection.autocommit:
+            BARE_CONNECTION.commit(connection)

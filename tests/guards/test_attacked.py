@@ -1,0 +1,415 @@
+"""What attacks on the guards found: each way in is a way no more, and each honest suite that they broke is whole."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from guards.reach import may_reach_bytes
+from guards.statements import Reach, classify
+from tests.fix_cli import Cli
+from tests.fix_plain import Plain
+from tests.guards.inner import clean_environment, pytest_on, script
+from tests.guards.test_laptop import MAKES
+from tests.guards.test_reach import SEND, databases, mark, sent, siblings
+
+__all__ = ["siblings"]
+
+PURGE = (
+    "create table orders as select generate_series(1, 9) as id",
+    "create function purge() returns int language plpgsql as $$ begin delete from orders; return 1; end $$",
+    "create view v_purge as select purge()",
+)
+
+
+@pytest.fixture
+def prod(old: Plain, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An unmarked database with nine orders, and a view that deletes them; they are counted at the end."""
+    name = "prod_" + re.sub(r"\W", "_", request.node.name)[-40:]
+    old.make(name, *PURGE)
+    yield name
+    with psycopg.connect(old.dsn(name)) as session:
+        assert session.execute("select count(*) from orders").fetchone() == (9,)
+    with psycopg.connect(old.dsn(), autocommit=True) as server:
+        server.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def comment_on(server: Plain, name: str) -> str | None:
+    with psycopg.connect(server.dsn()) as session:
+        row = session.execute(
+            "select shobj_description(oid, 'pg_database') from pg_database where datname = %s", (name,)
+        ).fetchone()
+    return str(row[0]) if row and row[0] else None
+
+
+@pytest.mark.parametrize("driver", SEND)
+def test_a_database_that_exists_is_not_made_ones_own(
+    old: Plain, prod: str, cli: Cli, tmp_path: Path, driver: str
+) -> None:
+    """Neither by a block that makes it if it is missing, nor by CREATE DATABASE of its name; nor if it is protected."""
+    mark(cli, old, prod, "--protected")
+    protection = comment_on(old, prod)
+    block = (
+        f"do $$ begin if not exists (select from pg_database where datname = '{prod}') then create database {prod};"
+        " end if; end $$"
+    )
+    told = sent(tmp_path, old, "postgres", driver, block, f"create database {prod}", f"drop database {prod}")
+    assert "CREATE DATABASE" in told[0].partition("\n")[0]
+    assert told[1].startswith("Duplicate"), "the server's own answer, as without the guard"
+    assert told[2].startswith(f"refused[not-disposable]: DROP DATABASE {prod} was not sent")
+    assert comment_on(old, prod) == protection
+
+
+@pytest.mark.parametrize("driver", SEND)
+def test_its_own_database_is_no_exception_for_an_unproven_session(
+    old: Plain, prod: str, tmp_path: Path, driver: str
+) -> None:
+    with psycopg.connect(old.dsn(prod), autocommit=True) as user:
+        told = sent(
+            tmp_path, old, prod, driver,
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
+            " and pid <> pg_backend_pid()",
+            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()",
+            f"alter database {prod} set default_transaction_read_only = off",
+            f"alter database {prod} connection limit 0",
+            f"comment on database {prod} is 'hello'", f"select * from v_purge; comment on database {prod} is 'x'",
+        )  # fmt: skip
+        assert all(each.startswith("refused[not-disposable]: ") for each in told), told
+        assert user.execute("select 1").fetchone() == (1,)
+    assert comment_on(old, prod) is None
+    with psycopg.connect(old.dsn(prod)) as session:
+        assert session.execute("show default_transaction_read_only").fetchone() == ("off",)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_nothing_runs_beside_a_statement_about_databases(old: Plain, prod: str, tmp_path: Path, driver: str) -> None:
+    """A transaction that was begun before it, and a text that begins one, stay read-only."""
+    acts = (
+        "begin; create database beside", "begin", f"comment on database {prod} is 'x'", "select * from v_purge",
+        "commit",
+    )  # fmt: skip
+    told = sent(tmp_path, old, prod, driver, *acts)
+    assert told[0].startswith("refused[not-disposable]: CREATE DATABASE beside was not sent")
+    assert "ReadOnlySqlTransaction" in told[3]
+
+
+CANCELLED = """
+import asyncio, os, asyncpg
+async def go():
+    found = []
+    for n in range(12):
+        c = await asyncpg.connect(**KEYWORDS)
+        task = asyncio.create_task(c.execute(f"create database cancelled_{n}"))
+        for _ in range(n % 5):
+            await asyncio.sleep(0.001 * (n % 3))
+        task.cancel()
+        try:
+            await task
+        except BaseException:
+            pass
+        found.append("closed" if c.is_closed() else await c.fetchval("show default_transaction_read_only"))
+        c.terminate()
+    print(sorted(set(found)))
+asyncio.run(go())
+"""
+
+
+def test_a_session_that_is_cancelled_is_held_or_closed(old: Plain, prod: str, tmp_path: Path) -> None:
+    way = psycopg.conninfo.conninfo_to_dict(old.dsn())
+    keywords = {"host": way["host"], "port": int(way["port"]), "user": way["user"], "database": way["dbname"]}
+    found = script(tmp_path, f"KEYWORDS = {keywords!r}\n{CANCELLED}", old.dsn())
+    assert found.code == 0, found.out
+    assert "never awaited" not in found.out
+    assert set(re.findall(r"'(\w+)'", found.out)) <= {"closed", "on"}
+    with psycopg.connect(old.dsn(), autocommit=True) as server:
+        for name in sorted(n for n in databases(old) if n.startswith("cancelled_")):
+            server.execute(f"drop database {name}")
+
+
+INTERRUPTED = {
+    "psycopg": "import psycopg\nc = psycopg.connect(DSN, autocommit=True)\nrun = c.execute\n"
+               "def show():\n    return c.execute('show default_transaction_read_only').fetchone()[0]\n"
+               "gone = lambda: c.closed\n",
+    "psycopg2": "import psycopg2\nc = psycopg2.connect(DSN); c.autocommit = True\ncur = c.cursor()\nrun = cur.execute\n"
+                "def show():\n    cur.execute('show default_transaction_read_only')\n    return cur.fetchone()[0]\n"
+                "gone = lambda: c.closed\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("driver", INTERRUPTED)
+def test_an_interrupt_while_it_is_marked_leaves_it_held(old: Plain, prod: str, tmp_path: Path, driver: str) -> None:
+    module = {"psycopg": "psycopg3", "psycopg2": "psycopg2_talks"}[driver]
+    act = (
+        f"import os\nDSN = os.environ['TEST_DSN']\n{INTERRUPTED[driver]}import guards.drivers.{module} as d\n"
+        "def interrupted(*_):\n    raise KeyboardInterrupt\nd.mark_as_own = interrupted\n"
+        "try:\n    run('create database interrupted')\nexcept KeyboardInterrupt:\n    print(gone() or show())\n"
+    )
+    found = script(tmp_path, act, old.dsn())
+    assert found.out in ("on\n", "True\n", "1\n"), found.out
+    with psycopg.connect(old.dsn(), autocommit=True) as server:
+        server.execute("drop database interrupted")
+
+
+ARRAYS = {
+    "psycopg": "psycopg.connect(DSN, autocommit=True).execute(TEXT, (NAMES,))",
+    "asyncpg": "asyncio.run(through())",
+}
+
+
+@pytest.mark.parametrize("driver", ARRAYS)
+def test_an_array_of_names_is_no_name(
+    old: Plain, prod: str, siblings: dict[str, str], tmp_path: Path, driver: str
+) -> None:
+    names = [siblings["test"], siblings["staging"]]
+    ends = "select pg_terminate_backend(pid) from pg_stat_activity where datname = any({})"
+    literal = ends.format("'{" + ",".join(names) + "}'")
+    with psycopg.connect(old.dsn(siblings["staging"]), autocommit=True) as user:
+        for session in ("postgres", siblings["test"]):
+            act = (
+                f"import asyncio, os, {driver}\nfrom guards import Refused\nDSN = os.environ['TEST_DSN']\n"
+                f"TEXT, NAMES = {ends.format('%s')!r}, {names!r}\n"
+                "async def through():\n"
+                f"    c = await asyncpg.connect(host='127.0.0.1', port={old.port}, user='app', database={session!r})\n"
+                f"    await c.execute({literal!r})\n"
+                f"try:\n    {ARRAYS[driver]}\nexcept Refused:\n    print('refused')\n"
+            )
+            assert script(tmp_path, act, old.dsn(session)).out == "refused\n"
+        assert user.execute("select 1").fetchone() == (1,)
+    in_list = classify(f"{ends.partition(' where')[0]} where datname in ('a', 'b') and true").reaching[0]
+    assert (in_list.reach, in_list.objects) == (Reach.SESSIONS, ("a", "b"))
+    assert classify(ends.format("array['a', 'b']")).reaching[0].objects == ("a", "b")
+    assert classify(ends.format("'{a,b}'")).reaching[0].objects == ()
+
+
+@pytest.mark.parametrize("driver", SEND)
+def test_tables_of_another_server_by_every_way_that_leads_there(
+    old: Plain, siblings: dict[str, str], prod: str, tmp_path: Path, driver: str
+) -> None:
+    test = siblings["test"]
+    with psycopg.connect(old.dsn(test), autocommit=True) as owner:
+        for statement in (
+            "create extension postgres_fdw", "create extension dblink",
+            f"create server there foreign data wrapper postgres_fdw options (host '127.0.0.1', port '{old.port}',"
+            f" dbname '{prod}')",
+            "create user mapping for app server there options (user 'app')",
+            "create foreign table far (id int) server there options (table_name 'orders')",
+            "create view far_view as select * from far", "create table parent (id int) partition by range (id)",
+            "create foreign table part partition of parent for values from (0) to (100) server there"
+            " options (table_name 'orders')",
+        ):  # fmt: skip
+            owner.execute(statement)
+    told = sent(
+        tmp_path, old, test, driver, "DELETE FROM FAR", "truncate Far", "delete from far_view", "truncate parent",
+        "delete from parent", "create foreign table again (id int) server there options (table_name 'orders')",
+        "truncate again", "select dblink_exec('there', 'truncate orders')",
+        "select dblink_exec('service=prod', 'truncate orders')",
+        f"select dblink_exec('port={old.port}', 'truncate orders')",
+        f"create server unseen foreign data wrapper postgres_fdw options (dbname '{prod}')",
+        "delete from orders", "select dblink_connect('c', 'host=127.0.0.1 port=" f"{old.port} user=app dbname={test}')",
+    )  # fmt: skip
+    passed = [n for n, each in enumerate(told) if not each]
+    assert passed == [5, 11, 12], told
+    assert "which are not seen here (service=prod): name host, port and dbname" in told[8]
+
+
+@pytest.mark.parametrize("driver", SEND)
+def test_what_all_databases_of_a_server_share(
+    old: Plain, siblings: dict[str, str], prod: str, tmp_path: Path, driver: str
+) -> None:
+    test, staging, _ = siblings.values()
+    with psycopg.connect(old.dsn(), autocommit=True) as server:
+        server.execute("select pg_create_physical_replication_slot('standby')")
+        try:
+            told = sent(
+                tmp_path, old, test, driver, f"update pg_database set datallowconn = false where datname = '{prod}'",
+                f"UPDATE pg_catalog.pg_database SET datconnlimit = 0 WHERE datname = '{staging}'",
+                "delete from pg_shdescription where true", "select pg_drop_replication_slot('standby')",
+                "copy (select 1) to program 'touch /tmp/never'", f"revoke connect on database {prod} from public",
+                f"GRANT ALL\nON DATABASE {prod} TO app", f"COMMENT\nON DATABASE {staging} IS 'x'",
+                "alter database template1 set work_mem = '5MB'",
+                f"create subscription s connection 'host=127.0.0.1 port={old.port} dbname={prod}' publication p",
+                "drop subscription if exists nobody_at_all",
+            )  # fmt: skip
+            assert [each.startswith("refused[not-disposable]") for each in told] == [True] * 10 + [False], told
+            assert server.execute("select count(*) from pg_replication_slots").fetchone() == (1,)
+        finally:
+            server.execute("select pg_drop_replication_slot('standby')")
+    assert "is marked protected" in told[7]
+
+
+def test_words_in_names_do_not_hide_statements() -> None:
+    for text in ("revoke connect on database x from y", "COMMENT\nON DATABASE x IS 'y'", "create\nserver s foreign data"
+                 " wrapper w", "grant all on database x to y", "copy t to program 'x'"):  # fmt: skip
+        assert may_reach_bytes(text.encode()), text
+
+
+@pytest.mark.parametrize("driver", SEND)
+def test_a_marked_session_makes_databases_too(
+    old: Plain, siblings: dict[str, str], tmp_path: Path, driver: str
+) -> None:
+    second = f"second_{driver}"
+    make = MAKES[driver] + (
+        f"run('create database {second}')\nother = os.environ['TEST_DSN'].replace({siblings['test']!r}, '{second}')\n"
+        "run('create table t (id int)', other)\n"
+        f"run(\"comment on database {second} is 'mine'\")\nrun('grant all on database {second} to app')\n"
+        "run('truncate t', other)\n"
+        f"run('drop database {second}')\nprint('green')\n"
+    )  # fmt: skip
+    for name in (siblings["test"], "postgres"):
+        text = make if name != "postgres" else make.replace(repr(siblings["test"]), "'dbname=postgres'").replace(
+            f", '{second}')", f", 'dbname={second}')")  # fmt: skip
+        found = script(tmp_path, text, old.dsn(name))
+        assert (found.code, found.out) == (0, "green\n"), found.out
+
+
+SQLALCHEMY = """
+import asyncio, os, sqlalchemy as sa
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy.ext.asyncio import create_async_engine
+import asyncpg
+w = conninfo_to_dict(os.environ["TEST_DSN"])
+url = sa.URL.create("postgresql+asyncpg", w["user"], host=w["host"], port=int(w["port"]), database=w["dbname"])
+async def go():
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as c:
+        await c.execute(sa.text("create database by_sqlalchemy"))
+        ends = "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'by_sqlalchemy'"
+        await c.execute(sa.text(ends))
+        await c.execute(sa.text("drop database by_sqlalchemy"))
+    await engine.dispose()
+    c = await asyncpg.connect(host=w["host"], port=w["port"], user=w["user"], database=w["dbname"])
+    await c.fetch("create database by_fetch")
+    await (await c.prepare("drop database by_fetch")).fetch()
+    print(await c.fetchval("show default_transaction_read_only"))
+    await c.close()
+asyncio.run(go())
+"""
+
+
+def test_asyncpg_that_prepares(old: Plain, prod: str, tmp_path: Path) -> None:
+    found = script(tmp_path, SQLALCHEMY, old.dsn())
+    assert (found.code, found.out) == (0, "on\n"), found.out
+
+
+DJANGO_LEFT = "import os, psycopg\npsycopg.connect(os.environ['TEST_DSN'], autocommit=True).execute(TEXT)\n"
+
+
+@pytest.mark.parametrize("protected", [False, True])
+def test_the_help_names_the_database_that_is_in_question(
+    old: Plain, prod: str, cli: Cli, tmp_path: Path, protected: bool
+) -> None:
+    """Dropped from the maintenance database, it is its own mark that counts, also for a strange name."""
+    name = "Weird Name; --'s"
+    with psycopg.connect(old.dsn(), autocommit=True) as server:
+        server.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    dsn = psycopg.conninfo.make_conninfo(old.dsn(), dbname=name)
+    if protected:
+        done = cli("guard", "mark", "--dsn", dsn, "--protected", "--reason", "keep", "--confirm", name)
+        assert done.code == 0, done.err
+    text = DJANGO_LEFT.replace("TEXT", repr(f'drop database "{name}"'))
+    refused = script(tmp_path, text, old.dsn())
+    (help_,) = {line for line in refused.out.splitlines() if line.startswith("  help: ") and "mark" in line}
+    assert "dbname=postgres" not in help_
+    assert ("rowback guard unmark" in help_) is protected
+    for command in re.findall(r"rowback (guard (?:un)?mark .*?)(?=; rowback|$)", help_):
+        words = shlex.split(command.replace("…", "over"))
+        done = subprocess.run(
+            [sys.executable, "-m", "recovery.cli", *words], check=False, text=True, capture_output=True,
+            env=clean_environment(),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert script(tmp_path, text, old.dsn()).code == 0, "followed as printed"
+    assert name not in databases(old)
+
+
+def test_no_mark_is_advised_where_none_would_help(old: Plain, siblings: dict[str, str], tmp_path: Path) -> None:
+    told = sent(tmp_path, old, siblings["test"], "psycopg", "drop role app", "alter system set work_mem = '1MB'",
+                'drop database "a\\1"')  # fmt: skip
+    for each in told[:2]:
+        assert each.endswith("  help: use a server of the tests' own for what reaches beyond one database"), each
+    assert told[2] == "InvalidCatalogName", "no crash, and no harm: there is none of that name"
+
+
+def test_fork_and_spawn_belong_to_the_run(old: Plain, prod: str, tmp_path: Path) -> None:
+    act = MAKES["psycopg"] + (
+        "import multiprocessing\nother = os.environ['TEST_DSN'].replace('dbname=postgres', 'dbname=forked')\n"
+        "def work(n):\n    run(f'create table t{n} (id int)', other)\n    return n\n"
+        "if __name__ == '__main__':\n    run('create database forked')\n"
+        "    for how in ('fork', 'spawn'):\n"
+        "        with multiprocessing.get_context(how).Pool(1) as pool:\n"
+        "            print(pool.map(work, [len(how)]))\n"
+        "    run('drop database forked with (force)')\n"
+    )  # fmt: skip
+    found = script(tmp_path, act, old.dsn())
+    assert (found.code, found.out) == (0, "[4]\n[5]\n"), found.out
+
+
+PSYCOPG2 = """
+import abc, io, os, psycopg2
+from psycopg2 import extensions, extras
+DSN = os.environ["TEST_DSN"]
+class Abstract(extensions.connection, abc.ABC):
+    pass
+class OfExtras(extras.RealDictConnection, abc.ABC):
+    pass
+class Own(extensions.connection):
+    def cursor(self, *arguments, **named):
+        return extensions.connection.cursor(self, *arguments, **named)
+for made in (Abstract, OfExtras, Own, extras.MinTimeLoggingConnection, extras.LoggingConnection, None):
+    c = psycopg2.connect(DSN, connection_factory=made)
+    if hasattr(c, "initialize"):
+        c.initialize(io.StringIO())
+    c.cursor().execute("select 1")
+    assert isinstance(c, extensions.connection) and isinstance(c, made or extensions.connection), made
+    c.close()
+assert issubclass(extras.LoggingConnection, extensions.connection)
+assert issubclass(Abstract, extensions.connection) and not issubclass(int, extensions.connection)
+print("whole")
+"""
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_classes_of_psycopg2_stay_what_they_are(
+    old: Plain, plain: Plain, prod: str, tmp_path: Path, proven: bool
+) -> None:
+    found = script(tmp_path, PSYCOPG2, plain.dsn() if proven else old.dsn(prod))
+    assert (found.code, found.out) == (0, "whole\n"), found.out
+
+
+def test_asking_for_a_driver_is_not_importing_it(old: Plain, prod: str, tmp_path: Path) -> None:
+    (tmp_path / "postgresql").mkdir()
+    (tmp_path / "postgresql" / "__init__.py").touch()
+    suite = (
+        "import importlib.util\ndef test_one():\n    import postgresql\n"
+        "    for name in ('psqlpy', 'pgdb', 'duckdb', 'pg8000'):\n        importlib.util.find_spec(name)\n"
+        "    try:\n        import psqlpy\n    except ImportError:\n        pass\n"
+    )
+    found = pytest_on(tmp_path, suite, old.dsn(prod), ini="rowback_guard = ci\npythonpath = .")
+    assert (found.code, "is imported" in found.out) == (0, False), found.out
+
+
+def test_a_parameter_names_a_database_as_well(old: Plain, siblings: dict[str, str], tmp_path: Path) -> None:
+    act = (
+        "import os, psycopg\nc = psycopg.connect(os.environ['TEST_DSN'], autocommit=True)\n"
+        "ends = 'select pg_terminate_backend(pid) from pg_stat_activity where datname = %s'\n"
+        "ends += ' and pid <> pg_backend_pid()'\n"
+        f"c.execute(ends, ({siblings['test']!r},))\nfrom guards import Refused\n"
+        f"try:\n    c.execute(ends, ({siblings['bystander']!r},))\nexcept Refused:\n    print('refused')\n"
+    )
+    with psycopg.connect(old.dsn(siblings["bystander"])):
+        assert script(tmp_path, act, old.dsn(siblings["test"])).out == "refused\n"
+
+
+def test_the_servers_own_error_is_not_masked(old: Plain, prod: str, tmp_path: Path) -> None:
+    for driver in ("psycopg", "psycopg2"):
+        told = sent(tmp_path, old, "postgres", driver, "begin", "create database never", "rollback")
+        assert told[1].startswith(("ActiveSqlTransaction", "ReadOnlySqlTransaction", "refused")), told
+        assert "guard could not ask" not in told[1]
