@@ -17,6 +17,7 @@ from recovery.model.values import name_parts
 
 # Damage comes first: an unbounded statement whose end no log shows stands before any bounded one that was committed.
 BY_DANGER = {Danger.READ: 0, Danger.WRITE: 20, Danger.DESTRUCTIVE: 150, Danger.CATASTROPHIC: 160, Danger.UNKNOWN: 10}
+CASCADES = 10  # what hangs on the table went with it
 BY_OUTCOME = {Outcome.COMMITTED: 30, Outcome.UNKNOWN: 10, Outcome.ROLLED_BACK: -200}
 NAMED, REACHED, ELSEWHERE = 40, 30, -200
 FAR = 15  # a write whose condition names no row by its key may have hit any number of them
@@ -99,7 +100,8 @@ def _dropped_database(text: str) -> str | None:
 def _suspect(sighting: Sighting, question: Question, closure: Closure | None, alike: int) -> Suspect:
     classified = danger_of(sighting.text)
     dropped = _dropped_database(sighting.text)
-    named = [] if dropped else [name for f in classified.worst for name in f.objects] + [*sighting.objects]
+    of_tables = [name for f in classified.worst if f.reach is None for name in f.objects]
+    named = [] if dropped else of_tables + [*sighting.objects]
     tables = tuple(name for name in dict.fromkeys(named) if not name.startswith("pg_temp"))
     reached = tuple(_known_then(sighting, closure(tables, _reach(classified)))) if closure and tables else ()
     meant, ambiguous = _meant(tables, reached, question.table)
@@ -107,6 +109,8 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None, al
     costly = sorted(classified.worst, key=costs_rows, reverse=True)
     costs = not costly or costs_rows(costly[0])
     score = BY_DANGER[classified.danger if costs else Danger.UNKNOWN] + BY_OUTCOME[sighting.outcome]
+    if costs and classified.danger is Danger.DESTRUCTIVE:
+        score += CASCADES * any(finding.cascade for finding in classified.worst)
     if classified.danger is Danger.WRITE:
         score += -20 if says_which(sighting.text) else FAR
     score += _by_table(question.table, meant, reached) + 5 * bool(BY_HAND.search(record.application))

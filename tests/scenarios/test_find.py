@@ -16,8 +16,7 @@ import boto3
 import psycopg
 import pytest
 
-from guards.statements import Danger
-from recovery.incident.suspects import BY_DANGER, JUMPED
+from recovery.incident.suspects import CASCADES, JUMPED
 from recovery.model.incident import Finding
 from recovery.model.reading import Reading
 from recovery.model.target import format_utc
@@ -153,9 +152,7 @@ def test_what_became_of_the_tables_since_doctor_looked(cli: Cli, logged: Live, d
     )
     told = cli("find", logged.identifier, "--database", database.name, "--since", "10m", "--json")
     score = {one.statement: one.score for one in Finding.model_validate_json(told.out).suspects}
-    assert score["truncate parent cascade"] - score["drop table dropped"] == JUMPED + (
-        BY_DANGER[Danger.CATASTROPHIC] - BY_DANGER[Danger.DESTRUCTIVE]
-    )
+    assert score["truncate parent cascade"] - score["drop table dropped"] == JUMPED + CASCADES
     for path in kept.parent.iterdir():
         path.unlink()
     forgotten = cli("find", logged.identifier, "--database", database.name, "--since", "10m").out
