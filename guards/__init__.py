@@ -81,7 +81,7 @@ def assert_disposable(connection: Any, strictness: Strictness | None = None) -> 
     """
     from guards.drivers.questions import OwnQuestions
     from guards.drivers.wire import wire_of
-    from guards.evidence import EVIDENCE_QUERY
+    from guards.evidence import EVIDENCE_QUERY, as_text
     from guards.policy import policy_here
     from guards.session import Ends, Guard
     from guards.statements import Danger, Finding
@@ -90,7 +90,7 @@ def assert_disposable(connection: Any, strictness: Strictness | None = None) -> 
     row = wire.execute(EVIDENCE_QUERY).fetchone()
     assert row is not None  # a session is always in a database
     guard = Guard(policy_here(strictness), questions=OwnQuestions())
-    known = guard.meet(row, Ends(wire.link, {}, asked_for="this connection", way=wire.way))
+    known = guard.meet(as_text(row), Ends(wire.link, {}, asked_for="this connection", way=wire.way))
     if not known.verdict.disposable:
         guard.refuse(known, [Finding(Danger.UNKNOWN, "what comes next")], None)
 

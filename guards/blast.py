@@ -74,7 +74,8 @@ with recursive hit(oid) as (
       and d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass) found on found.of_oid = hit.oid
 )
 select f.ftrelid::regclass::text, s.srvoptions from hit join pg_foreign_table f on f.ftrelid = hit.oid
-join pg_foreign_server s on s.oid = f.ftserver
+join pg_foreign_server s on s.oid = f.ftserver join pg_foreign_data_wrapper w on w.oid = s.srvfdw
+where w.fdwname = 'postgres_fdw'
 """
 
 

@@ -15,7 +15,8 @@ from guards.telltales import DATABASES, FUNCTIONS, ROLES, SCHEMAS, SETTINGS, arr
 # Every column as text, so that it reads the same through any driver. A new session finds its catalog caches empty:
 # functions that look one name up stand here instead of the views that join (1.7 ms instead of 3.4).
 _OF_DATABASE = """d.oid::text, extract(epoch from pg_postmaster_start_time())::text, pg_backend_pid()::text,
-       (select description from pg_shdescription where objoid = d.oid and classoid = 1262)"""  # that of pg_database
+       (select description from pg_shdescription where objoid = d.oid and classoid = 1262),
+       exists (select from pg_foreign_server)::text"""  # 1262 is pg_database
 _CLIENT = "coalesce(host({0}.client_addr), '') || '(' || {0}.client_port || ')'"
 EVIDENCE_QUERY = f"""
 select {_OF_DATABASE}, (select system_identifier from pg_control_system())::text, d.datname::text,
@@ -39,9 +40,7 @@ select {_OF_DATABASE}, (select system_identifier from pg_control_system())::text
                              where current_setting(s, true) is not null), ','),
        array_to_string(array(select f from unnest({array(FUNCTIONS)}) f
                              where to_regproc('pg_catalog.' || f) is not null), ','),
-       array_to_string(array(select n from unnest({array(SCHEMAS)}) n where to_regnamespace(n) is not null), ','),
-       exists (select from pg_foreign_server s join pg_foreign_data_wrapper f on f.oid = s.srvfdw
-               where f.fdwname in ('postgres_fdw', 'dblink_fdw'))::text
+       array_to_string(array(select n from unnest({array(SCHEMAS)}) n where to_regnamespace(n) is not null), ',')
 from pg_database d where d.datname = current_database()
 """  # noqa: S608 (constants)
 # What tells a database that was met at the same address before, and a mark that was made or taken off since.
@@ -85,7 +84,7 @@ class Evidence:
 
     `at`: the server's own time when it was asked. `taken_off`: protections that it had. `ends`: our connection as the
     server sees it, the client's end first. `others`: sessions that are not this one. `foreign_servers`: tables of
-    the database may be those of another PostgreSQL. `managed`: services whose
+    the database may be those of another server. `managed`: services whose
     tell-tales were found. `pooled`: another process answers than the one that greeted us, so session settings belong
     to whoever comes next.
 
@@ -122,11 +121,17 @@ class Evidence:
     application: str | None = None
 
 
+def as_text(row: Sequence[str | bytes | None]) -> list[str | None]:
+    """A row of text as text: in SQL_ASCII psycopg gives bytes."""
+    return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in row]
+
+
 def evidence_of(row: Sequence[str | None], link: Link) -> Evidence:
     """The evidence in the one row that EVIDENCE_QUERY gave through `link`, without a look at this machine."""
     oid, started, pid = (str(value) for value in row[:3])
-    comment, identifier, name, version, at, server, client, role = (row[3], str(row[4]), *row[5:11])
-    size, fsync_off, standby, archiving, others, *telltales = row[11:21]
+    comment, foreign, _, name, version, at, server, client, role = row[3:12]
+    identifier = str(row[5])
+    size, fsync_off, standby, archiving, others, *telltales = row[12:22]
     services = [
         known[telltale]
         for known, names in zip((ROLES, DATABASES, SETTINGS, FUNCTIONS, SCHEMAS), telltales, strict=True)
@@ -141,7 +146,7 @@ def evidence_of(row: Sequence[str | None], link: Link) -> Evidence:
         fsync_off=fsync_off == "true", standby=standby == "true", archiving=archiving == "true",
         managed=tuple(dict.fromkeys(services)), taken_off=tuple(taken_off(comment)), ends=(client, server),
         others=tuple(_other(*each) for each in json.loads(others or "[]")),
-        foreign_servers=row[21] == "true",
+        foreign_servers=foreign == "true",
         pooled=link.key_pid != int(pid),
     )  # fmt: skip
 

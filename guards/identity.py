@@ -47,7 +47,8 @@ def identify(connection: Connection) -> ServerIdentity:
     """Ask the server who it is. Raises whatever the driver raises when it may not be asked."""
     row = connection.execute(IDENTITY_QUERY).fetchone()
     assert row is not None  # a session is always in a database
-    return ServerIdentity(*row)
+    values: list[Any] = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in row]
+    return ServerIdentity(*values)
 
 
 def same_server(one: Connection, other: Connection) -> bool:

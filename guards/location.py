@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import replace
 
-from guards.evidence import EVIDENCE_QUERY, Evidence, Link, OtherSession, Wire, evidence_of
+from guards.evidence import EVIDENCE_QUERY, Evidence, Link, OtherSession, Wire, as_text, evidence_of
 from guards.neighbour import next_door
 from guards.same_kernel import client_of, is_direct, peer_of, runs_here
 
@@ -18,7 +18,7 @@ def gather(connection: Wire) -> Evidence:
     """Ask the server and this machine. Raises what the driver raises; nothing is changed."""
     row = connection.execute(EVIDENCE_QUERY).fetchone()
     assert row is not None  # a session is always in a database
-    return located(evidence_of(row, connection.link), connection.link)
+    return located(evidence_of(as_text(row), connection.link), connection.link)
 
 
 def located(evidence: Evidence, link: Link, *, not_here: bool = False) -> Evidence:

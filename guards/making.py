@@ -69,7 +69,8 @@ def _only_finding(text: str) -> Finding | None:
 
 
 def _marks(finding: Finding, judging: Judging) -> tuple[str, ...]:
-    """A name that is taken is no new database, whatever the server answers."""
+    """The databases that are marked as the run's own once the statement succeeded: a new name, where the server does
+    not prove all of its databases, and one of the run's own whose comment is replaced. A taken name is not new."""
     if finding.reach is Reach.NEW_DATABASE:
         around = None if judging.whole_server else judging.neighbourhood()
         return finding.objects if around and not any(name in around.databases for name in finding.objects) else ()

@@ -58,13 +58,9 @@ class Policy:
 
 @dataclass
 class _Said:
-    """The tables [guard] that were found, the nearest first."""
+    """The tables [guard] of the policy files, the nearest first."""
 
     tables: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
-
-    def everybody(self, name: str) -> list[tuple[Path, Sequence[str]]]:
-        """What each of them says, and where it stands."""
-        return [(path.parent, table.get(name, ())) for path, table in self.tables]
 
     def first(self, name: str) -> Any:
         return next((table[name] for _, table in self.tables if name in table), None)

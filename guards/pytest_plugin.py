@@ -110,14 +110,18 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(fixturedef: Any) -> Iterator[None]:
-    """A refusal names the fixture that is being set up."""
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> Iterator[None]:
+    """A refusal names the fixture that is being set up, and is that fixture's outcome for every test that asks for it:
+    pytest keeps exceptions alone, and breaks off inside otherwise."""
     guard = _active()
     before = guard.fixture if guard else None
     if guard:
         guard.fixture = str(fixturedef.argname)
     try:
         return (yield)
+    except _refused() as refusal:
+        fixturedef.cached_result = (None, fixturedef.cache_key(request), (refusal, refusal.__traceback__))
+        raise
     finally:
         if guard:
             guard.fixture = before
@@ -212,6 +216,12 @@ def _into_junit(config: pytest.Config, refusals: list[str], met: dict[str, str])
             xml.add_global_property(f"{OPTION}: {name}", told)
         for refusal in dict.fromkeys(refusals):
             xml.add_global_property(f"{OPTION}: refused", refusal)
+
+
+def _refused() -> type[BaseException]:
+    from guards.session import Refused
+
+    return Refused
 
 
 def _active() -> Guard | None:

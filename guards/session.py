@@ -203,8 +203,8 @@ class Guard:
         return [objection for finding in found.worst for objection in judging.objections(finding)]
 
     def judging(self, known: Known, ends: Ends) -> Judging:
-        """What judges the statements of a session that leave its database. What is said by name counts on a server of
-        this machine, so a database that a mark spoke for is located now."""
+        """What judges the statements of a session that leave its database. Marks by name count on a server of this
+        machine alone, so a database that its own mark proved is located now."""
         if not known.evidence.here:
             known = replace(known, evidence=self._located(known.evidence, ends.link))
         return Judging(
@@ -230,8 +230,9 @@ class Guard:
 
 
 def _key(row: Row) -> tuple[str | None, ...]:
-    """Oid, the server's start and comment: a mark that was made since, or taken off, is another key."""
-    return row[0], row[1], row[3]
+    """Oid, the server's start, comment, and whether there are foreign servers: a mark that was made since, or taken
+    off, is another key."""
+    return row[0], row[1], row[3], row[4]
 
 
 def _pooled(known: Known, pooled: bool) -> Known:  # noqa: FBT001 (a fact)

@@ -60,11 +60,16 @@ def refusal_text(
         lines = [*_where(fixture), *_who(known), *beyond, "no statement was sent", *_help_beyond(known, worst, beyond)]
         return "\n".join([f"refused[not-disposable]: {what} was not sent to {known.name}", *(f"  {x}" for x in lines)])
     session = "behind a pooler the session was left as it is" if known.evidence.pooled else "the session is read-only"
+    helps = _help(known, policy) if any(f.reach not in _OF_A_SERVER for f in worst) else _help_beyond(known, worst, ())
     lines = [
         *_where(fixture), *_who(known), *known.verdict.vetoes, *known.verdict.missing, *([radius] if radius else []),
-        f"no statement was sent; {session}", *_help(known, policy),
+        f"no statement was sent; {session}", *helps,
     ]  # fmt: skip
     return "\n".join([f"refused[not-disposable]: {what} was not sent to {known.name}", *(f"  {x}" for x in lines)])
+
+
+# No mark of one database helps there.
+_OF_A_SERVER = (Reach.ROLE, Reach.NEW_ROLE, Reach.SERVER, Reach.SLOT, Reach.ELSEWHERE)
 
 
 def _where(fixture: str | None) -> Iterator[str]:

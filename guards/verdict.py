@@ -70,7 +70,7 @@ def _marked(state: str, told: str, until: str | None) -> Verdict:
 
 
 def _enough(evidence: Evidence, policy: Policy) -> bool:
-    """Here and next door are one fact, told by two witnesses."""
+    """Whether the proofs suffice. Here and next door prove the same fact, and count once."""
     near = bool(evidence.here or evidence.next_door)
     if policy.strictness == "dev":
         return near and _young(evidence, policy)

@@ -8,7 +8,6 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 
 from guards.children import ACTIVATION, STRICTNESS
@@ -84,10 +83,20 @@ def _is_guarded(pid: int, arguments: Sequence[str]) -> bool:
     """Whether a Python read our variables when it was started."""
     entries = (entry.partition("=") for entry in read(PROC / str(pid) / "environ").split("\0"))
     environment = {name: value for name, _, value in entries}
-    options = list(takewhile(lambda each: each.startswith("-") and each not in ("-", "-c", "-m"), arguments[1:]))
-    isolated = any(_ISOLATED.match(option) for option in options)
+    isolated = any(_ISOLATED.match(option) for option in _options(arguments[1:]))
     first = environment.get("PYTHONPATH", "").split(os.pathsep)[0]
     return not isolated and bool(environment.get(STRICTNESS)) and first == str(ACTIVATION)
+
+
+def _options(arguments: Sequence[str]) -> Iterator[str]:
+    """Python's own, up to what it runs. Two of them are followed by a word of theirs."""
+    left = iter(arguments)
+    for argument in left:
+        if not argument.startswith("-") or argument in ("-", "-c", "-m"):
+            return
+        yield argument
+        if argument in ("-W", "-X", "--check-hash-based-pycs"):
+            next(left, None)
 
 
 def _script(arguments: Sequence[str]) -> list[str]:

@@ -35,7 +35,14 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
-dsn_option = click.option("--dsn", default="", help="How to connect; without it libpq's own variables say.")
+def _without_driver(_context: click.Context, _option: click.Parameter, dsn: str) -> str:
+    """SQLAlchemy's URLs name a driver, which libpq does not know."""
+    return re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", dsn)
+
+
+dsn_option = click.option(
+    "--dsn", default="", callback=_without_driver, help="How to connect; without it libpq's own variables say."
+)
 strictness_option = click.option(
     "--strictness", type=click.Choice(["dev", "ci"]), default="dev", show_default=True,
     help="dev: on this machine, and marked or an hour old. ci: made after this job began.",
@@ -53,7 +60,9 @@ def connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
     with _in_words():
         named = _certificate(dsn)
     try:
-        connection = psycopg.connect(dsn, autocommit=True, connect_timeout=10, application_name="rowback guard")
+        connection = psycopg.connect(
+            dsn, autocommit=True, connect_timeout=10, application_name="rowback guard", client_encoding="utf8"
+        )
     except psycopg.Error as error:
         raise GuardError(
             "server-unreachable", (str(error).strip().splitlines() or ["no connection"])[0],

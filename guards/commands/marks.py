@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from guards.commands.asking import Duration, connected, dsn_option, judged
 from guards.refusal import GuardError
@@ -34,6 +35,7 @@ def mark(dsn: str, reason: str, seconds: float, protected: bool, once: bool, con
     of this machine the mark is for the name as well, so that dropdb and createdb do not end it for this user."""
     from guards.marker import Marker, in_seconds, write_marker
 
+    _refuse_unclear(reason, protected)
     with connected(dsn) as connection:
         known = judged(connection, dsn, "dev")
         identity = known.evidence.identity
@@ -51,6 +53,16 @@ def mark(dsn: str, reason: str, seconds: float, protected: bool, once: bool, con
             write_marker(connection, marker)
     until = "" if protected else f" until {marker.until}"
     click.echo(f"{known.name}: marked {marker.state}{until}{_by_name(known, marker, once)}")
+
+
+def _refuse_unclear(reason: str, protected: bool) -> None:
+    by_hand = click.get_current_context().get_parameter_source("seconds") is ParameterSource.COMMANDLINE
+    if not reason.strip() or (protected and by_hand):
+        raise GuardError(
+            "usage", "a protection does not run out" if reason.strip() else "a mark has a reason",
+            state="nothing was done",
+            help="leave --for out, or --protected" if reason.strip() else "--reason 'CI scratch'",
+        )  # fmt: skip
 
 
 def _by_name(known: Known, marker: Marker, once: bool) -> str:
@@ -96,7 +108,7 @@ def unmark(dsn: str, reason: str | None, confirmed: str | None) -> None:
         if marker is None and not by_name:
             raise GuardError(
                 "mark-refused", f"{known.name} bears no mark", state="nothing was done",
-                help=f"look at it: rowback guard show --dsn '{known.way}'",
+                help=f"look at it: rowback guard show --dsn {quoted(known.way)}",
             )  # fmt: skip
         if marker and marker.state == "protected" and known.verdict.said:
             _take_protection_off(connection, known, marker, reason, confirmed)

@@ -88,6 +88,7 @@ def _guarded_prepared(run: Callable[..., Any]) -> Callable[..., Any]:
     async def guarded_run(self: Any, *arguments: Any, **named: Any) -> Any:
         if made := _making_in(self._connection, self._query):
             return await _around(self._connection, made, lambda: run(self, *arguments, **named))
+        _check(self._connection, self._query)  # what it names may have come to be since it was prepared
         return await run(self, *arguments, **named)
 
     return guarded_run

@@ -130,7 +130,7 @@ def guarded_class(base: Any) -> Any:
 
 
 class _Guarded:
-    """Either of both."""
+    """A guarded connection or cursor."""
 
 
 def _text(connection: Any, query: Any) -> str:

@@ -45,6 +45,7 @@ def around(connection: Any, making: Making, ends: Ends, send: Callable[[], Any])
 
 
 def held_again(connection: Any, making: Making) -> None:
+    """Hold the session again after a text about databases of this run; close it where that cannot be done."""
     try:
         contract.conducted(contract.held_again(making), lambda text: ask(connection, text))
     except BaseException:
@@ -53,6 +54,7 @@ def held_again(connection: Any, making: Making) -> None:
 
 
 def ends_of(connection: Any) -> Ends:
+    """Both ends of a connection, as the guard needs them for a connection of its own."""
     parameters = {**connection.info.dsn_parameters, "password": connection.info.password}
     way = way_of(parameters)
     return Ends(wire_of(connection).link, parameters, shown(extensions.parse_dsn(connection.dsn)), way)
@@ -64,6 +66,7 @@ def is_console(connection: Any) -> bool:
 
 
 def meet(connection: Any) -> None:
+    """Judge the server of a connection, and hold the session unless it is proven: `rowback_known` is set then."""
     guard = active()
     assert guard is not None
     if connection.async_:
@@ -83,6 +86,7 @@ def meet(connection: Any) -> None:
 
 
 def hold(connection: Any) -> None:
+    """Make an unproven session read-only, again where something may have undone it."""
     contract.conducted(contract.hold(connection.rowback_known), lambda text: ask(connection, text))
 
 

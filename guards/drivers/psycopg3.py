@@ -25,6 +25,7 @@ from guards.making import Making
 from guards.reach import may_reach_bytes, stays
 from guards.session import Ends, Row, Talk, active
 from guards.statements.classify import REMEMBERED
+from guards.statements.spelling import as_the_server_sees_it
 from guards.telling import Known
 from guards.words import shown, way_of
 
@@ -106,6 +107,22 @@ def _stand_in_cursors() -> None:
         return begun if made is None else _around(connection, made, begun)
 
     cursor._execute_gen = guarded_execute
+    for many in ("_executemany_gen_no_pipeline", "_executemany_gen_pipeline"):
+        setattr(cursor, many, _guarded_many(getattr(cursor, many)))
+
+
+def _guarded_many(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """Only the first row's parameters pass by the query classes: what they name counts as any."""
+
+    def guarded_many(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        connection = self._conn
+        known = getattr(connection, _KNOWN, None)
+        if active() is not None and known is not _FREE and may_reach_bytes(_encoded(connection, query)):
+            text = as_the_server_sees_it(_decoded(connection, _encoded(connection, query)))
+            contract.check(known, text, lambda: _ends_of(connection))
+        return execute(self, query, *arguments, **options)
+
+    return guarded_many
 
 
 def _may_make(connection: Any, query: Any) -> bool:
@@ -194,7 +211,7 @@ def _is_held(connection: Any) -> bool:
 
 
 def _check(connection: Any, text: bytes, query: Any = None, vars: Any = None) -> None:
-    """Before each statement: a proven database costs a look, a text that was seen before a second one."""
+    """Raise Refused, or let a text be sent. Texts that only read are remembered for unproven connections."""
     if connection is not None and connection._rowback_fast and not may_reach_bytes(text):
         return
     if active() is None or connection is None or text in _READS or getattr(connection, _PERMITTED, False):

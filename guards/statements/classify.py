@@ -12,7 +12,7 @@ from pgparse import PGQueryError, normalize, parse
 
 from guards.statements.danger import Classified, Danger, Finding, Reach
 from guards.statements.folding import HOLE, NAME
-from guards.statements.functions import function_findings
+from guards.statements.functions import Sent, function_findings
 from guards.statements.plpgsql import Block, block_of
 from guards.statements.rules import RULES, statement_finding
 from guards.statements.shared import sessions_ended
@@ -171,7 +171,21 @@ def _call(walk: _Walk, fields: Node) -> None:
     if strings(fields["funcname"])[-1] == "set_config":
         walk.temporary.clear()  # perhaps the search path
     for found in function_findings(strings(fields["funcname"]), fields.get("args", [])):
-        walk.findings += [found] if isinstance(found, Finding) else _found_in(found, walk.depth + 1, set())
+        match found:
+            case Finding():
+                walk.findings.append(found)
+            case Sent(text):
+                walk.findings += _sent(walk, text)
+            case text:
+                walk.findings += _found_in(text, walk.depth + 1, set())
+
+
+def _sent(walk: _Walk, text: str | None) -> list[Finding]:
+    """What another session is given to do may leave the database that it is in: where it goes then is not known."""
+    inner = [] if text is None else _found_in(text, walk.depth + 1, set())
+    if text is not None and not any(finding.reach for finding in inner):
+        return []
+    return [Finding(Danger.UNKNOWN, "dblink", why="what it sends leaves its database", reach=Reach.ELSEWHERE)]
 
 
 def _block(walk: _Walk, block: Block) -> Iterator[Finding]:

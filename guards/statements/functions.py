@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -60,6 +61,7 @@ OF_EXTENSIONS = frozenset(
         "unaccent", "hstore", "akeys", "avals", "skeys", "svals", "levenshtein", "soundex", "metaphone", "dmetaphone",
     }
 )  # fmt: skip
+_OF_THE_SERVER = ("pg_stat_reset_shared", "pg_replication_origin_drop", "lo_export")
 # dblink's own: what they send elsewhere, and by which argument (a connection string, or the name of a connection).
 DBLINK = frozenset({"dblink", "dblink_connect", "dblink_connect_u", "dblink_exec", "dblink_open", "dblink_send_query"})
 RUNS_TEXT = frozenset({"query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat", "ts_rewrite"})
@@ -71,14 +73,21 @@ def builtin() -> frozenset[str]:
     return frozenset(files(__package__).joinpath("builtin_functions.txt").read_text().split())
 
 
-def function_findings(name: Sequence[str], arguments: Sequence[Any]) -> list[Finding | str]:
-    """What one call does; texts that it runs are returned to be classified themselves."""
+@dataclass(frozen=True)
+class Sent:
+    """A text that is sent to another session; None: it is not known here."""
+
+    text: str | None
+
+
+def function_findings(name: Sequence[str], arguments: Sequence[Any]) -> list[Finding | str | Sent]:
+    """What one call does; texts that it runs, here or elsewhere, are returned to be classified themselves."""
     *schema, function = name
     shown = ".".join(name)
     if schema == ["information_schema"] and function.startswith("_pg_"):
         return []
     if function in DBLINK or (schema and schema != ["pg_catalog"]):
-        return [_elsewhere(shown, arguments) if function in DBLINK else _unseen(shown)]
+        return _elsewhere(shown, arguments) if function in DBLINK else [_unseen(shown)]
     if function == "set_config":
         return _set_config(arguments)
     if function == "ts_rewrite" and len(arguments) == 3:
@@ -90,7 +99,7 @@ def function_findings(name: Sequence[str], arguments: Sequence[Any]) -> list[Fin
 
 
 def _reach(function: str, why: str) -> Reach | None:
-    if why == "the whole server":
+    if why == "the whole server" or function in _OF_THE_SERVER:
         return Reach.SERVER
     if function.endswith("_backend"):
         return Reach.SESSIONS
@@ -103,7 +112,7 @@ def _slot(function: str, arguments: Sequence[Any]) -> tuple[str, ...]:
     return (name,) if name and HOLE not in name else ()
 
 
-def _by_name(function: str, arguments: Sequence[Any]) -> list[Finding | str]:
+def _by_name(function: str, arguments: Sequence[Any]) -> list[Finding | str | Sent]:
     if why := DESTROYS.get(function):
         return [Finding(Danger.DESTRUCTIVE, function, _slot(function, arguments), why=why, reach=_reach(function, why))]
     if function in WRITES:
@@ -112,19 +121,21 @@ def _by_name(function: str, arguments: Sequence[Any]) -> list[Finding | str]:
     return [] if known else [_unseen(function)]
 
 
-def _elsewhere(shown: str, arguments: Sequence[Any]) -> Finding:
+def _elsewhere(shown: str, arguments: Sequence[Any]) -> list[Finding | str | Sent]:
     """The connection string is the last argument of dblink_connect, the first one of the others; there it may also be
     the name of a connection, which was judged when it was made, or of a foreign server."""
     connects = "dblink_connect" in shown
     text = folded_text(arguments[len(arguments) - 1 if connects else 0]) if arguments else None
     way = text if text and HOLE not in text else ""
-    return Finding(
+    sent: list[Finding | str | Sent] = [] if connects else [Sent(folded_text(each)) for each in arguments[1:]]
+    finding = Finding(
         Danger.UNKNOWN, f"{shown}()", why="what it sends to another session is not seen here", reach=Reach.ELSEWHERE,
         way=way,
     )  # fmt: skip
+    return [finding, *sent]
 
 
-def _set_config(arguments: Sequence[Any]) -> list[Finding | str]:
+def _set_config(arguments: Sequence[Any]) -> list[Finding | str | Sent]:
     name, value = (constant(argument) for argument in (*arguments[:2], *[{}] * (2 - len(arguments[:2]))))
     if name is MISSING:
         return [Finding(Danger.UNKNOWN, "set_config", why="which setting is not known")]

@@ -74,8 +74,13 @@ _SHARED = frozenset(
 )  # fmt: skip
 
 
+# Where tables of other servers lead.
+_ABROAD = frozenset({"pg_foreign_server", "pg_user_mapping"})
+
+
 def _of_catalog(name: str) -> Reach | None:
-    return Reach.SERVER if name.rpartition(".")[2] in _SHARED else None
+    catalog = name.rpartition(".")[2]
+    return Reach.SERVER if catalog in _SHARED else Reach.ELSEWHERE if catalog in _ABROAD else None
 
 
 def _insert(fields: Node, temporary: Temporary) -> Iterator[Finding]:
@@ -101,7 +106,7 @@ def _copy(fields: Node, temporary: Temporary) -> Iterator[Finding]:
     elif fields.get("is_from"):
         yield from _insert(fields, temporary)
     elif "filename" in fields:
-        yield Finding(Danger.WRITE, "COPY TO", why="a file on the server")
+        yield Finding(Danger.WRITE, "COPY TO", why="a file on the server", reach=Reach.SERVER)
 
 
 def _drop(fields: Node, temporary: Temporary) -> Iterator[Finding]:

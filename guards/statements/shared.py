@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from guards.statements.danger import Danger, Finding, Reach
-from guards.statements.tree import MISSING, Node, constant, kind_of, strings
+from guards.statements.tree import MISSING, Node, children, constant, kind_of, strings, table
 from guards.statements.verbs import tag_of
+from guards.words import conninfo_value
 
+ENDS_SESSIONS = ("pg_terminate_backend", "pg_cancel_backend")
 _SETTINGS_OF_A_SERVER = ("host", "hostaddr", "port", "dbname", "service")
 
 
@@ -21,7 +23,12 @@ def shared_finding(kind: str, fields: Node) -> list[Finding] | None:
 def _by_object_type(kind: str, fields: Node) -> list[Finding] | None:
     """RENAME, OWNER TO, COMMENT, GRANT …: which kind of thing they are about stands beside."""
     about = next((fields[key] for key in ("renameType", "objectType", "objtype") if key in fields), "")
-    reach = {"OBJECT_DATABASE": Reach.DATABASE, "OBJECT_ROLE": Reach.ROLE, "OBJECT_TABLESPACE": Reach.SERVER}.get(about)
+    reach = {
+        "OBJECT_DATABASE": Reach.DATABASE,
+        "OBJECT_ROLE": Reach.ROLE,
+        "OBJECT_TABLESPACE": Reach.SERVER,
+        "OBJECT_PARAMETER_ACL": Reach.SERVER,
+    }.get(about)
     if reach is None or kind not in ("RenameStmt", "AlterOwnerStmt", "CommentStmt", "SecLabelStmt", "GrantStmt"):
         return None
     named = fields.get("subname") or strings(fields.get("objects") or [fields.get("object", {})])
@@ -44,6 +51,12 @@ def _roles(verb: str, danger: Danger, key: str, reach: Reach = Reach.ROLE) -> An
         yield Finding(danger, verb, named, fields.get("behavior") == "DROP_CASCADE", reach=reach)
 
     return rule
+
+
+def _granted_roles(kind: str, fields: Node) -> Iterator[Finding]:
+    granted = [str(kind_of(each)[1].get("priv_name", "")) for each in fields.get("granted_roles", [])]
+    named = (*granted, *map(_role, fields.get("grantee_roles", [])))
+    yield Finding(Danger.WRITE, tag_of(kind, fields), named, reach=Reach.ROLE)
 
 
 def _role(spec: Any) -> str:
@@ -83,18 +96,38 @@ def constant_text(node: Any) -> str:
     return str(value)
 
 
-def conninfo_value(value: str) -> str:
-    """As libpq's connection strings want it."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def sessions_ended(select: Node) -> tuple[str, ...]:
-    """The databases whose sessions alone a SELECT's WHERE lets pass: `datname = 'x' and …`; empty where any may."""
-    names = []
+    """The databases whose sessions alone a SELECT ends: it calls the function on what it shows of pg_stat_activity, and
+    of nothing else, `where datname = 'x' and …`. Empty for every other shape, in which the server may call it first."""
+    names: list[str] = []
+    if not _ends_what_it_shows(select):
+        return ()
     for kind, condition in map(kind_of, _conjuncts(select.get("whereClause"))):
         if kind == "A_Expr" and strings(condition.get("name", [])) == ["="]:
             names += _compared_with_datname(condition)
     return tuple(names)
+
+
+def _ends_what_it_shows(select: Node) -> bool:
+    sources = select.get("fromClause", [])
+    if len(sources) != 1 or table(sources[0]).rpartition(".")[2] != "pg_stat_activity":
+        return False
+    shown = [kind_of(target)[1].get("val", {}) for target in select.get("targetList", [])]
+    calls = [each for each in shown if kind_of(each)[0] == "FuncCall" and _name_of(kind_of(each)[1]) in ENDS_SESSIONS]
+    return len(calls) == sum(name in ENDS_SESSIONS for name in _called(select))
+
+
+def _called(node: Any) -> Iterator[str]:
+    """The functions that are called anywhere below."""
+    kind, fields = kind_of(node)
+    if kind == "FuncCall":
+        yield _name_of(fields)
+    for child in children(fields if kind else node):
+        yield from _called(child)
+
+
+def _name_of(call: Node) -> str:
+    return strings(call["funcname"])[-1]
 
 
 def _compared_with_datname(condition: Node) -> list[str]:
@@ -150,6 +183,7 @@ _RULES: Mapping[str, Any] = {
     "CreateRoleStmt": _roles("CREATE ROLE", Danger.WRITE, "role", Reach.NEW_ROLE),
     "DropOwnedStmt": _roles("DROP OWNED", Danger.CATASTROPHIC, "roles"),
     "ReassignOwnedStmt": _roles("REASSIGN OWNED", Danger.WRITE, "roles"),
+    "GrantRoleStmt": _granted_roles,
     "AlterSystemStmt": _of_the_server("ALTER SYSTEM", Danger.DESTRUCTIVE),
     "CreateSubscriptionStmt": _subscription,
     "AlterSubscriptionStmt": _subscription,

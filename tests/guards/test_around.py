@@ -231,3 +231,12 @@ def test_two_roles_in_one_suite(plain: Plain, tmp_path: Path) -> None:
     )
     found = script(tmp_path, act, dsn)
     assert found.code == 0, found.out
+
+
+def test_options_with_words_of_their_own_hide_no_isolation(orders: str, tmp_path: Path) -> None:
+    (tmp_path / "reads.py").write_text(
+        "import os, psycopg\nc = psycopg.connect(os.environ['TEST_DSN'])\nc.execute('select pg_sleep(0.3)')\n"
+    )
+    for options in (["-W", "ignore", "-I"], ["-X", "utf8", "-E"]):
+        assert guard_run(tmp_path, sys.executable, *options, "reads.py", dsn=orders)[0] == 21
+    assert guard_run(tmp_path, sys.executable, "-W", "ignore", "reads.py", dsn=orders)[0] == 0
