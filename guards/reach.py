@@ -93,7 +93,8 @@ class Judging:
     roles: set[tuple[str, str]] = field(default_factory=set)
 
     def objections(self, finding: Finding) -> list[str]:
-        """Why a statement may not pass; empty when all that it reaches is disposable."""
+        """Why a statement may not pass; empty when all that it reaches is disposable. New roles are remembered as those
+        of this process."""
         if finding.reach in (None, Reach.NEW_DATABASE):
             return []
         if finding.reach is Reach.ELSEWHERE and finding.way:

@@ -124,12 +124,13 @@ def _help_beyond(known: Known, worst: Sequence[Finding], beyond: Sequence[str]) 
     if not named:
         yield "help: use a server of the tests' own for what reaches beyond one database"
         return
+    yield "help: let it name a throw-away database; do not work around this."
     for name in dict.fromkeys(named):
         objections = [objection for objection in beyond if objection.startswith(f"'{name}' ")]
         options = f"--dsn {quoted(way_to(known.way, name))} --reason …{_confirmation(name)}"
         if objections:
             told = _commands(options, protected=any(" is marked protected " in each for each in objections))
-            yield f"help: '{name}': {told}"
+            yield f"      '{name}': {told}"
 
 
 def way_to(way: str, database: str) -> str:

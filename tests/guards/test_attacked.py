@@ -316,7 +316,7 @@ def test_the_help_names_the_database_that_is_in_question(
         assert done.code == 0, done.err
     text = DJANGO_LEFT.replace("TEXT", repr(f'drop database "{name}"'))
     refused = script(tmp_path, text, old.dsn())
-    (help_,) = {line for line in refused.out.splitlines() if line.startswith("  help: ") and "mark" in line}
+    (help_,) = {line for line in refused.out.splitlines() if "rowback guard " in line and "mark" in line}
     assert "dbname=postgres" not in help_
     assert ("rowback guard unmark" in help_) is protected
     for command in re.findall(r"rowback (guard (?:un)?mark .*?)(?=; rowback|$)", help_):

@@ -107,7 +107,8 @@ def test_a_marked_database_opens_no_other(old: Plain, siblings: dict[str, str], 
         assert f"'{staging}' is marked protected by " in refused[0]
         assert (
             f"  '{bystander}' is judged by itself, and it bears no mark\n  no statement was sent\n"
-            f"  help: '{bystander}': If this one may be destroyed, its owner says so: rowback guard mark --dsn"
+            "  help: let it name a throw-away database; do not work around this.\n"
+            f"        '{bystander}': If this one may be destroyed, its owner says so: rowback guard mark --dsn"
             in refused[1]
         )
         assert user.execute("select count(*) from orders").fetchone() == (9,), "its session was not ended"
