@@ -23,11 +23,24 @@ from guards.verdict import judge_by_mark
 # One statement that begins so leaves its database by a function alone, or by a table of the catalog.
 _BY_FUNCTIONS = (b"select", b"insert", b"update", b"delete", b"with")
 # Statements without any of these stay in their database. Two lists, because names of tables and columns hold the words.
-_VERBS = (b"drop", b"alter", b"reassign", b"create", b"comment", b"dblink", b"pg_", b"grant", b"revoke", b"copy")
+_VERBS = (
+    b"drop",
+    b"alter",
+    b"reassign",
+    b"create",
+    b"comment",
+    b"dblink",
+    b"pg_",
+    b"grant",
+    b"revoke",
+    b"copy",
+    b"security",
+    b"merge",
+)
 _OBJECTS = (
     b"database", b"role", b"user", b"group", b"tablespace", b"system", b"owned", b"server", b"dblink", b"_backend",
     b"reload_conf", b"rotate_logfile", b"switch_wal", b"promote", b"wal_replay", b"_slot", b"subscription", b"program",
-    b"pg_auth", b"shdesc", b"shsec", b"shdepend", b"role_setting", b"origin", b"grant", b"revoke", b" to ",
+    b"pg_auth", b"shdesc", b"shsec", b"shdepend", b"role_setting", b"origin", b"_acl", b"grant", b"revoke", b" to ",
     b"stat_reset",
 )  # fmt: skip
 

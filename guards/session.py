@@ -179,19 +179,19 @@ class Guard:
         """
         found = classify(text)
         if known is not None and known.verdict.disposable:
-            self._check_reach(known, found, ends())
+            self._check_reach(known, found, ends)
         elif found.danger is not Danger.READ:
             self.refuse(known, found.worst, ends, *self._of_named(known, found, ends))
 
-    def _check_reach(self, known: Known, found: Classified, ends: Ends) -> None:
-        judging = self.judging(known, ends) if found.reaching else None
+    def _check_reach(self, known: Known, found: Classified, ends: Callable[[], Ends]) -> None:
+        judging = self.judging(known, ends()) if found.reaching else None
         for finding in found.reaching:
             if judging and (objections := judging.objections(finding)):
-                self.refuse(known, [finding], lambda: ends, *objections)
+                self.refuse(known, [finding], ends, *objections)
         if known.evidence.foreign_servers and found.danger is not Danger.READ:
             writes = [finding for finding in found.findings if finding.danger is not Danger.READ]
-            if objection := self.questions.abroad(self, ends, writes):
-                self.refuse(known, found.worst, lambda: ends, objection)
+            if objection := self.questions.abroad(self, ends(), writes):
+                self.refuse(known, found.worst, ends, objection)
 
     def _of_named(self, known: Known | None, found: Classified, ends: Callable[[], Ends]) -> Sequence[str]:
         """Where a text is about another database on a server of this machine, that one is in question."""

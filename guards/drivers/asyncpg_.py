@@ -6,19 +6,20 @@ protocol itself and is the fifth. Pools and transactions land in the same method
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from asyncpg import connect_utils
 from asyncpg.connection import Connection
-from asyncpg.exceptions import PostgresError
+from asyncpg.exceptions import InterfaceError, PostgresError
 from asyncpg.prepared_stmt import PreparedStatement
 
 from guards.drivers import contract
-from guards.drivers.own import ASKING, asking
+from guards.drivers.own import ASKING
 from guards.drivers.questions import mark_as_own
 from guards.evidence import Link
 from guards.making import Making
@@ -27,6 +28,7 @@ from guards.telling import Known
 from guards.words import shown
 
 _KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
+_TURNS: WeakKeyDictionary[Any, asyncio.Task[Any] | None] = WeakKeyDictionary()
 _INSTALLED = "_rowback_guarded"
 # The method and which of its arguments is the statement.
 _SENDS = {
@@ -53,7 +55,7 @@ def install() -> None:
 
     @wraps(reset)
     async def guarded_reset(self: Any, *, timeout: Any = None) -> None:
-        with asking():  # RESET ALL is part of it: the session is read-only again afterwards
+        with _turn(self):  # RESET ALL is part of it: the session is read-only again afterwards
             await reset(self, timeout=timeout)
         await _hold(self)
 
@@ -96,7 +98,7 @@ def _guarded_prepared(run: Callable[..., Any]) -> Callable[..., Any]:
 
 def _making_in(connection: Any, text: str) -> Making | None:
     known = _KNOWN.get(connection)
-    if known is None or active() is None or ASKING.get() or connection.is_in_transaction():
+    if known is None or active() is None or _has_turn(connection) or connection.is_in_transaction():
         return None
     if not contract.may_make(known, text):
         return None
@@ -104,14 +106,14 @@ def _making_in(connection: Any, text: str) -> Making | None:
 
 
 async def _around(connection: Any, made: Making, send: Callable[[], Awaitable[Any]]) -> Any:
-    """Send a text about databases of this run, and hold the session again. Whatever comes between closes it."""
+    """Send a text about databases of this run, and hold the session again. Whatever comes between closes it, and other
+    tasks that share the connection are told so, as asyncpg tells them."""
     ends = _ends_of(connection)
-    with ExitStack() as unless_held:
+    with _turn(connection), ExitStack() as unless_held:
         unless_held.callback(connection.terminate)
         try:
             await contract.conducted_async(contract.lift(made), lambda text: _ask(connection, text))
-            with asking():
-                result = await send()
+            result = await send()
         except PostgresError:
             await contract.conducted_async(contract.held_again(made), lambda text: _ask(connection, text))
             unless_held.pop_all()
@@ -121,6 +123,25 @@ async def _around(connection: Any, made: Making, send: Callable[[], Awaitable[An
     for name in made.marks:
         mark_as_own(ends, name)
     return result
+
+
+@contextmanager
+def _turn(connection: Any) -> Iterator[None]:
+    """Inside, this task sends on the connection what nobody looks at, and no other task sends anything. Query loggers
+    and what else asyncpg calls run outside of it."""
+    before, _TURNS[connection] = _TURNS.get(connection), asyncio.current_task()
+    try:
+        yield
+    finally:
+        _TURNS[connection] = before
+
+
+def _has_turn(connection: Any) -> bool:
+    """Whether this task may send anything. Raises InterfaceError where another one has the turn."""
+    task = _TURNS.get(connection)
+    if task is not None and task is not asyncio.current_task():
+        raise InterfaceError("cannot perform operation: another operation is in progress")
+    return task is not None
 
 
 def _guarded_records(send: Callable[..., Any]) -> Callable[..., Any]:
@@ -133,7 +154,7 @@ def _guarded_records(send: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _check(connection: Any, text: str) -> None:
-    if active() is not None and not ASKING.get():
+    if active() is not None and not _has_turn(connection):
         contract.check(_KNOWN.get(connection), text, lambda: _ends_of(connection))
 
 
@@ -166,7 +187,7 @@ async def _meet(connection: Any) -> None:
 
 async def _ask(connection: Any, text: str) -> Row:
     """One statement of ours; its row as text. A setting has none, and goes the simple way: it may be several."""
-    with asking():
+    with _turn(connection):
         if not text.lstrip().startswith("select"):
             await Connection.execute(connection, text)
             return []

@@ -11,6 +11,8 @@ import gc
 import inspect
 from abc import ABCMeta
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from threading import RLock
 from typing import Any
 
 import psycopg2
@@ -144,6 +146,7 @@ def _text(connection: Any, query: Any) -> str:
 class _GuardedConnection(_Guarded):
     rowback_known: Known | None = None
     rowback_free = False  # a pooler's console
+    rowback_lock: RLock | None = None
     rowback_meeting = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -267,7 +270,19 @@ class _GuardedCursor(_Guarded):
         connection.rowback_check(text)
         return text
 
+    def _turn(self) -> AbstractContextManager[object]:
+        """Threads may share a connection: while one sends what an unproven session is lifted for, the others wait."""
+        if not isinstance(self.connection, _GuardedConnection) or not contract.is_held(self.connection.rowback_known):
+            return nullcontext()
+        if self.connection.rowback_lock is None:
+            self.connection.rowback_lock = RLock()
+        return self.connection.rowback_lock
+
     def execute(self, query: Any, vars: Any = None) -> Any:
+        with self._turn():
+            return self.rowback_execute(query, vars)
+
+    def rowback_execute(self, query: Any, vars: Any) -> Any:
         made: Any = super()
         if may_make(self.connection, _text(self.connection, query)):
             text, ends = _text(self.connection, made.mogrify(query, vars)), ends_of(self.connection)
@@ -281,18 +296,21 @@ class _GuardedCursor(_Guarded):
         for parameters in every or [None]:
             self._check(query, parameters)
         made: Any = super()
-        return made.executemany(query, every)
+        with self._turn():
+            return made.executemany(query, every)
 
     def callproc(self, procname: str, parameters: Any = None) -> Any:
         numbered = ", ".join(f"${n}" for n in range(1, len(parameters or ()) + 1))
         self._check(f"select * from {procname}({numbered})")  # noqa: S608 (looked at, not sent)
         made: Any = super()
-        return made.callproc(procname, parameters) if parameters is not None else made.callproc(procname)
+        with self._turn():
+            return made.callproc(procname, parameters) if parameters is not None else made.callproc(procname)
 
     def copy_expert(self, sql: Any, file: Any, *rest: Any, **options: Any) -> Any:
         self._check(sql)
         made: Any = super()
-        return made.copy_expert(sql, file, *rest, **options)
+        with self._turn():
+            return made.copy_expert(sql, file, *rest, **options)
 
     def copy_from(self, file: Any, table: str, *rest: Any, **options: Any) -> Any:
         self._check(f'copy "{table}" from stdin')

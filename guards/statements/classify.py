@@ -20,6 +20,7 @@ from guards.statements.spelling import Placeholders, as_the_server_sees_it, has_
 from guards.statements.tree import Node, children, kind_of, strings
 
 REMEMBERED = 4096
+_SLOT_COMMAND = re.compile(r"\s*((?:drop|alter)_replication_slot)\s+(\"[^\"]+\"|\w+)", re.IGNORECASE)
 DEEPEST = 12  # DO in EXECUTE in DO …: beyond it nobody can say
 
 # After these a name may stand for a real table again.
@@ -81,12 +82,19 @@ def _found_in(text: str, depth: int, temporary: set[str]) -> list[Finding]:
         for statement in statements:
             _statement(walk, statement["stmt"])
     except PGQueryError as error:
-        return [Finding(Danger.UNKNOWN, "not understood", why=_why(error))]
+        return _of_replication(text) or [Finding(Danger.UNKNOWN, "not understood", why=_why(error))]
     except RecursionError:
         return [Finding(Danger.UNKNOWN, "nested too deeply")]
     except (KeyError, IndexError, TypeError, ValueError):
         return [Finding(Danger.UNKNOWN, "not understood", why="a statement of a shape that is not known here")]
     return walk.findings
+
+
+def _of_replication(text: str) -> list[Finding]:
+    """Commands of a replication session that end or change a slot: no SQL, so the parser knows none of them."""
+    if found := _SLOT_COMMAND.match(text):
+        return [Finding(Danger.DESTRUCTIVE, found[1].upper(), (found[2].strip('"'),), reach=Reach.SLOT)]
+    return []
 
 
 def _why(error: PGQueryError) -> str:

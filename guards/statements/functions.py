@@ -19,7 +19,8 @@ DESTROYS = {
     "pg_drop_replication_slot": "whoever follows it", "pg_replication_origin_drop": "whoever follows it",
     "pg_promote": "the whole server", "pg_rotate_logfile": "the whole server", "pg_reload_conf": "the whole server",
     "pg_switch_wal": "the whole server", "pg_stat_reset": "statistics", "lo_export": "a file on the server",
-    "pg_stat_reset_shared": "statistics", "pg_stat_reset_single_table_counters": "statistics",
+    "pg_stat_reset_shared": "statistics", "pg_stat_reset_slru": "statistics",
+    "pg_stat_reset_single_table_counters": "statistics",
     "pg_wal_replay_pause": "the whole server", "pg_replication_slot_advance": "whoever follows it",
     "pg_logical_slot_get_changes": "whoever follows it", "pg_logical_slot_get_binary_changes": "whoever follows it",
 }  # fmt: skip
@@ -61,7 +62,7 @@ OF_EXTENSIONS = frozenset(
         "unaccent", "hstore", "akeys", "avals", "skeys", "svals", "levenshtein", "soundex", "metaphone", "dmetaphone",
     }
 )  # fmt: skip
-_OF_THE_SERVER = ("pg_stat_reset_shared", "pg_replication_origin_drop", "lo_export")
+_OF_THE_SERVER = ("pg_stat_reset_shared", "pg_stat_reset_slru", "pg_replication_origin_drop", "lo_export")
 # dblink's own: what they send elsewhere, and by which argument (a connection string, or the name of a connection).
 DBLINK = frozenset({"dblink", "dblink_connect", "dblink_connect_u", "dblink_exec", "dblink_open", "dblink_send_query"})
 RUNS_TEXT = frozenset({"query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat", "ts_rewrite"})

@@ -89,15 +89,15 @@ def _insert(fields: Node, temporary: Temporary) -> Iterator[Finding]:
     if catalog or not is_temporary(fields["relation"], temporary):
         danger = Danger.CATASTROPHIC if catalog else Danger.WRITE
         why = "a system catalog" if catalog else ""
-        yield Finding(danger, "INSERT", (name,), why=why, reach=_of_catalog(name) if catalog else None)
+        yield Finding(danger, "INSERT", (name,), why=why, reach=_of_catalog(name))
 
 
 def _merge(fields: Node, temporary: Temporary) -> Iterator[Finding]:
     if is_temporary(fields["relation"], temporary):
         return
     deletes = any(clause.get("commandType") == "CMD_DELETE" for _, clause in map(kind_of, fields["mergeWhenClauses"]))
-    danger = Danger.DESTRUCTIVE if deletes else Danger.WRITE
-    yield Finding(danger, "MERGE", (table(fields["relation"]),), why="it deletes" if deletes else "")
+    danger, name = Danger.DESTRUCTIVE if deletes else Danger.WRITE, table(fields["relation"])
+    yield Finding(danger, "MERGE", (name,), why="it deletes" if deletes else "", reach=_of_catalog(name))
 
 
 def _copy(fields: Node, temporary: Temporary) -> Iterator[Finding]:

@@ -113,8 +113,14 @@ def _ends_what_it_shows(select: Node) -> bool:
     if len(sources) != 1 or table(sources[0]).rpartition(".")[2] != "pg_stat_activity":
         return False
     shown = [kind_of(target)[1].get("val", {}) for target in select.get("targetList", [])]
-    calls = [each for each in shown if kind_of(each)[0] == "FuncCall" and _name_of(kind_of(each)[1]) in ENDS_SESSIONS]
+    calls = [fields for kind, fields in map(kind_of, shown) if kind == "FuncCall" and _ends_its_row(fields)]
     return len(calls) == sum(name in ENDS_SESSIONS for name in _called(select))
+
+
+def _ends_its_row(call: Node) -> bool:
+    """Whether it ends the session of the row that it is called for: its argument is the column itself."""
+    kind, argument = kind_of((call.get("args") or [{}])[0])
+    return _name_of(call) in ENDS_SESSIONS and kind == "ColumnRef" and strings(argument["fields"])[-1:] == ["pid"]
 
 
 def _called(node: Any) -> Iterator[str]:
@@ -149,7 +155,12 @@ def _compared_with_datname(condition: Node) -> list[str]:
         case _:
             return []
     named = [CURRENT if _is_current_database(value) else constant(value) for value in values]
-    return [] if MISSING in named else [str(name) for name in named]
+    return [] if MISSING in named else [as_name(str(name)) for name in named]
+
+
+def as_name(text: str) -> str:
+    """A text as PostgreSQL compares it with a name: cut at 63 bytes."""
+    return text.encode("utf-8", "replace")[:63].decode("utf-8", "ignore")
 
 
 CURRENT = ""  # stands for the database of the session
@@ -188,6 +199,7 @@ _RULES: Mapping[str, Any] = {
     "CreateSubscriptionStmt": _subscription,
     "AlterSubscriptionStmt": _subscription,
     "DropSubscriptionStmt": _subscription,
+    "CreateTableSpaceStmt": _of_the_server("CREATE TABLESPACE", Danger.WRITE, "tablespacename"),
     "DropTableSpaceStmt": _of_the_server("DROP TABLESPACE", Danger.CATASTROPHIC, "tablespacename"),
     "AlterTableSpaceOptionsStmt": _of_the_server("ALTER TABLESPACE", Danger.WRITE, "tablespacename"),
     "CreateForeignServerStmt": _foreign_server,

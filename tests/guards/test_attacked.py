@@ -578,3 +578,126 @@ def test_words_of_the_commands(old: Plain, prod: str, cli: Cli) -> None:
     bare = cli("guard", "unmark", "--dsn", dsn)
     words = shlex.split(bare.err.splitlines()[-1].partition("rowback ")[2])
     assert cli(*words).code == 0, "as printed"
+
+
+SHARED_BY_THREADS = """
+import os, psycopg2, threading
+c = psycopg2.connect(os.environ["TEST_DSN"]); c.autocommit = True
+seen, done = [], threading.Event()
+def read():
+    while not done.is_set():
+        try:
+            c.cursor().execute("select * from v_purge")
+            seen.append("written")
+        except psycopg2.errors.ReadOnlySqlTransaction:
+            pass
+threads = [threading.Thread(target=read) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for n in range(6):
+    c.cursor().execute(f"create database shared_{n}")
+    c.cursor().execute(f"drop database shared_{n}")
+done.set()
+for thread in threads:
+    thread.join()
+print(seen)
+"""
+SHARED_BY_TASKS = """
+import asyncio, asyncpg, os
+async def go():
+    c = await asyncpg.connect(**KEYWORDS)
+    logged = []
+    async def log(record):
+        other = await asyncpg.connect(**KEYWORDS)
+        try:
+            await other.execute("delete from orders")
+            logged.append("written")
+        except BaseException as error:
+            logged.append(type(error).__name__)
+        await other.close()
+    c.add_query_logger(log)
+    done = asyncio.Event()
+    async def read():
+        while not done.is_set():
+            try:
+                await c.execute("select * from v_purge")
+                logged.append("read-write")
+            except (asyncpg.InterfaceError, asyncpg.PostgresError):
+                pass
+            await asyncio.sleep(0)
+    tasks = [asyncio.create_task(read()) for _ in range(3)]
+    for n in range(5):
+        try:
+            await c.execute(f"create database tasks_{n}")
+        except asyncpg.InterfaceError:
+            pass
+        if c.is_closed():
+            break
+    done.set()
+    await asyncio.gather(*tasks)
+    await asyncio.sleep(0.3)
+    print(sorted(set(logged) - {"Refused"}))
+asyncio.run(go())
+"""
+
+
+def test_who_shares_a_connection_shares_no_lifted_session(old: Plain, prod: str, tmp_path: Path) -> None:
+    threads = script(tmp_path, SHARED_BY_THREADS, old.dsn(prod))
+    assert (threads.code, threads.out) == (0, "[]\n"), threads.out
+    way = psycopg.conninfo.conninfo_to_dict(old.dsn(prod))
+    keywords = {"host": way["host"], "port": int(way["port"]), "user": way["user"], "database": way["dbname"]}
+    tasks = script(tmp_path, f"KEYWORDS = {keywords!r}\n{SHARED_BY_TASKS}", old.dsn(prod))
+    assert (tasks.code, tasks.out.splitlines()[-1]) == (0, "[]"), tasks.out
+    with psycopg.connect(old.dsn(), autocommit=True) as server:
+        for name in sorted(n for n in databases(old) if n.startswith(("shared_", "tasks_"))):
+            server.execute(f"drop database {name}")
+
+
+@pytest.mark.parametrize("driver", SEND)
+def test_the_third_time(old: Plain, siblings: dict[str, str], prod: str, tmp_path: Path, driver: str) -> None:
+    """Names that the server cuts, sessions that are named otherwise, slots by replication's own commands, MERGE."""
+    test = siblings["test"]
+    long = "l" * 63
+    with psycopg.connect(old.dsn(), autocommit=True) as server:
+        server.execute(f"create database {long}")
+    try:
+        with psycopg.connect(old.dsn(long), autocommit=True) as user, psycopg.connect(old.dsn(test)):
+            texts = [
+                f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{long}xxx'",
+                f"select pg_terminate_backend({user.info.backend_pid}) from pg_stat_activity where datname = '{test}'",
+                "select pg_terminate_backend((select pid from pg_stat_activity where datname ="
+                f" '{long}' limit 1)) from pg_stat_activity where datname = '{test}'",
+            ]
+            for session in (prod, test):
+                told = sent(tmp_path, old, session, driver, *texts)
+                assert [each.startswith("refused[not-disposable]") for each in told] == [True] * 3, told
+            assert user.execute("select 1").fetchone() == (1,)
+        told = sent(
+            tmp_path, old, test, driver, f"merge into pg_database d using (select 1) x on d.datname = '{prod}'"
+            " when matched then update set datconnlimit = 3", "insert into pg_db_role_setting values (1, 0, '{a=b}')",
+            "create tablespace t location '/nowhere'", "DROP_REPLICATION_SLOT standbyz",
+        )  # fmt: skip
+        assert [each.startswith("refused[not-disposable]") for each in told[:3]] == [True] * 3, told
+    finally:
+        with psycopg.connect(old.dsn(), autocommit=True) as server:
+            server.execute(f"drop database {long} with (force)")
+
+
+def test_slots_by_the_commands_of_replication(old: Plain, siblings: dict[str, str], tmp_path: Path) -> None:
+    act = (
+        "import os, psycopg, psycopg2\nfrom psycopg2 import extras\nfrom guards import Refused\n"
+        "DSN = os.environ['TEST_DSN']\n"
+        "def by_psycopg2():\n"
+        "    c = psycopg2.connect(DSN, connection_factory=extras.LogicalReplicationConnection)\n"
+        "    c.cursor().drop_replication_slot('standbyz')\n"
+        "def by_psycopg():\n    c = psycopg.connect(DSN, replication='database', autocommit=True)\n"
+        "    psycopg.ClientCursor(c).execute('DROP_REPLICATION_SLOT standbyz')\n"
+        "for way in (by_psycopg2, by_psycopg):\n    try:\n        way()\n        print('passed')\n"
+        "    except Refused:\n        print('refused')\n"
+    )
+    with psycopg.connect(old.dsn(), autocommit=True) as server:
+        server.execute("select pg_create_physical_replication_slot('standbyz')")
+        try:
+            assert script(tmp_path, act, old.dsn(siblings["test"])).out == "refused\nrefused\n"
+        finally:
+            server.execute("select pg_drop_replication_slot('standbyz')")

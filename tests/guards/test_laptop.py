@@ -3,7 +3,6 @@ from the first run and stay so; for one that exists, one step is enough, also af
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -128,14 +127,13 @@ def test_one_step_for_a_database_that_exists_and_it_stays_green(
     follow(tmp_path, refused.out)
     for _ in range(2):
         assert pytest_on(tmp_path, suite, dsn).code == 0
-        programs = Path(os.environ.get("ROWBACK_PG_BIN", "")) if os.environ.get("ROWBACK_PG_BIN") else None
-        anew(old, name, programs)
+        anew(old, name)
     assert pytest_on(tmp_path, suite, dsn).code == 0, "made anew, under another oid"
     copied = old.make(f"{name}_copy")
     assert pytest_on(tmp_path, suite, as_url(copied) if suite is SQLALCHEMY else copied).code == 1, "another name"
 
 
-def anew(old: Plain, name: str, programs: Path | None) -> None:
+def anew(old: Plain, name: str) -> None:
     """As dropdb and createdb do it: by a process that knows no guard."""
     with psycopg.connect(old.dsn(), autocommit=True) as server:
         server.execute(f"drop database {name} with (force)")
