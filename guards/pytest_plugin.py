@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ OPTION = "rowback_guard"
 EXPECTED = "rowback_refusals_expected"
 WARNINGS = pytest.StashKey[list[str]]()
 ENABLED = pytest.StashKey[bool]()
+_IMPORTED_EARLIER: set[str] = set()  # drivers, before the guard
 _OF_XDIST, _WARNED = f"{OPTION}_databases", f"{OPTION}_warnings"
 
 
@@ -46,8 +49,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _stand_early() -> None:
     """Plugins that are loaded after this one may connect while they are imported; what the settings say comes later."""
     import guards
+    from guards.drivers import GUARDED
     from guards.refusal import GuardError
 
+    _IMPORTED_EARLIER.update(driver for driver in GUARDED if driver in sys.modules and driver != "unittest")
     with suppress(GuardError):  # said again with the settings, and in pytest's words
         guards.enable()
 
@@ -65,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[WARNINGS] = []
     config.addinivalue_line("markers", f"{EXPECTED}: refusals of the guard in this test do not fail the run")
     _enable(config)
+    _name_earlier_plugins(config)
     if hasattr(config, "workerinput"):
         children.silence()
     elif _active():
@@ -72,6 +78,19 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.update(children.environment(_strictness(), report))
     if _active():
         children.carry()
+
+
+def _name_earlier_plugins(config: pytest.Config) -> None:
+    """pytest imports what `-p` names before any plugin of an entry point; what such a one sent then passed unseen."""
+    guard, named = _active(), [name for name in config.known_args_namespace.plugins if not name.startswith("no:")]
+    for name in takewhile(lambda each: each != "rowback", named):
+        place = getattr(sys.modules.get(name), "__file__", None)
+        if guard and place and _IMPORTED_EARLIER and Path(place).is_relative_to(config.rootpath):
+            drivers = ", ".join(sorted(_IMPORTED_EARLIER))
+            guard.warnings.append(
+                f"rowback guard: plugin {name} was imported before the guard stood, and so was {drivers}; what it sent"
+                f" then was not looked at: put -p rowback before -p {name}"
+            )
 
 
 def _enable(config: pytest.Config) -> None:

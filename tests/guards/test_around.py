@@ -148,6 +148,14 @@ def test_a_plugin_that_connects_while_it_is_imported(orders: str, tmp_path: Path
     found = pytest_on(tmp_path, "def test(): pass", orders, "-p", "rowback", "-p", "eager", PYTHONPATH=str(tmp_path))
     assert found.code != 0
     assert "DELETE orders (without WHERE) was not sent" in found.out, found.out
+    (tmp_path / "eager.py").write_text(WIPE.replace("delete from orders", "select 1"))
+    for first, told in ((("-p", "rowback"), False), ((), True)):
+        seen = pytest_on(tmp_path, "def test(): pass", orders, *first, "-p", "eager", PYTHONPATH=str(tmp_path))
+        assert seen.code == 0
+        assert (
+            "rowback guard: plugin eager was imported before the guard stood, and so was psycopg; what it sent then was"
+            " not looked at: put -p rowback before -p eager" in seen.out
+        ) is told, seen.out
 
 
 CLOCKS = {

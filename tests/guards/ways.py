@@ -258,7 +258,7 @@ AROUND = (
     ("a psycopg connection older than the guard", "refused"),
     (
         "a plugin given by `-p` that connects while it is imported",
-        "refused with `-p rowback` before it; else not covered",
+        "refused with `-p rowback` before it; else not covered, and named",
     ),
     ("a view over a function, an operator, a cast", "by the server; behind a pooler not covered"),
 )
