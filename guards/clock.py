@@ -11,10 +11,9 @@ import time
 from datetime import UTC, datetime, timedelta
 
 _read = time.clock_gettime  # the function itself: freezegun replaces names in modules
-# The raw clock, because time-machine also moves the plain monotonic one.
+# Neither library touches it; time-machine may move the plain monotonic clock.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC_RAW", time.CLOCK_MONOTONIC))
 _LOADED_AT, _LOADED_S = datetime.fromtimestamp(time.time(), UTC), _read(_CLOCK)
-_delta = timedelta
 
 
 def seconds() -> float:
@@ -24,4 +23,4 @@ def seconds() -> float:
 
 def now() -> datetime:
     """The time of this machine, in UTC."""
-    return _LOADED_AT + _delta(seconds=_read(_CLOCK) - _LOADED_S)
+    return _LOADED_AT + timedelta(seconds=_read(_CLOCK) - _LOADED_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from guards import clock
@@ -146,7 +147,7 @@ class Guard:
         return known
 
     def vouch(self, backend: Backend, known: Known) -> None:
-        """This process made the database that `backend` names, and nobody else knows it: no question is needed."""
+        """Register a database that this process created: connections that `backend` serves need no query."""
         self._proven_here[backend] = known, float("inf")
 
     def _judged(self, evidence: Evidence, link: Link) -> tuple[Evidence, Verdict]:
@@ -208,7 +209,7 @@ class Guard:
         if not known.evidence.here:
             known = replace(known, evidence=self._located(known.evidence, ends.link))
         return Judging(
-            known, self.policy, lambda: self.questions.neighbourhood(ends), self.questions.application,
+            known, self.policy, cache(lambda: self.questions.neighbourhood(ends)), self.questions.application,
             lambda way: self.questions.at(self, ends, way),
             judge_by_evidence(known.evidence, self.policy).disposable, self._roles,
         )  # fmt: skip

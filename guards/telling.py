@@ -152,7 +152,7 @@ def _confirmation(name: str) -> str:
 
 
 def has_terminal() -> bool:
-    """Whether somebody can be asked; children of multiprocessing have closed theirs."""
+    """Whether standard input is a terminal. Processes of multiprocessing have closed it."""
     with suppress(ValueError):
         return sys.__stdin__ is not None and sys.__stdin__.isatty()
     return False

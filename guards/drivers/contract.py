@@ -27,8 +27,9 @@ def meet(guard: Guard, link: Link, ends: Callable[[], Ends]) -> Talk[Known]:
 
 
 def hold(known: Known | None) -> Talk[None]:
-    """Read-only until proven; behind a pooler nothing is set, for it would stay with whoever comes next."""
-    if is_held(known) and not known.evidence.pooled:  # type: ignore[union-attr]
+    """Make the session of an unproven database read-only. Behind a pooler nothing is set: session settings would stay
+    on the pooler's server connection, which other clients use afterwards."""
+    if known is not None and not known.verdict.disposable and not known.evidence.pooled:
         yield READ_ONLY
 
 

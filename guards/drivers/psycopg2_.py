@@ -169,7 +169,8 @@ class _GuardedConnection(_Guarded):
         return _guarded(cursor)
 
     def rowback_meet_now(self) -> None:
-        """Judge the server unless somebody else still waits for the connection: then its first statement does."""
+        """Judge the server of a synchronous connection. An asynchronous one may still be connecting; it is judged
+        before its first statement."""
         connection: Any = self
         if not connection.async_:
             self.rowback_meet()

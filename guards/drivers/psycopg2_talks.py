@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg2
@@ -29,28 +30,20 @@ def may_make(connection: Any, text: str) -> bool:
 
 def around(connection: Any, making: Making, ends: Ends, send: Callable[[], Any]) -> Any:
     """Send a text about databases of this run, and hold the session again. Whatever comes between closes it."""
-    try:
-        contract.conducted(contract.lift(making), lambda text: ask(connection, text))
-        result = send()
-    except psycopg2.Error:
-        held_again(connection, making)
-        raise
-    except BaseException:
-        connection.close()
-        raise
-    held_again(connection, making)
+    with ExitStack() as unless_held:
+        unless_held.callback(connection.close)
+        try:
+            contract.conducted(contract.lift(making), lambda text: ask(connection, text))
+            result = send()
+        except psycopg2.Error:
+            contract.conducted(contract.held_again(making), lambda text: ask(connection, text))
+            unless_held.pop_all()
+            raise
+        contract.conducted(contract.held_again(making), lambda text: ask(connection, text))
+        unless_held.pop_all()
     for name in making.marks:
         mark_as_own(ends, name)
     return result
-
-
-def held_again(connection: Any, making: Making) -> None:
-    """Hold the session again after a text about databases of this run; close it where that cannot be done."""
-    try:
-        contract.conducted(contract.held_again(making), lambda text: ask(connection, text))
-    except BaseException:
-        connection.close()
-        raise
 
 
 def ends_of(connection: Any) -> Ends:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg
@@ -134,30 +135,23 @@ def _may_make(connection: Any, query: Any) -> bool:
 def _around(connection: Any, made: Making, begun: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """Send a text about databases of this run, and hold the session again. Whatever comes between closes it."""
     ends = _ends_of(connection)
-    try:
-        yield from _conducted(connection, contract.lift(made))
-        setattr(connection, _PERMITTED, True)
-        result = yield from begun
-    except psycopg.Error:
-        yield from _held_again(connection, made)
-        raise
-    except BaseException:
-        connection.pgconn.finish()
-        raise
-    finally:
-        setattr(connection, _PERMITTED, False)
-    yield from _held_again(connection, made)
+    with ExitStack() as unless_held:
+        unless_held.callback(connection.pgconn.finish)
+        try:
+            yield from _conducted(connection, contract.lift(made))
+            setattr(connection, _PERMITTED, True)
+            result = yield from begun
+        except psycopg.Error:
+            yield from _conducted(connection, contract.held_again(made))
+            unless_held.pop_all()
+            raise
+        finally:
+            setattr(connection, _PERMITTED, False)
+        yield from _conducted(connection, contract.held_again(made))
+        unless_held.pop_all()
     for name in made.marks:
         mark_as_own(ends, name)
     return result
-
-
-def _held_again(connection: Any, made: Making) -> Generator[Any, Any, None]:
-    try:
-        yield from _conducted(connection, contract.held_again(made))
-    except BaseException:
-        connection.pgconn.finish()
-        raise
 
 
 def _merged(connection: Any, query: Any, params: Any) -> str:
@@ -255,12 +249,18 @@ def _is_console(connection: Any) -> bool:
     return b"bouncer" in (connection.pgconn.parameter_status(b"server_version") or b"")
 
 
+def _follows(info: str) -> bool:
+    """Whether a connection string asks for a replication session. A database may be called so, too."""
+    said = conninfo.conninfo_to_dict(info).get("replication", "") if "replication" in info else ""
+    return str(said).lower() not in ("", "0", "off", "false", "no")
+
+
 def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
     """Judge the server, in the connecting generator itself: it serves sync and async alike."""
     guard = active()
     assert guard is not None
     setattr(connection, _ASKED_FOR, info)
-    if "replication" in info:  # its session takes no questions
+    if _follows(info):  # its session takes no questions
         setattr(connection, _KNOWN, known_at(_ends_of(connection).parameters, guard))
         return
     talk = contract.meet(guard, wire_of(connection).link, lambda: _ends_of(connection))

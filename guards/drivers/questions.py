@@ -18,7 +18,7 @@ from guards.making import mark_of_run
 from guards.marker import KEY, as_comment
 from guards.policy import Policy
 from guards.reach import Neighbourhood, Sibling
-from guards.session import Ends, Guard, Row
+from guards.session import Ends, Guard, Row, active
 from guards.statements import Finding
 from guards.telling import Known
 from guards.words import shown
@@ -176,12 +176,22 @@ def known_at(parameters: Mapping[str, Any], guard: Guard) -> Known:
 
 
 def mark_as_own(ends: Ends, name: str) -> None:
-    """Mark a database that this run has just made, or commented on. One that cannot be marked, and one that bears a
-    mark already, stays as it is."""
+    """Mark a database that this run has just created, or commented on. One that bears a mark already stays as it is;
+    one that cannot be marked is told at the end of the run, for it will be refused as unproven."""
     import psycopg
+
+    try:
+        _mark_as_own(ends, name)
+    except psycopg.Error as error:
+        if guard := active():
+            why = (str(error).strip().splitlines() or ["no connection"])[0]
+            guard.warnings.append(f"database '{name}' could not be marked as this run's own: {why}")
+
+
+def _mark_as_own(ends: Ends, name: str) -> None:
     from psycopg import sql
 
-    with suppress(psycopg.Error), asking(), connected(ends.parameters, read_only=False) as ours:
+    with asking(), connected(ends.parameters, read_only=False) as ours:
         row = ours.execute(
             "select (select system_identifier from pg_control_system())::text, oid::bigint, datname,"
             " current_setting('server_version_num')::int, extract(epoch from pg_postmaster_start_time())::text,"

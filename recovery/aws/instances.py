@@ -136,7 +136,7 @@ class Instances:
     ) -> InstanceFacts:
         """Begin restoring `source` as of `target` into the temporary instance of the case.
 
-        `database`: whose second copy is refused from now on; None where it is nobody's (a drill's).
+        `database`: the database to recover, of which no second copy is restored meanwhile; None for a drill.
         """
         expires = datetime.now(UTC) + timedelta(hours=settings.expires_after_hours)
         tags = {

@@ -40,9 +40,9 @@ def reported(case: Case, *, as_json: bool) -> Iterator[None]:
 
 @contextmanager
 def watched(errand: Errand, work: str = "recovery") -> Iterator[None]:
-    """Whoever the profile names hears of it, and status.html in the case's directory is kept up to date.
+    """Send the profile's notifications about a case, and keep status.html in its directory up to date.
 
-    `work`: what is done, in the words of those who hear of it.
+    `work`: what the notifications call the work.
     """
     case, plan = errand.case, errand.case.plan
     about = {"instance": plan.source.identifier, "database": plan.database, "target_time": format_utc(plan.target_time)}
@@ -77,7 +77,7 @@ def watched(errand: Errand, work: str = "recovery") -> Iterator[None]:
 
 @contextmanager
 def shown(case: Case) -> Iterator[None]:
-    """status.html says where the case stands once nobody drives it any more, however that ended."""
+    """Write status.html with the state of the case when the block ends, also after an error."""
     try:
         yield
     finally:

@@ -259,7 +259,7 @@ def confirm(database: str, given: str | None, *, instead: str | None = None) -> 
 def approver(database: str, confirmed: str | None, loss: int | None) -> Callable[[RepairPlan], None]:
     """Show a repair plan and have it approved: by typing the database's name, or beforehand with --confirm.
 
-    A plan that gives up rows somebody wrote after T needs their exact number as well. Raises confirmation-missing.
+    A plan that gives up rows written after T needs their exact number as well. Raises confirmation-missing.
     """
 
     def approve(plan: RepairPlan) -> None:

@@ -129,7 +129,9 @@ def differing(no: int, key: Texts, target: Texts | None, live: tuple[int, Texts]
 
 
 def attribute(change: Change, effect: Effect, entity: Entity, incident: frozenset[int]) -> Change:
-    """Who changed a row: the incident, somebody later, both. Without a named incident it stays open."""
+    """Classify a changed row by the transactions that wrote it: reverted if the incident alone did, conflict if others
+    did as well, reused if the key belongs to another entity now, newer if only others did. Without a named incident
+    what would be newer stays `changed`."""
     if change.kind is not RowClass.CHANGED:
         return change
     assert change.target is not None

@@ -701,3 +701,33 @@ def test_slots_by_the_commands_of_replication(old: Plain, siblings: dict[str, st
             assert script(tmp_path, act, old.dsn(siblings["test"])).out == "refused\nrefused\n"
         finally:
             server.execute("select pg_drop_replication_slot('standbyz')")
+
+
+def test_a_database_that_is_called_replication_is_held(old: Plain, tmp_path: Path) -> None:
+    dsn = old.make("replication_test", *PURGE)
+    act = (
+        "import os, psycopg\nc = psycopg.connect(os.environ['TEST_DSN'], autocommit=True)\n"
+        "print(c.execute('show default_transaction_read_only').fetchone()[0])\n"
+        "try:\n    c.execute('select * from v_purge')\n"
+        "except psycopg.errors.ReadOnlySqlTransaction:\n    print('held')\n"
+    )
+    assert script(tmp_path, act, dsn).out == "on\nheld\n"
+    with psycopg.connect(dsn) as session:
+        assert session.execute("select count(*) from orders").fetchone() == (9,)
+
+
+def test_a_database_that_cannot_be_marked_is_told(old: Plain, prod: str, tmp_path: Path) -> None:
+    """Made for another role, of which the maker is no member: nothing speaks for it, and the run says why."""
+    with psycopg.connect(old.dsn(), autocommit=True) as server:
+        server.execute("create role maker login createdb; create role keeper; grant keeper to maker")
+        server.execute("revoke keeper from maker; grant keeper to maker with inherit false")
+    act = (
+        "import os, psycopg\nfrom guards.session import active\n"
+        "c = psycopg.connect(os.environ['TEST_DSN'], autocommit=True)\n"
+        "c.execute('create database kept_by_another owner keeper')\nprint(active().warnings)\n"
+    )
+    found = script(tmp_path, act, old.dsn().replace("user=app", "user=maker"))
+    with psycopg.connect(old.dsn(), autocommit=True) as server:
+        server.execute("drop database if exists kept_by_another")
+        server.execute("drop role maker, keeper")
+    assert "database 'kept_by_another' could not be marked as this run's own: must be owner of database" in found.out
