@@ -109,8 +109,9 @@ Notify = Webhook | Program | Apprise
 
 
 class Profile(_Section):
-    """One instance and how to reach and judge it. Times in the unit of their name."""
+    """One instance and how to reach and judge it. Times in the unit of their name. `name`: its own, as loaded."""
 
+    name: str | None = None
     instance: str | None = None
     region: str | None = None
     database: str | None = None
@@ -160,7 +161,7 @@ def load_profile(name: str | None, *, file: Path | None = None) -> Profile:
     if name not in configuration.profiles:
         known = ", ".join(sorted(configuration.profiles)) or "none"
         raise _invalid(f"{path} has no profile '{name}' (it has: {known})")
-    return configuration.profiles[name].model_copy(update={"references": configuration.reference})
+    return configuration.profiles[name].model_copy(update={"references": configuration.reference, "name": name})
 
 
 def profile_names() -> list[str]:
@@ -176,7 +177,7 @@ def _file() -> Path | None:
 def _read(path: Path) -> Configuration:
     try:
         return Configuration.model_validate(tomllib.loads(path.read_text()))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise _invalid(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

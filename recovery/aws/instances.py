@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -14,18 +14,20 @@ from botocore.exceptions import ClientError
 
 from recovery.aws.session import client, code_of, is_loopback, translated
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.deletion import Copy, objections_to_delete
 from recovery.model.instance import (
     COPY_PREFIX,
     TAG_CASE,
     TAG_DATABASE,
     TAG_EXPIRES,
     TAG_MANAGED,
+    TAG_NONCE,
     TAG_SOURCE,
+    TAG_TARGET,
     CopySettings,
     Endpoint,
     InstanceFacts,
     RestoreWindow,
-    objections_to_delete,
 )
 from recovery.model.target import format_utc
 
@@ -42,23 +44,6 @@ POLL_S, POLL_LOOPBACK_S = 10.0, 0.1
 BLIND_LOOKS = 12
 UNSEEN_LOOKS = 30  # RDS shows a new instance within seconds; 5 minutes of nothing means that it is gone
 Watch = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class Copy:
-    """Whose temporary instance it is and what it is called: all of it derives from the case id.
-
-    `backup_days`: how long RDS keeps backups of the copy itself; only what is to be restored again needs any.
-    """
-
-    case: str
-    source_resource_id: str
-    backup_days: int = 0
-
-    @property
-    def identifier(self) -> str:
-        """The instance's name."""
-        return f"{COPY_PREFIX}{self.case}"
 
 
 @dataclass(frozen=True)
@@ -132,18 +117,24 @@ class Instances:
         return RestoreWindow(earliest=restorable[0]["EarliestTime"], latest=restorable[0]["LatestTime"])
 
     def start_copy(
-        self, copy: Copy, source: InstanceFacts, target: datetime, database: str | None, settings: CopySettings
+        self, copy: Copy, source: InstanceFacts, database: str | None, settings: CopySettings
     ) -> InstanceFacts:
-        """Begin restoring `source` as of `target` into the temporary instance of the case.
+        """Begin restoring `source` as of the target time of `copy.creation` into the temporary instance of the case.
 
-        `database`: the database to recover, of which no second copy is restored meanwhile; None for a drill.
+        `copy.creation` must have been recorded: its nonce and target time are what proves the instance to be ours when
+        nobody sees the answer. `database`: the database to recover, of which no second copy is restored meanwhile; None
+        for a drill.
         """
+        assert copy.creation is not None
+        target = copy.creation.target_time
         expires = datetime.now(UTC) + timedelta(hours=settings.expires_after_hours)
         tags = {
             TAG_MANAGED: "true",
             TAG_CASE: copy.case,
             TAG_SOURCE: copy.source_resource_id,
             TAG_EXPIRES: format_utc(expires),
+            TAG_NONCE: copy.creation.nonce,
+            TAG_TARGET: format_utc(target),
             **({TAG_DATABASE: database_tag(database)} if database is not None else {}),
         }
         optional = {
@@ -235,34 +226,38 @@ class Instances:
             time.sleep(self.poll_s)
         raise _copy_failed(identifier, f"did not take its new password within {deadline_s / 60:.0f} min")
 
-    def delete_copy(self, copy: Copy, *, recorded_resource_id: str | None, deadline_s: float, watch: Watch) -> bool:
-        """Delete the temporary instance and wait until it is gone; False when it was gone already.
+    def delete_copy(self, copy: Copy, *, deadline_s: float, watch: Watch) -> bool:
+        """Delete the temporary instance and wait until it is gone; False when no instance of its name exists.
 
-        Raises delete-refused unless name prefix, case tag, recorded resource id and "is not the source" all agree, and
-        copy-failed when it is still there after `deadline_s`.
+        Raises delete-refused unless the instance of that name is proven to be `copy` (model/deletion.py), copy-failed
+        when it is still there after `deadline_s`. RDS has no conditional delete: docs/security.md.
         """
-        found = self.find(copy.identifier)
-        if found is None:
+        instance = self.find(copy.identifier)
+        if instance is None:
             return False
-        objections = objections_to_delete(
-            found, case=copy.case, recorded_resource_id=recorded_resource_id,
-            source_resource_id=copy.source_resource_id,
-        )  # fmt: skip
-        if objections:
+        if objections := objections_to_delete(instance, copy):
+            raise delete_refused(copy, objections)
+        if instance.status != "deleting":
+            self._delete(instance)
+        self._wait_gone(instance, deadline_s, watch)
+        return True
+
+    def _delete(self, instance: InstanceFacts) -> None:
+        """Ask RDS to delete it, and raise when it answers that it deletes another one, swapped in since the look."""
+        name = instance.identifier
+        with translated(f"rds:DeleteDBInstance on '{name}'", state="it was not deleted"):
+            answer = self.rds.delete_db_instance(
+                DBInstanceIdentifier=name, SkipFinalSnapshot=True, DeleteAutomatedBackups=True
+            )
+        deleted = answer.get("DBInstance", {}).get("DbiResourceId", instance.resource_id)
+        if deleted != instance.resource_id:
             raise RowbackError(
                 ErrorId.DELETE_REFUSED,
-                f"'{copy.identifier}' is not proven to be the temporary instance of case {copy.case}",
-                *objections,
-                state="it was not deleted",
-                help=f"look at it yourself: aws rds describe-db-instances --db-instance-identifier {copy.identifier}",
+                f"'{name}' was replaced by another instance while it was being removed",
+                f"RDS deletes {deleted}; the temporary instance was {instance.resource_id}",
+                state=f"{deleted} is being deleted, without a final snapshot",
+                help=f"restore it from its snapshots: aws rds describe-db-snapshots --dbi-resource-id {deleted}",
             )
-        if found.status != "deleting":
-            with translated(f"rds:DeleteDBInstance on '{copy.identifier}'", state="it was not deleted"):
-                self.rds.delete_db_instance(
-                    DBInstanceIdentifier=copy.identifier, SkipFinalSnapshot=True, DeleteAutomatedBackups=True
-                )
-        self._wait_gone(found, deadline_s, watch)
-        return True
 
     def _wait_gone(self, doomed: InstanceFacts, deadline_s: float, watch: Watch) -> None:
         started = time.monotonic()
@@ -297,6 +292,7 @@ class Instances:
             publicly_accessible=row.get("PubliclyAccessible", False),
             parameter_group=next((g["DBParameterGroupName"] for g in row.get("DBParameterGroups", ())), None),
             master_secret_arn=(row.get("MasterUserSecret") or {}).get("SecretArn"),
+            created_at=row.get("InstanceCreateTime"),
             tags={tag["Key"]: tag.get("Value", "") for tag in row.get("TagList", ())},
         )
 
@@ -308,6 +304,17 @@ class Instances:
 def database_tag(database: str) -> str:
     """A database's name as a tag value: AWS allows few characters there, PostgreSQL nearly all."""
     return database.encode().hex()[:250]
+
+
+def delete_refused(copy: Copy, objections: Sequence[str]) -> RowbackError:
+    """The refusal to delete an instance that bears the name of `copy`, with every objection."""
+    return RowbackError(
+        ErrorId.DELETE_REFUSED,
+        f"'{copy.identifier}' is not proven to be the temporary instance of case {copy.case}",
+        *objections,
+        state="it was not deleted",
+        help=f"look at it yourself: aws rds describe-db-instances --db-instance-identifier {copy.identifier}",
+    )
 
 
 def _not_available(identifier: str, what: str) -> RowbackError:

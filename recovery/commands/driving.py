@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 
+from recovery.config import Notify, load_profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.target import format_utc
 from recovery.report.notifying import Notifier
@@ -46,7 +47,7 @@ def watched(errand: Errand, work: str = "recovery") -> Iterator[None]:
     """
     case, plan = errand.case, errand.case.plan
     about = {"instance": plan.source.identifier, "database": plan.database, "target_time": format_utc(plan.target_time)}
-    notifier = Notifier(errand.profile.notify, case.id, about, case.directory)
+    notifier = Notifier(_sinks(errand), case.id, about, case.directory)
 
     past = all_cases()
 
@@ -73,6 +74,17 @@ def watched(errand: Errand, work: str = "recovery") -> Iterator[None]:
     finally:
         refresh()
         notifier.wait()
+
+
+def _sinks(errand: Errand) -> tuple[Notify, ...]:
+    """Whom this user's configuration wants notified, by the name of the case's profile: a case names no programs."""
+    if errand.profile.name is None:
+        return ()
+    try:
+        return load_profile(errand.profile.name).notify
+    except RowbackError as error:
+        errand.listener.notice(f"nobody is notified: {error.fact}")
+        return ()
 
 
 @contextmanager

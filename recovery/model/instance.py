@@ -6,12 +6,12 @@ from datetime import date
 
 from recovery.model.values import Moment, Value
 
-# Names and tags by which a temporary instance is recognised as ours; the delete guard needs all of them.
+# Names and tags by which a temporary instance is recognised as ours (deletion.py).
 COPY_PREFIX = "rowback-"
 TAG_MANAGED, TAG_CASE, TAG_SOURCE, TAG_EXPIRES = (
     "rowback:managed", "rowback:case", "rowback:source", "rowback:expires",
 )  # fmt: skip
-TAG_DATABASE = "rowback:database"
+TAG_DATABASE, TAG_NONCE, TAG_TARGET = "rowback:database", "rowback:nonce", "rowback:target"
 
 # End of standard support of RDS for PostgreSQL (facts/rds.md §9, AWS's calendar as of 2026-08-22).
 STANDARD_SUPPORT_UNTIL = {
@@ -61,6 +61,7 @@ class InstanceFacts(Value):
     publicly_accessible: bool = False
     master_secret_arn: str | None = None
     parameter_group: str | None = None
+    created_at: Moment | None = None
     tags: dict[str, str] = {}
 
     @property
@@ -98,21 +99,3 @@ class CopySettings(Value):
             expires_after_hours=expires_after_hours,
             parameter_group=parameter_group,
         )
-
-
-def objections_to_delete(
-    found: InstanceFacts, *, case: str, recorded_resource_id: str | None, source_resource_id: str
-) -> list[str]:
-    """Why rowback must not delete `found`; empty when prefix, tags, recorded resource id and "not the source" agree."""
-    objections = []
-    if not found.identifier.startswith(COPY_PREFIX):
-        objections.append(f"its name does not start with '{COPY_PREFIX}'")
-    if found.tags.get(TAG_MANAGED) != "true" or found.tags.get(TAG_CASE) != case:
-        objections.append(f"its tags do not say that it belongs to case {case}")
-    if recorded_resource_id is None:
-        objections.append("no resource id was recorded when it was created")
-    elif found.resource_id != recorded_resource_id:
-        objections.append(f"its resource id is {found.resource_id}, not the recorded {recorded_resource_id}")
-    if found.resource_id == source_resource_id:
-        objections.append("it is the source instance")
-    return objections

@@ -56,7 +56,9 @@ class Notifier:
 
     def _keep(self, line: str) -> None:
         try:
-            with (self._directory / FILE).open("a") as file:
+            path = self._directory / FILE
+            path.touch(mode=0o600)
+            with path.open("a") as file:
                 file.write(line + "\n")
         except OSError:
             return  # a full disk is the recovery's trouble, not this line's

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from recovery.files import replace_private
 from recovery.model.status import Standing, Status
 from recovery.report.html import render
 from recovery.report.words import LANGUAGES, Language, say, spoken
@@ -31,11 +32,8 @@ def status_body(status: Status) -> str:
 
 def write_status(status: Status, directory: Path) -> None:
     """status.html in the case's directory, replaced in one go; a full disk costs the page, not the recovery."""
-    scratch = directory / f"{FILE}.new"
     with suppress(OSError):
-        scratch.touch(mode=0o600)
-        scratch.write_text(status_page(status))
-        scratch.replace(directory / FILE)
+        replace_private(directory / FILE, status_page(status).encode())
 
 
 def _safe(status: Status) -> list[tuple[str, Mapping[str, object]]]:

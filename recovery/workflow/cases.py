@@ -11,27 +11,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from recovery import __version__
-from recovery.aws.instances import Copy
 from recovery.config import Profile, state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.approval import Person
+from recovery.model.deletion import Copy, CreationRequest
 from recovery.model.plan import RecoveryPlan
 from recovery.model.repair import Pace, RepairPlan, RepairRequest
 from recovery.model.report import Objectives, Outcome
 from recovery.model.target import format_utc
-from recovery.workflow.journal import Journal, Record, directory_named, is_driven, read_records
+from recovery.workflow.journal import (
+    Journal,
+    Record,
+    directories_in,
+    directory_named,
+    is_driven,
+    read_records,
+    reading,
+)
 
 RUN_VARIABLE = "ROWBACK_RUN"  # a runbook's step tells the commands it runs who they are for
 
 
 @dataclass
 class StepState:
-    """One step of a case: attempts that began, what it ended in, and how long that took."""
+    """One step of a case: attempts that began, what was recorded before the last of them, what it ended in, and how
+    long that took."""
 
     attempts: int = 0
+    intent: dict[str, Any] = field(default_factory=dict)
     done: dict[str, Any] | None = None
     failed: str | None = None
     seconds: float = 0.0
@@ -61,8 +69,13 @@ class Case:
 
     @property
     def copy(self) -> Copy:
-        """The temporary instance's name and owner."""
-        return Copy(self.id, self.plan.source.resource_id)
+        """The temporary instance, as far as the journal proves it."""
+        started = self.steps.get("start-copy", StepState())
+        creation = CreationRequest.model_validate(started.intent) if started.intent else None
+        resource_id = started.done["resource_id"] if started.done else None
+        return Copy(
+            case=self.id, source_resource_id=self.plan.source.resource_id, resource_id=resource_id, creation=creation
+        )
 
     @property
     def current_step(self) -> str | None:
@@ -157,6 +170,7 @@ class Case:
         match record.event:
             case "step.start":
                 step.attempts += 1
+                step.intent = record.data
                 step.failed = None
                 step._started = (record.pid, record.clock_s)
             case "step.done" | "step.failed":
@@ -191,7 +205,8 @@ def open_case(
         data={
             "schema_version": 1, "tool_version": __version__, "plan_digest": plan.digest,
             "plan": plan.model_dump(mode="json"), "objectives": objectives.model_dump(mode="json"),
-            "profile": profile.model_dump(mode="json"), "approved": approved,
+            # Whom to notify, and by what program, is read from this user's configuration each time, never from a case.
+            "profile": profile.model_dump(mode="json", exclude={"notify"}), "approved": approved,
             "opener": opener.model_dump(mode="json") if opener else None, "run": os.environ.get(RUN_VARIABLE),
         },
     )  # fmt: skip
@@ -216,9 +231,12 @@ def second_case(plan: RecoveryPlan) -> RowbackError | None:
 def resume_case(text: str) -> tuple[Case, Journal]:
     """An existing case, locked for this process. Raises case-busy, case-unknown."""
     directory = find_case(text)
-    read_records(directory)  # checks the chain of hashes before anything is appended to it
     journal = Journal(directory)
-    return fold(directory, journal.records), journal
+    try:
+        return fold(directory, journal.records), journal
+    except RowbackError:
+        journal.close()
+        raise
 
 
 def read_case(text: str) -> Case:
@@ -228,10 +246,8 @@ def read_case(text: str) -> Case:
 
 
 def all_cases() -> list[Case]:
-    """Every readable case, oldest first."""
-    root = cases_directory()
-    directories = sorted(root.iterdir()) if root.is_dir() else []
-    return [case for path in directories if (case := _readable(path))]
+    """Every case that this user's rowback wrote and this version can read, oldest first; see unreadable_cases."""
+    return [case for path in directories_in(cases_directory()) if (case := _readable(path))]
 
 
 def earlier_repairs(case: Case) -> list[Case]:
@@ -255,32 +271,34 @@ def fold(directory: Path, records: Iterable[Record]) -> Case:
     first = all_records[0] if all_records else None
     if first is None or first.event != "case.opened" or first.data.get("schema_version") != 1:
         raise _of_another_version(directory)
-    try:
-        case = Case(
-            id=directory.name, directory=directory, plan=RecoveryPlan.model_validate(first.data["plan"]),
-            objectives=Objectives.model_validate(first.data["objectives"]),
-            profile=Profile.model_validate(first.data["profile"]), opened_at=first.at,
-            plan_approved=first.data.get("approved") is True,
-            opener=Person.model_validate(first.data["opener"]) if first.data.get("opener") else None,
-            run=first.data.get("run"),
-        )  # fmt: skip
-    except (ValidationError, KeyError) as error:
-        raise _of_another_version(directory) from error
-    for record in all_records[1:]:
-        case.take(record)
+    with reading(directory):
+        case = _opened(directory, first)
+        for record in all_records[1:]:
+            case.take(record)
     return case
 
 
+def _opened(directory: Path, first: Record) -> Case:
+    return Case(
+        id=directory.name, directory=directory, plan=RecoveryPlan.model_validate(first.data["plan"]),
+        objectives=Objectives.model_validate(first.data["objectives"]),
+        profile=Profile.model_validate({**first.data["profile"], "notify": ()}), opened_at=first.at,
+        plan_approved=first.data.get("approved") is True,
+        opener=Person.model_validate(first.data["opener"]) if first.data.get("opener") else None,
+        run=first.data.get("run"),
+    )  # fmt: skip
+
+
 def unreadable_cases() -> list[tuple[str, str]]:
-    """Cases whose journal cannot be read, with the reason: they are never passed over in silence."""
-    root, found = cases_directory(), []
-    for path in sorted(root.iterdir()) if root.is_dir() else []:
+    """Cases that all_cases leaves out, with the reason: they are never passed over in silence."""
+    reasons = []
+    for path in directories_in(cases_directory()):
         try:
-            if records := read_records(path):
+            if records := read_records(path, proven=True):
                 fold(path, records)
         except RowbackError as error:
-            found.append((path.name, error.fact))
-    return found
+            reasons.append((path.name, error.fact))
+    return reasons
 
 
 def _of_another_version(directory: Path) -> RowbackError:
@@ -292,7 +310,7 @@ def _of_another_version(directory: Path) -> RowbackError:
 
 def _readable(directory: Path) -> Case | None:
     try:
-        records = read_records(directory)
+        records = read_records(directory, proven=True)
         return fold(directory, records) if records else None
     except RowbackError:
         return None

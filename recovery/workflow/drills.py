@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from recovery.config import state_home
+from recovery.files import private_directory, replace_private
 from recovery.model.report import Objectives
 from recovery.model.values import Moment, Value
 
@@ -35,9 +36,9 @@ class DrillRecord(Value):
 
 def remember_drill(record: DrillRecord) -> None:
     """Keep it below the state directory."""
-    directory = state_home() / "drills"
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / f"{record.at:%Y%m%d-%H%M%S-%f}.json").write_text(record.model_dump_json(indent=1) + "\n")
+    directory = private_directory(state_home() / "drills")
+    file = directory / f"{record.at:%Y%m%d-%H%M%S-%f}.json"
+    replace_private(file, (record.model_dump_json(indent=1) + "\n").encode())
 
 
 def held_on(instance: str) -> list[DrillRecord]:

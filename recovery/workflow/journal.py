@@ -1,18 +1,20 @@
-"""The journal of a case: append-only JSON lines, each fsynced and chained to the one before by its hash.
+"""The journal of a case: append-only JSON lines, each fsynced, chained to the one before by its hash, and signed.
 
 It is the only truth about a run: state is a fold over it, the report is another. Looking takes no lock; writing
-takes one, so that two processes cannot drive the same case (facts/runbooks-and-fleet.md §2.6).
+takes one, so that two processes cannot drive the same case (facts/runbooks-and-fleet.md §2.6). A journal that this
+user's key does not verify can be looked at, and nothing is done by it (signing.py).
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +24,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.files import create_private, open_regular, private_directory, read_regular
 from recovery.model.values import Moment, Value
 from recovery.redaction import Redactor
+from recovery.workflow.signing import KEY_FILE, key_file, known_keys, sign, signing_key, verifies
 
 FILE, RESERVE = "journal.jsonl", "reserve"
 RESERVE_BYTES = 64 * 1024
@@ -41,6 +45,7 @@ class Record(Value):
     step: str | None = None
     data: dict[str, Any] = {}
     prev: str
+    mac: str = ""
 
 
 class Journal:
@@ -49,8 +54,16 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._file = _open_locked(directory / FILE)
-        lines = _whole_lines(self._file)
-        self.records = [Record.model_validate_json(line) for line in lines]
+        try:
+            content: bytes = self._file.read()
+            self.records = _parsed(directory, content, proven=True)
+            self._key = signing_key()
+        except RowbackError:
+            self._file.close()
+            raise
+        lines = _whole_lines(content)
+        self._file.truncate(sum(map(len, lines)))  # a last line torn by a crash: the next record starts cleanly
+        self._file.seek(0, os.SEEK_END)
         self._last = _hash(lines[-1]) if lines else FIRST
 
     @classmethod
@@ -60,9 +73,10 @@ class Journal:
         Raises disk-full.
         """
         try:
-            directory.mkdir(mode=0o700, parents=True)
-            (directory / RESERVE).write_bytes(bytes(RESERVE_BYTES))
-            (directory / FILE).touch(mode=0o600)
+            private_directory(directory.parent)
+            directory.mkdir(mode=0o700)
+            create_private(directory / RESERVE, bytes(RESERVE_BYTES))
+            create_private(directory / FILE, b"")
         except OSError as error:
             raise RowbackError(
                 ErrorId.DISK_FULL, f"no case can be kept in {directory}: {error.strerror}",
@@ -81,8 +95,8 @@ class Journal:
             seq=len(self.records), at=datetime.now(UTC), clock_s=round(time.monotonic(), 6), pid=os.getpid(),
             event=event, step=step, data=Redactor.of_this_process().within(data), prev=self._last,
         )  # fmt: skip
-        text = record.model_dump_json()
-        line = text.encode() + b"\n"
+        text = record.model_dump_json(exclude={"mac"})
+        line = sign(text.encode() + b"\n", self._key)
         self._write(line)
         self._last = _hash(line)
         written = Record.model_validate_json(text)
@@ -126,33 +140,78 @@ class Journal:
         return True
 
 
-def read_records(directory: Path) -> list[Record]:
+def read_records(directory: Path, *, proven: bool = False) -> list[Record]:
     """The records of a case, without a lock; a torn last line is left out.
 
-    Raises case-unknown when there is no journal, and plan-unreadable when the chain of hashes is broken.
+    Raises case-unknown when there is no journal, plan-unreadable when the chain of hashes is broken, and, with
+    `proven`, when a record is not signed by one of this user's keys.
     """
     try:
-        content = (directory / FILE).read_bytes()
+        content = read_regular(directory / FILE)
     except OSError as error:
-        raise RowbackError(
-            ErrorId.CASE_UNKNOWN, f"there is no case '{directory.name}' in {directory.parent}",
-            state="nothing was done", help="list them: rowback cases",
-        ) from error  # fmt: skip
+        raise _no_journal(directory, error) from error
+    return _parsed(directory, content, proven=proven)
+
+
+def is_proven(directory: Path) -> bool:
+    """Whether this user's rowback wrote every record of the journal. Raises case-unknown, config-invalid."""
+    try:
+        read_records(directory, proven=True)
+    except RowbackError as error:
+        if error.id is not ErrorId.PLAN_UNREADABLE:
+            raise
+        return False
+    return True
+
+
+def _parsed(directory: Path, content: bytes, *, proven: bool) -> list[Record]:
     records: list[Record] = []
     previous = FIRST
-    for line in content.splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            break
+    lines = _whole_lines(content)
+    for line in lines:
         record = _parse(line)
         if record is None or record.prev != previous:
             raise RowbackError(
-                ErrorId.PLAN_UNREADABLE, 
+                ErrorId.PLAN_UNREADABLE,
                 f"the journal of case '{directory.name}' was altered before record {len(records)}",
                 state="nothing was done", help=f"look at {directory / FILE} and at AWS yourself before doing anything",
             )  # fmt: skip
         records.append(record)
         previous = _hash(line)
+    if proven:
+        _refuse_unsigned(directory, lines)
     return records
+
+
+def _whole_lines(content: bytes) -> list[bytes]:
+    return [line + b"\n" for line in content.split(b"\n")[:-1]]
+
+
+def _refuse_unsigned(directory: Path, lines: Sequence[bytes]) -> None:
+    keys = known_keys()
+    if unsigned := [number for number, line in enumerate(lines) if not verifies(line, keys)]:
+        raise RowbackError(
+            ErrorId.PLAN_UNREADABLE,
+            f"case '{directory.name}' can only be looked at: record {unsigned[0]} of its journal is not signed with a"
+            " key of this user",
+            f"keys: {key_file()}" if keys else f"there is no key in {key_file()}",
+            state="nothing was done",
+            help=f"if it is a case of yours from another machine or home: add the line of its {KEY_FILE} to"
+            f" {key_file()}, a file with mode 0600; else look at the original and at AWS yourself",
+        )
+
+
+def _no_journal(directory: Path, error: OSError) -> RowbackError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return RowbackError(
+            ErrorId.CASE_UNKNOWN, f"there is no case '{directory.name}' in {directory.parent}",
+            state="nothing was done", help="list them: rowback cases",
+        )  # fmt: skip
+    why = "it is a link, and no journal is one" if error.errno == errno.ELOOP else str(error.strerror)
+    return RowbackError(
+        ErrorId.CASE_UNKNOWN, f"the journal {directory / FILE} cannot be read: {why}", state="nothing was done",
+        help="rowback works as the user who opened the case, on its own files",
+    )  # fmt: skip
 
 
 def _parse(line: bytes) -> Record | None:
@@ -162,12 +221,36 @@ def _parse(line: bytes) -> Record | None:
         return None
 
 
+@contextmanager
+def reading(directory: Path) -> Iterator[None]:
+    """What stands in a journal is only known to be well-formed where this version wrote it: anything else that is read
+    inside leaves as plan-unreadable, with what was wrong."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        # One line: a pydantic error tells of each field on several.
+        raise RowbackError(
+            ErrorId.PLAN_UNREADABLE,
+            f"the journal of '{directory.name}' holds what this version of rowback cannot read:"
+            f" {type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            state="nothing was done", help=f"use the version that opened it, or look at {directory} yourself",
+        ) from error  # fmt: skip
+
+
+def directories_in(root: Path) -> list[Path]:
+    """What lies below `root`, by name; nothing where `root` does not exist. Raises PermissionError."""
+    try:
+        return sorted(root.iterdir())
+    except FileNotFoundError:
+        return []
+
+
 def directory_named(text: str, root: Path, *, what: str, listing: str) -> Path:
     """The directory below `root` whose name is `text` or ends with it, from four letters on. Raises case-unknown.
 
     `what`: what such a journal is of; `listing`: the command that lists them.
     """
-    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+    names = [path.name for path in directories_in(root)]
     matches = [name for name in names if name == text or (len(text) >= 4 and name.endswith(text))]
     if len(matches) == 1:
         return root / matches[0]
@@ -181,7 +264,7 @@ def directory_named(text: str, root: Path, *, what: str, listing: str) -> Path:
 def is_driven(directory: Path) -> bool:
     """Whether some process holds the journal's lock right now."""
     try:
-        with (directory / FILE).open("rb") as file:
+        with os.fdopen(open_regular(directory / FILE, os.O_RDONLY), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -192,12 +275,9 @@ def is_driven(directory: Path) -> bool:
 
 def _open_locked(path: Path) -> Any:
     try:
-        file = path.open("r+b", buffering=0)
+        file = os.fdopen(open_regular(path, os.O_RDWR), "r+b", buffering=0)
     except OSError as error:
-        raise RowbackError(
-            ErrorId.CASE_UNKNOWN, f"there is no case '{path.parent.name}' in {path.parent.parent}",
-            state="nothing was done", help="list them: rowback cases",
-        ) from error  # fmt: skip
+        raise _no_journal(path.parent, error) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -209,16 +289,6 @@ def _open_locked(path: Path) -> Any:
             help=f"watch it: {watch}",
         ) from error  # fmt: skip
     return file
-
-
-def _whole_lines(file: Any) -> list[bytes]:
-    """The complete lines; a last line torn by a crash is cut off, so that the next record starts cleanly."""
-    content: bytes = file.read()
-    end = content.rfind(b"\n") + 1
-    if end < len(content):
-        file.truncate(end)
-    file.seek(end)
-    return content[:end].splitlines(keepends=True)
 
 
 @contextmanager

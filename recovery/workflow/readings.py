@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from recovery.config import state_home
+from recovery.files import private_directory, replace_private
 from recovery.model.reading import Reading
 
 KEPT = 60
@@ -23,8 +24,9 @@ def remember_reading(reading: Reading, resource_id: str, database: str) -> None:
     if before and reading.at - max(before) < APART:
         return
     with suppress(OSError):
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / f"{reading.at:%Y%m%d-%H%M%S}.json").write_text(reading.model_dump_json() + "\n")
+        private_directory(directory.parent)
+        private_directory(directory)
+        replace_private(directory / f"{reading.at:%Y%m%d-%H%M%S}.json", (reading.model_dump_json() + "\n").encode())
         for path in held[: max(0, len(held) + 1 - KEPT)]:
             path.unlink(missing_ok=True)
 

@@ -8,19 +8,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from types import FrameType
 
-from recovery.aws.instances import Copy, Instances
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.account import Partial
-from recovery.model.instance import TAG_CASE, TAG_EXPIRES, InstanceFacts
 from recovery.model.repair import Mode
 from recovery.model.report import Outcome
 from recovery.workflow.accounting import account_of, in_part
-from recovery.workflow.cases import Case, cases_directory, fold
+from recovery.workflow.cases import Case
 from recovery.workflow.errand import UNTOUCHED, Errand
-from recovery.workflow.journal import is_driven, read_records
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
 from recovery.workflow.steps.diff import Diff
@@ -131,21 +127,6 @@ def give_up(errand: Errand) -> Outcome:
     return outcome
 
 
-def reap(instances: Instances, *, remove: bool) -> Iterator[tuple[InstanceFacts, str]]:
-    """Every instance that carries our prefix, with what was done about it. Deletes only copies of dead cases.
-
-    A case is dead when no process drives it and it is closed or its copy has expired. Everything else is refused.
-    """
-    for found in instances.copies():
-        case, reason = _dead_case(found)
-        if case is None or reason:
-            yield found, f"kept: {reason}"
-        elif not remove:
-            yield found, "would be removed"
-        else:
-            yield found, _reap_one(instances, found, case)
-
-
 def _perform(errand: Errand, step: Step) -> None:
     before = errand.case.steps.get(step.name)
     errand.listener.step_started(step.name, step.title)
@@ -157,7 +138,7 @@ def _perform(errand: Errand, step: Step) -> None:
             errand.record("step.reconciled", data={"of": step.name, "happened": outcome is not None})
         if outcome is None:
             step.check(errand)
-            errand.record("step.start", step=step.name)
+            errand.record("step.start", step=step.name, data=step.intent(errand))
             outcome = step.do(errand)
         errand.record("step.done", step=step.name, data=outcome)
     except RowbackError as error:
@@ -227,52 +208,6 @@ def _outcome_when_given_up(errand: Errand) -> Outcome:
         # The copy costs money and must go even when the original cannot be asked any more.
         errand.record("load.unknown", data={"error": error.fact})
         return "closed, not known whether rows were written"
-
-
-def _dead_case(found: InstanceFacts) -> tuple[Case | None, str]:
-    """The dead case that `found` belongs to, or why it is not one."""
-    name = found.tags.get(TAG_CASE, "")
-    directory = cases_directory() / name
-    if not name or "/" in name or not directory.is_dir():
-        return None, f"case '{name}' has no journal on this machine, so its resource id cannot be proven"
-    try:
-        case = fold(directory, read_records(directory))
-    except RowbackError as error:
-        return None, error.fact
-    if is_driven(directory):
-        return case, f"case {case.id} is being driven by another process"
-    expires = found.tags.get(TAG_EXPIRES, "")
-    if case.closed_at is None and not _expired(expires):
-        return (
-            case,
-            f"case {case.id} is paused until {expires}: rowback resume {case.id}, or rowback close {case.id}",
-        )
-    return case, ""
-
-
-def _expired(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")) < datetime.now(UTC)
-    except (ValueError, TypeError):
-        return False
-
-
-def _reap_one(instances: Instances, found: InstanceFacts, case: Case) -> str:
-    started = case.outcome_of(StartCopy.name)
-    # Begun but never confirmed: the tags, which the guard checks, are what RDS knows of our call.
-    begun = found.resource_id if StartCopy.name in case.steps else None
-    try:
-        instances.delete_copy(
-            Copy(case.id, case.plan.source.resource_id),
-            recorded_resource_id=started["resource_id"] if started else begun,
-            deadline_s=3600.0,
-            watch=lambda status, seconds: None,
-        )
-    except RowbackError as error:
-        if error.id is not ErrorId.DELETE_REFUSED:
-            raise
-        return f"kept: {error.fact}: {'; '.join(error.facts)}"
-    return "removed"
 
 
 @contextlib.contextmanager

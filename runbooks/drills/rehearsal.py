@@ -81,7 +81,7 @@ def rehearse(wanted: InstanceDrillRequest, listener: Listener) -> DrillReport:
     with connect(original(source, wanted.database, wanted.profile)) as live:
         scene = Scene(instances, source, wanted.database, identity_of(live), wanted.profile)
         tables = _chosen(read_catalog(live), wanted.tables)
-    copy, facts = new_copy(source), None
+    copy, facts = new_copy(instances, source), None
     try:
         with terminate_like_interrupt():
             with clock.phase("stand-in", f"restore a copy of '{source.identifier}' to be broken"):

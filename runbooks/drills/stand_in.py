@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from recovery.aws.instances import Copy, Instances
+from recovery.aws.instances import Instances
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Identity
+from recovery.model.deletion import Copy, CreationRequest
 from recovery.model.instance import TAG_DATABASE, TAG_SOURCE, CopySettings, InstanceFacts
 from recovery.postgres.connect import Session, Target, await_login, connect
 from recovery.postgres.quarantine import make_inert, prove_copy
@@ -56,19 +57,22 @@ def refuse_second_drill(instances: Instances, source: InstanceFacts) -> None:
             )  # fmt: skip
 
 
-def new_copy(source: InstanceFacts) -> Copy:
-    """A name nobody else uses, and backups of its own, so that it can be restored like its original."""
+def new_copy(instances: Instances, source: InstanceFacts) -> Copy:
+    """A copy of `source` as of its latest restorable time, with backups of its own, so that it can be restored too."""
     now = datetime.now(UTC)
-    return Copy(f"drill-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", source.resource_id, backup_days=1)
+    latest = instances.window(source).latest
+    return Copy(
+        case=f"drill-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", source_resource_id=source.resource_id, backup_days=1,
+        creation=CreationRequest(nonce=secrets.token_hex(16), requested_at=now, target_time=latest),
+    )  # fmt: skip
 
 
 def start(scene: Scene, copy: Copy) -> InstanceFacts:
-    """Begin restoring the instance as of its latest restorable time."""
-    latest = scene.instances.window(scene.source).latest
+    """Begin restoring the instance."""
     settings = CopySettings.like(
         scene.source, instance_class=scene.profile.copy_class, expires_after_hours=scene.profile.copy_expires_hours
     )
-    return scene.instances.start_copy(copy, scene.source, latest, None, settings)
+    return scene.instances.start_copy(copy, scene.source, None, settings)
 
 
 def take_over(scene: Scene, facts: InstanceFacts, listener: Listener) -> StandIn:
@@ -122,21 +126,20 @@ def await_backup(instances: Instances, facts: InstanceFacts, listener: Listener)
 def remove(instances: Instances, copy: Copy, facts: InstanceFacts | None, clock: Clock) -> None:
     """Delete the copy, under the same guard as every temporary instance, and wait until it is gone.
 
-    Its name holds a random number, so an instance of that name is ours even when nobody saw the call answered.
+    `facts`: the answer of the create call, None when nobody saw it; then the nonce proves the instance to be the copy.
     """
     for _ in range(1 if facts else UNSEEN_LOOKS):
-        if found := facts or instances.find(copy.identifier):
+        if facts or instances.find(copy.identifier):
+            recorded = copy.model_copy(update={"resource_id": facts.resource_id if facts else None})
             with clock.phase("stand-in-gone", "remove the copy"):
-                _delete(instances, copy, found, clock.listener)
+                _delete(instances, recorded, clock.listener)
             return
         time.sleep(instances.poll_s)
 
 
-def _delete(instances: Instances, copy: Copy, found: InstanceFacts, listener: Listener) -> None:
+def _delete(instances: Instances, copy: Copy, listener: Listener) -> None:
     try:
-        instances.delete_copy(
-            copy, recorded_resource_id=found.resource_id, deadline_s=PATIENCE_S, watch=listener.progress
-        )
+        instances.delete_copy(copy, deadline_s=PATIENCE_S, watch=listener.progress)
     except RowbackError as error:
         raise RowbackError(
             error.id, error.fact, *error.facts,

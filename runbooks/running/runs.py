@@ -14,8 +14,9 @@ from typing import Any
 from recovery import __version__
 from recovery.config import state_home
 from recovery.errors import ErrorId, RowbackError
+from recovery.files import create_private, replace_private
 from recovery.model.approval import Approval, Person
-from recovery.workflow.journal import Journal, Record, directory_named, is_driven, read_records
+from recovery.workflow.journal import Journal, Record, directories_in, directory_named, is_driven, read_records, reading
 from runbooks.book.document import RUN_DIR, Approve, Book, Command, Shell, Sql, Step
 from runbooks.book.reading import parse, read_book
 from runbooks.running.binding import bound
@@ -152,7 +153,7 @@ def open_run(source: Path, book: Book, values: Mapping[str, str], how: Begun) ->
     """A new run with its own copy of the book."""
     id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     journal = Journal.create(runs_directory() / id)
-    (journal.directory / BOOK).write_text(book.text)
+    create_private(journal.directory / BOOK, book.text.encode())
     (journal.directory / FILES).mkdir()
     journal.append("run.opened", data={
         "schema_version": 1, "tool_version": __version__, "book": book.name, "digest": book.digest,
@@ -165,9 +166,12 @@ def open_run(source: Path, book: Book, values: Mapping[str, str], how: Begun) ->
 def resume_run(text: str) -> tuple[Run, Journal]:
     """An existing run, locked for this process. Raises case-busy, case-unknown."""
     directory = find_run(text)
-    read_records(directory)
     journal = Journal(directory)
-    return fold(directory, journal.records), journal
+    try:
+        return fold(directory, journal.records), journal
+    except RowbackError:
+        journal.close()
+        raise
 
 
 def read_run(text: str) -> Run:
@@ -178,20 +182,19 @@ def read_run(text: str) -> Run:
 
 def all_runs() -> list[tuple[Run, bool]]:
     """Every readable run, oldest first, and whether a process drives it."""
-    root = runs_directory()
     found = []
-    for path in sorted(root.iterdir()) if root.is_dir() else []:
+    for path in directories_in(runs_directory()):
         with suppress(RowbackError):
-            found.append((fold(path, read_records(path)), is_driven(path)))
+            found.append((fold(path, read_records(path, proven=True)), is_driven(path)))
     return found
 
 
 def unreadable_runs() -> list[tuple[str, str]]:
     """Every run that cannot be read, and why."""
-    root, found = runs_directory(), []
-    for path in sorted(root.iterdir()) if root.is_dir() else []:
+    found = []
+    for path in directories_in(runs_directory()):
         try:
-            fold(path, read_records(path))
+            fold(path, read_records(path, proven=True))
         except RowbackError as error:
             found.append((path.name, error.fact))
     return found
@@ -210,26 +213,31 @@ def fold(directory: Path, records: Sequence[Record]) -> Run:
             ErrorId.PLAN_UNREADABLE, f"run '{directory.name}' was not opened by this version of rowback",
             state="nothing was done", help="use the version that opened it",
         )  # fmt: skip
-    said: dict[str, Any] = first.data
-    book = parse(said["book"], _own_text(directory))[0]
-    how = Begun(
-        said["mode"], Person.model_validate(said["opener"]), said.get("profile"), said.get("answers", {}),
-        tuple(said.get("confirmed", ())),
-    )  # fmt: skip
-    run = Run(
-        id=directory.name, directory=directory, book=book, source=Path(said["source"]), how=how,
-        values={RUN_DIR: str(directory / FILES), **said["values"]}, opened_at=first.at,
-    )  # fmt: skip
-    digest = said["digest"]
-    for record in records[1:]:
-        run.take(record)
-        digest = record.data["digest"] if record.event == "run.rebased" else digest
-    if {run.book.digest, book.digest} != {digest}:
+    with reading(directory):
+        run = _opened(directory, first)
+        written, digest = run.book, first.data["digest"]
+        for record in records[1:]:
+            run.take(record)
+            digest = record.data["digest"] if record.event == "run.rebased" else digest
+    if {run.book.digest, written.digest} != {digest}:
         raise RowbackError(
             ErrorId.BOOK_CHANGED, f"{directory / BOOK}, the text that run {run.id} goes by, was altered",
             state="nothing was done", help="begin a new run: rowback runbook run",
         )  # fmt: skip
     return run
+
+
+def _opened(directory: Path, first: Record) -> Run:
+    said: dict[str, Any] = first.data
+    how = Begun(
+        said["mode"], Person.model_validate(said["opener"]), said.get("profile"), said.get("answers", {}),
+        tuple(said.get("confirmed", ())),
+    )  # fmt: skip
+    return Run(
+        id=directory.name, directory=directory, book=parse(said["book"], _own_text(directory))[0],
+        source=Path(said["source"]), how=how, opened_at=first.at,
+        values={RUN_DIR: str(directory / FILES), **said["values"]},
+    )  # fmt: skip
 
 
 def _own_text(directory: Path) -> str:
@@ -291,5 +299,5 @@ def rebase(run: Run, journal: Journal, now: Book) -> None:
     """Go on by the text as it is `now`. Steps are known by their ids: what is done stays done."""
     values = {each.variable: bound(each, each.default) for each in now.parameters
               if each.variable not in run.values and each.default is not None}  # fmt: skip
-    (run.directory / BOOK).write_text(now.text)
+    replace_private(run.directory / BOOK, now.text.encode())
     run.take(journal.append("run.rebased", data={"digest": now.digest, "text": now.text, "values": values}))

@@ -9,6 +9,7 @@ from tempfile import TemporaryFile
 
 from recovery.config import state_home
 from recovery.errors import RowbackError
+from recovery.files import make_private
 from recovery.model.health import Area, Check, State
 from recovery.postgres.binaries import find_client_tools
 from recovery.postgres.connect import is_loopback
@@ -46,7 +47,7 @@ def state_directory(patient: Patient) -> Iterator[Check]:
     """Journals must be writable before anything is restored."""
     home = state_home()
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_private(home)
         with TemporaryFile(dir=home):
             pass
     except OSError as error:

@@ -18,6 +18,10 @@ class Step(ABC):
     def check(self, errand: Errand) -> None:  # noqa: B027 (most steps have nothing to check)
         """Read-only; may refuse before anything is journalled as begun."""
 
+    def intent(self, errand: Errand) -> Outcome:
+        """What has to be on record before `do`, so that its effect can be recognized after a crash."""
+        return {}
+
     def reconcile(self, errand: Errand) -> Outcome | None:
         """After a crash in `do`: ask AWS or PostgreSQL whether it happened. None: no, or it may safely happen again."""
         return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.instance import TAG_CASE, TAG_MANAGED
+from recovery.model.deletion import CreationRequest, objections_to_delete
 from recovery.model.target import format_utc
 from recovery.postgres.connect import connect
 from recovery.postgres.quarantine import make_inert, prove_copy
@@ -36,30 +37,36 @@ class StartCopy(Step):
     name, title = "start-copy", "start the temporary instance"
     undo = "remove-copy deletes it; so does: rowback close CASE"
 
-    def reconcile(self, errand: Errand) -> Outcome | None:
-        """The call may have reached RDS before the crash: an instance of our name with our tags is ours.
+    def intent(self, errand: Errand) -> Outcome:
+        """The nonce by which the instance is recognized, the same for every attempt: the answer of any may be lost."""
+        creation = errand.case.copy.creation or CreationRequest(
+            nonce=secrets.token_hex(16), requested_at=datetime.now(UTC), target_time=errand.case.plan.target_time
+        )
+        return creation.model_dump(mode="json")
 
-        Raises instance-unsuitable.
+    def reconcile(self, errand: Errand) -> Outcome | None:
+        """The call may have reached RDS before the crash: the instance that carries our nonce is ours.
+
+        Raises instance-unsuitable where another instance bears its name.
         """
         copy = errand.case.copy
-        found = errand.instances.find(copy.identifier)
-        if found is None:
+        instance = errand.instances.find(copy.identifier)
+        if instance is None:
             return None
-        if found.tags.get(TAG_MANAGED) != "true" or found.tags.get(TAG_CASE) != copy.case:
+        if objections := objections_to_delete(instance, copy):
             raise RowbackError(
                 ErrorId.INSTANCE_UNSUITABLE,
-                f"an instance '{copy.identifier}' exists that is not tagged as this case's",
+                f"an instance '{copy.identifier}' exists that is not proven to be this case's",
+                *objections,
                 state=f"it was not touched; {UNTOUCHED}",
                 help=f"find out whose it is, then: rowback close {copy.case}",
             )
-        return {"identifier": found.identifier, "resource_id": found.resource_id}
+        return {"identifier": instance.identifier, "resource_id": instance.resource_id}
 
     def do(self, errand: Errand) -> Outcome:
         """RestoreDBInstanceToPointInTime with every dangerous default set explicitly."""
         plan = errand.case.plan
-        started = errand.instances.start_copy(
-            errand.case.copy, plan.source, plan.target_time, plan.database, plan.copy_settings
-        )
+        started = errand.instances.start_copy(errand.case.copy, plan.source, plan.database, plan.copy_settings)
         return {"identifier": started.identifier, "resource_id": started.resource_id}
 
     def tell(self, outcome: Outcome) -> str:
@@ -148,15 +155,7 @@ def _unconfirmed(errand: Errand) -> Outcome | None:
 
 def remove_copy(errand: Errand) -> bool:
     """Delete the case's temporary instance and wait until it is gone; False when there was none."""
-    started: Outcome | None = errand.case.outcome_of(StartCopy.name)
-    if started is None and errand.case.steps.get(StartCopy.name):
-        # Begun but never confirmed: RDS itself knows the resource id, and the tags say whose it is.
-        started = _unconfirmed(errand)
-        if started:
-            errand.record("step.done", step=StartCopy.name, data=started)
-    return errand.instances.delete_copy(
-        errand.case.copy,
-        recorded_resource_id=started["resource_id"] if started else None,
-        deadline_s=errand.deadline_s,
-        watch=errand.listener.progress,
-    )
+    begun = errand.case.steps.get(StartCopy.name)
+    if begun and begun.done is None and (started := _unconfirmed(errand)):
+        errand.record("step.done", step=StartCopy.name, data=started)
+    return errand.instances.delete_copy(errand.case.copy, deadline_s=errand.deadline_s, watch=errand.listener.progress)
