@@ -137,6 +137,21 @@ class LiftedConstraint(Value):
     parent: TableName | None = None
 
 
+class ImagesDigest(Value):
+    """Number and order-independent checksum of before-images: the sum of their rows' hashes."""
+
+    rows: int = 0
+    checksum: int = 0
+
+    def plus(self, other: ImagesDigest) -> ImagesDigest:
+        """Of both."""
+        return ImagesDigest(rows=self.rows + other.rows, checksum=self.checksum + other.checksum)
+
+    def minus(self, other: ImagesDigest) -> ImagesDigest:
+        """Of those that stay when `other` are taken out."""
+        return ImagesDigest(rows=self.rows - other.rows, checksum=self.checksum - other.checksum)
+
+
 class RepairPlan(Value):
     """Everything `apply` will do, bound by `digest`: the rows themselves are in the case's change set `number`, whose
     own digest is `changes_digest`. No change set: nothing was to be compared, `filled` are loaded whole.

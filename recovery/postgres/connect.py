@@ -23,6 +23,11 @@ from recovery.model.instance import Endpoint
 
 CONNECT_TIMEOUT_S = 15
 APPLICATION = "rowback"
+# A peer that is gone without a word is noticed within half a minute, whatever the query is waiting for.
+KEEPALIVE: Mapping[str, str] = {
+    "keepalives": "1", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}  # fmt: skip
 
 
 # The server converts nothing in such a database, and refuses bytes that are no UTF-8 from a UTF8 client: a client of
@@ -35,7 +40,12 @@ READ_ONLY: LiteralString = "show default_transaction_read_only"
 
 
 class Session(psycopg.Connection[tuple[Any, ...]]):
-    """A connection whose errors know it: with two of them open, blame goes to the right server."""
+    """A connection whose errors know it: with two of them open, blame goes to the right server.
+
+    `target`: how it was reached, so that another session can be had beside it.
+    """
+
+    target: Target
 
     def wait(self, *arguments: Any, **keywords: Any) -> Any:
         """Every exchange with the server passes through here."""
@@ -53,7 +63,12 @@ _ORIGIN: WeakKeyDictionary[psycopg.Error, Session] = WeakKeyDictionary()
 SETTINGS: tuple[LiteralString, ...] = (
     "set statement_timeout = 0",
     "set lock_timeout = 0",
-    "set idle_in_transaction_session_timeout = 0",
+    # Longer than any comparison leaves a transaction idle; a session that writes has a limit of seconds (watchdog.py).
+    "set idle_in_transaction_session_timeout = '4h'",
+    # The server notices as well when this machine is asleep or cut off, and gives up what the session holds.
+    "set tcp_keepalives_idle = 10",
+    "set tcp_keepalives_interval = 5",
+    "set tcp_keepalives_count = 3",
     "set row_security = off",
     "set search_path = pg_catalog",
     "set datestyle = 'ISO, YMD'",
@@ -88,6 +103,11 @@ class Target:
     service: str | None = None
     ca_bundle: Path | None = None
     sslmode: str | None = None
+    application: str = APPLICATION
+
+    def named(self, application: str) -> Target:
+        """The same database, under another application_name."""
+        return replace(self, application=application)
 
     def to(self, database: str) -> Target:
         """The same server, another database."""
@@ -98,7 +118,7 @@ class Target:
         host, port = self.endpoint.host, self.endpoint.port
         found = {
             "host": host, "port": str(port), "dbname": self.database, "user": self.user,
-            "connect_timeout": str(CONNECT_TIMEOUT_S), "application_name": APPLICATION,
+            "connect_timeout": str(CONNECT_TIMEOUT_S), "application_name": self.application, **KEEPALIVE,
         }  # fmt: skip
         mode = self.sslmode or ("prefer" if is_loopback(host) else "verify-full")
         found["sslmode"] = mode
@@ -141,6 +161,7 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
         raise _refused(target, error, state) from error
     except psycopg.ProgrammingError as error:
         raise _unreachable(target, str(error), state) from error
+    session.target = target
     with told(session, target, state=state), session:
         for statement in SETTINGS:
             session.execute(statement)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import LiteralString
 
 import psycopg
@@ -206,6 +207,12 @@ def _furthest_in_column(live: Session, counter: Counter) -> int | None:
         ),
     )  # fmt: skip
     return value
+
+
+def server_time(live: Session) -> datetime:
+    """The server's clock at this moment."""
+    moment: datetime = one(live, "select clock_timestamp()")
+    return moment
 
 
 def transaction_id(live: Session) -> int:

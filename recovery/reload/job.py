@@ -9,7 +9,7 @@ from recovery.compare.changes import ChangeSet
 from recovery.model.account import Reason
 from recovery.model.catalog import Catalog, Trigger
 from recovery.model.catalog import Sequence as Counter
-from recovery.model.repair import LiftedConstraint
+from recovery.model.repair import ImagesDigest, LiftedConstraint
 from recovery.model.report import Fingerprint, SequenceMove
 from recovery.model.values import TableName, Value
 from recovery.postgres.connect import Session
@@ -29,12 +29,20 @@ class WrittenRows(Value):
         return self.inserted + self.updated + self.deleted
 
 
+class BeforeImages(Value):
+    """Where the before-images of one table are, and what they were when they were kept."""
+
+    relation: TableName
+    digest: ImagesDigest
+
+
 class Loaded(Value):
     """What one committed load did. Journalled before the commit; its ids tell afterwards whether it happened.
 
     `xids`: of one transaction, or of the portions of a paced load. `partial`: one portion of it, the next one follows.
     `rows`: tables loaded whole, by the first of them. `written`, `skipped`: tables repaired row by row, from the change
     set `number`. `set_aside`: table → rows at T that were planned and left out at the last moment.
+    `changes_digest`: of that change set. `images`: table → where its before-images are.
     `by_event_triggers`: rows that event triggers wrote because of our definitions (stages, triggers held back).
     """
 
@@ -51,6 +59,8 @@ class Loaded(Value):
     skipped: int = 0
     set_aside: dict[str, tuple[Reason, ...]] = {}
     large_objects: int = 0
+    changes_digest: str = ""
+    images: dict[str, BeforeImages] = {}
     by_event_triggers: dict[str, int] = {}
 
 
@@ -64,13 +74,14 @@ class AtTarget(Value):
 
 @dataclass(frozen=True)
 class Repair:
-    """Rows to write one by one: the change set with its number, where their before-images go, and the NOT VALID
-    constraints that are away meanwhile."""
+    """Rows to write one by one: the change set with its number and digest, where their before-images go, and the NOT
+    VALID constraints that are away meanwhile."""
 
     changes: ChangeSet
     number: int
     schema: str
     lifted: tuple[LiftedConstraint, ...] = ()
+    digest: str = ""
 
     @property
     def alone_on(self) -> list[TableName]:

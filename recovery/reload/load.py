@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from recovery.compare.accounting import general
 from recovery.compare.changes import ChangeSet
@@ -30,14 +31,19 @@ from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
 from recovery.postgres.isolation import NO_ROOM, lacks_locks
 from recovery.postgres.publications import publishes_everything
+from recovery.postgres.repair.images import (
+    create_before_images,
+    drop_before_images,
+    image_table,
+    keep_before_images,
+)
 from recovery.postgres.repair.lifting import lift, put_back
 from recovery.postgres.repair.rules import Rules, mentioned_tables, read_rules
 from recovery.postgres.repair.stage import Stage
-from recovery.postgres.repair.writes import create_before_images, drop_before_images, keep_before_images
 from recovery.postgres.rows import RowTransport
 from recovery.postgres.watchers import lock_holders
 from recovery.reload import refusals
-from recovery.reload.job import Job, Loaded
+from recovery.reload.job import BeforeImages, Job, Loaded, Repair
 from recovery.reload.objects import bring_objects
 from recovery.reload.oversized import carry_oversized
 from recovery.reload.proof import expected_changes, keys_to_check, prove_before_commit
@@ -71,6 +77,7 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
     tries = Tries()
     attempts, waited_for = 0, frozenset[str]()
     while attempts < job.lock_attempts:
+        locked = False
         try:
             with writing.unless_blocked(), writing.transaction(live):
                 ready = _prepare(live, job, tries.row_by_row)
@@ -78,16 +85,14 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
                 alone = job.repair.alone_on if job.repair else []
                 waited_for = _tell_who_blocks(live, job, names, waited_for)
                 if writing.lock_tables(live, names, alone=alone, timeout_ms=job.lock_timeout_ms):
-                    locked_at = time.monotonic()
+                    locked_at = writing.server_time(live)
                     done = _write(live, job, ready, transport, tries)
-                    done = done.model_copy(update={"seconds_locked": round(time.monotonic() - locked_at, 3)})
-                    before_commit(done)
-                    return done
+                    before_commit(_locked(live, done, locked_at))
+                    locked = True
+            if locked:
+                return _locked(live, done, locked_at)
         except RowsRefused as refused:
-            for table, words in refused.words.items():
-                if job.all_or_nothing or table in tries.row_by_row or table in job.filled:
-                    job.refused(table)
-                    raise refusals.rows_refused(table, words) from refused
+            _refuse_whole(job, tries, refused)
             tries = tries.after(refused.words, ready.busy)
             continue
         except NO_ROOM as error:
@@ -98,6 +103,19 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
         attempts += 1
     raise refusals.not_free(job.database, f"{job.lock_attempts} tries of {job.lock_timeout_ms} ms",
                             lock_holders(live, names))  # fmt: skip
+
+
+def _refuse_whole(job: Job, tries: Tries, refused: RowsRefused) -> None:
+    """Rows that the server refuses are tried one by one the next time, but for these. Raises load-refused."""
+    for table, words in refused.words.items():
+        if job.all_or_nothing or table in tries.row_by_row or table in job.filled:
+            job.refused(table)
+            raise refusals.rows_refused(table, words) from refused
+
+
+def _locked(live: Session, done: Loaded, since: datetime) -> Loaded:
+    """With the time that the tables have been locked, by the server's clock: this machine may have slept."""
+    return done.model_copy(update={"seconds_locked": round((writing.server_time(live) - since).total_seconds(), 3)})
 
 
 def _tell_who_blocks(live: Session, job: Job, names: Sequence[TableName], told: frozenset[str]) -> frozenset[str]:
@@ -133,8 +151,7 @@ def _prepare(live: Session, job: Job, tried_first: Collection[TableName]) -> _Re
     if job.repair is not None:
         unlogged = publishes_everything(live)
         for stage in busy.values():
-            name = f"before_{job.repair.number}_{stage.no}"
-            create_before_images(stage, job.repair.schema, name, unlogged=unlogged)
+            create_before_images(stage, _image_table(job.repair, stage), unlogged=unlogged)
             keep_before_images(stage)
     refusals.refuse_other_triggers(live, scope, job.held_triggers)
     if writing.needs_replica(live, [t for t in job.catalog.tables if t.name in busy], job.held_triggers):
@@ -216,8 +233,23 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
         skipped=len(skipped),
         set_aside=set_aside(job.repair.changes, skipped) if job.repair else {},
         large_objects=brought,
+        changes_digest=job.repair.digest if job.repair else "",
+        images=_images(job.repair, ready),
         by_event_triggers=dict(by_event_triggers + _between(after, writing.touched_tables(live))),
     )
+
+
+def _images(repair: Repair | None, ready: _Ready) -> dict[str, BeforeImages]:
+    if repair is None:
+        return {}
+    return {
+        str(name): BeforeImages(relation=_image_table(repair, stage), digest=stage.kept)
+        for name, stage in ready.busy.items()
+    }
+
+
+def _image_table(repair: Repair, stage: Stage) -> TableName:
+    return image_table(repair.schema, repair.number, stage.no)
 
 
 def _more(after: writing.Touched, before: writing.Touched | None) -> int:

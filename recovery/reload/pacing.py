@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from recovery.compare.portions import Portions, Size
 from recovery.compare.scope import load_order, with_referenced
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair import Op, Pace
+from recovery.model.repair import ImagesDigest, Op, Pace
 from recovery.model.report import SequenceMove
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
@@ -22,7 +22,7 @@ from recovery.postgres.pressure import replica_lag_bytes, wal_position, wal_sinc
 from recovery.postgres.repair.obstacles import CHANGED_SINCE
 from recovery.postgres.rows import RowTransport
 from recovery.reload import refusals
-from recovery.reload.job import Job, Loaded, WrittenRows
+from recovery.reload.job import BeforeImages, Job, Loaded, WrittenRows
 from recovery.reload.load import load, set_aside
 
 FIRST_ROWS, FEWEST_ROWS, MOST_ROWS, MOST_TABLES = 1_000, 100, 50_000, 40
@@ -99,8 +99,19 @@ def merge(portions: Sequence[Loaded], *, skipped: int) -> Loaded:
             "written": written,
             "skipped": skipped,
             "large_objects": sum(portion.large_objects for portion in portions),
+            "images": _images(portions),
         }
     )
+
+
+def _images(portions: Sequence[Loaded]) -> dict[str, BeforeImages]:
+    """Of all portions: they share a table, and each recorded the digest of what it added."""
+    images: dict[str, BeforeImages] = {}
+    for portion in portions:
+        for name, added in portion.images.items():
+            before = images[name].digest if name in images else ImagesDigest()
+            images[name] = BeforeImages(relation=added.relation, digest=before.plus(added.digest))
+    return images
 
 
 def _choose(job: Job, first: Collection[TableName], governor: _Governor) -> Iterator[bool]:

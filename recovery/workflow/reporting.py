@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from recovery import __version__
 from recovery.model.report import Phase, Report, Verification
-from recovery.postgres.repair.writes import before_image_schema
+from recovery.postgres.repair.images import before_image_schema
 from recovery.reload.job import Loaded
 from recovery.workflow.accounting import account_of
 from recovery.workflow.approvals import approvals_in

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from recovery.compare.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Partial
-from recovery.model.catalog import Trigger
+from recovery.model.catalog import Catalog, Trigger
 from recovery.model.repair import RepairPlan, RowClass
 from recovery.model.report import Verification
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.writes import before_image_schema
+from recovery.postgres.repair.images import before_image_schema
+from recovery.postgres.watchdog import watched
 from recovery.reload.job import AtTarget, Job, Loaded, Repair
 from recovery.reload.load import load
 from recovery.reload.undo import invert, plan_undo
+from recovery.reload.undo_images import images_problem, invert_images
 from recovery.reload.verify import verify
 from recovery.workflow.approvals import refuse_undo_without_second_person
 from recovery.workflow.cases import Case
@@ -55,9 +57,10 @@ def undo(errand: Errand) -> Undone:
         refuse_undo_without_second_person(case)
         errand.approve(plan)
         assert plan.number is not None
-        repair = Repair(changes, plan.number, before_image_schema(case.id), plan.lifted)
+        repair = Repair(changes, plan.number, before_image_schema(case.id), plan.lifted, plan.changes_digest)
         what = _job(errand, live, repair, plan.held_triggers)
-        with terminate_like_interrupt():
+        rolled_back = "the transaction was rolled back: nothing was taken back"
+        with terminate_like_interrupt(), watched(live, state=rolled_back):
             done = load(live, what, None, before_commit=lambda found: _intend(errand, found))
             _note(errand, "undo.done", done)
     blocked = sum(table.count(RowClass.BLOCKED) for table in plan.tables)
@@ -158,10 +161,12 @@ def prove(errand: Errand, last: Loaded) -> Verification:
     case = errand.case
     with errand.live() as live:
         if not case.noted("undo.done"):
+            refuse_altered_changes(case, last)
             with job(errand, live) as what:
                 found = verify(live, what, last)
         else:
             assert last.number
+            refuse_altered_changes(case, last)
             with ChangeSet(case.changes_path(last.number)) as changes:
                 found = verify(live, _job(errand, live, Repair(changes, last.number, ""), ()), last)
     errand.record("verified.again", data=found.model_dump(mode="json"))
@@ -172,14 +177,10 @@ def prove(errand: Errand, last: Loaded) -> Verification:
 
 def _plan(errand: Errand, live: Session, last: Loaded, changes: ChangeSet, number: int) -> RepairPlan:
     case, catalog = errand.case, read_catalog(live)
-    if last.number is None:
-        invert(live, catalog, last, None, changes)
-    else:
-        with ChangeSet(case.changes_path(last.number)) as source:
-            invert(live, catalog, last, source, changes)
+    notices = _invert(case, live, catalog, last, changes)
     plan = plan_undo(live, catalog, changes, case=case.id, number=number, request=case.request)
     gone = sorted({*last.rows, *last.written} - {str(table.name) for table in catalog.tables})
-    notices = [f"table {name} does not exist any more: its rows are not taken back" for name in gone]
+    notices += [f"table {name} does not exist any more: its rows are not taken back" for name in gone]
     if not plan.writes:
         raise RowbackError(
             ErrorId.NOTHING_TO_UNDO, f"none of the rows that case {case.id} wrote can be taken back",
@@ -187,6 +188,57 @@ def _plan(errand: Errand, live: Session, last: Loaded, changes: ChangeSet, numbe
             state=UNTOUCHED, help=f"look at them in {changes.path} and in schema {before_image_schema(case.id)}",
         )  # fmt: skip
     return plan.model_copy(update={"notices": (*notices, *plan.notices)})
+
+
+def _invert(case: Case, live: Session, catalog: Catalog, last: Loaded, into: ChangeSet) -> list[str]:
+    """The last write turned round: by its change set, or, where that is gone or altered, by the before-images.
+
+    Returns what the person has to know. Raises plan-facts-changed where neither can be used.
+    """
+    if last.number is None:
+        invert(live, catalog, last, None, into)
+        return []
+    if not (problem := changes_problem(case, last)):
+        with ChangeSet(case.changes_path(last.number)) as source:
+            invert(live, catalog, last, source, into)
+        return []
+    if unusable := images_problem(live, last):
+        raise _no_record(case, problem, unusable)
+    invert(live, catalog, last, None, into)
+    invert_images(live, catalog, last, into)
+    return [f"{problem}: rows are taken back by the before-images in schema {before_image_schema(case.id)}"]
+
+
+def changes_problem(case: Case, last: Loaded) -> str:
+    """Why the change set of a write cannot be trusted, or an empty text: it is there and is what was recorded."""
+    assert last.number is not None
+    path = case.changes_path(last.number)
+    if path.is_symlink() or not path.is_file():
+        return f"the change set {path} is missing"
+    try:
+        with ChangeSet(path) as changes:
+            return "" if changes.digest() == last.changes_digest else f"the change set {path} was altered"
+    except RowbackError:
+        return f"the change set {path} cannot be read"
+
+
+def refuse_altered_changes(case: Case, last: Loaded) -> None:
+    """Nothing is proven by a change set that is not the one that was written. Raises plan-facts-changed."""
+    if last.number is not None and (problem := changes_problem(case, last)):
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED, f"{problem}, so what was written cannot be compared with it",
+            state="nothing was done",
+            help=f"bring it back from a backup of {case.directory}; what was written can still be taken back:"
+            f" rowback undo {case.id} --dry-run",
+        )  # fmt: skip
+
+
+def _no_record(case: Case, problem: str, unusable: str) -> RowbackError:
+    return RowbackError(
+        ErrorId.PLAN_FACTS_CHANGED, f"there is no record of what case {case.id} wrote that could be trusted",
+        problem, f"before-images: {unusable}", state=UNTOUCHED,
+        help=f"bring the change set back from a backup of {case.directory}, then: rowback undo {case.id} --dry-run",
+    )  # fmt: skip
 
 
 def _job(errand: Errand, live: Session, repair: Repair, held: tuple[Trigger, ...]) -> Job:

@@ -436,7 +436,7 @@ def test_before_images_hold_every_row_as_it_was(past: Past, database: Database) 
         times.diff(mode=Mode.REPAIR, incident_xids=(bad,))
         times.apply()
         assert database.rows(f"select rowback_op, id, x, g from {SCHEMA}.before_1_0 order by 1, 2") == [
-            ("i", None, None, None), ("u", 1, "bad", 2), ("u", 2, "bad", 4),
+            ("i", 3, None, None), ("u", 1, "bad", 2), ("u", 2, "bad", 4),
         ]  # fmt: skip
         assert [c.live for c in times.rows_of(RowClass.REVERTED)] == [("1", "bad"), ("2", "bad")]
 
@@ -563,7 +563,7 @@ def test_before_images_are_of_the_rows_that_are_written(past: Past, database: Da
             (1, "x"), (2, "good work"), (3, "x"), (4, "x"), (5, "somebody else"), (6, "x"),
         ]  # fmt: skip
         assert database.rows(f"select rowback_op, id, x from {SCHEMA}.before_1_0 order by 1, 2") == [
-            ("i", None, None), ("u", 1, "bad"),
+            ("i", 6, None), ("u", 1, "bad"),
         ]  # fmt: skip
 
 

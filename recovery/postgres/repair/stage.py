@@ -15,6 +15,7 @@ from itertools import islice
 from psycopg import Cursor, sql
 
 from recovery.model.catalog import ForeignKey, Table
+from recovery.model.repair import ImagesDigest
 from recovery.postgres.connect import Session, one
 from recovery.postgres.isolation import try_rows
 from recovery.postgres.repair.oversized import oversized_bytes
@@ -81,6 +82,7 @@ class Stage:
         self._bare = f"rowback_stage_{no}"
         self.name = sql.Identifier("pg_temp", self._bare)
         self.images: sql.Identifier = sql.Identifier(self._bare)
+        self.kept = ImagesDigest()
         self.ops: Counter[str] = Counter()  # rows by operation; those that only stand in the way of others as well
         self.marks = 0
         self.changing: frozenset[str] = frozenset()

@@ -1,4 +1,4 @@
-"""What a stage does to its table: before-images, inserts, updates, deletes. Rows that were marked are left alone.
+"""What a stage does to its table: inserts, updates, deletes. Rows that were marked are left alone.
 
 Rows are recognized afterwards by the id of the one transaction that wrote them, and a savepoint has an id of its own.
 So
@@ -22,50 +22,6 @@ class Write(Protocol):
     """One kind of write of a stage: of all its rows, or of those for which a condition holds; how many it wrote."""
 
     def __call__(self, stage: Stage, which: sql.Composable = ...) -> int: ...
-
-
-def before_image_schema(case: str) -> str:
-    """The schema that keeps a case's before-images."""
-    return "rowback_case_" + case.replace("-", "_")
-
-
-def create_before_images(stage: Stage, schema: str, name: str, *, unlogged: bool) -> None:
-    """The empty table of ours for every live row that is about to change. `unlogged`: a publication of all tables would
-    offer a logged one to its subscribers, who do not have it."""
-    stage.images = sql.Identifier(schema, name)
-    stage.run("create schema if not exists {schema}", schema=sql.Identifier(schema))
-    kind = sql.SQL("unlogged table") if unlogged else sql.SQL("table")
-    stage.run(
-        "create {kind} if not exists {into} as select s.{n}, s.{op}, t.* from {name} s, {live} t with no data",
-        into=stage.images, kind=kind,
-    )  # fmt: skip
-    what = sql.Literal(f"before-images of {stage.table.name}")
-    stage.run("comment on table {into} is {what}", into=stage.images, what=what)
-
-
-def keep_before_images(stage: Stage) -> None:
-    """Copy every live row that is about to change, and the number of every row to come, into that table. That needs no
-    lock: a row of which another version is live by then will not be written (obstacles.mark_stale)."""
-    if stage.table.key:
-        stage.run(
-            "insert into {into} select s.{n}, s.{op}, t.* from {name} s left join {live} t"
-            " on s.{op} in ('u', 'd') and {same} and t.xmin = s.{xmin}"
-            " where s.{skip} is null and s.{op} in ('i', 'u', 'd')",
-            into=stage.images,
-        )
-        return
-    # without a key nothing is updated, and a row that leaves is known by all its values
-    own = (sql.SQL(", case s.{} when 'd' then s.{} end").format(stage.op, sql.Identifier(c.name))
-           for c in stage.table.columns)  # fmt: skip
-    stage.run(
-        "insert into {into} select s.{n}, s.{op}{values} from {name} s where s.{skip} is null and s.{op} in ('i', 'd')",
-        into=stage.images, values=sql.SQL("").join(own),
-    )  # fmt: skip
-
-
-def drop_before_images(stage: Stage) -> None:
-    """Take those of rows out that are skipped after all."""
-    stage.run("delete from {into} b using {name} s where b.{n} = s.{n} and s.{skip} is not null", into=stage.images)
 
 
 def delete(stage: Stage, which: sql.Composable = ALL) -> int:

@@ -19,8 +19,9 @@ from recovery.postgres import writing
 from recovery.postgres.beside import create_beside
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.writes import before_image_schema
+from recovery.postgres.repair.images import before_image_schema
 from recovery.postgres.rows import Pair, RowTransport
+from recovery.postgres.watchdog import watched
 from recovery.reload.job import Job, Loaded, Repair
 from recovery.reload.load import load
 from recovery.reload.objects import point_to_objects
@@ -125,7 +126,7 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
         return
     whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
     with ChangeSet(case.changes_path(found.number)) as changes:
-        repair = Repair(changes, found.number, before_image_schema(case.id), found.lifted)
+        repair = Repair(changes, found.number, before_image_schema(case.id), found.lifted, found.changes_digest)
         yield Job(
             plan.database, catalog, fills, truth(errand), found.held_triggers, plan.lock_timeout_ms,
             plan.lock_attempts, repair, all_or_nothing=plan.all_or_nothing, whole_database=whole, refused=refused,
@@ -154,10 +155,11 @@ def _load(errand: Errand, live: Session, what: Job, rows: RowTransport | None) -
         return noting
 
     pace = errand.case.pace
-    if pace is None or what.repair is None:
-        return load(live, what, rows, before_commit=record("load.intent"))
-    watch = Watch(record("load.intent"), record("load.portion"), errand.listener.progress)
-    return load_paced(live, what, rows, pace, earlier=portions_of(errand.case), watch=watch)
+    with watched(live, state="the transaction was rolled back: nothing was written to the original"):
+        if pace is None or what.repair is None:
+            return load(live, what, rows, before_commit=record("load.intent"))
+        watch = Watch(record("load.intent"), record("load.portion"), errand.listener.progress)
+        return load_paced(live, what, rows, pace, earlier=portions_of(errand.case), watch=watch)
 
 
 def _last_committed(errand: Errand) -> Loaded | None:
