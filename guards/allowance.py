@@ -158,7 +158,7 @@ def _contents(pattern: str) -> Iterator[dict[str, Any]]:
             status = path.stat()
             content = json.loads(path.read_text())
             aware = datetime.fromisoformat(content["until"]).tzinfo is not None
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             continue
         if aware and status.st_uid == os.geteuid() and not status.st_mode & 0o022:
             yield content

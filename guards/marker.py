@@ -107,7 +107,7 @@ def taken_off(comment: str | None) -> list[TakenOff]:
     """The traces in a database's comment, the oldest first."""
     try:
         return [TakenOff(**each) for each in json.loads(comment or "")[TAKEN_OFF]]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return []
 
 
@@ -137,7 +137,7 @@ def _own_part(comment: str | None) -> str | None:
     try:
         content = json.loads(comment or "")
         return content["comment"] if KEY in content or TAKEN_OFF in content else comment
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return comment
 
 

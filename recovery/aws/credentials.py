@@ -24,7 +24,7 @@ def from_secret(arn: str, *, region: str | None) -> Login:
     try:
         secret = json.loads(text)
         return Login(str(secret["username"]), str(secret["password"]))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise RowbackError(
             ErrorId.CONFIG_INVALID,
             f"secret '{arn}' is not JSON with username and password",

@@ -6,7 +6,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
@@ -288,29 +287,6 @@ def _confirm_loss(plan: RepairPlan, database: str, loss: int | None) -> None:
             help=f"look at them: rowback diff {plan.case}{listed}; then: rowback apply {plan.case}"
             f" {plan.digest[:8]} --confirm {shlex.quote(database)} --confirm-loss {plan.loses}",
         )
-
-
-def plan_file(digest: str) -> Path:
-    """The default path of a plan's file."""
-    from recovery.config import state_home
-
-    directory = state_home() / "plans"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return directory / f"plan-{digest}.json"
-
-
-def write_new(path: Path, text: str) -> None:
-    """Write a file, readable by its owner only. Raises usage when it cannot be written."""
-    try:
-        path.touch(mode=0o600)
-        path.write_text(text)
-    except OSError as error:
-        raise RowbackError(
-            ErrorId.USAGE,
-            f"{path} cannot be written: {error.strerror}",
-            state=NOTHING_CREATED,
-            help="choose another --out",
-        ) from error
 
 
 def _missing(instance: str | None, at: str | None, database: str | None) -> RowbackError:

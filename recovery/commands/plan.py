@@ -8,7 +8,8 @@ from typing import Unpack
 
 import click
 
-from recovery.commands.options import Asked, json_option, plan_file, request_of, request_options, write_new
+from recovery.commands.options import Asked, json_option, request_of, request_options
+from recovery.commands.plan_files import plan_file, refuse_other_file, write_plan
 
 
 @click.command(epilog="Example: rowback plan docs-staging --at 2026-11-22T14:20:00Z --database docs")
@@ -27,10 +28,12 @@ def plan(out: Path | None, every: bool, find_: bool, as_json: bool, **asked: Unp
     from recovery.workflow.planning import make_plan, second_copy
 
     request = request_of(asked)
+    if out:
+        refuse_other_file(out)
     instances = Instances.connect(request.profile.region)
     made = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
     path = out or plan_file(made.digest[:8])
-    write_new(path, made.to_file())
+    write_plan(path, made.to_file())
     outlook = look_ahead(made, instances, request.profile)
     if find_:
         outlook = with_incident(outlook, made, request.profile)

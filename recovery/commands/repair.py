@@ -23,9 +23,9 @@ from recovery.commands.options import (
     profile_of,
     request_of,
     request_options,
-    write_new,
 )
 from recovery.errors import ErrorId, RowbackError
+from recovery.files import replace_private
 from recovery.model.repair import Mode, OnConflict, Pace, RepairRequest, RowClass
 from recovery.model.values import counted
 
@@ -302,7 +302,7 @@ def _compare(case_id: str, asked: Mapping[str, object]) -> Case:
         _refuse_closed(errand.case)
         if text := asked.get("decisions"):
             asked = {**asked, "decisions": f"decisions-{errand.case.new_number()}.csv"}
-            write_new(errand.case.directory / str(asked["decisions"]), str(text))
+            replace_private(errand.case.directory / str(asked["decisions"]), str(text).encode())
         if asked:
             request = RepairRequest.model_validate({**errand.case.request.model_dump(), **asked})
             errand.record("repair.asked", data=request.model_dump(mode="json"))

@@ -76,7 +76,7 @@ def _decision(line: int, row: dict[str, str]) -> Decision:
         key = json.loads(row["key"])
         assert isinstance(key, dict)
         return Decision(line, row["table"], {str(name): str(value) for name, value in key.items()}, Op(row["op"]))
-    except (ValueError, AssertionError) as error:
+    except (ValueError, AssertionError, RecursionError) as error:
         raise _unusable(line, f"key {row['key']!r} or op {row['op']!r} cannot be read") from error
 
 

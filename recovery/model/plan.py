@@ -101,7 +101,10 @@ class RecoveryPlan(Value):
     @classmethod
     def from_file(cls, text: str) -> RecoveryPlan:
         """The plan of a file. Raises ValueError when it is none, or was altered after it was made."""
-        fields = json.loads(text)
+        try:
+            fields = json.loads(text)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
         if not isinstance(fields, dict):
             raise ValueError("it is not a JSON object")
         digest = fields.pop("digest", None)

@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import ClassVar
 
 RUN_DIR = "RUN_DIR"  # a directory that each run has for files of its own
+# Programs are led by hundreds of variables (LD_PRELOAD, OPENSSL_CONF, https_proxy, …): a book sets none but its own.
+SHELL_PREFIX = "RUNBOOK_"
 
 
 class Type(StrEnum):
@@ -51,8 +53,9 @@ class Note:
 
 @dataclass(frozen=True)
 class Effects:
-    """What a step that runs something promises. `reads`: it changes nothing, so a preview runs it. `undo`: the command
-    that takes it back; `no_undo`: why there is none."""
+    """What a step that runs something promises. `reads`: it changes nothing, which was checked of commands and
+    statements and is only the author's word for a script. `undo`: the command that takes it back; `no_undo`: why there
+    is none."""
 
     reads: bool
     timeout_s: float
@@ -89,7 +92,7 @@ class Sql:
 
 @dataclass(frozen=True)
 class Shell:
-    """A bash script; parameters and saved values are its environment."""
+    """A bash script; parameters and saved values are variables with SHELL_PREFIX in its environment."""
 
     kind: ClassVar[str] = "sh"
     id: str

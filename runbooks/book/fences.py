@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from guards.statements import Danger, classify
@@ -25,6 +25,8 @@ READING = {
     "find", "doctor", "coverage", "plan", "diff", "peek", "verify", "cases", "status", "report", "wait", "guard show",
     "guard check", "runbook list", "runbook show", "runbook lint", "drills",
 }  # fmt: skip
+# With these even those act: on a case's plan, as a server, or by logging in where the book says.
+ACTING = {"--again", "--incident-xid", "--on-conflict", "--mode", "--serve", "--dsn"}
 DRY = {"restore", "reap"}  # what --dry-run turns into reading
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -56,7 +58,7 @@ def fence(kind: str, token: Any, line: int, reader: Reader) -> Step | None:
 Extra = tuple[set[str], list[str]]
 
 
-def _effects(said: Mapping[str, str], extra: Extra, line: int, reader: Reader, *, reads: bool) -> Effects:
+def _effects(said: Mapping[str, str], extra: Extra, line: int, reader: Reader, danger: Danger) -> Effects:
     flags, saves = extra
     timeout = duration_s(said.get("timeout", ""))
     if timeout is None:
@@ -76,11 +78,24 @@ def _effects(said: Mapping[str, str], extra: Extra, line: int, reader: Reader, *
     for name, _ in named:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             reader.wrong(line, "save", f"save={name} is no lower-case name")
-    reads = "reads" in flags or (reads and "writes" not in flags)
+    if "reads" in flags and danger in (Danger.WRITE, Danger.DESTRUCTIVE):
+        reader.wrong(line, "reads", "it is said to read only, and it writes")
     return Effects(
-        reads=reads, timeout_s=timeout or 0.0, undo="" if undo.startswith("none") else undo, no_undo=reason,
+        reads=_reads(danger, flags), timeout_s=timeout or 0.0, undo="" if undo.startswith("none") else undo,
+        no_undo=reason,
         exits=tuple(map(int, exits)), expects=said.get("expect", ""), saves=tuple(named),
     )  # fmt: skip
+
+
+def _reads(danger: Danger, flags: Collection[str]) -> bool:
+    """Whether a step counts as reading. The author's word decides only where nothing else can tell."""
+    match danger:
+        case Danger.READ:
+            return "writes" not in flags
+        case Danger.UNKNOWN:
+            return "reads" in flags
+        case _:
+            return False
 
 
 def _check_expected(pattern: str, line: int, reader: Reader) -> None:
@@ -99,8 +114,8 @@ def _command(body: str, said: Mapping[str, str], extra: Extra, line: int, reader
             reader.wrong(line, "command", f"'{each}' cannot be split into words: a quote is not closed")
         elif not each.startswith("rowback "):
             reader.wrong(line, "command", f"'{each}' is no rowback command; other programs belong into sh")
-    reads = all(_only_reads(each) for each in lines)
-    return Command(said.get("id", ""), line, lines, _effects(said, extra, line, reader, reads=reads))
+    danger = Danger.READ if all(_only_reads(each) for each in lines) else Danger.WRITE
+    return Command(said.get("id", ""), line, lines, _effects(said, extra, line, reader, danger))
 
 
 def _only_reads(line: str) -> bool:
@@ -121,8 +136,7 @@ def _sql(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Re
     if not body.strip():
         reader.wrong(line, "command", "there is no statement in it")
     text = re.sub(r""":(['"])(\w+)\1""", "'x'", body)
-    reads = classify(text).danger is Danger.READ
-    effects = _effects(said, extra, line, reader, reads=reads)
+    effects = _effects(said, extra, line, reader, classify(text).danger)
     rows = said.get("rows", "")
     if rows and not re.fullmatch(r"\d+\+?", rows):
         reader.wrong(line, "rows", f"rows={rows} is no number such as 0, 3 or 1+")
@@ -130,7 +144,7 @@ def _sql(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Re
 
 
 def _shell(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
-    return Shell(said.get("id", ""), line, body, _effects(said, extra, line, reader, reads=False))
+    return Shell(said.get("id", ""), line, body, _effects(said, extra, line, reader, Danger.UNKNOWN))
 
 
 def _ask(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:

@@ -11,10 +11,10 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from recovery.redaction import Redactor
-from runbooks.book.document import Approve, Ask, Book, Command, Confirm, Executed, Note, Shell, Sql, Step
+from runbooks.book.document import SHELL_PREFIX, Approve, Ask, Book, Command, Confirm, Executed, Note, Shell, Sql, Step
 from runbooks.book.fences import words_of
 from runbooks.book.problems import Problem
-from runbooks.book.reading import parse
+from runbooks.book.reading import parse, read_text
 
 if TYPE_CHECKING:
     import click
@@ -31,7 +31,7 @@ OF_BASH = {"HOME", "PATH", "USER", "SECONDS", "RANDOM", "PWD", "HOSTNAME", "LINE
 def lint(path: Path) -> list[Problem]:
     """Every problem of one file, by line."""
     try:
-        text = path.read_text()
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         return [Problem(1, "unreadable", f"it cannot be read: {error}")]
     book, problems = parse(path.stem, text)
@@ -63,10 +63,14 @@ def _variables(book: Book) -> Iterator[Problem]:
     known = {name for name, step in book.produced() if step is None}
     names = dict(book.produced())
     for step in book.steps:
-        given = known | OF_BASH | set(book.connections.values()) if isinstance(step, Shell) else known
+        given = known
+        if isinstance(step, Shell):
+            given = {f"{SHELL_PREFIX}{name}" for name in known} | OF_BASH | set(book.connections.values())
         for name in sorted(_used(step) - given):
-            later = names.get(name)
+            later = names.get(name.removeprefix(SHELL_PREFIX))
             why = f"is saved only later, by step '{later.id}'" if later else "has no parameter, question or save"
+            if isinstance(step, Shell) and name in known:
+                why = f"programs are given as ${SHELL_PREFIX}{name}"
             yield Problem(step.line, "variable", f"step '{step.id}' uses ${name}, which {why}")
         known |= {name for name, by in book.produced() if by is step}
         for name in sorted(_of_undo(step) - known):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from runbooks.book.document import RUN_DIR, Book, Confirm, Note, Parameter, Sect
 from runbooks.book.fences import KINDS, duration_s, fence
 from runbooks.book.problems import Problem, Reader
 
+MOST_BYTES = 2**20
 FRONT_KEYS = {"title", "purpose", "when", "parameters", "objectives", "connections", "approvals_by"}
 _FRONT = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
 NESTED = "a step inside a list or quotation is never run; put it at the margin"
 _TASK_LIKE = re.compile(r"[\s>]*(?:[-*+]|\d+[.)])\s*\[[ xX]\](?!\()")
 _FENCE_LIKE = re.compile(r"[\s>]*(?:(?:[-*+]|\d+[.)])\s+)?(?P<marks>`{3,}|~{3,})(?P<info>[^`]*)$")
-_OF_PROCESSES = re.compile(r"(?:PATH|HOME|USER|SHELL|IFS|TMPDIR|BASH_ENV|ENV|(?:PG|AWS_|LD_|PYTHON|ROWBACK_)\w*)\Z")
 _TASK = re.compile(r"\[[ xX]\]\s+(.*)", re.DOTALL)
 
 
@@ -60,12 +61,19 @@ def read_book(path: Path) -> Book:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise RowbackError(
             ErrorId.BOOK_INVALID, f"{path} cannot be read: {error}", state="nothing was done",
             help="rowback runbook list",
         ) from error  # fmt: skip
+
+
+def read_text(path: Path) -> str:
+    """The text of a book's file. Raises OSError, also for one that is larger than any book; UnicodeDecodeError."""
+    if path.stat().st_size > MOST_BYTES:
+        raise OSError(27, f"it is larger than {MOST_BYTES // 2**10} KiB, which no book is", str(path))
+    return path.read_text()
 
 
 def parse(name: str, text: str) -> tuple[Book, list[Problem]]:
@@ -121,8 +129,6 @@ def _refuse_names(book: Book, reader: Reader) -> None:
     if names.count(RUN_DIR) > 1:
         reader.wrong(1, "parameter", "run_dir is each run's own directory, and nothing else")
     for name in names[1:]:
-        if _OF_PROCESSES.match(name):
-            reader.wrong(1, "parameter", f"{name.lower()}: programs take ${name} for their own")
         if named_like_secret(name):
             reader.wrong(
                 1, "secret", f"{name.lower()} is named like a secret, and runs keep values: use the environment"
@@ -140,8 +146,8 @@ def _front_matter(found: re.Match[str] | None, reader: Reader) -> Mapping[str, A
         reader.wrong(1, "front-matter", "a runbook begins with front matter between two lines of ---")
         return {}
     try:
-        front = yaml.safe_load(found[1])
-    except (yaml.YAMLError, ValueError) as error:  # a day that does not exist
+        front = yaml.load(found[1], Loader=_plain_loader())  # noqa: S506 (a safe loader, less aliases)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a day that does not exist
         reader.wrong(1, "front-matter", f"the front matter is no YAML: {' '.join(str(error).split())}")
         return {}
     if not isinstance(front, dict):
@@ -153,6 +159,20 @@ def _front_matter(found: re.Match[str] | None, reader: Reader) -> Mapping[str, A
         if not front.get(key):
             reader.wrong(1, "front-matter", f"the front matter has no {key}")
     return front
+
+
+@cache
+def _plain_loader() -> type[Any]:
+    """YAML without aliases: a few lines of them stand for gigabytes, and front matter needs none."""
+    import yaml
+
+    class Plain(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("it has an alias: write the value itself")
+            return super().compose_node(parent, index)
+
+    return Plain
 
 
 def _mapping(front: Mapping[str, Any], key: str, reader: Reader) -> dict[str, Any]:

@@ -33,9 +33,14 @@ confirmed_option = click.option("--confirmed", metavar="STEP", multiple=True,
 @values_option
 @click.option("--mode", type=click.Choice(MODES), default="ask", show_default=True,
               help="preview: do what reads, print what writes. ask: before a write. auto: never guess.")  # fmt: skip
+@click.option("--run-shell", "scripts", metavar="STEP", multiple=True,
+              help="Mode preview: run this script too; you have read it. Repeatable.")  # fmt: skip
 @confirmed_option
 @profile_option
-def run(book: str, pairs: tuple[str, ...], mode: str, confirmed: tuple[str, ...], profile: str | None) -> None:
+def run(  # noqa: PLR0913, PLR0917 (one argument an option)
+    book: str, pairs: tuple[str, ...], mode: str, scripts: tuple[str, ...], confirmed: tuple[str, ...],
+    profile: str | None,
+) -> None:  # fmt: skip
     """Perform a runbook: step by step, journalled; it pauses where something is not as it should be."""
     from recovery.workflow.approvals import me
     from runbooks.book.reading import find_book, read_book
@@ -46,7 +51,7 @@ def run(book: str, pairs: tuple[str, ...], mode: str, confirmed: tuple[str, ...]
     found, given, loaded = read_book(source), _given(pairs), load_profile(profile)
     values = bind(found, given)
     if mode == "preview":
-        _preview(found, {**values, **overruled(found, given)}, loaded, profile)
+        _preview(found, {**values, **overruled(found, given)}, loaded, scripts)
         return
     driver = _driver(mode, given, confirmed)
     driver.refuse_gaps(found)
@@ -176,21 +181,27 @@ def runs(as_json: bool) -> None:
         click.echo("no runs yet")
 
 
-def _preview(book: Book, values: dict[str, str], profile: Profile, profile_name: str | None) -> None:
+def _preview(book: Book, values: dict[str, str], profile: Profile, scripts: tuple[str, ...]) -> None:
     from recovery.redaction import Redactor
-    from runbooks.book.document import RUN_DIR
+    from runbooks.book.document import RUN_DIR, Shell
     from runbooks.running.driving import StepLines
     from runbooks.running.executing import Surroundings
-    from runbooks.running.previewing import preview
+    from runbooks.running.previewing import Preview, preview
 
+    if unknown := sorted(set(scripts) - {step.id for step in book.steps if isinstance(step, Shell)}):
+        raise RowbackError(
+            ErrorId.USAGE, f"'{unknown[0]}' is no script of runbook '{book.name}'", state="nothing was done",
+            help=f"see its steps: rowback runbook show {book.name}",
+        )  # fmt: skip
     with tempfile.TemporaryDirectory() as directory:
         values |= {RUN_DIR: directory}  # what a preview writes is nobody's: a run may wait for its own plan's approval
         around = Surroundings(
-            values, Path(directory), Redactor.of_this_process(), profile, book.connections, profile_name=profile_name
+            values, Path(directory), Redactor.of_this_process(), profile, book.connections, profile_name=profile.name
         )
-        lines = preview(book, values, around, StepLines())
+        previewed = Preview(around, StepLines(), scripts, values)
+        lines = preview(book, previewed)
     click.echo("\n".join(lines))
-    click.echo("\npreview: no database was written to", err=True)
+    click.echo(f"\n{previewed.summary}", err=True)
 
 
 def _perform(opened: Run, journal: Journal, driver: Told | AtTerminal, profile: Profile) -> None:

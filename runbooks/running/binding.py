@@ -58,9 +58,19 @@ def bound(parameter: Parameter, text: str) -> str:
     if not fits:
         kind = f"one of {', '.join(parameter.choices)}" if parameter.choices else f"of type {parameter.type}"
         raise _wrong(f"'{text}' is not {kind}, which {parameter.name} is to be", "see rowback runbook show")
+    if "\0" in text or not _encodes(text):
+        raise _wrong(f"{parameter.name} holds a NUL or half a character, which no program can be given", "correct it")
     if Redactor.of_this_process()(text) != text:
         raise _wrong(f"{parameter.name} holds a secret, and runs keep their values", "take it from the environment")
     return text
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _wrong(fact: str, help: str) -> RowbackError:

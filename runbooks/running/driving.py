@@ -10,7 +10,7 @@ import click
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.redaction import Redactor
-from runbooks.book.document import Approve, Ask, Book, Confirm, Executed
+from runbooks.book.document import Approve, Ask, Book, Confirm, Executed, Shell
 from runbooks.running.binding import bound
 
 
@@ -88,8 +88,8 @@ class AtTerminal:
         return click.confirm(f"[ ] {step.question}", err=True)
 
     def lets(self, step: Executed, lines: list[list[str]]) -> bool:
-        """What reads passes; what writes is shown first."""
-        if step.effects.reads:
+        """What was checked to read passes; what writes, and every script, is shown first."""
+        if step.effects.reads and not isinstance(step, Shell):
             return True
         redact = Redactor.of_this_process()
         for words in lines:

@@ -21,7 +21,7 @@ from typing import IO, Any
 from recovery.config import PROFILE_VARIABLE, Profile
 from recovery.redaction import Redactor
 from recovery.workflow.cases import RUN_VARIABLE
-from runbooks.book.document import Command, Executed, Shell, Sql
+from runbooks.book.document import SHELL_PREFIX, Command, Executed, Shell, Sql
 
 TAIL_LINES = 12
 GRACE_S, DRAIN_S = 30.0, 2.0
@@ -145,7 +145,7 @@ def _run(arguments: list[str], step: Command | Shell, around: Surroundings, erro
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         child = subprocess.Popen(
             _program(arguments, step), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE,
-            encoding="utf-8", errors="replace", env=_environment(around), start_new_session=True,
+            encoding="utf-8", errors="replace", env=_environment(step, around), start_new_session=True,
         )  # fmt: skip
         around.begun(child.pid)
         told = threading.Thread(target=_pass_on, args=(child.stderr, errors, around.redact), daemon=True)
@@ -168,9 +168,11 @@ def _program(arguments: list[str], step: Command | Shell) -> list[str]:
     return [sys.executable, "-P", "-m", "recovery.cli", *arguments[1:]] if isinstance(step, Command) else arguments
 
 
-def _environment(around: Surroundings) -> dict[str, str]:
-    told = {RUN_VARIABLE: around.mark, **({PROFILE_VARIABLE: around.profile_name} if around.profile_name else {})}
-    return {**os.environ, **around.values, **told}
+def _environment(step: Command | Shell, around: Surroundings) -> dict[str, str]:
+    """The person's own, and what is ours. Values of a book reach scripts under our prefix, and commands as words."""
+    values = {f"{SHELL_PREFIX}{name}": value for name, value in around.values.items()}
+    ours = {RUN_VARIABLE: around.mark, **({PROFILE_VARIABLE: around.profile_name} if around.profile_name else {})}
+    return {**os.environ, **(values if isinstance(step, Shell) else {}), **ours}
 
 
 def _pass_on(source: IO[str], kept: IO[str], redact: Redactor) -> None:
@@ -201,7 +203,7 @@ def _kill(child: subprocess.Popen[str]) -> None:
 
 def _ask(step: Sql, around: Surroundings, out: Path) -> dict[str, str]:
     """Ask, and judge the answer before it is committed: a statement that did not do what it should, did nothing."""
-    from recovery.postgres.asking import ask
+    from recovery.postgres.asking import Scope, ask
 
     def judge(rows: list[tuple[Any, ...]], count: int) -> dict[str, str]:
         text = "".join("\t".join("" if value is None else str(value) for value in row) + "\n" for row in rows)
@@ -214,8 +216,10 @@ def _ask(step: Sql, around: Surroundings, out: Path) -> dict[str, str]:
         return _judged(step, text, text, around)
 
     judged = bool(step.rows or step.effects.expects or step.effects.saves)
-    statement = _shown(step.text, around.values)
-    return ask(_dsn(step, around), statement, judge, timeout_s=step.effects.timeout_s, together=judged)
+    scope = Scope.READ_ONLY if step.effects.reads else Scope.ONE_TRANSACTION if judged else Scope.STATEMENT
+    return ask(
+        _dsn(step, around), _shown(step.text, around.values), judge, timeout_s=step.effects.timeout_s, scope=scope
+    )
 
 
 def _shown(text: str, values: Mapping[str, str]) -> str:
@@ -277,7 +281,7 @@ def _of_choice(text: str, overruled: Mapping[str, str]) -> str | None:
 def _choices(text: str) -> list[dict[str, Any]]:
     try:
         return list((json.loads(text).get("proposal") or {}).get("choices", ()))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return []
 
 
@@ -287,7 +291,7 @@ def _at(text: str, path: str) -> str:
         value = json.loads(text)
         for part in path.split("."):
             value = value[int(part)] if isinstance(value, list) else value[part]
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         raise StepError(f"its output has no {path}") from error
     if isinstance(value, list):
         return "\n".join(map(str, value))

@@ -1,45 +1,108 @@
-"""Preview of a runbook: steps that only read are executed, all others described."""
+"""Preview of a runbook: what was checked to read only is executed, all else described.
+
+A book may come from a stranger. Commands are run that change nothing anywhere, statements that the classifier knows to
+read, in a read-only transaction, and no script but those that the person names.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from recovery.errors import RowbackError
+from recovery.model.values import counted
 from recovery.workflow.errand import Listener
-from runbooks.book.document import Approve, Ask, Book, Command, Confirm, Executed
+from runbooks.book.document import RUN_DIR, Approve, Ask, Book, Command, Confirm, Executed, Shell
+from runbooks.book.fences import ACTING
 from runbooks.running.executing import StepError, Surroundings, command_lines, execute
 
 
-def preview(book: Book, values: Mapping[str, str], around: Surroundings, listener: Listener) -> list[str]:
+@dataclass
+class Preview:
+    """One preview. `scripts`: ids of the shell steps that the person wants to have run. `known`: values so far."""
+
+    around: Surroundings
+    listener: Listener
+    scripts: Collection[str]
+    known: dict[str, str]
+    ran: Counter[str] = field(default_factory=Counter)
+    withheld: int = 0
+
+    @property
+    def summary(self) -> str:
+        """What was run and what was not, in one line."""
+        kinds = {"rowback": "command", "sql": "statement", "sh": "script"}
+        ran = [counted(self.ran[kind], word) for kind, word in kinds.items() if self.ran[kind]]
+        scripts = ", which nothing checks" if self.ran["sh"] else ""
+        return (
+            f"preview: {' and '.join(ran) or 'nothing'} of this book {'were' if sum(self.ran.values()) > 1 else 'was'}"
+            f" run{scripts}; {counted(self.withheld, 'step')} that may write {'were' if self.withheld != 1 else 'was'}"
+            " not"
+        )
+
+
+def preview(book: Book, what: Preview) -> list[str]:
     """Execute the steps that only read and describe all others. Returns one line a step."""
-    known, lines = dict(values), []
+    lines = []
     for number, step in enumerate(book.steps, 1):
         match step:
             case Ask(question=text) | Confirm(question=text) | Approve(question=text):
                 lines.append(f"{step.id}: {step.kind}: {text}")
             case _:
-                lines += _previewed(step, known, around, listener, number)
+                lines += _previewed(step, what, number)
     return lines
 
 
-def _previewed(
-    step: Executed, known: dict[str, str], around: Surroundings, listener: Listener, number: int
-) -> list[str]:  # fmt: skip
+def _previewed(step: Executed, what: Preview, number: int) -> list[str]:
+    around = what.around
     try:
-        told = [around.redact(" ".join(words)) for words in command_lines(step, known)]
+        words = command_lines(step, what.known)
     except StepError:
+        what.withheld += not step.effects.reads
         later = "\n".join(step.lines) if isinstance(step, Command) else step.text
         return [f"{step.id}: would run, once what it needs is known: {later}"]
-    if not step.effects.reads:
-        return [f"{step.id}: would run: {line}" for line in told]
-    listener.step_started(step.id, f"{step.id}: {told[0]}")
+    lines = [around.redact(" ".join(line)) for line in words]
+    if (why := _withheld(step, words, what)) is not None:
+        what.withheld += 1
+        return [f"{step.id}: would run{why}: {line}" for line in lines]
+    what.ran[step.kind] += 1
+    what.listener.step_started(step.id, f"{step.id}: {lines[0]}")
     began = time.monotonic()
     try:
-        known |= execute(step, replace(around, values=known), number)
+        what.known |= execute(step, replace(around, values=what.known), number)
     except (StepError, RowbackError) as error:
-        listener.step_failed(step.id, str(error).splitlines()[0])
+        what.listener.step_failed(step.id, str(error).splitlines()[0])
         return [f"{step.id}: was run, and failed: {str(error).splitlines()[0]}"]
-    listener.step_done(step.id, "", time.monotonic() - began)
-    return [f"{step.id}: was run: {line}" for line in told]
+    what.listener.step_done(step.id, "", time.monotonic() - began)
+    return [f"{step.id}: was run: {line}" for line in lines]
+
+
+def _withheld(step: Executed, lines: Sequence[Sequence[str]], what: Preview) -> str | None:
+    """Why a step is not run, in words behind `would run`; None where it is."""
+    if not step.effects.reads:
+        return ""
+    if isinstance(step, Shell):
+        return None if step.id in what.scripts else f" (a script is only run with --run-shell {step.id})"
+    for words in lines if isinstance(step, Command) else ():
+        if acting := [word for word in words if word.partition("=")[0] in ACTING]:
+            return f" (with {acting[0].partition('=')[0]} it does more than read)"
+        if (out := _file_written(words)) and not _inside(Path(out), Path(what.known[RUN_DIR])):
+            return f" (it writes {out}, which is not in this run's directory)"
+    return None
+
+
+def _file_written(words: Sequence[str]) -> str:
+    """The file that `--out` names, of `plan`."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--out":
+            return following
+        if word.startswith("--out="):
+            return word.removeprefix("--out=")
+    return ""
+
+
+def _inside(path: Path, directory: Path) -> bool:
+    return path.resolve().is_relative_to(directory.resolve())

@@ -41,5 +41,5 @@ def _readable(step: Executed, text: str) -> str:
     as_text = _AS_TEXT.get(words[1]) if len(words) > 1 and "--json" in words else None
     try:
         return as_text(text) if as_text else text
-    except (ValidationError, json.JSONDecodeError):
+    except (ValidationError, json.JSONDecodeError, RecursionError):
         return text

@@ -58,7 +58,7 @@ rowback restore $INSTANCE --at $TARGET --database $DATABASE --confirm $DATABASE 
 ```
 
 ```sh id=tell timeout=1m reads expect="^2 people"
-echo "2 people are back, there were $BEFORE"
+echo "2 people are back, there were $RUNBOOK_BEFORE"
 ```
 
 ```sql id=look timeout=1m rows=2+
@@ -136,9 +136,11 @@ def test_a_preview_reads_and_writes_nothing(cli: Cli, database: Database, target
         "they-are-gone-indeed: confirm: They are gone indeed.",
         f"restore: would run: rowback restore {cli.live.identifier} --at {target} --database {database.name}"
         f" --confirm {database.name} --json",
-        'tell: was run: bash -euo pipefail -c echo "2 people are back, there were $BEFORE"',
+        "tell: would run (a script is only run with --run-shell tell): bash -euo pipefail -c"
+        ' echo "2 people are back, there were $RUNBOOK_BEFORE"',
         "look: was run, and failed: it gives 0 rows, not 2+",
     ]  # fmt: skip
+    assert seen.err.endswith("preview: 2 statements of this book were run; 2 steps that may write were not\n")
     assert people(database) == 0
     assert cli("cases").out == "no cases yet\n"
     assert cli("runbook", "runs").out == "no runs yet\n"
@@ -156,7 +158,7 @@ Somebody has read the plan.
 ```
 
 ```sh id=which timeout=1m reads
-sha256sum < $RUN_DIR/plan.json
+sha256sum < $RUNBOOK_RUN_DIR/plan.json
 ```
 """
 )
@@ -775,7 +777,7 @@ rowback find --log made.log --log-line-prefix '%t:%r:%u@%d:[%p]:' --json
 - [ ] The first statement is the one that was reported.
 
 ```sh id=tell timeout=1m reads
-echo "back to $TARGET"
+echo "back to $RUNBOOK_TARGET"
 ```
 """
 )

@@ -163,7 +163,6 @@ UNASKED = "nobody is asked for this: a manual step is `- [ ] words` at the margi
          "12: 'rowback cases \"x' cannot be split into words: a quote is not closed"),
         ("```ask id=dbpassword\nWhich?\n```",
          "1: dbpassword is named like a secret, and runs keep values: use the environment"),
-        ("```ask id=path\nWhich?\n```", "1: path: programs take $PATH for their own"),
         ("Words.", "1: there is no step in it"),
         ("```ask id=run-dir\nWhere?\n```", "1: run_dir is each run's own directory, and nothing else"),
         ("```sh id=a timeout=1m reads\ntrue\n```\n\n```sh id=a timeout=1m reads\nfalse\n```",
