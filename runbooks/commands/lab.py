@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
 
 import click
+
+from guards.plain import shell_word
 
 
 @click.group(epilog='Example: eval "$(rowback lab up)"')
@@ -68,8 +69,7 @@ def colleague() -> None:
     state = background.status(background.default_root())
     if state is None:
         raise _no_lab()
-    for name, value in state["colleague"].items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+    _echo_variables(state["colleague"])
 
 
 @lab.command(epilog="Example: rowback lab down")
@@ -92,9 +92,14 @@ def _no_lab() -> Exception:
 def _echo_exports(state: dict[str, Any]) -> None:
     # Whatever else in this shell would lead boto3 or libpq past the lab.
     click.echo("unset AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL_RDS AWS_REGION PGSERVICE PGHOSTADDR PGSSLMODE")
-    for name, value in state["exports"].items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+    _echo_variables(state["exports"])
     click.echo(_lab_line(state), err=True)
+
+
+def _echo_variables(variables: dict[str, str]) -> None:
+    """For `eval`: names and values are quoted alike, so that neither is ever a command."""
+    for name, value in variables.items():
+        click.echo(f"export {shell_word(name)}={shell_word(value)}")
 
 
 def _lab_line(state: dict[str, Any]) -> str:

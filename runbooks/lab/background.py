@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +21,9 @@ from typing import Any
 import psycopg
 
 from runbooks.lab.cluster import LabError
+from runbooks.lab.directory import claim, is_lab, remove
 from runbooks.lab.documents import load_billing, load_docs
+from runbooks.lab.endpoint import TOKEN_HEADER
 from runbooks.lab.server import STATE_FILE, Lab, environment, write_state
 from runbooks.processes import runs
 
@@ -60,8 +61,7 @@ def up(root: Path, *, articles: int, seed: int) -> dict[str, Any]:
         raise LabError(
             f'a lab is already up (pid {found["pid"]}); use it: eval "$(rowback lab status)"; end it: rowback lab down'
         )
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(mode=0o755, parents=True)
+    claim(root)
     log = root / "lab.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -75,7 +75,7 @@ def up(root: Path, *, articles: int, seed: int) -> dict[str, Any]:
             return found
         if process.poll() is not None:
             words = log.read_text().strip().splitlines()[-1:]
-            shutil.rmtree(root, ignore_errors=True)
+            remove(root)
             raise LabError(f"the lab did not start: {' '.join(words)}")
         time.sleep(0.05)
     process.kill()
@@ -84,16 +84,19 @@ def up(root: Path, *, articles: int, seed: int) -> dict[str, Any]:
 
 def status(root: Path) -> dict[str, Any] | None:
     """The state of the lab below `root`, or None when none answers there."""
+    if not is_lab(root):  # somebody else's file would be run by `eval "$(rowback lab status)"`
+        return None
     try:
         state: dict[str, Any] = json.loads((root / STATE_FILE).read_text())
-        answer = control(int(state["port"]), "ping", {})
-    except (OSError, ValueError, KeyError):
+        answer = control(state, "ping", {})
+    except (OSError, ValueError, KeyError, LabError):
         return None
     return state if answer.get("pid") == state["pid"] else None
 
 
 def down(root: Path) -> bool:
-    """End the lab below `root` and remove every file of it; False when there was nothing."""
+    """End the lab below `root` and remove every file of it; False when there was nothing. Raises LabError for a
+    directory that is no lab's."""
     state = status(root)
     if state:
         os.kill(state["pid"], signal.SIGTERM)
@@ -103,9 +106,7 @@ def down(root: Path) -> bool:
         if root.exists() or runs(state["pid"]):
             raise LabError(f"the lab (pid {state['pid']}) did not end within {DOWN_DEADLINE_S:.0f} s")
         return True
-    found = root.exists()
-    shutil.rmtree(root, ignore_errors=True)
-    return found
+    return remove(root)
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,12 @@ def pass_a_second() -> datetime:
     return target
 
 
-def control(port: int, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask a running lab something through its control path."""
+def control(state: Mapping[str, Any], verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask a running lab something through its control path, with the token of its state file."""
     request = urllib.request.Request(  # noqa: S310 (loopback, our own scheme)
-        f"http://127.0.0.1:{port}/_lab/{verb}", data=json.dumps(body).encode(), method="POST"
-    )
+        f"http://127.0.0.1:{int(state['port'])}/_lab/{verb}", data=json.dumps(body).encode(), method="POST",
+        headers={TOKEN_HEADER: str(state["token"])},
+    )  # fmt: skip
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return dict(json.load(answer))
@@ -199,6 +201,7 @@ def _state(lab: Lab, password: str) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "port": lab.port,
+        "token": lab.token,
         "root": str(lab.root),
         "postgres": lab.engine.tools.version,
         "instances": {INSTANCE: {"databases": ["docs", "billing"], "port": port}},

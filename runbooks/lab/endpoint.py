@@ -9,11 +9,12 @@ import http.client
 import json
 import logging
 import re
+import secrets
 import threading
 import uuid
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 from urllib.parse import parse_qsl
 
 from runbooks.lab.ops_catalogue import CatalogueOperations
@@ -26,6 +27,7 @@ from runbooks.lab.views import Account
 from runbooks.lab.wire import Refusal, Request, Result, parse_request, render_refusal, render_result
 
 SCOPE = re.compile(r"Credential=[^/]+/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
+TOKEN_HEADER = "X-Rowback-Lab-Token"  # noqa: S105 (the header's name)
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
@@ -115,6 +117,15 @@ class OtherServices:
             return host, port
 
 
+class Control(Protocol):
+    """What answers `/_lab/<verb>`, to who knows its token."""
+
+    @property
+    def token(self) -> str: ...
+
+    def __call__(self, verb: str, body: dict[str, Any]) -> dict[str, Any]: ...
+
+
 class Handler(BaseHTTPRequestHandler):
     """Routes by the service named in the signature; `/_lab/` is the lab's own control."""
 
@@ -122,11 +133,13 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     api: ClassVar[LabApi]
     others: ClassVar[OtherServices]
-    control: ClassVar[Callable[[str, dict[str, Any]], dict[str, Any]]]
+    control: ClassVar[Control]
 
     def do_POST(self) -> None:
         """The Query protocol of RDS and IAM, the lab's control, or another service."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if not self._from_here():
+            return self._send_json(403, {"error": "the lab answers this machine's own programs, and no web page"})
         if self.path.startswith("/_lab/"):
             return self._control(body)
         service, region = self._scope()
@@ -151,9 +164,17 @@ class Handler(BaseHTTPRequestHandler):
         found = SCOPE.search(self.headers.get("Authorization", ""))
         return (found["service"], found["region"]) if found else ("unsigned", "")
 
+    def _from_here(self) -> bool:
+        """A page that a browser shows can send to loopback: it names its origin, or has the name of another host."""
+        host = self.headers.get("Host", "").rpartition(":")[0]
+        return host in ("127.0.0.1", "localhost") and "Origin" not in self.headers
+
     def _control(self, body: bytes) -> None:
+        if not secrets.compare_digest(self.headers.get(TOKEN_HEADER, "").encode(), self.control.token.encode()):
+            self._send_json(403, {"error": f"{TOKEN_HEADER} is not this lab's"})
+            return
         try:
-            answer = type(self).control(self.path.removeprefix("/_lab/"), json.loads(body or b"{}"))
+            answer = self.control(self.path.removeprefix("/_lab/"), json.loads(body or b"{}"))
             status = 200
         except (KeyError, TypeError, ValueError) as error:
             answer, status = {"error": str(error)}, 400
@@ -175,11 +196,9 @@ class Handler(BaseHTTPRequestHandler):
         """Silent: the caller sees every answer anyway."""
 
 
-def serve(
-    api: LabApi, others: OtherServices, control: Callable[[str, dict[str, Any]], dict[str, Any]], port: int
-) -> ThreadingHTTPServer:
+def serve(api: LabApi, others: OtherServices, control: Control, port: int) -> ThreadingHTTPServer:
     """Start answering on loopback (`port` 0: any free one) in a thread of its own."""
-    handler = type("BoundHandler", (Handler,), {"api": api, "others": others, "control": staticmethod(control)})
+    handler = type("BoundHandler", (Handler,), {"api": api, "others": others, "control": control})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

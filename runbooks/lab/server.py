@@ -47,6 +47,7 @@ class Lab:
     root: Path
     engine: Engine
     account: Account
+    token: str  # of the control path
     _api: LabApi
     _others: OtherServices
     _server: ThreadingHTTPServer
@@ -76,8 +77,8 @@ class Lab:
         engine.root.chmod(0o755)
         account = Account(engine, REGION, ACCOUNT_NUMBER)
         others = OtherServices()
-        api = LabApi(account)
-        return cls(root, engine, account, api, others, serve(api, others, _Control(engine), port))
+        api, token = LabApi(account), secrets.token_urlsafe(24)
+        return cls(root, engine, account, token, api, others, serve(api, others, _Control(engine, token), port))
 
     @property
     def port(self) -> int:
@@ -146,9 +147,10 @@ class Lab:
 
 @dataclass(frozen=True)
 class _Control:
-    """`POST /_lab/<verb>`: what tests and `rowback lab` ask of a lab in another process."""
+    """`POST /_lab/<verb>` with `token`: what tests and `rowback lab` ask of a lab in another process."""
 
     engine: Engine
+    token: str
 
     def __call__(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
         faults = self.engine.faults

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import boto3
@@ -100,3 +104,109 @@ def test_a_second_person_for_approvals(root: Path) -> None:
 
     assert arn(**exports).endswith(":user/colleague")
     assert arn(**exports) != arn(**mine)
+
+
+@pytest.mark.parametrize("verb", ["up", "down"])
+@pytest.mark.parametrize("kind", ["filled", "a link", "a file", "of somebody else", "writable by all"])
+def test_only_a_lab_s_own_directory_is_touched(tmp_path: Path, verb: str, kind: str) -> None:
+    """ROWBACK_LAB_ROOT names something by mistake, or somebody made the default directory first: nothing is deleted."""
+    precious = tmp_path / "precious"
+    (precious / "sub").mkdir(parents=True)
+    (precious / "sub" / "thesis.txt").write_text("years of work")
+    (precious / "lab.json").write_text("{}")
+    named = precious
+    match kind:
+        case "a link":
+            named = tmp_path / "link"
+            named.symlink_to(precious)
+        case "a file":
+            named = precious / "sub" / "thesis.txt"
+        case "of somebody else":
+            (precious / ".rowback-lab").touch()
+            os.chown(precious, 65534, 65534)
+        case "writable by all":
+            (precious / ".rowback-lab").touch()
+            precious.chmod(0o777)
+    refused = lab(named, verb)
+    assert refused.returncode == 3
+    assert "error[lab-unavailable]: " in refused.stderr
+    assert "nothing in it was touched" in refused.stderr
+    assert (precious / "sub" / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_empty_directory_of_ours_becomes_a_lab(root: Path) -> None:
+    root.mkdir()
+    assert lab(root, "up", "--articles", "10").returncode == 0
+
+
+FORGED = {"B;touch PWNED;C": "y", "$(touch PWNED)": "z", "PGHOST": "x'; touch PWNED; '"}
+
+
+@pytest.mark.parametrize("owner", ["somebody else", "ourselves"])
+def test_a_forged_state_file_is_neither_run_nor_obeyed(tmp_path: Path, owner: str) -> None:
+    """The state file of a stranger named a victim's pid and shell code. Even a state file of our own, with a server
+    that answers, makes `eval` run nothing: names are quoted as values are."""
+    root = tmp_path / "lab"
+    root.mkdir()
+    victim = subprocess.Popen(["sleep", "60"])
+    with HTTPServer(("127.0.0.1", 0), _answering(victim.pid)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (root / "lab.json").write_text(json.dumps({
+            "pid": victim.pid, "port": server.server_address[1], "exports": FORGED, "token": "x", "root": str(root),
+            "postgres": "17", "instances": {}, "colleague": FORGED,
+        }))  # fmt: skip
+        (root / ".rowback-lab").touch()
+        if owner == "somebody else":
+            for path in (root, *root.iterdir()):
+                os.chown(path, 65534, 65534)
+        try:
+            for verb in ("status", "colleague"):
+                ran = lab(root, verb)
+                assert (ran.returncode == 0) == (owner == "ourselves"), ran.stderr
+                subprocess.run(["bash", "-c", f"eval {shlex.quote(ran.stdout)}"], cwd=tmp_path, check=False,
+                               capture_output=True)  # fmt: skip
+            assert not (tmp_path / "PWNED").exists()
+            if owner == "somebody else":
+                assert lab(root, "down").returncode == 3
+                assert victim.poll() is None
+        finally:
+            server.shutdown()
+            victim.kill()
+            victim.wait()
+
+
+def _answering(pid: int) -> type[BaseHTTPRequestHandler]:
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.dumps({"pid": pid}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    return Answer
+
+
+def test_no_web_page_reaches_the_lab(root: Path) -> None:
+    """Its control wants its token; a page of a browser names its origin, or comes by another host's name."""
+    state = json.loads(lab(root, "up", "--articles", "10", "--json").stdout)
+
+    def ask(path: str, **headers: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", state["port"], timeout=10)
+        connection.request("POST", path, body="{}", headers=headers)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    token = {"X-Rowback-Lab-Token": state["token"]}
+    here = f"127.0.0.1:{state['port']}"
+    assert ask("/_lab/ping", **token) == 200
+    assert ask("/_lab/ping") == 403
+    assert ask("/_lab/ping", **{"X-Rowback-Lab-Token": state["token"][:-1]}) == 403
+    assert ask("/_lab/ping", **token, Origin="https://evil.test") == 403
+    assert ask("/_lab/ping", **token, Host="evil.test") == 403
+    assert ask("/", Host="evil.test") == 403
+    assert ask("/", Host=here, Origin=f"http://{here}") == 403
