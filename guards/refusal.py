@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from guards.plain import plain, plain_lines
+
 Id = Literal[
     "usage",
     "policy-invalid",
@@ -26,8 +28,9 @@ class GuardError(Exception):
     """A refusal of the command line. `fact`: one line; `facts`: further ones; `state`: what was not done; `help`."""
 
     def __init__(self, id: Id, fact: str, *facts: str, state: str, help: str) -> None:
+        fact, facts = plain(fact), tuple(map(plain, facts))
         super().__init__(fact)
-        self.id, self.fact, self.facts, self.state, self.help = id, fact, facts, state, help
+        self.id, self.fact, self.facts, self.state, self.help = id, fact, facts, plain(state), plain_lines(help)
 
     @property
     def exit_code(self) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import json
 import sys
 from itertools import takewhile
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn
 
 import click
+
+from recovery.output import PlainStream
 
 if TYPE_CHECKING:
     from guards.refusal import GuardError
@@ -111,29 +112,14 @@ def rowback() -> None:
     """Put back exactly the rows you lost on Amazon RDS PostgreSQL, without rolling back the rest."""
 
 
-class _Document(io.TextIOBase):
-    """Stdout of a call with --json: it holds one document, the answer's or the error's."""
-
-    def __init__(self, stdout: TextIO) -> None:
-        self._stdout, self.begun = stdout, False
-
-    def write(self, text: str, /) -> int:
-        """Write `text`; the document has begun."""
-        self.begun = True
-        return self._stdout.write(text)
-
-    def flush(self) -> None:
-        """Flush stdout."""
-        self._stdout.flush()
-
-
 def main() -> None:
     """Entry point: the one place that turns errors into words and exit codes. Codes: recovery/errors.py."""
     from guards.refusal import GuardError
     from recovery.errors import RowbackError
 
-    if "--json" in takewhile(lambda word: word != "--", sys.argv):  # behind it stand another program's options
-        sys.stdout = _Document(sys.stdout)
+    words = set(takewhile(lambda word: word != "--", sys.argv))  # behind it stand another program's options
+    sys.stdout = PlainStream(sys.stdout, exact=bool(words & {"--json", "--csv", "--sarif", "--format"}))
+    sys.stderr = PlainStream(sys.stderr)
     try:
         sys.exit(rowback.main(prog_name="rowback", standalone_mode=False) or 0)
     except (RowbackError, GuardError) as error:
@@ -142,18 +128,19 @@ def main() -> None:
         # click's word for Ctrl-C as well as for an unanswered prompt
         print("interrupted; what is under way is listed by: rowback cases", file=sys.stderr)
         sys.exit(130)
-    except (click.ClickException, ModuleNotFoundError, PermissionError) as error:
-        if (found := _in_our_words(error)) is None:
-            raise
-        _fail(found)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except Exception as error:  # the top of the command line: what is not known here is raised on
+        if (found := _in_our_words(error)) is None:
+            raise
+        _fail(found)
 
 
-def _in_our_words(error: click.ClickException | ModuleNotFoundError | PermissionError) -> RowbackError | None:
+def _in_our_words(error: Exception) -> RowbackError | None:
     """The error of a library, or of the system, as one of rowback's; None for an unexpected one."""
     from recovery.commands.usage import usage_error
+    from recovery.errors import disk_full
 
     match error:
         case click.ClickException():
@@ -163,12 +150,17 @@ def _in_our_words(error: click.ClickException | ModuleNotFoundError | Permission
             return _not_installed(error, extra) if extra else None
         case PermissionError():  # made by another user, or under sudo
             return _not_permitted(error)
+        case UnicodeError():
+            return _no_text(error)
+        case _:
+            return disk_full(error)
 
 
 def _fail(error: RowbackError | GuardError) -> NoReturn:
     """In words on stderr; with --json as a document on stdout as well, unless that holds one already (a report)."""
     print(error, file=sys.stderr)
-    if isinstance(sys.stdout, _Document) and not sys.stdout.begun:
+    wants_document = "--json" in takewhile(lambda word: word != "--", sys.argv)
+    if wants_document and isinstance(sys.stdout, PlainStream) and not sys.stdout.begun:
         said = {
             "id": str(error.id), "exit_code": error.exit_code, "fact": error.fact, "facts": list(error.facts),
             "state": error.state, "help": error.help.split("\n"),
@@ -184,6 +176,18 @@ def _not_installed(error: ModuleNotFoundError, extra: str) -> RowbackError:
     return RowbackError(
         ErrorId.USAGE, f"'{error.name}' is not installed: it comes with the extra '{extra}'", state=NOTHING_CREATED,
         help=f"pip install 'rowback[{extra}]'",
+    )  # fmt: skip
+
+
+def _no_text(error: UnicodeError) -> RowbackError:
+    """A name or value of the command line that no server and no resolver can be given."""
+    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+    value = getattr(error, "object", "")
+    shown = ascii(value[:80]) if isinstance(value, str | bytes) and value else "a value"
+    return RowbackError(
+        ErrorId.USAGE, f"{shown} is no text that can be sent or looked up: {getattr(error, 'reason', error)}",
+        state=NOTHING_CREATED, help="write the value in UTF-8, host names as they stand in the instance's endpoint",
     )  # fmt: skip
 
 

@@ -5,10 +5,12 @@ Form (docs/errors.md):  `error[id]: fact` · indented facts · what has and has 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
+from guards.plain import plain
 from recovery.redaction import Redactor
 
 
@@ -150,7 +152,9 @@ class RowbackError(Exception):
 
     def __init__(self, id: ErrorId, fact: str, *facts: str, state: str, help: str) -> None:
         redact = Redactor.of_this_process()  # servers and AWS quote what they were sent
-        fact, facts = redact(fact), tuple(map(redact, facts))
+        # they may quote anything else as well: names, values, what somebody wrote into a file
+        fact, facts = plain(redact(fact)), tuple(plain(redact(each)) for each in facts)
+        state, help = plain(state), "\n".join(plain(line) for line in help.split("\n"))
         super().__init__(fact)
         self.id, self.fact, self.facts, self.state, self.help = id, fact, facts, state, help
 
@@ -165,6 +169,20 @@ class RowbackError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (self.id, self.fact, self.facts, self.state, self.help))
+
+
+def disk_full(error: Exception) -> RowbackError | None:
+    """The error of a disk that is full, out of what the system or SQLite raised; None for any other error."""
+    by_system = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    by_sqlite = type(error).__module__ == "sqlite3" and "full" in str(error)
+    if not by_system and not by_sqlite:
+        return None
+    where = getattr(error, "filename", None)
+    return RowbackError(
+        ErrorId.DISK_FULL, "the disk is full" + (f": {where} cannot be written" if where else ""),
+        state="what was done so far stays done",
+        help="free space there, or set ROWBACK_HOME to a bigger disk; what is under way: rowback cases",
+    )  # fmt: skip
 
 
 def _rebuild(id: ErrorId, fact: str, facts: Sequence[str], state: str, help: str) -> RowbackError:

@@ -63,7 +63,7 @@ def connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
         connection = psycopg.connect(
             dsn, autocommit=True, connect_timeout=10, application_name="rowback guard", client_encoding="utf8"
         )
-    except psycopg.Error as error:
+    except (psycopg.Error, UnicodeError) as error:
         raise GuardError(
             "server-unreachable", (str(error).strip().splitlines() or ["no connection"])[0],
             *([f"its certificate names {named}"] if named else []),
@@ -96,7 +96,7 @@ def _in_words() -> Iterator[None]:
 
     try:
         yield
-    except psycopg.Error as error:
+    except (psycopg.Error, UnicodeError) as error:  # a host name that no resolver takes is one of them
         # libpq's own words would repeat it, password and all
         raise GuardError(
             "usage", "what --dsn says is no DSN", state="nothing was done", help="rowback guard show --dsn 'dbname=app'"

@@ -42,6 +42,7 @@ PENDING = frozenset(
 )  # fmt: skip
 POLL_S, POLL_LOOPBACK_S = 10.0, 0.1
 BLIND_LOOKS = 12
+GONE = "does not exist, or does not exist any more"
 UNSEEN_LOOKS = 30  # RDS shows a new instance within seconds; 5 minutes of nothing means that it is gone
 Watch = Callable[[str, float], None]
 
@@ -145,7 +146,8 @@ class Instances:
             "DBParameterGroupName": settings.parameter_group,
         }
         call = f"rds:RestoreDBInstanceToPointInTime on '{source.identifier}'"
-        with translated(call, state="no temporary instance was created, nothing was written"):
+        unanswered = "whether a temporary instance was created is not known here: resuming asks RDS"
+        with translated(call, state="no temporary instance was created, nothing was written", unanswered=unanswered):
             answer = self.rds.restore_db_instance_to_point_in_time(
                 SourceDbiResourceId=source.resource_id,
                 TargetDBInstanceIdentifier=copy.identifier,
@@ -185,7 +187,7 @@ class Instances:
             watch(status, waited)
             seen = waited if found or blind else seen
             if waited - seen > UNSEEN_LOOKS * self.poll_s:
-                raise failed(identifier, "does not exist, or does not exist any more")
+                raise failed(identifier, GONE)
             if found and found.status in READY and found.endpoint:
                 return found
             if found and found.status not in READY | PENDING:
@@ -332,6 +334,7 @@ def _copy_failed(identifier: str, what: str) -> RowbackError:
         f"temporary instance '{identifier}' {what}",
         "RDS's reason: aws rds describe-events --source-type db-instance --duration 60 --source-identifier "
         + identifier,
-        state="nothing was written to the original; the temporary instance still exists",
+        state="nothing was written to the original; the temporary instance "
+        + ("is gone" if what == GONE else "still exists"),
         help=f"remove it: rowback close {case}; or, if RDS recovers it: rowback resume {case}",
     )

@@ -67,8 +67,9 @@ def code_of(error: ClientError) -> str:
 
 
 @contextmanager
-def translated(call: str, *, state: str = NOTHING_CREATED) -> Iterator[None]:
-    """Turn whatever boto3 raises inside into a RowbackError that names `call` and says `state`."""
+def translated(call: str, *, state: str = NOTHING_CREATED, unanswered: str = "") -> Iterator[None]:
+    """Turn whatever boto3 raises inside into a RowbackError that names `call` and says `state`, or `unanswered` where
+    the call may have been carried out without an answer."""
     try:
         yield
     except ClientError as error:
@@ -83,12 +84,12 @@ def translated(call: str, *, state: str = NOTHING_CREATED) -> Iterator[None]:
         ) from error  # fmt: skip
     except (EndpointConnectionError, ConnectionError, HTTPClientError) as error:
         raise RowbackError(
-            ErrorId.AWS_UNREACHABLE, f"{call}: {_lower(error)}", state=state,
+            ErrorId.AWS_UNREACHABLE, f"{call}: {_lower(error)}", state=unanswered or state,
             help="check the network and AWS_ENDPOINT_URL_RDS, then run the same command again",
         ) from error  # fmt: skip
     except ResponseParserError:  # its words quote the answer, and that may be a log full of people's data
         raise RowbackError(
-            ErrorId.AWS_REFUSED, f"{call}: the answer is no XML or JSON", state=state,
+            ErrorId.AWS_REFUSED, f"{call}: the answer is no XML or JSON", state=unanswered or state,
             help="run the same command again; for a log, try --cloudwatch or --log FILE",
         ) from None  # fmt: skip
     except (ParamValidationError, BotoCoreError) as error:

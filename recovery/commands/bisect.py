@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from guards.plain import shell_word
 from recovery.commands.completing import complete_instance
 from recovery.commands.options import json_option, profile_option, region_option, seconds
 from recovery.config import Profile, load_profile
@@ -64,7 +65,9 @@ def bisect(  # noqa: PLR0913, PLR0917 (one argument an option)
             ErrorId.NOTHING_SUSPECT, f"no copy passed --good {good!r}", state="no copy is left, nothing was written",
             help="look further back with --from, or at an older snapshot",
         )  # fmt: skip
-    click.echo(f"next: rowback plan {instance} --at {format_utc(bracket.good_at)} --database {database}", err=True)
+    click.echo(
+        f"next: rowback plan {instance} --at {format_utc(bracket.good_at)} --database {shell_word(database)}", err=True
+    )
 
 
 def _search(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
+from guards.plain import joined
 from recovery.commands.options import approver, case_argument, json_option
 from recovery.errors import ErrorId, RowbackError
+
+if TYPE_CHECKING:
+    from recovery.workflow.cases import Case
 
 
 @click.command(epilog="Example: rowback cases")
@@ -42,12 +47,19 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
     if serve_:
         _serve(case_id, address, port)
         return
-    from recovery.workflow.accounting import account_of, next_commands, not_back_lines
     from recovery.workflow.cases import read_case
+    from recovery.workflow.journal import reading
+
+    case = read_case(case_id)
+    with reading(case.directory):
+        _show_status(case, as_json=as_json)
+
+
+def _show_status(case: Case, *, as_json: bool) -> None:
+    from recovery.workflow.accounting import account_of, next_commands, not_back_lines
     from recovery.workflow.journal import is_driven
     from recovery.workflow.run import paused_lines, steps_done
 
-    case = read_case(case_id)
     driven = is_driven(case.directory)
     done = steps_done(case)
     if as_json:
@@ -67,9 +79,9 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
     for line in (*not_back_lines(account_of(case)), *(case.repair_plan.notices if case.repair_plan else ())):
         click.echo(f"  {line}")
     if not case.closed_at and not driven:
-        click.echo("\n".join(paused_lines(case)))
+        click.echo(joined(paused_lines(case)))
         if case.outcome_of("verify") is not None and not (account := account_of(case)).complete:
-            click.echo("\n".join(f"next: {command}" for command in next_commands(case, account)))
+            click.echo(joined(f"next: {command}" for command in next_commands(case, account)))
         else:
             click.echo(f"next: rowback resume {case.id}, or rowback close {case.id}")
 
@@ -155,17 +167,23 @@ def close(case_id: str) -> None:
 @json_option
 def report(case_id: str, form: str, as_json: bool) -> None:
     """What a case did, proved and how long each phase took, out of its journal."""
-    from recovery.commands.driving import show_report
     from recovery.workflow.cases import read_case
-    from recovery.workflow.journal import read_records
+    from recovery.workflow.journal import reading
 
     case = read_case(case_id)
-    if as_json or form == "text":
-        show_report(case, as_json=as_json)
-        return
+    with reading(case.directory):
+        _show_report(case, "summary" if as_json else form)
+
+
+def _show_report(case: Case, form: str) -> None:
+    from recovery.commands.driving import show_report
     from recovery.report.incident import incident_html, incident_markdown
+    from recovery.workflow.journal import read_records
     from recovery.workflow.story import story_of
 
+    if form in ("text", "summary"):
+        show_report(case, as_json=form == "summary")
+        return
     story = story_of(case, read_records(case.directory))
     match form:
         case "html":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from guards.plain import joined, shell_word
 from recovery.commands.completing import complete_instance
 from recovery.commands.options import confirm, json_option, profile_option, region_option, seconds
 from recovery.config import load_profile
@@ -51,7 +52,7 @@ def cleanup(  # noqa: PLR0913, PLR0917 (one argument an option)
             found = list(clean(live, named=cases, older_than=age))
     _show(found, ages, as_json=as_json)
     if age is None and not cases and found:
-        click.echo(f"next: rowback cleanup {instance} --database {database} --older-than 30d", err=True)
+        click.echo(f"next: rowback cleanup {instance} --database {shell_word(database)} --older-than 30d", err=True)
 
 
 def _show(found: Iterable[tuple[LeftSchema, str]], ages_days: dict[str, int], *, as_json: bool) -> None:
@@ -69,4 +70,4 @@ def _show(found: Iterable[tuple[LeftSchema, str]], ages_days: dict[str, int], *,
         (str(row["schema"]), f"{row['tables']}", f"{int(str(row['bytes'])) / 2**20:,.1f}", f"{row['age_days']}",
          str(row["result"])) for row in rows
     )]  # fmt: skip
-    click.echo("\n".join(columns(shown)) if rows else "nothing is left of any case")
+    click.echo(joined(columns(shown)) if rows else "nothing is left of any case")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 
+from guards.plain import joined
 from recovery.config import Notify, load_profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.target import format_utc
@@ -107,7 +108,7 @@ def interruptible(case: Case, *, undoing: bool = False) -> Iterator[None]:
             click.echo(_undo_interrupted(case, committed=len(case.noted("undo.done")) > undone), err=True)
             raise SystemExit(130) from None
         state = [written] if (written := written_state(case)) else []
-        lines = "\n".join(f"  {line}" for line in (*paused_lines(case), *state))
+        lines = joined(f"  {line}" for line in (*paused_lines(case), *state))
         click.echo(
             f"interrupted\n{lines}\n  help: rowback resume {case.id} (continue), or rowback close {case.id}"
             " (give up, remove the copy)",

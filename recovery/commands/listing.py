@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Mode, RepairPlan, RowClass
 from recovery.model.values import counted
 
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
 
 def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | None, form: str) -> None:
-    """The rows of a repair plan on stdout, as text, csv or json; of a part of them, how many more there are."""
+    """The rows of a repair plan on stdout, as text, csv, spreadsheet or json; of a part of them, how many more there
+    are. Raises plan-facts-changed where their file is not the one that was compared."""
     from recovery.compare.changes import ChangeSet
     from recovery.compare.comparing import NEW_ROWS_SHOWN
     from recovery.report.repair_text import count_records, records_csv, records_text, row_records
+    from recovery.report.spreadsheet import cells
+    from recovery.workflow.change_sets import changes_problem
     from recovery.workflow.steps.load import written_by_load
 
     if plan.number is None:
@@ -29,6 +33,11 @@ def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | 
     kept, found = NEW_ROWS_SHOWN, sum(table.count(RowClass.NEW) for table in plan.tables)
     if found > kept and plan.request.mode is not Mode.REPLACE and (not kinds or RowClass.NEW in kinds):
         click.echo(f"of {found:,} new rows only the first {kept:,} of each table are kept to be listed", err=True)
+    if problem := changes_problem(case, plan.number, plan.changes_digest):
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED, f"{problem}, so its rows cannot be listed", state="nothing was done",
+            help=f"compare again: rowback diff {case.id} --again",
+        )  # fmt: skip
     with ChangeSet(case.changes_path(plan.number)) as changes:
         loaded = written_by_load(case)
         late = _left_at_load(changes, loaded) if loaded else {}
@@ -36,6 +45,8 @@ def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | 
         match form:
             case "csv":
                 click.echo(records_csv(records))
+            case "spreadsheet":
+                click.echo(records_csv(map(cells, records)))
             case "json":
                 click.echo(json.dumps(list(records), indent=1, ensure_ascii=False))
             case _:
@@ -53,6 +64,6 @@ def _left_at_load(changes: ChangeSet, loaded: Loaded) -> dict[int, str]:
             return changes.portions.skipped()
 
 
-def form_of(*, as_csv: bool, as_json: bool) -> str:
+def form_of(*, as_csv: bool, as_json: bool, spreadsheet: bool) -> str:
     """How rows are printed."""
-    return "csv" if as_csv else "json" if as_json else "text"
+    return "spreadsheet" if spreadsheet else "csv" if as_csv else "json" if as_json else "text"

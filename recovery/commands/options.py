@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
+from guards.plain import shell_word
 from recovery.commands.completing import complete_case, complete_instance, complete_profile
 from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
@@ -251,7 +251,7 @@ def confirm(database: str, given: str | None, *, instead: str | None = None) -> 
             state="nothing was written to the original" if instead else NOTHING_CREATED,
             help=f"read the plan above, then: {instead}"
             if instead
-            else f"read the plan above, then add --confirm {database}",
+            else f"read the plan above, then add --confirm {shell_word(database)}",
         )
 
 
@@ -266,7 +266,9 @@ def approver(database: str, confirmed: str | None, loss: int | None) -> Callable
 
         click.echo("\n" + repair_text(plan) + "\n", err=True)
         _confirm_loss(plan, database, loss)
-        confirm(database, confirmed, instead=f"rowback apply {plan.case} {plan.digest[:8]} --confirm {database}")
+        confirm(
+            database, confirmed, instead=f"rowback apply {plan.case} {plan.digest[:8]} --confirm {shell_word(database)}"
+        )
 
     return approve
 
@@ -285,7 +287,7 @@ def _confirm_loss(plan: RepairPlan, database: str, loss: int | None) -> None:
             f"{counted(plan.loses, 'row')} would lose what was written to them after T, and {said}",
             state="nothing was written to the original",
             help=f"look at them: rowback diff {plan.case}{listed}; then: rowback apply {plan.case}"
-            f" {plan.digest[:8]} --confirm {shlex.quote(database)} --confirm-loss {plan.loses}",
+            f" {plan.digest[:8]} --confirm {shell_word(database)} --confirm-loss {plan.loses}",
         )
 
 
@@ -293,7 +295,7 @@ def _missing(instance: str | None, at: str | None, database: str | None) -> Rowb
     """What is missing, and the command with all that was given."""
     given = {"INSTANCE": instance, "--at": at, "--database": database}
     what = next(name for name, value in given.items() if not value)
-    quoted = [shlex.quote(value) if value else name for name, value in
+    quoted = [shell_word(value) if value else name for name, value in
               (("INSTANCE", instance), ("TIME", at), ("DATABASE", database))]  # fmt: skip
     command = "rowback {} {} --at {} --database {}".format(click.get_current_context().info_name, *quoted)
     form = "" if at else "; a TIME is written like 2026-11-22T14:20:00Z, or found: rowback find INSTANCE"

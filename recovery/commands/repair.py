@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 import click
 
+from guards.plain import joined, shell_word
 from recovery.commands.listing import form_of, show_rows
 from recovery.commands.options import (
     BYTES,
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     from recovery.workflow.errand import Errand
 
 CLASSES = {kind.name.lower(): kind for kind in RowClass if kind is not RowClass.UNCHANGED}
+
+
+spreadsheet_option = click.option(
+    "--spreadsheet", is_flag=True,
+    help="CSV for a spreadsheet: what it would take for a formula begins with an apostrophe.",
+)  # fmt: skip
 
 
 @click.command("open", epilog="Example: rowback open docs-staging --at 2026-11-22T14:20:00Z --database docs")
@@ -77,13 +84,15 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
 @click.option("--show", type=click.Choice(list(CLASSES)), multiple=True, help="List rows of this class. Repeatable.")
 @click.option("--limit", type=click.IntRange(min=1), help="List so many rows at most.")
 @click.option("--csv", "as_csv", is_flag=True, help="List rows as CSV.")
+@spreadsheet_option
 @click.option("--all", "every", is_flag=True, help="List every table, however many.")
 @click.option("--digest", "only_digest", is_flag=True, help="Print nothing but the repair plan's digest.")
 @json_option
 def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
     case_id: str, mode: str | None, incident_xids: tuple[tuple[int, int], ...], on_conflict: str | None,
     decisions: Path | None, again: bool,
-    show: tuple[str, ...], limit: int | None, as_csv: bool, every: bool, only_digest: bool, as_json: bool,
+    show: tuple[str, ...], limit: int | None, as_csv: bool, spreadsheet: bool, every: bool, only_digest: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Compare T with now, row by row, and write the repair plan. Writes nothing to the original.
 
@@ -107,8 +116,9 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
     if only_digest:
         click.echo(plan.digest)
         return
-    if show or as_csv or limit:
-        show_rows(case, plan, [CLASSES[name] for name in show], limit, form_of(as_csv=as_csv, as_json=as_json))
+    if show or as_csv or spreadsheet or limit:
+        form = form_of(as_csv=as_csv, as_json=as_json, spreadsheet=spreadsheet)
+        show_rows(case, plan, [CLASSES[name] for name in show], limit, form)
         return
     click.echo(plan.to_json() if as_json else repair_text(plan, most=EVERY if every else MOST_SHOWN))
     if not case.wrote_to_live and (plan.writes or plan.filled):
@@ -120,7 +130,7 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
                 err=True,
             )
         name = case.plan.database
-        click.echo(f"\nnext: rowback apply {case.id} {plan.digest[:8]} --confirm {name}", err=True)
+        click.echo(f"\nnext: rowback apply {case.id} {plan.digest[:8]} --confirm {shell_word(name)}", err=True)
 
 
 @click.command(epilog="Example: rowback apply 7f3a 1b2c3d4e --confirm docs")
@@ -219,7 +229,7 @@ def _preview_undo(case_id: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(plan.to_json())
         return
-    click.echo("\n".join([repair_text(plan, title="undo plan"), "", *(f"  {line}" for line in staying(plan))]))
+    click.echo(joined([repair_text(plan, title="undo plan"), "", *(f"  {line}" for line in staying(plan))]))
     click.echo("\ndry run: nothing was written", err=True)
 
 
@@ -227,11 +237,13 @@ def _preview_undo(case_id: str, *, as_json: bool) -> None:
 @case_argument
 @click.argument("query", metavar="SQL")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@spreadsheet_option
 @json_option
-def peek(case_id: str, query: str, as_csv: bool, as_json: bool) -> None:
+def peek(case_id: str, query: str, as_csv: bool, spreadsheet: bool, as_json: bool) -> None:
     """Run one read-only query on the temporary instance: the database as it was at T."""
     from recovery.postgres.peek import peek as look
     from recovery.report.repair_text import table_csv, table_text
+    from recovery.report.spreadsheet import cell
 
     with _errand(case_id) as errand:
         _refuse_without_copy(errand.case)
@@ -240,7 +252,9 @@ def peek(case_id: str, query: str, as_csv: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
     else:
-        click.echo(table_csv(names, rows) if as_csv else table_text(names, rows))
+        if spreadsheet:
+            rows = [tuple(map(cell, row)) for row in rows]
+        click.echo(table_csv(names, rows) if as_csv or spreadsheet else table_text(names, rows))
 
 
 def _pace(errand: Errand, plan: RepairPlan, rate: int) -> None:
@@ -317,6 +331,6 @@ def _undo_approver(case: Case, confirmed: str | None) -> Callable[[RepairPlan], 
     def approve(plan: RepairPlan) -> None:
         click.echo("\n" + repair_text(plan, title="undo plan") + "\n", err=True)
         name = case.plan.database
-        confirm(name, confirmed, instead=f"rowback undo {case.id} --confirm {name}")
+        confirm(name, confirmed, instead=f"rowback undo {case.id} --confirm {shell_word(name)}")
 
     return approve

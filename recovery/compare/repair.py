@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from guards.plain import shell_word
 from recovery.compare.attribution import incident_of, refuse_unknown_incident, writers_of
 from recovery.compare.changes import ChangeSet
 from recovery.compare.comparing import Comparison
@@ -221,7 +221,7 @@ def _not_there(name: TableName, then: Catalog, now: Catalog, *, named: bool) -> 
 
 def _drifted(inquiry: Inquiry, objections: Sequence[str]) -> RowbackError:
     if anew := [leading_name(line) for line in objections if line.endswith(MADE_ANEW)]:
-        names = " ".join(f"--table {shlex.quote(name)}" for name in anew)
+        names = " ".join(f"--table {shell_word(name)}" for name in anew)
         return RowbackError(
             ErrorId.SCHEMA_DRIFT, "tables of T were made anew since, so nothing is compared unasked", *objections,
             state=UNTOUCHED, help=f"rowback close {inquiry.case}, then a new plan that names them: {names}",

@@ -34,7 +34,8 @@ def pattern_of(prefix: str) -> re.Pattern[bytes]:
     """
     head, marked, tail = prefix.partition("%q")
     body = _pattern(head) + (f"(?:{_pattern(tail)})?" if marked else "")
-    return re.compile(rf"^{body}(?P<severity>{'|'.join(SEVERITIES)}):  {_SQLSTATE}".encode(), re.MULTILINE)
+    text = rf"^{body}(?P<severity>{'|'.join(SEVERITIES)}):  {_SQLSTATE}"
+    return re.compile(text.encode(errors="surrogateescape"), re.MULTILINE)  # as the shell passed it, whatever its bytes
 
 
 def _pattern(prefix: str) -> str:

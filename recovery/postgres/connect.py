@@ -20,6 +20,7 @@ from guards.identity import identify
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Identity
 from recovery.model.instance import Endpoint
+from recovery.postgres.silence import watched_for_silence
 
 CONNECT_TIMEOUT_S = 15
 APPLICATION = "rowback"
@@ -47,10 +48,13 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
 
     target: Target
 
-    def wait(self, *arguments: Any, **keywords: Any) -> Any:
+    def wait(self, gen: Any, *arguments: Any, **keywords: Any) -> Any:
         """Every exchange with the server passes through here."""
         try:
-            return super().wait(*arguments, **keywords)
+            blocked = next(gen)
+            return super().wait(watched_for_silence(gen, blocked, self), *arguments, **keywords)
+        except StopIteration as answered:
+            return answered.value
         except psycopg.Error as error:
             _ORIGIN.setdefault(error, self)
             raise

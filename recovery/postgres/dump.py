@@ -143,8 +143,7 @@ class _CopySections:
 
     def next(self) -> Iterator[bytes]:
         """The data of the next section, without its terminator. Raises dump-failed when the script ends before it."""
-        while not self._line().startswith(b"COPY "):
-            pass
+        self._skip_header()
         # The newline that ends the header also ends the (possibly empty) data's previous line.
         pending = b"\n" + self._rest
         first = True
@@ -162,6 +161,13 @@ class _CopySections:
         """Read the script to its end, so that pg_restore can report a late error."""
         while self._stream.read(BLOCK_BYTES):
             pass
+
+    def _skip_header(self) -> None:
+        """`COPY table (columns) FROM stdin;`, where quoted names may hold newlines and any text."""
+        while not (header := self._line()).startswith(b"COPY "):
+            pass
+        while header.count(b'"') % 2 or not header.endswith(b" FROM stdin;"):
+            header += b"\n" + self._line()
 
     def _line(self) -> bytes:
         while b"\n" not in self._rest:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from datetime import datetime
 
+from guards.plain import joined
 from recovery.model.coverage import Coverage, Covered, Severity
 from recovery.model.target import format_utc
 from recovery.report.html import render
@@ -32,7 +33,7 @@ def coverage_text(found: Coverage) -> str:
             lines += [f"  {each.protection.identifier}: {gap.what}", f"    fix: {gap.fix}"]
     if found.unseen:
         lines += ["", "could not be looked at:", *(f"  {why}" for why in found.unseen)]
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def _counted(count: int) -> str:

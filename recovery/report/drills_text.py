@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from guards.plain import joined
 from recovery.model.target import format_utc
 from recovery.report.charts import trend
 from recovery.report.html import render
@@ -25,7 +26,7 @@ def drills_text(held: Sequence[DrillRecord]) -> str:
         for each in held
     ]  # fmt: skip
     passed = sum(each.passed for each in held)
-    return "\n".join([*columns(rows), "", f"{passed} of {len(held)} passed"])
+    return joined([*columns(rows), "", f"{passed} of {len(held)} passed"])
 
 
 def drills_html(held: Sequence[DrillRecord]) -> str:
@@ -53,7 +54,7 @@ def drills_prometheus(held: Sequence[DrillRecord]) -> str:
     lines = [line for name, value in gauges for line in (f"# TYPE {name} gauge", f"{name} {value:.3f}")]
     lines += ["# TYPE rowback_drill_phase_seconds gauge"]
     lines += [f'rowback_drill_phase_seconds{{phase="{phase}"}} {value:.3f}' for phase, value in last.phases_s.items()]
-    return "\n".join(lines) + "\n"
+    return joined(lines) + "\n"
 
 
 def _seconds(measured: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from guards.plain import joined
 from recovery.model.incident import Finding, Reached, Suspect
 from recovery.model.target import format_utc
 from recovery.report.text import columns
@@ -26,7 +27,7 @@ def find_text(found: Finding) -> str:
     if found.own:
         lines += [f"left out: {found.own} statement{'s' * (found.own != 1)} that rowback itself sent", ""]
     lines += [*_proposal(found), *_notes(found)]
-    return "\n".join(lines).rstrip()
+    return joined(lines).rstrip()
 
 
 def _suspect(number: int, suspect: Suspect) -> Iterator[str]:
@@ -110,14 +111,15 @@ def _proposal(found: Finding) -> Iterator[str]:
 
 def _notes(found: Finding) -> Iterator[str]:
     if found.traces:
-        yield "\ntraces in the database itself:"
+        yield from ("", "traces in the database itself:")
         yield from (f"  {trace}" for trace in found.traces)
     if found.events:
-        yield "\nwhat RDS did meanwhile:"
+        yield from ("", "what RDS did meanwhile:")
         yield from (f"  {event}" for event in found.events)
     if found.silent:
-        yield "\nwhat this does not show:"
+        yield from ("", "what this does not show:")
         yield from (f"  {gap}" for gap in found.silent)
     span = f", from {format_utc(found.from_time)} to {format_utc(found.until_time)}" \
         if found.from_time and found.until_time else ""  # fmt: skip
-    yield f"\nread: {', '.join(found.sources) or 'nothing'}{span}"
+    yield ""
+    yield f"read: {', '.join(found.sources) or 'nothing'}{span}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from guards.plain import joined
 from recovery.model.health import Area, Check, Health, State
 
 MARKS = {State.OK: "✓", State.WARNING: "!", State.PROBLEM: "✗", State.UNKNOWN: "?"}
@@ -15,7 +16,7 @@ def health_text(health: Health) -> str:
     width = max((len(check.name) for check in health.checks), default=0)
     for area in Area:
         lines += ["", str(area), *(line for c in health.checks if c.area is area for line in _check(c, width))]
-    return "\n".join([*lines, "", _summary(health)])
+    return joined([*lines, "", _summary(health)])
 
 
 def _check(check: Check, width: int) -> Iterator[str]:

@@ -6,6 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from guards.plain import plain
+from recovery.output import unfiltered
+
 if TYPE_CHECKING:
     from rich.status import Status
 
@@ -15,10 +18,10 @@ HEARTBEAT_S = 60.0
 
 
 def escape(text: str) -> str:
-    """Text in which rich sees no markup."""
+    """Text in which rich sees no markup, and the terminal nothing to act on."""
     from rich.markup import escape as escaped
 
-    return escaped(text)
+    return escaped(plain(text))
 
 
 def listener() -> Listener:
@@ -65,7 +68,7 @@ class PlainListener:
 
     def _say(self, line: str, end: str = "\n") -> None:
         self._spoke_at = time.monotonic()
-        print(line, end=end, file=self._out, flush=True)
+        print(plain(line), end=end, file=self._out, flush=True)
 
 
 class LiveListener:
@@ -74,7 +77,7 @@ class LiveListener:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(file=unfiltered(sys.stderr), highlight=False)
         self._status: Status | None = None
         self._title = ""
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from recovery.redaction import Redactor
 
 TIMEOUT_S, LAST_WORDS_S = 3.0, 5.0
 FILE = "notifications.jsonl"
+USUAL = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "SYSTEMROOT")
 
 
 class Notifier:
@@ -70,7 +72,10 @@ def _send(sink: Notify, document: dict[str, str]) -> str:
         case Webhook():
             return _post(sink.url or os.environ.get(sink.url_env or "", ""), body)
         case Program(command=command):
-            done = subprocess.run(command, input=body, capture_output=True, timeout=TIMEOUT_S, check=False)
+            done = subprocess.run(
+                command, input=body, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=TIMEOUT_S,
+                check=False, env=_environment(sink),
+            )  # fmt: skip
             return "delivered" if done.returncode == 0 else f"failed: exit code {done.returncode}"
         case Apprise(apprise_env=variable):
             return _by_apprise(os.environ.get(variable, ""), document)
@@ -80,8 +85,25 @@ def _post(url: str, body: bytes) -> str:
     if not url.startswith(("http://", "https://")):
         return "failed: the address of the webhook is not known"
     request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"}, method="POST")  # noqa: S310
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 (http and https only)
-        return f"delivered: {answer.status}"
+    opener = urllib.request.build_opener(_NoRedirects)
+    try:
+        with opener.open(request, timeout=TIMEOUT_S) as answer:  # its body is not read
+            return f"delivered: {answer.status}"
+    except urllib.error.HTTPError as error:
+        return f"failed: it answered {error.code}"
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """What is posted is for the address that was configured, and for no other."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none."""
+
+
+def _environment(sink: Program) -> dict[str, str]:
+    """What a program needs to run, and the variables that its configuration names: no password of ours, no key."""
+    names = {*USUAL, *sink.pass_env}
+    return {name: value for name, value in os.environ.items() if name in names or name.startswith("LC_")}
 
 
 def _by_apprise(address: str, document: dict[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from guards.plain import joined
 from recovery.model.outlook import Cost, Duration, Outlook
 from recovery.model.target import format_utc
 from recovery.report.text import columns
@@ -20,7 +21,7 @@ def outlook_text(outlook: Outlook) -> str:
     ]  # fmt: skip
     if outlook.incident is not None:
         rows += _lines("in the log", outlook.incident, "")
-    return "\n".join(columns(rows))
+    return joined(columns(rows))
 
 
 def _lines(name: str, lines: tuple[str, ...], nothing: str) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from guards.plain import joined
 from recovery.compare.changes import Change, ChangeSet, Shape
 from recovery.model.repair import Engine, Op, RepairPlan, RowClass, TableRepair
 from recovery.model.values import counted
@@ -62,7 +63,7 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
     ]  # fmt: skip
     if plan.loses:
         facts.append(("LOSES", f"what was written after T to {counted(plan.loses, 'row')}"))
-    return "\n".join([*lines, "", *columns(facts)])
+    return joined([*lines, "", *columns(facts)])
 
 
 def _writers(plan: RepairPlan) -> list[str]:
@@ -140,13 +141,13 @@ def records_text(records: Iterable[Mapping[str, object]]) -> str:
                 told = [f"{name}={_short(value)}" for name, value in row.items()
                         if not isinstance(other, dict) or other.get(name) != value]  # fmt: skip
                 lines.append(f"    {side}  {', '.join(told)}")
-    return "\n".join(lines) or "no such rows"
+    return joined(lines) or "no such rows"
 
 
 def table_text(names: Iterable[str], rows: Iterable[tuple[str | None, ...]]) -> str:
     """A query's result with aligned columns."""
     shown = [tuple("null" if value is None else value for value in row) for row in rows]
-    return "\n".join(columns([tuple(names), *shown]) + [f"({counted(len(shown), 'row')})"])
+    return joined(columns([tuple(names), *shown]) + [f"({counted(len(shown), 'row')})"])
 
 
 def table_csv(names: Iterable[str], rows: Iterable[tuple[str | None, ...]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from guards.plain import joined
 from recovery.model.plan import RecoveryPlan, Transport
 from recovery.model.repair import Mode
 from recovery.model.report import ReferenceCheck, RepairProof, Report, TableProof, Verification
@@ -61,7 +62,7 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
             "",
             "  note: the original has a public address, the temporary instance will have none: run this inside the VPC",
         ]
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def _tables(plan: RecoveryPlan, most: int) -> list[str]:
@@ -107,7 +108,7 @@ def report_text(report: Report) -> str:
         "",
         *columns([("temporary instance", f"{report.temporary_instance}: {removed}"), *_times(report)]),
     ]
-    return "\n".join(line.rstrip() for line in lines)
+    return joined(line.rstrip() for line in lines)
 
 
 def _headline(report: Report) -> str:
@@ -200,7 +201,7 @@ def verification_text(proof: Verification) -> str:
             (str(p.table), f"{p.written_since:,} rows written", f"{p.changed_since:,} of ours changed or deleted")
             for p in touched
         ])]  # fmt: skip
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def cases_text(cases: Iterable[Case]) -> str:
@@ -216,7 +217,7 @@ def cases_text(cases: Iterable[Case]) -> str:
         )
         for case in cases
     ]
-    return "\n".join(columns(rows)) if len(rows) > 1 else "no cases yet"
+    return joined(columns(rows)) if len(rows) > 1 else "no cases yet"
 
 
 def _verdict(proof: TableProof) -> str:

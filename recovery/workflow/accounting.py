@@ -3,9 +3,9 @@ back."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 
+from guards.plain import shell_word
 from recovery.compare.repair import MADE_ANEW
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Account, Reason, TableAccount
@@ -112,7 +112,7 @@ def _values_commands(case: Case, account: Account) -> Iterator[str]:
 
 
 def _options_of(tables: Iterable[str]) -> str:
-    return " ".join(f"--table {shlex.quote(table)}" for table in dict.fromkeys(tables))
+    return " ".join(f"--table {shell_word(table)}" for table in dict.fromkeys(tables))
 
 
 def _way_on(case: Case, table: str, reason: str) -> str | None:
@@ -120,12 +120,12 @@ def _way_on(case: Case, table: str, reason: str) -> str | None:
     named += [f"--incident-xid {low}..{high}" for low, high in case.plan.request.incident_ranges]
     first = f"rowback close {case.id}, then "
     if reason == DROPPED:
-        return first + _again(case, "--mode beside", f"--table {shlex.quote(table)}")
+        return first + _again(case, "--mode beside", f"--table {shell_word(table)}")
     if reason.startswith("the incident wrote"):
-        return first + _again(case, "--mode repair", *named, f"--table {shlex.quote(table)}")
+        return first + _again(case, "--mode repair", *named, f"--table {shell_word(table)}")
     if reason.startswith("its reference"):
         asked = (str(each.name) for each in case.plan.tables if each.why is Why.NAMED)
-        scope = " ".join(f"--table {shlex.quote(name)}" for name in dict.fromkeys([table, *asked]))
+        scope = " ".join(f"--table {shell_word(name)}" for name in dict.fromkeys([table, *asked]))
         return first + _again(case, "--mode repair", "--incident-xid XID", scope)
     return None
 
@@ -140,4 +140,4 @@ def _rows(count: int) -> str:
 
 
 def _again(case: Case, *options: str) -> str:
-    return case.restore_command(*options, f"--confirm {shlex.quote(case.plan.database)}")
+    return case.restore_command(*options, f"--confirm {shell_word(case.plan.database)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from guards.plain import shell_word
 from recovery.aws.account import caller
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.approval import Approval, Demand, Person, approvers
@@ -91,13 +92,13 @@ def refuse_without_second_person(case: Case, repair: RepairPlan, *, covered: boo
     digests = [repair.digest, *([case.plan.digest] if covered else [])]
     go_on = f"rowback resume {case.id}"
     if not covered:
-        go_on = f"rowback apply {case.id} {repair.digest[:8]} --confirm {case.plan.database}"
+        go_on = f"rowback apply {case.id} {repair.digest[:8]} --confirm {shell_word(case.plan.database)}"
     _refuse(case, digests, f"repair plan {repair.digest[:8]}", f"{repair.digest[:8]} --by NAME; then: {go_on}")
 
 
 def refuse_undo_without_second_person(case: Case) -> None:
     """The same for taking back what was written."""
-    go_on = f"rowback undo {case.id} --confirm {case.plan.database}"
+    go_on = f"rowback undo {case.id} --confirm {shell_word(case.plan.database)}"
     _refuse(case, [undo_label(case)], "the undo of its last write", f"undo --by NAME; then: {go_on}")
 
 

@@ -3,13 +3,13 @@ nothing."""
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 
+from guards.plain import shell_word
 from recovery.aws.instances import Instances
 from recovery.compare.scope import Scope, ScopeRequest
 from recovery.config import Profile
@@ -128,14 +128,14 @@ def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[T
         names = tuple(named_table(text) for text in missing)
         return replace(request, scope=replace(request.scope, tables=left)), names
     near = [name for text in missing for name in get_close_matches(text, sorted(spelled), n=3, cutoff=0.5)]
-    tables = " ".join(f"--table {shlex.quote(text)}" for text in missing)
+    tables = " ".join(f"--table {shell_word(text)}" for text in missing)
     raise RowbackError(
         ErrorId.TABLE_UNKNOWN, f"no table matches '{missing[0]}' in '{request.database}' now",
         f"nearest names: {', '.join(near)}" if near else f"the database has {len(known)} tables",
         "one that was dropped since T is brought beside, into a schema of its own; not put back into place",
         state=NOTHING_CREATED,
         help=f"correct the name; or, if it was dropped: rowback restore {request.instance}"
-        f" --at {format_utc(request.target_time)} --database {shlex.quote(request.database)} --mode beside {tables}",
+        f" --at {format_utc(request.target_time)} --database {shell_word(request.database)} --mode beside {tables}",
     )  # fmt: skip
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from guards.plain import shell_word
 from recovery import __version__
 from recovery.config import Profile, state_home
 from recovery.errors import ErrorId, RowbackError
@@ -122,7 +122,7 @@ class Case:
         return " ".join(
             (
                 f"rowback restore {plan.source.identifier} --at {format_utc(plan.target_time)}",
-                f"--database {shlex.quote(plan.database)}", *options,
+                f"--database {shell_word(plan.database)}", *options,
             )
         )  # fmt: skip
 

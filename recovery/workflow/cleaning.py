@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from recovery.postgres.before_images import LeftSchema, drop_schema, left_schemas
 from recovery.postgres.connect import Session
 from recovery.workflow.cases import Case, all_cases
+from recovery.workflow.change_sets import sweep_changes
+from recovery.workflow.journal import is_driven
 
 
 def leftovers(live: Session) -> list[tuple[LeftSchema, timedelta, str]]:
@@ -19,6 +21,9 @@ def leftovers(live: Session) -> list[tuple[LeftSchema, timedelta, str]]:
 def clean(live: Session, *, named: Collection[str], older_than: timedelta | None) -> Iterator[tuple[LeftSchema, str]]:
     """Remove the schemas of the cases `named`, and those older than `older_than` that nothing speaks for; each schema
     with what was done about it. What an open case needs is kept even where it is named."""
+    for case in all_cases():
+        if case.closed_at is not None and not is_driven(case.directory):
+            sweep_changes(case)
     for schema, age, kept in leftovers(live):
         asked = schema.case in named
         if kept.startswith("case") or (kept and not asked):

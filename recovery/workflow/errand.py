@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from guards.plain import shell_word
 from recovery.aws.instances import Instances
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
@@ -45,7 +45,7 @@ def refuse_other_database(plan: RecoveryPlan, source: InstanceFacts, found: Iden
 
 def refuse_unapproved(plan: RepairPlan, database: str) -> None:
     """Nobody is there to approve: the case waits. Raises confirmation-missing."""
-    write = f"rowback apply {plan.case} {plan.digest[:8]} --confirm {shlex.quote(database)}"
+    write = f"rowback apply {plan.case} {plan.digest[:8]} --confirm {shell_word(database)}"
     raise RowbackError(
         ErrorId.CONFIRMATION_MISSING,
         f"repair plan {plan.digest[:8]} writes {plan.writes:,} rows and nobody approved it",

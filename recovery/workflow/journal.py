@@ -32,6 +32,7 @@ from recovery.workflow.signing import KEY_FILE, key_file, known_keys, sign, sign
 FILE, RESERVE = "journal.jsonl", "reserve"
 RESERVE_BYTES = 64 * 1024
 FIRST = "0" * 64
+BEGINNING = b'{"seq":'
 
 
 class Record(Value):
@@ -62,9 +63,18 @@ class Journal:
             self._file.close()
             raise
         lines = _whole_lines(content)
-        self._file.truncate(sum(map(len, lines)))  # a last line torn by a crash: the next record starts cleanly
+        self._cut_torn_line(content, sum(map(len, lines)))
         self._file.seek(0, os.SEEK_END)
         self._last = _hash(lines[-1]) if lines else FIRST
+
+    def _cut_torn_line(self, content: bytes, end: int) -> None:
+        """A last line torn by a crash is cut off, so that the next record starts cleanly; nothing but a record's
+        beginning is. Raises plan-unreadable."""
+        torn = content[end : end + len(BEGINNING)]
+        if not BEGINNING.startswith(torn):
+            self._file.close()
+            raise _altered(self.directory, len(self.records))
+        self._file.truncate(end)
 
     @classmethod
     def create(cls, directory: Path) -> Journal:
@@ -171,16 +181,19 @@ def _parsed(directory: Path, content: bytes, *, proven: bool) -> list[Record]:
     for line in lines:
         record = _parse(line)
         if record is None or record.prev != previous:
-            raise RowbackError(
-                ErrorId.PLAN_UNREADABLE,
-                f"the journal of case '{directory.name}' was altered before record {len(records)}",
-                state="nothing was done", help=f"look at {directory / FILE} and at AWS yourself before doing anything",
-            )  # fmt: skip
+            raise _altered(directory, len(records))
         records.append(record)
         previous = _hash(line)
     if proven:
         _refuse_unsigned(directory, lines)
     return records
+
+
+def _altered(directory: Path, record: int) -> RowbackError:
+    return RowbackError(
+        ErrorId.PLAN_UNREADABLE, f"the journal of case '{directory.name}' was altered before record {record}",
+        state="nothing was done", help=f"look at {directory / FILE} and at AWS yourself before doing anything",
+    )  # fmt: skip
 
 
 def _whole_lines(content: bytes) -> list[bytes]:

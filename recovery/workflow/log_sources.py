@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import io
+import os
 import re
+import select
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +23,9 @@ from recovery.incident.finding import Format
 Say = Callable[[str], None]
 CHUNK_BYTES = 1 << 20
 FORMS: tuple[Format, ...] = ("csv", "json", "stderr")  # those that tell more come first
+
+PIPE_S = 10
+_EMPTY_LINES = re.compile(rb"\n{4096,}")  # a compressed log may hold gigabytes of them
 
 _TIME = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?")
 
@@ -100,15 +108,26 @@ def _read(path: Path, cut: list[str]) -> Iterator[bytes]:
     """A compressed file that breaks off, as a copy that was interrupted does, is read as far as it goes."""
     read = 0
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as log:
+        with _opened(path) as log:
             while chunk := log.read1(CHUNK_BYTES):
                 read += len(chunk)
-                yield chunk
+                yield _EMPTY_LINES.sub(b"\n\n", chunk)
     except (OSError, EOFError, zlib.error) as error:
         why = str(error).strip() or type(error).__name__
         if not read or not isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
             raise _unreadable(str(path), why) from error
         cut.append(f"'{path}' could be read for {read:,} bytes only: {why}")
+
+
+def _opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
+    """A file, or a pipe into which somebody writes already: one without a writer would be waited for without end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode) and not select.select([descriptor], [], [], PIPE_S)[0]:
+        os.close(descriptor)
+        raise OSError(errno.EAGAIN, f"nothing was written into this pipe for {PIPE_S} s")
+    os.set_blocking(descriptor, True)
+    file = os.fdopen(descriptor, "rb")
+    return gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
 
 
 def _unreadable(name: str, why: str) -> RowbackError:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from guards.plain import shell_word
 from recovery import __version__
 from recovery.aws.instances import Instances, database_tag
 from recovery.compare.scope import LEFT_OUT_BY_EXCEPT, Scope, choose_scope, load_order
@@ -122,11 +122,11 @@ def _like(plan: RecoveryPlan) -> str:
     return " ".join(
         [
             f"rowback plan {plan.source.identifier} --at {format_utc(plan.target_time)}",
-            f"--database {plan.database}",
+            f"--database {shell_word(plan.database)}",
             *([] if plan.request.mode is Mode.MISSING else [f"--mode {plan.request.mode}"]),
-            *([f"--where {shlex.quote(plan.where)}"] if plan.where else []),
-            *(f"--table {shlex.quote(text)}" for text in named),
-            *(f"--except {shlex.quote(text)}" for text in excepted),
+            *([f"--where {shell_word(plan.where)}"] if plan.where else []),
+            *(f"--table {shell_word(text)}" for text in named),
+            *(f"--except {shell_word(text)}" for text in excepted),
         ]
     )  # fmt: skip
 
@@ -150,6 +150,9 @@ def _changed_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -
         if any(getattr(identity, name) != getattr(plan.identity, name) for name in same):
             return [f"database '{plan.database}' there is another database now (system identifier or oid differ)"]
         catalog = read_catalog(live)
+        if plan.where is not None:  # a plan is a file, and its digest is no signature
+            named = [table.name for table in plan.tables if table.why is Why.NAMED]
+            _refuse_no_condition(live, catalog, named, plan.where)
         known = {table.name for table in catalog.tables}
         gone = [f"table {name} does not exist any more" for name in plan.scope if name not in known]
         if gone:
@@ -227,10 +230,16 @@ def _check_where(live: Session, catalog: Catalog, scope: Scope, request: Request
             ErrorId.USAGE, f"--where limits the rows of one table, and {len(named)} are named",
             state=NOTHING_CREATED, help="name exactly one --table; tables that hang on it are followed",
         )  # fmt: skip
-    for name, planned in scope.chosen.items():
-        if planned.why is Why.NAMED and (words := refuses_predicate(live, name, request.where)):
+    chosen = [name for name, planned in scope.chosen.items() if planned.why is Why.NAMED]
+    _refuse_no_condition(live, catalog, chosen, request.where)
+
+
+def _refuse_no_condition(live: Session, catalog: Catalog, named: Sequence[TableName], where: str) -> None:
+    """Raise usage unless `where` is one condition on each of the tables."""
+    for name in named:
+        if words := refuses_predicate(live, name, where):
             raise RowbackError(
-                ErrorId.USAGE, f"--where {request.where!r} is no condition on {name}: {words}",
+                ErrorId.USAGE, f"--where {where!r} is no condition on {name}: {words}",
                 f"its columns: {', '.join(c.name for t in catalog.tables if t.name == name for c in t.columns)}",
                 state=NOTHING_CREATED, help="write one SQL condition, e.g. --where 'space_id = 42'",
             )  # fmt: skip
@@ -247,7 +256,7 @@ def _leave_out_unreadable_on_copy(live: Session, catalog: Catalog, scope: Scope,
             *map(str, named[:20]),
             state=NOTHING_CREATED,
             help="privileges come with the copy as of T; leave those tables out: "
-            + " ".join(f"--except {shlex.quote('.'.join(name.key))}" for name in named[:20]),
+            + " ".join(f"--except {shell_word('.'.join(name.key))}" for name in named[:20]),
         )
     for name in hidden:
         planned = scope.chosen.pop(name)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from types import FrameType
 
-from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError, disk_full
 from recovery.model.account import Partial
 from recovery.model.repair import Mode
 from recovery.model.report import Outcome
 from recovery.workflow.accounting import account_of, in_part
 from recovery.workflow.cases import Case
+from recovery.workflow.change_sets import sweep_changes
 from recovery.workflow.errand import UNTOUCHED, Errand
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
@@ -142,14 +144,22 @@ def _perform(errand: Errand, step: Step) -> None:
             outcome = step.do(errand)
         errand.record("step.done", step=step.name, data=outcome)
     except RowbackError as error:
-        errand.listener.step_failed(step.name, error.fact)
-        errand.record("step.failed", step=step.name, data={"error": error.fact, "id": error.id.value})
-        raise _paused(errand, step, error) from error
+        raise _failed(errand, step, error) from error
+    except (OSError, sqlite3.Error) as error:
+        if (full := disk_full(error)) is None:
+            raise
+        raise _failed(errand, step, full) from error
     except KeyboardInterrupt:
         errand.listener.step_failed(step.name, "interrupted")
         errand.record("case.stopped", data={"why": f"interrupted in {step.name}"})
         raise
     errand.listener.step_done(step.name, step.tell(outcome), time.monotonic() - began)
+
+
+def _failed(errand: Errand, step: Step, error: RowbackError) -> RowbackError:
+    errand.listener.step_failed(step.name, error.fact)
+    errand.record("step.failed", step=step.name, data={"error": error.fact, "id": error.id.value})
+    return _paused(errand, step, error)
 
 
 def paused_lines(case: Case) -> tuple[str, ...]:
@@ -192,6 +202,7 @@ def _close(errand: Errand, outcome: Outcome) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for name in ("reserve", "copy-checksums.sqlite"):
         (errand.case.directory / name).unlink(missing_ok=True)
+    sweep_changes(errand.case)
     errand.record("case.closed", data={"outcome": outcome})
 
 

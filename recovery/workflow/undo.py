@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from guards.plain import shell_word
 from recovery.compare.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Partial
@@ -24,6 +24,7 @@ from recovery.reload.undo_images import images_problem, invert_images
 from recovery.reload.verify import verify
 from recovery.workflow.approvals import refuse_undo_without_second_person
 from recovery.workflow.cases import Case
+from recovery.workflow.change_sets import changes_problem, sweep_changes
 from recovery.workflow.errand import UNTOUCHED, Errand
 from recovery.workflow.run import terminate_like_interrupt
 from recovery.workflow.steps.load import Load, job, settled_status, written_by_load
@@ -82,11 +83,15 @@ def _turned(errand: Errand) -> Iterator[tuple[Session, ChangeSet, RepairPlan]]:
     last = last_written(case)
     if last is None:
         raise _nothing_written(case)
+    sweep_changes(case)
     number = case.new_number()
     case.changes_path(number).unlink(missing_ok=True)
     errand.record("changes.begun", data={"number": number})
-    with errand.live() as live, ChangeSet(case.changes_path(number)) as changes:
-        yield live, changes, _plan(errand, live, last, changes, number)
+    try:
+        with errand.live() as live, ChangeSet(case.changes_path(number)) as changes:
+            yield live, changes, _plan(errand, live, last, changes, number)
+    finally:
+        sweep_changes(case)  # of a look, and of an undo that was refused, nothing stays
 
 
 def staying(plan: RepairPlan) -> list[str]:
@@ -110,7 +115,7 @@ def _refuse_half(errand: Errand, plan: RepairPlan) -> None:
         f"{plan.writes:,} rows of case {plan.case} could be taken back, and {stay:,} would stay", *staying(plan),
         state=UNTOUCHED,
         help=f"look: rowback undo {plan.case} --dry-run\n"
-        f"take back that part: rowback undo {plan.case} --accept-partial --confirm {shlex.quote(name)}",
+        f"take back that part: rowback undo {plan.case} --accept-partial --confirm {shell_word(name)}",
     )  # fmt: skip
 
 
@@ -185,7 +190,8 @@ def _plan(errand: Errand, live: Session, last: Loaded, changes: ChangeSet, numbe
         raise RowbackError(
             ErrorId.NOTHING_TO_UNDO, f"none of the rows that case {case.id} wrote can be taken back",
             *notices, *sorted({change.reason for change in changes.changes() if change.reason}),
-            state=UNTOUCHED, help=f"look at them in {changes.path} and in schema {before_image_schema(case.id)}",
+            state=UNTOUCHED, help=f"what they were before is in schema {before_image_schema(case.id)} of"
+            f" '{case.plan.database}'",
         )  # fmt: skip
     return plan.model_copy(update={"notices": (*notices, *plan.notices)})
 
@@ -198,7 +204,7 @@ def _invert(case: Case, live: Session, catalog: Catalog, last: Loaded, into: Cha
     if last.number is None:
         invert(live, catalog, last, None, into)
         return []
-    if not (problem := changes_problem(case, last)):
+    if not (problem := changes_problem(case, last.number, last.changes_digest)):
         with ChangeSet(case.changes_path(last.number)) as source:
             invert(live, catalog, last, source, into)
         return []
@@ -209,22 +215,9 @@ def _invert(case: Case, live: Session, catalog: Catalog, last: Loaded, into: Cha
     return [f"{problem}: rows are taken back by the before-images in schema {before_image_schema(case.id)}"]
 
 
-def changes_problem(case: Case, last: Loaded) -> str:
-    """Why the change set of a write cannot be trusted, or an empty text: it is there and is what was recorded."""
-    assert last.number is not None
-    path = case.changes_path(last.number)
-    if path.is_symlink() or not path.is_file():
-        return f"the change set {path} is missing"
-    try:
-        with ChangeSet(path) as changes:
-            return "" if changes.digest() == last.changes_digest else f"the change set {path} was altered"
-    except RowbackError:
-        return f"the change set {path} cannot be read"
-
-
 def refuse_altered_changes(case: Case, last: Loaded) -> None:
     """Nothing is proven by a change set that is not the one that was written. Raises plan-facts-changed."""
-    if last.number is not None and (problem := changes_problem(case, last)):
+    if last.number is not None and (problem := changes_problem(case, last.number, last.changes_digest)):
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED, f"{problem}, so what was written cannot be compared with it",
             state="nothing was done",

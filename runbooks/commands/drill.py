@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from guards.plain import joined, shell_word
 from runbooks.commands.lab import lab_errors
 from runbooks.commands.naming import complete_book
 
@@ -143,7 +143,7 @@ def _refuse_book(book: str, transport: str) -> None:
     if transport != "dump":
         raise RowbackError(
             ErrorId.USAGE, f"--transport {transport} does not go with a runbook: its own commands decide that",
-            state=NOTHING_CREATED, help=f"rowback drill {shlex.quote(book)}",
+            state=NOTHING_CREATED, help=f"rowback drill {shell_word(book)}",
         )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def _refuse_options(target: str, given: dict[str, object]) -> None:
         what = "a drill on the lab makes its own tables" if lab else "a drill on an instance truncates tables of it"
         raise RowbackError(
             ErrorId.USAGE, f"{', '.join(named)} does not go with --target {target}: {what}", state=NOTHING_CREATED,
-            help="add --target PROFILE" if lab else f"rowback drill --target {shlex.quote(target)} --table TABLE",
+            help="add --target PROFILE" if lab else f"rowback drill --target {shell_word(target)} --table TABLE",
         )  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def _profiled(name: str, tables: tuple[str, ...]) -> tuple[str, str, tuple[str, 
     if absent := [what for what, value in missing.items() if not value]:
         raise RowbackError(
             ErrorId.USAGE, f"--target {name} needs {' and '.join(absent)}", state=NOTHING_CREATED,
-            help=f"rowback drill --target {shlex.quote(name)} --table TABLE;"
+            help=f"rowback drill --target {shell_word(name)} --table TABLE;"
             " docs/reference/profiles.md shows every field",
         )  # fmt: skip
     assert profile.instance
@@ -255,7 +255,7 @@ def drill_text(found: DrillReport, earlier: Sequence[float] = ()) -> str:
         compared = found.recovery_time_s / max(sorted(earlier)[len(earlier) // 2], 0.001)
         rows.append(("compared", f"{compared:.1f} times the median of {len(earlier)} earlier drills"))
     head = "drill PASSED" if found.passed else "drill FAILED"
-    return "\n".join([head, "", *(f"  {name:24}  {value}" for name, value in rows)])
+    return joined([head, "", *(f"  {name:24}  {value}" for name, value in rows)])
 
 
 def _billing(found: DrillReport) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from guards.plain import joined
 from recovery.commands.options import json_option, profile_option
 from recovery.config import Profile, load_profile
 from recovery.errors import EXIT_CODES, ErrorId, RowbackError
@@ -200,7 +201,7 @@ def _preview(book: Book, values: dict[str, str], profile: Profile, scripts: tupl
         )
         previewed = Preview(around, StepLines(), scripts, values)
         lines = preview(book, previewed)
-    click.echo("\n".join(lines))
+    click.echo(joined(lines))
     click.echo(f"\n{previewed.summary}", err=True)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+from guards.plain import shell_word
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.report import Report
@@ -78,5 +78,5 @@ def _stopped(name: str, run: Run, error: RowbackError) -> RowbackError:
         error.fact,
         *error.facts,
         state=f"the drill's own lab is gone; the output of each step is in {kept}",
-        help=f"mend the runbook or what it calls, then: rowback drill {shlex.quote(name)}",
+        help=f"mend the runbook or what it calls, then: rowback drill {shell_word(name)}",
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
@@ -39,6 +41,9 @@ from runbooks.drills.measures import Clock, digests
 from runbooks.lab.background import INSTANCE, MASTER, connect, foreign_variables, log_everything, pass_a_second
 from runbooks.lab.documents import load_billing
 from runbooks.lab.server import Lab
+from runbooks.processes import runs
+
+HOME_PREFIX = "rowback-drill-home-"
 
 REFERENCE = "without_the_incident"
 
@@ -284,11 +289,25 @@ def _refuse_foreign_server(lab: Lab, live: psycopg.Connection[Any], database: st
         raise RuntimeError(f"the drill's session is on {found}, not on the lab's {expected}")
 
 
+def sweep_homes() -> None:
+    """Remove what drills left behind that were killed: their cases go with their labs."""
+    for home in Path(tempfile.gettempdir()).glob(f"{HOME_PREFIX}*"):
+        try:
+            owned = home.lstat().st_uid == os.geteuid()
+            dead = not runs(int((home / "pid").read_text()))
+        except (OSError, ValueError):
+            continue
+        if owned and dead:
+            shutil.rmtree(home, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def _own_environment() -> Iterator[None]:
     """Nothing of the caller's AWS and libpq variables, and cases in a directory that goes away with the drill."""
+    sweep_homes()
     before = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="rowback-drill-") as home:
+    with tempfile.TemporaryDirectory(prefix=HOME_PREFIX) as home:
+        (Path(home) / "pid").write_text(str(os.getpid()))
         try:
             for name in foreign_variables(before):
                 del os.environ[name]

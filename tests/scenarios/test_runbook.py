@@ -248,10 +248,10 @@ def test_a_changed_book_is_refused_unless_rebased(cli: Cli, database: Database, 
     lost = cli("runbook", "resume", id, "--rebase")
     assert f"error[book-changed]: the new text has no step 'a', which run {id} has done or waits for\n" in lost.err
     untold = "parameters:\n  wait: {type: duration}"
-    write(FRONT.replace("parameters:", untold) + body.format("echo $WAIT >> trace"))
+    write(FRONT.replace("parameters:", untold) + body.format("echo $RUNBOOK_WAIT >> trace"))
     unknown = cli("runbook", "resume", id, "--rebase")
     assert f"error[book-changed]: the new text has a parameter 'wait', which run {id} was not told\n" in unknown.err
-    write(FRONT.replace("parameters:", untold[:-1] + ", default: 5s}") + body.format("echo $WAIT >> trace"))
+    write(FRONT.replace("parameters:", untold[:-1] + ", default: 5s}") + body.format("echo $RUNBOOK_WAIT >> trace"))
     assert cli("runbook", "resume", id, "--rebase").code == 0
     assert Path("trace").read_text() == "a\n5s\n"
 
@@ -349,7 +349,7 @@ class Terminal:
 def test_a_person_at_a_terminal_is_asked_before_each_write(cli: Cli, database: Database, target: str) -> None:
     write(FRONT + "\n```ask id=colour default=red type=choice choices=red,blue\nWhich colour?\n```\n\n"
           "- [ ] It is so.\n\n"
-          '```sh id=look timeout=1m reads\necho "$COLOUR" > seen\n```\n\n'
+          '```sh id=look timeout=1m reads\necho "$RUNBOOK_COLOUR" > seen\n```\n\n'
           '```sh id=paint timeout=1m undo="none: paint stays"\necho painted >> seen\n```\n')  # fmt: skip
     person = Terminal(cli, "runbook", "run", "book.md", *given(cli, database, target))
     person.until("Which colour? [red]: ")
@@ -359,9 +359,12 @@ def test_a_person_at_a_terminal_is_asked_before_each_write(cli: Cli, database: D
     person.type("blue")
     person.until("[ ] It is so. [y/N]: ")
     person.type("y")
+    person.until("Run step 'look'? [y/N]: ")
+    assert 'bash -euo pipefail -c echo "$RUNBOOK_COLOUR" > seen' in person.shown, "nothing checks what a script does"
+    person.type("y")
     person.until("Run step 'paint'? [y/N]: ")
     assert "bash -euo pipefail -c echo painted >> seen" in person.shown
-    assert Path("seen").read_text() == "blue\n", "what reads was not asked for"
+    assert Path("seen").read_text() == "blue\n"
     person.type("n")
     assert person.end() == 56
     assert "paused at step 'paint': it was not let through" in person.shown
@@ -486,7 +489,7 @@ def test_a_statement_that_did_not_do_what_it_should_did_nothing(cli: Cli, databa
 def test_what_is_expected_may_stand_in_any_commands_output(cli: Cli, database: Database, target: str) -> None:
     write(FRONT + '\n```rowback id=two timeout=1m expect="no cases yet" save=last\n'
           "rowback cases\nrowback --version\n```\n"
-          "\n```sh id=show timeout=1m reads expect=^rowback\necho $LAST\n```\n")  # fmt: skip
+          "\n```sh id=show timeout=1m reads expect=^rowback\necho $RUNBOOK_LAST\n```\n")  # fmt: skip
     assert run(cli, database, target).code == 0
 
 
@@ -501,7 +504,7 @@ def test_what_was_cut_off_is_not_done_again_unasked(cli: Cli, database: Database
 
 PLAN = "\n```sh id=plan timeout=1m reads save=rows\ncat planned\n```\n"
 GO = "\n```approve id=go\nSo many rows?\n```\n"
-DELETE = '\n```sh id=delete timeout=1m undo="none: gone"\necho "$ROWS deleted" >> trace\n```\n'
+DELETE = '\n```sh id=delete timeout=1m undo="none: gone"\necho "$RUNBOOK_ROWS deleted" >> trace\n```\n'
 EARLY = '\n```sh id=early timeout=1m undo="none: x"\necho early >> trace\n```\n'
 GATED = FRONT + PLAN + GO + DELETE
 
@@ -668,7 +671,7 @@ def test_a_value_never_becomes_an_option(cli: Cli, database: Database, target: s
 
 def test_answers_are_remembered_and_no_other_is_taken(cli: Cli, database: Database, target: str) -> None:
     write(FRONT + "\n```sh id=a timeout=1m reads\ntest -e go\n```\n\n- [ ] It is so.\n\n```ask id=b\nB?\n```\n"
-          '\n```sh id=c timeout=1m reads\necho "$B" > said\n```\n')  # fmt: skip
+          '\n```sh id=c timeout=1m reads\necho "$RUNBOOK_B" > said\n```\n')  # fmt: skip
     asked = [*given(cli, database, target), "-p", "b=bee", "--mode", "auto", "--confirmed", "it-is-so"]
     assert cli("runbook", "run", "book.md", *asked).code == 56
     id = the_run(cli)["run"]
@@ -808,6 +811,8 @@ def test_what_a_question_is_about_stands_on_the_screen(cli: Cli, database: Datab
     again = Terminal(cli, "runbook", "resume", run_id, "-p", "at=2026-11-22T13:59:00+00:00")
     again.until("The first statement is the one that was reported. [y/N]: ")
     again.type("y")
+    again.until("Run step 'tell'? [y/N]: ")
+    again.type("y")
     assert again.end() == 0
     assert "  │ back to 2026-11-22T13:59:00Z" in again.shown
 
@@ -868,7 +873,7 @@ def test_another_time_looks_for_the_tables_anew(cli: Cli, database: Database) ->
     two_incidents()
     saved = "save=target=proposal.target_time"
     write(LOOK.replace(saved, f"{saved} save=tables=proposal.tables")
-          .replace("back to $TARGET", "back to $TARGET tables $TABLES"))  # fmt: skip
+          .replace("back to $RUNBOOK_TARGET", "back to $RUNBOOK_TARGET tables $RUNBOOK_TABLES"))  # fmt: skip
     person = Terminal(cli, "runbook", "run", "book.md", *given(cli, database, "")[:4], "-p", "at=2026-11-22T14:00:05Z")
     person.until("The first statement is the one that was reported. [y/N]: ")
     assert "  │ tables = public.people" in person.shown
@@ -876,6 +881,8 @@ def test_another_time_looks_for_the_tables_anew(cli: Cli, database: Database) ->
     assert person.end() == 56
     again = Terminal(cli, "runbook", "resume", the_run(cli)["run"], "-p", "at=2026-11-22T14:00:09Z")
     again.until("The first statement is the one that was reported. [y/N]: ")
+    again.type("y")
+    again.until("Run step 'tell'? [y/N]: ")
     again.type("y")
     assert again.end() == 0
     assert "  │ back to 2026-11-22T14:00:09Z tables public.orders" in again.shown, again.shown

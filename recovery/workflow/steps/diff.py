@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-
+from guards.plain import shell_word
 from recovery.compare.changes import ChangeSet
 from recovery.compare.decisions import parse_decisions
 from recovery.compare.repair import Inquiry, make_repair_plan
@@ -74,7 +73,7 @@ def inquiry_of(errand: Errand, filled: list[TableName], number: int = 0) -> Inqu
     case, chosen = errand.case, errand.case.request.decisions
     secured = case.outcome_of(SecureCopy.name) or {}
     named = [table.because for table in case.plan.tables if table.why is Why.NAMED]
-    tables = [f"--table {shlex.quote(text)}" for text in dict.fromkeys(named)]
+    tables = [f"--table {shell_word(text)}" for text in dict.fromkeys(named)]
     return Inquiry(
         case.id, case.plan, case.request, filled, number, secured.get("own_transactions_from"),
         parse_decisions((case.directory / chosen).read_text()) if chosen else [],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 
+from guards.plain import shell_word
 from recovery.compare.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
@@ -210,10 +210,10 @@ def _elsewhere(case: Case, found: RepairPlan, gone: Mapping[str, int]) -> str:
     counts = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
     close, beside = f"rowback close {case.id}, then", case.restore_command("--mode beside")
     if gone:
-        tables = " ".join(f"--table {shlex.quote(name)}" for name in gone)
+        tables = " ".join(f"--table {shell_word(name)}" for name in gone)
         return f"bring what was dropped beside: {close} {beside} {tables}"
     if dropped := [leading_name(line) for line in found.notices if "was dropped since T" in line]:
-        tables = " ".join(f"--table {shlex.quote(name)}" for name in dict.fromkeys(dropped))
+        tables = " ".join(f"--table {shell_word(name)}" for name in dict.fromkeys(dropped))
         return f"bring the dropped columns' values beside: {close} {beside} {tables}"
     if found.possible_incident:
         xids = sorted({*case.request.incident_xids, *(writer.xid for writer in found.possible_incident)})
@@ -226,7 +226,7 @@ def _elsewhere(case: Case, found: RepairPlan, gone: Mapping[str, int]) -> str:
 
 def _unchanged(case: Case, found: RepairPlan, counts: Mapping[RowClass, int]) -> str:
     if found.unexamined:
-        names = " ".join(f"--table {shlex.quote(leading_name(line))}" for line in found.unexamined)
+        names = " ".join(f"--table {shell_word(leading_name(line))}" for line in found.unexamined)
         beside = case.restore_command("--mode beside", names)
         return f"see what the tables that were not compared held: rowback close {case.id}, then {beside}"
     if found.request.mode is Mode.MISSING and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):

@@ -76,21 +76,23 @@ class Extract(Step):
         end_orphans(errand.case)
         for old in directory.glob("dump-*"):
             shutil.rmtree(old, ignore_errors=True)
-        needed = _read_target(errand)["bytes"] if errand.case.plan.transport is Transport.DUMP else 0
-        free = shutil.disk_usage(directory).free
+        if not self._dumps(errand):
+            return
+        needed, free = _read_target(errand)["bytes"], shutil.disk_usage(directory).free
         if needed + FREE_BYTES_KEPT > free:
             raise RowbackError(
                 ErrorId.DISK_FULL,
-                f"the dump may take {needed / 2**20:,.0f} MiB and {directory} has {free / 2**20:,.0f} MiB free",
+                f"the dump may take {needed / 2**20:,.0f} MiB, {FREE_BYTES_KEPT / 2**20:,.0f} MiB are kept free beside"
+                f" it, and {directory} has {free / 2**20:,.0f} MiB",
                 state=UNTOUCHED,
                 help="free space there; the next try continues from here",
             )
 
     def do(self, errand: Errand) -> Outcome:
         """A directory per attempt: a dump that was cut short is never mistaken for a whole one."""
-        plan, whole = errand.case.plan, filled_tables(errand)
-        if plan.transport is Transport.COPY or not whole or plan.request.mode is Mode.BESIDE:
+        if not self._dumps(errand):
             return {"transport": Transport.COPY.value, "bytes": 0}
+        whole = filled_tables(errand)
         attempt = errand.case.steps[self.name].attempts
         directory = errand.case.directory / f"dump-{attempt}"
         shutil.rmtree(directory, ignore_errors=True)
@@ -108,6 +110,13 @@ class Extract(Step):
             "bytes": size,
             "pg_dump": tools.version,
         }
+
+    @staticmethod
+    def _dumps(errand: Errand) -> bool:
+        """Whether anything is dumped: whole tables alone, and not where they are streamed."""
+        plan = errand.case.plan
+        streamed = plan.transport is Transport.COPY or plan.request.mode is Mode.BESIDE
+        return not streamed and bool(filled_tables(errand))
 
     def tell(self, outcome: Outcome) -> str:
         """How big."""
