@@ -106,7 +106,9 @@ def _loop(watch: Session, writer: Session, beat: Session) -> Iterator[None]:
         look=LOOK_S, silent=SILENT_S, limit=TRANSACTION_LIMIT_S, writer=writer.info.backend_pid,
         writer_since=_since(writer), beat=beat.info.backend_pid, beat_since=_since(beat),
     ).as_string(watch)  # fmt: skip
-    running = threading.Thread(target=_run, args=(watch, sql.SQL("do {}").format(sql.Literal(body))), daemon=True)
+    running = threading.Thread(
+        target=_run, args=(watch, sql.SQL("/* rowback */ do {}").format(sql.Literal(body))), daemon=True
+    )
     running.start()
     try:
         yield
