@@ -11,13 +11,14 @@ N ?= 1000
 # The tests start rowback hundreds of times; compiling it anew for each would take a minute.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup drill drill-all kinds regression worlds matrix test unit lint bench docs clean
+.PHONY: setup drill drill-all kinds regression worlds matrix soak fuzz test unit lint audit sbom bench docs clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rowback needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lab,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $(STAMP)
 
 drill: $(STAMP)
@@ -55,8 +56,14 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Known vulnerabilities of what is pinned, where an advisory database can be reached; and a bill of materials.
+audit: $(STAMP)
+	@$(BIN)/python -m tests.supply audit
+
+sbom: $(STAMP)
+	@$(BIN)/python -m tests.supply sbom
+
 bench: $(STAMP)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@$(BIN)/python -m benchmarks.bench --rows $(ROWS) --repeat $(REPEAT)
 	@$(BIN)/python -m benchmarks.repair_bench
 	@$(BIN)/python -m benchmarks.guard_bench
@@ -66,4 +73,4 @@ docs: $(STAMP)
 	$(BIN)/python -m tests.docs.pages
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-audit dist .mypy_cache .ruff_cache .pytest_cache

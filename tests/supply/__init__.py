@@ -1,0 +1,1 @@
+"""What rowback is installed with: known vulnerabilities, and a bill of materials."""
