@@ -7,6 +7,8 @@ JOBS ?= 3
 ROWS ?= 100000
 REPEAT ?= 3
 N ?= 1000
+MINUTES ?= 15
+SEED ?= 1
 
 # The tests start rowback hundreds of times; compiling it anew for each would take a minute.
 unexport PYTHONDONTWRITEBYTECODE
@@ -46,6 +48,10 @@ worlds: $(STAMP)
 # Commands killed at every boundary, and every way of misleading a guard.
 matrix: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m matrix
+
+# Every parser with altered inputs, for MINUTES or INPUTS of them; the same SEED gives the same ones.
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz $(if $(INPUTS),--inputs $(INPUTS),--minutes $(MINUTES)) --seed $(SEED)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -q tests/unit

@@ -1,0 +1,1 @@
+"""Fuzzing of every parser of the product: `python -m tests.fuzz --help`."""

@@ -1,0 +1,80 @@
+"""The same input at the command line, in a process of its own: no traceback, no hang, a documented exit code."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz.batches import scratch_directory
+from tests.fuzz.outcomes import KNOWN_EXITS
+from tests.fuzz.target import ROOT, Invocation, Target, environment_in
+
+TIMEOUT_S = 60.0
+LONGEST_ARGUMENT = 100_000  # Linux takes 128 KiB in one argument
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One call. `complaint`: what was wrong with it; empty where nothing was."""
+
+    shown: str
+    complaint: str = ""
+    details: str = ""
+
+
+def checked(target: Target, data: Any) -> Checked | None:
+    """Call the command line with one input; None where it cannot be given there."""
+    with scratch_directory() as directory:
+        invocation = target.command(data, directory)
+        if invocation is None or not _can_be_passed(invocation):
+            return None
+        try:
+            return _called(invocation, directory)
+        finally:
+            invocation.stop()
+
+
+def _can_be_passed(invocation: Invocation) -> bool:
+    texts = (*invocation.arguments, *invocation.environment.values())
+    return all("\0" not in text and len(text) < LONGEST_ARGUMENT and _is_encodable(text) for text in texts)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _called(invocation: Invocation, directory: Path) -> Checked:
+    # Streams are strict, as they are under en_US.UTF-8: C.UTF-8 would let surrogates through.
+    environment = {
+        **environment_in(directory), "PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(ROOT),
+        **invocation.environment,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "recovery.cli", *invocation.arguments]
+    shown = _shown(invocation.arguments, invocation.environment)
+    try:
+        ran = subprocess.run(
+            command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S,
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Checked(shown, f"not done within {TIMEOUT_S:.0f} s")
+    words = ran.stderr.decode(errors="backslashreplace")
+    if "Traceback (most recent call last)" in words:
+        return Checked(shown, f"a traceback, exit code {ran.returncode}", words[-3000:])
+    if ran.returncode not in KNOWN_EXITS:
+        return Checked(shown, f"exit code {ran.returncode}", words[-3000:])
+    return Checked(shown)
+
+
+def _shown(arguments: tuple[str, ...], environment: Mapping[str, str]) -> str:
+    settings = [f"{name}={shlex.quote(value)}" for name, value in environment.items()]
+    return " ".join([*settings, "rowback", *map(shlex.quote, arguments)])

@@ -1,0 +1,184 @@
+"""Journals of cases and of runs with valid chains and odd content, and everything that only looks at them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from pydantic_core import PydanticSerializationError
+
+from recovery.report.incident import incident_html, incident_markdown
+from recovery.report.repair_text import repair_text
+from recovery.report.status_page import status_page
+from recovery.report.text import cases_text, report_text
+from recovery.workflow.accounting import account_of, next_commands, not_back_lines
+from recovery.workflow.cases import all_cases, read_case, unreadable_cases
+from recovery.workflow.journal import FILE, Journal, read_records
+from recovery.workflow.reporting import report_of
+from recovery.workflow.run import paused_lines, steps_done
+from recovery.workflow.standing import look
+from recovery.workflow.story import story_of
+from runbooks.book.template import TEMPLATE
+from runbooks.running.runs import BOOK, all_runs, read_run, unreadable_runs
+from tests.fuzz.mutations import mutated_bytes
+from tests.fuzz.structures import mutated_document
+from tests.fuzz.target import SEEDS, Invocation, Target, printed
+from tests.fuzz.targets.plans import APPROVAL, CASES
+
+CASE = "20261129-220715-c4d2"
+WHOLE_ONE_IN = 8  # so seldom the dear things are done as well: pages, and the list of all cases
+LOADED = {
+    "xids": [1], "rows": {}, "touched": {"content.articles": 3}, "definitions": "x", "sequence_moves": [],
+    "foreign_keys_checked": 1, "seconds_locked": 0.1, "partial": True,
+}  # fmt: skip
+# Records that the seeds do not have.
+OTHERS: tuple[Any, ...] = (
+    ["plan.seconded", None, APPROVAL], ["load.portion", None, LOADED], ["load.paced", None, {"wal_bytes_per_s": 1}],
+    ["case.stopped", None, {"why": "interrupted in load"}], ["load.unknown", None, {"error": "x"}],
+    ["step.failed", "load", {"error": "x", "id": "approval-missing"}], ["step.failed", "verify", {"error": "x"}],
+    ["repair.asked", None, {"mode": "replace", "incident_xids": [1]}], ["undo.done", None, LOADED],
+    ["step.reconciled", None, {"of": "load", "happened": True}], ["case.closed", None, {"outcome": "recovered"}],
+    ["step.done", "verify", {}], ["step.start", "nothing", {}], ["load.refused-whole", None,
+    {"table": "content.articles"}],
+)  # fmt: skip
+DIGEST = hashlib.sha256(TEMPLATE.encode()).hexdigest()
+RUN: tuple[Any, ...] = (
+    ["run.opened", None, {
+        "schema_version": 1, "tool_version": "0.1.0", "book": "b", "digest": DIGEST, "source": "b.md", "mode": "auto",
+        "values": {"instance": "docs-staging"}, "opener": APPROVAL["person"], "profile": None, "answers": {},
+        "confirmed": [],
+    }],
+    ["step.start", "look", {}], ["step.child", "look", {"pid": 1}], ["step.done", "look", {"saved": {"x": "1"}}],
+    ["step.start", "write", {}], ["step.failed", "write", {"error": "x", "cut_off": True}],
+    ["step.skipped", "write", {"reason": "x"}], ["step.again", "write", {}], ["step.approved", "go", APPROVAL],
+    ["run.rebased", None, {"text": TEMPLATE, "digest": DIGEST, "values": {"x": "2"}}], ["run.closed", None,
+    {"outcome": "finished"}],
+)  # fmt: skip
+Records = list[Any]
+
+
+@cache
+def cases() -> tuple[Records, ...]:
+    """Cases as they went: event, step and data of each record."""
+    found = [json.loads((SEEDS / f"case-{name}.json").read_text()) for name in CASES]
+    return (*found, [*found[2], *OTHERS])
+
+
+@cache
+def _runs() -> tuple[Records, ...]:
+    return (list(RUN),)
+
+
+def _make(rng: Random) -> dict[str, Any]:
+    """The beginning of a case, changed: journals break off anywhere."""
+    records = rng.choice(cases())
+    records = records[: rng.randint(1, len(records))] if rng.random() < 0.5 else records
+    some = mutated_document(rng, (records,), OTHERS)
+    return {"records": some, "whole": rng.randrange(WHOLE_ONE_IN) == 0}
+
+
+def _make_run(rng: Random) -> Records:
+    records = _runs()[0]
+    some: Records = mutated_document(rng, (records[: rng.randint(1, len(records))],), RUN)
+    return some
+
+
+def written(records: Any, directory: Path) -> Path:
+    """A journal by the product's own writer, in place of what is there; what it cannot write is left out."""
+    shutil.rmtree(directory, ignore_errors=True)
+    with Journal.create(directory) as journal:
+        for record in records if isinstance(records, list) else []:
+            match record:
+                case [str(event), str() | None as step, dict() as data]:
+                    with suppress(PydanticSerializationError):  # lone surrogates, too deep
+                        journal.append(event, step=step, data=data)
+    return directory
+
+
+def _act(data: dict[str, Any], directory: Path) -> None:
+    place = written(data["records"], directory / "home" / "cases" / CASE)
+    if data["whole"]:
+        printed(cases_text(all_cases()))
+        printed(json.dumps([report_of(case).model_dump(mode="json") for case in all_cases()]))
+        printed(str(unreadable_cases()))
+    case = read_case(CASE)
+    steps_done(case)
+    printed("\n".join(paused_lines(case)))
+    account = account_of(case)
+    printed("\n".join((*not_back_lines(account), *next_commands(case, account))))
+    printed(report_text(report_of(case)))
+    status = look(case, [case])
+    if case.repair_plan:
+        printed(repair_text(case.repair_plan))
+    story = story_of(case, read_records(place))
+    if data["whole"]:
+        printed(status_page(status))
+        printed(incident_html(story))
+        printed(incident_markdown(story))
+
+
+def _command(data: dict[str, Any], directory: Path) -> Invocation:
+    written(data["records"], directory / "home" / "cases" / CASE)
+    count = len(json.dumps(data))
+    verbs = (
+        ("cases",), ("cases", "--json"), ("status", CASE), ("status", CASE, "--json"), ("report", CASE),
+        ("report", CASE, "--format", "html"), ("report", CASE, "--format", "md"), ("report", CASE, "--format", "json"),
+    )  # fmt: skip
+    return Invocation(verbs[count % len(verbs)])
+
+
+def _make_bytes(rng: Random) -> bytes:
+    return mutated_bytes(rng, (_journal(),), ('{"seq":', '"prev":', "\n", "null", "NaN", '"mac":', "\\ud800"))
+
+
+@cache
+def _journal() -> bytes:
+    """A journal's bytes; a chain of hashes that no change leaves whole."""
+    with tempfile.TemporaryDirectory() as place:
+        return (written(cases()[2], Path(place) / "case") / FILE).read_bytes()
+
+
+def _act_bytes(data: bytes, directory: Path) -> None:
+    place = directory / "home" / "cases" / CASE
+    place.mkdir(parents=True, exist_ok=True)
+    (place / FILE).write_bytes(data)
+    printed(cases_text(all_cases()))
+    printed(str(unreadable_cases()))
+    read_case(CASE)
+
+
+def _bytes_command(data: bytes, directory: Path) -> Invocation:
+    place = directory / "home" / "cases" / CASE
+    place.mkdir(parents=True)
+    (place / FILE).write_bytes(data)
+    return Invocation(("resume", CASE) if len(data) % 2 else ("cases",))
+
+
+def _act_run(data: Records, directory: Path) -> None:
+    place = written(data, directory / "home" / "runs" / CASE)
+    (place / BOOK).write_text(TEMPLATE)
+    for run, driven in all_runs():
+        printed(f"{run.id} {run.outcome} {driven} {run.waiting_at}")
+    printed(str(unreadable_runs()))
+    run = read_run(CASE)
+    printed(f"{run.mark('look')} {run.values}")
+
+
+def _run_command(data: Records, directory: Path) -> Invocation:
+    place = written(data, directory / "home" / "runs" / CASE)
+    (place / BOOK).write_text(TEMPLATE)
+    return Invocation(("runbook", "runs", *([CASE] if len(json.dumps(data)) % 2 else [])))
+
+
+TARGETS = (
+    Target("journals", _make, _act, 8, _command),
+    Target("journal-bytes", _make_bytes, _act_bytes, 10, _bytes_command),
+    Target("run-journals", _make_run, _act_run, 4, _run_command),
+)
