@@ -21,7 +21,7 @@ from tests.fuzz.outcomes import DEFECTS, End, Kind, outcome_of
 from tests.fuzz.target import Target, environment_in, input_of
 
 MEMORY = Path("/dev/shm")  # noqa: S108 (tmpfs, looked at before it is used)
-MOST_BYTES = 6 << 30  # of address space: what wants more is told as MemoryError
+MOST_BYTES = 6 << 30  # of address space: what wants more gets a MemoryError
 STUCK = 3  # so many time limits without a next input: Python itself does not come to a signal
 
 
@@ -44,8 +44,8 @@ class Batch:
     def merge(self, other: Batch) -> None:
         """Another batch behind this one."""
         self.kinds += other.kinds
-        self.first = {**other.first, **self.first}
-        self.texts = {**other.texts, **self.texts}
+        self.first.update({kind: index for kind, index in other.first.items() if kind not in self.first})
+        self.texts.update({kind: text for kind, text in other.texts.items() if kind not in self.texts})
         self.seconds += other.seconds
 
 

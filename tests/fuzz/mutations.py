@@ -118,8 +118,8 @@ def with_character(rng: Random, text: str, tokens: Sequence[str]) -> str:
 
 def with_integer(rng: Random, text: str, tokens: Sequence[str]) -> str:
     """With another number in place of one that is there."""
-    found = [match.span() for match in _NUMBER.finditer(text[:65536])] if rng.random() < 0.8 else []
-    start, end = rng.choice(found) if found else _span(rng, text, 4)
+    numbers = [match.span() for match in _NUMBER.finditer(text[:65536])] if rng.random() < 0.8 else []
+    start, end = rng.choice(numbers) if numbers else _span(rng, text, 4)
     return text[:start] + rng.choice(INTEGERS) + text[end:]
 
 

@@ -83,9 +83,9 @@ def outcome_of(target: Target, data: Any, directory: Path, limit_s: float) -> Ou
     except REFUSALS as error:
         return _of_refusal(error)
     except OverTime as error:
-        return Outcome(Kind(End.HANG, "", _place(error.__traceback__)), _told(error))
+        return Outcome(Kind(End.HANG, "", _place(error.__traceback__)), _traceback_text(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever the product lets through is what we look for)
-        return Outcome(Kind(End.TRACEBACK, type(error).__name__, _place(error.__traceback__)), _told(error))
+        return Outcome(Kind(End.TRACEBACK, type(error).__name__, _place(error.__traceback__)), _traceback_text(error))
     return Outcome(Kind(End.ACCEPTED))
 
 
@@ -104,16 +104,16 @@ def _of_refusal(error: Exception) -> Outcome:
 
 def _place(trace: TracebackType | None) -> str:
     """The innermost line of the product."""
-    found = ""
+    place = ""
     while trace:
         name = trace.tb_frame.f_code.co_filename
         if name.startswith(PRODUCT):
-            found = f"{name[len(str(ROOT)) + 1 :]}:{trace.tb_lineno}"
+            place = f"{name[len(str(ROOT)) + 1 :]}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return found
+    return place
 
 
-def _told(error: BaseException) -> str:
+def _traceback_text(error: BaseException) -> str:
     """The traceback; the middle of a very long one is left out."""
     lines = "".join(traceback.format_exception(error, limit=-25)).splitlines()
     return "\n".join(line[:300] for line in (lines if len(lines) < 90 else [*lines[:10], "…", *lines[-70:]]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.fuzz.structures import copied
 
-PATIENCE_S = 20.0
+PATIENCE_S = 4.0
 Same = Callable[[Any], bool]
 
 

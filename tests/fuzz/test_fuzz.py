@@ -14,7 +14,7 @@ import pytest
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.target import parse_target_time
-from tests.fuzz.batches import scratch_directory
+from tests.fuzz.batches import Batch, scratch_directory
 from tests.fuzz.command_line import checked
 from tests.fuzz.mutations import mutated
 from tests.fuzz.outcomes import End, Kind, outcome_of
@@ -40,9 +40,9 @@ def _planted(act: Callable[[str], None], text: str = "2026-11-22T14:20:00Z") -> 
 
 
 def _fuzzed(act: Callable[[str], None]) -> tuple[Result, str]:
-    told: list[str] = []
-    (result,) = fuzz([_planted(act)], FAST, told.append)
-    return result, "\n".join(told)
+    output: list[str] = []
+    (result,) = fuzz([_planted(act)], FAST, output.append)
+    return result, "\n".join(output)
 
 
 def test_a_planted_traceback_is_reported_with_a_small_input() -> None:
@@ -50,12 +50,13 @@ def test_a_planted_traceback_is_reported_with_a_small_input() -> None:
         if "planted" in data:
             raise KeyError(data)
 
-    result, told = _fuzzed(act)
+    result, output = _fuzzed(act)
     (kind,) = result.defects
     assert kind == Kind(End.TRACEBACK, "KeyError")
     assert result.batch.kinds[kind] > 1
-    assert "  input: 'planted'\n  again: python -m tests.fuzz --seed 1 --target planted --index " in told
-    assert "KeyError: " in told
+    assert output.count("again: ") == 1
+    assert "  input: 'planted'\n  again: python -m tests.fuzz --seed 1 --target planted --index " in output
+    assert "KeyError: " in output
     assert not is_clean([result])
     assert f"{result.count(End.TRACEBACK)} of 1 kinds" in table([result])
 
@@ -65,11 +66,22 @@ def test_a_planted_hang_ends_with_its_time_and_the_rest_is_tried() -> None:
         while data.startswith("20") and "planted" in data:
             pass
 
-    result, told = _fuzzed(act)
+    result, output = _fuzzed(act)
     assert result.count(End.HANG) > 0
     assert [kind.end for kind in result.defects] == [End.HANG]
     assert result.count(End.REFUSED) > 0
-    assert "planted 1 " in told
+    assert "planted 1 " in output
+
+
+def test_batches_add_up_and_new_kinds_come_last() -> None:
+    first, second = Kind(End.REFUSED, "a"), Kind(End.TRACEBACK, "b")
+    whole, other = Batch(), Batch()
+    whole.add(first, 3)
+    other.add(second, 5, "text")
+    other.add(first, 7)
+    whole.merge(other)
+    assert list(whole.first.items()) == [(first, 3), (second, 5)]
+    assert (whole.kinds[first], whole.texts) == (2, {second: "text"})
 
 
 def test_a_hang_that_no_signal_ends_is_killed() -> None:
@@ -95,8 +107,8 @@ def test_an_input_that_kills_the_process_costs_itself_only() -> None:
 
 
 def test_a_refusal_is_no_defect_and_its_line_is_its_kind() -> None:
-    result, told = _fuzzed(lambda data: None)
-    assert told == ""
+    result, output = _fuzzed(lambda data: None)
+    assert output == ""
     assert is_clean([result])
     kinds = {kind.what for kind in result.batch.kinds if kind.end is End.REFUSED}
     assert {"target-time-unreadable", "target-time-no-offset"} == kinds
@@ -123,18 +135,19 @@ def test_inputs_come_again(target: Target) -> None:
 
 def _seeds() -> dict[str, tuple[str, Any]]:
     """Target and input: what the product accepts before it is altered."""
-    found: dict[str, tuple[str, Any]] = {
+    seeds: dict[str, tuple[str, Any]] = {
         f"case-{at}": ("journals", {"records": each, "whole": True}) for at, each in enumerate(journals.cases()[:3])
     }
-    found |= {f"plan-{at}": ("plans", {"fields": each, "sign": True}) for at, each in enumerate(plans.documents())}
-    found |= {
+    seeds |= {f"plan-{at}": ("plans", {"fields": each, "sign": True}) for at, each in enumerate(plans.documents())}
+    seeds |= {
         "run": ("run-journals", list(journals.RUN)), "book": ("books", books.SMALL.encode()),
         "toml": ("toml", configuration.TOML), "policy": ("toml", configuration.TOML + b"\n"),
-        "log": ("log-stderr", logs.Log("log", logs.STDERR[0])), "csv": ("log-csv", logs.Log("l.csv",
-        logs.CSV.encode())),
+        "log": ("log-stderr", logs.Log("log", logs.STDERR[0])),
+        "csv": ("log-csv", logs.Log("log.csv", logs.CSV.encode())),
+        "journal": ("journal-bytes", journals.state_home_files()[journals.JOURNAL]),
         "rds": ("rds-answers", Answer("DescribeDBInstances", 200, good("DescribeDBInstances"))),
     }  # fmt: skip
-    return found
+    return seeds
 
 
 @pytest.mark.parametrize("name", _seeds())
@@ -157,6 +170,6 @@ def test_a_refusal_without_a_documented_exit_code_is_a_defect(monkeypatch: pytes
 
 @pytest.mark.soak
 def test_twenty_thousand_inputs_leave_no_traceback_and_no_hang() -> None:
-    told: list[str] = []
-    results = fuzz(TARGETS, Bounds(seed=20261129, inputs=20_000, checks=1, reduce=False), told.append)
-    assert is_clean(results), "\n".join([*told, table(results)])
+    output: list[str] = []
+    results = fuzz(TARGETS, Bounds(seed=20261129, inputs=20_000, checks=1, reduce=False), output.append)
+    assert is_clean(results), "\n".join([*output, table(results)])

@@ -76,9 +76,9 @@ def _seeds() -> tuple[bytes, ...]:
 
 
 def _make(rng: Random) -> bytes:
-    """The small ones more often; one in 2,000 with aliases of aliases in its head."""
+    """The small ones more often; one in 400 with aliases of aliases in its head."""
     seed = rng.choice(_seeds())
-    if rng.randrange(2000) == 0:
+    if rng.randrange(400) == 0:
         seed = seed.replace(b"parameters:", f"{ALIASES}{PARAMETER}old:".encode())
     return mutated_bytes(rng, (seed,), TOKENS)
 

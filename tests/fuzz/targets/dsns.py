@@ -45,10 +45,10 @@ def _no_network() -> Iterator[None]:
     looked_up, connecting = socket.getaddrinfo, psycopg.Connection._connect_gen
 
     def numeric(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
-        found = looked_up(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
-        if any(not str(each[4][0]).startswith(("127.", "::1")) for each in found):
+        addresses = looked_up(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
+        if any(not str(each[4][0]).startswith(("127.", "::1")) for each in addresses):
             raise OSError("not connected while fuzzing")
-        return found
+        return addresses
 
     def refused(conninfo: str, *_: Any, **__: Any) -> Any:
         conninfo.encode()
@@ -85,10 +85,10 @@ def _stays_here(data: str) -> bool:
 
 def _is_here(host: str) -> bool:
     try:
-        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+        addresses = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError, ValueError):
         return True
-    return all(str(each[4][0]).startswith(("127.", "::1")) for each in found)
+    return all(str(each[4][0]).startswith(("127.", "::1")) for each in addresses)
 
 
 POLICIES = (

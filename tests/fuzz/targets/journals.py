@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
-
-from pydantic_core import PydanticSerializationError
 
 from recovery.report.incident import incident_html, incident_markdown
 from recovery.report.repair_text import repair_text
@@ -20,20 +17,22 @@ from recovery.report.status_page import status_page
 from recovery.report.text import cases_text, report_text
 from recovery.workflow.accounting import account_of, next_commands, not_back_lines
 from recovery.workflow.cases import all_cases, read_case, unreadable_cases
-from recovery.workflow.journal import FILE, Journal, read_records
+from recovery.workflow.journal import FILE, RESERVE, Journal, read_records
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import paused_lines, steps_done
 from recovery.workflow.standing import look
 from recovery.workflow.story import story_of
 from runbooks.book.template import TEMPLATE
 from runbooks.running.runs import BOOK, all_runs, read_run, unreadable_runs
+from tests.fuzz.batches import scratch_directory
 from tests.fuzz.mutations import mutated_bytes
 from tests.fuzz.structures import mutated_document
 from tests.fuzz.target import SEEDS, Invocation, Target, printed
 from tests.fuzz.targets.plans import APPROVAL, CASES
 
 CASE = "20261129-220715-c4d2"
-WHOLE_ONE_IN = 8  # so seldom the dear things are done as well: pages, and the list of all cases
+JOURNAL = f"cases/{CASE}/{FILE}"
+WHOLE_ONE_IN = 8  # in so few inputs the slow parts run as well: pages, and the list of all cases
 LOADED = {
     "xids": [1], "rows": {}, "touched": {"content.articles": 3}, "definitions": "x", "sequence_moves": [],
     "foreign_keys_checked": 1, "seconds_locked": 0.1, "partial": True,
@@ -67,8 +66,8 @@ Records = list[Any]
 @cache
 def cases() -> tuple[Records, ...]:
     """Cases as they went: event, step and data of each record."""
-    found = [json.loads((SEEDS / f"case-{name}.json").read_text()) for name in CASES]
-    return (*found, [*found[2], *OTHERS])
+    journals = [json.loads((SEEDS / f"case-{name}.json").read_text()) for name in CASES]
+    return (*journals, [*journals[2], *OTHERS])
 
 
 @cache
@@ -97,7 +96,7 @@ def written(records: Any, directory: Path) -> Path:
         for record in records if isinstance(records, list) else []:
             match record:
                 case [str(event), str() | None as step, dict() as data]:
-                    with suppress(PydanticSerializationError):  # lone surrogates, too deep
+                    with suppress(ValueError, ArithmeticError, RecursionError):  # lone surrogates, too deep
                         journal.append(event, step=step, data=data)
     return directory
 
@@ -135,29 +134,42 @@ def _command(data: dict[str, Any], directory: Path) -> Invocation:
 
 
 def _make_bytes(rng: Random) -> bytes:
-    return mutated_bytes(rng, (_journal(),), ('{"seq":', '"prev":', "\n", "null", "NaN", '"mac":', "\\ud800"))
+    return mutated_bytes(
+        rng, (state_home_files()[JOURNAL],), ('{"seq":', '"prev":', "\n", "null", "NaN", '"mac":', "\\ud800")
+    )
 
 
 @cache
-def _journal() -> bytes:
-    """A journal's bytes; a chain of hashes that no change leaves whole."""
-    with tempfile.TemporaryDirectory() as place:
-        return (written(cases()[2], Path(place) / "case") / FILE).read_bytes()
+def state_home_files() -> dict[str, bytes]:
+    """Every file of a state home with one case. Times, process and keys are of the process that is asked first: they
+    are the only thing in which an input of another run differs."""
+    with scratch_directory() as place:
+        (written(cases()[2], place / "home" / "cases" / CASE) / RESERVE).unlink()
+        paths = [path for path in (place / "home").rglob("*") if path.is_file()]
+        return {str(path.relative_to(place / "home")): path.read_bytes() for path in paths}
+
+
+def _written_bytes(data: bytes, directory: Path) -> None:
+    for name, content in {**state_home_files(), JOURNAL: data}.items():
+        path = directory / "home" / name
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+
+
+def _prepare_bytes() -> None:
+    state_home_files()  # once, before the processes that try inputs
 
 
 def _act_bytes(data: bytes, directory: Path) -> None:
-    place = directory / "home" / "cases" / CASE
-    place.mkdir(parents=True, exist_ok=True)
-    (place / FILE).write_bytes(data)
+    _written_bytes(data, directory)
     printed(cases_text(all_cases()))
     printed(str(unreadable_cases()))
     read_case(CASE)
 
 
 def _bytes_command(data: bytes, directory: Path) -> Invocation:
-    place = directory / "home" / "cases" / CASE
-    place.mkdir(parents=True)
-    (place / FILE).write_bytes(data)
+    _written_bytes(data, directory)
     return Invocation(("resume", CASE) if len(data) % 2 else ("cases",))
 
 
@@ -179,6 +191,6 @@ def _run_command(data: Records, directory: Path) -> Invocation:
 
 TARGETS = (
     Target("journals", _make, _act, 8, _command),
-    Target("journal-bytes", _make_bytes, _act_bytes, 10, _bytes_command),
+    Target("journal-bytes", _make_bytes, _act_bytes, 10, _bytes_command, _prepare_bytes),
     Target("run-journals", _make_run, _act_run, 4, _run_command),
 )

@@ -50,7 +50,7 @@ ESCAPES = tuple(f"%{letter}" for letter in "tmnpudrhaclvxeibsPQL%q5-")
 
 @dataclass(frozen=True)
 class Log:
-    """A log file, and what is said of it."""
+    """A log file, and the options it is read with."""
 
     name: str
     content: bytes
@@ -118,15 +118,15 @@ def _act(data: Log, directory: Path) -> None:
         instance=None, since=SINCE, until=UNTIL, question=Question(table=data.table), profile=Profile(), files=(path,),
         prefix=data.prefix, zone=data.zone,
     )  # fmt: skip
-    found = find(search, lambda text: None)
-    printed(find_text(found))
-    printed(found.model_dump_json(indent=1))
+    finding = find(search, lambda text: None)
+    printed(find_text(finding))
+    printed(finding.model_dump_json(indent=1))
 
 
 def _command(data: Log, directory: Path) -> Invocation:
     (directory / data.name).write_bytes(data.content)
-    said = (("--log-line-prefix", data.prefix), ("--log-timezone", data.zone), ("--table", data.table))
-    options = tuple(f"{name}={value}" for name, value in said if value)
+    settings = (("--log-line-prefix", data.prefix), ("--log-timezone", data.zone), ("--table", data.table))
+    options = tuple(f"{name}={value}" for name, value in settings if value)
     return Invocation(("find", "--log", data.name, *options, *(["--json"] if data.table else [])))
 
 

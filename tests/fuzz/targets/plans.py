@@ -60,7 +60,7 @@ def _written(data: str | dict[str, Any], path: Path) -> Path:
 def _text(fields: Any, *, sign: bool) -> str:
     digest = "0" * 64
     if sign:
-        with suppress(ValueError):  # where it is no plan
+        with suppress(ValueError, ArithmeticError, RecursionError):  # where it is no plan
             digest = RecoveryPlan.model_validate_json(json.dumps(fields)).digest
     return json.dumps({"digest": digest, **fields} if isinstance(fields, dict) else fields)
 
