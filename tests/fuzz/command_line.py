@@ -28,19 +28,25 @@ class Checked:
 
 
 def checked(target: Target, data: Any) -> Checked | None:
-    """Call the command line with one input; None where it cannot be given there."""
+    """Call the command line with one input, until a call ends badly; None where it cannot be given there."""
     with scratch_directory() as directory:
         invocation = target.command(data, directory)
         if invocation is None or not _can_be_passed(invocation):
             return None
         try:
-            return _called(invocation, directory)
+            calls = [_called(words, invocation.environment, directory) for words in _calls(invocation)]
         finally:
             invocation.stop()
+    return next((call for call in calls if call.complaint), calls[0])
+
+
+def _calls(invocation: Invocation) -> tuple[tuple[str, ...], ...]:
+    return (invocation.arguments, *invocation.also)
 
 
 def _can_be_passed(invocation: Invocation) -> bool:
-    texts = (*invocation.arguments, *invocation.environment.values())
+    words = (word for call in _calls(invocation) for word in call)
+    texts = (*words, *invocation.environment.values())
     return all("\0" not in text and len(text) < LONGEST_ARGUMENT and _is_encodable(text) for text in texts)
 
 
@@ -52,14 +58,14 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-def _called(invocation: Invocation, directory: Path) -> Checked:
+def _called(words: tuple[str, ...], settings: Mapping[str, str], directory: Path) -> Checked:
     # Streams are strict, as they are under en_US.UTF-8: C.UTF-8 would let surrogates through.
     environment = {
         **environment_in(directory), "PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(ROOT),
-        **invocation.environment,
+        **settings,
     }  # fmt: skip
-    command = [sys.executable, "-m", "recovery.cli", *invocation.arguments]
-    shown = _shown(invocation.arguments, invocation.environment)
+    command = [sys.executable, "-m", "recovery.cli", *words]
+    shown = _shown(words, settings)
     try:
         ran = subprocess.run(
             command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S,
@@ -67,14 +73,14 @@ def _called(invocation: Invocation, directory: Path) -> Checked:
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return Checked(shown, f"not done within {TIMEOUT_S:.0f} s")
-    words = ran.stderr.decode(errors="backslashreplace")
-    if "Traceback (most recent call last)" in words:
-        return Checked(shown, f"a traceback, exit code {ran.returncode}", words[-3000:])
+    errors = ran.stderr.decode(errors="backslashreplace")
+    if "Traceback (most recent call last)" in errors:
+        return Checked(shown, f"a traceback, exit code {ran.returncode}", errors[-3000:])
     if ran.returncode not in KNOWN_EXITS:
-        return Checked(shown, f"exit code {ran.returncode}", words[-3000:])
+        return Checked(shown, f"exit code {ran.returncode}", errors[-3000:])
     return Checked(shown)
 
 
-def _shown(arguments: tuple[str, ...], environment: Mapping[str, str]) -> str:
-    settings = [f"{name}={shlex.quote(value)}" for name, value in environment.items()]
-    return " ".join([*settings, "rowback", *map(shlex.quote, arguments)])
+def _shown(words: tuple[str, ...], settings: Mapping[str, str]) -> str:
+    assigned = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
+    return " ".join([*assigned, "rowback", *map(shlex.quote, words)])

@@ -29,11 +29,13 @@ REFUSALS = (RowbackError, GuardError, click.UsageError)
 
 @dataclass(frozen=True)
 class Invocation:
-    """A call of the command line. `environment`: on top of OFFLINE; `stop`: called when it is over."""
+    """A call of the command line. `environment`: on top of OFFLINE; `also`: further calls, one after the other; `stop`:
+    called when all are over."""
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     stop: Callable[[], None] = lambda: None
+    also: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)

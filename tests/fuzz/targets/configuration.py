@@ -135,6 +135,6 @@ def _drill_command(data: str, directory: Path) -> Invocation:
 
 TARGETS = (
     Target("toml", _make, _act, 20, _command),
-    Target("guard-files", _make_guard, _act_guard, 20),
-    Target("drill-files", _make_drill, _act_drill, 20, _drill_command),
+    Target("guard-files", _make_guard, _act_guard, 30),
+    Target("drill-files", _make_drill, _act_drill, 30, _drill_command),
 )

@@ -119,6 +119,6 @@ def _act_policy(data: tuple[str, str, str], directory: Path) -> None:
 
 
 TARGETS = (
-    Target("dsn", _make, _act, 15, _command),
+    Target("dsn", _make, _act, 20, _command),
     Target("policy-dsn", _make_policy, _act_policy, 15),
 )

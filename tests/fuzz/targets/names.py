@@ -66,4 +66,4 @@ def _command(data: tuple[str, str], directory: Path) -> Invocation:
     return Invocation(("find", "--log", "log", f"--table={text}", "--json"))
 
 
-TARGETS = (Target("tables", _make, _act, 25, _command),)
+TARGETS = (Target("tables", _make, _act, 12, _command),)

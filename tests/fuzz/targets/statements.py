@@ -96,6 +96,6 @@ def _act_condition(data: str, directory: Path) -> None:
 
 
 TARGETS = (
-    Target("statements", _make, _act, 20, _command),
+    Target("statements", _make, _act, 30, _command),
     Target("where", _make_condition, _act_condition, 8, prepare=_prepare),
 )

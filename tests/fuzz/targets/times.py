@@ -85,7 +85,7 @@ def _length_command(data: tuple[str, str], directory: Path) -> Invocation | None
 
 
 TARGETS = (
-    Target("times", _time, _parse_time, 60, _time_command),
-    Target("zones", _zone, _know_zone, 20, _zone_command),
-    Target("lengths", _length, _parse_length, 40, _length_command),
+    Target("times", _time, _parse_time, 80, _time_command),
+    Target("zones", _zone, _know_zone, 30, _zone_command),
+    Target("lengths", _length, _parse_length, 60, _length_command),
 )
