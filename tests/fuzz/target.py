@@ -20,7 +20,7 @@ SEEDS = Path(__file__).parent / "seeds"
 # Port 9 (discard) refuses connections; nothing that is fuzzed reaches AWS.
 OFFLINE: Mapping[str, str] = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "fuzz", "AWS_SECRET_ACCESS_KEY": "fuzz",
-    "AWS_REGION": "eu-west-1", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_DEFAULT_REGION": "eu-west-1", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true",
     "PGCONNECT_TIMEOUT": "2", "RES_OPTIONS": "timeout:1 attempts:1", "LC_ALL": "C.UTF-8", "TZ": "UTC",
 }  # fmt: skip
 # What users are meant to meet. click's own are turned into usage errors by recovery.cli.
