@@ -77,8 +77,9 @@ class _Ended:
 def _in_a_process(target: Target, seed: int, indices: range, limit_s: float) -> _Ended:
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    progress = context.Value("q", indices.start, lock=False)
-    worker = context.Process(target=_work, args=(target, seed, indices, limit_s, theirs, progress))
+    progress, directory = context.Value("q", indices.start, lock=False), new_directory()
+    task = (target, seed, indices, limit_s)
+    worker = context.Process(target=_work, args=(task, directory, theirs, progress))
     sys.stdout.flush()
     worker.start()
     theirs.close()
@@ -90,6 +91,7 @@ def _in_a_process(target: Target, seed: int, indices: range, limit_s: float) -> 
         ours.close()
         worker.kill()
         worker.join()
+        shutil.rmtree(directory, ignore_errors=True)  # a process that was killed leaves it
     if code is not None and code > 0:
         raise RuntimeError(f"the fuzzer itself failed at {target.name} {seed} {progress.value}: see above")
     return ended
@@ -112,11 +114,12 @@ def _await(ours: Connection, progress: Any, indices: range, limit_s: float) -> _
     return _Ended(done, following)
 
 
-def _work(target: Target, seed: int, indices: range, limit_s: float, out: Connection, progress: Any) -> None:
-    """In the process: each batch is sent before an input that may be its last could take it along."""
+def _work(task: tuple[Target, int, range, float], directory: Path, out: Connection, progress: Any) -> None:
+    """In the process: what was tried is sent every second, so that an input that ends it costs little."""
+    target, seed, indices, limit_s = task
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
-    with scratch_directory() as directory:
+    with scratch_directory(directory):
         done, began, sent = Batch(), time.monotonic(), time.monotonic()
         for index in indices:
             progress.value = index
@@ -133,8 +136,8 @@ def _work(target: Target, seed: int, indices: range, limit_s: float, out: Connec
 class scratch_directory:  # noqa: N801 (used like a function)
     """An empty working directory in memory, with an environment and standard streams that lead nowhere else."""
 
-    def __init__(self) -> None:
-        self._path = Path(tempfile.mkdtemp(prefix="rowback-fuzz-", dir=MEMORY if MEMORY.is_dir() else None))
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or new_directory()
         self._before: tuple[dict[str, str], str] = ({}, "")
 
     def __enter__(self) -> Path:
@@ -151,6 +154,11 @@ class scratch_directory:  # noqa: N801 (used like a function)
         os.environ.update(environment)
         os.chdir(place)
         shutil.rmtree(self._path, ignore_errors=True)
+
+
+def new_directory() -> Path:
+    """An empty directory, in memory where there is such a place."""
+    return Path(tempfile.mkdtemp(prefix="rowback-fuzz-", dir=MEMORY if MEMORY.is_dir() else None))
 
 
 def rounds(targets: list[Target], size: int) -> Iterator[tuple[Target, range]]:
