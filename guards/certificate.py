@@ -49,7 +49,7 @@ def certificate_names(host: str, port: int) -> tuple[str, ...]:
                 return ()
             with _unverified().wrap_socket(plain) as secured:
                 encoded = secured.getpeercert(binary_form=True) or b""
-    except OSError:
+    except (OSError, UnicodeError, OverflowError):  # a name that no resolver takes, a port that none has
         return ()
     found = (encoded[at.end() : at.end() + at[1][0]].decode("ascii", "replace") for at in _STRINGS.finditer(encoded))
     return tuple(

@@ -15,6 +15,7 @@ _UNSAFE = (
 )
 _IN_LINES = re.compile(f"[{_UNSAFE}]")
 _IN_A_LINE = re.compile(f"[\t\n{_UNSAFE}]")
+_HALVES = re.compile(r"[\ud800-\udfff]")
 _NAMED = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 
 
@@ -26,6 +27,11 @@ def plain(text: str) -> str:
 def plain_lines(text: str) -> str:
     """The same of a text of several lines: its newlines and tabs stay."""
     return _IN_LINES.sub(_escaped, text)
+
+
+def whole_characters(text: str) -> str:
+    """`text` with nothing but halves of surrogate pairs escaped, which no stream can carry."""
+    return _HALVES.sub(_escaped, text)
 
 
 def joined(lines: Iterable[str]) -> str:

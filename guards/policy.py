@@ -114,7 +114,7 @@ def _tables(start: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 def _checked(path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text()).get("guard", {})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _invalid(path, f"cannot be read: {error}") from error
     for name, value in table.items() if isinstance(table, dict) else [("guard", table)]:
         if name == "application" and isinstance(value, list) and all(isinstance(each, str) for each in value):

@@ -179,12 +179,12 @@ def _file() -> Path | None:
 def _read(path: Path) -> Configuration:
     try:
         return Configuration.model_validate(tomllib.loads(path.read_text()))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise _invalid(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(text for part in first["loc"] if "[" not in (text := str(part)))  # pydantic's, not the file's
         raise _invalid(f"{path}: {field}: {first['msg']}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _invalid(f"{path} cannot be read: {error}") from error
 
 
 def state_home() -> Path:

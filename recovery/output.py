@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any, TextIO
 
-from guards.plain import plain_lines
+from guards.plain import plain_lines, whole_characters
 
 
 class PlainStream(io.TextIOBase):
@@ -21,7 +21,7 @@ class PlainStream(io.TextIOBase):
     def write(self, text: str, /) -> int:
         """Write `text`, with everything that a terminal would act on shown as an escape."""
         self.begun = True
-        self.wrapped.write(text if self._exact else plain_lines(text))
+        self.wrapped.write(whole_characters(text) if self._exact else plain_lines(text))
         return len(text)
 
     def flush(self) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from recovery.compare.changes import Change, ChangeSet
+from recovery.compare.change import Change
+from recovery.compare.changes import ChangeSet
 from recovery.compare.decisions import parse_decisions
 from recovery.compare.repair import Inquiry, make_repair_plan
 from recovery.compare.scope import ScopeRequest, choose_scope

@@ -87,7 +87,8 @@ def _certificate(dsn: str) -> str | None:
     host = parts.get("hostaddr") or parts.get("host") or os.environ.get("PGHOSTADDR") or os.environ.get("PGHOST")
     port = str(parts.get("port") or os.environ.get("PGPORT") or 5432).split(",")[0]
     first = str(host or "").split(",")[0]
-    return certified(first, int(port)) if first and port.isdigit() else None
+    usable = first and re.fullmatch(r"[0-9]{1,5}", port)
+    return certified(first, int(port)) if usable else None
 
 
 @contextmanager

@@ -122,7 +122,7 @@ def _readable(said: str, found: str) -> str:
         found = f"postgresql://{place}" + (f"?{'&'.join(known)}" if known else "")
     try:
         psycopg.conninfo.conninfo_to_dict(found)
-    except psycopg.Error as error:
+    except (psycopg.Error, UnicodeError) as error:
         raise GuardError(
             "policy-invalid", f"what {said if said[0] in '$.' else 'a database setting'} says is no DSN",
             state="nothing was connected to, nothing was sent",
@@ -141,7 +141,7 @@ def _in_file(path: str, name: str) -> str | None:
     """The last value of a name in a .env file: quoted, or up to the comment behind it."""
     try:
         text = Path(path).read_text()
-    except OSError:
+    except (OSError, ValueError):  # not there, no text, or no name of a file
         return None
     value = r"""(?:"([^"]*)"|'([^']*)'|(\S*))"""
     found = re.findall(rf"^[ \t]*(?:export[ \t]+)?{re.escape(name)}[ \t]*=[ \t]*{value}", text, re.MULTILINE)

@@ -106,7 +106,8 @@ class Instances:
             rows = self.rds.describe_db_instance_automated_backups(DbiResourceId=source.resource_id)[
                 "DBInstanceAutomatedBackups"
             ]
-        restorable = [row["RestoreWindow"] for row in rows if "LatestTime" in row.get("RestoreWindow", {})]
+            windows = [row["RestoreWindow"] for row in rows if "LatestTime" in row.get("RestoreWindow", {})]
+            restorable = [RestoreWindow(earliest=each["EarliestTime"], latest=each["LatestTime"]) for each in windows]
         if source.retention_days == 0 or not restorable:
             raise RowbackError(
                 ErrorId.BACKUPS_OFF,
@@ -115,7 +116,7 @@ class Instances:
                 state=NOTHING_CREATED,
                 help=f"look for a snapshot: aws rds describe-db-snapshots --db-instance-identifier {source.identifier}",
             )
-        return RestoreWindow(earliest=restorable[0]["EarliestTime"], latest=restorable[0]["LatestTime"])
+        return restorable[0]
 
     def start_copy(
         self, copy: Copy, source: InstanceFacts, database: str | None, settings: CopySettings

@@ -46,11 +46,10 @@ class LogFiles:
                 DBInstanceIdentifier=self.instance, FilenameContains="postgresql.log",
                 FileLastWritten=int(since.timestamp() * 1000),
             )  # fmt: skip
-            rows = [row for page in pages for row in page["DescribeDBLogFiles"]]
-        files = [
-            LogFile(row["LogFileName"], datetime.fromtimestamp(row["LastWritten"] / 1000, UTC), row["Size"])
-            for row in rows
-        ]
+            files = [
+                LogFile(row["LogFileName"], datetime.fromtimestamp(row["LastWritten"] / 1000, UTC), row["Size"])
+                for page in pages for row in page["DescribeDBLogFiles"]
+            ]  # fmt: skip
         files = [file for file in files if file.size_bytes and file.written_at - SLACK <= until]
         return sorted(files, key=lambda file: (file.written_at, file.name))
 

@@ -62,8 +62,8 @@ def is_loopback(rds: Any) -> bool:
 
 def code_of(error: ClientError) -> str:
     """AWS's error code without the suffix that only some of them carry."""
-    code: str = error.response.get("Error", {}).get("Code", "")
-    return code.removesuffix("Fault")
+    code = (error.response.get("Error") or {}).get("Code")
+    return str(code or "").removesuffix("Fault")
 
 
 @contextmanager
@@ -96,6 +96,13 @@ def translated(call: str, *, state: str = NOTHING_CREATED, unanswered: str = "")
         raise RowbackError(
             ErrorId.AWS_REFUSED, f"{call}: {_lower(error)}", state=state, help="check the value named above"
         ) from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+        # What is read out of an answer inside, and what botocore makes of times in it, is as good as the answer.
+        raise RowbackError(
+            ErrorId.AWS_REFUSED, f"{call}: the answer is not what this API promises: {type(error).__name__}",
+            " ".join(str(error).split())[:200], state=unanswered or state,
+            help="check that AWS_ENDPOINT_URL_RDS, or AWS_ENDPOINT_URL, is an endpoint of RDS; then run it again",
+        ) from error  # fmt: skip
 
 
 def _of_answer(error: ClientError, call: str, state: str) -> RowbackError:

@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 def cases(as_json: bool) -> None:
     """List all cases on this machine, oldest first."""
     from recovery.report.text import cases_text
-    from recovery.workflow.cases import all_cases, unreadable_cases
-    from recovery.workflow.reporting import report_of
+    from recovery.workflow.reporting import listed_cases
 
-    found = all_cases()
+    listed, unreadable = listed_cases()
     if as_json:
-        click.echo(json.dumps([report_of(case).model_dump(mode="json") for case in found], indent=1))
+        click.echo(json.dumps([report.model_dump(mode="json") for _, report in listed], indent=1))
     else:
-        click.echo(cases_text(found))
-    for name, why in unreadable_cases():
+        click.echo(cases_text(case for case, _ in listed))
+    for name, why in unreadable:
         click.echo(f"case {name} is unreadable: {why}", err=True)
 
 

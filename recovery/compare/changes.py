@@ -11,17 +11,27 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from recovery.compare.change import (
+    Change,
+    Shape,
+    Texts,
+    as_json,
+    change_of,
+    decoding,
+    key_text,
+    names_of,
+    row_of,
+    texts_of,
+)
 from recovery.compare.portions import Portions
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import KEYS_SHOWN, Reason
 from recovery.model.repair import Op, RowClass
 from recovery.model.values import TableName
 
-Texts = tuple[str | None, ...]
 BATCH = 5_000
 WRITES = (Op.INSERT, Op.UPDATE, Op.DELETE)
 
@@ -39,35 +49,6 @@ create table portion (xid integer, n integer, primary key (xid, n)) without rowi
 create index portion_n on portion (n);
 """
 _COLUMNS = "n, tab, key, kind, op, target, live, want, xmin, reason"
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One table of a change set: its key and the columns that every row's values stand for."""
-
-    no: int
-    table: TableName
-    key: tuple[str, ...]
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One differing row. `target` at T, `live` as the diff saw it, `want` as it shall become; None: no row.
-
-    `xmin`: of the live row. `key`: texts of the key columns, of the whole row and a counter in a table without key.
-    """
-
-    table: int
-    key: Texts
-    kind: RowClass
-    target: Texts | None
-    live: Texts | None
-    xmin: int | None
-    op: Op = Op.KEEP
-    want: Texts | None = None
-    reason: str | None = None
-    n: int | None = None
 
 
 class ChangeSet:
@@ -114,21 +95,22 @@ class ChangeSet:
         shape = Shape(len(self.shapes()), table, tuple(key), tuple(columns))
         self._db.execute(
             "insert into tab values (?, ?, ?, ?, ?)",
-            (shape.no, table.schema_name, table.name, _json(shape.key), _json(shape.columns)),
+            (shape.no, table.schema_name, table.name, as_json(shape.key), as_json(shape.columns)),
         )
         return shape
 
     def shapes(self) -> list[Shape]:
         """All tables in the order they were added."""
         rows = self._db.execute("select no, schema, name, key, columns from tab order by no")
-        return [
-            Shape(no, TableName(schema_name=schema, name=name), tuple(json.loads(key)), tuple(json.loads(columns)))
-            for no, schema, name, key, columns in rows
-        ]
+        with decoding():
+            return [
+                Shape(int(no), TableName(schema_name=schema, name=name), names_of(key), names_of(columns))
+                for no, schema, name, key, columns in rows
+            ]
 
     def suspect(self, no: int, keys: Iterable[Texts]) -> None:
         """Remember keys to be looked up on both sides; a key is remembered once."""
-        self._db.executemany("insert or ignore into suspect values (?, ?)", ((no, _json(key)) for key in keys))
+        self._db.executemany("insert or ignore into suspect values (?, ?)", ((no, as_json(key)) for key in keys))
 
     def suspects(self, no: int) -> Iterator[list[Texts]]:
         """The remembered keys of one table in batches, without those that are settled already."""
@@ -138,27 +120,27 @@ class ChangeSet:
         )
         last = ""
         while rows := self._db.execute(query, (no, last, BATCH)).fetchall():
-            yield [_texts(key) or () for (key,) in rows]
+            yield [texts_of(key) or () for (key,) in rows]
             last = rows[-1][0]
 
     def add(self, changes: Iterable[Change]) -> None:
         """Keep rows; one that is there already stays as it is."""
         self._db.executemany(
             f"insert or ignore into change ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-            (_row(change) for change in changes),
+            (row_of(change) for change in changes),
         )
 
     def find(self, no: int, key: Texts) -> Change | None:
         """The row with this key, when it differs."""
         query = f"select {_COLUMNS} from change where tab = ? and key = ?"  # noqa: S608 (constants)
-        row = self._db.execute(query, (no, _json(key))).fetchone()
-        return _change(row) if row else None
+        row = self._db.execute(query, (no, as_json(key))).fetchone()
+        return change_of(row) if row else None
 
     def update(self, changes: Iterable[Change]) -> None:
         """Write the verdict on rows that are kept already, found by their number."""
         self._db.executemany(
             "update change set kind = ?, op = ?, want = ?, reason = ? where n = ?",
-            ((c.kind.value, c.op.value, _json(c.want), c.reason, c.n) for c in changes),
+            ((c.kind.value, c.op.value, as_json(c.want), c.reason, c.n) for c in changes),
         )
 
     def changes(
@@ -185,7 +167,7 @@ class ChangeSet:
         query = f"select {_COLUMNS} from change where n > ? and {where} order by n limit ?"  # noqa: S608
         last, left = after, limit if limit is not None else 2**62
         while left and (rows := self._db.execute(query, (last, *given, min(left, BATCH))).fetchall()):
-            yield from map(_change, rows)
+            yield from map(change_of, rows)
             last, left = rows[-1][0], left - len(rows)
 
     def note_new(self, marks: Iterable[str]) -> None:
@@ -209,14 +191,16 @@ class ChangeSet:
     def tally(self, no: int) -> dict[tuple[RowClass, Op], int]:
         """Rows of one table by class and operation."""
         rows = self._db.execute("select kind, op, count(*) from change where tab = ? group by 1, 2", (no,))
-        return {(RowClass(kind), Op(op)): count for kind, op, count in rows}
+        with decoding():
+            return {(RowClass(kind), Op(op)): count for kind, op, count in rows}
 
     def rows_at_target(self, no: int) -> list[tuple[RowClass, Op, str | None, int]]:
         """Rows of one table that were there at T: by class, operation and reason, with their number."""
         rows = self._db.execute(
             "select kind, op, reason, count(*) from change where tab = ? and target is not null group by 1, 2, 3", (no,)
         )
-        return [(RowClass(kind), Op(op), reason, count) for kind, op, reason, count in rows]
+        with decoding():
+            return [(RowClass(kind), Op(op), reason, count) for kind, op, reason, count in rows]
 
     def keys_of(self, shape: Shape, kind: RowClass, op: Op, reason: str | None) -> tuple[str, ...]:
         """The keys of the first rows at T of one class, operation and reason, for people."""
@@ -224,7 +208,7 @@ class ChangeSet:
             "select key from change where tab = ? and kind = ? and op = ? and reason is ? and target is not null"
             " order by n limit ?", (shape.no, kind.value, op.value, reason, KEYS_SHOWN),
         )  # fmt: skip
-        return tuple(key_text(shape, _texts(key) or ()) for (key,) in rows)
+        return tuple(key_text(shape, texts_of(key) or ()) for (key,) in rows)
 
     def skipped_at_target(self, skipped: Mapping[int, str]) -> dict[str, list[Reason]]:
         """Table → reasons, of those among the `skipped` (number → reason) that were to come back as at T."""
@@ -234,7 +218,7 @@ class ChangeSet:
         for n, reason in skipped.items():
             if row := self._db.execute(query, (n,)).fetchone():
                 shape = shapes[row[0]]
-                key = key_text(shape, _texts(row[1]) or ())
+                key = key_text(shape, texts_of(row[1]) or ())
                 found.setdefault(str(shape.table), []).append(Reason(reason=reason, rows=1, keys=(key,)))
         return found
 
@@ -308,34 +292,6 @@ class ChangeSet:
         found = hashlib.sha256()
         for table in ("tab", "change"):
             for row in self._db.execute(f"select * from {table} order by 1"):  # noqa: S608 (constants)
-                found.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+                with decoding():
+                    found.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         return found.hexdigest()
-
-
-def key_text(shape: Shape, key: Texts) -> str:
-    """A row's key for people: its values; of a table without key, all of them."""
-    return ", ".join("null" if text is None else text for text in key[: len(shape.key) or len(shape.columns)])
-
-
-def _row(change: Change) -> tuple[object, ...]:
-    return (
-        change.n, change.table, _json(change.key), change.kind.value, change.op.value, _json(change.target),
-        _json(change.live), _json(change.want), change.xmin, change.reason,
-    )  # fmt: skip
-
-
-def _change(row: tuple[object, ...]) -> Change:
-    n, table, key, kind, op, target, live, want, xmin, reason = row
-    return Change(
-        table=int(str(table)), key=_texts(key) or (), kind=RowClass(str(kind)), target=_texts(target),
-        live=_texts(live), xmin=None if xmin is None else int(str(xmin)), op=Op(str(op)), want=_texts(want),
-        reason=None if reason is None else str(reason), n=int(str(n)),
-    )  # fmt: skip
-
-
-def _json(values: Iterable[str | None] | None) -> str | None:
-    return None if values is None else json.dumps(list(values), ensure_ascii=False)
-
-
-def _texts(text: object) -> Texts | None:
-    return None if text is None else tuple(json.loads(str(text)))

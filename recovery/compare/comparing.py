@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from recovery.compare.changes import Change, ChangeSet, Shape, Texts
+from recovery.compare.change import Change, Shape, Texts
+from recovery.compare.changes import ChangeSet
 from recovery.compare.classify import differing
 from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.moved import likeness_of

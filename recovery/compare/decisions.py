@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from recovery.compare.changes import Change, ChangeSet, Shape, Texts
+from recovery.compare.change import Change, Shape, Texts
+from recovery.compare.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Op, RowClass
 
@@ -28,9 +29,12 @@ class Decision:
 def parse_decisions(text: str) -> list[Decision]:
     """Every line of the file. Raises usage with the line that cannot be read."""
     reader = csv.DictReader(io.StringIO(text))
-    if not set(reader.fieldnames or ()) >= NEEDED:
-        raise _unusable(1, f"the columns {', '.join(sorted(NEEDED))} are needed")
-    return [_decision(reader.line_num, row) for row in reader]
+    try:
+        if not set(reader.fieldnames or ()) >= NEEDED:
+            raise _unusable(1, f"the columns {', '.join(sorted(NEEDED))} are needed")
+        return [_decision(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise _unusable(reader.line_num, str(error)) from error
 
 
 def apply_decisions(changes: ChangeSet, decisions: Sequence[Decision]) -> None:
@@ -76,7 +80,7 @@ def _decision(line: int, row: dict[str, str]) -> Decision:
         key = json.loads(row["key"])
         assert isinstance(key, dict)
         return Decision(line, row["table"], {str(name): str(value) for name, value in key.items()}, Op(row["op"]))
-    except (ValueError, AssertionError, RecursionError) as error:
+    except (ValueError, TypeError, AssertionError, RecursionError) as error:
         raise _unusable(line, f"key {row['key']!r} or op {row['op']!r} cannot be read") from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from recovery.compare.changes import Texts
+from recovery.compare.change import Texts
 from recovery.compare.classify import Entity
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.mapping import Mapping as Columns

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
-from recovery.compare.changes import Change, Texts
+from recovery.compare.change import Change, Texts
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.entities import entity_of_table
 from recovery.compare.mapping import Mapping as Columns

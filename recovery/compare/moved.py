@@ -11,7 +11,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from recovery.compare.changes import Texts
+from recovery.compare.change import Texts
 from recovery.compare.mapping import Mapping as Columns
 from recovery.model.catalog import Catalog
 from recovery.model.values import TableName

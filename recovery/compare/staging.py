@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
-from recovery.compare.changes import WRITES, Change, ChangeSet, Shape
+from recovery.compare.change import Change, Shape
+from recovery.compare.changes import WRITES, ChangeSet
 from recovery.compare.portions import CHOSEN
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from recovery.compare.accounting import account_of
 from recovery.compare.attribution import Incident, incident_notices
-from recovery.compare.changes import key_text
+from recovery.compare.change import key_text
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.objects import object_notices

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from recovery.compare.blocking import block, blocked
-from recovery.compare.changes import Texts
+from recovery.compare.change import Texts
 from recovery.compare.classify import Effect, Entity, attribute, resolve
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.entities import entity_of_table, renewed

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from recovery.compare.changes import Texts
+from recovery.compare.change import Texts
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.mapping import Mapping as Columns
 from recovery.model.catalog import Catalog, ForeignKey, Table

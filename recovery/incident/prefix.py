@@ -7,12 +7,16 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
 OF_RDS = "%t:%r:%u@%d:[%p]:"
 COMMON = (OF_RDS, "%m [%p] ", "%m [%p] %q%u@%d ", "%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h ", "%m|%u|%d|%c|")
 SEVERITIES = (
     "LOG", "ERROR", "STATEMENT", "DETAIL", "FATAL", "PANIC", "WARNING", "NOTICE", "INFO", "HINT", "CONTEXT", "QUERY",
     "LOCATION", "DEBUG1", "DEBUG2", "DEBUG3", "DEBUG4", "DEBUG5",
 )  # fmt: skip
+LONGEST, MOST_OFTEN = 500, 4
+_FRACTION = re.compile(rb"\.\d{1,9}")
 _DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 _ZONE = r"(?: [A-Za-z]{1,6}| [+-]\d\d(?::?\d\d)?|[+-]\d\d(?::?\d\d)?)"
 _SQLSTATE = r"(?:(?=[A-Z]{0,4}\d)[0-9A-Z]{5}: )?"  # log_error_verbosity = verbose
@@ -33,13 +37,26 @@ def pattern_of(prefix: str) -> re.Pattern[bytes]:
     What comes after %q is optional: processes without a session stop there.
     """
     head, marked, tail = prefix.partition("%q")
-    body = _pattern(head) + (f"(?:{_pattern(tail)})?" if marked else "")
+    seen: set[str] = set()
+    body = _pattern(head, seen) + (f"(?:{_pattern(tail, seen)})?" if marked else "")
     text = rf"^{body}(?P<severity>{'|'.join(SEVERITIES)}):  {_SQLSTATE}"
     return re.compile(text.encode(errors="surrogateescape"), re.MULTILINE)  # as the shell passed it, whatever its bytes
 
 
-def _pattern(prefix: str) -> str:
-    out, seen = [], set()
+def refuse_unusable(prefix: str) -> None:
+    """A prefix names each thing once or twice; one that repeats a free text a hundred times would be matched for years.
+    Raises usage."""
+    most = max((prefix.count(f"%{escape}") for escape in _ESCAPES), default=0)
+    if len(prefix) > LONGEST or most > MOST_OFTEN:
+        raise RowbackError(
+            ErrorId.USAGE, f"--log-line-prefix is no log_line_prefix: {prefix[:60]!r}"
+            + (f" has {len(prefix)} characters" if len(prefix) > LONGEST else f" names one thing {most} times"),
+            state=NOTHING_CREATED, help="say it as the server has it: psql -c 'show log_line_prefix'",
+        )  # fmt: skip
+
+
+def _pattern(prefix: str, seen: set[str]) -> str:
+    out = []
     for literal, pad, escape in re.findall(r"([^%]+)|%(-?\d*)(.)", prefix):
         if literal:
             out.append(re.escape(literal))
@@ -103,6 +120,8 @@ class Clock:
                 offset = _offset_s(self._zone, moment)
             self._at = moment.replace(tzinfo=UTC).timestamp() - (offset or 0.0)
             self._text = key
+        if fraction and not _FRACTION.fullmatch(fraction):
+            raise ValueError("no fraction of a second")
         return self._at + (float(fraction) if fraction else 0.0)
 
 
@@ -118,7 +137,7 @@ def _offset_s(zone: str, moment: datetime) -> float | None:
         return _ABBREVIATED[zone] * 3600.0
     try:
         return (moment.replace(tzinfo=ZoneInfo(zone)).utcoffset() or timedelta()).total_seconds()
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError, RecursionError):
         return None
 
 

@@ -56,14 +56,20 @@ def read_json(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[
 
 
 def _of_object(found: dict[str, Any], clock: Clock) -> Record:
-    text, _, zone = str(found["timestamp"]).rpartition(" ")
+    text, _, zone = _text(found["timestamp"]).rpartition(" ")
     return Record(
-        clock.seconds(text.encode(), zone.encode()), EXACT, str(found.get("session_id", found.get("pid", ""))),
-        int(found.get("pid", 0)), str(found.get("user", "")), str(found.get("dbname", "")),
-        str(found.get("remote_host", "")), str(found.get("application_name", "")), str(found["error_severity"]),
-        str(found.get("message", "")), str(found.get("detail", "")), str(found.get("statement", "")),
-        str(found.get("vxid", "")), int(found.get("txid", 0)),
+        clock.seconds(text.encode(), zone.encode()), EXACT, _text(found.get("session_id", found.get("pid", ""))),
+        int(found.get("pid", 0)), _text(found.get("user", "")), _text(found.get("dbname", "")),
+        _text(found.get("remote_host", "")), _text(found.get("application_name", "")), _text(found["error_severity"]),
+        _text(found.get("message", "")), _text(found.get("detail", "")), _text(found.get("statement", "")),
+        _text(found.get("vxid", "")), int(found.get("txid", 0)),
     )  # fmt: skip
+
+
+def _text(value: object) -> str:
+    """A value as text that can be printed and stored: JSON may hold halves of characters."""
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

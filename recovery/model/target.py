@@ -44,7 +44,7 @@ def _in_zone(wall_clock: datetime, text: str, zone: str | None) -> datetime:
         )
     try:
         local = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError, RecursionError) as error:
         raise RowbackError(
             ErrorId.TARGET_TIME_UNREADABLE,
             f"time zone '{zone}' is unknown",

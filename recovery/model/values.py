@@ -25,7 +25,10 @@ class Value(BaseModel):
 def _aware_utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a time without offset")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time that no calendar has in UTC") from None
 
 
 Moment = Annotated[datetime, AfterValidator(_aware_utc)]

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from recovery.compare.accounting import account_of
 from recovery.compare.blocking import blocked
-from recovery.compare.changes import Change, ChangeSet, Shape, Texts
+from recovery.compare.change import Change, Shape, Texts
+from recovery.compare.changes import ChangeSet
 from recovery.compare.foreseeing import Outlook, foresee
 from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair import Engine, Op, RepairPlan, RepairRequest, RowClass, TableRepair

@@ -10,7 +10,8 @@ from dataclasses import replace
 from itertools import islice
 
 from guards.plain import joined
-from recovery.compare.changes import Change, ChangeSet, Shape
+from recovery.compare.change import Change, Shape, decoding
+from recovery.compare.changes import ChangeSet
 from recovery.model.repair import Engine, Op, RepairPlan, RowClass, TableRepair
 from recovery.model.values import counted
 from recovery.report.text import MOST_SHOWN, columns, few
@@ -92,7 +93,9 @@ def row_records(
     (number → reason) that were planned and left alone when they were to be written; they count as blocked."""
     shapes = {shape.no: shape for shape in changes.shapes()}
     for change in islice(_of_classes(changes, kinds, late), limit):
-        yield _record(shapes[change.table], change)
+        with decoding():
+            record = _record(shapes[change.table], change)
+        yield record
 
 
 def count_records(changes: ChangeSet, kinds: Sequence[RowClass], late: Mapping[int, str]) -> int:

@@ -18,7 +18,7 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.incident.finding import Found, find_in
 from recovery.incident.gaps import errors_hidden, not_logged
 from recovery.incident.keeping import MOST, Keeper
-from recovery.incident.prefix import OF_RDS, guess, is_zone, names_sessions, unclear_zone
+from recovery.incident.prefix import OF_RDS, guess, is_zone, names_sessions, refuse_unusable, unclear_zone
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.suspects import Question, ranked, same_table, suspects_in
 from recovery.incident.target_time import propose
@@ -225,6 +225,7 @@ def _live(search: Search, known: _Known, database: str) -> Iterator[LiveDatabase
 
 
 def _read(source: Source, search: Search, known: _Known) -> Found:
+    refuse_unusable(search.prefix or "")
     chunks, prefix = iter(source.chunks), search.prefix or known.settings.get("log_line_prefix") or OF_RDS
     if source.form == "stderr":
         sample = list(islice(chunks, 1))

@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recovery import __version__
+from recovery.errors import RowbackError
 from recovery.model.report import Phase, Report, Verification
 from recovery.postgres.repair.images import before_image_schema
 from recovery.reload.job import Loaded
 from recovery.workflow.accounting import account_of
 from recovery.workflow.approvals import approvals_in
-from recovery.workflow.cases import Case
+from recovery.workflow.cases import Case, all_cases, unreadable_cases
+from recovery.workflow.journal import reading
 from recovery.workflow.steps.load import written_by_load
+
+
+def listed_cases() -> tuple[list[tuple[Case, Report]], list[tuple[str, str]]]:
+    """Every case that can be read with its report, oldest first; and those that cannot, with the reason."""
+    listed, unreadable = [], unreadable_cases()
+    for case in all_cases():
+        try:
+            with reading(case.directory):
+                listed.append((case, report_of(case)))
+        except RowbackError as error:
+            unreadable.append((case.id, error.fact))
+    return listed, unreadable
 
 
 def report_of(case: Case) -> Report:

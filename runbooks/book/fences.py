@@ -33,7 +33,7 @@ UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 def duration_s(text: str) -> float | None:
     """`90s`, `10m`, `2h` as seconds; None for anything else."""
-    found = re.fullmatch(r"(\d+)([smh])", text)
+    found = re.fullmatch(r"([0-9]{1,9})([smh])", text)
     return int(found[1]) * UNITS_S[found[2]] if found else None
 
 

@@ -147,7 +147,13 @@ def _front_matter(found: re.Match[str] | None, reader: Reader) -> Mapping[str, A
         return {}
     try:
         front = yaml.load(found[1], Loader=_plain_loader())  # noqa: S506 (a safe loader, less aliases)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a day that does not exist
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # a day that does not exist
         reader.wrong(1, "front-matter", f"the front matter is no YAML: {' '.join(str(error).split())}")
         return {}
     if not isinstance(front, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import click
 
 from guards.refusal import GuardError
 from recovery.errors import RowbackError
+from recovery.output import PlainStream
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = tuple(f"{ROOT / room}{os.sep}" for room in ("recovery", "guards", "runbooks"))
@@ -85,5 +87,8 @@ def argument(text: str) -> str:
 
 
 def printed(text: str) -> None:
-    """What a command writes to stdout has to be UTF-8. Raises UnicodeEncodeError."""
-    text.encode()
+    """What a command writes to stdout has to be UTF-8, once the streams of the command line have escaped the rest.
+    Raises UnicodeEncodeError."""
+    out = io.StringIO()
+    PlainStream(out, exact=True).write(text)
+    out.getvalue().encode()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from recovery.compare.changes import Change, ChangeSet
+from recovery.compare.change import Change
+from recovery.compare.changes import ChangeSet
 from recovery.compare.decisions import parse_decisions
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Op, RowClass

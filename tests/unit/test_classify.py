@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recovery.compare.changes import Change
+from recovery.compare.change import Change
 from recovery.compare.classify import Effect, Entity, attribute, resolve
 from recovery.compare.mapping import widens
 from recovery.config import load_profile

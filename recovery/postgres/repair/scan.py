@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import ProtocolViolation
 
 from recovery.model.catalog import Column
 from recovery.model.values import TableName
@@ -157,8 +158,10 @@ def refuses_predicate(session: Session, table: TableName, where: str) -> str | N
         with session.transaction(force_rollback=True):
             session.execute("set transaction read only")
             session.execute(statement, prepare=True)
-    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError) as error:
+    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError, ProtocolViolation) as error:
         return (str(error).splitlines() or ["?"])[0]
+    except UnicodeEncodeError:
+        return "it holds bytes that are no text"
     return None
 
 

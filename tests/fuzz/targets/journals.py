@@ -16,9 +16,9 @@ from recovery.report.repair_text import repair_text
 from recovery.report.status_page import status_page
 from recovery.report.text import cases_text, report_text
 from recovery.workflow.accounting import account_of, next_commands, not_back_lines
-from recovery.workflow.cases import all_cases, read_case, unreadable_cases
-from recovery.workflow.journal import FILE, RESERVE, Journal, read_records
-from recovery.workflow.reporting import report_of
+from recovery.workflow.cases import Case, all_cases, read_case, unreadable_cases
+from recovery.workflow.journal import FILE, RESERVE, Journal, read_records, reading
+from recovery.workflow.reporting import listed_cases, report_of
 from recovery.workflow.run import paused_lines, steps_done
 from recovery.workflow.standing import look
 from recovery.workflow.story import story_of
@@ -104,10 +104,16 @@ def written(records: Any, directory: Path) -> Path:
 def _act(data: dict[str, Any], directory: Path) -> None:
     place = written(data["records"], directory / "home" / "cases" / CASE)
     if data["whole"]:
-        printed(cases_text(all_cases()))
-        printed(json.dumps([report_of(case).model_dump(mode="json") for case in all_cases()]))
-        printed(str(unreadable_cases()))
+        listed, unreadable = listed_cases()
+        printed(cases_text(case for case, _ in listed))
+        printed(json.dumps([report.model_dump(mode="json") for _, report in listed]))
+        printed(str(unreadable))
     case = read_case(CASE)
+    with reading(place):  # as every command that only looks does
+        _look(case, place, whole=data["whole"])
+
+
+def _look(case: Case, place: Path, *, whole: bool) -> None:
     steps_done(case)
     printed("\n".join(paused_lines(case)))
     account = account_of(case)
@@ -117,7 +123,7 @@ def _act(data: dict[str, Any], directory: Path) -> None:
     if case.repair_plan:
         printed(repair_text(case.repair_plan))
     story = story_of(case, read_records(place))
-    if data["whole"]:
+    if whole:
         printed(status_page(status))
         printed(incident_html(story))
         printed(incident_markdown(story))
