@@ -229,7 +229,7 @@ def _preview_undo(case_id: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(plan.to_json())
         return
-    click.echo(joined([repair_text(plan, title="undo plan"), "", *(f"  {line}" for line in staying(plan))]))
+    click.echo(repair_text(plan, title="undo plan") + "\n\n" + joined(f"  {line}" for line in staying(plan)))
     click.echo("\ndry run: nothing was written", err=True)
 
 

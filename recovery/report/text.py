@@ -92,7 +92,7 @@ def report_text(report: Report) -> str:
     lines = [_headline(report), ""]
     lines += account_lines(report)
     if report.verification:
-        lines.append(verification_text(report.verification))
+        lines += verification_text(report.verification).split("\n")
         moves = [f"{move.sequence} to {move.after}" for move in report.sequence_moves]
         lines += columns([("sequences   ", _or_none(moves, "forward: ", "none had to move"))])
     if report.before_images:

@@ -32,5 +32,6 @@ def sweep_changes(case: Case) -> None:
         if not number.isdecimal() or int(number) not in used:
             path.unlink(missing_ok=True)
         elif path.suffix != ".sqlite" and case.changes_path(int(number)).is_file():
-            with ChangeSet(case.changes_path(int(number))):  # SQLite takes its journal back when it is read
-                pass
+            with ChangeSet(case.changes_path(int(number))) as changes:
+                changes.shapes()  # SQLite takes a journal back when it reads; one that stays holds nothing of use
+            path.unlink(missing_ok=True)

@@ -62,12 +62,12 @@ def _previewed(step: Executed, what: Preview, number: int) -> list[str]:
         words = command_lines(step, what.known)
     except StepError:
         what.withheld += not step.effects.reads
-        later = "\n".join(step.lines) if isinstance(step, Command) else step.text
-        return [f"{step.id}: would run, once what it needs is known: {later}"]
+        later = step.lines if isinstance(step, Command) else (step.text,)
+        return _shown(f"{step.id}: would run, once what it needs is known", later)
     lines = [around.redact(" ".join(line)) for line in words]
     if (why := _withheld(step, words, what)) is not None:
         what.withheld += 1
-        return [f"{step.id}: would run{why}: {line}" for line in lines]
+        return _shown(f"{step.id}: would run{why}", lines)
     what.ran[step.kind] += 1
     what.listener.step_started(step.id, f"{step.id}: {lines[0]}")
     began = time.monotonic()
@@ -77,7 +77,15 @@ def _previewed(step: Executed, what: Preview, number: int) -> list[str]:
         what.listener.step_failed(step.id, str(error).splitlines()[0])
         return [f"{step.id}: was run, and failed: {str(error).splitlines()[0]}"]
     what.listener.step_done(step.id, "", time.monotonic() - began)
-    return [f"{step.id}: was run: {line}" for line in lines]
+    return _shown(f"{step.id}: was run", lines)
+
+
+def _shown(what: str, texts: Sequence[str]) -> list[str]:
+    """A line for each text; the further lines of a script or statement stand below its first."""
+    return [
+        f"{what}: {line}" if number == 0 else f"    {line}"
+        for text in texts for number, line in enumerate(text.splitlines() or [""])
+    ]  # fmt: skip
 
 
 def _withheld(step: Executed, lines: Sequence[Sequence[str]], what: Preview) -> str | None:

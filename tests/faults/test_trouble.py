@@ -16,6 +16,7 @@ import pytest
 from recovery.errors import EXIT_CODES, ErrorId
 from recovery.model.instance import TAG_CASE, TAG_EXPIRES
 from recovery.model.target import format_utc
+from recovery.workflow.journal import read_records
 from recovery.workflow.steps.rows import Extract
 from runbooks.lab.state import CallFault
 from tests.fix_cli import Cli, Ran
@@ -37,6 +38,13 @@ def restore(cli: Cli, database: Database, target: datetime, **environment: str) 
 
 def the_case(cli: Cli) -> str:
     return str(json.loads(cli("cases", "--json").out)[0]["case"])
+
+
+def nonce_at(cli: Cli, case: str) -> int:
+    """The record that was written before the instance was asked for."""
+    records = read_records(cli.home / "cases" / case)
+    (record,) = [r for r in records if (r.event, r.step) == ("step.start", "start-copy")]
+    return record.seq
 
 
 @pytest.mark.parametrize("status", ["incompatible-restore", "insufficient-capacity", "storage-full", "restore-error"])
@@ -130,7 +138,8 @@ def test_a_disk_too_small_for_the_dump(
     ran = restore(cli, database, target)
     case = the_case(cli)
     assert ran.code == 38
-    assert "error[disk-full]: the dump may take 0 MiB and " in ran.err
+    assert "error[disk-full]: the dump may take 0 MiB, " in ran.err
+    assert " MiB are kept free beside it, and " in ran.err
     assert f"case {case} is paused at step '{Extract.name}'" in ran.err
     monkeypatch.undo()
     assert cli("resume", case).code == 0
@@ -159,7 +168,8 @@ def test_the_temporary_instance_is_inert_and_named_and_tagged(cli: Cli, database
     assert timedelta(hours=23) < expires - datetime.now(UTC) < timedelta(hours=25)
     assert copy.tags == {
         "rowback:managed": "true", TAG_CASE: case, "rowback:source": source.resource_id,
-        "rowback:database": database.name.encode().hex(),
+        "rowback:database": database.name.encode().hex(), "rowback:target": format_utc(target),
+        "rowback:nonce": read_records(cli.home / "cases" / case)[nonce_at(cli, case)].data["nonce"],
     }  # fmt: skip
     with pytest.raises(Exception, match="password authentication failed"):
         Live(cli.live.lab, copy.identifier, cli.live.password).connect()
@@ -183,7 +193,9 @@ def test_reap_removes_copies_of_dead_cases_and_nothing_else(cli: Cli, database: 
     paused = (
         f"rowback-{case}: kept: case {case} is paused until {expires}: rowback resume {case}, or rowback close {case}"
     )
-    impostor = "rowback-impostor: kept: case '' has no journal on this machine, so its resource id cannot be proven"
+    impostor = (
+        "rowback-impostor: kept: case 'impostor' has no journal on this machine, so its resource id cannot be proven"
+    )
     assert sorted(cli("reap").out.splitlines()) == sorted([paused, impostor])
     copy.tags[TAG_EXPIRES] = "2020-01-01T00:00:00Z"
     assert sorted(cli("reap", "--dry-run").out.splitlines()) == sorted([f"rowback-{case}: would be removed", impostor])

