@@ -264,8 +264,9 @@ class ChangeSet:
     def written(self, no: int, xid: int) -> Iterator[Change]:
         """The rows of one table that transaction `xid` wrote: of its portion, or of all that were planned."""
         skipped = self.skipped(xid)
-        portion = self._db.execute("select xid from portion where xid = ? limit 1", (xid,)).fetchone()
-        planned = self.changes(no, ops=WRITES, portion=portion[0] if portion else None)
+        # a portion may hold no row at all: of tables that are loaded whole nothing stands here
+        paced = self._db.execute("select 1 from portion where xid <> 0 limit 1").fetchone()
+        planned = self.changes(no, ops=WRITES, portion=xid if paced else None)
         return (change for change in planned if change.n not in skipped)
 
     def standing(self, no: int) -> Iterator[Change]:

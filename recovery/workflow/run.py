@@ -19,6 +19,7 @@ from recovery.workflow.accounting import account_of, in_part
 from recovery.workflow.cases import Case
 from recovery.workflow.change_sets import sweep_changes
 from recovery.workflow.errand import UNTOUCHED, Errand
+from recovery.workflow.settling import settle_before_closing
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
 from recovery.workflow.steps.diff import Diff
@@ -108,6 +109,7 @@ def give_up(errand: Errand) -> Outcome:
     Raises delete-refused and what AWS answers.
     """
     errand.record("case.closing")
+    settle_before_closing(errand)
     outcome = _outcome_when_given_up(errand)
     end_orphans(errand.case)
     listener = errand.listener

@@ -27,7 +27,8 @@ from recovery.workflow.cases import Case
 from recovery.workflow.change_sets import changes_problem, sweep_changes
 from recovery.workflow.errand import UNTOUCHED, Errand
 from recovery.workflow.run import terminate_like_interrupt
-from recovery.workflow.steps.load import Load, job, settled_status, written_by_load
+from recovery.workflow.settling import settle_undo, undoing
+from recovery.workflow.steps.load import Load, job, written_by_load
 from recovery.workflow.steps.verify import differs
 
 
@@ -53,7 +54,7 @@ def undo(errand: Errand) -> Undone:
         errand.record("step.done", step=Load.name, data=portions.model_dump(mode="json"))
     if unfinished:
         return Undone(prove(errand, unfinished), unfinished.skipped)
-    with _turned(errand) as (live, changes, plan):
+    with undoing(case), _turned(errand) as (live, changes, plan):
         _refuse_half(errand, plan)
         refuse_undo_without_second_person(case)
         errand.approve(plan)
@@ -131,16 +132,7 @@ def settle(errand: Errand) -> Loaded | None:
     case = errand.case
     if case.load_unsettled and (happened := Load().reconcile(errand)) is not None:
         errand.record("step.done", step=Load.name, data=happened)
-    recorded = [note["xids"] for note in case.noted("undo.done")]
-    open_intents = [note for note in case.noted("undo.intent") if note["xids"] not in recorded]
-    if not open_intents:
-        return None
-    with errand.live() as live:
-        for intent in reversed(open_intents):
-            if settled_status(live, intent["xids"][-1], errand) == "committed":
-                errand.record("undo.done", data=intent)
-                return Loaded.model_validate(intent)
-    return None
+    return settle_undo(errand)
 
 
 def last_written(case: Case) -> Loaded | None:

@@ -219,7 +219,7 @@ def fold(directory: Path, records: Sequence[Record]) -> Run:
         for record in records[1:]:
             run.take(record)
             digest = record.data["digest"] if record.event == "run.rebased" else digest
-    if {run.book.digest, written.digest} != {digest}:
+    if not run.book.digest == written.digest == digest:
         raise RowbackError(
             ErrorId.BOOK_CHANGED, f"{directory / BOOK}, the text that run {run.id} goes by, was altered",
             state="nothing was done", help="begin a new run: rowback runbook run",

@@ -55,6 +55,8 @@ def test_the_report_in_three_forms(cli: Cli, database: Database, target: str) ->
     assert [each["text"] for each in story["timeline"]][-4:] == [
         "prove the result", "the result was compared with T", "remove the temporary instance", "case closed: recovered",
     ]  # fmt: skip
+    for form in ("text", "md", "html"):
+        assert "\\n" not in cli("report", case, "--format", form).out, "a block of lines is no line"
     for form in ("md", "html"):
         text = cli("report", case, "--format", form).out
         for words in ("Incident report", "public.people", "1 row new", "Root cause", "Actions", "case closed"):

@@ -156,6 +156,8 @@ def _load(errand: Errand, live: Session, what: Job, rows: RowTransport | None) -
 
     pace = errand.case.pace
     with watched(live, state="the transaction was rolled back: nothing was written to the original"):
+        if what.repair is not None:  # what an attempt took whose commit failed
+            what.repair.changes.portions.keep(xid for done in portions_of(errand.case) for xid in done.xids)
         if pace is None or what.repair is None:
             return load(live, what, rows, before_commit=record("load.intent"))
         watch = Watch(record("load.intent"), record("load.portion"), errand.listener.progress)

@@ -1,0 +1,57 @@
+"""What became of an undo that a process could not see the end of: the server is asked, and what it says is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from recovery.errors import ErrorId, RowbackError
+from recovery.reload.job import Loaded
+from recovery.workflow.cases import Case
+from recovery.workflow.errand import Errand
+from recovery.workflow.steps.load import settled_status
+
+
+def settle_undo(errand: Errand) -> Loaded | None:
+    """Record the undo that was begun last and whose commit nobody recorded, if it committed, and return it.
+
+    A session of ours that still runs one, though its client is gone, is ended first. Raises stopped-midway.
+    """
+    if not (open_intents := _open_intents(errand.case)):
+        return None
+    with errand.live() as live:
+        for intent in reversed(open_intents):
+            if settled_status(live, intent["xids"][-1], errand) == "committed":
+                errand.record("undo.done", data=intent)
+                return Loaded.model_validate(intent)
+    return None
+
+
+def settle_before_closing(errand: Errand) -> None:
+    """The same where the case is closed all the same: an original that cannot be asked is noted."""
+    try:
+        settle_undo(errand)
+    except RowbackError as error:
+        errand.record("undo.unknown", data={"error": error.fact})
+
+
+@contextmanager
+def undoing(case: Case) -> Iterator[None]:
+    """An error inside, once the undo's transaction was about to commit, does not say that nothing was written."""
+    before = len(case.noted("undo.intent"))
+    try:
+        yield
+    except RowbackError as error:
+        if len(case.noted("undo.intent")) == before or error.id is ErrorId.VERIFY_DIFFERS:
+            raise
+        raise RowbackError(
+            error.id, error.fact, *error.facts, state="whether the undo was committed is not known here",
+            help=f"once the server answers, the same again: rowback undo {case.id}; it finishes what was committed, and"
+            " turns nothing round",
+        ) from error  # fmt: skip
+
+
+def _open_intents(case: Case) -> list[dict[str, Any]]:
+    recorded = [note["xids"] for note in case.noted("undo.done")]
+    return [note for note in case.noted("undo.intent") if note["xids"] not in recorded]
