@@ -52,6 +52,15 @@ matrix: $(STAMP)
 # Every parser with altered inputs, for MINUTES or INPUTS of them; the same SEED gives the same ones.
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz $(if $(INPUTS),--inputs $(INPUTS),--minutes $(MINUTES)) --seed $(SEED)
+# Random schedules of kills, faults, writers and second operators: SCHEDULES or MINUTES of them from SEED on, at LEVEL 1
+# (command line on the lab) or 2 (two databases of one server); without any of them what CI runs.
+soak: $(STAMP)
+ifeq ($(LEVEL)$(MINUTES)$(SCHEDULES)$(SEED),)
+	$(BIN)/python -m pytest -q -s -m soak tests/soak
+else
+	$(BIN)/python -m tests.soak $(if $(LEVEL),--level $(LEVEL)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED))
+endif
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -q tests/unit

@@ -1,0 +1,47 @@
+"""`python -m tests.soak --level 2 --seed 1 --schedules 300`, or with `--minutes`."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import time
+
+import tests.conftest  # noqa: F401 (files of the run in memory where they fit, cases apart from the user's own)
+from tests.soak import level2
+from tests.soak.server import running
+from tests.soak.tally import Tally
+
+
+def main() -> int:
+    """Run schedules of one level, print failures as they come and the table at the end."""
+    asked = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    asked.add_argument("--level", type=int, choices=(1, 2), default=2)
+    asked.add_argument("--seed", type=int, default=1, help="of the first schedule; the next ones count on")
+    asked.add_argument("--schedules", type=int, default=10**9)
+    asked.add_argument("--minutes", type=float, default=10.0**6)
+    asked.add_argument("--verbose", action="store_true", help="print every schedule's steps")
+    options = asked.parse_args()
+    tally = soak(options.level, options.seed, options.schedules, options.minutes, verbose=options.verbose)
+    print(tally.table())  # noqa: T201
+    return 1 if tally.failures else 0
+
+
+def soak(level: int, seed: int, schedules: int, minutes: float, *, verbose: bool = False) -> Tally:
+    """So many schedules of consecutive seeds, or as many as fit into the time."""
+    tally, until = Tally(level), time.monotonic() + 60 * minutes
+    gc.collect()
+    gc.freeze()  # what is forked stays shared
+    with running() as server:
+        for number in range(seed, seed + schedules):
+            if time.monotonic() > until:
+                break
+            known = len(tally.failures)
+            level2.play(server, number, tally, verbose=verbose)
+            for failure in tally.failures[known:]:
+                print(failure, flush=True)  # noqa: T201
+    return tally
+
+
+if __name__ == "__main__":
+    sys.exit(main())

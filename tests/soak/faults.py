@@ -1,0 +1,111 @@
+"""What goes wrong in one act of an operator, and how it is brought about inside the operator's own process."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import random
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from recovery.workflow.journal import Journal, Record
+from tests.soak.forwarder import Harm
+from tests.soak.server import ORACLE, Place
+
+AT_RECORDS = ("kill", "stop", "interrupt", "terminate", "append fails")
+LOAD_EVENTS = (
+    "step.start/load", "load.intent", "load.intent", "step.done/load", "step.start/verify", "verification",
+    "repair.approved",
+)  # fmt: skip
+PORTION_EVENTS = ("load.intent", "load.intent", "load.portion", "load.portion", "step.done/load")
+COMPARE_EVENTS = ("changes.begun", "step.start/diff", "step.done/diff", "step.done/read-target")
+UNDO_EVENTS = ("changes.begun", "undo.intent", "undo.intent", "undo.done", "undo.stay", "verified.again")
+
+
+class AppendFailsError(OSError):
+    """The disk is full: the journal's record did not get there."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault. `kind` is one of AT_RECORDS at the `times`-th record `event`, `kill later`/`interrupt later` after
+    `seconds`, or a harm of the forwarder."""
+
+    kind: str
+    event: str = ""
+    times: int = 1
+    seconds: float = 0.0
+    harm: Harm | None = None
+
+    def __str__(self) -> str:
+        if self.harm:
+            return f"{self.kind}: {self.harm.kind} {self.harm.number}"
+        return f"{self.kind} at {self.event}#{self.times}" if self.event else f"{self.kind} after {self.seconds:.3f} s"
+
+
+def draw_fault(rng: random.Random, act: str, *, paced: bool) -> Fault | None:
+    """One fault for an act, or none."""
+    if rng.random() < 0.3:
+        return None
+    kind = rng.choice([*AT_RECORDS, "kill", "kill later", "interrupt later", "network", "network"])
+    if kind in AT_RECORDS:
+        portions = paced and act == "load"
+        events = {"compare": COMPARE_EVENTS, "load": PORTION_EVENTS if portions else LOAD_EVENTS}.get(act, UNDO_EVENTS)
+        event = rng.choice(events)
+        times = rng.choice([1, 1, 2, 3]) if portions and "/" not in event else 1
+        return Fault(kind, event, times, rng.uniform(0.05, 0.4) if kind == "stop" else 0.0)
+    if kind != "network":
+        return Fault(kind, seconds=rng.uniform(0.0, 0.25))
+    harm = rng.choice(["reset", "commit lost", "answer lost", "half open"]) if act != "compare" else "reset"
+    number = int(10 ** rng.uniform(2.5, 5)) if harm == "reset" else rng.choice([1, 1, 2, 3]) if paced else 1
+    return Fault(kind, harm=Harm(harm, number))
+
+
+def arm(fault: Fault, victims: Place) -> None:
+    """Wrap the journal's `append` of this process from outside, so that the fault strikes behind its record, or instead
+    of it. `victims`: whose sessions of rowback are terminated."""
+    append, seen = Journal.append, itertools.count(1)
+    strike = _strikes(victims)[fault.kind]
+
+    def append_and_strike(
+        self: Journal, event: str, *, step: str | None = None, data: Mapping[str, Any] | None = None
+    ) -> Record:
+        due = fault.event == (f"{event}/{step}" if step else event) and next(seen) == fault.times
+        if due and fault.kind == "append fails":
+            strike()
+        record = append(self, event, step=step, data=data)
+        if due and fault.kind != "append fails":
+            strike()
+        return record
+
+    Journal.append = append_and_strike  # type: ignore[method-assign]
+
+
+def _strikes(victims: Place) -> dict[str, Callable[[], object]]:
+    def fail() -> None:
+        raise AppendFailsError(errno.ENOSPC, "no space left (injected)")
+
+    return {
+        "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+        "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+        "interrupt": lambda: os.kill(os.getpid(), signal.SIGINT),
+        "terminate": lambda: terminate(victims),
+        "append fails": fail,
+    }
+
+
+def terminate(victims: Place) -> int:
+    """End every session of rowback in a database, as an impatient administrator does; how many there were."""
+    with victims.connect(ORACLE) as boss:
+        rows = boss.execute(
+            sql.SQL(
+                "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+                " where application_name = 'rowback' and datname = {}"
+            ).format(sql.Literal(victims.database))
+        ).fetchall()
+    return len(rows)
