@@ -6,9 +6,12 @@ import argparse
 import gc
 import sys
 import time
+from contextlib import ExitStack
+from functools import partial
 
 import tests.conftest  # noqa: F401 (files of the run in memory where they fit, cases apart from the user's own)
-from tests.soak import level2
+from tests.soak import level1, level2
+from tests.soak.lab import lab_running
 from tests.soak.server import running
 from tests.soak.tally import Tally
 
@@ -32,13 +35,16 @@ def soak(level: int, seed: int, schedules: int, minutes: float, *, verbose: bool
     tally, until = Tally(level), time.monotonic() + 60 * minutes
     gc.collect()
     gc.freeze()  # what is forked stays shared
-    with running() as server:
+    with ExitStack() as opened:
+        play = partial(level2.play, opened.enter_context(running())) if level == 2 else \
+            partial(level1.play, opened.enter_context(lab_running()))  # fmt: skip
         for number in range(seed, seed + schedules):
             if time.monotonic() > until:
                 break
-            known = len(tally.failures)
-            level2.play(server, number, tally, verbose=verbose)
-            for failure in tally.failures[known:]:
+            run = play(number, tally)
+            if verbose:
+                print("\n".join(run.steps), flush=True)  # noqa: T201
+            if failure := tally.judged(number, run.steps, run.broken):
                 print(failure, flush=True)  # noqa: T201
     return tally
 

@@ -42,6 +42,11 @@ class Fault:
     seconds: float = 0.0
     harm: Harm | None = None
 
+    @property
+    def name(self) -> str:
+        """What the summary counts it as."""
+        return self.harm.kind if self.harm else self.kind
+
     def __str__(self) -> str:
         if self.harm:
             return f"{self.kind}: {self.harm.kind} {self.harm.number}"
@@ -64,6 +69,43 @@ def draw_fault(rng: random.Random, act: str, *, paced: bool) -> Fault | None:
     harm = rng.choice(["reset", "commit lost", "answer lost", "half open"]) if act != "compare" else "reset"
     number = int(10 ** rng.uniform(2.5, 5)) if harm == "reset" else rng.choice([1, 1, 2, 3]) if paced else 1
     return Fault(kind, harm=Harm(harm, number))
+
+
+STARTING = (
+    "case.opened", "step.start/start-copy", "step.done/start-copy", "step.start/await-copy", "step.done/await-copy",
+    "step.start/secure-copy", "step.done/secure-copy",
+)  # fmt: skip
+ENDING = ("step.start/remove-copy", "step.done/remove-copy")
+EVENTS_OF_COMMANDS = {
+    "restore": (*STARTING, *COMPARE_EVENTS, "dump.started", *LOAD_EVENTS, *LOAD_EVENTS, *ENDING),
+    "open": STARTING, "diff": COMPARE_EVENTS, "apply": (*LOAD_EVENTS, "load.portion"), "undo": UNDO_EVENTS,
+}  # fmt: skip
+RDS_CALLS = ("RestoreDBInstanceToPointInTime", "DescribeDBInstances", "ModifyDBInstance", "DeleteDBInstance")
+RDS_ERRORS = {"Throttling": (400, 2), "InternalFailure": (500, 2), "AccessDenied": (403, 1), "ExpiredToken": (403, 1)}
+OF_COMMANDS = (
+    "kill", "kill", "kill", "kill group later", "kill group later", "stop", "interrupt", "terminate", "terminate",
+    "original crashes", "original restarts", "RDS call", "RDS call", "restore fails", "copy deleted",
+)  # fmt: skip
+BY_HARNESS = ("original crashes", "original restarts", "copy deleted")
+
+
+def draw_fault_of_command(rng: random.Random, verb: str, *, sure: bool) -> Fault | None:
+    """One fault for a command line on the lab, or none."""
+    if not sure and rng.random() < 0.6:
+        return None
+    starts = verb in ("restore", "open")
+    kind = rng.choice([k for k in OF_COMMANDS if starts or k not in ("restore fails", "copy deleted")])
+    if kind == "RDS call":
+        call, code = rng.choice(RDS_CALLS if starts else RDS_CALLS[1:2]), rng.choice(sorted(RDS_ERRORS))
+        return Fault(kind, f"{call} {code}", RDS_ERRORS[code][1])
+    if kind == "restore fails":
+        return Fault(kind, rng.choice(["incompatible-restore", "restore-error", "storage-full"]))
+    if kind == "kill group later":
+        return Fault(kind, seconds=rng.uniform(0.3, 3.0 if starts else 1.2))
+    events = EVENTS_OF_COMMANDS[verb]
+    if kind == "copy deleted":
+        events = ("step.done/await-copy", "step.done/secure-copy", *COMPARE_EVENTS[:2])
+    return Fault(kind, rng.choice(events), 1, rng.uniform(0.5, 2.0) if kind == "stop" else 0.0)
 
 
 def arm(fault: Fault, victims: Place) -> None:

@@ -10,6 +10,10 @@ from collections.abc import Iterable
 
 KNOWN: tuple[tuple[str, str], ...] = (
     (
+        "reap takes case and expiry from another instance's tags and deletes the copy of a paused case",
+        r"reap deleted the copy of an open case that has not expired",
+    ),
+    (
         "a row that was put back and then deleted by others is taken for one that was never written (exit 40)",
         r"exit 40: .*rows differ from T, and the plan did not say so",
     ),

@@ -58,7 +58,7 @@ def sessions_left(app: Connection) -> Iterator[str]:
     yield from (f"a session or lock of rowback is left: {row}" for row in found)
 
 
-def prepared_left(app: Connection) -> Iterator[str]:
+def schemas_left(app: Connection) -> Iterator[str]:
     """Prepared transactions and schemas of a case that was cleaned up."""
     yield from (f"schema {name} is left" for (name,) in app.execute(SCHEMAS))
     prepared = app.execute("select gid from pg_prepared_xacts where database = current_database()")
@@ -87,17 +87,17 @@ def files_left(home: Path) -> Iterator[str]:
         yield f"file {inside} is left"
 
 
-def children_left() -> Iterator[str]:
-    """Processes that descend from this one, other than those that the caller keeps."""
-    ours = os.getpid()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+def processes_left(home: Path) -> Iterator[str]:
+    """Processes whose environment or command line names a schedule's directory, other than this one."""
+    mark = str(home).encode()
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            fields = stat.read_text().rpartition(")")[2].split()
-            words = (stat.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            words = (path / "cmdline").read_bytes().replace(b"\0", b" ")
+            named = mark in words or mark in (path / "environ").read_bytes()
         except OSError:
             continue
-        if int(fields[1]) == ours and ("pg_dump" in words or "recovery.cli" in words):
-            yield f"process {stat.parent.name} is left: {words[:80]}"
+        if named and int(path.name) != os.getpid():
+            yield f"process {path.name} is left: {words[:80].decode(errors='replace')}"
 
 
 def dangling(app: Connection) -> Iterator[str]:

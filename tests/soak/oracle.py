@@ -95,7 +95,7 @@ class Judge:
         for n in before.keys() | after.keys() | events.keys():
             mine, now = events.get(n, []), after.get(n)
             last = mine[-1].row if mine else before.get(n)
-            if now == last or _unsure(mine, before.get(n), now):
+            if now == last:
                 continue
             theirs = bool(mine) or (bool(since.get(n)) and since[n][-1].row == last)
             if what := self._trouble(span, table, n, (last, now, theirs, bool(mine))):
@@ -242,11 +242,6 @@ class Judge:
             ]  # fmt: skip
             if wrong:
                 self.say(span, table, "are not as they were before", wrong)
-
-
-def _unsure(mine: Sequence[Event], before: Row | None, now: Row | None) -> bool:
-    """Whether the last write of others may have been lost with its connection, and was."""
-    return bool(mine) and not mine[-1].sure and now == (mine[-2].row if len(mine) > 1 else before)
 
 
 def _by_number(events: Sequence[Event], table: int) -> dict[int, list[Event]]:

@@ -134,7 +134,7 @@ class SoakErrand(Errand):
 
 def _target(place: Place, port: int) -> Target:
     return Target(label=f"instance '{SOURCE}'", endpoint=Endpoint(host="127.0.0.1", port=port),
-                  database=place.database, user=OWNER)  # fmt: skip
+                  database=place.database, user=place.user, password=place.password)  # fmt: skip
 
 
 def open_recovery(operator: Operator, mode: str, xid: int, boundary: int) -> str:
@@ -246,6 +246,28 @@ def status(operator: Operator, case_id: str) -> str:
     told = _told(operator, case_id, 0, "")
     case = read_case(case_id)
     return f"case {case_id}: last step {case.current_step}, {len(told.account)} tables in its account"
+
+
+def told_of(operator: Operator, case_id: str, code: int, words: str) -> Told:
+    """How a command ended, with what its case says of itself. Raises RowbackError where the journal is unreadable."""
+    return _told(operator, case_id, code, words)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The repair plan of a case: what apply must be given."""
+
+    digest: str
+    loses: int
+    closed: bool
+
+
+def planned(operator: Operator, case_id: str) -> Planned:
+    """What was planned last, and whether the case is closed."""
+    os.environ["ROWBACK_HOME"] = str(operator.home)
+    case = read_case(case_id)
+    plan = case.repair_plan
+    return Planned(plan.digest if plan else "", plan.loses if plan else 0, case.closed_at is not None)
 
 
 def clean(operator: Operator) -> list[str]:

@@ -31,6 +31,12 @@ class Place:
     user: str = OWNER
     password: str | None = None
 
+    @property
+    def dsn(self) -> str:
+        """The same as libpq's keywords."""
+        password = f" password={self.password}" if self.password else ""
+        return f"host=127.0.0.1 port={self.port} dbname={self.database} user={self.user}{password}"
+
     def connect(self, application: str) -> psycopg.Connection[Any]:
         """An autocommit session that names itself."""
         return psycopg.connect(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from tests.soak.known import sorted_out
+from tests.soak.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,21 @@ class Tally:
     longest_wait_s: float = 0.0
     failures: list[Failure] = field(default_factory=list)
     known: Counter[str] = field(default_factory=Counter)
+
+    def played(self, schedule: Schedule, seconds: float) -> None:
+        """Count one schedule."""
+        self.schedules += 1
+        self.seconds += seconds
+        self.incidents[f"{schedule.world.incident.kind}/{schedule.mode}"] += 1
+
+    def judged(self, seed: int, steps: Sequence[str], broken: Sequence[str]) -> Failure | None:
+        """Count what is broken in one schedule, known defects apart."""
+        unknown, known = sorted_out(broken)
+        self.known.update(known)
+        if not unknown:
+            return None
+        self.failures.append(Failure(self.level, seed, tuple(steps), tuple(unknown)))
+        return self.failures[-1]
 
     @property
     def broken(self) -> int:

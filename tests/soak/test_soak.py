@@ -12,7 +12,8 @@ import pytest
 
 from tests.soak import plants
 from tests.soak.__main__ import soak
-from tests.soak.level2 import Act, Schedule, play_schedule
+from tests.soak.level2 import play_schedule
+from tests.soak.schedules import Act, Schedule
 from tests.soak.server import Server, running
 from tests.soak.tally import Tally
 from tests.soak.world import Incident, Table, World
@@ -28,6 +29,12 @@ BUSY = (Act("compare", None, calm=True), Act("load", None, calm=False))
 def test_recoveries_on_one_server() -> None:
     tally = soak(2, 1, 300, 60.0)
     print(tally.table())  # noqa: T201 (the figures are what one runs it for)
+    assert tally.failures == []
+
+
+def test_recoveries_by_the_command_line() -> None:
+    tally = soak(1, 1, 40, 60.0)
+    print(tally.table())  # noqa: T201
     assert tally.failures == []
 
 

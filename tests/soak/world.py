@@ -111,10 +111,14 @@ def build(app: Connection, world: World) -> None:
     app.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(world.tables[0].schema)))
     for table in world.tables:
         _create(app, world, table)
-        for n in range(table.rows):
-            parent = world.tables[table.parent] if table.parent is not None else None
-            linked = parent is not None and parent.rows > 0 and n % 7 != 0
-            insert(app, world, table, (n, n % parent.rows if parent and linked else None, "app"))
+        parent = world.tables[table.parent] if table.parent is not None else None
+        rows = [
+            _values(world, table, (n, n % parent.rows if parent and parent.rows and n % 7 else None, "app"), "name")
+            for n in range(table.rows)
+        ]
+        if rows:
+            into = sql.SQL("insert into {} values {}")
+            app.execute(into.format(table.identifier, sql.SQL(", ").join(rows)))
 
 
 def _create(app: Connection, world: World, table: Table) -> None:
@@ -149,6 +153,13 @@ def _create(app: Connection, world: World, table: Table) -> None:
 
 def insert(app: Connection, world: World, table: Table, row: tuple[int, int | None, str], *, name: str = "name") -> Row:
     """Insert row `n` that references its parent's row, written by somebody; returns it. Raises what the schema says."""
+    into = sql.SQL("insert into {} values {} returning *")
+    found = app.execute(into.format(table.identifier, _values(world, table, row, name))).fetchone()
+    assert found is not None
+    return plain(found)
+
+
+def _values(world: World, table: Table, row: tuple[int, int | None, str], name: str) -> sql.Composed:
     n, link, who = row
     values: list[Any] = [*table.key_of(n)]
     if table.parent is not None:
@@ -156,10 +167,7 @@ def insert(app: Connection, world: World, table: Table, row: tuple[int, int | No
         values += parent.key_of(link) if link is not None else [None] * len(parent.key_columns)
     code = f"{name} code {n}" if n % 4 else None
     values += [n, n * 1.5, f"{name} {n}", code, who]
-    marks = sql.SQL(", ").join(map(sql.Literal, values))
-    found = app.execute(sql.SQL("insert into {} values ({}) returning *").format(table.identifier, marks)).fetchone()
-    assert found is not None
-    return plain(found)
+    return sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, values)))
 
 
 def strike(app: Connection, world: World) -> int:

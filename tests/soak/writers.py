@@ -33,13 +33,12 @@ CUT = (psycopg.OperationalError, psycopg.InterfaceError)
 @dataclass(frozen=True)
 class Event:
     """One committed write of somebody: `row` as it is afterwards, None: deleted. Rows of one number have one writer, so
-    the ledger's order is theirs. `sure`: False where the connection was lost in the commit."""
+    the ledger's order is theirs."""
 
     table: int
     n: int
     op: str
     row: Row | None
-    sure: bool = True
 
 
 @dataclass
@@ -57,7 +56,6 @@ class Writers:
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
-        self.total = 0
 
     def start(self) -> None:
         """Let them write."""
@@ -76,7 +74,6 @@ class Writers:
         if not self._pipe.poll(ANSWER_S):
             raise TimeoutError(f"the writers did not answer to {verb} within {ANSWER_S:.0f} s")
         heard: Heard = self._pipe.recv()
-        self.total += len(heard.events)
         return heard
 
 
@@ -127,6 +124,8 @@ class _Crowd:
         for lock in self.busy:
             with lock:
                 pass
+        for person in self.people:
+            person.settle()
 
     def take(self) -> Heard:
         with self.lock:
@@ -194,32 +193,50 @@ class _Person:
         self.rng = random.Random(f"{crowd.seed} writer {no}")
         self.session = _Session(crowd.place)
         self.made = 0
+        self.pending: Event | None = None
 
     def act(self) -> None:
         """One transaction, in the ledger once it is committed."""
         table = self.rng.choice(self.crowd.world.tables)
         what = self.rng.choice(["update", "update", "update", "insert", "insert", "again", "delete", "nothing"])
         began, event = time.monotonic(), None
-        unsure: list[Event] = []
         try:
-            event = self._write(self.session.get(), table, what, unsure)
+            self.settle()
+            event = self._write(self.session.get(), table, what)
+            self.pending = None
         except REFUSED as error:
+            self.pending = None
             self._count(type(error).__name__)
         except CUT as error:
             self._count(type(error).__name__)
-            event = unsure[-1] if unsure else None
         with self.crowd.lock:
             waited = time.monotonic() - began
             self.crowd.heard.longest_wait_s = max(self.crowd.heard.longest_wait_s, waited)
             if event:
                 self.crowd.heard.events.append(event)
 
+    def settle(self) -> None:
+        """Ask whether a write is there whose connection was lost in the commit: nobody else writes that row so."""
+        if not (event := self.pending):
+            return
+        table = self.crowd.world.tables[event.table]
+        found = (
+            self.session.get()
+            .execute(sql.SQL("select * from {} where n = {}").format(table.identifier, sql.Literal(event.n)))
+            .fetchall()
+        )
+        theirs = [row for row in map(plain, found) if event.row is not None and row[-1] == event.row[-1]]
+        self.pending = None
+        if bool(theirs) if event.row is not None else not found:
+            with self.crowd.lock:
+                self.crowd.heard.events.append(event)
+
     def _count(self, what: str) -> None:
         with self.crowd.lock:
             self.crowd.heard.refused[what] += 1
 
-    def _write(self, app: Connection, table: Table, what: str, unsure: list[Event]) -> Event | None:
-        """Everything in a transaction of its own; `unsure` holds the event while its commit is under way."""
+    def _write(self, app: Connection, table: Table, what: str) -> Event | None:
+        """Everything in a transaction of its own; `pending` is the event while its commit is under way."""
         who = f"writer {self.no} {self.rng.randrange(10**9)}"
         event = None
         with app.transaction(force_rollback=what == "nothing"):
@@ -235,8 +252,7 @@ class _Person:
                     event = self._delete(app, table)
                 case _:
                     event = self._update(app, table, who)
-            if event and what != "nothing":
-                unsure.append(Event(event.table, event.n, event.op, event.row, sure=False))
+            self.pending = event if what != "nothing" else None
         return None if what == "nothing" else event
 
     def _some(self, table: Table) -> int:
