@@ -53,7 +53,7 @@ matrix: $(STAMP)
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz $(if $(INPUTS),--inputs $(INPUTS),--minutes $(MINUTES)) --seed $(SEED)
 # Random schedules of kills, faults, writers and second operators: SCHEDULES or MINUTES of them from SEED on, at LEVEL 1
-# (command line on the lab) or 2 (two databases of one server); without any of them what CI runs.
+# (command line on the lab), 2 (two databases of one server) or both; without any of these what CI runs.
 soak: $(STAMP)
 ifeq ($(LEVEL)$(MINUTES)$(SCHEDULES)$(SEED),)
 	$(BIN)/python -m pytest -q -s -m soak tests/soak

@@ -19,15 +19,20 @@ from tests.soak.tally import Tally
 def main() -> int:
     """Run schedules of one level, print failures as they come and the table at the end."""
     asked = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    asked.add_argument("--level", type=int, choices=(1, 2), default=2)
+    asked.add_argument("--level", type=int, choices=(1, 2), help="default: both, one after the other")
     asked.add_argument("--seed", type=int, default=1, help="of the first schedule; the next ones count on")
-    asked.add_argument("--schedules", type=int, default=10**9)
-    asked.add_argument("--minutes", type=float, default=10.0**6)
+    asked.add_argument("--schedules", type=int, default=10**9, help="of each level")
+    asked.add_argument("--minutes", type=float, default=10.0**6, help="for both levels together")
     asked.add_argument("--verbose", action="store_true", help="print every schedule's steps")
     options = asked.parse_args()
-    tally = soak(options.level, options.seed, options.schedules, options.minutes, verbose=options.verbose)
-    print(tally.table())  # noqa: T201
-    return 1 if tally.failures else 0
+    levels = (options.level,) if options.level else (2, 1)
+    failed = False
+    for level in levels:
+        minutes = options.minutes / len(levels)
+        tally = soak(level, options.seed, options.schedules, minutes, verbose=options.verbose)
+        print(tally.table(), flush=True)  # noqa: T201
+        failed |= bool(tally.failures)
+    return int(failed)
 
 
 def soak(level: int, seed: int, schedules: int, minutes: float, *, verbose: bool = False) -> Tally:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from tests.soak.world import Connection
+from tests.soak.world import Connection, Row, plain
 
 SETTLE_S = 5.0
 KEPT = ("changes-", "decisions-")
@@ -27,6 +27,10 @@ and a.application_name like 'rowback%'
 """
 SCHEMAS = """
 select nspname from pg_namespace where nspname like 'rowback%' or nspname like 'recovered%'
+"""
+IMAGES = """
+select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname like 'rowback\\_case\\_%' and obj_description(c.oid, 'pg_class') = {}
 """
 DEFINITIONS = """
 select 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid), convalidated::text
@@ -98,6 +102,15 @@ def processes_left(home: Path) -> Iterator[str]:
             continue
         if named and int(path.name) != os.getpid():
             yield f"process {path.name} is left: {words[:80].decode(errors='replace')}"
+
+
+def before_images(app: Connection, printed: str) -> list[Row]:
+    """Every before-image of a table, without the two columns that rowback puts in front."""
+    found = app.execute(sql.SQL(IMAGES).format(sql.Literal(f"before-images of {printed}"))).fetchall()
+    return [
+        plain(row)[2:] for schema, name in found
+        for row in app.execute(sql.SQL("select * from {}").format(sql.Identifier(schema, name)))
+    ]  # fmt: skip
 
 
 def dangling(app: Connection) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import sql
 
 from recovery.model.account import Account
 from recovery.postgres.connect import Session
@@ -75,6 +76,14 @@ def show_half(live: Session) -> None:
     live.execute("select pg_sleep(0.3)")
     live.pgconn.exec_(b"begin")
     live.execute("insert into public.t select * from part")
+
+
+def forget_images(live: Session) -> None:
+    """No before-images."""
+    for schema, name in live.execute(
+        "select schemaname, tablename from pg_tables where schemaname like 'rowback\\_case\\_%'"
+    ).fetchall():
+        live.execute(sql.SQL("delete from {}").format(sql.Identifier(schema, name)))
 
 
 def leave_trigger_off(live: Session) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from tests.soak import leftovers
+from tests.soak import leftovers, product
 from tests.soak.oracle import Judge, Past, Span
 from tests.soak.process import CRASHED, INTERRUPTED, KILLED, Ended
 from tests.soak.product import Noted
@@ -99,9 +99,23 @@ class Run(ABC):
         )  # fmt: skip
         self.told(act, ended)
         self.judge.judge(span)
+        if span.wrote and span.kind != "compare":
+            self.compare_images(span)
         if not self.schedule.paced and len(self.settled(now.load_intents)) > 1:
             self.broken.append("the load was committed twice")
         return ended, span
+
+    def compare_images(self, span: Span) -> None:
+        """Every row that rowback changed or deleted is kept as it was."""
+        for table in self.schedule.world.tables:
+            theirs = {event.n for event in span.events if event.table == table.no}
+            before, after = span.before.keyed[table.no], span.after.keyed[table.no]
+            changed = {row for n, row in before.items() if n not in theirs and after.get(n) != row}
+            if not changed:
+                continue
+            images = leftovers.before_images(self.app, product.printed(table.schema, table.name))
+            if missing := changed - set(images):
+                self.judge.say(span, table, "were changed and have no before-image", sorted(missing, key=repr))
 
     def span(self, kind: str, ends: tuple[Snapshot, Snapshot], heard: Heard, mark: int) -> Span:
         """An act with what its past tells."""

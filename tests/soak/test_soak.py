@@ -44,11 +44,10 @@ def server() -> Iterator[Server]:
         yield found
 
 
-def broken(server: Server, acts: tuple[Act, ...], bursts: tuple[int, int] = (0, 0)) -> str:
+def broken(server: Server, acts: tuple[Act, ...], bursts: tuple[int, int] = (0, 0), *, mode: str = "missing") -> str:
     """What the invariants say of one quiet schedule."""
-    return "\n".join(
-        play_schedule(server, Schedule(0, WORLD, "missing", False, bursts, acts, False, 0.01), Tally(2)).broken
-    )
+    schedule = Schedule(0, WORLD, mode, False, bursts, acts, False, 0.01)
+    return "\n".join(play_schedule(server, schedule, Tally(2)).broken)
 
 
 @pytest.mark.parametrize("acts", [LOAD, UNDO, BUSY])
@@ -96,6 +95,11 @@ def test_an_account_that_hides_rows_is_reported(server: Server, monkeypatch: pyt
     plants.before_commit_of_load(monkeypatch, plants.drop_a_row)
     plants.deny_rows(monkeypatch)
     assert "and the account names 0" in broken(server, LOAD)
+
+
+def test_before_images_that_are_not_there_are_reported(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    plants.before_commit_of_load(monkeypatch, plants.forget_images)
+    assert "were changed and have no before-image" in broken(server, LOAD, (0, 6), mode="replace")
 
 
 def test_a_session_that_is_left_is_reported(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
