@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -25,6 +26,8 @@ def main() -> int:
     asked.add_argument("--minutes", type=float, default=10.0**6, help="for both levels together")
     asked.add_argument("--verbose", action="store_true", help="print every schedule's steps")
     options = asked.parse_args()
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)  # servers and files go with us
     levels = (options.level,) if options.level else (2, 1)
     failed = False
     for level in levels:

@@ -79,6 +79,7 @@ ENDING = ("step.start/remove-copy", "step.done/remove-copy")
 EVENTS_OF_COMMANDS = {
     "restore": (*STARTING, *COMPARE_EVENTS, "dump.started", *LOAD_EVENTS, *LOAD_EVENTS, *ENDING),
     "open": STARTING, "diff": COMPARE_EVENTS, "apply": (*LOAD_EVENTS, "load.portion"), "undo": UNDO_EVENTS,
+    "close": ("case.closing", *ENDING, "case.closed"),
 }  # fmt: skip
 RDS_CALLS = ("RestoreDBInstanceToPointInTime", "DescribeDBInstances", "ModifyDBInstance", "DeleteDBInstance")
 RDS_ERRORS = {"Throttling": (400, 2), "InternalFailure": (500, 2), "AccessDenied": (403, 1), "ExpiredToken": (403, 1)}
@@ -96,7 +97,8 @@ def draw_fault_of_command(rng: random.Random, verb: str, *, sure: bool) -> Fault
     starts = verb in ("restore", "open")
     kind = rng.choice([k for k in OF_COMMANDS if starts or k not in ("restore fails", "copy deleted")])
     if kind == "RDS call":
-        call, code = rng.choice(RDS_CALLS if starts else RDS_CALLS[1:2]), rng.choice(sorted(RDS_ERRORS))
+        calls = RDS_CALLS if starts else RDS_CALLS[-1:] if verb == "close" else RDS_CALLS[1:2]
+        call, code = rng.choice(calls), rng.choice(sorted(RDS_ERRORS))
         return Fault(kind, f"{call} {code}", RDS_ERRORS[code][1])
     if kind == "restore fails":
         return Fault(kind, rng.choice(["incompatible-restore", "restore-error", "storage-full"]))

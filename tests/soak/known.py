@@ -14,6 +14,10 @@ KNOWN: tuple[tuple[str, str], ...] = (
         r"reap deleted the copy of an open case that has not expired",
     ),
     (
+        "name and tags alone prove a copy whose start was never confirmed",
+        r"(close|reap) deleted an instance that only has the name and tags of a copy",
+    ),
+    (
         "a row that was put back and then deleted by others is taken for one that was never written (exit 40)",
         r"exit 40: .*rows differ from T, and the plan did not say so",
     ),

@@ -24,7 +24,10 @@ from tests.soak.server import ORACLE, Place
 
 FOREIGN = "rowback-20200101-000000-aaaa"
 DEADLINE_S = 90.0
-LOOK_S = 0.02
+STRANGER: Mapping[str, Any] = {
+    "Engine": "postgres", "DBInstanceClass": "db.t3.micro", "AllocatedStorage": 20, "MasterUsername": "postgres",
+    "MasterUserPassword": secrets.token_hex(8), "BackupRetentionPeriod": 0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,20 @@ class LabServer:
         named = [{"Key": name, "Value": value} for name, value in tags.items()]
         self.asked(lambda: self.rds.add_tags_to_resource(ResourceName=arn, Tags=named))
 
+    def impersonate(self, case: str) -> None:
+        """Somebody makes an instance with the name and the tags of the copy of `case`."""
+        tags = {"rowback:managed": "true", "rowback:case": case}
+        named = [{"Key": name, "Value": value} for name, value in tags.items()]
+        self.asked(lambda: self.rds.create_db_instance(**STRANGER, DBInstanceIdentifier=f"rowback-{case}", Tags=named))
+        self.wait_for(f"rowback-{case}", "available")
+
+    def wait_for(self, identifier: str, status: str | None) -> None:
+        """Until an instance has a status, or is gone (None)."""
+        deadline = time.monotonic() + DEADLINE_S
+        while self.instances().get(identifier, {}).get("DBInstanceStatus") != status:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{identifier} was not {status or 'gone'} within {DEADLINE_S:.0f} s")
+
     def wait_available(self) -> None:
         """Until the original answers again."""
         deadline = time.monotonic() + DEADLINE_S
@@ -140,14 +157,9 @@ def lab_running() -> Iterator[LabServer]:
             "rds", endpoint_url=exports["AWS_ENDPOINT_URL"], region_name=exports["AWS_DEFAULT_REGION"],
             aws_access_key_id="lab", aws_secret_access_key="lab",
         )  # fmt: skip
-        rds.create_db_instance(
-            DBInstanceIdentifier=FOREIGN, Engine="postgres", DBInstanceClass="db.t3.micro", AllocatedStorage=20,
-            MasterUsername="postgres", MasterUserPassword=secrets.token_hex(8), BackupRetentionPeriod=0,
-        )  # fmt: skip
+        rds.create_db_instance(**STRANGER, DBInstanceIdentifier=FOREIGN)
         lab = LabServer(root, int(state["port"]), exports, rds, {})
-        deadline = time.monotonic() + DEADLINE_S
-        while lab.instances()[FOREIGN]["DBInstanceStatus"] != "available" and time.monotonic() < deadline:
-            time.sleep(LOOK_S)
+        lab.wait_for(FOREIGN, "available")
         yield LabServer(root, lab.port, exports, rds, lab.instances())
     finally:
         down(root)

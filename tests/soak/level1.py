@@ -21,6 +21,7 @@ from recovery.model.target import format_utc
 from runbooks.lab.background import INSTANCE, pass_a_second
 from tests.soak import leftovers, product
 from tests.soak.commands import Command
+from tests.soak.faults import Fault
 from tests.soak.lab import FOREIGN, LabServer
 from tests.soak.oracle import Span
 from tests.soak.playing import AGAIN, ENDED, TRIES, VERIFY_DIFFERS, Run
@@ -33,7 +34,6 @@ from tests.soak.world import build, plain
 from tests.soak.writers import Writers, writing
 
 LOADS = ("restore", "apply", "resume")
-AGAIN_LATER = (*AGAIN, 29, *range(30, 40), 53)
 NEEDS_APPROVAL, COPY_FAILED, USAGE = 21, 50, 2
 QUIET = Act("close", None, calm=True)
 
@@ -71,6 +71,8 @@ class LabRun(Run):
     def recover(self, writers: Writers) -> None:
         """The operator's commands, each with its fault, and again until it is over."""
         undone = 0
+        if self.schedule.impostor:
+            self.impersonate(writers)
         for act in self.schedule.acts:
             if act.verb == "undo":
                 undone += 1
@@ -112,7 +114,7 @@ class LabRun(Run):
         if code == COPY_FAILED:
             self.close(writers)
             return "restore" if wanted == "restore" else None
-        if code not in AGAIN_LATER:
+        if code not in AGAIN:
             return None
         if case is None or product.planned(self.operator, case).closed:
             return wanted if wanted in ("restore", "open") else None
@@ -214,6 +216,21 @@ class LabRun(Run):
             self.app = self.place.connect(ORACLE)
         self.broken += leftovers.sessions_left(self.app)
 
+    def impersonate(self, writers: Writers) -> None:
+        """Killed before the copy's start is called, then another instance has its name and tags: that must stay."""
+        verb = self.schedule.acts[0].verb
+        self.attempt(writers, Act(verb, Fault("kill", "step.start/start-copy"), calm=True))
+        if (case := self.case()) is None:
+            return
+        self.lab.impersonate(case)
+        for verb in ("close", "reap"):
+            self.attempt(writers, replace(QUIET, verb=verb))
+            if f"rowback-{case}" not in self.lab.instances():
+                self.broken.append(f"{verb} deleted an instance that only has the name and tags of a copy")
+        if self.lab.delete(f"rowback-{case}"):
+            self.lab.wait_for(f"rowback-{case}", None)
+        self.close(writers)
+
     def reap(self, writers: Writers) -> None:
         """Reap while the case may be paused, beside an instance that looks like its copy and is not."""
         case = self.case()
@@ -230,17 +247,17 @@ class LabRun(Run):
 
     def close(self, writers: Writers) -> None:
         """Give the newest case up, however often that takes."""
+        act = replace(QUIET, fault=self.schedule.closing)
         for _ in range(TRIES):
             case = self.case()
             if case is None or product.planned(self.operator, case).closed:
                 return
-            ended, _ = self.attempt(writers, QUIET)
-            self.blame(QUIET, ended)
-            if ended.told.code not in (*AGAIN_LATER, 0):
+            ended, _ = self.attempt(writers, act)
+            self.blame(act, ended)
+            if ended.told.code not in (*AGAIN, 0):
                 break
-        else:
-            return
-        self.never_over(QUIET, ended)
+            act = QUIET
+        self.never_over(act, ended)
 
     def clear(self, writers: Writers) -> None:
         """Close every case, remove what they left in the database, and see what is left."""

@@ -19,7 +19,7 @@ from tests.soak.writers import Event, Heard, Writers
 
 TRIES = 6
 ENDED, VERIFY_DIFFERS, UNDO_IN_PART, REFUSED = (0, 47), 40, 48, 22
-AGAIN = (KILLED, INTERRUPTED, CRASHED, 30, 51, 52, 38)
+AGAIN = (KILLED, INTERRUPTED, CRASHED, 29, *range(30, 40), 51, 52, 53)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Run(ABC):
         heard = writers.pause()
         self.hear(heard)
         now = self.noted()
-        span = self.span("redo" if redo else self.kind(act), (before, self.look()), heard, mark)
+        span = self.span("load" if others else "redo" if redo else self.kind(act), (before, self.look()), heard, mark)
         fresh = set((*now.load_intents, *now.undo_intents)) - set((*known.load_intents, *known.undo_intents))
         span = replace(
             span, compared="changes.begun" in now.events[len(known.events) :] or bool(others),

@@ -29,7 +29,8 @@ class Act:
 @dataclass(frozen=True)
 class Schedule:
     """One drawn schedule. `bursts`: writes of each before and after the incident; `pause_s`: of the writers; `second`:
-    a second operator recovers the same rows at the same time; `reaps`: somebody runs reap in between."""
+    a second operator recovers the same rows at the same time; `reaps`: somebody runs reap in between; `impostor`: an
+    instance takes the name and tags of a copy whose start was never confirmed; `closing`: the fault of the close."""
 
     seed: int
     world: World
@@ -41,6 +42,8 @@ class Schedule:
     pause_s: float
     transport: str = "copy"
     reaps: bool = False
+    impostor: bool = False
+    closing: Fault | None = None
 
     def __str__(self) -> str:
         pace, second = ", paced" * self.paced, ", second operator" * self.second
@@ -76,4 +79,7 @@ def draw_on_lab(seed: int) -> Schedule:
         for n, verb in enumerate(verbs)
     )
     bursts = (rng.randint(0, 3), rng.randint(0, 6))
-    return Schedule(seed, world, mode, paced, bursts, acts, second, rng.choice(LONGER_S), transport, rng.random() < 0.2)
+    return Schedule(
+        seed, world, mode, paced, bursts, acts, second, rng.choice(LONGER_S), transport, reaps=rng.random() < 0.2,
+        impostor=rng.random() < 0.1, closing=draw_fault_of_command(rng, "close", sure=False),
+    )  # fmt: skip
