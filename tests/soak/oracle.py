@@ -138,7 +138,7 @@ class Judge:
             assert span.written_from
             assert span.written_to
             wrote = span.written_from.keyed[table.no].get(n) != span.written_to.keyed[table.no].get(n)
-            return wrote or touched
+            return wrote or touched or bool(_made_by_others(span, table, n))
         if touched and not span.compared:
             return last is None and self._may_have_been_absent(span, table, n)
         if span.mode == "missing":

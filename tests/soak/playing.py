@@ -174,7 +174,7 @@ class Run(ABC):
     def told(self, act: Act, ended: Ended) -> None:
         """Write down what was done and how it ended."""
         words = " / ".join(line.strip() for line in ended.told.words.splitlines()[:6])[:400]
-        struck = f", {act.fault}{'' if ended.struck else ' (did not strike)'}" if act.fault else ""
+        struck = f", {act.fault}{'' if ended.struck else ' (no effect seen)'}" if act.fault else ""
         self.steps.append(f"{act.verb}{struck}: exit {ended.told.code} in {ended.seconds:.2f} s {words}")
         self.tally.ends[f"{act.verb} {ended.told.code}"] += 1
         if act.fault:

@@ -23,7 +23,7 @@ LOOK_S = 0.005
 
 @dataclass(frozen=True)
 class Ended:
-    """How an act ended, and whether its fault struck."""
+    """How an act ended, and whether its fault is seen to have struck."""
 
     told: Told
     struck: bool
