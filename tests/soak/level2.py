@@ -14,8 +14,9 @@ from pathlib import Path
 
 from recovery.errors import RowbackError
 from tests.soak import leftovers, product
+from tests.soak.faults import terminate
 from tests.soak.forwarder import harming
-from tests.soak.playing import AGAIN, ENDED, TRIES, Run
+from tests.soak.playing import AGAIN, ENDED, TRIES, VERIFY_DIFFERS, Run
 from tests.soak.process import DEADLINE_S, Ended, perform
 from tests.soak.product import Noted, Operator
 from tests.soak.schedules import Act, Schedule, draw_on_server
@@ -36,6 +37,7 @@ class ServerRun(Run):
         self.operator = Operator(home / "home", self.place, server.port, schedule.paced)
         self.others: list[tuple[Operator, str]] = []
         self.boundary = 0
+        self.half_open = False
 
     def play(self) -> None:
         """All of it."""
@@ -58,22 +60,26 @@ class ServerRun(Run):
             self.strike(writers, at_target)
             self.case = product.open_recovery(self.operator, schedule.mode, self.xid, self.boundary)
             self.recover(writers)
-        self.clear()
         self.compare_definitions(drawn)
 
     def recover(self, writers: Writers) -> None:
-        """The operator's acts, each with its fault, and again until it is over."""
+        """The operator's acts, each with its fault, and again until it is over; then the close, with every connection
+        that is half open still there."""
         with ExitStack() as opened:
             for number, act in enumerate(self.schedule.acts):
-                self.port = self.server.port
+                self.port, self.half_open = self.server.port, False
                 if act.fault and act.fault.harm:
+                    self.half_open = act.fault.harm.kind == "half open"
                     self.port = opened.enter_context(harming(self.server.port, act.fault.harm))
                 if act.verb == "undo":
                     over = self.finish_undo(writers, act, redo=number == 3)
                 else:
                     over = self.finish(writers, act)
                 if not over:
-                    return
+                    break
+                self.broken += leftovers.sessions_left(self.app)
+            self.port = self.server.port
+            self.clear()
 
     def finish(self, writers: Writers, act: Act) -> bool:
         """A comparison or a load until it is over; whether the next act may follow."""
@@ -84,7 +90,7 @@ class ServerRun(Run):
             if span.wrote:
                 self.note_write(span, goes_on=self.write is not before)
             if ended.told.code in ENDED or ended.told.code not in AGAIN:
-                return ended.told.code in ENDED
+                return ended.told.code in (*ENDED, VERIFY_DIFFERS)
             act = replace(act, fault=None)
         self.never_over(act, ended)
         return False
@@ -131,8 +137,8 @@ class ServerRun(Run):
                     return
 
     def settle(self, act: Act) -> None:
-        """A connection that is only half closed stays."""
-        if not (act.fault and act.fault.harm and act.fault.harm.kind == "half open"):
+        """A connection that is only half closed stays until rowback asks what became of it."""
+        if not self.half_open:
             self.broken += leftovers.sessions_left(self.app)
 
     def clear(self) -> None:
@@ -143,7 +149,9 @@ class ServerRun(Run):
             if ended.told.code != 0:
                 self.broken.append(f"close: exit {ended.told.code} {ended.told.words[-800:]}")
             self.broken += leftovers.files_left(operator.home)
-        self.broken += leftovers.sessions_left(self.app)
+        if left := list(leftovers.sessions_left(self.app)):
+            self.broken.append(f"after close: {left[0]}, and {len(left) - 1} locks")
+            terminate(self.place)
         product.clean(self.operator)
         self.broken += leftovers.schemas_left(self.app)
         self.broken += leftovers.temporary_tables_left(self.app)

@@ -211,14 +211,24 @@ class Judge:
             rows = len(held) if table.key else Counter(held).total()
             if line and line.at_target != rows:
                 self.say(span, table, f"at T, and the account says {line.at_target}", [rows])
-            missing = list(self._not_right(span, table))
+            missing = list(self._not_right(span, table) if table.key else self._lost(span, table))
             named = line.not_back if line else 0
             if len(missing) > named:
                 self.say(span, table, f"are not right, and the account names {named}", missing)
+            if table.key and line and line.back > (most := self._put_back(span, table)):
+                self.say(span, table, f"may be back, and the account says {line.back}", [most])
+
+    def _put_back(self, span: Span, table: Table) -> int:
+        """How many rows at T can be back: those that were damaged and are right, or that others have touched."""
+        then, damaged = self.past.at_target.keyed[table.no], self.past.after.keyed[table.no]
+        touched, after = _by_number(span.ledger, table.no), span.after.keyed[table.no]
+        return sum(n in touched or (damaged.get(n) != row and after.get(n) == row) for n, row in then.items())
+
+    def _lost(self, span: Span, table: Table) -> Iterator[object]:
+        """Rows of a table without a key that were there at T; others only add to it."""
+        yield from (self.past.at_target.loose[table.no] - span.after.loose[table.no]).elements()
 
     def _not_right(self, span: Span, table: Table) -> Iterator[object]:
-        if not table.key:
-            return
         then, after = self.past.at_target.keyed[table.no], span.after.keyed[table.no]
         touched = _by_number(span.ledger, table.no)
         hit, damaged = self.past.hit(table.no), self.past.after.keyed[table.no]

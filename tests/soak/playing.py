@@ -18,7 +18,7 @@ from tests.soak.world import Connection, Snapshot, read, strike
 from tests.soak.writers import Event, Heard, Writers
 
 TRIES = 6
-ENDED, VERIFY_DIFFERS, UNDO_IN_PART, REFUSED = (0, 47), 40, 48, 22
+ENDED, VERIFY_DIFFERS, NOTHING_TO_UNDO, UNDO_IN_PART, REFUSED = (0, 47), 40, 42, 48, 22
 AGAIN = (KILLED, INTERRUPTED, CRASHED, 29, *range(30, 40), 51, 52, 53)
 
 
@@ -143,6 +143,8 @@ class Run(ABC):
             ended, span = self.attempt(writers, act, redo=redo)
             code = ended.told.code
             self.blame(act, ended)
+            if code in (UNDO_IN_PART, NOTHING_TO_UNDO, REFUSED) and not (span.since or span.events):
+                self.broken.append(f"{act.verb}: rows stay though nobody wrote since: {ended.told.words}")
             if span.wrote:
                 self.note_write(span, goes_on=False)
             if code in AGAIN and "undo.done" in self.noted().events[start:]:
