@@ -30,6 +30,14 @@ KNOWN: tuple[tuple[str, str], ...] = (
         r"^undo.*: rows stay though nobody wrote since: .* stay: changed by others since it was read",
     ),
     (
+        "an undo whose COMMIT was not answered says that nothing was written",
+        r"(undo|redo) is committed, and rowback says that nothing was written",
+    ),
+    (
+        "close leaves the session of an undo whose client is gone, with its locks",
+        r"after close: a session or lock of rowback is left",
+    ),
+    (
         "a change set's rollback journal is left by a killed process",
         r"file cases/[^/]+/changes-\d+\.sqlite-journal is left",
     ),

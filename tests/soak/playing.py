@@ -19,6 +19,7 @@ from tests.soak.writers import Event, Heard, Writers
 
 TRIES = 6
 ENDED, VERIFY_DIFFERS, NOTHING_TO_UNDO, UNDO_IN_PART, REFUSED = (0, 47), 40, 42, 48, 22
+UNTOUCHED = "nothing was written to the original"
 AGAIN = (KILLED, INTERRUPTED, CRASHED, 29, *range(30, 40), 51, 52, 53)
 
 
@@ -101,6 +102,8 @@ class Run(ABC):
         self.judge.judge(span)
         if span.wrote and span.kind != "compare":
             self.compare_images(span)
+            if UNTOUCHED in ended.told.words and not others:
+                self.broken.append(f"{span.kind} is committed, and rowback says that {UNTOUCHED}")
         if not self.schedule.paced and len(self.settled(now.load_intents)) > 1:
             self.broken.append("the load was committed twice")
         return ended, span
