@@ -7,8 +7,6 @@ JOBS ?= 3
 ROWS ?= 100000
 REPEAT ?= 3
 N ?= 1000
-MINUTES ?= 15
-SEED ?= 1
 
 # The tests start rowback hundreds of times; compiling it anew for each would take a minute.
 unexport PYTHONDONTWRITEBYTECODE
@@ -51,12 +49,14 @@ matrix: $(STAMP)
 
 # Every parser with altered inputs, for MINUTES or INPUTS of them; the same SEED gives the same ones.
 fuzz: $(STAMP)
-	$(BIN)/python -m tests.fuzz $(if $(INPUTS),--inputs $(INPUTS),--minutes $(MINUTES)) --seed $(SEED)
+	$(BIN)/python -m tests.fuzz $(if $(INPUTS),--inputs $(INPUTS),--minutes $(or $(MINUTES),15)) \
+	  --seed $(or $(SEED),1)
+
 # Random schedules of kills, faults, writers and second operators: SCHEDULES or MINUTES of them from SEED on, at LEVEL 1
 # (command line on the lab), 2 (two databases of one server) or both; without any of these what CI runs.
 soak: $(STAMP)
 ifeq ($(LEVEL)$(MINUTES)$(SCHEDULES)$(SEED),)
-	$(BIN)/python -m pytest -q -s -m soak tests/soak
+	$(BIN)/python -m pytest -q -s -m soak tests/soak tests/properties
 else
 	$(BIN)/python -m tests.soak $(if $(LEVEL),--level $(LEVEL)) $(if $(MINUTES),--minutes $(MINUTES)) \
 	  $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED))

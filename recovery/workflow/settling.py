@@ -39,12 +39,17 @@ def settle_before_closing(errand: Errand) -> None:
 @contextmanager
 def undoing(case: Case) -> Iterator[None]:
     """An error inside, once the undo's transaction was about to commit, does not say that nothing was written."""
-    before = len(case.noted("undo.intent"))
+    intended, done = len(case.noted("undo.intent")), len(case.noted("undo.done"))
     try:
         yield
     except RowbackError as error:
-        if len(case.noted("undo.intent")) == before or error.id is ErrorId.VERIFY_DIFFERS:
+        if error.id is ErrorId.VERIFY_DIFFERS or len(case.noted("undo.intent")) == intended:
             raise
+        if len(case.noted("undo.done")) > done:
+            raise RowbackError(
+                error.id, error.fact, *error.facts, state="the undo is committed; it is not proven yet",
+                help=f"prove it: rowback verify {case.id}",
+            ) from error  # fmt: skip
         raise RowbackError(
             error.id, error.fact, *error.facts, state="whether the undo was committed is not known here",
             help=f"once the server answers, the same again: rowback undo {case.id}; it finishes what was committed, and"

@@ -49,12 +49,21 @@ def undo(errand: Errand) -> Undone:
     rows would stay and the errand does not accept that.
     """
     case = errand.case
-    unfinished = settle(errand)
-    if not case.load_done and (portions := written_by_load(case)):  # what was not put back so far, never will be
-        errand.record("step.done", step=Load.name, data=portions.model_dump(mode="json"))
-    if unfinished:
-        return Undone(prove(errand, unfinished), unfinished.skipped)
-    with undoing(case), _turned(errand) as (live, changes, plan):
+    with undoing(case):
+        unfinished = settle(errand)
+        if not case.load_done and (portions := written_by_load(case)):  # what was not put back so far, never will be
+            errand.record("step.done", step=Load.name, data=portions.model_dump(mode="json"))
+        if unfinished:
+            return Undone(prove(errand, unfinished), unfinished.skipped)
+        done, plan = _take_back(errand)
+        blocked = sum(table.count(RowClass.BLOCKED) for table in plan.tables)
+        errand.record("undo.stay", data={"rows": staying(plan)})
+        return Undone(prove(errand, done), blocked + done.skipped, tuple(staying(plan)))
+
+
+def _take_back(errand: Errand) -> tuple[Loaded, RepairPlan]:
+    case = errand.case
+    with _turned(errand) as (live, changes, plan):
         _refuse_half(errand, plan)
         refuse_undo_without_second_person(case)
         errand.approve(plan)
@@ -65,9 +74,7 @@ def undo(errand: Errand) -> Undone:
         with terminate_like_interrupt(), watched(live, state=rolled_back):
             done = load(live, what, None, before_commit=lambda found: _intend(errand, found))
             _note(errand, "undo.done", done)
-    blocked = sum(table.count(RowClass.BLOCKED) for table in plan.tables)
-    errand.record("undo.stay", data={"rows": staying(plan)})
-    return Undone(prove(errand, done), blocked + done.skipped, tuple(staying(plan)))
+    return done, plan
 
 
 def preview_undo(errand: Errand) -> RepairPlan:

@@ -36,6 +36,7 @@ class LabServer:
 
     root: Path
     port: int
+    token: str
     exports: Mapping[str, str]
     rds: Any
     before: Mapping[str, Any]
@@ -61,7 +62,7 @@ class LabServer:
 
     def order(self, verb: str, **body: object) -> None:
         """Order a fault."""
-        control(self.port, verb, body)
+        control({"port": self.port, "token": self.token}, verb, body)
 
     def instances(self) -> dict[str, Any]:
         """What DescribeDBInstances shows; errors that were ordered are passed over."""
@@ -158,9 +159,9 @@ def lab_running() -> Iterator[LabServer]:
             aws_access_key_id="lab", aws_secret_access_key="lab",
         )  # fmt: skip
         rds.create_db_instance(**STRANGER, DBInstanceIdentifier=FOREIGN)
-        lab = LabServer(root, int(state["port"]), exports, rds, {})
+        lab = LabServer(root, int(state["port"]), str(state["token"]), exports, rds, {})
         lab.wait_for(FOREIGN, "available")
-        yield LabServer(root, lab.port, exports, rds, lab.instances())
+        yield LabServer(root, lab.port, lab.token, exports, rds, lab.instances())
     finally:
         down(root)
         shutil.rmtree(root.parent, ignore_errors=True)

@@ -137,6 +137,9 @@ def _target(place: Place, port: int) -> Target:
                   database=place.database, user=place.user, password=place.password)  # fmt: skip
 
 
+CREATION = {"nonce": "a1" * 16, "requested_at": "2026-11-22T14:20:00Z", "target_time": "2026-11-22T14:00:00Z"}
+
+
 def open_recovery(operator: Operator, mode: str, xid: int, boundary: int) -> str:
     """Plan the whole database and open a case whose copy is there; returns its id."""
     os.environ["ROWBACK_HOME"] = str(operator.home)
@@ -149,7 +152,7 @@ def open_recovery(operator: Operator, mode: str, xid: int, boundary: int) -> str
     }  # fmt: skip
     with journal:
         for step, data in done.items():
-            journal.append("step.start", step=step)
+            journal.append("step.start", step=step, data=CREATION if step == "start-copy" else {})
             journal.append("step.done", step=step, data=data)
         if operator.paced:
             journal.append("load.paced", data=Pace(wal_bytes_per_s=2**30).model_dump())

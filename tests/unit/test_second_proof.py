@@ -33,7 +33,10 @@ def planned(op: Op, want: tuple[str, str] | None, live: tuple[str, str] | None =
         (row(LATER, OURS), planned(Op.UPDATE, T), True, "wrong"),
         (row(LIVE, BEFORE), planned(Op.UPDATE, T), True, "wrong"),
         (row(LATER, OTHERS), planned(Op.UPDATE, T), True, "since"),
-        (row(None, None), Change(0, ("1",), RowClass.LOST, T, None, None, Op.INSERT, T), True, "wrong"),
+        # put back, and deleted by others; or another row in its place; or ours, and not what was planned
+        (row(None, None), Change(0, ("1",), RowClass.LOST, T, None, None, Op.INSERT, T), True, "since"),
+        (row(LATER, OTHERS), Change(0, ("1",), RowClass.LOST, T, None, None, Op.INSERT, T), True, "since"),
+        (row(LATER, OURS), Change(0, ("1",), RowClass.LOST, T, None, None, Op.INSERT, T), True, "wrong"),
         # rows that the plan leaves alone
         (row(LIVE, BEFORE), planned(Op.KEEP, None), False, "stays"),
         (row(LATER, OTHERS), planned(Op.KEEP, None), False, "since"),
