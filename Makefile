@@ -56,7 +56,7 @@ fuzz: $(STAMP)
 # (command line on the lab), 2 (two databases of one server) or both; without any of these what CI runs.
 soak: $(STAMP)
 ifeq ($(LEVEL)$(MINUTES)$(SCHEDULES)$(SEED),)
-	$(BIN)/python -m pytest -q -s -m soak tests/soak tests/properties
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m soak
 else
 	$(BIN)/python -m tests.soak $(if $(LEVEL),--level $(LEVEL)) $(if $(MINUTES),--minutes $(MINUTES)) \
 	  $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED))

@@ -155,8 +155,9 @@ def database_on(live: Live) -> Iterator[Database]:
     with live.connect() as connection:
         connection.execute(f'create database "{name}"')
     yield Database(live, name)
-    with live.connect() as connection:
-        connection.execute(f'drop database if exists "{name}" with (force)')
+    # as the server's own superuser, whose sessions look at it in some tests
+    with psycopg.connect(live.lab.engine.instances[live.identifier].cluster.dsn(), autocommit=True) as server:
+        server.execute(f'drop database if exists "{name}" with (force)')
 
 
 @pytest.fixture

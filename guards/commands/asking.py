@@ -61,7 +61,15 @@ def connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
         named = _certificate(dsn)
     try:
         connection = psycopg.connect(
-            dsn, autocommit=True, connect_timeout=10, application_name="rowback guard", client_encoding="utf8"
+            dsn,
+            autocommit=True,
+            connect_timeout=10,
+            application_name="rowback guard",
+            client_encoding="utf8",
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=25000,
         )
     except (psycopg.Error, UnicodeError) as error:
         raise GuardError(

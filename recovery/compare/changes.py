@@ -77,10 +77,10 @@ class ChangeSet:
             raise self._unusable(at_commit) from at_commit
         finally:
             self._db.close()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, sqlite3.Error | UnicodeDecodeError):  # a text in it that is none
             raise self._unusable(error) from error
 
-    def _unusable(self, error: sqlite3.Error) -> RowbackError:
+    def _unusable(self, error: sqlite3.Error | UnicodeDecodeError) -> RowbackError:
         full = "full" in str(error)
         return RowbackError(
             ErrorId.DISK_FULL if full else ErrorId.PLAN_UNREADABLE,

@@ -21,7 +21,7 @@ from psycopg import sql
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.values import TableName
 from recovery.postgres.binaries import ClientTools
-from recovery.postgres.connect import Session, Target
+from recovery.postgres.connect import KEEPALIVE, Session, Target
 from recovery.postgres.rows import BLOCK_BYTES, Pair, write_rows
 
 JOBS = 2
@@ -51,6 +51,8 @@ def dump_tables(
     arguments = [
         "--format=directory", f"--jobs={JOBS}", f"--file={into}", "--data-only", "--compress=0",
         f"--encoding={encoding}",
+        # where it leads is in its environment; a peer that is gone is noticed here as well
+        f"--dbname={' '.join(f'{name}={value}' for name, value in KEEPALIVE.items())}",
         "--no-password", "--strict-names", *(f"--table={_pattern(table)}" for table in tables),
     ]  # fmt: skip
     running = sh.Command(str(tools.pg_dump))(

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from recovery.aws.instances import Instances
+from recovery.model.instance import InstanceFacts
 from recovery.model.target import format_utc
 from recovery.workflow.journal import read_records
 from tests.fix_cli import Cli, restoring, the_case
@@ -220,6 +222,27 @@ def test_an_instance_with_copied_tags_neither_dies_nor_kills(cli: Cli, paused: s
     assert (f"rowback-{paused}" in cli.live.lab.engine.instances) is not closed
     if not closed:
         assert cli("close", paused).code == 0
+
+
+def test_an_instance_that_is_swapped_in_at_the_last_moment_is_told(
+    cli: Cli, paused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RDS deletes by name, and has no condition: what it answers is compared, and "removed" is not said."""
+    copy = cli.live.lab.engine.instances[f"rowback-{paused}"]
+    find = Instances.find
+
+    def found(self: Instances, identifier: str) -> InstanceFacts | None:
+        facts = find(self, identifier)
+        copy.resource_id = "db-SWAPPED"  # behind the look, before the call
+        return facts
+
+    monkeypatch.setattr(Instances, "find", found)
+    closed = cli("close", paused)
+    assert closed.code == 24, closed.err
+    fact = f"'rowback-{paused}' was replaced by another instance while it was being removed"
+    assert f"error[delete-refused]: {fact}\n" in closed.err
+    assert "db-SWAPPED is being deleted, without a final snapshot" in closed.err
+    assert "restore it from its snapshots: aws rds describe-db-snapshots --dbi-resource-id db-SWAPPED" in closed.err
 
 
 # a plan
