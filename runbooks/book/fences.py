@@ -28,6 +28,7 @@ READING = {
 # With these even those act: on a case's plan, as a server, or by logging in where the book says.
 ACTING = {"--again", "--incident-xid", "--on-conflict", "--mode", "--serve", "--dsn"}
 DRY = {"restore", "reap"}  # what --dry-run turns into reading
+LONGEST_COMMAND = 20_000
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -40,6 +41,8 @@ def duration_s(text: str) -> float | None:
 def fence(kind: str, token: Any, line: int, reader: Reader) -> Step | None:
     """A step of a fenced block: its first word is the kind, the rest says how."""
     try:
+        if len(token.info) > LONGEST_COMMAND:
+            raise ValueError(f"it has {len(token.info):,} characters")
         words = shlex.split(token.info)[1:]
     except ValueError as error:
         reader.wrong(line, "info-string", f"cannot be read: {error}")
@@ -66,7 +69,7 @@ def _effects(said: Mapping[str, str], extra: Extra, line: int, reader: Reader, d
     undo = said.get("undo", "")
     reason = undo.removeprefix("none:").strip() if undo.startswith("none:") else ""
     exits = said.get("exit", "0").split(",")
-    if not all(code.isdecimal() for code in exits):
+    if not all(re.fullmatch(r"[0-9]{1,3}", code) for code in exits):
         reader.wrong(line, "exit", f"exit={said['exit']} is no list of numbers such as 0,43")
         exits = ["0"]
     _check_expected(said.get("expect", ""), line, reader)
@@ -111,7 +114,8 @@ def _command(body: str, said: Mapping[str, str], extra: Extra, line: int, reader
         reader.wrong(line, "command", "there is no command in it")
     for each in lines:
         if not words_of(each):
-            reader.wrong(line, "command", f"'{each}' cannot be split into words: a quote is not closed")
+            shown = each if len(each) <= 200 else f"{each[:200]}… ({len(each):,} characters)"
+            reader.wrong(line, "command", f"'{shown}' cannot be split into words: a quote is not closed")
         elif not each.startswith("rowback "):
             reader.wrong(line, "command", f"'{each}' is no rowback command; other programs belong into sh")
     danger = Danger.READ if all(_only_reads(each) for each in lines) else Danger.WRITE
@@ -125,7 +129,9 @@ def _only_reads(line: str) -> bool:
 
 
 def words_of(line: str) -> list[str]:
-    """As a shell splits it; nothing where a quote is not closed."""
+    """As a shell splits it; nothing where a quote is not closed, or of a line that no command has."""
+    if len(line) > LONGEST_COMMAND:
+        return []
     try:
         return shlex.split(line)
     except ValueError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from string import Template
@@ -150,7 +149,7 @@ def _misspelt(line: str) -> str:
     from recovery.cli import rowback
 
     try:
-        words = [Template(word).safe_substitute() for word in shlex.split(line)[1:]]
+        words = [Template(word).safe_substitute() for word in words_of(line)[1:]]
         command: click.Command = rowback
         context = click.Context(command)
         while isinstance(command, click.Group):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import sql
-from psycopg.errors import ProtocolViolation
+from psycopg.errors import ProgramLimitExceeded, ProtocolViolation, StatementTooComplex
 
 from recovery.model.catalog import Column
 from recovery.model.values import TableName
@@ -25,6 +25,12 @@ RANGE_TYPES = frozenset({"smallint", "integer", "bigint"})
 ROWS_PER_BUCKET = 128
 MOST_BUCKETS = 2**17
 WIDEST_RANGE = 2**62  # beyond it the distance between two bigint keys may not be a bigint
+
+# What the server answers to a text that is none, beside what it calls a syntax error.
+NO_CONDITION: tuple[type[psycopg.Error], ...] = (
+    psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError, psycopg.InternalError, ProtocolViolation,
+    StatementTooComplex, ProgramLimitExceeded,
+)  # fmt: skip
 
 Values = tuple[str | None, ...]
 Ask = Callable[[Session, sql.Composed], Iterator[Values]]
@@ -158,7 +164,7 @@ def refuses_predicate(session: Session, table: TableName, where: str) -> str | N
         with session.transaction(force_rollback=True):
             session.execute("set transaction read only")
             session.execute(statement, prepare=True)
-    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError, ProtocolViolation) as error:
+    except NO_CONDITION as error:
         return (str(error).splitlines() or ["?"])[0]
     except UnicodeEncodeError:
         return "it holds bytes that are no text"
