@@ -174,6 +174,10 @@ class LabRun(Run):
             tuple(xid for each in found for xid in each.undo_intents),
         )
 
+    def loads_by_case(self, now: Noted) -> list[Sequence[int]]:
+        """A case that was over when its command was killed is followed by one of its own."""
+        return [product.noted(self.operator, case).load_intents for case in _cases(self.operator)]
+
     def kind(self, act: Act) -> str:
         if act.verb.startswith("undo"):
             return "undo"

@@ -104,7 +104,7 @@ class Run(ABC):
             self.compare_images(span)
             if UNTOUCHED in ended.told.words and not others:
                 self.broken.append(f"{span.kind} is committed, and rowback says that {UNTOUCHED}")
-        if not self.schedule.paced and len(self.settled(now.load_intents)) > 1:
+        if not self.schedule.paced and any(len(self.settled(intents)) > 1 for intents in self.loads_by_case(now)):
             self.broken.append("the load was committed twice")
         return ended, span
 
@@ -169,6 +169,10 @@ class Run(ABC):
     def never_over(self, act: Act, ended: Ended) -> None:
         """The tries are used up."""
         self.broken.append(f"{act.verb} is not over after {TRIES} tries: {ended.told.code} {ended.told.words}")
+
+    def loads_by_case(self, now: Noted) -> list[Sequence[int]]:
+        """The ids under which each case tried to load."""
+        return [now.load_intents]
 
     def settled(self, xids: Sequence[int]) -> list[int]:
         """Those transactions of the journals that the server knows as committed."""
