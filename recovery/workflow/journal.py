@@ -163,17 +163,6 @@ def read_records(directory: Path, *, proven: bool = False) -> list[Record]:
     return _parsed(directory, content, proven=proven)
 
 
-def is_proven(directory: Path) -> bool:
-    """Whether this user's rowback wrote every record of the journal. Raises case-unknown, config-invalid."""
-    try:
-        read_records(directory, proven=True)
-    except RowbackError as error:
-        if error.id is not ErrorId.PLAN_UNREADABLE:
-            raise
-        return False
-    return True
-
-
 def _parsed(directory: Path, content: bytes, *, proven: bool) -> list[Record]:
     records: list[Record] = []
     previous = FIRST
