@@ -3,6 +3,7 @@ obeyed; it is shown as what it is."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from recovery.aws.instances import Instances
 from recovery.model.instance import InstanceFacts
 from recovery.model.target import format_utc
 from recovery.workflow.journal import read_records
+from recovery.workflow.log_sources import from_files
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, pass_a_second, rds_client
 
@@ -362,3 +364,20 @@ def test_a_pipe_without_a_writer_is_not_waited_for(cli: Cli, monkeypatch: pytest
     assert ran.code == 2
     assert "error[log-unreadable]: the log 'pipe.log' cannot be read: " in ran.err
     assert "nothing was written into this pipe for 0.2 s" in ran.err
+
+
+def test_gigabytes_of_empty_lines_hide_nothing(cli: Cli) -> None:
+    """A compressed log of a megabyte that holds 256 MiB of newlines between two records was not done in two minutes for
+    eight times as many; read is what stands between."""
+    prefix = "2026-11-22 14:00:0{} UTC:127.0.0.1(5):app@db:[7]:LOG:  {}\n"
+    with gzip.open("made.log.gz", "wb", compresslevel=1) as log:
+        log.write(prefix.format(0, "connection authorized: user=app database=db").encode())
+        for _ in range(256):
+            log.write(b"\n" * 2**20)
+        log.write(prefix.format(5, "statement: truncate people").encode())
+        log.write(prefix.format(6, "statement: select 1").encode())
+    chunks = b"".join(chunk for source in from_files([Path("made.log.gz")]) for chunk in source.chunks)
+    assert len(chunks) < 2**16
+    ran = cli("find", "--log", "made.log.gz", "--log-line-prefix", "%t:%r:%u@%d:[%p]:")
+    assert ran.code == 0, ran.err
+    assert "1. committed: TRUNCATE people" in ran.out
