@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from recovery.model.catalog import Catalog, ColumnNumbers, Table
 from recovery.model.repair import Op, RowClass
 from recovery.model.values import TableName
 
@@ -41,6 +42,25 @@ class Change:
     want: Texts | None = None
     reason: str | None = None
     n: int | None = None
+
+
+def column_numbers(catalog: Catalog, shapes: Iterable[Shape]) -> ColumnNumbers:
+    """The columns of the tables in a change set by their numbers."""
+    tables = {table.name: table for table in catalog.tables}
+    return {
+        str(shape.table): {c.name: c.number for c in tables[shape.table].columns if c.name in shape.columns}
+        for shape in shapes if shape.table in tables
+    }  # fmt: skip
+
+
+def changed_columns(table: Table, recorded: Mapping[str, int | None]) -> list[str]:
+    """What became of columns since their numbers were recorded (None: only that there was one of that name)."""
+    now = {column.name: column.number for column in table.columns}
+    gone = [f"column {name} was dropped or renamed" for name in recorded if name not in now]
+    return gone + [
+        f"column {name} is another one now" for name, number in recorded.items()
+        if name in now and number is not None and now[name] != number
+    ]  # fmt: skip
 
 
 def key_text(shape: Shape, key: Texts) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
-from recovery.compare.change import Change, Shape
+from recovery.compare.change import Change, Shape, changed_columns
 from recovery.compare.changes import WRITES, ChangeSet
 from recovery.compare.portions import CHOSEN
 from recovery.errors import ErrorId, RowbackError
@@ -42,7 +42,7 @@ def stage_changes(
             continue
         table = catalog.table(shape.table)
         if table is not None:
-            _refuse_missing_columns(table, shape)
+            refuse_changed_columns(table, dict.fromkeys(shape.columns))
         by = _referenced(shape, catalog)
         rows = chain(_staged(changes, shape, by), _put_earlier(changes, shape, catalog))
         if table is None or not stageable(table) or next(rows, None) is None:
@@ -118,13 +118,12 @@ def lift_from(
     return {name: without(each, away.get(name, ())) for name, each in rules.items()}
 
 
-def _refuse_missing_columns(table: Table, shape: Shape) -> None:
-    """The columns that were compared must still be there under the same names."""
-    known = {column.name for column in table.columns}
-    if gone := [name for name in shape.columns if name not in known]:
+def refuse_changed_columns(table: Table, compared: Mapping[str, int | None]) -> None:
+    """The columns that were compared (name → number, None where it was not recorded) must still be there, and the same
+    by that name. Raises schema-drift."""
+    if changed := changed_columns(table, compared):
         raise RowbackError(
-            ErrorId.SCHEMA_DRIFT, f"the columns of {shape.table} changed since it was compared",
-            *(f"column {name} was dropped or renamed" for name in gone),
+            ErrorId.SCHEMA_DRIFT, f"the columns of {table.name} changed since it was compared", *changed,
             state="nothing was written to the original",
             help="bring the column back, or compare again: rowback diff CASE --again",
         )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from recovery.compare.accounting import account_of
 from recovery.compare.attribution import Incident, incident_notices
-from recovery.compare.change import key_text
+from recovery.compare.change import column_numbers, key_text
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.mapping import Mapping as Columns
 from recovery.compare.objects import object_notices
@@ -82,6 +82,7 @@ def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName
         possible_incident=found.incident.possible, unexamined=unexamined,
         values_lost=found.values_lost, lifted=found.lifted,
         wal_bytes_estimated=_wal_bytes(comparison, compared), changes_digest=changes.digest(),
+        columns=column_numbers(now, changes.shapes()),
     )  # fmt: skip
 
 

@@ -31,6 +31,9 @@ class Column(Value):
     equality: tuple[str, str] = ("pg_catalog", "=")
 
 
+ColumnNumbers = dict[str, dict[str, int]]  # table → column → attnum, by which a renamed or swapped column is known
+
+
 class Trigger(Value):
     """A user trigger with its tgenabled state (O, D, R or A)."""
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 from recovery.model.account import LostValues, TableAccount
-from recovery.model.catalog import Trigger
+from recovery.model.catalog import ColumnNumbers, Trigger
 from recovery.model.values import TableName, Value, digest_of
 
 
@@ -158,7 +158,7 @@ class RepairPlan(Value):
 
     `elsewhere`: rows that the incident changed in tables outside the scope. `possible_incident`: transactions that may
     be savepoints of the incident, which nothing proves. `unexamined`: tables that may have lost rows and could not be
-    looked at."""
+    looked at. `columns`: of the tables in the change set, as they were called when they were compared."""
 
     schema_version: Literal[1] = 1
     case: str
@@ -176,6 +176,7 @@ class RepairPlan(Value):
     lifted: tuple[LiftedConstraint, ...] = ()
     wal_bytes_estimated: int
     changes_digest: str
+    columns: ColumnNumbers = {}
 
     @property
     def digest(self) -> str:

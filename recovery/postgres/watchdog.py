@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import LiteralString
 
@@ -24,11 +24,13 @@ from recovery.postgres.connect import Session, Target, connect, one
 BEAT_S, SILENT_S, LOOK_S = 1.5, 8, 1
 # What the server does by itself where the loop could not: between two statements, and at the very last.
 IDLE: LiteralString = "set idle_in_transaction_session_timeout = '60s'"
-TRANSACTION_LIMIT_S = 6 * 3600
+TRANSACTION_LIMIT_S = 24 * 3600
 APPLICATION = "rowback watch"
+OVER_LIMIT = "over the limit"
 
 # Times are the server's. `state_change` is that of the beating session's last question.
 _LOOP = """
+declare over boolean;
 begin
   loop
     perform pg_sleep({look});
@@ -36,34 +38,48 @@ begin
     if not exists (select from pg_stat_activity where pid = {writer} and backend_start = {writer_since}) then
       return;
     end if;
-    perform pg_terminate_backend(w.pid) from pg_stat_activity w
-    where w.pid = {writer} and w.backend_start = {writer_since} and w.xact_start is not null
-      and (w.xact_start < clock_timestamp() - {limit} * interval '1 second' or not exists (
+    select w.xact_start < clock_timestamp() - {limit} * interval '1 second' into over from pg_stat_activity w
+    where w.pid = {writer} and w.backend_start = {writer_since} and w.xact_start is not null;
+    if over then
+      raise warning {over_limit};
+    end if;
+    if over or found and not exists (
         select from pg_stat_activity b where b.pid = {beat} and b.backend_start = {beat_since}
-          and (b.state_change is null or b.state_change > clock_timestamp() - {silent} * interval '1 second')));
+          and (b.state_change is null or b.state_change > clock_timestamp() - {silent} * interval '1 second')) then
+      perform pg_terminate_backend({writer});
+    end if;
   end loop;
 end
 """
 
 
 @contextmanager
-def watched(writer: Session, *, state: str) -> Iterator[None]:
+def watched(writer: Session, *, state: str, say: Callable[[str], None]) -> Iterator[None]:
     """Inside, transactions of `writer` end within seconds of this process falling silent.
 
-    Opens two more sessions on the same database before any lock is held. Raises server-unreachable where they cannot be
-    had, and stopped-midway, saying `state`, when the session was ended because this process had been silent.
+    Opens two more sessions on the same database before any lock is held. Where they cannot be had (a server or a role
+    at its connection limit), the work goes on unwatched, and `say` tells so. Raises stopped-midway, saying `state`,
+    when the session was ended because this process had been silent or the transaction outlasted TRANSACTION_LIMIT_S.
     """
     writer.execute(IDLE)
-    target = writer.target
+    target = writer.target.named(APPLICATION)
     with ExitStack() as opened:
-        beat = opened.enter_context(connect(target.named(APPLICATION)))
-        watch = opened.enter_context(connect(target.named(APPLICATION)))
-        heart = _Heart(beat)
-        opened.enter_context(heart)
-        opened.enter_context(_loop(watch, writer, beat))
         try:
+            beat, watch = opened.enter_context(connect(target)), opened.enter_context(connect(target))
+        except RowbackError as error:
+            opened.close()
+            reason = ": ".join((error.fact, *error.facts))
+            say(f"no session can be had to watch over the writing one ({reason}): were this process to be"
+                " stopped while it writes, the tables would stay locked until it goes on")  # fmt: skip
             yield
+            return
+        heart, loop = _Heart(beat), _Loop(watch, writer, beat)
+        try:
+            with heart, loop:
+                yield
         except psycopg.OperationalError as error:
+            if loop.over_limit:
+                raise _over_limit(target, state) from error
             if heart.silent_s < SILENT_S:
                 raise
             raise _silent(target, heart.silent_s, state) from error
@@ -99,28 +115,35 @@ class _Heart:
                 self._longest_s, self._beat_at = max(self._longest_s, now - self._beat_at), now
 
 
-@contextmanager
-def _loop(watch: Session, writer: Session, beat: Session) -> Iterator[None]:
-    """The loop on the server, for as long as the block lasts."""
-    body = sql.SQL(_LOOP).format(
-        look=LOOK_S, silent=SILENT_S, limit=TRANSACTION_LIMIT_S, writer=writer.info.backend_pid,
-        writer_since=_since(writer), beat=beat.info.backend_pid, beat_since=_since(beat),
-    ).as_string(watch)  # fmt: skip
-    running = threading.Thread(
-        target=_run, args=(watch, sql.SQL("/* rowback */ do {}").format(sql.Literal(body))), daemon=True
-    )
-    running.start()
-    try:
-        yield
-    finally:
+class _Loop:
+    """The loop on the server, while the block lasts. `over_limit`: it ended a transaction that took too long."""
+
+    def __init__(self, watch: Session, writer: Session, beat: Session) -> None:
+        self._watch, self.over_limit = watch, False
+        watch.add_notice_handler(self._notice)
+        body = sql.SQL(_LOOP).format(
+            look=LOOK_S, silent=SILENT_S, limit=TRANSACTION_LIMIT_S, over_limit=OVER_LIMIT,
+            writer=writer.info.backend_pid, writer_since=_since(writer),
+            beat=beat.info.backend_pid, beat_since=_since(beat),
+        ).as_string(watch)  # fmt: skip
+        self._statement = sql.SQL("/* rowback */ do {}").format(sql.Literal(body))
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> _Loop:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         with suppress(psycopg.Error):
-            watch.cancel_safe()
-        running.join()
+            self._watch.cancel_safe()
+        self._thread.join()
 
+    def _run(self) -> None:
+        with suppress(psycopg.Error):  # cancelled at the end, or cut off like everything else
+            self._watch.execute(self._statement)
 
-def _run(watch: Session, statement: sql.Composed) -> None:
-    with suppress(psycopg.Error):  # cancelled at the end, or cut off like everything else
-        watch.execute(statement)
+    def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
+        self.over_limit |= notice.message_primary == OVER_LIMIT
 
 
 def _since(session: Session) -> sql.Literal:
@@ -136,4 +159,13 @@ def _silent(target: Target, silent_s: float, state: str) -> RowbackError:
         f" process had been silent for {silent_s:.0f} s",
         "so no table stays locked by a machine that sleeps or a process that was stopped",
         state=state, help="go on where it stopped",
+    )  # fmt: skip
+
+
+def _over_limit(target: Target, state: str) -> RowbackError:
+    return RowbackError(
+        ErrorId.STOPPED_MIDWAY,
+        f"{target.label}, database '{target.database}': the server ended the transaction that was writing, because it"
+        f" had lasted longer than {TRANSACTION_LIMIT_S // 3600} hours",
+        state=state, help="load less at once: name fewer tables, or in mode repair: rowback apply with --max-wal-rate",
     )  # fmt: skip

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from recovery.compare.changes import ChangeSet
 from recovery.model.account import Reason
-from recovery.model.catalog import Catalog, Trigger
+from recovery.model.catalog import Catalog, ColumnNumbers, Trigger
 from recovery.model.catalog import Sequence as Counter
 from recovery.model.repair import ImagesDigest, LiftedConstraint
 from recovery.model.report import Fingerprint, SequenceMove
@@ -42,7 +42,8 @@ class Loaded(Value):
     `xids`: of one transaction, or of the portions of a paced load. `partial`: one portion of it, the next one follows.
     `rows`: tables loaded whole, by the first of them. `written`, `skipped`: tables repaired row by row, from the change
     set `number`. `set_aside`: table → rows at T that were planned and left out at the last moment.
-    `changes_digest`: of that change set. `images`: table → where its before-images are.
+    `changes_digest`, `columns`: of that change set, and of its tables when they were compared. `images`: table → where
+    its before-images are.
     `by_event_triggers`: rows that event triggers wrote because of our definitions (stages, triggers held back).
     """
 
@@ -60,6 +61,7 @@ class Loaded(Value):
     set_aside: dict[str, tuple[Reason, ...]] = {}
     large_objects: int = 0
     changes_digest: str = ""
+    columns: ColumnNumbers = {}
     images: dict[str, BeforeImages] = {}
     by_event_triggers: dict[str, int] = {}
 
@@ -74,14 +76,15 @@ class AtTarget(Value):
 
 @dataclass(frozen=True)
 class Repair:
-    """Rows to write one by one: the change set with its number and digest, where their before-images go, and the NOT
-    VALID constraints that are away meanwhile."""
+    """Rows to write one by one: the change set with its number and digest, where their before-images go, the NOT VALID
+    constraints that are away meanwhile, and the columns as they were compared."""
 
     changes: ChangeSet
     number: int
     schema: str
     lifted: tuple[LiftedConstraint, ...] = ()
     digest: str = ""
+    columns: ColumnNumbers = field(default_factory=dict)
 
     @property
     def alone_on(self) -> list[TableName]:

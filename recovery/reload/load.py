@@ -20,7 +20,7 @@ from datetime import datetime
 from recovery.compare.accounting import general
 from recovery.compare.changes import ChangeSet
 from recovery.compare.scope import load_order, with_referencing
-from recovery.compare.staging import lift_from, mark_by_content, mark_unwritable, stage_changes
+from recovery.compare.staging import lift_from, mark_by_content, mark_unwritable, refuse_changed_columns, stage_changes
 from recovery.compare.whole import elsewhere_of
 from recovery.model.account import Reason, merged
 from recovery.model.catalog import Catalog
@@ -133,6 +133,8 @@ def _prepare(live: Session, job: Job, tried_first: Collection[TableName]) -> _Re
     tables = []
     if job.repair is not None:
         writing.use_search_path_of_role(live)
+        for table in job.catalog.tables:
+            refuse_changed_columns(table, dict(job.repair.columns.get(str(table.name), {})))
         stages = stage_changes(live, job.catalog, job.repair.changes)
         carry_oversized(live, job.copy, stages)
         tables = [stage.table for stage in stages.values()]
@@ -234,6 +236,7 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
         set_aside=set_aside(job.repair.changes, skipped) if job.repair else {},
         large_objects=brought,
         changes_digest=job.repair.digest if job.repair else "",
+        columns=job.repair.columns if job.repair else {},
         images=_images(job.repair, ready),
         by_event_triggers=dict(by_event_triggers + _between(after, writing.touched_tables(live))),
     )

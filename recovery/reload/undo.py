@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from recovery.compare.accounting import account_of
 from recovery.compare.blocking import blocked
-from recovery.compare.change import Change, Shape, Texts
+from recovery.compare.change import Change, Shape, Texts, column_numbers
 from recovery.compare.changes import ChangeSet
 from recovery.compare.foreseeing import Outlook, foresee
 from recovery.model.catalog import Catalog, ForeignKey, Table
@@ -57,7 +57,7 @@ def plan_undo(
         ),
         notices=tuple(who_notices(live, written)), lifted=lifted,
         wal_bytes_estimated=sum(changes.bytes_wanted(s.no) for s in shapes) + 100 * sum(t.writes for t in found),
-        changes_digest=changes.digest(),
+        changes_digest=changes.digest(), columns=column_numbers(catalog, shapes),
     )  # fmt: skip
 
 

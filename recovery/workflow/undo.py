@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from guards.plain import shell_word
+from recovery.compare.change import changed_columns
 from recovery.compare.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Partial
@@ -68,10 +69,12 @@ def _take_back(errand: Errand) -> tuple[Loaded, RepairPlan]:
         refuse_undo_without_second_person(case)
         errand.approve(plan)
         assert plan.number is not None
-        repair = Repair(changes, plan.number, before_image_schema(case.id), plan.lifted, plan.changes_digest)
+        repair = Repair(
+            changes, plan.number, before_image_schema(case.id), plan.lifted, plan.changes_digest, plan.columns
+        )
         what = _job(errand, live, repair, plan.held_triggers)
         rolled_back = "the transaction was rolled back: nothing was taken back"
-        with terminate_like_interrupt(), watched(live, state=rolled_back):
+        with terminate_like_interrupt(), watched(live, state=rolled_back, say=errand.listener.notice):
             done = load(live, what, None, before_commit=lambda found: _intend(errand, found))
             _note(errand, "undo.done", done)
     return done, plan
@@ -203,6 +206,7 @@ def _invert(case: Case, live: Session, catalog: Catalog, last: Loaded, into: Cha
     if last.number is None:
         invert(live, catalog, last, None, into)
         return []
+    _refuse_changed_columns(catalog, last)
     if not (problem := changes_problem(case, last.number, last.changes_digest)):
         with ChangeSet(case.changes_path(last.number)) as source:
             invert(live, catalog, last, source, into)
@@ -212,6 +216,22 @@ def _invert(case: Case, live: Session, catalog: Catalog, last: Loaded, into: Cha
     invert(live, catalog, last, None, into)
     invert_images(live, catalog, last, into)
     return [f"{problem}: rows are taken back by the before-images in schema {before_image_schema(case.id)}"]
+
+
+def _refuse_changed_columns(catalog: Catalog, last: Loaded) -> None:
+    """Values go back into the columns they came from, by whatever name, or nowhere. Raises schema-drift."""
+    tables = {str(table.name): table for table in catalog.tables}
+    lines = [
+        f"{name}: {what}" for name in last.written if name in tables
+        for what in changed_columns(tables[name], last.columns.get(name, {}))
+    ]  # fmt: skip
+    if lines:
+        raise RowbackError(
+            ErrorId.SCHEMA_DRIFT, "columns changed since the rows were written, so their values have no place to go to",
+            *lines, state=UNTOUCHED,
+            help="give the columns the names they had, then undo; or take the rows back by hand, out of the"
+            " before-images",
+        )  # fmt: skip
 
 
 def refuse_altered_changes(case: Case, last: Loaded) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from recovery.compare.scope import load_order
-from recovery.errors import RowbackError
+from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, Identity
 from recovery.model.instance import CopySettings, RestoreWindow
 from recovery.model.plan import ForeignKeyMode, PlannedTable, RecoveryPlan, Transport, Why
@@ -133,7 +134,7 @@ def test_rows_of_every_shape_arrive_identical(source: Database, database: Databa
         done = load(here, job, transport_of(kind, there, source, job, tmp_path), before_commit=intents.append)
         (intent,) = intents
         assert intent == done.model_copy(update={"seconds_locked": intent.seconds_locked})
-        assert 0 < intent.seconds_locked < done.seconds_locked, "the commit is under the locks as well"
+        assert 0 < intent.seconds_locked <= done.seconds_locked, "the commit is under the locks as well"
         assert done.rows == {
             "s.parent": 3, "s.child": 500, 's."Weird Name; --"': 3, "s.empty": 0, "s.nocolumns": 3,
         }  # fmt: skip
@@ -526,17 +527,31 @@ def test_the_timeouts_of_a_role_do_not_cut_us_short(live: Live, database: Databa
             assert session.execute(f"show {name}").fetchone() == (ours.get(name, "0"),)  # type: ignore[arg-type]
 
 
-def test_data_that_ends_at_the_border_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_ends_at_the_border_of_a_block(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every way the terminator can fall across two reads."""
-    import io
-
     from recovery.postgres import dump
 
     data = b"a\tb\n" + b"\\\\.\n" + b"c" * 5 + b"\n"
     script = b"SET x;\nCOPY s.t (a) FROM stdin;\n" + data + b"\\.\n\nCOPY s.u FROM stdin;\n\\.\n-- end\n"
+    (tmp_path / "script").write_bytes(script)
     for size in range(1, len(script) + 1):
         monkeypatch.setattr(dump, "BLOCK_BYTES", size)
-        sections = dump._CopySections(io.BytesIO(script))
-        assert b"".join(sections.next()) == data, size
-        assert b"".join(sections.next()) == b"", size
-        sections.finish()
+        with (tmp_path / "script").open("rb", buffering=0) as stream:
+            sections = dump._CopySections(stream)
+            assert b"".join(sections.next()) == data, size
+            assert b"".join(sections.next()) == b"", size
+            sections.finish()
+
+
+def test_a_pg_restore_that_stands_still_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables are locked while its rows are waited for."""
+    from recovery.postgres import dump
+
+    monkeypatch.setattr(dump, "STALLED_S", 0.2)
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as stream, os.fdopen(writing, "wb", buffering=0) as restore:
+        restore.write(b"COPY s.t (a) FROM stdin;\n1\n")
+        with pytest.raises(RowbackError) as stalled:
+            list(dump._CopySections(stream).next())
+    assert stalled.value.id is ErrorId.DUMP_FAILED
+    assert stalled.value.facts == ("pg_restore has written nothing for 0.2 s",)

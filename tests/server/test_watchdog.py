@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
-import psycopg
 import pytest
 
 from recovery.errors import RowbackError
@@ -35,7 +35,7 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_long_statement_of_a_client_that_lives_goes_on(database: Database, writer: Session) -> None:
-    with watched(writer, state=STATE), writer.transaction():
+    with watched(writer, state=STATE, say=pytest.fail), writer.transaction():
         writer.execute("update public.t set n = 2")
         writer.execute("select pg_sleep(3)")
     assert database.rows("select n from t") == [(2,)]
@@ -44,7 +44,7 @@ def test_a_long_statement_of_a_client_that_lives_goes_on(database: Database, wri
 
 def test_a_client_that_thinks_for_long_goes_on(database: Database, writer: Session) -> None:
     """Idle in its transaction, as where it waits for the copy: alive, and not ended."""
-    with watched(writer, state=STATE), writer.transaction():
+    with watched(writer, state=STATE, say=pytest.fail), writer.transaction():
         writer.execute("update public.t set n = 2")
         threading.Event().wait(3)
         writer.execute("update public.t set n = 3")
@@ -55,7 +55,7 @@ def test_a_silent_client_loses_its_transaction(
     database: Database, writer: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silence(monkeypatch)
-    with pytest.raises(RowbackError) as ended, watched(writer, state=STATE), writer.transaction():
+    with pytest.raises(RowbackError) as ended, watched(writer, state=STATE, say=pytest.fail), writer.transaction():
         writer.execute("update public.t set n = 2")
         with database.connect() as other:
             other.execute("set lock_timeout = '20s'")
@@ -72,22 +72,52 @@ def test_between_transactions_silence_ends_nothing(
 ) -> None:
     """A paced load waits between its portions, and holds nothing then."""
     silence(monkeypatch)
-    with watched(writer, state=STATE):
+    with watched(writer, state=STATE, say=pytest.fail):
         threading.Event().wait(3)
         with writer.transaction():
             writer.execute("update public.t set n = 2")
     assert database.rows("select n from t") == [(2,)]
 
 
-def test_no_room_for_the_watch_is_said_before_any_lock(database: Database, writer: Session) -> None:
-    database.run("create role tight login password 'tight-login-1' connection limit 2", "grant all on t to tight")
-    target = database.target()
-    from dataclasses import replace
-
-    with connect(replace(target, user="tight", password="tight-login-1")) as limited:
-        with pytest.raises(RowbackError) as refused, watched(limited, state=STATE):
-            pytest.fail("the block was entered")
-        assert refused.value.exit_code == 30
-        assert "too many connections for role" in str(refused.value)
-        assert limited.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_without_room_for_the_watch_it_is_said_and_the_work_goes_on(
+    database: Database, writer: Session, sessions: int
+) -> None:
+    """A full server is a day on which rows are put back as well; of the sessions that were opened none stays."""
+    database.run(f"create role tight login password 'tight-login-1' connection limit {sessions}",
+                 "grant all on t to tight")  # fmt: skip
+    notices: list[str] = []
+    with (
+        connect(replace(database.target(), user="tight", password="tight-login-1")) as limited,
+        watched(limited, state=STATE, say=notices.append),
+        limited.transaction(),
+    ):
+        assert database.rows(WATCHING) == [(0,)]
+        limited.execute("update public.t set n = 2")
+    assert database.rows("select n from t") == [(2,)]
+    (notice,) = notices
+    assert notice.startswith("no session can be had to watch over the writing one (")
+    assert notice.endswith("stopped while it writes, the tables would stay locked until it goes on")
+    assert 'too many connections for role "tight"' in notice
     database.run("revoke all on t from tight", "drop role tight")
+
+
+def test_a_transaction_over_the_limit_is_ended_and_that_is_said(
+    database: Database, writer: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client lives, so it is not said to have been silent; the next step is another than to go on."""
+    monkeypatch.setattr(watchdog, "TRANSACTION_LIMIT_S", 1)
+    with (
+        pytest.raises(RowbackError) as ended,
+        watched(writer, state=STATE, say=pytest.fail),
+        writer.transaction(),
+    ):
+        writer.execute("update public.t set n = 2")
+        writer.execute("select pg_sleep(30)")
+    assert database.rows("select n from t") == [(1,)]
+    assert ended.value.exit_code == 51
+    assert "the server ended the transaction that was writing, because it had lasted longer than" in ended.value.fact
+    assert ended.value.state == STATE
+    assert (
+        ended.value.help == "load less at once: name fewer tables, or in mode repair: rowback apply with --max-wal-rate"
+    )

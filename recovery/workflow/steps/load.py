@@ -26,6 +26,7 @@ from recovery.reload.job import Job, Loaded, Repair
 from recovery.reload.load import load
 from recovery.reload.objects import point_to_objects
 from recovery.reload.pacing import Watch, load_paced, merge
+from recovery.reload.refusals import ROLLED_BACK
 from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.cases import Case, earlier_repairs
 from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
@@ -126,7 +127,8 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
         return
     whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
     with ChangeSet(case.changes_path(found.number)) as changes:
-        repair = Repair(changes, found.number, before_image_schema(case.id), found.lifted, found.changes_digest)
+        repair = Repair(changes, found.number, before_image_schema(case.id), found.lifted, found.changes_digest,
+                        found.columns)  # fmt: skip
         yield Job(
             plan.database, catalog, fills, truth(errand), found.held_triggers, plan.lock_timeout_ms,
             plan.lock_attempts, repair, all_or_nothing=plan.all_or_nothing, whole_database=whole, refused=refused,
@@ -155,7 +157,7 @@ def _load(errand: Errand, live: Session, what: Job, rows: RowTransport | None) -
         return noting
 
     pace = errand.case.pace
-    with watched(live, state="the transaction was rolled back: nothing was written to the original"):
+    with watched(live, state=ROLLED_BACK, say=errand.listener.notice):
         if what.repair is not None:  # what an attempt took whose commit failed
             what.repair.changes.portions.keep(xid for done in portions_of(errand.case) for xid in done.xids)
         if pace is None or what.repair is None:
