@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from recovery.postgres.rows import BLOCK_BYTES, Pair, write_rows
 JOBS = 2
 STATE = "nothing was written to the original"
 TERM_DEADLINE_S = 10
+STALLED_S = 60  # the tables are locked meanwhile
 END_OF_DATA = b"\n\\.\n"
 _TOC_TABLE_DATA = re.compile(r"^(\d+); 0 (\d+) TABLE DATA ", re.MULTILINE)
 _ENVIRONMENT = {
@@ -107,7 +109,7 @@ class DumpTransport:
         command: list[str | Path] = [
             self._tools.pg_restore, "--data-only", f"--use-list={listing}", "--file=-", self._directory,
         ]  # fmt: skip
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as restore:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as restore:
             assert restore.stdout
             assert restore.stderr
             try:
@@ -161,7 +163,7 @@ class _CopySections:
 
     def finish(self) -> None:
         """Read the script to its end, so that pg_restore can report a late error."""
-        while self._stream.read(BLOCK_BYTES):
+        while self._chunk():
             pass
 
     def _skip_header(self) -> None:
@@ -178,10 +180,16 @@ class _CopySections:
         return line
 
     def _read(self) -> bytes:
-        chunk = self._stream.read(BLOCK_BYTES)
+        chunk = self._chunk()
         if not chunk:
             raise _dump_failed("pg_restore's output ended in the middle of the rows")
         return chunk
+
+    def _chunk(self) -> bytes:
+        """What there is, at most BLOCK_BYTES; empty at the end. Raises dump-failed when nothing comes for too long."""
+        if not select.select([self._stream], [], [], STALLED_S)[0]:
+            raise _dump_failed(f"pg_restore has written nothing for {STALLED_S} s")
+        return self._stream.read(BLOCK_BYTES)
 
 
 def _pattern(table: TableName) -> str:
