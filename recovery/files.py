@@ -5,6 +5,7 @@ A link or a FIFO in the place of a journal is not followed, and no file is chang
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -13,6 +14,7 @@ from pathlib import Path
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
 OTHERS = 0o077
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 def make_private(path: Path) -> None:
@@ -66,8 +68,21 @@ def create_private(path: Path, content: bytes) -> None:
     scratch = _scratch(path, content)
     try:
         os.link(scratch, path)  # which, unlike a rename, replaces nothing
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        _create_without_links(path, content)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _create_without_links(path: Path, content: bytes) -> None:
+    """For file systems that have none: nothing is replaced either, but a reader may see the file half written."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def replace_private(path: Path, content: bytes) -> None:

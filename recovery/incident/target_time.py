@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
+from guards.plain import shell_word
 from recovery.model.incident import Choice, Proposal, Suspect
 from recovery.model.instance import RestoreWindow
 from recovery.model.target import format_utc
@@ -197,4 +197,4 @@ def _command(instance: str, incident: Incident, target: datetime) -> str:
         parts += ["--mode", "repair"]
     for xid in _xids(named) if there else ():
         parts += ["--incident-xid", str(xid)]
-    return shlex.join(parts)
+    return " ".join(map(shell_word, parts))

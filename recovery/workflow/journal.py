@@ -70,7 +70,7 @@ class Journal:
     def _cut_torn_line(self, content: bytes, end: int) -> None:
         """A last line torn by a crash is cut off, so that the next record starts cleanly; nothing but a record's
         beginning is. Raises plan-unreadable."""
-        torn = content[end : end + len(BEGINNING)]
+        torn = content[end:].rstrip(b"\0")[: len(BEGINNING)]  # a power cut may leave NULs of blocks never written
         if not BEGINNING.startswith(torn):
             self._file.close()
             raise _altered(self.directory, len(self.records))
@@ -80,17 +80,19 @@ class Journal:
     def create(cls, directory: Path) -> Journal:
         """A new case directory with an empty journal and a reserve of disk space for the last words.
 
-        Raises disk-full.
+        Raises disk-full, and config-invalid for a key that cannot be used.
         """
         try:
             private_directory(directory.parent)
+            signing_key()  # before anything is made
             directory.mkdir(mode=0o700)
             create_private(directory / RESERVE, bytes(RESERVE_BYTES))
             create_private(directory / FILE, b"")
         except OSError as error:
             raise RowbackError(
                 ErrorId.DISK_FULL, f"no case can be kept in {directory}: {error.strerror}",
-                state=NOTHING_CREATED, help="set ROWBACK_HOME to a directory with free space",
+                state=NOTHING_CREATED,
+                help="set ROWBACK_HOME to a directory that you may write to, with free space",
             ) from error  # fmt: skip
         _sync_directory(directory)
         return cls(directory)

@@ -17,11 +17,19 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from guards.plain import shell_word
 from recovery.config import state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.files import OTHERS, create_private, make_private, open_regular
 
 KEY_FILE = "journal.key"
+AS_ITS_USER = (
+    "run rowback as the user whose cases these are (with or without sudo, as before), or set ROWBACK_HOME to a"
+    " directory of this user"
+)
+FROM_A_BACKUP = (
+    "bring it back from a backup; or move it away, and a new one is made, under which the cases so far can only be read"
+)
 _LINE = re.compile(rb'(?P<body>\{.*),"mac":"(?P<mac>[0-9a-f]{64})"\}\n', re.DOTALL)
 
 
@@ -47,16 +55,18 @@ def known_keys() -> tuple[bytes, ...]:
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise _unusable(path, str(error.strerror)) from error
+        raise _unopenable(path, error) from error
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         if status.st_uid != os.geteuid():
-            raise _unusable(path, f"it belongs to user {status.st_uid}, and this is user {os.geteuid()}")
+            raise _unusable(path, f"it belongs to user {status.st_uid}, and this is user {os.geteuid()}", AS_ITS_USER)
         if stat.S_IMODE(status.st_mode) & OTHERS:
-            raise _unusable(path, "others may read or write it")
+            raise _unusable(
+                path, "others may read or write it", f"if nobody else did: chmod 600 {shell_word(str(path))}"
+            )
         lines = file.read().split()
     if not lines or not all(re.fullmatch(rb"[0-9a-f]{64}", line) for line in lines):
-        raise _unusable(path, "it does not hold one key of 64 hexadecimal digits a line")
+        raise _unusable(path, "it does not hold one key of 64 hexadecimal digits a line", FROM_A_BACKUP)
     return tuple(bytes.fromhex(line.decode()) for line in lines)
 
 
@@ -79,9 +89,14 @@ def _mac(key: bytes, body: bytes) -> str:
     return hmac.new(key, body, hashlib.sha256).hexdigest()
 
 
-def _unusable(path: Path, why: str) -> RowbackError:
+def _unusable(path: Path, why: str, help: str) -> RowbackError:
     return RowbackError(
         ErrorId.CONFIG_INVALID, f"{path}, the key of this user's journals, cannot be used: {why}",
-        state="nothing was done",
-        help=f"chown and chmod 600 it if it is yours: chown {os.geteuid()} {path}; chmod 600 {path}",
+        state="nothing was done", help=help,
     )  # fmt: skip
+
+
+def _unopenable(path: Path, error: OSError) -> RowbackError:
+    if path.is_symlink():
+        return _unusable(path, "it is a link", f"put the file itself there: {shell_word(str(path))}")
+    return _unusable(path, str(error.strerror), AS_ITS_USER if isinstance(error, PermissionError) else FROM_A_BACKUP)

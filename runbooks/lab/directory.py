@@ -40,7 +40,10 @@ def claim(root: Path) -> None:
         _refuse_other(root)
     except OSError as error:
         raise LabError(f"{root} cannot be made: {error.strerror}") from error
-    (root / MARK).write_text(WORDS)
+    root.chmod(0o755)  # whatever the umask: PostgreSQL passes through as another user, and nobody else writes
+    mark = root / MARK
+    mark.write_text(WORDS)
+    mark.chmod(0o644)
 
 
 def remove(root: Path) -> bool:

@@ -97,19 +97,16 @@ def _withheld(step: Executed, lines: Sequence[Sequence[str]], what: Preview) -> 
     for words in lines if isinstance(step, Command) else ():
         if acting := [word for word in words if word.partition("=")[0] in ACTING]:
             return f" (with {acting[0].partition('=')[0]} it does more than read)"
-        if (out := _file_written(words)) and not _inside(Path(out), Path(what.known[RUN_DIR])):
-            return f" (it writes {out}, which is not in this run's directory)"
+        for out in _files_written(words):
+            if not _inside(Path(out), Path(what.known[RUN_DIR])):
+                return f" (it writes {out}, which is not in this run's directory)"
     return None
 
 
-def _file_written(words: Sequence[str]) -> str:
-    """The file that `--out` names, of `plan`."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word == "--out":
-            return following
-        if word.startswith("--out="):
-            return word.removeprefix("--out=")
-    return ""
+def _files_written(words: Sequence[str]) -> list[str]:
+    """Every file that an `--out` names, of `plan`: of several the last one counts, and none is trusted to be it."""
+    named = [following for word, following in zip(words, [*words[1:], ""], strict=True) if word == "--out"]
+    return named + [word.removeprefix("--out=") for word in words if word.startswith("--out=")]
 
 
 def _inside(path: Path, directory: Path) -> bool:

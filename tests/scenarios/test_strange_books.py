@@ -137,7 +137,9 @@ def test_a_script_runs_only_when_the_person_names_it(cli: Cli, victim: Database)
     assert "error[usage]: 'lok' is no script of runbook 'strange'\n" in unknown.err
 
 
-@pytest.mark.parametrize("spelling", ["--out {}", "--out={}", "--out $FILE"])
+@pytest.mark.parametrize(
+    "spelling", ["--out {}", "--out={}", "--out $FILE", "--out $RUN_DIR/a --out {}", "--out={} --out=$RUN_DIR/a"]
+)
 def test_a_plan_of_a_preview_lands_nowhere_else(cli: Cli, victim: Database, spelling: str) -> None:
     """`plan` reads, but for its file: neither an existing one nor a new one outside the run's directory."""
     Path("important.conf").write_text("keep = me\n")
