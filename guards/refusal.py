@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from guards.plain import plain, plain_lines
+from guards.plain import plain
 
 Id = Literal[
     "usage",
@@ -30,7 +30,7 @@ class GuardError(Exception):
     def __init__(self, id: Id, fact: str, *facts: str, state: str, help: str) -> None:
         fact, facts = plain(fact), tuple(map(plain, facts))
         super().__init__(fact)
-        self.id, self.fact, self.facts, self.state, self.help = id, fact, facts, plain(state), plain_lines(help)
+        self.id, self.fact, self.facts, self.state, self.help = id, fact, facts, plain(state), plain(help)
 
     @property
     def exit_code(self) -> int:

@@ -163,7 +163,7 @@ def _fail(error: RowbackError | GuardError) -> NoReturn:
     if wants_document and isinstance(sys.stdout, PlainStream) and not sys.stdout.begun:
         said = {
             "id": str(error.id), "exit_code": error.exit_code, "fact": error.fact, "facts": list(error.facts),
-            "state": error.state, "help": error.help.split("\n"),
+            "state": error.state, "help": list(error.helps) if isinstance(error, RowbackError) else [error.help],
         }  # fmt: skip
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps({"error": said}, indent=1, ensure_ascii=False), flush=True)

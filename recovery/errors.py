@@ -147,16 +147,22 @@ class RowbackError(Exception):
     """A refusal or failure with everything the user needs to act on it.
 
     `fact`: one line with the user's own values, lower case, no full stop. `facts`: further lines.
-    `state`: what has and has not happened. `help`: the next command; of several ways on, one a line.
+    `state`: what has and has not happened. `help`: the next command; of several ways on, each in a text of its own.
+    Of every one of these texts one line is made: a newline in a name forges none.
     """
 
-    def __init__(self, id: ErrorId, fact: str, *facts: str, state: str, help: str) -> None:
+    def __init__(self, id: ErrorId, fact: str, *facts: str, state: str, help: str | Sequence[str]) -> None:
         redact = Redactor.of_this_process()  # servers and AWS quote what they were sent
         # they may quote anything else as well: names, values, what somebody wrote into a file
         fact, facts = plain(redact(fact)), tuple(plain(redact(each)) for each in facts)
-        state, help = plain(state), "\n".join(plain(line) for line in help.split("\n"))
         super().__init__(fact)
-        self.id, self.fact, self.facts, self.state, self.help = id, fact, facts, state, help
+        self.id, self.fact, self.facts, self.state = id, fact, facts, plain(state)
+        self.helps = tuple(map(plain, [help] if isinstance(help, str) else help))
+
+    @property
+    def help(self) -> str:
+        """All the ways on in one line."""
+        return "; or ".join(self.helps)
 
     @property
     def exit_code(self) -> int:
@@ -165,10 +171,10 @@ class RowbackError(Exception):
 
     def __str__(self) -> str:
         lines = [f"error[{self.id}]: {self.fact}", *(f"  {line}" for line in self.facts)]
-        return "\n".join([*lines, f"  {self.state}", *(f"  help: {line}" for line in self.help.split("\n"))])
+        return "\n".join([*lines, f"  {self.state}", *(f"  help: {line}" for line in self.helps)])
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (self.id, self.fact, self.facts, self.state, self.help))
+        return (_rebuild, (self.id, self.fact, self.facts, self.state, self.helps))
 
 
 def disk_full(error: Exception) -> RowbackError | None:
@@ -185,7 +191,7 @@ def disk_full(error: Exception) -> RowbackError | None:
     )  # fmt: skip
 
 
-def _rebuild(id: ErrorId, fact: str, facts: Sequence[str], state: str, help: str) -> RowbackError:
+def _rebuild(id: ErrorId, fact: str, facts: Sequence[str], state: str, help: Sequence[str]) -> RowbackError:
     return RowbackError(id, fact, *facts, state=state, help=help)
 
 

@@ -25,10 +25,10 @@ def cases(as_json: bool) -> None:
     listed, unreadable = listed_cases()
     if as_json:
         click.echo(json.dumps([report.model_dump(mode="json") for _, report in listed], indent=1))
-    else:
+    elif listed or not unreadable:
         click.echo(cases_text(case for case, _ in listed))
     for name, why in unreadable:
-        click.echo(f"case {name} is unreadable: {why}", err=True)
+        click.echo(f"case {name} is left out: {why}", err=True)
 
 
 @click.command(epilog="Example: rowback status 7f3a --serve")

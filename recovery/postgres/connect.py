@@ -307,9 +307,11 @@ def _database_unknown(target: Target, state: str) -> RowbackError:
     return RowbackError(
         ErrorId.DATABASE_UNKNOWN, f"{target.label} has no database '{target.database}'", *_near(target),
         state=state,
-        help="correct the name; which there are: psql -l\n"
-        "if it was dropped: rows go only into databases that exist, so restore the whole instance as of then under"
-        f" another name (rowback runbook show lost-instance), and take '{target.database}' out of it with pg_dump",
+        help=[
+            "correct the name; which there are: psql -l",
+            "if it was dropped: rows go only into databases that exist, so restore the whole instance as of then under"
+            f" another name (rowback runbook show lost-instance), and take '{target.database}' out of it with pg_dump",
+        ],
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from guards.plain import joined
+from guards.plain import joined, plain
 from recovery.model.plan import RecoveryPlan, Transport
 from recovery.model.repair import Mode
 from recovery.model.report import ReferenceCheck, RepairProof, Report, TableProof, Verification
@@ -270,7 +270,8 @@ def _or_none(items: Sequence[str], prefix: str, none: str = "none") -> str:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as indented lines with aligned columns."""
+    """Rows as indented lines with aligned columns, each as wide as what is shown of it."""
+    rows = [[plain(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows), default=0))]
     return [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows

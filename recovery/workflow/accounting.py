@@ -59,7 +59,7 @@ def in_part(case: Case, account: Account) -> RowbackError:
         *not_back_lines(account),
         state=f"the rows were put back, committed and proven; temporary instance '{case.copy.identifier}' is kept until"
         " it expires, and costs money",
-        help="\n".join(next_commands(case, account)),
+        help=next_commands(case, account),
     )  # fmt: skip
 
 

@@ -107,7 +107,7 @@ def _probe(search: Bisection, at: datetime, instances: Instances, listener: List
         except RowbackError as error:
             fact = f"at {format_utc(at)}: {error.fact}"
             raise RowbackError(
-                error.id, fact, *error.facts, state="its copy is removed; nothing was written", help=error.help
+                error.id, fact, *error.facts, state="its copy is removed; nothing was written", help=error.helps
             ) from error
         finally:
             give_up(errand)

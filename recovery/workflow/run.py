@@ -121,7 +121,7 @@ def give_up(errand: Errand) -> Outcome:
     except RowbackError as error:
         listener.step_failed(RemoveCopy.name, error.fact)
         lines = (f"temporary instance '{errand.case.copy.identifier}' may still be running and costs money",)
-        help = f"{error.help}; then: rowback close {errand.case.id}"
+        help = (*error.helps[:-1], f"{error.helps[-1]}; then: rowback close {errand.case.id}")
         done = "" if error.state == NOTHING_CREATED else f"{error.state}; "
         state = f"{done}the case stays open"
         raise RowbackError(error.id, error.fact, *error.facts, *lines, state=state, help=help) from error
@@ -194,9 +194,12 @@ def _paused(errand: Errand, step: Step, error: RowbackError) -> RowbackError:
     state = written_state(case) or state
     go_on = f"rowback resume {case.id} (continue), or rowback close {case.id} (give up, remove the copy)"
     digest = f" {case.repair_plan.digest[:8]}" if case.repair_plan else ""
-    advice = error.help.replace(" CASE DIGEST", f" {case.id}{digest}").replace(" CASE", f" {case.id}")
-    help = advice if f" {case.id}" in advice else f"{advice}; then: {go_on}"
-    return RowbackError(error.id, error.fact, *error.facts, *paused_lines(case), state=state, help=help)
+    advice = [
+        line.replace(" CASE DIGEST", f" {case.id}{digest}").replace(" CASE", f" {case.id}") for line in error.helps
+    ]
+    if not any(f" {case.id}" in line for line in advice):
+        advice[-1] += f"; then: {go_on}"
+    return RowbackError(error.id, error.fact, *error.facts, *paused_lines(case), state=state, help=advice)
 
 
 def _close(errand: Errand, outcome: Outcome) -> None:

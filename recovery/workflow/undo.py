@@ -125,8 +125,10 @@ def _refuse_half(errand: Errand, plan: RepairPlan) -> None:
         ErrorId.UNDO_IN_PART,
         f"{plan.writes:,} rows of case {plan.case} could be taken back, and {stay:,} would stay", *staying(plan),
         state=UNTOUCHED,
-        help=f"look: rowback undo {plan.case} --dry-run\n"
-        f"take back that part: rowback undo {plan.case} --accept-partial --confirm {shell_word(name)}",
+        help=[
+            f"look: rowback undo {plan.case} --dry-run",
+            f"take back that part: rowback undo {plan.case} --accept-partial --confirm {shell_word(name)}",
+        ],
     )  # fmt: skip
 
 

@@ -55,6 +55,7 @@ def show(book: str) -> None:
 def lint(books: tuple[str, ...], as_sarif: bool) -> None:
     """What is wrong with runbooks, by line. Without arguments: those that come with rowback."""
     from recovery import __version__
+    from recovery.model.values import counted
     from runbooks.book.lint import lint as look
     from runbooks.book.lint import sarif
     from runbooks.book.reading import books_directory, find_book
@@ -70,10 +71,11 @@ def lint(books: tuple[str, ...], as_sarif: bool) -> None:
                 click.echo(f"{path}:{problem.line}: {problem.rule}: {problem.text}")
     if count:
         raise RowbackError(
-            ErrorId.BOOK_INVALID, f"{count} problems in {sum(map(bool, found.values()))} of {len(paths)} runbooks",
+            ErrorId.BOOK_INVALID,
+            f"{counted(count, 'problem')} in {sum(map(bool, found.values()))} of {counted(len(paths), 'runbook')}",
             state="nothing was done", help="docs/runbooks.md says what each rule wants",
         )  # fmt: skip
-    click.echo(f"{len(paths)} runbooks, no problem", err=True)
+    click.echo(f"{counted(len(paths), 'runbook')}, no problem", err=True)
 
 
 @runbook.command(epilog="Example: rowback runbook new our-recovery.md")

@@ -68,7 +68,7 @@ def _previewed(step: Executed, what: Preview, number: int) -> list[str]:
     if (why := _withheld(step, words, what)) is not None:
         what.withheld += 1
         return _shown(f"{step.id}: would run{why}", lines)
-    what.ran[step.kind] += 1
+    what.ran[step.kind] += len(words) if isinstance(step, Command) else 1
     what.listener.step_started(step.id, f"{step.id}: {lines[0]}")
     began = time.monotonic()
     try:

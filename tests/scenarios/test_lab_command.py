@@ -135,8 +135,14 @@ def test_only_a_lab_s_own_directory_is_touched(tmp_path: Path, verb: str, kind: 
 
 
 def test_an_empty_directory_of_ours_becomes_a_lab(root: Path) -> None:
+    """Also under a umask that lets the group write: the next command does not take it for somebody else's."""
     root.mkdir()
-    assert lab(root, "up", "--articles", "10").returncode == 0
+    before = os.umask(0o002)
+    try:
+        assert lab(root, "up", "--articles", "10").returncode == 0
+        assert lab(root, "status").returncode == 0
+    finally:
+        os.umask(before)
 
 
 FORGED = {"B;touch PWNED;C": "y", "$(touch PWNED)": "z", "PGHOST": "x'; touch PWNED; '"}

@@ -22,7 +22,7 @@ from recovery.model.instance import InstanceFacts
 from recovery.model.target import format_utc
 from recovery.workflow.journal import read_records
 from recovery.workflow.log_sources import from_files
-from tests.fix_cli import Cli, restoring, the_case
+from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, pass_a_second, rds_client
 
 UNREADABLE = 19
@@ -82,7 +82,9 @@ def test_a_case_directory_from_elsewhere_is_only_looked_at(
     assert f"rowback-{paused}" in cli.live.lab.engine.instances, "nothing was deleted by it"
     for look in (("status", paused), ("report", paused), ("cases",)):
         assert cli(*look).code == 0
-    assert f"case {paused} is unreadable: case '{paused}' can only be looked at" in cli("cases").err
+    listed = cli("cases")
+    assert f"case {paused} is left out: case '{paused}' can only be looked at" in listed.err
+    assert not listed.out, "not that there are none"
     assert f"rowback-{paused}: kept: case '{paused}' can only be looked at" in cli("reap").out
 
 
@@ -104,17 +106,70 @@ def test_a_case_of_ones_own_other_machine_is_taken_over_with_its_key(
     assert f"rowback-{paused}" not in cli.live.lab.engine.instances
 
 
-@pytest.mark.parametrize(("mode", "owner"), [(0o644, 0), (0o620, 0), (0o600, 65534)])
-def test_a_key_that_others_can_have_is_refused(cli: Cli, paused: str, mode: int, owner: int) -> None:
+UNUSABLE_KEYS = {
+    "read by all": ("others may read or write it", "if nobody else did: chmod 600 {key}"),
+    "another user's": (
+        "it belongs to user 65534, and this is user 0",
+        "run rowback as the user whose cases these are (with or without sudo, as before), or set ROWBACK_HOME to a"
+        " directory of this user",
+    ),
+    "a link": ("it is a link", "put the file itself there: {key}"),
+    "emptied": (
+        "it does not hold one key of 64 hexadecimal digits a line",
+        "bring it back from a backup; or move it away, and a new one is made, under which the cases so far can only be"
+        " read",
+    ),
+}
+
+
+def make_unusable(key: Path, how: str) -> None:
+    match how:
+        case "read by all":
+            key.chmod(0o644)
+        case "another user's":
+            os.chown(key, 65534, -1)
+        case "a link":
+            key.rename(key.with_name("elsewhere"))
+            key.symlink_to(key.with_name("elsewhere"))
+        case _:
+            key.write_bytes(b"")
+
+
+def key_refused(ran: Ran, key: Path, how: str) -> None:
+    why, help = UNUSABLE_KEYS[how]
+    assert ran.code == 2, ran.err
+    assert ran.err.endswith(
+        f"error[config-invalid]: {key}, the key of this user's journals, cannot be used: {why}\n"
+        f"  nothing was done\n  help: {help.format(key=key)}\n"
+    )
+
+
+@pytest.mark.parametrize("how", UNUSABLE_KEYS)
+def test_a_key_that_cannot_be_relied_on_is_refused(cli: Cli, paused: str, how: str) -> None:
     key = cli.home / "journal.key"
-    key.chmod(mode)
-    os.chown(key, owner, -1)
-    ran = cli("resume", paused)
-    assert ran.code == 2
-    assert f"error[config-invalid]: {key}, the key of this user's journals, cannot be used: " in ran.err
-    os.chown(key, 0, -1)
+    content = key.read_bytes()
+    make_unusable(key, how)
+    key_refused(cli("resume", paused), key, how)
+    key.unlink()
+    key.write_bytes(content)
     key.chmod(0o600)
     assert cli("close", paused).code == 0
+
+
+@pytest.mark.parametrize("how", UNUSABLE_KEYS)
+def test_with_such_a_key_no_case_is_begun(cli: Cli, database: Database, how: str) -> None:
+    """Not even its directory, which would stand there as a case that cannot be read."""
+    database.run("create table t (n int primary key)", "insert into t values (1)")
+    moment = pass_a_second()
+    database.run("delete from t")
+    key = cli.home / "journal.key"
+    key.parent.mkdir(exist_ok=True)
+    key.write_bytes(b"ab" * 32 + b"\n")
+    key.chmod(0o600)
+    make_unusable(key, how)
+    key_refused(cli(*restoring(cli, database, moment)), key, how)
+    assert not list((cli.home / "cases").glob("*"))
+    assert not [name for name in cli.live.lab.engine.instances if name.startswith("rowback-")]
 
 
 def test_the_recorded_resource_id_cannot_be_replaced(cli: Cli, paused: str) -> None:
@@ -156,7 +211,7 @@ def test_one_odd_case_hides_no_other(cli: Cli, paused: str, odd: str) -> None:
     listed = cli("cases")
     assert listed.code == 0, listed.err
     assert paused in listed.out
-    assert "case 20200101-000000-abcd is unreadable: " in listed.err
+    assert "case 20200101-000000-abcd is left out: " in listed.err
     assert [case["case"] for case in json.loads(cli("cases", "--json").out)] == [paused]
     for verb in ("status", "report"):
         looked = cli(verb, "20200101-000000-abcd")

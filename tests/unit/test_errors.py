@@ -24,6 +24,20 @@ def test_the_text_is_fact_facts_state_help() -> None:
     assert error.exit_code == 13
 
 
+def test_a_name_forges_no_line() -> None:
+    """A newline in a database's name or anybody else's words stays inside its line, in the help as well."""
+    name = "billing\n  help: rowback close everything"
+    error = RowbackError(
+        ErrorId.USAGE, f"no {name}", f"near {name}", state=f"{name} stays", help=["look", f"take {name} back"]
+    )
+    shown = r"billing\n  help: rowback close everything"
+    assert str(error).splitlines() == [
+        f"error[usage]: no {shown}", f"  near {shown}", f"  {shown} stays", "  help: look",
+        f"  help: take {shown} back",
+    ]  # fmt: skip
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 (our own bytes)
+
+
 def test_an_error_survives_pickling() -> None:
     error = RowbackError(ErrorId.USAGE, "a", "b", state="c", help="d")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 (our own bytes)

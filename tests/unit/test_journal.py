@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from recovery.errors import RowbackError
+from recovery.files import create_private
 from recovery.redaction import remember
 from recovery.workflow.journal import FILE, Journal, is_driven, read_records
 
@@ -36,6 +38,36 @@ def test_a_torn_last_line_is_left_out_and_cut_off_by_the_next_writer(tmp_path: P
     with Journal(tmp_path / "case") as journal:
         journal.append("two")
     assert [r.event for r in read_records(tmp_path / "case")] == ["one", "two"]
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 512, b'{"seq":1,"at"' + b"\0" * 99])
+def test_blocks_that_a_power_cut_left_unwritten_are_cut_off(tmp_path: Path, tail: bytes) -> None:
+    """A file system that had grown the file and not written it yet shows NULs after the last record."""
+    with Journal.create(tmp_path / "case") as journal:
+        journal.append("one")
+    path = tmp_path / "case" / FILE
+    path.write_bytes(path.read_bytes() + tail)
+    assert [r.event for r in read_records(tmp_path / "case")] == ["one"]
+    with Journal(tmp_path / "case") as journal:
+        journal.append("two")
+    assert [r.event for r in read_records(tmp_path / "case")] == ["one", "two"]
+    assert b"\0" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOTSUP])
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """Some network and memory-card file systems have none: a case is kept there all the same, and nothing replaced."""
+
+    def no_link(source: object, target: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "link", no_link)
+    with Journal.create(tmp_path / "case") as journal:
+        journal.append("one")
+    assert [r.event for r in read_records(tmp_path / "case")] == ["one"]
+    with pytest.raises(FileExistsError):
+        create_private(tmp_path / "case" / FILE, b"")
+    assert (tmp_path / "case" / FILE).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("altered", [0, 1])
