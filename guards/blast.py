@@ -52,12 +52,8 @@ def _named(findings: Sequence[Finding]) -> dict[str, Any]:
     by_kind: dict[str, list[str]] = {"tables": [], "schemas": [], "databases": []}
     for finding in findings:
         kind = {"DROP SCHEMA": "schemas", "DROP DATABASE": "databases"}.get(finding.verb, "tables")
-        by_kind[kind] += finding.objects if kind != "tables" else map(_quoted, finding.objects)
+        by_kind[kind] += finding.objects
     return {**by_kind, "cascade": any(f.cascade or f.verb in ("DROP SCHEMA", "DROP DATABASE") for f in findings)}
-
-
-def _quoted(name: str) -> str:
-    return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
 
 
 ABROAD_QUERY = """

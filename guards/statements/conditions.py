@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from guards.statements.tree import MISSING, Node, children, constant, kind_of, strings, table
+from guards.statements.tree import MISSING, Node, children, constant, kind_of, own_name, strings
 
 Tables = Sequence[str]
 FALSE = (False, "f", "false", "off", "no", "0", "n")
@@ -86,7 +86,7 @@ def _same(node: Any, tables: Tables) -> Any:
     if isinstance(node, dict):
         if "ColumnRef" in node:
             *qualifier, name = strings(node["ColumnRef"]["fields"])
-            own = not qualifier or qualifier[-1] in [table.split(".")[-1] for table in tables]
+            own = not qualifier or qualifier[-1] in tables
             return name if own else (*qualifier, name)
         return {key: _same(value, tables) for key, value in node.items() if key != "location"}
     return [_same(value, tables) for value in node] if isinstance(node, list) else node
@@ -130,9 +130,8 @@ def _subquery(fields: Node, tables: Tables) -> bool:
     _, select = kind_of(fields["subselect"])
     if fields["subLinkType"] == "EXISTS_SUBLINK":  # without a condition it says the same of every row
         return always_true(select.get("whereClause"))
-    same = [table(source).split(".")[-1] for source in select.get("fromClause", ()) if "RangeVar" in source]
-    own = [name.split(".")[-1] for name in tables]
-    whole = len(same) == 1 and same[0] in own and always_true(select.get("whereClause"), tables)
+    same = [own_name(source) for source in select.get("fromClause", ()) if "RangeVar" in source]
+    whole = len(same) == 1 and same[0] in tables and always_true(select.get("whereClause"), tables)
     count = select.get("limitCount")
     limited = (count is not None and constant(count) is not None) or any(
         select.get(part) for part in ("havingClause", "larg")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from guards.statements.conditions import always_true
 from guards.statements.danger import Danger, Finding, Reach
 from guards.statements.shared import shared_finding
-from guards.statements.tree import Node, is_temporary, kind_of, strings, table
+from guards.statements.tree import Node, dotted, is_temporary, kind_of, own_name, strings, table
 from guards.statements.verbs import named_in, tag_of
 
 Temporary = frozenset[str]
@@ -53,15 +53,20 @@ def _delete_or_update(verb: str) -> Rule:
         name = table(target)
         if is_temporary(target):  # by its schema alone: it may be a view of a table that is not temporary
             yield Finding(Danger.WRITE, verb, (name,))
-        elif name.split(".")[-1].startswith("pg_") or name.startswith(("pg_catalog.", "information_schema.")):
-            yield Finding(Danger.CATASTROPHIC, verb, (name,), why="a system catalog", reach=_of_catalog(name))
-        elif always_true(fields.get("whereClause"), [name, str(target.get("alias", {}).get("aliasname", name))]):
+        elif own_name(target).startswith("pg_") or name.startswith(("pg_catalog.", "information_schema.")):
+            yield Finding(Danger.CATASTROPHIC, verb, (name,), why="a system catalog", reach=_of_catalog(target))
+        elif always_true(fields.get("whereClause"), _names_of(target)):
             why = "its WHERE lets every row pass" if "whereClause" in fields else "without WHERE"
             yield Finding(Danger.DESTRUCTIVE, verb, (name,), why=why)
         else:
             yield Finding(Danger.WRITE, verb, (name,))
 
     return rule
+
+
+def _names_of(target: Node) -> list[str]:
+    """By which its columns may be qualified."""
+    return [own_name(target), *(str(alias["aliasname"]) for alias in [target.get("alias")] if alias)]
 
 
 # Catalogs that all databases of a server share.
@@ -78,8 +83,8 @@ _SHARED = frozenset(
 _ABROAD = frozenset({"pg_foreign_server", "pg_user_mapping"})
 
 
-def _of_catalog(name: str) -> Reach | None:
-    catalog = name.rpartition(".")[2]
+def _of_catalog(relation: Node) -> Reach | None:
+    catalog = own_name(relation)
     return Reach.SERVER if catalog in _SHARED else Reach.ELSEWHERE if catalog in _ABROAD else None
 
 
@@ -89,7 +94,7 @@ def _insert(fields: Node, temporary: Temporary) -> Iterator[Finding]:
     if catalog or not is_temporary(fields["relation"], temporary):
         danger = Danger.CATASTROPHIC if catalog else Danger.WRITE
         why = "a system catalog" if catalog else ""
-        yield Finding(danger, "INSERT", (name,), why=why, reach=_of_catalog(name))
+        yield Finding(danger, "INSERT", (name,), why=why, reach=_of_catalog(fields["relation"]))
 
 
 def _merge(fields: Node, temporary: Temporary) -> Iterator[Finding]:
@@ -97,7 +102,7 @@ def _merge(fields: Node, temporary: Temporary) -> Iterator[Finding]:
         return
     deletes = any(clause.get("commandType") == "CMD_DELETE" for _, clause in map(kind_of, fields["mergeWhenClauses"]))
     danger, name = Danger.DESTRUCTIVE if deletes else Danger.WRITE, table(fields["relation"])
-    yield Finding(danger, "MERGE", (name,), why="it deletes" if deletes else "", reach=_of_catalog(name))
+    yield Finding(danger, "MERGE", (name,), why="it deletes" if deletes else "", reach=_of_catalog(fields["relation"]))
 
 
 def _copy(fields: Node, temporary: Temporary) -> Iterator[Finding]:
@@ -124,19 +129,19 @@ def _object_name(node: Node) -> str:
     kind, fields = kind_of(node)
     match kind:
         case "List":
-            return ".".join(strings(fields["items"]))
+            return dotted(strings(fields["items"]))
         case "String":
             return str(fields["sval"])
         case "ObjectWithArgs":
-            return ".".join(strings(fields["objname"]))
+            return dotted(strings(fields["objname"]))
         case "TypeName":
-            return ".".join(strings(fields["names"]))
+            return dotted(strings(fields["names"]))
         case _:
             return "?"
 
 
 def _of_this_session(name: str, temporary: Temporary) -> bool:
-    return name.startswith("pg_temp.") or name in temporary
+    return name.startswith("pg_temp.") or name in {dotted([each]) for each in temporary}
 
 
 _LOSSES: Mapping[str, str] = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from guards.statements.danger import Danger, Finding, Reach
-from guards.statements.tree import MISSING, Node, children, constant, kind_of, strings, table
+from guards.statements.tree import MISSING, Node, children, constant, kind_of, own_name, strings
 from guards.statements.verbs import tag_of
 from guards.words import conninfo_value
 
@@ -110,7 +110,7 @@ def sessions_ended(select: Node) -> tuple[str, ...]:
 
 def _ends_what_it_shows(select: Node) -> bool:
     sources = select.get("fromClause", [])
-    if len(sources) != 1 or table(sources[0]).rpartition(".")[2] != "pg_stat_activity":
+    if len(sources) != 1 or own_name(sources[0]) != "pg_stat_activity":
         return False
     shown = [kind_of(target)[1].get("val", {}) for target in select.get("targetList", [])]
     calls = [fields for kind, fields in map(kind_of, shown) if kind == "FuncCall" and _ends_its_row(fields)]

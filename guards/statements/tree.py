@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 Node: TypeAlias = Mapping[str, Any]
 MISSING = object()
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 def kind_of(node: Any) -> tuple[str, Node]:
@@ -32,9 +34,19 @@ def strings(names: Sequence[Node]) -> list[str]:
 
 
 def table(range_var: Node) -> str:
-    """A RangeVar as it was written."""
+    """A RangeVar as it can be written: see `dotted`."""
     fields = range_var.get("RangeVar", range_var)
-    return ".".join(str(fields[part]) for part in ("catalogname", "schemaname", "relname") if fields.get(part))
+    return dotted([str(fields[part]) for part in ("catalogname", "schemaname", "relname") if fields.get(part)])
+
+
+def own_name(range_var: Node) -> str:
+    """A RangeVar's own name without its schema, as PostgreSQL stores it."""
+    return str(range_var.get("RangeVar", range_var)["relname"])
+
+
+def dotted(parts: Sequence[str]) -> str:
+    """The parts of a name joined by dots, each in double quotes where PostgreSQL would need them but for key words."""
+    return ".".join(part if _PLAIN.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in parts)
 
 
 def is_temporary(range_var: Node, known: frozenset[str] = frozenset()) -> bool:

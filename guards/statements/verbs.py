@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from guards.statements.tree import Node, kind_of, strings, table
+from guards.statements.tree import Node, dotted, kind_of, strings, table
 
 # Where the parser's name, cut into words, is not the command's.
 _TAGS: Mapping[str, str] = {
@@ -74,7 +74,7 @@ def named_in(fields: Node) -> tuple[str, ...]:
             return tuple(table(target.get("relation", target)) for target in targets)
     for key in ("funcname", "typeName", "defnames"):
         if key in fields:
-            return (".".join(strings(fields[key])),)
+            return (dotted(strings(fields[key])),)
     return next(((str(fields[key]),) for key in _NAMES if isinstance(fields.get(key), str)), ())
 
 

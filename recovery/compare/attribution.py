@@ -161,8 +161,8 @@ def incident_notices(incident: Incident, request: RepairRequest, writers: Sequen
     """What the plan tells of the incident's transactions."""
     seen = {writer.xid for writer in writers}
     lines = [
-        f"transaction {xid} is not the last writer of any row that was compared: if it worked behind a savepoint, its"
-        f" rows carry one of the next ids (rowback diff {case} --show newer)"
+        f"transaction {xid} is not the last writer of any row of T that differs now: if it worked behind a savepoint,"
+        f" its rows carry one of the next ids (rowback diff {case} --show newer)"
         for xid in request.incident_xids
         if xmin_of(xid) not in seen
     ]  # fmt: skip

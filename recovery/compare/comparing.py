@@ -19,7 +19,7 @@ from recovery.postgres.isolation import ROW_ERRORS, server_words
 from recovery.postgres.repair.lineage import Lineage, writers_since
 from recovery.postgres.repair.predicates import EVERY_ROW, Predicate, all_filled, by_writers
 from recovery.postgres.repair.rules import Rules
-from recovery.postgres.repair.scan import Ask, Side, extent, rows_by_key, stream, whole_rows
+from recovery.postgres.repair.scan import Ask, Side, extent, repeats, rows_by_key, stream, whole_rows
 
 NEW_ROWS_SHOWN = 1_000
 
@@ -55,6 +55,7 @@ class Comparison:
     not_compared: dict[TableName, str] = field(default_factory=dict)
     _written: dict[TableName, bool] = field(default_factory=dict)
     notices: dict[str, None] = field(default_factory=dict)
+    _unique: dict[tuple[TableName, tuple[str, ...]], bool] = field(default_factory=dict)
 
     def sides(self, columns: Columns, where: tuple[Predicate, Predicate] | None = None) -> Sides:
         """The two sides of one table, limited by a predicate each."""
@@ -159,11 +160,14 @@ class Comparison:
         likeness = likeness_of(compared.columns, self.now)
         for change in changes:
             if change.kind is RowClass.NEW:
+                by_incident = change.xmin is not None and self.request.names(change.xmin)
                 if likeness and change.live:
                     self.changes.note_new(likeness.marks(change.live))
+                    if by_incident and (mark := likeness.incident_rest_of(change.live)):
+                        self.changes.note_new([mark])
                 self.new_rows[name] = self.new_rows.get(name, 0) + 1
                 bulk = self.request.mode is not Mode.REPLACE and self.new_rows[name] > NEW_ROWS_SHOWN
-                if bulk and not (change.xmin is not None and self.request.names(change.xmin)):
+                if bulk and not by_incident:
                     continue
             yield change
 
@@ -174,6 +178,12 @@ class Comparison:
         if columns.live.name not in self._written:
             self._written[columns.live.name] = bool(writers_since(self.sides(columns).now, self.lineage))
         return self._written[columns.live.name]
+
+    def unique_at_target(self, root: TableName, columns: tuple[str, ...]) -> bool:
+        """Whether no two rows of a partitioned table agreed in these columns at T, in whatever partitions they were."""
+        if (root, columns) not in self._unique:
+            self._unique[root, columns] = not repeats(self.copy, root, columns, self.ask)
+        return self._unique[root, columns]
 
     def with_losses(self) -> set[TableName]:
         """Tables of which rows are gone, or were changed by the incident."""

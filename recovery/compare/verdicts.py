@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from recovery.compare.blocking import block, blocked
-from recovery.compare.change import Texts
+from recovery.compare.change import Change, Texts
 from recovery.compare.classify import Effect, Entity, attribute, resolve
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.entities import entity_of_table, renewed
-from recovery.compare.moved import MAYBE_MOVED, SAME_NUMBER, likeness_of
+from recovery.compare.moved import BY_INCIDENT, MAYBE_MOVED, SAME_NUMBER, SAME_REST, likeness_of, root_of
 from recovery.model.catalog import ForeignKey
 from recovery.model.repair import Engine, Mode, Op, RepairRequest, RowClass
 
@@ -18,6 +18,7 @@ NO_KEY_TO_DELETE_BY = "its table has no key, so which of several equal rows to d
 CONVERTED = "column {} was converted when its type changed since T ({}): most rows hold another value than theirs at T"
 RENAMED = "the rows that referenced it were given to {} since T: it may have been renamed"
 PAIRS_AT_LEAST = 2
+MarkOf = Callable[[Texts], str | None]
 
 
 def attribute_and_resolve(comparison: Comparison) -> None:
@@ -115,17 +116,28 @@ def _tell_doubt(comparison: Comparison, compared: Compared, entity: Entity) -> N
 
 def _block_moved(comparison: Comparison, compared: Compared, entity: Entity) -> None:
     """A row that was only given another key, or moved to another partition, is not put back beside itself."""
-    likeness, changes = likeness_of(compared.columns, comparison.now), comparison.changes
+    likeness = likeness_of(compared.columns, comparison.now)
     if likeness is None or comparison.request.mode is Mode.REPLACE:
         return
-    by_number = bool(likeness.given_out) and not (entity.renumbered or entity.renewed)
-    for kind, mark_of in ((MAYBE_MOVED, likeness.of), (SAME_NUMBER, likeness.number_of if by_number else None)):
-        if mark_of:
-            changes.update(
-                blocked(change, kind)
-                for change in changes.changes(compared.shape.no, ops=[Op.INSERT])
-                if change.target and (mark := mark_of(change.target)) and changes.noted(mark)
-            )
+    _block_alike(comparison, compared, likeness.of, MAYBE_MOVED)
+    if not (entity.renumbered or entity.renewed):
+        _block_alike(comparison, compared, likeness.number_of, SAME_NUMBER)
+    _block_alike(comparison, compared, likeness.incident_rest_of, BY_INCIDENT)
+    if any(_alike(comparison, compared, likeness.rest_of)):
+        names = tuple(compared.columns.then[i].name for i in likeness.rest)
+        if comparison.unique_at_target(root_of(compared.columns.at_target.name, comparison.then), names):
+            _block_alike(comparison, compared, likeness.rest_of, SAME_REST)
+
+
+def _block_alike(comparison: Comparison, compared: Compared, mark_of: MarkOf, reason: str) -> None:
+    comparison.changes.update(blocked(change, reason) for change in _alike(comparison, compared, mark_of))
+
+
+def _alike(comparison: Comparison, compared: Compared, mark_of: MarkOf) -> Iterator[Change]:
+    """The rows to be inserted whose mark a row written since T has as well."""
+    for change in comparison.changes.changes(compared.shape.no, ops=[Op.INSERT]):
+        if change.target and (mark := mark_of(change.target)) and comparison.changes.noted(mark):
+            yield change
 
 
 def _block_renamed(comparison: Comparison, compared: Compared) -> None:

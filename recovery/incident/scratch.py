@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from guards.statements import Finding
+from guards.statements.tree import dotted
 from recovery.incident.keeping import danger_of
 
 # IF NOT EXISTS and ON COMMIT may leave the name to a real table; such a one is not taken for temporary.
@@ -47,4 +48,4 @@ class Scratch:
 
 
 def _as_named(name: str) -> str:
-    return name[1:-1] if name.startswith('"') else name.lower()
+    return dotted([name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()])

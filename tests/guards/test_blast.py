@@ -38,6 +38,7 @@ def furnished(plain: Plain) -> str:
         ("drop database blast",
          '6 tables, about 1,027 rows: parent, child, part_a, stuff.grand, "Weird Name; --", parted'),
         ('drop table "Weird Name; --"', '1 table, about 0 rows: "Weird Name; --"'),
+        ('drop table "stuff.grand"', None),  # which is another name than stuff.grand
         ("drop table nowhere.to_be_found", None),
         ("select pg_terminate_backend(1)", None),
     ],

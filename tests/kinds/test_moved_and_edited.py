@@ -57,3 +57,68 @@ def test_a_parent_renamed_through_its_children_is_not_put_back_beside_itself(wor
     world.holds("public.countries", countries)
     world.holds("public.towns", towns)
     world.told("public.countries", 1, "renamed", "K3")
+
+
+BRANCHES = """
+create table members (id int, branch text not null, note text not null, primary key (id, branch))
+  partition by list (branch);
+create table members_east partition of members for values in ('east');
+create table members_west partition of members for values in ('west');
+insert into members select g, case when g % 2 = 0 then 'east' else 'west' end, 'n' || g from generate_series(1, 20) g;
+"""
+MOVE = "update members set branch = 'west', note = 'moved' where id in (2, 4, 6)"
+REST = "the rest of its key"
+
+
+@pytest.mark.parametrize("named", ["named", "not named"])
+def test_rows_that_the_incident_itself_moved_and_edited_are_not_doubled(world: World, named: str) -> None:
+    """Their ids are the application's, unique over all branches by nothing but usage: at T each stood once. The rows
+    that the same incident deleted come back; no member stands in two branches."""
+    world.past(BRANCHES)
+    xid = world.incident(MOVE, "delete from members where id in (10, 11)")
+    west = world.rows("public.members_west")
+    extra = ("--mode", "repair", "--incident-xid", str(xid)) if named == "named" else ()
+    world.restore(*extra, code=IN_PART)
+    world.holds("public.members_east", world.without("public.members_east", 2, 4, 6))
+    world.holds("public.members_west", [*west, (11, "west", "n11")])
+    world.told("public.members_east", 3, REST)
+    world.told_keys(2, 4, 6)
+    assert world.look("select id from members group by id having count(*) > 1") == []
+
+
+LOCAL = """
+create table seats (no int, house text not null, note text not null, primary key (no, house))
+  partition by list (house);
+create table seats_a partition of seats for values in ('a');
+create table seats_b partition of seats for values in ('b');
+create table seats_c partition of seats for values in ('c');
+insert into seats select g, 'a', 'a' || g from generate_series(1, 12) g;
+insert into seats select g, 'b', 'b' || g from generate_series(1, 4) g;
+"""
+
+
+def test_numbers_that_each_partition_counts_for_itself_are_no_sign(world: World) -> None:
+    """Seat 5 of house b and house c is not seat 5 of house a: numbers stood twice at T, so all rows come back."""
+    world.past(LOCAL)
+    world.incident("delete from seats where house = 'a' and no > 4")
+    world.good("insert into seats select g, 'b', 'new ' || g from generate_series(5, 9) g",
+               "insert into seats select g, 'c', 'new ' || g from generate_series(1, 9) g")  # fmt: skip
+    others = {name: world.rows(name) for name in ("public.seats_b", "public.seats_c")}
+    world.restore()
+    world.as_before("public.seats_a")
+    for name, rows in others.items():
+        world.holds(name, rows)
+
+
+def test_of_numbers_that_each_partition_counts_the_incident_s_own_rows_are_a_sign(world: World) -> None:
+    """The named incident moved seats 7 and 8 from a to c and changed them; seat 9 it deleted, and somebody else's new
+    seat 9 in c is another one."""
+    world.past(LOCAL)
+    xid = world.incident("update seats set house = 'c', note = 'moved' where house = 'a' and no in (7, 8)",
+                         "delete from seats where house = 'a' and no = 9")  # fmt: skip
+    world.good("insert into seats values (9, 'c', 'new')")
+    there = world.rows("public.seats_c")
+    world.restore("--mode", "repair", "--incident-xid", str(xid), code=IN_PART)
+    world.holds("public.seats_a", world.without("public.seats_a", 7, 8))
+    world.holds("public.seats_c", there)
+    world.told("public.seats_a", 2, "the incident wrote a row with " + REST)

@@ -58,6 +58,27 @@ def test_statements_of_one_session_are_one_incident() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("statement", "table", "option"),
+    [
+        ('delete from "Weird Name; --"', 'public."Weird Name; --"', """'public."Weird Name; --"'"""),
+        ('delete from "Sales.2026"', 'public."Sales.2026"', """'public."Sales.2026"'"""),
+        ('delete from sales."a""b"', 'sales."a""b"', """'sales."a""b"'"""),
+        ('delete from "Q"."t"', '"Q".t', """'"Q".t'"""),
+        ('delete from "two\nlines"', 'public."two\nlines"', """$'public."two\\nlines"'"""),
+    ],
+)  # fmt: skip
+def test_the_command_names_odd_tables_as_one_word_each(statement: str, table: str, option: str) -> None:
+    """A dot inside of quotes is no schema, and a newline does not end the command."""
+    found = proposed(sighting(statement))
+    assert found is not None
+    assert found.tables == (table,)
+    assert found.command == (
+        f"rowback plan staging --at 2026-11-22T14:20:05Z --database docs --table {option}"
+    )  # fmt: skip
+    assert "\n" not in found.command
+
+
 def test_rivals_and_unknown_outcomes_lower_the_confidence() -> None:
     unknown = sighting("truncate a", outcome=Outcome.UNKNOWN, why="nothing follows")
     found = proposed(unknown)

@@ -180,6 +180,14 @@ def extent(side: Side) -> Extent:
     return int(count or 0), None if lowest is None else int(lowest), None if highest is None else int(highest)
 
 
+def repeats(session: Session, root: TableName, columns: Sequence[str], ask: Ask) -> bool:
+    """Whether two rows of a partitioned table agree in `columns`, whichever partitions they are in."""
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    statement = sql.SQL("select count(*) from (select from {} group by {} having count(*) > 1 limit 1) r")
+    ((count,),) = ask(session, statement.format(sql.Identifier(*root.key), names))
+    return count != "0"
+
+
 def bucket_sums(side: Side, buckets: Buckets, *, contents: Sequence[Field]) -> Iterator[Values]:
     """(bucket, rows, checksum of `contents`) of every bucket that is not empty, ordered by bucket."""
     return side.ask(
