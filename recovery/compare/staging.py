@@ -6,6 +6,7 @@ The diff does this to foresee what `apply` will meet; `apply` does it again, und
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from recovery.compare.change import Change, Shape, changed_columns
@@ -66,6 +67,7 @@ def mark_unwritable(
     """
     for stage in stages.values():
         obstacles.mark_stale(stage)
+        obstacles.mark_back_already(stage)
     inside = [key for key in keys if key.child in stages or not stages.keys().isdisjoint(key.parent_tables)]
     while _mark_once(stages, rules, inside, set(filled)):
         pass
@@ -180,10 +182,10 @@ def _referenced(shape: Shape, catalog: Catalog) -> list[int]:
 
 def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int]) -> Iterator[Staged]:
     if changes.portions.only_chosen:
-        yield from (_row(change, _LETTER[change.op]) for change in changes.changes(shape.no, portion=CHOSEN))
+        yield from (_planned(change, shape) for change in changes.changes(shape.no, portion=CHOSEN))
         yield from (_row(change, _LETTER[Op.KEEP]) for change in changes.standing(shape.no))
         return
-    yield from (_row(change, _LETTER[change.op]) for change in changes.changes(shape.no, ops=WRITES))
+    yield from (_planned(change, shape) for change in changes.changes(shape.no, ops=WRITES))
     yield from (
         _row(change, _LETTER[Op.KEEP]) for change in changes.changes(shape.no, kinds=[RowClass.REUSED], ops=[Op.KEEP])
     )
@@ -208,6 +210,13 @@ def _put_earlier(changes: ChangeSet, shape: Shape, catalog: Catalog) -> Iterator
             if parent and parent.n and parent.want and xid is not None:
                 seen.add(parent.n)
                 yield Staged(parent.n, "p", xmin_of(xid), parent.want)
+
+
+def _planned(change: Change, shape: Shape) -> Staged:
+    row = _row(change, _LETTER[change.op])
+    if shape.key or change.op is not Op.INSERT or change.kind is not RowClass.LOST:
+        return row
+    return replace(row, nth=int(change.key[-1] or 0))  # see compare_whole_rows
 
 
 def _row(change: Change, letter: str) -> Staged:

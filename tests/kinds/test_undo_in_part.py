@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.fix_cli import Ran
-from tests.kinds.harness import Row, World
+from tests.kinds.harness import IN_PART, RECOVERED, Row, World
 
 pytestmark = pytest.mark.kinds
 
@@ -77,3 +77,35 @@ def test_the_part_that_can_be_taken_back_whole(put_back: World) -> None:
     world.holds("public.dishes", [row for row in world.held["public.dishes"] if not 7 <= row[1] <= 15])
     assert tells(ran.out, "public.trays", 6), ran.out
     assert tells(ran.out, "public.dishes", 24), ran.out
+
+
+PARTS = """
+create table orders (id int primary key, state text);
+create table "line;s" (order_id int references orders on delete {on_delete}, sku text, pieces int);
+create table labels (code text unique, body text);
+insert into orders select g, 'new' from generate_series(1, 12) g;
+insert into "line;s" select 1 + g % 9, 'sku ' || g % 5, g % 3 from generate_series(1, 40) g;
+insert into "line;s" select 3, 'same', 1 from generate_series(1, 4);
+insert into labels values (null, 'without'), ('a', 'one'), ('b', 'two');
+"""
+TABLES = ('public."line;s"', "public.labels", "public.orders")
+
+
+@pytest.mark.parametrize("on_delete", ["cascade", "no action"])
+@pytest.mark.parametrize("mode", ["missing", "replace"])
+@pytest.mark.parametrize("incident", ["truncate orders cascade", "delete from orders where id < 8"])
+def test_children_without_a_key_leave_with_their_parents(
+    world: World, incident: str, mode: str, on_delete: str
+) -> None:
+    """The undo deletes them as well, so they keep nobody. Equal ones count each; rows that others added stay."""
+    world.past(PARTS.format(on_delete=on_delete))
+    world.incident('delete from "line;s" where order_id < 8', incident, "update labels set body = 'x' where code = 'a'")
+    world.good("insert into orders values (100, 'other')", "insert into \"line;s\" values (100, 'other', 1)")
+    damaged = {name: world.rows(name) for name in TABLES}
+    extra = ("--confirm-loss", "2") if mode == "replace" else ()
+    world.restore("--mode", mode, *extra, code=(RECOVERED, IN_PART))
+    assert world.rows("public.orders") != damaged["public.orders"]
+    ran = undo(world, "--confirm", world.database.name)
+    assert ran.code == 0, ran.out + ran.err
+    for name in TABLES:
+        world.holds(name, damaged[name])

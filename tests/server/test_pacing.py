@@ -242,3 +242,30 @@ def test_a_paced_load_that_can_write_nothing_any_more_is_refused(past: Past, dat
             ErrorId.PLAN_FACTS_CHANGED, "none of the 1,200 planned rows can be written any more",
         )  # fmt: skip
         assert database.rows("select * from members order by 1") == before
+
+
+@pytest.mark.parametrize("rate", [None, PLENTY])
+def test_rows_without_a_key_that_others_put_back_meanwhile_come_once(
+    past: Past, database: Database, rate: int | None
+) -> None:
+    """Of every content T had three; two, one or none were deleted. After the comparison a second operator puts some
+    of them back. Each content stands there three times in the end, and a fourth one that others wrote stays."""
+    with past(
+        "create table k (a int, b text)", "insert into k select g % 700, 'b' from generate_series(1, 2100) g"
+    ) as times:
+        held = database.rows("select * from k order by 1")
+        database.run("delete from k where a < 500", "insert into k select g, 'b' from generate_series(300, 399) g")
+        times.diff()
+        database.run(
+            "insert into k select g, 'b' from generate_series(0, 99) g",
+            "insert into k select g, 'b' from generate_series(0, 49) g, generate_series(1, 2)",
+            "insert into k select 7, 'b'",
+        )
+        times.apply(rate=rate)
+        assert database.rows("select * from k order by 1") == sorted([*held, (7, "b")])
+        assert set(times.skipped()) == {"as many rows equal to it as T had are there by now"}
+        times.undo()
+        assert database.rows("select * from k where a < 10 order by 1") == sorted(
+            [(a, "b") for a in range(10) for _ in range(3)] + [(7, "b")]
+        )
+        assert database.rows("select count(*) from k") == [(600 + 100 + 100 + 100 + 1,)]

@@ -23,7 +23,7 @@ def _taken(stage: Stage, rule: DistinctRule) -> Iterator[sql.Composed]:
     own_key = _is_own_key(stage, rule)
     ops = "i" if own_key else "iu"  # an update keeps its row's key
     if any(stage.ops[op] for op in ops):
-        free = sql.SQL("not ({})").format(stage.leaving()) if stage.table.key else sql.SQL("true")
+        free = sql.SQL("not ({})").format(stage.leaving())
         hits = _collisions(stage, rule, free, ops=", ".join(f"'{op}'" for op in ops))
         yield _marking(stage, "unique key %I is taken by %s", rule, hits)
     if stage.table.key and stage.ops["u"] and not rule.deferrable and not own_key:

@@ -15,6 +15,7 @@ from recovery.postgres.repair.rules import CheckRule, DistinctRule, expression
 from recovery.postgres.repair.stage import Stage, refers
 
 CHANGED_SINCE = "changed by others since it was read"
+BACK_ALREADY = "as many rows equal to it as T had are there by now"
 FIXED_IDENTITY = 'column "{}" is GENERATED ALWAYS AS IDENTITY: no statement but INSERT can give it a value'
 STANDS_IN = (
     "it stands unchanged in {name}, which was made since T: a table that was split off? (if it is but a backup:"
@@ -54,6 +55,19 @@ def mark_stale(stage: Stage) -> int:
     return _mark(
         stage, CHANGED_SINCE,
         "s.{op} in ('u', 'd') and not exists (select from {live} t where {same} and t.xmin = s.{xmin})",
+    )  # fmt: skip
+
+
+def mark_back_already(stage: Stage) -> int:
+    """Skip rows without a key of which as many equal ones as T had are there by now: another recovery, or people, put
+    them back since they were compared. Where there is a key, it says so itself."""
+    if stage.table.key or not stage.ops["i"]:
+        return 0
+    return stage.mark(
+        "update {name} s set {skip} = {why}"
+        " from (select {there} as content, count(*) as equal from {live} t where not ({leaving}) group by 1) l"
+        " where s.{op} = 'i' and s.{skip} is null and l.content = {planned} and l.equal > s.{nth}",
+        why=sql.Literal(BACK_ALREADY), there=stage.row_text("t"), planned=stage.row_text("s"), leaving=stage.leaving(),
     )  # fmt: skip
 
 
@@ -124,7 +138,7 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
     rows that had no parent at T either are written."""
     filled = sql.SQL(" and ").join(sql.SQL("s.{} is not null").format(sql.Identifier(c)) for c in key.columns)
     only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
-    deleted = [_planned(p, key, "p", "'d'") for p in parents if p.table.key]
+    deleted = [p.leaving("p", ops="'d'") for p in parents]
     planned = [_planned(p, key, "s", "'i', 'u'") for p in parents]
     found = stage.sql(
         "exists (select from {only}{parent} p where {equal} and not ({deleted}))",
@@ -198,9 +212,9 @@ def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first
     do what nobody planned. `first`: the deletes come before children are moved away, so only children that are deleted
     as well, or moved away early, do not count."""
     leaves: sql.Composable = sql.SQL("false")
-    if child is not None and child.table.key:
+    if child is not None:
         leaves = child.leaving("c", ops="'u', 'd'")
-        if first:
+        if first and child.table.key:
             leaves = child.sql("({deleted} or {moved})", deleted=child.leaving("c", ops="'d'"), moved=child.moved("c"))
     why, table = f"it is still referenced from {key.child}", sql.Identifier(*key.child.key)
     marked = _mark(
@@ -219,8 +233,8 @@ def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first
 
 
 def _planned(stage: Stage, key: ForeignKey, row: str, ops: str) -> sql.Composable:
-    """Whether a row of this stage with one of `ops` is the parent of `row`, or is the parent `p` itself."""
-    equal = stage.same("p", "o") if row == "p" else refers(key, row, "o")
+    """Whether a row of this stage with one of `ops` is the parent of `row`."""
+    equal = refers(key, row, "o")
     return stage.sql(
         "exists (select from {name} o where o.{op} in ({ops}) and o.{skip} is null and {equal})",
         ops=expression(ops),

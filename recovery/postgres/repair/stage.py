@@ -24,7 +24,7 @@ from recovery.postgres.repair.scan import Field, Values
 
 BATCH = 5_000
 SMALL = 500  # rows up to which indexes and statistics of a stage cost more, in time and in locks, than they save
-OWN_COLUMNS = 5
+OWN_COLUMNS = 6
 MOST_COLUMNS = 1_600  # of a table in PostgreSQL (MaxHeapAttributeNumber)
 
 # Generated columns stay generated, because rules may be over them; defaults stand for columns that T had not.
@@ -52,12 +52,14 @@ where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
 @dataclass(frozen=True)
 class Staged:
     """One row on its way into a stage: `op` is i, u, d; k for a row that stays and is only looked at; p for one that an
-    earlier portion put there, as transaction `xmin`."""
+    earlier portion put there, as transaction `xmin`. `nth`: of a lost row without a key, which one of its equals it was
+    at T, counted from 0."""
 
     n: int
     op: str
     xmin: int | None
     values: Values
+    nth: int | None = None
 
 
 def stageable(table: Table) -> bool:
@@ -76,8 +78,8 @@ class Stage:
         prefix = "rowback_"
         while any(name.startswith(prefix) for name in by_name):
             prefix = f"_{prefix}"
-        self.n, self.op, self.xmin, self.skip, self.early = (
-            sql.Identifier(prefix + name) for name in ("n", "op", "xmin", "skip", "early")
+        self.n, self.op, self.xmin, self.nth, self.skip, self.early = (
+            sql.Identifier(prefix + name) for name in ("n", "op", "xmin", "nth", "skip", "early")
         )
         self._bare = f"rowback_stage_{no}"
         self.name = sql.Identifier("pg_temp", self._bare)
@@ -95,7 +97,7 @@ class Stage:
         columns = one(self.session, _DEFINITION, (self.table.oid,))
         self.run(
             "create temporary table {name} ({columns} {n} bigint not null, {op} text not null, {xmin} xid,"
-            " {skip} text, {early} boolean not null default false) on commit drop",
+            " {nth} bigint, {skip} text, {early} boolean not null default false) on commit drop",
             name=sql.Identifier(self._bare), columns=expression(f"{columns}," if columns else ""),
         )  # fmt: skip
 
@@ -129,11 +131,14 @@ class Stage:
         given = [(i, field) for i, field in enumerate(self.fields) if not field.column.generated]
         into = self.sql(
             "copy {name} ({columns}) from stdin",
-            columns=sql.SQL(", ").join([self.n, self.op, self.xmin, *(sql.Identifier(f.name) for _, f in given)]),
+            columns=sql.SQL(", ").join(
+                [self.n, self.op, self.xmin, self.nth, *(sql.Identifier(f.name) for _, f in given)]
+            ),
         )
         with self.session.cursor() as cursor, cursor.copy(into) as copy:
             for row in rows:
-                copy.write_row((str(row.n), row.op, _text(row.xmin), *(row.values[i] for i, _ in given)))
+                own = (str(row.n), row.op, _text(row.xmin), _text(row.nth))
+                copy.write_row((*own, *(row.values[i] for i, _ in given)))
 
     def _keep_keys(self, rows: Sequence[Staged], words: str) -> None:
         """Children of such a row must be known to lose their parent, so its key is staged where it can be."""
@@ -197,7 +202,13 @@ class Stage:
         return self.sql("s.{n} = any({numbers})", numbers=sql.Literal(list(numbers)))
 
     def leaving(self, row: str = "t", *, ops: str = "'u', 'd'") -> sql.Composable:
-        """Whether the live row with the alias `row` is about to be updated or deleted."""
+        """Whether the live row with the alias `row` is about to be updated or deleted; without a key, by its values."""
+        if not self.table.key:
+            return self.sql(
+                "{there} || {row}.xmin::text in (select {planned} || o.{xmin}::text from {name} o"
+                " where o.{op} in ({ops}) and o.{skip} is null)",
+                there=self.row_text(row), row=sql.Identifier(row), planned=self.row_text("o"), ops=expression(ops),
+            )  # fmt: skip
         return self.sql(
             "exists (select from {name} o where o.{op} in ({ops}) and o.{skip} is null and {same})",
             ops=expression(ops), same=self.same(row, "o"),
@@ -262,10 +273,10 @@ class Stage:
         return self.session.execute(self.sql(text, **parts)).rowcount
 
     def sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
-        """Our own text, filled in: {name} (the stage), {live}, {n}, {op}, {xmin}, {skip}, {early}, {same}, `parts`."""
+        """Our own text, filled in: {name} (the stage), {live}, its own columns, {same}, `parts`."""
         known = {
             "name": self.name, "live": self.live, "table": sql.Identifier(*self.table.name.key), "n": self.n,
-            "op": self.op, "xmin": self.xmin, "skip": self.skip, "early": self.early,
+            "op": self.op, "xmin": self.xmin, "nth": self.nth, "skip": self.skip, "early": self.early,
              "same": self.same("t", "s"),
         }  # fmt: skip
         return expression(text).format(**{**known, **parts})
@@ -295,5 +306,5 @@ def refers(key: ForeignKey, child: str, parent: str) -> sql.Composable:
     )  # fmt: skip
 
 
-def _text(xmin: int | None) -> str | None:
-    return None if xmin is None else str(xmin)
+def _text(number: int | None) -> str | None:
+    return None if number is None else str(number)
