@@ -14,6 +14,7 @@ from recovery.model.account import Partial
 from recovery.model.catalog import Catalog, Trigger
 from recovery.model.repair import RepairPlan, RowClass
 from recovery.model.report import Verification
+from recovery.model.values import counted
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.images import before_image_schema
@@ -31,6 +32,12 @@ from recovery.workflow.run import terminate_like_interrupt
 from recovery.workflow.settling import settle_undo, undoing
 from recovery.workflow.steps.load import Load, job, written_by_load
 from recovery.workflow.steps.verify import differs
+
+ATTEMPTS = 5  # where people write to these rows all the time
+
+
+class _ChangedMeanwhile(RowbackError):
+    """Others changed rows between the plan of an undo and its locks."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +63,20 @@ def undo(errand: Errand) -> Undone:
             errand.record("step.done", step=Load.name, data=portions.model_dump(mode="json"))
         if unfinished:
             return Undone(prove(errand, unfinished), unfinished.skipped)
-        done, plan = _take_back(errand)
+        done, plan = _take_back_at_last(errand)
         blocked = sum(table.count(RowClass.BLOCKED) for table in plan.tables)
         errand.record("undo.stay", data={"rows": staying(plan)})
         return Undone(prove(errand, done), blocked + done.skipped, tuple(staying(plan)))
+
+
+def _take_back_at_last(errand: Errand) -> tuple[Loaded, RepairPlan]:
+    """The same as `_take_back`, planned anew when others changed rows while it began; the last time that is raised."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _take_back(errand)
+        except _ChangedMeanwhile as changed:
+            errand.listener.notice(f"{changed.fact}: planned anew")
+    return _take_back(errand)
 
 
 def _take_back(errand: Errand) -> tuple[Loaded, RepairPlan]:
@@ -265,8 +282,8 @@ def _job(errand: Errand, live: Session, repair: Repair, held: tuple[Trigger, ...
 def _intend(errand: Errand, done: Loaded) -> None:
     """Called before the commit. Rows that changed since the plan was shown would stay without their parts."""
     if done.skipped:
-        raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED, f"{done.skipped:,} rows were changed by others while the undo began",
+        raise _ChangedMeanwhile(
+            ErrorId.PLAN_FACTS_CHANGED, f"{counted(done.skipped, 'row')} changed by others while the undo began",
             state="the transaction was rolled back: nothing was written to the original",
             help=f"see what would stay now: rowback undo {errand.case.id} --dry-run",
         )  # fmt: skip

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.fix_cli import Ran
+from tests.fix_lab import wait_until
 from tests.kinds.harness import IN_PART, RECOVERED, Row, World
 
 pytestmark = pytest.mark.kinds
@@ -109,3 +110,36 @@ def test_children_without_a_key_leave_with_their_parents(
     assert ran.code == 0, ran.out + ran.err
     for name in TABLES:
         world.holds(name, damaged[name])
+
+
+WAITING = """
+select count(*) from pg_locks l join pg_stat_activity a using (pid)
+where not l.granted and a.application_name = 'rowback' and a.datname = current_database()
+"""
+
+
+@pytest.mark.parametrize("accepts", ["nothing", "a part"])
+def test_rows_that_people_change_while_an_undo_waits_for_its_locks(world: World, accepts: str) -> None:
+    """Somebody's update is not committed yet when the undo plans, and is when it has its locks. It plans anew: what it
+    then refuses, or leaves, is exactly that tray with its dishes."""
+    world.past(CATERING)
+    world.incident("delete from trays where id <= 15")
+    gone = {name: world.rows(name) for name in ("public.trays", "public.dishes")}
+    world.restore()
+    extra = ("--accept-partial",) if accepts == "a part" else ()
+    with world.database.connect() as other:
+        other.autocommit = False
+        other.execute("update trays set state = 'served' where id = 3")
+        running = world.cli.start("undo", world.case, "--confirm", world.database.name, *extra)
+        wait_until(lambda: world.look(WAITING) != [(0,)], "the undo waits for its lock", 60)
+        other.commit()
+    out, err = running.communicate(timeout=120)
+    assert err.count("1 row changed by others while the undo began: planned anew\n") == 1, err
+    if accepts == "nothing":
+        assert running.returncode == UNDO_IN_PART, out + err
+        world.as_before("public.dishes")
+        return
+    assert running.returncode == 0, out + err
+    kept = [row for row in world.held["public.dishes"] if row[1] == 3]
+    world.holds("public.trays", [*gone["public.trays"], (3, "served")])
+    world.holds("public.dishes", [*gone["public.dishes"], *kept])
