@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
+from guards.plain import plain
 from recovery.model.target import format_utc
 
 if TYPE_CHECKING:
@@ -24,11 +25,18 @@ def _environment(*, escaped: bool) -> Environment:
     made = Environment(
         loader=PackageLoader("recovery.report", "pages"), undefined=StrictUndefined,
         autoescape=escaped,  # noqa: S701 (off for Markdown alone)
+        finalize=_in_a_line,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     made.filters["utc"] = lambda moment: format_utc(moment) if isinstance(moment, datetime) else "-"
     made.filters["cell"] = _cell
     return made
+
+
+def _in_a_line(value: object) -> object:
+    """A value as one line without anything that a terminal would act on: pages are read in pagers, too. Markup of our
+    own making stays as it is."""
+    return value if hasattr(value, "__html__") else plain(str(value))
 
 
 def _cell(value: object) -> str:

@@ -373,11 +373,12 @@ def test_rows_and_names_reach_the_terminal_as_text(cli: Cli, database: Database)
     digest = json.loads(cli("diff", case, "--json").out)["digest"][:8]
     said.append(cli("apply", case, digest, "--confirm", database.name, "--confirm-loss", "2"))
     said += [cli("undo", case, "--dry-run"), cli("close", case), cli("report", case)]
+    said += [cli("report", case, "--format", form) for form in ("md", "html")]
     for ran in said:
         assert not BAD & set(ran.out + ran.err), ran
         assert "\npublic.orders id=7: lost, insert" not in ran.out + ran.err, "a value forged a line"
     assert r"\x1b[2J\x1b]0;OWNED\x07\u009b2J\u202e\r\n" in said[3].out
-    assert the_case(cli)["outcome"] in ("recovered", "recovered in part"), said[-3].err
+    assert the_case(cli)["outcome"] in ("recovered", "recovered in part"), said[-5].err
 
 
 def test_a_spreadsheet_is_given_no_formula(cli: Cli, database: Database) -> None:
