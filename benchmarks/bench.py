@@ -73,8 +73,10 @@ class Bench:
         """rowback in a process of its own, so that its memory is its own."""
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.ours", what, self.dsn(NOW), self.dsn(THEN), str(boundary), str(scratch)],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         return Measured(**json.loads(done.stdout))
 
     def wal(self, act: Callable[[], object]) -> float:
@@ -108,20 +110,33 @@ def scattered(count: int) -> tuple[str, str]:
 
 def diffs(bench: Bench, scratch: Path) -> list[Line]:
     boundary = bench.anew(*scattered(bench.count))
-    found = {what: median(bench.repeat, lambda what=what: bench.ours(what, boundary, scratch).seconds)  # type: ignore[misc]
-             for what in ("lineage", "buckets")}  # fmt: skip
+    found = {
+        what: median(bench.repeat, lambda what=what: bench.ours(what, boundary, scratch).seconds)  # type: ignore[misc]
+        for what in ("lineage", "buckets")
+    }
     url = "postgresql://{}:{}@127.0.0.1:{}/{}"
     port = bench.lab.engine.instances[INSTANCE].cluster.port
     command = [
-        str(Path(sys.executable).parent / "reladiff"), *(x for name in (THEN, NOW) for x in
-        (url.format(MASTER, bench.password, port, name), "t")), "-k", "id", "-c", "%", "-j", "2", "--stats",
-    ]  # fmt: skip
+        str(Path(sys.executable).parent / "reladiff"),
+        *(x for name in (THEN, NOW) for x in (url.format(MASTER, bench.password, port, name), "t")),
+        "-k",
+        "id",
+        "-c",
+        "%",
+        "-j",
+        "2",
+        "--stats",
+    ]
     theirs = seconds(lambda: subprocess.run(command, check=False, capture_output=True))
     return [
-        Line(f"find 1,500 scattered differences by {what}, against reladiff", f"{took:.2f} s", f"{theirs:.1f} s",
-             f"{theirs / took:.1f}×")
+        Line(
+            f"find 1,500 scattered differences by {what}, against reladiff",
+            f"{took:.2f} s",
+            f"{theirs:.1f} s",
+            f"{theirs / took:.1f}×",
+        )
         for what, took in found.items()
-    ]  # fmt: skip
+    ]
 
 
 def wal(bench: Bench, scratch: Path) -> list[Line]:
@@ -140,19 +155,22 @@ def wal(bench: Bench, scratch: Path) -> list[Line]:
         lines.append(
             Line(
                 f"WAL of repairing 1,500 rows, against {name} of the table",
-                f"{ours:.1f} MiB", f"{theirs:.0f} MiB", f"{theirs / ours:.0f}×",
+                f"{ours:.1f} MiB",
+                f"{theirs:.0f} MiB",
+                f"{theirs / ours:.0f}×",
             )
-        )  # fmt: skip
+        )
     return lines
 
 
 def copy_over(bench: Bench) -> None:
     """T's rows into `stage`."""
     with (
-        psycopg.connect(bench.dsn(THEN)) as then, psycopg.connect(bench.dsn(NOW)) as now,
+        psycopg.connect(bench.dsn(THEN)) as then,
+        psycopg.connect(bench.dsn(NOW)) as now,
         then.cursor().copy("copy t to stdout (format binary)") as out,
         now.cursor().copy("copy stage from stdin (format binary)") as into,
-    ):  # fmt: skip
+    ):
         for block in out:
             into.write(block)
 
@@ -207,8 +225,10 @@ def whole(bench: Bench, scratch: Path) -> list[Line]:
         again()
         target = scratch / "fd"
         shutil.rmtree(target, ignore_errors=True)
-        command = (f'"{tools}/pg_dump" -Fd -Z0 -a -j2 -t t -f "{target}" "{bench.dsn(THEN)}" &&'
-                   f' "{tools}/pg_restore" -a -j2 -d "{bench.dsn(NOW)}" "{target}"')  # fmt: skip
+        command = (
+            f'"{tools}/pg_dump" -Fd -Z0 -a -j2 -t t -f "{target}" "{bench.dsn(THEN)}" &&'
+            f' "{tools}/pg_restore" -a -j2 -d "{bench.dsn(NOW)}" "{target}"'
+        )
         return seconds(lambda: shell(command))
 
     took = median(bench.repeat, ours)
@@ -247,16 +267,26 @@ def memory(bench: Bench, scratch: Path, sizes: tuple[int, ...]) -> list[Line]:
 
 
 def build(bench: Bench, count: int) -> None:
-    bench.run("postgres", f"drop database if exists {NOW} with (force)", f"drop database if exists {THEN} with (force)",
-              f"create database {THEN}")  # fmt: skip
+    bench.run(
+        "postgres",
+        f"drop database if exists {NOW} with (force)",
+        f"drop database if exists {THEN} with (force)",
+        f"create database {THEN}",
+    )
     with psycopg.connect(bench.dsn(THEN), autocommit=True) as connection:
         rows(count).load(connection)
     bench.count = count
 
 
 def machine() -> str:
-    model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                  if line.startswith("model name")), platform.machine())  # fmt: skip
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
     return f"{os.cpu_count()} cores ({model}), shared with others, Linux"
 
 

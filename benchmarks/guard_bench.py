@@ -86,9 +86,21 @@ def statements(dsns: dict[str, str], count: int, rounds: int) -> list[tuple[str,
     for _ in range(rounds):
         for name in SIDES:
             done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.guard_bench", "--side", name, "--dsn", dsns[name],
-                 "--count", str(count)], check=True, capture_output=True, text=True,
-            )  # fmt: skip
+                [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.guard_bench",
+                    "--side",
+                    name,
+                    "--dsn",
+                    dsns[name],
+                    "--count",
+                    str(count),
+                ],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
             found[name].append(json.loads(done.stdout))
 
     def middle(name: str, what: str) -> float:
@@ -100,12 +112,13 @@ def statements(dsns: dict[str, str], count: int, rounds: int) -> list[tuple[str,
             ours, bare = middle(name, what), middle("bare", what)
             lines.append((f"{words}, {name} server", f"{ours:.2f} µs", f"{bare:.2f} µs", cost(ours, bare, "µs")))
     for name, what, words in (
-        ("unproven", "first", "connect and close, with the verdict"), ("proven", "first", "the same, proven server"),
+        ("unproven", "first", "connect and close, with the verdict"),
+        ("proven", "first", "the same, proven server"),
         ("proven", "connect", "the same, known to the process"),
         ("marked", "connect", "marked database, after the first"),
         ("tunnel", "connect", "unproven through a tunnel, after the first"),
         ("tunnel", "first", "unproven through a tunnel, the first"),
-    ):  # fmt: skip
+    ):
         without = "bare tunnel" if name == "tunnel" else "bare"
         ours, bare = middle(name, what) / 1e3, middle(without, "connect") / 1e3
         lines.append((words, f"{ours:.2f} ms", f"{bare:.2f} ms", cost(ours, bare, "ms")))
@@ -158,18 +171,24 @@ def pytest_postgresql(databases: Databases, number: int) -> Iterator[Any]:
     """What its `postgresql` fixture does around each test, with its template."""
     way = databases.server.parameters
     janitor = DatabaseJanitor(
-        user=way["user"], host=way["host"], port=way["port"], dbname=f"theirs_{os.getpid()}_{number}",
+        user=way["user"],
+        host=way["host"],
+        port=way["port"],
+        dbname=f"theirs_{os.getpid()}_{number}",
         template_dbname=databases.template,
-    )  # fmt: skip
+    )
     with janitor, psycopg.connect(databases.server.dsn(janitor.dbname)) as connection:
         yield connection
 
 
 TIERS: dict[str, Callable[[Databases, int], Any]] = {
-    "rolled back": rolled_back, "restored": restored, "clone": clone,
-    "pytest-postgresql": pytest_postgresql, "CREATE DATABASE … TEMPLATE": plainly(""),
+    "rolled back": rolled_back,
+    "restored": restored,
+    "clone": clone,
+    "pytest-postgresql": pytest_postgresql,
+    "CREATE DATABASE … TEMPLATE": plainly(""),
     "the same, STRATEGY file_copy": plainly("strategy file_copy"),
-}  # fmt: skip
+}
 
 
 def worker(tier: str, dsn: str, schema: str, tests: int, gate: Any, out: Any) -> None:
@@ -213,11 +232,15 @@ def databases(dsn: str, schema: Path, tests: int) -> list[tuple[str, str, str, s
         f"{plain / handed:.0f}×",
     )
     return [alone] + [
-        (f"{ours}: first answer, release and whole test, against {other}",
-         "{:.1f} / {:.1f} / {:.1f} ms".format(*found[ours][:3]), "{:.1f} / {:.1f} / {:.1f} ms".format(*figures[:3]),
-         f"{figures[0] / found[ours][0]:.1f}× / {figures[2] / found[ours][2]:.1f}×")
-        for ours in list(TIERS)[:3] for other, figures in theirs.items()
-    ]  # fmt: skip
+        (
+            f"{ours}: first answer, release and whole test, against {other}",
+            "{:.1f} / {:.1f} / {:.1f} ms".format(*found[ours][:3]),
+            "{:.1f} / {:.1f} / {:.1f} ms".format(*figures[:3]),
+            f"{figures[0] / found[ours][0]:.1f}× / {figures[2] / found[ours][2]:.1f}×",
+        )
+        for ours in list(TIERS)[:3]
+        for other, figures in theirs.items()
+    ]
 
 
 def main() -> None:
@@ -256,18 +279,50 @@ def prepared(dsn: str, home: Path, tunnel: int) -> dict[str, str]:
         with psycopg.connect(way) as connection:
             connection.execute("create table t0 (id serial primary key, x text)")
     subprocess.run(
-        [sys.executable, "-m", "recovery.cli", "guard", "mark", "--dsn", ways["closed"], "--protected",
-         "--reason", "bench", "--confirm", "closed"], check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "recovery.cli",
+            "guard",
+            "mark",
+            "--dsn",
+            ways["closed"],
+            "--protected",
+            "--reason",
+            "bench",
+            "--confirm",
+            "closed",
+        ],
+        check=True,
+        capture_output=True,
+    )
     subprocess.run(
-        [sys.executable, "-m", "recovery.cli", "guard", "mark", "--dsn", ways["marked"], "--once", "--reason", "bench",
-         "--confirm", "marked"], check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "recovery.cli",
+            "guard",
+            "mark",
+            "--dsn",
+            ways["marked"],
+            "--once",
+            "--reason",
+            "bench",
+            "--confirm",
+            "marked",
+        ],
+        check=True,
+        capture_output=True,
+    )
     far = psycopg.conninfo.make_conninfo(**{**over_tcp, "host": "127.0.0.1", "port": tunnel, "dbname": "open"})
     return {
-        "bare": ways["open"], "unproven": ways["closed"], "proven": ways["open"], "marked": ways["marked"],
-        "tunnel": far, "bare tunnel": far,
-    }  # fmt: skip
+        "bare": ways["open"],
+        "unproven": ways["closed"],
+        "proven": ways["open"],
+        "marked": ways["marked"],
+        "tunnel": far,
+        "bare tunnel": far,
+    }
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def lines(count: int) -> Iterator[str]:
             f"execute S_{session + 1}: UPDATE orders SET state = 'paid', updated_at = now() WHERE id = {key}",
             f"execute S_{session + 2}: INSERT INTO audit (order_id, what, at) VALUES ({key}, 'paid', now())",
             "statement: COMMIT",
-        ]  # fmt: skip
+        ]
         if number % every == every // 2:
             bodies[2] = f"statement: DELETE FROM carts_{number}"
         for body in bodies:

@@ -17,7 +17,8 @@ from recovery.model.instance import Endpoint
 from recovery.model.plan import PlannedTable, Why
 from recovery.model.repair import RepairRequest
 from recovery.postgres.catalog import read_catalog
-from recovery.postgres.connect import Session, Target, connect
+from recovery.postgres.connect import Session, connect
+from recovery.postgres.connection_target import Target
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.rows import CopyTransport, Pair
 from recovery.reload.job import AtTarget, Job, Repair
@@ -36,8 +37,13 @@ class Measured:
 
 def target(dsn: str) -> Target:
     parts = conninfo_to_dict(dsn)
-    return Target("bench", Endpoint(host=str(parts["host"]), port=int(str(parts["port"]))), str(parts["dbname"]),
-                  str(parts["user"]), str(parts["password"]))  # fmt: skip
+    return Target(
+        "bench",
+        Endpoint(host=str(parts["host"]), port=int(str(parts["port"]))),
+        str(parts["dbname"]),
+        str(parts["user"]),
+        str(parts["password"]),
+    )
 
 
 def compare(live: Session, copy: Session, boundary: int | None, scratch: Path) -> None:

@@ -57,8 +57,10 @@ def tables(live: Live, count: int) -> float:
     database = _database(live, "tables")
     for start in range(0, count, 100):
         numbers = range(start, min(start + 100, count))
-        database.run(*(f"create table t{n} (id int primary key, v text)" for n in numbers),
-                     *(f"insert into t{n} values (1, 'a'), (2, 'b')" for n in numbers))  # fmt: skip
+        database.run(
+            *(f"create table t{n} (id int primary key, v text)" for n in numbers),
+            *(f"insert into t{n} values (1, 'a'), (2, 'b')" for n in numbers),
+        )
     with at_target(database, Path(tempfile.mkdtemp())) as times:
         for start in range(0, count, 100):
             database.run(*(f"delete from t{n} where id = 1" for n in range(start, min(start + 100, count))))

@@ -15,13 +15,24 @@ from functools import lru_cache
 SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 TIMEOUT_S = 2.0
 PROVIDERS = {
-    "rds.amazonaws.com": "Amazon RDS", "amazonaws.com": "Amazon Web Services",
-    "database.azure.com": "Azure Database", "sql.goog": "Cloud SQL", "Google Cloud SQL": "Cloud SQL",
-    "neon.tech": "Neon", "supabase.co": "Supabase", "supabase.com": "Supabase",
-    "ondigitalocean.com": "DigitalOcean", "aivencloud.com": "Aiven", "timescale.com": "Timescale",
-    "tsdb.cloud.timescale": "Timescale", "postgresbridge.com": "Crunchy Bridge", "crunchybridge": "Crunchy Bridge",
-    "heroku": "Heroku", "databases.appdomain.cloud": "IBM Cloud", "psdb.cloud": "PlanetScale",
-}  # fmt: skip
+    "rds.amazonaws.com": "Amazon RDS",
+    "amazonaws.com": "Amazon Web Services",
+    "database.azure.com": "Azure Database",
+    "sql.goog": "Cloud SQL",
+    "Google Cloud SQL": "Cloud SQL",
+    "neon.tech": "Neon",
+    "supabase.co": "Supabase",
+    "supabase.com": "Supabase",
+    "ondigitalocean.com": "DigitalOcean",
+    "aivencloud.com": "Aiven",
+    "timescale.com": "Timescale",
+    "tsdb.cloud.timescale": "Timescale",
+    "postgresbridge.com": "Crunchy Bridge",
+    "crunchybridge": "Crunchy Bridge",
+    "heroku": "Heroku",
+    "databases.appdomain.cloud": "IBM Cloud",
+    "psdb.cloud": "PlanetScale",
+}
 # DER (ITU-T X.690): a string's tag and the octets of its length, in front of each name.
 _STRINGS = re.compile(rb"[\x0c\x13\x16\x82](?:\x81)?([\x04-\xff])")
 _NAME = re.compile(r"[A-Za-z0-9*][A-Za-z0-9*._: -]{3,252}")

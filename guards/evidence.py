@@ -135,20 +135,29 @@ def evidence_of(row: Sequence[str | None], link: Link) -> Evidence:
     services = [
         known[telltale]
         for known, names in zip((ROLES, DATABASES, SETTINGS, FUNCTIONS, SCHEMAS), telltales, strict=True)
-        for telltale in (names or "").split(",") if telltale
-    ]  # fmt: skip
+        for telltale in (names or "").split(",")
+        if telltale
+    ]
     return Evidence(
         identity=ServerIdentity(identifier, int(oid), str(name), int(version or 0), started),
-        server=(server or "a unix socket").replace("(", ":").rstrip(")"), role=str(role),
+        server=(server or "a unix socket").replace("(", ":").rstrip(")"),
+        role=str(role),
         # The upper half of the identifier is the moment of initdb (facts/guards.md §0.6).
-        born_at=datetime.fromtimestamp(int(identifier) >> 32, UTC), at=datetime.fromtimestamp(float(at or 0), UTC),
-        comment_marker=read_marker(comment), unreadable_mark=unreadable(comment), size_bytes=int(size or 0),
-        fsync_off=fsync_off == "true", standby=standby == "true", archiving=archiving == "true",
-        managed=tuple(dict.fromkeys(services)), taken_off=tuple(taken_off(comment)), ends=(client, server),
+        born_at=datetime.fromtimestamp(int(identifier) >> 32, UTC),
+        at=datetime.fromtimestamp(float(at or 0), UTC),
+        comment_marker=read_marker(comment),
+        unreadable_mark=unreadable(comment),
+        size_bytes=int(size or 0),
+        fsync_off=fsync_off == "true",
+        standby=standby == "true",
+        archiving=archiving == "true",
+        managed=tuple(dict.fromkeys(services)),
+        taken_off=tuple(taken_off(comment)),
+        ends=(client, server),
         others=tuple(_other(*each) for each in json.loads(others or "[]")),
         foreign_servers=foreign == "true",
         pooled=link.key_pid != int(pid),
-    )  # fmt: skip
+    )
 
 
 def _other(pid: int, same_role: bool | None, client: str | None, follows: bool) -> OtherSession:  # noqa: FBT001 (JSON)

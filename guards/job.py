@@ -17,10 +17,23 @@ _CONTAINER_S = 30.0  # the first process of a machine is there within seconds of
 OF_ONE_JOB = ("Runner.Worker", "Agent.Worker", "buildkite-agent-bootstrap")
 # They stay between jobs: the job is what they started.
 RUNNERS = (
-    "Runner.Listener", "Agent.Listener", "gitlab-runner", "buildkite-agent", "circleci-runner", "circleci-launch-ag",
-    "act_runner", "forgejo-runner", "drone-runner", "woodpecker-agen", "concourse", "teamcity-agent", "java",
-    "jenkins", "TeamCityAgent", "harness",
-)  # fmt: skip
+    "Runner.Listener",
+    "Agent.Listener",
+    "gitlab-runner",
+    "buildkite-agent",
+    "circleci-runner",
+    "circleci-launch-ag",
+    "act_runner",
+    "forgejo-runner",
+    "drone-runner",
+    "woodpecker-agen",
+    "concourse",
+    "teamcity-agent",
+    "java",
+    "jenkins",
+    "TeamCityAgent",
+    "harness",
+)
 # Nothing above these belongs to a job.
 _ABOVE_ALL = (
     "systemd",

@@ -34,10 +34,13 @@ def located(evidence: Evidence, link: Link, *, not_here: bool = False) -> Eviden
     near = bool(here and here.startswith("backend")) or evidence.ends[0] is None
     foreign = [each for each in evidence.others if each.follows or not _like_ours(each, evidence)]
     return replace(
-        evidence, here=here, next_door=next_door(address) if direct else None,
-        foreign_sessions=sum(not each.follows for each in foreign), replicas=sum(each.follows for each in foreign),
+        evidence,
+        here=here,
+        next_door=next_door(address) if direct else None,
+        foreign_sessions=sum(not each.follows for each in foreign),
+        replicas=sum(each.follows for each in foreign),
         from_afar=sum(not _is_near(each, seen=near) for each in foreign),
-    )  # fmt: skip
+    )
 
 
 def _like_ours(other: OtherSession, evidence: Evidence) -> bool:

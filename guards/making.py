@@ -26,9 +26,16 @@ LASTS = timedelta(hours=24)
 # One of these is the whole text: nothing runs beside it, and nothing inside it. What is done to roles or to the server
 # stays refused on an unproven session.
 _UTILITIES = (
-    "CreatedbStmt", "DropdbStmt", "AlterDatabaseStmt", "AlterDatabaseSetStmt", "AlterDatabaseRefreshCollStmt",
-    "RenameStmt", "AlterOwnerStmt", "GrantStmt", "CommentStmt",
-)  # fmt: skip
+    "CreatedbStmt",
+    "DropdbStmt",
+    "AlterDatabaseStmt",
+    "AlterDatabaseSetStmt",
+    "AlterDatabaseRefreshCollStmt",
+    "RenameStmt",
+    "AlterOwnerStmt",
+    "GrantStmt",
+    "CommentStmt",
+)
 
 
 @dataclass(frozen=True)
@@ -80,10 +87,14 @@ def _marks(finding: Finding, judging: Judging) -> tuple[str, ...]:
 def mark_of_run(identity: ServerIdentity) -> Marker:
     """The mark of a database that this run made. It is for the processes of this run; it lasts for a day at most."""
     return Marker(
-        "disposable", identity.system_identifier, identity.database_oid, by="the run that made it",
-        reason="made by a guarded run of tests", until=(clock.now() + LASTS).isoformat(timespec="seconds"),
+        "disposable",
+        identity.system_identifier,
+        identity.database_oid,
+        by="the run that made it",
+        reason="made by a guarded run of tests",
+        until=(clock.now() + LASTS).isoformat(timespec="seconds"),
         run=this_run().key,
-    )  # fmt: skip
+    )
 
 
 def may_hold(evidence: Evidence) -> bool:

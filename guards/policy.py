@@ -29,8 +29,10 @@ LARGEST_BYTES = 10 * 2**30
 FILE_NAME = "rowback.toml"
 MACHINE_WIDE = Path("/etc/rowback") / FILE_NAME
 _FIELDS = {
-    "strictness": ("ci", "dev"), "allow": ("forbidden", "permitted"), "uncovered_drivers": ("warn", "refuse"),
-}  # fmt: skip
+    "strictness": ("ci", "dev"),
+    "allow": ("forbidden", "permitted"),
+    "uncovered_drivers": ("warn", "refuse"),
+}
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,9 @@ def _checked(path: Path) -> dict[str, Any]:
 
 def _invalid(path: Path, fact: str) -> GuardError:
     return GuardError(
-        "policy-invalid", f"{path}: {fact}", state="nothing was connected to, nothing was sent",
+        "policy-invalid",
+        f"{path}: {fact}",
+        state="nothing was connected to, nothing was sent",
         help='strictness = "ci" or "dev", allow = "forbidden" or "permitted", application = ["$NAME", …],'
         ' uncovered_drivers = "warn" or "refuse"',
-    )  # fmt: skip
+    )

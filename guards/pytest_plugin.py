@@ -109,9 +109,10 @@ def _enable(config: pytest.Config) -> None:
 
     try:
         guards.enable(
-            "ci" if said == "ci" else "dev" if said else None, application=config.getini(f"{OPTION}_application"),
+            "ci" if said == "ci" else "dev" if said else None,
+            application=config.getini(f"{OPTION}_application"),
             place=config.rootpath,
-        )  # fmt: skip
+        )
     except GuardError as error:
         raise pytest.UsageError(str(error)) from error
 

@@ -38,11 +38,36 @@ _VERBS = (
     b"merge",
 )
 _OBJECTS = (
-    b"database", b"role", b"user", b"group", b"tablespace", b"system", b"owned", b"server", b"dblink", b"_backend",
-    b"reload_conf", b"rotate_logfile", b"switch_wal", b"promote", b"wal_replay", b"_slot", b"subscription", b"program",
-    b"pg_auth", b"shdesc", b"shsec", b"shdepend", b"role_setting", b"origin", b"_acl", b"grant", b"revoke", b" to ",
+    b"database",
+    b"role",
+    b"user",
+    b"group",
+    b"tablespace",
+    b"system",
+    b"owned",
+    b"server",
+    b"dblink",
+    b"_backend",
+    b"reload_conf",
+    b"rotate_logfile",
+    b"switch_wal",
+    b"promote",
+    b"wal_replay",
+    b"_slot",
+    b"subscription",
+    b"program",
+    b"pg_auth",
+    b"shdesc",
+    b"shsec",
+    b"shdepend",
+    b"role_setting",
+    b"origin",
+    b"_acl",
+    b"grant",
+    b"revoke",
+    b" to ",
     b"stat_reset",
-)  # fmt: skip
+)
 
 
 def may_reach(text: str) -> bool:

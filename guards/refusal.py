@@ -19,9 +19,16 @@ Id = Literal[
     "driver-unknown",
 ]
 EXIT_CODES: Mapping[Id, int] = {
-    "usage": 2, "policy-invalid": 2, "not-disposable": 21, "mark-refused": 27, "allow-forbidden": 28,
-    "server-unreachable": 30, "migration-failed": 33, "no-postgresql": 3, "driver-unknown": 3,
-}  # fmt: skip
+    "usage": 2,
+    "policy-invalid": 2,
+    "not-disposable": 21,
+    "mark-refused": 27,
+    "allow-forbidden": 28,
+    "server-unreachable": 30,
+    "migration-failed": 33,
+    "no-postgresql": 3,
+    "driver-unknown": 3,
+}
 
 
 class GuardError(Exception):

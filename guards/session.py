@@ -209,10 +209,14 @@ class Guard:
         if not known.evidence.here:
             known = replace(known, evidence=self._located(known.evidence, ends.link))
         return Judging(
-            known, self.policy, cache(lambda: self.questions.neighbourhood(ends)), self.questions.application,
+            known,
+            self.policy,
+            cache(lambda: self.questions.neighbourhood(ends)),
+            self.questions.application,
             lambda way: self.questions.at(self, ends, way),
-            judge_by_evidence(known.evidence, self.policy).disposable, self._roles,
-        )  # fmt: skip
+            judge_by_evidence(known.evidence, self.policy).disposable,
+            self._roles,
+        )
 
     def refuse(
         self, known: Known | None, worst: Sequence[Finding], ends: Callable[[], Ends] | None, *beyond: str

@@ -43,28 +43,40 @@ class Known:
 
 
 def refusal_text(
-    known: Known | None, worst: Sequence[Finding], policy: Policy, *, fixture: str | None = None,
-    radius: str | None = None, beyond: Sequence[str] = (),
-) -> str:  # fmt: skip
+    known: Known | None,
+    worst: Sequence[Finding],
+    policy: Policy,
+    *,
+    fixture: str | None = None,
+    radius: str | None = None,
+    beyond: Sequence[str] = (),
+) -> str:
     """The whole refusal. `known` None: the connection is older than the guard. `radius`: what would have been hit.
     `beyond`: why something else than the session's own, disposable database keeps it from being sent."""
     what = "; ".join(map(str, worst))
     if known is None:
-        return "\n".join([
-            f"refused[not-disposable]: {what} was not sent: this connection is older than the guard",
-            *(f"  {line}" for line in _where(fixture)),
-            "  no statement was sent",
-            "  help: enable the guard before anything connects (pytest: the plugin does), and connect again",
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                f"refused[not-disposable]: {what} was not sent: this connection is older than the guard",
+                *(f"  {line}" for line in _where(fixture)),
+                "  no statement was sent",
+                "  help: enable the guard before anything connects (pytest: the plugin does), and connect again",
+            ]
+        )
     if beyond:
         lines = [*_where(fixture), *_who(known), *beyond, "no statement was sent", *_help_beyond(known, worst, beyond)]
         return "\n".join([f"refused[not-disposable]: {what} was not sent to {known.name}", *(f"  {x}" for x in lines)])
     session = "behind a pooler the session was left as it is" if known.evidence.pooled else "the session is read-only"
     helps = _help(known, policy) if any(f.reach not in _OF_A_SERVER for f in worst) else _help_beyond(known, worst, ())
     lines = [
-        *_where(fixture), *_who(known), *known.verdict.vetoes, *known.verdict.missing, *([radius] if radius else []),
-        f"no statement was sent; {session}", *helps,
-    ]  # fmt: skip
+        *_where(fixture),
+        *_who(known),
+        *known.verdict.vetoes,
+        *known.verdict.missing,
+        *([radius] if radius else []),
+        f"no statement was sent; {session}",
+        *helps,
+    ]
     return "\n".join([f"refused[not-disposable]: {what} was not sent to {known.name}", *(f"  {x}" for x in lines)])
 
 

@@ -25,17 +25,17 @@ VERBS = {
     "plan": "recovery.commands.plan:plan",
     "approve": "recovery.commands.approve:approve",
     "restore": "recovery.commands.restore:restore",
-    "open": "recovery.commands.repair:open_",
-    "diff": "recovery.commands.repair:diff",
-    "peek": "recovery.commands.repair:peek",
-    "apply": "recovery.commands.repair:apply",
-    "verify": "recovery.commands.repair:verify",
-    "undo": "recovery.commands.repair:undo",
-    "resume": "recovery.commands.cases:resume",
-    "close": "recovery.commands.cases:close",
+    "open": "recovery.commands.open:open_",
+    "diff": "recovery.commands.diff:diff",
+    "peek": "recovery.commands.peek:peek",
+    "apply": "recovery.commands.apply:apply",
+    "verify": "recovery.commands.verify:verify",
+    "undo": "recovery.commands.undo:undo",
+    "resume": "recovery.commands.resume:resume",
+    "close": "recovery.commands.close:close",
     "cases": "recovery.commands.cases:cases",
-    "status": "recovery.commands.cases:status",
-    "report": "recovery.commands.cases:report",
+    "status": "recovery.commands.status:status",
+    "report": "recovery.commands.report:report",
     "reap": "recovery.commands.reap:reap",
     "cleanup": "recovery.commands.cleanup:cleanup",
     "wait": "recovery.commands.wait:wait",
@@ -162,9 +162,13 @@ def _fail(error: RowbackError | GuardError) -> NoReturn:
     wants_document = "--json" in takewhile(lambda word: word != "--", sys.argv)
     if wants_document and isinstance(sys.stdout, PlainStream) and not sys.stdout.begun:
         said = {
-            "id": str(error.id), "exit_code": error.exit_code, "fact": error.fact, "facts": list(error.facts),
-            "state": error.state, "help": list(error.helps) if isinstance(error, RowbackError) else [error.help],
-        }  # fmt: skip
+            "id": str(error.id),
+            "exit_code": error.exit_code,
+            "fact": error.fact,
+            "facts": list(error.facts),
+            "state": error.state,
+            "help": list(error.helps) if isinstance(error, RowbackError) else [error.help],
+        }
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps({"error": said}, indent=1, ensure_ascii=False), flush=True)
     sys.exit(error.exit_code)
@@ -174,9 +178,11 @@ def _not_installed(error: ModuleNotFoundError, extra: str) -> RowbackError:
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
     return RowbackError(
-        ErrorId.USAGE, f"'{error.name}' is not installed: it comes with the extra '{extra}'", state=NOTHING_CREATED,
+        ErrorId.USAGE,
+        f"'{error.name}' is not installed: it comes with the extra '{extra}'",
+        state=NOTHING_CREATED,
         help=f"pip install 'rowback[{extra}]'",
-    )  # fmt: skip
+    )
 
 
 def _no_text(error: UnicodeError) -> RowbackError:
@@ -186,19 +192,22 @@ def _no_text(error: UnicodeError) -> RowbackError:
     value = getattr(error, "object", "")
     shown = ascii(value[:80]) if isinstance(value, str | bytes) and value else "a value"
     return RowbackError(
-        ErrorId.USAGE, f"{shown} is no text that can be sent or looked up: {getattr(error, 'reason', error)}",
-        state=NOTHING_CREATED, help="write the value in UTF-8, host names as they stand in the instance's endpoint",
-    )  # fmt: skip
+        ErrorId.USAGE,
+        f"{shown} is no text that can be sent or looked up: {getattr(error, 'reason', error)}",
+        state=NOTHING_CREATED,
+        help="write the value in UTF-8, host names as they stand in the instance's endpoint",
+    )
 
 
 def _not_permitted(error: PermissionError) -> RowbackError:
     from recovery.errors import ErrorId, RowbackError
 
     return RowbackError(
-        ErrorId.CONFIG_INVALID, f"{error.filename or 'a file'} may not be used by this user: {error.strerror}",
+        ErrorId.CONFIG_INVALID,
+        f"{error.filename or 'a file'} may not be used by this user: {error.strerror}",
         state="what was done so far stays done",
         help="run rowback as the user who made it, or set ROWBACK_HOME to a directory of your own",
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

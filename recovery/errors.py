@@ -185,10 +185,11 @@ def disk_full(error: Exception) -> RowbackError | None:
         return None
     where = getattr(error, "filename", None)
     return RowbackError(
-        ErrorId.DISK_FULL, "the disk is full" + (f": {where} cannot be written" if where else ""),
+        ErrorId.DISK_FULL,
+        "the disk is full" + (f": {where} cannot be written" if where else ""),
         state="what was done so far stays done",
         help="free space there, or set ROWBACK_HOME to a bigger disk; what is under way: rowback cases",
-    )  # fmt: skip
+    )
 
 
 def _rebuild(id: ErrorId, fact: str, facts: Sequence[str], state: str, help: Sequence[str]) -> RowbackError:

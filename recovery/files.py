@@ -34,9 +34,11 @@ def private_directory(path: Path) -> Path:
     status = path.stat()
     if status.st_uid != os.geteuid():
         raise RowbackError(
-            ErrorId.CONFIG_INVALID, f"{path} belongs to user {status.st_uid}, and this is user {os.geteuid()}",
-            state=NOTHING_CREATED, help="set ROWBACK_HOME to a directory of your own, or run rowback as that user",
-        )  # fmt: skip
+            ErrorId.CONFIG_INVALID,
+            f"{path} belongs to user {status.st_uid}, and this is user {os.geteuid()}",
+            state=NOTHING_CREATED,
+            help="set ROWBACK_HOME to a directory of your own, or run rowback as that user",
+        )
     if status.st_mode & OTHERS:
         path.chmod(stat.S_IMODE(status.st_mode) & ~OTHERS)
     return path

@@ -45,8 +45,11 @@ class Cli:
     def __init__(self, live: Live, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.live, self.home, self._monkeypatch = live, home, monkeypatch
         self.environment: Mapping[str, str] = {
-            **live.lab.environment(), "PGUSER": live.user, "PGPASSWORD": live.password, "ROWBACK_HOME": str(home),
-        }  # fmt: skip
+            **live.lab.environment(),
+            "PGUSER": live.user,
+            "PGPASSWORD": live.password,
+            "ROWBACK_HOME": str(home),
+        }
 
     def __call__(self, *arguments: str, **environment: str) -> Ran:
         out, err = io.StringIO(), io.StringIO()
@@ -68,10 +71,13 @@ class Cli:
     def start(self, *arguments: str, module: str = "recovery.cli", **environment: str) -> subprocess.Popen[str]:
         """The same in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-c", AS_FROM_A_SHELL, module, *arguments], text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [sys.executable, "-c", AS_FROM_A_SHELL, module, *arguments],
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, **self.environment, **environment},
-        )  # fmt: skip
+        )
 
 
 def the_case(cli: Cli) -> dict[str, Any]:
@@ -82,8 +88,17 @@ def the_case(cli: Cli) -> dict[str, Any]:
 
 def restoring(cli: Cli, database: Database, target: datetime, *extra: str) -> list[str]:
     """Arguments of `restore` for this database."""
-    return ["restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name,
-            "--confirm", database.name, *extra]  # fmt: skip
+    return [
+        "restore",
+        cli.live.identifier,
+        "--at",
+        format_utc(target),
+        "--database",
+        database.name,
+        "--confirm",
+        database.name,
+        *extra,
+    ]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from guards.isolation.binaries import system_directories
 from recovery.model.instance import Endpoint
-from recovery.postgres.connect import Target
+from recovery.postgres.connection_target import Target
 from runbooks.lab.background import pass_a_second  # noqa: F401 (a fixture of the tests)
 from runbooks.lab.server import REGION, Lab
 
@@ -46,9 +46,12 @@ class Live:
 
     def target(self, database: str = "postgres") -> Target:
         return Target(
-            label=f"instance '{self.identifier}'", endpoint=Endpoint(host="127.0.0.1", port=self.port),
-            database=database, user=self.user, password=self.password,
-        )  # fmt: skip
+            label=f"instance '{self.identifier}'",
+            endpoint=Endpoint(host="127.0.0.1", port=self.port),
+            database=database,
+            user=self.user,
+            password=self.password,
+        )
 
     def dsn(self, database: str = "postgres") -> str:
         return f"host=127.0.0.1 port={self.port} user={self.user} password={self.password} dbname={database}"
@@ -84,9 +87,12 @@ class Database:
 
 def rds_client(lab: Lab) -> Any:
     return boto3.client(
-        "rds", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION,
-        aws_access_key_id="lab", aws_secret_access_key="lab",
-    )  # fmt: skip
+        "rds",
+        endpoint_url=f"http://127.0.0.1:{lab.port}",
+        region_name=REGION,
+        aws_access_key_id="lab",
+        aws_secret_access_key="lab",
+    )
 
 
 def wait_until(condition: Any, what: str, deadline_s: float = 30.0) -> None:

@@ -52,8 +52,11 @@ class Plain:
 
     def statements_in(self, database: str) -> list[str]:
         """Every statement that reached the server in that database, by its own log (`log_statement` must be on)."""
-        entries = re.split(r"^(?=[^\t\n]*\|(?:LOG|ERROR|DETAIL|STATEMENT|HINT|NOTICE|WARNING|FATAL|CONTEXT|QUERY):)",
-                           self.log.read_text(errors="replace"), flags=re.MULTILINE)  # fmt: skip
+        entries = re.split(
+            r"^(?=[^\t\n]*\|(?:LOG|ERROR|DETAIL|STATEMENT|HINT|NOTICE|WARNING|FATAL|CONTEXT|QUERY):)",
+            self.log.read_text(errors="replace"),
+            flags=re.MULTILINE,
+        )
         found = (re.match(rf"{database}\|LOG:  (?:statement|execute [^:]*): (.*)", e, re.DOTALL) for e in entries)
         return [entry[1].strip().replace("\n\t", "\n") for entry in found if entry]
 
@@ -69,9 +72,20 @@ def cluster(lab: Lab, name: str, *options: str, made_at: datetime | None = None)
         age(root / "data" / "global" / "pg_control", made_at)
         tools.run("pg_resetwal", "-f", "-D", root / "data")
     process = tools.start(
-        "postgres", "-D", root / "data", "-p", str(port), "-k", root, "-c", "listen_addresses=127.0.0.1",
-        "-c", "log_line_prefix=%d|", *options, log=root / "log",
-    )  # fmt: skip
+        "postgres",
+        "-D",
+        root / "data",
+        "-p",
+        str(port),
+        "-k",
+        root,
+        "-c",
+        "listen_addresses=127.0.0.1",
+        "-c",
+        "log_line_prefix=%d|",
+        *options,
+        log=root / "log",
+    )
     try:
         found = Plain(root, port, root / "log")
         deadline = time.monotonic() + 30

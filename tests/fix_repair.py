@@ -73,8 +73,15 @@ class Times:
             planned = tuple(PlannedTable(**{**table.__dict__, "empty": False}) for table in scope)
             plan = plan_for(catalog).model_copy(update={"tables": planned, "where": where})
             boundary = self.boundary if lineage else None
-            inquiry = Inquiry("case", plan, RepairRequest(**request), [], number, boundary,
-                              parse_decisions(decisions_text) if decisions_text else [])  # fmt: skip
+            inquiry = Inquiry(
+                "case",
+                plan,
+                RepairRequest(**request),
+                [],
+                number,
+                boundary,
+                parse_decisions(decisions_text) if decisions_text else [],
+            )
             self.plans.append(make_repair_plan(live, copy, inquiry, changes, ask=ask))
         return self.plans[-1]
 
@@ -116,8 +123,17 @@ class Times:
         copy: Session | None = None,
     ) -> Verification:
         with self.changes(plan.number) as changes:
-            job = Job("db", read_catalog(live), [], truth, plan.held_triggers, 1000, 3,
-                      Repair(changes, plan.number, SCHEMA), (lambda: copy) if copy else None)  # fmt: skip
+            job = Job(
+                "db",
+                read_catalog(live),
+                [],
+                truth,
+                plan.held_triggers,
+                1000,
+                3,
+                Repair(changes, plan.number, SCHEMA),
+                (lambda: copy) if copy else None,
+            )
             if rate is None:
                 self.done.append(load(live, job, None, before_commit=_unnoted))
             else:

@@ -27,22 +27,28 @@ def allow(target: str, reason: str, seconds: float) -> None:
     system, oid, started = _parsed(target)
     if forbidden_by := policy_here().forbidden_by:
         raise GuardError(
-            "allow-forbidden", f"{forbidden_by} forbids allowances here", state="nothing was allowed",
+            "allow-forbidden",
+            f"{forbidden_by} forbids allowances here",
+            state="nothing was allowed",
             help="ask the database's owner for a mark: rowback guard mark --dsn … --reason …",
-        )  # fmt: skip
+        )
     if seconds > LONGEST.total_seconds() or not reason.strip():
         raise GuardError(
-            "usage", "an allowance has a reason and lasts a day at most", state="nothing was allowed",
+            "usage",
+            "an allowance has a reason and lasts a day at most",
+            state="nothing was allowed",
             help=f"rowback guard allow --target {target} --reason '…' --for 30m; for longer the owner marks it",
-        )  # fmt: skip
+        )
     allowance = Allowance(system, oid, started, by=getpass.getuser(), reason=reason, until=in_seconds(seconds))
     try:
         path = write_allowance(allowance)
     except OSError as error:
         raise GuardError(
-            "usage", f"the allowance could not be kept: {error}", state="nothing was allowed",
+            "usage",
+            f"the allowance could not be kept: {error}",
+            state="nothing was allowed",
             help="set ROWBACK_HOME to a directory of your own",
-        ) from error  # fmt: skip
+        ) from error
     click.echo(f"{allowance}\nkept in {path}; take it back: rowback guard disallow --target {target}")
 
 
@@ -69,7 +75,9 @@ def _parsed(target: str) -> tuple[str, int, str]:
     found = parse_target(target)
     if found is None:
         raise GuardError(
-            "usage", f"'{target}' names no database", state="nothing was done",
+            "usage",
+            f"'{target}' names no database",
+            state="nothing was done",
             help="SYSTEM/OID/START, as the refusal names it, or: rowback guard show --dsn …",
-        )  # fmt: skip
+        )
     return found

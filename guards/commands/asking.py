@@ -44,9 +44,12 @@ dsn_option = click.option(
     "--dsn", default="", callback=_without_driver, help="How to connect; without it libpq's own variables say."
 )
 strictness_option = click.option(
-    "--strictness", type=click.Choice(["dev", "ci"]), default="dev", show_default=True,
+    "--strictness",
+    type=click.Choice(["dev", "ci"]),
+    default="dev",
+    show_default=True,
     help="dev: on this machine, and marked or an hour old. ci: made after this job began.",
-)  # fmt: skip
+)
 
 
 @contextmanager
@@ -73,10 +76,12 @@ def connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
         )
     except (psycopg.Error, UnicodeError) as error:
         raise GuardError(
-            "server-unreachable", (str(error).strip().splitlines() or ["no connection"])[0],
+            "server-unreachable",
+            (str(error).strip().splitlines() or ["no connection"])[0],
             *([f"its certificate names {named}"] if named else []),
-            state="nothing was done", help="check --dsn, or PGHOST, PGPORT, PGUSER, PGDATABASE and PGPASSWORD",
-        ) from error  # fmt: skip
+            state="nothing was done",
+            help="check --dsn, or PGHOST, PGPORT, PGUSER, PGDATABASE and PGPASSWORD",
+        ) from error
     with connection:
         yield connection
 

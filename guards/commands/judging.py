@@ -39,10 +39,13 @@ def check(dsn: str, strictness: str) -> None:
         known = judged(connection, dsn, strictness)
     if not known.verdict.disposable:
         raise GuardError(
-            "not-disposable", f"{known.name} is not proven disposable", *known.verdict.vetoes, *known.verdict.missing,
+            "not-disposable",
+            f"{known.name} is not proven disposable",
+            *known.verdict.vetoes,
+            *known.verdict.missing,
             state="nothing was sent to it but one question",
             help=f"use a throw-away database. {mark_help(known)}",
-        )  # fmt: skip
+        )
     click.echo(_text(known))
 
 
@@ -51,12 +54,13 @@ def _text(known: Known) -> str:
 
     evidence, verdict = known.evidence, known.verdict
     lines = [
-        f"{known.name}: {'disposable' if verdict.disposable else 'NOT proven disposable'}", "",
+        f"{known.name}: {'disposable' if verdict.disposable else 'NOT proven disposable'}",
+        "",
         f"  server   PostgreSQL {evidence.identity.server_version_num // 10000}, made"
         f" {evidence.born_at:%Y-%m-%dT%H:%M:%SZ}{', behind a pooler' * evidence.pooled}",
         f"  target   {target_of(evidence.identity)} (system identifier / database oid / start)",
         f"  size     {evidence.size_bytes / 2**20:,.1f} MiB",
-    ]  # fmt: skip
+    ]
     for word, said in (("for", verdict.proofs), ("against", verdict.vetoes), ("missing", verdict.missing)):
         lines += [f"  {word:<8} {line}" for line in said]
     lines += [

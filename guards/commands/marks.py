@@ -45,10 +45,13 @@ def mark(dsn: str, reason: str, seconds: float, protected: bool, once: bool, con
                 click.echo(f"this mark will outrank: {veto}", err=True)
         _confirm(known, confirmed, "mark")
         marker = Marker(
-            "protected" if protected else "disposable", identity.system_identifier, identity.database_oid,
-            by=f"{getpass.getuser()} as {known.evidence.role}", reason=reason,
+            "protected" if protected else "disposable",
+            identity.system_identifier,
+            identity.database_oid,
+            by=f"{getpass.getuser()} as {known.evidence.role}",
+            reason=reason,
             until=None if protected else in_seconds(seconds),
-        )  # fmt: skip
+        )
         with _refused_by_server(known):
             write_marker(connection, marker)
     until = "" if protected else f" until {marker.until}"
@@ -59,10 +62,11 @@ def _refuse_unclear(reason: str, protected: bool) -> None:
     by_hand = click.get_current_context().get_parameter_source("seconds") is ParameterSource.COMMANDLINE
     if not reason.strip() or (protected and by_hand):
         raise GuardError(
-            "usage", "a protection does not run out" if reason.strip() else "a mark has a reason",
+            "usage",
+            "a protection does not run out" if reason.strip() else "a mark has a reason",
             state="nothing was done",
             help="leave --for out, or --protected" if reason.strip() else "--reason 'CI scratch'",
-        )  # fmt: skip
+        )
 
 
 def _by_name(known: Known, marker: Marker, once: bool) -> str:
@@ -86,9 +90,11 @@ def _refuse_protected(known: Known) -> None:
     marker = known.evidence.comment_marker
     if known.verdict.said and marker is not None and marker.state == "protected":
         raise GuardError(
-            "mark-refused", f"{known.name} is {known.verdict.vetoes[0]}", state="nothing was done",
+            "mark-refused",
+            f"{known.name} is {known.verdict.vetoes[0]}",
+            state="nothing was done",
             help=mark_help(known),
-        )  # fmt: skip
+        )
 
 
 @click.command(epilog="Example: rowback guard unmark --dsn dbname=app_test")
@@ -107,9 +113,11 @@ def unmark(dsn: str, reason: str | None, confirmed: str | None) -> None:
         by_name = marker is None and take_back_named_mark(identity.system_identifier, identity.database)
         if marker is None and not by_name:
             raise GuardError(
-                "mark-refused", f"{known.name} bears no mark", state="nothing was done",
+                "mark-refused",
+                f"{known.name} bears no mark",
+                state="nothing was done",
                 help=f"look at it: rowback guard show --dsn {quoted(known.way)}",
-            )  # fmt: skip
+            )
         if marker and marker.state == "protected" and known.verdict.said:
             _take_protection_off(connection, known, marker, reason, confirmed)
         elif marker:
@@ -126,10 +134,12 @@ def _take_protection_off(
 
     if not (reason or "").strip():
         raise GuardError(
-            "usage", f"{known.name} is {known.verdict.vetoes[0]}: say why that is over", state="nothing was done",
+            "usage",
+            f"{known.name} is {known.verdict.vetoes[0]}: say why that is over",
+            state="nothing was done",
             help=f"rowback guard unmark --dsn {quoted(known.way)} --reason …"
             + ("" if has_terminal() else f" --confirm {quoted(known.evidence.identity.database)}"),
-        )  # fmt: skip
+        )
     _confirm(known, confirmed, "take the protection off")
     with _refused_by_server(known):
         take_protection_off(connection, marker, f"{getpass.getuser()} as {known.evidence.role}", str(reason))
@@ -143,21 +153,27 @@ def _refused_by_server(known: Known) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise GuardError(
-            "mark-refused", f"{known.name}: {str(error).strip().splitlines()[0]}", state="nothing was done",
+            "mark-refused",
+            f"{known.name}: {str(error).strip().splitlines()[0]}",
+            state="nothing was done",
             help=f"only its owner may mark it; you are '{known.evidence.role}'",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _confirm(known: Known, confirmed: str | None, what: str) -> None:
     name = known.evidence.identity.database
     if confirmed is None and not has_terminal():
         raise GuardError(
-            "usage", f"nobody is here to type the name of {known.name}", state="nothing was done",
+            "usage",
+            f"nobody is here to type the name of {known.name}",
+            state="nothing was done",
             help=f"add --confirm {quoted(name)}",
-        )  # fmt: skip
+        )
     typed = confirmed if confirmed is not None else click.prompt(f"type the database's name to {what} {known.name}")
     if typed != name:
         raise GuardError(
-            "usage", f"the database is '{name}', not '{typed}'", state="nothing was done",
+            "usage",
+            f"the database is '{name}', not '{typed}'",
+            state="nothing was done",
             help=f"--confirm {quoted(name)}",
-        )  # fmt: skip
+        )

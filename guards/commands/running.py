@@ -76,9 +76,11 @@ def _finished(command: tuple[str, ...], environment: dict[str, str]) -> tuple[in
             child = subprocess.Popen(command, env=environment)
         except OSError as error:
             raise GuardError(
-                "usage", f"'{command[0]}' cannot be run: {error.strerror}", state="nothing was run",
+                "usage",
+                f"'{command[0]}' cannot be run: {error.strerror}",
+                state="nothing was run",
                 help="rowback guard run -- COMMAND [ARGUMENT …]",
-            ) from error  # fmt: skip
+            ) from error
         watch = Watch(child.pid)
         watch.begin()
         code = child.wait()

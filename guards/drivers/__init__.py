@@ -39,10 +39,12 @@ def _guard(driver: str) -> None:
     except (AttributeError, ImportError) as error:
         version = getattr(sys.modules.get(driver), "__version__", "of an unknown version")
         raise GuardError(
-            "driver-unknown", f"{driver} {version} is built otherwise than the guard knows it: {error}",
-            state="nothing runs unguarded", help=f"install a version of {driver} that rowback's own tests run with,"
+            "driver-unknown",
+            f"{driver} {version} is built otherwise than the guard knows it: {error}",
+            state="nothing runs unguarded",
+            help=f"install a version of {driver} that rowback's own tests run with,"
             " or leave the guard out: pytest -p no:rowback",
-        ) from error  # fmt: skip
+        ) from error
 
 
 class _OnImport(MetaPathFinder):

@@ -32,9 +32,12 @@ _TURNS: WeakKeyDictionary[Any, asyncio.Task[Any] | None] = WeakKeyDictionary()
 _INSTALLED = "_rowback_guarded"
 # The method and which of its arguments is the statement.
 _SENDS = {
-    "execute": "query", "_execute": "query", "_get_statement": "query", "_copy_out": "copy_stmt",
+    "execute": "query",
+    "_execute": "query",
+    "_get_statement": "query",
+    "_copy_out": "copy_stmt",
     "_copy_in": "copy_stmt",
-}  # fmt: skip
+}
 _RUNS_PREPARED = "_PreparedStatement__do_execute"
 
 
@@ -166,9 +169,12 @@ def _ends_of(connection: Any) -> Ends:
         ("/".join(address.split("/")[:-1]), address.rpartition(".")[2]) if isinstance(address, str) else address
     )
     reached = {
-        "host": host, "port": port, "user": parameters.user, "dbname": parameters.database,
+        "host": host,
+        "port": port,
+        "user": parameters.user,
+        "dbname": parameters.database,
         "password": parameters.password if isinstance(parameters.password, str) else None,
-    }  # fmt: skip
+    }
     return Ends(_link_of(connection), reached, asked_for=shown(reached), way=shown(reached))
 
 

@@ -124,17 +124,35 @@ def _readable(said: str, found: str) -> str:
         psycopg.conninfo.conninfo_to_dict(found)
     except (psycopg.Error, UnicodeError) as error:
         raise GuardError(
-            "policy-invalid", f"what {said if said[0] in '$.' else 'a database setting'} says is no DSN",
+            "policy-invalid",
+            f"what {said if said[0] in '$.' else 'a database setting'} says is no DSN",
             state="nothing was connected to, nothing was sent",
             help="say it as libpq reads it: postgresql://user@host/dbname, or dbname=…",
-        ) from error  # fmt: skip
+        ) from error
     return found
 
 
-KNOWN_TO_LIBPQ = frozenset({
-    "host", "hostaddr", "port", "dbname", "user", "password", "passfile", "connect_timeout", "options", "sslmode",
-    "sslrootcert", "sslcert", "sslkey", "service", "target_session_attrs", "application_name", "channel_binding",
-})  # fmt: skip
+KNOWN_TO_LIBPQ = frozenset(
+    {
+        "host",
+        "hostaddr",
+        "port",
+        "dbname",
+        "user",
+        "password",
+        "passfile",
+        "connect_timeout",
+        "options",
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "service",
+        "target_session_attrs",
+        "application_name",
+        "channel_binding",
+    }
+)
 
 
 def _in_file(path: str, name: str) -> str | None:

@@ -77,9 +77,11 @@ def _hold_older(connection: Any) -> None:
         return
     if connection.status != extensions.STATUS_READY:
         raise GuardError(
-            "usage", f"a psycopg2 connection to {known.name} is older than the guard and amid a transaction",
-            state="nothing was sent", help="enable the guard before anything connects (pytest: -p rowback first)",
-        )  # fmt: skip
+            "usage",
+            f"a psycopg2 connection to {known.name} is older than the guard and amid a transaction",
+            state="nothing was sent",
+            help="enable the guard before anything connects (pytest: -p rowback first)",
+        )
     ask(connection, READ_ONLY)
     guard.warnings.append(
         f"a psycopg2 connection to {known.name} is older than the guard: its session is read-only, its statements are"

@@ -195,8 +195,9 @@ def _mark_as_own(ends: Ends, name: str) -> None:
         row = ours.execute(
             "select (select system_identifier from pg_control_system())::text, oid::bigint, datname,"
             " current_setting('server_version_num')::int, extract(epoch from pg_postmaster_start_time())::text,"
-            " shobj_description(oid, 'pg_database') from pg_database where datname = %s", (name,),
-        ).fetchone()  # fmt: skip
+            " shobj_description(oid, 'pg_database') from pg_database where datname = %s",
+            (name,),
+        ).fetchone()
         if row and KEY not in (row[5] or ""):
             comment = as_comment(mark_of_run(ServerIdentity(*row[:5])), row[5])
             ours.execute(sql.SQL("comment on database {} is {}").format(sql.Identifier(name), sql.Literal(comment)))

@@ -19,11 +19,14 @@ def name_uncovered(driver: str) -> None:
         return
     what = f"{driver} is imported, and nothing of what it sends is guarded"
     if guard.policy.uncovered_drivers == "refuse" and driver not in _SELDOM:
-        refusal = "\n".join([
-            f"refused[not-disposable]: {what}", "  it was not imported; no statement was sent",
-            "  help: use psycopg, psycopg2 or asyncpg; or, where it reaches nothing that can be lost: in rowback.toml,"
-            ' [guard] uncovered_drivers = "warn"',
-        ])  # fmt: skip
+        refusal = "\n".join(
+            [
+                f"refused[not-disposable]: {what}",
+                "  it was not imported; no statement was sent",
+                "  help: use psycopg, psycopg2 or asyncpg; or, where it reaches nothing that can be lost: in"
+                ' rowback.toml, [guard] uncovered_drivers = "warn"',
+            ]
+        )
         guard.refusals.append(refusal)
         raise Refused(refusal)
     seldom = " (its scanner of PostgreSQL)" if driver in _SELDOM else ""

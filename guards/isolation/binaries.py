@@ -84,16 +84,25 @@ class Tools:
         """Whether this build has OpenSSL: a build without it cannot honour rds.force_ssl."""
         probe = subprocess.run(
             [self.bin / "pg_dump", "-d", "host=127.0.0.1 port=1 sslmode=require connect_timeout=2"],
-            capture_output=True, text=True, check=False, cwd="/", **self._identity(),
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            **self._identity(),
+        )
         return "not compiled in" not in probe.stderr
 
     def run(self, tool: str, *args: str | Path) -> str:
         """Run one tool to its end and return its output. Raises PostgresError with its own words when it fails."""
         done = subprocess.run(
-            [self.bin / tool, *args], capture_output=True, text=True, check=False, cwd="/",
-            env=self._environment(), **self._identity(),
-        )  # fmt: skip
+            [self.bin / tool, *args],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            env=self._environment(),
+            **self._identity(),
+        )
         if done.returncode:
             raise PostgresError(f"{tool} ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
@@ -102,9 +111,15 @@ class Tools:
         """Start a long-running tool in a session of its own, its output appended to `log`."""
         with log.open("ab") as out:
             return subprocess.Popen(
-                [self.bin / tool, *args], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                cwd="/", start_new_session=True, env=self._environment(), **self._identity(),
-            )  # fmt: skip
+                [self.bin / tool, *args],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                start_new_session=True,
+                env=self._environment(),
+                **self._identity(),
+            )
 
     def await_ready(self, process: subprocess.Popen[bytes], data: Path) -> None:
         """Return when the server `process` on `data` accepts connections, after promotion when it recovers.
@@ -131,10 +146,14 @@ class Tools:
         PR_SET_PDEATHSIG would not do: it fires when the *thread* that forked ends (facts/lab.md §4).
         """
         return subprocess.Popen(
-            ["/bin/sh", "-c", 'read _; kill -QUIT "$0" 2>/dev/null', str(pid)], stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", start_new_session=True,
+            ["/bin/sh", "-c", 'read _; kill -QUIT "$0" 2>/dev/null', str(pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
             **self._identity(),
-        )  # fmt: skip
+        )
 
     def give(self, *paths: Path) -> None:
         """Make directories that only PostgreSQL's account can enter."""
@@ -218,9 +237,14 @@ def _reachable(directory: Path, account: Account | None, scratch: Path) -> Path:
 def _executable_by(path: Path, account: Account) -> bool:
     try:
         subprocess.run(
-            [path, "--version"], user=account.uid, group=account.gid, extra_groups=[], cwd="/",
-            capture_output=True, check=True,
-        )  # fmt: skip
+            [path, "--version"],
+            user=account.uid,
+            group=account.gid,
+            extra_groups=[],
+            cwd="/",
+            capture_output=True,
+            check=True,
+        )
     except PermissionError:
         return False
     return True

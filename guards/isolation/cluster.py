@@ -95,9 +95,14 @@ def _is(opened: IO[bytes], path: Path) -> bool:
 def _keep_one(home: Path) -> None:
     with (home / "keeper.log").open("wb") as log:
         keeper = subprocess.Popen(
-            [sys.executable, "-P", "-m", "guards.isolation.keeper", str(home)], stdin=subprocess.DEVNULL, stdout=log,
-            stderr=subprocess.STDOUT, start_new_session=True, cwd="/", env=_environment(),
-        )  # fmt: skip
+            [sys.executable, "-P", "-m", "guards.isolation.keeper", str(home)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd="/",
+            env=_environment(),
+        )
     deadline = time.monotonic() + DEADLINE_S
     while not (home / "ready").exists():
         if keeper.poll() is not None or time.monotonic() > deadline:
@@ -117,9 +122,12 @@ def _environment() -> dict[str, str]:
 
 def _none(*facts: str) -> GuardError:
     return GuardError(
-        "no-postgresql", "no cluster of our own could be started", *facts, state="no database was made",
+        "no-postgresql",
+        "no cluster of our own could be started",
+        *facts,
+        state="no database was made",
         help="pip install 'rowback[lab]' brings a PostgreSQL, ROWBACK_PG_BIN names another; or give a server's DSN",
-    )  # fmt: skip
+    )
 
 
 def sweep() -> list[Path]:

@@ -101,10 +101,11 @@ class Databases:
             del self._shared
             self._end(shared)
             raise GuardError(
-                "usage", "the test ended the transaction that was to be rolled back",
+                "usage",
+                "the test ended the transaction that was to be rolled back",
                 state="its database was given up, the next test gets another",
                 help="a test that commits takes rowback_restored or rowback_database",
-            ) from error  # fmt: skip
+            ) from error
 
     @contextmanager
     def restored(self) -> Iterator[Database]:

@@ -21,11 +21,22 @@ KEPT_S = 3600.0
 LOOK_EVERY_S = 1.0
 # Nothing of it must survive: no fsync, no WAL beyond what a crash of one backend needs.
 SETTINGS = {
-    "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "wal_level": "minimal",
-    "max_wal_senders": "0", "autovacuum": "off", "max_connections": "200", "shared_buffers": "128MB",
-    "checkpoint_timeout": "1h", "max_wal_size": "4GB", "jit": "off", "hot_standby": "off",
-    "listen_addresses": "127.0.0.1", "timezone": "UTC", "log_timezone": "UTC",
-}  # fmt: skip
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "autovacuum": "off",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "checkpoint_timeout": "1h",
+    "max_wal_size": "4GB",
+    "jit": "off",
+    "hot_standby": "off",
+    "listen_addresses": "127.0.0.1",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
 
 
 def main(home: Path) -> int:
@@ -59,8 +70,19 @@ def main(home: Path) -> int:
 def _start(tools: Tools, home: Path, port: int) -> subprocess.Popen[bytes]:
     tools.give(home / "pg", home / "s")
     data = home / "pg" / "data"
-    tools.run("initdb", "-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--auth=trust",
-              "--no-instructions")  # fmt: skip
+    tools.run(
+        "initdb",
+        "-D",
+        data,
+        "-U",
+        "postgres",
+        "-E",
+        "UTF8",
+        "--locale=C",
+        "--no-sync",
+        "--auth=trust",
+        "--no-instructions",
+    )
     chosen = {**SETTINGS, "port": str(port), "unix_socket_directories": str(home / "s")}
     with (data / "postgresql.conf").open("a") as out:
         out.writelines(f"{name} = '{value}'\n" for name, value in chosen.items())

@@ -47,9 +47,13 @@ def mark(admin: psycopg.Connection[Any], server: Server, name: str, *, reason: s
     if row is None:
         return None
     marker = Marker(
-        "disposable", server.known.evidence.identity.system_identifier, int(row[0]), by=MAKER, reason=reason,
+        "disposable",
+        server.known.evidence.identity.system_identifier,
+        int(row[0]),
+        by=MAKER,
+        reason=reason,
         until=in_seconds(seconds),
-    )  # fmt: skip
+    )
     admin.execute(sql.SQL("comment on database {} is {}").format(sql.Identifier(name), sql.Literal(as_comment(marker))))
     return int(row[0])
 
@@ -77,8 +81,9 @@ def reap(server: Server) -> list[str]:
 def _forsaken(admin: psycopg.Connection[Any], server: Server) -> Iterator[str]:
     rows = admin.execute(
         "select datname, oid::bigint, shobj_description(oid, 'pg_database') from pg_database"
-        " where starts_with(datname, %s)", (PREFIX,),
-    ).fetchall()  # fmt: skip
+        " where starts_with(datname, %s)",
+        (PREFIX,),
+    ).fetchall()
     identity = server.known.evidence.identity
     for name, oid, comment in rows:
         marker = read_marker(comment)

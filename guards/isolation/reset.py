@@ -119,11 +119,13 @@ class Baseline:
         sequences, views = _named(connection, SEQUENCES), _named(connection, VIEWS)
         mighty = connection.execute("select rolsuper from pg_roles where rolname = current_user").fetchone()
         return cls(
-            empty=tuple(t for t, n in zip(tables, counts, strict=True) if not n), seeded=seeded,
+            empty=tuple(t for t, n in zip(tables, counts, strict=True) if not n),
+            seeded=seeded,
             sequences=tuple((s, *state) for s, state in zip(sequences, _states(connection, sequences), strict=True)),
             views=tuple((view, _count(connection, view)) for view in views),
-            definitions=(), mighty=bool(mighty and mighty[0]),
-        ).defined(connection)  # fmt: skip
+            definitions=(),
+            mighty=bool(mighty and mighty[0]),
+        ).defined(connection)
 
     def defined(self, connection: Connection) -> Baseline:
         """With the digest of its definitions, which only a superuser can read wholly."""
@@ -154,7 +156,7 @@ class Baseline:
         written = connection.execute(
             "select oid::bigint from unnest(%s::oid[]) oid where pg_relation_size(oid) > 0",
             ([table.oid for table in self.empty],),
-        ).fetchall()  # fmt: skip
+        ).fetchall()
         oids = {oid for (oid,) in written}
         candidates = [table for table in self.empty if table.oid in oids]
         if not candidates:

@@ -58,9 +58,11 @@ def server_at(dsn: str) -> Server:
             connection = psycopg.connect(dsn, connect_timeout=10, autocommit=True)
     except psycopg.Error as error:
         raise GuardError(
-            "server-unreachable", (str(error).strip().splitlines() or ["no connection"])[0],
-            state="no database was made", help="check the DSN, or leave it out: a cluster of our own is started then",
-        ) from error  # fmt: skip
+            "server-unreachable",
+            (str(error).strip().splitlines() or ["no connection"])[0],
+            state="no database was made",
+            help="check the DSN, or leave it out: a cluster of our own is started then",
+        ) from error
     with connection, asking():
         wire = wire_of(connection)
         evidence = gather(wire)
@@ -68,9 +70,12 @@ def server_at(dsn: str) -> Server:
         backend = backend_here(wire.link.fd, wire.link.key_pid)
     if not (known.verdict.disposable or (may_hold(known.evidence) and not known.verdict.said)):
         raise GuardError(
-            "not-disposable", f"no databases are made on {known.name}", *known.verdict.vetoes, *known.verdict.missing,
+            "not-disposable",
+            f"no databases are made on {known.name}",
+            *known.verdict.vetoes,
+            *known.verdict.missing,
             state="no database was made",
             help="leave the DSN out (a cluster of our own is started then), or have its owner mark it:"
             f" rowback guard mark --dsn '{known.way}' --reason …",
-        )  # fmt: skip
+        )
     return Server(parameters, known, backend)

@@ -56,10 +56,12 @@ class Migrations:
             )
             if done.returncode:
                 raise GuardError(
-                    "migration-failed", f"{' '.join(command)} ended with {done.returncode}",
-                    *(done.stderr or done.stdout).strip().splitlines()[-20:], state="no test database was made",
+                    "migration-failed",
+                    f"{' '.join(command)} ended with {done.returncode}",
+                    *(done.stderr or done.stdout).strip().splitlines()[-20:],
+                    state="no test database was made",
                     help=f"run it by hand with {variable} on an empty database",
-                )  # fmt: skip
+                )
 
         return cls(key_of(files), apply)
 

@@ -11,9 +11,14 @@ from guards.statements.tree import MISSING, Node, children, constant, kind_of, o
 Tables = Sequence[str]
 FALSE = (False, "f", "false", "off", "no", "0", "n")
 _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq, "<>": operator.ne, "!=": operator.ne,
-    "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
-}  # fmt: skip
+    "=": operator.eq,
+    "<>": operator.ne,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+}
 
 
 def always_true(node: Any, tables: Tables = ()) -> bool:

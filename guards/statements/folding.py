@@ -77,6 +77,11 @@ def _quoted(arguments: Sequence[Any]) -> str:
 
 
 _FUNCTIONS: Mapping[str, Callable[[Sequence[Any]], str | None]] = {
-    "format": _format, "concat": lambda arguments: "".join(map(_or_hole, arguments)), "replace": _replace,
-    "chr": _chr, "quote_ident": _identifier, "quote_literal": _quoted, "quote_nullable": _quoted,
-}  # fmt: skip
+    "format": _format,
+    "concat": lambda arguments: "".join(map(_or_hole, arguments)),
+    "replace": _replace,
+    "chr": _chr,
+    "quote_ident": _identifier,
+    "quote_literal": _quoted,
+    "quote_nullable": _quoted,
+}

@@ -48,7 +48,7 @@ def block_of(fields: Node) -> Block:
         tuple(part.text for part in found if isinstance(part, _Dynamic)),
         tuple(part for part in found if isinstance(part, Finding)),
         over_catalog=_CATALOG.search(body) is not None,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

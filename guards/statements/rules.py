@@ -15,11 +15,22 @@ Rule = Callable[[Node, Temporary], Iterator[Finding]]
 
 READS = frozenset(
     {
-        "SelectStmt", "VariableShowStmt", "ExplainStmt", "PrepareStmt", "DeallocateStmt", "DeclareCursorStmt",
-        "FetchStmt", "ClosePortalStmt", "ListenStmt", "UnlistenStmt", "ConstraintsSetStmt", "PLAssignStmt",
-        "RawStmt", "ReturnStmt",
+        "SelectStmt",
+        "VariableShowStmt",
+        "ExplainStmt",
+        "PrepareStmt",
+        "DeallocateStmt",
+        "DeclareCursorStmt",
+        "FetchStmt",
+        "ClosePortalStmt",
+        "ListenStmt",
+        "UnlistenStmt",
+        "ConstraintsSetStmt",
+        "PLAssignStmt",
+        "RawStmt",
+        "ReturnStmt",
     }
-)  # fmt: skip
+)
 
 
 def statement_finding(kind: str, fields: Node, temporary: Temporary) -> list[Finding]:
@@ -72,11 +83,22 @@ def _names_of(target: Node) -> list[str]:
 # Catalogs that all databases of a server share.
 _SHARED = frozenset(
     {
-        "pg_database", "pg_authid", "pg_auth_members", "pg_shdescription", "pg_shseclabel", "pg_shdepend",
-        "pg_tablespace", "pg_db_role_setting", "pg_replication_origin", "pg_subscription", "pg_parameter_acl",
-        "pg_roles", "pg_shadow", "pg_user",
+        "pg_database",
+        "pg_authid",
+        "pg_auth_members",
+        "pg_shdescription",
+        "pg_shseclabel",
+        "pg_shdepend",
+        "pg_tablespace",
+        "pg_db_role_setting",
+        "pg_replication_origin",
+        "pg_subscription",
+        "pg_parameter_acl",
+        "pg_roles",
+        "pg_shadow",
+        "pg_user",
     }
-)  # fmt: skip
+)
 
 
 # Where tables of other servers lead.
@@ -145,12 +167,19 @@ def _of_this_session(name: str, temporary: Temporary) -> bool:
 
 
 _LOSSES: Mapping[str, str] = {
-    "AT_DropColumn": "DROP COLUMN", "AT_DropConstraint": "DROP CONSTRAINT", "AT_AlterColumnType": "ALTER COLUMN TYPE",
-    "AT_DetachPartition": "DETACH PARTITION", "AT_DetachPartitionFinalize": "DETACH PARTITION FINALIZE",
-    "AT_DisableTrig": "DISABLE TRIGGER", "AT_DisableTrigAll": "DISABLE TRIGGER ALL",
-    "AT_DisableTrigUser": "DISABLE TRIGGER USER", "AT_DisableRule": "DISABLE RULE", "AT_DropOids": "SET WITHOUT OIDS",
-    "AT_DropExpression": "DROP EXPRESSION", "AT_SetUnLogged": "SET UNLOGGED",
-}  # fmt: skip
+    "AT_DropColumn": "DROP COLUMN",
+    "AT_DropConstraint": "DROP CONSTRAINT",
+    "AT_AlterColumnType": "ALTER COLUMN TYPE",
+    "AT_DetachPartition": "DETACH PARTITION",
+    "AT_DetachPartitionFinalize": "DETACH PARTITION FINALIZE",
+    "AT_DisableTrig": "DISABLE TRIGGER",
+    "AT_DisableTrigAll": "DISABLE TRIGGER ALL",
+    "AT_DisableTrigUser": "DISABLE TRIGGER USER",
+    "AT_DisableRule": "DISABLE RULE",
+    "AT_DropOids": "SET WITHOUT OIDS",
+    "AT_DropExpression": "DROP EXPRESSION",
+    "AT_SetUnLogged": "SET UNLOGGED",
+}
 
 
 def _alter_table(fields: Node, temporary: Temporary) -> Iterator[Finding]:
@@ -169,10 +198,14 @@ def _alter_table(fields: Node, temporary: Temporary) -> Iterator[Finding]:
 # Settings by which a session takes a guard off: triggers and foreign keys, read-only, pg-safeupdate.
 _GUARDS = frozenset(
     {
-        "session_replication_role", "default_transaction_read_only", "transaction_read_only", "safeupdate.enabled",
-        "allow_system_table_mods", "zero_damaged_pages",
+        "session_replication_role",
+        "default_transaction_read_only",
+        "transaction_read_only",
+        "safeupdate.enabled",
+        "allow_system_table_mods",
+        "zero_damaged_pages",
     }
-)  # fmt: skip
+)
 _HARMLESS = frozenset({"origin", "default", "on", "true", "yes", "1"})
 
 

@@ -15,8 +15,10 @@ _NEXT = re.compile(r"""['"%:$?]|--|/\*""")
 _PERCENT = re.compile(rf"%%|%({_NAMED})?[sbt]")
 _COLON = re.compile(r":([A-Za-z_]\w*)")
 _PASSED_OVER = {
-    "'": re.compile(r"'[^']*(?:''[^']*)*'"), '"': re.compile(r'"[^"]*(?:""[^"]*)*"'), "--": re.compile(r"--[^\n]*"),
-}  # fmt: skip
+    "'": re.compile(r"'[^']*(?:''[^']*)*'"),
+    '"': re.compile(r'"[^"]*(?:""[^"]*)*"'),
+    "--": re.compile(r"--[^\n]*"),
+}
 _ESCAPED = re.compile(r"'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'", re.DOTALL)
 _TAG = re.compile(r"\$(?:[^\W\d]\w*)?\$")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -12,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from recovery.aws.instance_errors import GONE, copy_failed, delete_refused, not_available
 from recovery.aws.session import client, code_of, is_loopback, translated
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.deletion import Copy, objections_to_delete
@@ -32,18 +33,34 @@ from recovery.model.instance import (
 from recovery.model.target import format_utc
 
 READY = frozenset({"available", "storage-optimization"})
+
 # Everything else that is not pending is final: boto3's waiter would poll it for 30 minutes (facts/rds.md §1.11).
 PENDING = frozenset(
     {
-        "creating", "backing-up", "modifying", "rebooting", "resetting-master-credentials", "renaming", "starting",
-        "upgrading", "maintenance", "moving-to-vpc", "storage-initialization", "storage-config-upgrade",
-        "configuring-enhanced-monitoring", "configuring-iam-database-auth", "configuring-log-exports",
+        "creating",
+        "backing-up",
+        "modifying",
+        "rebooting",
+        "resetting-master-credentials",
+        "renaming",
+        "starting",
+        "upgrading",
+        "maintenance",
+        "moving-to-vpc",
+        "storage-initialization",
+        "storage-config-upgrade",
+        "configuring-enhanced-monitoring",
+        "configuring-iam-database-auth",
+        "configuring-log-exports",
     }
-)  # fmt: skip
+)
+
 POLL_S, POLL_LOOPBACK_S = 10.0, 0.1
+
 BLIND_LOOKS = 12
-GONE = "does not exist, or does not exist any more"
+
 UNSEEN_LOOKS = 30  # RDS shows a new instance within seconds; 5 minutes of nothing means that it is gone
+
 Watch = Callable[[str, float], None]
 
 
@@ -171,11 +188,11 @@ class Instances:
 
         Raises copy-failed at once when it enters a final state, or when `deadline_s` passes.
         """
-        return self._wait(identifier, _copy_failed, deadline_s=deadline_s, watch=watch)
+        return self._wait(identifier, copy_failed, deadline_s=deadline_s, watch=watch)
 
     def wait_available(self, identifier: str, *, deadline_s: float, watch: Watch) -> InstanceFacts:
         """Wait until an instance is available. Raises instance-unsuitable if it never will be, or too late."""
-        return self._wait(identifier, _not_available, deadline_s=deadline_s, watch=watch)
+        return self._wait(identifier, not_available, deadline_s=deadline_s, watch=watch)
 
     def _wait(
         self, identifier: str, failed: Callable[[str, str], RowbackError], *, deadline_s: float, watch: Watch
@@ -227,7 +244,7 @@ class Instances:
             if row["DBInstanceStatus"] in READY and not pending:
                 return password
             time.sleep(self.poll_s)
-        raise _copy_failed(identifier, f"did not take its new password within {deadline_s / 60:.0f} min")
+        raise copy_failed(identifier, f"did not take its new password within {deadline_s / 60:.0f} min")
 
     def delete_copy(self, copy: Copy, *, deadline_s: float, watch: Watch) -> bool:
         """Delete the temporary instance and wait until it is gone; False when no instance of its name exists.
@@ -270,7 +287,7 @@ class Instances:
                 return
             watch(found.status, waited)
             time.sleep(self.poll_s)
-        raise _copy_failed(doomed.identifier, f"is still 'deleting' after {deadline_s / 60:.0f} min")
+        raise copy_failed(doomed.identifier, f"is still 'deleting' after {deadline_s / 60:.0f} min")
 
     def _facts(self, row: dict[str, Any]) -> InstanceFacts:
         endpoint = row.get("Endpoint") or {}
@@ -307,35 +324,3 @@ class Instances:
 def database_tag(database: str) -> str:
     """A database's name as a tag value: AWS allows few characters there, PostgreSQL nearly all."""
     return database.encode().hex()[:250]
-
-
-def delete_refused(copy: Copy, objections: Sequence[str]) -> RowbackError:
-    """The refusal to delete an instance that bears the name of `copy`, with every objection."""
-    return RowbackError(
-        ErrorId.DELETE_REFUSED,
-        f"'{copy.identifier}' is not proven to be the temporary instance of case {copy.case}",
-        *objections,
-        state="it was not deleted",
-        help=f"look at it yourself: aws rds describe-db-instances --db-instance-identifier {copy.identifier}",
-    )
-
-
-def _not_available(identifier: str, what: str) -> RowbackError:
-    return RowbackError(
-        ErrorId.INSTANCE_UNSUITABLE, f"instance '{identifier}' {what}", state="nothing was done",
-        help="RDS's reason: aws rds describe-events --source-type db-instance --duration 60 --source-identifier "
-        + identifier,
-    )  # fmt: skip
-
-
-def _copy_failed(identifier: str, what: str) -> RowbackError:
-    case = identifier.removeprefix(COPY_PREFIX)
-    return RowbackError(
-        ErrorId.COPY_FAILED,
-        f"temporary instance '{identifier}' {what}",
-        "RDS's reason: aws rds describe-events --source-type db-instance --duration 60 --source-identifier "
-        + identifier,
-        state="nothing was written to the original; the temporary instance "
-        + ("is gone" if what == GONE else "still exists"),
-        help=f"remove it: rowback close {case}; or, if RDS recovers it: rowback resume {case}",
-    )

@@ -43,13 +43,15 @@ class LogFiles:
         """
         with translated(f"rds:DescribeDBLogFiles on '{self.instance}'"):
             pages = self.rds.get_paginator("describe_db_log_files").paginate(
-                DBInstanceIdentifier=self.instance, FilenameContains="postgresql.log",
+                DBInstanceIdentifier=self.instance,
+                FilenameContains="postgresql.log",
                 FileLastWritten=int(since.timestamp() * 1000),
-            )  # fmt: skip
+            )
             files = [
                 LogFile(row["LogFileName"], datetime.fromtimestamp(row["LastWritten"] / 1000, UTC), row["Size"])
-                for page in pages for row in page["DescribeDBLogFiles"]
-            ]  # fmt: skip
+                for page in pages
+                for row in page["DescribeDBLogFiles"]
+            ]
         files = [file for file in files if file.size_bytes and file.written_at - SLACK <= until]
         return sorted(files, key=lambda file: (file.written_at, file.name))
 

@@ -17,15 +17,25 @@ from recovery.model.instance import COPY_PREFIX, TAG_MANAGED, InstanceFacts
 READ = ("rds:DescribeDBInstances", "rds:DescribeDBInstanceAutomatedBackups")
 # Without these a recovery works, and says less.
 READ_MORE = (
-    "rds:DescribeDBSnapshots", "rds:DescribeDBClusters", "rds:DescribeDBClusterSnapshots", "rds:DescribeEvents",
-    "rds:DescribeDBLogFiles", "rds:DownloadDBLogFilePortion", "rds:DescribeAccountAttributes",
-    "rds:DescribeOrderableDBInstanceOptions", "pricing:GetProducts", "iam:SimulatePrincipalPolicy",
+    "rds:DescribeDBSnapshots",
+    "rds:DescribeDBClusters",
+    "rds:DescribeDBClusterSnapshots",
+    "rds:DescribeEvents",
+    "rds:DescribeDBLogFiles",
+    "rds:DownloadDBLogFilePortion",
+    "rds:DescribeAccountAttributes",
+    "rds:DescribeOrderableDBInstanceOptions",
+    "pricing:GetProducts",
+    "iam:SimulatePrincipalPolicy",
     "ec2:DescribeRegions",
-)  # fmt: skip
+)
 NEVER = (
-    "rds:DeleteDBInstance", "rds:ModifyDBInstance", "rds:RebootDBInstance", "rds:DeleteDBInstanceAutomatedBackup",
+    "rds:DeleteDBInstance",
+    "rds:ModifyDBInstance",
+    "rds:RebootDBInstance",
+    "rds:DeleteDBInstanceAutomatedBackup",
     "rds:AddTagsToResource",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,11 @@ class Statement:
     def document(self) -> dict[str, object]:
         """As IAM writes it."""
         found: dict[str, object] = {
-            "Sid": self.sid, "Effect": self.effect, "Action": list(self.actions), "Resource": list(self.resources),
-        }  # fmt: skip
+            "Sid": self.sid,
+            "Effect": self.effect,
+            "Action": list(self.actions),
+            "Resource": list(self.resources),
+        }
         return found | (
             {"Condition": {key: dict(value) for key, value in self.condition.items()}} if self.condition else {}
         )
@@ -90,27 +103,34 @@ def statements(place: Place, profile: Profile) -> tuple[Statement, ...]:
         Statement("Read", READ),
         Statement("ReadMore", READ_MORE, serves="find, doctor, coverage, and what a plan says of time and cost"),
         Statement(
-            "RestoreIntoATemporaryInstance", ("rds:RestoreDBInstanceToPointInTime",),
+            "RestoreIntoATemporaryInstance",
+            ("rds:RestoreDBInstanceToPointInTime",),
             (original, copies, *(place.rds(f"{kind}:*") for kind in kinds)),
             {"StringEquals": {f"aws:RequestTag/{TAG_MANAGED}": "true"}, "Bool": {"rds:PubliclyAccessible": "false"}},
             probes=(original, copy, *map(place.rds, groups)),
         ),
         Statement("TagOnlyTemporaryInstances", ("rds:AddTagsToResource",), (copies,), probes=(copy,)),
         Statement(
-            "TakeOverAndRemoveTemporaryInstances", ("rds:ModifyDBInstance", "rds:DeleteDBInstance"), (copies,),
-            {"StringEquals": {f"aws:ResourceTag/{TAG_MANAGED}": "true"}}, probes=(copy,),
+            "TakeOverAndRemoveTemporaryInstances",
+            ("rds:ModifyDBInstance", "rds:DeleteDBInstance"),
+            (copies,),
+            {"StringEquals": {f"aws:ResourceTag/{TAG_MANAGED}": "true"}},
+            probes=(copy,),
         ),
         *_by_profile(place, profile),
         Statement("NeverTheOriginal", NEVER, (original,), effect="Deny"),
-    )  # fmt: skip
+    )
 
 
 def _by_profile(place: Place, profile: Profile) -> Iterator[Statement]:
     group = f"arn:{place.partition}:logs:{place.region}:{place.account}:log-group:/aws/rds/instance/{place.instance}/*"
     yield Statement(
-        "ReadExportedLogs", ("logs:FilterLogEvents",), (group,), probes=(group.replace("*", "postgresql"),),
+        "ReadExportedLogs",
+        ("logs:FilterLogEvents",),
+        (group,),
+        probes=(group.replace("*", "postgresql"),),
         serves="find --cloudwatch",
-    )  # fmt: skip
+    )
     if place.kms_key:
         via = {"StringEquals": {"kms:ViaService": f"rds.{place.region}.amazonaws.com"}}
         yield Statement(
@@ -170,9 +190,11 @@ def missing(needed: tuple[Statement, ...], caller: str, region: str) -> dict[str
             continue
         with translated("iam:SimulatePrincipalPolicy"):
             pages = iam.get_paginator("simulate_principal_policy").paginate(
-                PolicySourceArn=principal_of(caller), ActionNames=list(statement.actions),
-                ResourceArns=list(statement.probes), ContextEntries=list(_context(statement)),
-            )  # fmt: skip
+                PolicySourceArn=principal_of(caller),
+                ActionNames=list(statement.actions),
+                ResourceArns=list(statement.probes),
+                ContextEntries=list(_context(statement)),
+            )
             results = [result for page in pages for result in page["EvaluationResults"]]
         refused = {result["EvalActionName"] for result in results if not _allows(result)}
         refused |= set(statement.actions) - {result["EvalActionName"] for result in results}

@@ -46,9 +46,10 @@ def _dearest(product: Mapping[str, str], unit: str, region: str) -> float | None
     wanted = {"regionCode": region, "databaseEngine": ENGINE, "deploymentOption": "Single-AZ", **product}
     with translated("pricing:GetProducts"):
         answer = client("pricing", region=LISTED_IN, timeout_s=TIMEOUT_S).get_products(
-            ServiceCode="AmazonRDS", MaxResults=100,
+            ServiceCode="AmazonRDS",
+            MaxResults=100,
             Filters=[{"Type": "TERM_MATCH", "Field": name, "Value": value} for name, value in wanted.items()],
-        )  # fmt: skip
+        )
     return max((price for text in answer["PriceList"] for price in _on_demand(json.loads(text), unit)), default=None)
 
 

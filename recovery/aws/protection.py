@@ -77,38 +77,56 @@ class Protections:
         taken = snapshots.get(row["DBInstanceIdentifier"], set())
         group = row.get("DBSubnetGroup") or {}
         return Protection(
-            identifier=row["DBInstanceIdentifier"], kind="instance", region=self.region, engine=row["Engine"],
-            engine_version=row["EngineVersion"], status=row["DBInstanceStatus"],
-            retention_days=row.get("BackupRetentionPeriod", 0), earliest=window.get("EarliestTime"),
+            identifier=row["DBInstanceIdentifier"],
+            kind="instance",
+            region=self.region,
+            engine=row["Engine"],
+            engine_version=row["EngineVersion"],
+            status=row["DBInstanceStatus"],
+            retention_days=row.get("BackupRetentionPeriod", 0),
+            earliest=window.get("EarliestTime"),
             latest=window.get("LatestTime") or row.get("LatestRestorableTime"),
-            deletion_protection=row.get("DeletionProtection", False), encrypted=row.get("StorageEncrypted", False),
-            kms_key=row.get("KmsKeyId"), lasting_snapshots=sum(kind != "automated" for kind, _ in taken),
+            deletion_protection=row.get("DeletionProtection", False),
+            encrypted=row.get("StorageEncrypted", False),
+            kms_key=row.get("KmsKeyId"),
+            lasting_snapshots=sum(kind != "automated" for kind, _ in taken),
             newest_snapshot=max((at for _, at in taken), default=None),
             aws_backup=bool(row.get("AwsBackupRecoveryPointArn")) or any(kind == "awsbackup" for kind, _ in taken),
-            copied_to=tuple(sorted(
-                each["DBInstanceAutomatedBackupsArn"].split(":")[3]
-                for each in row.get("DBInstanceAutomatedBackupsReplications", ())
-            )),
+            copied_to=tuple(
+                sorted(
+                    each["DBInstanceAutomatedBackupsArn"].split(":")[3]
+                    for each in row.get("DBInstanceAutomatedBackupsReplications", ())
+                )
+            ),
             multi_az=row.get("MultiAZ", False),
             subnet_group_complete=group.get("SubnetGroupStatus", "Complete") == "Complete",
             ca_valid_until=(row.get("CertificateDetails") or {}).get("ValidTill"),
-            member_of=row.get("DBClusterIdentifier"), replica_of=row.get("ReadReplicaSourceDBInstanceIdentifier"),
+            member_of=row.get("DBClusterIdentifier"),
+            replica_of=row.get("ReadReplicaSourceDBInstanceIdentifier"),
             ours=any(tag["Key"] == TAG_MANAGED for tag in row.get("TagList", ())),
-        )  # fmt: skip
+        )
 
     def _cluster(self, row: dict[str, Any], snapshots: Taken) -> Protection:
         taken = snapshots.get(row["DBClusterIdentifier"], set())
         return Protection(
-            identifier=row["DBClusterIdentifier"], kind="cluster", region=self.region, engine=row["Engine"],
-            engine_version=row["EngineVersion"], status=row["Status"],
-            retention_days=row.get("BackupRetentionPeriod", 0), earliest=row.get("EarliestRestorableTime"),
-            latest=row.get("LatestRestorableTime"), deletion_protection=row.get("DeletionProtection", False),
-            encrypted=row.get("StorageEncrypted", False), kms_key=row.get("KmsKeyId"),
+            identifier=row["DBClusterIdentifier"],
+            kind="cluster",
+            region=self.region,
+            engine=row["Engine"],
+            engine_version=row["EngineVersion"],
+            status=row["Status"],
+            retention_days=row.get("BackupRetentionPeriod", 0),
+            earliest=row.get("EarliestRestorableTime"),
+            latest=row.get("LatestRestorableTime"),
+            deletion_protection=row.get("DeletionProtection", False),
+            encrypted=row.get("StorageEncrypted", False),
+            kms_key=row.get("KmsKeyId"),
             lasting_snapshots=sum(kind != "automated" for kind, _ in taken),
             newest_snapshot=max((at for _, at in taken), default=None),
             aws_backup=bool(row.get("AwsBackupRecoveryPointArn")) or any(kind == "awsbackup" for kind, _ in taken),
-            multi_az=row.get("MultiAZ", False), replica_of=row.get("ReplicationSourceIdentifier"),
-        )  # fmt: skip
+            multi_az=row.get("MultiAZ", False),
+            replica_of=row.get("ReplicationSourceIdentifier"),
+        )
 
     def _windows(self) -> dict[str, Any]:
         """Restore windows by resource id; none that have been retained of deleted instances."""

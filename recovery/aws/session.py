@@ -30,9 +30,15 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 EXPIRED = {
-    "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch", "RequestExpired",
-    "UnrecognizedClientException", "AuthFailure", "MissingAuthenticationToken",
-}  # fmt: skip
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "RequestExpired",
+    "UnrecognizedClientException",
+    "AuthFailure",
+    "MissingAuthenticationToken",
+}
 THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"}
 QUOTA = {"InstanceQuotaExceeded", "StorageQuotaExceeded"}
 
@@ -75,23 +81,35 @@ def translated(call: str, *, state: str = NOTHING_CREATED, unanswered: str = "")
     except ClientError as error:
         raise _of_answer(error, call, state) from error
     except (
-        NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError,
-        UnauthorizedSSOTokenError, SSOError, ProfileNotFound, NoRegionError,
-    ) as error:  # fmt: skip
+        NoCredentialsError,
+        PartialCredentialsError,
+        CredentialRetrievalError,
+        TokenRetrievalError,
+        UnauthorizedSSOTokenError,
+        SSOError,
+        ProfileNotFound,
+        NoRegionError,
+    ) as error:
         raise RowbackError(
-            ErrorId.AWS_CREDENTIALS, f"{call}: {_lower(error)}", state=state,
+            ErrorId.AWS_CREDENTIALS,
+            f"{call}: {_lower(error)}",
+            state=state,
             help="set AWS_PROFILE and AWS_REGION, or log in again: aws sso login",
-        ) from error  # fmt: skip
+        ) from error
     except (EndpointConnectionError, ConnectionError, HTTPClientError) as error:
         raise RowbackError(
-            ErrorId.AWS_UNREACHABLE, f"{call}: {_lower(error)}", state=unanswered or state,
+            ErrorId.AWS_UNREACHABLE,
+            f"{call}: {_lower(error)}",
+            state=unanswered or state,
             help="check the network and AWS_ENDPOINT_URL_RDS, then run the same command again",
-        ) from error  # fmt: skip
+        ) from error
     except ResponseParserError:  # its words quote the answer, and that may be a log full of people's data
         raise RowbackError(
-            ErrorId.AWS_REFUSED, f"{call}: the answer is no XML or JSON", state=unanswered or state,
+            ErrorId.AWS_REFUSED,
+            f"{call}: the answer is no XML or JSON",
+            state=unanswered or state,
             help="run the same command again; for a log, try --cloudwatch or --log FILE",
-        ) from None  # fmt: skip
+        ) from None
     except (ParamValidationError, BotoCoreError) as error:
         raise RowbackError(
             ErrorId.AWS_REFUSED, f"{call}: {_lower(error)}", state=state, help="check the value named above"
@@ -99,34 +117,46 @@ def translated(call: str, *, state: str = NOTHING_CREATED, unanswered: str = "")
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         # What is read out of an answer inside, and what botocore makes of times in it, is as good as the answer.
         raise RowbackError(
-            ErrorId.AWS_REFUSED, f"{call}: the answer is not what this API promises: {type(error).__name__}",
-            " ".join(str(error).split())[:200], state=unanswered or state,
+            ErrorId.AWS_REFUSED,
+            f"{call}: the answer is not what this API promises: {type(error).__name__}",
+            " ".join(str(error).split())[:200],
+            state=unanswered or state,
             help="check that AWS_ENDPOINT_URL_RDS, or AWS_ENDPOINT_URL, is an endpoint of RDS; then run it again",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _of_answer(error: ClientError, call: str, state: str) -> RowbackError:
     code, message = code_of(error), error.response.get("Error", {}).get("Message", "")
     if code in DENIED:
         return RowbackError(
-            ErrorId.IAM_MISSING, f"these credentials may not call {call}", message, state=state,
+            ErrorId.IAM_MISSING,
+            f"these credentials may not call {call}",
+            message,
+            state=state,
             help="who am I: aws sts get-caller-identity; the policy rowback needs is in docs/reference/iam.md",
-        )  # fmt: skip
+        )
     if code in EXPIRED:
         return RowbackError(
-            ErrorId.AWS_CREDENTIALS, f"{call}: AWS does not accept these credentials ({code})", message, state=state,
+            ErrorId.AWS_CREDENTIALS,
+            f"{call}: AWS does not accept these credentials ({code})",
+            message,
+            state=state,
             help="log in again (aws sso login), then run the same command again",
-        )  # fmt: skip
+        )
     if code in THROTTLED:
         return RowbackError(
-            ErrorId.AWS_THROTTLED, f"{call}: AWS is throttling this account ({code})", state=state,
+            ErrorId.AWS_THROTTLED,
+            f"{call}: AWS is throttling this account ({code})",
+            state=state,
             help="run the same command again in a minute",
-        )  # fmt: skip
+        )
     if code in QUOTA:
         return RowbackError(
-            ErrorId.QUOTA_REACHED, f"{call}: {message}", state=state,
+            ErrorId.QUOTA_REACHED,
+            f"{call}: {message}",
+            state=state,
             help="delete an instance nobody needs (rowback reap removes dead copies) or ask AWS for a higher quota",
-        )  # fmt: skip
+        )
     return RowbackError(
         ErrorId.AWS_REFUSED, f"{call}: {code}: {message}", state=state, help="AWS's own words are above"
     )

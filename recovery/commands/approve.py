@@ -41,16 +41,20 @@ def _approve_file(path: Path, digest: str | None, by: str, note: str) -> None:
     plan = read_plan(path)
     if digest is not None and not (len(digest) >= 8 and plan.digest.startswith(digest)):
         raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED, f"{path} is plan {plan.digest[:8]}, not {digest}", state="nothing was approved",
+            ErrorId.PLAN_FACTS_CHANGED,
+            f"{path} is plan {plan.digest[:8]}, not {digest}",
+            state="nothing was approved",
             help=f"ask which of them is meant; then: rowback approve {path} {plan.digest[:8]} --by NAME",
-        )  # fmt: skip
+        )
     click.echo(plan_text(plan) + "\n", err=True)
     waiting = [case for case in all_cases() if case.plan.digest == plan.digest and case.closed_at is None]
     if waiting:
         raise RowbackError(
-            ErrorId.CASE_OPEN, f"case {waiting[0].id} carries this plan out already", state="nothing was approved",
+            ErrorId.CASE_OPEN,
+            f"case {waiting[0].id} carries this plan out already",
+            state="nothing was approved",
             help=f"approve what it waits for: rowback status {waiting[0].id}; rowback approve {waiting[0].id} DIGEST",
-        )  # fmt: skip
+        )
     given = approval(plan.digest, by, note, plan.source.region)
     kept = keep_beside(path, given)
     click.echo(f"plan {plan.digest[:8]} is approved by '{by}' ({given.person})")
@@ -75,8 +79,9 @@ def _approve_case(text: str, digest: str, by: str, note: str) -> None:
                 ErrorId.APPROVAL_MISSING,
                 f"'{by}' ({given.person}) is not another than {opener}, who opened case {case.id}",
                 f"people are told apart by {demand_of(case).by} (approvals_by in rowback.toml)",
-                state="nothing was approved", help="another person must approve it, with their own identity",
-            )  # fmt: skip
+                state="nothing was approved",
+                help="another person must approve it, with their own identity",
+            )
         if plan and not undoing:
             click.echo(repair_text(plan) + "\n", err=True)
         journal.append(EVENT, data=given.model_dump(mode="json"))
@@ -98,6 +103,8 @@ def _refuse_unsuitable(case: Case, digest: str, *, undoing: bool) -> None:
         why = "" if fits else f"its repair plan is {plan.digest[:8]}, not {digest or 'one without a DIGEST'}"
     if why:
         raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED, f"case {case.id} cannot be approved: {why}", state="nothing was approved",
+            ErrorId.PLAN_FACTS_CHANGED,
+            f"case {case.id} cannot be approved: {why}",
+            state="nothing was approved",
             help=f"read it: rowback diff {case.id}; then: rowback approve {case.id} DIGEST --by NAME",
-        )  # fmt: skip
+        )

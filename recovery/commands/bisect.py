@@ -11,7 +11,8 @@ import click
 
 from guards.plain import shell_word
 from recovery.commands.completing import complete_instance
-from recovery.commands.options import json_option, profile_option, region_option, seconds
+from recovery.commands.options import json_option, profile_option, region_option
+from recovery.commands.parameter_types import seconds
 from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
@@ -34,9 +35,17 @@ if TYPE_CHECKING:
 @region_option
 @json_option
 def bisect(  # noqa: PLR0913, PLR0917 (one argument an option)
-    instance: str, database: str, good: str, from_: str | None, to: str | None, precision: str, confirmed: int | None,
-    profile: str | None, region: str | None, as_json: bool,
-) -> None:  # fmt: skip
+    instance: str,
+    database: str,
+    good: str,
+    from_: str | None,
+    to: str | None,
+    precision: str,
+    confirmed: int | None,
+    profile: str | None,
+    region: str | None,
+    as_json: bool,
+) -> None:
     """When was it lost? For logs that do not tell: restores a copy, asks it, removes it, and halves the time.
 
     Says what that costs and asks first. Copies are temporary instances like any other; one at a time.
@@ -54,26 +63,33 @@ def bisect(  # noqa: PLR0913, PLR0917 (one argument an option)
     refuse_unless_lost(search, instances)
     _confirm(search, instances, confirmed)
     bracket = halve(
-        search, instances, listener(),
+        search,
+        instances,
+        listener(),
         lambda at, held: click.echo(f"{format_utc(at)}: {'good' if held else 'lost'}", err=True),
-    )  # fmt: skip
+    )
     times = {"good_at": bracket.good_at, "bad_at": bracket.bad_at}
     shown = {name: format_utc(at) if at else None for name, at in times.items()}
     click.echo(json.dumps(shown, indent=1) if as_json else span_text(bracket))
     if bracket.good_at is None:
         raise RowbackError(
-            ErrorId.NOTHING_SUSPECT, f"no copy passed --good {good!r}", state="no copy is left, nothing was written",
+            ErrorId.NOTHING_SUSPECT,
+            f"no copy passed --good {good!r}",
+            state="no copy is left, nothing was written",
             help="look further back with --from, or at an older snapshot",
-        )  # fmt: skip
+        )
     click.echo(
         f"next: rowback plan {instance} --at {format_utc(bracket.good_at)} --database {shell_word(database)}", err=True
     )
 
 
 def _search(
-    instances: Instances, profile: Profile, what: tuple[str, str, str], span: tuple[str | None, str | None],
+    instances: Instances,
+    profile: Profile,
+    what: tuple[str, str, str],
+    span: tuple[str | None, str | None],
     precision_s: float,
-) -> Bisection:  # fmt: skip
+) -> Bisection:
     from recovery.compare.scope import ScopeRequest
     from recovery.model.plan import Transport
     from recovery.model.target import format_utc, parse_target_time
@@ -86,13 +102,19 @@ def _search(
     until = parse_target_time(span[1]) if span[1] else window.latest.replace(microsecond=0)
     if since >= until:
         raise RowbackError(
-            ErrorId.USAGE, f"there is no time between {format_utc(since)} and {format_utc(until)}",
-            state=NOTHING_CREATED, help="--from TIME --to TIME, both in the restore window",
-        )  # fmt: skip
+            ErrorId.USAGE,
+            f"there is no time between {format_utc(since)} and {format_utc(until)}",
+            state=NOTHING_CREATED,
+            help="--from TIME --to TIME, both in the restore window",
+        )
     wanted = Request(
-        instance=instance, database=database, target_time=since, scope=ScopeRequest(tables=(), leave_out=()),
-        transport=Transport.COPY, profile=profile,
-    )  # fmt: skip
+        instance=instance,
+        database=database,
+        target_time=since,
+        scope=ScopeRequest(tables=(), leave_out=()),
+        transport=Transport.COPY,
+        profile=profile,
+    )
     return Bisection(wanted, good, since, until, max(1, round(precision_s)))
 
 
@@ -107,6 +129,8 @@ def _confirm(search: Bisection, instances: Instances, confirmed: int | None) -> 
     if confirmed != search.copies:
         said = "nobody confirmed that" if confirmed is None else f"{confirmed} is not that number"
         raise RowbackError(
-            ErrorId.CONFIRMATION_MISSING, f"{search.copies} copies would be made, and {said}", state=NOTHING_CREATED,
+            ErrorId.CONFIRMATION_MISSING,
+            f"{search.copies} copies would be made, and {said}",
+            state=NOTHING_CREATED,
             help=f"add --confirm {search.copies}, or narrow the time: --from, --to, --precision",
-        )  # fmt: skip
+        )

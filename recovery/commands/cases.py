@@ -1,4 +1,4 @@
-"""`rowback cases|status|resume|close|report`: look at cases, continue them, give them up."""
+"""`rowback cases`: all cases of this machine."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from guards.plain import joined
-from recovery.commands.options import approver, case_argument, json_option
-from recovery.errors import ErrorId, RowbackError
+from recovery.commands.options import json_option
 
 if TYPE_CHECKING:
-    from recovery.workflow.cases import Case
+    pass
 
 
 @click.command(epilog="Example: rowback cases")
@@ -29,165 +27,3 @@ def cases(as_json: bool) -> None:
         click.echo(cases_text(case for case, _ in listed))
     for name, why in unreadable:
         click.echo(f"case {name} is left out: {why}", err=True)
-
-
-@click.command(epilog="Example: rowback status 7f3a --serve")
-@case_argument
-@click.option("--serve", "serve_", is_flag=True, help="Serve a page that keeps itself up to date, until Ctrl-C.")
-@click.option("--address", default="127.0.0.1", show_default=True, help="Where to serve it.")
-@click.option("--port", default=0, help="On which port (default: any free one).")
-@json_option
-def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -> None:
-    """Where one case stands: what is done, what is next. Looking never disturbs a running case.
-
-    The served page is for people who do not run databases, in English and Korean; its address is the only key to it.
-    Without a server the same page is status.html in the case's directory.
-    """
-    if serve_:
-        _serve(case_id, address, port)
-        return
-    from recovery.workflow.cases import read_case
-    from recovery.workflow.journal import reading
-
-    case = read_case(case_id)
-    with reading(case.directory):
-        _show_status(case, as_json=as_json)
-
-
-def _show_status(case: Case, *, as_json: bool) -> None:
-    from recovery.workflow.accounting import account_of, next_commands, not_back_lines
-    from recovery.workflow.journal import is_driven
-    from recovery.workflow.run import paused_lines, steps_done
-
-    driven = is_driven(case.directory)
-    done = steps_done(case)
-    if as_json:
-        shown = {
-            "case": case.id, "outcome": case.outcome, "taken_back": case.taken_back, "driven": driven, "steps": done,
-            "account": [table.model_dump(mode="json") for table in account_of(case).tables],
-        }  # fmt: skip
-        click.echo(json.dumps(shown, indent=1))
-        return
-    back, now = ", taken back" * case.taken_back, ", being driven now" * driven
-    part = case.outcome == "open" and case.outcome_of("verify") is not None and not account_of(case).complete
-    click.echo(f"case {case.id}: {case.outcome}{', recovered in part' * part}{back}{now}")
-    for name, finished in done.items():
-        step = case.steps.get(name)
-        took = f"{step.seconds:.1f} s" if step and finished else (step.failed or "begun") if step else ""
-        click.echo(f"  {'✓' if finished else '·'} {name:12} {took}".rstrip())
-    for line in (*not_back_lines(account_of(case)), *(case.repair_plan.notices if case.repair_plan else ())):
-        click.echo(f"  {line}")
-    if not case.closed_at and not driven:
-        click.echo(joined(paused_lines(case)))
-        if case.outcome_of("verify") is not None and not (account := account_of(case)).complete:
-            click.echo(joined(f"next: {command}" for command in next_commands(case, account)))
-        else:
-            click.echo(f"next: rowback resume {case.id}, or rowback close {case.id}")
-
-
-def _serve(case_id: str, address: str, port: int) -> None:
-    import threading
-
-    from recovery.report.serving import serve
-    from recovery.workflow.cases import all_cases, read_case
-    from recovery.workflow.run import terminate_like_interrupt
-    from recovery.workflow.standing import look
-
-    case, past = read_case(case_id), all_cases()
-    try:
-        server, where = serve(lambda: look(case, past), address=address, port=port)
-    except OSError as error:
-        raise RowbackError(
-            ErrorId.USAGE, f"nothing can be served on {address}:{port}: {error.strerror}", state="nothing was done",
-            help="choose another --address or --port",
-        ) from error  # fmt: skip
-    click.echo(where)
-    click.echo("until Ctrl-C; whoever knows this address can see it", err=True)
-    try:
-        with terminate_like_interrupt():
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        server.shutdown()
-        raise SystemExit(0) from None
-
-
-@click.command(epilog="Example: rowback resume 7f3a")
-@case_argument
-@json_option
-def resume(case_id: str, as_json: bool) -> None:
-    """Continue a case: asks AWS and PostgreSQL what really happened, then does what is left."""
-    from recovery.aws.instances import Instances
-    from recovery.commands.driving import drive, show_report
-    from recovery.report.listening import listener
-    from recovery.workflow.cases import resume_case
-    from recovery.workflow.errand import Errand
-
-    case, journal = resume_case(case_id)
-    if case.closed_at:
-        journal.close()
-        click.echo(f"case {case.id} is closed already: {case.outcome}", err=True)
-        return show_report(case, as_json=as_json)
-    if case.noted("case.closing"):
-        journal.close()
-        raise RowbackError(
-            ErrorId.CASE_BUSY, f"case {case.id} is being given up: rowback close was begun and not finished",
-            state="nothing was done", help=f"finish it: rowback close {case.id}",
-        )  # fmt: skip
-    approve = approver(case.plan.database, None, None)
-    instances = Instances.connect(case.plan.source.region)
-    return drive(Errand(case, journal, instances, listener(), approve), as_json=as_json)
-
-
-@click.command(epilog="Example: rowback close 7f3a")
-@case_argument
-def close(case_id: str) -> None:
-    """Give a case up: remove its temporary instance, write nothing."""
-    from recovery.aws.instances import Instances
-    from recovery.commands.driving import shown
-    from recovery.report.listening import listener
-    from recovery.workflow.cases import resume_case
-    from recovery.workflow.errand import Errand
-    from recovery.workflow.run import give_up
-
-    case, journal = resume_case(case_id)
-    with shown(case), journal:
-        if case.closed_at:
-            click.echo(f"case {case.id} is closed already: {case.outcome}", err=True)
-            return
-        instances = Instances.connect(case.plan.source.region)
-        outcome = give_up(Errand(case, journal, instances, listener()))
-    click.echo(f"case {case.id}: {outcome}")
-
-
-@click.command(epilog="Example: rowback report 7f3a --format html > report.html")
-@case_argument
-@click.option("--format", "form", type=click.Choice(["text", "html", "md", "json"]), default="text",
-              show_default=True, help="text: what it did and proved. Others: the whole incident report.")  # fmt: skip
-@json_option
-def report(case_id: str, form: str, as_json: bool) -> None:
-    """What a case did, proved and how long each phase took, out of its journal."""
-    from recovery.workflow.cases import read_case
-    from recovery.workflow.journal import reading
-
-    case = read_case(case_id)
-    with reading(case.directory):
-        _show_report(case, "summary" if as_json else form)
-
-
-def _show_report(case: Case, form: str) -> None:
-    from recovery.commands.driving import show_report
-    from recovery.report.incident import incident_html, incident_markdown
-    from recovery.workflow.journal import read_records
-    from recovery.workflow.story import story_of
-
-    if form in ("text", "summary"):
-        show_report(case, as_json=form == "summary")
-        return
-    story = story_of(case, read_records(case.directory))
-    match form:
-        case "html":
-            click.echo(incident_html(story), nl=False)
-        case "md":
-            click.echo(incident_markdown(story), nl=False)
-        case _:
-            click.echo(story.model_dump_json(indent=1))

@@ -11,7 +11,9 @@ import click
 
 from guards.plain import joined, shell_word
 from recovery.commands.completing import complete_instance
-from recovery.commands.options import confirm, json_option, profile_option, region_option, seconds
+from recovery.commands.confirmation import confirm
+from recovery.commands.options import json_option, profile_option, region_option
+from recovery.commands.parameter_types import seconds
 from recovery.config import load_profile
 
 if TYPE_CHECKING:
@@ -28,9 +30,15 @@ if TYPE_CHECKING:
 @region_option
 @json_option
 def cleanup(  # noqa: PLR0913, PLR0917 (one argument an option)
-    instance: str, database: str, older_than: str | None, cases: tuple[str, ...], confirmed: str | None,
-    profile: str | None, region: str | None, as_json: bool,
-) -> None:  # fmt: skip
+    instance: str,
+    database: str,
+    older_than: str | None,
+    cases: tuple[str, ...],
+    confirmed: str | None,
+    profile: str | None,
+    region: str | None,
+    as_json: bool,
+) -> None:
     """List what cases left in a database, by age and size; remove it where --older-than or --case says so.
 
     Never what an open case needs. Once before-images are gone, undo rests on the case's directory alone.
@@ -59,15 +67,30 @@ def _show(found: Iterable[tuple[LeftSchema, str]], ages_days: dict[str, int], *,
     from recovery.report.text import columns
 
     rows = [
-        {"schema": schema.name, "case": schema.case, "tables": schema.tables, "bytes": schema.bytes,
-         "age_days": ages_days[schema.name], "result": what}
+        {
+            "schema": schema.name,
+            "case": schema.case,
+            "tables": schema.tables,
+            "bytes": schema.bytes,
+            "age_days": ages_days[schema.name],
+            "result": what,
+        }
         for schema, what in found
-    ]  # fmt: skip
+    ]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
-    shown = [("schema", "tables", "MiB", "days old", ""), *(
-        (str(row["schema"]), f"{row['tables']}", f"{int(str(row['bytes'])) / 2**20:,.1f}", f"{row['age_days']}",
-         str(row["result"])) for row in rows
-    )]  # fmt: skip
+    shown = [
+        ("schema", "tables", "MiB", "days old", ""),
+        *(
+            (
+                str(row["schema"]),
+                f"{row['tables']}",
+                f"{int(str(row['bytes'])) / 2**20:,.1f}",
+                f"{row['age_days']}",
+                str(row["result"]),
+            )
+            for row in rows
+        ),
+    ]
     click.echo(joined(columns(shown)) if rows else "nothing is left of any case")

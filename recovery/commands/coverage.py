@@ -37,17 +37,24 @@ def coverage(all_regions: bool, form: str, profile: str | None, region: str | No
             click.echo(coverage_text(found))
     if not found.covered:
         raise RowbackError(
-            ErrorId.COVERAGE_GAPS, f"these credentials see no instance in {', '.join(found.regions)}",
-            state=NOTHING_CREATED, help="rowback coverage --all-regions, or other credentials (AWS_PROFILE)",
-        )  # fmt: skip
+            ErrorId.COVERAGE_GAPS,
+            f"these credentials see no instance in {', '.join(found.regions)}",
+            state=NOTHING_CREATED,
+            help="rowback coverage --all-regions, or other credentials (AWS_PROFILE)",
+        )
     if found.unseen:
         raise RowbackError(
-            ErrorId.COVERAGE_GAPS, f"{len(found.unseen)} regions could not be looked at", *found.unseen,
-            state=NOTHING_CREATED, help="rowback doctor INSTANCE --iam-policy prints the policy that allows it",
-        )  # fmt: skip
+            ErrorId.COVERAGE_GAPS,
+            f"{len(found.unseen)} regions could not be looked at",
+            *found.unseen,
+            state=NOTHING_CREATED,
+            help="rowback doctor INSTANCE --iam-policy prints the policy that allows it",
+        )
     if gaps := found.of(Severity.HIGH):
         names = ", ".join(dict.fromkeys(each.protection.identifier for each, _ in gaps))
         raise RowbackError(
-            ErrorId.COVERAGE_GAPS, f"a loss today could not be undone: {names}", state=NOTHING_CREATED,
+            ErrorId.COVERAGE_GAPS,
+            f"a loss today could not be undone: {names}",
+            state=NOTHING_CREATED,
             help="the fixes are above",
-        )  # fmt: skip
+        )

@@ -14,15 +14,25 @@ FORMS = ("json", "terraform", "cloudformation")
 @click.command(epilog="Example: rowback doctor docs-staging --database docs")
 @instance_argument
 @click.option("--database", metavar="D", help="The database to look into (default: the profile's, or postgres).")
-@click.option("--iam-policy", "form", type=click.Choice(FORMS), is_flag=False, flag_value="json",
-              help="Instead: print the least policy that rowback needs for this instance and profile.")  # fmt: skip
+@click.option(
+    "--iam-policy",
+    "form",
+    type=click.Choice(FORMS),
+    is_flag=False,
+    flag_value="json",
+    help="Instead: print the least policy that rowback needs for this instance and profile.",
+)
 @profile_option
 @region_option
 @json_option
 def doctor(
-    instance: str | None, database: str | None, form: str | None, profile: str | None, region: str | None,
+    instance: str | None,
+    database: str | None,
+    form: str | None,
+    profile: str | None,
+    region: str | None,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Could it be recovered now: permissions, backups, network, programs, privileges, tables. Reads only.
 
     The tables' counters are kept on this machine: run it now and then, and find can tell what they lost since.
@@ -52,9 +62,11 @@ def _examine(instance: str, database: str, profile: Profile, *, as_json: bool) -
     if health.problems:
         names = ", ".join(check.name for check in health.problems)
         raise RowbackError(
-            ErrorId.NOT_RECOVERABLE, f"a recovery of '{instance}' would fail now: {names}", state=NOTHING_CREATED,
+            ErrorId.NOT_RECOVERABLE,
+            f"a recovery of '{instance}' would fail now: {names}",
+            state=NOTHING_CREATED,
             help="the fixes are above; then: rowback doctor " + instance,
-        )  # fmt: skip
+        )
 
 
 def _show_policy(instance: str, profile: Profile, form: str) -> None:

@@ -35,9 +35,11 @@ def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | 
         click.echo(f"of {found:,} new rows only the first {kept:,} of each table are kept to be listed", err=True)
     if problem := changes_problem(case, plan.number, plan.changes_digest):
         raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED, f"{problem}, so its rows cannot be listed", state="nothing was done",
+            ErrorId.PLAN_FACTS_CHANGED,
+            f"{problem}, so its rows cannot be listed",
+            state="nothing was done",
             help=f"compare again: rowback diff {case.id} --again",
-        )  # fmt: skip
+        )
     with ChangeSet(case.changes_path(plan.number)) as changes:
         loaded = written_by_load(case)
         late = _left_at_load(changes, loaded) if loaded else {}

@@ -8,8 +8,9 @@ from typing import Unpack
 
 import click
 
-from recovery.commands.options import Asked, json_option, request_of, request_options
+from recovery.commands.options import json_option
 from recovery.commands.plan_files import plan_file, refuse_other_file, write_plan
+from recovery.commands.request_options import Asked, request_of, request_options
 
 
 @click.command(epilog="Example: rowback plan docs-staging --at 2026-11-22T14:20:00Z --database docs")

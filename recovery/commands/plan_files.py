@@ -24,9 +24,11 @@ def refuse_other_file(path: Path) -> None:
         RecoveryPlan.from_file(read_regular(path).decode())
     except (OSError, ValueError):
         raise RowbackError(
-            ErrorId.USAGE, f"{path} is there already, and is no plan of rowback", state=NOTHING_CREATED,
+            ErrorId.USAGE,
+            f"{path} is there already, and is no plan of rowback",
+            state=NOTHING_CREATED,
             help="choose another --out",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def write_plan(path: Path, text: str) -> None:
@@ -36,6 +38,8 @@ def write_plan(path: Path, text: str) -> None:
         replace_private(path, text.encode())
     except OSError as error:
         raise RowbackError(
-            ErrorId.USAGE, f"{path} cannot be written: {error.strerror}", state=NOTHING_CREATED,
+            ErrorId.USAGE,
+            f"{path} cannot be written: {error.strerror}",
+            state=NOTHING_CREATED,
             help="choose another --out",
-        ) from error  # fmt: skip
+        ) from error

@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from recovery.commands.options import (
-    Asked,
-    approver,
-    confirm,
-    json_option,
-    objectives_of,
-    profile_of,
-    request_of,
-    request_options,
-)
+from recovery.commands.confirmation import approver, confirm
+from recovery.commands.options import json_option
+from recovery.commands.request_options import Asked, objectives_of, profile_of, request_of, request_options
 
 if TYPE_CHECKING:
     from recovery.model.plan import RecoveryPlan
@@ -27,15 +20,24 @@ if TYPE_CHECKING:
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan file instead of INSTANCE and --at.")
 @click.option("--confirm", "confirmed", metavar="D", help="The live database's name, for automation.")
 @click.option("--confirm-loss", type=int, metavar="N", help="mode replace: how many rows lose what came after T.")
-@click.option("--accept-partial", is_flag=True,
-              help="End with exit code 0 though lost rows stay lost (default: 47, and the copy stays).")  # fmt: skip
+@click.option(
+    "--accept-partial",
+    is_flag=True,
+    help="End with exit code 0 though lost rows stay lost (default: 47, and the copy stays).",
+)
 @click.option("--find", "find_", is_flag=True, help="Look into the log as well, and keep what it says for the report.")
 @click.option("--dry-run", is_flag=True, help="Do all the reads, print the plan, create nothing.")
 @json_option
 def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
-    plan_file: Path | None, confirmed: str | None, confirm_loss: int | None, accept_partial: bool, find_: bool,
-    dry_run: bool, as_json: bool, **asked: Unpack[Asked],
-) -> None:  # fmt: skip
+    plan_file: Path | None,
+    confirmed: str | None,
+    confirm_loss: int | None,
+    accept_partial: bool,
+    find_: bool,
+    dry_run: bool,
+    as_json: bool,
+    **asked: Unpack[Asked],
+) -> None:
     """Put the lost rows back: temporary instance, comparison, reload, proof, removal. Asks before it writes."""
     from recovery.aws.instances import Instances
     from recovery.commands.driving import drive
@@ -86,15 +88,24 @@ def refuse_beside_a_plan(asked: Asked) -> None:
     """A plan says all of it already: what else is said would be ignored, so it is refused."""
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
-    arguments = {"INSTANCE": asked["instance"], "--at": asked["at"], "--database": asked["database"],
-                 "--table": asked["tables"], "--except": asked["leave_out"], "--where": asked["where"],
-                 "--incident-xid": asked["incident_xids"], "--max-cost": asked["max_cost_usd"]}  # fmt: skip
+    arguments = {
+        "INSTANCE": asked["instance"],
+        "--at": asked["at"],
+        "--database": asked["database"],
+        "--table": asked["tables"],
+        "--except": asked["leave_out"],
+        "--where": asked["where"],
+        "--incident-xid": asked["incident_xids"],
+        "--max-cost": asked["max_cost_usd"],
+    }
     said = [name for name, value in arguments.items() if value]
     if said:
         raise RowbackError(
-            ErrorId.USAGE, f"--plan says what to restore; {', '.join(said)} beside it would be ignored",
-            state=NOTHING_CREATED, help="use either a plan file or INSTANCE, --at and --database",
-        )  # fmt: skip
+            ErrorId.USAGE,
+            f"--plan says what to restore; {', '.join(said)} beside it would be ignored",
+            state=NOTHING_CREATED,
+            help="use either a plan file or INSTANCE, --at and --database",
+        )
 
 
 def read_plan(path: Path) -> RecoveryPlan:
@@ -119,6 +130,9 @@ def read_plan(path: Path) -> RecoveryPlan:
     except (OSError, ValueError) as error:
         why = str(error)
     raise RowbackError(
-        ErrorId.PLAN_UNREADABLE, f"{path} is no plan of this version", why,
-        state=NOTHING_CREATED, help="make one with: rowback plan",
-    )  # fmt: skip
+        ErrorId.PLAN_UNREADABLE,
+        f"{path} is no plan of this version",
+        why,
+        state=NOTHING_CREATED,
+        help="make one with: rowback plan",
+    )

@@ -24,7 +24,7 @@ def usage_error(error: click.ClickException) -> RowbackError:
     fact = error.format_message().rstrip(".")
     return RowbackError(
         ErrorId.USAGE, fact[:1].lower() + fact[1:], state=NOTHING_CREATED, help=f"every option: {path} --help"
-    )  # fmt: skip
+    )
 
 
 def _which_case(path: str) -> RowbackError:
@@ -34,15 +34,20 @@ def _which_case(path: str) -> RowbackError:
     cases = all_cases()
     if not cases:
         return RowbackError(
-            ErrorId.USAGE, "CASE is missing, and there is no case on this machine", state=NOTHING_CREATED,
+            ErrorId.USAGE,
+            "CASE is missing, and there is no case on this machine",
+            state=NOTHING_CREATED,
             help="a case begins with rowback restore, or rowback open; the machine that opened one has it",
-        )  # fmt: skip
+        )
     newest = next((case for case in reversed(cases) if case.closed_at is None), cases[-1])
     shown = [line.strip() for line in cases_text(cases[-CASES_SHOWN:]).splitlines()]
     return RowbackError(
-        ErrorId.USAGE, "CASE is missing", *shown, state=NOTHING_CREATED,
+        ErrorId.USAGE,
+        "CASE is missing",
+        *shown,
+        state=NOTHING_CREATED,
         help=f"the newest{' open' * (newest.closed_at is None)} one: {path} {newest.id}",
-    )  # fmt: skip
+    )
 
 
 def _unknown_command(name: str, ctx: click.Context, group: click.Group) -> RowbackError:
@@ -50,7 +55,9 @@ def _unknown_command(name: str, ctx: click.Context, group: click.Group) -> Rowba
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     path = ctx.command_path
     return RowbackError(
-        ErrorId.USAGE, f"'{path}' has no command '{name}'",
-        f"nearest names: {', '.join(near)}" if near else f"there are: {', '.join(known)}", state=NOTHING_CREATED,
+        ErrorId.USAGE,
+        f"'{path}' has no command '{name}'",
+        f"nearest names: {', '.join(near)}" if near else f"there are: {', '.join(known)}",
+        state=NOTHING_CREATED,
         help=f"{path} {near[0]} --help" if near else f"{path} --help",
-    )  # fmt: skip
+    )

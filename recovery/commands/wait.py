@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from recovery.commands.completing import complete_instance
-from recovery.commands.options import json_option, profile_option, seconds
+from recovery.commands.options import json_option, profile_option
+from recovery.commands.parameter_types import seconds
 
 
 @click.command(epilog="Example: rowback wait docs-staging-2 --for 6h")

@@ -25,11 +25,16 @@ def account_of(changes: ChangeSet, shape: Shape, *, unchanged: int) -> TableAcco
         found.setdefault(end, []).append(Reason(reason=why, rows=count, keys=keys))
     counts = {end: sum(each.rows for each in reasons) for end, reasons in found.items()}
     return TableAccount(
-        table=str(shape.table), at_target=sum(counts.values()), back=counts.get("back", 0),
-        never_gone=counts["never_gone"] + counts.get("moved", 0), kept_newer=counts.get("kept_newer", 0),
-        conflict=counts.get("conflict", 0), blocked=merged(found.get("blocked", ())),
-        left_out=merged(found.get("left_out", ())), moved=merged(found.get("moved", ())),
-    )  # fmt: skip
+        table=str(shape.table),
+        at_target=sum(counts.values()),
+        back=counts.get("back", 0),
+        never_gone=counts["never_gone"] + counts.get("moved", 0),
+        kept_newer=counts.get("kept_newer", 0),
+        conflict=counts.get("conflict", 0),
+        blocked=merged(found.get("blocked", ())),
+        left_out=merged(found.get("left_out", ())),
+        moved=merged(found.get("moved", ())),
+    )
 
 
 def _end_of(kind: RowClass, op: Op, reason: str) -> tuple[str, str]:
@@ -37,10 +42,13 @@ def _end_of(kind: RowClass, op: Op, reason: str) -> tuple[str, str]:
     if op in (Op.INSERT, Op.UPDATE):
         return "back", ""
     ends = {
-        RowClass.MOVED: ("moved", reason), RowClass.CONFLICT: ("conflict", ""),
-        RowClass.BLOCKED: ("blocked", general(reason)), RowClass.REUSED: ("blocked", ANOTHER_ENTITY),
-        RowClass.LOST: ("left_out", NOT_RESTORED), RowClass.REVERTED: ("left_out", KEPT_BY_DECISION),
-    }  # fmt: skip
+        RowClass.MOVED: ("moved", reason),
+        RowClass.CONFLICT: ("conflict", ""),
+        RowClass.BLOCKED: ("blocked", general(reason)),
+        RowClass.REUSED: ("blocked", ANOTHER_ENTITY),
+        RowClass.LOST: ("left_out", NOT_RESTORED),
+        RowClass.REVERTED: ("left_out", KEPT_BY_DECISION),
+    }
     newer = ("left_out", reason) if reason.startswith("its reference") else ("kept_newer", "")
     return ends.get(kind, newer)
 

@@ -110,9 +110,13 @@ def _left(rows: Iterable[Change]) -> dict[int, set[str | None]]:
 
 
 def refuse_unknown_incident(
-    comparison: Comparison, case: str, request: RepairRequest, writers: Sequence[Writer], facts: Sequence[str],
+    comparison: Comparison,
+    case: str,
+    request: RepairRequest,
+    writers: Sequence[Writer],
+    facts: Sequence[str],
     beside: str,
-) -> None:  # fmt: skip
+) -> None:
     """Mode repair has to know what to revert. Raises incident-unknown when rows changed and no transaction was named,
     or a named one did not happen after T; nothing-to-repair when something else is gone instead. `facts`: what that is;
     `beside`: the command that brings it."""
@@ -122,32 +126,43 @@ def refuse_unknown_incident(
     changed = sum(comparison.changes.classes(c.shape.no).get(RowClass.CHANGED, 0) for c in tables)
     seen = {writer.xid for writer in writers}
     unknown = [str(x) for x in request.incident_xids if xmin_of(x) not in seen and not _happened(comparison, x)]
-    unknown += [f"{low}..{high}" for low, high in request.incident_ranges
-                if not any(low <= xid <= high for xid in seen)]  # fmt: skip
+    unknown += [
+        f"{low}..{high}" for low, high in request.incident_ranges if not any(low <= xid <= high for xid in seen)
+    ]
     unnamed = not request.incident_xids and not request.incident_ranges
     if not (changed and unnamed) and not unknown:
         return
     if facts and unnamed and not any(comparison.changes.classes(c.shape.no).get(RowClass.LOST) for c in tables):
         raise RowbackError(
-            ErrorId.NOTHING_TO_REPAIR, "no row was lost, and no incident is named that changed any", *facts,
-            state=UNTOUCHED, help=f"bring what T held: {beside}",
-        )  # fmt: skip
+            ErrorId.NOTHING_TO_REPAIR,
+            "no row was lost, and no incident is named that changed any",
+            *facts,
+            state=UNTOUCHED,
+            help=f"bring what T held: {beside}",
+        )
     fact = (
-        f"transaction {unknown[0]} wrote none of the rows that differ from T, and did not commit after T" if unknown
+        f"transaction {unknown[0]} wrote none of the rows that differ from T, and did not commit after T"
+        if unknown
         else f"{counted(changed, 'row')} changed since T, and which transaction was the incident is not known"
-    )  # fmt: skip
+    )
     raise RowbackError(
-        ErrorId.INCIDENT_UNKNOWN, fact,
-        *(f"transaction {w.xid}: {counted(w.rows, 'row')} of {w.table} ({', '.join(w.columns)})"
-          for w in writers[:WRITERS_SHOWN]),
-        *([f"and {counted(len(writers) - WRITERS_SHOWN, 'transaction')} more that changed fewer rows"]
-          if len(writers) > WRITERS_SHOWN else []),
+        ErrorId.INCIDENT_UNKNOWN,
+        fact,
+        *(
+            f"transaction {w.xid}: {counted(w.rows, 'row')} of {w.table} ({', '.join(w.columns)})"
+            for w in writers[:WRITERS_SHOWN]
+        ),
+        *(
+            [f"and {counted(len(writers) - WRITERS_SHOWN, 'transaction')} more that changed fewer rows"]
+            if len(writers) > WRITERS_SHOWN
+            else []
+        ),
         *facts,
         "most of them are ordinary work: name one only if you know that it was the incident (rowback find tells more)",
         state=UNTOUCHED,
         help=f"rowback diff {case} --mode repair --incident-xid XID, or without changed rows: rowback diff {case}"
         " --mode missing",
-    )  # fmt: skip
+    )
 
 
 def _happened(comparison: Comparison, xid: int) -> bool:
@@ -165,13 +180,14 @@ def incident_notices(incident: Incident, request: RepairRequest, writers: Sequen
         f" its rows carry one of the next ids (rowback diff {case} --show newer)"
         for xid in request.incident_xids
         if xmin_of(xid) not in seen
-    ]  # fmt: skip
+    ]
     if incident.assumed:
         lines.append(f"taken for savepoints of the incident: transactions {', '.join(map(str, incident.assumed))}")
     lines += [
         f"{w.rows:,} rows of {w.table} carry transaction {w.xid}, which wrote {_where(w, request, seen)}: it may be a"
-        f" savepoint of the incident (if it is: --incident-xid {w.xid} as well)" for w in incident.possible
-    ]  # fmt: skip
+        f" savepoint of the incident (if it is: --incident-xid {w.xid} as well)"
+        for w in incident.possible
+    ]
     return lines
 
 

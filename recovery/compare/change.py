@@ -49,8 +49,9 @@ def column_numbers(catalog: Catalog, shapes: Iterable[Shape]) -> ColumnNumbers:
     tables = {table.name: table for table in catalog.tables}
     return {
         str(shape.table): {c.name: c.number for c in tables[shape.table].columns if c.name in shape.columns}
-        for shape in shapes if shape.table in tables
-    }  # fmt: skip
+        for shape in shapes
+        if shape.table in tables
+    }
 
 
 def changed_columns(table: Table, recorded: Mapping[str, int | None]) -> list[str]:
@@ -58,9 +59,10 @@ def changed_columns(table: Table, recorded: Mapping[str, int | None]) -> list[st
     now = {column.name: column.number for column in table.columns}
     gone = [f"column {name} was dropped or renamed" for name in recorded if name not in now]
     return gone + [
-        f"column {name} is another one now" for name, number in recorded.items()
+        f"column {name} is another one now"
+        for name, number in recorded.items()
         if name in now and number is not None and now[name] != number
-    ]  # fmt: skip
+    ]
 
 
 def key_text(shape: Shape, key: Texts) -> str:
@@ -70,19 +72,34 @@ def key_text(shape: Shape, key: Texts) -> str:
 
 def row_of(change: Change) -> tuple[object, ...]:
     return (
-        change.n, change.table, as_json(change.key), change.kind.value, change.op.value, as_json(change.target),
-        as_json(change.live), as_json(change.want), change.xmin, change.reason,
-    )  # fmt: skip
+        change.n,
+        change.table,
+        as_json(change.key),
+        change.kind.value,
+        change.op.value,
+        as_json(change.target),
+        as_json(change.live),
+        as_json(change.want),
+        change.xmin,
+        change.reason,
+    )
 
 
 def change_of(row: tuple[object, ...]) -> Change:
     n, table, key, kind, op, target, live, want, xmin, reason = row
     with decoding():
         return Change(
-            table=int(str(table)), key=texts_of(key) or (), kind=RowClass(str(kind)), target=texts_of(target),
-            live=texts_of(live), xmin=None if xmin is None else int(str(xmin)), op=Op(str(op)), want=texts_of(want),
-            reason=None if reason is None else str(reason), n=int(str(n)),
-        )  # fmt: skip
+            table=int(str(table)),
+            key=texts_of(key) or (),
+            kind=RowClass(str(kind)),
+            target=texts_of(target),
+            live=texts_of(live),
+            xmin=None if xmin is None else int(str(xmin)),
+            op=Op(str(op)),
+            want=texts_of(want),
+            reason=None if reason is None else str(reason),
+            n=int(str(n)),
+        )
 
 
 @contextmanager

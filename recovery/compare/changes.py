@@ -86,9 +86,10 @@ class ChangeSet:
             ErrorId.DISK_FULL if full else ErrorId.PLAN_UNREADABLE,
             f"the change set {self.path} cannot be {'written' if full else 'used'}: {error}",
             state="nothing was written to the original",
-            help="free space there; the next try begins the comparison anew" if full
+            help="free space there; the next try begins the comparison anew"
+            if full
             else "compare again: rowback diff CASE --again",
-        )  # fmt: skip
+        )
 
     def add_table(self, table: TableName, key: Iterable[str], columns: Iterable[str]) -> Shape:
         """A new table; its number follows the order of adding."""
@@ -144,9 +145,15 @@ class ChangeSet:
         )
 
     def changes(
-        self, no: int | None = None, *, kinds: Iterable[RowClass] = (), ops: Iterable[Op] = (),
-        limit: int | None = None, after: int = -1, portion: int | None = None,
-    ) -> Iterator[Change]:  # fmt: skip
+        self,
+        no: int | None = None,
+        *,
+        kinds: Iterable[RowClass] = (),
+        ops: Iterable[Op] = (),
+        limit: int | None = None,
+        after: int = -1,
+        portion: int | None = None,
+    ) -> Iterator[Change]:
         """Rows in the order they were found: of one table, some classes, some operations; behind number `after`; of the
         portion that one transaction took.
 
@@ -206,8 +213,9 @@ class ChangeSet:
         """The keys of the first rows at T of one class, operation and reason, for people."""
         rows = self._db.execute(
             "select key from change where tab = ? and kind = ? and op = ? and reason is ? and target is not null"
-            " order by n limit ?", (shape.no, kind.value, op.value, reason, KEYS_SHOWN),
-        )  # fmt: skip
+            " order by n limit ?",
+            (shape.no, kind.value, op.value, reason, KEYS_SHOWN),
+        )
         return tuple(key_text(shape, texts_of(key) or ()) for (key,) in rows)
 
     def skipped_at_target(self, skipped: Mapping[int, str]) -> dict[str, list[Reason]]:

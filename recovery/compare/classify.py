@@ -97,10 +97,12 @@ class Effect:
     def remains(self, target: Texts, live: Texts) -> list[int]:
         """Columns in which a row written later still shows, or may show, what the incident did."""
         return [
-            i for i in self.differing
-            if self.wrote(i) and live[i] != target[i]
+            i
+            for i in self.differing
+            if self.wrote(i)
+            and live[i] != target[i]
             and (len(self.values[i]) > 1 or live[i] in self.values[i] or self.counted(i))
-        ]  # fmt: skip
+        ]
 
     def merged(self, target: Texts, live: Texts, *, last: bool) -> Texts | None:
         """Three ways, T being the base: columns the incident wrote go back, columns others wrote stay.

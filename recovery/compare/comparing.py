@@ -189,9 +189,10 @@ class Comparison:
         """Tables of which rows are gone, or were changed by the incident."""
         kinds = (RowClass.LOST, RowClass.REVERTED, RowClass.CONFLICT)
         return {
-            name for name, compared in self.tables.items()
+            name
+            for name, compared in self.tables.items()
             if any(self.changes.classes(compared.shape.no).get(kind) for kind in kinds)
-        }  # fmt: skip
+        }
 
     def rows_at_target(self, name: TableName) -> int:
         """Rows in scope at T."""

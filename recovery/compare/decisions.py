@@ -86,8 +86,9 @@ def _decision(line: int, row: dict[str, str]) -> Decision:
 
 def _unusable(line: int, why: str) -> RowbackError:
     return RowbackError(
-        ErrorId.USAGE, f"the decisions cannot be used: line {line}: {why}",
+        ErrorId.USAGE,
+        f"the decisions cannot be used: line {line}: {why}",
         state="nothing was written to the original",
         help="write the file with rowback diff CASE --csv --show conflict, and change only its op column to"
         " keep, update, insert or delete",
-    )  # fmt: skip
+    )

@@ -64,9 +64,11 @@ def follow(comparison: Comparison, followed: Mapping[TableName, Columns], ways: 
 
 
 def follow_whole(
-    comparison: Comparison, followed: Mapping[TableName, Columns], whole: Mapping[TableName, Columns],
+    comparison: Comparison,
+    followed: Mapping[TableName, Columns],
+    whole: Mapping[TableName, Columns],
     ways: Iterable[Link],
-) -> None:  # fmt: skip
+) -> None:
     """What tables loaded whole lead to: parents that they need and that are gone since, found by the keys their rows
     hold at T; and of the tables that reference them, every row that did so at T and differs now."""
     for way in ways:
@@ -211,9 +213,14 @@ def _fields(fields: tuple[Field, ...], positions: tuple[int, ...]) -> tuple[Fiel
 
 
 def _add_link(  # noqa: PLR0913
-    found: dict[Link, None], key: ForeignKey, child: TableName, parent: TableName,
-    tables: Mapping[TableName, Columns], *, at_target: bool,
-) -> None:  # fmt: skip
+    found: dict[Link, None],
+    key: ForeignKey,
+    child: TableName,
+    parent: TableName,
+    tables: Mapping[TableName, Columns],
+    *,
+    at_target: bool,
+) -> None:
     if child not in tables or parent not in tables:
         return
     sides = [columns.then if at_target else columns.now for columns in (tables[child], tables[parent])]

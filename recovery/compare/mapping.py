@@ -71,8 +71,10 @@ def map_table(at_target: Table, live: Table) -> Mapping:
             f"column {column.name}: label '{old}' of {column.value_type} is called '{new}' now"
             for old, new in renamed_labels(source, column)
         ]
-        notes += [f"column {column.name}: {column.value_type} has no label '{label}' now"
-                  for label in _labels_gone(source, column)]  # fmt: skip
+        notes += [
+            f"column {column.name}: {column.value_type} has no label '{label}' now"
+            for label in _labels_gone(source, column)
+        ]
     gone = tuple(c.name for c in dropped if not c.generated)
     notes += [f"column {name} was dropped since T: its values stay behind" for name in gone]
     names = [column.name for _, column in compared]
@@ -87,9 +89,19 @@ def map_table(at_target: Table, live: Table) -> Mapping:
     recast = [i for i in retyped if not widens(compared[i][0].value_type, compared[i][1].value_type)]
     types = tuple((source.type_name, column.type_name) for source, column in compared)
     return Mapping(
-        at_target, live, then, now, key, tuple(notes), tuple(objections), unmapped, gone, tuple(retyped), tuple(recast),
+        at_target,
+        live,
+        then,
+        now,
+        key,
+        tuple(notes),
+        tuple(objections),
+        unmapped,
+        gone,
+        tuple(retyped),
+        tuple(recast),
         types,
-    )  # fmt: skip
+    )
 
 
 def same_table_at(then: Catalog, live: Table, now: Catalog) -> Table | None:

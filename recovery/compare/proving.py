@@ -37,9 +37,10 @@ def prove_world(again: Comparison, written: Written) -> tuple[WorldProof, ...]:
     shapes = {shape.table: shape for shape in written.changes.shapes()}
     ours = {xmin_of(xid) for xid in written.xids}
     return tuple(
-        _prove(again, compared, shapes.get(name), written, ours) for name, compared in again.tables.items()
+        _prove(again, compared, shapes.get(name), written, ours)
+        for name, compared in again.tables.items()
         if compared.columns.key
-    )  # fmt: skip
+    )
 
 
 def _prove(
@@ -56,9 +57,12 @@ def _prove(
             case _:
                 unexplained.append(key_text(compared.shape, row.key))
     return WorldProof(
-        table=compared.columns.live.name, differs_as_planned=stays, changed_since=since,
-        unexplained=tuple(unexplained[:KEYS_SHOWN]), unexplained_rows=len(unexplained),
-    )  # fmt: skip
+        table=compared.columns.live.name,
+        differs_as_planned=stays,
+        changed_since=since,
+        unexplained=tuple(unexplained[:KEYS_SHOWN]),
+        unexplained_rows=len(unexplained),
+    )
 
 
 def _verdict(row: Change, planned: Change | None, ours: Collection[int], *, wrote: bool) -> str:

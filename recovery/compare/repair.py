@@ -223,21 +223,29 @@ def _drifted(inquiry: Inquiry, objections: Sequence[str]) -> RowbackError:
     if anew := [leading_name(line) for line in objections if line.endswith(MADE_ANEW)]:
         names = " ".join(f"--table {shell_word(name)}" for name in anew)
         return RowbackError(
-            ErrorId.SCHEMA_DRIFT, "tables of T were made anew since, so nothing is compared unasked", *objections,
-            state=UNTOUCHED, help=f"rowback close {inquiry.case}, then a new plan that names them: {names}",
-        )  # fmt: skip
+            ErrorId.SCHEMA_DRIFT,
+            "tables of T were made anew since, so nothing is compared unasked",
+            *objections,
+            state=UNTOUCHED,
+            help=f"rowback close {inquiry.case}, then a new plan that names them: {names}",
+        )
     return RowbackError(
-        ErrorId.SCHEMA_DRIFT, "the schema changed since T, so the rows at T do not fit", *objections,
+        ErrorId.SCHEMA_DRIFT,
+        "the schema changed since T, so the rows at T do not fit",
+        *objections,
         state=UNTOUCHED,
         help=f"bring the columns back and: rowback resume {inquiry.case}; or rowback close {inquiry.case}, then a"
         " new plan with --except for those tables",
-    )  # fmt: skip
+    )
 
 
 def _compare_all(
-    comparison: Comparison, inquiry: Inquiry, columns: Mapping[TableName, Columns],
-    whole: Mapping[TableName, Columns], ways: Sequence[Link],
-) -> None:  # fmt: skip
+    comparison: Comparison,
+    inquiry: Inquiry,
+    columns: Mapping[TableName, Columns],
+    whole: Mapping[TableName, Columns],
+    ways: Sequence[Link],
+) -> None:
     where = inquiry.plan.where
     asked = [Why.NAMED] if where is not None else [why for why in Why if why is not Why.FOLLOWED]
     roots = [table.name for table in inquiry.plan.tables if table.why in asked and table.name in columns]

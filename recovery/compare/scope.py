@@ -61,17 +61,21 @@ def match_tables(text: str, catalog: Catalog) -> list[TableName]:
     matches = spelled or [name for name in known if fnmatchcase(".".join(name.key), text)]
     if len(spelled) > 1:
         raise RowbackError(
-            ErrorId.TABLE_UNKNOWN, f"table name '{text}' is ambiguous",
-            f"it could be {' or '.join(map(str, spelled))}", state=NOTHING_CREATED, help="write schema.table",
-        )  # fmt: skip
+            ErrorId.TABLE_UNKNOWN,
+            f"table name '{text}' is ambiguous",
+            f"it could be {' or '.join(map(str, spelled))}",
+            state=NOTHING_CREATED,
+            help="write schema.table",
+        )
     if not matches:
         near = get_close_matches(text, [str(n) for n in known] + [n.name for n in known], n=3, cutoff=0.5)
         raise RowbackError(
-            ErrorId.TABLE_UNKNOWN, f"no table matches '{text}'",
+            ErrorId.TABLE_UNKNOWN,
+            f"no table matches '{text}'",
             f"nearest names: {', '.join(near)}" if near else f"the database has {len(known)} tables",
             state=NOTHING_CREATED,
             help="correct the name; a table that was dropped since T is brought beside: add --mode beside",
-        )  # fmt: skip
+        )
     return [leaf for name in matches for leaf in leaves.get(name, (name,))]
 
 
@@ -171,16 +175,19 @@ def _add(scope: Scope, catalog: Catalog, nonempty: set[TableName], found: Planne
         raise RowbackError(
             ErrorId.TABLE_UNRECOVERABLE,
             f"table {found.name} cannot be put back: it is unlogged, so no backup holds its rows",
-            state=NOTHING_CREATED, help=f"leave it out: --except {found.name}; if it was logged at T: --mode beside",
-        )  # fmt: skip
+            state=NOTHING_CREATED,
+            help=f"leave it out: --except {found.name}; if it was logged at T: --mode beside",
+        )
     if objection:
         about = f", though {found.because}" if found.why not in (Why.NAMED, Why.WHOLE_DATABASE) else ""
         hit = found.why is not Why.FOLLOWED and table.extension is None
         if found.why is Why.NAMED:
             raise RowbackError(
-                objection.id, f"{objection.fact} {table.name}{objection.rest}", state=NOTHING_CREATED,
+                objection.id,
+                f"{objection.fact} {table.name}{objection.rest}",
+                state=NOTHING_CREATED,
                 help=objection.help.format(name=table.name),
-            )  # fmt: skip
+            )
         scope.left_out.append(LeftOut(name=found.name, reason=f"{objection.short}{about}", hit=hit))
     else:
         asked = found.why in (Why.NAMED, Why.WHOLE_DATABASE)
@@ -204,28 +211,38 @@ def _objection(table: Table) -> _Objection | None:
     """What this role lacks, or None."""
     if table.row_security:
         return _Objection(
-            ErrorId.TABLE_UNRECOVERABLE, "row security hides rows of", " from this role",
+            ErrorId.TABLE_UNRECOVERABLE,
+            "row security hides rows of",
+            " from this role",
             "log in as a role with BYPASSRLS, or as the owner of the table without FORCE ROW LEVEL SECURITY",
             "row security hides its rows from this role",
-        )  # fmt: skip
+        )
     if not table.readable:
         return _Objection(
-            ErrorId.PRIVILEGE_MISSING, "this role may not read", "",
-            "grant it SELECT, log in as the owner, or leave it out: --except {name}", "this role may not read it",
-        )  # fmt: skip
+            ErrorId.PRIVILEGE_MISSING,
+            "this role may not read",
+            "",
+            "grant it SELECT, log in as the owner, or leave it out: --except {name}",
+            "this role may not read it",
+        )
     if not table.insertable or (table.triggers and not table.owned):
         lacking = "it has triggers that only its owner may hold back" if table.insertable else "no INSERT privilege"
         return _Objection(
-            ErrorId.PRIVILEGE_MISSING, "this role may not put rows back into", f": {lacking}",
-            "log in as the owner of {name} (PGUSER)", f"this role may not write to it: {lacking}",
-        )  # fmt: skip
+            ErrorId.PRIVILEGE_MISSING,
+            "this role may not put rows back into",
+            f": {lacking}",
+            "log in as the owner of {name} (PGUSER)",
+            f"this role may not write to it: {lacking}",
+        )
     return None
 
 
 def _sorted(
-    names: list[TableName], known: frozenset[TableName], keys: list[ForeignKey],
+    names: list[TableName],
+    known: frozenset[TableName],
+    keys: list[ForeignKey],
     needs: Mapping[TableName, Iterable[TableName]],
-) -> list[TableName]:  # fmt: skip
+) -> list[TableName]:
     sorter: TopologicalSorter[TableName] = TopologicalSorter({name: () for name in names})
     for key in keys:
         for parent in known & set(key.parent_tables):

@@ -57,9 +57,11 @@ def stage_changes(
 
 
 def mark_unwritable(
-    stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Iterable[ForeignKey],
+    stages: Mapping[TableName, Stage],
+    rules: Mapping[TableName, Rules],
+    keys: Iterable[ForeignKey],
     filled: Iterable[TableName],
-) -> None:  # fmt: skip
+) -> None:
     """Mark every staged row that what is there now keeps from being written, until marking one changes nothing for
     another. Call `mark_by_content` before.
 
@@ -74,9 +76,10 @@ def mark_unwritable(
 
 
 def mark_by_content(
-    stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules],
+    stages: Mapping[TableName, Stage],
+    rules: Mapping[TableName, Rules],
     elsewhere: Mapping[TableName, Sequence[obstacles.Elsewhere]],
-) -> None:  # fmt: skip
+) -> None:
     """Mark staged rows that could never be written, whatever else their tables hold, and rows that stand elsewhere: it
     needs no lock to see that. Checks by functions of the users are left to the writing, because they may read other
     tables."""
@@ -94,9 +97,11 @@ def mark_by_content(
 
 
 def mark_lost_parents(
-    stages: Mapping[TableName, Stage], keys: Sequence[ForeignKey], filled: Iterable[TableName],
+    stages: Mapping[TableName, Stage],
+    keys: Sequence[ForeignKey],
+    filled: Iterable[TableName],
     children: Iterable[TableName],
-) -> None:  # fmt: skip
+) -> None:
     """Mark those rows of `children`, not written yet, whose parents turned out not to come, and theirs in turn."""
     waiting, whole = set(children), set(filled)
     while sum(
@@ -125,10 +130,12 @@ def refuse_changed_columns(table: Table, compared: Mapping[str, int | None]) -> 
     by that name. Raises schema-drift."""
     if changed := changed_columns(table, compared):
         raise RowbackError(
-            ErrorId.SCHEMA_DRIFT, f"the columns of {table.name} changed since it was compared", *changed,
+            ErrorId.SCHEMA_DRIFT,
+            f"the columns of {table.name} changed since it was compared",
+            *changed,
             state="nothing was written to the original",
             help="bring the column back, or compare again: rowback diff CASE --again",
-        )  # fmt: skip
+        )
 
 
 def _mark_early(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Sequence[ForeignKey]) -> int:
@@ -145,9 +152,11 @@ def _mark_early(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rul
 
 
 def _mark_once(
-    stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Sequence[ForeignKey],
+    stages: Mapping[TableName, Stage],
+    rules: Mapping[TableName, Rules],
+    keys: Sequence[ForeignKey],
     filled: set[TableName],
-) -> int:  # fmt: skip
+) -> int:
     marked = collisions.mark_taken(stages, rules)
     marked += _mark_early(stages, rules, keys)
     for key in keys:
@@ -176,7 +185,7 @@ def _referenced(shape: Shape, catalog: Catalog) -> list[int]:
     """Places of columns outside the key by which other tables reference this one."""
     names = {
         name for key in catalog.foreign_keys if shape.table in key.parent_tables for name in key.parent_columns
-    } - set(shape.key)  # fmt: skip
+    } - set(shape.key)
     return [i for i, name in enumerate(shape.columns) if name in names]
 
 

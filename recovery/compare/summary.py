@@ -61,29 +61,43 @@ def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName
     unexamined = (
         *unfit,
         *(f"{name}: it could not be compared: {words}" for name, words in comparison.not_compared.items()),
-        *(f"{name}: rows that lost rows lead to were not looked for, because it has no key: name it with --table"
-          for name in sorted(comparison.unexamined, key=lambda name: name.key)),
-        *(f"{name}: whether the incident wrote there was not looked at, because it is larger than 1 GiB: name it with"
-          " --table" for name in unseen),
-    )  # fmt: skip
+        *(
+            f"{name}: rows that lost rows lead to were not looked for, because it has no key: name it with --table"
+            for name in sorted(comparison.unexamined, key=lambda name: name.key)
+        ),
+        *(
+            f"{name}: whether the incident wrote there was not looked at, because it is larger than 1 GiB: name it with"
+            " --table"
+            for name in unseen
+        ),
+    )
     return RepairPlan(
-        case=case, number=number, request=comparison.request, tables=tables, filled=tuple(filled),
+        case=case,
+        number=number,
+        request=comparison.request,
+        tables=tables,
+        filled=tuple(filled),
         writers=tuple(found.writers[:WRITERS_KEPT]),
-        held_triggers=tuple(t for table in now.tables if table.name in written | set(filled) for t in table.triggers
-                            if t.state != "D"),
+        held_triggers=tuple(
+            t for table in now.tables if table.name in written | set(filled) for t in table.triggers if t.state != "D"
+        ),
         notices=(
-            *comparison.notices, *found.dropped,
+            *comparison.notices,
+            *found.dropped,
             *incident_notices(found.incident, found.request, found.writers, case),
             *map(_lifted, found.lifted),
             *object_notices(comparison.live, comparison.copy, changes, now),
             *who_notices(comparison.live, [*written, *filled]),
         ),
         elsewhere=tuple(elsewhere),
-        possible_incident=found.incident.possible, unexamined=unexamined,
-        values_lost=found.values_lost, lifted=found.lifted,
-        wal_bytes_estimated=_wal_bytes(comparison, compared), changes_digest=changes.digest(),
+        possible_incident=found.incident.possible,
+        unexamined=unexamined,
+        values_lost=found.values_lost,
+        lifted=found.lifted,
+        wal_bytes_estimated=_wal_bytes(comparison, compared),
+        changes_digest=changes.digest(),
         columns=column_numbers(now, changes.shapes()),
-    )  # fmt: skip
+    )
 
 
 def _lifted(check: LiftedConstraint) -> str:
@@ -131,8 +145,10 @@ def hit_in_between(comparison: Comparison, incident: Incident) -> list[LostValue
 
 def gone_notices(gone: Mapping[str, int]) -> list[str]:
     """One line for each table that was dropped since T."""
-    return [f"{name} was dropped since T: its {rows:,} rows are not back (mode beside brings them)"
-            for name, rows in gone.items()]  # fmt: skip
+    return [
+        f"{name} was dropped since T: its {rows:,} rows are not back (mode beside brings them)"
+        for name, rows in gone.items()
+    ]
 
 
 def _wal_bytes(comparison: Comparison, tables: Sequence[TableRepair]) -> int:
@@ -156,9 +172,15 @@ def _table(comparison: Comparison, compared: Compared) -> TableRepair:
         listed = sum(tally.values()) - comparison.changes.without_target(no)
         classes[RowClass.UNCHANGED] = unchanged = max(0, at_target - listed)
     return TableRepair(
-        name=name, engine=compared.engine, because=compared.because, rows_at_target=at_target,
-        classes=dict(sorted(classes.items())), inserts=ops[Op.INSERT], updates=ops[Op.UPDATE],
-        deletes=ops[Op.DELETE], mapped=compared.columns.notes,
+        name=name,
+        engine=compared.engine,
+        because=compared.because,
+        rows_at_target=at_target,
+        classes=dict(sorted(classes.items())),
+        inserts=ops[Op.INSERT],
+        updates=ops[Op.UPDATE],
+        deletes=ops[Op.DELETE],
+        mapped=compared.columns.notes,
         loses=sum(n for (kind, op), n in tally.items() if op in (Op.UPDATE, Op.DELETE) and kind in WRITTEN_AFTER_T),
         account=account_of(comparison.changes, compared.shape, unchanged=unchanged),
-    )  # fmt: skip
+    )

@@ -103,9 +103,7 @@ def _tell_doubt(comparison: Comparison, compared: Compared, entity: Entity) -> N
     children = sorted({str(key.child) for key in keys if name in key.parent_tables and key.child != name})
     if len(entity.own) != 1 or not children:
         return
-    kept = comparison.changes.changes(
-        compared.shape.no, kinds=[RowClass.CHANGED, RowClass.NEWER], ops=[Op.KEEP]
-    )  # fmt: skip
+    kept = comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED, RowClass.NEWER], ops=[Op.KEEP])
     if doubtful := sum(1 for _ in kept):
         column = compared.columns.columns[entity.own[0]]
         comparison.notice(
@@ -172,6 +170,7 @@ def _given_to(comparison: Comparison, parent: Compared, child: Compared, key: Fo
                 followed.setdefault(old, set()).add(new)
     found = {old: next(iter(new)) for old, new in followed.items() if len(new) == 1}
     return {
-        old: new for old, new in found.items()
+        old: new
+        for old, new in found.items()
         if (row := comparison.changes.find(parent.shape.no, new)) and row.kind is RowClass.NEW
-    }  # fmt: skip
+    }

@@ -24,9 +24,11 @@ CHUNK = 5_000
 
 
 def open_questions(
-    comparison: Comparison, whole: Mapping[TableName, Columns], rules_then: Mapping[TableName, Rules],
+    comparison: Comparison,
+    whole: Mapping[TableName, Columns],
+    rules_then: Mapping[TableName, Rules],
     elsewhere: Mapping[TableName, Sequence[Elsewhere]],
-) -> dict[TableName, str]:  # fmt: skip
+) -> dict[TableName, str]:
     """The tables of `whole` of which not every row is sure to fit as it was at T, each with the reason."""
     found: dict[TableName, str] = {}
     for name, columns in whole.items():
@@ -50,10 +52,13 @@ def elsewhere_of(
     with the same columns, of which no row is still in the table itself (a table that was split, not a backup of it)."""
     before, left_alone = {table.oid for table in then.tables}, set(excepted)
     new = [
-        table for table in now.tables
-        if table.oid not in before and then.table(table.name) is None and table.name not in left_alone
+        table
+        for table in now.tables
+        if table.oid not in before
+        and then.table(table.name) is None
+        and table.name not in left_alone
         and table.name not in now.hidden
-    ]  # fmt: skip
+    ]
     filled = nonempty(live, [table.name for table in new])
     made = [table for table in new if table.name in filled]
     return {table.name: [*_partitions(table, now), *_splits(live, table, made, now)] for table in tables}

@@ -7,16 +7,43 @@ from guards.statements import Danger, Finding
 # Nothing that holds rows hangs on these, not even by CASCADE; on a function or a type a column may.
 _ROWLESS = frozenset({"INDEX", "VIEW", "MATVIEW", "TRIGGER", "RULE", "POLICY", "EVENT TRIGGER", "PUBLICATION"})
 _ROWLESS_ALONE = frozenset(
-    {"FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE", "SEQUENCE", "STATISTIC EXT", "OPERATOR", "CAST", "CONVERSION",
-     "TYPE", "DOMAIN", "COLLATION", "FOREIGN SERVER", "FDW", "LANGUAGE"}
-)  # fmt: skip
+    {
+        "FUNCTION",
+        "PROCEDURE",
+        "ROUTINE",
+        "AGGREGATE",
+        "SEQUENCE",
+        "STATISTIC EXT",
+        "OPERATOR",
+        "CAST",
+        "CONVERSION",
+        "TYPE",
+        "DOMAIN",
+        "COLLATION",
+        "FOREIGN SERVER",
+        "FDW",
+        "LANGUAGE",
+    }
+)
 _OF_DEFINITIONS = (
-    "DISABLE TRIGGER", "DISABLE RULE", "DROP CONSTRAINT", "DROP EXPRESSION", "SET UNLOGGED", "SET WITHOUT OIDS",
-)  # fmt: skip
+    "DISABLE TRIGGER",
+    "DISABLE RULE",
+    "DROP CONSTRAINT",
+    "DROP EXPRESSION",
+    "SET UNLOGGED",
+    "SET WITHOUT OIDS",
+)
 _OF_SESSIONS = (
-    "SET", "RESET", "RESET ALL", "DISCARD ALL", "BEGIN READ WRITE", "SET TRANSACTION READ WRITE", "ALTER SYSTEM",
-    "DROP ROLE", "DROP USER MAPPING",
-)  # fmt: skip
+    "SET",
+    "RESET",
+    "RESET ALL",
+    "DISCARD ALL",
+    "BEGIN READ WRITE",
+    "SET TRANSACTION READ WRITE",
+    "ALTER SYSTEM",
+    "DROP ROLE",
+    "DROP USER MAPPING",
+)
 
 
 def costs_rows(finding: Finding) -> bool:

@@ -30,9 +30,12 @@ class Found:
 
 
 def find_in(
-    chunks: Iterable[bytes], prefix: str, form: Format = "stderr", keeper: Keeper | None = None,
+    chunks: Iterable[bytes],
+    prefix: str,
+    form: Format = "stderr",
+    keeper: Keeper | None = None,
     zone: str | None = None,
-) -> Found:  # fmt: skip
+) -> Found:
     """Everything that may have destroyed something. Memory does not grow with the log, but for about 1 kB per write of
     sessions that began before it where BEGIN is not logged.
 

@@ -95,9 +95,14 @@ def _kind(message: bytes) -> Kind:
 def _destroys(low: bytes) -> bool:
     # Spelled out: a loop over seven words takes longer than the search for them.
     return (
-        b"delete" in low or b"truncate" in low or b"drop" in low or b"update" in low or b"merge" in low
-        or b"alter" in low or b";" in low
-    )  # fmt: skip
+        b"delete" in low
+        or b"truncate" in low
+        or b"drop" in low
+        or b"update" in low
+        or b"merge" in low
+        or b"alter" in low
+        or b";" in low
+    )
 
 
 @lru_cache(maxsize=8192)

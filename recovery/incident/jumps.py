@@ -59,9 +59,12 @@ class Jump:
             f" {self.now.rows_estimate:,} now",
             f"{self.deleted:,} deleted since, rolled back or not" if self.deleted else "",
             f"{self.updated:,} updated since, rolled back or not" if self.updated else "",
-            "it was dropped and made anew since" if self.made_anew else
-            "its file was replaced since, as TRUNCATE does" if self.replaced else "",
-        ]  # fmt: skip
+            "it was dropped and made anew since"
+            if self.made_anew
+            else "its file was replaced since, as TRUNCATE does"
+            if self.replaced
+            else "",
+        ]
         return "; ".join(part for part in told if part)
 
 
@@ -82,8 +85,11 @@ def _dropped(then: Reading, now: Reading) -> list[str]:
     """Whatever the server forgot to count, a name is there or not; but a full reading leaves some out."""
     if len(now.tables) >= FULL:
         return []
-    lost = [(counted.rows_estimate, name) for name, counted in then.tables.items()
-            if name not in now.tables and counted.rows_estimate]  # fmt: skip
+    lost = [
+        (counted.rows_estimate, name)
+        for name, counted in then.tables.items()
+        if name not in now.tables and counted.rows_estimate
+    ]
     lost.sort(key=lambda one: (-one[0], one[1]))
     at = format_utc(then.at)
     return [f"{name}: about {rows:,} rows at {at}; no table has this name now" for rows, name in lost[:SHOWN]]
@@ -92,8 +98,11 @@ def _dropped(then: Reading, now: Reading) -> list[str]:
 def _jumps(then: Reading, now: Reading) -> Mapping[str, Jump]:
     if then.reset_at != now.reset_at:
         return {}
-    both = (Jump(name, then.at, then.tables[name], counted) for name, counted in now.tables.items()
-            if name in then.tables and _went_on(then.tables[name], counted))  # fmt: skip
+    both = (
+        Jump(name, then.at, then.tables[name], counted)
+        for name, counted in now.tables.items()
+        if name in then.tables and _went_on(then.tables[name], counted)
+    )
     much = [jump for jump in both if jump.gone + jump.updated >= min(MUCH, max(1, jump.then.rows_estimate / 10))]
     much.sort(key=lambda jump: (-jump.shrunk, -jump.gone, -jump.updated, jump.table))
     return {jump.table: jump for jump in much[:SHOWN]}

@@ -12,22 +12,53 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 OF_RDS = "%t:%r:%u@%d:[%p]:"
 COMMON = (OF_RDS, "%m [%p] ", "%m [%p] %q%u@%d ", "%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h ", "%m|%u|%d|%c|")
 SEVERITIES = (
-    "LOG", "ERROR", "STATEMENT", "DETAIL", "FATAL", "PANIC", "WARNING", "NOTICE", "INFO", "HINT", "CONTEXT", "QUERY",
-    "LOCATION", "DEBUG1", "DEBUG2", "DEBUG3", "DEBUG4", "DEBUG5",
-)  # fmt: skip
+    "LOG",
+    "ERROR",
+    "STATEMENT",
+    "DETAIL",
+    "FATAL",
+    "PANIC",
+    "WARNING",
+    "NOTICE",
+    "INFO",
+    "HINT",
+    "CONTEXT",
+    "QUERY",
+    "LOCATION",
+    "DEBUG1",
+    "DEBUG2",
+    "DEBUG3",
+    "DEBUG4",
+    "DEBUG5",
+)
 LONGEST, MOST_OFTEN = 500, 4
 _FRACTION = re.compile(rb"\.\d{1,9}")
 _DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 _ZONE = r"(?: [A-Za-z]{1,6}| [+-]\d\d(?::?\d\d)?|[+-]\d\d(?::?\d\d)?)"
 _SQLSTATE = r"(?:(?=[A-Z]{0,4}\d)[0-9A-Z]{5}: )?"  # log_error_verbosity = verbose
 _ESCAPES = {
-    "t": rf"(?P<t>{_DATE})(?P<z>{_ZONE})", "m": rf"(?P<m>{_DATE}\.\d{{3}})(?P<y>{_ZONE})", "n": r"(?P<n>\d+\.\d{3})",
-    "p": r"(?P<p>\d{1,10})", "u": r"(?P<u>[^\n]{0,63}?)", "d": r"(?P<d>[^\n]{0,63}?)",
-    "r": r"(?P<r>[^\s@]{0,255}?)", "h": r"(?P<h>[^\s@]{0,255}?)",
-    "a": r"(?P<a>[^\n]*?)", "c": r"(?P<c>[0-9a-f]{1,16}\.[0-9a-f]{1,16})", "l": r"\d+", "v": r"(?P<v>\d*/?\d*)",
-    "x": r"(?P<x>\d{1,10})", "e": r"\w{5}", "i": r"[^\n]*?", "b": r"[^\n]*?", "s": rf"{_DATE}{_ZONE}", "P": r"\d*",
-    "Q": r"-?\d+", "L": r"[^\n]*?", "%": "%",
-}  # fmt: skip
+    "t": rf"(?P<t>{_DATE})(?P<z>{_ZONE})",
+    "m": rf"(?P<m>{_DATE}\.\d{{3}})(?P<y>{_ZONE})",
+    "n": r"(?P<n>\d+\.\d{3})",
+    "p": r"(?P<p>\d{1,10})",
+    "u": r"(?P<u>[^\n]{0,63}?)",
+    "d": r"(?P<d>[^\n]{0,63}?)",
+    "r": r"(?P<r>[^\s@]{0,255}?)",
+    "h": r"(?P<h>[^\s@]{0,255}?)",
+    "a": r"(?P<a>[^\n]*?)",
+    "c": r"(?P<c>[0-9a-f]{1,16}\.[0-9a-f]{1,16})",
+    "l": r"\d+",
+    "v": r"(?P<v>\d*/?\d*)",
+    "x": r"(?P<x>\d{1,10})",
+    "e": r"\w{5}",
+    "i": r"[^\n]*?",
+    "b": r"[^\n]*?",
+    "s": rf"{_DATE}{_ZONE}",
+    "P": r"\d*",
+    "Q": r"-?\d+",
+    "L": r"[^\n]*?",
+    "%": "%",
+}
 
 
 @lru_cache(maxsize=32)
@@ -49,10 +80,12 @@ def refuse_unusable(prefix: str) -> None:
     most = max((prefix.count(f"%{escape}") for escape in _ESCAPES), default=0)
     if len(prefix) > LONGEST or most > MOST_OFTEN:
         raise RowbackError(
-            ErrorId.USAGE, f"--log-line-prefix is no log_line_prefix: {prefix[:60]!r}"
+            ErrorId.USAGE,
+            f"--log-line-prefix is no log_line_prefix: {prefix[:60]!r}"
             + (f" has {len(prefix)} characters" if len(prefix) > LONGEST else f" names one thing {most} times"),
-            state=NOTHING_CREATED, help="say it as the server has it: psql -c 'show log_line_prefix'",
-        )  # fmt: skip
+            state=NOTHING_CREATED,
+            help="say it as the server has it: psql -c 'show log_line_prefix'",
+        )
 
 
 def _pattern(prefix: str, seen: set[str]) -> str:
@@ -143,7 +176,21 @@ def _offset_s(zone: str, moment: datetime) -> float | None:
 
 # Abbreviations that name one offset only. Others (IST, CST) name several: such a log's times count as UTC.
 _ABBREVIATED = {
-    "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "WET": 0, "WEST": 1, "MSK": 3, "KST": 9, "JST": 9, "EDT": -4, "PDT": -7,
-    "PST": -8, "MDT": -6, "AEST": 10, "AEDT": 11, "BRT": -3,
-}  # fmt: skip
+    "CET": 1,
+    "CEST": 2,
+    "EET": 2,
+    "EEST": 3,
+    "WET": 0,
+    "WEST": 1,
+    "MSK": 3,
+    "KST": 9,
+    "JST": 9,
+    "EDT": -4,
+    "PDT": -7,
+    "PST": -8,
+    "MDT": -6,
+    "AEST": 10,
+    "AEDT": 11,
+    "BRT": -3,
+}
 _ANY_TIME = datetime(2026, 1, 1)  # noqa: DTZ001 (whether a zone is known does not depend on it)

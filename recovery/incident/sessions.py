@@ -285,7 +285,14 @@ class Sessions:
         if audit.nested > 1 and audit.text:
             began = group.sightings[0].from_s if group.sightings else record.at
             group.sightings.append(
-                Sighting(audit.text, record, began, xid=record.xid, commit_from_s=began, nested=True,
-                         settings=self._outcomes.settings,
-                         objects=(audit.object,) if audit.object else ())
-            )  # fmt: skip
+                Sighting(
+                    audit.text,
+                    record,
+                    began,
+                    xid=record.xid,
+                    commit_from_s=began,
+                    nested=True,
+                    settings=self._outcomes.settings,
+                    objects=(audit.object,) if audit.object else (),
+                )
+            )

@@ -77,9 +77,19 @@ def _taker(pattern: re.Pattern[bytes], zone: str | None) -> Callable[[re.Match[b
             return None
         message = _text(body.rstrip(b"\n").replace(b"\n\t", b"\n"))
         return Record(
-            at, bool(m or n), _text(c or p or r), int(p or 0) or _process(c) or _port(r), _text(u), _text(d),
-            _text(h or _host(r)), _text(a), found["severity"].decode(), message, virtual=_text(v), xid=int(x or 0),
-        )  # fmt: skip
+            at,
+            bool(m or n),
+            _text(c or p or r),
+            int(p or 0) or _process(c) or _port(r),
+            _text(u),
+            _text(d),
+            _text(h or _host(r)),
+            _text(a),
+            found["severity"].decode(),
+            message,
+            virtual=_text(v),
+            xid=int(x or 0),
+        )
 
     return take
 

@@ -35,10 +35,21 @@ def read_csv(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[R
 def _of_row(row: list[str], clock: Clock) -> Record:
     text, _, zone = row[_TIME].rpartition(" ")
     return Record(
-        clock.seconds(text.encode(), zone.encode()), EXACT, row[_SESSION], int(row[_PID] or 0), row[_USER],
-        row[_DATABASE], row[_CLIENT].rpartition(":")[0] or row[_CLIENT], row[_APPLICATION], row[_SEVERITY],
-        row[_MESSAGE], row[_DETAIL], row[_STATEMENT], row[_VIRTUAL], int(row[_XID] or 0),
-    )  # fmt: skip
+        clock.seconds(text.encode(), zone.encode()),
+        EXACT,
+        row[_SESSION],
+        int(row[_PID] or 0),
+        row[_USER],
+        row[_DATABASE],
+        row[_CLIENT].rpartition(":")[0] or row[_CLIENT],
+        row[_APPLICATION],
+        row[_SEVERITY],
+        row[_MESSAGE],
+        row[_DETAIL],
+        row[_STATEMENT],
+        row[_VIRTUAL],
+        int(row[_XID] or 0),
+    )
 
 
 def read_json(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[Record]:
@@ -58,12 +69,21 @@ def read_json(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[
 def _of_object(found: dict[str, Any], clock: Clock) -> Record:
     text, _, zone = _text(found["timestamp"]).rpartition(" ")
     return Record(
-        clock.seconds(text.encode(), zone.encode()), EXACT, _text(found.get("session_id", found.get("pid", ""))),
-        int(found.get("pid", 0)), _text(found.get("user", "")), _text(found.get("dbname", "")),
-        _text(found.get("remote_host", "")), _text(found.get("application_name", "")), _text(found["error_severity"]),
-        _text(found.get("message", "")), _text(found.get("detail", "")), _text(found.get("statement", "")),
-        _text(found.get("vxid", "")), int(found.get("txid", 0)),
-    )  # fmt: skip
+        clock.seconds(text.encode(), zone.encode()),
+        EXACT,
+        _text(found.get("session_id", found.get("pid", ""))),
+        int(found.get("pid", 0)),
+        _text(found.get("user", "")),
+        _text(found.get("dbname", "")),
+        _text(found.get("remote_host", "")),
+        _text(found.get("application_name", "")),
+        _text(found["error_severity"]),
+        _text(found.get("message", "")),
+        _text(found.get("detail", "")),
+        _text(found.get("statement", "")),
+        _text(found.get("vxid", "")),
+        int(found.get("txid", 0)),
+    )
 
 
 def _text(value: object) -> str:

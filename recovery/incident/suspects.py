@@ -120,17 +120,31 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None, al
         score += HABIT if classified.danger is Danger.WRITE else EMPTIED_OFTEN
     score += JUMPED * any(hit.rows_before is not None for hit in reached)
     return Suspect(
-        from_time=_moment(sighting.from_s), exact=record.exact,
+        from_time=_moment(sighting.from_s),
+        exact=record.exact,
         committed_by=_moment(sighting.until_s) if sighting.until_s is not None else None,
-        outcome=sighting.outcome.value, why=_said(sighting.why, question), danger=str(classified.danger),  # type: ignore[arg-type]
-        statement=(on_one_line if question.show_values else without_values)(sighting.text), tables=tables,
+        outcome=sighting.outcome.value,
+        why=_said(sighting.why, question),
+        danger=str(classified.danger),  # type: ignore[arg-type]
+        statement=(on_one_line if question.show_values else without_values)(sighting.text),
+        tables=tables,
         told=tuple(_said(str(each), question) for each in costly),
-        reached=reached, meant=meant, ambiguous=ambiguous,
-        parameters=sighting.parameters if question.show_values else "", role=record.role,
-        database=dropped or record.database, client=record.client, application=record.application, pid=record.pid,
-        xid=sighting.xid, duration_ms=sighting.duration_ms, own=own, costs_rows=costs, alike=alike,
+        reached=reached,
+        meant=meant,
+        ambiguous=ambiguous,
+        parameters=sighting.parameters if question.show_values else "",
+        role=record.role,
+        database=dropped or record.database,
+        client=record.client,
+        application=record.application,
+        pid=record.pid,
+        xid=sighting.xid,
+        duration_ms=sighting.duration_ms,
+        own=own,
+        costs_rows=costs,
+        alike=alike,
         score=score,
-    )  # fmt: skip
+    )
 
 
 def _reach(classified: Classified) -> Reach:

@@ -41,21 +41,26 @@ def propose(
     unsure = any(s.outcome == "unknown" or s.ambiguous for s in together)
     aside = [s for s in suspects if s.alike and s.outcome != "rolled back" and not s.unbounded]
     unclear = (
-        bool(aside) or
-        len(incidents) > 1
+        bool(aside)
+        or len(incidents) > 1
         or likely[0].score < SURE
         or any(len(s.meant) > len(s.tables) for s in together)
-    )  # fmt: skip
+    )
     made = (_choice(incident, instance or "INSTANCE") for incident in incidents)
     choices = tuple(sorted(made, key=lambda choice: choice.from_time))
     return Proposal(
-        target_time=target, confidence="low" if unclear else "medium" if unsure else "high",
+        target_time=target,
+        confidence="low" if unclear else "medium" if unsure else "high",
         because="; ".join(filter(None, [many, _because(first), *_but(together), *_aside(aside)])),
         in_window=window.earliest <= target <= window.latest if window else None,
         reachable_until=target + timedelta(days=retention_days) if retention_days else None,
-        database=likely[0].database, tables=_tables(together), mode=_mode(together), incident_xids=_xids(together),
-        command=choices[0].command if len(choices) == 1 else "", choices=choices if len(choices) > 1 else (),
-    )  # fmt: skip
+        database=likely[0].database,
+        tables=_tables(together),
+        mode=_mode(together),
+        incident_xids=_xids(together),
+        command=choices[0].command if len(choices) == 1 else "",
+        choices=choices if len(choices) > 1 else (),
+    )
 
 
 def _incidents(likely: Sequence[Suspect]) -> list[Incident]:
@@ -106,10 +111,13 @@ def _choice(incident: Incident, instance: str) -> Choice:
     first = min(incident, key=lambda suspect: suspect.from_time)
     assert first.outcome != "rolled back"
     return Choice(
-        what=_what(first), from_time=first.from_time, outcome=first.outcome,
-        target_time=_before(first), command=_command(instance, incident, _before(first)),
+        what=_what(first),
+        from_time=first.from_time,
+        outcome=first.outcome,
+        target_time=_before(first),
+        command=_command(instance, incident, _before(first)),
         tables=_tables(incident),
-    )  # fmt: skip
+    )
 
 
 def _what(first: Suspect) -> str:

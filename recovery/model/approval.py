@@ -63,9 +63,7 @@ class Approval(Value):
     at: Moment
 
 
-def approvers(
-    approvals: Iterable[Approval], digests: Iterable[str], opener: Person, by: Distinct
-) -> list[Approval]:  # fmt: skip
+def approvers(approvals: Iterable[Approval], digests: Iterable[str], opener: Person, by: Distinct) -> list[Approval]:
     """Approvals of one of `digests`, one for each person who is not the opener."""
     wanted = set(digests)
     found: list[Approval] = []

@@ -9,8 +9,11 @@ from recovery.model.values import Moment, Value
 # Names and tags by which a temporary instance is recognised as ours (deletion.py).
 COPY_PREFIX = "rowback-"
 TAG_MANAGED, TAG_CASE, TAG_SOURCE, TAG_EXPIRES = (
-    "rowback:managed", "rowback:case", "rowback:source", "rowback:expires",
-)  # fmt: skip
+    "rowback:managed",
+    "rowback:case",
+    "rowback:source",
+    "rowback:expires",
+)
 TAG_DATABASE, TAG_NONCE, TAG_TARGET = "rowback:database", "rowback:nonce", "rowback:target"
 
 # End of standard support of RDS for PostgreSQL (facts/rds.md §9, AWS's calendar as of 2026-08-22).
@@ -84,9 +87,13 @@ class CopySettings(Value):
 
     @classmethod
     def like(
-        cls, source: InstanceFacts, *, instance_class: str | None, expires_after_hours: int,
+        cls,
+        source: InstanceFacts,
+        *,
+        instance_class: str | None,
+        expires_after_hours: int,
         parameter_group: str | None = None,
-    ) -> CopySettings:  # fmt: skip
+    ) -> CopySettings:
         """Reachable the way `source` is (its network), nothing else of it: no tags, and the default parameter group
         unless another one is named."""
         return cls(

@@ -55,9 +55,7 @@ def _in_zone(wall_clock: datetime, text: str, zone: str | None) -> datetime:
     if first.utcoffset() == second.utcoffset():
         return first
     gap = first.astimezone(UTC).astimezone(local).replace(tzinfo=None) != wall_clock
-    why = (
-        "does not exist (clocks went forward)" if gap else "happens twice (clocks went back)"
-    )  # fmt: skip
+    why = "does not exist (clocks went forward)" if gap else "happens twice (clocks went back)"
     raise RowbackError(
         ErrorId.TARGET_TIME_NO_OFFSET,
         f"target time '{text}' has no UTC offset",

@@ -13,7 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.values import name_parts
-from recovery.postgres.connect import KEEPALIVE, Target, connect
+from recovery.postgres.connect import connect
+from recovery.postgres.connection_target import KEEPALIVE, Target
 from recovery.postgres.repair.rules import expression
 from recovery.redaction import remember
 
@@ -30,9 +31,7 @@ class Scope(StrEnum):
     READ_ONLY = "read-only transaction"
 
 
-def ask(
-    where: Target | str, statement: str, judge: Judge[Judged], *, timeout_s: float, scope: Scope
-) -> Judged:  # fmt: skip
+def ask(where: Target | str, statement: str, judge: Judge[Judged], *, timeout_s: float, scope: Scope) -> Judged:
     """What `judge` makes of one statement's rows and of how many it gave or changed. `where`: a target, or a DSN.
 
     A transaction is rolled back if `judge` raises. Raises what connecting raises, what `judge` raises, and usage with
@@ -69,9 +68,11 @@ def _parameters(dsn: str) -> dict[str, Any]:
         parameters = conninfo_to_dict(dsn, **KEEPALIVE)
     except psycopg.ProgrammingError:
         raise RowbackError(
-            ErrorId.USAGE, "the variable of the connection holds no connection string", state=NOTHING_CREATED,
+            ErrorId.USAGE,
+            "the variable of the connection holds no connection string",
+            state=NOTHING_CREATED,
             help="it has to be like postgresql://USER@HOST:PORT/DATABASE or 'host=HOST dbname=DATABASE user=USER'",
-        ) from None  # fmt: skip
+        ) from None
     remember(str(parameters.get("password") or ""))
     return parameters
 

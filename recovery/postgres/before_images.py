@@ -44,8 +44,9 @@ def drop_schema(session: Session, schema: LeftSchema) -> None:
     with session.transaction():
         rows = session.execute(
             "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-            " where n.nspname = %s and c.relkind = 'r'", (schema.name,),
-        ).fetchall()  # fmt: skip
+            " where n.nspname = %s and c.relkind = 'r'",
+            (schema.name,),
+        ).fetchall()
         for (table,) in rows:
             session.execute(sql.SQL("drop table {}").format(sql.Identifier(schema.name, table)))
         session.execute(sql.SQL("drop schema {}").format(sql.Identifier(schema.name)))

@@ -13,9 +13,12 @@ from pathlib import Path
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
 GLOBS = (
-    "usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin", "usr/local/pgsql/bin",
+    "usr/lib/postgresql/*/bin",
+    "usr/pgsql-*/bin",
+    "opt/homebrew/opt/postgresql@*/bin",
+    "usr/local/pgsql/bin",
     "opt/homebrew/opt/libpq/bin",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,10 @@ class ClientTools:
         """Whether its libpq was built with OpenSSL. No connection is made: port 1 refuses or libpq objects first."""
         probe = subprocess.run(
             [self.pg_dump, "-d", "host=127.0.0.1 port=1 sslmode=require connect_timeout=2"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return "not compiled in" not in probe.stderr
 
 

@@ -162,15 +162,7 @@ def read_catalog(session: Session) -> Catalog:
     rows = session.execute(_TABLES).fetchall()
     oids = [row[0] for row in rows]
     names = {row[0]: TableName(schema_name=row[1], name=row[2]) for row in rows}
-    columns: dict[int, list[Column]] = defaultdict(list)
-    for row in session.execute(_COLUMNS, (oids,)):
-        columns[row[0]].append(
-            Column(
-                name=row[1], type_name=row[2], type_oid=row[3], base_type=row[4], generated=row[5], number=row[6],
-                not_null=row[7], has_default=row[8], identity=row[9], equality=(row[10][0], row[10][1]),
-                value_type=row[11], labels=tuple((int(oid), label) for oid, label in row[12]),
-            )
-        )  # fmt: skip
+    columns = _columns(session, oids)
     keys = dict(session.execute(_KEYS, (oids,)).fetchall())
     bounds = dict(session.execute(_PARTITION_KEYS, (oids,)).fetchall())
     triggers: dict[TableName, list[Trigger]] = defaultdict(list)
@@ -178,15 +170,25 @@ def read_catalog(session: Session) -> Catalog:
         triggers[trigger.table].append(trigger)
     tables = tuple(
         Table(
-            name=names[row[0]], oid=row[0], columns=tuple(columns[row[0]]), bytes=row[3], unlogged=row[4],
-            row_security=row[5], owned=row[6], readable=row[7], insertable=row[8],
-            key=tuple(keys.get(row[0], ())), partition_key=tuple(bounds.get(row[0], ())),
+            name=names[row[0]],
+            oid=row[0],
+            columns=tuple(columns[row[0]]),
+            bytes=row[3],
+            unlogged=row[4],
+            row_security=row[5],
+            owned=row[6],
+            readable=row[7],
+            insertable=row[8],
+            key=tuple(keys.get(row[0], ())),
+            partition_key=tuple(bounds.get(row[0], ())),
             inherits=tuple(TableName(schema_name=schema, name=name) for schema, name in row[9]),
-            triggers=tuple(triggers[names[row[0]]]), extension=row[10],
-            rules=tuple(RewriteRule(name=name, state=state) for name, state in row[11]), file_node=row[12],
+            triggers=tuple(triggers[names[row[0]]]),
+            extension=row[10],
+            rules=tuple(RewriteRule(name=name, state=state) for name, state in row[11]),
+            file_node=row[12],
         )
         for row in rows
-    )  # fmt: skip
+    )
     roots = {
         oid: Partitioned(
             name=TableName(schema_name=schema, name=name),
@@ -201,6 +203,29 @@ def read_catalog(session: Session) -> Catalog:
         foreign_keys=tuple(_foreign_keys(session, oids, names, roots)),
         sequences=tuple(_sequences(session, oids, names, roots)),
     )
+
+
+def _columns(session: Session, oids: list[int]) -> Mapping[int, list[Column]]:
+    """The columns of each table by its oid, in the order of their numbers."""
+    columns: dict[int, list[Column]] = defaultdict(list)
+    for row in session.execute(_COLUMNS, (oids,)):
+        columns[row[0]].append(
+            Column(
+                name=row[1],
+                type_name=row[2],
+                type_oid=row[3],
+                base_type=row[4],
+                generated=row[5],
+                number=row[6],
+                not_null=row[7],
+                has_default=row[8],
+                identity=row[9],
+                equality=(row[10][0], row[10][1]),
+                value_type=row[11],
+                labels=tuple((int(oid), label) for oid, label in row[12]),
+            )
+        )
+    return columns
 
 
 def read_triggers(session: Session, tables: Iterable[TableName]) -> list[Trigger]:
@@ -242,11 +267,18 @@ def _foreign_keys(
         ) = row
         parent_name = TableName(schema_name=schema, name=relation)
         yield ForeignKey(
-            name=name, child=names[child], columns=tuple(columns), parent=parent_name,
+            name=name,
+            child=names[child],
+            columns=tuple(columns),
+            parent=parent_name,
             parent_tables=roots[parent].leaves if parent in roots else (parent_name,),
-            parent_columns=tuple(parent_columns), operators=tuple((s, o) for s, o in operators),
-            deferrable=deferrable, full_match=full, validated=validated, on_delete=on_delete,
-        )  # fmt: skip
+            parent_columns=tuple(parent_columns),
+            operators=tuple((s, o) for s, o in operators),
+            deferrable=deferrable,
+            full_match=full,
+            validated=validated,
+            on_delete=on_delete,
+        )
 
 
 def _sequences(
@@ -259,9 +291,16 @@ def _sequences(
         holders = (None,) if table is None else roots[table].leaves if table in roots else (names[table],)
         for holder in holders:
             yield Sequence(
-                name=found, table=holder, column=column, last_value=stands_at, increment=increment,
-                minimum=minimum, maximum=maximum, integers=integers, settable=settable,
-            )  # fmt: skip
+                name=found,
+                table=holder,
+                column=column,
+                last_value=stands_at,
+                increment=increment,
+                minimum=minimum,
+                maximum=maximum,
+                integers=integers,
+                settable=settable,
+            )
 
 
 def invalid_indexes(session: Session, tables: Iterable[TableName]) -> list[str]:
@@ -284,8 +323,10 @@ def last_value(session: Session, sequence: TableName) -> int | None:
 
 def count_rows(session: Session, tables: Iterable[TableName]) -> dict[TableName, int]:
     """Exact row counts, one table after the other."""
-    return {table: one(session, sql.SQL("select count(*) from only {}").format(sql.Identifier(*table.key)))
-            for table in tables}  # fmt: skip
+    return {
+        table: one(session, sql.SQL("select count(*) from only {}").format(sql.Identifier(*table.key)))
+        for table in tables
+    }
 
 
 def nonempty(session: Session, tables: Iterable[TableName]) -> set[TableName]:

@@ -1,41 +1,26 @@
-"""Connections to the original and to the temporary instance, and PostgreSQL's errors in our words."""
+"""Sessions on the original and on the copy."""
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, LiteralString
 from weakref import WeakKeyDictionary
 
 import psycopg
-from psycopg import errors as pg
 
 from guards.identity import identify
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Identity
-from recovery.model.instance import Endpoint
+from recovery.postgres.connection_target import Target
+from recovery.postgres.server_errors import connection_refused, server_unreachable, session_failed
 from recovery.postgres.silence import watched_for_silence
-
-CONNECT_TIMEOUT_S = 15
-APPLICATION = "rowback"
-# A peer that is gone without a word is noticed within half a minute, whatever the query is waiting for.
-KEEPALIVE: Mapping[str, str] = {
-    "keepalives": "1", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",
-    "tcp_user_timeout": "25000",
-}  # fmt: skip
-
 
 # The server converts nothing in such a database, and refuses bytes that are no UTF-8 from a UTF8 client: a client of
 # LATIN1
 # may send and get every byte, and each is one character here.
 BYTE_BY_BYTE: LiteralString = "set client_encoding = 'LATIN1'"
-
 
 READ_ONLY: LiteralString = "show default_transaction_read_only"
 
@@ -91,69 +76,9 @@ IMPATIENT: LiteralString = "set lock_timeout = '3s'"
 
 # Plain SET, by version: `rowback find` reads the log that these stand in, and set_config() might do anything.
 NEWER_TIMEOUTS_OFF: Mapping[int, LiteralString] = {
-    140000: "set idle_session_timeout = 0", 170000: "set transaction_timeout = 0",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Target:
-    """How to reach one database. `password` None leaves the search to libpq (PGPASSWORD, ~/.pgpass, service)."""
-
-    label: str
-    endpoint: Endpoint
-    database: str
-    user: str
-    password: str | None = field(default=None, repr=False)
-    service: str | None = None
-    ca_bundle: Path | None = None
-    sslmode: str | None = None
-    application: str = APPLICATION
-
-    def named(self, application: str) -> Target:
-        """The same database, under another application_name."""
-        return replace(self, application=application)
-
-    def to(self, database: str) -> Target:
-        """The same server, another database."""
-        return replace(self, database=database)
-
-    def parameters(self) -> dict[str, str]:
-        """libpq's keywords. Away from loopback the server must prove its name: verify-full, with the CA bundle."""
-        host, port = self.endpoint.host, self.endpoint.port
-        found = {
-            "host": host, "port": str(port), "dbname": self.database, "user": self.user,
-            "connect_timeout": str(CONNECT_TIMEOUT_S), "application_name": self.application, **KEEPALIVE,
-        }  # fmt: skip
-        mode = self.sslmode or ("prefer" if is_loopback(host) else "verify-full")
-        found["sslmode"] = mode
-        if mode.startswith("verify"):
-            found["sslrootcert"] = str(self._bundle())
-        if self.service:
-            found["service"] = self.service
-        if self.password is not None:
-            found["password"] = self.password
-        return found
-
-    def _bundle(self) -> Path:
-        bundle = self.ca_bundle or Path(os.environ.get("PGSSLROOTCERT") or Path.home() / ".postgresql" / "root.crt")
-        if not bundle.is_file():
-            raise RowbackError(
-                ErrorId.CONFIG_INVALID,
-                f"the CA bundle to verify '{self.endpoint.host}' with is missing: {bundle}",
-                state=NOTHING_CREATED,
-                help="download RDS's global-bundle.pem and name it with ca_bundle in rowback.toml or PGSSLROOTCERT",
-            )
-        return bundle
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine. Decides only about TLS, never about what may be destroyed."""
-    if host == "localhost" or host.startswith("/"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    140000: "set idle_session_timeout = 0",
+    170000: "set transaction_timeout = 0",
+}
 
 
 @contextmanager
@@ -162,9 +87,9 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
     try:
         session = Session.connect(**target.parameters(), autocommit=True)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
-        raise _refused(target, error, state) from error
+        raise connection_refused(target, error, state) from error
     except psycopg.ProgrammingError as error:
-        raise _unreachable(target, str(error), state) from error
+        raise server_unreachable(target, str(error), state) from error
     session.target = target
     with told(session, target, state=state), session:
         for statement in SETTINGS:
@@ -188,7 +113,7 @@ def told(session: Session, target: Target, *, state: str = NOTHING_CREATED) -> I
     except psycopg.Error as error:
         if _ORIGIN.get(error, session) is not session:
             raise
-        raise _interrupted(target, error, state) from error
+        raise session_failed(target, error, state) from error
 
 
 def await_answer(target: Target, *, deadline_s: float, pause_s: float) -> None:
@@ -245,101 +170,3 @@ def one(session: Session, statement: Any, parameters: tuple[object, ...] = ()) -
     if row is None:
         raise LookupError("the statement returned no row")
     return row[0]
-
-
-def _refused(target: Target, error: psycopg.OperationalError, state: str) -> RowbackError:
-    words = str(error).strip()
-    where = f"'{target.database}' on {target.endpoint.host}:{target.endpoint.port}"
-    match error:
-        case pg.InvalidCatalogName():
-            return _database_unknown(target, state)
-        case pg.InvalidPassword() | pg.InvalidAuthorizationSpecification():
-            return _not_authenticated(target, where, words, state)
-    if "does not exist" in words and f'database "{target.database}"' in words:
-        return _database_unknown(target, state)
-    if any(sign in words for sign in ("password authentication failed", "no password supplied", "no pg_hba.conf")):
-        return _not_authenticated(target, where, words, state)
-    return _unreachable(target, words, state)
-
-
-def _interrupted(target: Target, error: psycopg.Error, state: str) -> RowbackError:
-    """An error in the middle of our work; every one of our transactions has been rolled back by the server."""
-    words = str(error).strip().splitlines() or [type(error).__name__]
-    match error:
-        case pg.InsufficientPrivilege():
-            id, help = (
-                ErrorId.PRIVILEGE_MISSING,
-                f"log in as the tables' owner, or grant this to '{target.user}'",
-            )
-        case pg.LockNotAvailable() | pg.DeadlockDetected():
-            id, help = (
-                ErrorId.LOCK_NOT_GRANTED,
-                "see who holds the lock: select * from pg_stat_activity; a prepared transaction: pg_prepared_xacts",
-            )
-        case pg.ProgramLimitExceeded() | pg.StatementTooComplex():
-            id, help = ErrorId.LOAD_REFUSED, "leave that table out: --except TABLE, or load it beside: --mode beside"
-        case pg.OutOfMemory() if "max_locks_per_transaction" in str(error):
-            id, help = (
-                ErrorId.LOAD_REFUSED,
-                "so many tables take more locks than the server has room for: repair them in parts (--table), or raise"
-                " max_locks_per_transaction in the parameter group, which takes a reboot",
-            )
-        case pg.DiskFull():
-            id, help = ErrorId.DISK_FULL, f"give {target.label} more storage"
-        case psycopg.OperationalError():
-            id, help = ErrorId.STOPPED_MIDWAY, "check that the server is up"
-        case _:
-            id, help = ErrorId.LOAD_REFUSED, "the server's own words are above"
-    return RowbackError(
-        id, f"{target.label}, database '{target.database}': {words[0]}", *words[1:], state=state, help=help
-    )
-
-
-def _not_authenticated(target: Target, where: str, words: str, state: str) -> RowbackError:
-    return RowbackError(
-        ErrorId.AUTHENTICATION_FAILED, f"user '{target.user}' may not log in to {where} ({target.label})",
-        _fatal_line(words), state=state,
-        help="check PGUSER with PGPASSWORD, ~/.pgpass, or the credentials of the profile in rowback.toml",
-    )  # fmt: skip
-
-
-def _database_unknown(target: Target, state: str) -> RowbackError:
-    return RowbackError(
-        ErrorId.DATABASE_UNKNOWN, f"{target.label} has no database '{target.database}'", *_near(target),
-        state=state,
-        help=[
-            "correct the name; which there are: psql -l",
-            "if it was dropped: rows go only into databases that exist, so restore the whole instance as of then under"
-            f" another name (rowback runbook show lost-instance), and take '{target.database}' out of it with pg_dump",
-        ],
-    )  # fmt: skip
-
-
-def _near(target: Target) -> list[str]:
-    """The nearest names of databases that do exist, when the server lets us ask."""
-    try:
-        with psycopg.connect(**target.to("postgres").parameters()) as session:  # type: ignore[arg-type]
-            names = [row[0] for row in session.execute("select datname from pg_database where datallowconn")]
-    except psycopg.Error:
-        return []
-    near = get_close_matches(target.database, names, n=3, cutoff=0.4)
-    return [f"nearest names: {', '.join(near)}"] if near else []
-
-
-def _unreachable(target: Target, words: str, state: str) -> RowbackError:
-    help = "check security group, VPN or tunnel, then run the same command again"
-    if "SSL error" in words or "certificate" in words:
-        bundle = target.parameters().get("sslrootcert", "none")
-        help = f"check ca_bundle: it must hold the CA that signed the server's certificate (now: {bundle})"
-    return RowbackError(
-        ErrorId.SERVER_UNREACHABLE,
-        f"no connection to {target.label} at {target.endpoint.host}:{target.endpoint.port}",
-        _fatal_line(words), state=state, help=help,
-    )  # fmt: skip
-
-
-def _fatal_line(words: str) -> str:
-    """The server's first refusal: with sslmode prefer libpq tries again without TLS and appends another."""
-    lines = words.splitlines() or ["the server said nothing"]
-    fatal = next((line for line in lines if "FATAL:" in line), lines[-1])
-    return fatal.rpartition("FATAL:")[2].strip()

@@ -22,7 +22,8 @@ from psycopg import sql
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.values import TableName
 from recovery.postgres.binaries import ClientTools
-from recovery.postgres.connect import KEEPALIVE, Session, Target
+from recovery.postgres.connect import Session
+from recovery.postgres.connection_target import KEEPALIVE, Target
 from recovery.postgres.rows import BLOCK_BYTES, Pair, write_rows
 
 JOBS = 2
@@ -32,16 +33,27 @@ STALLED_S = 60  # the tables are locked meanwhile
 END_OF_DATA = b"\n\\.\n"
 _TOC_TABLE_DATA = re.compile(r"^(\d+); 0 (\d+) TABLE DATA ", re.MULTILINE)
 _ENVIRONMENT = {
-    "host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD",
-    "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "connect_timeout": "PGCONNECT_TIMEOUT",
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
     "application_name": "PGAPPNAME",
-}  # fmt: skip
+}
 
 
 def dump_tables(
-    tools: ClientTools, source: Target, tables: Sequence[TableName], into: Path, *,
-    encoding: str, started: Callable[[int], None],
-) -> int:  # fmt: skip
+    tools: ClientTools,
+    source: Target,
+    tables: Sequence[TableName],
+    into: Path,
+    *,
+    encoding: str,
+    started: Callable[[int], None],
+) -> int:
     """pg_dump the rows of `tables` into the new directory `into`, JOBS at once; returns its size in bytes.
 
     `encoding`: the client encoding of the session that will load them. `started(pid)` is called once pg_dump runs, so
@@ -51,12 +63,18 @@ def dump_tables(
     import sh
 
     arguments = [
-        "--format=directory", f"--jobs={JOBS}", f"--file={into}", "--data-only", "--compress=0",
+        "--format=directory",
+        f"--jobs={JOBS}",
+        f"--file={into}",
+        "--data-only",
+        "--compress=0",
         f"--encoding={encoding}",
         # where it leads is in its environment; a peer that is gone is noticed here as well
         f"--dbname={' '.join(f'{name}={value}' for name, value in KEEPALIVE.items())}",
-        "--no-password", "--strict-names", *(f"--table={_pattern(table)}" for table in tables),
-    ]  # fmt: skip
+        "--no-password",
+        "--strict-names",
+        *(f"--table={_pattern(table)}" for table in tables),
+    ]
     running = sh.Command(str(tools.pg_dump))(
         *arguments, _env=_environment(source), _bg=True, _bg_exc=False, _tty_out=False, _no_out=True
     )
@@ -107,8 +125,12 @@ class DumpTransport:
         listing = self._directory.with_suffix(".list")
         listing.write_text("\n".join(f"{entry};" for entry in wanted) + "\n")
         command: list[str | Path] = [
-            self._tools.pg_restore, "--data-only", f"--use-list={listing}", "--file=-", self._directory,
-        ]  # fmt: skip
+            self._tools.pg_restore,
+            "--data-only",
+            f"--use-list={listing}",
+            "--file=-",
+            self._directory,
+        ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as restore:
             assert restore.stdout
             assert restore.stderr
@@ -208,10 +230,16 @@ def _environment(target: Target) -> dict[str, str]:
 def _dump_failed(words: str) -> RowbackError:
     if "No space left on device" in words:
         return RowbackError(
-            ErrorId.DISK_FULL, "the disk that holds the case directory is full", words, state=STATE,
+            ErrorId.DISK_FULL,
+            "the disk that holds the case directory is full",
+            words,
+            state=STATE,
             help="free space there, or set ROWBACK_HOME to a bigger disk, or use --transport copy",
-        )  # fmt: skip
+        )
     return RowbackError(
-        ErrorId.DUMP_FAILED, "pg_dump or pg_restore stopped", *words.splitlines()[-4:], state=STATE,
+        ErrorId.DUMP_FAILED,
+        "pg_dump or pg_restore stopped",
+        *words.splitlines()[-4:],
+        state=STATE,
         help="the tool's own words are above",
-    )  # fmt: skip
+    )

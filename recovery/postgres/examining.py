@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from recovery.postgres.connect import Session, one
 
 SETTINGS = (
-    "track_commit_timestamp", "rds.log_retention_period", "max_connections", "max_prepared_transactions",
+    "track_commit_timestamp",
+    "rds.log_retention_period",
+    "max_connections",
+    "max_prepared_transactions",
     "superuser_reserved_connections",
-)  # fmt: skip
+)
 OLD_TRANSACTION_S = 600
 
 

@@ -21,10 +21,19 @@ from recovery.postgres.row_versions import written_by
 # Types whose equality is identity of the stored value and whose hash is the same on 14-18.
 EXACT_TYPES = frozenset(
     {
-        "smallint", "integer", "bigint", "boolean", "uuid", "bytea", "date", "timestamp without time zone",
-        "timestamp with time zone", "time without time zone", "oid",
+        "smallint",
+        "integer",
+        "bigint",
+        "boolean",
+        "uuid",
+        "bytea",
+        "date",
+        "timestamp without time zone",
+        "timestamp with time zone",
+        "time without time zone",
+        "oid",
     }
-)  # fmt: skip
+)
 HASH_RECORD_SINCE = 140000
 
 

@@ -15,18 +15,26 @@ Row = TypeVar("Row")
 
 # What is wrong with rows or their table, not with the server, the connection or the moment.
 ROW_ERRORS: tuple[type[psycopg.Error], ...] = (
-    psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.NotSupportedError,
-    pg.ProgramLimitExceeded, pg.StatementTooComplex, pg.TriggeredActionException, pg.InternalError_,
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.ProgrammingError,
+    psycopg.NotSupportedError,
+    pg.ProgramLimitExceeded,
+    pg.StatementTooComplex,
+    pg.TriggeredActionException,
+    pg.InternalError_,
     pg.ObjectNotInPrerequisiteState,
-)  # fmt: skip
+)
 NO_ROOM: tuple[type[psycopg.Error], ...] = (pg.OutOfMemory,)
 REFUSED_AT_MOST = 500  # rows of one table tried one by one; beyond them the rest is set aside together
 
 
 def try_rows(
-    session: Session, rows: Sequence[Row], attempt: Callable[[Sequence[Row]], None],
+    session: Session,
+    rows: Sequence[Row],
+    attempt: Callable[[Sequence[Row]], None],
     set_aside: Callable[[Sequence[Row], str], None],
-) -> None:  # fmt: skip
+) -> None:
     """Call `attempt` with all rows, and where the server refuses, with ever fewer of them, each time behind a
     savepoint; call `set_aside` with the rows that fail by themselves and the server's words.
 

@@ -35,6 +35,8 @@ def _text(value: object) -> str:
 
 def _refused(words: str) -> RowbackError:
     return RowbackError(
-        ErrorId.USAGE, f"the query cannot be run on the copy: {words}",
-        state="nothing was changed", help="write one SELECT; the copy is read-only",
-    )  # fmt: skip
+        ErrorId.USAGE,
+        f"the query cannot be run on the copy: {words}",
+        state="nothing was changed",
+        help="write one SELECT; the copy is read-only",
+    )

@@ -42,8 +42,9 @@ def replica_lag_bytes(live: Session) -> int:
     assert row
     if row[0]:
         raise RowbackError(
-            ErrorId.PRIVILEGE_MISSING, f"{row[0]} replicas follow this server and role '{live.info.user}' may not see"
-            " how far they are behind", state="nothing more was written to the original",
+            ErrorId.PRIVILEGE_MISSING,
+            f"{row[0]} replicas follow this server and role '{live.info.user}' may not see how far they are behind",
+            state="nothing more was written to the original",
             help=f"grant pg_monitor to {live.info.user}; or apply without --max-wal-rate",
-        )  # fmt: skip
+        )
     return int(row[1])

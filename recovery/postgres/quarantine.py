@@ -11,7 +11,8 @@ from psycopg.errors import InsufficientPrivilege
 from guards.identity import same_server
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Identity
-from recovery.postgres.connect import Session, Target, connect, identity_of, one
+from recovery.postgres.connect import Session, connect, identity_of, one
+from recovery.postgres.connection_target import Target
 
 STATE = "nothing was written to the original; the temporary instance still runs"
 

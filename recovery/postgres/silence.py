@@ -54,5 +54,7 @@ def _tell(session: psycopg.Connection[Any], silent_s: float) -> None:
     where = f"{session.info.host}:{session.info.port}"
     LOG.warning(
         "no answer from %s for %.0f s, and the network does not acknowledge what is sent there;"
-        " the connection is given up within half a minute", where, silent_s,
-    )  # fmt: skip
+        " the connection is given up within half a minute",
+        where,
+        silent_s,
+    )

@@ -13,10 +13,18 @@ from recovery.postgres.connect import Session
 from recovery.postgres.naming import relations_named
 
 LOGGING = (
-    "log_statement", "log_min_duration_statement", "log_duration", "log_line_prefix", "log_destination", "log_timezone",
-    "pgaudit.log", "track_commit_timestamp", "log_statement_sample_rate", "log_min_messages",
+    "log_statement",
+    "log_min_duration_statement",
+    "log_duration",
+    "log_line_prefix",
+    "log_destination",
+    "log_timezone",
+    "pgaudit.log",
+    "track_commit_timestamp",
+    "log_statement_sample_rate",
+    "log_min_messages",
     "lc_messages",
-)  # fmt: skip
+)
 
 CLOSURE = """
 with recursive hit(oid) as (

@@ -19,7 +19,8 @@ import psycopg
 from psycopg import sql
 
 from recovery.errors import ErrorId, RowbackError
-from recovery.postgres.connect import Session, Target, connect, one
+from recovery.postgres.connect import Session, connect, one
+from recovery.postgres.connection_target import Target
 
 BEAT_S, SILENT_S, LOOK_S = 1.5, 8, 1
 # What the server does by itself where the loop could not: between two statements, and at the very last.
@@ -69,8 +70,10 @@ def watched(writer: Session, *, state: str, say: Callable[[str], None]) -> Itera
         except RowbackError as error:
             opened.close()
             reason = ": ".join((error.fact, *error.facts))
-            say(f"no session can be had to watch over the writing one ({reason}): were this process to be"
-                " stopped while it writes, the tables would stay locked until it goes on")  # fmt: skip
+            say(
+                f"no session can be had to watch over the writing one ({reason}): were this process to be"
+                " stopped while it writes, the tables would stay locked until it goes on"
+            )
             yield
             return
         heart, loop = _Heart(beat), _Loop(watch, writer, beat)
@@ -121,11 +124,20 @@ class _Loop:
     def __init__(self, watch: Session, writer: Session, beat: Session) -> None:
         self._watch, self.over_limit = watch, False
         watch.add_notice_handler(self._notice)
-        body = sql.SQL(_LOOP).format(
-            look=LOOK_S, silent=SILENT_S, limit=TRANSACTION_LIMIT_S, over_limit=OVER_LIMIT,
-            writer=writer.info.backend_pid, writer_since=_since(writer),
-            beat=beat.info.backend_pid, beat_since=_since(beat),
-        ).as_string(watch)  # fmt: skip
+        body = (
+            sql.SQL(_LOOP)
+            .format(
+                look=LOOK_S,
+                silent=SILENT_S,
+                limit=TRANSACTION_LIMIT_S,
+                over_limit=OVER_LIMIT,
+                writer=writer.info.backend_pid,
+                writer_since=_since(writer),
+                beat=beat.info.backend_pid,
+                beat_since=_since(beat),
+            )
+            .as_string(watch)
+        )
         self._statement = sql.SQL("/* rowback */ do {}").format(sql.Literal(body))
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -158,8 +170,9 @@ def _silent(target: Target, silent_s: float, state: str) -> RowbackError:
         f"{target.label}, database '{target.database}': the server ended the session that was writing, because this"
         f" process had been silent for {silent_s:.0f} s",
         "so no table stays locked by a machine that sleeps or a process that was stopped",
-        state=state, help="go on where it stopped",
-    )  # fmt: skip
+        state=state,
+        help="go on where it stopped",
+    )
 
 
 def _over_limit(target: Target, state: str) -> RowbackError:
@@ -167,5 +180,6 @@ def _over_limit(target: Target, state: str) -> RowbackError:
         ErrorId.STOPPED_MIDWAY,
         f"{target.label}, database '{target.database}': the server ended the transaction that was writing, because it"
         f" had lasted longer than {TRANSACTION_LIMIT_S // 3600} hours",
-        state=state, help="load less at once: name fewer tables, or in mode repair: rowback apply with --max-wal-rate",
-    )  # fmt: skip
+        state=state,
+        help="load less at once: name fewer tables, or in mode repair: rowback apply with --max-wal-rate",
+    )

@@ -62,15 +62,23 @@ def lock_holders(live: Session, tables: Iterable[TableName]) -> list[LockHolder]
     """Those of other sessions, writers first, the oldest transaction first; ten at most."""
     names = [".".join(table.key) for table in tables]
     sessions = [
-        LockHolder(f"pid {pid} ({user}, {app}) is {state}, in its transaction for {age}", writes, query,
-                   f"select pg_terminate_backend({pid})")
+        LockHolder(
+            f"pid {pid} ({user}, {app}) is {state}, in its transaction for {age}",
+            writes,
+            query,
+            f"select pg_terminate_backend({pid})",
+        )
         for pid, user, app, state, age, writes, query in live.execute(_LOCKS, (names,))
-    ]  # fmt: skip
+    ]
     prepared = [
-        LockHolder(f"prepared transaction '{gid}' of {owner} waits for its COMMIT PREPARED since {age}", writes, "",
-                   sql.SQL("rollback prepared {}").format(sql.Literal(gid)).as_string(live))
+        LockHolder(
+            f"prepared transaction '{gid}' of {owner} waits for its COMMIT PREPARED since {age}",
+            writes,
+            "",
+            sql.SQL("rollback prepared {}").format(sql.Literal(gid)).as_string(live),
+        )
         for gid, owner, age, writes in live.execute(_PREPARED, (names,))
-    ]  # fmt: skip
+    ]
     return sorted([*sessions, *prepared], key=lambda holder: not holder.writes)
 
 
@@ -86,8 +94,10 @@ def frozen(live: Session) -> list[str]:
     """Whether role or database start every transaction read-only: somebody froze them, and they stay so."""
     if one(live, "select reset_val from pg_settings where name = 'default_transaction_read_only'") != "on":
         return []
-    return ["default_transaction_read_only = on is set for role or database: rowback's own transactions write all the"
-            " same, and the setting stays"]  # fmt: skip
+    return [
+        "default_transaction_read_only = on is set for role or database: rowback's own transactions write all the"
+        " same, and the setting stays"
+    ]
 
 
 def fixed_sequences(live: Session) -> list[str]:

@@ -25,8 +25,10 @@ from recovery.postgres.watchers import event_triggers
 
 # tgenabled → the command that brings a trigger back to exactly that state.
 _ENABLE: Mapping[str, LiteralString] = {
-    "O": "enable trigger", "R": "enable replica trigger", "A": "enable always trigger",
-}  # fmt: skip
+    "O": "enable trigger",
+    "R": "enable replica trigger",
+    "A": "enable always trigger",
+}
 
 
 def transaction(live: Session) -> AbstractContextManager[object]:
@@ -147,10 +149,10 @@ def dangling_references(live: Session, key: ForeignKey, *, only: Sequence[int] =
     ours = written_by(only, row="c") if only else sql.SQL("true")
     count: int = one(
         live,
-        sql.SQL(
-            "select count(*) from only {} c where {} and {} and not exists (select from {}{} p where {})"
-        ).format(child, ours, filled, alone, parent, equal),
-    )  # fmt: skip
+        sql.SQL("select count(*) from only {} c where {} and {} and not exists (select from {}{} p where {})").format(
+            child, ours, filled, alone, parent, equal
+        ),
+    )
     return count
 
 
@@ -166,14 +168,17 @@ def counters_of(
 
 
 def _mentioned(live: Session, free: Collection[TableName], tables: Collection[TableName]) -> set[TableName]:
-    texts = [row[0] for row in live.execute(
-        "with t as (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-        "  where (n.nspname || '.' || c.relname) = any(%s))"
-        " select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d where d.adrelid in (select oid from t)"
-        " union all select p.prosrc from pg_trigger g join pg_proc p on p.oid = g.tgfoid"
-        "  where g.tgrelid in (select oid from t) and not g.tgisinternal",
-        ([".".join(table.key) for table in tables],),
-    )]  # fmt: skip
+    texts = [
+        row[0]
+        for row in live.execute(
+            "with t as (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+            "  where (n.nspname || '.' || c.relname) = any(%s))"
+            " select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d where d.adrelid in (select oid from t)"
+            " union all select p.prosrc from pg_trigger g join pg_proc p on p.oid = g.tgfoid"
+            "  where g.tgrelid in (select oid from t) and not g.tgisinternal",
+            ([".".join(table.key) for table in tables],),
+        )
+    ]
     return {name for name in free if any(re.search(rf"(?<!\w){re.escape(name.name)}(?!\w)", text) for text in texts)}
 
 
@@ -202,10 +207,13 @@ def _furthest_in_column(live: Session, counter: Counter) -> int | None:
     value: int | None = one(
         live,
         sql.SQL("select {0}({1})::bigint from only {2} where {1} between {3} and {4}").format(
-            extreme, sql.Identifier(counter.column), sql.Identifier(*counter.table.key),
-            sql.Literal(counter.minimum), sql.Literal(counter.maximum),
+            extreme,
+            sql.Identifier(counter.column),
+            sql.Identifier(*counter.table.key),
+            sql.Literal(counter.minimum),
+            sql.Literal(counter.maximum),
         ),
-    )  # fmt: skip
+    )
     return value
 
 

@@ -101,8 +101,9 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
             raise
         time.sleep(min(0.1 * 2**attempts, MAXIMUM_PAUSE_S))  # let the writers through before asking again
         attempts += 1
-    raise refusals.not_free(job.database, f"{job.lock_attempts} tries of {job.lock_timeout_ms} ms",
-                            lock_holders(live, names))  # fmt: skip
+    raise refusals.not_free(
+        job.database, f"{job.lock_attempts} tries of {job.lock_timeout_ms} ms", lock_holders(live, names)
+    )
 
 
 def _refuse_whole(job: Job, tries: Tries, refused: RowsRefused) -> None:

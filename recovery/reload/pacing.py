@@ -56,9 +56,11 @@ def load_paced(
     for fills in _choose(job, first, governor):
         started, began = wal_position(live), time.monotonic()
         portion = load(
-            live, job if fills else replace(job, fills=[]), transport if fills else None,
+            live,
+            job if fills else replace(job, fills=[]),
+            transport if fills else None,
             before_commit=watch.before_commit,
-        )  # fmt: skip
+        )
         watch.after_commit(portion)
         done.append(portion)
         changes.portions.keep(xid for each in done for xid in each.xids)
@@ -79,9 +81,10 @@ def merge(portions: Sequence[Loaded], *, skipped: int) -> Loaded:
         for name, done in portion.written.items():
             so_far = written.get(name, WrittenRows(inserted=0, updated=0, deleted=0))
             written[name] = WrittenRows(
-                inserted=so_far.inserted + done.inserted, updated=so_far.updated + done.updated,
+                inserted=so_far.inserted + done.inserted,
+                updated=so_far.updated + done.updated,
                 deleted=so_far.deleted + done.deleted,
-            )  # fmt: skip
+            )
         for name, rows in portion.touched.items():
             touched[name] = touched.get(name, 0) + rows
         for move in portion.sequence_moves:
@@ -180,8 +183,10 @@ class _Governor:
             waited = time.monotonic() - began
             if waited > CATCH_UP_S:
                 raise RowbackError(
-                    ErrorId.REPLICA_BEHIND, f"a replica is {lag / 2**20:,.0f} MiB of WAL behind and does not catch up",
-                    state="the portions so far are committed", help="find out what holds it up, then go on",
-                )  # fmt: skip
+                    ErrorId.REPLICA_BEHIND,
+                    f"a replica is {lag / 2**20:,.0f} MiB of WAL behind and does not catch up",
+                    state="the portions so far are committed",
+                    help="find out what holds it up, then go on",
+                )
             self._say(f"waiting for a replica that is {lag / 2**20:,.1f} MiB of WAL behind", waited)
             time.sleep(LOOK_AGAIN_S)

@@ -43,9 +43,12 @@ def refuse_side_effects(
     """The server's own accounts of the transaction must be exactly what was planned. Raises verify-differs."""
     if found := side_effects(expected, before, after):
         raise RowbackError(
-            ErrorId.VERIFY_DIFFERS, "the load changed more than the rows it put back", *found,
-            state=ROLLED_BACK, help="find the trigger or rule of these tables that did it, and disable it for the load",
-        )  # fmt: skip
+            ErrorId.VERIFY_DIFFERS,
+            "the load changed more than the rows it put back",
+            *found,
+            state=ROLLED_BACK,
+            help="find the trigger or rule of these tables that did it, and disable it for the load",
+        )
 
 
 def refuse_rows(live: Session, tables: Sequence[TableName]) -> None:
@@ -69,19 +72,23 @@ def refuse_other_triggers(live: Session, tables: Sequence[TableName], planned: I
     expected = {trigger for trigger in planned if trigger.table in set(tables)}
     if changed := sorted(f"{t.name} on {t.table}" for t in found ^ expected):
         raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED, f"triggers changed since the plan was made: {', '.join(changed)}",
-            state=ROLLED_BACK, help="rowback close CASE, then a new plan",
-        )  # fmt: skip
+            ErrorId.PLAN_FACTS_CHANGED,
+            f"triggers changed since the plan was made: {', '.join(changed)}",
+            state=ROLLED_BACK,
+            help="rowback close CASE, then a new plan",
+        )
 
 
 def refuse_changed_definitions(before: str, after: str) -> None:
     """Nobody altered, created or granted anything meanwhile, nor did we. Raises plan-facts-changed."""
     if before != after:
         raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED, "definitions in the database changed while the rows were loaded",
+            ErrorId.PLAN_FACTS_CHANGED,
+            "definitions in the database changed while the rows were loaded",
             "somebody created, altered or granted something at the same moment",
-            state=ROLLED_BACK, help="try again when no migration is running",
-        )  # fmt: skip
+            state=ROLLED_BACK,
+            help="try again when no migration is running",
+        )
 
 
 def refuse_differences(
@@ -96,9 +103,12 @@ def refuse_differences(
             differing.append(f"{pair.name}: {wanted.rows} rows at T, {found.rows} loaded, checksum differs")
     if differing:
         raise RowbackError(
-            ErrorId.VERIFY_DIFFERS, "the loaded rows are not the rows at T", *differing,
-            state=ROLLED_BACK, help="a rule, a trigger or a default changed them; report this as a bug with the plan",
-        )  # fmt: skip
+            ErrorId.VERIFY_DIFFERS,
+            "the loaded rows are not the rows at T",
+            *differing,
+            state=ROLLED_BACK,
+            help="a rule, a trigger or a default changed them; report this as a bug with the plan",
+        )
 
 
 def refuse_other_rows(stages: Sequence[Stage], done: Mapping[TableName, tuple[int, int, int]], xid: int) -> None:
@@ -117,17 +127,23 @@ def refuse_other_rows(stages: Sequence[Stage], done: Mapping[TableName, tuple[in
             differing.append(f"{name}: {proof.planned[0]} rows planned, {proof.written[0]} written, checksum differs")
     if differing:
         raise RowbackError(
-            ErrorId.VERIFY_DIFFERS, "the written rows are not the planned ones", *differing,
-            state=ROLLED_BACK, help="a rule, a trigger or a default changed them; report this as a bug with the plan",
-        )  # fmt: skip
+            ErrorId.VERIFY_DIFFERS,
+            "the written rows are not the planned ones",
+            *differing,
+            state=ROLLED_BACK,
+            help="a rule, a trigger or a default changed them; report this as a bug with the plan",
+        )
 
 
 def rows_refused(table: TableName, words: str) -> RowbackError:
     """A table's rows that the server refuses, where they are not to be set aside one by one, or cannot be."""
     return RowbackError(
-        ErrorId.LOAD_REFUSED, f"rows of {table} cannot be written", words,
-        state=ROLLED_BACK, help="compare again, so that they are found beforehand: rowback diff CASE --again",
-    )  # fmt: skip
+        ErrorId.LOAD_REFUSED,
+        f"rows of {table} cannot be written",
+        words,
+        state=ROLLED_BACK,
+        help="compare again, so that they are found beforehand: rowback diff CASE --again",
+    )
 
 
 def not_free(database: str, tried: str, holders: Sequence[LockHolder]) -> RowbackError:
@@ -135,10 +151,12 @@ def not_free(database: str, tried: str, holders: Sequence[LockHolder]) -> Rowbac
     holders = [holder for holder in holders if holder.writes] or holders
     ends = "; ".join(holder.ended_by for holder in holders)
     return RowbackError(
-        ErrorId.LOCK_NOT_GRANTED, f"the tables of '{database}' were not free within {tried}",
+        ErrorId.LOCK_NOT_GRANTED,
+        f"the tables of '{database}' were not free within {tried}",
         *(holder.who for holder in holders),
-        state=ROLLED_BACK, help=f"wait for them, or end them: {ends}" if ends else "they are free now: try again",
-    )  # fmt: skip
+        state=ROLLED_BACK,
+        help=f"wait for them, or end them: {ends}" if ends else "they are free now: try again",
+    )
 
 
 def so_many_locks(tables: int) -> RowbackError:
@@ -156,20 +174,24 @@ def refuse_dangling(counts: Iterable[tuple[ForeignKey, int]]) -> None:
     """Every reference of a row we wrote, and to a row we deleted, must hold. Raises load-refused."""
     if dangling := [(key, count) for key, count in counts if count]:
         raise RowbackError(
-            ErrorId.LOAD_REFUSED, "rows at T reference rows that do not exist now",
+            ErrorId.LOAD_REFUSED,
+            "rows at T reference rows that do not exist now",
             *(f"{key.child}: {count} rows ({key.name}) miss their {key.parent}" for key, count in dangling),
-            state=ROLLED_BACK, help="put the parents back as well: name them with --table",
-        )  # fmt: skip
+            state=ROLLED_BACK,
+            help="put the parents back as well: name them with --table",
+        )
 
 
 def refuse_nothing(written: int, skipped: Collection[str]) -> None:
     """Zero effect is never success. Raises plan-facts-changed."""
     if not written:
         raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED, f"none of the {len(skipped):,} planned rows can be written any more",
+            ErrorId.PLAN_FACTS_CHANGED,
+            f"none of the {len(skipped):,} planned rows can be written any more",
             *sorted(set(skipped)),
-            state=ROLLED_BACK, help="compare again: rowback diff CASE --again",
-        )  # fmt: skip
+            state=ROLLED_BACK,
+            help="compare again: rowback diff CASE --again",
+        )
 
 
 def _told(touched: writing.Touched) -> str:

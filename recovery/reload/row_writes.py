@@ -74,9 +74,7 @@ class RowWriter:
     _left: list[TableName] = field(default_factory=list)
     _refused: dict[TableName, str] = field(default_factory=dict)
 
-    def write(
-        self, transport: RowTransport | None
-    ) -> tuple[dict[TableName, int], dict[TableName, WrittenRows]]:  # fmt: skip
+    def write(self, transport: RowTransport | None) -> tuple[dict[TableName, int], dict[TableName, WrittenRows]]:
         """Parents come first, and children leave before them only at the end: a parent that left earlier would drag
         along children that are about to be moved away. Where a row waits for a key, the row that holds it goes first,
         and before that the children that let go of it. Raises RowsRefused where the server refuses rows of a table that

@@ -51,23 +51,30 @@ def plan_undo(
     found = tuple(_counted(changes, shape) for shape in shapes)
     written = {table.name for table in found if table.writes}
     return RepairPlan(
-        case=case, number=number, request=request, tables=found, filled=(), writers=(),
-        held_triggers=tuple(
-            t for name in written for t in tables[name].triggers if t.state != "D"
-        ),
-        notices=tuple(who_notices(live, written)), lifted=lifted,
+        case=case,
+        number=number,
+        request=request,
+        tables=found,
+        filled=(),
+        writers=(),
+        held_triggers=tuple(t for name in written for t in tables[name].triggers if t.state != "D"),
+        notices=tuple(who_notices(live, written)),
+        lifted=lifted,
         wal_bytes_estimated=sum(changes.bytes_wanted(s.no) for s in shapes) + 100 * sum(t.writes for t in found),
-        changes_digest=changes.digest(), columns=column_numbers(catalog, shapes),
-    )  # fmt: skip
+        changes_digest=changes.digest(),
+        columns=column_numbers(catalog, shapes),
+    )
 
 
 def _keep_families(catalog: Catalog, changes: ChangeSet) -> None:
     """A row that stays keeps the children that came back with it, and theirs: nothing is left without its parts."""
     shapes = {shape.table: shape for shape in changes.shapes()}
     links = [
-        (shapes[key.child], shapes[parent], key) for key in catalog.visible_keys for parent in key.parent_tables
+        (shapes[key.child], shapes[parent], key)
+        for key in catalog.visible_keys
+        for parent in key.parent_tables
         if key.child in shapes and parent in shapes
-    ]  # fmt: skip
+    ]
     while sum(_keep_children(changes, child, parent, key) for child, parent, key in links):
         pass
 
@@ -78,9 +85,10 @@ def _keep_children(changes: ChangeSet, child: Shape, parent: Shape, key: Foreign
     if len(up) != len(key.columns) or len(down) != len(key.columns):
         return 0
     staying = {
-        tuple(change.live[i] for i in up) for change in changes.changes(parent.no, kinds=[RowClass.BLOCKED])
+        tuple(change.live[i] for i in up)
+        for change in changes.changes(parent.no, kinds=[RowClass.BLOCKED])
         if change.live is not None
-    }  # fmt: skip
+    }
     kept = [
         blocked(change, f"its parent in {parent.table} stays")
         for change in (changes.changes(child.no, ops=[Op.DELETE]) if staying else ())
@@ -121,7 +129,13 @@ def _whole(live: Session, table: Table) -> Side:
 def _counted(changes: ChangeSet, shape: Shape) -> TableRepair:
     ops = changes.planned(shape.no)
     return TableRepair(
-        name=shape.table, engine=Engine.FOLLOWED, because="it was written by the repair", rows_at_target=0,
-        classes=changes.classes(shape.no), inserts=ops[Op.INSERT], updates=ops[Op.UPDATE], deletes=ops[Op.DELETE],
+        name=shape.table,
+        engine=Engine.FOLLOWED,
+        because="it was written by the repair",
+        rows_at_target=0,
+        classes=changes.classes(shape.no),
+        inserts=ops[Op.INSERT],
+        updates=ops[Op.UPDATE],
+        deletes=ops[Op.DELETE],
         account=account_of(changes, shape, unchanged=0),
-    )  # fmt: skip
+    )

@@ -52,9 +52,7 @@ def _invert_table(live: Session, table: Table, kept: BeforeImages, xids: Sequenc
     into.add(_by_key(side, shape, rows, xids) if table.key else _by_values(side, shape, rows, xids))
 
 
-def _by_key(
-    side: Side, shape: Shape, rows: Iterator[tuple[int, str, Texts]], xids: Sequence[int]
-) -> Iterator[Change]:  # fmt: skip
+def _by_key(side: Side, shape: Shape, rows: Iterator[tuple[int, str, Texts]], xids: Sequence[int]) -> Iterator[Change]:
     positions = [shape.columns.index(name) for name in shape.key]
     ours = {xmin_of(xid) for xid in xids}
     while batch := list(islice(rows, BATCH)):
@@ -78,7 +76,7 @@ def _turned(shape: Shape, op: str, key: Texts, before: Texts, now: Texts, xmin: 
 
 def _by_values(
     side: Side, shape: Shape, rows: Iterator[tuple[int, str, Texts]], xids: Sequence[int]
-) -> Iterator[Change]:  # fmt: skip
+) -> Iterator[Change]:
     """Without a key: what the load inserted is known by who wrote it; of what has changed since, only the number."""
     inserted = 0
     for number, op, before in rows:

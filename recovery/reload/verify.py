@@ -92,9 +92,14 @@ def _prove_repairs(live: Session, job: Job, loaded: Loaded) -> Iterator[RepairPr
         else:
             equal, since, differing = _compare_whole_rows(side, shape, [change for _, change in rows], loaded.xids)
         yield RepairProof(
-            table=shape.table, inserted=done.inserted, updated=done.updated, deleted=done.deleted,
-            equal=equal, changed_since=since, differing=tuple(differing[:KEYS_SHOWN]),
-        )  # fmt: skip
+            table=shape.table,
+            inserted=done.inserted,
+            updated=done.updated,
+            deleted=done.deleted,
+            equal=equal,
+            changed_since=since,
+            differing=tuple(differing[:KEYS_SHOWN]),
+        )
 
 
 def _compare_by_key(side: Side, shape: Shape, rows: Iterable[tuple[int, Change]]) -> tuple[int, int, list[str]]:

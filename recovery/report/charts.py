@@ -41,18 +41,25 @@ def trend(points: Sequence[tuple[datetime, float, bool]], objective: float | Non
                 "<title>{at:%Y-%m-%d %H:%M}Z: {value:.1f} s</title></rect>"
                 '<text class="axis" x="{middle}" y="{base}" text-anchor="middle">{at:%m-%d}</text>'
             ).format(
-                kind="bar" if passed else "bar failed", x=40 + index * step, y=10 + height - tall, tall=tall, at=at,
-                value=value, middle=52 + index * step, base=height + 26,
+                kind="bar" if passed else "bar failed",
+                x=40 + index * step,
+                y=10 + height - tall,
+                tall=tall,
+                at=at,
+                value=value,
+                middle=52 + index * step,
+                base=height + 26,
             )
-        )  # fmt: skip
+        )
     width = 60 + max(len(points), 8) * step
     if objective:
         y = 10 + height - height * objective / most
         parts.append(
-            Markup('<line class="objective" x1="36" x2="{x}" y1="{y:.1f}" y2="{y:.1f}"/>'
-                   '<text class="axis" x="0" y="{text:.1f}">{value:.0f} s</text>')
-            .format(x=width - 8, y=y, text=y + 4, value=objective)
-        )  # fmt: skip
+            Markup(
+                '<line class="objective" x1="36" x2="{x}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                '<text class="axis" x="0" y="{text:.1f}">{value:.0f} s</text>'
+            ).format(x=width - 8, y=y, text=y + 4, value=objective)
+        )
     return _svg(width, height + 36, parts, "Recovery time by drill")
 
 

@@ -14,10 +14,28 @@ from recovery.report.html import render
 from recovery.report.text import columns
 
 CSV_HEADER = (
-    "region", "identifier", "kind", "engine", "version", "status", "retention_days", "earliest", "latest", "lag_s",
-    "lasting_snapshots", "newest_snapshot", "aws_backup", "copied_to", "encrypted", "deletion_protection", "last_drill",
-    "last_drill_passed", "severity", "gap", "fix",
-)  # fmt: skip
+    "region",
+    "identifier",
+    "kind",
+    "engine",
+    "version",
+    "status",
+    "retention_days",
+    "earliest",
+    "latest",
+    "lag_s",
+    "lasting_snapshots",
+    "newest_snapshot",
+    "aws_backup",
+    "copied_to",
+    "encrypted",
+    "deletion_protection",
+    "last_drill",
+    "last_drill_passed",
+    "severity",
+    "gap",
+    "fix",
+)
 
 
 def coverage_text(found: Coverage) -> str:
@@ -45,11 +63,14 @@ def _row(each: Covered) -> tuple[str, ...]:
     counts = {severity: sum(gap.severity is severity for gap in each.gaps) for severity in Severity}
     told = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)
     return (
-        seen.identifier, seen.region, f"{seen.engine} {seen.engine_version}",
+        seen.identifier,
+        seen.region,
+        f"{seen.engine} {seen.engine_version}",
         f"{seen.retention_days} days" if seen.retention_days else "OFF",
         format_utc(seen.earliest) if seen.earliest else "-",
-        "-" if each.lag_s is None else f"{max(each.lag_s, 0) / 60:,.0f} min", told or "none",
-    )  # fmt: skip
+        "-" if each.lag_s is None else f"{max(each.lag_s, 0) / 60:,.0f} min",
+        told or "none",
+    )
 
 
 def coverage_csv(found: Coverage) -> str:
@@ -67,11 +88,25 @@ def coverage_csv(found: Coverage) -> str:
 def _csv(each: Covered) -> Iterator[tuple[object, ...]]:
     seen, drill = each.protection, each.rehearsal
     head = (
-        seen.region, seen.identifier, seen.kind, seen.engine, seen.engine_version, seen.status, seen.retention_days,
-        _moment(seen.earliest), _moment(seen.latest), "" if each.lag_s is None else round(each.lag_s),
-        seen.lasting_snapshots, _moment(seen.newest_snapshot), seen.aws_backup, " ".join(seen.copied_to),
-        seen.encrypted, seen.deletion_protection, _moment(drill.at) if drill else "", drill.passed if drill else "",
-    )  # fmt: skip
+        seen.region,
+        seen.identifier,
+        seen.kind,
+        seen.engine,
+        seen.engine_version,
+        seen.status,
+        seen.retention_days,
+        _moment(seen.earliest),
+        _moment(seen.latest),
+        "" if each.lag_s is None else round(each.lag_s),
+        seen.lasting_snapshots,
+        _moment(seen.newest_snapshot),
+        seen.aws_backup,
+        " ".join(seen.copied_to),
+        seen.encrypted,
+        seen.deletion_protection,
+        _moment(drill.at) if drill else "",
+        drill.passed if drill else "",
+    )
     if not each.gaps:
         yield (*head, "", "", "")
     for gap in each.gaps:
@@ -80,8 +115,10 @@ def _csv(each: Covered) -> Iterator[tuple[object, ...]]:
 
 def coverage_html(found: Coverage) -> str:
     """One page that needs nothing else."""
-    rows = [dict(zip(("name", "region", "engine", "backups", "back", "lag"), _row(each), strict=False), each=each)
-            for each in found.covered]  # fmt: skip
+    rows = [
+        dict(zip(("name", "region", "engine", "backups", "back", "lag"), _row(each), strict=False), each=each)
+        for each in found.covered
+    ]
     return render("coverage.html", title="Backup coverage", found=found, rows=rows, severities=list(Severity))
 
 

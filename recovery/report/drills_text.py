@@ -19,12 +19,16 @@ def drills_text(held: Sequence[DrillRecord]) -> str:
     rows = [("when", "on", "result", "recovery time", "objective", "data loss", "rows")]
     rows += [
         (
-            format_utc(each.at), each.target, "passed" if each.passed else "FAILED", _seconds(each.recovery_time_s),
+            format_utc(each.at),
+            each.target,
+            "passed" if each.passed else "FAILED",
+            _seconds(each.recovery_time_s),
             f"{each.objectives.recovery_time_s} s" if each.objectives.recovery_time_s else "-",
-            _seconds(each.data_loss_s), f"{each.rows:,}",
+            _seconds(each.data_loss_s),
+            f"{each.rows:,}",
         )
         for each in held
-    ]  # fmt: skip
+    ]
     passed = sum(each.passed for each in held)
     return joined([*columns(rows), "", f"{passed} of {len(held)} passed"])
 

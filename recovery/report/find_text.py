@@ -53,11 +53,13 @@ def _when(suspect: Suspect) -> str:
 
 def _who(suspect: Suspect) -> str:
     parts = [
-        f"role {suspect.role}" if suspect.role else "", f"from {suspect.client}" if suspect.client else "",
+        f"role {suspect.role}" if suspect.role else "",
+        f"from {suspect.client}" if suspect.client else "",
         f"by {suspect.application}" if suspect.application else "",
-        f"in database {suspect.database}" if suspect.database else "", f"process {suspect.pid}",
+        f"in database {suspect.database}" if suspect.database else "",
+        f"process {suspect.pid}",
         f"transaction {suspect.xid}" if suspect.xid else "",
-    ]  # fmt: skip
+    ]
     return ", ".join(part for part in parts if part)
 
 
@@ -119,7 +121,10 @@ def _notes(found: Finding) -> Iterator[str]:
     if found.silent:
         yield from ("", "what this does not show:")
         yield from (f"  {gap}" for gap in found.silent)
-    span = f", from {format_utc(found.from_time)} to {format_utc(found.until_time)}" \
-        if found.from_time and found.until_time else ""  # fmt: skip
+    span = (
+        f", from {format_utc(found.from_time)} to {format_utc(found.until_time)}"
+        if found.from_time and found.until_time
+        else ""
+    )
     yield ""
     yield f"read: {', '.join(found.sources) or 'nothing'}{span}"

@@ -23,11 +23,13 @@ def _environment(*, escaped: bool) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
-        loader=PackageLoader("recovery.report", "pages"), undefined=StrictUndefined,
+        loader=PackageLoader("recovery.report", "pages"),
+        undefined=StrictUndefined,
         autoescape=escaped,  # noqa: S701 (off for Markdown alone)
         finalize=_in_a_line,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     made.filters["utc"] = lambda moment: format_utc(moment) if isinstance(moment, datetime) else "-"
     made.filters["cell"] = _cell
     return made

@@ -73,9 +73,14 @@ def _send(sink: Notify, document: dict[str, str]) -> str:
             return _post(sink.url or os.environ.get(sink.url_env or "", ""), body)
         case Program(command=command):
             done = subprocess.run(
-                command, input=body, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=TIMEOUT_S,
-                check=False, env=_environment(sink),
-            )  # fmt: skip
+                command,
+                input=body,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=TIMEOUT_S,
+                check=False,
+                env=_environment(sink),
+            )
             return "delivered" if done.returncode == 0 else f"failed: exit code {done.returncode}"
         case Apprise(apprise_env=variable):
             return _by_apprise(os.environ.get(variable, ""), document)

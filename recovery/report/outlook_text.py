@@ -15,10 +15,12 @@ NEVER_MEASURED = "no recovery was measured here yet; RDS takes 10 to 20 minutes 
 def outlook_text(outlook: Outlook) -> str:
     """Time, money, who is in the way, who listens."""
     rows = [
-        ("replay", _replay(outlook)), ("time", _time(outlook.duration)), ("cost", _cost(outlook.cost)),
+        ("replay", _replay(outlook)),
+        ("time", _time(outlook.duration)),
+        ("cost", _cost(outlook.cost)),
         *_lines("in the way", outlook.in_the_way, "no other session holds a lock on these tables now"),
         *_lines("listening", outlook.listeners, "nobody: no publication, slot, replica or materialized view"),
-    ]  # fmt: skip
+    ]
     if outlook.incident is not None:
         rows += _lines("in the log", outlook.incident, "")
     return joined(columns(rows))

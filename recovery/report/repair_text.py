@@ -54,14 +54,23 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
         lines += [f"  {table.name}: {note}" for note in table.mapped]
     lines += _writers(plan)
     facts = [
-        ("locks", "SHARE ROW EXCLUSIVE on the tables written to, about"
-         f" {_locked_s(plan):,.1f} s beside what whole tables take; one transaction"),
-        ("triggers", "held back: " + ", ".join(few([f"{t.name} on {t.table}" for t in plan.held_triggers]))
-         + " (at T they have fired already)" if plan.held_triggers else "none to hold back"),
+        (
+            "locks",
+            "SHARE ROW EXCLUSIVE on the tables written to, about"
+            f" {_locked_s(plan):,.1f} s beside what whole tables take; one transaction",
+        ),
+        (
+            "triggers",
+            "held back: "
+            + ", ".join(few([f"{t.name} on {t.table}" for t in plan.held_triggers]))
+            + " (at T they have fired already)"
+            if plan.held_triggers
+            else "none to hold back",
+        ),
         ("WAL", f"about {plan.wal_bytes_estimated / 2**20:,.1f} MiB"),
         ("before-images", "of every row, in the database and in the case's directory; rowback undo takes it back"),
         *(("notice", line) for line in plan.notices),
-    ]  # fmt: skip
+    ]
     if plan.loses:
         facts.append(("LOSES", f"what was written after T to {counted(plan.loses, 'row')}"))
     return joined([*lines, "", *columns(facts)])
@@ -71,10 +80,14 @@ def _writers(plan: RepairPlan) -> list[str]:
     if not plan.writers:
         return []
     rows = [
-        (f"transaction {w.xid}", f"{counted(w.rows, 'row')} of {w.table}", f"columns {', '.join(w.columns)}",
-         "the incident" if w.xid in plan.request.incident_xids else "")
+        (
+            f"transaction {w.xid}",
+            f"{counted(w.rows, 'row')} of {w.table}",
+            f"columns {', '.join(w.columns)}",
+            "the incident" if w.xid in plan.request.incident_xids else "",
+        )
         for w in plan.writers[:TOLD_WRITERS]
-    ]  # fmt: skip
+    ]
     unsaid = len(plan.writers) - TOLD_WRITERS
     rest = [f"  and {counted(unsaid, 'transaction')} more that changed fewer rows"] if unsaid > 0 else []
     return ["", "changed since T by:", *columns(rows), *rest]
@@ -124,9 +137,11 @@ def records_csv(records: Iterable[Mapping[str, object]]) -> str:
     writer.writerow(["table", "key", "class", "op", "xmin", "at_target", "now", "reason"])
     for record in records:
         writer.writerow(
-            [value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
-             for value in record.values()]
-        )  # fmt: skip
+            [
+                value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+                for value in record.values()
+            ]
+        )
     return out.getvalue().rstrip("\n")
 
 
@@ -141,8 +156,11 @@ def records_text(records: Iterable[Mapping[str, object]]) -> str:
         lines.append(f"{record['table']} {key}: {record['class']}, {record['op']}{reason}")
         for side, row, other in (("at T", then, now), ("now ", now, then)):
             if isinstance(row, dict):
-                told = [f"{name}={_short(value)}" for name, value in row.items()
-                        if not isinstance(other, dict) or other.get(name) != value]  # fmt: skip
+                told = [
+                    f"{name}={_short(value)}"
+                    for name, value in row.items()
+                    if not isinstance(other, dict) or other.get(name) != value
+                ]
                 lines.append(f"    {side}  {', '.join(told)}")
     return joined(lines) or "no such rows"
 
@@ -166,9 +184,15 @@ def _record(shape: Shape, change: Change) -> dict[str, object]:
 
     key = dict(zip(shape.key, change.key, strict=True)) if shape.key else {"row": change.key[-1]}
     return {
-        "table": str(shape.table), "key": key, "class": change.kind.value, "op": change.op.value, "xmin": change.xmin,
-        "at_target": row(change.target), "now": row(change.live), "reason": change.reason,
-    }  # fmt: skip
+        "table": str(shape.table),
+        "key": key,
+        "class": change.kind.value,
+        "op": change.op.value,
+        "xmin": change.xmin,
+        "at_target": row(change.target),
+        "now": row(change.live),
+        "reason": change.reason,
+    }
 
 
 def _writes(table: TableRepair) -> str:

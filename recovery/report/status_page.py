@@ -25,9 +25,15 @@ def status_page(status: Status, *, live: bool = False, language: Language = "en"
 def status_body(status: Status) -> str:
     """The part that changes, in both languages."""
     return render(
-        "status_body.html", status=status, languages=LANGUAGES, percent=round(status.progress * 100), say=say,
-        spoken=spoken, safe=_safe(status), next=_next(status),
-    )  # fmt: skip
+        "status_body.html",
+        status=status,
+        languages=LANGUAGES,
+        percent=round(status.progress * 100),
+        say=say,
+        spoken=spoken,
+        safe=_safe(status),
+        next=_next(status),
+    )
 
 
 def write_status(status: Status, directory: Path) -> None:

@@ -27,7 +27,7 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
         f" '{source.identifier}' back as of {format_utc(plan.target_time)} (mode {plan.request.mode}{rows})",
         "",
         *_tables(plan, most),
-    ]  # fmt: skip
+    ]
     if plan.left_out:
         lines += ["", "stays as it is:", *columns([(str(out.name), out.reason) for out in plan.left_out[:most]])]
         lines += _and_more(len(plan.left_out) - most)
@@ -50,7 +50,7 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
                 ("never", f"'{source.identifier}' itself is not restored, modified, rebooted or deleted"),
             ]
         ),
-    ]  # fmt: skip
+    ]
     if plan.request.mode is Mode.BESIDE:
         lines += [
             "",
@@ -67,11 +67,19 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
 
 def _tables(plan: RecoveryPlan, most: int) -> list[str]:
     if len(plan.tables) <= most:
-        return columns([("table", "now", "why"), *(
-            (str(table.name), "empty" if table.empty else "holds rows",
-             f"{table.why}" + (f" ({table.because})" if table.because else ""))
-            for table in plan.tables
-        )])  # fmt: skip
+        return columns(
+            [
+                ("table", "now", "why"),
+                *(
+                    (
+                        str(table.name),
+                        "empty" if table.empty else "holds rows",
+                        f"{table.why}" + (f" ({table.because})" if table.because else ""),
+                    )
+                    for table in plan.tables
+                ),
+            ]
+        )
     kinds = Counter(("empty" if table.empty else "hold rows", table.why.value) for table in plan.tables)
     rows = [(f"{count:,}", now, why) for (now, why), count in kinds.most_common()]
     return [*columns([("tables", "now", "why"), *rows]), "  --all lists them"]
@@ -148,10 +156,23 @@ def account_lines(report: Report) -> list[str]:
         ("table", "at T", "back", "never gone", "kept newer", "conflict", "blocked", "left out")
     ]
     rows += [
-        (t.table, *(f"{n:,}" for n in (t.at_target, t.back, t.never_gone, t.kept_newer, t.conflict,
-                                       sum(r.rows for r in t.blocked), sum(r.rows for r in t.left_out))))
+        (
+            t.table,
+            *(
+                f"{n:,}"
+                for n in (
+                    t.at_target,
+                    t.back,
+                    t.never_gone,
+                    t.kept_newer,
+                    t.conflict,
+                    sum(r.rows for r in t.blocked),
+                    sum(r.rows for r in t.left_out),
+                )
+            ),
+        )
         for t in shown
-    ]  # fmt: skip
+    ]
     lines = [title, *columns(rows)]
     if quiet := len(report.account) - len(shown):
         lines.append(f"  and {counted(quiet, 'table')} of which no row was lost or changed")
@@ -172,16 +193,13 @@ def verification_text(proof: Verification) -> str:
     """What was proven, table by table."""
     lines = []
     if proof.tables:
-        rows = [
-            (str(p.table), f"{p.at_target.rows:,}", f"{p.now.rows:,}", _verdict(p))
-            for p in proof.tables
-        ]  # fmt: skip
+        rows = [(str(p.table), f"{p.at_target.rows:,}", f"{p.now.rows:,}", _verdict(p)) for p in proof.tables]
         lines += [*columns([("table", "at T", "now", "checksum"), *rows]), ""]
     if proof.repaired:
         repairs = [
             (str(p.table), f"{p.inserted:,}", f"{p.updated:,}", f"{p.deleted:,}", _repair_verdict(p))
             for p in proof.repaired
-        ]  # fmt: skip
+        ]
         lines += [*columns([("table", "inserted", "updated", "deleted", "rows"), *repairs]), ""]
     lines += columns(
         [
@@ -197,10 +215,20 @@ def verification_text(proof: Verification) -> str:
     for check in proof.references:
         lines += columns([("reference", f"{check.reference}: {_reference(check)}")])
     if touched := [p for p in proof.tables if p.changed_since or p.written_since]:
-        lines += ["", "written by others since the rows were put back:", *columns([
-            (str(p.table), f"{p.written_since:,} rows written", f"{p.changed_since:,} of ours changed or deleted")
-            for p in touched
-        ])]  # fmt: skip
+        lines += [
+            "",
+            "written by others since the rows were put back:",
+            *columns(
+                [
+                    (
+                        str(p.table),
+                        f"{p.written_since:,} rows written",
+                        f"{p.changed_since:,} of ours changed or deleted",
+                    )
+                    for p in touched
+                ]
+            ),
+        ]
     return joined(lines)
 
 

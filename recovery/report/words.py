@@ -16,8 +16,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "in-part": ("Recovered in part", "일부만 복구되었습니다"),
     "beside": ("Loaded beside the real data", "실제 데이터 옆에 따로 불러왔습니다"),
     "taken-back": ("What was put back was taken out again", "되돌린 데이터를 다시 꺼냈습니다"),
-    "safe-taken-back": ("The rows that had been put back are no longer in the real database.",
-                        "되돌려 넣었던 데이터는 실제 데이터베이스에 더 이상 없습니다."),
+    "safe-taken-back": (
+        "The rows that had been put back are no longer in the real database.",
+        "되돌려 넣었던 데이터는 실제 데이터베이스에 더 이상 없습니다.",
+    ),
     "closed": ("Closed", "종료되었습니다"),
     "where": ("Database {database} on {instance}", "{instance}의 {database} 데이터베이스"),
     "aim": ("the aim is its state at {time}", "목표는 {time} 시점의 데이터입니다"),
@@ -27,17 +29,27 @@ WORDS: dict[str, tuple[str, str]] = {
     "eta": ("about {time} left", "약 {time} 남았습니다"),
     "no-eta": ("how long it takes is not known yet", "남은 시간은 아직 알 수 없습니다"),
     "safe": ("What is safe", "안전한 것"),
-    "safe-others": ("Everything else on this server keeps running and is not touched.",
-                    "이 서버의 다른 데이터와 서비스는 그대로 동작하며 건드리지 않습니다."),
+    "safe-others": (
+        "Everything else on this server keeps running and is not touched.",
+        "이 서버의 다른 데이터와 서비스는 그대로 동작하며 건드리지 않습니다.",
+    ),
     "safe-newer": ("What was written since then is kept.", "그 이후에 새로 저장된 데이터는 보존됩니다."),
-    "safe-unwritten": ("Nothing has been written to the real database yet.",
-                       "실제 데이터베이스에는 아직 아무것도 쓰지 않았습니다."),
-    "safe-written": ("The lost rows are back in the real database.",
-                     "잃어버린 데이터가 실제 데이터베이스에 돌아왔습니다."),
-    "safe-proven": ("{rows} rows are back, and were checked one by one.",
-                    "데이터 {rows}건이 돌아왔고 모두 확인했습니다."),
-    "not-back": ("{rows} lost rows are not back; an engineer knows which.",
-                 "잃어버린 데이터 {rows}건은 돌아오지 않았습니다. 어떤 것인지는 담당자가 알고 있습니다."),
+    "safe-unwritten": (
+        "Nothing has been written to the real database yet.",
+        "실제 데이터베이스에는 아직 아무것도 쓰지 않았습니다.",
+    ),
+    "safe-written": (
+        "The lost rows are back in the real database.",
+        "잃어버린 데이터가 실제 데이터베이스에 돌아왔습니다.",
+    ),
+    "safe-proven": (
+        "{rows} rows are back, and were checked one by one.",
+        "데이터 {rows}건이 돌아왔고 모두 확인했습니다.",
+    ),
+    "not-back": (
+        "{rows} lost rows are not back; an engineer knows which.",
+        "잃어버린 데이터 {rows}건은 돌아오지 않았습니다. 어떤 것인지는 담당자가 알고 있습니다.",
+    ),
     "next": ("What comes next", "다음 단계"),
     "next-none": ("Nothing: it is over.", "없습니다. 모두 끝났습니다."),
     "next-person": ("Somebody looks at the plan and lets it go on.", "담당자가 계획을 확인한 뒤 계속 진행합니다."),
@@ -59,7 +71,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "seconds": ("{n} s", "{n}초"),
     "minutes": ("{n} min", "{n}분"),
     "hours": ("{n} h", "{n}시간"),
-}  # fmt: skip
+}
 
 
 def say(id: str, language: Language, **values: object) -> str:

@@ -8,7 +8,7 @@ from recovery.aws.credentials import Login, from_iam, from_secret
 from recovery.config import IamCredentials, LibpqCredentials, Profile, SecretCredentials
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.instance import InstanceFacts
-from recovery.postgres.connect import Target
+from recovery.postgres.connection_target import Target
 
 
 def original(facts: InstanceFacts, database: str, profile: Profile) -> Target:
@@ -26,18 +26,29 @@ def original(facts: InstanceFacts, database: str, profile: Profile) -> Target:
     login = _login(facts, profile)
     service = profile.credentials.service if isinstance(profile.credentials, LibpqCredentials) else None
     return Target(
-        label=f"instance '{facts.identifier}'", endpoint=facts.endpoint, database=database, user=login.user,
-        password=login.password, service=service, ca_bundle=profile.ca_bundle, sslmode=profile.sslmode,
-    )  # fmt: skip
+        label=f"instance '{facts.identifier}'",
+        endpoint=facts.endpoint,
+        database=database,
+        user=login.user,
+        password=login.password,
+        service=service,
+        ca_bundle=profile.ca_bundle,
+        sslmode=profile.sslmode,
+    )
 
 
 def temporary(facts: InstanceFacts, database: str, password: str, profile: Profile) -> Target:
     """A database of the temporary instance, as its master user with the password that was just set."""
     assert facts.endpoint  # wait_ready returns no instance without one
     return Target(
-        label=f"temporary instance '{facts.identifier}'", endpoint=facts.endpoint, database=database,
-        user=facts.master_username, password=password, ca_bundle=profile.ca_bundle, sslmode=profile.sslmode,
-    )  # fmt: skip
+        label=f"temporary instance '{facts.identifier}'",
+        endpoint=facts.endpoint,
+        database=database,
+        user=facts.master_username,
+        password=password,
+        ca_bundle=profile.ca_bundle,
+        sslmode=profile.sslmode,
+    )
 
 
 def _login(facts: InstanceFacts, profile: Profile) -> Login:

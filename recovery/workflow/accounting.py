@@ -24,8 +24,9 @@ def account_of(case: Case) -> Account:
     plan = case.repair_plan
     if plan is None or case.request.mode is Mode.BESIDE:
         return Account()
-    return Account(tables=tuple(_tables(case, plan)), unexamined=tuple(_unexamined(case, plan)),
-                   values_lost=plan.values_lost)  # fmt: skip
+    return Account(
+        tables=tuple(_tables(case, plan)), unexamined=tuple(_unexamined(case, plan)), values_lost=plan.values_lost
+    )
 
 
 def _tables(case: Case, plan: RepairPlan) -> Iterator[TableAccount]:
@@ -60,7 +61,7 @@ def in_part(case: Case, account: Account) -> RowbackError:
         state=f"the rows were put back, committed and proven; temporary instance '{case.copy.identifier}' is kept until"
         " it expires, and costs money",
         help=next_commands(case, account),
-    )  # fmt: skip
+    )
 
 
 def not_back_lines(account: Account) -> list[str]:
@@ -69,8 +70,11 @@ def not_back_lines(account: Account) -> list[str]:
     for table in account.tables:
         conflict = (Reason(reason="the incident and others changed them", rows=table.conflict),)
         for kind, reasons in (("conflict", conflict), ("blocked", table.blocked), ("left out", table.left_out)):
-            lines += [f"{table.table}  {_rows(each.rows)}  {kind}: {each.reason}{_keys(each)}"
-                      for each in reasons if each.rows]  # fmt: skip
+            lines += [
+                f"{table.table}  {_rows(each.rows)}  {kind}: {each.reason}{_keys(each)}"
+                for each in reasons
+                if each.rows
+            ]
     lines += [f"not looked at  {line}" for line in account.unexamined]
     return lines + [f"values lost    {line}" for line in account.values_lost]
 

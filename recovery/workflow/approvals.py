@@ -47,9 +47,11 @@ def approvals_beside(plan_file: Path) -> list[Approval]:
             found.append(Approval.model_validate_json(path.read_text()))
         except (OSError, UnicodeDecodeError, ValidationError) as error:
             raise RowbackError(
-                ErrorId.PLAN_UNREADABLE, f"{path} holds no approval", state=NOTHING_CREATED,
+                ErrorId.PLAN_UNREADABLE,
+                f"{path} holds no approval",
+                state=NOTHING_CREATED,
                 help=f"have it given again: rm {path}; rowback approve {plan_file} --by NAME",
-            ) from error  # fmt: skip
+            ) from error
     return sorted(found, key=lambda each: each.at)
 
 
@@ -63,9 +65,11 @@ def keep_beside(plan_file: Path, given: Approval) -> Path:
         scratch.replace(path)
     except OSError as error:
         raise RowbackError(
-            ErrorId.USAGE, f"{path} cannot be written: {error.strerror}", state="nothing was approved",
+            ErrorId.USAGE,
+            f"{path} cannot be written: {error.strerror}",
+            state="nothing was approved",
             help=f"copy {plan_file} to where you may write, approve it there, and hand back what is written next to it",
-        ) from error  # fmt: skip
+        ) from error
     return path
 
 

@@ -53,23 +53,28 @@ def refuse_unsuitable(source: InstanceFacts) -> None:
     """Raises instance-unsuitable for what rowback does not restore, and for an instance on which no server runs."""
     if source.engine != "postgres":
         raise RowbackError(
-            ErrorId.INSTANCE_UNSUITABLE, f"'{source.identifier}' runs {source.engine}, not RDS for PostgreSQL",
-            state=NOTHING_CREATED, help="rowback restores engine 'postgres'; Aurora clusters are not supported yet",
-        )  # fmt: skip
+            ErrorId.INSTANCE_UNSUITABLE,
+            f"'{source.identifier}' runs {source.engine}, not RDS for PostgreSQL",
+            state=NOTHING_CREATED,
+            help="rowback restores engine 'postgres'; Aurora clusters are not supported yet",
+        )
     if source.major < 13:
         raise RowbackError(
-            ErrorId.INSTANCE_UNSUITABLE, f"'{source.identifier}' runs PostgreSQL {source.engine_version}",
-            state=NOTHING_CREATED, help="rowback supports PostgreSQL 13 and newer",
-        )  # fmt: skip
+            ErrorId.INSTANCE_UNSUITABLE,
+            f"'{source.identifier}' runs PostgreSQL {source.engine_version}",
+            state=NOTHING_CREATED,
+            help="rowback supports PostgreSQL 13 and newer",
+        )
 
     if source.status in WITHOUT_SERVER:
         start = f"start it (aws rds start-db-instance --db-instance-identifier {source.identifier})"
         raise RowbackError(
-            ErrorId.INSTANCE_UNSUITABLE, f"'{source.identifier}' is '{source.status}': no server answers there",
+            ErrorId.INSTANCE_UNSUITABLE,
+            f"'{source.identifier}' is '{source.status}': no server answers there",
             state=NOTHING_CREATED,
             help=f"{start if source.status == 'stopped' else 'wait until it is available'}, then run the same command"
             " again",
-        )  # fmt: skip
+        )
 
 
 def window_with(
@@ -130,13 +135,14 @@ def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[T
     near = [name for text in missing for name in get_close_matches(text, sorted(spelled), n=3, cutoff=0.5)]
     tables = " ".join(f"--table {shell_word(text)}" for text in missing)
     raise RowbackError(
-        ErrorId.TABLE_UNKNOWN, f"no table matches '{missing[0]}' in '{request.database}' now",
+        ErrorId.TABLE_UNKNOWN,
+        f"no table matches '{missing[0]}' in '{request.database}' now",
         f"nearest names: {', '.join(near)}" if near else f"the database has {len(known)} tables",
         "one that was dropped since T is brought beside, into a schema of its own; not put back into place",
         state=NOTHING_CREATED,
         help=f"correct the name; or, if it was dropped: rowback restore {request.instance}"
         f" --at {format_utc(request.target_time)} --database {shell_word(request.database)} --mode beside {tables}",
-    )  # fmt: skip
+    )
 
 
 def refuse_unstartable_copy(live: Session, source: InstanceFacts, settings: CopySettings) -> None:

@@ -59,9 +59,11 @@ def refuse_unless_lost(search: Bisection, instances: Instances) -> None:
     with connect(original(facts, search.wanted.database, search.wanted.profile)) as live:
         if _holds(live, search.good):
             raise RowbackError(
-                ErrorId.NOTHING_SUSPECT, f"--good {search.good!r} is true on the original now, so it shows no loss",
-                state=NOTHING_CREATED, help="write a condition that was true before and is false now",
-            )  # fmt: skip
+                ErrorId.NOTHING_SUSPECT,
+                f"--good {search.good!r} is true on the original now, so it shows no loss",
+                state=NOTHING_CREATED,
+                help="write a condition that was true before and is false now",
+            )
 
 
 def bisect(
@@ -123,9 +125,11 @@ def _holds(session: Session, question: str) -> bool:
     if value in NO:
         return False
     raise RowbackError(
-        ErrorId.USAGE, f"--good {question!r} gives {len(rows)} rows of {len(names)} columns, not one boolean",
-        state="nothing was changed", help="write it like: --good 'select count(*) > 0 from content.articles'",
-    )  # fmt: skip
+        ErrorId.USAGE,
+        f"--good {question!r} gives {len(rows)} rows of {len(names)} columns, not one boolean",
+        state="nothing was changed",
+        help="write it like: --good 'select count(*) > 0 from content.articles'",
+    )
 
 
 def span_text(bracket: Bracket) -> str:

@@ -122,9 +122,10 @@ class Case:
         return " ".join(
             (
                 f"rowback restore {plan.source.identifier} --at {format_utc(plan.target_time)}",
-                f"--database {shell_word(plan.database)}", *options,
+                f"--database {shell_word(plan.database)}",
+                *options,
             )
-        )  # fmt: skip
+        )
 
     @property
     def taken_back(self) -> bool:
@@ -203,13 +204,18 @@ def open_case(
     journal.append(
         "case.opened",
         data={
-            "schema_version": 1, "tool_version": __version__, "plan_digest": plan.digest,
-            "plan": plan.model_dump(mode="json"), "objectives": objectives.model_dump(mode="json"),
+            "schema_version": 1,
+            "tool_version": __version__,
+            "plan_digest": plan.digest,
+            "plan": plan.model_dump(mode="json"),
+            "objectives": objectives.model_dump(mode="json"),
             # Whom to notify, and by what program, is read from this user's configuration each time, never from a case.
-            "profile": profile.model_dump(mode="json", exclude={"notify"}), "approved": approved,
-            "opener": opener.model_dump(mode="json") if opener else None, "run": os.environ.get(RUN_VARIABLE),
+            "profile": profile.model_dump(mode="json", exclude={"notify"}),
+            "approved": approved,
+            "opener": opener.model_dump(mode="json") if opener else None,
+            "run": os.environ.get(RUN_VARIABLE),
         },
-    )  # fmt: skip
+    )
     return fold(journal.directory, journal.records), journal
 
 
@@ -253,11 +259,14 @@ def all_cases() -> list[Case]:
 def earlier_repairs(case: Case) -> list[Case]:
     """Other cases of the same database that wrote rows, the latest first."""
     return [
-        other for other in reversed(all_cases())
-        if other.id != case.id and other.wrote_to_live and other.repair_plan
+        other
+        for other in reversed(all_cases())
+        if other.id != case.id
+        and other.wrote_to_live
+        and other.repair_plan
         and other.plan.source.resource_id == case.plan.source.resource_id
         and other.plan.database == case.plan.database
-    ]  # fmt: skip
+    ]
 
 
 def find_case(text: str) -> Path:
@@ -280,13 +289,16 @@ def fold(directory: Path, records: Iterable[Record]) -> Case:
 
 def _opened(directory: Path, first: Record) -> Case:
     return Case(
-        id=directory.name, directory=directory, plan=RecoveryPlan.model_validate(first.data["plan"]),
+        id=directory.name,
+        directory=directory,
+        plan=RecoveryPlan.model_validate(first.data["plan"]),
         objectives=Objectives.model_validate(first.data["objectives"]),
-        profile=Profile.model_validate({**first.data["profile"], "notify": ()}), opened_at=first.at,
+        profile=Profile.model_validate({**first.data["profile"], "notify": ()}),
+        opened_at=first.at,
         plan_approved=first.data.get("approved") is True,
         opener=Person.model_validate(first.data["opener"]) if first.data.get("opener") else None,
         run=first.data.get("run"),
-    )  # fmt: skip
+    )
 
 
 def unreadable_cases() -> list[tuple[str, str]]:
@@ -303,9 +315,11 @@ def unreadable_cases() -> list[tuple[str, str]]:
 
 def _of_another_version(directory: Path) -> RowbackError:
     return RowbackError(
-        ErrorId.PLAN_UNREADABLE, f"case '{directory.name}' was not opened by this version of rowback",
-        state="nothing was done", help="use the version that opened it",
-    )  # fmt: skip
+        ErrorId.PLAN_UNREADABLE,
+        f"case '{directory.name}' was not opened by this version of rowback",
+        state="nothing was done",
+        help="use the version that opened it",
+    )
 
 
 def _readable(directory: Path) -> Case | None:

@@ -20,18 +20,22 @@ def within(ceiling_usd: float | None, settings: CopySettings, source: InstanceFa
     where = f"{settings.instance_class} in {source.region}"
     if unknown := _unknown(price := price_of(settings.instance_class, source.region), source):
         raise RowbackError(
-            ErrorId.COST_CEILING, f"nobody says what {where} costs, so ${ceiling_usd:,.2f} cannot be promised", unknown,
+            ErrorId.COST_CEILING,
+            f"nobody says what {where} costs, so ${ceiling_usd:,.2f} cannot be promised",
+            unknown,
             state=NOTHING_CREATED,
             help="allow pricing:GetProducts, choose another copy_class, or leave --max-cost out",
-        )  # fmt: skip
+        )
     assert price
     hours = int(ceiling_usd / price.hourly(source.allocated_gib))
     if hours < 1:
         raise RowbackError(
-            ErrorId.COST_CEILING, f"one hour of {where} costs ${price.hourly(source.allocated_gib):,.2f}, more than"
-            f" ${ceiling_usd:,.2f}", f"according to {price.source}", state=NOTHING_CREATED,
+            ErrorId.COST_CEILING,
+            f"one hour of {where} costs ${price.hourly(source.allocated_gib):,.2f}, more than ${ceiling_usd:,.2f}",
+            f"according to {price.source}",
+            state=NOTHING_CREATED,
             help="raise --max-cost, or choose a smaller copy_class in rowback.toml",
-        )  # fmt: skip
+        )
     return settings.model_copy(update={"expires_after_hours": min(hours, settings.expires_after_hours)})
 
 

@@ -16,7 +16,8 @@ from recovery.model.catalog import Identity
 from recovery.model.instance import InstanceFacts
 from recovery.model.plan import RecoveryPlan
 from recovery.model.repair import RepairPlan
-from recovery.postgres.connect import Session, Target, await_answer, await_login, connect, identity_of
+from recovery.postgres.connect import Session, await_answer, await_login, connect, identity_of
+from recovery.postgres.connection_target import Target
 from recovery.redaction import remember
 from recovery.workflow.access import original, temporary
 from recovery.workflow.cases import Case
@@ -38,9 +39,12 @@ def refuse_other_database(plan: RecoveryPlan, source: InstanceFacts, found: Iden
         changed.append(f"database '{plan.database}' there is another database now (system identifier or oid differ)")
     if changed:
         raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED, f"'{plan.database}' on '{source.identifier}' is not what was planned for",
-            *changed, state=UNTOUCHED, help="find out who replaced it; a new plan is needed",
-        )  # fmt: skip
+            ErrorId.PLAN_FACTS_CHANGED,
+            f"'{plan.database}' on '{source.identifier}' is not what was planned for",
+            *changed,
+            state=UNTOUCHED,
+            help="find out who replaced it; a new plan is needed",
+        )
 
 
 def refuse_unapproved(plan: RepairPlan, database: str) -> None:
@@ -51,7 +55,7 @@ def refuse_unapproved(plan: RepairPlan, database: str) -> None:
         f"repair plan {plan.digest[:8]} writes {plan.writes:,} rows and nobody approved it",
         state=UNTOUCHED,
         help=f"read it: rowback diff {plan.case}; then: {write}",
-    )  # fmt: skip
+    )
 
 
 class Listener(Protocol):

@@ -96,13 +96,21 @@ def find(search: Search, say: Say) -> Finding:
     begun, ended = [each.first_s for each in found if each.first_s], [each.last_s for each in found if each.last_s]
     events = tuple(_events(search, known))
     return Finding(
-        instance=search.instance, sources=tuple(name for source in sources for name in source.names),
-        from_time=_moment(min(begun, default=None)), until_time=_moment(max(ended, default=None)),
-        records=sum(each.records for each in found), suspects=tuple(shown), more=len(suspects) - len(shown),
-        silent=tuple(_silent(search, known, sources, found)), traces=tuple(known.traces), window=known.window,
-        events=events, own=own, untouched=_untouched(search.question.table, suspects),
+        instance=search.instance,
+        sources=tuple(name for source in sources for name in source.names),
+        from_time=_moment(min(begun, default=None)),
+        until_time=_moment(max(ended, default=None)),
+        records=sum(each.records for each in found),
+        suspects=tuple(shown),
+        more=len(suspects) - len(shown),
+        silent=tuple(_silent(search, known, sources, found)),
+        traces=tuple(known.traces),
+        window=known.window,
+        events=events,
+        own=own,
+        untouched=_untouched(search.question.table, suspects),
         proposal=_proposed(search, known, suspects, found),
-    )  # fmt: skip
+    )
 
 
 def _untouched(table: str | None, suspects: Sequence[Suspect]) -> str | None:
@@ -130,9 +138,11 @@ def _proposed(search: Search, known: _Known, suspects: Sequence[Suspect], found:
         return None
     proposal = propose(suspects, search.instance, known.window, retention_days=days)
     doubtful = (
-        bool(known.cut) or NO_PROCESS in known.silent
-        or any(errors_hidden(known.settings)) or any(each.dropped for each in found)
-    )  # fmt: skip
+        bool(known.cut)
+        or NO_PROCESS in known.silent
+        or any(errors_hidden(known.settings))
+        or any(each.dropped for each in found)
+    )
     if proposal is None or not doubtful:
         return proposal
     return proposal.model_copy(update={"confidence": "low"})
@@ -188,9 +198,11 @@ def _sources(search: Search, say: Say) -> list[Source]:
     if search.instance:
         return from_instance(LogFiles.of(search.instance, search.profile.region), search.since, search.until, say)
     raise RowbackError(
-        ErrorId.USAGE, "neither an instance nor a log file was named", state=NOTHING_CREATED,
+        ErrorId.USAGE,
+        "neither an instance nor a log file was named",
+        state=NOTHING_CREATED,
         help="name the instance: rowback find INSTANCE --since 2h; or its log: rowback find --log FILE",
-    )  # fmt: skip
+    )
 
 
 def _bounded(search: Search) -> Question:
@@ -232,9 +244,11 @@ def _read(source: Source, search: Search, known: _Known) -> Found:
         guessed = guess(b"".join(sample)[:SAMPLE_BYTES], told=prefix)
         if guessed is None and b"".join(sample).strip():
             raise RowbackError(
-                ErrorId.LOG_UNREADABLE, f"no line of '{source.names[0]}' begins with log_line_prefix '{prefix}'",
-                state=NOTHING_CREATED, help="say how the server's lines begin: --log-line-prefix '%m [%p] '",
-            )  # fmt: skip
+                ErrorId.LOG_UNREADABLE,
+                f"no line of '{source.names[0]}' begins with log_line_prefix '{prefix}'",
+                state=NOTHING_CREATED,
+                help="say how the server's lines begin: --log-line-prefix '%m [%p] '",
+            )
         chunks, prefix = chain(sample, chunks), guessed or prefix
         zone = unclear_zone(b"".join(sample)[:SAMPLE_BYTES], prefix)
         if zone and not is_zone(search.zone or known.settings.get("log_timezone") or ""):

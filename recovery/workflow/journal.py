@@ -90,10 +90,11 @@ class Journal:
             create_private(directory / FILE, b"")
         except OSError as error:
             raise RowbackError(
-                ErrorId.DISK_FULL, f"no case can be kept in {directory}: {error.strerror}",
+                ErrorId.DISK_FULL,
+                f"no case can be kept in {directory}: {error.strerror}",
                 state=NOTHING_CREATED,
                 help="set ROWBACK_HOME to a directory that you may write to, with free space",
-            ) from error  # fmt: skip
+            ) from error
         _sync_directory(directory)
         return cls(directory)
 
@@ -104,9 +105,15 @@ class Journal:
 
     def _append(self, event: str, step: str | None, data: Mapping[str, Any]) -> Record:
         record = Record(
-            seq=len(self.records), at=datetime.now(UTC), clock_s=round(time.monotonic(), 6), pid=os.getpid(),
-            event=event, step=step, data=Redactor.of_this_process().within(data), prev=self._last,
-        )  # fmt: skip
+            seq=len(self.records),
+            at=datetime.now(UTC),
+            clock_s=round(time.monotonic(), 6),
+            pid=os.getpid(),
+            event=event,
+            step=step,
+            data=Redactor.of_this_process().within(data),
+            prev=self._last,
+        )
         text = record.model_dump_json(exclude={"mac"})
         line = sign(text.encode() + b"\n", self._key)
         self._write(line)
@@ -133,10 +140,11 @@ class Journal:
             (self.directory / RESERVE).unlink(missing_ok=True)
             if not self._try_write(line):
                 raise RowbackError(
-                    ErrorId.DISK_FULL, f"the journal in {self.directory} cannot be written: the disk is full",
+                    ErrorId.DISK_FULL,
+                    f"the journal in {self.directory} cannot be written: the disk is full",
                     state="what was done last may not be recorded; resuming asks AWS and PostgreSQL",
                     help=f"free space there, then: rowback resume {self.directory.name}",
-                )  # fmt: skip
+                )
         os.fsync(self._file.fileno())
 
     def _try_write(self, line: bytes) -> bool:
@@ -182,9 +190,11 @@ def _parsed(directory: Path, content: bytes, *, proven: bool) -> list[Record]:
 
 def _altered(directory: Path, record: int) -> RowbackError:
     return RowbackError(
-        ErrorId.PLAN_UNREADABLE, f"the journal of case '{directory.name}' was altered before record {record}",
-        state="nothing was done", help=f"look at {directory / FILE} and at AWS yourself before doing anything",
-    )  # fmt: skip
+        ErrorId.PLAN_UNREADABLE,
+        f"the journal of case '{directory.name}' was altered before record {record}",
+        state="nothing was done",
+        help=f"look at {directory / FILE} and at AWS yourself before doing anything",
+    )
 
 
 def _whole_lines(content: bytes) -> list[bytes]:
@@ -208,14 +218,18 @@ def _refuse_unsigned(directory: Path, lines: Sequence[bytes]) -> None:
 def _no_journal(directory: Path, error: OSError) -> RowbackError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return RowbackError(
-            ErrorId.CASE_UNKNOWN, f"there is no case '{directory.name}' in {directory.parent}",
-            state="nothing was done", help="list them: rowback cases",
-        )  # fmt: skip
+            ErrorId.CASE_UNKNOWN,
+            f"there is no case '{directory.name}' in {directory.parent}",
+            state="nothing was done",
+            help="list them: rowback cases",
+        )
     why = "it is a link, and no journal is one" if error.errno == errno.ELOOP else str(error.strerror)
     return RowbackError(
-        ErrorId.CASE_UNKNOWN, f"the journal {directory / FILE} cannot be read: {why}", state="nothing was done",
+        ErrorId.CASE_UNKNOWN,
+        f"the journal {directory / FILE} cannot be read: {why}",
+        state="nothing was done",
         help="rowback works as the user who opened the case, on its own files",
-    )  # fmt: skip
+    )
 
 
 def _parse(line: bytes) -> Record | None:
@@ -237,8 +251,9 @@ def reading(directory: Path) -> Iterator[None]:
             ErrorId.PLAN_UNREADABLE,
             f"the journal of '{directory.name}' holds what this version of rowback cannot read:"
             f" {type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            state="nothing was done", help=f"use the version that opened it, or look at {directory} yourself",
-        ) from error  # fmt: skip
+            state="nothing was done",
+            help=f"use the version that opened it, or look at {directory} yourself",
+        ) from error
 
 
 def directories_in(root: Path) -> list[Path]:
@@ -259,10 +274,12 @@ def directory_named(text: str, root: Path, *, what: str, listing: str) -> Path:
     if len(matches) == 1:
         return root / matches[0]
     raise RowbackError(
-        ErrorId.CASE_UNKNOWN, f"{what} '{text}' {'is ambiguous' if matches else 'does not exist'} in {root}",
+        ErrorId.CASE_UNKNOWN,
+        f"{what} '{text}' {'is ambiguous' if matches else 'does not exist'} in {root}",
         f"newest: {', '.join(names[-3:])}" if names else f"there are no {what}s yet",
-        state="nothing was done", help=f"list them: {listing}",
-    )  # fmt: skip
+        state="nothing was done",
+        help=f"list them: {listing}",
+    )
 
 
 def is_driven(directory: Path) -> bool:
@@ -289,9 +306,11 @@ def _open_locked(path: Path) -> Any:
         id, of_a_run = path.parent.name, path.parent.parent.name == "runs"
         what, watch = ("run", "rowback runbook runs") if of_a_run else ("case", f"rowback status {id}")
         raise RowbackError(
-            ErrorId.CASE_BUSY, f"another process is driving {what} '{id}'", state="nothing was done",
+            ErrorId.CASE_BUSY,
+            f"another process is driving {what} '{id}'",
+            state="nothing was done",
             help=f"watch it: {watch}",
-        ) from error  # fmt: skip
+        ) from error
     return file
 
 

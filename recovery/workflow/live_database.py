@@ -18,7 +18,8 @@ from recovery.incident.sessions import LAST_COMMIT
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.suspects import Closure, habits_of, same_table
 from recovery.model.incident import Reach, Reached
-from recovery.postgres.connect import IMPATIENT, Session, Target, connect, told
+from recovery.postgres.connect import IMPATIENT, Session, connect, told
+from recovery.postgres.connection_target import Target
 from recovery.postgres.row_traces import oldest_writer, row_traces
 from recovery.postgres.traces import closure, commit_time_of, emptied, log_settings, read_counters, status_of
 from recovery.workflow.readings import reading_before
@@ -93,9 +94,10 @@ class LiveDatabase:
         """
         habits = habits_of(sightings)
         large = [
-            each for each in sightings
+            each
+            for each in sightings
             if not says_which(each.text) and (each.record.database, shape_of(each.text)) not in habits
-        ]  # fmt: skip
+        ]
         for sighting in sightings:
             table = None if sighting.xid else _updated_whole(sighting)
             if table is None or any(_rewrites(other, table) for other in large if other is not sighting):

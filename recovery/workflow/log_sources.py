@@ -132,6 +132,8 @@ def _opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
 
 def _unreadable(name: str, why: str) -> RowbackError:
     return RowbackError(
-        ErrorId.LOG_UNREADABLE, f"the log '{name}' cannot be read: {why}", state=NOTHING_CREATED,
+        ErrorId.LOG_UNREADABLE,
+        f"the log '{name}' cannot be read: {why}",
+        state=NOTHING_CREATED,
         help="give PostgreSQL's own log files (plain, .csv, .json, each perhaps .gz): rowback find --log FILE",
-    )  # fmt: skip
+    )

@@ -37,10 +37,14 @@ def look_ahead(plan: RecoveryPlan, instances: Instances, profile: Profile) -> Ou
     with connect(original(instances.get(plan.source.identifier), plan.database, profile)) as live:
         live.execute(IMPATIENT)
         return Outlook(
-            replay_from=replay_from, replay_s=replay_s, wal_bytes=_wal_bytes(live, replay_s), duration=duration,
-            cost=_cost(plan, duration), in_the_way=tuple(_in_the_way(live, plan)),
+            replay_from=replay_from,
+            replay_s=replay_s,
+            wal_bytes=_wal_bytes(live, replay_s),
+            duration=duration,
+            cost=_cost(plan, duration),
+            in_the_way=tuple(_in_the_way(live, plan)),
             listeners=tuple(who_notices(live, plan.scope)),
-        )  # fmt: skip
+        )
 
 
 def with_incident(outlook: Outlook, plan: RecoveryPlan, profile: Profile) -> Outlook:
@@ -87,9 +91,12 @@ def _learned(plan: RecoveryPlan, cases: Sequence[Case]) -> Duration | None:
     if not taken:
         return None
     return Duration(
-        typical_s=median(taken), least_s=min(taken), most_s=max(taken), cases=len(taken),
+        typical_s=median(taken),
+        least_s=min(taken),
+        most_s=max(taken),
+        cases=len(taken),
         of=f"'{plan.source.identifier}'" if same else "other instances",
-    )  # fmt: skip
+    )
 
 
 def _seconds(case: Case) -> float:

@@ -11,7 +11,7 @@ from recovery.aws.instances import Instances, database_tag
 from recovery.compare.scope import LEFT_OUT_BY_EXCEPT, Scope, choose_scope, load_order
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-from recovery.model.catalog import Catalog
+from recovery.model.catalog import Catalog, Trigger
 from recovery.model.instance import (
     TAG_CASE,
     TAG_DATABASE,
@@ -25,7 +25,8 @@ from recovery.model.target import format_utc
 from recovery.model.values import TableName
 from recovery.postgres.binaries import find_client_tools
 from recovery.postgres.catalog import count_rows, hidden_from, nonempty, read_catalog
-from recovery.postgres.connect import IMPATIENT, Session, Target, connect, identity_of, is_loopback
+from recovery.postgres.connect import IMPATIENT, Session, connect, identity_of
+from recovery.postgres.connection_target import Target, is_loopback
 from recovery.postgres.repair.scan import refuses_predicate
 from recovery.postgres.writing import may_be_replica
 from recovery.workflow.access import original
@@ -47,9 +48,11 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
     refuse_unsuitable(source)
     window = window_with(request, instances, source, say)
     settings = CopySettings.like(
-        source, instance_class=request.profile.copy_class, expires_after_hours=request.profile.copy_expires_hours,
+        source,
+        instance_class=request.profile.copy_class,
+        expires_after_hours=request.profile.copy_expires_hours,
         parameter_group=request.copy_parameter_group or request.profile.copy_parameter_group,
-    )  # fmt: skip
+    )
     settings = within(request.max_cost_usd, settings, source)
     target = original(source, request.database, request.profile)
     if request.transport is Transport.DUMP:
@@ -87,10 +90,7 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         all_or_nothing=request.all_or_nothing,
         left_out=tuple(scope.left_out),
         foreign_key_mode=mode,
-        held_triggers=tuple(
-            trigger for table in catalog.tables if table.name in scope.chosen for trigger in table.triggers
-            if trigger.state != "D"
-        ),
+        held_triggers=_held_triggers(catalog, scope),
         sequences=tuple({c.name: c for c in catalog.sequences if c.table in scope.chosen}.values()),
         copy_settings=settings,
         transport=request.transport,
@@ -98,7 +98,13 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         lock_attempts=request.profile.lock_attempts,
         profile=request.profile_name,
         approvals=request.profile.approvals,
-    )  # fmt: skip
+    )
+
+
+def _held_triggers(catalog: Catalog, scope: Scope) -> tuple[Trigger, ...]:
+    """Enabled triggers of the tables in scope: the load holds them back."""
+    tables = (table for table in catalog.tables if table.name in scope.chosen)
+    return tuple(trigger for table in tables for trigger in table.triggers if trigger.state != "D")
 
 
 def check_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -> None:
@@ -128,7 +134,7 @@ def _like(plan: RecoveryPlan) -> str:
             *(f"--table {shell_word(text)}" for text in named),
             *(f"--except {shell_word(text)}" for text in excepted),
         ]
-    )  # fmt: skip
+    )
 
 
 def stable(source: InstanceFacts) -> InstanceFacts:
@@ -172,8 +178,9 @@ def _all_filled(live: Session, plan: RecoveryPlan) -> list[str]:
     if compared or not filled or filled != set(plan.whole):
         return []
     counts = count_rows(live, sorted(filled, key=lambda name: name.key))
-    return [f"table {name} holds {rows:,} rows now; the plan was made when it was empty"
-            for name, rows in counts.items()]  # fmt: skip
+    return [
+        f"table {name} holds {rows:,} rows now; the plan was made when it was empty" for name, rows in counts.items()
+    ]
 
 
 def refuse_second_copy(plan: RecoveryPlan, instances: Instances) -> None:
@@ -209,9 +216,12 @@ def _scope(live: Session, catalog: Catalog, request: Request, dropped: Sequence[
         scope.chosen = {name: table for name, table in scope.chosen.items() if table.why in asked}
     if not scope.chosen and not dropped:
         raise RowbackError(
-            ErrorId.TABLE_UNKNOWN, f"there is nothing to put back in '{request.database}'",
-            *_reasons(scope.left_out), state=NOTHING_CREATED, help="name the tables with --table",
-        )  # fmt: skip
+            ErrorId.TABLE_UNKNOWN,
+            f"there is nothing to put back in '{request.database}'",
+            *_reasons(scope.left_out),
+            state=NOTHING_CREATED,
+            help="name the tables with --table",
+        )
     return scope
 
 
@@ -221,15 +231,19 @@ def _check_where(live: Session, catalog: Catalog, scope: Scope, request: Request
         return
     if request.repair.mode is Mode.BESIDE:
         raise RowbackError(
-            ErrorId.USAGE, "--where does not go with --mode beside, which loads whole tables",
-            state=NOTHING_CREATED, help="leave --where out, or look at the rows with rowback peek",
-        )  # fmt: skip
+            ErrorId.USAGE,
+            "--where does not go with --mode beside, which loads whole tables",
+            state=NOTHING_CREATED,
+            help="leave --where out, or look at the rows with rowback peek",
+        )
     named = {table.because for table in scope.chosen.values() if table.why is Why.NAMED}
     if len(named) != 1:
         raise RowbackError(
-            ErrorId.USAGE, f"--where limits the rows of one table, and {len(named)} are named",
-            state=NOTHING_CREATED, help="name exactly one --table; tables that hang on it are followed",
-        )  # fmt: skip
+            ErrorId.USAGE,
+            f"--where limits the rows of one table, and {len(named)} are named",
+            state=NOTHING_CREATED,
+            help="name exactly one --table; tables that hang on it are followed",
+        )
     chosen = [name for name, planned in scope.chosen.items() if planned.why is Why.NAMED]
     _refuse_no_condition(live, catalog, chosen, request.where)
 
@@ -239,10 +253,12 @@ def _refuse_no_condition(live: Session, catalog: Catalog, named: Sequence[TableN
     for name in named:
         if words := refuses_predicate(live, name, where):
             raise RowbackError(
-                ErrorId.USAGE, f"--where {where!r} is no condition on {name}: {words}",
+                ErrorId.USAGE,
+                f"--where {where!r} is no condition on {name}: {words}",
                 f"its columns: {', '.join(c.name for t in catalog.tables if t.name == name for c in t.columns)}",
-                state=NOTHING_CREATED, help="write one SQL condition, e.g. --where 'space_id = 42'",
-            )  # fmt: skip
+                state=NOTHING_CREATED,
+                help="write one SQL condition, e.g. --where 'space_id = 42'",
+            )
 
 
 def _leave_out_unreadable_on_copy(live: Session, catalog: Catalog, scope: Scope, source: InstanceFacts) -> None:

@@ -54,9 +54,12 @@ def _case_of(instance: InstanceFacts) -> Case:
     known = {path.name for path in directories.iterdir()} if directories.is_dir() else set()
     if name not in known:
         tagged = instance.tags.get(TAG_CASE, name)
-        raise _Kept(f"case '{tagged}' has no journal on this machine, so its resource id cannot be proven"
-                    if tagged == name else f"it is tagged as of case '{tagged}', whose copy is"
-                    f" '{COPY_PREFIX}{tagged}', so nothing here proves whose it is")  # fmt: skip
+        raise _Kept(
+            f"case '{tagged}' has no journal on this machine, so its resource id cannot be proven"
+            if tagged == name
+            else f"it is tagged as of case '{tagged}', whose copy is"
+            f" '{COPY_PREFIX}{tagged}', so nothing here proves whose it is"
+        )
     try:
         return fold(directories / name, read_records(directories / name, proven=True))
     except RowbackError as error:

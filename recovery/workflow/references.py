@@ -8,7 +8,8 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.repair import Op
 from recovery.model.report import ReferenceCheck
 from recovery.model.values import TableName
-from recovery.postgres.connect import Session, Target, connect
+from recovery.postgres.connect import Session, connect
+from recovery.postgres.connection_target import Target
 from recovery.postgres.references import existing, values_written_by
 from recovery.reload.job import Loaded
 from recovery.workflow.access import original
@@ -79,16 +80,21 @@ def _existing(
             return existing(session, _table(column), column.column, values)
     except LookupError as error:
         raise RowbackError(
-            ErrorId.CONFIG_INVALID, f"reference {column} in rowback.toml cannot be checked: {error}",
-            state=state, help="correct the [[reference]] in rowback.toml",
-        ) from error  # fmt: skip
+            ErrorId.CONFIG_INVALID,
+            f"reference {column} in rowback.toml cannot be checked: {error}",
+            state=state,
+            help="correct the [[reference]] in rowback.toml",
+        ) from error
 
 
 def _checked(reference: Reference, touched: list[str], dangling: list[str], before: int) -> ReferenceCheck:
     return ReferenceCheck(
-        reference=str(reference), touched=len(touched), dangling=len(dangling), dangled_at_target=before,
+        reference=str(reference),
+        touched=len(touched),
+        dangling=len(dangling),
+        dangled_at_target=before,
         values=tuple(dangling[:KEYS_SHOWN]),
-    )  # fmt: skip
+    )
 
 
 def _table(column: ColumnReference) -> TableName:

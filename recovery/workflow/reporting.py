@@ -81,8 +81,10 @@ def _told(case: Case, loaded: Loaded | None) -> Iterator[str]:
     yield from (f"{out.name} is left as it is: {out.reason}" for out in case.plan.left_out)
     if stay := case.noted("undo.stay"):
         yield from (f"after the undo: {line}" for line in stay[-1]["rows"])
-    yield from (f"event triggers wrote {rows:,} rows of {name}, because of our definitions"
-                for name, rows in (loaded.by_event_triggers if loaded else {}).items())  # fmt: skip
+    yield from (
+        f"event triggers wrote {rows:,} rows of {name}, because of our definitions"
+        for name, rows in (loaded.by_event_triggers if loaded else {}).items()
+    )
 
 
 def _recovery_time(case: Case) -> float | None:

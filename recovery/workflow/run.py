@@ -28,9 +28,17 @@ from recovery.workflow.steps.rows import REFUSED_WHOLE, Extract, ReadTarget, end
 from recovery.workflow.steps.verify import Verify
 
 STEPS: tuple[Step, ...] = (
-    CheckFacts(), StartCopy(), AwaitCopy(), SecureCopy(), ReadTarget(), Diff(), Extract(), Load(), Verify(),
+    CheckFacts(),
+    StartCopy(),
+    AwaitCopy(),
+    SecureCopy(),
+    ReadTarget(),
+    Diff(),
+    Extract(),
+    Load(),
+    Verify(),
     RemoveCopy(),
-)  # fmt: skip
+)
 
 
 STUCK_S = 10
@@ -92,10 +100,11 @@ def diff_again(errand: Errand) -> None:
     case = errand.case
     if case.wrote_to_live or case.load_unsettled or case.closed_at:
         raise RowbackError(
-            ErrorId.CASE_BUSY, f"case {case.id} has written its rows already, or may have",
+            ErrorId.CASE_BUSY,
+            f"case {case.id} has written its rows already, or may have",
             state="nothing was done",
             help=f"rowback resume {case.id}, rowback verify {case.id} or rowback undo {case.id}",
-        )  # fmt: skip
+        )
     run(errand, until=SecureCopy.name)
     with terminate_like_interrupt():
         extracted = case.outcome_of(Extract.name) is not None

@@ -47,14 +47,20 @@ def undoing(case: Case) -> Iterator[None]:
             raise
         if len(case.noted("undo.done")) > done:
             raise RowbackError(
-                error.id, error.fact, *error.facts, state="the undo is committed; it is not proven yet",
+                error.id,
+                error.fact,
+                *error.facts,
+                state="the undo is committed; it is not proven yet",
                 help=f"prove it: rowback verify {case.id}",
-            ) from error  # fmt: skip
+            ) from error
         raise RowbackError(
-            error.id, error.fact, *error.facts, state="whether the undo was committed is not known here",
+            error.id,
+            error.fact,
+            *error.facts,
+            state="whether the undo was committed is not known here",
             help=f"once the server answers, the same again: rowback undo {case.id}; it finishes what was committed, and"
             " turns nothing round",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _open_intents(case: Case) -> list[dict[str, Any]]:

@@ -91,9 +91,11 @@ def _mac(key: bytes, body: bytes) -> str:
 
 def _unusable(path: Path, why: str, help: str) -> RowbackError:
     return RowbackError(
-        ErrorId.CONFIG_INVALID, f"{path}, the key of this user's journals, cannot be used: {why}",
-        state="nothing was done", help=help,
-    )  # fmt: skip
+        ErrorId.CONFIG_INVALID,
+        f"{path}, the key of this user's journals, cannot be used: {why}",
+        state="nothing was done",
+        help=help,
+    )
 
 
 def _unopenable(path: Path, error: OSError) -> RowbackError:

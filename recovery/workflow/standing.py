@@ -37,19 +37,28 @@ def status_of(case: Case, records: Sequence[Record], past: Sequence[Case]) -> St
     typical = _typical([each for each in past if each.outcome in ENDS])
     steps = tuple(
         StepStanding(
-            name=step.name, done=case.outcome_of(step.name) is not None,
+            name=step.name,
+            done=case.outcome_of(step.name) is not None,
             begun=step.name in case.steps and case.steps[step.name].attempts > 0,
             seconds=round(_so_far(case, step.name, records, driven=driven), 1),
         )
         for step in STEPS
-    )  # fmt: skip
+    )
     current = None if case.closed_at else next((step.name for step in steps if not step.done), None)
     standing, reason = _standing(case, records, driven=driven)
     verification = report_of(case).verification
     return Status(
-        case=case.id, seq=records[-1].seq, at=records[-1].at, opened_at=case.opened_at,
-        instance=case.plan.source.identifier, database=case.plan.database, target_time=case.plan.target_time,
-        standing=standing, reason=reason, steps=steps, current=current,
+        case=case.id,
+        seq=records[-1].seq,
+        at=records[-1].at,
+        opened_at=case.opened_at,
+        instance=case.plan.source.identifier,
+        database=case.plan.database,
+        target_time=case.plan.target_time,
+        standing=standing,
+        reason=reason,
+        steps=steps,
+        current=current,
         progress=_progress(steps, typical or USUAL_S, over=case.closed_at is not None),
         eta_s=_eta(steps, typical) if standing is Standing.WORKING else None,
         rows=verification.rows if verification and not case.taken_back else None,
@@ -57,7 +66,7 @@ def status_of(case: Case, records: Sequence[Record], past: Sequence[Case]) -> St
         written=case.wrote_to_live and not case.taken_back,
         keeps_newer=case.request.mode is not Mode.REPLACE and case.request.on_conflict is OnConflict.KEEP_LIVE,
         temporary_instance=case.outcome_of("start-copy") is not None and case.outcome_of("remove-copy") is None,
-    )  # fmt: skip
+    )
 
 
 def look(case: Case, past: Sequence[Case]) -> Status:
@@ -96,8 +105,9 @@ def _so_far(case: Case, name: str, records: Sequence[Record], *, driven: bool) -
 def _typical(past: Sequence[Case]) -> dict[str, float]:
     return {
         step.name: median(case.steps[step.name].seconds for case in past if step.name in case.steps)
-        for step in STEPS if any(step.name in case.steps for case in past)
-    }  # fmt: skip
+        for step in STEPS
+        if any(step.name in case.steps for case in past)
+    }
 
 
 def _progress(steps: Sequence[StepStanding], typical: Mapping[str, float], *, over: bool) -> float:

@@ -86,9 +86,13 @@ def _tables(case: Case) -> Iterator[TableRows]:
         if not counted:
             continue
         yield TableRows(
-            table=str(table.name), classes=counted, inserted=table.inserts, updated=table.updates,
-            deleted=table.deletes, samples=samples.get(str(table.name), ()),
-        )  # fmt: skip
+            table=str(table.name),
+            classes=counted,
+            inserted=table.inserts,
+            updated=table.updates,
+            deleted=table.deletes,
+            samples=samples.get(str(table.name), ()),
+        )
 
 
 def _samples(path: Path) -> dict[str, tuple[str, ...]]:

@@ -126,8 +126,10 @@ def staying(plan: RepairPlan) -> list[str]:
     """One line for each table and reason of rows that an undo leaves as they are."""
     lines = []
     for table in plan.tables:
-        lines += [f"{table.name}  {each.rows:,} row{'s' * (each.rows != 1)} stay: {each.reason}"
-                  for each in table.account.blocked]  # fmt: skip
+        lines += [
+            f"{table.name}  {each.rows:,} row{'s' * (each.rows != 1)} stay: {each.reason}"
+            for each in table.account.blocked
+        ]
         if (more := table.count(RowClass.BLOCKED) - sum(each.rows for each in table.account.blocked)) > 0:
             lines.append(f"{table.name}  {more:,} deleted row{'s' * (more != 1)} cannot be brought back")
     return lines
@@ -140,20 +142,23 @@ def _refuse_half(errand: Errand, plan: RepairPlan) -> None:
         return
     raise RowbackError(
         ErrorId.UNDO_IN_PART,
-        f"{plan.writes:,} rows of case {plan.case} could be taken back, and {stay:,} would stay", *staying(plan),
+        f"{plan.writes:,} rows of case {plan.case} could be taken back, and {stay:,} would stay",
+        *staying(plan),
         state=UNTOUCHED,
         help=[
             f"look: rowback undo {plan.case} --dry-run",
             f"take back that part: rowback undo {plan.case} --accept-partial --confirm {shell_word(name)}",
         ],
-    )  # fmt: skip
+    )
 
 
 def _nothing_written(case: Case) -> RowbackError:
     return RowbackError(
-        ErrorId.NOTHING_TO_UNDO, f"case {case.id} has written nothing",
-        state="nothing was done", help=f"rowback status {case.id}",
-    )  # fmt: skip
+        ErrorId.NOTHING_TO_UNDO,
+        f"case {case.id} has written nothing",
+        state="nothing was done",
+        help=f"rowback status {case.id}",
+    )
 
 
 def settle(errand: Errand) -> Loaded | None:
@@ -176,9 +181,11 @@ def verify_again(errand: Errand) -> Verification:
     last = last_written(errand.case)
     if last is None:
         raise RowbackError(
-            ErrorId.NOTHING_TO_UNDO, f"case {errand.case.id} has written nothing that could be verified",
-            state="nothing was done", help=f"rowback status {errand.case.id}",
-        )  # fmt: skip
+            ErrorId.NOTHING_TO_UNDO,
+            f"case {errand.case.id} has written nothing that could be verified",
+            state="nothing was done",
+            help=f"rowback status {errand.case.id}",
+        )
     return prove(errand, last)
 
 
@@ -209,11 +216,13 @@ def _plan(errand: Errand, live: Session, last: Loaded, changes: ChangeSet, numbe
     notices += [f"table {name} does not exist any more: its rows are not taken back" for name in gone]
     if not plan.writes:
         raise RowbackError(
-            ErrorId.NOTHING_TO_UNDO, f"none of the rows that case {case.id} wrote can be taken back",
-            *notices, *sorted({change.reason for change in changes.changes() if change.reason}),
-            state=UNTOUCHED, help=f"what they were before is in schema {before_image_schema(case.id)} of"
-            f" '{case.plan.database}'",
-        )  # fmt: skip
+            ErrorId.NOTHING_TO_UNDO,
+            f"none of the rows that case {case.id} wrote can be taken back",
+            *notices,
+            *sorted({change.reason for change in changes.changes() if change.reason}),
+            state=UNTOUCHED,
+            help=f"what they were before is in schema {before_image_schema(case.id)} of '{case.plan.database}'",
+        )
     return plan.model_copy(update={"notices": (*notices, *plan.notices)})
 
 
@@ -241,35 +250,43 @@ def _refuse_changed_columns(catalog: Catalog, last: Loaded) -> None:
     """Values go back into the columns they came from, by whatever name, or nowhere. Raises schema-drift."""
     tables = {str(table.name): table for table in catalog.tables}
     lines = [
-        f"{name}: {what}" for name in last.written if name in tables
+        f"{name}: {what}"
+        for name in last.written
+        if name in tables
         for what in changed_columns(tables[name], last.columns.get(name, {}))
-    ]  # fmt: skip
+    ]
     if lines:
         raise RowbackError(
-            ErrorId.SCHEMA_DRIFT, "columns changed since the rows were written, so their values have no place to go to",
-            *lines, state=UNTOUCHED,
+            ErrorId.SCHEMA_DRIFT,
+            "columns changed since the rows were written, so their values have no place to go to",
+            *lines,
+            state=UNTOUCHED,
             help="give the columns the names they had, then undo; or take the rows back by hand, out of the"
             " before-images",
-        )  # fmt: skip
+        )
 
 
 def refuse_altered_changes(case: Case, last: Loaded) -> None:
     """Nothing is proven by a change set that is not the one that was written. Raises plan-facts-changed."""
     if last.number is not None and (problem := changes_problem(case, last.number, last.changes_digest)):
         raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED, f"{problem}, so what was written cannot be compared with it",
+            ErrorId.PLAN_FACTS_CHANGED,
+            f"{problem}, so what was written cannot be compared with it",
             state="nothing was done",
             help=f"bring it back from a backup of {case.directory}; what was written can still be taken back:"
             f" rowback undo {case.id} --dry-run",
-        )  # fmt: skip
+        )
 
 
 def _no_record(case: Case, problem: str, unusable: str) -> RowbackError:
     return RowbackError(
-        ErrorId.PLAN_FACTS_CHANGED, f"there is no record of what case {case.id} wrote that could be trusted",
-        problem, f"before-images: {unusable}", state=UNTOUCHED,
+        ErrorId.PLAN_FACTS_CHANGED,
+        f"there is no record of what case {case.id} wrote that could be trusted",
+        problem,
+        f"before-images: {unusable}",
+        state=UNTOUCHED,
         help=f"bring the change set back from a backup of {case.directory}, then: rowback undo {case.id} --dry-run",
-    )  # fmt: skip
+    )
 
 
 def _job(errand: Errand, live: Session, repair: Repair, held: tuple[Trigger, ...]) -> Job:
@@ -283,10 +300,11 @@ def _intend(errand: Errand, done: Loaded) -> None:
     """Called before the commit. Rows that changed since the plan was shown would stay without their parts."""
     if done.skipped:
         raise _ChangedMeanwhile(
-            ErrorId.PLAN_FACTS_CHANGED, f"{counted(done.skipped, 'row')} changed by others while the undo began",
+            ErrorId.PLAN_FACTS_CHANGED,
+            f"{counted(done.skipped, 'row')} changed by others while the undo began",
             state="the transaction was rolled back: nothing was written to the original",
             help=f"see what would stay now: rowback undo {errand.case.id} --dry-run",
-        )  # fmt: skip
+        )
     _note(errand, "undo.intent", done)
 
 

@@ -187,8 +187,9 @@ class Book:
         looked_up = [step for step in self.steps if isinstance(step, Command | Sql | Shell) and step.effects.reads]
         saved = {
             name: Parameter(name, Type.TIME if path.endswith("target_time") else Type.TEXT)
-            for step in looked_up for name, path in step.effects.saves
-        }  # fmt: skip
+            for step in looked_up
+            for name, path in step.effects.saves
+        }
         times = [each for each in saved.values() if each.type is Type.TIME]
         taken = {parameter.name for parameter in self.parameters} | self.questions.keys()
         named = {**({"at": times[0]} if times else {}), **saved}

@@ -22,9 +22,24 @@ KNOWN = {
 }
 # Verbs that change nothing anywhere; all others are withheld from a preview.
 READING = {
-    "find", "doctor", "coverage", "plan", "diff", "peek", "verify", "cases", "status", "report", "wait", "guard show",
-    "guard check", "runbook list", "runbook show", "runbook lint", "drills",
-}  # fmt: skip
+    "find",
+    "doctor",
+    "coverage",
+    "plan",
+    "diff",
+    "peek",
+    "verify",
+    "cases",
+    "status",
+    "report",
+    "wait",
+    "guard show",
+    "guard check",
+    "runbook list",
+    "runbook show",
+    "runbook lint",
+    "drills",
+}
 # With these even those act: on a case's plan, as a server, or by logging in where the book says.
 ACTING = {"--again", "--incident-xid", "--on-conflict", "--mode", "--serve", "--dsn"}
 DRY = {"restore", "reap"}  # what --dry-run turns into reading
@@ -84,10 +99,14 @@ def _effects(said: Mapping[str, str], extra: Extra, line: int, reader: Reader, d
     if "reads" in flags and danger in (Danger.WRITE, Danger.DESTRUCTIVE):
         reader.wrong(line, "reads", "it is said to read only, and it writes")
     return Effects(
-        reads=_reads(danger, flags), timeout_s=timeout or 0.0, undo="" if undo.startswith("none") else undo,
+        reads=_reads(danger, flags),
+        timeout_s=timeout or 0.0,
+        undo="" if undo.startswith("none") else undo,
         no_undo=reason,
-        exits=tuple(map(int, exits)), expects=said.get("expect", ""), saves=tuple(named),
-    )  # fmt: skip
+        exits=tuple(map(int, exits)),
+        expects=said.get("expect", ""),
+        saves=tuple(named),
+    )
 
 
 def _reads(danger: Danger, flags: Collection[str]) -> bool:
@@ -172,5 +191,9 @@ def _approve(body: str, said: Mapping[str, str], extra: Extra, line: int, reader
 
 
 _STEPS: Mapping[str, Callable[[str, Mapping[str, str], Extra, int, Reader], Step]] = {
-    "rowback": _command, "sql": _sql, "sh": _shell, "ask": _ask, "approve": _approve,
-}  # fmt: skip
+    "rowback": _command,
+    "sql": _sql,
+    "sh": _shell,
+    "ask": _ask,
+    "approve": _approve,
+}

@@ -191,25 +191,45 @@ def _verbs(step: Command) -> set[str]:
 
 
 RULES: tuple[Callable[[Book], Iterator[Problem]], ...] = (
-    _undo, _one_write, _variables, _gates, _teardown, _connections, _secrets,
-    _objectives, _commands, _prose,
-)  # fmt: skip
+    _undo,
+    _one_write,
+    _variables,
+    _gates,
+    _teardown,
+    _connections,
+    _secrets,
+    _objectives,
+    _commands,
+    _prose,
+)
 
 
 def sarif(found: dict[Path, list[Problem]], version: str) -> str:
     """The same for code scanning: SARIF 2.1.0."""
     results = [
         {
-            "ruleId": problem.rule, "level": "error", "message": {"text": problem.text},
-            "locations": [{"physicalLocation": {
-                "artifactLocation": {"uri": path.as_posix()}, "region": {"startLine": problem.line},
-            }}],
+            "ruleId": problem.rule,
+            "level": "error",
+            "message": {"text": problem.text},
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": path.as_posix()},
+                        "region": {"startLine": problem.line},
+                    }
+                }
+            ],
         }
-        for path, problems in found.items() for problem in problems
-    ]  # fmt: skip
+        for path, problems in found.items()
+        for problem in problems
+    ]
     rules = [{"id": rule} for rule in sorted({result["ruleId"] for result in results}, key=str)]
     driver = {"name": "rowback runbook lint", "version": version, "rules": rules}
-    return json.dumps({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": results}],
-    }, indent=1)  # fmt: skip
+    return json.dumps(
+        {
+            "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+            "version": "2.1.0",
+            "runs": [{"tool": {"driver": driver}, "results": results}],
+        },
+        indent=1,
+    )

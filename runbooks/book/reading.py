@@ -42,9 +42,12 @@ def find_book(name: str) -> Path:
         return shipped[name]
     near = get_close_matches(name, shipped, n=3, cutoff=0.3)
     raise RowbackError(
-        ErrorId.USAGE, f"there is no runbook '{name}'", *([f"nearest names: {', '.join(near)}"] if near else []),
-        state="nothing was done", help="list them: rowback runbook list",
-    )  # fmt: skip
+        ErrorId.USAGE,
+        f"there is no runbook '{name}'",
+        *([f"nearest names: {', '.join(near)}"] if near else []),
+        state="nothing was done",
+        help="list them: rowback runbook list",
+    )
 
 
 def read_book(path: Path) -> Book:
@@ -52,10 +55,12 @@ def read_book(path: Path) -> Book:
     book, problems = parse(path.stem, _text(path))
     if problems:
         raise RowbackError(
-            ErrorId.BOOK_INVALID, f"{path}:{problems[0].line}: {problems[0].text}",
-            *([f"and {len(problems) - 1} more"] if problems[1:] else []), state="nothing was done",
+            ErrorId.BOOK_INVALID,
+            f"{path}:{problems[0].line}: {problems[0].text}",
+            *([f"and {len(problems) - 1} more"] if problems[1:] else []),
+            state="nothing was done",
             help=f"rowback runbook lint {path}",
-        )  # fmt: skip
+        )
     return book
 
 
@@ -64,9 +69,11 @@ def _text(path: Path) -> str:
         return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise RowbackError(
-            ErrorId.BOOK_INVALID, f"{path} cannot be read: {error}", state="nothing was done",
+            ErrorId.BOOK_INVALID,
+            f"{path} cannot be read: {error}",
+            state="nothing was done",
             help="rowback runbook list",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def read_text(path: Path) -> str:
@@ -86,11 +93,17 @@ def parse(name: str, text: str) -> tuple[Book, list[Problem]]:
     tokens = MarkdownIt("commonmark").parse(text[head.end() :] if head else text)
     sections = _sections(tokens, text.splitlines(), head[0].count("\n") if head else 0, reader)
     book = Book(
-        name=name, title=str(front.get("title", "")), purpose=str(front.get("purpose", "")).strip(),
-        when=str(front.get("when", "")).strip(), text=text, parameters=tuple(_parameters(front, reader)),
-        sections=tuple(sections), connections=_mapping(front, "connections", reader),
-        approvals_by=str(front.get("approvals_by", "principal")), **_objectives(front, reader),
-    )  # fmt: skip
+        name=name,
+        title=str(front.get("title", "")),
+        purpose=str(front.get("purpose", "")).strip(),
+        when=str(front.get("when", "")).strip(),
+        text=text,
+        parameters=tuple(_parameters(front, reader)),
+        sections=tuple(sections),
+        connections=_mapping(front, "connections", reader),
+        approvals_by=str(front.get("approvals_by", "principal")),
+        **_objectives(front, reader),
+    )
     _refuse_silence(book, reader)
     _refuse_passed_over(book, reader)
     _refuse_names(book, reader)
@@ -198,10 +211,13 @@ def _parameters(front: Mapping[str, Any], reader: Reader) -> Iterator[Parameter]
             continue
         default = given.get("default")
         yield Parameter(
-            name=name, type=Type(given.get("type", "text")), help=str(given.get("help", "")),
-            default=None if default is None else str(default), example=str(given.get("example", "")),
+            name=name,
+            type=Type(given.get("type", "text")),
+            help=str(given.get("help", "")),
+            default=None if default is None else str(default),
+            example=str(given.get("example", "")),
             choices=tuple(map(str, choices)) if isinstance(choices := given.get("choices") or (), list | tuple) else (),
-        )  # fmt: skip
+        )
 
 
 def _objectives(front: Mapping[str, Any], reader: Reader) -> dict[str, Any]:

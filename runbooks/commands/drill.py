@@ -16,14 +16,18 @@ from runbooks.commands.naming import complete_book
 
 if TYPE_CHECKING:
     from recovery.config import Profile
+    from runbooks.drills.datasets import Dataset
     from runbooks.drills.drill import DrillReport, DrillRequest
     from runbooks.drills.rehearsal import InstanceDrillRequest
 
 
 @click.command(epilog="Example: rowback drill truncated-tables --articles 20000")
 @click.argument("book", required=False, shell_complete=complete_book)
-@click.option("--fault", type=click.Choice(["truncate", "bad-delete", "bad-update"]),
-              help="What happens (default: what the book is for, else truncate).")  # fmt: skip
+@click.option(
+    "--fault",
+    type=click.Choice(["truncate", "bad-delete", "bad-update"]),
+    help="What happens (default: what the book is for, else truncate).",
+)
 @click.option("--articles", type=click.IntRange(min=10), default=2000, show_default=True, help="Size of the data set.")
 @click.option("--rows", type=click.IntRange(min=100), help="One table of so many rows instead of the documents.")
 @click.option("--chinook", type=click.Path(path_type=Path), help="Chinook_PostgreSql.sql instead of the documents.")
@@ -32,20 +36,40 @@ if TYPE_CHECKING:
 @click.option("--rpo", "rpo_s", default=60, show_default=True, help="Objective for the data loss, seconds.")
 @click.option("--transport", type=click.Choice(["dump", "copy"]), default="dump", show_default=True)
 @click.option("--find", "find_", is_flag=True, help="Nobody says what happened and when: the log has to.")
-@click.option("--target", default="lab", show_default=True, metavar="lab|PROFILE",
-              help="A profile: its instance is restored to a copy, the copy is broken and repaired.")  # fmt: skip
+@click.option(
+    "--target",
+    default="lab",
+    show_default=True,
+    metavar="lab|PROFILE",
+    help="A profile: its instance is restored to a copy, the copy is broken and repaired.",
+)
 @click.option("--table", "tables", multiple=True, help="With --target PROFILE: truncated on the copy.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="So many in a row.")
-@click.option("--evidence", type=click.Path(path_type=Path, file_okay=False),
-              help="Keep reports there, with a file of their hashes.")  # fmt: skip
-@click.option("--calendar", type=click.Choice(["cron", "systemd", "github"]),
-              help="Instead: print a monthly schedule.")  # fmt: skip
+@click.option(
+    "--evidence",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep reports there, with a file of their hashes.",
+)
+@click.option("--calendar", type=click.Choice(["cron", "systemd", "github"]), help="Instead: print a monthly schedule.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout; a list with --repeat.")
 def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
-    book: str | None, fault: str | None, articles: int, rows: int | None, chinook: Path | None, seed: int, rto_s: int,
-    rpo_s: int, transport: str, find_: bool, target: str, tables: tuple[str, ...], repeat: int,
-    evidence: Path | None, calendar: str | None, as_json: bool,
-) -> None:  # fmt: skip
+    book: str | None,
+    fault: str | None,
+    articles: int,
+    rows: int | None,
+    chinook: Path | None,
+    seed: int,
+    rto_s: int,
+    rpo_s: int,
+    transport: str,
+    find_: bool,
+    target: str,
+    tables: tuple[str, ...],
+    repeat: int,
+    evidence: Path | None,
+    calendar: str | None,
+    as_json: bool,
+) -> None:
     """Rehearse: an incident on a lab of its own, among good writes; rowback repairs it, the result is proven.
 
     With BOOK the runbook of that name is followed, every command of it; its approvals and manual steps are given.
@@ -65,19 +89,20 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     if book:
         _refuse_book(book, transport)
 
-    def choose() -> datasets.Dataset:
-        if chinook:
-            return datasets.chinook(chinook)
-        return datasets.rows(rows) if rows else datasets.documents(articles=articles, seed=seed)
-
     kind = datasets.FaultKind(fault) if fault else FAULTS.get(book or "", datasets.FaultKind.TRUNCATE)
     request: DrillRequest | InstanceDrillRequest
     if target == "lab":
         _refuse_options("lab", {"--table": tables})
         request = DrillRequest(
-            dataset=lab_errors(choose), seed=seed, fault=kind, rto_s=rto_s, rpo_s=rpo_s,
-            transport=Transport(transport), find=find_, book=book,
-        )  # fmt: skip
+            dataset=lab_errors(lambda: _dataset(chinook, rows, articles, seed)),
+            seed=seed,
+            fault=kind,
+            rto_s=rto_s,
+            rpo_s=rpo_s,
+            transport=Transport(transport),
+            find=find_,
+            book=book,
+        )
     else:
         made_up = {"--rows": rows, "--chinook": chinook, "--find": find_, "BOOK": book, **_said("articles", "seed")}
         _refuse_options(target, {**made_up, f"--fault {kind}": kind is not datasets.FaultKind.TRUNCATE})
@@ -87,6 +112,14 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
         documents = [json.loads(found.model_dump_json()) for found in reports]
         click.echo(json.dumps(documents if repeat > 1 else documents[0], indent=1))
     raise SystemExit(0 if all(found.passed for found in reports) else 40)
+
+
+def _dataset(chinook: Path | None, rows: int | None, articles: int, seed: int) -> Dataset:
+    from runbooks.drills import datasets
+
+    if chinook:
+        return datasets.chinook(chinook)
+    return datasets.rows(rows) if rows else datasets.documents(articles=articles, seed=seed)
 
 
 def _hold(
@@ -119,9 +152,11 @@ def _make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RowbackError(
-            ErrorId.USAGE, f"{path} cannot be made: {error.strerror}", state=NOTHING_CREATED,
+            ErrorId.USAGE,
+            f"{path} cannot be made: {error.strerror}",
+            state=NOTHING_CREATED,
             help="choose another --evidence",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _refuse_beside_calendar(*given: tuple[str, object]) -> None:
@@ -129,9 +164,11 @@ def _refuse_beside_calendar(*given: tuple[str, object]) -> None:
 
     if named := [name for name, value in given if value]:
         raise RowbackError(
-            ErrorId.USAGE, f"{', '.join(named)} does not go with --calendar, which schedules rowback drill on the lab",
-            state=NOTHING_CREATED, help="rowback drill --calendar cron; then add them to the command in what it prints",
-        )  # fmt: skip
+            ErrorId.USAGE,
+            f"{', '.join(named)} does not go with --calendar, which schedules rowback drill on the lab",
+            state=NOTHING_CREATED,
+            help="rowback drill --calendar cron; then add them to the command in what it prints",
+        )
 
 
 def _refuse_book(book: str, transport: str) -> None:
@@ -142,9 +179,11 @@ def _refuse_book(book: str, transport: str) -> None:
     read_book(find_book(book))
     if transport != "dump":
         raise RowbackError(
-            ErrorId.USAGE, f"--transport {transport} does not go with a runbook: its own commands decide that",
-            state=NOTHING_CREATED, help=f"rowback drill {shell_word(book)}",
-        )  # fmt: skip
+            ErrorId.USAGE,
+            f"--transport {transport} does not go with a runbook: its own commands decide that",
+            state=NOTHING_CREATED,
+            help=f"rowback drill {shell_word(book)}",
+        )
 
 
 def _said(*names: str) -> dict[str, bool]:
@@ -160,9 +199,11 @@ def _refuse_options(target: str, given: dict[str, object]) -> None:
         lab = target == "lab"
         what = "a drill on the lab makes its own tables" if lab else "a drill on an instance truncates tables of it"
         raise RowbackError(
-            ErrorId.USAGE, f"{', '.join(named)} does not go with --target {target}: {what}", state=NOTHING_CREATED,
+            ErrorId.USAGE,
+            f"{', '.join(named)} does not go with --target {target}: {what}",
+            state=NOTHING_CREATED,
             help="add --target PROFILE" if lab else f"rowback drill --target {shell_word(target)} --table TABLE",
-        )  # fmt: skip
+        )
 
 
 def _profiled(name: str, tables: tuple[str, ...]) -> tuple[str, str, tuple[str, ...], Profile]:
@@ -178,10 +219,12 @@ def _profiled(name: str, tables: tuple[str, ...]) -> tuple[str, str, tuple[str, 
     }
     if absent := [what for what, value in missing.items() if not value]:
         raise RowbackError(
-            ErrorId.USAGE, f"--target {name} needs {' and '.join(absent)}", state=NOTHING_CREATED,
+            ErrorId.USAGE,
+            f"--target {name} needs {' and '.join(absent)}",
+            state=NOTHING_CREATED,
             help=f"rowback drill --target {shell_word(name)} --table TABLE;"
             " docs/reference/profiles.md shows every field",
-        )  # fmt: skip
+        )
     assert profile.instance
     assert profile.database
     return profile.instance, profile.database, tables, profile
@@ -213,8 +256,14 @@ def _remembered(request: DrillRequest | InstanceDrillRequest) -> DrillReport:
 
 
 @click.command(epilog="Example: rowback drills --format html > drills.html")
-@click.option("--format", "form", type=click.Choice(["text", "html", "json", "prometheus"]), default="text",
-              show_default=True, help="prometheus: a textfile for node_exporter.")  # fmt: skip
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "html", "json", "prometheus"]),
+    default="text",
+    show_default=True,
+    help="prometheus: a textfile for node_exporter.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def drills(form: str, as_json: bool) -> None:
     """Drills that this machine remembers: passed or not, recovery time against the objective, and the trend."""

@@ -49,8 +49,13 @@ def lab_status(as_json: bool) -> None:
 
 
 @lab.command("break", epilog="Example: T=$(rowback lab break)")
-@click.option("--fault", type=click.Choice(["truncate", "bad-delete", "bad-update"]), default="truncate",
-              show_default=True, help="What happens.")  # fmt: skip
+@click.option(
+    "--fault",
+    type=click.Choice(["truncate", "bad-delete", "bad-update"]),
+    default="truncate",
+    show_default=True,
+    help="What happens.",
+)
 @click.option("--xid", is_flag=True, help="Print the incident's transaction id behind the time.")
 def lab_break(fault: str, xid: bool) -> None:
     """Play an incident in docs and let its users write on. Prints a time just before it. Only ever on the lab."""

@@ -10,8 +10,12 @@ import click
 
 from recovery.commands.options import json_option
 from recovery.errors import ErrorId, RowbackError
+from runbooks.commands.abort import abort
+from runbooks.commands.approve import approve
 from runbooks.commands.naming import book_argument, complete_book
-from runbooks.commands.runs import abort, approve, resume, run, runs
+from runbooks.commands.resume import resume
+from runbooks.commands.run import run
+from runbooks.commands.runs import runs
 
 if TYPE_CHECKING:
     from runbooks.book.problems import Problem
@@ -73,8 +77,9 @@ def lint(books: tuple[str, ...], as_sarif: bool) -> None:
         raise RowbackError(
             ErrorId.BOOK_INVALID,
             f"{counted(count, 'problem')} in {sum(map(bool, found.values()))} of {counted(len(paths), 'runbook')}",
-            state="nothing was done", help="docs/runbooks.md says what each rule wants",
-        )  # fmt: skip
+            state="nothing was done",
+            help="docs/runbooks.md says what each rule wants",
+        )
     click.echo(f"{counted(len(paths), 'runbook')}, no problem", err=True)
 
 
@@ -92,9 +97,11 @@ def new(file: Path) -> None:
         file.write_text(TEMPLATE)
     except OSError as error:
         raise RowbackError(
-            ErrorId.USAGE, f"{file} cannot be written: {error.strerror}", state="nothing was written",
+            ErrorId.USAGE,
+            f"{file} cannot be written: {error.strerror}",
+            state="nothing was written",
             help="choose another name",
-        ) from error  # fmt: skip
+        ) from error
     click.echo(
         f"written: {file}\nnext: rowback runbook lint {file}; rowback runbook run {file} --mode preview", err=True
     )

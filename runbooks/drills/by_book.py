@@ -27,8 +27,9 @@ from runbooks.running.runs import Begun, Run, open_run
 
 # The fault that each recovering book is for.
 FAULTS: Mapping[str, FaultKind] = {
-    "truncated-tables": FaultKind.TRUNCATE, "bad-update": FaultKind.BAD_UPDATE,
-}  # fmt: skip
+    "truncated-tables": FaultKind.TRUNCATE,
+    "bad-update": FaultKind.BAD_UPDATE,
+}
 
 
 def answers(
@@ -37,9 +38,12 @@ def answers(
     """What the drill knows, by the names that the book asks for."""
     target, tables, xids = told
     known = {
-        "instance": instance, "database": database, "at": format_utc(target), "table": tables[0] if tables else "",
+        "instance": instance,
+        "database": database,
+        "at": format_utc(target),
+        "table": tables[0] if tables else "",
         "xid": str(xids[0]) if xids else "",
-    }  # fmt: skip
+    }
     asked = {parameter.name for parameter in book.parameters} | book.questions.keys()
     return {name: value for name, value in known.items() if name in asked and value}
 
@@ -62,9 +66,11 @@ def recover_by_book(name: str, given: Mapping[str, str], listener: Listener) -> 
     cases = all_cases()
     if not cases:
         raise RowbackError(
-            ErrorId.USAGE, f"runbook '{name}' recovered nothing, so there is nothing to measure",
-            state="the drill's own lab is gone", help=f"drill one of: {', '.join(FAULTS)}",
-        )  # fmt: skip
+            ErrorId.USAGE,
+            f"runbook '{name}' recovered nothing, so there is nothing to measure",
+            state="the drill's own lab is gone",
+            help=f"drill one of: {', '.join(FAULTS)}",
+        )
     return report_of(cases[-1])
 
 

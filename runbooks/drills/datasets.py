@@ -49,26 +49,35 @@ class Dataset:
 def documents(*, articles: int, seed: int) -> Dataset:
     """The lab's documents product: cascades, SET NULL, cycles, triggers."""
     return Dataset(
-        "documents", "docs", "content",
+        "documents",
+        "docs",
+        "content",
         lambda connection: load_docs(connection, articles=articles, seed=seed),
         {
             FaultKind.TRUNCATE: Fault(
-                FAULTS["truncate"], ("content.members", "content.spaces"), Mode.MISSING,
+                FAULTS["truncate"],
+                ("content.members", "content.spaces"),
+                Mode.MISSING,
                 "an integration test runs TRUNCATE … CASCADE on the wrong server",
             ),
             FaultKind.BAD_DELETE: Fault(
-                FAULTS["bad-delete"], ("content.spaces",), Mode.REPAIR,
+                FAULTS["bad-delete"],
+                ("content.spaces",),
+                Mode.REPAIR,
                 "a clean-up job deletes a third of the spaces, and all that hangs on them",
             ),
             FaultKind.BAD_UPDATE: Fault(
-                FAULTS["bad-update"], ("content.articles",), Mode.REPAIR, "a migration archives every second article",
+                FAULTS["bad-update"],
+                ("content.articles",),
+                Mode.REPAIR,
+                "a migration archives every second article",
             ),
         },
         (
             "insert into content.tags (name) values ('written after the incident')",
             "update content.tags set name = 'renamed after the incident' where tag_id = 1",
         ),
-    )  # fmt: skip
+    )
 
 
 def chinook(script: Path) -> Dataset:
@@ -79,18 +88,27 @@ def chinook(script: Path) -> Dataset:
         raise LabError(f"{script} cannot be read: {error.strerror}") from error
     body = text.partition("\\c chinook;")[2] or text
     return Dataset(
-        "chinook", "chinook", "public", lambda connection: connection.execute(body),
+        "chinook",
+        "chinook",
+        "public",
+        lambda connection: connection.execute(body),
         {
             FaultKind.TRUNCATE: Fault(
-                ("truncate customer, playlist cascade",), ("customer", "playlist"), Mode.MISSING,
+                ("truncate customer, playlist cascade",),
+                ("customer", "playlist"),
+                Mode.MISSING,
                 "a test empties customers and playlists, with all that hangs on them",
             ),
             FaultKind.BAD_DELETE: Fault(
                 ("delete from invoice_line where invoice_id % 3 = 0", "delete from invoice where invoice_id % 3 = 0"),
-                ("invoice",), Mode.MISSING, "a job deletes a third of the invoices with their lines",
+                ("invoice",),
+                Mode.MISSING,
+                "a job deletes a third of the invoices with their lines",
             ),
             FaultKind.BAD_UPDATE: Fault(
-                ("update track set unit_price = 0, composer = null where genre_id = 1",), ("track",), Mode.REPAIR,
+                ("update track set unit_price = 0, composer = null where genre_id = 1",),
+                ("track",),
+                Mode.REPAIR,
                 "an import zeroes the price of every rock track",
             ),
         },
@@ -98,7 +116,7 @@ def chinook(script: Path) -> Dataset:
             "insert into artist values (9001, 'Later')",
             "update employee set title = 'promoted after the incident' where employee_id = 3",
         ),
-    )  # fmt: skip
+    )
 
 
 def rows(count: int) -> Dataset:
@@ -118,7 +136,10 @@ def rows(count: int) -> Dataset:
         connection.execute("vacuum analyze t")
 
     return Dataset(
-        "rows", "big", "public", load,
+        "rows",
+        "big",
+        "public",
+        load,
         {
             FaultKind.TRUNCATE: Fault(("truncate t",), ("t",), Mode.MISSING, "a test truncates the table"),
             FaultKind.BAD_DELETE: Fault(
@@ -128,6 +149,8 @@ def rows(count: int) -> Dataset:
                 ("update t set amount = 0 where n < 50",), ("t",), Mode.REPAIR, "a script zeroes one amount in twenty"
             ),
         },
-        ("insert into t values (0, 0, 'later', '2026-11-22Z', '2026-11-22Z', 1, 'x', '{}')",
-         "update t set title = 'edited after the incident' where id = 51"),
-    )  # fmt: skip
+        (
+            "insert into t values (0, 0, 'later', '2026-11-22Z', '2026-11-22Z', 1, 'x', '{}')",
+            "update t set title = 'edited after the incident' where id = 51",
+        ),
+    )

@@ -114,26 +114,45 @@ class DrillReport(Value):
         kept = kept and (self.billing_writes_acknowledged > 0 or self.target != "lab")
         proven = self.recovery.verification is not None and self.recovery.verification.proven
         return (
-            self.restored and proven and self.outside_scope_unchanged and kept
-            and not self.leftover_instances and self.within_objectives
-        )  # fmt: skip
+            self.restored
+            and proven
+            and self.outside_scope_unchanged
+            and kept
+            and not self.leftover_instances
+            and self.within_objectives
+        )
 
 
 def record_of(report: DrillReport) -> DrillRecord:
     """What this machine remembers of a drill."""
     return DrillRecord(
-        at=report.fault_at, target=report.target, fault=report.fault, passed=report.passed,
-        recovery_time_s=report.recovery_time_s, data_loss_s=report.data_loss_s, objectives=report.objectives,
-        phases_s=report.phases_s, rows=report.rows, tool_version=report.recovery.tool_version,
-    )  # fmt: skip
+        at=report.fault_at,
+        target=report.target,
+        fault=report.fault,
+        passed=report.passed,
+        recovery_time_s=report.recovery_time_s,
+        data_loss_s=report.data_loss_s,
+        objectives=report.objectives,
+        phases_s=report.phases_s,
+        rows=report.rows,
+        tool_version=report.recovery.tool_version,
+    )
 
 
 def failed(target: str, fault: str, objectives: Objectives) -> DrillRecord:
     """What this machine remembers of a drill that ended in an error: nothing was measured, and it did not pass."""
     return DrillRecord(
-        at=datetime.now(UTC), target=target, fault=fault, passed=False, recovery_time_s=None, data_loss_s=None,
-        phases_s={}, rows=0, tool_version=__version__, objectives=objectives,
-    )  # fmt: skip
+        at=datetime.now(UTC),
+        target=target,
+        fault=fault,
+        passed=False,
+        recovery_time_s=None,
+        data_loss_s=None,
+        phases_s={},
+        rows=0,
+        tool_version=__version__,
+        objectives=objectives,
+    )
 
 
 def perform(request: DrillRequest, listener: Listener) -> DrillReport:
@@ -260,10 +279,15 @@ def _recover(request: DrillRequest, told: _Told, clock: Clock) -> Report:
     instances, fault = Instances.connect(None), request.dataset.faults[request.fault]
     repair = RepairRequest(mode=fault.mode, incident_xids=told.xids if fault.mode is Mode.REPAIR else ())
     wanted = Request(
-        instance=INSTANCE, database=request.dataset.database, target_time=told.target,
-        scope=ScopeRequest(tables=told.tables), transport=request.transport, profile=Profile(),
-        wait_for_window_s=60.0, repair=repair,
-    )  # fmt: skip
+        instance=INSTANCE,
+        database=request.dataset.database,
+        target_time=told.target,
+        scope=ScopeRequest(tables=told.tables),
+        transport=request.transport,
+        profile=Profile(),
+        wait_for_window_s=60.0,
+        repair=repair,
+    )
     with clock.phase("plan", "plan the recovery"):
         plan = make_plan(wanted, instances, say=lambda text: None)
     objectives = Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s)

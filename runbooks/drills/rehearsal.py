@@ -125,15 +125,25 @@ def _on(stand_in: StandIn, asked: _Broken, scene: Scene, clock: Clock) -> DrillR
             after = digests(broken)
     objectives = Objectives(recovery_time_s=wanted.rto_s, data_loss_s=wanted.rpo_s)
     return DrillReport(
-        target=wanted.instance, postgres=stand_in.facts.engine_version, dataset=wanted.database,
-        rows=sum(before[name][0] for name in emptied), fault=fault, mode=Mode.MISSING, fault_at=fault_at,
-        target_time=target, restored=all(after.get(name) == before[name] for name in emptied),
+        target=wanted.instance,
+        postgres=stand_in.facts.engine_version,
+        dataset=wanted.database,
+        rows=sum(before[name][0] for name in emptied),
+        fault=fault,
+        mode=Mode.MISSING,
+        fault_at=fault_at,
+        target_time=target,
+        restored=all(after.get(name) == before[name] for name in emptied),
         outside_scope_unchanged=_without(after, emptied) == _without(before, emptied),
-        billing_writes_acknowledged=0, billing_writes_kept=0,
-        leftover_instances=left_over(scene.instances, stand_in), recovery_time_s=report.recovery_time_s or 0.0,
-        data_loss_s=round((fault_at - target).total_seconds(), 3), objectives=objectives, phases_s=clock.phases,
+        billing_writes_acknowledged=0,
+        billing_writes_kept=0,
+        leftover_instances=left_over(scene.instances, stand_in),
+        recovery_time_s=report.recovery_time_s or 0.0,
+        data_loss_s=round((fault_at - target).total_seconds(), 3),
+        objectives=objectives,
+        phases_s=clock.phases,
         recovery=report,
-    )  # fmt: skip
+    )
 
 
 def _break(broken: Session, tables: tuple[TableName, ...], scene: Scene) -> str:
@@ -158,10 +168,11 @@ def _refuse_empty(before: dict[str, tuple[int, str]], tables: tuple[TableName, .
     rows = {name: before.get(".".join(name.key), (0, ""))[0] for name in tables}
     if hollow := [str(name) for name, count in rows.items() if not count]:
         raise RowbackError(
-            ErrorId.TABLE_UNKNOWN, f"{', '.join(hollow)} held no rows on the copy: losing them proves nothing",
+            ErrorId.TABLE_UNKNOWN,
+            f"{', '.join(hollow)} held no rows on the copy: losing them proves nothing",
             state=f"nothing was broken; the copy is removed; nothing was written to '{scene.source.identifier}'",
             help="name tables that have had rows since before the latest restorable time",
-        )  # fmt: skip
+        )
 
 
 def _recover(
@@ -170,18 +181,25 @@ def _recover(
     """The same steps as `rowback restore`, on the copy; given up, never paused, when one fails."""
     profile = wanted.profile.model_copy(
         update={
-            "instance": stand_in.facts.identifier, "credentials": LibpqCredentials(user=stand_in.target.user),
-            "approvals_needed": 0, "references": (), "notify": (),
+            "instance": stand_in.facts.identifier,
+            "credentials": LibpqCredentials(user=stand_in.target.user),
+            "approvals_needed": 0,
+            "references": (),
+            "notify": (),
         }
-    )  # fmt: skip
+    )
     instances = Instances.connect(profile.region)
     with _password(stand_in.target.password or ""):
         with clock.phase("plan", "plan the recovery"):
             request = Request(
-                instance=stand_in.facts.identifier, database=wanted.database, target_time=told[0],
-                scope=ScopeRequest(tables=told[1]), transport=wanted.transport, profile=profile,
+                instance=stand_in.facts.identifier,
+                database=wanted.database,
+                target_time=told[0],
+                scope=ScopeRequest(tables=told[1]),
+                transport=wanted.transport,
+                profile=profile,
                 wait_for_window_s=PATIENCE_S,
-            )  # fmt: skip
+            )
             plan = make_plan(request, instances, say=lambda text: None)
         objectives = Objectives(recovery_time_s=wanted.rto_s, data_loss_s=wanted.rpo_s)
         case, journal = open_case(plan, objectives, profile, approved=True)
@@ -199,9 +217,12 @@ def _run_or_give_up(errand: Errand) -> None:
         # What run() adds to it speaks of a case to be resumed; this one is given up.
         error = paused.__cause__ if isinstance(paused.__cause__, RowbackError) else paused
         raise RowbackError(
-            error.id, error.fact, *error.facts, state="the drill failed; its temporary instances are removed",
+            error.id,
+            error.fact,
+            *error.facts,
+            state="the drill failed; its temporary instances are removed",
             help=f"what happened: rowback report {errand.case.id} --format md",
-        ) from paused  # fmt: skip
+        ) from paused
     finally:
         if not finished:
             give_up(errand)

@@ -13,7 +13,8 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Identity
 from recovery.model.deletion import Copy, CreationRequest
 from recovery.model.instance import TAG_DATABASE, TAG_SOURCE, CopySettings, InstanceFacts
-from recovery.postgres.connect import Session, Target, await_login, connect
+from recovery.postgres.connect import Session, await_login, connect
+from recovery.postgres.connection_target import Target
 from recovery.postgres.quarantine import make_inert, prove_copy
 from recovery.redaction import remember
 from recovery.workflow.access import original, temporary
@@ -50,11 +51,12 @@ def refuse_second_drill(instances: Instances, source: InstanceFacts) -> None:
     for found in instances.copies():
         if found.tags.get(TAG_SOURCE) == source.resource_id and TAG_DATABASE not in found.tags:
             raise RowbackError(
-                ErrorId.CASE_OPEN, f"'{found.identifier}' is there already, a drill's copy of '{source.identifier}'",
+                ErrorId.CASE_OPEN,
+                f"'{found.identifier}' is there already, a drill's copy of '{source.identifier}'",
                 f"it is '{found.status}'; a drill is running, or was killed before it could remove its copy",
                 state="nothing was created, nothing was written",
                 help=f"when no drill is running: {_by_hand(found.identifier)}",
-            )  # fmt: skip
+            )
 
 
 def new_copy(instances: Instances, source: InstanceFacts) -> Copy:
@@ -62,9 +64,11 @@ def new_copy(instances: Instances, source: InstanceFacts) -> Copy:
     now = datetime.now(UTC)
     latest = instances.window(source).latest
     return Copy(
-        case=f"drill-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", source_resource_id=source.resource_id, backup_days=1,
+        case=f"drill-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        source_resource_id=source.resource_id,
+        backup_days=1,
         creation=CreationRequest(nonce=secrets.token_hex(16), requested_at=now, target_time=latest),
-    )  # fmt: skip
+    )
 
 
 def start(scene: Scene, copy: Copy) -> InstanceFacts:
@@ -96,10 +100,12 @@ def _ready(scene: Scene, facts: InstanceFacts, listener: Listener) -> InstanceFa
         if error.id is not ErrorId.COPY_FAILED:
             raise
         raise RowbackError(
-            error.id, error.fact, *error.facts,
+            error.id,
+            error.fact,
+            *error.facts,
             state=f"nothing was broken; the copy is removed; nothing was written to '{scene.source.identifier}'",
             help="run the drill again once the reason is gone",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def prove(scene: Scene, copy: Session) -> None:
@@ -142,10 +148,12 @@ def _delete(instances: Instances, copy: Copy, listener: Listener) -> None:
         instances.delete_copy(copy, deadline_s=PATIENCE_S, watch=listener.progress)
     except RowbackError as error:
         raise RowbackError(
-            error.id, error.fact, *error.facts,
+            error.id,
+            error.fact,
+            *error.facts,
             state=f"the drill's copy '{copy.identifier}' may still be running and costs money",
             help=_by_hand(copy.identifier),
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _by_hand(identifier: str) -> str:

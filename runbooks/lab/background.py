@@ -66,9 +66,12 @@ def up(root: Path, *, articles: int, seed: int) -> dict[str, Any]:
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "runbooks.lab.background", str(root), str(articles), str(seed)],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
             env={name: value for name, value in os.environ.items() if name not in foreign_variables(os.environ)},
-        )  # fmt: skip
+        )
     deadline = time.monotonic() + UP_DEADLINE_S
     while time.monotonic() < deadline:
         if found := status(root):
@@ -128,9 +131,13 @@ def play(root: Path, fault: str) -> Played:
         raise LabError("no lab is up; start one with: rowback lab up")
     exports = state["exports"]
     with psycopg.connect(
-        host="127.0.0.1", port=exports["PGPORT"], user=MASTER, password=exports["PGPASSWORD"], dbname="docs",
+        host="127.0.0.1",
+        port=exports["PGPORT"],
+        user=MASTER,
+        password=exports["PGPASSWORD"],
+        dbname="docs",
         autocommit=True,
-    ) as connection:  # fmt: skip
+    ) as connection:
         moment = pass_a_second()
         with connection.transaction():
             for statement in FAULTS[fault]:
@@ -153,9 +160,11 @@ def pass_a_second() -> datetime:
 def control(state: Mapping[str, Any], verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Ask a running lab something through its control path, with the token of its state file."""
     request = urllib.request.Request(  # noqa: S310 (loopback, our own scheme)
-        f"http://127.0.0.1:{int(state['port'])}/_lab/{verb}", data=json.dumps(body).encode(), method="POST",
+        f"http://127.0.0.1:{int(state['port'])}/_lab/{verb}",
+        data=json.dumps(body).encode(),
+        method="POST",
         headers={TOKEN_HEADER: str(state["token"])},
-    )  # fmt: skip
+    )
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return dict(json.load(answer))
@@ -194,8 +203,12 @@ def connect(lab: Lab, password: str, database: str) -> psycopg.Connection[Any]:
 def _state(lab: Lab, password: str) -> dict[str, Any]:
     port = lab.engine.instances[INSTANCE].cluster.port
     exports = {
-        **environment(lab.port), "PGUSER": MASTER, "PGPASSWORD": password, "PGHOST": "127.0.0.1", "PGPORT": str(port),
-    }  # fmt: skip
+        **environment(lab.port),
+        "PGUSER": MASTER,
+        "PGPASSWORD": password,
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(port),
+    }
     if lab.ca_bundle.exists():
         exports["PGSSLROOTCERT"] = str(lab.ca_bundle)
     return {

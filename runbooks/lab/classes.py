@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 MEMORY_GIB = {
-    "db.t3.micro": 1, "db.t4g.micro": 1, "db.t4g.medium": 4, "db.m6g.large": 8, "db.r6g.large": 16,
+    "db.t3.micro": 1,
+    "db.t4g.micro": 1,
+    "db.t4g.medium": 4,
+    "db.m6g.large": 8,
+    "db.r6g.large": 16,
     "db.r6g.4xlarge": 128,
-}  # fmt: skip
+}
 MEMORY_PER_CONNECTION_B, MOST_CONNECTIONS = 9_531_392, 5_000
 
 

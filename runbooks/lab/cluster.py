@@ -96,9 +96,20 @@ class Cluster:
         """Create an empty cluster owned by the local-only superuser rdsadmin."""
         self._directories()
         self.tools.run(
-            "initdb", "-D", self.data, "-U", "rdsadmin", "-E", "UTF8", "--locale=C", "--no-sync",
-            "--no-instructions", "--wal-segsize=1", "--auth-local=trust", "--auth-host=scram-sha-256",
-        )  # fmt: skip
+            "initdb",
+            "-D",
+            self.data,
+            "-U",
+            "rdsadmin",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--no-instructions",
+            "--wal-segsize=1",
+            "--auth-local=trust",
+            "--auth-host=scram-sha-256",
+        )
 
     def recover_from(self, base: Path, archive: Path, target: datetime | None) -> None:
         """Fill PGDATA from base backup `base` and make the next start replay `archive` up to `target`, then promote.
@@ -136,9 +147,10 @@ class Cluster:
     def configure(self) -> None:
         """Write the lab's settings; the server reads them at start or `reload`."""
         chosen = "".join(f"{name} = '{value}'\n" for name, value in sorted(self.settings.items()))
-        body = CONFIGURATION.format(
-            port=self.port, socket=self.socket, archive=self.archive, log=self.log
-        ) + self._tls_settings()  # fmt: skip
+        body = (
+            CONFIGURATION.format(port=self.port, socket=self.socket, archive=self.archive, log=self.log)
+            + self._tls_settings()
+        )
         self._write("lab.conf", body + chosen + self._recovery)
         demanded = self.settings.get("rds.force_ssl", "0") == "1"
         self._write("pg_hba.conf", ACCESS.format(tls="ssl" if demanded else ""))
@@ -155,9 +167,22 @@ class Cluster:
     def base_backup(self, destination: Path) -> None:
         """Take a base backup into `destination`. `-X fetch`: `-X none` waits a second for the archiver."""
         self.tools.run(
-            "pg_basebackup", "-h", self.socket, "-p", str(self.port), "-U", "rdsadmin", "-D", destination,
-            "-c", "fast", "-X", "fetch", "--no-sync", "--no-manifest",
-        )  # fmt: skip
+            "pg_basebackup",
+            "-h",
+            self.socket,
+            "-p",
+            str(self.port),
+            "-U",
+            "rdsadmin",
+            "-D",
+            destination,
+            "-c",
+            "fast",
+            "-X",
+            "fetch",
+            "--no-sync",
+            "--no-manifest",
+        )
 
     def dsn(self, database: str = "postgres") -> str:
         """How the lab itself connects: as rdsadmin over the socket that only this machine's lab can reach."""

@@ -135,14 +135,21 @@ def load_docs(connection: psycopg.Connection[Any], *, articles: int, seed: int) 
         for table, columns, content in _docs_rows(articles, random.Random(seed)):  # noqa: S311 (seeded data)
             rows += _copy(connection, table, columns, content)
     connection.execute("alter table content.articles enable trigger user")
-    for owner, column in (("members", "member_id"), ("spaces", "space_id"), ("articles", "article_id"),
-                          ("tags", "tag_id"), ("files", "file_id")):  # fmt: skip
+    for owner, column in (
+        ("members", "member_id"),
+        ("spaces", "space_id"),
+        ("articles", "article_id"),
+        ("tags", "tag_id"),
+        ("files", "file_id"),
+    ):
         connection.execute(
             sql.SQL("select setval(pg_get_serial_sequence({}, {}), max({})) from {}").format(
-                sql.Literal(f"content.{owner}"), sql.Literal(column), sql.Identifier(column),
+                sql.Literal(f"content.{owner}"),
+                sql.Literal(column),
+                sql.Identifier(column),
                 sql.Identifier("content", owner),
             )
-        )  # fmt: skip
+        )
     connection.execute("analyze")
     return rows
 
@@ -162,62 +169,150 @@ Rows = Iterable[tuple[Any, ...]]
 
 def _docs_rows(articles: int, chance: random.Random) -> Iterator[tuple[sql.Identifier, list[str], Rows]]:
     """Every table's rows, parents first where keys are not deferrable."""
-    members, spaces, tags = max(3, articles // 20), max(2, articles // 50), 25
+    members, spaces = max(3, articles // 20), max(2, articles // 50)
     by_space = [chance.randint(1, spaces) for _ in range(articles)]
     moments = [EPOCH + timedelta(minutes=7 * n, microseconds=chance.randint(0, 999_999)) for n in range(articles)]
     revisions = [(a, n) for a in range(1, articles + 1) for n in range(1, 2 + chance.randint(0, 3))]
-    yield in_content("members"), ["member_id", "email", "display_name", "roles", "joined_at"], (
-        (n, f"member{n}@example.com", _words(chance, 2), chance.sample(["read", "write", "관리"], 2),
-         EPOCH - timedelta(days=n))
-        for n in range(1, members + 1)
-    )  # fmt: skip
-    yield in_content("spaces"), ["space_id", "slug", "title", "owner_id", "home_article_id"], (
-        (n, f"space-{n}", _words(chance, 3), chance.randint(1, members),
-         by_space.index(n) + 1 if n in by_space else None)
-        for n in range(1, spaces + 1)
-    )  # fmt: skip
-    yield in_content("articles"), [
-        "article_id", "space_id", "parent_id", "author_id", "title", "body", "state", "meta", "keywords", "rating",
-        "created_at", "updated_at",
-    ], (
-        (n, by_space[n - 1], chance.randint(1, n - 1) if n > 1 and chance.random() < 0.6 else None,
-         chance.randint(1, members), _words(chance, 4), _words(chance, 40),
-         chance.choice(["draft", "review", "published", "archived"]),
-         json.dumps({"views": chance.randint(0, 9999), "언어": "ko", "flags": [True, None, 1.50]}, ensure_ascii=False),
-         [_words(chance, 1), "a,b", 'quo"te', "back\\slash"],
-         None if chance.random() < 0.1 else chance.randint(0, 9999) / 100, moments[n - 1], moments[n - 1])
-        for n in range(1, articles + 1)
-    )  # fmt: skip
-    yield in_content("revisions"), ["article_id", "revision_no", "editor_id", "body", "edited_at"], (
-        (a, n, chance.randint(1, members), _words(chance, 30) + "\ttab\nnewline", moments[a - 1] + timedelta(hours=n))
-        for a, n in revisions
-    )  # fmt: skip
-    yield in_content("revision_comments"), ["comment_id", "article_id", "revision_no", "body"], (
-        (f"{chance.getrandbits(128):032x}", a, n, _words(chance, 6)) for a, n in revisions if chance.random() < 0.3
-    )  # fmt: skip
+    yield from _docs_people(members, spaces, by_space, chance)
     yield (
-        in_content("tags"),
-        ["tag_id", "name"],
-        ((n, f"{chance.choice(KOREAN)}-{n}") for n in range(1, tags + 1)),
+        in_content("articles"),
+        [
+            "article_id",
+            "space_id",
+            "parent_id",
+            "author_id",
+            "title",
+            "body",
+            "state",
+            "meta",
+            "keywords",
+            "rating",
+            "created_at",
+            "updated_at",
+        ],
+        (
+            (
+                n,
+                by_space[n - 1],
+                chance.randint(1, n - 1) if n > 1 and chance.random() < 0.6 else None,
+                chance.randint(1, members),
+                _words(chance, 4),
+                _words(chance, 40),
+                chance.choice(["draft", "review", "published", "archived"]),
+                json.dumps(
+                    {"views": chance.randint(0, 9999), "언어": "ko", "flags": [True, None, 1.50]}, ensure_ascii=False
+                ),
+                [_words(chance, 1), "a,b", 'quo"te', "back\\slash"],
+                None if chance.random() < 0.1 else chance.randint(0, 9999) / 100,
+                moments[n - 1],
+                moments[n - 1],
+            )
+            for n in range(1, articles + 1)
+        ),
     )
-    yield in_content("article_tags"), ["article_id", "tag_id"], (
-        (a, tag) for a in range(1, articles + 1) for tag in chance.sample(range(1, tags + 1), chance.randint(0, 4))
-    )  # fmt: skip
-    yield in_content("settings"), ["space_id", "value", "order"], (
-        (n, json.dumps({"theme": chance.choice(["dark", "밝게"]), "limit": n}, ensure_ascii=False), n)
-        for n in range(1, spaces + 1)
-    )  # fmt: skip
-    yield in_content("files"), ["article_id", "name", "content", "uploaded"], (
-        (chance.randint(1, articles), f"{_words(chance, 1)}.bin", chance.randbytes(chance.randint(0, 400)),
-         timedelta(days=chance.randint(0, 90), seconds=n))
-        for n in range(articles // 4)
-    )  # fmt: skip
+    yield from _docs_parts(articles, chance, moments, revisions)
+    yield from _docs_others(articles, spaces, chance)
+
+
+def _docs_people(
+    members: int, spaces: int, by_space: list[int], chance: random.Random
+) -> Iterator[tuple[sql.Identifier, list[str], Rows]]:
+    """The tables above articles."""
+    yield (
+        in_content("members"),
+        ["member_id", "email", "display_name", "roles", "joined_at"],
+        (
+            (
+                n,
+                f"member{n}@example.com",
+                _words(chance, 2),
+                chance.sample(["read", "write", "관리"], 2),
+                EPOCH - timedelta(days=n),
+            )
+            for n in range(1, members + 1)
+        ),
+    )
+    yield (
+        in_content("spaces"),
+        ["space_id", "slug", "title", "owner_id", "home_article_id"],
+        (
+            (
+                n,
+                f"space-{n}",
+                _words(chance, 3),
+                chance.randint(1, members),
+                by_space.index(n) + 1 if n in by_space else None,
+            )
+            for n in range(1, spaces + 1)
+        ),
+    )
+
+
+def _docs_others(articles: int, spaces: int, chance: random.Random) -> Iterator[tuple[sql.Identifier, list[str], Rows]]:
+    """The tables beside articles."""
+    yield (
+        in_content("settings"),
+        ["space_id", "value", "order"],
+        (
+            (n, json.dumps({"theme": chance.choice(["dark", "밝게"]), "limit": n}, ensure_ascii=False), n)
+            for n in range(1, spaces + 1)
+        ),
+    )
+    yield (
+        in_content("files"),
+        ["article_id", "name", "content", "uploaded"],
+        (
+            (
+                chance.randint(1, articles),
+                f"{_words(chance, 1)}.bin",
+                chance.randbytes(chance.randint(0, 400)),
+                timedelta(days=chance.randint(0, 90), seconds=n),
+            )
+            for n in range(articles // 4)
+        ),
+    )
     yield (
         in_content("Weird Name; --"),
         ["t", "select"],
         ((n, chance.choice([float("nan"), float("inf"), -0.0, chance.random()])) for n in range(1, spaces + 1)),
     )
     yield sql.Identifier("ops", "schema_migrations"), ["version"], ((f"2026{n:04d}",) for n in range(1, 13))
+
+
+def _docs_parts(
+    articles: int, chance: random.Random, moments: list[datetime], revisions: list[tuple[int, int]]
+) -> Iterator[tuple[sql.Identifier, list[str], Rows]]:
+    """The tables below articles."""
+    members, tags = max(3, articles // 20), 25
+    yield (
+        in_content("revisions"),
+        ["article_id", "revision_no", "editor_id", "body", "edited_at"],
+        (
+            (
+                a,
+                n,
+                chance.randint(1, members),
+                _words(chance, 30) + "\ttab\nnewline",
+                moments[a - 1] + timedelta(hours=n),
+            )
+            for a, n in revisions
+        ),
+    )
+    yield (
+        in_content("revision_comments"),
+        ["comment_id", "article_id", "revision_no", "body"],
+        ((f"{chance.getrandbits(128):032x}", a, n, _words(chance, 6)) for a, n in revisions if chance.random() < 0.3),
+    )
+    yield (
+        in_content("tags"),
+        ["tag_id", "name"],
+        ((n, f"{chance.choice(KOREAN)}-{n}") for n in range(1, tags + 1)),
+    )
+    yield (
+        in_content("article_tags"),
+        ["article_id", "tag_id"],
+        ((a, tag) for a in range(1, articles + 1) for tag in chance.sample(range(1, tags + 1), chance.randint(0, 4))),
+    )
 
 
 def in_content(name: str) -> sql.Identifier:

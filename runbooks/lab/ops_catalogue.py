@@ -145,9 +145,10 @@ class CatalogueOperations:
         return {
             "AccountQuotas": [
                 {"AccountQuotaName": n, "Used": used, "Max": most}
-                for n, used, most in quotas if told is None or n in told
+                for n, used, most in quotas
+                if told is None or n in told
             ]
-        }  # fmt: skip
+        }
 
     def _parameters(self, name: str) -> Parameters:
         if group := self.engine.parameters.get(name.lower()):

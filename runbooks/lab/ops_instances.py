@@ -131,9 +131,11 @@ class InstanceOperations:
         selectors = [
             request.get(name)
             for name in (
-                "SourceDBInstanceIdentifier", "SourceDbiResourceId", "SourceDBInstanceAutomatedBackupsArn",
+                "SourceDBInstanceIdentifier",
+                "SourceDbiResourceId",
+                "SourceDBInstanceAutomatedBackupsArn",
             )
-        ]  # fmt: skip
+        ]
         if sum(map(bool, selectors)) != 1:
             raise Refusal("InvalidParameterCombination", "Specify exactly one source of the restore.")
         name, resource, arn = selectors

@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 USD_PER_HOUR = {
-    "db.t3.micro": "0.0200000000", "db.t4g.micro": "0.0180000000", "db.t4g.medium": "0.0720000000",
-    "db.m6g.large": "0.1750000000", "db.r6g.large": "0.2530000000", "db.r6g.4xlarge": "2.0240000000",
-}  # fmt: skip
+    "db.t3.micro": "0.0200000000",
+    "db.t4g.micro": "0.0180000000",
+    "db.t4g.medium": "0.0720000000",
+    "db.m6g.large": "0.1750000000",
+    "db.r6g.large": "0.2530000000",
+    "db.r6g.4xlarge": "2.0240000000",
+}
 
 
 USD_PER_GB_MONTH = "0.1270000000"
@@ -19,11 +23,17 @@ def get_products(request: Mapping[str, Any]) -> dict[str, Any]:
     """GetProducts with TERM_MATCH filters: each product is a JSON document in a string, as AWS has it."""
     wanted = {each["Field"]: each["Value"] for each in request.get("Filters", ())}
     every = [
-        *({"productFamily": "Database Instance", "instanceType": name, "unit": "Hrs", "usd": usd}
-          for name, usd in USD_PER_HOUR.items()),
-        {"productFamily": "Database Storage", "volumeType": "General Purpose-GP3", "unit": "GB-Mo",
-         "usd": USD_PER_GB_MONTH},
-    ]  # fmt: skip
+        *(
+            {"productFamily": "Database Instance", "instanceType": name, "unit": "Hrs", "usd": usd}
+            for name, usd in USD_PER_HOUR.items()
+        ),
+        {
+            "productFamily": "Database Storage",
+            "volumeType": "General Purpose-GP3",
+            "unit": "GB-Mo",
+            "usd": USD_PER_GB_MONTH,
+        },
+    ]
     found = [each for each in every if all(each.get(key, value) == value for key, value in wanted.items())]
     found = [each for each in found if "instanceType" not in wanted or "instanceType" in each]
     listed = [json.dumps(_product(each, wanted.get("regionCode", ""))) for each in found]

@@ -62,12 +62,20 @@ class SnapshotOperations:
         return [
             Snapshot(
                 identifier=f"rds:{instance.identifier}-{backup.finished_at:%Y-%m-%d-%H-%M-%S}",
-                source_identifier=instance.identifier, source_resource_id=instance.resource_id, path=backup.path,
-                master=instance.master, database=instance.database, attributes=dict(instance.attributes),
-                parameters=instance.parameters, kind="automated", status="available", created_at=backup.finished_at,
+                source_identifier=instance.identifier,
+                source_resource_id=instance.resource_id,
+                path=backup.path,
+                master=instance.master,
+                database=instance.database,
+                attributes=dict(instance.attributes),
+                parameters=instance.parameters,
+                kind="automated",
+                status="available",
+                created_at=backup.finished_at,
             )
-            for instance in list(self.engine.instances.values()) for backup in list(instance.backups)
-        ]  # fmt: skip
+            for instance in list(self.engine.instances.values())
+            for backup in list(instance.backups)
+        ]
 
     def DeleteDBSnapshot(self, request: Request) -> Result:
         """Forget a snapshot and remove its files."""

@@ -108,10 +108,14 @@ class Lab:
         """CreateDBInstance, with `extra` in botocore's names; waits until available and returns the master password."""
         password = secrets.token_urlsafe(12)
         request = {
-            "DBInstanceIdentifier": identifier, "Engine": "postgres", "DBInstanceClass": "db.t3.micro",
-            "AllocatedStorage": 20, "MasterUsername": master, "MasterUserPassword": password,
+            "DBInstanceIdentifier": identifier,
+            "Engine": "postgres",
+            "DBInstanceClass": "db.t3.micro",
+            "AllocatedStorage": 20,
+            "MasterUsername": master,
+            "MasterUserPassword": password,
             "BackupRetentionPeriod": 7,
-        }  # fmt: skip
+        }
         self._api.operations["CreateDBInstance"]({**request, **extra})
         self.wait_for(identifier, "available")
         return password

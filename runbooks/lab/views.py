@@ -14,10 +14,22 @@ from runbooks.lab.wire import Refusal, Request, Result
 IDENTIFIER = re.compile(r"[a-zA-Z](?:-?[a-zA-Z0-9])*")
 # What CreateDBInstance and the restores take and DescribeDBInstances shows back under the same name.
 SHOWN_BACK = (
-    "DBInstanceClass", "AllocatedStorage", "StorageType", "Iops", "MultiAZ", "PubliclyAccessible",
-    "AutoMinorVersionUpgrade", "CopyTagsToSnapshot", "DeletionProtection", "EngineLifecycleSupport",
-    "CACertificateIdentifier", "DBSubnetGroupName", "MaxAllocatedStorage", "StorageEncrypted", "KmsKeyId",
-)  # fmt: skip
+    "DBInstanceClass",
+    "AllocatedStorage",
+    "StorageType",
+    "Iops",
+    "MultiAZ",
+    "PubliclyAccessible",
+    "AutoMinorVersionUpgrade",
+    "CopyTagsToSnapshot",
+    "DeletionProtection",
+    "EngineLifecycleSupport",
+    "CACertificateIdentifier",
+    "DBSubnetGroupName",
+    "MaxAllocatedStorage",
+    "StorageEncrypted",
+    "KmsKeyId",
+)
 DEFAULTS: dict[str, Any] = {
     "DBInstanceClass": "db.t3.micro",
     "AllocatedStorage": 20,

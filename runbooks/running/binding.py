@@ -12,9 +12,11 @@ from runbooks.book.document import Book, Parameter, Type
 from runbooks.book.fences import duration_s
 
 _FORMS = {
-    Type.INSTANCE: re.compile(r"[A-Za-z](?:-?[A-Za-z0-9]){0,62}"), Type.NUMBER: re.compile(r"-?\d+"),
-    Type.DATABASE: re.compile(r"[^\0]{1,63}"), Type.TABLE: re.compile(r"[^\0]+"),
-}  # fmt: skip
+    Type.INSTANCE: re.compile(r"[A-Za-z](?:-?[A-Za-z0-9]){0,62}"),
+    Type.NUMBER: re.compile(r"-?\d+"),
+    Type.DATABASE: re.compile(r"[^\0]{1,63}"),
+    Type.TABLE: re.compile(r"[^\0]+"),
+}
 
 
 def bind(book: Book, given: Mapping[str, str]) -> dict[str, str]:
@@ -36,9 +38,8 @@ def bind(book: Book, given: Mapping[str, str]) -> dict[str, str]:
 def overruled(book: Book, given: Mapping[str, str]) -> dict[str, str]:
     """Values given with -p that replace those a step would save: variable → value. Raises usage."""
     return {
-        parameter.variable: bound(parameter, given[name])
-        for name, parameter in book.overrules.items() if name in given
-    }  # fmt: skip
+        parameter.variable: bound(parameter, given[name]) for name, parameter in book.overrules.items() if name in given
+    }
 
 
 def bound(parameter: Parameter, text: str) -> str:

@@ -64,9 +64,11 @@ class AtTerminal:
     def __post_init__(self) -> None:
         if not sys.stdin.isatty():
             raise RowbackError(
-                ErrorId.USAGE, "mode ask needs a terminal, and there is none", state="nothing was done",
+                ErrorId.USAGE,
+                "mode ask needs a terminal, and there is none",
+                state="nothing was done",
                 help="use --mode auto with every answer given, or --mode preview",
-            )  # fmt: skip
+            )
 
     def refuse_gaps(self, book: Book, *, done: Collection[str] = ()) -> None:
         """There is somebody to ask."""
@@ -130,6 +132,8 @@ def show_line(line: str) -> None:
 
 def _unsaid(id: str, help: str) -> RowbackError:
     return RowbackError(
-        ErrorId.USAGE, f"step '{id}' needs an answer, and mode auto does not guess", state="nothing more was done",
+        ErrorId.USAGE,
+        f"step '{id}' needs an answer, and mode auto does not guess",
+        state="nothing more was done",
         help=help,
-    )  # fmt: skip
+    )

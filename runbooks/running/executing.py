@@ -144,9 +144,15 @@ def _run_all(step: Command | Shell, around: Surroundings, out: Path, err: Path) 
 def _run(arguments: list[str], step: Command | Shell, around: Surroundings, errors: IO[str]) -> tuple[int, str]:
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         child = subprocess.Popen(
-            _program(arguments, step), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE,
-            encoding="utf-8", errors="replace", env=_environment(step, around), start_new_session=True,
-        )  # fmt: skip
+            _program(arguments, step),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            env=_environment(step, around),
+            start_new_session=True,
+        )
         around.begun(child.pid)
         told = threading.Thread(target=_pass_on, args=(child.stderr, errors, around.redact), daemon=True)
         told.start()

@@ -24,11 +24,12 @@ def overrule(run: Run, journal: Journal, book: Book, given: Mapping[str, str]) -
         if begun := next((each.id for each in later if run.state(each.id).begun), None):
             name, value = next(iter(changed.items()))
             raise RowbackError(
-                ErrorId.USAGE, f"step '{begun}' of run {run.id} went by another {name.lower()}: {saved[name]}",
+                ErrorId.USAGE,
+                f"step '{begun}' of run {run.id} went by another {name.lower()}: {saved[name]}",
                 state="nothing was done",
                 help=f"do it and all behind it again: rowback runbook resume {run.id} --from {begun}"
                 f" -p {name.lower()}={value}",
-            )  # fmt: skip
+            )
         if changed.keys() < saved.keys():  # what else it found hangs on that
             run.take(journal.append("step.again", step=step.id))
         else:

@@ -99,8 +99,9 @@ def _of_earlier_attempts(run: Run, step: Executed) -> list[str]:
     return [
         f"{step.id}: case {case.id} of an earlier attempt {'wrote rows' if case.wrote_to_live else 'is open'}:"
         f" rowback {'undo' if case.wrote_to_live else 'close'} {case.id}"
-        for case in cases if case and ((case.wrote_to_live and not case.taken_back) or case.closed_at is None)
-    ]  # fmt: skip
+        for case in cases
+        if case and ((case.wrote_to_live and not case.taken_back) or case.closed_at is None)
+    ]
 
 
 def _is_done(what: Performance, step: Executed) -> bool:
@@ -154,11 +155,13 @@ def _await_approval(what: Performance, step: Approve) -> None:
     given = approvers(run.approvals.get(step.id, ()), [step.id], run.how.opener, by)
     if not given and not what.driver.approves(step):
         raise RowbackError(
-            ErrorId.APPROVAL_MISSING, f"run {run.id} waits for another person at '{step.id}': {step.question}",
-            f"it was begun by {run.how.opener}; others are told apart by {by}", state="what was done so far stays done",
+            ErrorId.APPROVAL_MISSING,
+            f"run {run.id} waits for another person at '{step.id}': {step.question}",
+            f"it was begun by {run.how.opener}; others are told apart by {by}",
+            state="what was done so far stays done",
             help=f"somebody else: rowback runbook approve {run.id} {step.id} --by NAME; then: rowback runbook resume"
             f" {run.id}",
-        )  # fmt: skip
+        )
     what.record("step.done", step=step.id, data={"saved": {}, "by": [each.by for each in given]})
 
 
@@ -166,10 +169,16 @@ def _execute(what: Performance, step: Executed, number: int) -> None:
     run = what.run
     _refuse_while_it_runs(run, step)
     around = Surroundings(
-        run.values, run.directory / "logs", what.redact, what.profile, run.book.connections, run.mark(step.id),
-        run.how.profile, lambda pid: what.record("step.child", step=step.id, data={"pid": pid}),
+        run.values,
+        run.directory / "logs",
+        what.redact,
+        what.profile,
+        run.book.connections,
+        run.mark(step.id),
+        run.how.profile,
+        lambda pid: what.record("step.child", step=step.id, data={"pid": pid}),
         _overruled(what, step),
-    )  # fmt: skip
+    )
     try:
         lines = command_lines(step, run.values)
         instead = _instead(run, step, lines)
@@ -263,17 +272,23 @@ def _told(step: Executed, instead: Command | dict[str, str] | None, what: Perfor
 
 def _paused(run: Run, step: str, why: str) -> RowbackError:
     return RowbackError(
-        ErrorId.RUN_PAUSED, f"run {run.id} is paused at step '{step}': {why}",
+        ErrorId.RUN_PAUSED,
+        f"run {run.id} is paused at step '{step}': {why}",
         state="what was done so far stays done; the output of each step is in " + str(run.directory / "logs"),
         help=f"mend it by hand, then: rowback runbook resume {run.id}; or leave the step out: rowback runbook resume"
         f" {run.id} --skip {step} --reason WHY; or give up: rowback runbook abort {run.id}" + _better(run, step),
-    )  # fmt: skip
+    )
 
 
 def _better(run: Run, step: str) -> str:
     """The option that gives another target time than the one the step found."""
     ids = [each.id for each in run.book.steps]
-    names = [name for each in run.book.steps[: ids.index(step) + 1] if isinstance(each, Command | Sql | Shell)
-             for name, path in each.effects.saves if path.endswith("target_time")]  # fmt: skip
+    names = [
+        name
+        for each in run.book.steps[: ids.index(step) + 1]
+        if isinstance(each, Command | Sql | Shell)
+        for name, path in each.effects.saves
+        if path.endswith("target_time")
+    ]
     tables = " -p tables=TABLE" if "tables" in run.book.overrules else ""
     return f"; or say another target time: rowback runbook resume {run.id} -p at=TIME{tables}" if names else ""

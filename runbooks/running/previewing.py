@@ -84,8 +84,9 @@ def _shown(what: str, texts: Sequence[str]) -> list[str]:
     """A line for each text; the further lines of a script or statement stand below its first."""
     return [
         f"{what}: {line}" if number == 0 else f"    {line}"
-        for text in texts for number, line in enumerate(text.splitlines() or [""])
-    ]  # fmt: skip
+        for text in texts
+        for number, line in enumerate(text.splitlines() or [""])
+    ]
 
 
 def _withheld(step: Executed, lines: Sequence[Sequence[str]], what: Preview) -> str | None:

@@ -16,7 +16,7 @@ TELLS = {"undo": ("undo.done", None), "close": ("case.closed", None)}
 
 def already_happened(
     step: Executed, lines: list[list[str]], since: datetime, mark: str
-) -> Command | dict[str, str] | None:  # fmt: skip
+) -> Command | dict[str, str] | None:
     """For a step that began at `since` and did not end well: the values that it would have saved, when it has happened;
     the command that continues it; None where it may be done again. `mark`: what its commands call themselves.
 

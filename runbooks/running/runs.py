@@ -155,11 +155,22 @@ def open_run(source: Path, book: Book, values: Mapping[str, str], how: Begun) ->
     journal = Journal.create(runs_directory() / id)
     create_private(journal.directory / BOOK, book.text.encode())
     (journal.directory / FILES).mkdir()
-    journal.append("run.opened", data={
-        "schema_version": 1, "tool_version": __version__, "book": book.name, "digest": book.digest,
-        "source": str(source.resolve()), "values": dict(values), "mode": how.mode, "opener": how.opener.model_dump(),
-        "profile": how.profile, "answers": dict(how.answers), "confirmed": list(how.confirmed),
-    })  # fmt: skip
+    journal.append(
+        "run.opened",
+        data={
+            "schema_version": 1,
+            "tool_version": __version__,
+            "book": book.name,
+            "digest": book.digest,
+            "source": str(source.resolve()),
+            "values": dict(values),
+            "mode": how.mode,
+            "opener": how.opener.model_dump(),
+            "profile": how.profile,
+            "answers": dict(how.answers),
+            "confirmed": list(how.confirmed),
+        },
+    )
     return fold(journal.directory, journal.records), journal
 
 
@@ -210,9 +221,11 @@ def fold(directory: Path, records: Sequence[Record]) -> Run:
     first = records[0] if records else None
     if first is None or first.event != "run.opened" or first.data.get("schema_version") != 1:
         raise RowbackError(
-            ErrorId.PLAN_UNREADABLE, f"run '{directory.name}' was not opened by this version of rowback",
-            state="nothing was done", help="use the version that opened it",
-        )  # fmt: skip
+            ErrorId.PLAN_UNREADABLE,
+            f"run '{directory.name}' was not opened by this version of rowback",
+            state="nothing was done",
+            help="use the version that opened it",
+        )
     with reading(directory):
         run = _opened(directory, first)
         written, digest = run.book, first.data["digest"]
@@ -221,23 +234,32 @@ def fold(directory: Path, records: Sequence[Record]) -> Run:
             digest = record.data["digest"] if record.event == "run.rebased" else digest
     if not run.book.digest == written.digest == digest:
         raise RowbackError(
-            ErrorId.BOOK_CHANGED, f"{directory / BOOK}, the text that run {run.id} goes by, was altered",
-            state="nothing was done", help="begin a new run: rowback runbook run",
-        )  # fmt: skip
+            ErrorId.BOOK_CHANGED,
+            f"{directory / BOOK}, the text that run {run.id} goes by, was altered",
+            state="nothing was done",
+            help="begin a new run: rowback runbook run",
+        )
     return run
 
 
 def _opened(directory: Path, first: Record) -> Run:
     said: dict[str, Any] = first.data
     how = Begun(
-        said["mode"], Person.model_validate(said["opener"]), said.get("profile"), said.get("answers", {}),
+        said["mode"],
+        Person.model_validate(said["opener"]),
+        said.get("profile"),
+        said.get("answers", {}),
         tuple(said.get("confirmed", ())),
-    )  # fmt: skip
+    )
     return Run(
-        id=directory.name, directory=directory, book=parse(said["book"], _own_text(directory))[0],
-        source=Path(said["source"]), how=how, opened_at=first.at,
+        id=directory.name,
+        directory=directory,
+        book=parse(said["book"], _own_text(directory))[0],
+        source=Path(said["source"]),
+        how=how,
+        opened_at=first.at,
         values={RUN_DIR: str(directory / FILES), **said["values"]},
-    )  # fmt: skip
+    )
 
 
 def _own_text(directory: Path) -> str:
@@ -245,9 +267,11 @@ def _own_text(directory: Path) -> str:
         return (directory / BOOK).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise RowbackError(
-            ErrorId.BOOK_CHANGED, f"{directory / BOOK}, the text that run {directory.name} goes by, cannot be read:"
-            f" {error}", state="nothing was done", help="begin a new run: rowback runbook run",
-        ) from error  # fmt: skip
+            ErrorId.BOOK_CHANGED,
+            f"{directory / BOOK}, the text that run {directory.name} goes by, cannot be read: {error}",
+            state="nothing was done",
+            help="begin a new run: rowback runbook run",
+        ) from error
 
 
 def refuse_changed(run: Run) -> None:
@@ -257,10 +281,12 @@ def refuse_changed(run: Run) -> None:
     now = read_book(run.source)
     if now.digest != run.book.digest:
         raise RowbackError(
-            ErrorId.BOOK_CHANGED, f"{run.source} was changed since run {run.id} began",
-            f"the run keeps to its own copy: {run.directory / BOOK}", state="nothing was done",
+            ErrorId.BOOK_CHANGED,
+            f"{run.source} was changed since run {run.id} began",
+            f"the run keeps to its own copy: {run.directory / BOOK}",
+            state="nothing was done",
             help=f"go on by the new text: rowback runbook resume {run.id} --rebase; or undo the change",
-        )  # fmt: skip
+        )
 
 
 def rebased(run: Run) -> Book:
@@ -270,15 +296,19 @@ def rebased(run: Run) -> Book:
     missing += [step.id for step in run.book.steps if isinstance(step, Approve) and _gone_round(step, run.book, now)]
     if missing:
         raise RowbackError(
-            ErrorId.BOOK_CHANGED, f"the new text has no step '{missing[0]}', which run {run.id} has done or waits for",
+            ErrorId.BOOK_CHANGED,
+            f"the new text has no step '{missing[0]}', which run {run.id} has done or waits for",
             "or it is no approval any more, or what waited for it stands before it",
-            state="nothing was done", help="keep the ids of steps that are done, and approvals; or begin a new run",
-        )  # fmt: skip
+            state="nothing was done",
+            help="keep the ids of steps that are done, and approvals; or begin a new run",
+        )
     if unknown := [each for each in now.parameters if each.variable not in run.values and each.default is None]:
         raise RowbackError(
-            ErrorId.BOOK_CHANGED, f"the new text has a parameter '{unknown[0].name}', which run {run.id} was not told",
-            state="nothing was done", help="give it a default; or begin a new run",
-        )  # fmt: skip
+            ErrorId.BOOK_CHANGED,
+            f"the new text has a parameter '{unknown[0].name}', which run {run.id} was not told",
+            state="nothing was done",
+            help="give it a default; or begin a new run",
+        )
     return now
 
 
@@ -297,7 +327,10 @@ def _writes(step: Step) -> bool:
 
 def rebase(run: Run, journal: Journal, now: Book) -> None:
     """Go on by the text as it is `now`. Steps are known by their ids: what is done stays done."""
-    values = {each.variable: bound(each, each.default) for each in now.parameters
-              if each.variable not in run.values and each.default is not None}  # fmt: skip
+    values = {
+        each.variable: bound(each, each.default)
+        for each in now.parameters
+        if each.variable not in run.values and each.default is not None
+    }
     replace_private(run.directory / BOOK, now.text.encode())
     run.take(journal.append("run.rebased", data={"digest": now.digest, "text": now.text, "values": values}))

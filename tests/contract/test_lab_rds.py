@@ -44,9 +44,14 @@ def refused(code: str) -> Any:
 
 def create(rds: Any, name: str, **extra: Any) -> dict[str, Any]:
     request = {
-        "DBInstanceIdentifier": name, "Engine": "postgres", "DBInstanceClass": "db.t3.micro", "AllocatedStorage": 20,
-        "MasterUsername": "postgres", "MasterUserPassword": "secret-secret", **extra,
-    }  # fmt: skip
+        "DBInstanceIdentifier": name,
+        "Engine": "postgres",
+        "DBInstanceClass": "db.t3.micro",
+        "AllocatedStorage": 20,
+        "MasterUsername": "postgres",
+        "MasterUserPassword": "secret-secret",
+        **extra,
+    }
     created: dict[str, Any] = rds.create_db_instance(**request)["DBInstance"]
     return created
 
@@ -83,8 +88,9 @@ def test_the_life_of_an_instance_by_boto3s_waiters(rds: Any, gone: list[str], la
 
 def test_the_master_is_no_superuser(live: Live) -> None:
     with live.connect() as master:
-        assert master.execute("select rolsuper, rolreplication, rolbypassrls from pg_roles where rolname = current_user"
-                              ).fetchone() == (False, False, False)  # fmt: skip
+        assert master.execute(
+            "select rolsuper, rolreplication, rolbypassrls from pg_roles where rolname = current_user"
+        ).fetchone() == (False, False, False)
         assert master.execute("select pg_has_role('rds_superuser', 'member')").fetchone() == (True,)
         master.execute("create table trial (id int primary key references trial)")
         master.execute("set session_replication_role = replica")
@@ -131,9 +137,12 @@ def restore(rds: Any, source: str, name: str, gone: list[str], **extra: Any) -> 
 
 def read(live: Live, row: dict[str, Any], query: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(
-        host=row["Endpoint"]["Address"], port=row["Endpoint"]["Port"], user=live.user, password=live.password,
+        host=row["Endpoint"]["Address"],
+        port=row["Endpoint"]["Port"],
+        user=live.user,
+        password=live.password,
         dbname="postgres",
-    ) as session:  # fmt: skip
+    ) as session:
         return session.execute(query).fetchall()
 
 
@@ -149,8 +158,11 @@ def test_a_restore_replays_wal_to_the_second(live: Live, rds: Any, gone: list[st
     for n, moment in enumerate(moments):
         row = restore(rds, live.identifier, f"steps-{n}", gone, RestoreTime=moment + timedelta(microseconds=900_000))
         assert read(live, row, "select n from steps order by 1") == [(i,) for i in range(n + 1)]
-    assert read(live, restore(rds, live.identifier, "steps-now", gone, UseLatestRestorableTime=True),
-                "select count(*) from steps") == [(0,)]  # fmt: skip
+    assert read(
+        live,
+        restore(rds, live.identifier, "steps-now", gone, UseLatestRestorableTime=True),
+        "select count(*) from steps",
+    ) == [(0,)]
 
 
 def wait_for_window(rds: Any, identifier: str, moment: datetime) -> None:
@@ -170,9 +182,16 @@ def test_a_restore_takes_rdss_defaults_unless_told(live: Live, rds: Any, gone: l
     assert row["TagList"] == [{"Key": "env", "Value": "staging"}]
     assert row["DBParameterGroups"][0]["DBParameterGroupName"].startswith("default.postgres")
     told = restore(
-        rds, live.identifier, "defaults-2", gone, UseLatestRestorableTime=True, PubliclyAccessible=False,
-        VpcSecurityGroupIds=["sg-1"], Tags=[{"Key": "a", "Value": "b"}], DeletionProtection=True,
-    )  # fmt: skip
+        rds,
+        live.identifier,
+        "defaults-2",
+        gone,
+        UseLatestRestorableTime=True,
+        PubliclyAccessible=False,
+        VpcSecurityGroupIds=["sg-1"],
+        Tags=[{"Key": "a", "Value": "b"}],
+        DeletionProtection=True,
+    )
     assert (told["PubliclyAccessible"], told["DeletionProtection"], told["BackupRetentionPeriod"]) == (False, True, 0)
     assert told["VpcSecurityGroups"] == [{"VpcSecurityGroupId": "sg-1", "Status": "active"}]
     assert told["TagList"] == [{"Key": "a", "Value": "b"}]
@@ -383,9 +402,13 @@ def test_unknown_and_unimplemented_operations_say_so(rds: Any) -> None:
 @pytest.mark.parametrize("code", ["Throttling", "InternalFailure"])
 def test_faults_are_retried_by_boto3_and_used_up(lab: Lab, code: str) -> None:
     client = boto3.client(
-        "rds", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION, aws_access_key_id="x",
-        aws_secret_access_key="x", config=Config(retries={"mode": "standard", "max_attempts": 4}),
-    )  # fmt: skip
+        "rds",
+        endpoint_url=f"http://127.0.0.1:{lab.port}",
+        region_name=REGION,
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+        config=Config(retries={"mode": "standard", "max_attempts": 4}),
+    )
     status = 400 if code == "Throttling" else 500
     lab.engine.faults.calls.append(CallFault("DescribeAccountAttributes", code, http_status=status, times=2))
     answer = client.describe_account_attributes()
@@ -413,9 +436,12 @@ def test_a_hole_in_the_archive_ends_in_incompatible_restore(rds: Any, lab: Lab, 
 def test_other_services_answer_behind_the_same_url(lab: Lab) -> None:
     def client(service: str) -> Any:
         return boto3.client(
-            service, endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION, aws_access_key_id="lab",
+            service,
+            endpoint_url=f"http://127.0.0.1:{lab.port}",
+            region_name=REGION,
+            aws_access_key_id="lab",
             aws_secret_access_key="lab",
-        )  # fmt: skip
+        )
 
     assert client("sts").get_caller_identity()["Account"] == "123456789012"
     client("s3").create_bucket(Bucket="rowback-test", CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -433,11 +459,24 @@ def test_the_aws_command_line_sees_a_truthful_instance(live: Live) -> None:
     if aws is None:
         pytest.skip("no aws command on this machine")
     told = subprocess.run(
-        [aws, "rds", "describe-db-instances", "--db-instance-identifier", live.identifier, "--output", "text",
-         "--query", "DBInstances[0].[DBInstanceStatus,Engine,Endpoint.Port,MasterUsername]",
-         "--endpoint-url", f"http://127.0.0.1:{live.lab.port}"],
-        capture_output=True, text=True, check=True, env={**os.environ, **live.lab.environment()},
-    ).stdout  # fmt: skip
+        [
+            aws,
+            "rds",
+            "describe-db-instances",
+            "--db-instance-identifier",
+            live.identifier,
+            "--output",
+            "text",
+            "--query",
+            "DBInstances[0].[DBInstanceStatus,Engine,Endpoint.Port,MasterUsername]",
+            "--endpoint-url",
+            f"http://127.0.0.1:{live.lab.port}",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **live.lab.environment()},
+    ).stdout
     assert told.split() == ["available", "postgres", str(live.port), "postgres"]
 
 
@@ -485,9 +524,12 @@ def test_a_virtualenv_that_postgresql_may_not_enter(tmp_path: Path) -> None:
 
 def test_the_simulator_and_the_call_itself_tell_the_same(lab: Lab, rds: Any) -> None:
     iam = boto3.client(
-        "iam", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION, aws_access_key_id="lab",
+        "iam",
+        endpoint_url=f"http://127.0.0.1:{lab.port}",
+        region_name=REGION,
+        aws_access_key_id="lab",
         aws_secret_access_key="lab",
-    )  # fmt: skip
+    )
     asked = {"PolicySourceArn": "arn:aws:iam::123456789012:role/x", "ResourceArns": ["*"]}
     actions = ["rds:DescribeEvents", "rds:DescribeDBSnapshots"]
     lab.engine.faults.denied = {"rds:DescribeEvents"}
@@ -499,7 +541,8 @@ def test_the_simulator_and_the_call_itself_tell_the_same(lab: Lab, rds: Any) -> 
     finally:
         lab.engine.faults.denied = set()
     assert [(each["EvalActionName"], each["EvalDecision"]) for each in answer] == [
-        ("rds:DescribeEvents", "implicitDeny"), ("rds:DescribeDBSnapshots", "allowed"),
-    ]  # fmt: skip
+        ("rds:DescribeEvents", "implicitDeny"),
+        ("rds:DescribeDBSnapshots", "allowed"),
+    ]
     rds.describe_events()
     assert iam.list_users()["Users"] == [], "the rest of IAM is moto's"

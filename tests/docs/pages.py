@@ -84,9 +84,13 @@ def run_readme(directory: Path) -> list[str]:
     if binaries := os.environ.get("ROWBACK_PG_BIN"):
         environment["ROWBACK_PG_BIN"] = binaries
     done = subprocess.run(
-        ["bash", "-c", f"exec 2>&1\ncd {directory}\n{script}"], stdout=subprocess.PIPE, text=True, check=False,
-        env=environment, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        ["bash", "-c", f"exec 2>&1\ncd {directory}\n{script}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+    )
     outputs = iter(done.stdout.split(f"{END}\n"))
     return ["".join(_shown(command, next(outputs)) for command in commands) for commands in blocks]
 
@@ -133,21 +137,28 @@ def json_page() -> str:
     from runbooks.drills.drill import DrillReport
 
     lines = [
-        "# JSON output", "",
-        "`--json` prints exactly one document on stdout; all else goes to stderr. Ignore fields you do not know.", "",
-        "- `rowback plan`: a plan, and beside it `outlook`", "- `rowback restore --dry-run`: a plan",
+        "# JSON output",
+        "",
+        "`--json` prints exactly one document on stdout; all else goes to stderr. Ignore fields you do not know.",
+        "",
+        "- `rowback plan`: a plan, and beside it `outlook`",
+        "- `rowback restore --dry-run`: a plan",
         "- `rowback restore`, `resume`, `report`: a report",
-        "- `rowback cases`: a list of reports", "- `rowback drill`: a drill report",
+        "- `rowback cases`: a list of reports",
+        "- `rowback drill`: a drill report",
         "- `rowback find`: a finding",
         "- `rowback diff`, without `--show`: a repair plan; with it: a list of rows",
-        "- `rowback apply`: a report", "- `rowback verify`, `undo`: a verification",
+        "- `rowback apply`: a report",
+        "- `rowback verify`, `undo`: a verification",
         "- `rowback peek`: a list of objects, every value as text",
-        "- `rowback doctor`: a health report", "- `rowback coverage`: a coverage report",
+        "- `rowback doctor`: a health report",
+        "- `rowback coverage`: a coverage report",
         '- `rowback status`: `{"case", "outcome", "taken_back", "driven", "steps": {name: done}}`',
         '- `rowback reap`: `[{"instance", "result"}]`',
         '- `rowback cleanup`: `[{"schema", "case", "tables", "bytes", "age_days", "result"}]`',
-        '- `rowback lab up`, `lab status`: `{"pid", "port", "root", "postgres", "instances", "exports"}` or `null`', "",
-    ]  # fmt: skip
+        '- `rowback lab up`, `lab status`: `{"pid", "port", "root", "postgres", "instances", "exports"}` or `null`',
+        "",
+    ]
     for title, model in (
         ("Plan", RecoveryPlan),
         ("Repair plan", RepairPlan),

@@ -48,8 +48,13 @@ def docs(live: Live, database: Database) -> Database:
 @pytest.fixture(scope="session")
 def colleague(lab: Lab) -> dict[str, str]:
     """AWS credentials of another person."""
-    iam = boto3.client("iam", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION,
-                       aws_access_key_id="lab", aws_secret_access_key="lab")  # fmt: skip
+    iam = boto3.client(
+        "iam",
+        endpoint_url=f"http://127.0.0.1:{lab.port}",
+        region_name=REGION,
+        aws_access_key_id="lab",
+        aws_secret_access_key="lab",
+    )
     iam.create_user(UserName="colleague")
     key = iam.create_access_key(UserName="colleague")["AccessKey"]
     return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
@@ -154,10 +159,20 @@ def test_lost_instance(
     (programs / "aws").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
     (programs / "aws").chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
-    perform(cli, "lost-instance", colleague, {
-        "resource": resource, "new": "doomed-2", "at": at, "class": "db.t4g.medium", "subnet_group": "default",
-        "security_groups": "sg-12345678", "parameter_group": "default.postgres17",
-    })  # fmt: skip
+    perform(
+        cli,
+        "lost-instance",
+        colleague,
+        {
+            "resource": resource,
+            "new": "doomed-2",
+            "at": at,
+            "class": "db.t4g.medium",
+            "subnet_group": "default",
+            "security_groups": "sg-12345678",
+            "parameter_group": "default.postgres17",
+        },
+    )
     assert lab.engine.instances["doomed-2"].status == "available"
     discard(lab, lambda name: name == "doomed-2")
 
@@ -196,8 +211,13 @@ def test_cross_service_inconsistency(cli: Cli, docs: Database, live: Live, colle
     target = pass_a_second()
     docs.run("truncate content.tags cascade")
     assert cli(*restoring(cli, docs, target)).code == 0
-    perform(cli, "cross-service-inconsistency", colleague, {**where(cli, docs), "case": the_case(cli)["case"]},
-            OTHER_DSN=live.dsn(docs.name))  # fmt: skip
+    perform(
+        cli,
+        "cross-service-inconsistency",
+        colleague,
+        {**where(cli, docs), "case": the_case(cli)["case"]},
+        OTHER_DSN=live.dsn(docs.name),
+    )
 
 
 def test_guard_refused_my_tests(cli: Cli, database: Database, colleague: dict[str, str]) -> None:

@@ -73,8 +73,11 @@ def shop(cli: Cli, live: Live, database: Database) -> Iterator[Shop]:
     with live.connect() as session:
         wait_until(lambda: session.execute("show log_statement").fetchone() == ("all",), "it is logged")
     pass_a_second()
-    yield Shop(cli, database, {name: database.rows(f"select * from {name} order by 1")
-                               for name in ("customers", "orders", "stock")})  # fmt: skip
+    yield Shop(
+        cli,
+        database,
+        {name: database.rows(f"select * from {name} order by 1") for name in ("customers", "orders", "stock")},
+    )
     cluster.settings |= {"log_statement": "none"}
     cluster.reload()
 
@@ -83,9 +86,9 @@ def incident(shop: Shop, *statements: str) -> None:
     """The incident in one session, and good work afterwards that has to stay."""
     shop.database.run(*statements)
     shop.database.run(*(statement for statement in GOOD if shop.exists("customers")))
-    shop.held["customers"] = [
-        (3, "c3", "moved") if row[0] == 3 else row for row in shop.held["customers"]
-    ] + [(999, "new", "x")]  # fmt: skip
+    shop.held["customers"] = [(3, "c3", "moved") if row[0] == 3 else row for row in shop.held["customers"]] + [
+        (999, "new", "x")
+    ]
 
 
 @pytest.mark.parametrize("statement", ["truncate orders", "delete from orders", "delete from orders where total > 50"])

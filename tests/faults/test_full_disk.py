@@ -29,8 +29,10 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
 @pytest.mark.parametrize("size", ["200k", "600k", "1500k"])
 def test_it_fills_while_rows_are_compared(cli: Cli, database: Database, size: str, tmp_path: Path) -> None:
     """However early it is full: exit 38, nothing written; with room, resume ends it."""
-    database.run("create table t (n int primary key, body text)",
-                 "insert into t select g, repeat(md5(g::text), 8) from generate_series(1, 6000) g")  # fmt: skip
+    database.run(
+        "create table t (n int primary key, body text)",
+        "insert into t select g, repeat(md5(g::text), 8) from generate_series(1, 6000) g",
+    )
     held = database.rows("select count(*), md5(string_agg(t::text, '|' order by n)) from t")
     moment = pass_a_second()
     database.run("delete from t where n % 2 = 0")

@@ -35,8 +35,9 @@ def incident(database: Database) -> tuple[datetime, list[tuple[Any, ...]]]:
     database.run(
         "create table t (n serial primary key, body text)",
         f"insert into t (body) select md5(g::text) from generate_series(1, {ROWS}) g",
-        "create table other (n int)", "insert into other values (1)",
-    )  # fmt: skip
+        "create table other (n int)",
+        "insert into other values (1)",
+    )
     held = database.rows(QUERY)
     target = pass_a_second()
     database.run("truncate t restart identity", "insert into other values (2)")

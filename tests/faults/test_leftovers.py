@@ -19,8 +19,10 @@ AT = "tests.faults.signal_at"
 
 @pytest.fixture
 def repaired(cli: Cli, database: Database) -> tuple[str, Path]:
-    database.run("create table t (n int primary key, body text)",
-                 "insert into t select g, md5(g::text) from generate_series(1, 500) g")  # fmt: skip
+    database.run(
+        "create table t (n int primary key, body text)",
+        "insert into t select g, md5(g::text) from generate_series(1, 500) g",
+    )
     moment = pass_a_second()
     database.run("delete from t where n % 5 = 0")
     assert cli(*restoring(cli, database, moment)).code == 0
@@ -44,8 +46,11 @@ def test_a_killed_undo_leaves_nothing_once_it_is_gone_on_with(
     (directory / "changes-7.sqlite").write_bytes(b"rows of somebody")
     assert cli("undo", case, "--confirm", database.name).code == 0
     assert database.rows("select count(*) from t") == [(400,)]
-    used = [record["data"]["number"] for record in map(json.loads, (directory / "journal.jsonl").open())
-            if record["event"] in ("undo.intent", "undo.done")]  # fmt: skip
+    used = [
+        record["data"]["number"]
+        for record in map(json.loads, (directory / "journal.jsonl").open())
+        if record["event"] in ("undo.intent", "undo.done")
+    ]
     assert files(directory) == sorted({"changes-1.sqlite", *(f"changes-{number}.sqlite" for number in used)})
 
 
@@ -58,8 +63,9 @@ def test_a_look_at_an_undo_leaves_nothing(cli: Cli, repaired: tuple[str, Path]) 
 def test_cleanup_sweeps_closed_cases(cli: Cli, database: Database, repaired: tuple[str, Path]) -> None:
     case, directory = repaired
     (directory / "changes-2.sqlite").write_bytes(b"rows of somebody")
-    cleaned = cli("cleanup", cli.live.identifier, "--database", database.name, "--older-than", "30d",
-                  "--confirm", database.name)  # fmt: skip
+    cleaned = cli(
+        "cleanup", cli.live.identifier, "--database", database.name, "--older-than", "30d", "--confirm", database.name
+    )
     assert cleaned.code == 0, cleaned.err
     assert files(directory) == ["changes-1.sqlite"]
 
@@ -74,5 +80,8 @@ def test_homes_of_killed_drills_are_swept_and_no_others(monkeypatch: pytest.Monk
     (tmp_path / f"{HOME_PREFIX}link").symlink_to(tmp_path / "rowback-drill-logs-kept")
     sweep_homes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"{HOME_PREFIX}alive", f"{HOME_PREFIX}link", f"{HOME_PREFIX}odd", "rowback-drill-logs-kept",
-    ]  # fmt: skip
+        f"{HOME_PREFIX}alive",
+        f"{HOME_PREFIX}link",
+        f"{HOME_PREFIX}odd",
+        "rowback-drill-logs-kept",
+    ]

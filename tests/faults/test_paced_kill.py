@@ -28,8 +28,9 @@ def opened(cli: Cli, database: Database) -> tuple[str, str]:
     database.run(
         "create table t (n int primary key, body text)",
         f"insert into t select g, md5(g::text) from generate_series(1, {ROWS}) g",
-        "create table u (t_n int primary key references t on delete cascade)", "insert into u select n from t",
-    )  # fmt: skip
+        "create table u (t_n int primary key references t on delete cascade)",
+        "insert into u select n from t",
+    )
     target = pass_a_second()
     database.run("delete from t where n % 3 > 0", "insert into t values (9001, 'late')")
     ran = cli("open", *restoring(cli, database, target)[1:-2])
@@ -90,9 +91,12 @@ def test_the_live_backend_is_killed_in_the_second_portion(
     cli: Cli, database: Database, opened: tuple[str, str]
 ) -> None:
     process = cli.start(
-        "load.intent#2", "-", *applying(opened, database), module="tests.faults.strike_at",
+        "load.intent#2",
+        "-",
+        *applying(opened, database),
+        module="tests.faults.strike_at",
         STRIKE_DSN=database.live.dsn(database.name),
-    )  # fmt: skip
+    )
     _, err = process.communicate(timeout=120)
     assert process.returncode == 51, err
     assert "1,000 rows in 1 portion are put back and committed; whether the next one was is not known here" in err

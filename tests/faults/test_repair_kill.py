@@ -28,7 +28,7 @@ BOUNDARIES = [
     ("load.intent", "-"),
     ("step.done", "load"),
     ("verification", "-"),
-]  # fmt: skip (the boundaries of the other steps: test_kill.py)
+]  # (the boundaries of the other steps: test_kill.py)
 
 
 @pytest.fixture
@@ -37,8 +37,9 @@ def incident(database: Database) -> tuple[datetime, list[tuple[Any, ...]]]:
     database.run(
         "create table t (n int primary key, body text)",
         "insert into t select g, md5(g::text) from generate_series(1, 3000) g",
-        "create table u (n int primary key references t on delete cascade)", "insert into u select n from t",
-    )  # fmt: skip
+        "create table u (n int primary key references t on delete cascade)",
+        "insert into u select n from t",
+    )
     held = database.rows(T_ROWS)
     target = pass_a_second()
     database.run("delete from t where n % 3 = 0", "insert into t values (9001, 'late'), (9002, 'later')")

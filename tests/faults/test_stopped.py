@@ -33,8 +33,10 @@ PATIENCE_MS = 20_000
 
 @pytest.fixture
 def emptied(database: Database) -> tuple[datetime, list[tuple[Any, ...]]]:
-    database.run("create table t (n int primary key, body text)",
-                 f"insert into t select g, md5(g::text) from generate_series(1, {ROWS}) g")  # fmt: skip
+    database.run(
+        "create table t (n int primary key, body text)",
+        f"insert into t select g, md5(g::text) from generate_series(1, {ROWS}) g",
+    )
     held = database.rows(QUERY)
     target = pass_a_second()
     database.run("truncate t")
@@ -43,8 +45,10 @@ def emptied(database: Database) -> tuple[datetime, list[tuple[Any, ...]]]:
 
 @pytest.fixture
 def deleted(database: Database) -> tuple[datetime, list[tuple[Any, ...]]]:
-    database.run("create table t (n int primary key, body text)",
-                 "insert into t select g, md5(g::text) from generate_series(1, 3000) g")  # fmt: skip
+    database.run(
+        "create table t (n int primary key, body text)",
+        "insert into t select g, md5(g::text) from generate_series(1, 3000) g",
+    )
     held = database.rows(QUERY)
     target = pass_a_second()
     database.run("delete from t where n % 3 = 0")
@@ -74,8 +78,9 @@ def assert_ended_and_resumed(
     assert process.returncode == 51, err
     assert re.search(
         r"error\[stopped-midway\]: .*: the server ended the session that was writing, because this process had been"
-        r" silent for \d+ s\n", err,
-    ), err  # fmt: skip
+        r" silent for \d+ s\n",
+        err,
+    ), err
     assert f"  {state}\n" in err
     assert "rowback resume " in err.rpartition("help: ")[2]
     wait_until(lambda: database.rows(AWAY) == [(0,)], "no session of rowback is left")

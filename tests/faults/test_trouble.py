@@ -32,8 +32,17 @@ def target(database: Database) -> datetime:
 
 
 def restore(cli: Cli, database: Database, target: datetime, **environment: str) -> Ran:
-    return cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
-               database.name, **environment)  # fmt: skip
+    return cli(
+        "restore",
+        cli.live.identifier,
+        "--at",
+        format_utc(target),
+        "--database",
+        database.name,
+        "--confirm",
+        database.name,
+        **environment,
+    )
 
 
 def the_case(cli: Cli) -> str:
@@ -77,11 +86,27 @@ def test_a_hole_in_the_wal_archive(cli: Cli) -> None:
         master.execute("create table t as select g, repeat('x', 500) from generate_series(1, 20000) g")
         target = pass_a_second()
         master.execute("truncate t")
-    wait_until(lambda: rds_client(lab).describe_db_instances(DBInstanceIdentifier="holed")["DBInstances"][0][
-        "LatestRestorableTime"] >= target, "the window reaches T")  # fmt: skip
+    wait_until(
+        lambda: (
+            rds_client(lab).describe_db_instances(DBInstanceIdentifier="holed")["DBInstances"][0][
+                "LatestRestorableTime"
+            ]
+            >= target
+        ),
+        "the window reaches T",
+    )
     lab.engine.lose_wal("holed")
-    ran = cli("restore", "holed", "--at", format_utc(target), "--database", "postgres", "--confirm", "postgres",
-              PGPASSWORD=password)  # fmt: skip
+    ran = cli(
+        "restore",
+        "holed",
+        "--at",
+        format_utc(target),
+        "--database",
+        "postgres",
+        "--confirm",
+        "postgres",
+        PGPASSWORD=password,
+    )
     assert ran.code == 50
     assert "is 'incompatible-restore', which is final" in ran.err
     assert cli("close", the_case(cli)).code == 0
@@ -167,10 +192,13 @@ def test_the_temporary_instance_is_inert_and_named_and_tagged(cli: Cli, database
     expires = datetime.fromisoformat(copy.tags.pop(TAG_EXPIRES).replace("Z", "+00:00"))
     assert timedelta(hours=23) < expires - datetime.now(UTC) < timedelta(hours=25)
     assert copy.tags == {
-        "rowback:managed": "true", TAG_CASE: case, "rowback:source": source.resource_id,
-        "rowback:database": database.name.encode().hex(), "rowback:target": format_utc(target),
+        "rowback:managed": "true",
+        TAG_CASE: case,
+        "rowback:source": source.resource_id,
+        "rowback:database": database.name.encode().hex(),
+        "rowback:target": format_utc(target),
         "rowback:nonce": read_records(cli.home / "cases" / case)[nonce_at(cli, case)].data["nonce"],
-    }  # fmt: skip
+    }
     with pytest.raises(Exception, match="password authentication failed"):
         Live(cli.live.lab, copy.identifier, cli.live.password).connect()
     import psycopg
@@ -212,8 +240,10 @@ def test_reap_removes_copies_of_dead_cases_and_nothing_else(cli: Cli, database: 
 
 
 WITHOUT_ROOT = [
-    "setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search",
-]  # fmt: skip
+    "setpriv",
+    "--bounding-set=-dac_override,-dac_read_search",
+    "--inh-caps=-dac_override,-dac_read_search",
+]
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may do everything here")
@@ -223,9 +253,12 @@ def test_a_state_directory_of_somebody_else_is_told_and_no_bug(tmp_path: Path) -
     locked.mkdir(mode=0)
     command = [sys.executable, "-m", "recovery.cli", "cases"]
     ran = subprocess.run(
-        [*(WITHOUT_ROOT if os.geteuid() == 0 else []), *command], capture_output=True, text=True, check=False,
+        [*(WITHOUT_ROOT if os.geteuid() == 0 else []), *command],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "ROWBACK_HOME": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert (ran.returncode, ran.stderr) == (
         EXIT_CODES[ErrorId.CONFIG_INVALID],
         f"error[config-invalid]: {locked} may not be used by this user: Permission denied\n"

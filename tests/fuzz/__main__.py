@@ -23,9 +23,13 @@ def main(words: Sequence[str] | None = None) -> int:
         return _again(targets, options.seed, options.index, options.limit)
     minutes = options.minutes if options.minutes or options.inputs else 15.0
     bounds = Bounds(
-        options.seed, options.inputs, minutes * 60 if minutes else None, options.limit, options.checks,
+        options.seed,
+        options.inputs,
+        minutes * 60 if minutes else None,
+        options.limit,
+        options.checks,
         reduce=not options.no_reduce,
-    )  # fmt: skip
+    )
     began = time.monotonic()
     results = fuzz(targets, bounds, _say)
     _say(f"\n{table(results)} (seed {bounds.seed}, {time.monotonic() - began:,.0f} s with the command line)")

@@ -61,16 +61,23 @@ def _is_encodable(text: str) -> bool:
 def _called(words: tuple[str, ...], settings: Mapping[str, str], directory: Path) -> Checked:
     # Streams are strict, as they are under en_US.UTF-8: C.UTF-8 would let surrogates through.
     environment = {
-        **environment_in(directory), "PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(ROOT),
+        **environment_in(directory),
+        "PYTHONIOENCODING": "utf-8:strict",
+        "PYTHONPATH": str(ROOT),
         **settings,
-    }  # fmt: skip
+    }
     command = [sys.executable, "-m", "recovery.cli", *words]
     shown = _shown(words, settings)
     try:
         ran = subprocess.run(
-            command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S,
+            command,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_S,
             check=False,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
         return Checked(shown, f"not done within {TIMEOUT_S:.0f} s")
     errors = ran.stderr.decode(errors="backslashreplace")

@@ -141,8 +141,9 @@ def table(results: Sequence[Result]) -> str:
     head = ("target", "inputs", "a second", "refusals", "tracebacks", "hangs", "kinds", "command line", "")
     rows = [_row(result) for result in results]
     widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-             for row in (head, *rows)]  # fmt: skip
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+    ]
     seconds = sum(result.batch.seconds for result in results)
     whole = sum(result.inputs for result in results)
     bad = sum(len(result.defects) + len(result.failed) for result in results)
@@ -154,10 +155,16 @@ def _row(result: Result) -> tuple[str, ...]:
     distinct = len([kind for kind in result.defects if kind.end is not End.HANG])
     bad = result.count(End.TRACEBACK) + result.count(End.DIED)
     return (
-        result.target.name, f"{result.inputs:,}", f"{result.inputs / max(result.batch.seconds, 0.001):,.0f}",
-        f"{result.count(End.REFUSED):,}", f"{bad:,} of {distinct} kinds" if bad else "0", str(result.count(End.HANG)),
-        str(len(result.batch.kinds)), f"{result.checks}{failed}", result.remark,
-    )  # fmt: skip
+        result.target.name,
+        f"{result.inputs:,}",
+        f"{result.inputs / max(result.batch.seconds, 0.001):,.0f}",
+        f"{result.count(End.REFUSED):,}",
+        f"{bad:,} of {distinct} kinds" if bad else "0",
+        str(result.count(End.HANG)),
+        str(len(result.batch.kinds)),
+        f"{result.checks}{failed}",
+        result.remark,
+    )
 
 
 def is_clean(results: Sequence[Result]) -> bool:

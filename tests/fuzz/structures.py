@@ -10,11 +10,50 @@ from typing import Any
 from tests.fuzz.mutations import changed
 
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 2**31, 2**63, 2**64, -(2**63) - 1, 10**30, 1.5, -0.0, 1e308, float("nan"),
-    float("inf"), "", "0", "-1", "x", "\ud800", "\0", "a\nb", "\u202e", "\x1b[2J", "9" * 30, "a" * 5000, "null", "true",
-    "2026-11-22T14:20:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00", "2026-02-30",
-    [], {}, [None], [[]], ["x"], [1, "x"], {"": None}, {"x": 1}, [["x", "x"]],
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2**31,
+    2**63,
+    2**64,
+    -(2**63) - 1,
+    10**30,
+    1.5,
+    -0.0,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "0",
+    "-1",
+    "x",
+    "\ud800",
+    "\0",
+    "a\nb",
+    "\u202e",
+    "\x1b[2J",
+    "9" * 30,
+    "a" * 5000,
+    "null",
+    "true",
+    "2026-11-22T14:20:00Z",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+    "9999-12-31T23:59:59-14:00",
+    "2026-02-30",
+    [],
+    {},
+    [None],
+    [[]],
+    ["x"],
+    [1, "x"],
+    {"": None},
+    {"x": 1},
+    [["x", "x"]],
+)
 DEPTHS = (2, 20, 120, 300)
 Place = tuple[Any, Any]  # a container, and the key or index of one of its values
 Change = Callable[[Random, Any, Sequence[Any]], None]
@@ -109,6 +148,17 @@ def _nested(rng: Random, document: Any, pool: Sequence[Any]) -> None:
 
 
 _CHANGES: tuple[Change, ...] = (
-    _replaced, _replaced, _replaced, _removed, _removed, _doubled, _moved, _swapped, _retyped, _retyped, _respelled,
-    _respelled, _nested,
-)  # fmt: skip
+    _replaced,
+    _replaced,
+    _replaced,
+    _removed,
+    _removed,
+    _doubled,
+    _moved,
+    _swapped,
+    _retyped,
+    _retyped,
+    _respelled,
+    _respelled,
+    _nested,
+)

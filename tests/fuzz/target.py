@@ -21,10 +21,17 @@ PRODUCT = tuple(f"{ROOT / room}{os.sep}" for room in ("recovery", "guards", "run
 SEEDS = Path(__file__).parent / "seeds"
 # Port 9 (discard) refuses connections; nothing that is fuzzed reaches AWS.
 OFFLINE: Mapping[str, str] = {
-    "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "fuzz", "AWS_SECRET_ACCESS_KEY": "fuzz",
-    "AWS_DEFAULT_REGION": "eu-west-1", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true",
-    "PGCONNECT_TIMEOUT": "2", "RES_OPTIONS": "timeout:1 attempts:1", "LC_ALL": "C.UTF-8", "TZ": "UTC",
-}  # fmt: skip
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_ACCESS_KEY_ID": "fuzz",
+    "AWS_SECRET_ACCESS_KEY": "fuzz",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_MAX_ATTEMPTS": "1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "PGCONNECT_TIMEOUT": "2",
+    "RES_OPTIONS": "timeout:1 attempts:1",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+}
 # What users are meant to meet. click's own are turned into usage errors by recovery.cli.
 REFUSALS = (RowbackError, GuardError, click.UsageError)
 
@@ -75,10 +82,14 @@ def input_of(target: Target, seed: int, index: int) -> Any:
 def environment_in(directory: Path) -> dict[str, str]:
     """The whole environment of a product call: nothing of the caller's but the way to programs."""
     return {
-        **OFFLINE, "PATH": os.environ.get("PATH", os.defpath), "HOME": str(directory), "TMPDIR": str(directory),
-        "ROWBACK_HOME": str(directory / "home"), "ROWBACK_CONFIG": str(directory / "rowback.toml"),
+        **OFFLINE,
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(directory),
+        "TMPDIR": str(directory),
+        "ROWBACK_HOME": str(directory / "home"),
+        "ROWBACK_CONFIG": str(directory / "rowback.toml"),
         "ROWBACK_GUARD": "off",
-    }  # fmt: skip
+    }
 
 
 def argument(text: str) -> str:

@@ -140,13 +140,15 @@ def _seeds() -> dict[str, tuple[str, Any]]:
     }
     seeds |= {f"plan-{at}": ("plans", {"fields": each, "sign": True}) for at, each in enumerate(plans.documents())}
     seeds |= {
-        "run": ("run-journals", list(journals.RUN)), "book": ("books", books.SMALL.encode()),
-        "toml": ("toml", configuration.TOML), "policy": ("toml", configuration.TOML + b"\n"),
+        "run": ("run-journals", list(journals.RUN)),
+        "book": ("books", books.SMALL.encode()),
+        "toml": ("toml", configuration.TOML),
+        "policy": ("toml", configuration.TOML + b"\n"),
         "log": ("log-stderr", logs.Log("log", logs.STDERR[0])),
         "csv": ("log-csv", logs.Log("log.csv", logs.CSV.encode())),
         "journal": ("journal-bytes", journals.state_home_files()[journals.JOURNAL]),
         "rds": ("rds-answers", Answer("DescribeDBInstances", 200, good("DescribeDBInstances"))),
-    }  # fmt: skip
+    }
     return seeds
 
 

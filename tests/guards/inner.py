@@ -27,17 +27,36 @@ def pytest_on(home: Path, suite: str, dsn: str, *arguments: str, ini: str = "", 
     (home / "test_inner.py").write_text(suite)
     (home / "pytest.ini").write_text(f"[pytest]\n{ini}\n")
     return ran(
-        home, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:django",
-        "-p", "no:pytest_postgresql", *arguments, TEST_DSN=dsn, **environment,
-    )  # fmt: skip
+        home,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:asyncio",
+        "-p",
+        "no:django",
+        "-p",
+        "no:pytest_postgresql",
+        *arguments,
+        TEST_DSN=dsn,
+        **environment,
+    )
 
 
 def ran(home: Path, *arguments: str, **environment: str) -> Inner:
     """This Python with `arguments`, in `home`."""
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=home, text=True, check=False, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=clean_environment(**environment),
-    )  # fmt: skip
+        [sys.executable, *arguments],
+        cwd=home,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=clean_environment(**environment),
+    )
     return Inner(done.returncode, done.stdout)
 
 

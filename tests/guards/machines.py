@@ -76,12 +76,30 @@ class Machine:
             tools.run("pg_resetwal", "-f", "-D", root / "data")
         with (root / "log").open("wb") as log:
             process = subprocess.Popen(
-                [*self.inside(address), *(["unshare", "--pid", "--fork"] if own_pids else []), "setpriv",
-                 f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups", str(tools.bin / "postgres"),
-                 "-D", str(root / "data"), "-p", str(PORT), "-k", "", "-c", "listen_addresses=*",
-                 "-c", "full_page_writes=off"],
-                cwd="/", env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                [
+                    *self.inside(address),
+                    *(["unshare", "--pid", "--fork"] if own_pids else []),
+                    "setpriv",
+                    f"--reuid={account.uid}",
+                    f"--regid={account.gid}",
+                    "--clear-groups",
+                    str(tools.bin / "postgres"),
+                    "-D",
+                    str(root / "data"),
+                    "-p",
+                    str(PORT),
+                    "-k",
+                    "",
+                    "-c",
+                    "listen_addresses=*",
+                    "-c",
+                    "full_page_writes=off",
+                ],
+                cwd="/",
+                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         self.stack.callback(_end, process, root)
         probe = [str(tools.bin / "pg_isready"), "-h", "127.0.0.1", "-p", str(PORT)]
         wait_until(
@@ -93,9 +111,12 @@ class Machine:
         """`rowback guard show --json` as a process in that container, after the words `before`."""
         command = [sys.executable, "-c", SHOW, "guard", "show", "--dsn", dsn, "--strictness", strictness, "--json"]
         done = subprocess.run(
-            [*self.inside(at), *before, *command], check=False, text=True, capture_output=True,
+            [*self.inside(at), *before, *command],
+            check=False,
+            text=True,
+            capture_output=True,
             env=clean_environment(**environment),
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -107,8 +128,12 @@ def machine(lab: Lab, name: str, addresses: Sequence[str]) -> Iterator[Machine]:
         made = Machine(lab, f"rb{name}{os.getpid() % 10000}", stack)
         _ip("netns", "add", made.name)
         stack.callback(_ip, "netns", "del", made.name)
-        for command in ("link set lo up", "link add docker0 type bridge", f"addr add {HOST}/24 dev docker0",
-                        "link set docker0 up"):  # fmt: skip
+        for command in (
+            "link set lo up",
+            "link add docker0 type bridge",
+            f"addr add {HOST}/24 dev docker0",
+            "link set docker0 up",
+        ):
             _ip("-n", made.name, *command.split())
         for address in addresses:
             made.plug(address)

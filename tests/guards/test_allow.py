@@ -40,8 +40,9 @@ def test_it_opens_one_database_for_a_while_and_says_so(cli: Cli, database: Datab
     assert cli("guard", "check", "--dsn", dsn).code == 21
     again = cli("guard", "disallow", "--target", target)
     assert (again.code, again.err.splitlines()[-3:]) == (
-        2, [f"error[usage]: there is no allowance for {target}", "  nothing was done", "  help: there are: none"],
-    )  # fmt: skip
+        2,
+        [f"error[usage]: there is no allowance for {target}", "  nothing was done", "  help: there are: none"],
+    )
 
 
 def test_it_is_for_that_database_alone(cli: Cli, database: Database) -> None:
@@ -60,8 +61,9 @@ def test_a_protection_outranks_it(cli: Cli, database: Database) -> None:
 
 
 @pytest.mark.parametrize("where", ["here", "above"])
-def test_a_policy_file_forbids_it(cli: Cli, database: Database, tmp_path: Path, where: str,
-                                  monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_policy_file_forbids_it(
+    cli: Cli, database: Database, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     furnish(database)
     target, dsn = target_of(database), database.live.dsn(database.name)
     cli("guard", "allow", "--target", target, "--reason", "before the policy")

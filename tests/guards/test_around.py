@@ -93,8 +93,9 @@ def test_other_programs_are_named(lab: Lab, orders: str, tmp_path: Path) -> None
     psql = str(lab.engine.tools.bin / "psql")
     code, out = guard_run(tmp_path, psql, orders, "-Atc", "select pg_sleep(0.3), count(*) from orders", dsn=orders)
     assert (code, out.splitlines()) == (
-        0, ["|9", "rowback guard: psql reached for PostgreSQL; what it sends is not looked at"],
-    )  # fmt: skip
+        0,
+        ["|9", "rowback guard: psql reached for PostgreSQL; what it sends is not looked at"],
+    )
 
 
 PG8000 = (

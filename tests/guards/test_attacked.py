@@ -74,14 +74,18 @@ def test_its_own_database_is_no_exception_for_an_unproven_session(
 ) -> None:
     with psycopg.connect(old.dsn(prod), autocommit=True) as user:
         told = sent(
-            tmp_path, old, prod, driver,
+            tmp_path,
+            old,
+            prod,
+            driver,
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
             " and pid <> pg_backend_pid()",
             "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()",
             f"alter database {prod} set default_transaction_read_only = off",
             f"alter database {prod} connection limit 0",
-            f"comment on database {prod} is 'hello'", f"select * from v_purge; comment on database {prod} is 'x'",
-        )  # fmt: skip
+            f"comment on database {prod} is 'hello'",
+            f"select * from v_purge; comment on database {prod} is 'x'",
+        )
         assert all(each.startswith("refused[not-disposable]: ") for each in told), told
         assert user.execute("select 1").fetchone() == (1,)
     assert comment_on(old, prod) is None
@@ -93,9 +97,12 @@ def test_its_own_database_is_no_exception_for_an_unproven_session(
 def test_nothing_runs_beside_a_statement_about_databases(old: Plain, prod: str, tmp_path: Path, driver: str) -> None:
     """A transaction that was begun before it, and a text that begins one, stay read-only."""
     acts = (
-        "begin; create database beside", "begin", f"comment on database {prod} is 'x'", "select * from v_purge",
+        "begin; create database beside",
+        "begin",
+        f"comment on database {prod} is 'x'",
+        "select * from v_purge",
         "commit",
-    )  # fmt: skip
+    )
     told = sent(tmp_path, old, prod, driver, *acts)
     assert told[0].startswith("refused[not-disposable]: CREATE DATABASE beside was not sent")
     assert "ReadOnlySqlTransaction" in told[3]
@@ -136,12 +143,12 @@ def test_a_session_that_is_cancelled_is_held_or_closed(old: Plain, prod: str, tm
 
 INTERRUPTED = {
     "psycopg": "import psycopg\nc = psycopg.connect(DSN, autocommit=True)\nrun = c.execute\n"
-               "def show():\n    return c.execute('show default_transaction_read_only').fetchone()[0]\n"
-               "gone = lambda: c.closed\n",
+    "def show():\n    return c.execute('show default_transaction_read_only').fetchone()[0]\n"
+    "gone = lambda: c.closed\n",
     "psycopg2": "import psycopg2\nc = psycopg2.connect(DSN); c.autocommit = True\ncur = c.cursor()\nrun = cur.execute\n"
-                "def show():\n    cur.execute('show default_transaction_read_only')\n    return cur.fetchone()[0]\n"
-                "gone = lambda: c.closed\n",
-}  # fmt: skip
+    "def show():\n    cur.execute('show default_transaction_read_only')\n    return cur.fetchone()[0]\n"
+    "gone = lambda: c.closed\n",
+}
 
 
 @pytest.mark.parametrize("driver", INTERRUPTED)
@@ -196,25 +203,37 @@ def test_tables_of_another_server_by_every_way_that_leads_there(
     test = siblings["test"]
     with psycopg.connect(old.dsn(test), autocommit=True) as owner:
         for statement in (
-            "create extension postgres_fdw", "create extension dblink",
+            "create extension postgres_fdw",
+            "create extension dblink",
             f"create server there foreign data wrapper postgres_fdw options (host '127.0.0.1', port '{old.port}',"
             f" dbname '{prod}')",
             "create user mapping for app server there options (user 'app')",
             "create foreign table far (id int) server there options (table_name 'orders')",
-            "create view far_view as select * from far", "create table parent (id int) partition by range (id)",
+            "create view far_view as select * from far",
+            "create table parent (id int) partition by range (id)",
             "create foreign table part partition of parent for values from (0) to (100) server there"
             " options (table_name 'orders')",
-        ):  # fmt: skip
+        ):
             owner.execute(statement)
     told = sent(
-        tmp_path, old, test, driver, "DELETE FROM FAR", "truncate Far", "delete from far_view", "truncate parent",
-        "delete from parent", "create foreign table again (id int) server there options (table_name 'orders')",
-        "truncate again", "select dblink_exec('there', 'truncate orders')",
+        tmp_path,
+        old,
+        test,
+        driver,
+        "DELETE FROM FAR",
+        "truncate Far",
+        "delete from far_view",
+        "truncate parent",
+        "delete from parent",
+        "create foreign table again (id int) server there options (table_name 'orders')",
+        "truncate again",
+        "select dblink_exec('there', 'truncate orders')",
         "select dblink_exec('service=prod', 'truncate orders')",
         f"select dblink_exec('port={old.port}', 'truncate orders')",
         f"create server unseen foreign data wrapper postgres_fdw options (dbname '{prod}')",
-        "delete from orders", "select dblink_connect('c', 'host=127.0.0.1 port=" f"{old.port} user=app dbname={test}')",
-    )  # fmt: skip
+        "delete from orders",
+        f"select dblink_connect('c', 'host=127.0.0.1 port={old.port} user=app dbname={test}')",
+    )
     passed = [n for n, each in enumerate(told) if not each]
     assert passed == [5, 11, 12], told
     assert "which are not seen here (service=prod): name host, port and dbname" in told[8]
@@ -229,15 +248,22 @@ def test_what_all_databases_of_a_server_share(
         server.execute("select pg_create_physical_replication_slot('standby')")
         try:
             told = sent(
-                tmp_path, old, test, driver, f"update pg_database set datallowconn = false where datname = '{prod}'",
+                tmp_path,
+                old,
+                test,
+                driver,
+                f"update pg_database set datallowconn = false where datname = '{prod}'",
                 f"UPDATE pg_catalog.pg_database SET datconnlimit = 0 WHERE datname = '{staging}'",
-                "delete from pg_shdescription where true", "select pg_drop_replication_slot('standby')",
-                "copy (select 1) to program 'touch /tmp/never'", f"revoke connect on database {prod} from public",
-                f"GRANT ALL\nON DATABASE {prod} TO app", f"COMMENT\nON DATABASE {staging} IS 'x'",
+                "delete from pg_shdescription where true",
+                "select pg_drop_replication_slot('standby')",
+                "copy (select 1) to program 'touch /tmp/never'",
+                f"revoke connect on database {prod} from public",
+                f"GRANT ALL\nON DATABASE {prod} TO app",
+                f"COMMENT\nON DATABASE {staging} IS 'x'",
                 "alter database template1 set work_mem = '5MB'",
                 f"create subscription s connection 'host=127.0.0.1 port={old.port} dbname={prod}' publication p",
                 "drop subscription if exists nobody_at_all",
-            )  # fmt: skip
+            )
             assert [each.startswith("refused[not-disposable]") for each in told] == [True] * 10 + [False], told
             assert server.execute("select count(*) from pg_replication_slots").fetchone() == (1,)
         finally:
@@ -246,8 +272,13 @@ def test_what_all_databases_of_a_server_share(
 
 
 def test_words_in_names_do_not_hide_statements() -> None:
-    for text in ("revoke connect on database x from y", "COMMENT\nON DATABASE x IS 'y'", "create\nserver s foreign data"
-                 " wrapper w", "grant all on database x to y", "copy t to program 'x'"):  # fmt: skip
+    for text in (
+        "revoke connect on database x from y",
+        "COMMENT\nON DATABASE x IS 'y'",
+        "create\nserver s foreign data wrapper w",
+        "grant all on database x to y",
+        "copy t to program 'x'",
+    ):
         assert may_reach_bytes(text.encode()), text
 
 
@@ -262,10 +293,15 @@ def test_a_marked_session_makes_databases_too(
         f"run(\"comment on database {second} is 'mine'\")\nrun('grant all on database {second} to app')\n"
         "run('truncate t', other)\n"
         f"run('drop database {second}')\nprint('green')\n"
-    )  # fmt: skip
+    )
     for name in (siblings["test"], "postgres"):
-        text = make if name != "postgres" else make.replace(repr(siblings["test"]), "'dbname=postgres'").replace(
-            f", '{second}')", f", 'dbname={second}')")  # fmt: skip
+        text = (
+            make
+            if name != "postgres"
+            else make.replace(repr(siblings["test"]), "'dbname=postgres'").replace(
+                f", '{second}')", f", 'dbname={second}')"
+            )
+        )
         found = script(tmp_path, text, old.dsn(name))
         assert (found.code, found.out) == (0, "green\n"), found.out
 
@@ -322,17 +358,27 @@ def test_the_help_names_the_database_that_is_in_question(
     for command in re.findall(r"rowback (guard (?:un)?mark .*?)(?=; rowback|$)", help_):
         words = shlex.split(command.replace("…", "over"))
         done = subprocess.run(
-            [sys.executable, "-m", "recovery.cli", *words], check=False, text=True, capture_output=True,
+            [sys.executable, "-m", "recovery.cli", *words],
+            check=False,
+            text=True,
+            capture_output=True,
             env=clean_environment(),
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stderr
     assert script(tmp_path, text, old.dsn()).code == 0, "followed as printed"
     assert name not in databases(old)
 
 
 def test_no_mark_is_advised_where_none_would_help(old: Plain, siblings: dict[str, str], tmp_path: Path) -> None:
-    told = sent(tmp_path, old, siblings["test"], "psycopg", "drop role app", "alter system set work_mem = '1MB'",
-                'drop database "a\\1"')  # fmt: skip
+    told = sent(
+        tmp_path,
+        old,
+        siblings["test"],
+        "psycopg",
+        "drop role app",
+        "alter system set work_mem = '1MB'",
+        'drop database "a\\1"',
+    )
     for each in told[:2]:
         assert each.endswith("  help: use a server of the tests' own for what reaches beyond one database"), each
     assert told[2] == "InvalidCatalogName", "no crash, and no harm: there is none of that name"
@@ -347,7 +393,7 @@ def test_fork_and_spawn_belong_to_the_run(old: Plain, prod: str, tmp_path: Path)
         "        with multiprocessing.get_context(how).Pool(1) as pool:\n"
         "            print(pool.map(work, [len(how)]))\n"
         "    run('drop database forked with (force)')\n"
-    )  # fmt: skip
+    )
     found = script(tmp_path, act, old.dsn())
     assert (found.code, found.out) == (0, "[4]\n[5]\n"), found.out
 
@@ -452,14 +498,19 @@ def test_a_name_that_sql_puts_together_may_be_any(
     test, staging, _ = siblings.values()
     loop = "do $$ declare d text; begin for d in select {} loop execute {}; end loop; end $$"
     told = sent(
-        tmp_path, old, test, "psycopg",
-        loop.format(f"datname from pg_database where datname = '{staging}'",
-                    "format('comment on database %I is null', d)"),
-        loop.format(f"datname from pg_database where datname = '{prod}'",
-                    "format('alter database %I connection limit 7', d)"),
+        tmp_path,
+        old,
+        test,
+        "psycopg",
+        loop.format(
+            f"datname from pg_database where datname = '{staging}'", "format('comment on database %I is null', d)"
+        ),
+        loop.format(
+            f"datname from pg_database where datname = '{prod}'", "format('alter database %I connection limit 7', d)"
+        ),
         loop.format("rolname from pg_roles where rolname = 'app'", "format('drop role %I', d)"),
         loop.format("rolname from pg_roles where rolname = 'app'", "'alter role ' || quote_ident(d) || ' nologin'"),
-    )  # fmt: skip
+    )
     assert [each.startswith("refused[not-disposable]") for each in told] == [True] * 4, told
 
 
@@ -471,7 +522,10 @@ def test_sessions_end_only_by_the_shape_that_names_them(
     with psycopg.connect(old.dsn(staging), autocommit=True) as user:
         for session in (prod, test):
             told = sent(
-                tmp_path, old, session, driver,
+                tmp_path,
+                old,
+                session,
+                driver,
                 "select count(*) from pg_stat_activity where datname = 'never_there' and pg_terminate_backend(pid)",
                 "select pg_terminate_backend(a.pid) from pg_stat_activity a, pg_database d"
                 f" where d.datname = '{test}' and a.pid <> pg_backend_pid()",
@@ -479,7 +533,7 @@ def test_sessions_end_only_by_the_shape_that_names_them(
                 f" from pg_stat_activity where datname = '{test}'",
                 f"select dblink_exec('host=127.0.0.1 port={old.port} user=app dbname={test}',"
                 f" 'drop database {staging}')",
-            )  # fmt: skip
+            )
             assert [each.startswith("refused[not-disposable]") for each in told] == [True] * 4, told
         assert user.execute("select 1").fetchone() == (1,)
 
@@ -541,9 +595,16 @@ def test_what_was_prepared_is_judged_when_it_runs(old: Plain, siblings: dict[str
 def test_more_that_is_shared(old: Plain, siblings: dict[str, str], tmp_path: Path, driver: str) -> None:
     with psycopg.connect(old.dsn(), autocommit=True) as server:
         server.execute("create role reporting; create role alice; grant reporting to alice")
-    told = sent(tmp_path, old, siblings["test"], driver, "revoke reporting from alice",
-                "grant set on parameter work_mem to alice", "copy (select 'x') to '/tmp/never'",
-                "select pg_stat_reset_shared('bgwriter')")  # fmt: skip
+    told = sent(
+        tmp_path,
+        old,
+        siblings["test"],
+        driver,
+        "revoke reporting from alice",
+        "grant set on parameter work_mem to alice",
+        "copy (select 'x') to '/tmp/never'",
+        "select pg_stat_reset_shared('bgwriter')",
+    )
     assert [each.startswith("refused[not-disposable]") for each in told] == [True] * 4, told
     assert all("rowback guard mark" not in each for each in told)
     with psycopg.connect(old.dsn(), autocommit=True) as server:
@@ -673,10 +734,16 @@ def test_the_third_time(old: Plain, siblings: dict[str, str], prod: str, tmp_pat
                 assert [each.startswith("refused[not-disposable]") for each in told] == [True] * 3, told
             assert user.execute("select 1").fetchone() == (1,)
         told = sent(
-            tmp_path, old, test, driver, f"merge into pg_database d using (select 1) x on d.datname = '{prod}'"
-            " when matched then update set datconnlimit = 3", "insert into pg_db_role_setting values (1, 0, '{a=b}')",
-            "create tablespace t location '/nowhere'", "DROP_REPLICATION_SLOT standbyz",
-        )  # fmt: skip
+            tmp_path,
+            old,
+            test,
+            driver,
+            f"merge into pg_database d using (select 1) x on d.datname = '{prod}'"
+            " when matched then update set datconnlimit = 3",
+            "insert into pg_db_role_setting values (1, 0, '{a=b}')",
+            "create tablespace t location '/nowhere'",
+            "DROP_REPLICATION_SLOT standbyz",
+        )
         assert [each.startswith("refused[not-disposable]") for each in told[:3]] == [True] * 3, told
     finally:
         with psycopg.connect(old.dsn(), autocommit=True) as server:

@@ -18,7 +18,7 @@ TABLES = (
     "create table part_a partition of parted for values from (0) to (9)",
     "insert into parent select generate_series(1, 1000); insert into parted select 1 from generate_series(1, 5)",
     "insert into child select 1, g from generate_series(1, 20) g; insert into stuff.grand values (1), (2); analyze",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +33,20 @@ def furnished(plain: Plain) -> str:
         ("delete from parent", "1 table, about 1,000 rows: parent"),
         ("truncate parted", "2 tables, about 5 rows: part_a, parted"),
         ("drop schema stuff", "1 table, about 2 rows: stuff.grand"),
-        ("drop schema public cascade",
-         '6 tables, about 1,027 rows: parent, child, part_a, stuff.grand, "Weird Name; --", parted'),
-        ("drop database blast",
-         '6 tables, about 1,027 rows: parent, child, part_a, stuff.grand, "Weird Name; --", parted'),
+        (
+            "drop schema public cascade",
+            '6 tables, about 1,027 rows: parent, child, part_a, stuff.grand, "Weird Name; --", parted',
+        ),
+        (
+            "drop database blast",
+            '6 tables, about 1,027 rows: parent, child, part_a, stuff.grand, "Weird Name; --", parted',
+        ),
         ('drop table "Weird Name; --"', '1 table, about 0 rows: "Weird Name; --"'),
         ('drop table "stuff.grand"', None),  # which is another name than stuff.grand
         ("drop table nowhere.to_be_found", None),
         ("select pg_terminate_backend(1)", None),
     ],
-)  # fmt: skip
+)
 def test_radius(furnished: str, text: str, told: str | None) -> None:
     with psycopg.connect(furnished) as session:
         expected = told and f"it would have hit {told}"

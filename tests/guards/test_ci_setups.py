@@ -111,8 +111,23 @@ def test_a_runner_that_stays(host: Machine, tmp_path: Path) -> None:
     seen("self-hosted runner that stays, server made before the job", verdict)
     assert any(line.endswith("not after this job began") for line in verdict["missing"])
     waits = f'touch {tmp_path}/began; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; "$@"; exit'
-    command = [*host.inside(None), listener, "-c", 'sh -c "$0" job "$@"; exit', waits, sys.executable, "-c", SHOW,
-               "guard", "show", "--dsn", way(OTHER), "--strictness", "ci", "--json"]  # fmt: skip
+    command = [
+        *host.inside(None),
+        listener,
+        "-c",
+        'sh -c "$0" job "$@"; exit',
+        waits,
+        sys.executable,
+        "-c",
+        SHOW,
+        "guard",
+        "show",
+        "--dsn",
+        way(OTHER),
+        "--strictness",
+        "ci",
+        "--json",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as job:
         wait_until((tmp_path / "began").exists, "the job began")
         second = int(datetime.now(UTC).timestamp())

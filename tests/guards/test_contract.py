@@ -37,9 +37,10 @@ def furnished(server: Plain, name: str, driver: str) -> str:
     """A database with a table of nine rows for each way."""
     tables = [f"doomed_{way}" for way in ways.names(driver)]
     return server.make(
-        name, *(f"create table {t} as select generate_series(1, 9) as id" for t in tables),
+        name,
+        *(f"create table {t} as select generate_series(1, 9) as id" for t in tables),
         *(f"alter database {name} set {setting}" for setting in ("log_statement = 'all'", "statement_timeout = '20s'")),
-    )  # fmt: skip
+    )
 
 
 def outcomes(home: Path, dsn: str, driver: str, named: Sequence[str] = (), **of_asyncpg: int) -> dict[str, str]:

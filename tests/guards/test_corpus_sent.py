@@ -17,9 +17,11 @@ from tests.guards.test_statements import CORPUS
 
 TABLES = (
     "create table a (id int primary key, x text, code text, at timestamptz)",
-    "create table b (id int primary key, a_id int)", "create table parted (id int) partition by range (id)",
-    "insert into a values (1, 'x', 'c', now())", "insert into b values (1, 1)",
-)  # fmt: skip
+    "create table b (id int primary key, a_id int)",
+    "create table parted (id int) partition by range (id)",
+    "insert into a values (1, 'x', 'c', now())",
+    "insert into b values (1, 1)",
+)
 SENDERS = {
     "psycopg": """
 import psycopg
@@ -92,9 +94,15 @@ def test_nothing_but_reads_reaches_an_unproven_server(plain: Plain, tmp_path: Pa
 def test_nothing_is_refused_where_it_may_be_destroyed(plain: Plain, tmp_path: Path, driver: str) -> None:
     """As an owner who is no superuser: the cluster is needed for other tests."""
     name = f"proven_{driver}"
-    plain.make(name, *TABLES, f"create role {name} login", f"alter database {name} owner to {name}",
-               f"grant all on schema public to {name}", f"alter table a owner to {name}",
-               f"alter database {name} set statement_timeout = '2s'")  # fmt: skip
+    plain.make(
+        name,
+        *TABLES,
+        f"create role {name} login",
+        f"alter database {name} owner to {name}",
+        f"grant all on schema public to {name}",
+        f"alter table a owner to {name}",
+        f"alter database {name} set statement_timeout = '2s'",
+    )
     # What is sent to another database is judged there; one that is not there proves nothing.
     elsewhere = ["SELECT dblink_exec('dbname=x', 'DROP TABLE a')"]
     assert sent(tmp_path, driver, plain.dsn(name).replace("user=app", f"user={name}")) == elsewhere

@@ -223,11 +223,15 @@ def test_types_are_still_looked_up():
     asyncio.run(attempt())
 """
 FURNITURE = (
-    "create table parent (id int primary key)", "create table child (id int, p int references parent)",
-    "insert into parent values (1), (2), (3)", "insert into child values (1, 1)", "analyze",
-    "create function wipe() returns void language sql as 'delete from child'", "create type pair as (a int, b text)",
+    "create table parent (id int primary key)",
+    "create table child (id int, p int references parent)",
+    "insert into parent values (1), (2), (3)",
+    "insert into child values (1, 1)",
+    "analyze",
+    "create function wipe() returns void language sql as 'delete from child'",
+    "create type pair as (a int, b text)",
     "alter database {} set log_statement = 'all'",
-)  # fmt: skip
+)
 
 
 def as_url(dsn: str) -> str:
@@ -246,9 +250,27 @@ def through(plain: Plain, name: str, suite: str, home: Path, *arguments: str, ur
 
 def reached(plain: Plain, name: str) -> list[str]:
     """What reached the server of that database and is neither a read nor the guard's own setting."""
-    reads = ("select", "set default_transaction_read_only = on", "begin", "rollback", "show", "commit", "discard",
-             "close", "unlisten", "reset all", "abort", "with recursive", "declare", "fetch", "set session auth",
-             "listen", "deallocate", "savepoint", "release")  # fmt: skip
+    reads = (
+        "select",
+        "set default_transaction_read_only = on",
+        "begin",
+        "rollback",
+        "show",
+        "commit",
+        "discard",
+        "close",
+        "unlisten",
+        "reset all",
+        "abort",
+        "with recursive",
+        "declare",
+        "fetch",
+        "set session auth",
+        "listen",
+        "deallocate",
+        "savepoint",
+        "release",
+    )
     return [text for text in plain.statements_in(name) if not text.lower().lstrip("; \n").startswith(reads)]
 
 
@@ -328,7 +350,7 @@ def test_the_whole_refusal_is_told_of_the_other_drivers_too(database: Database, 
         f" rowback guard mark --dsn '{asked_for}' --reason … --confirm '{database.name}'",
         "        or, for this user and a while: rowback guard allow"
         f" --target {identifier}/{oid}/{started} --reason … --for 30m",
-    ]  # fmt: skip
+    ]
     assert "\n".join(told) in found.out, found.out
 
 
@@ -365,8 +387,13 @@ def test_connections_keep_their_kind(plain: Plain, tmp_path: Path, proven: bool)
     with forwarded(("127.0.0.1", plain.port)) as tunnel:
         found = script(tmp_path, text, plain.dsn(name, port=plain.port if proven else tunnel))
     assert found.out.splitlines() == [
-        "DictRow", "DictRow True", "RealDictRow", "RealDictRow True", "Record", "Record True",
-    ]  # fmt: skip
+        "DictRow",
+        "DictRow True",
+        "RealDictRow",
+        "RealDictRow True",
+        "Record",
+        "Record True",
+    ]
 
 
 def test_drivers_are_guarded_when_they_come_and_not_loaded_before(plain: Plain, tmp_path: Path) -> None:

@@ -66,8 +66,9 @@ def test_a_tunnel_on_localhost_is_not_here(plain: Plain) -> None:
         assert found.identity == asked(plain.dsn()).identity
         verdict = judge(found, Policy(), datetime.now(UTC))
         assert verdict.missing == (
-            "no proof that it runs on this machine: no backend here serves our connection", "no mark of its owner",
-        )  # fmt: skip
+            "no proof that it runs on this machine: no backend here serves our connection",
+            "no mark of its owner",
+        )
 
 
 def test_rds_is_known_by_what_it_is_however_it_is_reached(live: Live, database: Database) -> None:
@@ -75,10 +76,11 @@ def test_rds_is_known_by_what_it_is_however_it_is_reached(live: Live, database: 
     port = int(target.endpoint.port)
     with forwarded(("127.0.0.1", port)) as tunnel:
         for dsn in (
-            live.dsn(database.name), live.dsn(database.name).replace(f"port={port}", f"port={tunnel}"),
+            live.dsn(database.name),
+            live.dsn(database.name).replace(f"port={port}", f"port={tunnel}"),
             live.dsn(database.name).replace("host=127.0.0.1", "host=test-database.invalid hostaddr=127.0.0.1"),
             live.dsn(database.name).replace("host=127.0.0.1", "host=localhost"),
-        ):  # fmt: skip
+        ):
             found = asked(dsn)
             assert found.managed == ("Amazon RDS",)
             verdict = judge(found, Policy("ci", datetime(2020, 1, 1, tzinfo=UTC)), datetime.now(UTC))
@@ -123,8 +125,9 @@ def test_a_mark_is_bound_to_its_database(cli: Cli, database: Database) -> None:
     ]
     wrong = guard(cli, "mark", dsn, "--reason", "x", "--confirm", "another")
     assert (wrong.code, wrong.err.splitlines()[-3]) == (
-        2, f"error[usage]: the database is '{database.name}', not 'another'",
-    )  # fmt: skip
+        2,
+        f"error[usage]: the database is '{database.name}', not 'another'",
+    )
     marked = guard(cli, "mark", dsn, "--reason", "rebuilt nightly", "--for", "30m", "--confirm", database.name)
     assert marked.code == 0, marked.err
     assert "this mark will outrank: it is managed: Amazon RDS" in marked.err
@@ -139,8 +142,11 @@ def test_a_mark_is_bound_to_its_database(cli: Cli, database: Database) -> None:
         )
         server.execute(f"create database {clone} template {database.name}")
         # what pg_dump -C carries along: the comment of another database
-        server.execute(psycopg.sql.SQL("comment on database {} is {}").format(
-            psycopg.sql.Identifier(clone), psycopg.sql.Literal(comment)))  # fmt: skip
+        server.execute(
+            psycopg.sql.SQL("comment on database {} is {}").format(
+                psycopg.sql.Identifier(clone), psycopg.sql.Literal(comment)
+            )
+        )
     try:
         copied = guard(cli, "check", database.live.dsn(clone))
         assert copied.code == 21
@@ -175,8 +181,10 @@ def test_protected_is_never_disposable(cli: Cli, plain: Plain) -> None:
         f" --dsn '{way}' --reason … --confirm 'precious'"
     )
     over = guard(cli, "mark", dsn, "--reason", "x", "--confirm", "precious")
-    assert (over.code, over.err.splitlines()[-1]) == (27, refused.err.splitlines()[-1].replace(
-        "use a throw-away database. ", ""))  # fmt: skip
+    assert (over.code, over.err.splitlines()[-1]) == (
+        27,
+        refused.err.splitlines()[-1].replace("use a throw-away database. ", ""),
+    )
     for missing, told in (
         (("--confirm", "precious"), "say why that is over"),
         (("--reason", "sold"), "nobody is here to type the name of 'precious'"),
@@ -288,7 +296,9 @@ def test_what_the_page_says_of_python_is_so(plain: Plain, tmp_path: Path) -> Non
     )
     assert (found.code, found.out) == (0, "")
     refused = script(
-        tmp_path, "import os, psycopg\nguards.assert_disposable(psycopg.connect(os.environ['TEST_DSN']), 'ci')\n",
-        plain.dsn("documented"), CI_JOB_STARTED_AT="2099-01-01T00:00:00Z",
-    )  # fmt: skip
+        tmp_path,
+        "import os, psycopg\nguards.assert_disposable(psycopg.connect(os.environ['TEST_DSN']), 'ci')\n",
+        plain.dsn("documented"),
+        CI_JOB_STARTED_AT="2099-01-01T00:00:00Z",
+    )
     assert refused.code == 0, "it runs without fsync, and here"

@@ -144,9 +144,11 @@ def test_who_sent_it_is_told(plain: Plain, tmp_path: Path) -> None:
         found = pytest_on(tmp_path, suite, as_url(plain.dsn(name, port=tunnel)), "-k", "drop")
     lines = [line for line in found.out.splitlines() if line.startswith(("  at ", "  by "))]
     assert lines == [
-        "  at test_inner.py:19 in drop_all", "  by SQLAlchemy's MetaData.drop_all()",
-        "  at test_inner.py:78 in drop", "  by SQLAlchemy's MetaData.drop_all()",
-    ]  # fmt: skip
+        "  at test_inner.py:19 in drop_all",
+        "  by SQLAlchemy's MetaData.drop_all()",
+        "  at test_inner.py:78 in drop",
+        "  by SQLAlchemy's MetaData.drop_all()",
+    ]
 
 
 SETTINGS = """
@@ -199,14 +201,38 @@ def test_django_flushes_only_what_is_proven(plain: Plain, tmp_path: Path) -> Non
     with psycopg.connect(dsn, autocommit=True) as server:
         server.execute("insert into shop_thing (name) values ('precious')")
     (tmp_path / "conftest.py").write_text(OVERRIDDEN)
-    suite = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:pytest_postgresql",
-             "test_shop.py")  # fmt: skip
+    suite = (
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:asyncio",
+        "-p",
+        "no:pytest_postgresql",
+        "test_shop.py",
+    )
     before = len(reached(plain, "dj"))
     with forwarded(("127.0.0.1", plain.port)) as tunnel:
         far = plain.dsn("dj", port=tunnel)
         refused = django(tmp_path, far, *suite)
-        flushed = django(tmp_path, far, "-m", "recovery.cli", "guard", "run", "--strictness", "dev", "--",
-                         sys.executable, "-m", "django", "flush", "--no-input")  # fmt: skip
+        flushed = django(
+            tmp_path,
+            far,
+            "-m",
+            "recovery.cli",
+            "guard",
+            "run",
+            "--strictness",
+            "dev",
+            "--",
+            sys.executable,
+            "-m",
+            "django",
+            "flush",
+            "--no-input",
+        )
     assert refused.code == 1, refused.out
     assert "TRUNCATE shop_thing was not sent to 'dj'" in refused.out
     assert "by Django's TransactionTestCase, which flushes the database" in refused.out
@@ -223,8 +249,20 @@ def test_django_flushes_only_what_is_proven(plain: Plain, tmp_path: Path) -> Non
 def test_djangos_own_runner_makes_its_database_only_where_that_is_proven(plain: Plain, tmp_path: Path) -> None:
     django_project(tmp_path)
     dsn = plain.make("runner")
-    command = ("-m", "recovery.cli", "guard", "run", "--strictness", "dev", "--", sys.executable, "-m", "django",
-               "test", "--no-input")  # fmt: skip
+    command = (
+        "-m",
+        "recovery.cli",
+        "guard",
+        "run",
+        "--strictness",
+        "dev",
+        "--",
+        sys.executable,
+        "-m",
+        "django",
+        "test",
+        "--no-input",
+    )
     passed = django(tmp_path, dsn, *command)
     assert (passed.code, "Ran 1 test" in passed.out) == (0, True), passed.out
     with forwarded(("127.0.0.1", plain.port)) as tunnel:
@@ -263,8 +301,21 @@ def test_alembic_downgrade_in_a_child(plain: Plain, tmp_path: Path) -> None:
     dsn = plain.make("alembic", "alter database alembic set log_statement = 'all'")
 
     def alembic(way: str, *command: str) -> Inner:
-        return ran(tmp_path, "-m", "recovery.cli", "guard", "run", "--strictness", "dev", "--",
-                   sys.executable, "-m", "alembic", *command, TEST_DSN=as_url(way))  # fmt: skip
+        return ran(
+            tmp_path,
+            "-m",
+            "recovery.cli",
+            "guard",
+            "run",
+            "--strictness",
+            "dev",
+            "--",
+            sys.executable,
+            "-m",
+            "alembic",
+            *command,
+            TEST_DSN=as_url(way),
+        )
 
     assert alembic(dsn, "upgrade", "head").code == 0
     before = len(reached(plain, "alembic"))

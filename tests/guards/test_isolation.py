@@ -111,13 +111,13 @@ DEFINED = {
     "renamed": "alter table book rename to books",
     "function": "create function f() returns int language sql as 'select 1'",
     "replaced function": "create or replace function logged() returns trigger language plpgsql as"
-                         " 'begin return null; end'",
+    " 'begin return null; end'",
     "index": "create index on book (title)",
     "default": "alter table book alter title set default 'x'",
     "grant": "grant select on book to public",
     "row security": "alter table book enable row level security",
     "refreshed": "insert into author (name) values ('a'); insert into book (author, title) values (1, 'x');"
-                 " refresh materialized view titles",
+    " refresh materialized view titles",
     "large object": "select lo_create(0)",
     "setting": "alter database {} set work_mem = '1MB'",
     "enum": "create type mood as enum ('ok')",
@@ -130,7 +130,7 @@ DEFINED = {
     "foreign server": "create foreign data wrapper w; create server s foreign data wrapper w",
     "connection limit": "alter database {} connection limit 7",
     "operator family": "create operator family f using btree",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", DEFINED)
@@ -167,9 +167,9 @@ def test_a_commit_past_psycopg_costs_the_database(databases: Databases) -> None:
 
 BREAKS = {
     "the cleaner is ended": "select pg_terminate_backend(pid) from pg_stat_activity"
-                            " where datname = current_database() and pid <> pg_backend_pid()",
+    " where datname = current_database() and pid <> pg_backend_pid()",
     "a trigger forbids": "insert into sealed values (1)",
-}  # fmt: skip
+}
 
 
 def test_one_that_cannot_be_put_back_is_given_up_and_the_pool_goes_on(plain: Plain) -> None:
@@ -251,9 +251,12 @@ def test_clones_are_alone_proven_and_dropped(databases: Databases, plain: Plain)
                 connection.execute("drop schema public cascade")
     assert len(names) == 20
     checked = subprocess.run(
-        [sys.executable, "-m", "recovery.cli", "guard", "check", "--dsn", database.dsn], env=clean_environment(),
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "recovery.cli", "guard", "check", "--dsn", database.dsn],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "marked disposable by isolation" in checked.stdout
     wait_until(lambda: len(existing(plain) & names) < 20, "some of the used ones are dropped while the pool is idle")
 
@@ -317,9 +320,12 @@ def test_the_forsaken_are_reaped_and_nobody_elses(plain: Plain, schema: Path) ->
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     killed = subprocess.run(
-        [sys.executable, "-c", script, str(schema), plain.dsn()], env=clean_environment(), capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", script, str(schema), plain.dsn()],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert killed.returncode == -signal.SIGKILL
     name = killed.stdout.strip()
     pid = name.split("_")[3]
@@ -328,8 +334,9 @@ def test_the_forsaken_are_reaped_and_nobody_elses(plain: Plain, schema: Path) ->
         server.execute("create database rowback_of_somebody")
         ((kept,),) = server.execute(
             "select d.datname from pg_database d where d.datname like %s"
-            " and shobj_description(d.oid, 'pg_database') like '%%kept: I say so%%'", (f"%\\_{pid}\\_%",),
-        ).fetchall()  # fmt: skip
+            " and shobj_description(d.oid, 'pg_database') like '%%kept: I say so%%'",
+            (f"%\\_{pid}\\_%",),
+        ).fetchall()
         with psycopg.connect(plain.dsn(name)):
             gone = set(reap(server_at(plain.dsn())))
             assert gone >= mine - {name, kept}, "those of the killed process"
@@ -358,8 +365,13 @@ def test_a_migration_that_is_killed_leaves_no_template(plain: Plain) -> None:
     )
 
     def run(how: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-c", script, plain.dsn(), how], env=clean_environment(), text=True,
-                              capture_output=True, check=False)  # fmt: skip
+        return subprocess.run(
+            [sys.executable, "-c", script, plain.dsn(), how],
+            env=clean_environment(),
+            text=True,
+            capture_output=True,
+            check=False,
+        )
 
     assert run("kill").returncode == -signal.SIGKILL
     done = run("go on")
@@ -499,11 +511,12 @@ def test_a_killed_keeper_takes_its_cluster_along_and_the_next_one_starts_anew(
 
 def test_no_postgresql_is_told(tmp_path: Path) -> None:
     found = ran(
-        tmp_path, "-c",
+        tmp_path,
+        "-c",
         "from guards.isolation import open_databases\nfrom guards.refusal import GuardError\n"
         "try:\n    open_databases().__enter__()\nexcept GuardError as error:\n    print(error)",
         ROWBACK_PG_BIN="/nowhere",
-    )  # fmt: skip
+    )
     assert found.out.splitlines() == [
         "error[no-postgresql]: no cluster of our own could be started",
         "  no PostgreSQL server found (looked at: /nowhere (no postgres)); pip install 'rowback[lab]' brings one",

@@ -22,22 +22,34 @@ from tests.guards.inner import clean_environment
 @pytest.mark.parametrize(
     ("environment", "ci"),
     [
-        ({}, False), ({"CI": "true"}, True), ({"CI": "1"}, True), ({"CI": "woodpecker"}, True),
+        ({}, False),
+        ({"CI": "true"}, True),
+        ({"CI": "1"}, True),
+        ({"CI": "woodpecker"}, True),
         ({"CI": "false"}, False),
-        ({"CI": "0"}, False), ({"CI": "False", "TF_BUILD": "True"}, False), ({"CI": ""}, False),
-        ({"TF_BUILD": "True"}, True), ({"CODEBUILD_BUILD_ID": "docs:1"}, True), ({"JENKINS_URL": "http://ci"}, True),
-        ({"TEAMCITY_VERSION": "2026.1"}, True), ({"GITHUB_TOKEN": "x"}, False),
+        ({"CI": "0"}, False),
+        ({"CI": "False", "TF_BUILD": "True"}, False),
+        ({"CI": ""}, False),
+        ({"TF_BUILD": "True"}, True),
+        ({"CODEBUILD_BUILD_ID": "docs:1"}, True),
+        ({"JENKINS_URL": "http://ci"}, True),
+        ({"TEAMCITY_VERSION": "2026.1"}, True),
+        ({"GITHUB_TOKEN": "x"}, False),
     ],
-)  # fmt: skip
+)
 def test_what_says_that_this_is_ci(environment: dict[str, str], ci: bool) -> None:
     assert in_ci(environment) is ci
 
 
 def told(code: str, *before: str, cwd: Path | None = None, **environment: str) -> str:
     done = subprocess.run(
-        [*before, sys.executable, "-c", textwrap.dedent(code)], check=False, text=True, capture_output=True, cwd=cwd,
+        [*before, sys.executable, "-c", textwrap.dedent(code)],
+        check=False,
+        text=True,
+        capture_output=True,
+        cwd=cwd,
         env=clean_environment(PYTHONPATH=str(Path(__file__).parents[2]), **environment),
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -22,14 +22,14 @@ from tests.guards.test_plugin import POSTGRESQL
 PRECIOUS = ("create table ledger (id int)", "insert into ledger select generate_series(1, 7)")
 MAKES = {
     "psycopg": "import os, psycopg\ndef run(text, dsn=os.environ['TEST_DSN']):\n"
-               "    with psycopg.connect(dsn, autocommit=True) as c:\n        c.execute(text)\n",
+    "    with psycopg.connect(dsn, autocommit=True) as c:\n        c.execute(text)\n",
     "psycopg2": "import os, psycopg2\ndef run(text, dsn=os.environ['TEST_DSN']):\n    c = psycopg2.connect(dsn)\n"
-                "    c.autocommit = True\n    c.cursor().execute(text)\n    c.close()\n",
+    "    c.autocommit = True\n    c.cursor().execute(text)\n    c.close()\n",
     "asyncpg": "import asyncio, os, asyncpg\nfrom psycopg.conninfo import conninfo_to_dict\n"
-               "def run(text, dsn=os.environ['TEST_DSN']):\n    async def go():\n        w = conninfo_to_dict(dsn)\n"
-               "        w['database'] = w.pop('dbname')\n        c = await asyncpg.connect(**w)\n"
-               "        await c.execute(text)\n        await c.close()\n    asyncio.run(go())\n",
-}  # fmt: skip
+    "def run(text, dsn=os.environ['TEST_DSN']):\n    async def go():\n        w = conninfo_to_dict(dsn)\n"
+    "        w['database'] = w.pop('dbname')\n        c = await asyncpg.connect(**w)\n"
+    "        await c.execute(text)\n        await c.close()\n    asyncio.run(go())\n",
+}
 
 
 @pytest.fixture
@@ -60,13 +60,13 @@ def test_a_run_may_destroy_what_it_made_and_only_that(
         f"    run('create database {name}')\n"
         "    for text in ('create table t (id int)', 'truncate t', 'drop schema public cascade'):\n"
         "        run(text, DSN)\n"
-        "    child = 'import os, psycopg; c = psycopg.connect(os.environ[\"CHILD\"]); c.execute(\"create schema s\")'\n"
+        '    child = \'import os, psycopg; c = psycopg.connect(os.environ["CHILD"]); c.execute("create schema s")\'\n'
         "    subprocess.run([sys.executable, '-c', child], env={**os.environ, 'CHILD': DSN}, check=True)\n"
         "    with pytest.raises(Refused):\n        run('create table t (id int)')\n"
         f"    run('drop database {name}')\n"
         "def test_again():\n"
         f"    run('create database {name}')\n    run('drop database if exists {name} with (force)')\n"
-    )  # fmt: skip
+    )
     found = pytest_on(tmp_path, suite, old.dsn(), "-p", "no:xdist", ini="rowback_guard = dev")
     assert "2 passed" in found.out, found.out
     assert found.out.count("CREATE TABLE t was not sent to 'postgres'") >= 1
@@ -93,9 +93,13 @@ def follow(home: Path, printed: str) -> None:
     (command,) = set(re.findall(r"(rowback guard mark --dsn '[^']*' --reason … --confirm '[^']*')", printed))
     words = shlex.split(command.replace("…", "scratch"))[1:]
     done = subprocess.run(
-        [sys.executable, "-m", "recovery.cli", *words], cwd=home, check=False, text=True, capture_output=True,
+        [sys.executable, "-m", "recovery.cli", *words],
+        cwd=home,
+        check=False,
+        text=True,
+        capture_output=True,
         env=clean_environment(),
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -150,8 +154,18 @@ def test_pytest_postgresql_without_a_step(old: Plain, ledger: Callable[[], list[
         assert server.execute("select datname from pg_database where datname like 'janitor%'").fetchall() == []
 
 
-PYTEST_DJANGO = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:pytest_postgresql",
-                 "test_shop.py")  # fmt: skip
+PYTEST_DJANGO = (
+    "-m",
+    "pytest",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:asyncio",
+    "-p",
+    "no:pytest_postgresql",
+    "test_shop.py",
+)
 
 
 @pytest.mark.parametrize("runner", ["pytest-django", "manage.py test"])

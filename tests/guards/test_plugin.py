@@ -172,8 +172,11 @@ def test_guard_run_reaches_children_and_their_children(database: Database, tmp_p
     furnish(database)
     (tmp_path / "child.py").write_text(CHILD)
     dsn = database.live.dsn(database.name)
-    for command in ([sys.executable, "child.py"], ["sh", "-c", f"{sys.executable} child.py"],
-                    [sys.executable, "child.py", "again"]):  # fmt: skip
+    for command in (
+        [sys.executable, "child.py"],
+        ["sh", "-c", f"{sys.executable} child.py"],
+        [sys.executable, "child.py", "again"],
+    ):
         code, out = guard_run(tmp_path, *command, dsn=dsn)
         assert code == 21, out
         lines = out.splitlines()
@@ -250,8 +253,10 @@ def test_a_child_that_cannot_be_guarded_does_not_run(tmp_path: Path) -> None:
     code, out = guard_run(tmp_path / "below", sys.executable, "-c", "import psycopg; print('ran')")
     assert (code, "ran" in out) == (2, False)
     (tmp_path / "rowback.toml").unlink()
-    later = "import pathlib, subprocess, sys; pathlib.Path('rowback.toml').write_text('[guard]\\nallow = 1\\n');" \
-        "sys.exit(subprocess.run([sys.executable, '-c', 'import psycopg; print(\"ran\")']).returncode)"  # fmt: skip
+    later = (
+        "import pathlib, subprocess, sys; pathlib.Path('rowback.toml').write_text('[guard]\\nallow = 1\\n');"
+        "sys.exit(subprocess.run([sys.executable, '-c', 'import psycopg; print(\"ran\")']).returncode)"
+    )
     code, out = guard_run(tmp_path / "below", sys.executable, "-c", later)
     assert code == 21
     assert "this process cannot be guarded" in out
@@ -273,8 +278,10 @@ except KeyboardInterrupt:
 def test_ctrl_c_ends_the_child_first(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", AS_FROM_A_SHELL, "recovery.cli", "guard", "run", "--", sys.executable, "-c", WAITS],
-        cwd=tmp_path, env=clean_environment(), start_new_session=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=clean_environment(),
+        start_new_session=True,
+    )
     wait_until((tmp_path / "up").exists, "the child is up")
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=30) == 3
@@ -298,8 +305,17 @@ async def test_one(clean):
 def test_with_pytest_asyncio(database: Database, tmp_path: Path) -> None:
     furnish(database)
     (tmp_path / "test_inner.py").write_text(ASYNCIO)
-    found = ran(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto",
-                TEST_DSN=database.live.dsn(database.name))  # fmt: skip
+    found = ran(
+        tmp_path,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "asyncio_mode=auto",
+        TEST_DSN=database.live.dsn(database.name),
+    )
     assert (found.code, rows(database)) == (1, (3, 1))
     assert "  in test_inner.py::test_one (setup), fixture 'clean'\n  at test_inner.py:8 in clean\n" in found.out
 

@@ -37,9 +37,12 @@ def test_reading_goes_on():
 
 def furnish(database: Database) -> None:
     database.run(
-        "create table parent (id int primary key)", "create table child (id int, p int references parent)",
-        "insert into parent values (1), (2), (3)", "insert into child values (1, 1)", "analyze",
-    )  # fmt: skip
+        "create table parent (id int primary key)",
+        "create table child (id int, p int references parent)",
+        "insert into parent values (1), (2), (3)",
+        "insert into child values (1, 1)",
+        "analyze",
+    )
 
 
 def rows(database: Database) -> tuple[int, int]:

@@ -77,9 +77,18 @@ def spaced(text: str, chance: random.Random) -> str:
 
 
 WRAPS = [
-    "{}", "{};", "select 1; {}", "begin; {}; commit", ";{}", "/* harmless */ {}", "-- harmless\n{}",
-    "set search_path = public; {}", "create temp table zz (n int); {}", "select '{{}}'; {}", "{}; select 1",
-]  # fmt: skip
+    "{}",
+    "{};",
+    "select 1; {}",
+    "begin; {}; commit",
+    ";{}",
+    "/* harmless */ {}",
+    "-- harmless\n{}",
+    "set search_path = public; {}",
+    "create temp table zz (n int); {}",
+    "select '{{}}'; {}",
+    "{}; select 1",
+]
 
 
 @given(core=st.sampled_from(SINGLE), wrap=st.sampled_from(WRAPS), seed=st.integers(0, 2**32))
@@ -136,7 +145,7 @@ def test_the_server_agrees_that_what_reads_only_reads(database: Database) -> Non
     database.run(
         "create table a (id int primary key, x text, code text, at timestamptz)",
         "create table b (id int primary key, a_id int)",
-    )  # fmt: skip
+    )
     refused = {}
     for text in (text for danger, text in CORPUS if danger == "read" and can_be_sent(text)):
         with database.connect() as connection:
@@ -159,20 +168,25 @@ def can_be_sent(text: str) -> bool:
 @pytest.mark.parametrize(
     ("text", "danger"),
     [
-        ("explain (analyze 0) delete from a", Danger.READ), ("explain (analyze 1) delete from a", Danger.DESTRUCTIVE),
-        ("explain (analyze) delete from a", Danger.DESTRUCTIVE), ("explain (analyze off) delete from a", Danger.READ),
+        ("explain (analyze 0) delete from a", Danger.READ),
+        ("explain (analyze 1) delete from a", Danger.DESTRUCTIVE),
+        ("explain (analyze) delete from a", Danger.DESTRUCTIVE),
+        ("explain (analyze off) delete from a", Danger.READ),
         ("explain select app.wipe()", Danger.UNKNOWN),  # the planner runs what calls itself immutable
         ("explain select dblink_exec('dbname=x', 'drop table t')", Danger.UNKNOWN),
         ("explain select lower(x) from a", Danger.READ),
         ("create temp table a (i int); truncate a", Danger.WRITE),
         ("create temp table a (i int); set search_path = public, pg_temp; truncate a", Danger.DESTRUCTIVE),
-        ("create temp table a (i int); select set_config('search_path', 'public', false); truncate a",
-         Danger.DESTRUCTIVE),
+        (
+            "create temp table a (i int); select set_config('search_path', 'public', false); truncate a",
+            Danger.DESTRUCTIVE,
+        ),
         ("create temp table a (i int); reset all; truncate a", Danger.DESTRUCTIVE),
-        ("drop table pg_temp.a", Danger.READ), ("drop table pg_temp_3.a", Danger.DESTRUCTIVE),
+        ("drop table pg_temp.a", Danger.READ),
+        ("drop table pg_temp_3.a", Danger.DESTRUCTIVE),
         ("truncate pg_temp_3.a", Danger.DESTRUCTIVE),
     ],
-)  # fmt: skip
+)
 def test_what_only_looks_harmless(text: str, danger: Danger) -> None:
     assert classify(text).danger is danger, [str(finding) for finding in classify(text).findings]
 
@@ -180,21 +194,29 @@ def test_what_only_looks_harmless(text: str, danger: Danger) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("create table s.t (i int)", "CREATE TABLE s.t"), ("create database x", "CREATE DATABASE x"),
-        ("checkpoint", "CHECKPOINT"), ("security label on table t is 'x'", "SECURITY LABEL"),
-        ("analyze a, b", "ANALYZE a, b"), ("vacuum full a", "VACUUM a"),
+        ("create table s.t (i int)", "CREATE TABLE s.t"),
+        ("create database x", "CREATE DATABASE x"),
+        ("checkpoint", "CHECKPOINT"),
+        ("security label on table t is 'x'", "SECURITY LABEL"),
+        ("analyze a, b", "ANALYZE a, b"),
+        ("vacuum full a", "VACUUM a"),
         ("create unique index i on a (x)", "CREATE INDEX a"),
-        ("create or replace view s.v as select 1", "CREATE VIEW s.v"), ("create type e as enum ('a')", "CREATE TYPE e"),
+        ("create or replace view s.v as select 1", "CREATE VIEW s.v"),
+        ("create type e as enum ('a')", "CREATE TYPE e"),
         ("create materialized view m as select 1", "CREATE MATERIALIZED VIEW m"),
-        ("refresh materialized view m", "REFRESH MATERIALIZED VIEW m"), ("lock a in share mode", "LOCK TABLE a"),
+        ("refresh materialized view m", "REFRESH MATERIALIZED VIEW m"),
+        ("lock a in share mode", "LOCK TABLE a"),
         ("create function s.f() returns int language sql as 'select 1'", "CREATE FUNCTION s.f"),
-        ("alter table a rename to b", "ALTER TABLE a"), ("grant select on a to r", "GRANT"),
-        ("revoke select on a from r", "REVOKE"), ("create role r", "CREATE ROLE r"),
+        ("alter table a rename to b", "ALTER TABLE a"),
+        ("grant select on a to r", "GRANT"),
+        ("revoke select on a from r", "REVOKE"),
+        ("create role r", "CREATE ROLE r"),
         ("drop role r, s", "DROP ROLE r, s"),
         ("alter database x set work_mem = 1", "ALTER DATABASE x (SET work_mem)"),
-        ("create server s foreign data wrapper w", "CREATE SERVER s"), ("notify a", "NOTIFY a"),
+        ("create server s foreign data wrapper w", "CREATE SERVER s"),
+        ("notify a", "NOTIFY a"),
     ],
-)  # fmt: skip
+)
 def test_commands_have_postgresqls_names(text: str, told: str) -> None:
     assert [str(finding) for finding in classify(text).findings] == [told]
 
@@ -205,12 +227,16 @@ ENDS = "select pg_terminate_backend(pid) from pg_stat_activity"
 @pytest.mark.parametrize(
     ("text", "reach", "objects"),
     [
-        ("drop database if exists x", Reach.DATABASE, ("x",)), ("create database x", Reach.NEW_DATABASE, ("x",)),
+        ("drop database if exists x", Reach.DATABASE, ("x",)),
+        ("create database x", Reach.NEW_DATABASE, ("x",)),
         ("alter database x owner to r", Reach.DATABASE, ("x",)),
         ("grant all on database x, y to r", Reach.DATABASE, ("x", "y")),
-        ("drop user r", Reach.ROLE, ("r",)), ("alter role r rename to s", Reach.ROLE, ("r",)),
-        ("drop owned by r, current_user", Reach.ROLE, ("r", "current_user")), ("create user r", Reach.NEW_ROLE, ("r",)),
-        ("alter system reset all", Reach.SERVER, ()), ("drop tablespace t", Reach.SERVER, ("t",)),
+        ("drop user r", Reach.ROLE, ("r",)),
+        ("alter role r rename to s", Reach.ROLE, ("r",)),
+        ("drop owned by r, current_user", Reach.ROLE, ("r", "current_user")),
+        ("create user r", Reach.NEW_ROLE, ("r",)),
+        ("alter system reset all", Reach.SERVER, ()),
+        ("drop tablespace t", Reach.SERVER, ("t",)),
         (f"{ENDS} where datname = 'x' and pid <> 7", Reach.SESSIONS, ("x",)),
         (f"{ENDS} where datname = current_database()", Reach.SESSIONS, ("",)),
         (f"{ENDS} where datname = 'x' or true", Reach.SESSIONS, ()),
@@ -218,7 +244,7 @@ ENDS = "select pg_terminate_backend(pid) from pg_stat_activity"
         ("select dblink('dbname=x', 'select 1')", Reach.ELSEWHERE, ()),
         ("do $$ begin perform dblink_exec('dbname=x', 'drop table t'); end $$", Reach.ELSEWHERE, ()),
     ],
-)  # fmt: skip
+)
 def test_what_leaves_its_database(text: str, reach: Reach, objects: tuple[str, ...]) -> None:
     (finding,) = classify(text).reaching
     assert (finding.reach, finding.objects) == (reach, objects)
@@ -226,19 +252,47 @@ def test_what_leaves_its_database(text: str, reach: Reach, objects: tuple[str, .
 
 def test_placeholders_of_jdbc_are_understood_where_a_caller_says_so() -> None:
     for text, danger in (
-        ("select * from a where id = ?", Danger.READ), ("delete from a where id = ?", Danger.WRITE),
+        ("select * from a where id = ?", Danger.READ),
+        ("delete from a where id = ?", Danger.WRITE),
         ("delete from a where x = '?' or true", Danger.DESTRUCTIVE),
         ("select x ?? 'k' from a where id = ?", Danger.READ),
-        ("insert into a values (?, ?)", Danger.WRITE), ("truncate a -- ?", Danger.DESTRUCTIVE),
-    ):  # fmt: skip
+        ("insert into a values (?, ?)", Danger.WRITE),
+        ("truncate a -- ?", Danger.DESTRUCTIVE),
+    ):
         assert classify(text, "jdbc").danger is danger, text
     assert classify("select * from a where id = ?").danger is Danger.UNKNOWN
 
 
 @given(
-    st.lists(st.sampled_from(["'", "''", '"', "%s", "%(a)s", ":b", "::", "--", "\n", "/*", "*/", "$$", "$t$", "a",
-                              " ", "\\", "e'", "E'", "?", "(", ")"]), max_size=30)
-)  # fmt: skip
+    st.lists(
+        st.sampled_from(
+            [
+                "'",
+                "''",
+                '"',
+                "%s",
+                "%(a)s",
+                ":b",
+                "::",
+                "--",
+                "\n",
+                "/*",
+                "*/",
+                "$$",
+                "$t$",
+                "a",
+                " ",
+                "\\",
+                "e'",
+                "E'",
+                "?",
+                "(",
+                ")",
+            ]
+        ),
+        max_size=30,
+    )
+)
 @settings(max_examples=500, deadline=None, derandomize=True, database=None)
 def test_the_spelling_keeps_what_is_quoted(pieces: list[str]) -> None:
     """Whatever is quoted or commented out, no parameter comes of it: the parser sees the same number of them."""

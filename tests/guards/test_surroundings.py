@@ -56,9 +56,13 @@ def of_rds(plain: Plain, lab: Lab) -> Iterator[Plain]:
     )
     for path, content in (
         ("server.crt", signed.public_bytes(serialization.Encoding.PEM)),
-        ("server.key", key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())),
-    ):  # fmt: skip
+        (
+            "server.key",
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+        ),
+    ):
         (plain.log.parent / "data" / path).write_bytes(content)
         (plain.log.parent / "data" / path).chmod(0o600)
         lab.engine.tools.own(plain.log.parent / "data" / path)
@@ -100,9 +104,10 @@ def test_a_certificate_is_a_veto_even_where_all_else_is_proven(of_rds: Plain, cl
     stranger = cli("guard", "check", "--dsn", of_rds.dsn().replace("user=app", "user=nobody_here"))
     assert stranger.code == 30
     assert stranger.err.splitlines()[-3:] == [
-        f"  its certificate names {OF_RDS} (Amazon RDS)", "  nothing was done",
+        f"  its certificate names {OF_RDS} (Amazon RDS)",
+        "  nothing was done",
         "  help: check --dsn, or PGHOST, PGPORT, PGUSER, PGDATABASE and PGPASSWORD",
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
@@ -139,12 +144,29 @@ def contained(lab: Lab) -> Iterator[str]:
     tools.run("initdb", "-D", root / "data", "-U", "app", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
     with (root / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["unshare", "--pid", "--fork", "setpriv", f"--reuid={account.uid}",
-             f"--regid={account.gid}", "--clear-groups",
-             str(tools.bin / "postgres"), "-D", str(root / "data"), "-p", str(port), "-k", "",
-             "-c", "listen_addresses=127.0.0.1"], cwd="/", env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-            stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            [
+                "unshare",
+                "--pid",
+                "--fork",
+                "setpriv",
+                f"--reuid={account.uid}",
+                f"--regid={account.gid}",
+                "--clear-groups",
+                str(tools.bin / "postgres"),
+                "-D",
+                str(root / "data"),
+                "-p",
+                str(port),
+                "-k",
+                "",
+                "-c",
+                "listen_addresses=127.0.0.1",
+            ],
+            cwd="/",
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
     dsn = f"host=127.0.0.1 port={port} user=app dbname=postgres"
 
     try:
@@ -188,23 +210,43 @@ def test_next_door_is_what_a_bridge_or_a_virtual_cable_leads_to() -> None:
         pytest.skip("this machine allows no network namespaces")
     try:
         for command in (
-            "link add cable type veth peer name other", "link add hub type bridge", "link add lan type bridge",
-            "tuntap add dev wire mode tap", "link set wire master lan", "link add leg type veth peer name legs",
-            "link set leg master lan", "link add port type veth peer name ports", "link set port master hub",
-            "tuntap add dev tunnel mode tap", "link add far type vxlan id 7 dstport 4789",
-            "addr add 10.99.1.1/24 dev cable", "addr add 10.99.2.1/24 dev hub", "addr add 10.99.3.1/24 dev lan",
-            "addr add 10.99.5.1/24 dev tunnel", "addr add 10.99.6.1/24 dev far",
-            *(f"link set {device} up" for device in ("cable", "other", "hub", "lan", "wire", "leg", "legs", "port",
-                                                     "ports", "tunnel", "far")),
-            "neigh add 10.99.1.7 lladdr 00:1b:21:00:00:01 dev cable", "route add 10.99.4.0/24 via 10.99.1.9",
-        ):  # fmt: skip
+            "link add cable type veth peer name other",
+            "link add hub type bridge",
+            "link add lan type bridge",
+            "tuntap add dev wire mode tap",
+            "link set wire master lan",
+            "link add leg type veth peer name legs",
+            "link set leg master lan",
+            "link add port type veth peer name ports",
+            "link set port master hub",
+            "tuntap add dev tunnel mode tap",
+            "link add far type vxlan id 7 dstport 4789",
+            "addr add 10.99.1.1/24 dev cable",
+            "addr add 10.99.2.1/24 dev hub",
+            "addr add 10.99.3.1/24 dev lan",
+            "addr add 10.99.5.1/24 dev tunnel",
+            "addr add 10.99.6.1/24 dev far",
+            *(
+                f"link set {device} up"
+                for device in ("cable", "other", "hub", "lan", "wire", "leg", "legs", "port", "ports", "tunnel", "far")
+            ),
+            "neigh add 10.99.1.7 lladdr 00:1b:21:00:00:01 dev cable",
+            "route add 10.99.4.0/24 via 10.99.1.9",
+        ):
             subprocess.run(["ip", "-n", name, *command.split()], check=True, capture_output=True)
         asked = [
-            "10.99.1.2", "10.99.2.77",  # over a cable, and on a bridge of cables alone
-            "10.99.1.7", "10.99.1.9",  # a real device behind the other end's bridge; the gateway, which forwards
-            "10.99.3.5", "10.99.5.5", "10.99.6.5",  # a bridge with another leg, a tunnel, a network over networks
-            "10.99.4.2", "8.8.8.8", "nonsense", "::1",
-        ]  # fmt: skip
+            "10.99.1.2",
+            "10.99.2.77",  # over a cable, and on a bridge of cables alone
+            "10.99.1.7",
+            "10.99.1.9",  # a real device behind the other end's bridge; the gateway, which forwards
+            "10.99.3.5",
+            "10.99.5.5",
+            "10.99.6.5",  # a bridge with another leg, a tunnel, a network over networks
+            "10.99.4.2",
+            "8.8.8.8",
+            "nonsense",
+            "::1",
+        ]
         code = "import json; from guards.neighbour import next_door\n"
         code += f"print(json.dumps([next_door(a) for a in {asked}]))"
         told = subprocess.run(

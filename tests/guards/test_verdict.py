@@ -20,10 +20,19 @@ from guards.verdict import judge
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 IDENTITY = ServerIdentity("7300000000000000001", 16400, "app", 170000, "2026-11-22")
 OLD = Evidence(
-    identity=IDENTITY, server="127.0.0.1:5432", role="app", born_at=NOW - timedelta(days=900), at=NOW,
-    comment_marker=None, unreadable_mark=False, size_bytes=10**7,
-    fsync_off=False, standby=False, archiving=False, managed=(),
-)  # fmt: skip
+    identity=IDENTITY,
+    server="127.0.0.1:5432",
+    role="app",
+    born_at=NOW - timedelta(days=900),
+    at=NOW,
+    comment_marker=None,
+    unreadable_mark=False,
+    size_bytes=10**7,
+    fsync_off=False,
+    standby=False,
+    archiving=False,
+    managed=(),
+)
 HERE = "backend 7 on this machine serves our port 40000"
 YOUNG = replace(OLD, born_at=NOW - timedelta(minutes=2))
 CI = Policy("ci", job_began_at=NOW - timedelta(minutes=5))
@@ -85,10 +94,13 @@ def marked(marker: Marker) -> Evidence:
         (marked(replace(MARK, system_identifier="1")), Policy(), False),
         (marked(replace(MARK, database_oid=1)), Policy(), False),
         (replace(YOUNG, here=HERE, comment_marker=replace(MARK, state="protected", until=None)), Policy(), False),
-        (replace(YOUNG, here=HERE, comment_marker=replace(MARK, state="protected", until=None, database_oid=1)),
-         Policy(), True),  # a copy of a protected database is not protected
+        (
+            replace(YOUNG, here=HERE, comment_marker=replace(MARK, state="protected", until=None, database_oid=1)),
+            Policy(),
+            True,
+        ),  # a copy of a protected database is not protected
     ],
-)  # fmt: skip
+)
 def test_verdicts(evidence: Evidence, policy: Policy, disposable: bool) -> None:
     found = judge(evidence, policy, NOW)
     assert found.disposable is disposable, found
@@ -122,8 +134,9 @@ def test_a_new_server_here_has_all_the_parts_of_a_suite() -> None:
         for here in (replace(YOUNG, here=HERE), NEXT_DOOR):
             assert judge(replace(here, **parts), policy, NOW).disposable
             assert judge(replace(here, **parts, from_afar=1), policy, NOW).vetoes == (
-                "1 replica follows it", "2 sessions of others are in it",
-            )  # fmt: skip
+                "1 replica follows it",
+                "2 sessions of others are in it",
+            )
     old = replace(OLD, here=HERE, fsync_off=True, foreign_sessions=1)
     assert judge(old, CI, NOW).vetoes == ("1 session of others is in it",), "no server of this job"
 
@@ -143,10 +156,12 @@ def test_a_mark_by_name_outlives_the_database_on_this_machine_alone() -> None:
     assert judge(copied, policy, NOW).disposable, "made anew"
     protected = replace(MARK, state="protected", until=None)
     for other in (
-        OLD, replace(OLD, here=HERE, comment_marker=protected), replace(OLD, here=HERE, unreadable_mark=True),
+        OLD,
+        replace(OLD, here=HERE, comment_marker=protected),
+        replace(OLD, here=HERE, unreadable_mark=True),
         replace(OLD, here=HERE, identity=replace(IDENTITY, database="other")),
         replace(OLD, here=HERE, identity=replace(IDENTITY, system_identifier="7")),
-    ):  # fmt: skip
+    ):
         assert not judge(other, policy, NOW).disposable
     assert not judge(replace(OLD, here=HERE), policy, NOW + timedelta(days=2)).disposable
 
@@ -154,9 +169,13 @@ def test_a_mark_by_name_outlives_the_database_on_this_machine_alone() -> None:
 def test_whatever_is_unknown_is_refused() -> None:
     """No combination of absences proves anything: every true verdict has a mark, or two proofs and no veto."""
     for here, born, fsync, mark, managed, policy in itertools.product(
-        (None, HERE), (OLD.born_at, YOUNG.born_at), (False, True), (None, MARK, replace(MARK, database_oid=3)),
-        ((), ("Cloud SQL",)), (Policy(), CI, Policy("ci")),
-    ):  # fmt: skip
+        (None, HERE),
+        (OLD.born_at, YOUNG.born_at),
+        (False, True),
+        (None, MARK, replace(MARK, database_oid=3)),
+        ((), ("Cloud SQL",)),
+        (Policy(), CI, Policy("ci")),
+    ):
         evidence = replace(OLD, here=here, born_at=born, fsync_off=fsync, comment_marker=mark, managed=managed)
         found = judge(evidence, policy, NOW)
         if found.disposable:
@@ -166,8 +185,14 @@ def test_whatever_is_unknown_is_refused() -> None:
 @pytest.mark.parametrize(
     "comment",
     [
-        None, "", "app database", "{}", "[]", "[" * 200_000,
-        '{"rowback_guard": 1}', '{"rowback_guard": {"state": "disposable"}}',
+        None,
+        "",
+        "app database",
+        "{}",
+        "[]",
+        "[" * 200_000,
+        '{"rowback_guard": 1}',
+        '{"rowback_guard": {"state": "disposable"}}',
         '{"rowback_guard": {"state": "disposable", "system_identifier": "1", "database_oid": 1, "by": "",'
         ' "reason": ""}}',
         '{"rowback_guard": {"state": "free", "system_identifier": "1", "database_oid": 1, "by": "", "reason": "",'
@@ -177,6 +202,6 @@ def test_whatever_is_unknown_is_refused() -> None:
         '{"rowback_guard": {"state": "disposable", "system_identifier": "1", "database_oid": 1, "by": "", "reason": "",'
         ' "until": "soon"}}',
     ],
-)  # fmt: skip
+)
 def test_what_is_not_wholly_a_mark_is_none(comment: str | None) -> None:
     assert read_marker(comment) is None

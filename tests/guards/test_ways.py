@@ -94,12 +94,21 @@ def url_with_a_host_behind(database: Database, home: Path) -> Iterator[Way]:
     )
 
 
-WAYS = [plain_way, tunnel, socket_forwarder, lying_name, several_hosts, service_file, variables_alone,
-        url_with_a_host_behind]  # fmt: skip
+WAYS = [
+    plain_way,
+    tunnel,
+    socket_forwarder,
+    lying_name,
+    several_hosts,
+    service_file,
+    variables_alone,
+    url_with_a_host_behind,
+]
 
 
-def told(database: Database, asked_for: str, way: str = "", *, session: str = "the session is read-only",
-         here: bool = True) -> str:  # fmt: skip
+def told(
+    database: Database, asked_for: str, way: str = "", *, session: str = "the session is read-only", here: bool = True
+) -> str:
     """The whole refusal of SUITE. `way`: where that is, in libpq's words, if they are not the same."""
     way = way or asked_for
     identifier, oid, made, started, server = database.rows(
@@ -108,20 +117,25 @@ def told(database: Database, asked_for: str, way: str = "", *, session: str = "t
         " extract(epoch from pg_postmaster_start_time())::text, '127.0.0.1:' || inet_server_port()"
         " from pg_control_system()"
     )[0]
-    return "\n".join([
-        f"refused[not-disposable]: TRUNCATE parent CASCADE was not sent to '{database.name}' on {server}",
-        "  in test_inner.py::test_one (setup), fixture 'clean'", "  at test_inner.py:8 in clean",
-        f"  asked for {asked_for}",
-        f"  it is PostgreSQL 17, system identifier {identifier}, database oid {oid}, made {made}",
-        "  it is managed: Amazon RDS", "  its WAL is archived: somebody wants to be able to restore it",
-        *([] if here else ["  no proof that it runs on this machine: no backend here serves our connection"]),
-        "  no mark of its owner", "  it would have hit 2 tables, about 4 rows: parent, child",
-        f"  no statement was sent; {session}",
-        "  help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says so:"
-        f" rowback guard mark --dsn '{way}' --reason … --confirm '{database.name}'",
-        "        or, for this user and a while: rowback guard allow"
-        f" --target {identifier}/{oid}/{started} --reason … --for 30m",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"refused[not-disposable]: TRUNCATE parent CASCADE was not sent to '{database.name}' on {server}",
+            "  in test_inner.py::test_one (setup), fixture 'clean'",
+            "  at test_inner.py:8 in clean",
+            f"  asked for {asked_for}",
+            f"  it is PostgreSQL 17, system identifier {identifier}, database oid {oid}, made {made}",
+            "  it is managed: Amazon RDS",
+            "  its WAL is archived: somebody wants to be able to restore it",
+            *([] if here else ["  no proof that it runs on this machine: no backend here serves our connection"]),
+            "  no mark of its owner",
+            "  it would have hit 2 tables, about 4 rows: parent, child",
+            f"  no statement was sent; {session}",
+            "  help: use a throw-away database; do not work around this. If this one may be destroyed, its owner says"
+            f" so: rowback guard mark --dsn '{way}' --reason … --confirm '{database.name}'",
+            "        or, for this user and a while: rowback guard allow"
+            f" --target {identifier}/{oid}/{started} --reason … --for 30m",
+        ]
+    )
 
 
 def mark(database: Database) -> None:

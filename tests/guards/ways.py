@@ -238,13 +238,18 @@ def asynchronous(t):
 }
 # What is not refused by the guard; every other way is.
 NOT_REFUSED = {
-    ("psycopg", "pgconn"): HELD, ("psycopg", "libpq_alone"): NOT_COVERED,
-    ("psycopg2", "set_session_read_write_autocommit"): HELD, ("psycopg2", "readonly_off_in_autocommit"): HELD,
-    ("psycopg2", "readonly_on_and_out_of_autocommit"): HELD, ("psycopg2", "cursor_class_itself"): HELD,
-    ("psycopg2", "lower_level"): NOT_COVERED, ("psycopg2", "logging_class_itself"): NOT_COVERED,
-    ("asyncpg", "after_reset"): HELD, ("asyncpg", "protocol"): HELD,
+    ("psycopg", "pgconn"): HELD,
+    ("psycopg", "libpq_alone"): NOT_COVERED,
+    ("psycopg2", "set_session_read_write_autocommit"): HELD,
+    ("psycopg2", "readonly_off_in_autocommit"): HELD,
+    ("psycopg2", "readonly_on_and_out_of_autocommit"): HELD,
+    ("psycopg2", "cursor_class_itself"): HELD,
+    ("psycopg2", "lower_level"): NOT_COVERED,
+    ("psycopg2", "logging_class_itself"): NOT_COVERED,
+    ("asyncpg", "after_reset"): HELD,
+    ("asyncpg", "protocol"): HELD,
     ("SQLAlchemy", "autocommit_read_only_and_back"): HELD,
-}  # fmt: skip
+}
 # Ways that pass by the drivers; each has a test of its own (tests/guards/test_around.py).
 AROUND = (
     ("a Python child of a test", "refused, also with an environment of its own"),

@@ -41,9 +41,11 @@ class Place:
 
     def __post_init__(self) -> None:
         self.database.run(
-            "create table t (id int primary key, x text)", "create table u (id int primary key, x text)",
-            "insert into t select g, 'x' || g from generate_series(1, 10) g", "insert into u select * from t",
-        )  # fmt: skip
+            "create table t (id int primary key, x text)",
+            "create table u (id int primary key, x text)",
+            "insert into t select g, 'x' || g from generate_series(1, 10) g",
+            "insert into u select * from t",
+        )
         self.held = self.rows()
         self.target: datetime = pass_a_second()
 

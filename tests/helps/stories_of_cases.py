@@ -41,8 +41,10 @@ def changed(place: Place) -> int:
 
 def lose_a_key(place: Place) -> None:
     """Two rows of `v` are lost, and a newcomer has the unique code of one of them."""
-    place.database.run("create table v (id int primary key, code text unique)",
-                       "insert into v select g, 'c' || g from generate_series(1, 5) g")  # fmt: skip
+    place.database.run(
+        "create table v (id int primary key, code text unique)",
+        "insert into v select g, 'c' || g from generate_series(1, 5) g",
+    )
     place.target = pass_a_second()
     place.database.run("delete from v where id > 3", "insert into v values (9, 'c4')")
 

@@ -50,11 +50,20 @@ def logging_server(tools: Tools, root: Path, prefix: str, *, audit: bool = False
     port = free_port()
     tools.run("initdb", "-D", root / "data", "-U", "app", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
     settings = {
-        "log_destination": "stderr,csvlog,jsonlog", "logging_collector": "on", "log_directory": str(root / "log"),
-        "log_filename": "log", "log_line_prefix": prefix, "log_timezone": "UTC", "fsync": "off", "port": str(port),
-        "unix_socket_directories": str(root), "listen_addresses": "127.0.0.1", "max_prepared_transactions": "10",
-        "log_file_mode": "0644", "shared_preload_libraries": "pgaudit" if audit else "",
-    }  # fmt: skip
+        "log_destination": "stderr,csvlog,jsonlog",
+        "logging_collector": "on",
+        "log_directory": str(root / "log"),
+        "log_filename": "log",
+        "log_line_prefix": prefix,
+        "log_timezone": "UTC",
+        "fsync": "off",
+        "port": str(port),
+        "unix_socket_directories": str(root),
+        "listen_addresses": "127.0.0.1",
+        "max_prepared_transactions": "10",
+        "log_file_mode": "0644",
+        "shared_preload_libraries": "pgaudit" if audit else "",
+    }
     with (root / "data" / "postgresql.conf").open("a") as out:
         out.writelines(f"{name} = {json.dumps(value).replace(chr(34), chr(39))}\n" for name, value in settings.items())
     process = tools.start("postgres", "-D", root / "data", log=root / "boot")

@@ -88,8 +88,12 @@ class Afternoon:
                 case 1:
                     self.driver("update customers set city = %s where id = %s", f"moved {n}", n, by=worker)
                 case 2:
-                    for text in ("begin", f"insert into orders values ({10_000 + self._next + each}, {n}, 5)",
-                                 f"update stock set note = 'sold' where sku = {n}", "commit"):  # fmt: skip
+                    for text in (
+                        "begin",
+                        f"insert into orders values ({10_000 + self._next + each}, {n}, 5)",
+                        f"update stock set note = 'sold' where sku = {n}",
+                        "commit",
+                    ):
                         self.does(text, worker)
                 case _:
                     for text in ("begin", f"delete from orders where id = {10_000 + n}", "rollback"):
@@ -174,15 +178,29 @@ for name, text in ALONE.items():
 
 TOGETHER = {
     "transaction": ("delete from orders", ["delete from orders"]),
-    "migration": ("update stock", ["alter table stock add tmp int", "update stock set pieces = 0",
-                                   "alter table stock drop tmp"]),
+    "migration": (
+        "update stock",
+        ["alter table stock add tmp int", "update stock set pieces = 0", "alter table stock drop tmp"],
+    ),
     "savepoints": ("delete from orders", ["savepoint a", "delete from orders", "release a"]),
-    "triggers_off": ("update stock", ["alter table stock disable trigger all", "update stock set pieces = 1",
-                                      "alter table stock enable trigger all"]),
-    "swap_of_tables": ("drop table stock", ["create table stock_new as select sku, 0 as pieces from stock",
-                                            "drop table stock", "alter table stock_new rename to stock"]),
+    "triggers_off": (
+        "update stock",
+        [
+            "alter table stock disable trigger all",
+            "update stock set pieces = 1",
+            "alter table stock enable trigger all",
+        ],
+    ),
+    "swap_of_tables": (
+        "drop table stock",
+        [
+            "create table stock_new as select sku, 0 as pieces from stock",
+            "drop table stock",
+            "alter table stock_new rename to stock",
+        ],
+    ),
     "good_before_it": ("delete from orders", ["update stock set note = 'x' where sku = 5", "delete from orders"]),
-}  # fmt: skip
+}
 for name, (begins, statements) in TOGETHER.items():
     STORIES[name] = in_one(begins, *statements)
 
@@ -315,9 +333,16 @@ def scratch_tables(a: Afternoon) -> None:
 
 @story
 def upkeep_beside_it(a: Afternoon) -> None:
-    for text in ("vacuum stock", "analyze", "reindex table stock", "create index on stock (pieces)",
-                 "create materialized view m as select 1 as x", "refresh materialized view m",
-                 "grant select on stock to public", "revoke select on stock from public"):  # fmt: skip
+    for text in (
+        "vacuum stock",
+        "analyze",
+        "reindex table stock",
+        "create index on stock (pieces)",
+        "create materialized view m as select 1 as x",
+        "refresh materialized view m",
+        "grant select on stock to public",
+        "revoke select on stock from public",
+    ):
         a.does(text, "upkeep")
     with a.oops("update stock set pieces"):
         a.does("update stock set pieces = 0", "admin")

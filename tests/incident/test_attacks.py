@@ -38,9 +38,13 @@ def log(*messages: str, pid: int = 7, role: str = "app", minute: int = 0, zone: 
 def rowback_find(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Raises subprocess.TimeoutExpired for a log that is read for ever."""
     return subprocess.run(
-        [sys.executable, "-m", "recovery.cli", "find", *map(str, arguments)], check=False, capture_output=True,
-        text=True, stdin=subprocess.DEVNULL, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-m", "recovery.cli", "find", *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
 
 
 def outcomes(text: str, prefix: str = OF_RDS) -> list[tuple[str, str]]:
@@ -49,61 +53,155 @@ def outcomes(text: str, prefix: str = OF_RDS) -> list[tuple[str, str]]:
 
 EXCERPTS = {
     "pgaudit tells of reads without telling of BEGIN": (
-        log(AUTHORIZED, "LOG:  AUDIT: SESSION,1,1,WRITE,DELETE,TABLE,public.t,delete from t,<none>",
-            "LOG:  AUDIT: SESSION,2,1,READ,SELECT,TABLE,public.t,select * from t,<none>"), "unknown"),
+        log(
+            AUTHORIZED,
+            "LOG:  AUDIT: SESSION,1,1,WRITE,DELETE,TABLE,public.t,delete from t,<none>",
+            "LOG:  AUDIT: SESSION,2,1,READ,SELECT,TABLE,public.t,select * from t,<none>",
+        ),
+        "unknown",
+    ),
     "a slow COMMIT does not tell that quick ones are logged": (
-        log(AUTHORIZED, said("delete from t"), said("insert into x values (1)"),
-            "LOG:  duration: 1200.1 ms  statement: COMMIT"), "unknown"),
+        log(
+            AUTHORIZED,
+            said("delete from t"),
+            said("insert into x values (1)"),
+            "LOG:  duration: 1200.1 ms  statement: COMMIT",
+        ),
+        "unknown",
+    ),
     "nor does it where the session began before the log": (
         log(said("delete from t"), said("insert into x values (1)"), "LOG:  duration: 1200.1 ms  statement: COMMIT"),
-        "unknown"),
+        "unknown",
+    ),
     "a quick one does": (
         log(AUTHORIZED, said("delete from t"), "LOG:  duration: 0.1 ms  statement: COMMIT", said("select 1")),
-        "committed"),
+        "committed",
+    ),
     "settings that change later say nothing of before": (
-        log(AUTHORIZED, said("delete from t"), 'LOG:  parameter "log_statement" changed to "all"', said("begin"),
-            said("commit")), "unknown"),
+        log(
+            AUTHORIZED,
+            said("delete from t"),
+            'LOG:  parameter "log_statement" changed to "all"',
+            said("begin"),
+            said("commit"),
+        ),
+        "unknown",
+    ),
     "an error behind it in the same batch": (
-        log(AUTHORIZED, said("select 1"), "LOG:  execute <unnamed>: delete from t",
-            "LOG:  execute <unnamed>: insert into t values ($1)", "ERROR:  duplicate key",
-            "STATEMENT:  insert into t values ($1)"), "unknown"),
+        log(
+            AUTHORIZED,
+            said("select 1"),
+            "LOG:  execute <unnamed>: delete from t",
+            "LOG:  execute <unnamed>: insert into t values ($1)",
+            "ERROR:  duplicate key",
+            "STATEMENT:  insert into t values ($1)",
+        ),
+        "unknown",
+    ),
     "an error behind the next Sync": (
-        log(AUTHORIZED, said("select 1"), "LOG:  execute <unnamed>: delete from t", said("select 1"),
-            "ERROR:  duplicate key", "STATEMENT:  insert into t values ($1)"), "committed"),
+        log(
+            AUTHORIZED,
+            said("select 1"),
+            "LOG:  execute <unnamed>: delete from t",
+            said("select 1"),
+            "ERROR:  duplicate key",
+            "STATEMENT:  insert into t values ($1)",
+        ),
+        "committed",
+    ),
     "a savepoint released, and its namesake rolled back to": (
-        log(said("begin"), said("savepoint a"), said("delete from t"), said("savepoint a"), said("release a"),
-            said("rollback to a"), said("commit"), said("select 1")), "rolled back"),
+        log(
+            said("begin"),
+            said("savepoint a"),
+            said("delete from t"),
+            said("savepoint a"),
+            said("release a"),
+            said("rollback to a"),
+            said("commit"),
+            said("select 1"),
+        ),
+        "rolled back",
+    ),
     "a savepoint from before the log": (
-        log(said("delete from t"), said("rollback to one"), said("commit"), said("select 1")), "unknown"),
+        log(said("delete from t"), said("rollback to one"), said("commit"), said("select 1")),
+        "unknown",
+    ),
     "BEGIN in a block is a warning": (
-        log(said("begin"), said("savepoint a"), said("delete from t"), said("begin"), said("rollback to a"),
-            said("commit"), said("select 1")), "rolled back"),
+        log(
+            said("begin"),
+            said("savepoint a"),
+            said("delete from t"),
+            said("begin"),
+            said("rollback to a"),
+            said("commit"),
+            said("select 1"),
+        ),
+        "rolled back",
+    ),
     "savepoints named with a dollar": (
-        log(said("begin"), said("savepoint a$1"), said("delete from t"), said("savepoint a$2"),
-            said("rollback to a$1"), said("commit"), said("select 1")), "rolled back"),
+        log(
+            said("begin"),
+            said("savepoint a$1"),
+            said("delete from t"),
+            said("savepoint a$2"),
+            said("rollback to a$1"),
+            said("commit"),
+            said("select 1"),
+        ),
+        "rolled back",
+    ),
     "the process id went to another role": (
         log(said("begin"), said("delete from t"))
-        + log(said("begin"), said("insert into t values (1)"), said("commit"), said("select 1"), role="other",
-              minute=1), "rolled back"),
+        + log(
+            said("begin"), said("insert into t values (1)"), said("commit"), said("select 1"), role="other", minute=1
+        ),
+        "rolled back",
+    ),
     "COMMIT, and the session ends": (
-        log(AUTHORIZED, said("begin"), said("delete from t"), said("commit"), CLOSED), "committed"),
+        log(AUTHORIZED, said("begin"), said("delete from t"), said("commit"), CLOSED),
+        "committed",
+    ),
     "COMMIT, and the session is ended": (
-        log(AUTHORIZED, said("begin"), said("delete from t"), said("commit"),
-            "FATAL:  terminating connection due to administrator command"), "unknown"),
+        log(
+            AUTHORIZED,
+            said("begin"),
+            said("delete from t"),
+            said("commit"),
+            "FATAL:  terminating connection due to administrator command",
+        ),
+        "unknown",
+    ),
     "COMMIT, and the server restarts": (
         log(AUTHORIZED, said("begin"), said("delete from t"), said("commit"))
-        + "2026-11-22 14:30:00 UTC::@:[1]:LOG:  database system is ready to accept connections\n", "unknown"),
+        + "2026-11-22 14:30:00 UTC::@:[1]:LOG:  database system is ready to accept connections\n",
+        "unknown",
+    ),
     "a syntax error is that of another text": (
-        log(AUTHORIZED, said("select 1"), said("delete from t"), 'ERROR:  syntax error at or near "selec"',
-            said("select 1")), "committed"),
+        log(
+            AUTHORIZED,
+            said("select 1"),
+            said("delete from t"),
+            'ERROR:  syntax error at or near "selec"',
+            said("select 1"),
+        ),
+        "committed",
+    ),
     "log_error_verbosity = verbose": (
-        log(AUTHORIZED, "LOG:  00000: statement: begin", "LOG:  00000: statement: delete from t",
-            "LOG:  00000: statement: commit", "LOG:  00000: statement: select 1"), "committed"),
+        log(
+            AUTHORIZED,
+            "LOG:  00000: statement: begin",
+            "LOG:  00000: statement: delete from t",
+            "LOG:  00000: statement: commit",
+            "LOG:  00000: statement: select 1",
+        ),
+        "committed",
+    ),
     "the role is known only once it has connected": (
         log("LOG:  connection received: host=1.1.1.1 port=5", role="[unknown]")
         + log(AUTHORIZED, said("begin"), said("commit"), said("delete from t"), said("select 1"), minute=1),
-        "committed"),
-}  # fmt: skip
+        "committed",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", EXCERPTS)
@@ -114,18 +212,27 @@ def test_what_became_of_the_delete(name: str) -> None:
 
 def test_the_same_text_twice_is_two_statements_and_only_the_second_failed() -> None:
     text = log(
-        AUTHORIZED, said("begin"), said("commit"), said("truncate t"), said("truncate t"),
-        "ERROR:  canceling statement due to lock timeout", "STATEMENT:  truncate t", said("select 1"),
-    )  # fmt: skip
+        AUTHORIZED,
+        said("begin"),
+        said("commit"),
+        said("truncate t"),
+        said("truncate t"),
+        "ERROR:  canceling statement due to lock timeout",
+        "STATEMENT:  truncate t",
+        said("select 1"),
+    )
     assert outcomes(text) == [("truncate t", "committed"), ("truncate t", "rolled back")]
 
 
 def test_what_ran_inside_a_function_may_have_been_taken_back() -> None:
     audit = 'LOG:  AUDIT: SESSION,1,{},{},{},,,"{}",<none>'
     text = log(
-        AUTHORIZED, said("select f()"), audit.format(1, "READ", "SELECT", "select f()"),
-        audit.format(2, "WRITE", "DELETE", "delete from t"), said("select 1"),
-    )  # fmt: skip
+        AUTHORIZED,
+        said("select f()"),
+        audit.format(1, "READ", "SELECT", "select f()"),
+        audit.format(2, "WRITE", "DELETE", "delete from t"),
+        said("select 1"),
+    )
     assert ("delete from t", "unknown") in outcomes(text)
 
 
@@ -206,10 +313,19 @@ def test_no_line_takes_for_ever(text: str, tmp_path: Path) -> None:
     [
         ("stderr", log("LOG:  duration: 1.1.1 ms  statement: drop table t")),
         ("stderr", f"2026-11-22 14:00:00 UTC:a:b@c:[{'1' * 5000}]:LOG:  statement: drop table t\n"),
-        ("json", json.dumps({"timestamp": "2026-11-22 14:00:00.123 UTC", "error_severity": "LOG",
-                             "message": "statement: drop table t"})[:-1] + ', "pid": 1e999}\n'),
+        (
+            "json",
+            json.dumps(
+                {
+                    "timestamp": "2026-11-22 14:00:00.123 UTC",
+                    "error_severity": "LOG",
+                    "message": "statement: drop table t",
+                }
+            )[:-1]
+            + ', "pid": 1e999}\n',
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_number_that_is_none_costs_its_line_alone(form: str, text: str) -> None:
     assert find_in([text.encode()], OF_RDS, form).sightings == ()  # type: ignore[arg-type]
 
@@ -292,9 +408,12 @@ def test_a_directory_is_no_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["cut", "garbled"])
 def test_a_compressed_log_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path, damage: str) -> None:
     """Told, and with low confidence: what stood behind is not known."""
-    whole = gzip.compress((log(AUTHORIZED, said("truncate t"), said("select 1")) + "".join(
-        log(said(f"select {n * 7919}"), minute=n % 60) for n in range(20_000)
-    )).encode())  # fmt: skip
+    whole = gzip.compress(
+        (
+            log(AUTHORIZED, said("truncate t"), said("select 1"))
+            + "".join(log(said(f"select {n * 7919}"), minute=n % 60) for n in range(20_000))
+        ).encode()
+    )
     half, path = len(whole) // 2, tmp_path / "postgresql.log.gz"
     path.write_bytes(whole[:half] if damage == "cut" else whole[:half] + bytes(1000) + whole[half + 1000 :])
     ran = rowback_find("--log", path)

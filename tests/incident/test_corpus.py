@@ -30,9 +30,11 @@ NOT_MOD = {"block", "block_that_fails", "function", "cte", "copy_of_a_delete"}
 
 # pgaudit is to be had for PostgreSQL 15 alone.
 LESS = [
-    (version, way) for version in ("logs17", "logs15") for way in WAYS
+    (version, way)
+    for version in ("logs17", "logs15")
+    for way in WAYS
     if way not in ("whole", "durations") and (version, way) != ("logs17", "audit")
-]  # fmt: skip
+]
 
 
 @lru_cache(maxsize=16)
@@ -41,8 +43,11 @@ def sightings(logs: Logs, form: str) -> dict[tuple[str, str], list[Sighting]]:
     whole = logs.read(form)
     chunks = [whole[at : at + 10_007] for at in range(0, len(whole), 10_007)]
     sessions = Sessions()
-    for record in {"stderr": lambda: read_stderr(chunks, logs.prefix), "csv": lambda: read_csv(chunks),
-                   "json": lambda: read_json(chunks)}[form]():  # fmt: skip
+    for record in {
+        "stderr": lambda: read_stderr(chunks, logs.prefix),
+        "csv": lambda: read_csv(chunks),
+        "json": lambda: read_json(chunks),
+    }[form]():
         sessions.feed(record)
     found = defaultdict(list)
     for sighting in sessions.finish():
@@ -110,8 +115,11 @@ def test_what_is_passed_over_changes_nothing(request: pytest.FixtureRequest, ver
     """`find_in` decodes a fraction of the records, and comes to the same outcomes."""
     logs: Logs = request.getfixturevalue(version)
     everything, whole = Sessions(Keeper()), [logs.read(form)]
-    readers = {"stderr": lambda: read_stderr(whole, logs.prefix), "csv": lambda: read_csv(whole),
-               "json": lambda: read_json(whole)}  # fmt: skip
+    readers = {
+        "stderr": lambda: read_stderr(whole, logs.prefix),
+        "csv": lambda: read_csv(whole),
+        "json": lambda: read_json(whole),
+    }
     for record in readers[form]():
         everything.feed(record)
     found = find_in([logs.read(form)], logs.prefix, form)  # type: ignore[arg-type]

@@ -31,18 +31,23 @@ def stderr(text: str, prefix: str = OF_RDS, size: int = 10_000) -> list[Record]:
     ("prefix", "head", "expected"),
     [
         (OF_RDS, HEAD, (AT, 77, "ann", "docs", "10.0.0.7", "")),
-        ("%m [%p] %q%u@%d/%a ", "2026-11-22 14:20:00.250 UTC [77] ann@docs/psql ",
-         (AT + 0.25, 77, "ann", "docs", "", "psql")),
+        (
+            "%m [%p] %q%u@%d/%a ",
+            "2026-11-22 14:20:00.250 UTC [77] ann@docs/psql ",
+            (AT + 0.25, 77, "ann", "docs", "", "psql"),
+        ),
         ("%m [%p] %q%u@%d/%a ", "2026-11-22 14:20:00.250 UTC [77] ", (AT + 0.25, 77, "", "", "", "")),
-        ("%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h ",
-         "2026-11-22 23:20:00 KST [77]: [3-1] user=ann,db=docs,app=my app,client=10.0.0.7 ",
-         (AT, 77, "ann", "docs", "10.0.0.7", "my app")),
+        (
+            "%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h ",
+            "2026-11-22 23:20:00 KST [77]: [3-1] user=ann,db=docs,app=my app,client=10.0.0.7 ",
+            (AT, 77, "ann", "docs", "10.0.0.7", "my app"),
+        ),
         ("<%t %p> ", "<2026-11-22 09:20:00 -05 77> ", (AT, 77, "", "", "", "")),
         ("%n|%p|", f"{AT + 0.5:.3f}|77|", (AT + 0.5, 77, "", "", "", "")),
         ("%-6p %t: ", "77     2026-11-22 15:20:00 CET: ", (AT, 77, "", "", "", "")),
         ("%t %% %p ", "2026-11-22 15:20:00 Europe/Berlin % 77 ", None),
     ],
-)  # fmt: skip
+)
 def test_prefixes(prefix: str, head: str, expected: tuple[object, ...] | None) -> None:
     found = stderr(f"{head}LOG:  statement: select 1\n", prefix)
     told = [(r.at, r.pid, r.role, r.database, r.client, r.application) for r in found]
@@ -134,15 +139,21 @@ def test_a_crash_rolls_back_what_was_open() -> None:
 
 
 def test_a_process_number_that_comes_again_is_another_session() -> None:
-    lines = ["connection authorized: user=ann", "statement: begin", "statement: delete from a",
-             "connection authorized: user=bob", "statement: commit", "statement: select 1"]  # fmt: skip
+    lines = [
+        "connection authorized: user=ann",
+        "statement: begin",
+        "statement: delete from a",
+        "connection authorized: user=bob",
+        "statement: commit",
+        "statement: select 1",
+    ]
     assert outcomes(stderr("".join(f"{HEAD}LOG:  {line}\n" for line in lines)))[0] == (
-        "delete from a", Outcome.ROLLED_BACK,
-    )  # fmt: skip
+        "delete from a",
+        Outcome.ROLLED_BACK,
+    )
 
 
-READERS = {"stderr": read_stderr, "csv": lambda raw, _: read_csv(raw),
-           "json": lambda raw, _: read_json(raw)}  # fmt: skip
+READERS = {"stderr": read_stderr, "csv": lambda raw, _: read_csv(raw), "json": lambda raw, _: read_json(raw)}
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -163,11 +174,11 @@ def test_a_broken_line_never_costs_the_record_behind_it(logs17: Logs, form: str)
     marker = {
         "stderr": f"{HEAD}LOG:  statement: truncate marker\n".encode(),
         "csv": b'2026-11-22 14:20:00.000 UTC,"ann","docs",77,"10.0.0.7:51234",6921d1f0.4d,3,"TRUNCATE",'
-               b'2026-11-22 14:00:00 UTC,4/7,0,LOG,00000,"statement: truncate marker",,,,,,,,,"psql",'
-               b'"client backend",,0\n',
+        b'2026-11-22 14:00:00 UTC,4/7,0,LOG,00000,"statement: truncate marker",,,,,,,,,"psql",'
+        b'"client backend",,0\n',
         "json": b'{"timestamp":"2026-11-22 14:20:00.000 UTC","pid":77,"error_severity":"LOG",'
-                b'"message":"statement: truncate marker"}\n',
-    }[form]  # fmt: skip
+        b'"message":"statement: truncate marker"}\n',
+    }[form]
     chance = random.Random(11)  # noqa: S311
     for _ in range(300):
         start = chance.randrange(max(1, len(lines) - 5))

@@ -183,9 +183,10 @@ class World:
         """One line of the result has all these words, and so has one of `report CASE`."""
         for where, text in (("result", self.ran.out), ("report", self.cli("report", self.case).out)):
             found = [
-                line for line in text.splitlines()
+                line
+                for line in text.splitlines()
                 if all(word in line for word in words) and (rows is None or has_rows(line, rows))
-            ]  # fmt: skip
+            ]
             assert found, f"no line of the {where} tells {words} {rows}:\n{text}"
 
     def told(self, table: str, rows: int, *words: str) -> None:

@@ -78,8 +78,10 @@ def test_a_migration_that_emptied_one_column_and_dropped_another(world: World) -
 def test_the_printed_command_names_a_table_whatever_its_name(world: World) -> None:
     """Its name reads like a line about another table; followed as printed, the values stand beside."""
     name = '"guests: column ""t"" of; --"'
-    world.past(f'create table {name} (id int primary key, "t" text)',
-               f"insert into {name} select g, 'v' || g from generate_series(1, 12) g")  # fmt: skip
+    world.past(
+        f'create table {name} (id int primary key, "t" text)',
+        f"insert into {name} select g, 'v' || g from generate_series(1, 12) g",
+    )
     world.good(f'alter table {name} drop column "t"')
     world.incident(f"delete from {name} where id <= 4")
     ran = world.restore(code=IN_PART)

@@ -19,8 +19,10 @@ def test_a_row_committed_between_t_and_the_update_is_told(world: World) -> None:
     """20 rows go back to what they held; row 42 was there only after T, was hit as well, and stays as it is."""
     world.past(*WARDS)
     world.good("insert into patients values (42, 'W9', 900), (43, 'W9', 901)")
-    xid = world.incident("update patients set ward = 'X', balance = 0 where id % 2 = 0",
-                         "insert into trail (what) values ('the incident was here')")  # fmt: skip
+    xid = world.incident(
+        "update patients set ward = 'X', balance = 0 where id % 2 = 0",
+        "insert into trail (what) values ('the incident was here')",
+    )
     ran = world.restore("--mode", "repair", "--incident-xid", str(xid), code=IN_PART)
     rows = [*world.held["public.patients"], (42, "X", 0), (43, "W9", 901)]
     world.holds("public.patients", rows)
@@ -38,8 +40,9 @@ def test_a_row_committed_between_t_and_the_update_is_told(world: World) -> None:
 
 def test_a_trail_that_the_incident_wrote_is_no_loss(world: World) -> None:
     world.past(*WARDS)
-    xid = world.incident("update patients set ward = 'X' where id < 9",
-                         "insert into trail (what) values ('the incident was here')")  # fmt: skip
+    xid = world.incident(
+        "update patients set ward = 'X' where id < 9", "insert into trail (what) values ('the incident was here')"
+    )
     world.restore("--mode", "repair", "--incident-xid", str(xid), code=RECOVERED)
     world.as_before("public.patients")
 
@@ -77,7 +80,8 @@ def test_rows_that_are_deleted_anyway_lose_no_values(world: World) -> None:
     world.past(*WARDS)
     world.good("insert into patients values (42, 'W9', 900)")
     xid = world.incident("update patients set ward = 'X', balance = 0 where id % 2 = 0")
-    ran = world.restore("--mode", "replace", "--incident-xid", str(xid), "--table", "public.patients",
-                        "--confirm-loss", "1")  # fmt: skip
+    ran = world.restore(
+        "--mode", "replace", "--incident-xid", str(xid), "--table", "public.patients", "--confirm-loss", "1"
+    )
     world.as_before("public.patients")
     assert "values lost" not in ran.out + ran.err

@@ -101,8 +101,10 @@ def test_numbers_that_each_partition_counts_for_itself_are_no_sign(world: World)
     """Seat 5 of house b and house c is not seat 5 of house a: numbers stood twice at T, so all rows come back."""
     world.past(LOCAL)
     world.incident("delete from seats where house = 'a' and no > 4")
-    world.good("insert into seats select g, 'b', 'new ' || g from generate_series(5, 9) g",
-               "insert into seats select g, 'c', 'new ' || g from generate_series(1, 9) g")  # fmt: skip
+    world.good(
+        "insert into seats select g, 'b', 'new ' || g from generate_series(5, 9) g",
+        "insert into seats select g, 'c', 'new ' || g from generate_series(1, 9) g",
+    )
     others = {name: world.rows(name) for name in ("public.seats_b", "public.seats_c")}
     world.restore()
     world.as_before("public.seats_a")
@@ -114,8 +116,10 @@ def test_of_numbers_that_each_partition_counts_the_incident_s_own_rows_are_a_sig
     """The named incident moved seats 7 and 8 from a to c and changed them; seat 9 it deleted, and somebody else's new
     seat 9 in c is another one."""
     world.past(LOCAL)
-    xid = world.incident("update seats set house = 'c', note = 'moved' where house = 'a' and no in (7, 8)",
-                         "delete from seats where house = 'a' and no = 9")  # fmt: skip
+    xid = world.incident(
+        "update seats set house = 'c', note = 'moved' where house = 'a' and no in (7, 8)",
+        "delete from seats where house = 'a' and no = 9",
+    )
     world.good("insert into seats values (9, 'c', 'new')")
     there = world.rows("public.seats_c")
     world.restore("--mode", "repair", "--incident-xid", str(xid), code=IN_PART)

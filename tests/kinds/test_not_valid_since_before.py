@@ -32,10 +32,12 @@ select conname, convalidated from pg_constraint where conname in ('no_guests', '
 
 @pytest.mark.parametrize(
     "mistake",
-    ["truncate crews, moorings, logbook", "with c as (delete from crews), m as (delete from moorings)"
-     " delete from logbook where id > 3"],
+    [
+        "truncate crews, moorings, logbook",
+        "with c as (delete from crews), m as (delete from moorings) delete from logbook where id > 3",
+    ],
     ids=["truncated", "deleted"],
-)  # fmt: skip
+)
 def test_old_offenders_keep_nothing_else_from_coming_back(world: World, mistake: str) -> None:
     """The 3 guests come back past the check, and the mooring past the key whose berth never was; both constraints are
     NOT VALID again afterwards, and refuse new offenders."""

@@ -14,8 +14,11 @@ JOBS = (
     "create table notes (id int primary key, body text)",
     "insert into notes select g, 'note ' || g from generate_series(1, 9) g",
 )
-SPLIT = ("create table jobs_done (like jobs including all)", "insert into jobs_done select * from jobs where {which}",
-         "delete from jobs where {which}")  # fmt: skip
+SPLIT = (
+    "create table jobs_done (like jobs including all)",
+    "insert into jobs_done select * from jobs where {which}",
+    "delete from jobs where {which}",
+)
 
 
 @pytest.mark.parametrize("which", ["state = 'done'", "true"], ids=["some", "all"])

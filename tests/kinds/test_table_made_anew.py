@@ -39,9 +39,13 @@ def test_the_old_rows_wait_for_a_word(world: World, rows: str) -> None:
 def test_a_whole_database_that_was_made_anew_is_asked_for_by_name(world: World) -> None:
     world.past(BAKERY)
     world.incident("drop table loaves, ovens")
-    world.good(BAKERY.replace("insert into loaves", "insert into loaves select 1000, 'x' union all")
-               .replace("insert into ovens", "insert into ovens select 1000, 'y' union all"),
-               "delete from loaves where id < 1000", "delete from ovens where id < 1000")  # fmt: skip
+    world.good(
+        BAKERY.replace("insert into loaves", "insert into loaves select 1000, 'x' union all").replace(
+            "insert into ovens", "insert into ovens select 1000, 'y' union all"
+        ),
+        "delete from loaves where id < 1000",
+        "delete from ovens where id < 1000",
+    )
     ran = world.restore(code=25)
     assert "error[schema-drift]: tables of T were made anew since, so nothing is compared unasked\n" in ran.err
     assert "a new plan that names them: --table public.loaves --table public.ovens\n" in ran.err

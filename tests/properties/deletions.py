@@ -54,9 +54,10 @@ def worlds(seed: int, count: int) -> Iterator[tuple[Copy, Instance]]:
         case = f"2026{number % 9999:04}-{chance.randrange(10**6):06}-{chance.randrange(16**4):04x}"
         asked = EPOCH + timedelta(seconds=chance.randrange(10**6))
         call = CreationRequest(
-            nonce=f"{chance.getrandbits(128):032x}", requested_at=asked,
+            nonce=f"{chance.getrandbits(128):032x}",
+            requested_at=asked,
             target_time=(asked - timedelta(seconds=chance.randrange(1, 10**5))).replace(microsecond=0),
-        )  # fmt: skip
+        )
         copy = Copy(case=case, source_resource_id=SOURCE, creation=call)
         ours = _ours(chance, copy)
         match chance.choice(["answered", "answered", "lost", "lost", "no call", "no intent"]):
@@ -74,9 +75,13 @@ def worlds(seed: int, count: int) -> Iterator[tuple[Copy, Instance]]:
 def _ours(chance: random.Random, copy: Copy) -> Instance:
     assert copy.creation is not None
     tags = {
-        TAG_MANAGED: "true", TAG_CASE: copy.case, TAG_SOURCE: copy.source_resource_id, TAG_NONCE: copy.creation.nonce,
-        TAG_TARGET: format_utc(copy.creation.target_time), TAG_EXPIRES: "2026-12-01T00:00:00Z",
-    }  # fmt: skip
+        TAG_MANAGED: "true",
+        TAG_CASE: copy.case,
+        TAG_SOURCE: copy.source_resource_id,
+        TAG_NONCE: copy.creation.nonce,
+        TAG_TARGET: format_utc(copy.creation.target_time),
+        TAG_EXPIRES: "2026-12-01T00:00:00Z",
+    }
     skew = timedelta(seconds=chance.randrange(-299, 7200))  # signed calls are refused beyond five minutes
     created = chance.choice([None, copy.creation.requested_at + skew])
     return Instance(_facts(copy.identifier, f"db-{chance.getrandbits(64):016X}", tags, created), copy.case)

@@ -89,9 +89,10 @@ def bad(app: psycopg.Connection[Any], world: World) -> None:
 
 
 UPDATES = {
-    "update": "val = 0", "update-each": "val = val * 2 + 1, code = code || '!'",
+    "update": "val = 0",
+    "update-each": "val = val * 2 + 1, code = code || '!'",
     "update-codes": "code = 'gone ' || code, name = null",
-}  # fmt: skip
+}
 
 
 def good(app: psycopg.Connection[Any], world: World, what: str, n: int) -> None:

@@ -80,9 +80,14 @@ def build(cli: Cli, instance: Instance) -> None:
     """The instance, with its tags, resource id and creation time, as RDS would show it."""
     tags = [{"Key": name, "Value": value} for name, value in instance.facts.tags.items()]
     rds_client(cli.live.lab).create_db_instance(
-        DBInstanceIdentifier=instance.facts.identifier, Engine="postgres", DBInstanceClass="db.t3.micro",
-        AllocatedStorage=20, MasterUsername="postgres", MasterUserPassword="irrelevant1", Tags=tags,
-    )  # fmt: skip
+        DBInstanceIdentifier=instance.facts.identifier,
+        Engine="postgres",
+        DBInstanceClass="db.t3.micro",
+        AllocatedStorage=20,
+        MasterUsername="postgres",
+        MasterUserPassword="irrelevant1",
+        Tags=tags,
+    )
     made = cli.live.lab.wait_for(instance.facts.identifier, "available")
     made.resource_id = instance.facts.resource_id
     made.ready_at = instance.facts.created_at or made.ready_at

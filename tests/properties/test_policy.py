@@ -37,9 +37,17 @@ def rds(rest: str) -> str:
 
 
 ORIGINAL, COPY = rds("db:orders"), rds("db:rowback-20261122-142000-7f3a")
-OTHERS = [rds("db:billing"), rds("db:orders2"), rds("db:rowback"), rds("db:xrowback-1"),
-          f"arn:aws:rds:us-east-1:{ACCOUNT}:db:rowback-1", "arn:aws:rds:eu-west-1:999999999999:db:rowback-1",
-          rds("cluster:rowback-1"), rds("snapshot:orders"), "*"]  # fmt: skip
+OTHERS = [
+    rds("db:billing"),
+    rds("db:orders2"),
+    rds("db:rowback"),
+    rds("db:xrowback-1"),
+    f"arn:aws:rds:us-east-1:{ACCOUNT}:db:rowback-1",
+    "arn:aws:rds:eu-west-1:999999999999:db:rowback-1",
+    rds("cluster:rowback-1"),
+    rds("snapshot:orders"),
+    "*",
+]
 GROUPS = [rds("og:default:postgres-17"), rds("pg:default.postgres17"), rds("subgrp:default")]
 MANAGED = {"aws:RequestTag/rowback:managed": "true"}
 OURS = {"aws:ResourceTag/rowback:managed": "true"}
@@ -53,22 +61,33 @@ class Call:
 
 
 READS = [
-    "rds:DescribeDBInstances", "rds:DescribeDBInstanceAutomatedBackups", "rds:DescribeDBSnapshots",
-    "rds:DescribeDBClusters", "rds:DescribeDBClusterSnapshots", "rds:DescribeEvents", "rds:DescribeDBLogFiles",
-    "rds:DownloadDBLogFilePortion", "rds:DescribeAccountAttributes", "rds:DescribeOrderableDBInstanceOptions",
-    "pricing:GetProducts", "iam:SimulatePrincipalPolicy", "ec2:DescribeRegions",
-]  # fmt: skip
+    "rds:DescribeDBInstances",
+    "rds:DescribeDBInstanceAutomatedBackups",
+    "rds:DescribeDBSnapshots",
+    "rds:DescribeDBClusters",
+    "rds:DescribeDBClusterSnapshots",
+    "rds:DescribeEvents",
+    "rds:DescribeDBLogFiles",
+    "rds:DownloadDBLogFilePortion",
+    "rds:DescribeAccountAttributes",
+    "rds:DescribeOrderableDBInstanceOptions",
+    "pricing:GetProducts",
+    "iam:SimulatePrincipalPolicy",
+    "ec2:DescribeRegions",
+]
 NEEDED = [
-    *(Call(action, ["*"]) for action in READS), *(Call(action, [ORIGINAL]) for action in READS if action[:3] == "rds"),
-    Call("rds:RestoreDBInstanceToPointInTime", [ORIGINAL, COPY, *GROUPS],
-         {**MANAGED, "rds:PubliclyAccessible": "false"}),
+    *(Call(action, ["*"]) for action in READS),
+    *(Call(action, [ORIGINAL]) for action in READS if action[:3] == "rds"),
+    Call(
+        "rds:RestoreDBInstanceToPointInTime", [ORIGINAL, COPY, *GROUPS], {**MANAGED, "rds:PubliclyAccessible": "false"}
+    ),
     Call("rds:AddTagsToResource", [COPY]),
-    Call("rds:ModifyDBInstance", [COPY], OURS), Call("rds:DeleteDBInstance", [COPY], OURS),
-    Call("logs:FilterLogEvents",
-         [f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/rds/instance/orders/postgresql"]),
+    Call("rds:ModifyDBInstance", [COPY], OURS),
+    Call("rds:DeleteDBInstance", [COPY], OURS),
+    Call("logs:FilterLogEvents", [f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/rds/instance/orders/postgresql"]),
     Call("kms:DescribeKey", [KEY]),
     Call("kms:CreateGrant", [KEY], {"kms:ViaService": f"rds.{REGION}.amazonaws.com"}),
-]  # fmt: skip
+]
 BY_PROFILE = {
     "libpq": [],
     "secret": [Call("secretsmanager:GetSecretValue", [SECRET])],
@@ -92,10 +111,11 @@ def _applies(statement: Mapping[str, Any], call: Call, resource: str) -> bool:
         and any(_like(resource, pattern) for pattern in statement["Resource"])
         and all(
             call.context.get(key) == value
-            for operator, wanted in statement.get("Condition", {}).items() for key, value in wanted.items()
+            for operator, wanted in statement.get("Condition", {}).items()
+            for key, value in wanted.items()
             if operator in ("StringEquals", "Bool") or pytest.fail(f"unknown operator {operator}")
         )
-    )  # fmt: skip
+    )
 
 
 def _like(text: str, pattern: str) -> bool:
@@ -103,8 +123,11 @@ def _like(text: str, pattern: str) -> bool:
 
 
 def random_call(chance: random.Random, actions: Sequence[str], resources: Sequence[str]) -> Call:
-    context = {key: chance.choice(["true", "false"]) for key in (*MANAGED, *OURS, "rds:PubliclyAccessible")
-               if chance.random() < 0.6}  # fmt: skip
+    context = {
+        key: chance.choice(["true", "false"])
+        for key in (*MANAGED, *OURS, "rds:PubliclyAccessible")
+        if chance.random() < 0.6
+    }
     if chance.random() < 0.5:
         context["kms:ViaService"] = chance.choice([f"rds.{REGION}.amazonaws.com", f"ec2.{REGION}.amazonaws.com"])
     count = chance.choice([1, 1, 1, 2, 5])
@@ -116,8 +139,11 @@ def is_needed(call: Call, profile: str) -> bool:
 
     A restore names the original and groups as well as the copy, so each of them alone is allowed.
     """
-    known = [each for each in (*NEEDED, *BY_PROFILE[profile]) if each.action == call.action
-             and all(call.context.get(key) == value for key, value in each.context.items())]  # fmt: skip
+    known = [
+        each
+        for each in (*NEEDED, *BY_PROFILE[profile])
+        if each.action == call.action and all(call.context.get(key) == value for key, value in each.context.items())
+    ]
     places = {resource for each in known for resource in each.resources}
     whole = "*" in places  # a read: RDS knows no narrower resource for most of them
     return bool(known) and all(whole or resource in places for resource in call.resources)
@@ -128,9 +154,10 @@ def every_action() -> list[str]:
     """Every operation that AWS's own models know of the services the policy names."""
     services = {"rds": "rds", "kms": "kms", "logs": "logs", "iam": "iam", "secretsmanager": "secretsmanager"}
     return [
-        f"{prefix}:{operation}" for name, prefix in services.items()
+        f"{prefix}:{operation}"
+        for name, prefix in services.items()
         for operation in boto3.client(name, region_name=REGION).meta.service_model.operation_names
-    ] + ["rds-db:connect", "pricing:GetProducts", "ec2:DescribeRegions", "ec2:TerminateInstances"]  # fmt: skip
+    ] + ["rds-db:connect", "pricing:GetProducts", "ec2:DescribeRegions", "ec2:TerminateInstances"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -47,10 +47,13 @@ TABLES = {"parent": "parent", "loose": "loose"}
 _numbers = itertools.count(1)
 EXAMPLES = int(os.environ.get("ROWBACK_EXAMPLES", "100"))
 CHECK = settings(
-    max_examples=EXAMPLES, deadline=None, derandomize="ROWBACK_SOAK" not in os.environ, database=None,
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="ROWBACK_SOAK" not in os.environ,
+    database=None,
     phases=[Phase.generate],  # a failing world is small already, and shrinking one takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)  # fmt: skip
+)
 
 
 def unnoted(done: Loaded) -> None:
@@ -156,9 +159,10 @@ def unattributed(now: Database, plan: RepairPlan) -> bool:
     """Whether rows that the incident wrote carry an id that the plan does not name."""
     named = {xid % 2**32 for xid in plan.request.incident_xids}
     wrote = {
-        int(xid) for table in ("parent", '"Child; --"')
+        int(xid)
+        for table in ("parent", '"Child; --"')
         for (xid,) in now.rows(f"select distinct xmin::text from {table} where w = 'bad'")
-    } | {int(xid) for (xid,) in now.rows("select distinct xmin::text from loose where b = 'bad'")}  # fmt: skip
+    } | {int(xid) for (xid,) in now.rows("select distinct xmin::text from loose where b = 'bad'")}
     return bool(wrote - named)
 
 
@@ -207,9 +211,15 @@ def beside(now: Database, live: Session, copy: Session, world: World, ends: tupl
 
 
 def undo_and_redo(  # noqa: PLR0917
-    now: Database, live: Session, catalog: Catalog, world: World, home: Path, done: Loaded, changes: ChangeSet,
+    now: Database,
+    live: Session,
+    catalog: Catalog,
+    world: World,
+    home: Path,
+    done: Loaded,
+    changes: ChangeSet,
     ends: tuple[State, State],
-) -> None:  # fmt: skip
+) -> None:
     """Undo leads back, undo of undo forth again."""
     source = changes
     for number, end in ((2, ends[0]), (3, ends[1])):

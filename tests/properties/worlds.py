@@ -170,9 +170,10 @@ def expected(world: World, then: State, now: State) -> State:
     drop_parents = set(now.parent) - set(then.parent) if world.mode is Mode.REPLACE else set()
     drop_children = set(now.child) - set(then.child) if world.mode is Mode.REPLACE and not world.named else set()
     reused = {
-        key for key in then.parent.keys() & now.parent.keys()
+        key
+        for key in then.parent.keys() & now.parent.keys()
         if str(now.parent[key][width + 1]).startswith("another") and key not in want_parents
-    }  # fmt: skip
+    }
     changed = True
     while changed:
         changed = False
@@ -190,10 +191,15 @@ def expected(world: World, then: State, now: State) -> State:
         for key, row in list(want_parents.items()):
             link = row[width + 3 : 2 * width + 3]
             orphan = None not in link and link not in parents
-            taken = world.unique and row[width + 1] is not None and any(
-                other != key and r[width + 1] == row[width + 1]
-                for other, r in parents.items() if other not in want_parents
-            )  # fmt: skip
+            taken = (
+                world.unique
+                and row[width + 1] is not None
+                and any(
+                    other != key and r[width + 1] == row[width + 1]
+                    for other, r in parents.items()
+                    if other not in want_parents
+                )
+            )
             if orphan or taken or (link in reused and key not in now.parent):
                 del want_parents[key]
                 changed = True

@@ -31,9 +31,13 @@ NEEDS_LIBRARY = {"create_function_c": "it does nothing but load regress.so"}
 
 # What pg_regress sets on its database (src/test/regress/pg_regress.c, create_database).
 DATABASE_SETTINGS = {
-    "lc_messages": "C", "lc_monetary": "C", "lc_numeric": "C", "lc_time": "C", "bytea_output": "hex",
+    "lc_messages": "C",
+    "lc_monetary": "C",
+    "lc_numeric": "C",
+    "lc_time": "C",
+    "bytea_output": "hex",
     "timezone_abbreviations": "Default",
-}  # fmt: skip
+}
 
 # Everything with an owner that came after initdb. pg_identify_object names it as ALTER wants it.
 OWNED = """
@@ -72,11 +76,18 @@ class Paths:
     def environment(self, test: str) -> dict[str, str]:
         """The environment that pg_regress gives to psql."""
         return {
-            "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C", "LC_MESSAGES": "C",
-            "PGAPPNAME": f"pg_regress/{test}", "PGTZ": "America/Los_Angeles", "PGDATESTYLE": "Postgres, MDY",
-            "PGOPTIONS": "-c intervalstyle=postgres_verbose", "PG_ABS_SRCDIR": str(self.scratch),
-            "PG_ABS_BUILDDIR": str(self.scratch), "PG_LIBDIR": str(self.library), "PG_DLSUFFIX": ".so",
-        }  # fmt: skip
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "LANG": "C",
+            "LC_MESSAGES": "C",
+            "PGAPPNAME": f"pg_regress/{test}",
+            "PGTZ": "America/Los_Angeles",
+            "PGDATESTYLE": "Postgres, MDY",
+            "PGOPTIONS": "-c intervalstyle=postgres_verbose",
+            "PG_ABS_SRCDIR": str(self.scratch),
+            "PG_ABS_BUILDDIR": str(self.scratch),
+            "PG_LIBDIR": str(self.library),
+            "PG_DLSUFFIX": ".so",
+        }
 
 
 def load_regression(dsn_of: Callable[[str], str], database: str, sources: Path, *, master: str = "postgres") -> None:
@@ -151,13 +162,26 @@ def _scratch(scratch: Path, sources: Path) -> Path:
 def _run_file(paths: Paths, dsn: str, test: str) -> None:
     """Run one file as pg_regress does. A file that hangs is left behind after its deadline."""
     arguments = [
-        paths.psql, "-X", "-a", "-q", "-d", dsn, "-v", "HIDE_TABLEAM=on", "-v", "HIDE_TOAST_COMPRESSION=on",
-    ]  # fmt: skip
+        paths.psql,
+        "-X",
+        "-a",
+        "-q",
+        "-d",
+        dsn,
+        "-v",
+        "HIDE_TABLEAM=on",
+        "-v",
+        "HIDE_TOAST_COMPRESSION=on",
+    ]
     with (paths.sources / "sql" / f"{test}.sql").open("rb") as script:
         process = subprocess.Popen(
-            arguments, stdin=script, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=paths.scratch,
+            arguments,
+            stdin=script,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=paths.scratch,
             env=paths.environment(test),
-        )  # fmt: skip
+        )
         try:
             process.wait(FILE_DEADLINE_S)
         except subprocess.TimeoutExpired:

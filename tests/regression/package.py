@@ -115,9 +115,13 @@ def _apt_options(work: Path) -> list[str]:
         if path.suffix in {".list", ".sources"} and path.is_file():
             (sources / path.name).write_text(_with_sources(path.read_text()))
     settings = {
-        "Dir::Etc::sourcelist": "/dev/null", "Dir::Etc::sourceparts": sources, "Dir::State::lists": lists,
-        "Dir::Cache": kept, "Acquire::Languages": "none", "APT::Sandbox::User": "",
-    }  # fmt: skip
+        "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": sources,
+        "Dir::State::lists": lists,
+        "Dir::Cache": kept,
+        "Acquire::Languages": "none",
+        "APT::Sandbox::User": "",
+    }
     return [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
 
 
@@ -130,7 +134,12 @@ def _with_sources(text: str) -> str:
 def _run(arguments: list[str], work: Path, *, check: bool = True) -> str:
     """Run one program in `work` and return what it wrote."""
     done = subprocess.run(
-        arguments, cwd=work, capture_output=True, text=True, check=check, timeout=APT_DEADLINE_S,
+        arguments,
+        cwd=work,
+        capture_output=True,
+        text=True,
+        check=check,
+        timeout=APT_DEADLINE_S,
         env={**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
-    )  # fmt: skip
+    )
     return done.stdout

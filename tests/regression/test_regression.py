@@ -56,9 +56,10 @@ def assert_equal_or_named(cli: Cli, before: Sums, after: Sums) -> None:
         table["not_back"] = not_back
     told = " ".join([*report["unexamined"], *report["told"]])
     silent = [
-        name for name, held in before.items()
+        name
+        for name, held in before.items()
         if after.get(name) != held and not account.get(name, {}).get("not_back") and name not in told
-    ]  # fmt: skip
+    ]
     assert silent == []
     differing = [name for name, held in before.items() if after.get(name) != held]
     assert len(differing) < len(before) / 10, differing

@@ -70,8 +70,9 @@ def test_lost_after_the_end(cli: Cli, database: Database, live: Live, lost: tupl
     assert f"{last_good}: good\n" in found.err
     assert f"next: rowback plan {live.identifier} --at {last_good} --database {database.name}\n" in found.err
     assert json.loads(ask(cli, database, *span, "--confirm", "3", "--json").out) == {
-        "good_at": last_good, "bad_at": None
-    }  # fmt: skip
+        "good_at": last_good,
+        "bad_at": None,
+    }
     assert copies(live) == []
 
 
@@ -88,8 +89,18 @@ def test_a_copy_that_cannot_be_asked_is_removed(
     cli: Cli, database: Database, live: Live, lost: tuple[str, str, str, str]
 ) -> None:
     early, *_ = lost
-    found = ask(cli, database, "--from", early, "--precision", "1h", "--good", "select count(*) > 9 from later",
-                "--confirm", "3")  # fmt: skip
+    found = ask(
+        cli,
+        database,
+        "--from",
+        early,
+        "--precision",
+        "1h",
+        "--good",
+        "select count(*) > 9 from later",
+        "--confirm",
+        "3",
+    )
     assert found.code == 2
     assert found.err.splitlines()[-3:] == [
         f'error[usage]: at {early}: the query cannot be run on the copy: relation "later" does not exist',

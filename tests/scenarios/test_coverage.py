@@ -27,10 +27,11 @@ BY_SEVERITY = {
         "nothing outlives it: no manual snapshot, no AWS Backup",
     ],
     "low": [
-        "no copy in another region", "neither it nor its backups are encrypted",
+        "no copy in another region",
+        "neither it nor its backups are encrypted",
         "no recovery of it was ever rehearsed from this machine",
     ],
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,23 @@ def live(lab: Lab) -> Iterator[Live]:
     client(lab, REGION).create_db_snapshot(DBInstanceIdentifier="kept", DBSnapshotIdentifier="before")
     wait_until(lambda: lab.engine.snapshots["before"].status == "available", "the snapshot")
     client(lab, REGION).create_db_cluster(
-        DBClusterIdentifier="aurora", Engine="aurora-postgresql", MasterUsername="p", MasterUserPassword="secretsecret",
-        BackupRetentionPeriod=3, DeletionProtection=True, StorageEncrypted=True,
-    )  # fmt: skip
+        DBClusterIdentifier="aurora",
+        Engine="aurora-postgresql",
+        MasterUsername="p",
+        MasterUserPassword="secretsecret",
+        BackupRetentionPeriod=3,
+        DeletionProtection=True,
+        StorageEncrypted=True,
+    )
     client(lab, ELSEWHERE).create_db_instance(
-        DBInstanceIdentifier="orders", Engine="postgres", DBInstanceClass="db.t3.micro", AllocatedStorage=20,
-        MasterUsername="p", MasterUserPassword="secretsecret", BackupRetentionPeriod=0,
-    )  # fmt: skip
+        DBInstanceIdentifier="orders",
+        Engine="postgres",
+        DBInstanceClass="db.t3.micro",
+        AllocatedStorage=20,
+        MasterUsername="p",
+        MasterUserPassword="secretsecret",
+        BackupRetentionPeriod=0,
+    )
     yield Live(lab, "kept", password)
     client(lab, ELSEWHERE).delete_db_instance(DBInstanceIdentifier="orders", SkipFinalSnapshot=True)
     client(lab, REGION).modify_db_cluster(DBClusterIdentifier="aurora", DeletionProtection=False)
@@ -57,9 +68,12 @@ def live(lab: Lab) -> Iterator[Live]:
 
 def client(lab: Lab, region: str) -> Any:
     return boto3.client(
-        "rds", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=region, aws_access_key_id="lab",
+        "rds",
+        endpoint_url=f"http://127.0.0.1:{lab.port}",
+        region_name=region,
+        aws_access_key_id="lab",
         aws_secret_access_key="lab",
-    )  # fmt: skip
+    )
 
 
 def gaps(each: dict[str, Any]) -> dict[str, list[str]]:
@@ -130,9 +144,17 @@ def test_a_window_that_stands_still_is_high(cli: Cli, lab: Lab) -> None:
 
 def test_the_last_drill_of_an_instance_counts(cli: Cli) -> None:
     drill = DrillRecord(
-        at=datetime.now(UTC), target="kept", fault="truncate", passed=False, recovery_time_s=3.0, data_loss_s=1.0,
-        objectives=Objectives(), phases_s={}, rows=1, tool_version="0",
-    )  # fmt: skip
+        at=datetime.now(UTC),
+        target="kept",
+        fault="truncate",
+        passed=False,
+        recovery_time_s=3.0,
+        data_loss_s=1.0,
+        objectives=Objectives(),
+        phases_s={},
+        rows=1,
+        tool_version="0",
+    )
     (cli.home / "drills").mkdir(parents=True)
     (cli.home / "drills" / "one.json").write_text(drill.model_dump_json())
     found = covered(cli)["kept"]

@@ -76,9 +76,14 @@ class Ward:
 
     def examine(self) -> tuple[Ran, dict[str, str]]:
         found = self.cli(
-            "doctor", self.live.identifier, "--database", self.database.name, "--json", *self.arguments,
+            "doctor",
+            self.live.identifier,
+            "--database",
+            self.database.name,
+            "--json",
+            *self.arguments,
             **self.environment,
-        )  # fmt: skip
+        )
         checks = json.loads(found.out)["checks"]
         return found, {check["name"]: check["state"] for check in checks if check["state"] != "ok"}
 
@@ -87,9 +92,17 @@ class Ward:
 def ward(lab: Lab, live: Live, database: Database, cli: Cli, tmp_path: Path) -> Ward:
     """All is well: the drill was held, the database has one table with a key."""
     drill = DrillRecord(
-        at=datetime.now(UTC), target=live.identifier, fault="truncate", passed=True, recovery_time_s=3.0,
-        data_loss_s=1.0, objectives=Objectives(), phases_s={}, rows=1, tool_version="0",
-    )  # fmt: skip
+        at=datetime.now(UTC),
+        target=live.identifier,
+        fault="truncate",
+        passed=True,
+        recovery_time_s=3.0,
+        data_loss_s=1.0,
+        objectives=Objectives(),
+        phases_s={},
+        rows=1,
+        tool_version="0",
+    )
     (cli.home / "drills").mkdir(parents=True)
     (cli.home / "drills" / "one.json").write_text(drill.model_dump_json())
     database.run("create table people (id int primary key, name text)")
@@ -188,9 +201,12 @@ def being_modified(ward: Ward) -> Iterator[None]:
 @problem("open-copy")
 def somebody_elses_case(ward: Ward) -> Iterator[None]:
     tags = {
-        "rowback:managed": "true", "rowback:case": "x", "rowback:source": ward.instance.resource_id,
-        "rowback:expires": "2099-01-01T00:00:00Z", "rowback:database": database_tag(ward.database.name),
-    }  # fmt: skip
+        "rowback:managed": "true",
+        "rowback:case": "x",
+        "rowback:source": ward.instance.resource_id,
+        "rowback:expires": "2099-01-01T00:00:00Z",
+        "rowback:database": database_tag(ward.database.name),
+    }
     ward.lab.create_instance("rowback-y", Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
     yield
     discard(ward.lab, lambda name: name == "rowback-y")
@@ -259,9 +275,11 @@ def certificate_ends(ward: Ward) -> Iterator[None]:
 @warning("leftovers")
 def old_copy(ward: Ward) -> Iterator[None]:
     tags = {
-        "rowback:managed": "true", "rowback:case": "x", "rowback:source": ward.instance.resource_id,
+        "rowback:managed": "true",
+        "rowback:case": "x",
+        "rowback:source": ward.instance.resource_id,
         "rowback:expires": "2026-01-01T00:00:00Z",
-    }  # fmt: skip
+    }
     ward.lab.create_instance("rowback-x", Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
     yield
     discard(ward.lab, lambda name: name == "rowback-x")
@@ -463,9 +481,12 @@ def broken_journal(ward: Ward) -> Iterator[None]:
 
 def aws(ward: Ward, service: str) -> Any:
     return boto3.client(
-        service, endpoint_url=f"http://127.0.0.1:{ward.lab.port}", region_name=REGION, aws_access_key_id="lab",
+        service,
+        endpoint_url=f"http://127.0.0.1:{ward.lab.port}",
+        region_name=REGION,
+        aws_access_key_id="lab",
         aws_secret_access_key="lab",
-    )  # fmt: skip
+    )
 
 
 @contextmanager
@@ -569,8 +590,11 @@ def test_the_region_of_the_option_is_enough(ward: Ward, monkeypatch: pytest.Monk
     asked = ["doctor", "well-1", "--region", REGION, "--database", ward.database.name]
     done = subprocess.run(
         [sys.executable, "-m", "recovery.cli", *asked],
-        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

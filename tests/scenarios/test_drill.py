@@ -18,9 +18,12 @@ from runbooks.drills.drill import DrillReport
 
 def drill(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "recovery.cli", "drill", "--articles", "100", *arguments], text=True,
-        capture_output=True, check=False, env={**os.environ, **environment},
-    )  # fmt: skip
+        [sys.executable, "-m", "recovery.cli", "drill", "--articles", "100", *arguments],
+        text=True,
+        capture_output=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
 
 
 @pytest.fixture(scope="module")

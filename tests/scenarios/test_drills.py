@@ -25,10 +25,17 @@ def hold(cli: Cli, *days_ago: int, failed: int = -1) -> None:
     directory.mkdir(parents=True)
     for number, days in enumerate(days_ago):
         record = DrillRecord(
-            at=datetime.now(UTC) - timedelta(days=days), target="lab", fault="truncate t", passed=number != failed,
-            recovery_time_s=2.0 + number, data_loss_s=1.0, objectives=Objectives(recovery_time_s=6, data_loss_s=60),
-            phases_s={"plan": 0.5, "fault": 0.1}, rows=1000, tool_version="0",
-        )  # fmt: skip
+            at=datetime.now(UTC) - timedelta(days=days),
+            target="lab",
+            fault="truncate t",
+            passed=number != failed,
+            recovery_time_s=2.0 + number,
+            data_loss_s=1.0,
+            objectives=Objectives(recovery_time_s=6, data_loss_s=60),
+            phases_s={"plan": 0.5, "fault": 0.1},
+            rows=1000,
+            tool_version="0",
+        )
         (directory / f"{number}.json").write_text(record.model_dump_json())
 
 
@@ -80,13 +87,17 @@ def test_a_drill_whose_runbook_fails_keeps_what_its_steps_printed(cli: Cli) -> N
     ("arguments", "fact"),
     [
         (["nosuch"], "there is no runbook 'nosuch'"),
-        (["truncated-tables", "--transport", "copy"],
-         "--transport copy does not go with a runbook: its own commands decide that"),
+        (
+            ["truncated-tables", "--transport", "copy"],
+            "--transport copy does not go with a runbook: its own commands decide that",
+        ),
         (["--evidence", "/proc/nope"], "/proc/nope cannot be made: No such file or directory"),
-        (["--target", "staging", "--table", "t", "--calendar", "cron"],
-         "--target, --table does not go with --calendar, which schedules rowback drill on the lab"),
+        (
+            ["--target", "staging", "--table", "t", "--calendar", "cron"],
+            "--target, --table does not go with --calendar, which schedules rowback drill on the lab",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_drilled_is_refused_before_anything_begins(cli: Cli, arguments: list[str], fact: str) -> None:
     refused = cli("drill", *arguments)
     assert refused.err.splitlines()[0].split(": ", 1)[1].startswith(fact)

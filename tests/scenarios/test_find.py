@@ -67,10 +67,12 @@ def settings(live: Live, **changed: str) -> None:
 
 def furnish(database: Database) -> None:
     database.run(
-        "create table parent (id int primary key, email text)", "create table child (p int references parent)",
+        "create table parent (id int primary key, email text)",
+        "create table child (p int references parent)",
         "insert into parent select g, 'user' || g || '@example.org' from generate_series(1, 30) g",
-        "insert into child select g from generate_series(1, 20) g", "analyze",
-    )  # fmt: skip
+        "insert into child select g from generate_series(1, 20) g",
+        "analyze",
+    )
 
 
 def test_the_whole_answer(cli: Cli, logged: Live, database: Database) -> None:
@@ -122,9 +124,11 @@ def test_what_became_of_the_tables_since_doctor_looked(cli: Cli, logged: Live, d
     """The counters of then and now tell which tables lost rows, and lift the statement that reached them."""
     furnish(database)
     database.run(
-        "create table dropped as select g from generate_series(1, 40) g", "create table busy (n int)",
-        "insert into busy select g from generate_series(1, 500) g", "create table calm as select 1 as n",
-    )  # fmt: skip
+        "create table dropped as select g from generate_series(1, 40) g",
+        "create table busy (n int)",
+        "insert into busy select g from generate_series(1, 500) g",
+        "create table calm as select 1 as n",
+    )
     counted = "select count(*) from pg_stat_user_tables where n_tup_ins in (30, 20, 40, 500, 1)"
     wait_until(lambda: database.rows(counted) == [(5,)], "the counters know of the rows")
     database.run("analyze")  # one in the session that inserted counts twice what that has not reported yet
@@ -132,9 +136,12 @@ def test_what_became_of_the_tables_since_doctor_looked(cli: Cli, logged: Live, d
     (kept,) = (cli.home / "readings").glob(f"*{database.name}/*.json")
     at = format_utc(Reading.model_validate_json(kept.read_text()).at)
     database.run(
-        "delete from calm where n = 2", "truncate parent cascade", "drop table dropped",
-        "update busy set n = 0 where n > 100", "delete from busy where n = 0",
-    )  # fmt: skip
+        "delete from calm where n = 2",
+        "truncate parent cascade",
+        "drop table dropped",
+        "update busy set n = 0 where n > 100",
+        "delete from busy where n = 0",
+    )
     gone = "select count(*) from pg_stat_user_tables where n_live_tup = 0 and n_tup_ins > 0 or n_tup_del = 400"
     wait_until(lambda: database.rows(gone) == [(3,)], "the counters know of the loss")
     assert cli("doctor", logged.identifier, "--database", database.name).code == 0  # too late, and without harm
@@ -186,10 +193,16 @@ def test_what_the_application_wrote_down_of_when(cli: Cli, logged: Live, databas
 def test_a_part_that_cannot_be_asked_costs_only_itself(cli: Cli, logged: Live, database: Database) -> None:
     """A role without rights, a table that somebody locks, a name that is gone: the log still answers."""
     database.run(
-        "create schema hidden", "create table hidden.t (id int)", "create table gone (id int)",
-        "create table big (n int)", "insert into big select generate_series(1, 50)",
-        "delete from hidden.t", "delete from big", "drop table gone", "create role weak login password 'weak'",
-    )  # fmt: skip
+        "create schema hidden",
+        "create table hidden.t (id int)",
+        "create table gone (id int)",
+        "create table big (n int)",
+        "insert into big select generate_series(1, 50)",
+        "delete from hidden.t",
+        "delete from big",
+        "drop table gone",
+        "create role weak login password 'weak'",
+    )
     asked = ("find", logged.identifier, "--database", database.name, "--since", "10m")
     weak = cli(*asked, "--table", "hidden.t", PGUSER="weak", PGPASSWORD="weak")
     assert weak.code == 0, weak.err
@@ -206,8 +219,7 @@ def test_a_part_that_cannot_be_asked_costs_only_itself(cli: Cli, logged: Live, d
         migration.execute("lock table big, hidden.t in access exclusive mode")
         locked = cli(*asked, "--table", "public.big")
         doctor = cli("doctor", logged.identifier, "--database", database.name)
-        planned = cli("plan", logged.identifier, "--database", database.name, "--table", "hidden.t",
-                      "--at", now)  # fmt: skip
+        planned = cli("plan", logged.identifier, "--database", database.name, "--table", "hidden.t", "--at", now)
     assert locked.code == 0, locked.err
     assert locked.out.splitlines()[2].endswith(": DELETE big (without WHERE)")
     assert "canceling statement due to lock timeout" in locked.out.partition("what this does not show:\n")[2]
@@ -220,10 +232,13 @@ def test_a_part_that_cannot_be_asked_costs_only_itself(cli: Cli, logged: Live, d
 
 def test_a_view_and_a_partitioned_table_say_what_they_are(cli: Cli, logged: Live, database: Database) -> None:
     database.run(
-        "create table p (n int) partition by range (n)", "create table p1 partition of p for values from (0) to (100)",
-        "create table p2 partition of p for values from (100) to (200)", "create view v as select 1",
-        "insert into p select generate_series(0, 149)", "delete from p where n > 140",
-    )  # fmt: skip
+        "create table p (n int) partition by range (n)",
+        "create table p1 partition of p for values from (0) to (100)",
+        "create table p2 partition of p for values from (100) to (200)",
+        "create view v as select 1",
+        "insert into p select generate_series(0, 149)",
+        "delete from p where n > 140",
+    )
     asked = ("find", logged.identifier, "--database", database.name, "--since", "10m", "--table")
     wait_until(lambda: database.rows("select sum(n_live_tup) from pg_stat_user_tables") == [(141,)], "counted")
     assert "  public.v: a view, whose rows tell nothing; its tables' own may\n" in cli(*asked, "v").out
@@ -464,20 +479,24 @@ def test_the_export_in_cloudwatch_is_read_as_well(cli: Cli, live: Live) -> None:
     assert absent.code == 36
     assert f"error[aws-refused]: logs:FilterLogEvents on '{group}': ResourceNotFoundException" in absent.err
     logs = boto3.client(
-        "logs", endpoint_url=f"http://127.0.0.1:{live.lab.port}", region_name=REGION, aws_access_key_id="lab",
+        "logs",
+        endpoint_url=f"http://127.0.0.1:{live.lab.port}",
+        region_name=REGION,
+        aws_access_key_id="lab",
         aws_secret_access_key="lab",
-    )  # fmt: skip
+    )
     logs.create_log_group(logGroupName=group)
     logs.create_log_stream(logGroupName=group, logStreamName=f"{live.identifier}.0")
     now = datetime.now(UTC)
     head = f"{now:%Y-%m-%d %H:%M:%S} UTC:10.0.0.7(51234):ann@docs:[77]:"
     texts = ["begin", "delete\n\tfrom parent", "commit", "select 1"]
     logs.put_log_events(
-        logGroupName=group, logStreamName=f"{live.identifier}.0",
+        logGroupName=group,
+        logStreamName=f"{live.identifier}.0",
         logEvents=[
             {"timestamp": int(now.timestamp() * 1000), "message": f"{head}LOG:  statement: {text}"} for text in texts
         ],
-    )  # fmt: skip
+    )
     found = cli("find", live.identifier, "--cloudwatch")
     assert found.code == 0, found.err
     assert "1. committed: DELETE parent (without WHERE)" in found.out
@@ -514,21 +533,37 @@ def test_files_of_this_machine_need_neither_aws_nor_a_database(cli: Cli, tmp_pat
     ("arguments", "code", "fact"),
     [
         ((), 2, "error[usage]: neither an instance nor a log file was named"),
-        (("--log", "nowhere.log"), 2,
-         "error[log-unreadable]: the log 'nowhere.log' cannot be read: there is no such file"),
-        (("--log", "noise.log"), 2, "error[log-unreadable]: no line of 'noise.log' begins with log_line_prefix"
-                                    " '%t:%r:%u@%d:[%p]:'"),
-        (("--log", "broken.gz"), 2, "error[log-unreadable]: the log 'broken.gz' cannot be read: Compressed file ended"
-                                    " before the end-of-stream marker was reached"),
+        (
+            ("--log", "nowhere.log"),
+            2,
+            "error[log-unreadable]: the log 'nowhere.log' cannot be read: there is no such file",
+        ),
+        (
+            ("--log", "noise.log"),
+            2,
+            "error[log-unreadable]: no line of 'noise.log' begins with log_line_prefix '%t:%r:%u@%d:[%p]:'",
+        ),
+        (
+            ("--log", "broken.gz"),
+            2,
+            "error[log-unreadable]: the log 'broken.gz' cannot be read: Compressed file ended"
+            " before the end-of-stream marker was reached",
+        ),
         (("--log", "empty.log"), 43, "error[nothing-suspect]: no statement in these logs could have been the incident"),
-        (("staging", "--from", "2026-11-22T14:20:00"), 2,
-         "error[target-time-no-offset]: target time '2026-11-22T14:20:00' has no UTC offset"),
-        (("staging", "--from", "2026-11-22T14:20:00Z", "--to", "2026-11-22T14:00:00Z"), 2,
-         "error[usage]: the search ends at 2026-11-22T14:00:00Z, before it begins at 2026-11-22T14:20:00Z"),
+        (
+            ("staging", "--from", "2026-11-22T14:20:00"),
+            2,
+            "error[target-time-no-offset]: target time '2026-11-22T14:20:00' has no UTC offset",
+        ),
+        (
+            ("staging", "--from", "2026-11-22T14:20:00Z", "--to", "2026-11-22T14:00:00Z"),
+            2,
+            "error[usage]: the search ends at 2026-11-22T14:00:00Z, before it begins at 2026-11-22T14:20:00Z",
+        ),
         (("staging", "--since", "soon"), 2, "error[usage]: 'soon' is not a duration"),
         (("no-such-instance",), 10, "error[instance-unknown]: no DB instance 'no-such-instance' in eu-west-1"),
     ],
-)  # fmt: skip
+)
 def test_mistakes(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], code: int, fact: str) -> None:
     (tmp_path / "noise.log").write_text("nothing of the kind\n" * 5)
     (tmp_path / "empty.log").touch()
@@ -615,12 +650,14 @@ def test_a_database_that_never_was_is_corrected(cli: Cli, logged: Live, database
 def test_a_table_that_a_foreign_key_emptied_is_reached(cli: Cli, logged: Live, database: Database) -> None:
     """And one that nothing touched is told as that."""
     database.run(
-        "create table house (id int primary key)", "create table spare (id int)",
+        "create table house (id int primary key)",
+        "create table spare (id int)",
         "create table room (id int primary key, house int references house on delete cascade)",
         "create table bed (id int, room int references room on delete set null)",
-        "insert into house select generate_series(1, 9)", "insert into room select g, g from generate_series(1, 9) g",
+        "insert into house select generate_series(1, 9)",
+        "insert into room select g, g from generate_series(1, 9) g",
         "insert into bed select g, g from generate_series(1, 9) g",
-    )  # fmt: skip
+    )
     database.run("delete from house where id < 20")
     asked = ("find", logged.identifier, "--since", "10m", "--database", database.name, "--table")
     for table in ("room", "bed"):

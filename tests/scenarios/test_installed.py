@@ -85,8 +85,19 @@ def test_a_project_with_guards_of_its_own_is_told_by_pytest(tmp_path: Path, plac
     (tmp_path / "conftest.py").write_text(f"import sys; sys.path.insert(0, {str(tmp_path / place)!r})")
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_door.py").write_text("from guards.door import open\ndef test(): assert open\n")
-    quiet = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:django",
-             "-p", "no:pytest_postgresql")  # fmt: skip
+    quiet = (
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:asyncio",
+        "-p",
+        "no:django",
+        "-p",
+        "no:pytest_postgresql",
+    )
     found = ran(tmp_path, *quiet)
     told = f"rowback: its own package 'guards' and the project's hide each other: {package}; its tests run without"
     assert found.code == 4, found.out

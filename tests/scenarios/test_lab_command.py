@@ -33,9 +33,12 @@ def root() -> Iterator[Path]:
 
 def lab(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "recovery.cli", "lab", *arguments], text=True, capture_output=True, check=False,
+        [sys.executable, "-m", "recovery.cli", "lab", *arguments],
+        text=True,
+        capture_output=True,
+        check=False,
         env={**os.environ, "ROWBACK_LAB_ROOT": str(root)},
-    )  # fmt: skip
+    )
 
 
 def postmasters(root: Path) -> list[str]:
@@ -86,9 +89,10 @@ def test_down_after_the_lab_was_killed(root: Path) -> None:
 def test_a_second_person_for_approvals(root: Path) -> None:
     """Another identity of the same account, and never the one that `up` exports."""
     assert lab(root, "colleague").stderr.splitlines() == [
-        "error[lab-unavailable]: no lab is up", "  nothing was created, nothing was written",
+        "error[lab-unavailable]: no lab is up",
+        "  nothing was created, nothing was written",
         '  help: start one: eval "$(rowback lab up)"',
-    ]  # fmt: skip
+    ]
     up = lab(root, "up", "--articles", "20", "--json")
     assert up.returncode == 0, up.stderr
     mine = json.loads(up.stdout)["exports"]
@@ -97,9 +101,12 @@ def test_a_second_person_for_approvals(root: Path) -> None:
 
     def arn(**keys: str) -> str:
         sts = boto3.client(
-            "sts", endpoint_url=mine["AWS_ENDPOINT_URL"], region_name="eu-west-1",
-            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"], aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-        )  # fmt: skip
+            "sts",
+            endpoint_url=mine["AWS_ENDPOINT_URL"],
+            region_name="eu-west-1",
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+        )
         return str(sts.get_caller_identity()["Arn"])
 
     assert arn(**exports).endswith(":user/colleague")
@@ -157,10 +164,20 @@ def test_a_forged_state_file_is_neither_run_nor_obeyed(tmp_path: Path, owner: st
     victim = subprocess.Popen(["sleep", "60"])
     with HTTPServer(("127.0.0.1", 0), _answering(victim.pid)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        (root / "lab.json").write_text(json.dumps({
-            "pid": victim.pid, "port": server.server_address[1], "exports": FORGED, "token": "x", "root": str(root),
-            "postgres": "17", "instances": {}, "colleague": FORGED,
-        }))  # fmt: skip
+        (root / "lab.json").write_text(
+            json.dumps(
+                {
+                    "pid": victim.pid,
+                    "port": server.server_address[1],
+                    "exports": FORGED,
+                    "token": "x",
+                    "root": str(root),
+                    "postgres": "17",
+                    "instances": {},
+                    "colleague": FORGED,
+                }
+            )
+        )
         (root / ".rowback-lab").touch()
         if owner == "somebody else":
             for path in (root, *root.iterdir()):
@@ -169,8 +186,9 @@ def test_a_forged_state_file_is_neither_run_nor_obeyed(tmp_path: Path, owner: st
             for verb in ("status", "colleague"):
                 ran = lab(root, verb)
                 assert (ran.returncode == 0) == (owner == "ourselves"), ran.stderr
-                subprocess.run(["bash", "-c", f"eval {shlex.quote(ran.stdout)}"], cwd=tmp_path, check=False,
-                               capture_output=True)  # fmt: skip
+                subprocess.run(
+                    ["bash", "-c", f"eval {shlex.quote(ran.stdout)}"], cwd=tmp_path, check=False, capture_output=True
+                )
             assert not (tmp_path / "PWNED").exists()
             if owner == "somebody else":
                 assert lab(root, "down").returncode == 3

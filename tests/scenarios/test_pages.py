@@ -40,21 +40,31 @@ SIDEWAYS = "const page = document.documentElement; return [page.scrollWidth, pag
 def pages(cli: Cli, live: Live, database: Database, tmp_path: Path) -> Iterator[dict[str, Path]]:
     """Report and status page of a recovery in part, coverage, drills, one drill."""
     database.run(
-        f'create table {LONG} (id int primary key, "Weird Name; --" text)', 'create table "Weird Name; --" (id int)',
+        f'create table {LONG} (id int primary key, "Weird Name; --" text)',
+        'create table "Weird Name; --" (id int)',
         f"insert into {LONG} select g, repeat('word ', g) from generate_series(1, 40) g",
         'insert into "Weird Name; --" select generate_series(1, 5)',
-    )  # fmt: skip
+    )
     target = pass_a_second()
-    database.run(f"delete from {LONG} where id > 3", f"alter table {LONG} add constraint"
-                 f' a_check_with_a_long_name_that_refuses_some check (id % 7 <> 0) not valid')  # fmt: skip
+    database.run(
+        f"delete from {LONG} where id > 3",
+        f"alter table {LONG} add constraint a_check_with_a_long_name_that_refuses_some check (id % 7 <> 0) not valid",
+    )
     ran = cli(*restoring(cli, database, target), "--find")
     assert ran.code == 47, ran.err
     for each in range(4):
         record = DrillRecord(
-            at=datetime.now(UTC) - timedelta(days=each), target=live.identifier, fault="truncate", passed=each != 2,
-            recovery_time_s=30.0 + each, data_loss_s=1.0, objectives=Objectives(recovery_time_s=300, data_loss_s=60),
-            phases_s={"await-copy": 20.0, "load": 3.0}, rows=12_345, tool_version="0",
-        )  # fmt: skip
+            at=datetime.now(UTC) - timedelta(days=each),
+            target=live.identifier,
+            fault="truncate",
+            passed=each != 2,
+            recovery_time_s=30.0 + each,
+            data_loss_s=1.0,
+            objectives=Objectives(recovery_time_s=300, data_loss_s=60),
+            phases_s={"await-copy": 20.0, "load": 3.0},
+            rows=12_345,
+            tool_version="0",
+        )
         (cli.home / "drills").mkdir(parents=True, exist_ok=True)
         (cli.home / "drills" / f"2026110{each + 1}-000000-000000.json").write_text(record.model_dump_json())
     case = the_case(cli)["case"]

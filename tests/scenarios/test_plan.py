@@ -159,9 +159,10 @@ def people(lab: Lab) -> People:
     for name in ("first", "second"):
         key = sts.assume_role(RoleArn="arn:aws:iam::123456789012:role/oncall", RoleSessionName=name)["Credentials"]
         found[f"role, {name}"] = {
-            "AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
             "AWS_SESSION_TOKEN": key["SessionToken"],
-        }  # fmt: skip
+        }
     return found
 
 

@@ -279,8 +279,16 @@ def test_a_target_before_the_rows_existed_is_no_success(cli: Cli, database: Data
     database.run("create table t (n int)")
     target = pass_a_second()
     database.run("insert into t values (1)", "truncate t")
-    ran = cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
-              database.name)  # fmt: skip
+    ran = cli(
+        "restore",
+        cli.live.identifier,
+        "--at",
+        format_utc(target),
+        "--database",
+        database.name,
+        "--confirm",
+        database.name,
+    )
     assert ran.code == 16
     assert f"error[nothing-at-target]: at {format_utc(target)} all 1 tables in scope were empty already" in ran.err
     case = json.loads(cli("cases", "--json").out)[0]["case"]
@@ -292,8 +300,16 @@ def test_a_target_before_the_rows_existed_is_no_success(cli: Cli, database: Data
 
 def test_schema_drift_is_refused_before_anything_is_written(cli: Cli, database: Database, target: datetime) -> None:
     database.run("alter table t add added text", "alter table t alter n type timestamptz using now()")
-    ran = cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
-              database.name)  # fmt: skip
+    ran = cli(
+        "restore",
+        cli.live.identifier,
+        "--at",
+        format_utc(target),
+        "--database",
+        database.name,
+        "--confirm",
+        database.name,
+    )
     assert ran.code == 25
     assert (
         "\n  public.t: column n (integer → timestamp with time zone): whether its values are still the same depends on"
@@ -305,8 +321,16 @@ def test_schema_drift_is_refused_before_anything_is_written(cli: Cli, database: 
 
 
 def test_a_second_run_on_the_same_target(cli: Cli, database: Database, target: datetime, tmp_path: Path) -> None:
-    restore = ("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
-               database.name)  # fmt: skip
+    restore = (
+        "restore",
+        cli.live.identifier,
+        "--at",
+        format_utc(target),
+        "--database",
+        database.name,
+        "--confirm",
+        database.name,
+    )
     cli.live.lab.engine.faults.next_restores.append("storage-full")
     first = cli(*restore)
     assert first.code == 50
@@ -339,21 +363,36 @@ def test_a_second_run_on_the_same_target(cli: Cli, database: Database, target: d
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("restor",), "error[usage]: 'rowback' has no command 'restor'\n  nearest names: restore, report, resume\n"
-         "  nothing was created, nothing was written\n  help: rowback restore --help\n"),
-        (("runbook", "sho"), "error[usage]: 'rowback runbook' has no command 'sho'\n  nearest names: show\n"
-         "  nothing was created, nothing was written\n  help: rowback runbook show --help\n"),
-        (("plan", "--colour"), "error[usage]: no such option '--colour'. Did you mean '--out'?\n"
-         "  nothing was created, nothing was written\n"
-         "  help: every option: rowback plan --help\n"),
-        (("status",), "error[usage]: CASE is missing, and there is no case on this machine\n"
-         "  nothing was created, nothing was written\n"
-         "  help: a case begins with rowback restore, or rowback open; the machine that opened one has it\n"),
-        (("restore", "--plan", "gone.json"), "error[plan-unreadable]: there is no file gone.json\n"
-         "  nothing was created, nothing was written\n"
-         "  help: make a plan, which says where it is written: rowback plan\n"),
+        (
+            ("restor",),
+            "error[usage]: 'rowback' has no command 'restor'\n  nearest names: restore, report, resume\n"
+            "  nothing was created, nothing was written\n  help: rowback restore --help\n",
+        ),
+        (
+            ("runbook", "sho"),
+            "error[usage]: 'rowback runbook' has no command 'sho'\n  nearest names: show\n"
+            "  nothing was created, nothing was written\n  help: rowback runbook show --help\n",
+        ),
+        (
+            ("plan", "--colour"),
+            "error[usage]: no such option '--colour'. Did you mean '--out'?\n"
+            "  nothing was created, nothing was written\n"
+            "  help: every option: rowback plan --help\n",
+        ),
+        (
+            ("status",),
+            "error[usage]: CASE is missing, and there is no case on this machine\n"
+            "  nothing was created, nothing was written\n"
+            "  help: a case begins with rowback restore, or rowback open; the machine that opened one has it\n",
+        ),
+        (
+            ("restore", "--plan", "gone.json"),
+            "error[plan-unreadable]: there is no file gone.json\n"
+            "  nothing was created, nothing was written\n"
+            "  help: make a plan, which says where it is written: rowback plan\n",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_slip_of_the_pen(cli: Cli, arguments: tuple[str, ...], told: str) -> None:
     ran = cli(*arguments)
     assert (ran.code, ran.out, ran.err) == (19 if "plan-unreadable" in told else 2, "", told)
@@ -405,7 +444,7 @@ def test_with_json_an_error_is_a_document_too(cli: Cli, arguments: tuple[str, ..
     assert ran.err.startswith(f"error[{id}]: {said['fact']}\n")
     assert [line.strip() for line in ran.err.splitlines() if line.startswith("  help: ")] == [
         f"help: {line}" for line in said["help"]
-    ]  # fmt: skip
+    ]
 
 
 def test_an_answer_that_ends_in_an_error_stays_one_document(cli: Cli, tmp_path: Path) -> None:
@@ -430,9 +469,17 @@ def test_the_shell_completes_books_profiles_and_instances(
     """None: the instance of the lab."""
     (tmp_path / "rowback.toml").write_text('[profiles.staging]\ninstance = "docs-production"\n')
     said = subprocess.run(
-        [sys.executable, "-m", "recovery.cli"], capture_output=True, text=True, check=False,
-        env={**os.environ, **cli.environment, "ROWBACK_CONFIG": str(tmp_path / "rowback.toml"),
-             "_ROWBACK_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(["rowback", *words]),
-             "COMP_CWORD": str(len(words))},
-    )  # fmt: skip
+        [sys.executable, "-m", "recovery.cli"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            **cli.environment,
+            "ROWBACK_CONFIG": str(tmp_path / "rowback.toml"),
+            "_ROWBACK_COMPLETE": "bash_complete",
+            "COMP_WORDS": " ".join(["rowback", *words]),
+            "COMP_CWORD": str(len(words)),
+        },
+    )
     assert f"plain,{expected or cli.live.identifier}" in said.stdout.splitlines(), said

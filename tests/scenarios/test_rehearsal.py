@@ -45,9 +45,10 @@ def staging(cli: Cli, database: Database, tmp_path: Path) -> Database:
 def state(staging: Database) -> list[tuple[Any, ...]]:
     """Row versions, so that even a write that changes nothing would show."""
     return [
-        row for table in ('"Weird Name; --"', "leaf", "aside")
+        row
+        for table in ('"Weird Name; --"', "leaf", "aside")
         for row in staging.rows(f"select xmin::text, ctid::text, t::text from {table} t order by ctid")
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture
@@ -71,9 +72,11 @@ def beside(cli: Cli) -> str:
     facts = cli.live.lab.engine.instances[cli.live.identifier]
     tags = {TAG_SOURCE: facts.resource_id, TAG_DATABASE: database_tag("another"), TAG_MANAGED: "true"}
     rds_client(cli.live.lab).restore_db_instance_to_point_in_time(
-        SourceDBInstanceIdentifier=cli.live.identifier, TargetDBInstanceIdentifier="rowback-other",
-        UseLatestRestorableTime=True, Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
-    )  # fmt: skip
+        SourceDBInstanceIdentifier=cli.live.identifier,
+        TargetDBInstanceIdentifier="rowback-other",
+        UseLatestRestorableTime=True,
+        Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+    )
     return "rowback-other"
 
 
@@ -104,8 +107,14 @@ def test_the_copy_is_broken_and_repaired_and_the_instance_never_touched(cli: Cli
     assert found["recovery"]["outcome"] == "recovered"
     assert found["recovery_time_s"] > 0
     assert set(found["phases_s"]) == {
-        "stand-in", "stand-in-ready", "stand-in-backup", "steady-state", "fault", "plan", "steady-state-again",
-    }  # fmt: skip
+        "stand-in",
+        "stand-in-ready",
+        "stand-in-backup",
+        "steady-state",
+        "fault",
+        "plan",
+        "steady-state-again",
+    }
     assert state(staging) == before
     assert copies(cli) == [other]
     (case,) = (cli.home / "cases").iterdir()
@@ -120,29 +129,44 @@ def test_the_copy_is_broken_and_repaired_and_the_instance_never_touched(cli: Cli
     ("arguments", "code", "told"),
     [
         (
-            ("--target", "staging"), 2,
-            ["error[usage]: --target staging needs --table", "  nothing was created, nothing was written",
-             "  help: rowback drill --target staging --table TABLE; docs/reference/profiles.md shows every field"],
+            ("--target", "staging"),
+            2,
+            [
+                "error[usage]: --target staging needs --table",
+                "  nothing was created, nothing was written",
+                "  help: rowback drill --target staging --table TABLE; docs/reference/profiles.md shows every field",
+            ],
         ),
         (
-            ("--target", "bare", "--table", "leaf"), 2,
-            ["error[usage]: --target bare needs instance in the profile and database in the profile",
-             "  nothing was created, nothing was written",
-             "  help: rowback drill --target bare --table TABLE; docs/reference/profiles.md shows every field"],
+            ("--target", "bare", "--table", "leaf"),
+            2,
+            [
+                "error[usage]: --target bare needs instance in the profile and database in the profile",
+                "  nothing was created, nothing was written",
+                "  help: rowback drill --target bare --table TABLE; docs/reference/profiles.md shows every field",
+            ],
         ),
         (
-            ("--table", "leaf"), 2,
-            ["error[usage]: --table does not go with --target lab: a drill on the lab makes its own tables",
-             "  nothing was created, nothing was written", "  help: add --target PROFILE"],
+            ("--table", "leaf"),
+            2,
+            [
+                "error[usage]: --table does not go with --target lab: a drill on the lab makes its own tables",
+                "  nothing was created, nothing was written",
+                "  help: add --target PROFILE",
+            ],
         ),
         (
-            ("--target", "staging", "--table", "leaf", "--fault", "bad-delete", "--find", "--articles", "2000"), 2,
-            ["error[usage]: --find, --articles, --fault bad-delete does not go with --target staging: a drill on an"
-             " instance truncates tables of it", "  nothing was created, nothing was written",
-             "  help: rowback drill --target staging --table TABLE"],
+            ("--target", "staging", "--table", "leaf", "--fault", "bad-delete", "--find", "--articles", "2000"),
+            2,
+            [
+                "error[usage]: --find, --articles, --fault bad-delete does not go with --target staging: a drill on an"
+                " instance truncates tables of it",
+                "  nothing was created, nothing was written",
+                "  help: rowback drill --target staging --table TABLE",
+            ],
         ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_drilled_is_refused(
     cli: Cli, staging: Database, arguments: tuple[str, ...], code: int, told: list[str]
 ) -> None:
@@ -181,9 +205,19 @@ def test_a_second_drill_of_the_same_instance_and_ctrl_c(cli: Cli, staging: Datab
     first.send_signal(signal.SIGSTOP)  # it must not be over before the others have looked
     second = cli("drill", "--target", "staging", "--table", "leaf")
     emergency = cli(
-        "plan", cli.live.identifier, "--database", staging.name, "--table", "leaf", "--wait-for-window", "1m",
-        "--at", format_utc(pass_a_second()), "--out", "plan.json",
-    )  # fmt: skip
+        "plan",
+        cli.live.identifier,
+        "--database",
+        staging.name,
+        "--table",
+        "leaf",
+        "--wait-for-window",
+        "1m",
+        "--at",
+        format_utc(pass_a_second()),
+        "--out",
+        "plan.json",
+    )
     first.send_signal(signal.SIGINT)
     first.send_signal(signal.SIGCONT)
     _, told = first.communicate(timeout=60)

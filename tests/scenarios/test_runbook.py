@@ -71,8 +71,9 @@ select name from people where name <> :'database'
 @pytest.fixture
 def target(database: Database) -> str:
     """Two people, a second, and nobody."""
-    database.run("create table people (id int primary key, name text)",
-                 "insert into people values (1, 'ann'), (2, 'bob')")  # fmt: skip
+    database.run(
+        "create table people (id int primary key, name text)", "insert into people values (1, 'ann'), (2, 'bob')"
+    )
     moment = pass_a_second()
     database.run("truncate people")
     return format_utc(moment)
@@ -88,8 +89,18 @@ def write(text: str) -> str:
 
 
 def run(cli: Cli, database: Database, target: str, *extra: str, **environment: str) -> Ran:
-    return cli("runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto",
-               "--confirmed", "they-are-gone-indeed", *extra, **environment)  # fmt: skip
+    return cli(
+        "runbook",
+        "run",
+        "book.md",
+        *given(cli, database, target),
+        "--mode",
+        "auto",
+        "--confirmed",
+        "they-are-gone-indeed",
+        *extra,
+        **environment,
+    )
 
 
 def the_run(cli: Cli) -> dict[str, Any]:
@@ -117,10 +128,18 @@ def test_a_run_from_beginning_to_end(cli: Cli, database: Database, target: str) 
     assert done.code == 0, done.err
     assert people(database) == 2
     assert events(cli) == [
-        ("run.opened", None), ("step.start", "count"), ("step.done", "count"), ("step.done", "they-are-gone-indeed"),
-        ("step.start", "restore"), ("step.done", "restore"), ("step.start", "tell"), ("step.done", "tell"),
-        ("step.start", "look"), ("step.done", "look"), ("run.closed", None),
-    ]  # fmt: skip
+        ("run.opened", None),
+        ("step.start", "count"),
+        ("step.done", "count"),
+        ("step.done", "they-are-gone-indeed"),
+        ("step.start", "restore"),
+        ("step.done", "restore"),
+        ("step.start", "tell"),
+        ("step.done", "tell"),
+        ("step.start", "look"),
+        ("step.done", "look"),
+        ("run.closed", None),
+    ]
     assert logs(cli)["04-tell.out"] == "2 people are back, there were 0\n"
     assert json.loads(logs(cli)["03-restore.out"])["outcome"] == "recovered"
     assert "prove the result" in logs(cli)["03-restore.err"]
@@ -139,7 +158,7 @@ def test_a_preview_reads_and_writes_nothing(cli: Cli, database: Database, target
         "tell: would run (a script is only run with --run-shell tell): bash -euo pipefail -c"
         ' echo "2 people are back, there were $RUNBOOK_BEFORE"',
         "look: was run, and failed: it gives 0 rows, not 2+",
-    ]  # fmt: skip
+    ]
     assert seen.err.endswith("preview: 2 statements of this book were run; 2 steps that may write were not\n")
     assert people(database) == 0
     assert cli("cases").out == "no cases yet\n"
@@ -221,8 +240,10 @@ def test_a_failed_step_is_mended_by_hand_and_the_run_goes_on(cli: Cli, database:
 
 
 def test_a_step_is_left_out_with_a_reason_or_done_again(cli: Cli, database: Database, target: str) -> None:
-    write(FRONT + "\n```sh id=a timeout=1m reads\necho a >> trace\n```\n\n```sh id=b timeout=1m reads\nfalse\n```\n"
-          "\n```sh id=c timeout=1m reads\necho c >> trace\n```\n")  # fmt: skip
+    write(
+        FRONT + "\n```sh id=a timeout=1m reads\necho a >> trace\n```\n\n```sh id=b timeout=1m reads\nfalse\n```\n"
+        "\n```sh id=c timeout=1m reads\necho c >> trace\n```\n"
+    )
     assert run(cli, database, target).code == 56
     id = the_run(cli)["run"]
     assert cli("runbook", "resume", id, "--skip", "b").code == 2, "not without a reason"
@@ -280,8 +301,13 @@ def test_too_late_is_ended_with_its_children(cli: Cli, database: Database, targe
 @pytest.fixture(scope="session")  # as the lab: workers leave a module and come back to it
 def users(lab: Lab) -> dict[str, dict[str, str]]:
     """AWS credentials of two people."""
-    iam = boto3.client("iam", endpoint_url=f"http://127.0.0.1:{lab.port}", region_name=REGION,
-                       aws_access_key_id="lab", aws_secret_access_key="lab")  # fmt: skip
+    iam = boto3.client(
+        "iam",
+        endpoint_url=f"http://127.0.0.1:{lab.port}",
+        region_name=REGION,
+        aws_access_key_id="lab",
+        aws_secret_access_key="lab",
+    )
     found = {}
     for name in ("carl", "dora"):
         iam.create_user(UserName=name)
@@ -319,9 +345,12 @@ class Terminal:
     def __init__(self, cli: Cli, *arguments: str) -> None:
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "recovery.cli", *arguments], stdin=slave, stdout=slave, stderr=slave,
+            [sys.executable, "-m", "recovery.cli", *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
             env={**os.environ, **cli.environment},
-        )  # fmt: skip
+        )
         os.close(slave)
         self.shown = ""
 
@@ -347,10 +376,12 @@ class Terminal:
 
 
 def test_a_person_at_a_terminal_is_asked_before_each_write(cli: Cli, database: Database, target: str) -> None:
-    write(FRONT + "\n```ask id=colour default=red type=choice choices=red,blue\nWhich colour?\n```\n\n"
-          "- [ ] It is so.\n\n"
-          '```sh id=look timeout=1m reads\necho "$RUNBOOK_COLOUR" > seen\n```\n\n'
-          '```sh id=paint timeout=1m undo="none: paint stays"\necho painted >> seen\n```\n')  # fmt: skip
+    write(
+        FRONT + "\n```ask id=colour default=red type=choice choices=red,blue\nWhich colour?\n```\n\n"
+        "- [ ] It is so.\n\n"
+        '```sh id=look timeout=1m reads\necho "$RUNBOOK_COLOUR" > seen\n```\n\n'
+        '```sh id=paint timeout=1m undo="none: paint stays"\necho painted >> seen\n```\n'
+    )
     person = Terminal(cli, "runbook", "run", "book.md", *given(cli, database, target))
     person.until("Which colour? [red]: ")
     person.type("bleu")
@@ -416,8 +447,16 @@ def test_the_profile_of_a_run_is_that_of_its_commands(cli: Cli, database: Databa
 def test_somebody_elses_case_is_not_taken_for_the_runs_own(cli: Cli, database: Database, target: str) -> None:
     """Cut off before the restore opened a case; meanwhile another case is opened by hand."""
     write(RESTORE)
-    process = cli.start("runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto", "--confirmed",
-                        "they-are-gone-indeed")  # fmt: skip
+    process = cli.start(
+        "runbook",
+        "run",
+        "book.md",
+        *given(cli, database, target),
+        "--mode",
+        "auto",
+        "--confirmed",
+        "they-are-gone-indeed",
+    )
     wait_until(lambda: reached(cli, "start restore") or process.poll() is not None, "the restore")
     kill(process)
     for case in json.loads(cli("cases", "--json").out):  # it may have come that far already
@@ -433,8 +472,10 @@ def test_somebody_elses_case_is_not_taken_for_the_runs_own(cli: Cli, database: D
 def test_a_command_that_outlives_a_killed_run_is_not_begun_a_second_time(
     cli: Cli, database: Database, target: str
 ) -> None:
-    write(FRONT + '\n```sh id=slow timeout=1m undo="none: x"\necho start >> trace; while test ! -e go; do sleep 0.1;'
-          " done; echo end >> trace\n```\n")  # fmt: skip
+    write(
+        FRONT + '\n```sh id=slow timeout=1m undo="none: x"\necho start >> trace; while test ! -e go; do sleep 0.1;'
+        " done; echo end >> trace\n```\n"
+    )
     process = cli.start("runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto")
     journal = next((cli.home / "runs").glob("*/journal.jsonl"), Path("none"))
 
@@ -473,9 +514,11 @@ def test_a_command_that_outlives_a_killed_run_is_not_begun_a_second_time(
 
 def test_a_statement_that_did_not_do_what_it_should_did_nothing(cli: Cli, database: Database, target: str) -> None:
     """It is judged before it is committed; so a second try writes nothing twice."""
-    write(FRONT + '\n```sql id=add timeout=1m rows=2 undo="none: x"\n'
-          "insert into people values (7, 'eve') returning id\n```\n"
-          '\n```sql id=all timeout=1m rows=0 undo="none: x"\ndelete from people\n```\n')  # fmt: skip
+    write(
+        FRONT + '\n```sql id=add timeout=1m rows=2 undo="none: x"\n'
+        "insert into people values (7, 'eve') returning id\n```\n"
+        '\n```sql id=all timeout=1m rows=0 undo="none: x"\ndelete from people\n```\n'
+    )
     stopped = run(cli, database, target)
     assert "paused at step 'add': it gives 1 rows, not 2" in stopped.err
     assert cli("runbook", "resume", the_run(cli)["run"]).code == 56
@@ -487,9 +530,11 @@ def test_a_statement_that_did_not_do_what_it_should_did_nothing(cli: Cli, databa
 
 
 def test_what_is_expected_may_stand_in_any_commands_output(cli: Cli, database: Database, target: str) -> None:
-    write(FRONT + '\n```rowback id=two timeout=1m expect="no cases yet" save=last\n'
-          "rowback cases\nrowback --version\n```\n"
-          "\n```sh id=show timeout=1m reads expect=^rowback\necho $RUNBOOK_LAST\n```\n")  # fmt: skip
+    write(
+        FRONT + '\n```rowback id=two timeout=1m expect="no cases yet" save=last\n'
+        "rowback cases\nrowback --version\n```\n"
+        "\n```sh id=show timeout=1m reads expect=^rowback\necho $RUNBOOK_LAST\n```\n"
+    )
     assert run(cli, database, target).code == 0
 
 
@@ -539,8 +584,9 @@ def test_an_approval_is_of_what_was_seen_and_cannot_be_gone_round(
     assert go_on("--from", "plan").code == 56
     early = agree("dora")
     assert (early.code, early.err.splitlines()[0]) == (
-        61, f"error[approval-missing]: run {id} stands at 'plan', not at 'go'"
-    )  # fmt: skip
+        61,
+        f"error[approval-missing]: run {id} stands at 'plan', not at 'go'",
+    )
     Path("planned").write_text("5000000")
     assert go_on().code == 61
     assert go_on("--from", "plan", "-p", "nope=1").code == 2
@@ -578,8 +624,10 @@ def test_an_abort_names_what_it_leaves(cli: Cli, database: Database, target: str
 
 
 def test_an_abort_takes_back_what_an_earlier_attempt_did(cli: Cli, database: Database, target: str) -> None:
-    write(FRONT + '\n```sh id=a timeout=1m undo="rowback cases"\ntest ! -e broken\n```\n'
-          "\n```sh id=b timeout=1m reads\nfalse\n```\n")  # fmt: skip
+    write(
+        FRONT + '\n```sh id=a timeout=1m undo="rowback cases"\ntest ! -e broken\n```\n'
+        "\n```sh id=b timeout=1m reads\nfalse\n```\n"
+    )
     assert run(cli, database, target).code == 56
     id = the_run(cli)["run"]
     Path("broken").touch()
@@ -589,9 +637,11 @@ def test_an_abort_takes_back_what_an_earlier_attempt_did(cli: Cli, database: Dat
 
 
 def test_an_abort_closes_a_case_whose_opening_was_cut_off(cli: Cli, database: Database, target: str) -> None:
-    write(FRONT + '\n```rowback id=open timeout=5m save=case undo="rowback close $CASE"\n'
-          "rowback open $INSTANCE --at $TARGET --database $DATABASE\n```\n\n"
-          '```rowback id=close timeout=1m undo="none: x"\nrowback close $CASE\n```\n')  # fmt: skip
+    write(
+        FRONT + '\n```rowback id=open timeout=5m save=case undo="rowback close $CASE"\n'
+        "rowback open $INSTANCE --at $TARGET --database $DATABASE\n```\n\n"
+        '```rowback id=close timeout=1m undo="none: x"\nrowback close $CASE\n```\n'
+    )
     process = cli.start("runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto")
 
     def copying() -> bool:
@@ -636,13 +686,25 @@ def test_an_undo_is_never_turned_round(cli: Cli, database: Database, target: str
     write(RESTORE)
     assert run(cli, database, target).code == 0
     case = the_case(cli)["case"]
-    write(FRONT.replace("parameters:", "parameters:\n  case: {type: text}") + "\n- [ ] Wrong indeed.\n\n"
-          '```rowback id=undo timeout=5m undo="none: x"\nrowback undo $CASE --confirm $DATABASE\n```\n')  # fmt: skip
+    write(
+        FRONT.replace("parameters:", "parameters:\n  case: {type: text}") + "\n- [ ] Wrong indeed.\n\n"
+        '```rowback id=undo timeout=5m undo="none: x"\nrowback undo $CASE --confirm $DATABASE\n```\n'
+    )
     with database.connect() as blocker:
         blocker.execute("begin")
         blocker.execute("lock table people in share mode")
-        process = cli.start("runbook", "run", "book.md", *given(cli, database, target), "-p", f"case={case}", "--mode",
-                            "auto", "--confirmed", "wrong-indeed")  # fmt: skip
+        process = cli.start(
+            "runbook",
+            "run",
+            "book.md",
+            *given(cli, database, target),
+            "-p",
+            f"case={case}",
+            "--mode",
+            "auto",
+            "--confirmed",
+            "wrong-indeed",
+        )
         wait_until(lambda: reached_of(cli, "undo"), "the undo waits for the lock")
         process.kill()
         process.wait()
@@ -662,16 +724,20 @@ def reached_of(cli: Cli, step: str) -> bool:
 
 
 def test_a_value_never_becomes_an_option(cli: Cli, database: Database, target: str) -> None:
-    write(FRONT.replace("parameters:", "parameters:\n  case: {type: text}")
-          + "\n```rowback id=a timeout=1m\nrowback report $CASE\n```\n")  # fmt: skip
+    write(
+        FRONT.replace("parameters:", "parameters:\n  case: {type: text}")
+        + "\n```rowback id=a timeout=1m\nrowback report $CASE\n```\n"
+    )
     refused = run(cli, database, target, "-p", "case=--help")
     assert refused.code == 56
     assert "the value of $CASE begins with '-' and would be taken for an option: --help" in refused.err
 
 
 def test_answers_are_remembered_and_no_other_is_taken(cli: Cli, database: Database, target: str) -> None:
-    write(FRONT + "\n```sh id=a timeout=1m reads\ntest -e go\n```\n\n- [ ] It is so.\n\n```ask id=b\nB?\n```\n"
-          '\n```sh id=c timeout=1m reads\necho "$RUNBOOK_B" > said\n```\n')  # fmt: skip
+    write(
+        FRONT + "\n```sh id=a timeout=1m reads\ntest -e go\n```\n\n- [ ] It is so.\n\n```ask id=b\nB?\n```\n"
+        '\n```sh id=c timeout=1m reads\necho "$RUNBOOK_B" > said\n```\n'
+    )
     asked = [*given(cli, database, target), "-p", "b=bee", "--mode", "auto", "--confirmed", "it-is-so"]
     assert cli("runbook", "run", "book.md", *asked).code == 56
     id = the_run(cli)["run"]
@@ -693,9 +759,15 @@ def test_killed_anywhere_it_goes_on_and_restores_once(cli: Cli, database: Databa
     """kill -9 of the run and of what it started, at every record; in the restore as well."""
     write(RESTORE)
     process = cli.start(
-        "runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto", "--confirmed",
+        "runbook",
+        "run",
+        "book.md",
+        *given(cli, database, target),
+        "--mode",
+        "auto",
+        "--confirmed",
         "they-are-gone-indeed",
-    )  # fmt: skip
+    )
     try:
         wait_until(lambda: reached(cli, moment) or process.poll() is not None, moment)
     finally:
@@ -728,9 +800,10 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGSTOP)
     wait_until(lambda: process.poll() is not None or state(process.pid) in "TZ", "it stands still")
     children = [
-        int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat")
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/stat")
         if (text := read(path)) and text.rpartition(")")[2].split()[1] == str(process.pid)
-    ]  # fmt: skip
+    ]
     process.kill()
     for child in children:
         for end in (os.killpg, os.kill):  # one that has just begun has no session yet
@@ -755,9 +828,15 @@ def read(path: Path) -> str:
 def test_ctrl_c_reaches_the_command_and_says_how_to_go_on(cli: Cli, database: Database, target: str) -> None:
     write(RESTORE)
     process = cli.start(
-        "runbook", "run", "book.md", *given(cli, database, target), "--mode", "auto", "--confirmed",
+        "runbook",
+        "run",
+        "book.md",
+        *given(cli, database, target),
+        "--mode",
+        "auto",
+        "--confirmed",
         "they-are-gone-indeed",
-    )  # fmt: skip
+    )
     wait_until(lambda: reached(cli, "in restore") or process.poll() is not None, "the restore")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -820,10 +899,12 @@ def test_what_a_question_is_about_stands_on_the_screen(cli: Cli, database: Datab
 def two_incidents() -> None:
     """TRUNCATE of people at :05, and from another session a DELETE of all orders at :09."""
     wrote_log(
-        said_in_log(5, "statement: truncate people"), said_in_log(6, "statement: select 1"),
+        said_in_log(5, "statement: truncate people"),
+        said_in_log(6, "statement: select 1"),
         said_in_log(7, "connection authorized: user=app database=db", 8),
-        said_in_log(9, "statement: delete from orders", 8), said_in_log(10, "statement: select 1", 8),
-    )  # fmt: skip
+        said_in_log(9, "statement: delete from orders", 8),
+        said_in_log(10, "statement: select 1", 8),
+    )
 
 
 def test_of_several_incidents_none_is_taken_unasked(cli: Cli, database: Database) -> None:
@@ -841,8 +922,16 @@ def test_of_several_incidents_none_is_taken_unasked(cli: Cli, database: Database
 
 def test_a_time_that_was_said_needs_no_log_and_a_wrong_one_is_refused(cli: Cli, database: Database) -> None:
     write(LOOK)
-    begin = ("runbook", "run", "book.md", *given(cli, database, "")[:4], "--mode", "auto",
-             "--confirmed", "the-first-statement-is-the")  # fmt: skip
+    begin = (
+        "runbook",
+        "run",
+        "book.md",
+        *given(cli, database, "")[:4],
+        "--mode",
+        "auto",
+        "--confirmed",
+        "the-first-statement-is-the",
+    )
     assert (ran := cli(*begin, "-p", "at=yesterday")).code == 2, ran.err
     assert not (cli.home / "runs").exists()
     ran = cli(*begin, "-p", "at=2026-11-22T14:00:09Z")
@@ -853,8 +942,16 @@ def test_a_time_that_was_said_needs_no_log_and_a_wrong_one_is_refused(cli: Cli, 
 def test_another_time_asks_for_the_steps_that_went_by_the_old_one(cli: Cli, database: Database) -> None:
     wrote_log(said_in_log(5, "statement: truncate people"), said_in_log(6, "statement: select 1"))
     write(LOOK + "\n```sh id=fails timeout=1m reads\nfalse\n```\n")
-    begin = ("runbook", "run", "book.md", *given(cli, database, "")[:4], "--mode", "auto",
-             "--confirmed", "the-first-statement-is-the")  # fmt: skip
+    begin = (
+        "runbook",
+        "run",
+        "book.md",
+        *given(cli, database, "")[:4],
+        "--mode",
+        "auto",
+        "--confirmed",
+        "the-first-statement-is-the",
+    )
     assert cli(*begin).code == 56
     run_id = the_run(cli)["run"]
     ran = cli("runbook", "resume", run_id, "-p", "at=2026-11-22T14:00:01Z")
@@ -872,8 +969,11 @@ def test_another_time_looks_for_the_tables_anew(cli: Cli, database: Database) ->
     """Of two incidents the other one: its time, and its tables, not those of the first."""
     two_incidents()
     saved = "save=target=proposal.target_time"
-    write(LOOK.replace(saved, f"{saved} save=tables=proposal.tables")
-          .replace("back to $RUNBOOK_TARGET", "back to $RUNBOOK_TARGET tables $RUNBOOK_TABLES"))  # fmt: skip
+    write(
+        LOOK.replace(saved, f"{saved} save=tables=proposal.tables").replace(
+            "back to $RUNBOOK_TARGET", "back to $RUNBOOK_TARGET tables $RUNBOOK_TABLES"
+        )
+    )
     person = Terminal(cli, "runbook", "run", "book.md", *given(cli, database, "")[:4], "-p", "at=2026-11-22T14:00:05Z")
     person.until("The first statement is the one that was reported. [y/N]: ")
     assert "  │ tables = public.people" in person.shown
@@ -891,7 +991,15 @@ def test_another_time_looks_for_the_tables_anew(cli: Cli, database: Database) ->
 def test_a_log_without_a_proposal_is_told_as_that(cli: Cli, database: Database) -> None:
     wrote_log(said_in_log(5, "statement: drop view v"), said_in_log(6, "statement: select 1"))
     write(LOOK)
-    ran = cli("runbook", "run", "book.md", *given(cli, database, "")[:4], "--mode", "auto",
-              "--confirmed", "the-first-statement-is-the")  # fmt: skip
+    ran = cli(
+        "runbook",
+        "run",
+        "book.md",
+        *given(cli, database, "")[:4],
+        "--mode",
+        "auto",
+        "--confirmed",
+        "the-first-statement-is-the",
+    )
     assert (ran.code, "Traceback" in ran.err) == (56, False), ran.err
     assert "its output has no proposal.target_time" in ran.err

@@ -55,8 +55,16 @@ def test_no_password_is_ever_written_down(
     with every_command_line() as seen, database.connect() as blocker, blocker.transaction():
         if not works:
             blocker.execute("lock table t in row exclusive mode")
-        ran = cli("restore", cli.live.identifier, "--at", format_utc(target), "--database", database.name,
-                  "--confirm", database.name)  # fmt: skip
+        ran = cli(
+            "restore",
+            cli.live.identifier,
+            "--at",
+            format_utc(target),
+            "--database",
+            database.name,
+            "--confirm",
+            database.name,
+        )
     assert (ran.code == 0) is works, ran.err
     assert len(passwords) == 2, "the copy got a password of its own"
     assert any("pg_dump" in command and "--format=directory" in command for command in seen)

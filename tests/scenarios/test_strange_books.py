@@ -39,10 +39,11 @@ HARMLESS = "```rowback id=look timeout=1m\nrowback doctor $INSTANCE --database $
 @pytest.fixture
 def victim(database: Database) -> Database:
     database.run(
-        "create table victim (n int)", "insert into victim values (1), (2)",
+        "create table victim (n int)",
+        "insert into victim values (1), (2)",
         "create function public.wipe() returns int language sql as 'delete from public.victim; select 1'",
         "create sequence counter",
-    )  # fmt: skip
+    )
     return database
 
 
@@ -52,8 +53,18 @@ def write(steps: str, parameters: str = "") -> str:
 
 
 def preview(cli: Cli, database: Database, *extra: str) -> Ran:
-    return cli("runbook", "run", "strange.md", "-p", f"instance={cli.live.identifier}",
-               "-p", f"database={database.name}", "--mode", "preview", *extra)  # fmt: skip
+    return cli(
+        "runbook",
+        "run",
+        "strange.md",
+        "-p",
+        f"instance={cli.live.identifier}",
+        "-p",
+        f"database={database.name}",
+        "--mode",
+        "preview",
+        *extra,
+    )
 
 
 def untouched(database: Database) -> None:
@@ -78,9 +89,7 @@ WRITES = [
 
 
 @pytest.mark.parametrize("statement", WRITES)
-def test_a_statement_that_writes_is_not_made_to_read_by_saying_so(
-    cli: Cli, victim: Database, statement: str
-) -> None:  # fmt: skip
+def test_a_statement_that_writes_is_not_made_to_read_by_saying_so(cli: Cli, victim: Database, statement: str) -> None:
     write(f"```sql id=count timeout=1m reads\n{statement}\n```\n")
     linted = cli("runbook", "lint", "strange.md")
     assert linted.code == 2
@@ -158,11 +167,17 @@ def test_a_plan_of_a_preview_lands_nowhere_else(cli: Cli, victim: Database, spel
     assert sorted(path.name for path in Path().iterdir() if path.name != "home") == ["important.conf", "strange.md"]
 
 
-@pytest.mark.parametrize("line", [
-    "rowback status x --serve --address 0.0.0.0", "rowback diff x --again", "rowback diff x --on-conflict take-t",
-    "rowback diff x --incident-xid=7", "rowback guard check --dsn 'host=198.51.100.7 password=x'",
-    "rowback guard show --dsn=service=production",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "rowback status x --serve --address 0.0.0.0",
+        "rowback diff x --again",
+        "rowback diff x --on-conflict take-t",
+        "rowback diff x --incident-xid=7",
+        "rowback guard check --dsn 'host=198.51.100.7 password=x'",
+        "rowback guard show --dsn=service=production",
+    ],
+)
 def test_options_that_act_are_withheld(cli: Cli, victim: Database, line: str) -> None:
     """Of verbs that read: a server for everybody, another plan, a login where the book says."""
     write(f"```rowback id=a timeout=1m\n{line}\n```\n")
@@ -205,21 +220,39 @@ def stranger() -> Iterator[Listener]:
 
 
 NAMES = [
-    "http_proxy", "https_proxy", "all_proxy", "openssl_conf", "ssl_cert_file", "gconv_path", "boto_config", "shellopts",
-    "xdg_state_home", "xdg_config_home", "ld_preload", "pythonpath", "pghost", "aws_endpoint_url", "path", "bash_env",
-    "rowback_home", "ifs", "ps4", "tz", "lc_all", "home",
-]  # fmt: skip
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "openssl_conf",
+    "ssl_cert_file",
+    "gconv_path",
+    "boto_config",
+    "shellopts",
+    "xdg_state_home",
+    "xdg_config_home",
+    "ld_preload",
+    "pythonpath",
+    "pghost",
+    "aws_endpoint_url",
+    "path",
+    "bash_env",
+    "rowback_home",
+    "ifs",
+    "ps4",
+    "tz",
+    "lc_all",
+    "home",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameters_are_data_for_every_program(
-    cli: Cli, victim: Database, stranger: Listener, name: str
-) -> None:  # fmt: skip
+def test_parameters_are_data_for_every_program(cli: Cli, victim: Database, stranger: Listener, name: str) -> None:
     """A parameter of any name: the command does what it does without, and a script sees it under our prefix alone."""
     value = f"http://127.0.0.1:{stranger.port}"
     script = "env | LC_ALL=C sort > seen.env"
-    write(HARMLESS + f"\n```sh id=see timeout=1m reads\n{script}\n```\n",
-          f"  {name}: {{type: text, default: '{value}'}}")  # fmt: skip
+    write(
+        HARMLESS + f"\n```sh id=see timeout=1m reads\n{script}\n```\n", f"  {name}: {{type: text, default: '{value}'}}"
+    )
     assert cli("runbook", "lint", "strange.md").code == 0, cli("runbook", "lint", "strange.md").out
     ran = preview(cli, victim, "--run-shell", "see")
     assert ran.code == 0, ran.err
@@ -243,9 +276,17 @@ def test_a_connection_whose_variable_is_no_dsn_leaks_nothing(cli: Cli, victim: D
     text = write("```sql id=q timeout=1m on=other\nselect 1\n```\n", "connections: {other: MY_SLACK}")
     Path(text).write_text(Path(text).read_text().replace("  connections", "connections"))
     ran = cli(
-        "runbook", "run", "strange.md", "-p", f"instance={cli.live.identifier}", "-p", f"database={victim.name}",
-        "--mode", "auto", MY_SLACK=secret,
-    )  # fmt: skip
+        "runbook",
+        "run",
+        "strange.md",
+        "-p",
+        f"instance={cli.live.identifier}",
+        "-p",
+        f"database={victim.name}",
+        "--mode",
+        "auto",
+        MY_SLACK=secret,
+    )
     assert ran.code == 56
     assert "the variable of the connection holds no connection string" in ran.err
     written = b"".join(path.read_bytes() for path in Path("home").rglob("*") if path.is_file())
@@ -254,15 +295,23 @@ def test_a_connection_whose_variable_is_no_dsn_leaks_nothing(cli: Cli, victim: D
         assert "hooks.slack" not in where
 
 
-LAUGHS = "\n".join([
-    "a: &a [x, x, x, x, x, x, x, x, x]",
-    *(f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]" for before, name in itertools.pairwise("abcdefghij")),
-])  # fmt: skip
+LAUGHS = "\n".join(
+    [
+        "a: &a [x, x, x, x, x, x, x, x, x]",
+        *(f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]" for before, name in itertools.pairwise("abcdefghij")),
+    ]
+)
 
 
-@pytest.mark.parametrize("front", [
-    LAUGHS, "title: &t x\npurpose: *t", "title: " + "[" * 5000, "title: " + "{a: " * 5000,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "front",
+    [
+        LAUGHS,
+        "title: &t x\npurpose: *t",
+        "title: " + "[" * 5000,
+        "title: " + "{a: " * 5000,
+    ],
+)
 def test_front_matter_cannot_grow(cli: Cli, front: str) -> None:
     Path("laughs.md").write_text(f"---\n{front}\n---\n# x\n\n- [ ] Looked.\n")
     ran = cli("runbook", "lint", "laughs.md")

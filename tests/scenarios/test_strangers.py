@@ -61,9 +61,14 @@ def notifies(records: list[dict[str, Any]]) -> None:
 
 
 VERBS = [
-    ("resume",), ("close",), ("apply", "12345678", "--confirm", "db"), ("diff", "--again"), ("verify",),
-    ("undo", "--confirm", "db"), ("peek", "select 1"),
-]  # fmt: skip
+    ("resume",),
+    ("close",),
+    ("apply", "12345678", "--confirm", "db"),
+    ("diff", "--again"),
+    ("verify",),
+    ("undo", "--confirm", "db"),
+    ("peek", "select 1"),
+]
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
@@ -200,7 +205,7 @@ ODD: dict[str, Callable[[list[dict[str, Any]]], None]] = {
     ),
     "no plan": lambda records: records[0]["data"].pop("plan"),
     "another version": lambda records: records[0]["data"].update(schema_version=99),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("odd", ODD)
@@ -246,9 +251,12 @@ def test_the_truth_about_a_home_that_may_not_be_read(cli: Cli, paused: str) -> N
         " os.setgid(65534); os.setuid(65534); sys.argv = ['rowback', 'cases']; main()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, **cli.environment}, capture_output=True, text=True,
+        [sys.executable, "-c", script],
+        env={**os.environ, **cli.environment},
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.startswith(f"error[config-invalid]: {cli.home / 'cases'} may not be used by this user: ")
     assert paused not in done.stdout
@@ -265,11 +273,18 @@ def test_an_instance_with_copied_tags_neither_dies_nor_kills(cli: Cli, paused: s
         assert cli("close", paused).code == 0
     expired = format_utc(datetime.now(UTC) - timedelta(days=1))
     rds_client(cli.live.lab).create_db_instance(
-        DBInstanceIdentifier="rowback-zzz", Engine="postgres", DBInstanceClass="db.t3.micro", AllocatedStorage=20,
-        MasterUsername="postgres", MasterUserPassword="irrelevant1",
-        Tags=[{"Key": "rowback:managed", "Value": "true"}, {"Key": "rowback:case", "Value": paused},
-              {"Key": "rowback:expires", "Value": expired}],
-    )  # fmt: skip
+        DBInstanceIdentifier="rowback-zzz",
+        Engine="postgres",
+        DBInstanceClass="db.t3.micro",
+        AllocatedStorage=20,
+        MasterUsername="postgres",
+        MasterUserPassword="irrelevant1",
+        Tags=[
+            {"Key": "rowback:managed", "Value": "true"},
+            {"Key": "rowback:case", "Value": paused},
+            {"Key": "rowback:expires", "Value": expired},
+        ],
+    )
     reaped = cli("reap")
     assert reaped.code == 0
     why = f"it is tagged as of case '{paused}', whose copy is 'rowback-{paused}', so nothing here proves whose it is"
@@ -307,8 +322,12 @@ def test_an_instance_that_is_swapped_in_at_the_last_moment_is_told(
 
 def test_a_plan_from_a_stranger_is_checked_like_ones_own(cli: Cli, database: Database) -> None:
     """Its digest fits, because anybody can compute one. Its condition is one condition, its server the planned one."""
-    database.run("create table t (n int primary key)", "insert into t select generate_series(1, 50)",
-                 "create table victim (n int)", "insert into victim values (1)")  # fmt: skip
+    database.run(
+        "create table t (n int primary key)",
+        "insert into t select generate_series(1, 50)",
+        "create table victim (n int)",
+        "insert into victim values (1)",
+    )
     moment = pass_a_second()
     database.run("delete from t where n > 40")
     planned = cli(
@@ -319,9 +338,11 @@ def test_a_plan_from_a_stranger_is_checked_like_ones_own(cli: Cli, database: Dat
 
     plan = RecoveryPlan.from_file(Path("p.json").read_text())
     forged = {
-        "where": "n > 0); drop table victim; --", "other": "true) or exists (select setval('x', 1)",
-        "comment": "true /*", "quote": "'",
-    }  # fmt: skip
+        "where": "n > 0); drop table victim; --",
+        "other": "true) or exists (select setval('x', 1)",
+        "comment": "true /*",
+        "quote": "'",
+    }
     for where in forged.values():
         Path("q.json").write_text(plan.model_copy(update={"where": where}).to_file())
         ran = cli("restore", "--plan", "q.json", "--confirm", database.name)
@@ -366,10 +387,14 @@ def test_rows_and_names_reach_the_terminal_as_text(cli: Cli, database: Database)
     said = [cli("plan", *arguments)]
     case = cli("open", *arguments, "--mode", "replace").out.strip()
     said += [
-        cli("diff", case), cli("diff", case, "--show", "lost"), cli("diff", case, "--show", "changed"),
-        cli("peek", case, "select * from pg_class where relname like 't%'"), cli("status", case), cli("cases"),
+        cli("diff", case),
+        cli("diff", case, "--show", "lost"),
+        cli("diff", case, "--show", "changed"),
+        cli("peek", case, "select * from pg_class where relname like 't%'"),
+        cli("status", case),
+        cli("cases"),
         cli("report", case),
-    ]  # fmt: skip
+    ]
     digest = json.loads(cli("diff", case, "--json").out)["digest"][:8]
     said.append(cli("apply", case, digest, "--confirm", database.name, "--confirm-loss", "2"))
     said += [cli("undo", case, "--dry-run"), cli("close", case), cli("report", case)]
@@ -398,9 +423,11 @@ def test_a_log_from_a_stranger(cli: Cli) -> None:
     """Role, application and statement are the stranger's words; the command that is proposed is one command."""
     evil = '"t\x1b[2J$(touch PWNED)`touch PWNED`", "two\\n words; touch PWNED"'
     said = ["connection authorized: user=app database=db", f"statement: truncate {evil}", "statement: select 1"]
-    Path("made.log").write_text("".join(
-        f"2026-11-22 14:00:0{second} UTC:127.0.0.1(5):app@db:[7]:LOG:  {text}\n" for second, text in enumerate(said)
-    ))  # fmt: skip
+    Path("made.log").write_text(
+        "".join(
+            f"2026-11-22 14:00:0{second} UTC:127.0.0.1(5):app@db:[7]:LOG:  {text}\n" for second, text in enumerate(said)
+        )
+    )
     ran = cli("find", "--log", "made.log", "--log-line-prefix", "%t:%r:%u@%d:[%p]:")
     assert ran.code == 0, ran.err
     assert not BAD & set(ran.out + ran.err)

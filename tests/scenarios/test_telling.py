@@ -29,16 +29,28 @@ ELSEWHERE = re.compile(r"""(?:src|href|action)\s*=\s*["']?(?:https?:)?//|@import
 @pytest.fixture
 def target(database: Database) -> str:
     """Two people, a second, nobody, and somebody new."""
-    database.run("create table people (id int primary key, name text)",
-                 "insert into people values (1, 'ann'), (2, '<b>bob</b>|x')")  # fmt: skip
+    database.run(
+        "create table people (id int primary key, name text)",
+        "insert into people values (1, 'ann'), (2, '<b>bob</b>|x')",
+    )
     moment = pass_a_second()
     database.run("delete from people where true", "insert into people values (3, 'eve')")
     return format_utc(moment)
 
 
 def restore(cli: Cli, database: Database, target: str, *extra: str, **environment: str) -> Any:
-    return cli("restore", cli.live.identifier, "--at", target, "--database", database.name, "--confirm", database.name,
-               *extra, **environment)  # fmt: skip
+    return cli(
+        "restore",
+        cli.live.identifier,
+        "--at",
+        target,
+        "--database",
+        database.name,
+        "--confirm",
+        database.name,
+        *extra,
+        **environment,
+    )
 
 
 def test_the_report_in_three_forms(cli: Cli, database: Database, target: str) -> None:
@@ -46,15 +58,24 @@ def test_the_report_in_three_forms(cli: Cli, database: Database, target: str) ->
     case = the_case(cli)["case"]
     story = json.loads(cli("report", case, "--format", "json").out)
     assert story["tables"] == [
-        {"table": "public.people", "classes": {"lost": 2, "new": 1}, "inserted": 2, "updated": 0, "deleted": 0,
-         "samples": ["1", "2"]}
-    ]  # fmt: skip
+        {
+            "table": "public.people",
+            "classes": {"lost": 2, "new": 1},
+            "inserted": 2,
+            "updated": 0,
+            "deleted": 0,
+            "samples": ["1", "2"],
+        }
+    ]
     assert story["decisions"] == ["public.people: 1 row new", "public.people: all of these are kept"]
     assert story["proof"][0] == "2 rows are as they were at T"
     assert story["cost"].startswith("about $0.00 for the temporary instance (AWS's price list, ")
     assert [each["text"] for each in story["timeline"]][-4:] == [
-        "prove the result", "the result was compared with T", "remove the temporary instance", "case closed: recovered",
-    ]  # fmt: skip
+        "prove the result",
+        "the result was compared with T",
+        "remove the temporary instance",
+        "case closed: recovered",
+    ]
     for form in ("text", "md", "html"):
         assert "\\n" not in cli("report", case, "--format", form).out, "a block of lines is no line"
     for form in ("md", "html"):
@@ -67,8 +88,10 @@ def test_the_report_in_three_forms(cli: Cli, database: Database, target: str) ->
 
 def test_names_are_no_markup(cli: Cli, database: Database) -> None:
     name = '<script>alert(1)</script>|"x" **y**'
-    database.run(f'''create table "{name.replace('"', '""')}" (id int primary key)''',
-                 f'''insert into "{name.replace('"', '""')}" values (1)''')  # fmt: skip
+    database.run(
+        f'''create table "{name.replace('"', '""')}" (id int primary key)''',
+        f'''insert into "{name.replace('"', '""')}" values (1)''',
+    )
     moment = format_utc(pass_a_second())
     database.run(
         f'''delete from "{name.replace('"', '""')}"''', f'''insert into "{name.replace('"', '""')}" values (2)'''
@@ -170,9 +193,17 @@ def test_failures_and_approvals_are_told(cli: Cli, database: Database, target: s
 def test_a_recovery_step_by_step_is_told_as_well(cli: Cli, database: Database, target: str, webhook: Heard) -> None:
     Path("rowback.toml").write_text(f'[profiles.p]\n[[profiles.p.notify]]\nurl = "http://127.0.0.1:{webhook.port}/"\n')
     opened = cli(
-        "open", cli.live.identifier, "--profile", "p", "--database", database.name, "--at", target,
-        "--wait-for-window", "1m",
-    )  # fmt: skip
+        "open",
+        cli.live.identifier,
+        "--profile",
+        "p",
+        "--database",
+        database.name,
+        "--at",
+        target,
+        "--wait-for-window",
+        "1m",
+    )
     assert opened.code == 0, opened.err
     case, name = opened.out.strip(), database.name
     digest = cli("diff", case, "--digest").out.strip()
@@ -182,12 +213,18 @@ def test_a_recovery_step_by_step_is_told_as_well(cli: Cli, database: Database, t
     assert cli("undo", case, "--confirm", name).code == 0
     told = [(each["event"], each["text"]) for each in webhook.documents if each["event"] != "phase"]
     begins = f"of '{name}' on '{cli.live.identifier}' begins or goes on"
-    assert sorted(told) == sorted([
-        ("opened", f"copy {begins}"), ("finished", f"copy of '{name}' is over"),
-        ("opened", f"repair {begins}"), ("needs-approval", next(t for e, t in told if e == "needs-approval")),
-        ("opened", f"repair {begins}"), ("finished", f"repair of '{name}' is over"),
-        ("opened", f"undo {begins}"), ("finished", f"undo of '{name}' is over"),
-    ])  # fmt: skip
+    assert sorted(told) == sorted(
+        [
+            ("opened", f"copy {begins}"),
+            ("finished", f"copy of '{name}' is over"),
+            ("opened", f"repair {begins}"),
+            ("needs-approval", next(t for e, t in told if e == "needs-approval")),
+            ("opened", f"repair {begins}"),
+            ("finished", f"repair of '{name}' is over"),
+            ("opened", f"undo {begins}"),
+            ("finished", f"undo of '{name}' is over"),
+        ]
+    )
     assert cli("close", case).code == 0
 
 
@@ -261,8 +298,9 @@ def test_a_report_says_what_mode_replace_lost(cli: Cli, database: Database, targ
     assert done.code == 0, done.err
     story = json.loads(cli("report", the_case(cli)["case"], "--format", "json").out)
     assert story["decisions"] == [
-        "public.people: 1 row new", "public.people: 1 of them LOST what was written after T (mode replace)"
-    ]  # fmt: skip
+        "public.people: 1 row new",
+        "public.people: 1 of them LOST what was written after T (mode replace)",
+    ]
 
 
 def test_every_phrase_is_there_in_both_languages() -> None:
@@ -285,8 +323,9 @@ def test_the_status_page_in_a_browser(
     """While a recovery runs: what is shown, in both languages; updates without a reload; nothing from elsewhere."""
     faults = cli.live.lab.engine.faults
     faults.creating_delay_s = 3.0
-    recovering = cli.start("restore", cli.live.identifier, "--at", target, "--database", database.name, "--confirm",
-                           database.name)  # fmt: skip
+    recovering = cli.start(
+        "restore", cli.live.identifier, "--at", target, "--database", database.name, "--confirm", database.name
+    )
     try:
         wait_until(lambda: list((cli.home / "cases").glob("*/status.html")), "the case is open")
         case = the_case(cli)["case"]
@@ -374,9 +413,11 @@ def test_a_planted_secret_appears_nowhere(cli: Cli, database: Database, target: 
         said.extend((ran.out, ran.err))
         return ran.code
 
-    database.run("create function fits(text) returns boolean language plpgsql as "
-                 f"'begin raise exception ''password {SECRET} is wrong''; end'",
-                 "alter table people add constraint c check (fits(name)) not valid")  # fmt: skip
+    database.run(
+        "create function fits(text) returns boolean language plpgsql as "
+        f"'begin raise exception ''password {SECRET} is wrong''; end'",
+        "alter table people add constraint c check (fits(name)) not valid",
+    )
     at = ["--at", target, "--database", database.name, "--confirm", database.name, "--profile", "p"]
     assert run("restore", cli.live.identifier, *at, "--find") == 41  # every row is refused, and set aside
     assert "password *** is wrong" in said[-1]

@@ -15,7 +15,8 @@ from recovery.config import IamCredentials, LibpqCredentials, Profile, SecretCre
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.instance import Endpoint
 from recovery.postgres.binaries import ClientTools, find_client_tools
-from recovery.postgres.connect import Target, connect, one
+from recovery.postgres.connect import connect, one
+from recovery.postgres.connection_target import Target
 from recovery.workflow.access import original
 from runbooks.lab.server import REGION
 from tests.fix_lab import Database, Live
@@ -110,8 +111,15 @@ def test_away_from_loopback_the_server_must_prove_its_name(tmp_path: Path, monke
 
 def test_verify_full_is_real(live: Live, database: Database, tmp_path: Path) -> None:
     def target(bundle: Path, host: str = "127.0.0.1") -> Target:
-        return Target("x", Endpoint(host=host, port=live.port), database.name, live.user, live.password,
-                      ca_bundle=bundle, sslmode="verify-full")  # fmt: skip
+        return Target(
+            "x",
+            Endpoint(host=host, port=live.port),
+            database.name,
+            live.user,
+            live.password,
+            ca_bundle=bundle,
+            sslmode="verify-full",
+        )
 
     with connect(target(live.lab.ca_bundle)) as session:
         assert one(session, "select ssl from pg_stat_ssl where pid = pg_backend_pid()") is True

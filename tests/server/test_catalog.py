@@ -33,8 +33,10 @@ def test_partitions_hold_rows_and_their_parents_do_not(database: Database) -> No
     ]
     (key,) = found.foreign_keys
     assert (str(key.parent), key.columns, [str(t) for t in key.parent_tables]) == (
-        "public.p", ("id", "day"), ["public.p1", "public.p2"],
-    )  # fmt: skip
+        "public.p",
+        ("id", "day"),
+        ["public.p1", "public.p2"],
+    )
     with connect(database.target()) as session:
         assert dangling_references(session, key) == 0
         session.execute("set session_replication_role = replica")
@@ -45,9 +47,9 @@ def test_partitions_hold_rows_and_their_parents_do_not(database: Database) -> No
 def test_composite_self_referencing_and_deferrable_keys(database: Database) -> None:
     database.run(
         "create table a (x int, y int, primary key (x, y))",
-        'create table b (id int primary key, ax int, ay int, up int references b, '
+        "create table b (id int primary key, ax int, ay int, up int references b, "
         '"t" int unique deferrable, constraint "odd; key" foreign key (ax, ay) references a deferrable)',
-    )  # fmt: skip
+    )
     keys = {key.name: key for key in read(database).foreign_keys}
     assert keys["odd; key"].deferrable
     assert keys["odd; key"].columns == ("ax", "ay")
@@ -57,9 +59,10 @@ def test_composite_self_referencing_and_deferrable_keys(database: Database) -> N
 
 def test_sequences_owned_identity_and_shared(database: Database) -> None:
     database.run(
-        "create sequence shared", 'create table "T" (a serial, b int generated always as identity,'
-        " c int default nextval('shared'))", "select nextval('shared'), nextval('shared')",
-    )  # fmt: skip
+        "create sequence shared",
+        "create table \"T\" (a serial, b int generated always as identity, c int default nextval('shared'))",
+        "select nextval('shared'), nextval('shared')",
+    )
     found = {counter.name.name: counter for counter in read(database).sequences}
     assert {name: counter.last_value for name, counter in found.items()} == {
         "T_a_seq": None,
@@ -73,11 +76,14 @@ def test_sequences_owned_identity_and_shared(database: Database) -> None:
 
 def test_unlogged_row_security_and_privileges(database: Database) -> None:
     database.run(
-        "create unlogged table u (n int)", "create table forced (n int)",
-        "alter table forced enable row level security", "alter table forced force row level security",
-        "create table plain (n int)", "alter table plain enable row level security",
+        "create unlogged table u (n int)",
+        "create table forced (n int)",
+        "alter table forced enable row level security",
+        "alter table forced force row level security",
+        "create table plain (n int)",
+        "alter table plain enable row level security",
         "create temporary table gone (n int)",
-    )  # fmt: skip
+    )
     found = {t.name.name: t for t in read(database).tables}
     assert set(found) == {"forced", "plain", "u"}
     assert (found["u"].unlogged, found["forced"].row_security, found["plain"].row_security) == (True, True, False)
@@ -116,26 +122,38 @@ def test_definitions_change_their_digest_and_rows_do_not(database: Database) -> 
 
 
 def test_members_of_an_extension_are_data_where_users_own_them_or_it_says_so(database: Database) -> None:
-    database.run("create table ref (id int primary key)", "create table t (id int references ref)",
-                 "create table own (id int primary key)", "create table kept (id int primary key)")  # fmt: skip
+    database.run(
+        "create table ref (id int primary key)",
+        "create table t (id int references ref)",
+        "create table own (id int primary key)",
+        "create table kept (id int primary key)",
+    )
     cluster = database.live.lab.engine.instances[database.live.identifier].cluster
     with psycopg.connect(cluster.dsn(database.name), autocommit=True) as admin:
         for name in ("ref", "own", "kept"):
             admin.execute(f"alter extension plpgsql add table {name}")
         for name in ("ref", "kept"):
             admin.execute(f"alter table {name} owner to {admin.info.user}")
-        admin.execute("update pg_extension set extconfig = array['kept'::regclass::oid], extcondition = array['']"
-                      " where extname = 'plpgsql'")  # fmt: skip
+        admin.execute(
+            "update pg_extension set extconfig = array['kept'::regclass::oid], extcondition = array['']"
+            " where extname = 'plpgsql'"
+        )
     found = read(database)
     assert [(str(t.name), t.extension) for t in found.tables] == [
-        ("public.kept", "plpgsql"), ("public.own", "plpgsql"), ("public.t", None),
-    ]  # fmt: skip
+        ("public.kept", "plpgsql"),
+        ("public.own", "plpgsql"),
+        ("public.t", None),
+    ]
     assert [str(key.parent) for key in found.foreign_keys] == ["public.ref"]
 
 
 def test_what_another_role_would_not_see(database: Database) -> None:
-    database.run("create table open (n int)", "create table closed (n int)", "create table hidden (n int)",
-                 "alter table hidden enable row level security")  # fmt: skip
+    database.run(
+        "create table open (n int)",
+        "create table closed (n int)",
+        "create table hidden (n int)",
+        "alter table hidden enable row level security",
+    )
     role = f"reader_{database.name}"
     with database.live.connect() as master:
         master.execute(f"create role {role}")

@@ -26,9 +26,10 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def row_by_row(plan: dict[str, Any]) -> list[str]:
     """Nested loops whose inner side is read whole for each outer row."""
     return [
-        f"{node['Node Type']} over {node['Plans'][1]['Node Type']}" for node in nodes(plan)
+        f"{node['Node Type']} over {node['Plans'][1]['Node Type']}"
+        for node in nodes(plan)
         if node["Node Type"] == "Nested Loop" and node["Plans"][1]["Node Type"] in WHOLE
-    ]  # fmt: skip
+    ]
 
 
 def test_no_statement_over_the_stage_is_quadratic(
@@ -46,15 +47,20 @@ def test_no_statement_over_the_stage_is_quadratic(
 
     monkeypatch.setattr(Session, "execute", explained)
     with past(
-        "create table kinds (id int primary key)", "insert into kinds select g from generate_series(1, 50) g",
+        "create table kinds (id int primary key)",
+        "insert into kinds select g from generate_series(1, 50) g",
         "create table goods (id bigint primary key, code text unique, price int not null check (price >= 0),"
         " kind int references kinds)",
         f"insert into goods select g, 'c' || g, 1 + g % 500, 1 + g % 50 from generate_series(1, {ROWS * 2}) g",
         "vacuum analyze",
-    ) as times:  # fmt: skip
+    ) as times:
         then = database.rows("select * from goods order by 1")
-        bad = xid_of(database.live, database, f"update goods set price = 0, code = code || '!' where id <= {ROWS}",
-                     f"delete from goods where id > {ROWS + ROWS // 2}")  # fmt: skip
+        bad = xid_of(
+            database.live,
+            database,
+            f"update goods set price = 0, code = code || '!' where id <= {ROWS}",
+            f"delete from goods where id > {ROWS + ROWS // 2}",
+        )
         plan = times.diff("goods", mode="repair", incident_xids=(bad,))
         assert plan.writes == ROWS + ROWS // 2
         times.apply()

@@ -26,10 +26,13 @@ def prints(database: Database, *names: str, version: int = 170000) -> list[objec
 @pytest.mark.parametrize("version", [130000, 170000])
 def test_order_does_not_matter_but_duplicates_do(database: Database, version: int) -> None:
     database.run(
-        "create table a (n int, t text)", "create table b (n int, t text)", "create table c (n int, t text)",
-        "insert into a values (1, 'x'), (2, null), (2, null)", "insert into b values (2, null), (1, 'x'), (2, null)",
+        "create table a (n int, t text)",
+        "create table b (n int, t text)",
+        "create table c (n int, t text)",
+        "insert into a values (1, 'x'), (2, null), (2, null)",
+        "insert into b values (2, null), (1, 'x'), (2, null)",
         "insert into c values (1, 'x'), (1, 'x'), (2, null)",
-    )  # fmt: skip
+    )
     a, b, c = prints(database, "a", "b", "c", version=version)
     assert a == b
     assert a != c
@@ -57,14 +60,17 @@ def test_order_does_not_matter_but_duplicates_do(database: Database, version: in
         ("tsvector", "'a:1'", "'a:2'"),
         ("int4range", "'[1,3)'", "'(1,3)'"),
     ],
-)  # fmt: skip
+)
 def test_what_differs_as_text_differs(database: Database, type_name: str, one_value: str, other_value: str) -> None:
     try:
         database.run(
-            f"create table a (v {type_name})", f"create table b (v {type_name})", f"create table c (v {type_name})",
-            f"insert into a values ({one_value})", f"insert into b values ({other_value})",
+            f"create table a (v {type_name})",
+            f"create table b (v {type_name})",
+            f"create table c (v {type_name})",
+            f"insert into a values ({one_value})",
+            f"insert into b values ({other_value})",
             f"insert into c values ({one_value})",
-        )  # fmt: skip
+        )
     except psycopg.errors.FeatureNotSupported:
         pytest.skip(f"this PostgreSQL was built without {type_name}")
     a, b, c = prints(database, "a", "b", "c")
@@ -74,12 +80,13 @@ def test_what_differs_as_text_differs(database: Database, type_name: str, one_va
 
 def test_user_types_and_columns_that_need_quoting(database: Database) -> None:
     database.run(
-        "create type mood as enum ('sad', 'glad')", "create type pair as (a int, b text)",
+        "create type mood as enum ('sad', 'glad')",
+        "create type pair as (a int, b text)",
         "create domain positive as int check (value > 0)",
         """create table "Weird Name; --" ("t" mood, "select" pair, "Ünï" positive, arr mood[],
            g int generated always as (1) stored)""",
         """insert into "Weird Name; --" values ('glad', (1, 'x'), 3, '{sad}')""",
-    )  # fmt: skip
+    )
     (before,) = prints(database, "Weird Name; --")
     database.run("""update "Weird Name; --" set "select" = (1, 'y')""")
     (after,) = prints(database, "Weird Name; --")
@@ -88,9 +95,11 @@ def test_user_types_and_columns_that_need_quoting(database: Database) -> None:
 
 def test_column_order_and_generated_columns_do_not_matter(database: Database) -> None:
     database.run(
-        "create table a (x int, y text, z int generated always as (x + 1) stored)", "create table b (y text, x int)",
-        "insert into a values (1, 'q')", "insert into b values ('q', 1)",
-    )  # fmt: skip
+        "create table a (x int, y text, z int generated always as (x + 1) stored)",
+        "create table b (y text, x int)",
+        "insert into a values (1, 'q')",
+        "insert into b values ('q', 1)",
+    )
     a, b = prints(database, "a", "b")
     assert a == b
 

@@ -42,8 +42,11 @@ def test_objects_of_lost_rows_come_back(past: Past, database: Database, rate: in
     contents = [os.urandom(BIG), b"", b"short", b"stays", b"was replaced"]
     numbers = store(database, *contents)
     role = f"reader_{database.name}"
-    database.run(f"create role {role}", f"grant select on large object {numbers[0]} to {role}",
-                 f"grant select, update on large object {numbers[2]} to public")  # fmt: skip
+    database.run(
+        f"create role {role}",
+        f"grant select on large object {numbers[0]} to {role}",
+        f"grant select, update on large object {numbers[2]} to public",
+    )
     with past() as times:
         held, rights = fetched(database), database.rows(RIGHTS)
         database.run(

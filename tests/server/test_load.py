@@ -76,16 +76,24 @@ def plan_for(catalog: Catalog, **changes: Any) -> RecoveryPlan:
     now = datetime(2026, 11, 22, tzinfo=UTC)
     facts = instance(identifier="live")
     plan = RecoveryPlan(
-        tool_version="test", made_at=now, source=facts, window=RestoreWindow(earliest=now, latest=now),
-        target_time=now, database="db", user="postgres",
+        tool_version="test",
+        made_at=now,
+        source=facts,
+        window=RestoreWindow(earliest=now, latest=now),
+        target_time=now,
+        database="db",
+        user="postgres",
         identity=Identity(system_identifier="1", database_oid=1, database="db", server_version_num=1, started_at=""),
         tables=tuple(PlannedTable(name=n, why=Why.NAMED, because="", bytes_now=0) for n in order),
-        left_out=(), foreign_key_mode=mode,
+        left_out=(),
+        foreign_key_mode=mode,
         held_triggers=tuple(t for table in catalog.tables for t in table.triggers if t.state != "D"),
         sequences=catalog.sequences,
         copy_settings=CopySettings.like(facts, instance_class=None, expires_after_hours=1),
-        transport=Transport.COPY, lock_timeout_ms=200, lock_attempts=2,
-    )  # fmt: skip
+        transport=Transport.COPY,
+        lock_timeout_ms=200,
+        lock_attempts=2,
+    )
     return plan.model_copy(update=changes)
 
 
@@ -98,8 +106,9 @@ def job_for(source: Database, database: Database, **changes: Any) -> Iterator[tu
         version = there.info.server_version
         truth = AtTarget(
             fingerprints={str(p.name): fingerprint(there, p.at_target, oldest_version_num=version) for p in pairs},
-            sequences=then.sequences, oldest_version_num=version,
-        )  # fmt: skip
+            sequences=then.sequences,
+            oldest_version_num=version,
+        )
         yield there, here, Job("db", now, pairs, truth, plan.held_triggers, 200, 2)
 
 
@@ -136,8 +145,12 @@ def test_rows_of_every_shape_arrive_identical(source: Database, database: Databa
         assert intent == done.model_copy(update={"seconds_locked": intent.seconds_locked})
         assert 0 < intent.seconds_locked <= done.seconds_locked, "the commit is under the locks as well"
         assert done.rows == {
-            "s.parent": 3, "s.child": 500, 's."Weird Name; --"': 3, "s.empty": 0, "s.nocolumns": 3,
-        }  # fmt: skip
+            "s.parent": 3,
+            "s.child": 500,
+            's."Weird Name; --"': 3,
+            "s.empty": 0,
+            "s.nocolumns": 3,
+        }
         assert writing.transaction_status(here, done.xids[0]) == "committed"
     for table in ("s.parent", "s.child", 's."Weird Name; --"', "s.nocolumns"):
         query = f"select t::text from {table} t order by 1"
@@ -155,8 +168,11 @@ NEWLINES = (
 @pytest.mark.parametrize("kind", ["copy", "dump"])
 def test_newlines_in_names_end_no_header(source: Database, database: Database, kind: str, tmp_path: Path) -> None:
     """What looks like the end of COPY's header, or like a header, may stand inside of a quoted name."""
-    source.run(*NEWLINES, 'insert into "line\none FROM stdin;\n1" values (1, \'a\nb\', 2), (3, null, 4)',
-               'insert into "\nCOPY ""x""" values (\'FROM stdin;\'), (E\'\\\\.\')')  # fmt: skip
+    source.run(
+        *NEWLINES,
+        "insert into \"line\none FROM stdin;\n1\" values (1, 'a\nb', 2), (3, null, 4)",
+        'insert into "\nCOPY ""x""" values (\'FROM stdin;\'), (E\'\\\\.\')',
+    )
     database.run(*NEWLINES)
     with job_for(source, database) as (there, here, job):
         load(here, job, transport_of(kind, there, source, job, tmp_path), before_commit=ignore)
@@ -175,8 +191,10 @@ def test_types_that_were_made_anew_travel_as_text(source: Database, database: Da
     assert database.rows("select m::text from t") == [("{b,a}",)]
 
 
-CYCLE = "create table a (id int primary key, b int); create table b (id int primary key, a int references a);" \
-        " alter table a add foreign key (b) references b"  # fmt: skip
+CYCLE = (
+    "create table a (id int primary key, b int); create table b (id int primary key, a int references a);"
+    " alter table a add foreign key (b) references b"
+)
 
 
 @pytest.mark.parametrize(("clause", "mode"), [(" deferrable", ForeignKeyMode.DEFERRED), ("", ForeignKeyMode.REPLICA)])
@@ -227,8 +245,11 @@ alter table t disable trigger off;
 
 def test_triggers_are_held_back_and_come_back_in_the_state_they_had(source: Database, database: Database) -> None:
     database.run(AUDITED)
-    source.run("create table t (n int primary key, at timestamptz)", "create table log (what text)",
-               "insert into t values (1, '2020-01-01Z')")  # fmt: skip
+    source.run(
+        "create table t (n int primary key, at timestamptz)",
+        "create table log (what text)",
+        "insert into t values (1, '2020-01-01Z')",
+    )
     states = "select tgname, tgenabled::text from pg_trigger where not tgisinternal order by 1"
     before = database.rows(states)
     assert before == [("always", "A"), ("normal", "O"), ("off", "D"), ("replica", "R")]
@@ -260,8 +281,11 @@ class Meddling(CopyTransport):
 
 def test_triggers_that_changed_since_the_plan_are_refused_under_the_lock(source: Database, database: Database) -> None:
     database.run(AUDITED)
-    source.run("create table t (n int primary key, at timestamptz)", "create table log (what text)",
-               "insert into t values (1, '2020-01-01Z')")  # fmt: skip
+    source.run(
+        "create table t (n int primary key, at timestamptz)",
+        "create table log (what text)",
+        "insert into t values (1, '2020-01-01Z')",
+    )
     with job_for(source, database) as (there, here, job):
         database.run("alter table t disable trigger normal")
         with pytest.raises(RowbackError) as refused:
@@ -275,8 +299,11 @@ def test_a_trigger_that_acts_all_the_same_is_found_by_the_servers_own_accounts(
     source: Database, database: Database
 ) -> None:
     database.run(AUDITED.replace("new.at := now(); ", ""))
-    source.run("create table t (n int primary key, at timestamptz)", "create table log (what text)",
-               "insert into t values (1, '2020-01-01Z')")  # fmt: skip
+    source.run(
+        "create table t (n int primary key, at timestamptz)",
+        "create table log (what text)",
+        "insert into t values (1, '2020-01-01Z')",
+    )
     with job_for(source, database) as (there, here, job):
         narrow = replace(job, fills=[p for p in job.fills if p.name.name == "t"])
         with pytest.raises(RowbackError) as refused:
@@ -288,8 +315,11 @@ def test_a_trigger_that_acts_all_the_same_is_found_by_the_servers_own_accounts(
 
 def test_rows_that_a_trigger_alters_are_not_committed(source: Database, database: Database) -> None:
     database.run(AUDITED, "drop trigger always on t", "drop trigger replica on t")
-    source.run("create table t (n int primary key, at timestamptz)", "create table log (what text)",
-               "insert into t values (1, '2020-01-01Z')")  # fmt: skip
+    source.run(
+        "create table t (n int primary key, at timestamptz)",
+        "create table log (what text)",
+        "insert into t values (1, '2020-01-01Z')",
+    )
     # a rewriting trigger that the plan does not hold back, because it only became one after the lock
     database.run("alter table t disable trigger normal")
     with job_for(source, database, held_triggers=()) as (there, here, job), pytest.raises(RowbackError) as refused:
@@ -302,14 +332,18 @@ def test_rows_that_a_trigger_alters_are_not_committed(source: Database, database
 def test_keys_that_are_deferred_from_the_start_beside_triggers(source: Database, database: Database) -> None:
     """As Django declares them: the checks are pending when the triggers are to be enabled again."""
     for db in (source, database):
-        db.run("create table parent (n int primary key)",
-               "create table child (n int references parent deferrable initially deferred)",
-               "create table log (what text)",
-               "create function note() returns trigger language plpgsql as"
-               " $$ begin insert into log values ('x'); return null; end $$")  # fmt: skip
+        db.run(
+            "create table parent (n int primary key)",
+            "create table child (n int references parent deferrable initially deferred)",
+            "create table log (what text)",
+            "create function note() returns trigger language plpgsql as"
+            " $$ begin insert into log values ('x'); return null; end $$",
+        )
     source.run("insert into parent values (1)", "insert into child values (1)")
-    database.run("create trigger t after insert on child for each row execute function note()",
-                 "create trigger t after insert on parent for each row execute function note()")  # fmt: skip
+    database.run(
+        "create trigger t after insert on child for each row execute function note()",
+        "create trigger t after insert on parent for each row execute function note()",
+    )
     with job_for(source, database) as (there, here, job):
         assert load_order(job.filled, job.catalog)[1] is ForeignKeyMode.ORDERED
         load(here, job, CopyTransport(there), before_commit=ignore)
@@ -360,8 +394,12 @@ def test_sequences_only_move_forward(source: Database, database: Database) -> No
     )
     for db in (source, database):
         db.run(*ddl)
-    source.run("insert into t (d) values (0)", "select setval('t_a_seq', 100)", "select setval('t_b_seq', 5)",
-               "select setval('down', -50)")  # fmt: skip
+    source.run(
+        "insert into t (d) values (0)",
+        "select setval('t_a_seq', 100)",
+        "select setval('t_b_seq', 5)",
+        "select setval('down', -50)",
+    )
     database.run("select setval('t_b_seq', 900)", "select setval('down', -7)")
     with job_for(source, database) as (there, here, job):
         done = load(here, job, CopyTransport(there), before_commit=ignore)
@@ -437,10 +475,11 @@ def test_functions_behind_constraints_find_what_they_name_without_a_schema(
 ) -> None:
     for db in (source, database):
         db.run(
-            "create table allowed (n int)", "insert into allowed values (1)",
+            "create table allowed (n int)",
+            "insert into allowed values (1)",
             "create function ok(int) returns bool language sql as 'select exists (select from allowed where n = $1)'",
             "create table t (n int check (ok(n)))",
-        )  # fmt: skip
+        )
     source.run("insert into t values (1)")
     with job_for(source, database) as (there, here, job):
         narrow = replace(job, fills=[p for p in job.fills if p.name.name == "t"])
@@ -451,8 +490,9 @@ def test_a_sequence_that_did_not_exist_at_t_moves_past_the_rows(source: Database
     source.run("create table t (n int, x text)", "insert into t values (41, 'a'), (7, 'b')")
     database.run(
         "create table t (n int generated by default as identity, x text)",
-        "create sequence words", "alter table t alter x set default 'w' || nextval('words')",
-    )  # fmt: skip
+        "create sequence words",
+        "alter table t alter x set default 'w' || nextval('words')",
+    )
     with job_for(source, database) as (there, here, job):
         done = load(here, job, CopyTransport(there), before_commit=ignore)
     assert [(move.sequence.name, move.after) for move in done.sequence_moves] == [("t_n_seq", 41)]
@@ -472,10 +512,12 @@ def test_a_shared_sequence_and_one_of_a_partitioned_parent(source: Database, dat
     for db in (source, database):
         db.run(
             "create table p (id bigint generated always as identity, k int, primary key (id, k)) partition by list (k)",
-            "create table p1 partition of p for values in (1)", "create sequence s",
-            "create table a (n int default nextval('s'))", "create table b (n int default nextval('s'))",
+            "create table p1 partition of p for values in (1)",
+            "create sequence s",
+            "create table a (n int default nextval('s'))",
+            "create table b (n int default nextval('s'))",
             "alter sequence s owned by b.n",
-        )  # fmt: skip
+        )
     source.run("insert into p (k) values (1), (1)", "insert into b default values", "insert into b default values")
     with job_for(source, database) as (there, here, job):
         wanted = {"p1", "b"}
@@ -503,9 +545,10 @@ def test_keys_are_compared_with_their_own_operator(source: Database, database: D
     """A key of a type with its own equality (as citext has): pg_catalog's `=` would call these rows dangling."""
     for db in (source, database):
         db.run(
-            "create extension citext", "create table parent (k citext primary key)",
+            "create extension citext",
+            "create table parent (k citext primary key)",
             "create table child (k citext references parent)",
-        )  # fmt: skip
+        )
     source.run("insert into parent values ('Bob')", "insert into child values ('bOB')")
     with job_for(source, database) as (there, here, job):
         assert load(here, job, CopyTransport(there), before_commit=ignore).foreign_keys_checked == 1

@@ -29,9 +29,10 @@ def test_many_portions_are_one_write(past: Past, database: Database) -> None:
     ) as times:
         held = [database.rows(f"select * from {name} order by 1") for name in "ab"]
         database.run(
-            "update b set body = 'bad' where id > 3500", "delete from a where id <= 3000",
+            "update b set body = 'bad' where id > 3500",
+            "delete from a where id <= 3000",
             "insert into a values (5000, 'new')",
-        )  # fmt: skip
+        )
         after = [database.rows(f"select * from {name} order by 1") for name in "ab"]
         xid = database.rows("select xmin::text::int from b where id = 3600")[0][0]
         times.diff(mode="repair", incident_xids=(xid,))
@@ -58,8 +59,13 @@ def test_rows_that_wait_for_a_later_portion_come_last(past: Past, database: Data
         "alter table x add foreign key (y_id) references y deferrable",
     ) as times:
         held = [database.rows(f"select * from {name} order by 1") for name in ("tree", "x", "y")]
-        database.run("truncate tree", "insert into tree values (9000, null)", "truncate x, y",
-                     "insert into x values (9000, null)", "insert into y values (9000, null)")  # fmt: skip
+        database.run(
+            "truncate tree",
+            "insert into tree values (9000, null)",
+            "truncate x, y",
+            "insert into x values (9000, null)",
+            "insert into y values (9000, null)",
+        )
         plan = times.diff()
         assert plan.writes == 6000
         times.apply(rate=PLENTY)
@@ -77,10 +83,11 @@ def test_replace_deletes_children_first_and_frees_keys(past: Past, database: Dat
     ) as times:
         held = [database.rows(f"select * from {name} order by 1") for name in "ab"]
         database.run(
-            "delete from b", "delete from a",
+            "delete from b",
+            "delete from a",
             "insert into a select g + 5000, 'm' || g from generate_series(1, 1500) g",
             "insert into b select g + 5000, g + 5000 from generate_series(1, 1500) g",
-        )  # fmt: skip
+        )
         times.diff(mode="replace")
         times.apply(rate=PLENTY)
         assert [database.rows(f"select * from {name} order by 1") for name in "ab"] == held
@@ -100,8 +107,9 @@ def test_what_changed_since_the_diff_is_skipped_once(past: Past, database: Datab
         times.apply(rate=PLENTY)
         assert times.done[-1].skipped == 2
         assert set(times.skipped()) == {
-            "unique key t_pkey is taken by (7)", "its parent in public.t is another entity now (u_t_id_fkey)",
-        }  # fmt: skip
+            "unique key t_pkey is taken by (7)",
+            "its parent in public.t is another entity now (u_t_id_fkey)",
+        }
         assert database.rows("select body from t where id = 7") == [("somebody else",)]
         assert database.rows("select count(*), bool_or(t_id = 7) from u") == [(2499, False)]
 
@@ -109,17 +117,20 @@ def test_what_changed_since_the_diff_is_skipped_once(past: Past, database: Datab
 def test_a_child_is_not_given_to_whoever_took_its_parents_key(past: Past, database: Database) -> None:
     """In one transaction as well."""
     with past(
-        "create table t (id int primary key, body text)", "create table u (id int primary key, t_id int references t)",
-        "insert into t values (1, 'a'), (2, 'b')", "insert into u values (1, 1), (2, 2)",
-    ) as times:  # fmt: skip
+        "create table t (id int primary key, body text)",
+        "create table u (id int primary key, t_id int references t)",
+        "insert into t values (1, 'a'), (2, 'b')",
+        "insert into u values (1, 1), (2, 2)",
+    ) as times:
         database.run("delete from u", "delete from t")
         times.diff()
         database.run("insert into t values (2, 'somebody else')")
         times.apply()
         assert database.rows("select * from u") == [(1, 1)]
         assert set(times.skipped()) == {
-            "unique key t_pkey is taken by (2)", "its parent in public.t is another entity now (u_t_id_fkey)",
-        }  # fmt: skip
+            "unique key t_pkey is taken by (2)",
+            "its parent in public.t is another entity now (u_t_id_fkey)",
+        }
 
 
 @pytest.mark.parametrize("rate", [None, PLENTY])
@@ -169,10 +180,11 @@ def watched(connection: psycopg.Connection[Any]) -> tuple[int, Any]:
 def test_a_parent_that_was_put_back_and_replaced_between_portions(past: Past, database: Database) -> None:
     """Rows go in the order of their keys' texts: 2 and 3 with the first thousand, their children with the second."""
     with past(
-        "create table p (id int primary key, body text)", "create table c (id int primary key, p_id int references p)",
+        "create table p (id int primary key, body text)",
+        "create table c (id int primary key, p_id int references p)",
         "insert into p select g, 'good' from generate_series(1, 1500) g",
         "insert into c select g, g from generate_series(1, 1500) g",
-    ) as times:  # fmt: skip
+    ) as times:
         database.run("delete from c where id > 1", "delete from p where id > 1")
         times.diff()
 
@@ -185,7 +197,7 @@ def test_a_parent_that_was_put_back_and_replaced_between_portions(past: Past, da
         assert set(times.skipped()) == {
             "its parent in public.p is another entity now (c_p_id_fkey)",
             "its parent in public.p does not exist (c_p_id_fkey)",
-        }  # fmt: skip
+        }
         assert database.rows("select count(*) from c where id in (2, 3)") == [(0,)]
         assert database.rows("select count(*) from c") == [(1498,)]
 
@@ -193,11 +205,12 @@ def test_a_parent_that_was_put_back_and_replaced_between_portions(past: Past, da
 def test_portions_are_counted_and_sized_by_what_they_write(past: Past, database: Database) -> None:
     """Wide rows after narrow ones: no portion may hold more than a second's worth of the rate."""
     with past(
-        "create table a (id int primary key)", "create table b (id int primary key, x text)",
+        "create table a (id int primary key)",
+        "create table b (id int primary key, x text)",
         "insert into a select generate_series(1, 20000)",
         "insert into b select g, (select string_agg(md5(g || ':' || i), '') from generate_series(1, 100) i)"
         " from generate_series(1, 2000) g",
-    ) as times:  # fmt: skip
+    ) as times:
         database.run("delete from a where id > 1", "delete from b where id > 1")
         times.diff()
         seen: list[Loaded] = []
@@ -222,8 +235,10 @@ def test_undo_of_equal_rows_of_which_somebody_changed_some(past: Past, database:
         assert times.rows_of(RowClass.BLOCKED)[0].reason == "changed by others since it was read"
         assert len(times.rows_of(RowClass.BLOCKED)) == 3
         assert database.rows("select a, b, count(*) from k group by 1, 2 order by 1, 2") == [
-            (1, "c", 3), (5, "b", 200), (6, "b", 200),
-        ]  # fmt: skip
+            (1, "c", 3),
+            (5, "b", 200),
+            (6, "b", 200),
+        ]
 
 
 def test_a_paced_load_that_can_write_nothing_any_more_is_refused(past: Past, database: Database) -> None:
@@ -239,8 +254,9 @@ def test_a_paced_load_that_can_write_nothing_any_more_is_refused(past: Past, dat
         with pytest.raises(RowbackError) as refused:
             times.apply(rate=PLENTY)
         assert (refused.value.id, refused.value.fact) == (
-            ErrorId.PLAN_FACTS_CHANGED, "none of the 1,200 planned rows can be written any more",
-        )  # fmt: skip
+            ErrorId.PLAN_FACTS_CHANGED,
+            "none of the 1,200 planned rows can be written any more",
+        )
         assert database.rows("select * from members order by 1") == before
 
 

@@ -18,8 +18,10 @@ from tests.fix_lab import Database, Live, pass_a_second, rds_client, start_insta
 def copy(live: Live) -> Live:
     """A real point-in-time copy of this module's instance, with a subscription and a job table in it."""
     with psycopg.connect(live.lab.engine.instances[live.identifier].cluster.dsn(), autocommit=True) as admin:
-        admin.execute("create subscription steals connection 'host=192.0.2.1 dbname=x' publication p"
-                      " with (connect = false, slot_name = 'theirs')")  # fmt: skip
+        admin.execute(
+            "create subscription steals connection 'host=192.0.2.1 dbname=x' publication p"
+            " with (connect = false, slot_name = 'theirs')"
+        )
         admin.execute("alter subscription steals enable")
         admin.execute("alter subscription steals owner to rdsadmin")
     target = pass_a_second()
@@ -31,9 +33,11 @@ def copy(live: Live) -> Live:
 
     wait_until(reached, "the window reaches T")
     client.restore_db_instance_to_point_in_time(
-        SourceDBInstanceIdentifier=live.identifier, TargetDBInstanceIdentifier="twin", RestoreTime=target,
+        SourceDBInstanceIdentifier=live.identifier,
+        TargetDBInstanceIdentifier="twin",
+        RestoreTime=target,
         BackupRetentionPeriod=0,
-    )  # fmt: skip
+    )
     live.lab.wait_for("twin", "available")
     return Live(live.lab, "twin", live.password)
 

@@ -22,10 +22,13 @@ def lost(times: Times) -> list[tuple[str | None, ...]]:
 def test_the_second_diff_asks_the_copy_for_no_checksums(
     past: Past, database: Database, tmp_path: Path, key: str
 ) -> None:
-    with past(
-        f"create table t (id {key} primary key, body text)",
-        "insert into t select g, md5(g::text) from generate_series(1, 5000) g",
-    ) as times, Remembered(tmp_path / "sums.sqlite") as memory:  # fmt: skip
+    with (
+        past(
+            f"create table t (id {key} primary key, body text)",
+            "insert into t select g, md5(g::text) from generate_series(1, 5000) g",
+        ) as times,
+        Remembered(tmp_path / "sums.sqlite") as memory,
+    ):
         database.run("delete from t where id::text = '77'", "insert into t values (5001, 'new')")
         times.diff(lineage=False, ask=memory.ask)
         assert lost(times) == [("77",)]

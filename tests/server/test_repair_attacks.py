@@ -95,8 +95,13 @@ def test_replace_keeps_rows_that_undo_could_not_bring_back(past: Past, database:
 
 def test_a_column_made_anew_under_its_old_name_is_the_same_column(past: Past, database: Database) -> None:
     with past("create table t (id int primary key, a int)", "insert into t values (1, 1), (2, 2)") as times:
-        database.run("alter table t add a2 bigint", "update t set a2 = a", "alter table t drop a",
-                     "alter table t rename a2 to a", "delete from t where id = 2")  # fmt: skip
+        database.run(
+            "alter table t add a2 bigint",
+            "update t set a2 = a",
+            "alter table t drop a",
+            "alter table t rename a2 to a",
+            "delete from t where id = 2",
+        )
         times.diff()
         times.apply()
         assert database.rows("select * from t order by 1") == [(1, 1), (2, 2)]
@@ -120,8 +125,14 @@ def test_savepoints_of_the_incident_are_pointed_at(past: Past, database: Databas
     with past(
         "create table t (id int primary key, p int)", "insert into t select g, g from generate_series(1, 6) g"
     ) as times:
-        bad = xid_of(database.live, database, "update t set p = 0 where id < 4", "savepoint s",
-                     "update t set p = -1 where id > 3", "release s")  # fmt: skip
+        bad = xid_of(
+            database.live,
+            database,
+            "update t set p = 0 where id < 4",
+            "savepoint s",
+            "update t set p = -1 where id > 3",
+            "release s",
+        )
         plan = times.diff(mode=Mode.REPAIR, incident_xids=(bad,))
         assert plan.notices[0] == (
             f"3 rows of public.t carry transaction {bad + 1}, which wrote in the middle of another one: it may be a"
@@ -196,8 +207,13 @@ def test_an_entity_that_was_made_again_under_another_number(past: Past, database
         "insert into p values (1, 'A'), (5, 'E')",
         "insert into c values (1, 1, 1)",
     ) as times:
-        database.run("delete from c", "delete from p where id = 1", "insert into p values (2, 'A')",
-                     "insert into c values (1, 2, 1)", "delete from p where id = 5")  # fmt: skip
+        database.run(
+            "delete from c",
+            "delete from p where id = 1",
+            "insert into p values (2, 'A')",
+            "insert into c values (1, 2, 1)",
+            "delete from p where id = 5",
+        )
         times.diff(mode=Mode.REPLACE)
         assert "it is still referenced from public.c" in reasons(times)
         times.apply()
@@ -241,13 +257,17 @@ def test_a_column_that_went_between_diff_and_apply(past: Past, database: Databas
 
 
 NAMES = [
-    'create table "t%d" ("id%" int primary key, "x%s" text, "%(n)s" int)', "create table z ()",
+    'create table "t%d" ("id%" int primary key, "x%s" text, "%(n)s" int)',
+    "create table z ()",
     "create table k (n int primary key, k0 int unique, rowback int, shown int, s int, t int, op text, skip text)",
-    "create schema ext", "create extension ltree schema ext", "create table l (path ext.ltree primary key, x int)",
-    "create extension citext schema ext", "create table ci (name ext.citext primary key, x int)",
+    "create schema ext",
+    "create extension ltree schema ext",
+    "create table l (path ext.ltree primary key, x int)",
+    "create extension citext schema ext",
+    "create table ci (name ext.citext primary key, x int)",
     "create table whole (id int primary key, x text, check ((whole.*)::text <> 'x'))",
     "create table comp (id int primary key, p ext.pairs not null)",
-]  # fmt: skip
+]
 
 
 def test_names_and_types_that_break_careless_sql(past: Past, database: Database) -> None:
@@ -312,8 +332,12 @@ def test_rows_that_moved_to_another_partition_are_not_doubled(past: Past, databa
         assert reasons(times) == {MOVED}
         times.apply()
         assert database.rows("select id, status from o order by 1, 2") == [
-            (1, "done"), (2, "open"), (3, "open"), (4, "open"), (5, "open"),
-        ]  # fmt: skip
+            (1, "done"),
+            (2, "open"),
+            (3, "open"),
+            (4, "open"),
+            (5, "open"),
+        ]
 
 
 def test_rows_whose_natural_key_changed_are_not_doubled(past: Past, database: Database) -> None:
@@ -337,10 +361,12 @@ def test_children_without_a_key_are_told_and_a_parent_without_one_breaks_nothing
         "create table labels (id int primary key, a_code int references a (code) on delete set null)",
         "create table bare (code int unique, body text)",
         "create table uses (id int primary key, code int references bare (code) on delete cascade)",
-        "insert into a values (1, 10), (2, 20)", "insert into notes values (1, 'x'), (1, 'x'), (2, 'y')",
-        "insert into labels values (1, 10)", "insert into bare values (1, 'p'), (null, 'q')",
+        "insert into a values (1, 10), (2, 20)",
+        "insert into notes values (1, 'x'), (1, 'x'), (2, 'y')",
+        "insert into labels values (1, 10)",
+        "insert into bare values (1, 'p'), (null, 'q')",
         "insert into uses values (7, 1)",
-    ) as times:  # fmt: skip
+    ) as times:
         database.run("delete from a where id = 1")
         plan = times.diff("public.a")
         told = "rows of public.notes that lost rows lead to were not looked for: it has no key; name it too"
@@ -360,10 +386,12 @@ def test_children_without_a_key_are_told_and_a_parent_without_one_breaks_nothing
 def test_a_table_that_was_swapped_for_another_is_not_compared_with_it(past: Past, database: Database) -> None:
     with past("create table t (id int primary key, x text)", "insert into t values (1, 'a'), (2, 'b')") as times:
         database.run(
-            "alter table t rename to t_old", "alter index t_pkey rename to t_old_pkey",
-            "create table t (id int primary key, x text)", "insert into t values (1, 'other')",
+            "alter table t rename to t_old",
+            "alter index t_pkey rename to t_old_pkey",
+            "create table t (id int primary key, x text)",
+            "insert into t values (1, 'other')",
             "delete from t_old where id = 2",
-        )  # fmt: skip
+        )
         with pytest.raises(RowbackError) as refused:
             times.diff("public.t")
         assert "public.t: the table did not exist at T" in str(refused.value)
@@ -376,9 +404,10 @@ def test_a_table_that_was_swapped_for_another_is_not_compared_with_it(past: Past
 def test_rows_without_a_key_that_moved_to_another_partition_are_not_doubled(past: Past, database: Database) -> None:
     with past(
         "create table m (k int, body text, more int) partition by list (k)",
-        "create table m1 partition of m for values in (1)", "create table m2 partition of m for values in (2)",
+        "create table m1 partition of m for values in (1)",
+        "create table m2 partition of m for values in (2)",
         "insert into m values (1, 'moves', 1), (1, 'goes', 2)",
-    ) as times:  # fmt: skip
+    ) as times:
         database.run("update m set k = 2 where body = 'moves'", "delete from m where body = 'goes'")
         times.diff()
         assert [c.target for c in times.rows_of(RowClass.BLOCKED)] == [("1", "moves", "1")]
@@ -408,11 +437,12 @@ def test_a_table_that_only_stands_in_the_way_is_not_written(past: Past, database
         "create trigger touch before update on a for each row execute function touch()",
         "insert into a (email, x, y) values ('one', 'x', 'y'), ('two', 'x', 'y')",
         "insert into b values (1, 1), (2, 2), (3, null)",
-    ) as times:  # fmt: skip
+    ) as times:
         database.run(
-            "delete from b", "delete from a where id = 2",
+            "delete from b",
+            "delete from a where id = 2",
             "insert into a (id, email, x, y) values (2, 'stranger', 'p', 'q')",
-        )  # fmt: skip
+        )
         times.diff()
         assert [change.key for change in times.rows_of(RowClass.REUSED)] == [("2",)]
         times.apply()
@@ -425,8 +455,9 @@ def test_undo_moves_children_away_before_it_deletes_their_parent(past: Past, dat
     with past(
         "create table a (id int primary key, code text unique)",
         "create table b (id int primary key, a_id int references a on delete set null, note text)",
-        "insert into a values (1, 'c1')", "insert into b values (1, 1, 'n')",
-    ) as times:  # fmt: skip
+        "insert into a values (1, 'c1')",
+        "insert into b values (1, 1, 'n')",
+    ) as times:
         database.run("delete from a", "insert into a values (2, 'c1')")
         after = [database.rows("select * from a"), database.rows("select * from b")]
         times.diff(mode="replace")

@@ -45,10 +45,12 @@ def test_values_of_every_type_come_back_and_are_reverted_exactly(past: Past, dat
     with past(TYPES, ROWS) as times:
         held = text_of(database, "s.t")
         xid = xid_of(
-            database.live, database, "delete from s.t where id % 3 = 0",
+            database.live,
+            database,
+            "delete from s.t where id % 3 = 0",
             "update s.t set num = num::text::numeric + 0.00, f = 0, i = interval '30 days', mood = 'sad', big = 'x'"
             " where id % 3 = 1",
-        )  # fmt: skip
+        )
         plan = times.diff(lineage=lineage, mode=Mode.REPAIR, incident_xids=(xid,))
         (table,) = plan.tables
         assert (table.inserts, table.updates, table.engine) == (6, 7, Engine.LINEAGE if lineage else Engine.BUCKETS)
@@ -94,9 +96,16 @@ def test_classes_and_conflicts(past: Past, database: Database) -> None:
         assert (blocked.key, blocked.reason) == (("9",), "unique key t_email_key is taken by (10)")
         times.apply()
         assert database.rows("select id, price, title from t order by id") == [
-            (1, 10, "title 1"), (2, 0, "better"), (3, 21, "title 3"), (4, 40, "title 4"), (5, 50, "other"),
-            (6, 60, "title 6"), (7, 700, "new seven"), (8, 80, "title 8"), (10, 100, "ten"),
-        ]  # fmt: skip
+            (1, 10, "title 1"),
+            (2, 0, "better"),
+            (3, 21, "title 3"),
+            (4, 40, "title 4"),
+            (5, 50, "other"),
+            (6, 60, "title 6"),
+            (7, 700, "new seven"),
+            (8, 80, "title 8"),
+            (10, 100, "ten"),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -201,8 +210,11 @@ def test_naming_a_leaf_brings_the_parents_that_its_rows_need(past: Past, databas
         database.run("delete from spaces where id = 2")
         plan = times.diff("notes")
         assert {t.name.name: t.inserts for t in plan.tables if t.inserts} == {
-            "notes": 8, "revisions": 8, "articles": 4, "spaces": 1,
-        }  # fmt: skip
+            "notes": 8,
+            "revisions": 8,
+            "articles": 4,
+            "spaces": 1,
+        }
         times.apply()
         assert database.rows("select count(*) from notes") == [(24,)]
 
@@ -212,8 +224,11 @@ def test_where_limits_the_root_and_what_hangs_on_it(past: Past, database: Databa
         database.run("delete from spaces")
         plan = times.diff("spaces", where="id = 3 and name <> ')'")
         assert {t.name.name: t.inserts for t in plan.tables if t.inserts} == {
-            "spaces": 1, "articles": 4, "revisions": 8, "notes": 8,
-        }  # fmt: skip
+            "spaces": 1,
+            "articles": 4,
+            "revisions": 8,
+            "notes": 8,
+        }
         times.apply()
         assert database.rows("select id from spaces") == [(3,)]
         assert database.rows("select distinct space_id from articles") == [(3,)]
@@ -228,7 +243,7 @@ def test_children_of_a_reused_key_are_not_given_to_the_stranger(past: Past, data
             "its parent in public.spaces is another entity now (articles_space_id_fkey)",
             "its parent in public.articles does not exist (revisions_article_id_fkey)",
             "its parent in public.revisions does not exist (notes_article_id_no_fkey)",
-        }  # fmt: skip
+        }
         assert sum(table.writes for table in times.plans[-1].tables) == 0
 
 
@@ -267,9 +282,12 @@ def test_partitions_and_inheritance(past: Past, database: Database) -> None:
         held = {
             t: database.rows(f"select tableoid::regclass::text, * from {t} order by 1, 2") for t in ("p", "c", "base")
         }
-        database.run("delete from p where id < 4", "delete from base",
-                     "create table p3 partition of p for values in (3)",
-                     "insert into p values (7, 3, 'later')")  # fmt: skip
+        database.run(
+            "delete from p where id < 4",
+            "delete from base",
+            "create table p3 partition of p for values in (3)",
+            "insert into p values (7, 3, 'later')",
+        )
         times.diff()
         times.apply()
         assert database.rows("select tableoid::regclass::text, * from p order by 1, 2") == [
@@ -299,12 +317,17 @@ def test_triggers_are_held_and_every_one_is_as_before(past: Past, database: Data
         assert [t.name for t in plan.held_triggers] == ["always", "audit", "outbox", "touch"]
         times.apply()
         assert database.rows("select id, at::date::text from t order by 1") == [
-            (1, "2020-01-01"), (2, "2020-01-01"), (3, "2020-01-01"),
-        ]  # fmt: skip
+            (1, "2020-01-01"),
+            (2, "2020-01-01"),
+            (3, "2020-01-01"),
+        ]
         assert database.rows("select * from log") == []
         assert database.rows("select tgname, tgenabled::text from pg_trigger where not tgisinternal order by 1") == [
-            ("always", "A"), ("audit", "O"), ("outbox", "O"), ("touch", "O"),
-        ]  # fmt: skip
+            ("always", "A"),
+            ("audit", "O"),
+            ("outbox", "O"),
+            ("touch", "O"),
+        ]
 
 
 def test_a_table_without_a_key(past: Past, database: Database) -> None:
@@ -323,8 +346,9 @@ def test_a_table_without_a_key(past: Past, database: Database) -> None:
         )
         plan = times.diff()
         assert {t.name.name: (t.inserts, t.engine) for t in plan.tables} == {
-            "Weird Name; --": (4, Engine.WHOLE_ROWS), "mixed": (0, Engine.WHOLE_ROWS),
-        }  # fmt: skip
+            "Weird Name; --": (4, Engine.WHOLE_ROWS),
+            "mixed": (0, Engine.WHOLE_ROWS),
+        }
         (blocked,) = times.rows_of(RowClass.BLOCKED)
         assert blocked.reason == (
             "its table has no key, and rows written since T may be newer versions of it: see --mode beside"
@@ -348,9 +372,10 @@ def test_unique_keys_of_every_kind(past: Past, database: Database) -> None:
         database.run("delete from t", "insert into t values (11, 'B@X', 'open', '[10,11)'), (12, 'z', 'shut', null)")
         times.diff()
         assert {(c.key[0], c.reason) for c in times.rows_of(RowClass.BLOCKED)} == {
-            ("1", "unique key one_open is taken by (11)"), ("2", "unique key lower_mail is taken by (11)"),
+            ("1", "unique key one_open is taken by (11)"),
+            ("2", "unique key lower_mail is taken by (11)"),
             ("3", "unique key no_overlap is taken by (11)"),
-        }  # fmt: skip
+        }
         times.apply()
         assert database.rows("select id from t order by 1") == [(4,), (11,), (12,)]
 
@@ -381,10 +406,11 @@ DRIFT = [
     ("rename x to y", [(1, "a"), (2, "b")], "column x is called y now"),
     ("alter id type bigint", [(1, "a"), (2, "b")], "column id was integer, is bigint"),
     (
-        "add g int generated always as (id * 2) stored", [(1, "a", 2), (2, "b", 4)],
+        "add g int generated always as (id * 2) stored",
+        [(1, "a", 2), (2, "b", 4)],
         ADDED.format("g", "the server fills it"),
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "rows", "note"), DRIFT, ids=[change for change, _, _ in DRIFT])
@@ -412,16 +438,21 @@ def test_what_cannot_be_mapped_is_refused_or_blocked_with_the_reason(past: Past,
         "insert into t values (1, '1', 5), (2, '2', -5)",
         "insert into u values (1, 'x')",
     ) as times:
-        database.run("delete from t", "alter table t add must int not null", "alter table t drop must",
-                     "alter table t add check (n > 0)")  # fmt: skip
+        database.run(
+            "delete from t",
+            "alter table t add must int not null",
+            "alter table t drop must",
+            "alter table t add check (n > 0)",
+        )
         times.diff("t")
         (blocked,) = times.rows_of(RowClass.BLOCKED)
         assert (blocked.key, blocked.reason) == (("2",), 'it violates check "t_n_check"')
         database.run("alter table t add must int not null")
         times.diff("t")
         assert {c.reason for c in times.rows_of(RowClass.BLOCKED)} == {
-            'it violates NOT NULL on "must"', 'it violates check "t_n_check"',
-        }  # fmt: skip
+            'it violates NOT NULL on "must"',
+            'it violates check "t_n_check"',
+        }
         database.run("alter table u alter x type int using 1")
         with pytest.raises(RowbackError) as refused:
             times.diff("u")
@@ -430,14 +461,18 @@ def test_what_cannot_be_mapped_is_refused_or_blocked_with_the_reason(past: Past,
 
 
 def test_before_images_hold_every_row_as_it_was(past: Past, database: Database) -> None:
-    with past("create table t (id int primary key, x text, g int generated always as (id * 2) stored)",
-              "insert into t select g, 'x' from generate_series(1, 4) g") as times:  # fmt: skip
+    with past(
+        "create table t (id int primary key, x text, g int generated always as (id * 2) stored)",
+        "insert into t select g, 'x' from generate_series(1, 4) g",
+    ) as times:
         bad = xid_of(database.live, database, "update t set x = 'bad' where id <= 2", "delete from t where id = 3")
         times.diff(mode=Mode.REPAIR, incident_xids=(bad,))
         times.apply()
         assert database.rows(f"select rowback_op, id, x, g from {SCHEMA}.before_1_0 order by 1, 2") == [
-            ("i", 3, None, None), ("u", 1, "bad", 2), ("u", 2, "bad", 4),
-        ]  # fmt: skip
+            ("i", 3, None, None),
+            ("u", 1, "bad", 2),
+            ("u", 2, "bad", 4),
+        ]
         assert [c.live for c in times.rows_of(RowClass.REVERTED)] == [("1", "bad"), ("2", "bad")]
 
 
@@ -447,26 +482,41 @@ def test_rows_changed_between_diff_and_apply_are_skipped_and_told(past: Past, da
         "create table t (id int primary key, x text unique)",
         "insert into t select g, 'x' || g from generate_series(1, 6) g",
     ) as times:
-        bad = xid_of(database.live, database, "update t set x = 'bad' || id where id <= 2",
-                     "delete from t where id > 3", "delete from articles where id = 12")  # fmt: skip
+        bad = xid_of(
+            database.live,
+            database,
+            "update t set x = 'bad' || id where id <= 2",
+            "delete from t where id > 3",
+            "delete from articles where id = 12",
+        )
         plan = times.diff(mode=Mode.REPAIR, incident_xids=(bad,))
         assert plan.writes == 2 + 3 + 1 + 2 + 2
         database.run(
-            "update t set x = 'meanwhile' where id = 1", "insert into t values (4, 'mine')",
-            "insert into t values (77, 'x5')", "delete from spaces where id = 1",
-        )  # fmt: skip
+            "update t set x = 'meanwhile' where id = 1",
+            "insert into t values (4, 'mine')",
+            "insert into t values (77, 'x5')",
+            "delete from spaces where id = 1",
+        )
         found = times.apply()
-        assert sorted(times.skipped()) == sorted([
-            "changed by others since it was read", "unique key t_pkey is taken by (4)",
-            "unique key t_x_key is taken by (77)",
-            "its parent in public.spaces does not exist (articles_space_id_fkey)",
-            *["its parent in public.articles does not exist (revisions_article_id_fkey)"] * 2,
-            *["its parent in public.revisions does not exist (notes_article_id_no_fkey)"] * 2,
-        ])  # fmt: skip
+        assert sorted(times.skipped()) == sorted(
+            [
+                "changed by others since it was read",
+                "unique key t_pkey is taken by (4)",
+                "unique key t_x_key is taken by (77)",
+                "its parent in public.spaces does not exist (articles_space_id_fkey)",
+                *["its parent in public.articles does not exist (revisions_article_id_fkey)"] * 2,
+                *["its parent in public.revisions does not exist (notes_article_id_no_fkey)"] * 2,
+            ]
+        )
         assert found.rows == 2
         assert database.rows("select * from t order by 1") == [
-            (1, "meanwhile"), (2, "x2"), (3, "x3"), (4, "mine"), (6, "x6"), (77, "x5"),
-        ]  # fmt: skip
+            (1, "meanwhile"),
+            (2, "x2"),
+            (3, "x3"),
+            (4, "mine"),
+            (6, "x6"),
+            (77, "x5"),
+        ]
 
 
 def test_undo_leaves_what_others_changed_since_and_is_undone_itself(past: Past, database: Database) -> None:
@@ -476,14 +526,19 @@ def test_undo_leaves_what_others_changed_since_and_is_undone_itself(past: Past, 
         times.diff()
         times.apply()
         back = {name: database.rows(f"select * from {name} order by 1, 2") for name in tables}
-        database.run("update revisions set body = 'edited' where article_id = 4 and no = 1",
-                     "insert into revisions values (7, 3, 'new')")  # fmt: skip
+        database.run(
+            "update revisions set body = 'edited' where article_id = 4 and no = 1",
+            "insert into revisions values (7, 3, 'new')",
+        )
         times.undo()
         assert sorted({str(change.reason) for change in times.rows_of(RowClass.BLOCKED)}) == [
-            "changed by others since it was read", "it is still referenced from public.articles",
-            "it is still referenced from public.revisions", "its parent in public.articles stays",
-            "its parent in public.revisions stays", "its parent in public.spaces stays",
-        ]  # fmt: skip
+            "changed by others since it was read",
+            "it is still referenced from public.articles",
+            "it is still referenced from public.revisions",
+            "its parent in public.articles stays",
+            "its parent in public.revisions stays",
+            "its parent in public.spaces stays",
+        ]
         assert database.rows("select body from revisions where article_id = 4 order by no") == [("edited",), ("r",)]
         for child, parent in (("articles", "spaces"), ("revisions", "articles")):
             assert (
@@ -512,8 +567,12 @@ def test_replace_takes_back_everything_and_undo_brings_it_again(past: Past, data
         assert database.rows("select * from t order by 1") == [(g, f"x{g}") for g in range(1, 6)]
         times.undo()
         assert database.rows("select * from t order by 1") == [
-            (2, "good"), (3, "x3"), (4, "x4"), (5, "x5"), (6, "new"),
-        ]  # fmt: skip
+            (2, "good"),
+            (3, "x3"),
+            (4, "x4"),
+            (5, "x5"),
+            (6, "new"),
+        ]
 
 
 def test_numbers_given_out_again_after_a_restart_are_strangers(past: Past, database: Database) -> None:
@@ -553,18 +612,25 @@ def test_an_update_of_a_narrow_table_is_no_stranger(past: Past, database: Databa
 
 def test_before_images_are_of_the_rows_that_are_written(past: Past, database: Database) -> None:
     """What somebody changed, or took the key of, after the comparison is left alone; no image claims otherwise."""
-    with past("create table t (id int primary key, x text)",
-              "insert into t select g, 'x' from generate_series(1, 6) g") as times:  # fmt: skip
+    with past(
+        "create table t (id int primary key, x text)", "insert into t select g, 'x' from generate_series(1, 6) g"
+    ) as times:
         bad = xid_of(database.live, database, "update t set x = 'bad' where id <= 2", "delete from t where id >= 5")
         times.diff(mode=Mode.REPAIR, incident_xids=(bad,))
         database.run("update t set x = 'good work' where id = 2", "insert into t values (5, 'somebody else')")
         times.apply()
         assert database.rows("select * from t order by id") == [
-            (1, "x"), (2, "good work"), (3, "x"), (4, "x"), (5, "somebody else"), (6, "x"),
-        ]  # fmt: skip
+            (1, "x"),
+            (2, "good work"),
+            (3, "x"),
+            (4, "x"),
+            (5, "somebody else"),
+            (6, "x"),
+        ]
         assert database.rows(f"select rowback_op, id, x from {SCHEMA}.before_1_0 order by 1, 2") == [
-            ("i", 6, None), ("u", 1, "bad"),
-        ]  # fmt: skip
+            ("i", 6, None),
+            ("u", 1, "bad"),
+        ]
 
 
 def test_all_that_the_server_refuses_is_learnt_in_three_transactions(
@@ -577,10 +643,11 @@ def test_all_that_the_server_refuses_is_learnt_in_three_transactions(
         *(f"create table {name} (id int primary key, x int check (fit(x)))" for name in tables),
         *(f"insert into {name} select g, g * 10 from generate_series(1, 50) g" for name in tables),
     ) as times:
-        database.run(*(f"delete from {name} where id <= 40" for name in tables),
-                     "create or replace function fit(x int) returns bool immutable language plpgsql as $$ begin"
-                     " if x = 70 then raise data_exception using message = 'no seventies'; end if; return true; end $$",
-        )  # fmt: skip
+        database.run(
+            *(f"delete from {name} where id <= 40" for name in tables),
+            "create or replace function fit(x int) returns bool immutable language plpgsql as $$ begin"
+            " if x = 70 then raise data_exception using message = 'no seventies'; end if; return true; end $$",
+        )
         times.diff()
         write, written = load_module._write, list[object]()
         monkeypatch.setattr(
@@ -593,7 +660,7 @@ def test_all_that_the_server_refuses_is_learnt_in_three_transactions(
         for name in tables:
             assert database.rows(f"select id, x from {name} order by id") == [
                 (g, g * 10) for g in range(1, 51) if g != 7
-            ]  # fmt: skip
+            ]
         assert set(times.skipped()) == {"the server refuses it: no seventies"}
         assert len(times.skipped()) == 4
 
@@ -602,11 +669,16 @@ def test_rows_of_a_table_that_was_split_since_are_not_put_back_beside_themselves
     past: Past, database: Database
 ) -> None:
     """Half of the rows stand in a table made since T; what was deleted besides comes back."""
-    with past("create table jobs (id int primary key, state text)",
-              "insert into jobs select g, 'done' from generate_series(1, 10) g") as times:  # fmt: skip
-        database.run("create table jobs_archive (like jobs)",
-                     "insert into jobs_archive select * from jobs where id <= 5",
-                     "delete from jobs where id <= 5", "delete from jobs where id = 9")  # fmt: skip
+    with past(
+        "create table jobs (id int primary key, state text)",
+        "insert into jobs select g, 'done' from generate_series(1, 10) g",
+    ) as times:
+        database.run(
+            "create table jobs_archive (like jobs)",
+            "insert into jobs_archive select * from jobs where id <= 5",
+            "delete from jobs where id <= 5",
+            "delete from jobs where id = 9",
+        )
         times.diff()
         stands = (
             "it stands unchanged in public.jobs_archive, which was made since T: a table that was split off? (if it is"

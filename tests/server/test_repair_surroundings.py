@@ -12,11 +12,12 @@ from tests.fix_repair import Past, xid_of
 
 def test_who_will_notice_is_in_the_plan(past: Past, database: Database) -> None:
     with past(
-        "create table t (id int primary key, x text)", "insert into t values (1, 'a'), (2, 'b')",
+        "create table t (id int primary key, x text)",
+        "insert into t values (1, 'a'), (2, 'b')",
         "create publication changes for table t",
         "create materialized view summary as select count(*) from t",
         "create materialized view of_summary as select * from summary",
-    ) as times:  # fmt: skip
+    ) as times:
         database.run("delete from t where id = 2")
         plan = times.diff()
         assert "publication changes sends the changes of 1 of these tables to its subscribers" in plan.notices
@@ -29,9 +30,11 @@ def test_who_will_notice_is_in_the_plan(past: Past, database: Database) -> None:
 
 def test_rows_that_a_policy_hides_from_others_come_back_as_well(past: Past, database: Database) -> None:
     with past(
-        "create table t (id int primary key, tenant text)", "insert into t values (1, 'a'), (2, 'b')",
-        "alter table t enable row level security", "create policy own on t using (tenant = 'a')",
-    ) as times:  # fmt: skip
+        "create table t (id int primary key, tenant text)",
+        "insert into t values (1, 'a'), (2, 'b')",
+        "alter table t enable row level security",
+        "create policy own on t using (tenant = 'a')",
+    ) as times:
         database.run("delete from t")
         times.diff()
         times.apply()
@@ -41,10 +44,13 @@ def test_rows_that_a_policy_hides_from_others_come_back_as_well(past: Past, data
 
 def test_forced_policies_and_unlogged_tables_are_refused_by_name(past: Past, database: Database) -> None:
     with past(
-        "create table forced (id int primary key)", "alter table forced enable row level security",
-        "alter table forced force row level security", "create policy none on forced using (false)",
-        "create unlogged table fleeting (id int primary key)", "insert into fleeting values (1)",
-    ) as times:  # fmt: skip
+        "create table forced (id int primary key)",
+        "alter table forced enable row level security",
+        "alter table forced force row level security",
+        "create policy none on forced using (false)",
+        "create unlogged table fleeting (id int primary key)",
+        "insert into fleeting values (1)",
+    ) as times:
         for name, why in (
             ("public.forced", "row security hides rows of public.forced from this role"),
             ("public.fleeting", "it is unlogged, so no backup holds its rows"),
@@ -59,7 +65,7 @@ def test_timeouts_of_the_role_are_not_ours(past: Past, database: Database) -> No
     with past(
         "create table t (id int primary key, x text)",
         "insert into t select g, repeat('x', 200) from generate_series(1, 20000) g",
-    ) as times:  # fmt: skip
+    ) as times:
         database.run("delete from t where id > 10")
         try:
             with database.live.connect() as server:
@@ -93,12 +99,13 @@ def test_an_event_trigger_that_audits_ddl_is_told_and_ends_nothing(past: Past, d
     """As AWS DMS installs one. Our stages and before-images are definitions, too; user triggers are not disabled."""
     as_superuser(database, AUDIT)
     with past(
-        "create table t (id int primary key, x text)", "create table log (id int)",
+        "create table t (id int primary key, x text)",
+        "create table log (id int)",
         "insert into t select g, 'x' || g from generate_series(1, 9) g",
         "create function f() returns trigger language plpgsql as"
         " $$ begin insert into log values (new.id); return new; end $$",
         "create trigger tr after insert on t for each row execute function f()",
-    ) as times:  # fmt: skip
+    ) as times:
         then = database.rows("select * from t order by 1")
         database.run("delete from t where id < 4")
         plan = times.diff("t")
@@ -114,11 +121,12 @@ def test_an_event_trigger_that_audits_ddl_is_told_and_ends_nothing(past: Past, d
 
 def test_a_rule_does_not_act_on_rows_that_come_back(past: Past, database: Database) -> None:
     with past(
-        "create table t (id int primary key, x text)", "create table trail (id int, what text)",
+        "create table t (id int primary key, x text)",
+        "create table trail (id int, what text)",
         "insert into t select g, 'x' || g from generate_series(1, 9) g",
         "create rule on_insert as on insert to t do also insert into trail values (new.id, 'i')",
         "create rule on_update as on update to t do also insert into trail values (new.id, 'u')",
-    ) as times:  # fmt: skip
+    ) as times:
         then = database.rows("select * from t order by 1")
         bad = xid_of(database.live, database, "update t set x = 'bad' where id > 7", "delete from t where id < 4")
         trail = database.rows("select * from trail order by 1")
@@ -135,15 +143,17 @@ def test_rows_that_an_event_trigger_wrote_are_counted_and_no_tried_ones(past: Pa
     with past(
         "create function fit(x int) returns bool immutable language sql return x < 1000",
         "create table t (id int primary key, x int check (fit(x)))",
-        "insert into t select g, g * 10 from generate_series(1, 9) g", "create table log (id int)",
+        "insert into t select g, g * 10 from generate_series(1, 9) g",
+        "create table log (id int)",
         "create function f() returns trigger language plpgsql as"
         " $$ begin insert into log values (new.id); return new; end $$",
         "create trigger tr after insert on t for each row execute function f()",
-    ) as times:  # fmt: skip
-        database.run("delete from t where id < 9",
-                     "create or replace function fit(x int) returns bool immutable language plpgsql as $$ begin"
-                     " if x = 70 then raise data_exception using message = 'no seventies'; end if; return true; end $$",
-        )  # fmt: skip
+    ) as times:
+        database.run(
+            "delete from t where id < 9",
+            "create or replace function fit(x int) returns bool immutable language plpgsql as $$ begin"
+            " if x = 70 then raise data_exception using message = 'no seventies'; end if; return true; end $$",
+        )
         times.diff("t")
         before = database.rows("select count(*) from ddl_audit")[0][0]
         times.apply()

@@ -49,8 +49,9 @@ def test_the_word_and_when(
     assert len(caplog.messages) >= 3
     assert re.fullmatch(
         r"no answer from 127\.0\.0\.1:\d+ for \d s, and the network does not acknowledge what is sent there; the"
-        r" connection is given up within half a minute", caplog.messages[0],
-    )  # fmt: skip
+        r" connection is given up within half a minute",
+        caplog.messages[0],
+    )
 
 
 FORWARD = """
@@ -87,7 +88,7 @@ def network(unix_socket: str) -> Iterator[Callable[[], None]]:
         process = subprocess.Popen(
             ["ip", "netns", "exec", space, sys.executable, "-c", FORWARD, THERE, str(PORT), unix_socket],
             stdout=subprocess.PIPE,
-        )  # fmt: skip
+        )
         assert process.stdout
         assert process.stdout.readline() == b"up\n"
         wait_until(lambda: Path(f"/sys/class/net/{cable}/operstate").read_text() == "up\n", "the cable is plugged in")
@@ -112,10 +113,18 @@ def test_a_black_hole_is_told_and_ends(database: Database, caplog: pytest.LogCap
     cluster = database.live.lab.engine.instances[database.live.identifier].cluster
     directory = conninfo_to_dict(cluster.dsn())["host"]
     with network(f"{directory}/.s.PGSQL.{cluster.port}") as cut:
-        target = replace(database.target(), endpoint=Endpoint(host=THERE, port=PORT), user="rdsadmin",
-                         password=None, sslmode="disable")  # fmt: skip
-        with caplog.at_level(logging.WARNING, "rowback"), pytest.raises(RowbackError) as ended, \
-                connect(target) as session:  # fmt: skip
+        target = replace(
+            database.target(),
+            endpoint=Endpoint(host=THERE, port=PORT),
+            user="rdsadmin",
+            password=None,
+            sslmode="disable",
+        )
+        with (
+            caplog.at_level(logging.WARNING, "rowback"),
+            pytest.raises(RowbackError) as ended,
+            connect(target) as session,
+        ):
             cut()
             began = time.monotonic()
             session.execute("select pg_sleep(600)")

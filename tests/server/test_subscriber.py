@@ -102,8 +102,9 @@ def test_what_stays_of_a_case_is_found_by_age_and_size(past: Past, database: Dat
         database.run(
             f"create schema {before_image_schema(CASE)}",
             f"create table {before_image_schema(CASE)}.before_1_0 as select 1 as n",
-            "create schema recovered_20260102_030405_ffff", "create schema recovered_by_hand",
-        )  # fmt: skip
+            "create schema recovered_20260102_030405_ffff",
+            "create schema recovered_by_hand",
+        )
         with connect(database.target()) as session:
             found = [(s.name, s.case, s.beside, s.tables, s.owned) for s in left_schemas(session)]
         assert found == [

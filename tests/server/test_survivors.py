@@ -31,8 +31,11 @@ def test_people_who_were_anonymized_together_are_still_the_same_people(past: Pas
 def test_blank_strangers_under_old_keys_get_no_pets(past: Past, database: Database) -> None:
     """Two rows that were inserted alike prove nothing where only their children are compared."""
     with past(*PEOPLE) as times:
-        database.run("delete from pets", "delete from people where id <= 2",
-                     "insert into people values (1, 'new account', ''), (2, 'new account', '')")  # fmt: skip
+        database.run(
+            "delete from pets",
+            "delete from people where id <= 2",
+            "insert into people values (1, 'new account', ''), (2, 'new account', '')",
+        )
         times.diff("pets")
         assert [change.key for change in times.rows_of(RowClass.BLOCKED)] == [("1",), ("2",)]
 
@@ -40,13 +43,17 @@ def test_blank_strangers_under_old_keys_get_no_pets(past: Past, database: Databa
 def test_somebody_else_under_an_old_key_gets_no_pets(past: Past, database: Database) -> None:
     """The row as a whole is another, and no other row was written alike."""
     with past(*PEOPLE) as times:
-        database.run("delete from pets", "delete from people where id = 2",
-                     "insert into people values (2, 'stranger', 'strange')")  # fmt: skip
+        database.run(
+            "delete from pets",
+            "delete from people where id = 2",
+            "insert into people values (2, 'stranger', 'strange')",
+        )
         times.diff("pets")
         (blocked,) = times.rows_of(RowClass.BLOCKED)
         assert (blocked.key, blocked.reason) == (
-            ("2",), "its parent in public.people is another entity now (pets_owner_fkey)",
-        )  # fmt: skip
+            ("2",),
+            "its parent in public.people is another entity now (pets_owner_fkey)",
+        )
 
 
 @pytest.mark.parametrize("kept", ["mail", "nothing"])
@@ -61,8 +68,11 @@ def test_a_unique_column_that_stayed_says_that_it_is_the_same_row(past: Past, da
 
 
 def test_a_domain_that_forbids_null_since_blocks_those_rows_alone(past: Past, database: Database) -> None:
-    with past("create domain note as text", "create table t (id int primary key, x note)",
-              "insert into t values (1, 'a'), (2, null), (3, 'c')") as times:  # fmt: skip
+    with past(
+        "create domain note as text",
+        "create table t (id int primary key, x note)",
+        "insert into t values (1, 'a'), (2, null), (3, 'c')",
+    ) as times:
         database.run("delete from t", "alter domain note set not null")
         times.diff("t")
         (blocked,) = times.rows_of(RowClass.BLOCKED)
@@ -84,8 +94,12 @@ def test_values_too_large_for_text_travel_by_themselves(
     ) as times:
         sums = "select \"Weird Key\", encode(sha256(image), 'hex'), md5(body) from big order by 1"
         before = database.rows(sums)
-        bad = xid_of(database.live, database, "delete from big where \"Weird Key\" in ('k1', 'small')",
-                     "update big set image = '\\x00', body = body || 'x' where \"Weird Key\" = 'k2'")  # fmt: skip
+        bad = xid_of(
+            database.live,
+            database,
+            "delete from big where \"Weird Key\" in ('k1', 'small')",
+            "update big set image = '\\x00', body = body || 'x' where \"Weird Key\" = 'k2'",
+        )
         plan = times.diff(mode=Mode.REPAIR, incident_xids=(bad,))
         assert plan.writes == 3
         times.apply()
@@ -103,9 +117,11 @@ def test_without_a_key_no_row_leaves_that_may_be_somebody_elses(past: Past, data
 
 
 def test_images_are_of_written_rows_where_the_server_refuses_some(past: Past, database: Database) -> None:
-    with past("create function fit(x int) returns bool immutable language sql return x < 1000",
-              "create table t (id int primary key, x int check (fit(x)))",
-              "insert into t select g, g from generate_series(1, 5) g") as times:  # fmt: skip
+    with past(
+        "create function fit(x int) returns bool immutable language sql return x < 1000",
+        "create table t (id int primary key, x int check (fit(x)))",
+        "insert into t select g, g from generate_series(1, 5) g",
+    ) as times:
         bad = xid_of(database.live, database, "update t set x = x + 100")
         times.diff(mode=Mode.REPAIR, incident_xids=(bad,))
         database.run("create or replace function fit(x int) returns bool immutable language sql return x <> 3")
@@ -121,8 +137,11 @@ def test_images_are_of_written_rows_where_the_server_refuses_some(past: Past, da
 
 def test_columns_that_did_not_change_are_not_written(past: Past, database: Database) -> None:
     """Their values need not satisfy what was demanded of new ones since T."""
-    with past("create domain code as text", "create table t (id int primary key, c code, price int)",
-              "insert into t select g, 'old!' || g, g from generate_series(1, 4) g") as times:  # fmt: skip
+    with past(
+        "create domain code as text",
+        "create table t (id int primary key, c code, price int)",
+        "insert into t select g, 'old!' || g, g from generate_series(1, 4) g",
+    ) as times:
         database.run("alter domain code add constraint plain check (value !~ '!') not valid")
         bad = xid_of(database.live, database, "update t set price = 0")
         times.diff(mode=Mode.REPAIR, incident_xids=(bad,))

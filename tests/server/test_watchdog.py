@@ -84,8 +84,9 @@ def test_without_room_for_the_watch_it_is_said_and_the_work_goes_on(
     database: Database, writer: Session, sessions: int
 ) -> None:
     """A full server is a day on which rows are put back as well; of the sessions that were opened none stays."""
-    database.run(f"create role tight login password 'tight-login-1' connection limit {sessions}",
-                 "grant all on t to tight")  # fmt: skip
+    database.run(
+        f"create role tight login password 'tight-login-1' connection limit {sessions}", "grant all on t to tight"
+    )
     notices: list[str] = []
     with (
         connect(replace(database.target(), user="tight", password="tight-login-1")) as limited,

@@ -44,8 +44,11 @@ def soak(level: int, seed: int, schedules: int, minutes: float, *, verbose: bool
     gc.collect()
     gc.freeze()  # what is forked stays shared
     with ExitStack() as opened:
-        play = partial(level2.play, opened.enter_context(running())) if level == 2 else \
-            partial(level1.play, opened.enter_context(lab_running()))  # fmt: skip
+        play = (
+            partial(level2.play, opened.enter_context(running()))
+            if level == 2
+            else partial(level1.play, opened.enter_context(lab_running()))
+        )
         for number in range(seed, seed + schedules):
             if time.monotonic() > until:
                 break

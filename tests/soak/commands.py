@@ -55,25 +55,37 @@ class Command:
         out, err = self.home.parent / f"{self.home.name}.out", self.home.parent / f"{self.home.name}.err"
         with out.open("wb") as to_out, err.open("wb") as to_err:
             process = subprocess.Popen(
-                [sys.executable, "-c", AS_FROM_A_SHELL, *self._line()], stdin=subprocess.DEVNULL, stdout=to_out,
-                stderr=to_err, env=self._environment(scratch), cwd=scratch, start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, "-c", AS_FROM_A_SHELL, *self._line()],
+                stdin=subprocess.DEVNULL,
+                stdout=to_out,
+                stderr=to_err,
+                env=self._environment(scratch),
+                cwd=scratch,
+                start_new_session=True,
+            )
         self._watch(process, began)
         code = process.returncode
         return Finished(
-            code, out.read_text(errors="replace"), err.read_text(errors="replace"), self._struck or self._shows(code),
+            code,
+            out.read_text(errors="replace"),
+            err.read_text(errors="replace"),
+            self._struck or self._shows(code),
             time.monotonic() - began,
-        )  # fmt: skip
+        )
 
     def start(self) -> subprocess.Popen[bytes]:
         """The same without waiting for it."""
         scratch = self.home / "tmp"
         scratch.mkdir(parents=True, exist_ok=True)
         return subprocess.Popen(
-            [sys.executable, "-c", AS_FROM_A_SHELL, *self._line()], stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self._environment(scratch), cwd=scratch,
+            [sys.executable, "-c", AS_FROM_A_SHELL, *self._line()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self._environment(scratch),
+            cwd=scratch,
             start_new_session=True,
-        )  # fmt: skip
+        )
 
     def _line(self) -> list[str]:
         fault = self.fault
@@ -88,9 +100,13 @@ class Command:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "AWS_", "ROWBACK_"))}
         dsn = self.lab.place(self.database).dsn
         return {
-            **kept, **self.lab.exports, "ROWBACK_HOME": str(self.home), "TMPDIR": str(scratch),
-            "PYTHONPATH": str(ROOT), **({"STRIKE_DSN": dsn} if self.fault and self.fault.kind == "terminate" else {}),
-        }  # fmt: skip
+            **kept,
+            **self.lab.exports,
+            "ROWBACK_HOME": str(self.home),
+            "TMPDIR": str(scratch),
+            "PYTHONPATH": str(ROOT),
+            **({"STRIKE_DSN": dsn} if self.fault and self.fault.kind == "terminate" else {}),
+        }
 
     def _order(self) -> None:
         """What the lab brings about by itself."""

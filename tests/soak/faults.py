@@ -19,9 +19,14 @@ from tests.soak.server import ORACLE, Place
 
 AT_RECORDS = ("kill", "stop", "interrupt", "terminate", "append fails")
 LOAD_EVENTS = (
-    "step.start/load", "load.intent", "load.intent", "step.done/load", "step.start/verify", "verification",
+    "step.start/load",
+    "load.intent",
+    "load.intent",
+    "step.done/load",
+    "step.start/verify",
+    "verification",
     "repair.approved",
-)  # fmt: skip
+)
 PORTION_EVENTS = ("load.intent", "load.intent", "load.portion", "load.portion", "step.done/load")
 COMPARE_EVENTS = ("changes.begun", "step.start/diff", "step.done/diff", "step.done/read-target")
 UNDO_EVENTS = ("changes.begun", "undo.intent", "undo.intent", "undo.done", "undo.stay", "verified.again")
@@ -72,21 +77,42 @@ def draw_fault(rng: random.Random, act: str, *, paced: bool) -> Fault | None:
 
 
 STARTING = (
-    "case.opened", "step.start/start-copy", "step.done/start-copy", "step.start/await-copy", "step.done/await-copy",
-    "step.start/secure-copy", "step.done/secure-copy",
-)  # fmt: skip
+    "case.opened",
+    "step.start/start-copy",
+    "step.done/start-copy",
+    "step.start/await-copy",
+    "step.done/await-copy",
+    "step.start/secure-copy",
+    "step.done/secure-copy",
+)
 ENDING = ("step.start/remove-copy", "step.done/remove-copy")
 EVENTS_OF_COMMANDS = {
     "restore": (*STARTING, *COMPARE_EVENTS, "dump.started", *LOAD_EVENTS, *LOAD_EVENTS, *ENDING),
-    "open": STARTING, "diff": COMPARE_EVENTS, "apply": (*LOAD_EVENTS, "load.portion"), "undo": UNDO_EVENTS,
+    "open": STARTING,
+    "diff": COMPARE_EVENTS,
+    "apply": (*LOAD_EVENTS, "load.portion"),
+    "undo": UNDO_EVENTS,
     "close": ("case.closing", *ENDING, "case.closed"),
-}  # fmt: skip
+}
 RDS_CALLS = ("RestoreDBInstanceToPointInTime", "DescribeDBInstances", "ModifyDBInstance", "DeleteDBInstance")
 RDS_ERRORS = {"Throttling": (400, 2), "InternalFailure": (500, 2), "AccessDenied": (403, 1), "ExpiredToken": (403, 1)}
 OF_COMMANDS = (
-    "kill", "kill", "kill", "kill group later", "kill group later", "stop", "interrupt", "terminate", "terminate",
-    "original crashes", "original restarts", "RDS call", "RDS call", "restore fails", "copy deleted",
-)  # fmt: skip
+    "kill",
+    "kill",
+    "kill",
+    "kill group later",
+    "kill group later",
+    "stop",
+    "interrupt",
+    "terminate",
+    "terminate",
+    "original crashes",
+    "original restarts",
+    "RDS call",
+    "RDS call",
+    "restore fails",
+    "copy deleted",
+)
 BY_HARNESS = ("original crashes", "original restarts", "copy deleted")
 
 

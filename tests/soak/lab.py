@@ -25,9 +25,13 @@ from tests.soak.server import ORACLE, Place
 FOREIGN = "rowback-20200101-000000-aaaa"
 DEADLINE_S = 90.0
 STRANGER: Mapping[str, Any] = {
-    "Engine": "postgres", "DBInstanceClass": "db.t3.micro", "AllocatedStorage": 20, "MasterUsername": "postgres",
-    "MasterUserPassword": secrets.token_hex(8), "BackupRetentionPeriod": 0,
-}  # fmt: skip
+    "Engine": "postgres",
+    "DBInstanceClass": "db.t3.micro",
+    "AllocatedStorage": 20,
+    "MasterUsername": "postgres",
+    "MasterUserPassword": secrets.token_hex(8),
+    "BackupRetentionPeriod": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -155,9 +159,12 @@ def lab_running() -> Iterator[LabServer]:
         state = up(root, articles=10, seed=1)
         exports = state["exports"]
         rds = boto3.client(
-            "rds", endpoint_url=exports["AWS_ENDPOINT_URL"], region_name=exports["AWS_DEFAULT_REGION"],
-            aws_access_key_id="lab", aws_secret_access_key="lab",
-        )  # fmt: skip
+            "rds",
+            endpoint_url=exports["AWS_ENDPOINT_URL"],
+            region_name=exports["AWS_DEFAULT_REGION"],
+            aws_access_key_id="lab",
+            aws_secret_access_key="lab",
+        )
         rds.create_db_instance(**STRANGER, DBInstanceIdentifier=FOREIGN)
         lab = LabServer(root, int(state["port"]), str(state["token"]), exports, rds, {})
         lab.wait_for(FOREIGN, "available")

@@ -108,9 +108,10 @@ def before_images(app: Connection, printed: str) -> list[Row]:
     """Every before-image of a table, without the two columns that rowback puts in front."""
     found = app.execute(sql.SQL(IMAGES).format(sql.Literal(f"before-images of {printed}"))).fetchall()
     return [
-        plain(row)[2:] for schema, name in found
+        plain(row)[2:]
+        for schema, name in found
         for row in app.execute(sql.SQL("select * from {}").format(sql.Identifier(schema, name)))
-    ]  # fmt: skip
+    ]
 
 
 def dangling(app: Connection) -> Iterator[str]:

@@ -139,8 +139,19 @@ class LabRun(Run):
         """The command line of a verb."""
         assert self.target
         case, schedule, database = self.case() or "", self.schedule, self.place.database
-        opening = [INSTANCE, "--at", format_utc(self.target), "--database", database, "--mode", schedule.mode,
-                   "--transport", schedule.transport, "--wait-for-window", "30s"]  # fmt: skip
+        opening = [
+            INSTANCE,
+            "--at",
+            format_utc(self.target),
+            "--database",
+            database,
+            "--mode",
+            schedule.mode,
+            "--transport",
+            schedule.transport,
+            "--wait-for-window",
+            "30s",
+        ]
         if schedule.mode == "repair":
             opening += ["--incident-xid", str(self.xid)]
         confirmed = ["--confirm", database]

@@ -106,7 +106,7 @@ class Judge:
 
     def _trouble(
         self, span: Span, table: Table, n: int, found: tuple[Row | None, Row | None, bool, bool]
-    ) -> str | None:  # fmt: skip
+    ) -> str | None:
         """What is wrong about a row that rowback wrote. `found`: what others left, what is there now, whether that was
         written by others, and whether in this act."""
         last, now, theirs, touched = found
@@ -247,9 +247,10 @@ class Judge:
             touched = _by_number([*span.since, *span.events], table.no)
             goal, after = span.written_from.keyed[table.no], span.after.keyed[table.no]
             wrong = [
-                (n, after.get(n), goal.get(n)) for n in goal.keys() | after.keys()
+                (n, after.get(n), goal.get(n))
+                for n in goal.keys() | after.keys()
                 if n not in touched and after.get(n) != goal.get(n)
-            ]  # fmt: skip
+            ]
             if wrong:
                 self.say(span, table, "are not as they were before", wrong)
 

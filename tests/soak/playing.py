@@ -93,11 +93,14 @@ class Run(ABC):
         span = self.span("load" if others else "redo" if redo else self.kind(act), (before, self.look()), heard, mark)
         fresh = set((*now.load_intents, *now.undo_intents)) - set((*known.load_intents, *known.undo_intents))
         span = replace(
-            span, compared="changes.begun" in now.events[len(known.events) :] or bool(others),
-            wrote=bool(self.settled([*fresh, *others])), partial=act.verb == "undo in part",
+            span,
+            compared="changes.begun" in now.events[len(known.events) :] or bool(others),
+            wrote=bool(self.settled([*fresh, *others])),
+            partial=act.verb == "undo in part",
             ended=ended.told.code in (*ENDED, VERIFY_DIFFERS) and not others,
-            paced=(self.schedule.paced and span.kind == "load") or bool(others), account=ended.told.account,
-        )  # fmt: skip
+            paced=(self.schedule.paced and span.kind == "load") or bool(others),
+            account=ended.told.account,
+        )
         self.told(act, ended)
         self.judge.judge(span)
         if span.wrote and span.kind != "compare":
@@ -125,11 +128,21 @@ class Run(ABC):
         write = self.taken_back if kind in ("undo", "redo") else None
         first, compared_mark = self.compared or (ends[0], 0)
         return Span(
-            kind, self.schedule.mode, *ends, heard.events, heard.digests, compared=False, wrote=False, ended=False,
-            since=self.ledger[write.mark : mark] if write else (), ledger=tuple(self.ledger), compared_from=first,
-            since_comparison=self.ledger[compared_mark:], written_from=write.before if write else None,
+            kind,
+            self.schedule.mode,
+            *ends,
+            heard.events,
+            heard.digests,
+            compared=False,
+            wrote=False,
+            ended=False,
+            since=self.ledger[write.mark : mark] if write else (),
+            ledger=tuple(self.ledger),
+            compared_from=first,
+            since_comparison=self.ledger[compared_mark:],
+            written_from=write.before if write else None,
             written_to=write.after if write else None,
-        )  # fmt: skip
+        )
 
     def note_write(self, span: Span, *, goes_on: bool) -> None:
         """Remember what the last write led from and to. `goes_on`: it is a further portion of one."""

@@ -26,7 +26,8 @@ from recovery.model.report import Objectives
 from recovery.model.values import TableName
 from recovery.postgres.before_images import drop_schema, left_schemas
 from recovery.postgres.catalog import nonempty, read_catalog
-from recovery.postgres.connect import Target, connect, identity_of
+from recovery.postgres.connect import connect, identity_of
+from recovery.postgres.connection_target import Target
 from recovery.reload import pacing
 from recovery.workflow.accounting import account_of
 from recovery.workflow.cases import open_case, read_case, resume_case
@@ -106,9 +107,11 @@ class OneServer:
 
 def _facts(identifier: str, port: int) -> InstanceFacts:
     return instance(
-        identifier=identifier, resource_id=f"db-{identifier}", master_username=OWNER,
+        identifier=identifier,
+        resource_id=f"db-{identifier}",
+        master_username=OWNER,
         endpoint=Endpoint(host="127.0.0.1", port=port),
-    )  # fmt: skip
+    )
 
 
 class Silent:
@@ -133,8 +136,13 @@ class SoakErrand(Errand):
 
 
 def _target(place: Place, port: int) -> Target:
-    return Target(label=f"instance '{SOURCE}'", endpoint=Endpoint(host="127.0.0.1", port=port),
-                  database=place.database, user=place.user, password=place.password)  # fmt: skip
+    return Target(
+        label=f"instance '{SOURCE}'",
+        endpoint=Endpoint(host="127.0.0.1", port=port),
+        database=place.database,
+        user=place.user,
+        password=place.password,
+    )
 
 
 CREATION = {"nonce": "a1" * 16, "requested_at": "2026-11-22T14:20:00Z", "target_time": "2026-11-22T14:00:00Z"}
@@ -147,9 +155,11 @@ def open_recovery(operator: Operator, mode: str, xid: int, boundary: int) -> str
     case, journal = open_case(plan, Objectives(), Profile(), approved=False)
     copy = {"identifier": case.copy.identifier, "resource_id": "db-COPY"}
     done: Mapping[str, Mapping[str, Any]] = {
-        "check-facts": {}, "start-copy": copy, "await-copy": {"engine_version": "17", "status": "available"},
+        "check-facts": {},
+        "start-copy": copy,
+        "await-copy": {"engine_version": "17", "status": "available"},
         "secure-copy": {"subscriptions_disabled": 0, "jobs_stopped": 0, "own_transactions_from": boundary},
-    }  # fmt: skip
+    }
     with journal:
         for step, data in done.items():
             journal.append("step.start", step=step, data=CREATION if step == "start-copy" else {})
@@ -166,11 +176,18 @@ def _plan(operator: Operator, request: RepairRequest) -> RecoveryPlan:
         chosen = choose_scope(catalog, holding, ScopeRequest()).chosen
         order, _ = load_order(chosen, catalog)
         source = _facts(SOURCE, operator.place.port)
-        return plan_for(catalog).model_copy(update={
-            "source": source, "database": operator.place.database, "identity": identity_of(live), "request": request,
-            "tables": tuple(chosen[name] for name in order if name in chosen), "user": OWNER,
-            "lock_timeout_ms": LOCK_TIMEOUT_MS, "lock_attempts": LOCK_ATTEMPTS,
-        })  # fmt: skip
+        return plan_for(catalog).model_copy(
+            update={
+                "source": source,
+                "database": operator.place.database,
+                "identity": identity_of(live),
+                "request": request,
+                "tables": tuple(chosen[name] for name in order if name in chosen),
+                "user": OWNER,
+                "lock_timeout_ms": LOCK_TIMEOUT_MS,
+                "lock_attempts": LOCK_ATTEMPTS,
+            }
+        )
 
 
 @contextmanager
@@ -180,9 +197,13 @@ def _errand(operator: Operator, case_id: str) -> Iterator[SoakErrand]:
     pacing.FIRST_ROWS, pacing.FEWEST_ROWS, pacing.MOST_ROWS = PORTION_ROWS, PORTION_ROWS, 2 * PORTION_ROWS
     case, journal = resume_case(case_id)
     errand = SoakErrand(
-        case, journal, cast(Instances, OneServer(operator)), Silent(), lambda plan: None,
+        case,
+        journal,
+        cast(Instances, OneServer(operator)),
+        Silent(),
+        lambda plan: None,
         there=_target(operator.copy, operator.place.port),
-    )  # fmt: skip
+    )
     with journal:
         yield errand
 

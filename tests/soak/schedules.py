@@ -80,6 +80,16 @@ def draw_on_lab(seed: int) -> Schedule:
     )
     bursts = (rng.randint(0, 3), rng.randint(0, 6))
     return Schedule(
-        seed, world, mode, paced, bursts, acts, second, rng.choice(LONGER_S), transport, reaps=rng.random() < 0.2,
-        impostor=rng.random() < 0.1, closing=draw_fault_of_command(rng, "close", sure=False),
-    )  # fmt: skip
+        seed,
+        world,
+        mode,
+        paced,
+        bursts,
+        acts,
+        second,
+        rng.choice(LONGER_S),
+        transport,
+        reaps=rng.random() < 0.2,
+        impostor=rng.random() < 0.1,
+        closing=draw_fault_of_command(rng, "close", sure=False),
+    )

@@ -40,9 +40,15 @@ class Place:
     def connect(self, application: str) -> psycopg.Connection[Any]:
         """An autocommit session that names itself."""
         return psycopg.connect(
-            host="127.0.0.1", port=self.port, dbname=self.database, user=self.user, password=self.password,
-            application_name=application, autocommit=True, connect_timeout=10,
-        )  # fmt: skip
+            host="127.0.0.1",
+            port=self.port,
+            dbname=self.database,
+            user=self.user,
+            password=self.password,
+            application_name=application,
+            autocommit=True,
+            connect_timeout=10,
+        )
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,16 @@ def running() -> Iterator[Server]:
     tools.run("initdb", "-D", home / "data", "-U", ADMIN, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
     options = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
     process = tools.start(
-        "postgres", "-D", home / "data", "-p", str(port), "-k", home, *options, log=root / "log",
-    )  # fmt: skip
+        "postgres",
+        "-D",
+        home / "data",
+        "-p",
+        str(port),
+        "-k",
+        home,
+        *options,
+        log=root / "log",
+    )
     tether = tools.die_with_us(process.pid)
     try:
         tools.await_ready(process, home / "data")

@@ -81,7 +81,7 @@ class Tally:
             *_listed("outcomes", self.ends),
             *_listed("known defects", self.known),
             ("invariants broken", str(self.broken)),
-        ]  # fmt: skip
+        ]
         return "\n".join([f"soak, level {self.level}", *(f"  {name:18} {text}" for name, text in rows)])
 
 

@@ -99,8 +99,9 @@ def draw(rng: random.Random, *, names: Sequence[str] = NAMES, most_rows: int = 4
         key = rng.choice(sorted(KEYS)) if no == 0 or rng.random() < 0.8 else None
         on_delete = rng.choice(["cascade", "set null", "no action"])
         rows = rng.randint(0 if rng.random() < 0.05 else 4, most_rows)
-        tables.append(Table(no, chosen[no], schema, key, parent, on_delete, rows, rng.random() < 0.3,
-                            rng.random() < 0.3))  # fmt: skip
+        tables.append(
+            Table(no, chosen[no], schema, key, parent, on_delete, rows, rng.random() < 0.3, rng.random() < 0.3)
+        )
     kinds = ["truncate", "delete", "delete", "update", "update and delete"]
     incident = Incident(rng.choice(kinds), rng.randrange(count), modulo := rng.randint(1, 4), rng.randrange(modulo))
     return World(tuple(tables), incident)
@@ -138,17 +139,23 @@ def _create(app: Connection, world: World, table: Table) -> None:
         links = [f"p{i}" for i, _ in enumerate(parent.key_columns)]
         app.execute(
             sql.SQL("alter table {} add foreign key ({}) references {} ({}) on delete {}").format(
-                table.identifier, _names(links), parent.identifier, _names(parent.key_columns),
+                table.identifier,
+                _names(links),
+                parent.identifier,
+                _names(parent.key_columns),
                 sql.SQL(table.on_delete),
             )
-        )  # fmt: skip
+        )
     if table.trigger:
         app.execute(
             "create or replace function public.stamp() returns trigger language plpgsql as"
             " $$ begin new.name := coalesce(new.name, 'none'); return new; end $$"
         )
-        app.execute(sql.SQL("create trigger stamp before insert or update on {} for each row"
-                            " execute function public.stamp()").format(table.identifier))  # fmt: skip
+        app.execute(
+            sql.SQL(
+                "create trigger stamp before insert or update on {} for each row execute function public.stamp()"
+            ).format(table.identifier)
+        )
 
 
 def insert(app: Connection, world: World, table: Table, row: tuple[int, int | None, str], *, name: str = "name") -> Row:
@@ -195,9 +202,11 @@ def _delete(app: Connection, world: World, table: Table, fits: sql.Composable) -
     for child in world.children(table.no):
         if child.on_delete == "no action":
             joined = sql.SQL("({}) in (select {} from {} where {})").format(
-                _names([f"p{i}" for i, _ in enumerate(table.key_columns)]), _names(table.key_columns),
-                table.identifier, fits,
-            )  # fmt: skip
+                _names([f"p{i}" for i, _ in enumerate(table.key_columns)]),
+                _names(table.key_columns),
+                table.identifier,
+                fits,
+            )
             _delete(app, world, child, joined)
     app.execute(sql.SQL("delete from {} where {}").format(table.identifier, fits))
 

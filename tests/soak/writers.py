@@ -261,8 +261,11 @@ class _Person:
         return self.rng.choice(mine) if mine else 2 * self.no
 
     def _any(self, table: Table) -> int:
-        return NEW_FROM + 2 * self.no + 4 * self.rng.randint(1, self.made) if self.made and self.rng.random() < 0.4 \
-            else self._some(table)  # fmt: skip
+        return (
+            NEW_FROM + 2 * self.no + 4 * self.rng.randint(1, self.made)
+            if self.made and self.rng.random() < 0.4
+            else self._some(table)
+        )
 
     def _insert(self, app: Connection, table: Table, n: int, who: str, name: str) -> Row:
         link = None

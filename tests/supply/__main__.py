@@ -23,19 +23,41 @@ def tools() -> Path:
     if not (programs / "pip-audit").exists():
         subprocess.run([sys.executable, "-m", "venv", TOOLS], check=True)
         subprocess.run(
-            [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes",
-             "-r", ROOT / PINS], check=True,
-        )  # fmt: skip
+            [
+                programs / "python",
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--require-hashes",
+                "-r",
+                ROOT / PINS,
+            ],
+            check=True,
+        )
     return programs
 
 
 def audit() -> int:
     """Print what is known of the pinned versions; 1 where a vulnerability is."""
     done = subprocess.run(
-        [tools() / "pip-audit", "-r", ROOT / "constraints.txt", "--disable-pip", "--require-hashes", "--format", "json",
-         "--progress-spinner", "off"],
-        capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-    )  # fmt: skip
+        [
+            tools() / "pip-audit",
+            "-r",
+            ROOT / "constraints.txt",
+            "--disable-pip",
+            "--require-hashes",
+            "--format",
+            "json",
+            "--progress-spinner",
+            "off",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
     try:
         dependencies: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
@@ -59,8 +81,9 @@ def sbom() -> int:
     out.parent.mkdir(exist_ok=True)
     subprocess.run(
         [tools() / "cyclonedx-py", "environment", sys.prefix, "--of", "JSON", "--output-reproducible", "-o", out],
-        check=True, timeout=TIMEOUT_S,
-    )  # fmt: skip
+        check=True,
+        timeout=TIMEOUT_S,
+    )
     components = json.loads(out.read_text())["components"]
     print(f"{out.relative_to(ROOT)}: {len(components)} components")
     return 0

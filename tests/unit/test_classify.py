@@ -77,14 +77,21 @@ def test_newer_rows_are_kept(mode: Mode) -> None:
 @pytest.mark.parametrize(
     ("then", "now", "expected"),
     [
-        ("smallint", "bigint", True), ("bigint", "integer", False), ("integer", "numeric", True),
-        ("integer", "numeric(10,2)", False), ("numeric(4,2)", "numeric(6,2)", True),
-        ("numeric(4,2)", "numeric(6,3)", True), ("numeric(4,2)", "numeric(4,3)", False),
+        ("smallint", "bigint", True),
+        ("bigint", "integer", False),
+        ("integer", "numeric", True),
+        ("integer", "numeric(10,2)", False),
+        ("numeric(4,2)", "numeric(6,2)", True),
+        ("numeric(4,2)", "numeric(6,3)", True),
+        ("numeric(4,2)", "numeric(4,3)", False),
         ("character varying(5)", "character varying(9)", True),
-        ("character varying(9)", "character varying(5)", False), ("character varying", "character varying(5)", False),
-        ("character varying(5)", "text", True), ("text", "integer", False), ("real", "double precision", False),
+        ("character varying(9)", "character varying(5)", False),
+        ("character varying", "character varying(5)", False),
+        ("character varying(5)", "text", True),
+        ("text", "integer", False),
+        ("real", "double precision", False),
     ],
-)  # fmt: skip
+)
 def test_only_types_that_keep_every_value_are_mapped(then: str, now: str, expected: bool) -> None:
     assert widens(then, now) is expected
 

@@ -15,18 +15,36 @@ ASKED = datetime(2026, 11, 22, 14, 20, tzinfo=UTC)
 TARGET = datetime(2026, 11, 22, 14, 0, tzinfo=UTC)
 CREATION = CreationRequest(nonce="a1" * 16, requested_at=ASKED, target_time=TARGET)
 TAGS = {
-    TAG_MANAGED: "true", TAG_CASE: CASE, TAG_SOURCE: SOURCE, TAG_NONCE: CREATION.nonce,
+    TAG_MANAGED: "true",
+    TAG_CASE: CASE,
+    TAG_SOURCE: SOURCE,
+    TAG_NONCE: CREATION.nonce,
     TAG_TARGET: "2026-11-22T14:00:00Z",
-}  # fmt: skip
+}
 
 
 def instance(**changes: object) -> InstanceFacts:
     facts = InstanceFacts(
-        identifier=f"rowback-{CASE}", resource_id=OURS, arn="arn", region="eu-west-1", engine="postgres",
-        engine_version="17.10", status="available", instance_class="db.t3.micro", master_username="postgres",
-        endpoint=None, retention_days=0, security_group_ids=(), subnet_group=None, iam_authentication=False,
-        lifecycle_support=None, ca_identifier=None, allocated_gib=20, created_at=ASKED, tags=TAGS,
-    )  # fmt: skip
+        identifier=f"rowback-{CASE}",
+        resource_id=OURS,
+        arn="arn",
+        region="eu-west-1",
+        engine="postgres",
+        engine_version="17.10",
+        status="available",
+        instance_class="db.t3.micro",
+        master_username="postgres",
+        endpoint=None,
+        retention_days=0,
+        security_group_ids=(),
+        subnet_group=None,
+        iam_authentication=False,
+        lifecycle_support=None,
+        ca_identifier=None,
+        allocated_gib=20,
+        created_at=ASKED,
+        tags=TAGS,
+    )
     return facts.model_copy(update=changes)
 
 
@@ -70,13 +88,14 @@ def test_missing_tags_missing_record_and_the_source_itself() -> None:
 UNCONFIRMED = {
     "nonce": ({TAG_NONCE: "b2" * 16}, "it does not carry the nonce that was recorded before the create call"),
     "target": (
-        {TAG_TARGET: "2026-11-22T13:59:59Z"}, "its tags do not say that it was restored to 2026-11-22T14:00:00Z",
+        {TAG_TARGET: "2026-11-22T13:59:59Z"},
+        "its tags do not say that it was restored to 2026-11-22T14:00:00Z",
     ),
     "created": (
         {"created_at": ASKED - CLOCK_TOLERANCE - timedelta(seconds=1)},
         "it was created at 2026-11-22T14:14:59Z, before it was asked for at 2026-11-22T14:20:00Z",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("which", [c for n in (1, 2, 3) for c in itertools.combinations(UNCONFIRMED, n)])

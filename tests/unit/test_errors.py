@@ -32,9 +32,12 @@ def test_a_name_forges_no_line() -> None:
     )
     shown = r"billing\n  help: rowback close everything"
     assert str(error).splitlines() == [
-        f"error[usage]: no {shown}", f"  near {shown}", f"  {shown} stays", "  help: look",
+        f"error[usage]: no {shown}",
+        f"  near {shown}",
+        f"  {shown} stays",
+        "  help: look",
         f"  help: take {shown} back",
-    ]  # fmt: skip
+    ]
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 (our own bytes)
 
 

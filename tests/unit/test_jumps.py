@@ -36,12 +36,14 @@ def told(then: Counted, now: Counted) -> list[str]:
         (counted(0, file=2), "; its file was replaced since, as TRUNCATE does"),
         (counted(20, deleted=1050), "; 980 deleted since, rolled back or not"),
         (counted(1000, updated=150), "; 100 updated since, rolled back or not"),
-        (counted(500, file=2, deleted=570, updated=51),
-         "; 500 deleted since, rolled back or not; 1 updated since, rolled back or not;"
-         " its file was replaced since, as TRUNCATE does"),
+        (
+            counted(500, file=2, deleted=570, updated=51),
+            "; 500 deleted since, rolled back or not; 1 updated since, rolled back or not;"
+            " its file was replaced since, as TRUNCATE does",
+        ),
         (counted(0, oid=8, file=8, inserted=0, updated=0, deleted=0), "; it was dropped and made anew since"),
     ],
-)  # fmt: skip
+)
 def test_what_became_of_a_table(now: Counted, said: str) -> None:
     assert told(counted(1000), now) == [f"t: about 1,000 rows at 2026-11-22T02:00:00Z, {now.rows_estimate:,} now{said}"]
 
@@ -74,9 +76,12 @@ def test_counters_that_began_anew_are_not_compared() -> None:
 def test_what_shrank_most_comes_first_however_busy_a_queue_is() -> None:
     then = reading(queue=counted(40), big=counted(10**6), lost=counted(30), half=counted(100))
     now = reading(
-        AT + HOUR, queue=counted(40, deleted=9 * 10**6), big=counted(10**6, updated=10**5),
-        lost=counted(0, file=9), half=counted(50, deleted=120),
-    )  # fmt: skip
+        AT + HOUR,
+        queue=counted(40, deleted=9 * 10**6),
+        big=counted(10**6, updated=10**5),
+        lost=counted(0, file=9),
+        half=counted(50, deleted=120),
+    )
     assert list(compare(then, now).jumps) == ["lost", "half", "queue", "big"]
 
 

@@ -35,12 +35,16 @@ def test_what_a_terminal_acts_on_is_shown_as_an_escape(text: str, shown: str) ->
 
 def _harmless(text: str, *, kept: str = "") -> bool:
     return all(
-        character in kept or not (
-            ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 or 0x202A <= ord(character) <= 0x202E
-            or 0x2066 <= ord(character) <= 0x2069 or 0xD800 <= ord(character) < 0xE000
+        character in kept
+        or not (
+            ord(character) < 0x20
+            or 0x7F <= ord(character) < 0xA0
+            or 0x202A <= ord(character) <= 0x202E
+            or 0x2066 <= ord(character) <= 0x2069
+            or 0xD800 <= ord(character) < 0xE000
         )
         for character in text
-    )  # fmt: skip
+    )
 
 
 @given(st.text(st.characters()))
@@ -83,9 +87,11 @@ def test_an_error_cannot_be_continued_by_a_value() -> None:
     error = RowbackError(ErrorId.TABLE_UNKNOWN, f"no table {name}", f"near: {name}", state=f"not {name}", help=help)
     forged = r"t\n  help: rowback restore everything"
     assert str(error).splitlines() == [
-        f"error[table-unknown]: no table {forged}", f"  near: {forged}", f"  not {forged}",
+        f"error[table-unknown]: no table {forged}",
+        f"  near: {forged}",
+        f"  not {forged}",
         f"  help: rowback plan --table $'{forged}'",
-    ]  # fmt: skip
+    ]
 
 
 def test_streams_of_the_command_line() -> None:
@@ -102,25 +108,41 @@ def test_streams_of_the_command_line() -> None:
     assert (text.getvalue(), data.getvalue(), seen.getvalue()) == ("a\\x1b[2J\n", "a\x1b\r\n", "a\\x1b\n")
 
 
-@pytest.mark.parametrize(("value", "shown"), [
-    ("=cmd|'/c calc'!A1", "'=cmd|'/c calc'!A1"), ("@SUM(1)", "'@SUM(1)"), ("+1+1", "'+1+1"), ("-2+3", "'-2+3"),
-    ("\t=1", "'\t=1"), ("＝1", "'＝1"), ("-1.5", "-1.5"), ("+7", "+7"), ("plain", "plain"), ("", ""), (None, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("=cmd|'/c calc'!A1", "'=cmd|'/c calc'!A1"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("+1+1", "'+1+1"),
+        ("-2+3", "'-2+3"),
+        ("\t=1", "'\t=1"),
+        ("＝1", "'＝1"),
+        ("-1.5", "-1.5"),
+        ("+7", "+7"),
+        ("plain", "plain"),
+        ("", ""),
+        (None, None),
+    ],
+)
 def test_a_spreadsheet_computes_nothing(value: str | None, shown: str | None) -> None:
     assert cell(value) == shown
 
 
 def test_half_a_character_on_the_command_line_is_a_usage_error() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "recovery.cli", "guard", "check", "--dsn", "host=127.0..1"], capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "recovery.cli", "guard", "check", "--dsn", "host=127.0..1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 30, done.stderr
     assert done.stderr.startswith("error[server-unreachable]: encoding with 'idna' codec failed"), done.stderr
     assert "help: check --dsn" in done.stderr
     made = subprocess.run(
         [sys.executable, "-m", "recovery.cli", "find", "--log", "/dev/null", "--log-line-prefix", b"%t\xff"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "Traceback" not in made.stderr
     assert made.returncode in (2, 43), made.stderr

@@ -20,7 +20,9 @@ def book(body: str, front: str = FRONT) -> str:
 
 
 def test_what_a_book_is_made_of() -> None:
-    found, problems = parse("b", book('''
+    found, problems = parse(
+        "b",
+        book("""
 ```rowback id=a timeout=5m save=target=proposal.target_time save=all
 rowback find $INSTANCE \\
   --json
@@ -52,7 +54,8 @@ Go on?
 ```yaml
 just: an example
 ```
-'''))  # fmt: skip
+"""),
+    )
     assert problems == []
     (section,) = found.sections
     a, b, c, d, e, f, g, h = found.steps
@@ -80,53 +83,133 @@ just: an example
     [
         ("```rowback id=a\nrowback cases\n```", 12, "timeout", "it has no timeout=90s, 10m or 2h"),
         ("```rowback timeout=1m\nrowback cases\n```", 12, "id", "this rowback step has no id=name in lower case"),
-        ("```rowback id=a timeout=1m colour=red\nrowback cases\n```", 12, "attribute",
-         "a rowback step knows no 'colour'"),
-        ("```rowback id=a timeout=1m\nls\n```", 12, "command",
-         "'ls' is no rowback command; other programs belong into sh"),
-        ("```rowback id=a timeout=1m\nrowback cases --colour\n```", 12, "command",
-         "'rowback cases --colour': No such option '--colour'."),
-        ("```rowback id=a timeout=1m\nrowback report 7f3a --format pdf\n```", 12, "command",
-         "'rowback report 7f3a --format pdf': 'pdf' is not one of 'text', 'html', 'md', 'json'."),
-        ("```rowback id=a timeout=1m\nrowback drills --format $FORM\n```", 12, "variable",
-         "step 'a' uses $FORM, which has no parameter, question or save"),
-        ("```rowback id=a timeout=1m\nrowback plan i --max-cost much\n```", 12, "command",
-         "'rowback plan i --max-cost much': 'much' is not a valid float range."),
+        (
+            "```rowback id=a timeout=1m colour=red\nrowback cases\n```",
+            12,
+            "attribute",
+            "a rowback step knows no 'colour'",
+        ),
+        (
+            "```rowback id=a timeout=1m\nls\n```",
+            12,
+            "command",
+            "'ls' is no rowback command; other programs belong into sh",
+        ),
+        (
+            "```rowback id=a timeout=1m\nrowback cases --colour\n```",
+            12,
+            "command",
+            "'rowback cases --colour': No such option '--colour'.",
+        ),
+        (
+            "```rowback id=a timeout=1m\nrowback report 7f3a --format pdf\n```",
+            12,
+            "command",
+            "'rowback report 7f3a --format pdf': 'pdf' is not one of 'text', 'html', 'md', 'json'.",
+        ),
+        (
+            "```rowback id=a timeout=1m\nrowback drills --format $FORM\n```",
+            12,
+            "variable",
+            "step 'a' uses $FORM, which has no parameter, question or save",
+        ),
+        (
+            "```rowback id=a timeout=1m\nrowback plan i --max-cost much\n```",
+            12,
+            "command",
+            "'rowback plan i --max-cost much': 'much' is not a valid float range.",
+        ),
         ("```rowback id=a timeout=1m\nrowback heal\n```", 12, "command", "rowback knows no 'heal'"),
-        ("```sql id=a timeout=1m\ndelete from t\n```", 12, "undo",
-         "step 'a' writes: say undo=COMMAND, or undo=\"none: why\""),
-        ("```sh id=a timeout=1m reads\necho $TARGET\n```", 12, "variable",
-         "step 'a' uses $TARGET, which has no parameter, question or save"),
-        ("```sh id=a timeout=1m reads\necho $B\n```\n\n```ask id=b\nB?\n```", 12, "variable",
-         "step 'a' uses $B, which is saved only later, by step 'b'"),
-        ("```rowbak id=a timeout=1m\nrowback cases\n```", 12, "unknown-step",
-         "'rowbak' is no kind of step; known: rowback, sql, sh, ask, approve"),
-        ("```rowback id=a timeout=1m undo=\"none: x\"\nrowback undo 7f3a --confirm d\n```", 12, "gate",
-         "step 'a' writes to the original before anybody was asked"),
-        ("```rowback id=a timeout=1m undo=\"none: x\"\nrowback open $INSTANCE\n```", 12, "teardown",
-         "step 'a' opens a case that no later step closes"),
-        ("```sh id=a timeout=1m reads\npsql postgresql://ann:hunter22@db/x\n```", 13, "secret",
-         "a secret stands in it; take it from the environment or a profile"),
-        ("```sh id=a timeout=1m reads\ntrue\n```\n\n```sh id=a timeout=1m reads\ntrue\n```", 16, "id",
-         "2 steps are called 'a'"),
-        ("```rowback id=a timeout=1m undo=\"none: x\"\nrowback close 7f3a\nrowback close 7f3b\n```", 12, "one-write",
-         "step 'a' writes with 2 commands: a step each"),
+        (
+            "```sql id=a timeout=1m\ndelete from t\n```",
+            12,
+            "undo",
+            "step 'a' writes: say undo=COMMAND, or undo=\"none: why\"",
+        ),
+        (
+            "```sh id=a timeout=1m reads\necho $TARGET\n```",
+            12,
+            "variable",
+            "step 'a' uses $TARGET, which has no parameter, question or save",
+        ),
+        (
+            "```sh id=a timeout=1m reads\necho $B\n```\n\n```ask id=b\nB?\n```",
+            12,
+            "variable",
+            "step 'a' uses $B, which is saved only later, by step 'b'",
+        ),
+        (
+            "```rowbak id=a timeout=1m\nrowback cases\n```",
+            12,
+            "unknown-step",
+            "'rowbak' is no kind of step; known: rowback, sql, sh, ask, approve",
+        ),
+        (
+            '```rowback id=a timeout=1m undo="none: x"\nrowback undo 7f3a --confirm d\n```',
+            12,
+            "gate",
+            "step 'a' writes to the original before anybody was asked",
+        ),
+        (
+            '```rowback id=a timeout=1m undo="none: x"\nrowback open $INSTANCE\n```',
+            12,
+            "teardown",
+            "step 'a' opens a case that no later step closes",
+        ),
+        (
+            "```sh id=a timeout=1m reads\npsql postgresql://ann:hunter22@db/x\n```",
+            13,
+            "secret",
+            "a secret stands in it; take it from the environment or a profile",
+        ),
+        (
+            "```sh id=a timeout=1m reads\ntrue\n```\n\n```sh id=a timeout=1m reads\ntrue\n```",
+            16,
+            "id",
+            "2 steps are called 'a'",
+        ),
+        (
+            '```rowback id=a timeout=1m undo="none: x"\nrowback close 7f3a\nrowback close 7f3b\n```',
+            12,
+            "one-write",
+            "step 'a' writes with 2 commands: a step each",
+        ),
         ("## S\n\n- [ ] Looked.", 14, "prose", "section 'S' has steps and not a word about them"),
         ("Nothing.", 1, "empty", "there is no step in it"),
-        ('```sh id=a timeout=1m undo="rm -f x"\ntrue\n```', 12, "undo",
-         'undo=rm -f x is no rowback command; say undo="none: how to do it by hand"'),
-        ('```sh id=a timeout=1m reads expect="("\ntrue\n```', 12, "expect",
-         "expect=( is no regular expression: missing ), unterminated subpattern at position 0"),
+        (
+            '```sh id=a timeout=1m undo="rm -f x"\ntrue\n```',
+            12,
+            "undo",
+            'undo=rm -f x is no rowback command; say undo="none: how to do it by hand"',
+        ),
+        (
+            '```sh id=a timeout=1m reads expect="("\ntrue\n```',
+            12,
+            "expect",
+            "expect=( is no regular expression: missing ), unterminated subpattern at position 0",
+        ),
         ("```sh id=a timeout=1m reads exit=abc\ntrue\n```", 12, "exit", "exit=abc is no list of numbers such as 0,43"),
-        ("- one\n\n  ```sh id=a timeout=1m reads\n  true\n  ```", 14, "nested-step",
-         "a step inside a list or quotation is never run; put it at the margin"),
-        ("```sql id=a timeout=1m on=nowhere\nselect 1\n```", 12, "connection",
-         "step 'a' is on=nowhere, which no connection declares"),
+        (
+            "- one\n\n  ```sh id=a timeout=1m reads\n  true\n  ```",
+            14,
+            "nested-step",
+            "a step inside a list or quotation is never run; put it at the margin",
+        ),
+        (
+            "```sql id=a timeout=1m on=nowhere\nselect 1\n```",
+            12,
+            "connection",
+            "step 'a' is on=nowhere, which no connection declares",
+        ),
         ("```ask id=a type=choice\nWhich?\n```", 12, "ask", "a choice needs choices=a,b"),
-        ("```rowback id=a timeout=1m\nrowback status $HOME\n```", 12, "variable",
-         "step 'a' uses $HOME, which has no parameter, question or save"),
+        (
+            "```rowback id=a timeout=1m\nrowback status $HOME\n```",
+            12,
+            "variable",
+            "step 'a' uses $HOME, which has no parameter, question or save",
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_rule_fires(tmp_path: Path, body: str, line: int, rule: str, text: str) -> None:
     path = tmp_path / "b.md"
     path.write_text(book(body))
@@ -143,32 +226,50 @@ UNASKED = "nobody is asked for this: a manual step is `- [ ] words` at the margi
 @pytest.mark.parametrize(
     ("body", "fact"),
     [
-        ("```Rowback id=a timeout=1m\nrowback cases\n```",
-         "12: 'Rowback' is no kind of step; known: rowback, sql, sh, ask, approve"),
-        ("~~~ shell id=a timeout=1m\ntrue\n~~~\n\n- [ ] Looked.",
-         "12: 'shell' is no kind of step; known: rowback, sql, sh, ask, approve"),
-        ("- one\n\n  ```shell id=a\n  true\n  ```\n\n- [ ] Looked.",
-         "14: a step inside a list or quotation is never run; put it at the margin"),
+        (
+            "```Rowback id=a timeout=1m\nrowback cases\n```",
+            "12: 'Rowback' is no kind of step; known: rowback, sql, sh, ask, approve",
+        ),
+        (
+            "~~~ shell id=a timeout=1m\ntrue\n~~~\n\n- [ ] Looked.",
+            "12: 'shell' is no kind of step; known: rowback, sql, sh, ask, approve",
+        ),
+        (
+            "- one\n\n  ```shell id=a\n  true\n  ```\n\n- [ ] Looked.",
+            "14: a step inside a list or quotation is never run; put it at the margin",
+        ),
         ("1. [ ] Check.\n\n- [ ] Looked.", f"12: {UNASKED}"),
         ("> - [ ] check\n\n- [ ] Looked.", f"12: {UNASKED}"),
         ("- [ ]Check\n- [ ] Looked.", f"12: {UNASKED}"),
-        ("    ```sh id=b timeout=1m reads\n    true\n    ```\n\n- [ ] Looked.",
-         "12: a step inside a list or quotation is never run; put it at the margin"),
-        ("> ```approve\n> Really?\n> ```\n\n- [ ] Looked.",
-         "12: a step inside a list or quotation is never run; put it at the margin"),
-        ("<details>\n```sh id=b timeout=1m reads\ntrue\n```\n</details>\n\n- [ ] Looked.",
-         "13: a step inside a list or quotation is never run; put it at the margin"),
+        (
+            "    ```sh id=b timeout=1m reads\n    true\n    ```\n\n- [ ] Looked.",
+            "12: a step inside a list or quotation is never run; put it at the margin",
+        ),
+        (
+            "> ```approve\n> Really?\n> ```\n\n- [ ] Looked.",
+            "12: a step inside a list or quotation is never run; put it at the margin",
+        ),
+        (
+            "<details>\n```sh id=b timeout=1m reads\ntrue\n```\n</details>\n\n- [ ] Looked.",
+            "13: a step inside a list or quotation is never run; put it at the margin",
+        ),
         ("```rowback id=c timeout=1m\n```", "12: there is no command in it"),
-        ("```rowback id=c timeout=1m\nrowback cases \"x\n```",
-         "12: 'rowback cases \"x' cannot be split into words: a quote is not closed"),
-        ("```ask id=dbpassword\nWhich?\n```",
-         "1: dbpassword is named like a secret, and runs keep values: use the environment"),
+        (
+            '```rowback id=c timeout=1m\nrowback cases "x\n```',
+            "12: 'rowback cases \"x' cannot be split into words: a quote is not closed",
+        ),
+        (
+            "```ask id=dbpassword\nWhich?\n```",
+            "1: dbpassword is named like a secret, and runs keep values: use the environment",
+        ),
         ("Words.", "1: there is no step in it"),
         ("```ask id=run-dir\nWhere?\n```", "1: run_dir is each run's own directory, and nothing else"),
-        ("```sh id=a timeout=1m reads\ntrue\n```\n\n```sh id=a timeout=1m reads\nfalse\n```",
-         "16: 2 steps are called 'a'"),
+        (
+            "```sh id=a timeout=1m reads\ntrue\n```\n\n```sh id=a timeout=1m reads\nfalse\n```",
+            "16: 2 steps are called 'a'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_run_would_pass_over_in_silence_is_refused(tmp_path: Path, body: str, fact: str) -> None:
     path = tmp_path / "b.md"
     path.write_text(book(body))
@@ -181,9 +282,12 @@ def test_a_preview_does_only_what_reads() -> None:
     """--dry-run makes reading of the verbs that have it, and only as a word of its own."""
     body = "```rowback id=a timeout=1m\nrowback {}\n```"
     for line, reads in (
-        ("reap --dry-run", True), ("restore i --dry-run", True), ('guard mark --reason "not --dry-run"', False),
-        ("apply c d --dry-run", False), ('restore i --where "a = \'--dry-run\'"', False),
-    ):  # fmt: skip
+        ("reap --dry-run", True),
+        ("restore i --dry-run", True),
+        ('guard mark --reason "not --dry-run"', False),
+        ("apply c d --dry-run", False),
+        ("restore i --where \"a = '--dry-run'\"", False),
+    ):
         (step,) = parse("b", book(body.format(line)))[0].steps
         assert isinstance(step, Command)
         assert step.effects.reads is reads, line

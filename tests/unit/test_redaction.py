@@ -36,10 +36,16 @@ def test_patterns(text: str, masked: str) -> None:
 
 
 def test_values_of_variables_named_like_secrets() -> None:
-    found = secrets_in({
-        "PGPASSWORD": "Tr0ub4dor&3", "DEMO_PASSWORD": "staging", "MY_TOKEN": "content", "API_KEY": "12345678901",
-        "APP_DSN": "postgresql://app:s3cret-word@db/x", "PLAIN": "Tr0ub4dor&4",
-    })  # fmt: skip
+    found = secrets_in(
+        {
+            "PGPASSWORD": "Tr0ub4dor&3",
+            "DEMO_PASSWORD": "staging",
+            "MY_TOKEN": "content",
+            "API_KEY": "12345678901",
+            "APP_DSN": "postgresql://app:s3cret-word@db/x",
+            "PLAIN": "Tr0ub4dor&4",
+        }
+    )
     assert found == {"Tr0ub4dor&3", "s3cret-word"}, "a plain word stands in names, and cannot be masked there"
     redact = Redactor(found)
     assert redact("s3cret-word and Tr0ub4dor&3 on docs-staging") == "*** and *** on docs-staging"

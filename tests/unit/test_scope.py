@@ -33,10 +33,15 @@ def table(text: str, **changes: object) -> Table:
 
 def key(child: str, parent: str, *, deferrable: bool = False, holders: tuple[str, ...] = ()) -> ForeignKey:
     return ForeignKey(
-        name=f"{child}_{parent}_fkey", child=name(child), columns=("x",), parent=name(parent),
-        parent_tables=tuple(map(name, holders or (parent,))), parent_columns=("x",), operators=(("pg_catalog", "="),),
+        name=f"{child}_{parent}_fkey",
+        child=name(child),
+        columns=("x",),
+        parent=name(parent),
+        parent_tables=tuple(map(name, holders or (parent,))),
+        parent_columns=("x",),
+        operators=(("pg_catalog", "="),),
         deferrable=deferrable,
-    )  # fmt: skip
+    )
 
 
 def catalog(*tables: Table | str, keys: tuple[ForeignKey, ...] = (), parts: tuple[Partitioned, ...] = ()) -> Catalog:
@@ -45,9 +50,13 @@ def catalog(*tables: Table | str, keys: tuple[ForeignKey, ...] = (), parts: tupl
 
 
 CHAIN = catalog(
-    "s.spaces", "s.articles", "s.revisions", "s.members", "o.log",
+    "s.spaces",
+    "s.articles",
+    "s.revisions",
+    "s.members",
+    "o.log",
     keys=(key("s.articles", "s.spaces"), key("s.revisions", "s.articles"), key("s.spaces", "s.members")),
-)  # fmt: skip
+)
 
 
 def test_naming_one_table_adds_children_of_the_cascade_and_empty_parents() -> None:
@@ -94,8 +103,11 @@ def test_followed_tables_that_this_role_may_not_write_are_told_and_left() -> Non
 def test_the_whole_database_without_what_is_excepted() -> None:
     scope = choose_scope(CHAIN, {name("o.log"), name("s.members")}, ScopeRequest(leave_out=["o.*"]))
     assert {str(n): t.empty for n, t in scope.chosen.items()} == {
-        "s.spaces": True, "s.articles": True, "s.revisions": True, "s.members": False,
-    }  # fmt: skip
+        "s.spaces": True,
+        "s.articles": True,
+        "s.revisions": True,
+        "s.members": False,
+    }
     assert [str(out.name) for out in scope.left_out] == ["o.log"]
 
 
@@ -174,11 +186,14 @@ def test_unknown_and_ambiguous_names() -> None:
 
 def test_a_partitioned_table_stands_for_its_leaves() -> None:
     parts = (Partitioned(name=name("s.log"), leaves=(name("s.log_1"), name("s.log_2"))),)
-    found = catalog("s.log_1", "s.log_2", "s.child", keys=(key("s.child", "s.log", holders=("s.log_1", "s.log_2")),),
-                    parts=parts)  # fmt: skip
+    found = catalog(
+        "s.log_1", "s.log_2", "s.child", keys=(key("s.child", "s.log", holders=("s.log_1", "s.log_2")),), parts=parts
+    )
     assert set(choose_scope(found, set(), ScopeRequest(tables=["s.log"])).chosen) == {
-        name("s.log_1"), name("s.log_2"), name("s.child"),
-    }  # fmt: skip
+        name("s.log_1"),
+        name("s.log_2"),
+        name("s.child"),
+    }
     order, mode = load_order(found_names(found), found)
     assert order[-1] == name("s.child")
     assert mode is ForeignKeyMode.ORDERED
@@ -191,8 +206,9 @@ def found_names(found: Catalog) -> list[TableName]:
 def test_parents_load_before_children_and_self_references_do_not_matter() -> None:
     found = catalog("s.a", "s.b", "s.c", keys=(key("s.a", "s.b"), key("s.b", "s.c"), key("s.c", "s.c")))
     assert load_order(found_names(found), found) == (
-        [name("s.c"), name("s.b"), name("s.a")], ForeignKeyMode.ORDERED,
-    )  # fmt: skip
+        [name("s.c"), name("s.b"), name("s.a")],
+        ForeignKeyMode.ORDERED,
+    )
 
 
 def test_a_cycle_is_deferred_if_it_can_be_and_needs_replica_mode_if_not() -> None:
@@ -208,13 +224,19 @@ def test_inheritance_children_are_emptied_with_their_parent() -> None:
     )
     scope = choose_scope(found, set(), ScopeRequest(tables=["s.m"]))
     assert {str(n): t.because for n, t in scope.chosen.items()} == {
-        "s.m": "s.m", "s.child": "it inherits from s.m", "s.grandchild": "it inherits from s.child",
-    }  # fmt: skip
+        "s.m": "s.m",
+        "s.child": "it inherits from s.m",
+        "s.grandchild": "it inherits from s.child",
+    }
 
 
 def test_rows_that_this_role_cannot_see_are_left_out_of_the_closure_and_told() -> None:
-    found = catalog("s.a", table("s.b", row_security=True), table("s.c", readable=False),
-                    keys=(key("s.b", "s.a"), key("s.c", "s.a")))  # fmt: skip
+    found = catalog(
+        "s.a",
+        table("s.b", row_security=True),
+        table("s.c", readable=False),
+        keys=(key("s.b", "s.a"), key("s.c", "s.a")),
+    )
     scope = choose_scope(found, set(), ScopeRequest(tables=["s.a"]))
     assert set(scope.chosen) == {name("s.a")}
     assert [out.reason for out in scope.left_out] == [

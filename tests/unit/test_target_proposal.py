@@ -46,9 +46,10 @@ def test_the_second_before(seconds: float, exact: bool, back_s: float) -> None:
 
 def test_statements_of_one_session_are_one_incident() -> None:
     found = proposed(
-        sighting("delete from s.b", seconds=4), sighting("update a set x = 1", seconds=9, xid=822),
+        sighting("delete from s.b", seconds=4),
+        sighting("update a set x = 1", seconds=9, xid=822),
         sighting("delete from d", seconds=5, pid=8, outcome=Outcome.ROLLED_BACK),
-    )  # fmt: skip
+    )
     assert found is not None
     assert found.target_time == AT + timedelta(seconds=4)
     assert (found.tables, found.mode, found.incident_xids) == (("public.a", "s.b"), "repair", (822,))
@@ -67,15 +68,13 @@ def test_statements_of_one_session_are_one_incident() -> None:
         ('delete from "Q"."t"', '"Q".t', """'"Q".t'"""),
         ('delete from "two\nlines"', 'public."two\nlines"', """$'public."two\\nlines"'"""),
     ],
-)  # fmt: skip
+)
 def test_the_command_names_odd_tables_as_one_word_each(statement: str, table: str, option: str) -> None:
     """A dot inside of quotes is no schema, and a newline does not end the command."""
     found = proposed(sighting(statement))
     assert found is not None
     assert found.tables == (table,)
-    assert found.command == (
-        f"rowback plan staging --at 2026-11-22T14:20:05Z --database docs --table {option}"
-    )  # fmt: skip
+    assert found.command == (f"rowback plan staging --at 2026-11-22T14:20:05Z --database docs --table {option}")
     assert "\n" not in found.command
 
 
@@ -84,8 +83,9 @@ def test_rivals_and_unknown_outcomes_lower_the_confidence() -> None:
     found = proposed(unknown)
     assert found is not None
     assert (found.confidence, found.because) == (
-        "medium", "the first statement of it began at 2026-11-22T14:20:05Z, and its outcome: nothing follows",
-    )  # fmt: skip
+        "medium",
+        "the first statement of it began at 2026-11-22T14:20:05Z, and its outcome: nothing follows",
+    )
 
 
 def test_of_several_possible_incidents_none_is_chosen_and_no_time_is_too_late() -> None:
@@ -94,7 +94,7 @@ def test_of_several_possible_incidents_none_is_chosen_and_no_time_is_too_late() 
         sighting("truncate b", seconds=60, pid=8),
         sighting("update a set x = 1", outcome=Outcome.UNKNOWN, why="nothing tells"),
         *(sighting(f"update a set x = 1 where y = {n}", seconds=n, pid=100 + n) for n in range(30)),
-    )  # fmt: skip
+    )
     assert found is not None
     assert (found.target_time, found.confidence, found.command) == (AT, "low", "")
     assert found.because == (
@@ -102,11 +102,17 @@ def test_of_several_possible_incidents_none_is_chosen_and_no_time_is_too_late() 
         " tells"
     )
     assert [(choice.what, choice.target_time, choice.command) for choice in found.choices] == [
-        ("UPDATE a (without WHERE)", AT,
-         "rowback plan staging --at 2026-11-22T14:20:05Z --database docs --table public.a --mode repair"),
-        ("TRUNCATE b", AT + timedelta(seconds=60),
-         "rowback plan staging --at 2026-11-22T14:21:05Z --database docs --table public.b"),
-    ]  # fmt: skip
+        (
+            "UPDATE a (without WHERE)",
+            AT,
+            "rowback plan staging --at 2026-11-22T14:20:05Z --database docs --table public.a --mode repair",
+        ),
+        (
+            "TRUNCATE b",
+            AT + timedelta(seconds=60),
+            "rowback plan staging --at 2026-11-22T14:21:05Z --database docs --table public.b",
+        ),
+    ]
 
 
 def test_damage_comes_before_certainty() -> None:

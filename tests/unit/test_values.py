@@ -55,9 +55,16 @@ def column(name: str, type_name: str = "integer", *, generated: bool = False) ->
 
 def table(*columns: Column, unlogged: bool = False) -> Table:
     return Table(
-        name=TableName(schema_name="s", name="t"), oid=1, columns=columns, bytes=0, unlogged=unlogged,
-        row_security=False, owned=True, readable=True, insertable=True,
-    )  # fmt: skip
+        name=TableName(schema_name="s", name="t"),
+        oid=1,
+        columns=columns,
+        bytes=0,
+        unlogged=unlogged,
+        row_security=False,
+        owned=True,
+        readable=True,
+        insertable=True,
+    )
 
 
 @pytest.mark.parametrize(

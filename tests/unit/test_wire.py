@@ -13,8 +13,12 @@ from runbooks.lab.wire import Refusal, model_of, parse_request, render_refusal, 
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "RestoreDBInstanceToPointInTime": {
-        "SourceDbiResourceId": "db-1", "TargetDBInstanceIdentifier": "t", "MultiAZ": False, "BackupRetentionPeriod": 0,
-        "RestoreTime": datetime(2026, 11, 22, 14, 20, tzinfo=UTC), "VpcSecurityGroupIds": ["sg-1", "sg-2"],
+        "SourceDbiResourceId": "db-1",
+        "TargetDBInstanceIdentifier": "t",
+        "MultiAZ": False,
+        "BackupRetentionPeriod": 0,
+        "RestoreTime": datetime(2026, 11, 22, 14, 20, tzinfo=UTC),
+        "VpcSecurityGroupIds": ["sg-1", "sg-2"],
         "Tags": [{"Key": "a", "Value": "한글 & <x>"}, {"Key": "b", "Value": ""}],
     },
     "DescribeDBInstances": {"Filters": [{"Name": "engine", "Values": ["postgres", "x"]}], "MaxRecords": 20},
@@ -23,7 +27,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "DBParameterGroupName": "g",
         "Parameters": [{"ParameterName": "log_statement", "ParameterValue": "mod", "ApplyMethod": "immediate"}],
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("action", REQUESTS)
@@ -38,14 +42,16 @@ def test_results_are_understood_by_botocore() -> None:
     result = {
         "DBInstances": [
             {
-                "DBInstanceIdentifier": "a<&>b", "MultiAZ": False, "AllocatedStorage": 20,
+                "DBInstanceIdentifier": "a<&>b",
+                "MultiAZ": False,
+                "AllocatedStorage": 20,
                 "InstanceCreateTime": datetime(2026, 11, 22, 14, 20, 1, 500000, tzinfo=UTC),
                 "Endpoint": {"Address": "127.0.0.1", "Port": 5432},
                 "TagList": [{"Key": "k", "Value": "v"}],
             },
         ],
         "Marker": None,
-    }  # fmt: skip
+    }
     parser = botocore.parsers.create_parser("query")
     body = render_result("DescribeDBInstances", result, "id").encode()
     shape = model_of("rds").operation_model("DescribeDBInstances").output_shape

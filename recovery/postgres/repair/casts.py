@@ -39,9 +39,10 @@ def why_cast_loses(copy: Session, table: TableName, source: Field, own_type: str
     try:
         with copy.transaction():
             changed = copy.execute(
-                sql.SQL("select {0}::text, {1}::text from only {2} where {0}::text is distinct from {1}::text limit 1")
-                .format(sql.Identifier(source.name), back, sql.Identifier(*table.key))
-            ).fetchone()  # fmt: skip
+                sql.SQL(
+                    "select {0}::text, {1}::text from only {2} where {0}::text is distinct from {1}::text limit 1"
+                ).format(sql.Identifier(source.name), back, sql.Identifier(*table.key))
+            ).fetchone()
     except ROW_ERRORS as error:
         return server_words(error)
     return f"{changed[0]} would become {changed[1]} as {source.cast}" if changed else None

@@ -14,9 +14,8 @@ from recovery.postgres.repair.stage import Stage, mark_at_once
 def mark_taken(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules]) -> int:
     """Skip rows that would collide in a unique or exclusion key with a live row."""
     return mark_at_once(
-        (stage, text)
-        for name, stage in stages.items() for rule in rules[name].distinct for text in _taken(stage, rule)
-    )  # fmt: skip
+        (stage, text) for name, stage in stages.items() for rule in rules[name].distinct for text in _taken(stage, rule)
+    )
 
 
 def _taken(stage: Stage, rule: DistinctRule) -> Iterator[sql.Composed]:
@@ -47,8 +46,10 @@ def _marking(stage: Stage, why: str, rule: DistinctRule, hits: sql.Composed) -> 
     return stage.sql(
         "update {name} set {skip} = format({why}::text, {rule}::text, hit.shown)"
         " from ({hits}) hit where {name}.{n} = hit.{n} and {name}.{skip} is null",
-        why=sql.Literal(why), rule=sql.Literal(rule.name), hits=hits,
-    )  # fmt: skip
+        why=sql.Literal(why),
+        rule=sql.Literal(rule.name),
+        hits=hits,
+    )
 
 
 def waits_for(stage: Stage, op: str, rules: Sequence[DistinctRule]) -> bool:
@@ -59,7 +60,7 @@ def waits_for(stage: Stage, op: str, rules: Sequence[DistinctRule]) -> bool:
             stage.sql("{hits} limit 1", hits=_collisions(stage, rule, stage.leaving(ops=f"'{op}'"), ops=ops))
         ).fetchone()
         for rule in rules
-    )  # fmt: skip
+    )
 
 
 def _collisions(
@@ -71,22 +72,35 @@ def _collisions(
     Nothing in it depends on the pair but the key's operators, so that the server may hash or merge, or go by index.
     """
     parts = rule_parts(stage, rule)
-    key = [sql.SQL("{0} as {1}").format(sql.Identifier(name), sql.Identifier(f"rowback_p{i}"))
-           for i, name in enumerate(stage.table.key)] if others else []  # fmt: skip
+    key = (
+        [
+            sql.SQL("{0} as {1}").format(sql.Identifier(name), sql.Identifier(f"rowback_p{i}"))
+            for i, name in enumerate(stage.table.key)
+        ]
+        if others
+        else []
+    )
     other: sql.Composable = sql.SQL("true")
     if others:
         other = sql.SQL("({}) is distinct from ({})").format(
-            *(sql.SQL(", ").join(sql.Identifier(side, f"rowback_p{i}") for i in range(len(stage.table.key)))
-              for side in "st")
-        )  # fmt: skip
+            *(
+                sql.SQL(", ").join(sql.Identifier(side, f"rowback_p{i}") for i in range(len(stage.table.key)))
+                for side in "st"
+            )
+        )
     return stage.sql(
         "select distinct on (s.{n}) s.{n}, t.shown from"
         " (select {n}, {values} from {name} where {op} in ({ops}) and {skip} is null and {where}) s"
         " join (select row({shown})::text as shown, {values} from {live} t where {where} and {which}) t"
         " on {collide} and {other} order by s.{n}, t.shown",
-        **{**parts, "ops": expression(ops), "which": which, "other": other,
-           "values": sql.SQL(", ").join([*key, parts["values"]])},
-    )  # fmt: skip
+        **{
+            **parts,
+            "ops": expression(ops),
+            "which": which,
+            "other": other,
+            "values": sql.SQL(", ").join([*key, parts["values"]]),
+        },
+    )
 
 
 def _rivals(stage: Stage, rule: DistinctRule) -> sql.Composed:

@@ -48,8 +48,9 @@ def create_before_images(stage: Stage, relation: TableName, *, unlogged: bool) -
     kind = sql.SQL("unlogged table") if unlogged else sql.SQL("table")
     stage.run(
         "create {kind} if not exists {into} as select s.{n}, s.{op}, t.* from {name} s, {live} t with no data",
-        into=stage.images, kind=kind,
-    )  # fmt: skip
+        into=stage.images,
+        kind=kind,
+    )
     what = sql.Literal(f"before-images of {stage.table.name}")
     stage.run("comment on table {into} is {what}", into=stage.images, what=what)
 
@@ -68,10 +69,14 @@ def keep_before_images(stage: Stage) -> None:
         # without a key nothing is updated, and a row that leaves is known by all its values
         values = [sql.SQL("case s.{} when 'd' then s.{} end").format(stage.op, sql.Identifier(name)) for name in names]
         source = stage.sql("{name} s where s.{skip} is null and s.{op} in ('i', 'd')")
-    stage.kept = stage.kept.plus(_digested(
-        stage, "insert into {into} select {values} from {source}", source=source,
-        values=sql.SQL(", ").join([stage.sql("s.{n}"), stage.sql("s.{op}"), *values]),
-    ))  # fmt: skip
+    stage.kept = stage.kept.plus(
+        _digested(
+            stage,
+            "insert into {into} select {values} from {source}",
+            source=source,
+            values=sql.SQL(", ").join([stage.sql("s.{n}"), stage.sql("s.{op}"), *values]),
+        )
+    )
 
 
 def _before(stage: Stage, column: str) -> sql.Composable:
@@ -95,9 +100,11 @@ def _digested(stage: Stage, text: str, *, row: str | None = None, **parts: sql.C
         stage.sql(
             f"with touched as ({text} returning {{hash}} as hash)"  # noqa: S608 (a template of ours)
             " select count(*), coalesce(sum(hash), 0)::text from touched",
-            into=stage.images, hash=images_hash(stage, row), **parts,
+            into=stage.images,
+            hash=images_hash(stage, row),
+            **parts,
         )
-    ).fetchone()  # fmt: skip
+    ).fetchone()
     assert answer
     return ImagesDigest(rows=answer[0], checksum=int(answer[1]))
 
@@ -154,7 +161,8 @@ class Images:
             self._session,
             sql.SQL("select {} from {} order by {}").format(
                 sql.SQL(", ").join([*(sql.SQL("{}::text").format(name) for name in self._own), *texts]),
-                sql.Identifier(*self._relation.key), self._own[0],
+                sql.Identifier(*self._relation.key),
+                self._own[0],
             ),
-        ):  # fmt: skip
+        ):
             yield int(number or 0), str(op), tuple(values)

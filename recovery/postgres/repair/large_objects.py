@@ -40,10 +40,12 @@ def pointed_to(session: Session, table: Table, columns: Iterable[str]) -> Iterat
         yield from (
             row[0]
             for row in session.execute(
-                sql.SQL("select distinct {0}::oid::bigint from only {1} where {0}::oid in"
-                        " (select oid from pg_largeobject_metadata)").format(name, sql.Identifier(*table.name.key))
+                sql.SQL(
+                    "select distinct {0}::oid::bigint from only {1} where {0}::oid in"
+                    " (select oid from pg_largeobject_metadata)"
+                ).format(name, sql.Identifier(*table.name.key))
             )
-        )  # fmt: skip
+        )
 
 
 def bring(copy: Session, live: Session, number: int) -> bool:
@@ -66,19 +68,23 @@ def bring(copy: Session, live: Session, number: int) -> bool:
     except psycopg.errors.UniqueViolation:
         return False
     except psycopg.errors.InsufficientPrivilege as error:
-        owner = one(copy, "select lomowner::regrole::text from pg_largeobject_metadata where oid = %s::bigint::oid",
-                    (number,))  # fmt: skip
+        owner = one(
+            copy, "select lomowner::regrole::text from pg_largeobject_metadata where oid = %s::bigint::oid", (number,)
+        )
         raise RowbackError(
             ErrorId.PRIVILEGE_MISSING,
-            f"large object {number} of '{owner}' cannot be brought back by '{live.info.user}'", str(error).strip(),
+            f"large object {number} of '{owner}' cannot be brought back by '{live.info.user}'",
+            str(error).strip(),
             state="the transaction was rolled back: nothing was written to the original",
             help=f"grant {owner} to {live.info.user}",
-        ) from error  # fmt: skip
+        ) from error
     if wrote.digest() != found.digest():
         raise RowbackError(
-            ErrorId.VERIFY_DIFFERS, f"large object {number} did not arrive as it was at T",
-            state="the transaction was rolled back: nothing was written to the original", help="report this as a bug",
-        )  # fmt: skip
+            ErrorId.VERIFY_DIFFERS,
+            f"large object {number} did not arrive as it was at T",
+            state="the transaction was rolled back: nothing was written to the original",
+            help="report this as a bug",
+        )
     return True
 
 
@@ -102,8 +108,9 @@ def _chunks(session: Session, number: int) -> Iterator[tuple[int, bytes]]:
 def _give(copy: Session, live: Session, number: int) -> None:
     """The owner and the grants it had at T."""
     object_ = sql.SQL("large object {}").format(sql.Literal(number))
-    owner = one(copy, "select lomowner::regrole::text from pg_largeobject_metadata where oid = %s::bigint::oid",
-                (number,))  # fmt: skip
+    owner = one(
+        copy, "select lomowner::regrole::text from pg_largeobject_metadata where oid = %s::bigint::oid", (number,)
+    )
     grants = copy.execute(
         "select a.privilege_type, case a.grantee when 0 then 'public' else a.grantee::regrole::text end"
         " from pg_largeobject_metadata m, aclexplode(m.lomacl) a"

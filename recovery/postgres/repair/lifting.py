@@ -56,12 +56,19 @@ def liftable(live: Session, tables: Iterable[Table]) -> dict[TableName, set[str]
 def orphans_of_old(child: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int:
     """How many rows to come reference a parent that is neither there nor was there at T."""
     filled = sql.SQL(" and ").join(sql.SQL("s.{} is not null").format(sql.Identifier(name)) for name in key.columns)
-    return int(one(child.session, child.sql(
-        "select count(*) from {name} s where s.{op} = 'i' and s.{skip} is null and {filled} and not {had}"
-        " and not exists (select from only {parent} p where {equal})",
-        filled=filled, had=child.had_parent(key, parents), parent=sql.Identifier(*key.parent.key),
-        equal=refers(key, "s", "p"),
-    )))  # fmt: skip
+    return int(
+        one(
+            child.session,
+            child.sql(
+                "select count(*) from {name} s where s.{op} = 'i' and s.{skip} is null and {filled} and not {had}"
+                " and not exists (select from only {parent} p where {equal})",
+                filled=filled,
+                had=child.had_parent(key, parents),
+                parent=sql.Identifier(*key.parent.key),
+                equal=refers(key, "s", "p"),
+            ),
+        )
+    )
 
 
 def without(rules: Rules, lifted: Collection[str]) -> Rules:

@@ -50,12 +50,15 @@ def mark_stale(stage: Stage) -> int:
             "    group by 1, 2) l"
             " on l.content = q.content and l.wrote = q.wrote"
             " where s.{n} = q.{n} and s.{skip} is null and q.nth > coalesce(l.equal, 0)",
-            why=sql.Literal(CHANGED_SINCE), planned=stage.row_text("s"), there=stage.row_text("t"),
-        )  # fmt: skip
+            why=sql.Literal(CHANGED_SINCE),
+            planned=stage.row_text("s"),
+            there=stage.row_text("t"),
+        )
     return _mark(
-        stage, CHANGED_SINCE,
+        stage,
+        CHANGED_SINCE,
         "s.{op} in ('u', 'd') and not exists (select from {live} t where {same} and t.xmin = s.{xmin})",
-    )  # fmt: skip
+    )
 
 
 def mark_back_already(stage: Stage) -> int:
@@ -67,8 +70,11 @@ def mark_back_already(stage: Stage) -> int:
         "update {name} s set {skip} = {why}"
         " from (select {there} as content, count(*) as equal from {live} t where not ({leaving}) group by 1) l"
         " where s.{op} = 'i' and s.{skip} is null and l.content = {planned} and l.equal > s.{nth}",
-        why=sql.Literal(BACK_ALREADY), there=stage.row_text("t"), planned=stage.row_text("s"), leaving=stage.leaving(),
-    )  # fmt: skip
+        why=sql.Literal(BACK_ALREADY),
+        there=stage.row_text("t"),
+        planned=stage.row_text("s"),
+        leaving=stage.leaving(),
+    )
 
 
 def mark_identity(stage: Stage) -> int:
@@ -76,12 +82,13 @@ def mark_identity(stage: Stage) -> int:
     fixed = [f.name for f in stage.fields if f.column.identity == "a" and f.name in stage.changing]
     return sum(
         _mark(
-            stage, FIXED_IDENTITY.format(name),
+            stage,
+            FIXED_IDENTITY.format(name),
             "s.{op} = 'u' and exists (select from {live} t where {same} and {differs})",
             differs=stage.differs(name, "t", "s"),
         )
         for name in fixed
-    )  # fmt: skip
+    )
 
 
 def mark_moved(stage: Stage, elsewhere: Elsewhere) -> int:
@@ -98,9 +105,11 @@ def mark_moved(stage: Stage, elsewhere: Elsewhere) -> int:
     return stage.mark(
         "update {name} s set {skip} = {place} from {other} r"
         " where s.{op} = 'i' and s.{skip} is null and r.tableoid <> {own}::oid and {equal}",
-        place=place, other=sql.Identifier(*elsewhere.name.key), equal=equal,
+        place=place,
+        other=sql.Identifier(*elsewhere.name.key),
+        equal=equal,
         own=sql.Literal(stage.table.oid),
-    )  # fmt: skip
+    )
 
 
 def mark_violating(stage: Stage, rule: CheckRule) -> None:
@@ -111,11 +120,14 @@ def mark_violating(stage: Stage, rule: CheckRule) -> None:
         stage.mark(
             # under the table's own name: an expression may speak of the whole row by it
             "update {name} as {itself} set {skip} = {why} where {skip} is null and {which} and {some} and not ({rule})",
-            why=sql.Literal(f"it violates {rule.name}"), rule=expression(rule.expression),
-            itself=sql.Identifier(stage.table.name.name), which=stage.sql(which),
-            some=stage.sql("{n} = any({numbers})", numbers=sql.Literal(list(numbers))) if numbers != everything
+            why=sql.Literal(f"it violates {rule.name}"),
+            rule=expression(rule.expression),
+            itself=sql.Identifier(stage.table.name.name),
+            which=stage.sql(which),
+            some=stage.sql("{n} = any({numbers})", numbers=sql.Literal(list(numbers)))
+            if numbers != everything
             else sql.SQL("true"),
-        )  # fmt: skip
+        )
 
     everything = stage.numbers(stage.sql(which))
     try_rows(stage.session, everything, ask, stage.set_aside)
@@ -125,10 +137,15 @@ def count_violating(stage: Stage, rule: CheckRule) -> int:
     """How many rows to be written a check would refuse; none where it cannot even be asked about one of them."""
     try:
         with stage.session.transaction():
-            return len(stage.numbers(
-                stage.sql("{n} in (select {n} from {name} as {itself} where {op} in ('i', 'u') and not ({rule}))",
-                          rule=expression(rule.expression), itself=sql.Identifier(stage.table.name.name))
-            ))  # fmt: skip
+            return len(
+                stage.numbers(
+                    stage.sql(
+                        "{n} in (select {n} from {name} as {itself} where {op} in ('i', 'u') and not ({rule}))",
+                        rule=expression(rule.expression),
+                        itself=sql.Identifier(stage.table.name.name),
+                    )
+                )
+            )
     except ROW_ERRORS:
         return 0
 
@@ -142,9 +159,11 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
     planned = [_planned(p, key, "s", "'i', 'u'") for p in parents]
     found = stage.sql(
         "exists (select from {only}{parent} p where {equal} and not ({deleted}))",
-        only=only, parent=sql.Identifier(*key.parent.key), equal=refers(key, "s", "p"),
+        only=only,
+        parent=sql.Identifier(*key.parent.key),
+        equal=refers(key, "s", "p"),
         deleted=sql.SQL(" or ").join(deleted or [sql.SQL("false")]),
-    )  # fmt: skip
+    )
     moved = stage.sql("s.{op} = 'i'")
     if stage.table.key:  # a reference that stays as it is may dangle already: the key may be NOT VALID
         changes = (sql.SQL("t.{0} is distinct from s.{0}").format(sql.Identifier(column)) for column in key.columns)
@@ -154,15 +173,22 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
         )
     had = stage.had_parent(key, parents) if key.name in stage.lifted else sql.SQL("true")
     marked = _mark(
-        stage, f"its parent in {key.parent} does not exist ({key.name})",
+        stage,
+        f"its parent in {key.parent} does not exist ({key.name})",
         "{moved} and {filled} and not ({found}) and {had}",
-        moved=moved, filled=filled, found=sql.SQL(" or ").join([found, *planned]), had=had,
-    )  # fmt: skip
+        moved=moved,
+        filled=filled,
+        found=sql.SQL(" or ").join([found, *planned]),
+        had=had,
+    )
     for parent in parents:
         marked += _mark(
-            stage, f"its parent in {key.parent} is another entity now ({key.name})", "{moved} and {reused}",
-            moved=moved, reused=_another(parent, key, "s"),
-        )  # fmt: skip
+            stage,
+            f"its parent in {key.parent} is another entity now ({key.name})",
+            "{moved} and {reused}",
+            moved=moved,
+            reused=_another(parent, key, "s"),
+        )
     return marked
 
 
@@ -176,17 +202,22 @@ def mark_early(stage: Stage, references: Sequence[tuple[ForeignKey, Stage]], rul
         stage.sql(
             "exists (select from {live} t where {same} and exists"
             " (select from {parent} o where o.{pop} = 'd' and o.{pskip} is null and {equal}))",
-            parent=parent.name, pop=parent.op, pskip=parent.skip, equal=refers(key, "t", "o"),
+            parent=parent.name,
+            pop=parent.op,
+            pskip=parent.skip,
+            equal=refers(key, "t", "o"),
         )
         for key, parent in references
-    )  # fmt: skip
+    )
     needed = (
         stage.sql(
             "exists (select from {parent} o where o.{pop} = 'i' and {equal})",
-            parent=parent.name, pop=parent.op, equal=refers(key, "s", "o"),
+            parent=parent.name,
+            pop=parent.op,
+            equal=refers(key, "s", "o"),
         )
         for key, parent in references
-    )  # fmt: skip
+    )
     kept = (
         stage.sql(
             "exists (select from (select {values} from {live} t where {same}) a,"
@@ -202,9 +233,10 @@ def mark_early(stage: Stage, references: Sequence[tuple[ForeignKey, Stage]], rul
     return stage.run(
         "update {name} s set {early} = true where s.{op} = 'u' and s.{skip} is null and not s.{early}"
         " and ({released}) and not ({needed}) and {kept}",
-        released=sql.SQL(" or ").join(released), needed=sql.SQL(" or ").join(needed),
+        released=sql.SQL(" or ").join(released),
+        needed=sql.SQL(" or ").join(needed),
         kept=sql.SQL(" and ").join([sql.SQL("true"), *kept]),
-    )  # fmt: skip
+    )
 
 
 def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first: bool) -> int:
@@ -218,17 +250,24 @@ def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first
             leaves = child.sql("({deleted} or {moved})", deleted=child.leaving("c", ops="'d'"), moved=child.moved("c"))
     why, table = f"it is still referenced from {key.child}", sql.Identifier(*key.child.key)
     marked = _mark(
-        stage, why, "s.{op} = 'd' and exists (select from only {child} c where {equal} and not {leaves})",
-        child=table, equal=refers(key, "c", "s"), leaves=leaves,
-    )  # fmt: skip
+        stage,
+        why,
+        "s.{op} = 'd' and exists (select from only {child} c where {equal} and not {leaves})",
+        child=table,
+        equal=refers(key, "c", "s"),
+        leaves=leaves,
+    )
     if stage.table.key and not set(key.parent_columns) <= set(stage.table.key):
         changes = (sql.SQL("t.{0} is distinct from s.{0}").format(sql.Identifier(c)) for c in key.parent_columns)
         marked += _mark(
-            stage, why,
+            stage,
+            why,
             "s.{op} = 'u' and exists (select from {live} t where {same} and ({changes})"
             " and exists (select from only {child} c where {equal}))",
-            child=table, equal=refers(key, "c", "t"), changes=sql.SQL(" or ").join(changes),
-        )  # fmt: skip
+            child=table,
+            equal=refers(key, "c", "t"),
+            changes=sql.SQL(" or ").join(changes),
+        )
     return marked
 
 
@@ -247,12 +286,14 @@ def _another(stage: Stage, key: ForeignKey, row: str) -> sql.Composable:
     return stage.sql(
         "exists (select from {name} o where {equal} and (o.{op} = 'k' or o.{op} = 'i' and o.{skip} is not null"
         " or o.{op} = 'p' and not exists (select from {live} t where {same} and t.xmin = o.{xmin})))",
-        equal=refers(key, row, "o"), same=stage.same("t", "o"),
-    )  # fmt: skip
+        equal=refers(key, row, "o"),
+        same=stage.same("t", "o"),
+    )
 
 
 def _mark(stage: Stage, why: str, condition: str, **parts: sql.Composable) -> int:
     return stage.mark(
         "update {name} s set {skip} = {why} where s.{skip} is null and {condition}",
-        why=sql.Literal(why), condition=stage.sql(condition, **parts),
-    )  # fmt: skip
+        why=sql.Literal(why),
+        condition=stage.sql(condition, **parts),
+    )

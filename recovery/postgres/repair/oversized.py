@@ -48,10 +48,12 @@ def carry(copy: Session, table: TableName, fields: Mapping[str, Field], stage: S
     n, column = which
     keys = [fields[name] for name in stage.table.key]
     own = stage.session.execute(
-        stage.sql("select {keys} from {name} s where s.{n} = {which}", which=sql.Literal(n),
-                  keys=sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(field.column.name))
-                                          for field in keys))
-    ).fetchone()  # fmt: skip
+        stage.sql(
+            "select {keys} from {name} s where s.{n} = {which}",
+            which=sql.Literal(n),
+            keys=sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(field.column.name)) for field in keys),
+        )
+    ).fetchone()
     assert own
     same = sql.SQL(" and ").join(
         sql.SQL("{} operator({}.{}) {}::{}").format(
@@ -69,6 +71,8 @@ def carry(copy: Session, table: TableName, fields: Mapping[str, Field], stage: S
         ).fetchone()
     assert row
     stage.session.execute(
-        stage.sql("update {name} set {column} = %s where {n} = {which}", column=sql.Identifier(column),
-                  which=sql.Literal(n)), (row[0],),
-    )  # fmt: skip
+        stage.sql(
+            "update {name} set {column} = %s where {n} = {which}", column=sql.Identifier(column), which=sql.Literal(n)
+        ),
+        (row[0],),
+    )

@@ -43,5 +43,6 @@ def hangs_on(key: ForeignKey, parent: TableName, parents: Predicate) -> Predicat
     return sql.SQL("({}) in (select {} from only {} where {})").format(
         sql.SQL(", ").join(map(sql.Identifier, key.columns)),
         sql.SQL(", ").join(map(sql.Identifier, key.parent_columns)),
-        sql.Identifier(*parent.key), parents,
-    )  # fmt: skip
+        sql.Identifier(*parent.key),
+        parents,
+    )

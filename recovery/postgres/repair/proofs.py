@@ -46,8 +46,10 @@ def _proving(stage: Stage, xid: int) -> sql.Composed:
         "select p.*, q.*, w.* from (select {counts} from {name} where {skip} is null) p,"
         " (select count(*), {total} from {name} where {op} in ('i', 'u') and {skip} is null) q (rows, total),"
         " (select count(*), {total} from {live} where {ours}) w (rows, total)",
-        counts=counts, total=total, ours=written_by([xid]),
-    )  # fmt: skip
+        counts=counts,
+        total=total,
+        ours=written_by([xid]),
+    )
 
 
 def dangling(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int:
@@ -61,11 +63,15 @@ def dangling(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int:
         " and exists (select from {images} b where b.{n} = s.{n} and ({changes})))"
         " and not exists (select from {only}{parent} p where {equal}) and {had}",
         had=stage.had_parent(key, parents) if key.name in stage.lifted else sql.SQL("true"),
-        filled=filled, only=only, parent=sql.Identifier(*key.parent.key), equal=refers(key, "s", "p"),
-        images=stage.images, changes=sql.SQL(" or ").join(
+        filled=filled,
+        only=only,
+        parent=sql.Identifier(*key.parent.key),
+        equal=refers(key, "s", "p"),
+        images=stage.images,
+        changes=sql.SQL(" or ").join(
             sql.SQL("b.{0} is distinct from s.{0}").format(sql.Identifier(column)) for column in key.columns
         ),
-    )  # fmt: skip
+    )
 
 
 def left_behind(stage: Stage, key: ForeignKey) -> int:
@@ -74,8 +80,9 @@ def left_behind(stage: Stage, key: ForeignKey) -> int:
         stage,
         "select count(*) from only {child} c where exists"
         " (select from {name} s where s.{op} = 'd' and s.{skip} is null and {equal})",
-        child=sql.Identifier(*key.child.key), equal=refers(key, "c", "s"),
-    )  # fmt: skip
+        child=sql.Identifier(*key.child.key),
+        equal=refers(key, "c", "s"),
+    )
 
 
 def _count(stage: Stage, text: str, **parts: sql.Composable) -> int:

@@ -147,14 +147,20 @@ def read_rules(session: Session, tables: Iterable[Table]) -> dict[TableName, Rul
 
 def mentioned_tables(session: Session, functions: Iterable[int], among: Iterable[TableName]) -> set[TableName]:
     """Those of `among` whose name is a word in the source of one of the functions: what they may read."""
-    sources = [row[0] for row in session.execute(
-        "select lower(prosrc || coalesce(pg_get_function_sqlbody(oid), '')) from pg_proc where oid = any(%s)"
-        if session.info.server_version >= SQL_BODIES_SINCE else
-        "select lower(prosrc) from pg_proc where oid = any(%s)", (list(functions),))]  # fmt: skip
+    sources = [
+        row[0]
+        for row in session.execute(
+            "select lower(prosrc || coalesce(pg_get_function_sqlbody(oid), '')) from pg_proc where oid = any(%s)"
+            if session.info.server_version >= SQL_BODIES_SINCE
+            else "select lower(prosrc) from pg_proc where oid = any(%s)",
+            (list(functions),),
+        )
+    ]
     return {
-        name for name in among
+        name
+        for name in among
         if any(re.search(rf"(?<!\w){re.escape(name.name.lower())}(?!\w)", source) for source in sources)
-    }  # fmt: skip
+    }
 
 
 def expression(text: str) -> sql.SQL:

@@ -28,9 +28,14 @@ WIDEST_RANGE = 2**62  # beyond it the distance between two bigint keys may not b
 
 # What the server answers to a text that is none, beside what it calls a syntax error.
 NO_CONDITION: tuple[type[psycopg.Error], ...] = (
-    psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError, psycopg.InternalError, ProtocolViolation,
-    StatementTooComplex, ProgramLimitExceeded,
-)  # fmt: skip
+    psycopg.ProgrammingError,
+    psycopg.DataError,
+    psycopg.NotSupportedError,
+    psycopg.InternalError,
+    ProtocolViolation,
+    StatementTooComplex,
+    ProgramLimitExceeded,
+)
 
 Values = tuple[str | None, ...]
 Ask = Callable[[Session, sql.Composed], Iterator[Values]]
@@ -208,10 +213,14 @@ def keys_in(side: Side, buckets: Buckets, wanted: Sequence[int], *, contents: Se
             "select {0} b, string_agg(json_build_array({1})::text || ' ' || {2}, E'\\n')"
             " from {3} where {4} and {0} = any({5}::bigint[]) group by 1 order by 1"
         ).format(
-            buckets.number(side), keys, fields_hash(contents, side.session), side.relation, side.where,
+            buckets.number(side),
+            keys,
+            fields_hash(contents, side.session),
+            side.relation,
+            side.where,
             sql.Literal(list(wanted)),
         ),
-    )  # fmt: skip
+    )
 
 
 def rows_by_key(
@@ -241,8 +250,10 @@ def rows_by_key(
     ).format(
         sql.SQL(", ").join(sql.SQL("{}::text[]").format(sql.Literal(list(c))) for c in zip(*keys, strict=True)),
         sql.SQL(", ").join(names),
-        sql.SQL(", ").join([sql.SQL("xmin::text"), *(field.carried for field in side.fields)]), side.relation, same,
-    )  # fmt: skip
+        sql.SQL(", ").join([sql.SQL("xmin::text"), *(field.carried for field in side.fields)]),
+        side.relation,
+        same,
+    )
     for row in side.session.execute(statement):
         yield row[0], row[1], row[2:]
 
@@ -299,10 +310,11 @@ def whole_rows(side: Side) -> Iterator[Values]:
     return stream(
         side.session,
         sql.SQL("select {} from {} where {} order by 2").format(
-            sql.SQL(", ").join([sql.SQL("xmin::text"), sql.SQL("{} collate \"C\"").format(checksum), *texts]),
-            side.relation, side.where,
+            sql.SQL(", ").join([sql.SQL("xmin::text"), sql.SQL('{} collate "C"').format(checksum), *texts]),
+            side.relation,
+            side.where,
         ),
-    )  # fmt: skip
+    )
 
 
 def stream(session: Session, query: sql.Composed) -> Iterator[Values]:

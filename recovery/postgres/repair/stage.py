@@ -98,8 +98,9 @@ class Stage:
         self.run(
             "create temporary table {name} ({columns} {n} bigint not null, {op} text not null, {xmin} xid,"
             " {nth} bigint, {skip} text, {early} boolean not null default false) on commit drop",
-            name=sql.Identifier(self._bare), columns=expression(f"{columns}," if columns else ""),
-        )  # fmt: skip
+            name=sql.Identifier(self._bare),
+            columns=expression(f"{columns}," if columns else ""),
+        )
 
     def fill(self, rows: Iterable[Staged]) -> None:
         """COPY the rows in. One that not even the stage can take is kept by its key alone, to be skipped."""
@@ -107,10 +108,11 @@ class Stage:
         while batch := list(islice(rows, BATCH)):
             self.ops.update(row.op for row in batch)
             self.oversized += [
-                (row.n, field.name) for row in batch
+                (row.n, field.name)
+                for row in batch
                 for field, value in zip(self.fields, row.values, strict=True)
                 if row.op in "iu" and oversized_bytes(value)
-            ]  # fmt: skip
+            ]
             try_rows(self.session, batch, self._copy, self._keep_keys)
         if self.ops.total() > SMALL:
             self._index()
@@ -168,9 +170,11 @@ class Stage:
             sql.SQL("coalesce(bool_or({}), false)").format(self.differs(field.name, "t", "s")) for field in written
         )
         row = self.session.execute(
-            self.sql("select {differ} from {name} s join {live} t on {same} where s.{op} = 'u' and s.{skip} is null",
-                     differ=sql.SQL(", ").join([*differ, sql.SQL("true")]))
-        ).fetchone()  # fmt: skip
+            self.sql(
+                "select {differ} from {name} s join {live} t on {same} where s.{op} = 'u' and s.{skip} is null",
+                differ=sql.SQL(", ").join([*differ, sql.SQL("true")]),
+            )
+        ).fetchone()
         assert row
         self.changing = frozenset(f.name for f, differs in zip(written, row, strict=False) if differs)
 
@@ -184,14 +188,18 @@ class Stage:
 
     def numbers(self, condition: sql.Composable) -> list[int]:
         """The rows still to be written for which a condition holds, in their order."""
-        rows = self.session.execute(self.sql("select {n} from {name} s where {skip} is null and {which} order by {n}",
-                                             which=condition))  # fmt: skip
+        rows = self.session.execute(
+            self.sql("select {n} from {name} s where {skip} is null and {which} order by {n}", which=condition)
+        )
         return [row[0] for row in rows]
 
     def set_aside(self, numbers: Sequence[int], words: str) -> None:
         """Skip some rows, for a reason."""
-        self.mark("update {name} set {skip} = {why} where {n} = any({numbers})",
-                 why=sql.Literal(words), numbers=sql.Literal(list(numbers)))  # fmt: skip
+        self.mark(
+            "update {name} set {skip} = {why} where {n} = any({numbers})",
+            why=sql.Literal(words),
+            numbers=sql.Literal(list(numbers)),
+        )
 
     def reopen(self, numbers: Sequence[int]) -> None:
         """Rows that were set aside are to be written after all."""
@@ -207,12 +215,16 @@ class Stage:
             return self.sql(
                 "{there} || {row}.xmin::text in (select {planned} || o.{xmin}::text from {name} o"
                 " where o.{op} in ({ops}) and o.{skip} is null)",
-                there=self.row_text(row), row=sql.Identifier(row), planned=self.row_text("o"), ops=expression(ops),
-            )  # fmt: skip
+                there=self.row_text(row),
+                row=sql.Identifier(row),
+                planned=self.row_text("o"),
+                ops=expression(ops),
+            )
         return self.sql(
             "exists (select from {name} o where o.{op} in ({ops}) and o.{skip} is null and {same})",
-            ops=expression(ops), same=self.same(row, "o"),
-        )  # fmt: skip
+            ops=expression(ops),
+            same=self.same(row, "o"),
+        )
 
     def moved(self, row: str) -> sql.Composable:
         """Whether the live row with the alias `row` is updated before anything is deleted."""
@@ -225,18 +237,19 @@ class Stage:
         """Whether two aliases are the same row, by the key's own operators."""
         return sql.SQL(" and ").join(
             sql.SQL("{} operator({}.{}) {}").format(
-                sql.Identifier(left, name), sql.Identifier(self._equality[name][0]),
-                expression(self._equality[name][1]), sql.Identifier(right, name),
+                sql.Identifier(left, name),
+                sql.Identifier(self._equality[name][0]),
+                expression(self._equality[name][1]),
+                sql.Identifier(right, name),
             )
             for name in self.table.key
-        )  # fmt: skip
+        )
 
     def had_parent(self, key: ForeignKey, parents: Sequence[Stage]) -> sql.Composable:
         """Whether the parent of the staged row `s` was there at T: one that is gone is staged, to be written or not."""
         staged = (
-            parent.sql("exists (select from {name} o where {equal})", equal=refers(key, "s", "o"))
-            for parent in parents
-        )  # fmt: skip
+            parent.sql("exists (select from {name} o where {equal})", equal=refers(key, "s", "o")) for parent in parents
+        )
         return sql.SQL("({})").format(sql.SQL(" or ").join([*staged, sql.SQL("false")]))
 
     def differs(self, column: str, left: str, right: str) -> sql.Composable:
@@ -259,8 +272,14 @@ class Stage:
 
     def count(self, op: str) -> int:
         """Rows of one operation that will be written."""
-        return int(one(self.session, self.sql("select count(*) from {name} where {op} = {wanted} and {skip} is null",
-                                              wanted=sql.Literal(op))))  # fmt: skip
+        return int(
+            one(
+                self.session,
+                self.sql(
+                    "select count(*) from {name} where {op} = {wanted} and {skip} is null", wanted=sql.Literal(op)
+                ),
+            )
+        )
 
     def mark(self, text: str, **parts: sql.Composable) -> int:
         """Execute a template of `sql` that marks rows to be skipped; how many."""
@@ -275,10 +294,17 @@ class Stage:
     def sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
         """Our own text, filled in: {name} (the stage), {live}, its own columns, {same}, `parts`."""
         known = {
-            "name": self.name, "live": self.live, "table": sql.Identifier(*self.table.name.key), "n": self.n,
-            "op": self.op, "xmin": self.xmin, "nth": self.nth, "skip": self.skip, "early": self.early,
-             "same": self.same("t", "s"),
-        }  # fmt: skip
+            "name": self.name,
+            "live": self.live,
+            "table": sql.Identifier(*self.table.name.key),
+            "n": self.n,
+            "op": self.op,
+            "xmin": self.xmin,
+            "nth": self.nth,
+            "skip": self.skip,
+            "early": self.early,
+            "same": self.same("t", "s"),
+        }
         return expression(text).format(**{**known, **parts})
 
 
@@ -303,7 +329,7 @@ def refers(key: ForeignKey, child: str, parent: str) -> sql.Composable:
             sql.Identifier(parent, column), sql.Identifier(schema), sql.SQL(operator), sql.Identifier(child, own)
         )
         for column, own, (schema, operator) in zip(key.parent_columns, key.columns, key.operators, strict=True)
-    )  # fmt: skip
+    )
 
 
 def _text(number: int | None) -> str | None:

@@ -32,8 +32,9 @@ def delete(stage: Stage, which: sql.Composable = ALL) -> int:
     return stage.run(
         "delete from {live} t using {name} s where s.{op} = 'd' and s.{skip} is null and {found}"
         " and t.xmin = s.{xmin} and {which}",
-        found=same, which=which,
-    )  # fmt: skip
+        found=same,
+        which=which,
+    )
 
 
 def update_early(stage: Stage, which: sql.Composable = ALL) -> int:
@@ -58,8 +59,9 @@ def _update(stage: Stage, which: sql.Composable) -> int:
     return stage.run(
         "update {live} t set {setting} from {name} s where s.{op} = 'u' and s.{skip} is null and {same}"
         " and t.xmin = s.{xmin} and {which}",
-        setting=setting, which=which,
-    )  # fmt: skip
+        setting=setting,
+        which=which,
+    )
 
 
 def insert(stage: Stage, which: sql.Composable = ALL) -> int:
@@ -72,8 +74,10 @@ def insert(stage: Stage, which: sql.Composable = ALL) -> int:
     return stage.run(
         "insert into {table} {into} select {columns} from {name} s where {op} = 'i' and {skip} is null and {which}"
         " order by {n}",
-        into=into, columns=columns, which=which,
-    )  # fmt: skip
+        into=into,
+        columns=columns,
+        which=which,
+    )
 
 
 _OPERATIONS: dict[Write, str] = {insert: "i", update: "u", update_early: "u", delete: "d"}

@@ -23,16 +23,30 @@ from recovery.workflow.readings import remember_reading
 Subject = TypeVar("Subject")
 Asking = Callable[[], AbstractContextManager[None]]
 OF_AWS: dict[str, Callable[[Patient], Iterable[Check]]] = {
-    "identity": of_aws.identity, "permissions": of_aws.permissions, "status": of_aws.status, "engine": of_aws.engine,
-    "backups": of_aws.backups, "deletion-protection": of_aws.deletion_protection, "quota": of_aws.quota,
-    "network": of_aws.network, "class": of_aws.instance_class, "key": of_aws.encryption,
-    "certificate": of_aws.certificate, "leftovers": of_aws.leftovers,
-}  # fmt: skip
+    "identity": of_aws.identity,
+    "permissions": of_aws.permissions,
+    "status": of_aws.status,
+    "engine": of_aws.engine,
+    "backups": of_aws.backups,
+    "deletion-protection": of_aws.deletion_protection,
+    "quota": of_aws.quota,
+    "network": of_aws.network,
+    "class": of_aws.instance_class,
+    "key": of_aws.encryption,
+    "certificate": of_aws.certificate,
+    "leftovers": of_aws.leftovers,
+}
 OF_DATABASE: dict[str, Callable[[Opened], Iterable[Check]]] = {
-    "connection": of_database.connection, "privileges": of_database.privileges, "logging": of_database.logging,
-    "tables": of_database.tables, "replication": of_database.replication, "locks": of_database.locks,
-    "two-phase": of_database.two_phase, "surroundings": of_database.surroundings, "references": of_database.references,
-}  # fmt: skip
+    "connection": of_database.connection,
+    "privileges": of_database.privileges,
+    "logging": of_database.logging,
+    "tables": of_database.tables,
+    "replication": of_database.replication,
+    "locks": of_database.locks,
+    "two-phase": of_database.two_phase,
+    "surroundings": of_database.surroundings,
+    "references": of_database.references,
+}
 
 
 def examine(instance: str, database: str, profile: Profile) -> Health:

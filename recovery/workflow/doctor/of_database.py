@@ -13,7 +13,8 @@ from recovery.model.catalog import Catalog
 from recovery.model.health import Area, Check, State
 from recovery.model.plan import ForeignKeyMode
 from recovery.postgres.catalog import hidden_from, read_catalog
-from recovery.postgres.connect import Session, Target, is_loopback
+from recovery.postgres.connect import Session
+from recovery.postgres.connection_target import Target, is_loopback
 from recovery.postgres.examining import (
     databases,
     large_objects,

@@ -12,7 +12,7 @@ from recovery.errors import RowbackError
 from recovery.files import make_private
 from recovery.model.health import Area, Check, State
 from recovery.postgres.binaries import find_client_tools
-from recovery.postgres.connect import is_loopback
+from recovery.postgres.connection_target import is_loopback
 from recovery.workflow.cases import all_cases, unreadable_cases
 from recovery.workflow.doctor.patient import Patient, Words, listed
 from recovery.workflow.drills import DRILL_AGE, held_on, rehearse

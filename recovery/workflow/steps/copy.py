@@ -109,9 +109,10 @@ class SecureCopy(Step):
             raise _too_late(errand, late[0])
         same = found.system_identifier == errand.case.plan.identity.system_identifier
         return {
-            **stopped, "server_version_num": found.server_version_num,
+            **stopped,
+            "server_version_num": found.server_version_num,
             "own_transactions_from": boundary if same else None,
-        }  # fmt: skip
+        }
 
     def tell(self, outcome: Outcome) -> str:
         """What was stopped."""

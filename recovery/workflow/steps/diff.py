@@ -35,9 +35,11 @@ class Diff(Step):
         case.changes_path(number).unlink(missing_ok=True)
         inquiry = inquiry_of(errand, empty, number)
         with (
-            errand.live() as live, errand.copy() as copy, ChangeSet(case.changes_path(number)) as changes,
+            errand.live() as live,
+            errand.copy() as copy,
+            ChangeSet(case.changes_path(number)) as changes,
             Remembered(case.directory / CHECKSUMS) as memory,
-        ):  # fmt: skip
+        ):
             errand.record("changes.begun", data={"number": number})
             found = make_repair_plan(live, copy, inquiry, changes, ask=memory.ask)
         if not found.tables:  # all that is to be written is loaded whole, and nothing else was compared
@@ -62,10 +64,17 @@ class Diff(Step):
         with errand.live() as live:
             notices = who_notices(live, filled)
         return RepairPlan(
-            case=case.id, number=None, request=case.request, tables=(), filled=tuple(filled), writers=(),
+            case=case.id,
+            number=None,
+            request=case.request,
+            tables=(),
+            filled=tuple(filled),
+            writers=(),
             held_triggers=tuple(trigger for trigger in case.plan.held_triggers if trigger.table in filled),
-            notices=tuple(notices), wal_bytes_estimated=bytes_at_target["bytes"], changes_digest="",
-        )  # fmt: skip
+            notices=tuple(notices),
+            wal_bytes_estimated=bytes_at_target["bytes"],
+            changes_digest="",
+        )
 
 
 def inquiry_of(errand: Errand, filled: list[TableName], number: int = 0) -> Inquiry:
@@ -75,12 +84,18 @@ def inquiry_of(errand: Errand, filled: list[TableName], number: int = 0) -> Inqu
     named = [table.because for table in case.plan.tables if table.why is Why.NAMED]
     tables = [f"--table {shell_word(text)}" for text in dict.fromkeys(named)]
     return Inquiry(
-        case.id, case.plan, case.request, filled, number, secured.get("own_transactions_from"),
+        case.id,
+        case.plan,
+        case.request,
+        filled,
+        number,
+        secured.get("own_transactions_from"),
         parse_decisions((case.directory / chosen).read_text()) if chosen else [],
         (case.outcome_of(ReadTarget.name) or {}).get("gone", {}),
         f"rowback close {case.id}, then {case.restore_command('--mode beside', *tables)}",
         frozenset(
-            xid for other in earlier_repairs(case)
+            xid
+            for other in earlier_repairs(case)
             for xid in (other.repair_plan.request.incident_xids if other.repair_plan else ())
         ),
-    )  # fmt: skip
+    )

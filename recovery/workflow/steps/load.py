@@ -62,9 +62,11 @@ class Load(Step):
         with ChangeSet(errand.case.changes_path(found.number)) as changes:
             if changes.digest() != found.changes_digest:
                 raise RowbackError(
-                    ErrorId.PLAN_FACTS_CHANGED, f"the change set {changes.path} was altered after it was made",
-                    state=UNTOUCHED, help=f"compare again: rowback diff {errand.case.id} --again",
-                )  # fmt: skip
+                    ErrorId.PLAN_FACTS_CHANGED,
+                    f"the change set {changes.path} was altered after it was made",
+                    state=UNTOUCHED,
+                    help=f"compare again: rowback diff {errand.case.id} --again",
+                )
 
     def reconcile(self, errand: Errand) -> Outcome | None:
         """The transaction's id was recorded before its commit: the server knows whether it committed.
@@ -122,18 +124,37 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
         errand.record(REFUSED_WHOLE, data={"table": str(table)})
 
     if found is None or found.number is None:
-        yield Job(plan.database, catalog, fills, truth(errand), plan.held_triggers, plan.lock_timeout_ms,
-                  plan.lock_attempts, refused=refused, say=errand.listener.notice)  # fmt: skip
+        yield Job(
+            plan.database,
+            catalog,
+            fills,
+            truth(errand),
+            plan.held_triggers,
+            plan.lock_timeout_ms,
+            plan.lock_attempts,
+            refused=refused,
+            say=errand.listener.notice,
+        )
         return
     whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
     with ChangeSet(case.changes_path(found.number)) as changes:
-        repair = Repair(changes, found.number, before_image_schema(case.id), found.lifted, found.changes_digest,
-                        found.columns)  # fmt: skip
+        repair = Repair(
+            changes, found.number, before_image_schema(case.id), found.lifted, found.changes_digest, found.columns
+        )
         yield Job(
-            plan.database, catalog, fills, truth(errand), found.held_triggers, plan.lock_timeout_ms,
-            plan.lock_attempts, repair, all_or_nothing=plan.all_or_nothing, whole_database=whole, refused=refused,
+            plan.database,
+            catalog,
+            fills,
+            truth(errand),
+            found.held_triggers,
+            plan.lock_timeout_ms,
+            plan.lock_attempts,
+            repair,
+            all_or_nothing=plan.all_or_nothing,
+            whole_database=whole,
+            refused=refused,
             say=errand.listener.notice,
-        )  # fmt: skip
+        )
 
 
 def portions_of(case: Case) -> list[Loaded]:
@@ -184,18 +205,24 @@ def _refuse_nothing(errand: Errand, found: RepairPlan) -> None:
     gone = target.get("gone", {})
     counts = [
         f"{table.name}: " + ", ".join(f"{count:,} {kind}" for kind, count in table.classes.items() if count)
-        for table in found.tables if any(table.classes.values())
-    ]  # fmt: skip
+        for table in found.tables
+        if any(table.classes.values())
+    ]
     blocked = [
         f"{table.name}: {each.rows:,} row{'s' * (each.rows != 1)} blocked: {each.reason}"
-        for table in found.tables for each in table.account.blocked
-    ]  # fmt: skip
+        for table in found.tables
+        for each in table.account.blocked
+    ]
     raise RowbackError(
         ErrorId.NOTHING_TO_REPAIR,
         f"mode '{found.request.mode}' has no row to write in '{errand.case.plan.database}'",
-        *counts, *blocked, *found.notices, *found.unexamined,
-        state=UNTOUCHED, help=_elsewhere(errand.case, found, gone),
-    )  # fmt: skip
+        *counts,
+        *blocked,
+        *found.notices,
+        *found.unexamined,
+        state=UNTOUCHED,
+        help=_elsewhere(errand.case, found, gone),
+    )
 
 
 def _refuse_part(errand: Errand, found: RepairPlan) -> None:
@@ -203,10 +230,11 @@ def _refuse_part(errand: Errand, found: RepairPlan) -> None:
     blocked = sum(each.rows for table in found.tables for each in table.account.blocked)
     if errand.case.plan.all_or_nothing and blocked:
         raise RowbackError(
-            ErrorId.LOAD_REFUSED, f"{blocked:,} rows cannot come back, and --all-or-nothing was asked for",
+            ErrorId.LOAD_REFUSED,
+            f"{blocked:,} rows cannot come back, and --all-or-nothing was asked for",
             state=UNTOUCHED,
             help=f"see which and why: rowback diff {errand.case.id} --show blocked",
-        )  # fmt: skip
+        )
 
 
 def _elsewhere(case: Case, found: RepairPlan, gone: Mapping[str, int]) -> str:
@@ -258,9 +286,11 @@ def _fills(errand: Errand, live: Catalog, at_target: Catalog | None) -> list[Pai
     names, tables = filled_tables(errand), {table.name: table for table in live.tables}
     if gone := [str(name) for name in names if name not in tables]:
         raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED, f"tables that were to be loaded do not exist any more: {', '.join(gone)}",
-            state=UNTOUCHED, help=f"find out who dropped them; rowback close {errand.case.id}, then a new plan",
-        )  # fmt: skip
+            ErrorId.PLAN_FACTS_CHANGED,
+            f"tables that were to be loaded do not exist any more: {', '.join(gone)}",
+            state=UNTOUCHED,
+            help=f"find out who dropped them; rowback close {errand.case.id}, then a new plan",
+        )
     if at_target is None:
         return [Pair(tables[name], tables[name]) for name in names]
     if errand.case.plan.request.mode is Mode.BESIDE:
@@ -280,8 +310,9 @@ def settled_status(live: Session, xid: int, errand: Errand) -> str:
         time.sleep(0.1)
     if status not in ("committed", "aborted"):
         raise RowbackError(
-            ErrorId.STOPPED_MIDWAY, f"the server cannot say whether transaction {xid} committed: it is {status}",
+            ErrorId.STOPPED_MIDWAY,
+            f"the server cannot say whether transaction {xid} committed: it is {status}",
             state="whether the rows were put back is not known",
             help=f"count the rows yourself, then: rowback close {errand.case.id}",
-        )  # fmt: skip
+        )
     return status

@@ -17,7 +17,8 @@ from recovery.model.values import TableName, counted
 from recovery.postgres.beside import beside_name, plain
 from recovery.postgres.binaries import ClientTools, find_client_tools
 from recovery.postgres.catalog import count_rows, nonempty, read_catalog
-from recovery.postgres.connect import Session, client_encoding, is_loopback
+from recovery.postgres.connect import Session, client_encoding
+from recovery.postgres.connection_target import is_loopback
 from recovery.postgres.dump import DumpTransport, dump_tables, end_orphan
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.rows import CopyTransport, Pair, RowTransport
@@ -136,10 +137,12 @@ def _nothing_at_target(errand: Errand, tables: Sequence[str]) -> RowbackError:
     missing = [str(name) for name in plan.dropped if str(name) not in tables]
     if missing:
         return RowbackError(
-            ErrorId.TABLE_UNKNOWN, f"at {format_utc(plan.target_time)} there was no table {', '.join(missing)}",
+            ErrorId.TABLE_UNKNOWN,
+            f"at {format_utc(plan.target_time)} there was no table {', '.join(missing)}",
             "there is none now either",
-            state=UNTOUCHED, help=f"rowback close {errand.case.id}, then plan again with the name it had at T",
-        )  # fmt: skip
+            state=UNTOUCHED,
+            help=f"rowback close {errand.case.id}, then plan again with the name it had at T",
+        )
     return RowbackError(
         ErrorId.NOTHING_AT_TARGET,
         f"at {format_utc(plan.target_time)} all {len(tables)} tables in scope were empty already",
@@ -159,9 +162,8 @@ def _gone(copy: Session, then: Catalog, now: Catalog, plan: RecoveryPlan) -> dic
     whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
     parents = {parent for table in then.tables if table.name in plan.scope for parent in table.inherits}
     missing = [
-        t for t in then.tables
-        if t.name not in known and t.oid not in oids and (whole or parents & set(t.inherits))
-    ]  # fmt: skip
+        t for t in then.tables if t.name not in known and t.oid not in oids and (whole or parents & set(t.inherits))
+    ]
     counts = count_rows(copy, [table.name for table in missing if table.readable and not table.row_security])
     return {str(name): rows for name, rows in counts.items() if rows}
 
@@ -173,10 +175,14 @@ def alike(plan: RecoveryPlan, at_target: Catalog, live: Catalog) -> list[Pair]:
     both = ((at_target.table(name), live.table(name)) for name in plan.whole)
     # pg_dump passes the rows of an extension's own tables over
     return [
-        Pair(then, now) for then, now in both
-        if then and now and now.extension is None and (then.oid == now.oid or now.name in named)
+        Pair(then, now)
+        for then, now in both
+        if then
+        and now
+        and now.extension is None
+        and (then.oid == now.oid or now.name in named)
         and map_table(then, now).alike
-    ]  # fmt: skip
+    ]
 
 
 def beside_pairs(case: Case, at_target: Catalog) -> list[Pair]:

@@ -83,11 +83,16 @@ def differs(errand: Errand, found: Verification) -> RowbackError:
         lines.append(f"{found.dangling_references:,} rows reference a row that does not exist")
     lines += [f"{table} was changed by the load" for table in found.changed_outside_scope]
     lines += [f"index {name} is invalid" for name in found.invalid_indexes]
-    lines += [f"{proof.table}: {proof.unexplained_rows:,} rows differ from T, and the plan did not say so: "
-              f"{'; '.join(proof.unexplained)}" for proof in found.world if proof.unexplained_rows]  # fmt: skip
+    lines += [
+        f"{proof.table}: {proof.unexplained_rows:,} rows differ from T, and the plan did not say so: "
+        f"{'; '.join(proof.unexplained)}"
+        for proof in found.world
+        if proof.unexplained_rows
+    ]
     return RowbackError(
-        ErrorId.VERIFY_DIFFERS, f"'{errand.case.plan.database}' is not what it was proven to be before the commit",
+        ErrorId.VERIFY_DIFFERS,
+        f"'{errand.case.plan.database}' is not what it was proven to be before the commit",
         *lines,
         state="the rows were put back and committed",
         help=f"look, then check again: rowback resume {errand.case.id}; or end it: rowback close {errand.case.id}",
-    )  # fmt: skip
+    )

@@ -20,7 +20,17 @@ from tests.fuzz.targets import (
 TARGETS: tuple[Target, ...] = tuple(
     target
     for module in (
-        times, names, dsns, logs, plans, journals, books, configuration, answers, change_sets, statements,
+        times,
+        names,
+        dsns,
+        logs,
+        plans,
+        journals,
+        books,
+        configuration,
+        answers,
+        change_sets,
+        statements,
     )
     for target in module.TARGETS
-)  # fmt: skip
+)

@@ -23,34 +23,81 @@ from tests.fuzz.target import OFFLINE, Invocation, Target, printed
 
 MOMENT = datetime(2026, 11, 22, 14, 20, tzinfo=UTC)
 INSTANCE = {
-    "DBInstanceIdentifier": "docs-staging", "DbiResourceId": "db-1", "DBInstanceClass": "db.t3.micro",
-    "DBInstanceArn": "arn:aws:rds:eu-west-1:123456789012:db:docs-staging", "Engine": "postgres",
-    "EngineVersion": "17.10", "DBInstanceStatus": "available", "MasterUsername": "postgres",
-    "Endpoint": {"Address": "127.0.0.1", "Port": 1}, "BackupRetentionPeriod": 7, "AllocatedStorage": 20,
-    "VpcSecurityGroups": [{"VpcSecurityGroupId": "sg-1", "Status": "active"}], "PubliclyAccessible": False,
-    "DBSubnetGroup": {"DBSubnetGroupName": "default"}, "IAMDatabaseAuthenticationEnabled": True,
-    "DBParameterGroups": [{"DBParameterGroupName": "default.postgres17"}], "MasterUserSecret": {"SecretArn": "arn:x"},
-    "CACertificateIdentifier": "rds-ca-rsa2048-g1", "TagList": [{"Key": "rowback:case", "Value": "x"}],
+    "DBInstanceIdentifier": "docs-staging",
+    "DbiResourceId": "db-1",
+    "DBInstanceClass": "db.t3.micro",
+    "DBInstanceArn": "arn:aws:rds:eu-west-1:123456789012:db:docs-staging",
+    "Engine": "postgres",
+    "EngineVersion": "17.10",
+    "DBInstanceStatus": "available",
+    "MasterUsername": "postgres",
+    "Endpoint": {"Address": "127.0.0.1", "Port": 1},
+    "BackupRetentionPeriod": 7,
+    "AllocatedStorage": 20,
+    "VpcSecurityGroups": [{"VpcSecurityGroupId": "sg-1", "Status": "active"}],
+    "PubliclyAccessible": False,
+    "DBSubnetGroup": {"DBSubnetGroupName": "default"},
+    "IAMDatabaseAuthenticationEnabled": True,
+    "DBParameterGroups": [{"DBParameterGroupName": "default.postgres17"}],
+    "MasterUserSecret": {"SecretArn": "arn:x"},
+    "CACertificateIdentifier": "rds-ca-rsa2048-g1",
+    "TagList": [{"Key": "rowback:case", "Value": "x"}],
     "LatestRestorableTime": MOMENT,
-}  # fmt: skip
+}
 BACKUP = {"DbiResourceId": "db-1", "RestoreWindow": {"EarliestTime": MOMENT, "LatestTime": MOMENT}}
 LOG = "2026-11-22 14:20:00 UTC:10.0.0.1(5432):app@docs:[17]:LOG:  statement: truncate content.articles\n"
 RESULTS: Mapping[str, Any] = {
     "DescribeDBInstances": {"DBInstances": [INSTANCE]},
     "DescribeDBInstanceAutomatedBackups": {"DBInstanceAutomatedBackups": [BACKUP]},
-    "DescribeDBLogFiles": {"DescribeDBLogFiles": [
-        {"LogFileName": "error/postgresql.log.2026-11-22-14", "LastWritten": 1795990018529, "Size": len(LOG)},
-    ]},
+    "DescribeDBLogFiles": {
+        "DescribeDBLogFiles": [
+            {"LogFileName": "error/postgresql.log.2026-11-22-14", "LastWritten": 1795990018529, "Size": len(LOG)},
+        ]
+    },
     "DownloadDBLogFilePortion": {"LogFileData": LOG, "Marker": "1:1", "AdditionalDataPending": False},
     "DescribeEvents": {"Events": [{"Date": MOMENT, "Message": "DB instance restarted", "SourceType": "db-instance"}]},
-}  # fmt: skip
+}
 TOKENS = (
-    "<DBInstance>", "</DBInstance>", "<DBInstances>", "</DBInstances>", "<Endpoint>", "<Port>", "</Port>", "<Address>",
-    "<TagList>", "<Tag>", "<Key>", "<Value/>", "<DbiResourceId/>", "<Error>", "<Code>", "</", "/>", "<![CDATA[", "]]>",
-    "&#0;", "&#xD800;", "&amp;", "&lol;", "<!DOCTYPE a [<!ENTITY lol 'x'>]>", "<?xml version='1.0' encoding='utf-16'?>",
-    "<RestoreWindow/>", "<EarliestTime>", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00", "<Marker>", "true", "-1",
-    "<Size>", "<LastWritten>", "99999999999999999999", "<AdditionalDataPending>", "<DBInstanceStatus>", "\x00", "\xff",
-)  # fmt: skip
+    "<DBInstance>",
+    "</DBInstance>",
+    "<DBInstances>",
+    "</DBInstances>",
+    "<Endpoint>",
+    "<Port>",
+    "</Port>",
+    "<Address>",
+    "<TagList>",
+    "<Tag>",
+    "<Key>",
+    "<Value/>",
+    "<DbiResourceId/>",
+    "<Error>",
+    "<Code>",
+    "</",
+    "/>",
+    "<![CDATA[",
+    "]]>",
+    "&#0;",
+    "&#xD800;",
+    "&amp;",
+    "&lol;",
+    "<!DOCTYPE a [<!ENTITY lol 'x'>]>",
+    "<?xml version='1.0' encoding='utf-16'?>",
+    "<RestoreWindow/>",
+    "<EarliestTime>",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59-14:00",
+    "<Marker>",
+    "true",
+    "-1",
+    "<Size>",
+    "<LastWritten>",
+    "99999999999999999999",
+    "<AdditionalDataPending>",
+    "<DBInstanceStatus>",
+    "\x00",
+    "\xff",
+)
 CODES = ("DBInstanceNotFound", "Throttling", "AccessDenied", "ExpiredToken", "InternalFailure", "", "x" * 300)
 
 
@@ -118,9 +165,13 @@ def _client() -> tuple[Instances, _Endpoint]:
     from botocore.config import Config
 
     rds = boto3.client(
-        "rds", endpoint_url=OFFLINE["AWS_ENDPOINT_URL"], region_name="eu-west-1", aws_access_key_id="fuzz",
-        aws_secret_access_key="fuzz", config=Config(retries={"mode": "standard", "max_attempts": 1}),
-    )  # fmt: skip
+        "rds",
+        endpoint_url=OFFLINE["AWS_ENDPOINT_URL"],
+        region_name="eu-west-1",
+        aws_access_key_id="fuzz",
+        aws_secret_access_key="fuzz",
+        config=Config(retries={"mode": "standard", "max_attempts": 1}),
+    )
     endpoint = _Endpoint(Answer("", 200, b""))
     rds.meta.events.register("before-send.rds", endpoint)
     return Instances(rds, "eu-west-1"), endpoint
@@ -169,8 +220,11 @@ def _command(data: Answer, directory: Path) -> Invocation:
         server.server_close()
 
     where = f"http://127.0.0.1:{server.server_address[1]}"
-    words = ("wait", "docs-staging", "--for", "1s") if data.action == "DescribeDBInstances" else (
-        "find", "docs-staging", "--from", "2026-11-22T00:00:00Z", "--to", "2026-11-23T00:00:00Z")  # fmt: skip
+    words = (
+        ("wait", "docs-staging", "--for", "1s")
+        if data.action == "DescribeDBInstances"
+        else ("find", "docs-staging", "--from", "2026-11-22T00:00:00Z", "--to", "2026-11-23T00:00:00Z")
+    )
     return Invocation(words, {"AWS_ENDPOINT_URL": where}, stop)
 
 

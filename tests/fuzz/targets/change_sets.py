@@ -26,17 +26,51 @@ from tests.fuzz.targets.journals import CASE, cases, written
 
 TABLE = TableName(schema_name="content", name="articles")
 CELLS: tuple[Any, ...] = (
-    None, 0, -1, 2**63 - 1, 1.5, "", "x", "[]", "{}", "null", "1", '["1"]', '["1", null, "x"]', "[1, 2, 3]", "[[1]]",
-    '"text"', "[", '["\\ud800"]', '["\\u0000"]', "[" * 2000, b"\xff\xfe", b"[]", "lost", "insert", "update", "conflict",
-    "NaN", "\u202e", "9" * 30,
-)  # fmt: skip
+    None,
+    0,
+    -1,
+    2**63 - 1,
+    1.5,
+    "",
+    "x",
+    "[]",
+    "{}",
+    "null",
+    "1",
+    '["1"]',
+    '["1", null, "x"]',
+    "[1, 2, 3]",
+    "[[1]]",
+    '"text"',
+    "[",
+    '["\\ud800"]',
+    '["\\u0000"]',
+    "[" * 2000,
+    b"\xff\xfe",
+    b"[]",
+    "lost",
+    "insert",
+    "update",
+    "conflict",
+    "NaN",
+    "\u202e",
+    "9" * 30,
+)
 COLUMNS = {
     "tab": ("no", "schema", "name", "key", "columns"),
     "change": ("n", "tab", "key", "kind", "op", "target", "live", "want", "xmin", "reason"),
-    "skipped": ("xid", "n", "reason"), "portion": ("xid", "n"),
-}  # fmt: skip
-DROPS = ("drop table tab", "drop table change", "drop table skipped", "alter table change drop column reason",
-         "alter table tab rename column key to k", "delete from tab", "pragma user_version = 99")  # fmt: skip
+    "skipped": ("xid", "n", "reason"),
+    "portion": ("xid", "n"),
+}
+DROPS = (
+    "drop table tab",
+    "drop table change",
+    "drop table skipped",
+    "alter table change drop column reason",
+    "alter table tab rename column key to k",
+    "delete from tab",
+    "pragma user_version = 99",
+)
 CSV = (
     "table,key,class,op,xmin,at_target,now,reason\n"
     'content.articles,"{""id"": ""1""}",lost,keep,834,,,\ncontent.articles,"{""id"": ""2""}",conflict,update,1,,,x\n'
@@ -60,13 +94,15 @@ def _original() -> bytes:
         with ChangeSet(path) as changes:
             changes.add_table(TABLE, ["id"], ["id", "title"])
             changes.add_table(TableName(schema_name="ops", name="log"), [], ["a"])
-            changes.add([
-                Change(0, ("1",), RowClass.LOST, ("1", "a"), None, None, Op.INSERT, ("1", "a")),
-                Change(0, ("2",), RowClass.CONFLICT, ("2", "b"), ("2", None), 834, Op.KEEP, None, "x"),
-                Change(0, ("3",), RowClass.NEW, None, ("3", "한"), 835),
-                Change(0, ("4",), RowClass.REVERTED, ("4", "d"), ("4", "e"), 833, Op.UPDATE, ("4", "d")),
-                Change(1, ("a", "1"), RowClass.LOST, ("a",), None, None, Op.INSERT, ("a",)),
-            ])  # fmt: skip
+            changes.add(
+                [
+                    Change(0, ("1",), RowClass.LOST, ("1", "a"), None, None, Op.INSERT, ("1", "a")),
+                    Change(0, ("2",), RowClass.CONFLICT, ("2", "b"), ("2", None), 834, Op.KEEP, None, "x"),
+                    Change(0, ("3",), RowClass.NEW, None, ("3", "한"), 835),
+                    Change(0, ("4",), RowClass.REVERTED, ("4", "d"), ("4", "e"), 833, Op.UPDATE, ("4", "d")),
+                    Change(1, ("a", "1"), RowClass.LOST, ("a",), None, None, Op.INSERT, ("a",)),
+                ]
+            )
             changes.skip(7, [(1, "why")])
         return path.read_bytes()
 

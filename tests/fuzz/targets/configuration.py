@@ -46,25 +46,70 @@ application = ["$DATABASE_URL", ".env:DATABASE_URL", "postgresql://h/db"]
 uncovered_drivers = "warn"
 """
 TOKENS = (
-    "[profiles.staging]", "[[reference]]", "[guard]", "=", " = ", '"', "'''", '"""', "{", "}", "[", "]", ",", ".", "#",
-    "true", "nan", "-inf", "1e400", "0x", "1979-05-27T07:32:00Z", "24:00:00", "source", "iam", "libpq", "x = {}",
+    "[profiles.staging]",
+    "[[reference]]",
+    "[guard]",
+    "=",
+    " = ",
+    '"',
+    "'''",
+    '"""',
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ".",
+    "#",
+    "true",
+    "nan",
+    "-inf",
+    "1e400",
+    "0x",
+    "1979-05-27T07:32:00Z",
+    "24:00:00",
+    "source",
+    "iam",
+    "libpq",
+    "x = {}",
     "a.b = 1",
-    "\n", "\r", "\\uD800", "\\x", "staging", "guard = 1", "profiles = 1", "strictness = []", "allow = {}", "\xff",
+    "\n",
+    "\r",
+    "\\uD800",
+    "\\x",
+    "staging",
+    "guard = 1",
+    "profiles = 1",
+    "strictness = []",
+    "allow = {}",
+    "\xff",
     "\x00",
-)  # fmt: skip
+)
 ALLOWANCE = {
-    "system_identifier": "7713718391311290560", "database_oid": 16404, "started": "1795990018.5", "by": "ann",
-    "reason": "x", "until": "2999-01-01T00:00:00+00:00",
-}  # fmt: skip
+    "system_identifier": "7713718391311290560",
+    "database_oid": 16404,
+    "started": "1795990018.5",
+    "by": "ann",
+    "reason": "x",
+    "until": "2999-01-01T00:00:00+00:00",
+}
 NAMED = {
     **{name: value for name, value in ALLOWANCE.items() if name not in ("database_oid", "started")},
     "database": "d",
 }
 DRILL = {
-    "schema_version": 1, "at": "2026-11-22T14:20:00Z", "target": "docs-staging", "fault": "truncate", "passed": True,
-    "recovery_time_s": 30.0, "data_loss_s": None, "objectives": {"recovery_time_s": 60, "data_loss_s": 5},
-    "phases_s": {"load": 1.0}, "rows": 3, "tool_version": "0.1.0",
-}  # fmt: skip
+    "schema_version": 1,
+    "at": "2026-11-22T14:20:00Z",
+    "target": "docs-staging",
+    "fault": "truncate",
+    "passed": True,
+    "recovery_time_s": 30.0,
+    "data_loss_s": None,
+    "objectives": {"recovery_time_s": 60, "data_loss_s": 5},
+    "phases_s": {"load": 1.0},
+    "rows": 3,
+    "tool_version": "0.1.0",
+}
 MOMENTS = ("2026-11-22T14:20:00", "9999-12-31T23:59:59-14:00", "2999-01-01T00:00:00Z", "2026-W01")
 
 

@@ -21,18 +21,58 @@ from tests.fuzz.mutations import mutated
 from tests.fuzz.target import Invocation, Target, argument, printed
 
 SEEDS = (
-    "host=127.0.0.1 port=1 dbname=app_test", "postgresql://me:pass@127.0.0.1:1/app?sslmode=require",
-    "postgresql+asyncpg://me@127.0.0.1:1/app", "host=/nowhere port=1 dbname='a b'", "hostaddr=127.0.0.1 port=1",
-    "postgresql://me@[::1]:1/app?options=-c%20x%3D1", "host=127.0.0.1,127.0.0.2 port=1,2", "service=nothing",
-    "postgresql://%2Fnowhere/app", "dbname=app host=localhost connect_timeout=1", "",
-)  # fmt: skip
+    "host=127.0.0.1 port=1 dbname=app_test",
+    "postgresql://me:pass@127.0.0.1:1/app?sslmode=require",
+    "postgresql+asyncpg://me@127.0.0.1:1/app",
+    "host=/nowhere port=1 dbname='a b'",
+    "hostaddr=127.0.0.1 port=1",
+    "postgresql://me@[::1]:1/app?options=-c%20x%3D1",
+    "host=127.0.0.1,127.0.0.2 port=1,2",
+    "service=nothing",
+    "postgresql://%2Fnowhere/app",
+    "dbname=app host=localhost connect_timeout=1",
+    "",
+)
 TOKENS = (
-    "host=", "hostaddr=", "port=", "dbname=", "user=", "password=", "sslmode=", "connect_timeout=", "options=",
-    "service=", "passfile=", "127.0.0..1", "postgresql://", "postgres://", "@", "%2F", "%00", "%zz", "[::1]", "?", "&",
-    "'", "\\'", ",", "localhost", "xn--", "a" * 64 + ".invalid", "keepalives=", "client_encoding=",
+    "host=",
+    "hostaddr=",
+    "port=",
+    "dbname=",
+    "user=",
+    "password=",
+    "sslmode=",
+    "connect_timeout=",
+    "options=",
+    "service=",
+    "passfile=",
+    "127.0.0..1",
+    "postgresql://",
+    "postgres://",
+    "@",
+    "%2F",
+    "%00",
+    "%zz",
+    "[::1]",
+    "?",
+    "&",
+    "'",
+    "\\'",
+    ",",
+    "localhost",
+    "xn--",
+    "a" * 64 + ".invalid",
+    "keepalives=",
+    "client_encoding=",
     "target_session_attrs=",
-    "load_balance_hosts=random", "sslrootcert=", "gssencmode=", "require_auth=", "0", "-1", "65536", "99999999999",
-)  # fmt: skip
+    "load_balance_hosts=random",
+    "sslrootcert=",
+    "gssencmode=",
+    "require_auth=",
+    "0",
+    "-1",
+    "65536",
+    "99999999999",
+)
 
 
 def _make(rng: Random) -> str:
@@ -92,8 +132,12 @@ def _is_here(host: str) -> bool:
 
 
 POLICIES = (
-    *SEEDS, "$DATABASE_URL", ".env:DATABASE_URL", "config/.env:X", "postgresql+psycopg2://u:p@h/db?sslmode=require&x=y",
-)  # fmt: skip
+    *SEEDS,
+    "$DATABASE_URL",
+    ".env:DATABASE_URL",
+    "config/.env:X",
+    "postgresql+psycopg2://u:p@h/db?sslmode=require&x=y",
+)
 FILES = ('DATABASE_URL="postgresql://me@h/db"\n', "export DATABASE_URL='x'\n# c\nX = y z\n", "DATABASE_URL=\n")
 
 

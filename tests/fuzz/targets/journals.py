@@ -34,32 +34,62 @@ CASE = "20261129-220715-c4d2"
 JOURNAL = f"cases/{CASE}/{FILE}"
 WHOLE_ONE_IN = 8  # in so few inputs the slow parts run as well: pages, and the list of all cases
 LOADED = {
-    "xids": [1], "rows": {}, "touched": {"content.articles": 3}, "definitions": "x", "sequence_moves": [],
-    "foreign_keys_checked": 1, "seconds_locked": 0.1, "partial": True,
-}  # fmt: skip
+    "xids": [1],
+    "rows": {},
+    "touched": {"content.articles": 3},
+    "definitions": "x",
+    "sequence_moves": [],
+    "foreign_keys_checked": 1,
+    "seconds_locked": 0.1,
+    "partial": True,
+}
 # Records that the seeds do not have.
 OTHERS: tuple[Any, ...] = (
-    ["plan.seconded", None, APPROVAL], ["load.portion", None, LOADED], ["load.paced", None, {"wal_bytes_per_s": 1}],
-    ["case.stopped", None, {"why": "interrupted in load"}], ["load.unknown", None, {"error": "x"}],
-    ["step.failed", "load", {"error": "x", "id": "approval-missing"}], ["step.failed", "verify", {"error": "x"}],
-    ["repair.asked", None, {"mode": "replace", "incident_xids": [1]}], ["undo.done", None, LOADED],
-    ["step.reconciled", None, {"of": "load", "happened": True}], ["case.closed", None, {"outcome": "recovered"}],
-    ["step.done", "verify", {}], ["step.start", "nothing", {}], ["load.refused-whole", None,
-    {"table": "content.articles"}],
-)  # fmt: skip
+    ["plan.seconded", None, APPROVAL],
+    ["load.portion", None, LOADED],
+    ["load.paced", None, {"wal_bytes_per_s": 1}],
+    ["case.stopped", None, {"why": "interrupted in load"}],
+    ["load.unknown", None, {"error": "x"}],
+    ["step.failed", "load", {"error": "x", "id": "approval-missing"}],
+    ["step.failed", "verify", {"error": "x"}],
+    ["repair.asked", None, {"mode": "replace", "incident_xids": [1]}],
+    ["undo.done", None, LOADED],
+    ["step.reconciled", None, {"of": "load", "happened": True}],
+    ["case.closed", None, {"outcome": "recovered"}],
+    ["step.done", "verify", {}],
+    ["step.start", "nothing", {}],
+    ["load.refused-whole", None, {"table": "content.articles"}],
+)
 DIGEST = hashlib.sha256(TEMPLATE.encode()).hexdigest()
 RUN: tuple[Any, ...] = (
-    ["run.opened", None, {
-        "schema_version": 1, "tool_version": "0.1.0", "book": "b", "digest": DIGEST, "source": "b.md", "mode": "auto",
-        "values": {"instance": "docs-staging"}, "opener": APPROVAL["person"], "profile": None, "answers": {},
-        "confirmed": [],
-    }],
-    ["step.start", "look", {}], ["step.child", "look", {"pid": 1}], ["step.done", "look", {"saved": {"x": "1"}}],
-    ["step.start", "write", {}], ["step.failed", "write", {"error": "x", "cut_off": True}],
-    ["step.skipped", "write", {"reason": "x"}], ["step.again", "write", {}], ["step.approved", "go", APPROVAL],
-    ["run.rebased", None, {"text": TEMPLATE, "digest": DIGEST, "values": {"x": "2"}}], ["run.closed", None,
-    {"outcome": "finished"}],
-)  # fmt: skip
+    [
+        "run.opened",
+        None,
+        {
+            "schema_version": 1,
+            "tool_version": "0.1.0",
+            "book": "b",
+            "digest": DIGEST,
+            "source": "b.md",
+            "mode": "auto",
+            "values": {"instance": "docs-staging"},
+            "opener": APPROVAL["person"],
+            "profile": None,
+            "answers": {},
+            "confirmed": [],
+        },
+    ],
+    ["step.start", "look", {}],
+    ["step.child", "look", {"pid": 1}],
+    ["step.done", "look", {"saved": {"x": "1"}}],
+    ["step.start", "write", {}],
+    ["step.failed", "write", {"error": "x", "cut_off": True}],
+    ["step.skipped", "write", {"reason": "x"}],
+    ["step.again", "write", {}],
+    ["step.approved", "go", APPROVAL],
+    ["run.rebased", None, {"text": TEMPLATE, "digest": DIGEST, "values": {"x": "2"}}],
+    ["run.closed", None, {"outcome": "finished"}],
+)
 Records = list[Any]
 
 

@@ -20,31 +20,76 @@ from tests.fuzz.target import Invocation, Target, argument, printed
 
 SINCE, UNTIL = datetime(1970, 1, 2, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 STATEMENTS = (
-    "LOG:  statement: truncate content.articles cascade", "LOG:  statement: begin",
+    "LOG:  statement: truncate content.articles cascade",
+    "LOG:  statement: begin",
     "LOG:  execute <unnamed>: delete from content.articles where id > $1",
-    "DETAIL:  parameters: $1 = '3', $2 = NULL", "LOG:  statement: commit", "ERROR:  relation \"x\" does not exist",
-    "STATEMENT:  drop table x;\n\tdrop schema y cascade", "LOG:  duration: 0.123 ms  statement: update t set a = 'x'",
-    "LOG:  AUDIT: SESSION,1,1,WRITE,DELETE,TABLE,content.articles,\"delete from content.articles\",<not logged>",
-    "LOG:  disconnection: session time: 0:00:01.5 user=app database=docs host=[local]", "LOG:  statement: rollback",
+    "DETAIL:  parameters: $1 = '3', $2 = NULL",
+    "LOG:  statement: commit",
+    'ERROR:  relation "x" does not exist',
+    "STATEMENT:  drop table x;\n\tdrop schema y cascade",
+    "LOG:  duration: 0.123 ms  statement: update t set a = 'x'",
+    'LOG:  AUDIT: SESSION,1,1,WRITE,DELETE,TABLE,content.articles,"delete from content.articles",<not logged>',
+    "LOG:  disconnection: session time: 0:00:01.5 user=app database=docs host=[local]",
+    "LOG:  statement: rollback",
     "LOG:  execute S_1: insert into t values ($1)[Your log message was truncated]",
     "LOG:  statement: do $$ begin end $$",
-    "FATAL:  terminating connection due to administrator command", "LOG:  statement: prepare transaction 'x'",
-)  # fmt: skip
+    "FATAL:  terminating connection due to administrator command",
+    "LOG:  statement: prepare transaction 'x'",
+)
 CSV = (
     '2026-11-22 14:20:00.123 UTC,"app","docs",17,"10.0.0.1:5432",6a1.11,3,"DELETE",2026-11-22 14:00:00 UTC,3/7,834,LOG,'
     '00000,"statement: delete from content.articles",,,,,,,,,"psql","client backend",,0\n'
 )
 JSON = {
-    "timestamp": "2026-11-22 14:20:00.123 UTC", "user": "app", "dbname": "docs", "pid": 17, "remote_host": "10.0.0.1",
-    "session_id": "6a1.11", "line_num": 3, "vxid": "3/7", "txid": 834, "error_severity": "LOG",
-    "message": "statement: truncate content.articles", "application_name": "psql", "backend_type": "client backend",
-    "detail": "parameters: $1 = '1'", "statement": "select 1", "query_id": 0,
-}  # fmt: skip
+    "timestamp": "2026-11-22 14:20:00.123 UTC",
+    "user": "app",
+    "dbname": "docs",
+    "pid": 17,
+    "remote_host": "10.0.0.1",
+    "session_id": "6a1.11",
+    "line_num": 3,
+    "vxid": "3/7",
+    "txid": 834,
+    "error_severity": "LOG",
+    "message": "statement: truncate content.articles",
+    "application_name": "psql",
+    "backend_type": "client backend",
+    "detail": "parameters: $1 = '1'",
+    "statement": "select 1",
+    "query_id": 0,
+}
 TOKENS = (
-    *STATEMENTS, "\n", "\n\t", "LOG:  ", "2026-11-22 14:20:00 UTC", "2026-02-30 25:61:61.123 XYZ", " CST", " +0530",
-    "2026-11-22 14:20:00.123 ", "[17]", "statement: ", "execute ", "parameters: ", "BEGIN", "COMMIT", "ROLLBACK", "$1",
-    "/*", "*/", "--", "$$", "AUDIT: ", '"', '""', ",", "\\u0000", "\\ud800", "9" * 20, "\x00", "\xff",
-)  # fmt: skip
+    *STATEMENTS,
+    "\n",
+    "\n\t",
+    "LOG:  ",
+    "2026-11-22 14:20:00 UTC",
+    "2026-02-30 25:61:61.123 XYZ",
+    " CST",
+    " +0530",
+    "2026-11-22 14:20:00.123 ",
+    "[17]",
+    "statement: ",
+    "execute ",
+    "parameters: ",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "$1",
+    "/*",
+    "*/",
+    "--",
+    "$$",
+    "AUDIT: ",
+    '"',
+    '""',
+    ",",
+    "\\u0000",
+    "\\ud800",
+    "9" * 20,
+    "\x00",
+    "\xff",
+)
 ESCAPES = tuple(f"%{letter}" for letter in "tmnpudrhaclvxeibsPQL%q5-")
 
 
@@ -65,9 +110,20 @@ class Log:
 def _lines(prefix: str) -> bytes:
     """A log whose lines begin as `prefix` says."""
     values = {
-        "t": "2026-11-22 14:20:00 UTC", "m": "2026-11-22 14:20:00.123 UTC", "r": "10.0.0.1(5432)", "u": "app",
-        "d": "docs", "p": "17", "a": "psql", "h": "10.0.0.1", "c": "6a1.11", "l": "3", "v": "3/7", "x": "834", "q": "",
-    }  # fmt: skip
+        "t": "2026-11-22 14:20:00 UTC",
+        "m": "2026-11-22 14:20:00.123 UTC",
+        "r": "10.0.0.1(5432)",
+        "u": "app",
+        "d": "docs",
+        "p": "17",
+        "a": "psql",
+        "h": "10.0.0.1",
+        "c": "6a1.11",
+        "l": "3",
+        "v": "3/7",
+        "x": "834",
+        "q": "",
+    }
     for letter, value in values.items():
         prefix = prefix.replace(f"%{letter}", value)
     return "".join(f"{prefix}{statement}\n" for statement in STATEMENTS).encode()
@@ -115,9 +171,15 @@ def _act(data: Log, directory: Path) -> None:
     path = directory / data.name
     path.write_bytes(data.content)
     search = Search(
-        instance=None, since=SINCE, until=UNTIL, question=Question(table=data.table), profile=Profile(), files=(path,),
-        prefix=data.prefix, zone=data.zone,
-    )  # fmt: skip
+        instance=None,
+        since=SINCE,
+        until=UNTIL,
+        question=Question(table=data.table),
+        profile=Profile(),
+        files=(path,),
+        prefix=data.prefix,
+        zone=data.zone,
+    )
     finding = find(search, lambda text: None)
     printed(find_text(finding))
     printed(finding.model_dump_json(indent=1))

@@ -13,9 +13,21 @@ from tests.fuzz.mutations import mutated
 from tests.fuzz.target import Invocation, Target, argument
 
 SEEDS = (
-    "content.articles", "articles", 'content."Weird Name; --"', '"Sales.2026".orders', "content.*", "*", "ops.[a-z]*",
-    'a."b""c".d', "content.articles: 3 rows were changed", "db.schema.table", "", ".", '""', "a..b",
-)  # fmt: skip
+    "content.articles",
+    "articles",
+    'content."Weird Name; --"',
+    '"Sales.2026".orders',
+    "content.*",
+    "*",
+    "ops.[a-z]*",
+    'a."b""c".d',
+    "content.articles: 3 rows were changed",
+    "db.schema.table",
+    "",
+    ".",
+    '""',
+    "a..b",
+)
 TOKENS = ('"', '""', ".", "*", "?", "[", "[!", "]", ": ", "content", "articles", "ops", "\\", "'")
 KEY_OPERATOR = ("pg_catalog", "=")
 
@@ -23,21 +35,42 @@ KEY_OPERATOR = ("pg_catalog", "=")
 def _table(schema: str, name: str) -> Table:
     column = Column(name="id", type_name="bigint", type_oid=20, base_type="bigint", generated=False)
     return Table(
-        name=TableName(schema_name=schema, name=name), oid=1, columns=(column,), bytes=8192, unlogged=name == "cache",
-        row_security=name == "secrets", owned=True, readable=True, insertable=True, key=("id",),
-    )  # fmt: skip
+        name=TableName(schema_name=schema, name=name),
+        oid=1,
+        columns=(column,),
+        bytes=8192,
+        unlogged=name == "cache",
+        row_security=name == "secrets",
+        owned=True,
+        readable=True,
+        insertable=True,
+        key=("id",),
+    )
 
 
 def _catalog() -> Catalog:
     names = (
-        ("content", "articles"), ("content", "spaces"), ("content", "Weird Name; --"), ("ops", "articles"),
-        ("ops", "cache"), ("ops", "secrets"), ("ops", "log_1"), ("ops", "log_2"), ("Sales.2026", "orders"),
-    )  # fmt: skip
+        ("content", "articles"),
+        ("content", "spaces"),
+        ("content", "Weird Name; --"),
+        ("ops", "articles"),
+        ("ops", "cache"),
+        ("ops", "secrets"),
+        ("ops", "log_1"),
+        ("ops", "log_2"),
+        ("Sales.2026", "orders"),
+    )
     tables = tuple(_table(*each) for each in names)
     key = ForeignKey(
-        name="articles_space", child=tables[0].name, columns=("id",), parent=tables[1].name,
-        parent_tables=(tables[1].name,), parent_columns=("id",), operators=(KEY_OPERATOR,), deferrable=False,
-    )  # fmt: skip
+        name="articles_space",
+        child=tables[0].name,
+        columns=("id",),
+        parent=tables[1].name,
+        parent_tables=(tables[1].name,),
+        parent_columns=("id",),
+        operators=(KEY_OPERATOR,),
+        deferrable=False,
+    )
     log = Partitioned(name=TableName(schema_name="ops", name="log"), leaves=(tables[6].name, tables[7].name))
     return Catalog(tables=tables, partitioned=(log,), foreign_keys=(key,), sequences=())
 

@@ -19,15 +19,30 @@ from tests.fuzz.target import SEEDS, Invocation, Target, printed
 
 CASES = ("restored", "undone", "compared")
 APPROVAL = {
-    "digest": "49fe4400d140a39354146c893474f180dd865ebc600a84dc8f4b4e93ff9eb974", "by": "ann", "note": "",
+    "digest": "49fe4400d140a39354146c893474f180dd865ebc600a84dc8f4b4e93ff9eb974",
+    "by": "ann",
+    "note": "",
     "person": {"account": "ann", "aws": "arn:aws:sts::123456789012:assumed-role/dba/ann"},
     "at": "2026-11-29T22:07:24.117026Z",
-}  # fmt: skip
+}
 POOL: tuple[Any, ...] = (
-    "missing", "repair", "replace", "beside", "named", "dump", "copy", {"schema_name": "x", "name": "y\nz"}, "O", "A",
-    "parents first", "held back by session_replication_role", [1, 2], [[3, 1]], "principal", {"needed": 9,
-    "by": "account"},
-)  # fmt: skip
+    "missing",
+    "repair",
+    "replace",
+    "beside",
+    "named",
+    "dump",
+    "copy",
+    {"schema_name": "x", "name": "y\nz"},
+    "O",
+    "A",
+    "parents first",
+    "held back by session_replication_role",
+    [1, 2],
+    [[3, 1]],
+    "principal",
+    {"needed": 9, "by": "account"},
+)
 TOKENS = ('"', "{", "}", "[", "]", ":", ",", "null", "NaN", "\\ud800", "\\u0000", "1e999", "schema_version", "digest")
 
 

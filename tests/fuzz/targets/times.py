@@ -6,17 +6,27 @@ from pathlib import Path
 from random import Random
 
 from guards.commands.asking import Duration
-from recovery.commands.options import BYTES, XidRange, seconds
+from recovery.commands.parameter_types import BYTES, XidRange, seconds
 from recovery.incident.prefix import is_zone
 from recovery.model.target import format_utc, parse_target_time
 from tests.fuzz.mutations import mutated
 from tests.fuzz.target import Invocation, Target, argument
 
 TIMES = (
-    "2026-11-22T14:20:00Z", "2026-11-22T23:20:00+09:00", "2026-11-22 14:20", "20261122T142000.123456Z", "2026-W47-7",
-    "2026-03-29T02:30:00", "2026-10-25T02:30:00", "1971-01-01T00:00:00-14:00", "9998-12-31T23:59:59+14:00",
-    "2026-11-22T14:20:00,5+00:00:01.5", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-11-22",
-)  # fmt: skip
+    "2026-11-22T14:20:00Z",
+    "2026-11-22T23:20:00+09:00",
+    "2026-11-22 14:20",
+    "20261122T142000.123456Z",
+    "2026-W47-7",
+    "2026-03-29T02:30:00",
+    "2026-10-25T02:30:00",
+    "1971-01-01T00:00:00-14:00",
+    "9998-12-31T23:59:59+14:00",
+    "2026-11-22T14:20:00,5+00:00:01.5",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+    "2026-11-22",
+)
 ZONES = ("Europe/London", "Asia/Seoul", "UTC", "", "../etc/localtime", "/etc/localtime", "posixrules", "Europe", "CET")
 TIME_TOKENS = ("T", "Z", "+00:00", "-23:59", "+24:00", "W53", ":60", ".9999999", "24:00:00", "1970", "0000", "10000")
 LENGTHS = ("90s", "10m", "2h", "1d", "36500d", "0s", "30m", "366d")

@@ -1,0 +1,33 @@
+"""`rowback close`: give a case up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from recovery.commands.options import case_argument
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command(epilog="Example: rowback close 7f3a")
+@case_argument
+def close(case_id: str) -> None:
+    """Give a case up: remove its temporary instance, write nothing."""
+    from recovery.aws.instances import Instances
+    from recovery.commands.driving import shown
+    from recovery.report.listening import listener
+    from recovery.workflow.cases import resume_case
+    from recovery.workflow.errand import Errand
+    from recovery.workflow.run import give_up
+
+    case, journal = resume_case(case_id)
+    with shown(case), journal:
+        if case.closed_at:
+            click.echo(f"case {case.id} is closed already: {case.outcome}", err=True)
+            return
+        instances = Instances.connect(case.plan.source.region)
+        outcome = give_up(Errand(case, journal, instances, listener()))
+    click.echo(f"case {case.id}: {outcome}")

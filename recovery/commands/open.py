@@ -1,0 +1,41 @@
+"""`rowback open`: start a case and its copy, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from recovery.commands.options import json_option
+from recovery.commands.request_options import Asked, objectives_of, profile_of, request_of, request_options
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command("open", epilog="Example: rowback open docs-staging --at 2026-11-22T14:20:00Z --database docs")
+@request_options
+@json_option
+def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
+    """Start a case: the temporary instance at T, taken over and made inert. Writes nothing to the original."""
+    from recovery.aws.instances import Instances
+    from recovery.commands.driving import interruptible, watched
+    from recovery.report.listening import listener
+    from recovery.workflow.approvals import me
+    from recovery.workflow.cases import open_case
+    from recovery.workflow.errand import Errand
+    from recovery.workflow.planning import make_plan, refuse_second_copy
+    from recovery.workflow.run import run
+
+    request, profile = request_of(asked), profile_of(asked)
+    instances = Instances.connect(profile.region)
+    plan = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
+    refuse_second_copy(plan, instances)
+    opener = me(plan.source.region) if profile.approvals.needed else None
+    case, journal = open_case(plan, objectives_of(profile), profile, approved=False, opener=opener)
+    errand = Errand(case, journal, instances, listener())
+    with watched(errand, "copy"), journal, interruptible(case):
+        run(errand, until="secure-copy")
+    click.echo(json.dumps({"case": case.id, "temporary_instance": case.copy.identifier}) if as_json else case.id)
+    click.echo(f"next: rowback diff {case.id}, or look first: rowback peek {case.id} 'select …'", err=True)

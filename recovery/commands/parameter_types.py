@@ -1,0 +1,70 @@
+"""What options take besides text: sizes, transaction ids, durations."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+if TYPE_CHECKING:
+    pass
+
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+LONGEST_S = 100 * 365 * 86400
+
+
+class Bytes(click.ParamType[int]):
+    """A size such as 8MiB or 500kB, as a number of bytes."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Refuse what is no size, and nothing."""
+        from pydantic import ByteSize, TypeAdapter, ValidationError
+
+        try:
+            found = int(TypeAdapter(ByteSize).validate_python(value))
+        except ValidationError:
+            found = 0
+        if found <= 0:
+            self.fail(f"{value!r} is not a size such as 8MiB", param, ctx)
+        return found
+
+
+BYTES = Bytes()
+
+
+class XidRange(click.ParamType[tuple[int, int]]):
+    """A transaction id such as 3587, or the first and last of several: 3587..3760."""
+
+    name = "xid"
+
+    def convert(
+        self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Refuse what is no id, and a range from the later to the earlier."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{1,19})(?:\.\.(\d{1,19}))?", value)
+        low, high = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if low > high:
+            self.fail(f"{value!r} is no transaction id such as 3587, nor a range such as 3587..3760", param, ctx)
+        return low, high
+
+
+def seconds(text: str) -> float:
+    """`90s`, `10m`, `2h`, `1d` as seconds. Raises usage."""
+    found = re.fullmatch(r"(\d{1,12})([smhd])", text)
+    if found and (length_s := int(found[1]) * UNITS_S[found[2]]) <= LONGEST_S:
+        return float(length_s)
+    raise RowbackError(
+        ErrorId.USAGE,
+        f"'{text}' is not a duration",
+        state=NOTHING_CREATED,
+        help="write it like 90s, 10m, 2h or 1d",
+    )

@@ -1,0 +1,208 @@
+"""The options that say what to put back, and the request they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+
+import click
+
+from guards.plain import shell_word
+from recovery.config import Profile, load_profile
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.plan import Transport
+from recovery.model.repair import Mode, OnConflict, RepairRequest
+from recovery.model.report import Objectives
+from recovery.model.target import parse_target_time
+
+if TYPE_CHECKING:
+    from recovery.workflow.asking import Request
+
+from recovery.commands.options import instance_argument, profile_option, region_option
+from recovery.commands.parameter_types import XidRange, seconds
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class IncidentIds(TypedDict):
+    """Which transactions were the incident: single ids, and ranges of them."""
+
+    incident_xids: tuple[int, ...]
+    incident_ranges: tuple[tuple[int, int], ...]
+
+
+def incident_of(asked: Sequence[tuple[int, int]]) -> IncidentIds:
+    """The fields of a RepairRequest that `--incident-xid` fills."""
+    return IncidentIds(
+        incident_xids=tuple(low for low, high in asked if low == high),
+        incident_ranges=tuple((low, high) for low, high in asked if low < high),
+    )
+
+
+class Asked(TypedDict):
+    """What the shared options collect."""
+
+    instance: str | None
+    at: str | None
+    tz: str | None
+    database: str | None
+    tables: Sequence[str]
+    leave_out: Sequence[str]
+    transport: str
+    mode: str
+    where: str | None
+    incident_xids: Sequence[tuple[int, int]]
+    all_or_nothing: bool
+    copy_parameter_group: str | None
+    on_conflict: str
+    profile: str | None
+    region: str | None
+    wait_for_window: str | None
+    max_cost_usd: float | None
+
+
+def conflict_options() -> tuple[Callable[[Function], Function], ...]:
+    """Who the incident was, and what becomes of rows that others changed after it."""
+    return (
+        click.option(
+            "--incident-xid",
+            "incident_xids",
+            type=XidRange(),
+            multiple=True,
+            metavar="XID",
+            help="A transaction of the incident, as rowback diff lists them, or a range: 3587..3760. Repeatable.",
+        ),
+        click.option(
+            "--on-conflict",
+            type=click.Choice([c.value for c in OnConflict]),
+            default=OnConflict.KEEP_LIVE.value,
+            show_default=True,
+            help="A row that the incident and somebody later changed.",
+        ),
+    )
+
+
+REQUEST_OPTIONS = (
+    instance_argument,
+    click.option("--at", metavar="T", help="Target time, ISO 8601 with offset: 2026-11-22T14:20:00Z."),
+    click.option("--tz", metavar="ZONE", help="IANA zone for a target time without offset."),
+    click.option("--database", metavar="D", help="The affected database."),
+    click.option(
+        "--table",
+        "tables",
+        metavar="S.T",
+        multiple=True,
+        help="A table or pattern to put back (default: the whole database). Repeatable.",
+    ),
+    click.option(
+        "--except",
+        "leave_out",
+        metavar="S.T",
+        multiple=True,
+        help="A table or pattern to leave as it is. Repeatable.",
+    ),
+    click.option(
+        "--transport",
+        type=click.Choice([t.value for t in Transport]),
+        default=Transport.DUMP.value,
+        show_default=True,
+        help="pg_dump to disk, or rows streamed by COPY.",
+    ),
+    click.option(
+        "--mode",
+        type=click.Choice([m.value for m in Mode]),
+        default=Mode.MISSING.value,
+        show_default=True,
+        help="missing: put lost rows back. repair: also revert rows the incident changed. replace: back to T."
+        " beside: load T's tables into a schema of their own.",
+    ),
+    click.option("--where", metavar="SQL", help="Only rows of the one --table that fit, and rows on them."),
+    *conflict_options(),
+    click.option(
+        "--all-or-nothing",
+        is_flag=True,
+        help="One row that cannot come back keeps all others away (default: it is set aside and named).",
+    ),
+    click.option(
+        "--copy-parameter-group",
+        metavar="NAME",
+        help="Parameter group of the temporary instance (default: RDS's own).",
+    ),
+    click.option(
+        "--max-cost",
+        "max_cost_usd",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="USD",
+        help="Let the temporary instance expire before it costs more (reap removes it then); refuse if unsure.",
+    ),
+    click.option("--wait-for-window", metavar="10m", help="Wait for the restore window to reach T."),
+    profile_option,
+    region_option,
+)
+
+
+def request_options(function: Function) -> Function:
+    """INSTANCE and everything that says what to put back."""
+    for option in reversed(REQUEST_OPTIONS):
+        function = option(function)
+    return function
+
+
+def profile_of(asked: Asked) -> Profile:
+    """The named profile with --region on top."""
+    profile = load_profile(asked["profile"])
+    return profile.model_copy(update={"region": asked["region"] or profile.region})
+
+
+def request_of(asked: Asked) -> Request:
+    """One frozen request out of flags and profile. Raises usage for what is missing."""
+    from recovery.compare.scope import ScopeRequest
+    from recovery.workflow.asking import Request
+
+    profile = profile_of(asked)
+    instance, database = asked["instance"] or profile.instance, asked["database"] or profile.database
+    at = asked["at"]
+    if not (instance and at and database):
+        raise _missing(instance, at, database)
+    return Request(
+        instance=instance,
+        database=database,
+        target_time=parse_target_time(at, zone=asked["tz"]),
+        scope=ScopeRequest(tables=tuple(asked["tables"]), leave_out=tuple(asked["leave_out"])),
+        transport=Transport(asked["transport"]),
+        profile=profile,
+        wait_for_window_s=seconds(asked["wait_for_window"] or "0s"),
+        repair=RepairRequest(
+            mode=Mode(asked["mode"]),
+            on_conflict=OnConflict(asked["on_conflict"]),
+            **incident_of(asked["incident_xids"]),
+        ),
+        where=asked["where"],
+        all_or_nothing=asked["all_or_nothing"],
+        copy_parameter_group=asked["copy_parameter_group"],
+        max_cost_usd=asked["max_cost_usd"],
+        profile_name=asked["profile"],
+    )
+
+
+def objectives_of(profile: Profile) -> Objectives:
+    """RTO and RPO of the profile, in seconds."""
+    return Objectives(
+        recovery_time_s=round(profile.rto_minutes * 60) if profile.rto_minutes else None,
+        data_loss_s=round(profile.rpo_minutes * 60) if profile.rpo_minutes else None,
+    )
+
+
+def _missing(instance: str | None, at: str | None, database: str | None) -> RowbackError:
+    """What is missing, and the command with all that was given."""
+    given = {"INSTANCE": instance, "--at": at, "--database": database}
+    what = next(name for name, value in given.items() if not value)
+    quoted = [
+        shell_word(value) if value else name
+        for name, value in (("INSTANCE", instance), ("TIME", at), ("DATABASE", database))
+    ]
+    command = "rowback {} {} --at {} --database {}".format(click.get_current_context().info_name, *quoted)
+    form = "" if at else "; a TIME is written like 2026-11-22T14:20:00Z, or found: rowback find INSTANCE"
+    return RowbackError(
+        ErrorId.USAGE, f"{what} is missing", state=NOTHING_CREATED, help=command + form.replace("INSTANCE", quoted[0])
+    )

@@ -1,0 +1,91 @@
+"""How one database is reached: host, login, TLS, and what libpq is told."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.instance import Endpoint
+
+CONNECT_TIMEOUT_S = 15
+
+APPLICATION = "rowback"
+
+# A peer that is gone without a word is noticed within half a minute, whatever the query is waiting for.
+KEEPALIVE: Mapping[str, str] = {
+    "keepalives": "1",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """How to reach one database. `password` None leaves the search to libpq (PGPASSWORD, ~/.pgpass, service)."""
+
+    label: str
+    endpoint: Endpoint
+    database: str
+    user: str
+    password: str | None = field(default=None, repr=False)
+    service: str | None = None
+    ca_bundle: Path | None = None
+    sslmode: str | None = None
+    application: str = APPLICATION
+
+    def named(self, application: str) -> Target:
+        """The same database, under another application_name."""
+        return replace(self, application=application)
+
+    def to(self, database: str) -> Target:
+        """The same server, another database."""
+        return replace(self, database=database)
+
+    def parameters(self) -> dict[str, str]:
+        """libpq's keywords. Away from loopback the server must prove its name: verify-full, with the CA bundle."""
+        host, port = self.endpoint.host, self.endpoint.port
+        found = {
+            "host": host,
+            "port": str(port),
+            "dbname": self.database,
+            "user": self.user,
+            "connect_timeout": str(CONNECT_TIMEOUT_S),
+            "application_name": self.application,
+            **KEEPALIVE,
+        }
+        mode = self.sslmode or ("prefer" if is_loopback(host) else "verify-full")
+        found["sslmode"] = mode
+        if mode.startswith("verify"):
+            found["sslrootcert"] = str(self._bundle())
+        if self.service:
+            found["service"] = self.service
+        if self.password is not None:
+            found["password"] = self.password
+        return found
+
+    def _bundle(self) -> Path:
+        bundle = self.ca_bundle or Path(os.environ.get("PGSSLROOTCERT") or Path.home() / ".postgresql" / "root.crt")
+        if not bundle.is_file():
+            raise RowbackError(
+                ErrorId.CONFIG_INVALID,
+                f"the CA bundle to verify '{self.endpoint.host}' with is missing: {bundle}",
+                state=NOTHING_CREATED,
+                help="download RDS's global-bundle.pem and name it with ca_bundle in rowback.toml or PGSSLROOTCERT",
+            )
+        return bundle
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine. Decides only about TLS, never about what may be destroyed."""
+    if host == "localhost" or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
