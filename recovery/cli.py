@@ -53,7 +53,7 @@ SHORT = {
     "bisect": "When was it lost? Asks copies of several times.",
     "plan": "What would happen: reads only, writes a plan file.",
     "approve": "A second person agrees to a plan.",
-    "restore": "Put the lost rows back: the whole errand.",
+    "restore": "Put the lost rows back: the whole recovery.",
     "open": "Start a case: the temporary instance at T.",
     "diff": "Compare T with now, row by row; the repair plan.",
     "peek": "Run a query on the database as it was at T.",
@@ -88,7 +88,7 @@ class LazyGroup(click.Group):
     """Loads a verb's module only to run it or to show its own help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All verbs, in the order of an errand."""
+        """All verbs, in the order of a recovery."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

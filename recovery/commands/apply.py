@@ -14,7 +14,7 @@ from recovery.model.repair import Pace
 
 if TYPE_CHECKING:
     from recovery.model.repair import RepairPlan
-    from recovery.workflow.errand import Errand
+    from recovery.workflow.recovery_run import RecoveryRun
 
 from recovery.commands.locked_case import locked_case
 
@@ -50,8 +50,8 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
     from recovery.model.account import Partial
     from recovery.workflow.run import run
 
-    with locked_case(case_id, work="repair") as errand, reported(errand.case, as_json=as_json):
-        case, plan = errand.case, errand.case.repair_plan
+    with locked_case(case_id, work="repair") as recovery_run, reported(recovery_run.case, as_json=as_json):
+        case, plan = recovery_run.case, recovery_run.case.repair_plan
         if case.load_done:
             undone = " and taken them back" if case.taken_back else ""
             raise RowbackError(
@@ -69,19 +69,19 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
                 help=f"read it: rowback diff {case.id}",
             )
         if max_wal_rate:
-            _pace(errand, plan, max_wal_rate)
-        errand.approver = approver(case.plan.database, confirmed, confirm_loss)
-        errand.partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
-        run(errand, until="verify")
+            _pace(recovery_run, plan, max_wal_rate)
+        recovery_run.approver = approver(case.plan.database, confirmed, confirm_loss)
+        recovery_run.partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
+        run(recovery_run, until="verify")
     click.echo(f"next: rowback close {case.id} (remove the temporary instance), or rowback undo {case.id}", err=True)
 
 
-def _pace(errand: Errand, plan: RepairPlan, rate: int) -> None:
+def _pace(recovery_run: RecoveryRun, plan: RepairPlan, rate: int) -> None:
     if not plan.writes:
         raise RowbackError(
             ErrorId.USAGE,
-            f"case {errand.case.id} loads whole tables only, and those come back in one transaction",
+            f"case {recovery_run.case.id} loads whole tables only, and those come back in one transaction",
             state="nothing was done",
-            help=f"rowback apply {errand.case.id} {plan.digest[:8]}, without --max-wal-rate",
+            help=f"rowback apply {recovery_run.case.id} {plan.digest[:8]}, without --max-wal-rate",
         )
-    errand.record("load.paced", data=Pace(wal_bytes_per_s=rate).model_dump())
+    recovery_run.record("load.paced", data=Pace(wal_bytes_per_s=rate).model_dump())

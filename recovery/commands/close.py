@@ -20,7 +20,7 @@ def close(case_id: str) -> None:
     from recovery.commands.driving import shown
     from recovery.report.listening import listener
     from recovery.workflow.cases import resume_case
-    from recovery.workflow.errand import Errand
+    from recovery.workflow.recovery_run import RecoveryRun
     from recovery.workflow.run import give_up
 
     case, journal = resume_case(case_id)
@@ -29,5 +29,5 @@ def close(case_id: str) -> None:
             click.echo(f"case {case.id} is closed already: {case.outcome}", err=True)
             return
         instances = Instances.connect(case.plan.source.region)
-        outcome = give_up(Errand(case, journal, instances, listener()))
+        outcome = give_up(RecoveryRun(case, journal, instances, listener()))
     click.echo(f"case {case.id}: {outcome}")

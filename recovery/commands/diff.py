@@ -114,13 +114,13 @@ def _read(path: Path) -> str:
 def _compare(case_id: str, asked: Mapping[str, object]) -> Case:
     from recovery.workflow.run import diff_again
 
-    with locked_case(case_id) as errand:
-        refuse_closed(errand.case)
+    with locked_case(case_id) as recovery_run:
+        refuse_closed(recovery_run.case)
         if text := asked.get("decisions"):
-            asked = {**asked, "decisions": f"decisions-{errand.case.new_number()}.csv"}
-            replace_private(errand.case.directory / str(asked["decisions"]), str(text).encode())
+            asked = {**asked, "decisions": f"decisions-{recovery_run.case.new_number()}.csv"}
+            replace_private(recovery_run.case.directory / str(asked["decisions"]), str(text).encode())
         if asked:
-            request = RepairRequest.model_validate({**errand.case.request.model_dump(), **asked})
-            errand.record("repair.asked", data=request.model_dump(mode="json"))
-        diff_again(errand)
-        return errand.case
+            request = RepairRequest.model_validate({**recovery_run.case.request.model_dump(), **asked})
+            recovery_run.record("repair.asked", data=request.model_dump(mode="json"))
+        diff_again(recovery_run)
+        return recovery_run.case

@@ -50,14 +50,14 @@ def doctor(
     if form:
         _show_policy(name, loaded, form)
         return
-    _examine(name, database or loaded.database or "postgres", loaded, as_json=as_json)
+    _run_checks(name, database or loaded.database or "postgres", loaded, as_json=as_json)
 
 
-def _examine(instance: str, database: str, profile: Profile, *, as_json: bool) -> None:
+def _run_checks(instance: str, database: str, profile: Profile, *, as_json: bool) -> None:
     from recovery.report.health_text import health_text
-    from recovery.workflow.doctor.examine import examine
+    from recovery.workflow.doctor.checks import run_checks
 
-    health = examine(instance, database, profile)
+    health = run_checks(instance, database, profile)
     click.echo(health.model_dump_json(indent=1) if as_json else health_text(health))
     if health.problems:
         names = ", ".join(check.name for check in health.problems)

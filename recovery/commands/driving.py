@@ -14,18 +14,23 @@ from recovery.model.target import format_utc
 from recovery.report.notifying import Notifier
 from recovery.report.status_page import write_status
 from recovery.report.text import report_text
-from recovery.report.watching import Everybody
+from recovery.report.watching import FanoutListener
+from recovery.workflow.case_status import current_status
 from recovery.workflow.cases import Case, all_cases
-from recovery.workflow.errand import Errand
+from recovery.workflow.recovery_run import RecoveryRun
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import paused_lines, run, written_state
-from recovery.workflow.standing import look
 
 
-def drive(errand: Errand, *, as_json: bool) -> None:
+def drive(recovery_run: RecoveryRun, *, as_json: bool) -> None:
     """Run what is left of the case and print its report."""
-    with reported(errand.case, as_json=as_json), watched(errand), errand.journal, interruptible(errand.case):
-        run(errand)
+    with (
+        reported(recovery_run.case, as_json=as_json),
+        watched(recovery_run),
+        recovery_run.journal,
+        interruptible(recovery_run.case),
+    ):
+        run(recovery_run)
 
 
 @contextmanager
@@ -41,21 +46,21 @@ def reported(case: Case, *, as_json: bool) -> Iterator[None]:
 
 
 @contextmanager
-def watched(errand: Errand, work: str = "recovery") -> Iterator[None]:
+def watched(recovery_run: RecoveryRun, work: str = "recovery") -> Iterator[None]:
     """Send the profile's notifications about a case, and keep status.html in its directory up to date.
 
     `work`: what the notifications call the work.
     """
-    case, plan = errand.case, errand.case.plan
+    case, plan = recovery_run.case, recovery_run.case.plan
     about = {"instance": plan.source.identifier, "database": plan.database, "target_time": format_utc(plan.target_time)}
-    notifier = Notifier(_sinks(errand), case.id, about, case.directory)
+    notifier = Notifier(_sinks(recovery_run), case.id, about, case.directory)
 
     past = all_cases()
 
     def refresh() -> None:
-        write_status(look(case, past), case.directory)
+        write_status(current_status(case, past), case.directory)
 
-    errand.listener = Everybody(errand.listener, notifier, refresh)
+    recovery_run.listener = FanoutListener(recovery_run.listener, notifier, refresh)
     notifier.tell("opened", f"{work} of '{plan.database}' on '{plan.source.identifier}' begins or goes on")
     try:
         yield
@@ -77,14 +82,14 @@ def watched(errand: Errand, work: str = "recovery") -> Iterator[None]:
         notifier.wait()
 
 
-def _sinks(errand: Errand) -> tuple[Notify, ...]:
+def _sinks(recovery_run: RecoveryRun) -> tuple[Notify, ...]:
     """Whom this user's configuration wants notified, by the name of the case's profile: a case names no programs."""
-    if errand.profile.name is None:
+    if recovery_run.profile.name is None:
         return ()
     try:
-        return load_profile(errand.profile.name).notify
+        return load_profile(recovery_run.profile.name).notify
     except RowbackError as error:
-        errand.listener.notice(f"nobody is notified: {error.fact}")
+        recovery_run.listener.notice(f"nobody is notified: {error.fact}")
         return ()
 
 
@@ -94,7 +99,7 @@ def shown(case: Case) -> Iterator[None]:
     try:
         yield
     finally:
-        write_status(look(case, []), case.directory)
+        write_status(current_status(case, []), case.directory)
 
 
 @contextmanager

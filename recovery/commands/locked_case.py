@@ -12,7 +12,7 @@ from recovery.errors import ErrorId, RowbackError
 
 if TYPE_CHECKING:
     from recovery.workflow.cases import Case
-    from recovery.workflow.errand import Errand
+    from recovery.workflow.recovery_run import RecoveryRun
 
 
 spreadsheet_option = click.option(
@@ -44,16 +44,16 @@ def refuse_without_copy(case: Case) -> None:
 
 
 @contextmanager
-def locked_case(case_id: str, *, work: Literal["repair", "undo"] | None = None) -> Iterator[Errand]:
+def locked_case(case_id: str, *, work: Literal["repair", "undo"] | None = None) -> Iterator[RecoveryRun]:
     """The case, locked and ready to be driven. `work` that writes is told to those whom the profile names."""
     from recovery.aws.instances import Instances
     from recovery.commands.driving import interruptible, shown, watched
     from recovery.report.listening import listener
     from recovery.workflow.cases import resume_case
-    from recovery.workflow.errand import Errand
+    from recovery.workflow.recovery_run import RecoveryRun
 
     case, journal = resume_case(case_id)
-    errand = Errand(case, journal, Instances.connect(case.plan.source.region), listener())
+    recovery_run = RecoveryRun(case, journal, Instances.connect(case.plan.source.region), listener())
     # The page is written last of all, when the journal is no longer ours: it says that nobody drives the case.
-    with watched(errand, work) if work else shown(case), journal, interruptible(case, undoing=work == "undo"):
-        yield errand
+    with watched(recovery_run, work) if work else shown(case), journal, interruptible(case, undoing=work == "undo"):
+        yield recovery_run

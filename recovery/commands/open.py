@@ -22,20 +22,20 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     from recovery.aws.instances import Instances
     from recovery.commands.driving import interruptible, watched
     from recovery.report.listening import listener
-    from recovery.workflow.approvals import me
+    from recovery.workflow.approvals import current_principal
     from recovery.workflow.cases import open_case
-    from recovery.workflow.errand import Errand
     from recovery.workflow.planning import make_plan, refuse_second_copy
+    from recovery.workflow.recovery_run import RecoveryRun
     from recovery.workflow.run import run
 
     request, profile = request_of(asked), profile_of(asked)
     instances = Instances.connect(profile.region)
     plan = make_plan(request, instances, say=lambda text: click.echo(text, err=True))
     refuse_second_copy(plan, instances)
-    opener = me(plan.source.region) if profile.approvals.needed else None
+    opener = current_principal(plan.source.region) if profile.approvals.needed else None
     case, journal = open_case(plan, objectives_of(profile), profile, approved=False, opener=opener)
-    errand = Errand(case, journal, instances, listener())
-    with watched(errand, "copy"), journal, interruptible(case):
-        run(errand, until="secure-copy")
+    recovery_run = RecoveryRun(case, journal, instances, listener())
+    with watched(recovery_run, "copy"), journal, interruptible(case):
+        run(recovery_run, until="secure-copy")
     click.echo(json.dumps({"case": case.id, "temporary_instance": case.copy.identifier}) if as_json else case.id)
     click.echo(f"next: rowback diff {case.id}, or look first: rowback peek {case.id} 'select …'", err=True)

@@ -27,9 +27,9 @@ def peek(case_id: str, query: str, as_csv: bool, spreadsheet: bool, as_json: boo
     from recovery.report.repair_text import table_csv, table_text
     from recovery.report.spreadsheet import cell
 
-    with locked_case(case_id) as errand:
-        refuse_without_copy(errand.case)
-        with errand.copy() as copy:
+    with locked_case(case_id) as recovery_run:
+        refuse_without_copy(recovery_run.case)
+        with recovery_run.copy() as copy:
             names, rows = look(copy, query)
     if as_json:
         click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""`rowback restore`: plan, approval, the errand, the report."""
+"""`rowback restore`: plan, approval, the run, the report."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
     from recovery.report.listening import listener
     from recovery.report.outlook_text import outlook_text
     from recovery.report.text import plan_text
-    from recovery.workflow.approvals import EVENT, approvals_beside, me
+    from recovery.workflow.approvals import EVENT, approvals_beside, current_principal
     from recovery.workflow.cases import open_case
-    from recovery.workflow.errand import Errand
     from recovery.workflow.outlook import look_ahead, with_incident
     from recovery.workflow.planning import check_facts, make_plan, refuse_second_copy
+    from recovery.workflow.recovery_run import RecoveryRun
 
     if plan_file:
         refuse_beside_a_plan(asked)
@@ -73,7 +73,7 @@ def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
     click.echo(f"{plan_text(made)}\n\nas of now:\n{outlook_text(outlook)}\n", err=True)
     confirm(made.database, confirmed)
     approvals = approvals_beside(plan_file) if plan_file else []
-    opener = me(made.source.region) if made.approvals.or_stricter(profile.approvals).needed else None
+    opener = current_principal(made.source.region) if made.approvals.or_stricter(profile.approvals).needed else None
     case, journal = open_case(made, objectives_of(profile), profile, approved=True, opener=opener)
     case.take(journal.append("outlook", data=outlook.model_dump(mode="json")))
     for given in approvals:
@@ -81,7 +81,7 @@ def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
     click.echo(f"case {case.id}", err=True)
     approve = approver(made.database, confirmed, confirm_loss)
     partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
-    drive(Errand(case, journal, instances, listener(), approve, partial), as_json=as_json)
+    drive(RecoveryRun(case, journal, instances, listener(), approve, partial), as_json=as_json)
 
 
 def refuse_beside_a_plan(asked: Asked) -> None:

@@ -23,7 +23,7 @@ def resume(case_id: str, as_json: bool) -> None:
     from recovery.commands.driving import drive, show_report
     from recovery.report.listening import listener
     from recovery.workflow.cases import resume_case
-    from recovery.workflow.errand import Errand
+    from recovery.workflow.recovery_run import RecoveryRun
 
     case, journal = resume_case(case_id)
     if case.closed_at:
@@ -40,4 +40,4 @@ def resume(case_id: str, as_json: bool) -> None:
         )
     approve = approver(case.plan.database, None, None)
     instances = Instances.connect(case.plan.source.region)
-    return drive(Errand(case, journal, instances, listener(), approve), as_json=as_json)
+    return drive(RecoveryRun(case, journal, instances, listener(), approve), as_json=as_json)

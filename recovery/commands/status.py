@@ -77,13 +77,13 @@ def _serve(case_id: str, address: str, port: int) -> None:
     import threading
 
     from recovery.report.serving import serve
+    from recovery.workflow.case_status import current_status
     from recovery.workflow.cases import all_cases, read_case
     from recovery.workflow.run import terminate_like_interrupt
-    from recovery.workflow.standing import look
 
     case, past = read_case(case_id), all_cases()
     try:
-        server, where = serve(lambda: look(case, past), address=address, port=port)
+        server, where = serve(lambda: current_status(case, past), address=address, port=port)
     except OSError as error:
         raise RowbackError(
             ErrorId.USAGE,

@@ -34,25 +34,27 @@ def undo(case_id: str, confirmed: str | None, accept_partial: bool, dry_run: boo
     if dry_run:
         _preview_undo(case_id, as_json=as_json)
         return
-    with locked_case(case_id, work="undo") as errand:
-        errand.partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
-        errand.approver = _undo_approver(errand.case, confirmed)
-        done = take_back(errand)
+    with locked_case(case_id, work="undo") as recovery_run:
+        recovery_run.partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
+        recovery_run.approver = _undo_approver(recovery_run.case, confirmed)
+        done = take_back(recovery_run)
     if as_json:
         click.echo(done.verification.model_dump_json(indent=1))
         return
     part = " in part" if done.stay else ""
-    ended = f"taken back{part}" if errand.case.taken_back else f"put back again{part}, which undoes the undo before"
+    ended = (
+        f"taken back{part}" if recovery_run.case.taken_back else f"put back again{part}, which undoes the undo before"
+    )
     stay = "".join(f"\n  {line}" for line in done.reasons)
-    click.echo(f"case {errand.case.id}: {ended}{stay}\n\n{verification_text(done.verification)}")
+    click.echo(f"case {recovery_run.case.id}: {ended}{stay}\n\n{verification_text(done.verification)}")
 
 
 def _preview_undo(case_id: str, *, as_json: bool) -> None:
     from recovery.report.repair_text import repair_text
     from recovery.workflow.undo import preview_undo, staying
 
-    with locked_case(case_id, work="undo") as errand:
-        plan = preview_undo(errand)
+    with locked_case(case_id, work="undo") as recovery_run:
+        plan = preview_undo(recovery_run)
     if as_json:
         click.echo(plan.to_json())
         return

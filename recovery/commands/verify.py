@@ -22,6 +22,6 @@ def verify(case_id: str, as_json: bool) -> None:
     from recovery.report.text import verification_text
     from recovery.workflow.undo import verify_again
 
-    with locked_case(case_id) as errand:
-        found = verify_again(errand)
+    with locked_case(case_id) as recovery_run:
+        found = verify_again(recovery_run)
     click.echo(found.model_dump_json(indent=1) if as_json else verification_text(found))

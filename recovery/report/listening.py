@@ -12,7 +12,7 @@ from recovery.output import unfiltered
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from recovery.workflow.errand import Listener
+    from recovery.workflow.recovery_run import Listener
 
 HEARTBEAT_S = 60.0
 

@@ -1,14 +1,14 @@
-"""Everybody who watches a recovery: the terminal, the status page on disk, and whoever is notified."""
+"""FanoutListener who watches a recovery: the terminal, the status page on disk, and whoever is notified."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from recovery.report.notifying import Notifier
-from recovery.workflow.errand import Listener
+from recovery.workflow.recovery_run import Listener
 
 
-class Everybody:
+class FanoutListener:
     """Passes each event on: to the terminal first, then to the page and the others."""
 
     def __init__(self, terminal: Listener, notifier: Notifier, refresh: Callable[[], None]) -> None:

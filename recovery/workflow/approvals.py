@@ -16,12 +16,12 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.approval import Approval, Demand, Person, approvers
 from recovery.model.repair import RepairPlan
 from recovery.workflow.cases import Case
-from recovery.workflow.errand import UNTOUCHED
+from recovery.workflow.recovery_run import UNTOUCHED
 
 EVENT = "plan.seconded"
 
 
-def me(region: str | None) -> Person:
+def current_principal(region: str | None) -> Person:
     """This process's account, by its user id, and AWS identity; the latter empty where AWS does not answer."""
     try:
         aws = caller(region)
@@ -36,7 +36,7 @@ def me(region: str | None) -> Person:
 
 def approval(digest: str, by: str, note: str, region: str | None) -> Approval:
     """Mine, now."""
-    return Approval(digest=digest, by=by, note=note, person=me(region), at=datetime.now(UTC))
+    return Approval(digest=digest, by=by, note=note, person=current_principal(region), at=datetime.now(UTC))
 
 
 def approvals_beside(plan_file: Path) -> list[Approval]:
@@ -110,7 +110,7 @@ def _refuse(case: Case, digests: list[str], what: str, then: str) -> None:
     demand = demand_of(case)
     if not demand.needed:
         return
-    opener = case.opener or me(case.plan.source.region)
+    opener = case.opener or current_principal(case.plan.source.region)
     given = approvers(approvals_in(case), digests, opener, demand.by)
     if len(given) < demand.needed:
         names = ", ".join(f"'{each.by}'" for each in given) or "nobody"

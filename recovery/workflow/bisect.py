@@ -19,8 +19,8 @@ from recovery.postgres.peek import peek
 from recovery.workflow.access import original
 from recovery.workflow.asking import Request
 from recovery.workflow.cases import open_case
-from recovery.workflow.errand import Errand, Listener
 from recovery.workflow.planning import make_plan, refuse_second_copy
+from recovery.workflow.recovery_run import Listener, RecoveryRun
 from recovery.workflow.run import give_up, run
 
 YES, NO = {"t", "true", "True", "1"}, {"f", "false", "False", "0"}
@@ -100,19 +100,19 @@ def _probe(search: Bisection, at: datetime, instances: Instances, listener: List
     refuse_second_copy(plan, instances)
     case, journal = open_case(plan, Objectives(), wanted.profile, approved=False)
     with journal:
-        errand = Errand(case, journal, instances, listener)
-        run(errand, until="secure-copy")
+        recovery_run = RecoveryRun(case, journal, instances, listener)
+        run(recovery_run, until="secure-copy")
         try:
-            with errand.copy() as copy:
+            with recovery_run.copy() as copy:
                 found = _holds(copy, search.good)
-            errand.record("probed", data={"good": search.good, "held": found})
+            recovery_run.record("probed", data={"good": search.good, "held": found})
         except RowbackError as error:
             fact = f"at {format_utc(at)}: {error.fact}"
             raise RowbackError(
                 error.id, fact, *error.facts, state="its copy is removed; nothing was written", help=error.helps
             ) from error
         finally:
-            give_up(errand)
+            give_up(recovery_run)
     return found
 
 

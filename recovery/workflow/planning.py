@@ -38,7 +38,7 @@ from recovery.workflow.asking import (
     refuse_unsuitable,
     window_with,
 )
-from recovery.workflow.ceiling import within
+from recovery.workflow.cost_limit import expiry_within
 from recovery.workflow.references import refuse_unusable_references
 
 
@@ -53,7 +53,7 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         expires_after_hours=request.profile.copy_expires_hours,
         parameter_group=request.copy_parameter_group or request.profile.copy_parameter_group,
     )
-    settings = within(request.max_cost_usd, settings, source)
+    settings = expiry_within(request.max_cost_usd, settings, source)
     target = original(source, request.database, request.profile)
     if request.transport is Transport.DUMP:
         find_client_tools(server_major=source.major, tls=not is_loopback(target.endpoint.host))

@@ -13,7 +13,7 @@ from recovery.postgres.connection_target import Target
 from recovery.postgres.references import existing, values_written_by
 from recovery.reload.job import Loaded
 from recovery.workflow.access import original
-from recovery.workflow.errand import Errand
+from recovery.workflow.recovery_run import RecoveryRun
 
 KEYS_SHOWN = 20
 
@@ -26,43 +26,47 @@ def refuse_unusable_references(here: Target, profile: Profile) -> None:
                 _existing(here.to(column.database), column, [], state=NOTHING_CREATED)
 
 
-def check_references(errand: Errand, live: Session, loaded: Loaded) -> tuple[ReferenceCheck, ...]:
+def check_references(recovery_run: RecoveryRun, live: Session, loaded: Loaded) -> tuple[ReferenceCheck, ...]:
     """One check for every declared reference that leads into or out of the repaired database.
 
     Rows we wrote must find their parents in the other database; rows there must find the parents we deleted here. A
     value that had no parent at T either dangled before: it is counted apart.
     """
-    case = errand.case
-    here = original(errand.instances.get(case.plan.source.identifier), case.plan.database, errand.profile)
+    case = recovery_run.case
+    here = original(recovery_run.instances.get(case.plan.source.identifier), case.plan.database, recovery_run.profile)
     found = []
-    for reference in errand.profile.references:
+    for reference in recovery_run.profile.references:
         if reference.child.database == case.plan.database:
-            found.append(_children_here(errand, live, here, reference, loaded))
+            found.append(_children_here(recovery_run, live, here, reference, loaded))
         if reference.parent.database == case.plan.database:
-            found.append(_parents_here(errand, here, reference, loaded))
+            found.append(_parents_here(recovery_run, here, reference, loaded))
     return tuple(found)
 
 
-def _children_here(errand: Errand, live: Session, here: Target, reference: Reference, loaded: Loaded) -> ReferenceCheck:
+def _children_here(
+    recovery_run: RecoveryRun, live: Session, here: Target, reference: Reference, loaded: Loaded
+) -> ReferenceCheck:
     child, parent = reference.child, reference.parent
     written = str(_table(child)) in {*loaded.rows, *loaded.written}
     touched = list(values_written_by(live, _table(child), child.column, loaded.xids)) if written else []
     missing = sorted(set(touched) - _existing(here.to(parent.database), parent, touched)) if touched else []
-    before = set(missing) - _existing(errand.copy_target().to(parent.database), parent, missing) if missing else set()
+    before = (
+        set(missing) - _existing(recovery_run.copy_target().to(parent.database), parent, missing) if missing else set()
+    )
     return _checked(reference, touched, [value for value in missing if value not in before], len(before))
 
 
-def _parents_here(errand: Errand, here: Target, reference: Reference, loaded: Loaded) -> ReferenceCheck:
+def _parents_here(recovery_run: RecoveryRun, here: Target, reference: Reference, loaded: Loaded) -> ReferenceCheck:
     """Keys that the repair deleted (mode replace) and that the other database still holds."""
     child, parent = reference.child, reference.parent
-    touched = _deleted(errand, parent, loaded) if loaded.number else []
+    touched = _deleted(recovery_run, parent, loaded) if loaded.number else []
     left = sorted(_existing(here.to(child.database), child, touched)) if touched else []
     return _checked(reference, touched, left, 0)
 
 
-def _deleted(errand: Errand, parent: ColumnReference, loaded: Loaded) -> list[str]:
+def _deleted(recovery_run: RecoveryRun, parent: ColumnReference, loaded: Loaded) -> list[str]:
     assert loaded.number
-    with ChangeSet(errand.case.changes_path(loaded.number)) as changes:
+    with ChangeSet(recovery_run.case.changes_path(loaded.number)) as changes:
         for shape in changes.shapes():
             if shape.table == _table(parent) and parent.column in shape.columns:
                 at = shape.columns.index(parent.column)

@@ -1,4 +1,4 @@
-"""The errand, told in order; and how it is continued, given up, and cleaned up after."""
+"""The recovery_run, told in order; and how it is continued, given up, and cleaned up after."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recovery.model.report import Outcome
 from recovery.workflow.accounting import account_of, in_part
 from recovery.workflow.cases import Case
 from recovery.workflow.change_sets import sweep_changes
-from recovery.workflow.errand import UNTOUCHED, Errand
+from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.settling import settle_before_closing
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
@@ -44,38 +44,38 @@ STEPS: tuple[Step, ...] = (
 STUCK_S = 10
 
 
-def run(errand: Errand, *, until: str | None = None) -> None:
+def run(recovery_run: RecoveryRun, *, until: str | None = None) -> None:
     """Do every step that is not done, in order, and close the case. Resuming is the same call.
 
     With `until` it ends behind that step and leaves the case open. On an error or Ctrl-C the case stays open, paused,
     and the error says how to go on. Raises recovered-in-part, with the copy still there, when rows that were lost stay
-    lost and the errand does not accept that.
+    lost and the run does not accept that.
     """
     with terminate_like_interrupt():
         for step in STEPS:
             if isinstance(step, RemoveCopy):
-                _refuse_partial(errand)
-            if errand.case.outcome_of(step.name) is None:
-                _perform_or_look_closer(errand, step)
+                _refuse_partial(recovery_run)
+            if recovery_run.case.outcome_of(step.name) is None:
+                _perform_or_look_closer(recovery_run, step)
             if step.name == until:
-                _refuse_partial(errand)
+                _refuse_partial(recovery_run)
                 return
-        _close(errand, outcome_of_load(errand.case))
+        _close(recovery_run, outcome_of_load(recovery_run.case))
 
 
-def _perform_or_look_closer(errand: Errand, step: Step) -> None:
+def _perform_or_look_closer(recovery_run: RecoveryRun, step: Step) -> None:
     """A table that the server refuses whole is compared row by row, and the rest of its rows come back: the load is
     tried again for each such table."""
     while True:
-        refused = len(errand.case.noted(REFUSED_WHOLE))
+        refused = len(recovery_run.case.noted(REFUSED_WHOLE))
         try:
-            _perform(errand, step)
+            _perform(recovery_run, step)
             return
         except RowbackError as error:
-            if error.id is not ErrorId.LOAD_REFUSED or len(errand.case.noted(REFUSED_WHOLE)) == refused:
+            if error.id is not ErrorId.LOAD_REFUSED or len(recovery_run.case.noted(REFUSED_WHOLE)) == refused:
                 raise
         for again in (Diff(), Extract()):
-            _perform(errand, again)
+            _perform(recovery_run, again)
 
 
 def outcome_of_load(case: Case) -> Outcome:
@@ -85,19 +85,19 @@ def outcome_of_load(case: Case) -> Outcome:
     return "recovered" if account_of(case).complete else "recovered in part"
 
 
-def _refuse_partial(errand: Errand) -> None:
-    if errand.case.outcome_of(Verify.name) is None or errand.partial is Partial.ACCEPT:
+def _refuse_partial(recovery_run: RecoveryRun) -> None:
+    if recovery_run.case.outcome_of(Verify.name) is None or recovery_run.partial is Partial.ACCEPT:
         return
-    if not (account := account_of(errand.case)).complete:
-        raise in_part(errand.case, account)
+    if not (account := account_of(recovery_run.case)).complete:
+        raise in_part(recovery_run.case, account)
 
 
-def diff_again(errand: Errand) -> None:
+def diff_again(recovery_run: RecoveryRun) -> None:
     """Compare T with now once more, on the temporary instance that is there.
 
     Raises case-busy once rows were written.
     """
-    case = errand.case
+    case = recovery_run.case
     if case.wrote_to_live or case.load_unsettled or case.closed_at:
         raise RowbackError(
             ErrorId.CASE_BUSY,
@@ -105,72 +105,72 @@ def diff_again(errand: Errand) -> None:
             state="nothing was done",
             help=f"rowback resume {case.id}, rowback verify {case.id} or rowback undo {case.id}",
         )
-    run(errand, until=SecureCopy.name)
+    run(recovery_run, until=SecureCopy.name)
     with terminate_like_interrupt():
         extracted = case.outcome_of(Extract.name) is not None
         for step in (ReadTarget(), Diff(), *([Extract()] if extracted else [])):
-            _perform(errand, step)
+            _perform(recovery_run, step)
 
 
-def give_up(errand: Errand) -> Outcome:
+def give_up(recovery_run: RecoveryRun) -> Outcome:
     """Remove the temporary instance and close the case without writing anything; returns the case's outcome.
 
     Raises delete-refused and what AWS answers.
     """
-    errand.record("case.closing")
-    settle_before_closing(errand)
-    outcome = _outcome_when_given_up(errand)
-    end_orphans(errand.case)
-    listener = errand.listener
+    recovery_run.record("case.closing")
+    settle_before_closing(recovery_run)
+    outcome = _outcome_when_given_up(recovery_run)
+    end_orphans(recovery_run.case)
+    listener = recovery_run.listener
     listener.step_started(RemoveCopy.name, RemoveCopy.title)
     began = time.monotonic()
-    errand.record("step.start", step=RemoveCopy.name)
+    recovery_run.record("step.start", step=RemoveCopy.name)
     try:
-        removed = remove_copy(errand)
+        removed = remove_copy(recovery_run)
     except RowbackError as error:
         listener.step_failed(RemoveCopy.name, error.fact)
-        lines = (f"temporary instance '{errand.case.copy.identifier}' may still be running and costs money",)
-        help = (*error.helps[:-1], f"{error.helps[-1]}; then: rowback close {errand.case.id}")
+        lines = (f"temporary instance '{recovery_run.case.copy.identifier}' may still be running and costs money",)
+        help = (*error.helps[:-1], f"{error.helps[-1]}; then: rowback close {recovery_run.case.id}")
         done = "" if error.state == NOTHING_CREATED else f"{error.state}; "
         state = f"{done}the case stays open"
         raise RowbackError(error.id, error.fact, *error.facts, *lines, state=state, help=help) from error
-    errand.record("step.done", step=RemoveCopy.name, data={"removed": removed})
+    recovery_run.record("step.done", step=RemoveCopy.name, data={"removed": removed})
     listener.step_done(RemoveCopy.name, "removed" if removed else "there was none", time.monotonic() - began)
-    _close(errand, outcome)
+    _close(recovery_run, outcome)
     return outcome
 
 
-def _perform(errand: Errand, step: Step) -> None:
-    before = errand.case.steps.get(step.name)
-    errand.listener.step_started(step.name, step.title)
+def _perform(recovery_run: RecoveryRun, step: Step) -> None:
+    before = recovery_run.case.steps.get(step.name)
+    recovery_run.listener.step_started(step.name, step.title)
     began = time.monotonic()
     try:
         outcome = None
         if before and before.attempts:
-            outcome = step.reconcile(errand)
-            errand.record("step.reconciled", data={"of": step.name, "happened": outcome is not None})
+            outcome = step.reconcile(recovery_run)
+            recovery_run.record("step.reconciled", data={"of": step.name, "happened": outcome is not None})
         if outcome is None:
-            step.check(errand)
-            errand.record("step.start", step=step.name, data=step.intent(errand))
-            outcome = step.do(errand)
-        errand.record("step.done", step=step.name, data=outcome)
+            step.check(recovery_run)
+            recovery_run.record("step.start", step=step.name, data=step.intent(recovery_run))
+            outcome = step.do(recovery_run)
+        recovery_run.record("step.done", step=step.name, data=outcome)
     except RowbackError as error:
-        raise _failed(errand, step, error) from error
+        raise _failed(recovery_run, step, error) from error
     except (OSError, sqlite3.Error) as error:
         if (full := disk_full(error)) is None:
             raise
-        raise _failed(errand, step, full) from error
+        raise _failed(recovery_run, step, full) from error
     except KeyboardInterrupt:
-        errand.listener.step_failed(step.name, "interrupted")
-        errand.record("case.stopped", data={"why": f"interrupted in {step.name}"})
+        recovery_run.listener.step_failed(step.name, "interrupted")
+        recovery_run.record("case.stopped", data={"why": f"interrupted in {step.name}"})
         raise
-    errand.listener.step_done(step.name, step.tell(outcome), time.monotonic() - began)
+    recovery_run.listener.step_done(step.name, step.tell(outcome), time.monotonic() - began)
 
 
-def _failed(errand: Errand, step: Step, error: RowbackError) -> RowbackError:
-    errand.listener.step_failed(step.name, error.fact)
-    errand.record("step.failed", step=step.name, data={"error": error.fact, "id": error.id.value})
-    return _paused(errand, step, error)
+def _failed(recovery_run: RecoveryRun, step: Step, error: RowbackError) -> RowbackError:
+    recovery_run.listener.step_failed(step.name, error.fact)
+    recovery_run.record("step.failed", step=step.name, data={"error": error.fact, "id": error.id.value})
+    return _paused(recovery_run, step, error)
 
 
 def paused_lines(case: Case) -> tuple[str, ...]:
@@ -197,8 +197,8 @@ def written_state(case: Case) -> str:
     return f"{so_far}, the rest is not"
 
 
-def _paused(errand: Errand, step: Step, error: RowbackError) -> RowbackError:
-    case = errand.case
+def _paused(recovery_run: RecoveryRun, step: Step, error: RowbackError) -> RowbackError:
+    case = recovery_run.case
     state = error.state.replace(NOTHING_CREATED, UNTOUCHED) if case.steps.get(StartCopy.name) else error.state
     state = written_state(case) or state
     go_on = f"rowback resume {case.id} (continue), or rowback close {case.id} (give up, remove the copy)"
@@ -211,27 +211,27 @@ def _paused(errand: Errand, step: Step, error: RowbackError) -> RowbackError:
     return RowbackError(error.id, error.fact, *error.facts, *paused_lines(case), state=state, help=advice)
 
 
-def _close(errand: Errand, outcome: Outcome) -> None:
-    for path in errand.case.directory.glob("dump-*"):
+def _close(recovery_run: RecoveryRun, outcome: Outcome) -> None:
+    for path in recovery_run.case.directory.glob("dump-*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for name in ("reserve", "copy-checksums.sqlite"):
-        (errand.case.directory / name).unlink(missing_ok=True)
-    sweep_changes(errand.case)
-    errand.record("case.closed", data={"outcome": outcome})
+        (recovery_run.case.directory / name).unlink(missing_ok=True)
+    sweep_changes(recovery_run.case)
+    recovery_run.record("case.closed", data={"outcome": outcome})
 
 
-def _outcome_when_given_up(errand: Errand) -> Outcome:
-    if errand.case.load_done:
-        return outcome_of_load(errand.case)
-    if not errand.case.noted("load.intent"):
+def _outcome_when_given_up(recovery_run: RecoveryRun) -> Outcome:
+    if recovery_run.case.load_done:
+        return outcome_of_load(recovery_run.case)
+    if not recovery_run.case.noted("load.intent"):
         return "closed without change"
     try:
-        if Load().reconcile(errand) is not None:
-            return outcome_of_load(errand.case)
-        return "recovered in part" if errand.case.wrote_to_live else "closed without change"
+        if Load().reconcile(recovery_run) is not None:
+            return outcome_of_load(recovery_run.case)
+        return "recovered in part" if recovery_run.case.wrote_to_live else "closed without change"
     except RowbackError as error:
         # The copy costs money and must go even when the original cannot be asked any more.
-        errand.record("load.unknown", data={"error": error.fact})
+        recovery_run.record("load.unknown", data={"error": error.fact})
         return "closed, not known whether rows were written"
 
 
@@ -258,5 +258,5 @@ def terminate_like_interrupt() -> Iterator[None]:
 
 
 def steps_done(case: Case) -> Mapping[str, bool]:
-    """Every step of the errand and whether it is done."""
+    """Every step of the recovery and whether it is done."""
     return {step.name: case.outcome_of(step.name) is not None for step in STEPS}

@@ -9,31 +9,31 @@ from typing import Any
 from recovery.errors import ErrorId, RowbackError
 from recovery.reload.job import Loaded
 from recovery.workflow.cases import Case
-from recovery.workflow.errand import Errand
+from recovery.workflow.recovery_run import RecoveryRun
 from recovery.workflow.steps.load import settled_status
 
 
-def settle_undo(errand: Errand) -> Loaded | None:
+def settle_undo(recovery_run: RecoveryRun) -> Loaded | None:
     """Record the undo that was begun last and whose commit nobody recorded, if it committed, and return it.
 
     A session of ours that still runs one, though its client is gone, is ended first. Raises stopped-midway.
     """
-    if not (open_intents := _open_intents(errand.case)):
+    if not (open_intents := _open_intents(recovery_run.case)):
         return None
-    with errand.live() as live:
+    with recovery_run.live() as live:
         for intent in reversed(open_intents):
-            if settled_status(live, intent["xids"][-1], errand) == "committed":
-                errand.record("undo.done", data=intent)
+            if settled_status(live, intent["xids"][-1], recovery_run) == "committed":
+                recovery_run.record("undo.done", data=intent)
                 return Loaded.model_validate(intent)
     return None
 
 
-def settle_before_closing(errand: Errand) -> None:
+def settle_before_closing(recovery_run: RecoveryRun) -> None:
     """The same where the case is closed all the same: an original that cannot be asked is noted."""
     try:
-        settle_undo(errand)
+        settle_undo(recovery_run)
     except RowbackError as error:
-        errand.record("undo.unknown", data={"error": error.fact})
+        recovery_run.record("undo.unknown", data={"error": error.fact})
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from recovery.reload.verify import verify
 from recovery.workflow.approvals import refuse_undo_without_second_person
 from recovery.workflow.cases import Case
 from recovery.workflow.change_sets import changes_problem, sweep_changes
-from recovery.workflow.errand import UNTOUCHED, Errand
+from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.run import terminate_like_interrupt
 from recovery.workflow.settling import settle_undo, undoing
 from recovery.workflow.steps.load import Load, job, written_by_load
@@ -49,75 +49,75 @@ class Undone:
     reasons: tuple[str, ...] = ()
 
 
-def undo(errand: Errand) -> Undone:
+def undo(recovery_run: RecoveryRun) -> Undone:
     """Take the last write of the case back, a repair or an undo, as far as nobody has changed its rows since.
 
     One that was cut off in its commit is finished, not turned round: then only its proof is left to be made. Raises
     nothing-to-undo when the case wrote nothing, or when no row is left that could be taken back, and undo-in-part when
-    rows would stay and the errand does not accept that.
+    rows would stay and the run does not accept that.
     """
-    case = errand.case
+    case = recovery_run.case
     with undoing(case):
-        unfinished = settle(errand)
+        unfinished = settle(recovery_run)
         if not case.load_done and (portions := written_by_load(case)):  # what was not put back so far, never will be
-            errand.record("step.done", step=Load.name, data=portions.model_dump(mode="json"))
+            recovery_run.record("step.done", step=Load.name, data=portions.model_dump(mode="json"))
         if unfinished:
-            return Undone(prove(errand, unfinished), unfinished.skipped)
-        done, plan = _take_back_at_last(errand)
+            return Undone(prove(recovery_run, unfinished), unfinished.skipped)
+        done, plan = _take_back_at_last(recovery_run)
         blocked = sum(table.count(RowClass.BLOCKED) for table in plan.tables)
-        errand.record("undo.stay", data={"rows": staying(plan)})
-        return Undone(prove(errand, done), blocked + done.skipped, tuple(staying(plan)))
+        recovery_run.record("undo.stay", data={"rows": staying(plan)})
+        return Undone(prove(recovery_run, done), blocked + done.skipped, tuple(staying(plan)))
 
 
-def _take_back_at_last(errand: Errand) -> tuple[Loaded, RepairPlan]:
+def _take_back_at_last(recovery_run: RecoveryRun) -> tuple[Loaded, RepairPlan]:
     """The same as `_take_back`, planned anew when others changed rows while it began; the last time that is raised."""
     for _ in range(ATTEMPTS - 1):
         try:
-            return _take_back(errand)
+            return _take_back(recovery_run)
         except _ChangedMeanwhile as changed:
-            errand.listener.notice(f"{changed.fact}: planned anew")
-    return _take_back(errand)
+            recovery_run.listener.notice(f"{changed.fact}: planned anew")
+    return _take_back(recovery_run)
 
 
-def _take_back(errand: Errand) -> tuple[Loaded, RepairPlan]:
-    case = errand.case
-    with _turned(errand) as (live, changes, plan):
-        _refuse_half(errand, plan)
+def _take_back(recovery_run: RecoveryRun) -> tuple[Loaded, RepairPlan]:
+    case = recovery_run.case
+    with _turned(recovery_run) as (live, changes, plan):
+        _refuse_half(recovery_run, plan)
         refuse_undo_without_second_person(case)
-        errand.approve(plan)
+        recovery_run.approve(plan)
         assert plan.number is not None
         repair = Repair(
             changes, plan.number, before_image_schema(case.id), plan.lifted, plan.changes_digest, plan.columns
         )
-        what = _job(errand, live, repair, plan.held_triggers)
+        what = _job(recovery_run, live, repair, plan.held_triggers)
         rolled_back = "the transaction was rolled back: nothing was taken back"
-        with terminate_like_interrupt(), watched(live, state=rolled_back, say=errand.listener.notice):
-            done = load(live, what, None, before_commit=lambda found: _intend(errand, found))
-            _note(errand, "undo.done", done)
+        with terminate_like_interrupt(), watched(live, state=rolled_back, say=recovery_run.listener.notice):
+            done = load(live, what, None, before_commit=lambda found: _intend(recovery_run, found))
+            _note(recovery_run, "undo.done", done)
     return done, plan
 
 
-def preview_undo(errand: Errand) -> RepairPlan:
+def preview_undo(recovery_run: RecoveryRun) -> RepairPlan:
     """What an undo would take back and what would stay. Reads only. Raises nothing-to-undo."""
-    settle(errand)
-    with _turned(errand) as (_, _, plan):
+    settle(recovery_run)
+    with _turned(recovery_run) as (_, _, plan):
         return plan
 
 
 @contextmanager
-def _turned(errand: Errand) -> Iterator[tuple[Session, ChangeSet, RepairPlan]]:
+def _turned(recovery_run: RecoveryRun) -> Iterator[tuple[Session, ChangeSet, RepairPlan]]:
     """The last write turned round: a session on the original, the change set, and its plan. Raises nothing-to-undo."""
-    case = errand.case
+    case = recovery_run.case
     last = last_written(case)
     if last is None:
         raise _nothing_written(case)
     sweep_changes(case)
     number = case.new_number()
     case.changes_path(number).unlink(missing_ok=True)
-    errand.record("changes.begun", data={"number": number})
+    recovery_run.record("changes.begun", data={"number": number})
     try:
-        with errand.live() as live, ChangeSet(case.changes_path(number)) as changes:
-            yield live, changes, _plan(errand, live, last, changes, number)
+        with recovery_run.live() as live, ChangeSet(case.changes_path(number)) as changes:
+            yield live, changes, _plan(recovery_run, live, last, changes, number)
     finally:
         sweep_changes(case)  # of a look, and of an undo that was refused, nothing stays
 
@@ -135,10 +135,10 @@ def staying(plan: RepairPlan) -> list[str]:
     return lines
 
 
-def _refuse_half(errand: Errand, plan: RepairPlan) -> None:
+def _refuse_half(recovery_run: RecoveryRun, plan: RepairPlan) -> None:
     """An undo that leaves rows behind is made only by those who accept that. Raises undo-in-part."""
-    stay, name = sum(table.count(RowClass.BLOCKED) for table in plan.tables), errand.case.plan.database
-    if not stay or errand.partial is Partial.ACCEPT:
+    stay, name = sum(table.count(RowClass.BLOCKED) for table in plan.tables), recovery_run.case.plan.database
+    if not stay or recovery_run.partial is Partial.ACCEPT:
         return
     raise RowbackError(
         ErrorId.UNDO_IN_PART,
@@ -161,12 +161,12 @@ def _nothing_written(case: Case) -> RowbackError:
     )
 
 
-def settle(errand: Errand) -> Loaded | None:
+def settle(recovery_run: RecoveryRun) -> Loaded | None:
     """Write down what a process that died could not: whether its load committed, and its undo; returns the undo."""
-    case = errand.case
-    if case.load_unsettled and (happened := Load().reconcile(errand)) is not None:
-        errand.record("step.done", step=Load.name, data=happened)
-    return settle_undo(errand)
+    case = recovery_run.case
+    if case.load_unsettled and (happened := Load().reconcile(recovery_run)) is not None:
+        recovery_run.record("step.done", step=Load.name, data=happened)
+    return settle_undo(recovery_run)
 
 
 def last_written(case: Case) -> Loaded | None:
@@ -175,41 +175,41 @@ def last_written(case: Case) -> Loaded | None:
     return Loaded.model_validate(undone[-1]) if undone else written_by_load(case)
 
 
-def verify_again(errand: Errand) -> Verification:
+def verify_again(recovery_run: RecoveryRun) -> Verification:
     """The proof of the last write, made anew. Raises nothing-to-undo when nothing was written, verify-differs."""
-    settle(errand)
-    last = last_written(errand.case)
+    settle(recovery_run)
+    last = last_written(recovery_run.case)
     if last is None:
         raise RowbackError(
             ErrorId.NOTHING_TO_UNDO,
-            f"case {errand.case.id} has written nothing that could be verified",
+            f"case {recovery_run.case.id} has written nothing that could be verified",
             state="nothing was done",
-            help=f"rowback status {errand.case.id}",
+            help=f"rowback status {recovery_run.case.id}",
         )
-    return prove(errand, last)
+    return prove(recovery_run, last)
 
 
-def prove(errand: Errand, last: Loaded) -> Verification:
+def prove(recovery_run: RecoveryRun, last: Loaded) -> Verification:
     """Compare what the original holds with what `last` wrote, and record it. Raises verify-differs."""
-    case = errand.case
-    with errand.live() as live:
+    case = recovery_run.case
+    with recovery_run.live() as live:
         if not case.noted("undo.done"):
             refuse_altered_changes(case, last)
-            with job(errand, live) as what:
+            with job(recovery_run, live) as what:
                 found = verify(live, what, last)
         else:
             assert last.number
             refuse_altered_changes(case, last)
             with ChangeSet(case.changes_path(last.number)) as changes:
-                found = verify(live, _job(errand, live, Repair(changes, last.number, ""), ()), last)
-    errand.record("verified.again", data=found.model_dump(mode="json"))
+                found = verify(live, _job(recovery_run, live, Repair(changes, last.number, ""), ()), last)
+    recovery_run.record("verified.again", data=found.model_dump(mode="json"))
     if not found.proven:
-        raise differs(errand, found)
+        raise differs(recovery_run, found)
     return found
 
 
-def _plan(errand: Errand, live: Session, last: Loaded, changes: ChangeSet, number: int) -> RepairPlan:
-    case, catalog = errand.case, read_catalog(live)
+def _plan(recovery_run: RecoveryRun, live: Session, last: Loaded, changes: ChangeSet, number: int) -> RepairPlan:
+    case, catalog = recovery_run.case, read_catalog(live)
     notices = _invert(case, live, catalog, last, changes)
     plan = plan_undo(live, catalog, changes, case=case.id, number=number, request=case.request)
     gone = sorted({*last.rows, *last.written} - {str(table.name) for table in catalog.tables})
@@ -289,24 +289,24 @@ def _no_record(case: Case, problem: str, unusable: str) -> RowbackError:
     )
 
 
-def _job(errand: Errand, live: Session, repair: Repair, held: tuple[Trigger, ...]) -> Job:
+def _job(recovery_run: RecoveryRun, live: Session, repair: Repair, held: tuple[Trigger, ...]) -> Job:
     """The undo as a load: no table is loaded whole, no sequence moves."""
-    plan, catalog = errand.case.plan, read_catalog(live)
+    plan, catalog = recovery_run.case.plan, read_catalog(live)
     here = AtTarget(fingerprints={}, sequences=catalog.sequences, oldest_version_num=live.info.server_version)
     return Job(plan.database, catalog, [], here, held, plan.lock_timeout_ms, plan.lock_attempts, repair)
 
 
-def _intend(errand: Errand, done: Loaded) -> None:
+def _intend(recovery_run: RecoveryRun, done: Loaded) -> None:
     """Called before the commit. Rows that changed since the plan was shown would stay without their parts."""
     if done.skipped:
         raise _ChangedMeanwhile(
             ErrorId.PLAN_FACTS_CHANGED,
             f"{counted(done.skipped, 'row')} changed by others while the undo began",
             state="the transaction was rolled back: nothing was written to the original",
-            help=f"see what would stay now: rowback undo {errand.case.id} --dry-run",
+            help=f"see what would stay now: rowback undo {recovery_run.case.id} --dry-run",
         )
-    _note(errand, "undo.intent", done)
+    _note(recovery_run, "undo.intent", done)
 
 
-def _note(errand: Errand, event: str, done: Loaded) -> None:
-    errand.record(event, data=done.model_dump(mode="json"))
+def _note(recovery_run: RecoveryRun, event: str, done: Loaded) -> None:
+    recovery_run.record(event, data=done.model_dump(mode="json"))

@@ -48,7 +48,7 @@ def run(  # noqa: PLR0913, PLR0917 (one argument an option)
     profile: str | None,
 ) -> None:
     """Perform a runbook: step by step, journalled; it pauses where something is not as it should be."""
-    from recovery.workflow.approvals import me
+    from recovery.workflow.approvals import current_principal
     from runbooks.book.reading import find_book, read_book
     from runbooks.running.binding import bind, overruled
     from runbooks.running.runs import Begun, open_run
@@ -61,7 +61,7 @@ def run(  # noqa: PLR0913, PLR0917 (one argument an option)
         return
     driver = driver_of(mode, given, confirmed)
     driver.refuse_gaps(found)
-    how = Begun(mode, me(loaded.region), profile, given, confirmed)
+    how = Begun(mode, current_principal(loaded.region), profile, given, confirmed)
     opened, journal = open_run(source, found, values, how)
     click.echo(f"run {opened.id}: {found.title}", err=True)
     perform_run(opened, journal, driver, loaded)

@@ -13,9 +13,9 @@ from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.report import Report
 from recovery.model.target import format_utc
-from recovery.workflow.approvals import me
+from recovery.workflow.approvals import current_principal
 from recovery.workflow.cases import all_cases
-from recovery.workflow.errand import Listener
+from recovery.workflow.recovery_run import Listener
 from recovery.workflow.reporting import report_of
 from runbooks.book.document import Approve, Book, Confirm
 from runbooks.book.reading import find_book, read_book
@@ -57,7 +57,7 @@ def recover_by_book(name: str, given: Mapping[str, str], listener: Listener) -> 
     book = read_book(source)
     looked = frozenset(step.id for step in book.steps if isinstance(step, Confirm))
     agreed = frozenset(step.id for step in book.steps if isinstance(step, Approve))
-    run, journal = open_run(source, book, bind(book, given), Begun("auto", me(None)))
+    run, journal = open_run(source, book, bind(book, given), Begun("auto", current_principal(None)))
     try:
         with journal:
             perform(Performance(run, journal, Told(given, looked, agreed), listener, Profile()))

@@ -28,9 +28,9 @@ from recovery.model.values import Moment, Value
 from recovery.workflow.asking import Request
 from recovery.workflow.cases import open_case
 from recovery.workflow.drills import DrillRecord
-from recovery.workflow.errand import Errand, Listener
 from recovery.workflow.finding import Search, find
 from recovery.workflow.planning import make_plan
+from recovery.workflow.recovery_run import Listener, RecoveryRun
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import run
 from runbooks.book.reading import find_book, read_book
@@ -59,7 +59,7 @@ class DrillRequest:
     rpo_s: int = 60
     transport: Transport = Transport.DUMP
     find: bool = False  # nobody tells rowback what happened and when: the log has to
-    book: str | None = None  # the runbook that is followed instead of the plain errand
+    book: str | None = None  # the runbook that is followed instead of the plain recovery
 
     @property
     def told(self) -> tuple[str, str]:
@@ -293,7 +293,7 @@ def _recover(request: DrillRequest, told: _Told, clock: Clock) -> Report:
     objectives = Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s)
     case, journal = open_case(plan, objectives, wanted.profile, approved=True)
     with journal:
-        run(Errand(case, journal, instances, clock.listener, approver=lambda repair: None))
+        run(RecoveryRun(case, journal, instances, clock.listener, approver=lambda repair: None))
     return report_of(case)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from recovery.workflow.errand import Listener
+from recovery.workflow.recovery_run import Listener
 
 
 def digests(connection: psycopg.Connection[Any]) -> dict[str, tuple[int, str]]:

@@ -24,8 +24,8 @@ from recovery.postgres.connect import Session, connect, identity_of
 from recovery.workflow.access import original
 from recovery.workflow.asking import Request
 from recovery.workflow.cases import open_case
-from recovery.workflow.errand import Errand, Listener
 from recovery.workflow.planning import make_plan
+from recovery.workflow.recovery_run import Listener, RecoveryRun
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import give_up, run, terminate_like_interrupt
 from runbooks.drills.drill import DrillReport
@@ -204,14 +204,14 @@ def _recover(
         objectives = Objectives(recovery_time_s=wanted.rto_s, data_loss_s=wanted.rpo_s)
         case, journal = open_case(plan, objectives, profile, approved=True)
         with journal:
-            _run_or_give_up(Errand(case, journal, instances, clock.listener, approver=lambda repair: None))
+            _run_or_give_up(RecoveryRun(case, journal, instances, clock.listener, approver=lambda repair: None))
     return report_of(case)
 
 
-def _run_or_give_up(errand: Errand) -> None:
+def _run_or_give_up(recovery_run: RecoveryRun) -> None:
     finished = False
     try:
-        run(errand)
+        run(recovery_run)
         finished = True
     except RowbackError as paused:
         # What run() adds to it speaks of a case to be resumed; this one is given up.
@@ -221,11 +221,11 @@ def _run_or_give_up(errand: Errand) -> None:
             error.fact,
             *error.facts,
             state="the drill failed; its temporary instances are removed",
-            help=f"what happened: rowback report {errand.case.id} --format md",
+            help=f"what happened: rowback report {recovery_run.case.id} --format md",
         ) from paused
     finally:
         if not finished:
-            give_up(errand)
+            give_up(recovery_run)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from recovery.postgres.connection_target import Target
 from recovery.postgres.quarantine import make_inert, prove_copy
 from recovery.redaction import remember
 from recovery.workflow.access import original, temporary
-from recovery.workflow.errand import Listener
+from recovery.workflow.recovery_run import Listener
 from runbooks.drills.measures import Clock
 
 PATIENCE_S = 3600.0  # RDS takes the first backup of a restored instance at once, and 5 min more to show its window

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from recovery.errors import RowbackError
 from recovery.model.values import counted
-from recovery.workflow.errand import Listener
+from recovery.workflow.recovery_run import Listener
 from runbooks.book.document import RUN_DIR, Approve, Ask, Book, Command, Confirm, Executed, Shell
 from runbooks.book.fences import ACTING
 from runbooks.running.executing import StepError, Surroundings, command_lines, execute

@@ -125,7 +125,7 @@ def test_interrupted_in_a_step_and_resumed(
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
     if process.returncode == 0:
-        pytest.skip("the errand was over before the signal arrived")
+        pytest.skip("the run was over before the signal arrived")
     assert process.returncode == 130, err
     case = the_case(cli)["case"]
     assert f"help: rowback resume {case} (continue), or rowback close {case} (give up, remove the copy)" in err

@@ -176,7 +176,7 @@ def test_the_temporary_instance_is_inert_and_named_and_tagged(cli: Cli, database
         blocker.execute("create table if not exists u (n int)")
         blocker.execute(
             "alter table t alter n type timestamptz using now()"
-        )  # drift: the errand stops after the copy is up
+        )  # drift: the run stops after the copy is up
         ran = restore(cli, database, target)
     assert ran.code == 25
     case = the_case(cli)

@@ -50,7 +50,7 @@ def live(lab: Lab) -> Iterator[Live]:
 
 
 @dataclass
-class Ward:
+class DoctorLab:
     """What an injection can reach."""
 
     lab: Lab
@@ -74,7 +74,7 @@ class Ward:
         self.environment["ROWBACK_CONFIG"] = str(path)
         self.arguments += ["--profile", "p"]
 
-    def examine(self) -> tuple[Ran, dict[str, str]]:
+    def run_checks(self) -> tuple[Ran, dict[str, str]]:
         found = self.cli(
             "doctor",
             self.live.identifier,
@@ -89,7 +89,7 @@ class Ward:
 
 
 @pytest.fixture
-def ward(lab: Lab, live: Live, database: Database, cli: Cli, tmp_path: Path) -> Ward:
+def doctor_lab(lab: Lab, live: Live, database: Database, cli: Cli, tmp_path: Path) -> DoctorLab:
     """All is well: the drill was held, the database has one table with a key."""
     drill = DrillRecord(
         at=datetime.now(UTC),
@@ -106,23 +106,23 @@ def ward(lab: Lab, live: Live, database: Database, cli: Cli, tmp_path: Path) -> 
     (cli.home / "drills").mkdir(parents=True)
     (cli.home / "drills" / "one.json").write_text(drill.model_dump_json())
     database.run("create table people (id int primary key, name text)")
-    return Ward(lab, live, database, cli, tmp_path)
+    return DoctorLab(lab, live, database, cli, tmp_path)
 
 
-Injection = Callable[[Ward], AbstractContextManager[None]]
+Injection = Callable[[DoctorLab], AbstractContextManager[None]]
 INJECTIONS: dict[str, tuple[str, Injection]] = {}
 
 
-def problem(name: str) -> Callable[[Callable[[Ward], Iterator[None]]], Injection]:
+def problem(name: str) -> Callable[[Callable[[DoctorLab], Iterator[None]]], Injection]:
     return _injection(name, "problem")
 
 
-def warning(name: str) -> Callable[[Callable[[Ward], Iterator[None]]], Injection]:
+def warning(name: str) -> Callable[[Callable[[DoctorLab], Iterator[None]]], Injection]:
     return _injection(name, "warning")
 
 
-def _injection(name: str, state: str) -> Callable[[Callable[[Ward], Iterator[None]]], Injection]:
-    def register(function: Callable[[Ward], Iterator[None]]) -> Injection:
+def _injection(name: str, state: str) -> Callable[[Callable[[DoctorLab], Iterator[None]]], Injection]:
+    def register(function: Callable[[DoctorLab], Iterator[None]]) -> Injection:
         made = contextmanager(function)
         INJECTIONS[f"{name} {function.__name__}"] = (state, made)
         return made
@@ -144,269 +144,274 @@ def changed(subject: object, **values: object) -> Iterator[None]:
 
 
 @contextmanager
-def settings(ward: Ward, **values: str) -> Iterator[None]:
+def settings(doctor_lab: DoctorLab, **values: str) -> Iterator[None]:
     """Server settings, in force."""
-    cluster = ward.instance.cluster
+    cluster = doctor_lab.instance.cluster
     before = dict(cluster.settings)
-    _put(ward, {**before, **{name.replace("__", "."): value for name, value in values.items()}})
+    _put(doctor_lab, {**before, **{name.replace("__", "."): value for name, value in values.items()}})
     yield
-    _put(ward, before)
+    _put(doctor_lab, before)
 
 
-def _put(ward: Ward, wanted: dict[str, str]) -> None:
-    cluster = ward.instance.cluster
+def _put(doctor_lab: DoctorLab, wanted: dict[str, str]) -> None:
+    cluster = doctor_lab.instance.cluster
     cluster.settings = wanted
     cluster.reload()
     shown = "select bool_and(current_setting(n, true) = v) from unnest(%s::text[], %s::text[]) t(n, v)"
-    with ward.admin() as admin:
+    with doctor_lab.admin() as admin:
         asked = (list(wanted), list(wanted.values()))
         wait_until(lambda: admin.execute(shown, asked).fetchone() == (True,), str(wanted))
 
 
 @problem("permission rds:RestoreDBInstanceToPointInTime")
-def may_not_restore(ward: Ward) -> Iterator[None]:
-    with changed(ward.lab.engine.faults, denied={"rds:RestoreDBInstanceToPointInTime"}):
+def may_not_restore(doctor_lab: DoctorLab) -> Iterator[None]:
+    with changed(doctor_lab.lab.engine.faults, denied={"rds:RestoreDBInstanceToPointInTime"}):
         yield
 
 
 @warning("permission rds:DownloadDBLogFilePortion")
-def may_not_read_logs(ward: Ward) -> Iterator[None]:
-    with changed(ward.lab.engine.faults, denied={"rds:DownloadDBLogFilePortion"}):
+def may_not_read_logs(doctor_lab: DoctorLab) -> Iterator[None]:
+    with changed(doctor_lab.lab.engine.faults, denied={"rds:DownloadDBLogFilePortion"}):
         yield
 
 
 @problem("permission secretsmanager:GetSecretValue")
-def may_not_read_the_login(ward: Ward) -> Iterator[None]:
-    secrets = aws(ward, "secretsmanager")
-    login = json.dumps({"username": ward.live.user, "password": ward.live.password})
+def may_not_read_the_login(doctor_lab: DoctorLab) -> Iterator[None]:
+    secrets = aws(doctor_lab, "secretsmanager")
+    login = json.dumps({"username": doctor_lab.live.user, "password": doctor_lab.live.password})
     arn = secrets.create_secret(Name="login", SecretString=login)["ARN"]
-    ward.profile(f'credentials = {{source = "secretsmanager", arn = "{arn}"}}')
-    with changed(ward.lab.engine.faults, denied={"secretsmanager:GetSecretValue"}):
+    doctor_lab.profile(f'credentials = {{source = "secretsmanager", arn = "{arn}"}}')
+    with changed(doctor_lab.lab.engine.faults, denied={"secretsmanager:GetSecretValue"}):
         yield
     secrets.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
 
 
 @problem("status")
-def storage_full(ward: Ward) -> Iterator[None]:
-    with changed(ward.instance, status="storage-full"):
+def storage_full(doctor_lab: DoctorLab) -> Iterator[None]:
+    with changed(doctor_lab.instance, status="storage-full"):
         yield
 
 
 @warning("status")
-def being_modified(ward: Ward) -> Iterator[None]:
-    with changed(ward.instance, status="modifying"):
+def being_modified(doctor_lab: DoctorLab) -> Iterator[None]:
+    with changed(doctor_lab.instance, status="modifying"):
         yield
 
 
 @problem("open-copy")
-def somebody_elses_case(ward: Ward) -> Iterator[None]:
+def somebody_elses_case(doctor_lab: DoctorLab) -> Iterator[None]:
     tags = {
         "rowback:managed": "true",
         "rowback:case": "x",
-        "rowback:source": ward.instance.resource_id,
+        "rowback:source": doctor_lab.instance.resource_id,
         "rowback:expires": "2099-01-01T00:00:00Z",
-        "rowback:database": database_tag(ward.database.name),
+        "rowback:database": database_tag(doctor_lab.database.name),
     }
-    ward.lab.create_instance("rowback-y", Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+    doctor_lab.lab.create_instance("rowback-y", Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
     yield
-    discard(ward.lab, lambda name: name == "rowback-y")
+    discard(doctor_lab.lab, lambda name: name == "rowback-y")
 
 
 @problem("backups")
-def backups_off(ward: Ward) -> Iterator[None]:
-    with changed(ward.instance, retention_days=0, backups=[], latest_restorable=None):
+def backups_off(doctor_lab: DoctorLab) -> Iterator[None]:
+    with changed(doctor_lab.instance, retention_days=0, backups=[], latest_restorable=None):
         yield
 
 
 @warning("retention")
-def kept_for_a_day(ward: Ward) -> Iterator[None]:
-    with changed(ward.instance, retention_days=1):
+def kept_for_a_day(doctor_lab: DoctorLab) -> Iterator[None]:
+    with changed(doctor_lab.instance, retention_days=1):
         yield
 
 
 @problem("window")
-def window_an_hour_behind(ward: Ward) -> Iterator[None]:
+def window_an_hour_behind(doctor_lab: DoctorLab) -> Iterator[None]:
     long_ago = datetime.now(UTC) - timedelta(hours=1)
-    with changed(ward.lab.engine.faults, restorable_lag_s=3600.0), changed(ward.instance, latest_restorable=long_ago):
+    with (
+        changed(doctor_lab.lab.engine.faults, restorable_lag_s=3600.0),
+        changed(doctor_lab.instance, latest_restorable=long_ago),
+    ):
         yield
-    ward.instance.latest_restorable = datetime.now(UTC)
+    doctor_lab.instance.latest_restorable = datetime.now(UTC)
 
 
 @warning("deletion-protection")
-def deletable(ward: Ward) -> Iterator[None]:
-    with changed(ward.instance, attributes={**ward.instance.attributes, "DeletionProtection": False}):
+def deletable(doctor_lab: DoctorLab) -> Iterator[None]:
+    with changed(doctor_lab.instance, attributes={**doctor_lab.instance.attributes, "DeletionProtection": False}):
         yield
 
 
 @problem("quota DBInstances")
-def no_room(ward: Ward) -> Iterator[None]:
-    with changed(ward.lab.account, instance_quota=0):
+def no_room(doctor_lab: DoctorLab) -> Iterator[None]:
+    with changed(doctor_lab.lab.account, instance_quota=0):
         yield
 
 
 @problem("network")
-def subnets_incomplete(ward: Ward) -> Iterator[None]:
-    with changed(ward.lab.engine.subnet_groups["default"], status="Incomplete"):
+def subnets_incomplete(doctor_lab: DoctorLab) -> Iterator[None]:
+    with changed(doctor_lab.lab.engine.subnet_groups["default"], status="Incomplete"):
         yield
 
 
 @problem("class")
-def class_not_offered(ward: Ward) -> Iterator[None]:
-    ward.profile('copy_class = "db.m1.small"')
+def class_not_offered(doctor_lab: DoctorLab) -> Iterator[None]:
+    doctor_lab.profile('copy_class = "db.m1.small"')
     yield
 
 
 @problem("key")
-def key_disabled(ward: Ward) -> Iterator[None]:
-    kms = aws(ward, "kms")
+def key_disabled(doctor_lab: DoctorLab) -> Iterator[None]:
+    kms = aws(doctor_lab, "kms")
     key = kms.create_key()["KeyMetadata"]
     kms.disable_key(KeyId=key["KeyId"])
     encrypted = {"StorageEncrypted": True, "KmsKeyId": key["Arn"]}
-    with changed(ward.instance, attributes={**ward.instance.attributes, **encrypted}):
+    with changed(doctor_lab.instance, attributes={**doctor_lab.instance.attributes, **encrypted}):
         yield
 
 
 @warning("certificate")
-def certificate_ends(ward: Ward) -> Iterator[None]:
-    with changed(ward.instance, certificate_until=datetime.now(UTC) + timedelta(days=10)):
+def certificate_ends(doctor_lab: DoctorLab) -> Iterator[None]:
+    with changed(doctor_lab.instance, certificate_until=datetime.now(UTC) + timedelta(days=10)):
         yield
 
 
 @warning("leftovers")
-def old_copy(ward: Ward) -> Iterator[None]:
+def old_copy(doctor_lab: DoctorLab) -> Iterator[None]:
     tags = {
         "rowback:managed": "true",
         "rowback:case": "x",
-        "rowback:source": ward.instance.resource_id,
+        "rowback:source": doctor_lab.instance.resource_id,
         "rowback:expires": "2026-01-01T00:00:00Z",
     }
-    ward.lab.create_instance("rowback-x", Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+    doctor_lab.lab.create_instance("rowback-x", Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
     yield
-    discard(ward.lab, lambda name: name == "rowback-x")
+    discard(doctor_lab.lab, lambda name: name == "rowback-x")
 
 
 @problem("login")
-def wrong_password(ward: Ward) -> Iterator[None]:
-    ward.environment["PGPASSWORD"] = "wrong"
+def wrong_password(doctor_lab: DoctorLab) -> Iterator[None]:
+    doctor_lab.environment["PGPASSWORD"] = "wrong"
     yield
 
 
 @problem("reachability")
-def nobody_listens(ward: Ward) -> Iterator[None]:
+def nobody_listens(doctor_lab: DoctorLab) -> Iterator[None]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with changed(ward.instance.cluster, port=taken.getsockname()[1]):
+        with changed(doctor_lab.instance.cluster, port=taken.getsockname()[1]):
             yield
 
 
 @problem("tls")
-def another_authority(ward: Ward) -> Iterator[None]:
+def another_authority(doctor_lab: DoctorLab) -> Iterator[None]:
     from runbooks.lab.tls import create_authority
 
-    bundle = ward.place / "other.pem"
+    bundle = doctor_lab.place / "other.pem"
     bundle.write_text(create_authority().bundle)
-    ward.profile(f'sslmode = "verify-full"\nca_bundle = "{bundle}"')
+    doctor_lab.profile(f'sslmode = "verify-full"\nca_bundle = "{bundle}"')
     yield
 
 
 @problem("connections")
-def crowded(ward: Ward) -> Iterator[None]:
-    with ExitStack() as stack, ward.admin() as admin:
+def crowded(doctor_lab: DoctorLab) -> Iterator[None]:
+    with ExitStack() as stack, doctor_lab.admin() as admin:
         row = admin.execute("select current_setting('max_connections')::int - 7").fetchone()
         assert row
         for _ in range(row[0]):
-            stack.enter_context(ward.live.connect())
+            stack.enter_context(doctor_lab.live.connect())
         count = "select count(*) > %s from pg_stat_activity where backend_type = 'client backend'"
         wait_until(lambda: admin.execute(count, row).fetchone() == (True,), "nearly all sessions")
         yield
 
 
 @problem("privileges")
-def somebody_elses_table(ward: Ward) -> Iterator[None]:
-    with role(ward, f"grant create on database {ward.database.name} to clerk", "grant pg_monitor to clerk"):
+def somebody_elses_table(doctor_lab: DoctorLab) -> Iterator[None]:
+    with role(doctor_lab, f"grant create on database {doctor_lab.database.name} to clerk", "grant pg_monitor to clerk"):
         yield
 
 
 @problem("schema-privilege")
-def no_schema(ward: Ward) -> Iterator[None]:
-    with role(ward, "grant all on people to clerk", "grant pg_monitor to clerk"):
+def no_schema(doctor_lab: DoctorLab) -> Iterator[None]:
+    with role(doctor_lab, "grant all on people to clerk", "grant pg_monitor to clerk"):
         yield
 
 
 @warning("logging")
-def nothing_logged(ward: Ward) -> Iterator[None]:
-    with settings(ward, log_statement="none"):
+def nothing_logged(doctor_lab: DoctorLab) -> Iterator[None]:
+    with settings(doctor_lab, log_statement="none"):
         yield
 
 
 @warning("logging")
-def errors_hidden(ward: Ward) -> Iterator[None]:
-    with settings(ward, log_min_messages="panic"):
+def errors_hidden(doctor_lab: DoctorLab) -> Iterator[None]:
+    with settings(doctor_lab, log_min_messages="panic"):
         yield
 
 
 @warning("log-retention")
-def logs_go_soon(ward: Ward) -> Iterator[None]:
-    with settings(ward, rds__log_retention_period="60"):
+def logs_go_soon(doctor_lab: DoctorLab) -> Iterator[None]:
+    with settings(doctor_lab, rds__log_retention_period="60"):
         yield
 
 
 @warning("commit-timestamps")
-def no_commit_timestamps(ward: Ward) -> Iterator[None]:
-    ward.lab.engine.parameters["well"].values["track_commit_timestamp"] = "off"
-    reboot(ward)
+def no_commit_timestamps(doctor_lab: DoctorLab) -> Iterator[None]:
+    doctor_lab.lab.engine.parameters["well"].values["track_commit_timestamp"] = "off"
+    reboot(doctor_lab)
     yield
-    ward.lab.engine.parameters["well"].values["track_commit_timestamp"] = "on"
-    reboot(ward)
+    doctor_lab.lab.engine.parameters["well"].values["track_commit_timestamp"] = "on"
+    reboot(doctor_lab)
 
 
 @warning("keys")
-def no_key(ward: Ward) -> Iterator[None]:
-    ward.database.run('create table "Weird Name; --" ("t" int)')
+def no_key(doctor_lab: DoctorLab) -> Iterator[None]:
+    doctor_lab.database.run('create table "Weird Name; --" ("t" int)')
     yield
 
 
 @problem("row-security")
-def rows_hidden(ward: Ward) -> Iterator[None]:
-    ward.database.run("alter table people enable row level security", "alter table people force row level security")
+def rows_hidden(doctor_lab: DoctorLab) -> Iterator[None]:
+    doctor_lab.database.run(
+        "alter table people enable row level security", "alter table people force row level security"
+    )
     yield
 
 
 @warning("unlogged")
-def unlogged_table(ward: Ward) -> Iterator[None]:
-    ward.database.run("create unlogged table cache (id int primary key)")
+def unlogged_table(doctor_lab: DoctorLab) -> Iterator[None]:
+    doctor_lab.database.run("create unlogged table cache (id int primary key)")
     yield
 
 
 @warning("large-objects")
-def large_objects(ward: Ward) -> Iterator[None]:
-    ward.database.run("select lo_create(4711)")
+def large_objects(doctor_lab: DoctorLab) -> Iterator[None]:
+    doctor_lab.database.run("select lo_create(4711)")
     yield
 
 
 @problem("foreign-key-cycles")
-def cycle(ward: Ward) -> Iterator[None]:
-    ward.database.run(
+def cycle(doctor_lab: DoctorLab) -> Iterator[None]:
+    doctor_lab.database.run(
         "create table firms (id int primary key, head int not null references people)",
         "alter table people add firm int not null references firms",
     )
-    grants = [f"grant create on database {ward.database.name} to clerk", "grant all on people, firms to clerk"]
+    grants = [f"grant create on database {doctor_lab.database.name} to clerk", "grant all on people, firms to clerk"]
     grants += ["grant pg_monitor to clerk"]
-    with role(ward, *grants):
+    with role(doctor_lab, *grants):
         yield
 
 
 @warning("replication-slots")
-def nobody_reads(ward: Ward) -> Iterator[None]:
-    with ward.admin() as admin:
+def nobody_reads(doctor_lab: DoctorLab) -> Iterator[None]:
+    with doctor_lab.admin() as admin:
         admin.execute("select pg_create_physical_replication_slot('gone', true)")
         yield
         admin.execute("select pg_drop_replication_slot('gone')")
 
 
 @warning("subscriptions")
-def subscribed(ward: Ward) -> Iterator[None]:
-    with ward.admin(ward.database.name) as admin:
+def subscribed(doctor_lab: DoctorLab) -> Iterator[None]:
+    with doctor_lab.admin(doctor_lab.database.name) as admin:
         admin.execute("create subscription news connection 'port=1' publication p with (connect = false)")
         admin.execute("alter subscription news enable")
         yield
@@ -416,10 +421,10 @@ def subscribed(ward: Ward) -> Iterator[None]:
 
 
 @problem("references")
-def reference_to_nowhere(ward: Ward) -> Iterator[None]:
-    ward.profile("")
-    path = Path(ward.environment["ROWBACK_CONFIG"])
-    name = ward.database.name
+def reference_to_nowhere(doctor_lab: DoctorLab) -> Iterator[None]:
+    doctor_lab.profile("")
+    path = Path(doctor_lab.environment["ROWBACK_CONFIG"])
+    name = doctor_lab.database.name
     path.write_text(
         f'{path.read_text()}[[reference]]\nfrom = "{name}.public.people.gone"\nto = "{name}.public.people.id"\n'
     )
@@ -427,29 +432,29 @@ def reference_to_nowhere(ward: Ward) -> Iterator[None]:
 
 
 @problem("client-programs")
-def no_pg_dump(ward: Ward) -> Iterator[None]:
-    (ward.place / "empty").mkdir()
-    ward.environment["ROWBACK_PG_BIN"] = str(ward.place / "empty")
+def no_pg_dump(doctor_lab: DoctorLab) -> Iterator[None]:
+    (doctor_lab.place / "empty").mkdir()
+    doctor_lab.environment["ROWBACK_PG_BIN"] = str(doctor_lab.place / "empty")
     yield
 
 
 @problem("state-directory")
-def nowhere_to_write(ward: Ward) -> Iterator[None]:
-    ward.environment["ROWBACK_HOME"] = "/proc/self/nowhere"
+def nowhere_to_write(doctor_lab: DoctorLab) -> Iterator[None]:
+    doctor_lab.environment["ROWBACK_HOME"] = "/proc/self/nowhere"
     yield
 
 
 @problem("disk")
-def disk_full(ward: Ward) -> Iterator[None]:
-    small = ward.place / "small"
+def disk_full(doctor_lab: DoctorLab) -> Iterator[None]:
+    small = doctor_lab.place / "small"
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], check=False, capture_output=True)
     if mounted.returncode:
         pytest.skip("needs root and the right to mount a small tmpfs")
-    (ward.cli.home / "drills").rename(ward.place / "drills")
+    (doctor_lab.cli.home / "drills").rename(doctor_lab.place / "drills")
     (small / "drills").mkdir()
-    (small / "drills" / "one.json").write_bytes((ward.place / "drills" / "one.json").read_bytes())
-    ward.environment["ROWBACK_HOME"] = str(small)
+    (small / "drills" / "one.json").write_bytes((doctor_lab.place / "drills" / "one.json").read_bytes())
+    doctor_lab.environment["ROWBACK_HOME"] = str(small)
     try:
         yield
     finally:
@@ -457,32 +462,32 @@ def disk_full(ward: Ward) -> Iterator[None]:
 
 
 @warning("drill")
-def drill_long_ago(ward: Ward) -> Iterator[None]:
-    path = ward.cli.home / "drills" / "one.json"
+def drill_long_ago(doctor_lab: DoctorLab) -> Iterator[None]:
+    path = doctor_lab.cli.home / "drills" / "one.json"
     old = DrillRecord.model_validate_json(path.read_text()).model_copy(update={"at": datetime(2026, 1, 1, tzinfo=UTC)})
     path.write_text(old.model_dump_json())
     yield
 
 
 @warning("drill")
-def drilled_on_the_lab_alone(ward: Ward) -> Iterator[None]:
+def drilled_on_the_lab_alone(doctor_lab: DoctorLab) -> Iterator[None]:
     """It says nothing of this instance, its size and its backups."""
-    path = ward.cli.home / "drills" / "one.json"
-    path.write_text(path.read_text().replace(f'"{ward.live.identifier}"', '"lab"'))
+    path = doctor_lab.cli.home / "drills" / "one.json"
+    path.write_text(path.read_text().replace(f'"{doctor_lab.live.identifier}"', '"lab"'))
     yield
 
 
 @warning("cases")
-def broken_journal(ward: Ward) -> Iterator[None]:
-    (ward.cli.home / "cases" / "20260101-000000-abcd").mkdir(parents=True)
-    (ward.cli.home / "cases" / "20260101-000000-abcd" / "journal.jsonl").write_text("{}\n")
+def broken_journal(doctor_lab: DoctorLab) -> Iterator[None]:
+    (doctor_lab.cli.home / "cases" / "20260101-000000-abcd").mkdir(parents=True)
+    (doctor_lab.cli.home / "cases" / "20260101-000000-abcd" / "journal.jsonl").write_text("{}\n")
     yield
 
 
-def aws(ward: Ward, service: str) -> Any:
+def aws(doctor_lab: DoctorLab, service: str) -> Any:
     return boto3.client(
         service,
-        endpoint_url=f"http://127.0.0.1:{ward.lab.port}",
+        endpoint_url=f"http://127.0.0.1:{doctor_lab.lab.port}",
         region_name=REGION,
         aws_access_key_id="lab",
         aws_secret_access_key="lab",
@@ -490,13 +495,13 @@ def aws(ward: Ward, service: str) -> Any:
 
 
 @contextmanager
-def role(ward: Ward, *grants: str) -> Iterator[None]:
+def role(doctor_lab: DoctorLab, *grants: str) -> Iterator[None]:
     """Log in as `clerk`, who has been granted that."""
-    with ward.admin(ward.database.name) as admin:
+    with doctor_lab.admin(doctor_lab.database.name) as admin:
         admin.execute("create role clerk login password 'clerk-clerk'")
         for grant in grants:
             admin.execute(grant)
-        ward.environment |= {"PGUSER": "clerk", "PGPASSWORD": "clerk-clerk"}
+        doctor_lab.environment |= {"PGUSER": "clerk", "PGPASSWORD": "clerk-clerk"}
         try:
             yield
         finally:
@@ -505,22 +510,22 @@ def role(ward: Ward, *grants: str) -> Iterator[None]:
             admin.execute("drop role clerk")
 
 
-def reboot(ward: Ward) -> None:
-    rds_client(ward.lab).reboot_db_instance(DBInstanceIdentifier=ward.live.identifier)
-    wait_until(lambda: ward.instance.status == "available", "available again")
+def reboot(doctor_lab: DoctorLab) -> None:
+    rds_client(doctor_lab.lab).reboot_db_instance(DBInstanceIdentifier=doctor_lab.live.identifier)
+    wait_until(lambda: doctor_lab.instance.status == "available", "available again")
 
 
-def test_all_is_well(ward: Ward) -> None:
-    found, wrong = ward.examine()
+def test_all_is_well(doctor_lab: DoctorLab) -> None:
+    found, wrong = doctor_lab.run_checks()
     assert (found.code, wrong, found.err) == (0, {}, "")
 
 
 @pytest.mark.parametrize("injection", INJECTIONS)
-def test_exactly_that_is_named(ward: Ward, injection: str) -> None:
+def test_exactly_that_is_named(doctor_lab: DoctorLab, injection: str) -> None:
     name = injection.rpartition(" ")[0]
     state, inject = INJECTIONS[injection]
-    with inject(ward):
-        found, wrong = ward.examine()
+    with inject(doctor_lab):
+        found, wrong = doctor_lab.run_checks()
     assert wrong == {name: state}
     assert found.code == (45 if state == "problem" else 0)
     if state == "problem":
@@ -535,41 +540,41 @@ def test_there_are_enough_of_them() -> None:
     assert len({name.rpartition(" ")[0] for name in INJECTIONS}) >= 25
 
 
-def test_a_backup_that_runs_is_no_problem(ward: Ward) -> None:
-    with changed(ward.instance, status="backing-up"):
-        assert ward.examine()[1] == {}
+def test_a_backup_that_runs_is_no_problem(doctor_lab: DoctorLab) -> None:
+    with changed(doctor_lab.instance, status="backing-up"):
+        assert doctor_lab.run_checks()[1] == {}
 
 
-def test_a_database_without_tables_tells_nothing(ward: Ward) -> None:
-    ward.database.run("drop table people")
-    found, wrong = ward.examine()
+def test_a_database_without_tables_tells_nothing(doctor_lab: DoctorLab) -> None:
+    doctor_lab.database.run("drop table people")
+    found, wrong = doctor_lab.run_checks()
     assert wrong == {"tables": "unknown"}
     (check,) = [check for check in json.loads(found.out)["checks"] if check["name"] == "tables"]
-    assert check["reason"] == f"database '{ward.database.name}' holds no table, so nothing was looked at"
-    assert ward.database.name in check["fix"]
+    assert check["reason"] == f"database '{doctor_lab.database.name}' holds no table, so nothing was looked at"
+    assert doctor_lab.database.name in check["fix"]
 
 
-def test_what_a_role_may_not_read_costs_only_that_check(ward: Ward) -> None:
+def test_what_a_role_may_not_read_costs_only_that_check(doctor_lab: DoctorLab) -> None:
     """Its schema is closed to the role: the catalog cannot be read, a plan would fail; the rest is looked at."""
-    ward.database.run("create schema closed", "create table closed.t (id serial primary key)")
-    grants = [f"grant create on database {ward.database.name} to clerk", "grant pg_monitor to clerk"]
-    with role(ward, *grants):
-        found, wrong = ward.examine()
+    doctor_lab.database.run("create schema closed", "create table closed.t (id serial primary key)")
+    grants = [f"grant create on database {doctor_lab.database.name} to clerk", "grant pg_monitor to clerk"]
+    with role(doctor_lab, *grants):
+        found, wrong = doctor_lab.run_checks()
     assert wrong == {"privileges": "problem"}
     assert found.code == 45
     names = [check["name"] for check in json.loads(found.out)["checks"]]
     assert {"login", "logging", "locks", "disk"} <= set(names)
 
 
-def test_a_role_that_sees_no_others_says_so(ward: Ward) -> None:
-    grants = [f"grant create on database {ward.database.name} to clerk", "grant all on people to clerk"]
-    with role(ward, *grants):
-        assert ward.examine()[1] == {"locks": "unknown"}
+def test_a_role_that_sees_no_others_says_so(doctor_lab: DoctorLab) -> None:
+    grants = [f"grant create on database {doctor_lab.database.name} to clerk", "grant all on people to clerk"]
+    with role(doctor_lab, *grants):
+        assert doctor_lab.run_checks()[1] == {"locks": "unknown"}
 
 
-def test_the_fix_names_this_instance_and_its_days(ward: Ward) -> None:
-    ward.profile("minimum_retention_days = 14")
-    found, wrong = ward.examine()
+def test_the_fix_names_this_instance_and_its_days(doctor_lab: DoctorLab) -> None:
+    doctor_lab.profile("minimum_retention_days = 14")
+    found, wrong = doctor_lab.run_checks()
     assert wrong == {"retention": "warning"}
     (check,) = [check for check in json.loads(found.out)["checks"] if check["name"] == "retention"]
     assert check["fix"] == (
@@ -579,15 +584,15 @@ def test_the_fix_names_this_instance_and_its_days(ward: Ward) -> None:
 
 
 @pytest.mark.parametrize("service", ["IAM", "STS"])
-def test_other_services_out_of_reach_cost_only_their_checks(ward: Ward, service: str) -> None:
-    ward.environment[f"AWS_ENDPOINT_URL_{service}"] = "http://127.0.0.1:1"
-    _, wrong = ward.examine()
+def test_other_services_out_of_reach_cost_only_their_checks(doctor_lab: DoctorLab, service: str) -> None:
+    doctor_lab.environment[f"AWS_ENDPOINT_URL_{service}"] = "http://127.0.0.1:1"
+    _, wrong = doctor_lab.run_checks()
     assert wrong == {"permissions": "unknown"} | ({"identity": "unknown"} if service == "STS" else {})
 
 
-def test_the_region_of_the_option_is_enough(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = {**ward.cli.environment, "AWS_DEFAULT_REGION": ""}
-    asked = ["doctor", "well-1", "--region", REGION, "--database", ward.database.name]
+def test_the_region_of_the_option_is_enough(doctor_lab: DoctorLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {**doctor_lab.cli.environment, "AWS_DEFAULT_REGION": ""}
+    asked = ["doctor", "well-1", "--region", REGION, "--database", doctor_lab.database.name]
     done = subprocess.run(
         [sys.executable, "-m", "recovery.cli", *asked],
         env={**os.environ, **environment},
@@ -598,9 +603,9 @@ def test_the_region_of_the_option_is_enough(ward: Ward, monkeypatch: pytest.Monk
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_text_names_what_is_wrong_with_its_fix(ward: Ward) -> None:
-    ward.database.run("create unlogged table cache (id int primary key)")
-    found = ward.cli("doctor", "well-1", "--database", ward.database.name)
+def test_the_text_names_what_is_wrong_with_its_fix(doctor_lab: DoctorLab) -> None:
+    doctor_lab.database.run("create unlogged table cache (id int primary key)")
+    found = doctor_lab.cli("doctor", "well-1", "--database", doctor_lab.database.name)
     lines = found.out.splitlines()
     at = next(number for number, line in enumerate(lines) if " ! unlogged " in line)
     assert lines[at].split(maxsplit=2)[2] == "unlogged, so no backup holds their rows: public.cache"
@@ -608,10 +613,10 @@ def test_the_text_names_what_is_wrong_with_its_fix(ward: Ward) -> None:
     assert lines[-1] == "25 well, 1 warning"
 
 
-def test_what_cannot_be_seen_is_unknown_never_well(ward: Ward) -> None:
+def test_what_cannot_be_seen_is_unknown_never_well(doctor_lab: DoctorLab) -> None:
     denied = {"rds:DescribeAccountAttributes", "iam:SimulatePrincipalPolicy"}
-    with changed(ward.lab.engine.faults, denied=denied):
-        found, wrong = ward.examine()
+    with changed(doctor_lab.lab.engine.faults, denied=denied):
+        found, wrong = doctor_lab.run_checks()
     assert wrong == {"permissions": "unknown", "quota": "unknown"}
     assert found.code == 0
     checks = {check["name"]: check["reason"] for check in json.loads(found.out)["checks"]}
@@ -621,9 +626,9 @@ def test_what_cannot_be_seen_is_unknown_never_well(ward: Ward) -> None:
     )
 
 
-def test_a_quota_that_aws_does_not_tell_is_not_taken_for_room(ward: Ward) -> None:
-    with changed(ward.lab.engine.faults, quotas_told=("ManualSnapshots",)):
-        found, wrong = ward.examine()
+def test_a_quota_that_aws_does_not_tell_is_not_taken_for_room(doctor_lab: DoctorLab) -> None:
+    with changed(doctor_lab.lab.engine.faults, quotas_told=("ManualSnapshots",)):
+        found, wrong = doctor_lab.run_checks()
     assert wrong == {"quota": "unknown"}
     checks = {check["name"]: check["reason"] for check in json.loads(found.out)["checks"]}
     assert checks["quota"] == "AWS tells no quota AllocatedStorage, DBInstances"
@@ -641,15 +646,19 @@ def test_mistakes(cli: Cli) -> None:
     assert gone.err.startswith("error[aws-unreachable]: ")
 
 
-def test_the_policy_is_what_iam_takes(ward: Ward) -> None:
+def test_the_policy_is_what_iam_takes(doctor_lab: DoctorLab) -> None:
     """All three forms hold the same document."""
-    ward.profile('credentials = {source = "iam", user = "rowback"}')
+    doctor_lab.profile('credentials = {source = "iam", user = "rowback"}')
     printed = {
-        form: ward.cli("doctor", "well-1", f"--iam-policy={form}", *ward.arguments, **ward.environment).out
+        form: doctor_lab.cli(
+            "doctor", "well-1", f"--iam-policy={form}", *doctor_lab.arguments, **doctor_lab.environment
+        ).out
         for form in ("json", "terraform", "cloudformation")
     }
     document = json.loads(printed["json"])
-    aws(ward, "iam").create_policy(PolicyName="rowback", PolicyDocument=printed["json"])  # moto checks its grammar
+    aws(doctor_lab, "iam").create_policy(
+        PolicyName="rowback", PolicyDocument=printed["json"]
+    )  # moto checks its grammar
     (resource,) = json.loads(printed["cloudformation"])["Resources"].values()
     assert (resource["Type"], resource["Properties"]["PolicyDocument"]) == ("AWS::IAM::ManagedPolicy", document)
     assert json.loads(printed["terraform"].partition("<<-POLICY\n")[2].rpartition("  POLICY")[0]) == document
@@ -660,9 +669,9 @@ def test_the_policy_is_what_iam_takes(ward: Ward) -> None:
     assert never["Resource"] == [f"arn:aws:rds:{REGION}:123456789012:db:well-1"]
 
 
-def test_who_may_see_nothing_yet_is_told_what_to_ask_for(ward: Ward) -> None:
-    with changed(ward.lab.engine.faults, denied={"rds:DescribeDBInstances"}):
-        found = ward.cli("doctor", "well-1", "--iam-policy")
+def test_who_may_see_nothing_yet_is_told_what_to_ask_for(doctor_lab: DoctorLab) -> None:
+    with changed(doctor_lab.lab.engine.faults, denied={"rds:DescribeDBInstances"}):
+        found = doctor_lab.cli("doctor", "well-1", "--iam-policy")
     assert found.code == 0
     assert found.err == (
         "written without having seen 'well-1': these credentials may not call rds:DescribeDBInstances on 'well-1'\n"

@@ -17,8 +17,8 @@ import pytest
 from recovery.model.target import format_utc
 from recovery.report.serving import serve
 from recovery.report.words import LANGUAGES, WORDS
+from recovery.workflow.case_status import current_status
 from recovery.workflow.cases import all_cases, read_case
-from recovery.workflow.standing import look
 from tests.fix_browser import requested
 from tests.fix_cli import Cli, the_case
 from tests.fix_lab import Database, pass_a_second, wait_until
@@ -244,7 +244,7 @@ def test_the_page_is_only_for_who_knows_its_address(
     assert restore(cli, database, target).code == 0
     monkeypatch.setenv("ROWBACK_HOME", str(cli.home))
     case, past = read_case(the_case(cli)["case"]), all_cases()
-    server, url = serve(lambda: look(case, past))
+    server, url = serve(lambda: current_status(case, past))
     try:
         code, headers, page = get(url)
         assert code == 200
@@ -365,7 +365,7 @@ def test_the_page_connects_again(cli: Cli, database: Database, target: str, brow
     assert restore(cli, database, target).code == 0
     monkeypatch.setenv("ROWBACK_HOME", str(cli.home))
     case = read_case(the_case(cli)["case"])
-    server, url = serve(lambda: look(case, []))
+    server, url = serve(lambda: current_status(case, []))
     ended = server.RequestHandlerClass.ended  # type: ignore[attr-defined]
     lost = "return document.getElementById('lost').classList.contains('shown')"
     try:

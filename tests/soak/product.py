@@ -31,8 +31,8 @@ from recovery.postgres.connection_target import Target
 from recovery.reload import pacing
 from recovery.workflow.accounting import account_of
 from recovery.workflow.cases import open_case, read_case, resume_case
-from recovery.workflow.errand import Errand
 from recovery.workflow.journal import read_records
+from recovery.workflow.recovery_run import RecoveryRun
 from recovery.workflow.run import diff_again, give_up, run
 from recovery.workflow.undo import undo
 from tests.server.test_load import plan_for
@@ -125,8 +125,8 @@ class Silent:
 
 
 @dataclass
-class SoakErrand(Errand):
-    """An errand whose copy is the other database."""
+class SoakErrand(RecoveryRun):
+    """An recovery_run whose copy is the other database."""
 
     there: Target | None = field(default=None)
 
@@ -196,7 +196,7 @@ def _errand(operator: Operator, case_id: str) -> Iterator[SoakErrand]:
     # portions of a few rows: their boundaries are what is tested
     pacing.FIRST_ROWS, pacing.FEWEST_ROWS, pacing.MOST_ROWS = PORTION_ROWS, PORTION_ROWS, 2 * PORTION_ROWS
     case, journal = resume_case(case_id)
-    errand = SoakErrand(
+    recovery_run = SoakErrand(
         case,
         journal,
         cast(Instances, OneServer(operator)),
@@ -205,23 +205,23 @@ def _errand(operator: Operator, case_id: str) -> Iterator[SoakErrand]:
         there=_target(operator.copy, operator.place.port),
     )
     with journal:
-        yield errand
+        yield recovery_run
 
 
 def act(operator: Operator, case_id: str, verb: str) -> Told:
     """compare, load (and resume), undo (and redo), undo in part, or close; in this process."""
     try:
-        with _errand(operator, case_id) as errand:
+        with _errand(operator, case_id) as recovery_run:
             match verb:
                 case "compare":
-                    _compare(errand)
+                    _compare(recovery_run)
                 case "load":
-                    run(errand, until="verify")
+                    run(recovery_run, until="verify")
                 case "undo" | "undo in part":
-                    errand.partial = Partial.ACCEPT if verb == "undo in part" else Partial.KEEP_OPEN
-                    undo(errand)
+                    recovery_run.partial = Partial.ACCEPT if verb == "undo in part" else Partial.KEEP_OPEN
+                    undo(recovery_run)
                 case "close":
-                    give_up(errand)
+                    give_up(recovery_run)
                 case _:
                     raise ValueError(verb)
     except RowbackError as error:
@@ -229,11 +229,11 @@ def act(operator: Operator, case_id: str, verb: str) -> Told:
     return _told(operator, case_id, 0, "")
 
 
-def _compare(errand: SoakErrand) -> None:
-    if errand.case.outcome_of("diff") is None:
-        run(errand, until="diff")
+def _compare(recovery_run: SoakErrand) -> None:
+    if recovery_run.case.outcome_of("diff") is None:
+        run(recovery_run, until="diff")
     else:
-        diff_again(errand)
+        diff_again(recovery_run)
 
 
 def _told(operator: Operator, case_id: str, code: int, words: str) -> Told:

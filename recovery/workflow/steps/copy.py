@@ -12,8 +12,8 @@ from recovery.model.target import format_utc
 from recovery.postgres.connect import connect
 from recovery.postgres.quarantine import make_inert, prove_copy
 from recovery.postgres.repair.lineage import lineage_of, own_boundary
-from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
 from recovery.workflow.planning import check_facts
+from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
 from recovery.workflow.steps.base import Step
 
 VISIBILITY_LOOKS = 10
@@ -25,9 +25,9 @@ class CheckFacts(Step):
     name, title = "check-facts", "check that the plan still holds"
     undo = "reads only"
 
-    def do(self, errand: Errand) -> Outcome:
+    def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Read RDS and the live database again."""
-        check_facts(errand.case.plan, errand.instances, errand.profile)
+        check_facts(recovery_run.case.plan, recovery_run.instances, recovery_run.profile)
         return {}
 
 
@@ -37,20 +37,20 @@ class StartCopy(Step):
     name, title = "start-copy", "start the temporary instance"
     undo = "remove-copy deletes it; so does: rowback close CASE"
 
-    def intent(self, errand: Errand) -> Outcome:
+    def intent(self, recovery_run: RecoveryRun) -> Outcome:
         """The nonce by which the instance is recognized, the same for every attempt: the answer of any may be lost."""
-        creation = errand.case.copy.creation or CreationRequest(
-            nonce=secrets.token_hex(16), requested_at=datetime.now(UTC), target_time=errand.case.plan.target_time
+        creation = recovery_run.case.copy.creation or CreationRequest(
+            nonce=secrets.token_hex(16), requested_at=datetime.now(UTC), target_time=recovery_run.case.plan.target_time
         )
         return creation.model_dump(mode="json")
 
-    def reconcile(self, errand: Errand) -> Outcome | None:
+    def reconcile(self, recovery_run: RecoveryRun) -> Outcome | None:
         """The call may have reached RDS before the crash: the instance that carries our nonce is ours.
 
         Raises instance-unsuitable where another instance bears its name.
         """
-        copy = errand.case.copy
-        instance = errand.instances.find(copy.identifier)
+        copy = recovery_run.case.copy
+        instance = recovery_run.instances.find(copy.identifier)
         if instance is None:
             return None
         if objections := objections_to_delete(instance, copy):
@@ -63,10 +63,12 @@ class StartCopy(Step):
             )
         return {"identifier": instance.identifier, "resource_id": instance.resource_id}
 
-    def do(self, errand: Errand) -> Outcome:
+    def do(self, recovery_run: RecoveryRun) -> Outcome:
         """RestoreDBInstanceToPointInTime with every dangerous default set explicitly."""
-        plan = errand.case.plan
-        started = errand.instances.start_copy(errand.case.copy, plan.source, plan.database, plan.copy_settings)
+        plan = recovery_run.case.plan
+        started = recovery_run.instances.start_copy(
+            recovery_run.case.copy, plan.source, plan.database, plan.copy_settings
+        )
         return {"identifier": started.identifier, "resource_id": started.resource_id}
 
     def tell(self, outcome: Outcome) -> str:
@@ -80,9 +82,9 @@ class AwaitCopy(Step):
     name, title = "await-copy", "wait until it is restored"
     undo = "nothing to take back"
 
-    def do(self, errand: Errand) -> Outcome:
+    def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Poll; final states end the wait at once."""
-        facts = errand.copy_facts()
+        facts = recovery_run.copy_facts()
         return {"engine_version": facts.engine_version, "status": facts.status}
 
     def tell(self, outcome: Outcome) -> str:
@@ -96,18 +98,18 @@ class SecureCopy(Step):
     name, title = "secure-copy", "take it over and make it inert"
     undo = "the temporary instance is thrown away"
 
-    def do(self, errand: Errand) -> Outcome:
+    def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Password first: without it nobody gets in, afterwards only this process."""
-        target = errand.copy_target()
-        with errand.live() as live, connect(target, state=UNTOUCHED) as copy:
-            found = prove_copy(live, copy, errand.case.plan.identity)
+        target = recovery_run.copy_target()
+        with recovery_run.live() as live, connect(target, state=UNTOUCHED) as copy:
+            found = prove_copy(live, copy, recovery_run.case.plan.identity)
             boundary = own_boundary(copy)
-            named = errand.case.plan.request.incident_xids
+            named = recovery_run.case.plan.request.incident_xids
             late = sorted(set(named) - lineage_of(live, copy, boundary).after_target(named)) if named else []
         stopped = make_inert(target)
         if late:
-            raise _too_late(errand, late[0])
-        same = found.system_identifier == errand.case.plan.identity.system_identifier
+            raise _too_late(recovery_run, late[0])
+        same = found.system_identifier == recovery_run.case.plan.identity.system_identifier
         return {
             **stopped,
             "server_version_num": found.server_version_num,
@@ -119,16 +121,16 @@ class SecureCopy(Step):
         return f"{outcome['subscriptions_disabled']} subscriptions, {outcome['jobs_stopped']} jobs stopped"
 
 
-def _too_late(errand: Errand, xid: int) -> RowbackError:
+def _too_late(recovery_run: RecoveryRun, xid: int) -> RowbackError:
     """A transaction of the incident that is committed in the copy proves that T lies behind it."""
-    target = errand.case.plan.target_time
+    target = recovery_run.case.plan.target_time
     earlier = format_utc(target - timedelta(seconds=1))
     return RowbackError(
         ErrorId.TARGET_TOO_LATE,
         f"at {format_utc(target)} transaction {xid} of the incident was committed already",
         "the copy says so, which was restored to that moment: it holds the damage",
         state=UNTOUCHED,
-        help=f"rowback close {errand.case.id}, then the same with an earlier time, such as --at {earlier}",
+        help=f"rowback close {recovery_run.case.id}, then the same with an earlier time, such as --at {earlier}",
     )
 
 
@@ -138,25 +140,27 @@ class RemoveCopy(Step):
     name, title = "remove-copy", "remove the temporary instance"
     undo = "cannot be undone, and need not be: T can be restored again while the window holds it"
 
-    def do(self, errand: Errand) -> Outcome:
+    def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Delete only what prefix, tag, recorded resource id and "is not the source" prove to be ours."""
-        return {"removed": remove_copy(errand)}
+        return {"removed": remove_copy(recovery_run)}
 
 
-def _unconfirmed(errand: Errand) -> Outcome | None:
+def _unconfirmed(recovery_run: RecoveryRun) -> Outcome | None:
     """What RDS made of a call that nobody saw answered. It may show the instance only after a while."""
-    state = errand.case.steps[StartCopy.name]
+    state = recovery_run.case.steps[StartCopy.name]
     looks = VISIBILITY_LOOKS if state.failed is None else 1
     for _ in range(looks - 1):
-        if found := StartCopy().reconcile(errand):
+        if found := StartCopy().reconcile(recovery_run):
             return found
-        time.sleep(errand.instances.poll_s)
-    return StartCopy().reconcile(errand)
+        time.sleep(recovery_run.instances.poll_s)
+    return StartCopy().reconcile(recovery_run)
 
 
-def remove_copy(errand: Errand) -> bool:
+def remove_copy(recovery_run: RecoveryRun) -> bool:
     """Delete the case's temporary instance and wait until it is gone; False when there was none."""
-    begun = errand.case.steps.get(StartCopy.name)
-    if begun and begun.done is None and (started := _unconfirmed(errand)):
-        errand.record("step.done", step=StartCopy.name, data=started)
-    return errand.instances.delete_copy(errand.case.copy, deadline_s=errand.deadline_s, watch=errand.listener.progress)
+    begun = recovery_run.case.steps.get(StartCopy.name)
+    if begun and begun.done is None and (started := _unconfirmed(recovery_run)):
+        recovery_run.record("step.done", step=StartCopy.name, data=started)
+    return recovery_run.instances.delete_copy(
+        recovery_run.case.copy, deadline_s=recovery_run.deadline_s, watch=recovery_run.listener.progress
+    )

@@ -12,7 +12,7 @@ from recovery.model.values import TableName, counted
 from recovery.postgres.repair.remembered import Remembered
 from recovery.postgres.watchers import who_notices
 from recovery.workflow.cases import earlier_repairs
-from recovery.workflow.errand import Errand, Outcome
+from recovery.workflow.recovery_run import Outcome, RecoveryRun
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import SecureCopy
 from recovery.workflow.steps.rows import ReadTarget, empty_tables
@@ -26,21 +26,21 @@ class Diff(Step):
     name, title = "diff", "compare T with now, row by row"
     undo = "reads only"
 
-    def do(self, errand: Errand) -> Outcome:
+    def do(self, recovery_run: RecoveryRun) -> Outcome:
         """A change set per attempt: one that was cut short is never mistaken for a whole one."""
-        case, empty = errand.case, empty_tables(errand)
+        case, empty = recovery_run.case, empty_tables(recovery_run)
         if case.plan.request.mode is Mode.BESIDE:
-            return {"repair": self._beside(errand, empty).model_dump(mode="json")}
+            return {"repair": self._beside(recovery_run, empty).model_dump(mode="json")}
         number = case.new_number()
         case.changes_path(number).unlink(missing_ok=True)
-        inquiry = inquiry_of(errand, empty, number)
+        inquiry = inquiry_of(recovery_run, empty, number)
         with (
-            errand.live() as live,
-            errand.copy() as copy,
+            recovery_run.live() as live,
+            recovery_run.copy() as copy,
             ChangeSet(case.changes_path(number)) as changes,
             Remembered(case.directory / CHECKSUMS) as memory,
         ):
-            errand.record("changes.begun", data={"number": number})
+            recovery_run.record("changes.begun", data={"number": number})
             found = make_repair_plan(live, copy, inquiry, changes, ask=memory.ask)
         if not found.tables:  # all that is to be written is loaded whole, and nothing else was compared
             case.changes_path(number).unlink()
@@ -57,11 +57,11 @@ class Diff(Step):
         return f"{', '.join(told) or 'no rows'}; {counted(found.writes, 'row')} to write"
 
     @staticmethod
-    def _beside(errand: Errand, filled: list[TableName]) -> RepairPlan:
+    def _beside(recovery_run: RecoveryRun, filled: list[TableName]) -> RepairPlan:
         """Nothing is compared; what is loaded beside is a plan to be approved all the same."""
-        case, bytes_at_target = errand.case, errand.case.outcome_of(ReadTarget.name)
+        case, bytes_at_target = recovery_run.case, recovery_run.case.outcome_of(ReadTarget.name)
         assert bytes_at_target
-        with errand.live() as live:
+        with recovery_run.live() as live:
             notices = who_notices(live, filled)
         return RepairPlan(
             case=case.id,
@@ -77,9 +77,9 @@ class Diff(Step):
         )
 
 
-def inquiry_of(errand: Errand, filled: list[TableName], number: int = 0) -> Inquiry:
+def inquiry_of(recovery_run: RecoveryRun, filled: list[TableName], number: int = 0) -> Inquiry:
     """What a case compares. `filled`: tables that may be loaded whole, or were."""
-    case, chosen = errand.case, errand.case.request.decisions
+    case, chosen = recovery_run.case, recovery_run.case.request.decisions
     secured = case.outcome_of(SecureCopy.name) or {}
     named = [table.because for table in case.plan.tables if table.why is Why.NAMED]
     tables = [f"--table {shell_word(text)}" for text in dict.fromkeys(named)]

@@ -29,7 +29,7 @@ from recovery.reload.pacing import Watch, load_paced, merge
 from recovery.reload.refusals import ROLLED_BACK
 from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.cases import Case, earlier_repairs
-from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
+from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.rows import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
 
@@ -42,59 +42,66 @@ class Load(Step):
     name, title = "load", "put the rows back"
     undo = "rowback undo CASE takes the rows back that nobody has changed since"
 
-    def check(self, errand: Errand) -> None:
+    def check(self, recovery_run: RecoveryRun) -> None:
         """Nothing is written but what somebody approved, and never nothing: the plan's digest, and its change set's.
 
         A recovery plan that was approved covers the tables it named as empty; rows need the repair plan's approval.
         Raises nothing-to-repair, load-refused, approval-missing, confirmation-missing, or plan-facts-changed.
         """
-        found = errand.case.repair_plan
+        found = recovery_run.case.repair_plan
         assert found
-        _refuse_nothing(errand, found)
-        _refuse_part(errand, found)
-        covered = errand.case.plan_approved and not found.writes
-        refuse_without_second_person(errand.case, found, covered=covered)
-        if not covered and found.digest not in errand.case.approved:
-            errand.approve(found)
-            errand.record("repair.approved", data={"digest": found.digest})
+        _refuse_nothing(recovery_run, found)
+        _refuse_part(recovery_run, found)
+        covered = recovery_run.case.plan_approved and not found.writes
+        refuse_without_second_person(recovery_run.case, found, covered=covered)
+        if not covered and found.digest not in recovery_run.case.approved:
+            recovery_run.approve(found)
+            recovery_run.record("repair.approved", data={"digest": found.digest})
         if found.number is None:
             return
-        with ChangeSet(errand.case.changes_path(found.number)) as changes:
+        with ChangeSet(recovery_run.case.changes_path(found.number)) as changes:
             if changes.digest() != found.changes_digest:
                 raise RowbackError(
                     ErrorId.PLAN_FACTS_CHANGED,
                     f"the change set {changes.path} was altered after it was made",
                     state=UNTOUCHED,
-                    help=f"compare again: rowback diff {errand.case.id} --again",
+                    help=f"compare again: rowback diff {recovery_run.case.id} --again",
                 )
 
-    def reconcile(self, errand: Errand) -> Outcome | None:
+    def reconcile(self, recovery_run: RecoveryRun) -> Outcome | None:
         """The transaction's id was recorded before its commit: the server knows whether it committed.
 
         Of a paced load that is noted portion by portion; it is over when `do` says so.
         """
-        found = _last_committed(errand)
+        found = _last_committed(recovery_run)
         if found is None or not found.partial:
             return found.model_dump(mode="json") if found else None
-        if found.xids not in [portion.xids for portion in portions_of(errand.case)]:
-            errand.record("load.portion", data=found.model_dump(mode="json"))
+        if found.xids not in [portion.xids for portion in portions_of(recovery_run.case)]:
+            recovery_run.record("load.portion", data=found.model_dump(mode="json"))
         return None
 
-    def do(self, errand: Errand) -> Outcome:
+    def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Load, and record the proof before the commit."""
         then = None
-        if filled_tables(errand):
-            with errand.live() as live, errand.copy() as copy:
+        if filled_tables(recovery_run):
+            with recovery_run.live() as live, recovery_run.copy() as copy:
                 then = read_catalog(copy)
-                if errand.case.plan.request.mode is Mode.BESIDE:
-                    create_beside(live, errand.case.id, [p.at_target for p in beside_pairs(errand.case, then)])
-        with errand.live() as live, transport(errand) as rows, job(errand, live, then) as what, ExitStack() as opened:
+                if recovery_run.case.plan.request.mode is Mode.BESIDE:
+                    create_beside(
+                        live, recovery_run.case.id, [p.at_target for p in beside_pairs(recovery_run.case, then)]
+                    )
+        with (
+            recovery_run.live() as live,
+            transport(recovery_run) as rows,
+            job(recovery_run, live, then) as what,
+            ExitStack() as opened,
+        ):
             changes = what.repair.changes if what.repair else None
-            open_copy = cache(lambda: opened.enter_context(errand.copy()))  # once, and only where rows need it
+            open_copy = cache(lambda: opened.enter_context(recovery_run.copy()))  # once, and only where rows need it
             objects = point_to_objects(what.catalog, what.fills, changes)
             if objects:
                 open_copy()  # before any lock is held
-            done = _load(errand, live, replace(what, copy=open_copy, large_objects=objects), rows)
+            done = _load(recovery_run, live, replace(what, copy=open_copy, large_objects=objects), rows)
         return done.model_dump(mode="json")
 
     def tell(self, outcome: Outcome) -> str:
@@ -111,29 +118,29 @@ class Load(Step):
 
 
 @contextmanager
-def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iterator[Job]:
+def job(recovery_run: RecoveryRun, live: Session, at_target: Catalog | None = None) -> Iterator[Job]:
     """What is to be written, or was: whole tables in load order and the change set of the repair plan.
 
     `at_target`: the copy's catalog; rows travel in its order of columns and as its types. Only the proof goes without.
     """
-    case, catalog = errand.case, read_catalog(live)
+    case, catalog = recovery_run.case, read_catalog(live)
     plan, found = case.plan, case.repair_plan
-    fills = _fills(errand, catalog, at_target)
+    fills = _fills(recovery_run, catalog, at_target)
 
     def refused(table: TableName) -> None:
-        errand.record(REFUSED_WHOLE, data={"table": str(table)})
+        recovery_run.record(REFUSED_WHOLE, data={"table": str(table)})
 
     if found is None or found.number is None:
         yield Job(
             plan.database,
             catalog,
             fills,
-            truth(errand),
+            truth(recovery_run),
             plan.held_triggers,
             plan.lock_timeout_ms,
             plan.lock_attempts,
             refused=refused,
-            say=errand.listener.notice,
+            say=recovery_run.listener.notice,
         )
         return
     whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
@@ -145,7 +152,7 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
             plan.database,
             catalog,
             fills,
-            truth(errand),
+            truth(recovery_run),
             found.held_triggers,
             plan.lock_timeout_ms,
             plan.lock_attempts,
@@ -153,7 +160,7 @@ def job(errand: Errand, live: Session, at_target: Catalog | None = None) -> Iter
             all_or_nothing=plan.all_or_nothing,
             whole_database=whole,
             refused=refused,
-            say=errand.listener.notice,
+            say=recovery_run.listener.notice,
         )
 
 
@@ -170,38 +177,38 @@ def written_by_load(case: Case) -> Loaded | None:
     return merge(portions, skipped=sum(portion.skipped for portion in portions)) if portions else None
 
 
-def _load(errand: Errand, live: Session, what: Job, rows: RowTransport | None) -> Loaded:
+def _load(recovery_run: RecoveryRun, live: Session, what: Job, rows: RowTransport | None) -> Loaded:
     def record(event: str) -> Callable[[Loaded], None]:
         def noting(done: Loaded) -> None:
-            errand.record(event, data=done.model_dump(mode="json"))
+            recovery_run.record(event, data=done.model_dump(mode="json"))
 
         return noting
 
-    pace = errand.case.pace
-    with watched(live, state=ROLLED_BACK, say=errand.listener.notice):
+    pace = recovery_run.case.pace
+    with watched(live, state=ROLLED_BACK, say=recovery_run.listener.notice):
         if what.repair is not None:  # what an attempt took whose commit failed
-            what.repair.changes.portions.keep(xid for done in portions_of(errand.case) for xid in done.xids)
+            what.repair.changes.portions.keep(xid for done in portions_of(recovery_run.case) for xid in done.xids)
         if pace is None or what.repair is None:
             return load(live, what, rows, before_commit=record("load.intent"))
-        watch = Watch(record("load.intent"), record("load.portion"), errand.listener.progress)
-        return load_paced(live, what, rows, pace, earlier=portions_of(errand.case), watch=watch)
+        watch = Watch(record("load.intent"), record("load.portion"), recovery_run.listener.progress)
+        return load_paced(live, what, rows, pace, earlier=portions_of(recovery_run.case), watch=watch)
 
 
-def _last_committed(errand: Errand) -> Loaded | None:
-    with errand.live() as live:
-        for intent in reversed(errand.case.noted("load.intent")):
+def _last_committed(recovery_run: RecoveryRun) -> Loaded | None:
+    with recovery_run.live() as live:
+        for intent in reversed(recovery_run.case.noted("load.intent")):
             found = Loaded.model_validate(intent)
-            if settled_status(live, found.xids[-1], errand) == "committed":
+            if settled_status(live, found.xids[-1], recovery_run) == "committed":
                 return found
     return None
 
 
-def _refuse_nothing(errand: Errand, found: RepairPlan) -> None:
+def _refuse_nothing(recovery_run: RecoveryRun, found: RepairPlan) -> None:
     """Zero effect is never success."""
-    fingerprints = truth(errand).fingerprints
+    fingerprints = truth(recovery_run).fingerprints
     if found.writes or any(fingerprints[str(name)].rows for name in found.filled):
         return
-    target = errand.case.outcome_of("read-target") or {}
+    target = recovery_run.case.outcome_of("read-target") or {}
     gone = target.get("gone", {})
     counts = [
         f"{table.name}: " + ", ".join(f"{count:,} {kind}" for kind, count in table.classes.items() if count)
@@ -215,25 +222,25 @@ def _refuse_nothing(errand: Errand, found: RepairPlan) -> None:
     ]
     raise RowbackError(
         ErrorId.NOTHING_TO_REPAIR,
-        f"mode '{found.request.mode}' has no row to write in '{errand.case.plan.database}'",
+        f"mode '{found.request.mode}' has no row to write in '{recovery_run.case.plan.database}'",
         *counts,
         *blocked,
         *found.notices,
         *found.unexamined,
         state=UNTOUCHED,
-        help=_elsewhere(errand.case, found, gone),
+        help=_elsewhere(recovery_run.case, found, gone),
     )
 
 
-def _refuse_part(errand: Errand, found: RepairPlan) -> None:
+def _refuse_part(recovery_run: RecoveryRun, found: RepairPlan) -> None:
     """With --all-or-nothing one row that cannot come back keeps all others away."""
     blocked = sum(each.rows for table in found.tables for each in table.account.blocked)
-    if errand.case.plan.all_or_nothing and blocked:
+    if recovery_run.case.plan.all_or_nothing and blocked:
         raise RowbackError(
             ErrorId.LOAD_REFUSED,
             f"{blocked:,} rows cannot come back, and --all-or-nothing was asked for",
             state=UNTOUCHED,
-            help=f"see which and why: rowback diff {errand.case.id} --show blocked",
+            help=f"see which and why: rowback diff {recovery_run.case.id} --show blocked",
         )
 
 
@@ -282,25 +289,25 @@ def _left_by_earlier(case: Case) -> str | None:
     return None
 
 
-def _fills(errand: Errand, live: Catalog, at_target: Catalog | None) -> list[Pair]:
-    names, tables = filled_tables(errand), {table.name: table for table in live.tables}
+def _fills(recovery_run: RecoveryRun, live: Catalog, at_target: Catalog | None) -> list[Pair]:
+    names, tables = filled_tables(recovery_run), {table.name: table for table in live.tables}
     if gone := [str(name) for name in names if name not in tables]:
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED,
             f"tables that were to be loaded do not exist any more: {', '.join(gone)}",
             state=UNTOUCHED,
-            help=f"find out who dropped them; rowback close {errand.case.id}, then a new plan",
+            help=f"find out who dropped them; rowback close {recovery_run.case.id}, then a new plan",
         )
     if at_target is None:
         return [Pair(tables[name], tables[name]) for name in names]
-    if errand.case.plan.request.mode is Mode.BESIDE:
-        then = {pair.name: pair.at_target for pair in beside_pairs(errand.case, at_target)}
+    if recovery_run.case.plan.request.mode is Mode.BESIDE:
+        then = {pair.name: pair.at_target for pair in beside_pairs(recovery_run.case, at_target)}
     else:
         then = {table.name: table for table in at_target.tables}
     return [Pair(then[name], tables[name]) for name in names]
 
 
-def settled_status(live: Session, xid: int, errand: Errand) -> str:
+def settled_status(live: Session, xid: int, recovery_run: RecoveryRun) -> str:
     """The transaction's end; a session whose client died is ended first. Raises stopped-midway."""
     deadline = time.monotonic() + DEAD_SESSION_DEADLINE_S
     while (status := writing.transaction_status(live, xid)) == "in progress":
@@ -313,6 +320,6 @@ def settled_status(live: Session, xid: int, errand: Errand) -> str:
             ErrorId.STOPPED_MIDWAY,
             f"the server cannot say whether transaction {xid} committed: it is {status}",
             state="whether the rows were put back is not known",
-            help=f"count the rows yourself, then: rowback close {errand.case.id}",
+            help=f"count the rows yourself, then: rowback close {recovery_run.case.id}",
         )
     return status

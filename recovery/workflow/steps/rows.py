@@ -24,7 +24,7 @@ from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.rows import CopyTransport, Pair, RowTransport
 from recovery.reload.job import AtTarget
 from recovery.workflow.cases import Case
-from recovery.workflow.errand import UNTOUCHED, Errand, Outcome
+from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
 from recovery.workflow.steps.base import Step
 
 REFUSED_WHOLE = "whole.refused"
@@ -37,22 +37,22 @@ class ReadTarget(Step):
     name, title = "read-target", "read what the tables held at T"
     undo = "reads only"
 
-    def do(self, errand: Errand) -> Outcome:
+    def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Compare the two catalogs and fingerprint those tables on the temporary instance."""
-        plan = errand.case.plan
+        plan = recovery_run.case.plan
         beside = plan.request.mode is Mode.BESIDE
-        with errand.live() as live, errand.copy() as copy:
+        with recovery_run.live() as live, recovery_run.copy() as copy:
             then, now = read_catalog(copy), read_catalog(live)
             filled = nonempty(live, [name for name in plan.whole if now.table(name)])
             pairs = [pair for pair in alike(plan, then, now) if pair.name not in filled]
             if beside:
-                pairs = beside_pairs(errand.case, then)
+                pairs = beside_pairs(recovery_run.case, then)
             gone = {} if beside else _gone(copy, then, now, plan)
             oldest = min(live.info.server_version, copy.info.server_version)
             prints = {str(p.name): fingerprint(copy, p.at_target, oldest_version_num=oldest) for p in pairs}
         compared = len(pairs) < len(plan.tables)
         if (not compared or beside) and not gone and not any(found.rows for found in prints.values()):
-            raise _nothing_at_target(errand, [str(pair.at_target.name) for pair in pairs])
+            raise _nothing_at_target(recovery_run, [str(pair.at_target.name) for pair in pairs])
         counters = {counter.name: counter for counter in then.sequences}
         truth = AtTarget(fingerprints=prints, sequences=tuple(counters.values()), oldest_version_num=oldest)
         size = sum(pair.at_target.bytes for pair in pairs)
@@ -71,15 +71,15 @@ class Extract(Step):
     name, title = "extract", "take the rows out with pg_dump"
     undo = "the dump is removed with the case"
 
-    def check(self, errand: Errand) -> None:
+    def check(self, recovery_run: RecoveryRun) -> None:
         """Clear away what an attempt before left behind, and see that the disk can hold the dump. Raises disk-full."""
-        directory = errand.case.directory
-        end_orphans(errand.case)
+        directory = recovery_run.case.directory
+        end_orphans(recovery_run.case)
         for old in directory.glob("dump-*"):
             shutil.rmtree(old, ignore_errors=True)
-        if not self._dumps(errand):
+        if not self._dumps(recovery_run):
             return
-        needed, free = _read_target(errand)["bytes"], shutil.disk_usage(directory).free
+        needed, free = _read_target(recovery_run)["bytes"], shutil.disk_usage(directory).free
         if needed + FREE_BYTES_KEPT > free:
             raise RowbackError(
                 ErrorId.DISK_FULL,
@@ -89,22 +89,22 @@ class Extract(Step):
                 help="free space there; the next try continues from here",
             )
 
-    def do(self, errand: Errand) -> Outcome:
+    def do(self, recovery_run: RecoveryRun) -> Outcome:
         """A directory per attempt: a dump that was cut short is never mistaken for a whole one."""
-        if not self._dumps(errand):
+        if not self._dumps(recovery_run):
             return {"transport": Transport.COPY.value, "bytes": 0}
-        whole = filled_tables(errand)
-        attempt = errand.case.steps[self.name].attempts
-        directory = errand.case.directory / f"dump-{attempt}"
+        whole = filled_tables(recovery_run)
+        attempt = recovery_run.case.steps[self.name].attempts
+        directory = recovery_run.case.directory / f"dump-{attempt}"
         shutil.rmtree(directory, ignore_errors=True)
-        tools = _tools(errand)
+        tools = _tools(recovery_run)
 
         def started(pid: int) -> None:
-            errand.record("dump.started", data={"pid": pid, "directory": str(directory)})
+            recovery_run.record("dump.started", data={"pid": pid, "directory": str(directory)})
 
-        with errand.live() as live:
+        with recovery_run.live() as live:
             encoding = client_encoding(live)
-        size = dump_tables(tools, errand.copy_target(), whole, directory, encoding=encoding, started=started)
+        size = dump_tables(tools, recovery_run.copy_target(), whole, directory, encoding=encoding, started=started)
         return {
             "transport": Transport.DUMP.value,
             "directory": str(directory),
@@ -113,11 +113,11 @@ class Extract(Step):
         }
 
     @staticmethod
-    def _dumps(errand: Errand) -> bool:
+    def _dumps(recovery_run: RecoveryRun) -> bool:
         """Whether anything is dumped: whole tables alone, and not where they are streamed."""
-        plan = errand.case.plan
+        plan = recovery_run.case.plan
         streamed = plan.transport is Transport.COPY or plan.request.mode is Mode.BESIDE
-        return not streamed and bool(filled_tables(errand))
+        return not streamed and bool(filled_tables(recovery_run))
 
     def tell(self, outcome: Outcome) -> str:
         """How big."""
@@ -132,8 +132,8 @@ def end_orphans(case: Case) -> None:
         end_orphan(note["pid"], Path(note["directory"]))
 
 
-def _nothing_at_target(errand: Errand, tables: Sequence[str]) -> RowbackError:
-    plan = errand.case.plan
+def _nothing_at_target(recovery_run: RecoveryRun, tables: Sequence[str]) -> RowbackError:
+    plan = recovery_run.case.plan
     missing = [str(name) for name in plan.dropped if str(name) not in tables]
     if missing:
         return RowbackError(
@@ -141,14 +141,14 @@ def _nothing_at_target(errand: Errand, tables: Sequence[str]) -> RowbackError:
             f"at {format_utc(plan.target_time)} there was no table {', '.join(missing)}",
             "there is none now either",
             state=UNTOUCHED,
-            help=f"rowback close {errand.case.id}, then plan again with the name it had at T",
+            help=f"rowback close {recovery_run.case.id}, then plan again with the name it had at T",
         )
     return RowbackError(
         ErrorId.NOTHING_AT_TARGET,
         f"at {format_utc(plan.target_time)} all {len(tables)} tables in scope were empty already",
         "the incident was earlier than this target time",
         state=UNTOUCHED,
-        help=f"rowback close {errand.case.id}, then plan again with an earlier --at",
+        help=f"rowback close {recovery_run.case.id}, then plan again with an earlier --at",
     )
 
 
@@ -192,52 +192,55 @@ def beside_pairs(case: Case, at_target: Catalog) -> list[Pair]:
     return [Pair(t, t.model_copy(update={"name": beside_name(case.id, t.name)})) for t in tables]
 
 
-def empty_tables(errand: Errand) -> list[TableName]:
+def empty_tables(recovery_run: RecoveryRun) -> list[TableName]:
     """The tables that are empty now and look as they did, in load order; without those that the server refused whole:
     their rows are to be looked at one by one."""
-    prints = _read_target(errand)["fingerprints"]
-    if errand.case.plan.request.mode is Mode.BESIDE:
-        named = (beside_name(errand.case.id, name) for name in (*errand.case.plan.scope, *errand.case.plan.dropped))
+    prints = _read_target(recovery_run)["fingerprints"]
+    if recovery_run.case.plan.request.mode is Mode.BESIDE:
+        named = (
+            beside_name(recovery_run.case.id, name)
+            for name in (*recovery_run.case.plan.scope, *recovery_run.case.plan.dropped)
+        )
         return [name for name in named if str(name) in prints]
-    refused = {note["table"] for note in errand.case.noted(REFUSED_WHOLE)}
-    return [name for name in errand.case.plan.scope if str(name) in prints and str(name) not in refused]
+    refused = {note["table"] for note in recovery_run.case.noted(REFUSED_WHOLE)}
+    return [name for name in recovery_run.case.plan.scope if str(name) in prints and str(name) not in refused]
 
 
-def filled_tables(errand: Errand) -> list[TableName]:
+def filled_tables(recovery_run: RecoveryRun) -> list[TableName]:
     """The tables that are loaded whole, in load order, as the comparison decided."""
-    found = errand.case.repair_plan
+    found = recovery_run.case.repair_plan
     assert found
     return list(found.filled)
 
 
-def truth(errand: Errand) -> AtTarget:
+def truth(recovery_run: RecoveryRun) -> AtTarget:
     """What the temporary instance held, as read."""
-    return AtTarget.model_validate({name: _read_target(errand)[name] for name in AtTarget.model_fields})
+    return AtTarget.model_validate({name: _read_target(recovery_run)[name] for name in AtTarget.model_fields})
 
 
-def transport(errand: Errand) -> AbstractContextManager[RowTransport | None]:
+def transport(recovery_run: RecoveryRun) -> AbstractContextManager[RowTransport | None]:
     """How rows of whole tables travel; None when there are none."""
-    return _transport(errand) if filled_tables(errand) else nullcontext(None)
+    return _transport(recovery_run) if filled_tables(recovery_run) else nullcontext(None)
 
 
 @contextmanager
-def _transport(errand: Errand) -> Iterator[RowTransport | None]:
-    extracted = errand.case.outcome_of(Extract.name)
+def _transport(recovery_run: RecoveryRun) -> Iterator[RowTransport | None]:
+    extracted = recovery_run.case.outcome_of(Extract.name)
     assert extracted
     if extracted["transport"] == Transport.COPY.value:
-        with errand.copy() as copy:
+        with recovery_run.copy() as copy:
             yield CopyTransport(copy)
     else:
-        yield DumpTransport(_tools(errand), Path(extracted["directory"]))
+        yield DumpTransport(_tools(recovery_run), Path(extracted["directory"]))
 
 
-def _tools(errand: Errand) -> ClientTools:
-    facts = errand.copy_facts()
+def _tools(recovery_run: RecoveryRun) -> ClientTools:
+    facts = recovery_run.copy_facts()
     assert facts.endpoint
     return find_client_tools(server_major=facts.major, tls=not is_loopback(facts.endpoint.host))
 
 
-def _read_target(errand: Errand) -> Outcome:
-    outcome = errand.case.outcome_of(ReadTarget.name)
+def _read_target(recovery_run: RecoveryRun) -> Outcome:
+    outcome = recovery_run.case.outcome_of(ReadTarget.name)
     assert outcome is not None
     return outcome

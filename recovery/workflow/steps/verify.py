@@ -14,7 +14,7 @@ from recovery.postgres.connect import Session
 from recovery.postgres.repair.remembered import Remembered
 from recovery.reload.job import Loaded, Repair
 from recovery.reload.verify import verify
-from recovery.workflow.errand import Errand, Outcome
+from recovery.workflow.recovery_run import Outcome, RecoveryRun
 from recovery.workflow.references import check_references
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.diff import CHECKSUMS, inquiry_of
@@ -30,18 +30,18 @@ class Verify(Step):
     name, title = "verify", "prove the result"
     undo = "reads only"
 
-    def do(self, errand: Errand) -> Outcome:
+    def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Compare; a difference is an error, and the temporary instance stays for a look."""
-        loaded = Loaded.model_validate(errand.case.outcome_of(Load.name))
-        with errand.live() as live, job(errand, live) as what, ExitStack() as opened:
+        loaded = Loaded.model_validate(recovery_run.case.outcome_of(Load.name))
+        with recovery_run.live() as live, job(recovery_run, live) as what, ExitStack() as opened:
             found = verify(live, what, loaded)
             if what.repair is not None:
-                found = found.model_copy(update=_compared_again(errand, live, what.repair, loaded, opened))
-            if errand.profile.references:
-                found = found.model_copy(update={"references": check_references(errand, live, loaded)})
-        errand.record("verification", data=found.model_dump(mode="json"))
+                found = found.model_copy(update=_compared_again(recovery_run, live, what.repair, loaded, opened))
+            if recovery_run.profile.references:
+                found = found.model_copy(update={"references": check_references(recovery_run, live, loaded)})
+        recovery_run.record("verification", data=found.model_dump(mode="json"))
         if not found.proven:
-            raise differs(errand, found)
+            raise differs(recovery_run, found)
         return found.model_dump(mode="json")
 
     def tell(self, outcome: Outcome) -> str:
@@ -51,28 +51,30 @@ class Verify(Step):
 
 
 def _compared_again(
-    errand: Errand, live: Session, repair: Repair, loaded: Loaded, opened: ExitStack
+    recovery_run: RecoveryRun, live: Session, repair: Repair, loaded: Loaded, opened: ExitStack
 ) -> dict[str, tuple[WorldProof, ...] | str]:
     """Everything compared with the copy once more, beside what the load itself proved; or why that cannot be: a copy
     that died since is not needed for rows that are back."""
     try:
-        copy = opened.enter_context(errand.copy())
+        copy = opened.enter_context(recovery_run.copy())
     except RowbackError as error:
         if error.id not in COPY_IS_LOST:
             raise
         return {"not_compared_again": error.fact}
-    case = errand.case
+    case = recovery_run.case
     path = case.directory / "proof.sqlite"
     path.unlink(missing_ok=True)
     left_out = repair.changes.portions.skipped() if len(loaded.xids) > 1 else repair.changes.skipped(loaded.xids[0])
     with ChangeSet(path) as changes, Remembered(case.directory / CHECKSUMS) as memory:
-        again = compare_again(live, copy, inquiry_of(errand, filled_tables(errand)), changes, ask=memory.ask)
+        again = compare_again(
+            live, copy, inquiry_of(recovery_run, filled_tables(recovery_run)), changes, ask=memory.ask
+        )
         found = prove_world(again, Written(repair.changes, loaded.xids, left_out))
     path.unlink()
     return {"world": found}
 
 
-def differs(errand: Errand, found: Verification) -> RowbackError:
+def differs(recovery_run: RecoveryRun, found: Verification) -> RowbackError:
     """What the verification found, with the keys."""
     lines = [f"{p.table}: {p.at_target.rows:,} rows at T, {p.now.rows:,} now" for p in found.tables if not p.equal]
     for proof in found.repaired:
@@ -91,8 +93,9 @@ def differs(errand: Errand, found: Verification) -> RowbackError:
     ]
     return RowbackError(
         ErrorId.VERIFY_DIFFERS,
-        f"'{errand.case.plan.database}' is not what it was proven to be before the commit",
+        f"'{recovery_run.case.plan.database}' is not what it was proven to be before the commit",
         *lines,
         state="the rows were put back and committed",
-        help=f"look, then check again: rowback resume {errand.case.id}; or end it: rowback close {errand.case.id}",
+        help=f"look, then check again: rowback resume {recovery_run.case.id}; or end it: rowback close"
+        f" {recovery_run.case.id}",
     )

@@ -16,11 +16,11 @@ from recovery.report.repair_text import repair_text
 from recovery.report.status_page import status_page
 from recovery.report.text import cases_text, report_text
 from recovery.workflow.accounting import account_of, next_commands, not_back_lines
+from recovery.workflow.case_status import current_status
 from recovery.workflow.cases import Case, all_cases, read_case, unreadable_cases
 from recovery.workflow.journal import FILE, RESERVE, Journal, read_records, reading
 from recovery.workflow.reporting import listed_cases, report_of
 from recovery.workflow.run import paused_lines, steps_done
-from recovery.workflow.standing import look
 from recovery.workflow.story import story_of
 from runbooks.book.template import TEMPLATE
 from runbooks.running.runs import BOOK, all_runs, read_run, unreadable_runs
@@ -149,7 +149,7 @@ def _look(case: Case, place: Path, *, whole: bool) -> None:
     account = account_of(case)
     printed("\n".join((*not_back_lines(account), *next_commands(case, account))))
     printed(report_text(report_of(case)))
-    status = look(case, [case])
+    status = current_status(case, [case])
     if case.repair_plan:
         printed(repair_text(case.repair_plan))
     story = story_of(case, read_records(place))

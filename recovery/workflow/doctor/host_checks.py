@@ -14,36 +14,36 @@ from recovery.model.health import Area, Check, State
 from recovery.postgres.binaries import find_client_tools
 from recovery.postgres.connection_target import is_loopback
 from recovery.workflow.cases import all_cases, unreadable_cases
-from recovery.workflow.doctor.patient import Patient, Words, listed
+from recovery.workflow.doctor.context import DoctorContext, Words, listed
 from recovery.workflow.drills import DRILL_AGE, held_on, rehearse
 
 SAYS = Words(Area.MACHINE)
 LEAST_BYTES = 256 * 2**20
 
 
-def examine(patient: Patient, database_bytes: int | None) -> Iterator[Check]:
+def run_checks(context: DoctorContext, database_bytes: int | None) -> Iterator[Check]:
     """All checks of this machine. Where state cannot be kept, what is kept there is not asked for."""
-    yield from client_programs(patient)
-    kept = list(state_directory(patient))
+    yield from client_programs(context)
+    kept = list(state_directory(context))
     yield from kept
     if not any(check.state is State.PROBLEM for check in kept):
         yield from disk(database_bytes)
-        yield from last_drill(patient)
+        yield from last_drill(context)
 
 
-def client_programs(patient: Patient) -> Iterator[Check]:
+def client_programs(context: DoctorContext) -> Iterator[Check]:
     """pg_dump and pg_restore that fit the server."""
-    endpoint = patient.facts.endpoint
+    endpoint = context.facts.endpoint
     remote = endpoint is not None and not is_loopback(endpoint.host)
     try:
-        tools = find_client_tools(server_major=patient.facts.major, tls=remote)
+        tools = find_client_tools(server_major=context.facts.major, tls=remote)
     except RowbackError as error:
         yield SAYS.problem("client-programs", f"{error.fact}; {listed(error.facts)}", error.help)
         return
     yield SAYS.ok("client-programs", f"pg_dump {tools.version}")
 
 
-def state_directory(patient: Patient) -> Iterator[Check]:
+def state_directory(context: DoctorContext) -> Iterator[Check]:
     """Journals must be writable before anything is restored."""
     home = state_home()
     try:
@@ -56,7 +56,7 @@ def state_directory(patient: Patient) -> Iterator[Check]:
     broken = unreadable_cases()
     if broken:
         yield SAYS.warning("cases", f"unreadable: {listed(name for name, _ in broken)}", "rowback cases")
-    ours = [c.id for c in all_cases() if c.closed_at is None and c.plan.source.resource_id == patient.facts.resource_id]
+    ours = [c.id for c in all_cases() if c.closed_at is None and c.plan.source.resource_id == context.facts.resource_id]
     if ours:
         yield SAYS.warning("open-cases", f"not finished: {listed(ours)}", f"rowback status {ours[0]}")
     if not broken and not ours:
@@ -78,14 +78,14 @@ def disk(database_bytes: int | None) -> Iterator[Check]:
         yield SAYS.ok("disk", said)
 
 
-def last_drill(patient: Patient) -> Iterator[Check]:
+def last_drill(context: DoctorContext) -> Iterator[Check]:
     """When recovery of this instance was last rehearsed from here, and how that went."""
-    name = patient.facts.identifier
+    name = context.facts.identifier
     held, how = held_on(name), rehearse(name)
     if not held:
         yield SAYS.warning("drill", f"no recovery of '{name}' was ever rehearsed from this machine", how)
         return
-    age, last = patient.now - held[-1].at, held[-1]
+    age, last = context.now - held[-1].at, held[-1]
     if not last.passed:
         yield SAYS.warning("drill", f"the last drill of '{name}' ({last.at:%Y-%m-%d}) failed", how)
     elif age > DRILL_AGE:

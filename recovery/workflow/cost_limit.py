@@ -1,4 +1,4 @@
-"""A ceiling on what the temporary instance may cost: kept by when it expires, or refused."""
+"""A limit on what the temporary instance may cost: kept by when it expires, or refused."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from recovery.model.instance import STANDARD_SUPPORT_UNTIL, CopySettings, Instan
 from recovery.model.outlook import Price
 
 
-def within(ceiling_usd: float | None, settings: CopySettings, source: InstanceFacts) -> CopySettings:
-    """The same settings, expiring before the ceiling is reached. Raises cost-ceiling where that cannot be promised.
+def expiry_within(limit_usd: float | None, settings: CopySettings, source: InstanceFacts) -> CopySettings:
+    """The same settings, expiring before the limit is reached. Raises cost-ceiling where that cannot be promised.
 
     What has expired is removed by `rowback reap`, which somebody, or cron, has to run.
     """
-    if ceiling_usd is None:
+    if limit_usd is None:
         return settings
     where = f"{settings.instance_class} in {source.region}"
     if unknown := _unknown(price := price_of(settings.instance_class, source.region), source):
         raise RowbackError(
             ErrorId.COST_CEILING,
-            f"nobody says what {where} costs, so ${ceiling_usd:,.2f} cannot be promised",
+            f"nobody says what {where} costs, so ${limit_usd:,.2f} cannot be promised",
             unknown,
             state=NOTHING_CREATED,
             help="allow pricing:GetProducts, choose another copy_class, or leave --max-cost out",
         )
     assert price
-    hours = int(ceiling_usd / price.hourly(source.allocated_gib))
+    hours = int(limit_usd / price.hourly(source.allocated_gib))
     if hours < 1:
         raise RowbackError(
             ErrorId.COST_CEILING,
-            f"one hour of {where} costs ${price.hourly(source.allocated_gib):,.2f}, more than ${ceiling_usd:,.2f}",
+            f"one hour of {where} costs ${price.hourly(source.allocated_gib):,.2f}, more than ${limit_usd:,.2f}",
             f"according to {price.source}",
             state=NOTHING_CREATED,
             help="raise --max-cost, or choose a smaller copy_class in rowback.toml",

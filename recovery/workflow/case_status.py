@@ -69,7 +69,7 @@ def status_of(case: Case, records: Sequence[Record], past: Sequence[Case]) -> St
     )
 
 
-def look(case: Case, past: Sequence[Case]) -> Status:
+def current_status(case: Case, past: Sequence[Case]) -> Status:
     """The same case as its journal is at this moment."""
     records = read_records(case.directory)
     return status_of(fold(case.directory, records), records, past)

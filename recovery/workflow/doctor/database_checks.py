@@ -30,7 +30,7 @@ from recovery.postgres.examining import (
 from recovery.postgres.traces import log_settings
 from recovery.postgres.watchers import event_triggers, frozen
 from recovery.postgres.writing import may_be_replica
-from recovery.workflow.doctor.patient import Patient, Words, listed
+from recovery.workflow.doctor.context import DoctorContext, Words, listed
 from recovery.workflow.references import refuse_unusable_references
 
 SAYS = Words(Area.DATABASE)
@@ -51,7 +51,7 @@ NAMES = {
 class Opened:
     """A session on the database, what it was opened with, and the catalog, read when it is first asked for."""
 
-    patient: Patient
+    context: DoctorContext
     session: Session
     target: Target
 
@@ -80,7 +80,7 @@ def connection(opened: Opened) -> Iterator[Check]:
     else:
         said = f"{login.tls}, but nobody checks whose server it is" if login.tls else "the session is not encrypted"
         yield SAYS.warning("tls", said, 'set sslmode = "verify-full" and ca_bundle in rowback.toml')
-    skew = abs((login.clock - opened.patient.now).total_seconds())
+    skew = abs((login.clock - opened.context.now).total_seconds())
     if skew > SKEW_S + 30:  # the checks before this one took their time
         yield SAYS.warning(
             "clock",
@@ -120,7 +120,7 @@ def privileges(opened: Opened) -> Iterator[Check]:
             f"'{opened.target.user}' may not create a schema in '{opened.target.database}' for before-images",
             f"grant create on database {opened.target.database} to {opened.target.user}",
         )
-    master = opened.patient.facts.master_username
+    master = opened.context.facts.master_username
     if hidden := hidden_from(opened.session, master, [t for t in tables if t.readable and not t.row_security]):
         yield SAYS.problem(
             "copy-privileges",
@@ -250,9 +250,9 @@ def locks(opened: Opened) -> Iterator[Check]:
 def two_phase(opened: Opened) -> Iterator[Check]:
     """Would a copy start that has to replay a prepared transaction."""
     allowed = settings_of(opened.session).get("max_prepared_transactions", "0")
-    group = opened.patient.profile.copy_parameter_group
+    group = opened.context.profile.copy_parameter_group
     if allowed != "0" and group is None:
-        own = opened.patient.facts.parameter_group or "GROUP"
+        own = opened.context.facts.parameter_group or "GROUP"
         yield SAYS.problem(
             "two-phase-commit",
             f"max_prepared_transactions = {allowed} here and 0 in RDS's default groups: a copy that replays a prepared"
@@ -278,9 +278,9 @@ def surroundings(opened: Opened) -> Iterator[Check]:
 def references(opened: Opened) -> Iterator[Check]:
     """Declared links between databases."""
     try:
-        refuse_unusable_references(opened.target, opened.patient.profile)
+        refuse_unusable_references(opened.target, opened.context.profile)
     except RowbackError as error:
         yield SAYS.problem("references", error.fact, error.help)
         return
-    if opened.patient.profile.references:
-        yield SAYS.ok("references", f"{len(opened.patient.profile.references)} declared, all usable")
+    if opened.context.profile.references:
+        yield SAYS.ok("references", f"{len(opened.context.profile.references)} declared, all usable")

@@ -15,50 +15,50 @@ from recovery.postgres.connect import IMPATIENT, connect, told
 from recovery.postgres.examining import database_bytes as size_of
 from recovery.postgres.traces import read_counters
 from recovery.workflow.access import original
-from recovery.workflow.doctor import of_aws, of_database, of_machine
-from recovery.workflow.doctor.of_database import Opened
-from recovery.workflow.doctor.patient import Patient, Words
+from recovery.workflow.doctor import aws_checks, database_checks, host_checks
+from recovery.workflow.doctor.context import DoctorContext, Words
+from recovery.workflow.doctor.database_checks import Opened
 from recovery.workflow.readings import remember_reading
 
 Subject = TypeVar("Subject")
 Asking = Callable[[], AbstractContextManager[None]]
-OF_AWS: dict[str, Callable[[Patient], Iterable[Check]]] = {
-    "identity": of_aws.identity,
-    "permissions": of_aws.permissions,
-    "status": of_aws.status,
-    "engine": of_aws.engine,
-    "backups": of_aws.backups,
-    "deletion-protection": of_aws.deletion_protection,
-    "quota": of_aws.quota,
-    "network": of_aws.network,
-    "class": of_aws.instance_class,
-    "key": of_aws.encryption,
-    "certificate": of_aws.certificate,
-    "leftovers": of_aws.leftovers,
+OF_AWS: dict[str, Callable[[DoctorContext], Iterable[Check]]] = {
+    "identity": aws_checks.identity,
+    "permissions": aws_checks.permissions,
+    "status": aws_checks.status,
+    "engine": aws_checks.engine,
+    "backups": aws_checks.backups,
+    "deletion-protection": aws_checks.deletion_protection,
+    "quota": aws_checks.quota,
+    "network": aws_checks.network,
+    "class": aws_checks.instance_class,
+    "key": aws_checks.encryption,
+    "certificate": aws_checks.certificate,
+    "leftovers": aws_checks.leftovers,
 }
 OF_DATABASE: dict[str, Callable[[Opened], Iterable[Check]]] = {
-    "connection": of_database.connection,
-    "privileges": of_database.privileges,
-    "logging": of_database.logging,
-    "tables": of_database.tables,
-    "replication": of_database.replication,
-    "locks": of_database.locks,
-    "two-phase": of_database.two_phase,
-    "surroundings": of_database.surroundings,
-    "references": of_database.references,
+    "connection": database_checks.connection,
+    "privileges": database_checks.privileges,
+    "logging": database_checks.logging,
+    "tables": database_checks.tables,
+    "replication": database_checks.replication,
+    "locks": database_checks.locks,
+    "two-phase": database_checks.two_phase,
+    "surroundings": database_checks.surroundings,
+    "references": database_checks.references,
 }
 
 
-def examine(instance: str, database: str, profile: Profile) -> Health:
+def run_checks(instance: str, database: str, profile: Profile) -> Health:
     """Look at everything a recovery of `database` on `instance` would need.
 
     Raises instance-unknown, and what AWS answers where it answers nothing at all; whatever else cannot be seen is
     reported as unknown. What the database counted is kept on this machine, for `find` to compare with.
     """
     instances, now = Instances.connect(profile.region), datetime.now(UTC)
-    patient = Patient(instances, instances.get(instance), profile, database, now)
-    found, size = _of_database(patient)
-    checks = [*_each(OF_AWS, patient, of_aws.SAYS), *found, *of_machine.examine(patient, size)]
+    context = DoctorContext(instances, instances.get(instance), profile, database, now)
+    found, size = _of_database(context)
+    checks = [*_each(OF_AWS, context, aws_checks.SAYS), *found, *host_checks.run_checks(context, size)]
     return Health(instance=instance, database=database, examined_at=now, checks=tuple(checks))
 
 
@@ -79,16 +79,16 @@ def _each(
         yield from found
 
 
-def _of_database(patient: Patient) -> tuple[list[Check], int | None]:
+def _of_database(context: DoctorContext) -> tuple[list[Check], int | None]:
     """The checks, and the size of the database in bytes: None where nobody can say."""
     try:
-        target = original(patient.facts, patient.database, patient.profile)
+        target = original(context.facts, context.database, context.profile)
         with connect(target) as session:
             session.execute(IMPATIENT)
-            opened = Opened(patient, session, target)
-            found = list(_each(OF_DATABASE, opened, of_database.SAYS, lambda: told(session, target)))
+            opened = Opened(context, session, target)
+            found = list(_each(OF_DATABASE, opened, database_checks.SAYS, lambda: told(session, target)))
             with suppress(RowbackError), told(session, target):  # whatever hinders it is told by a check
-                remember_reading(read_counters(session), patient.facts.resource_id, patient.database)
+                remember_reading(read_counters(session), context.facts.resource_id, context.database)
             return found, size_of(session)
     except RowbackError as error:
-        return list(of_database.not_connected(error)), None
+        return list(database_checks.not_connected(error)), None

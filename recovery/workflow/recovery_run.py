@@ -73,7 +73,7 @@ class Listener(Protocol):
 
 
 @dataclass
-class Errand:
+class RecoveryRun:
     """What every step gets. Nothing here survives the process; everything that must is in the journal."""
 
     case: Case

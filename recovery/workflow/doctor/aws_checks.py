@@ -12,23 +12,23 @@ from recovery.model.health import Area, Check, State
 from recovery.model.instance import STANDARD_SUPPORT_UNTIL, TAG_CASE, TAG_DATABASE, TAG_EXPIRES, TAG_SOURCE
 from recovery.model.protection import USUAL_LAG
 from recovery.model.target import format_utc
-from recovery.workflow.doctor.patient import Patient, Words, listed
+from recovery.workflow.doctor.context import DoctorContext, Words, listed
 
 SAYS = Words(Area.AWS)
 CERTIFICATE_WARNING = timedelta(days=60)
 OLDEST_MAJOR = 13
 
 
-def identity(patient: Patient) -> Iterator[Check]:
+def identity(context: DoctorContext) -> Iterator[Check]:
     """Who these credentials are."""
-    yield SAYS.ok("identity", f"{caller(patient.instances.region)} in {patient.instances.region}")
+    yield SAYS.ok("identity", f"{caller(context.instances.region)} in {context.instances.region}")
 
 
-def permissions(patient: Patient) -> Iterator[Check]:
+def permissions(context: DoctorContext) -> Iterator[Check]:
     """Each action of the policy, by IAM's own simulator."""
-    needed = statements(patient.place, patient.profile)
-    lacking = missing(needed, caller(patient.instances.region), patient.instances.region)
-    fix = f"rowback doctor {patient.facts.identifier} --iam-policy prints the policy that allows it"
+    needed = statements(context.place, context.profile)
+    lacking = missing(needed, caller(context.instances.region), context.instances.region)
+    fix = f"rowback doctor {context.facts.identifier} --iam-policy prints the policy that allows it"
     for action, serves in lacking.items():
         if serves:
             yield SAYS.warning(f"permission {action}", f"these credentials may not call {action}: {serves}", fix)
@@ -39,9 +39,9 @@ def permissions(patient: Patient) -> Iterator[Check]:
         yield SAYS.ok("permissions", f"IAM's simulator allows all {count} that rowback uses")
 
 
-def status(patient: Patient) -> Iterator[Check]:
+def status(context: DoctorContext) -> Iterator[Check]:
     """Whether the instance is up. RDS restores from backups, whatever else it is doing to it."""
-    found, name = patient.facts.status, patient.facts.identifier
+    found, name = context.facts.status, context.facts.identifier
     fix = f"aws rds describe-events --source-type db-instance --source-identifier {name} --duration 1440"
     if found in READY or found == "backing-up":
         yield SAYS.ok("status", f"'{name}' is {found}")
@@ -51,9 +51,9 @@ def status(patient: Patient) -> Iterator[Check]:
         yield SAYS.problem("status", f"'{name}' is '{found}'", fix)
 
 
-def engine(patient: Patient) -> Iterator[Check]:
+def engine(context: DoctorContext) -> Iterator[Check]:
     """Whether rowback can restore it at all, and to the same major version."""
-    facts, replica_of = patient.facts, patient.protection.replica_of
+    facts, replica_of = context.facts, context.protection.replica_of
     if facts.engine != "postgres" or facts.major < OLDEST_MAJOR:
         yield SAYS.problem(
             "engine",
@@ -66,15 +66,15 @@ def engine(patient: Patient) -> Iterator[Check]:
             f"it is a read replica of '{replica_of}', which RDS restores to no point in time",
             f"rowback doctor {replica_of}",
         )
-    elif (until := STANDARD_SUPPORT_UNTIL.get(facts.major)) and until < patient.now.date():
-        yield _out_of_support(patient, until)
+    elif (until := STANDARD_SUPPORT_UNTIL.get(facts.major)) and until < context.now.date():
+        yield _out_of_support(context, until)
     else:
         yield SAYS.ok("engine", f"PostgreSQL {facts.engine_version}")
 
 
-def _out_of_support(patient: Patient, until: date) -> Check:
-    fact = f"PostgreSQL {patient.facts.major} left standard support on {until}"
-    if patient.facts.lifecycle_support == "open-source-rds-extended-support-disabled":
+def _out_of_support(context: DoctorContext, until: date) -> Check:
+    fact = f"PostgreSQL {context.facts.major} left standard support on {until}"
+    if context.facts.lifecycle_support == "open-source-rds-extended-support-disabled":
         return SAYS.problem(
             "engine",
             f"{fact}, and RDS would upgrade the temporary instance to a newer major",
@@ -83,20 +83,20 @@ def _out_of_support(patient: Patient, until: date) -> Check:
     return SAYS.warning("engine", f"{fact}: the temporary instance is charged Extended Support", "upgrade the instance")
 
 
-def backups(patient: Patient) -> Iterator[Check]:
+def backups(context: DoctorContext) -> Iterator[Check]:
     """Automated backups, how far back, and how recent their end is."""
-    found, least = patient.protection, patient.profile.minimum_retention_days
+    found, least = context.protection, context.profile.minimum_retention_days
     if found.retention_days == 0 or found.earliest is None or found.latest is None:
         said = f"automated backups are off (retention {found.retention_days} days)"
-        yield SAYS.problem("backups", said, _keep_for(patient, least))
+        yield SAYS.problem("backups", said, _keep_for(context, least))
         return
     yield SAYS.ok("backups", f"restorable from {format_utc(found.earliest)} to {format_utc(found.latest)}")
     if found.retention_days < least:
         said = f"backups are kept for {found.retention_days} days, less than {least}"
-        yield SAYS.warning("retention", said, _keep_for(patient, least))
+        yield SAYS.warning("retention", said, _keep_for(context, least))
     else:
         yield SAYS.ok("retention", f"backups are kept for {found.retention_days} days")
-    lag = patient.now - found.latest
+    lag = context.now - found.latest
     if lag > USUAL_LAG:
         said = f"the restore window ends {lag.total_seconds() / 60:.0f} min ago; RDS usually moves it on every 5"
         yield SAYS.problem("window", said, "ask AWS support; until then a snapshot is the only way back to now")
@@ -104,28 +104,28 @@ def backups(patient: Patient) -> Iterator[Check]:
         yield SAYS.ok("window", f"the restore window ends {max(lag.total_seconds(), 0):.0f} s ago")
 
 
-def _keep_for(patient: Patient, days: int) -> str:
-    return f"{_modify(patient)} --backup-retention-period {days} --apply-immediately"
+def _keep_for(context: DoctorContext, days: int) -> str:
+    return f"{_modify(context)} --backup-retention-period {days} --apply-immediately"
 
 
-def _modify(patient: Patient) -> str:
-    where = f"--region {patient.facts.region} --db-instance-identifier {patient.facts.identifier}"
+def _modify(context: DoctorContext) -> str:
+    where = f"--region {context.facts.region} --db-instance-identifier {context.facts.identifier}"
     return f"aws rds modify-db-instance {where}"
 
 
-def deletion_protection(patient: Patient) -> Iterator[Check]:
+def deletion_protection(context: DoctorContext) -> Iterator[Check]:
     """With the instance its automated backups go."""
-    if patient.protection.deletion_protection:
+    if context.protection.deletion_protection:
         yield SAYS.ok("deletion-protection", "it is on")
         return
     said = "it is off: who deletes the instance may delete its backups with it"
-    yield SAYS.warning("deletion-protection", said, f"{_modify(patient)} --deletion-protection")
+    yield SAYS.warning("deletion-protection", said, f"{_modify(context)} --deletion-protection")
 
 
-def quota(patient: Patient) -> Iterator[Check]:
+def quota(context: DoctorContext) -> Iterator[Check]:
     """Room for one more instance, with its storage."""
-    needed = {"DBInstances": 1, "AllocatedStorage": patient.facts.allocated_gib}
-    told = {found.name: found for found in patient.protections.quotas()}
+    needed = {"DBInstances": 1, "AllocatedStorage": context.facts.allocated_gib}
+    told = {found.name: found for found in context.protections.quotas()}
     if silent := needed.keys() - told.keys():
         said = f"AWS tells no quota {listed(sorted(silent))}"
         yield Check(name="quota", area=Area.AWS, state=State.UNKNOWN, reason=said, fix="look: AWS Service Quotas, rds")
@@ -141,15 +141,15 @@ def quota(patient: Patient) -> Iterator[Check]:
     yield SAYS.ok("quota", "there is room for the temporary instance")
 
 
-def network(patient: Patient) -> Iterator[Check]:
+def network(context: DoctorContext) -> Iterator[Check]:
     """The subnet group that the temporary instance is put into."""
-    if patient.protection.subnet_group_complete:
+    if context.protection.subnet_group_complete:
         yield SAYS.ok(
             "network",
-            f"subnet group '{patient.facts.subnet_group}', security groups {listed(patient.facts.security_group_ids)}",
+            f"subnet group '{context.facts.subnet_group}', security groups {listed(context.facts.security_group_ids)}",
         )
         return
-    group = patient.facts.subnet_group
+    group = context.facts.subnet_group
     yield SAYS.problem(
         "network",
         f"subnet group '{group}' is not complete",
@@ -157,41 +157,41 @@ def network(patient: Patient) -> Iterator[Check]:
     )
 
 
-def instance_class(patient: Patient) -> Iterator[Check]:
+def instance_class(context: DoctorContext) -> Iterator[Check]:
     """Whether RDS offers the class of the temporary instance."""
-    wanted = patient.profile.copy_class or patient.facts.instance_class
-    if patient.protections.orderable(wanted, patient.facts.engine_version):
-        yield SAYS.ok("class", f"{wanted} is offered for PostgreSQL {patient.facts.engine_version}")
+    wanted = context.profile.copy_class or context.facts.instance_class
+    if context.protections.orderable(wanted, context.facts.engine_version):
+        yield SAYS.ok("class", f"{wanted} is offered for PostgreSQL {context.facts.engine_version}")
         return
     yield SAYS.problem(
         "class",
-        f"RDS does not offer {wanted} for PostgreSQL {patient.facts.engine_version} here",
+        f"RDS does not offer {wanted} for PostgreSQL {context.facts.engine_version} here",
         "choose another copy_class in rowback.toml",
     )
 
 
-def encryption(patient: Patient) -> Iterator[Check]:
+def encryption(context: DoctorContext) -> Iterator[Check]:
     """The key that the backups are encrypted with: without it they cannot be restored."""
-    if not patient.protection.encrypted or patient.protection.kms_key is None:
+    if not context.protection.encrypted or context.protection.kms_key is None:
         yield SAYS.ok("key", "the storage is not encrypted with a key of KMS")
         return
-    state = patient.protections.key_state(patient.protection.kms_key)
+    state = context.protections.key_state(context.protection.kms_key)
     if state == "Enabled":
-        yield SAYS.ok("key", f"{patient.protection.kms_key} is enabled")
+        yield SAYS.ok("key", f"{context.protection.kms_key} is enabled")
         return
     yield SAYS.problem(
         "key",
-        f"key {patient.protection.kms_key} is {state}: nothing can be restored without it",
-        f"aws kms enable-key --key-id {patient.protection.kms_key}, or cancel-key-deletion",
+        f"key {context.protection.kms_key} is {state}: nothing can be restored without it",
+        f"aws kms enable-key --key-id {context.protection.kms_key}, or cancel-key-deletion",
     )
 
 
-def certificate(patient: Patient) -> Iterator[Check]:
+def certificate(context: DoctorContext) -> Iterator[Check]:
     """How long clients that verify it can connect."""
-    until = patient.protection.ca_valid_until
+    until = context.protection.ca_valid_until
     if until is None:
         yield SAYS.ok("certificate", "RDS names no end of the server's certificate")
-    elif until - patient.now < CERTIFICATE_WARNING:
+    elif until - context.now < CERTIFICATE_WARNING:
         yield SAYS.warning(
             "certificate",
             f"the server's certificate ends at {format_utc(until)}",
@@ -201,11 +201,11 @@ def certificate(patient: Patient) -> Iterator[Check]:
         yield SAYS.ok("certificate", f"the server's certificate is valid until {until:%Y-%m-%d}")
 
 
-def leftovers(patient: Patient) -> Iterator[Check]:
+def leftovers(context: DoctorContext) -> Iterator[Check]:
     """Temporary instances of it: one of this database blocks a new case, one that outlived its time costs money."""
-    ours = [c for c in patient.instances.copies() if c.tags.get(TAG_SOURCE) == patient.facts.resource_id]
-    blocking = [c for c in ours if c.tags.get(TAG_DATABASE) == database_tag(patient.database)]
-    old = [c.identifier for c in ours if (end := c.tags.get(TAG_EXPIRES)) and end < format_utc(patient.now)]
+    ours = [c for c in context.instances.copies() if c.tags.get(TAG_SOURCE) == context.facts.resource_id]
+    blocking = [c for c in ours if c.tags.get(TAG_DATABASE) == database_tag(context.database)]
+    old = [c.identifier for c in ours if (end := c.tags.get(TAG_EXPIRES)) and end < format_utc(context.now)]
     if blocking:
         case = blocking[0].tags.get(TAG_CASE, "CASE")
         said = f"temporary instance '{blocking[0].identifier}' of this database exists, so no new case can be opened"

@@ -20,7 +20,7 @@ SHOWN = 5
 
 
 @dataclass
-class Patient:
+class DoctorContext:
     """One instance and database under examination. `now`: the same moment for every check."""
 
     instances: Instances
