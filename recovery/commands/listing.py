@@ -63,7 +63,7 @@ def _left_at_load(changes: ChangeSet, loaded: Loaded) -> dict[int, str]:
         case (xid,):
             return changes.skipped(xid)
         case _:
-            return changes.portions.skipped()
+            return changes.batches.skipped()
 
 
 def form_of(*, as_csv: bool, as_json: bool, spreadsheet: bool) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from recovery.compare.batches import Batches
 from recovery.compare.change import (
     Change,
     Shape,
@@ -26,7 +27,6 @@ from recovery.compare.change import (
     row_of,
     texts_of,
 )
-from recovery.compare.portions import Portions
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import KEYS_SHOWN, Reason
 from recovery.model.repair import Op, RowClass
@@ -59,7 +59,7 @@ class ChangeSet:
         path.touch(mode=0o600)
         self.path = path
         self._db = sqlite3.connect(path)
-        self.portions = Portions(self._db)
+        self.batches = Batches(self._db)
         if fresh:
             self._db.executescript(_SCHEMA)
 
@@ -109,11 +109,11 @@ class ChangeSet:
                 for no, schema, name, key, columns in rows
             ]
 
-    def suspect(self, no: int, keys: Iterable[Texts]) -> None:
+    def add_candidates(self, no: int, keys: Iterable[Texts]) -> None:
         """Remember keys to be looked up on both sides; a key is remembered once."""
         self._db.executemany("insert or ignore into suspect values (?, ?)", ((no, as_json(key)) for key in keys))
 
-    def suspects(self, no: int) -> Iterator[list[Texts]]:
+    def candidates(self, no: int) -> Iterator[list[Texts]]:
         """The remembered keys of one table in batches, without those that are settled already."""
         query = (
             "select key from suspect s where tab = ? and key > ? and not exists"

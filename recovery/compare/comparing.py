@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from recovery.compare.candidate_rows import Sides, compare_whole_rows, find_candidate_rows
 from recovery.compare.change import Change, Shape, Texts
 from recovery.compare.changes import ChangeSet
 from recovery.compare.classify import differing
+from recovery.compare.key_changes import row_signature_of
 from recovery.compare.mapping import Mapping as Columns
-from recovery.compare.moved import likeness_of
-from recovery.compare.suspects import Sides, compare_whole_rows, find_suspects
 from recovery.model.catalog import Catalog
-from recovery.model.repair import Engine, Mode, Op, RepairRequest, RowClass
+from recovery.model.repair import DetectionMethod, Mode, Op, RepairRequest, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.isolation import ROW_ERRORS, server_words
@@ -31,7 +31,7 @@ class Compared:
     columns: Columns
     shape: Shape
     sides: Sides
-    engine: Engine
+    engine: DetectionMethod
     because: str = ""
 
 
@@ -74,7 +74,7 @@ class Comparison:
             limited=where is not None,
         )
 
-    def add_table(self, columns: Columns, sides: Sides, engine: Engine, because: str = "") -> Compared:
+    def add_table(self, columns: Columns, sides: Sides, engine: DetectionMethod, because: str = "") -> Compared:
         """A place for the table's rows in the change set."""
         shape = self.changes.add_table(columns.live.name, columns.live.key, columns.columns)
         compared = Compared(columns, shape, sides, engine, because)
@@ -89,12 +89,12 @@ class Comparison:
         """Find every differing row of one table."""
         sides = self.sides(columns, where)
         if not columns.key:
-            self._compare_keyless(self.add_table(columns, sides, Engine.WHOLE_ROWS))
+            self._compare_keyless(self.add_table(columns, sides, DetectionMethod.WHOLE_ROWS))
             return
-        compared = self.add_table(columns, sides, Engine.BUCKETS)
-        engine = find_suspects(sides, self.lineage, self.changes, compared.shape.no)
+        compared = self.add_table(columns, sides, DetectionMethod.BUCKETS)
+        engine = find_candidate_rows(sides, self.lineage, self.changes, compared.shape.no)
         self.tables[columns.live.name] = replace(compared, engine=engine)
-        for keys in self.changes.suspects(compared.shape.no):
+        for keys in self.changes.candidates(compared.shape.no):
             self.changes.add(self._kept(compared, self.look_up(compared, keys)))
 
     def try_to_compare(self, columns: Columns, where: tuple[Predicate, Predicate] | None = None) -> None:
@@ -113,8 +113,8 @@ class Comparison:
         parent that is loaded whole, every row was lost."""
         then, now = ([fields[i].name for i in places] for fields in (compared.columns.then, compared.columns.now))
         no, sides = compared.shape.no, self.sides(compared.columns, (all_filled(then), all_filled(now)))
-        find_suspects(sides, self.lineage, self.changes, no)
-        for keys in self.changes.suspects(no):
+        find_candidate_rows(sides, self.lineage, self.changes, no)
+        for keys in self.changes.candidates(no):
             rows = self.look_up(compared, keys)
             self.changes.add(row for row in rows if row.target and all(row.target[i] is not None for i in places))
 
@@ -157,13 +157,13 @@ class Comparison:
     def _kept(self, compared: Compared, changes: Iterable[Change]) -> Iterator[Change]:
         """All but the bulk of the new rows, of which only a replacement needs more than their number."""
         name = compared.columns.live.name
-        likeness = likeness_of(compared.columns, self.now)
+        signature = row_signature_of(compared.columns, self.now)
         for change in changes:
             if change.kind is RowClass.NEW:
                 by_incident = change.xmin is not None and self.request.names(change.xmin)
-                if likeness and change.live:
-                    self.changes.note_new(likeness.marks(change.live))
-                    if by_incident and (mark := likeness.incident_rest_of(change.live)):
+                if signature and change.live:
+                    self.changes.note_new(signature.marks(change.live))
+                    if by_incident and (mark := signature.incident_rest_of(change.live)):
                         self.changes.note_new([mark])
                 self.new_rows[name] = self.new_rows.get(name, 0) + 1
                 bulk = self.request.mode is not Mode.REPLACE and self.new_rows[name] > NEW_ROWS_SHOWN

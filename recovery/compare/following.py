@@ -12,7 +12,7 @@ from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.entities import entity_of_table
 from recovery.compare.mapping import Mapping as Columns
 from recovery.model.catalog import Catalog, ForeignKey
-from recovery.model.repair import Engine, Op, RowClass
+from recovery.model.repair import DetectionMethod, Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.repair.predicates import Predicate, condition, either, hangs_on
 from recovery.postgres.repair.scan import Field, Side, distinct_values, rows_by_key
@@ -134,9 +134,9 @@ def _followed(
     if name not in comparison.tables:
         columns = followed[name]
         because = f"rows of {source} lead to it"
-        comparison.add_table(columns, comparison.sides(columns), Engine.FOLLOWED, because)
+        comparison.add_table(columns, comparison.sides(columns), DetectionMethod.FOLLOWED, because)
     found = comparison.tables[name]
-    return found if found.engine is Engine.FOLLOWED else None
+    return found if found.engine is DetectionMethod.FOLLOWED else None
 
 
 def _parents(comparison: Comparison, way: Link, parent: Compared, rows: list[Change]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from itertools import islice
 
+from recovery.compare.batches import CHOSEN
 from recovery.compare.changes import BATCH, ChangeSet
-from recovery.compare.portions import CHOSEN
 from recovery.model.catalog import Catalog
 from recovery.model.repair import Op
 from recovery.postgres.connect import Session
@@ -18,7 +18,7 @@ SHOWN = 5
 def objects_wanted(changes: ChangeSet, catalog: Catalog, *, but: Container[int] = ()) -> Iterator[int]:
     """The numbers in columns that may point to large objects, of every row to be written; of a paced load, of the
     chosen portion."""
-    portion = CHOSEN if changes.portions.only_chosen else None
+    portion = CHOSEN if changes.batches.only_chosen else None
     for shape in changes.shapes():
         table = catalog.table(shape.table)
         names = pointing_columns(table) if table else []

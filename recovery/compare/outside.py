@@ -10,7 +10,7 @@ from recovery.compare.attribution import Incident
 from recovery.compare.comparing import Compared, Comparison
 from recovery.model.account import Reason, TableAccount
 from recovery.model.catalog import ForeignKey, Table
-from recovery.model.repair import Engine, RowClass
+from recovery.model.repair import DetectionMethod, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.repair.lineage import keys_written_by
 from recovery.postgres.repair.predicates import all_filled
@@ -71,7 +71,11 @@ def written_outside(
     unseen: list[str] = []
     for table in comparison.now.tables if incident.xids else ():
         compared = comparison.tables.get(table.name)
-        if table.name in scope or (compared and compared.engine is not Engine.FOLLOWED) or not _readable(table):
+        if (
+            table.name in scope
+            or (compared and compared.engine is not DetectionMethod.FOLLOWED)
+            or not _readable(table)
+        ):
             continue
         if table.bytes > LARGEST_LOOKED_AT_BYTES:
             unseen.append(str(table.name))

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from recovery.compare.batches import CHOSEN
 from recovery.compare.change import Change, Shape, changed_columns
 from recovery.compare.changes import WRITES, ChangeSet
-from recovery.compare.portions import CHOSEN
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair import LiftedConstraint, Op, RowClass
@@ -45,12 +45,12 @@ def stage_changes(
         if table is not None:
             refuse_changed_columns(table, dict.fromkeys(shape.columns))
         by = _referenced(shape, catalog)
-        rows = chain(_staged(changes, shape, by), _put_earlier(changes, shape, catalog))
+        rows = chain(_staged(changes, shape, by), _retained_parents(changes, shape, catalog))
         if table is None or not stageable(table) or next(rows, None) is None:
             continue
         stage = Stage(live, table, shape.columns, shape.no)
         stage.create()
-        stage.fill(chain(_staged(changes, shape, by), _put_earlier(changes, shape, catalog)))
+        stage.fill(chain(_staged(changes, shape, by), _retained_parents(changes, shape, catalog)))
         stage.complete()
         stages[shape.table] = stage
     return stages
@@ -145,9 +145,9 @@ def _mark_early(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rul
         if key.child in stages:
             references.setdefault(key.child, []).extend((key, stages[p]) for p in key.parent_tables if p in stages)
     return sum(
-        obstacles.mark_early(stages[name], parents_of, rules[name].distinct)
+        obstacles.schedule_before_deletes(stages[name], parents_of, rules[name].distinct)
         for name, parents_of in references.items()
-        if any(collisions.waits_for(parent, "d", rules[parent.table.name].distinct) for _, parent in parents_of)
+        if any(collisions.blocks_key(parent, "d", rules[parent.table.name].distinct) for _, parent in parents_of)
     )
 
 
@@ -165,7 +165,7 @@ def _mark_once(
             marked += obstacles.mark_orphans(stages[key.child], key, parents)
         for parent in key.parent_tables:
             if parent in stages:
-                first = collisions.waits_for(stages[parent], "d", rules[parent].distinct)
+                first = collisions.blocks_key(stages[parent], "d", rules[parent].distinct)
                 marked += obstacles.mark_referenced(stages[parent], key, stages.get(key.child), first=first)
     return marked
 
@@ -190,7 +190,7 @@ def _referenced(shape: Shape, catalog: Catalog) -> list[int]:
 
 
 def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int]) -> Iterator[Staged]:
-    if changes.portions.only_chosen:
+    if changes.batches.only_chosen:
         yield from (_planned(change, shape) for change in changes.changes(shape.no, portion=CHOSEN))
         yield from (_row(change, _LETTER[Op.KEEP]) for change in changes.standing(shape.no))
         return
@@ -201,10 +201,10 @@ def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int]) -> Iter
     yield from (_row(change, _LETTER[Op.KEEP]) for change in _renamed(changes, shape, referenced))
 
 
-def _put_earlier(changes: ChangeSet, shape: Shape, catalog: Catalog) -> Iterator[Staged]:
+def _retained_parents(changes: ChangeSet, shape: Shape, catalog: Catalog) -> Iterator[Staged]:
     """Of a paced load: rows that earlier portions put back and that children of the chosen one are to be given to.
     Between the portions somebody may have deleted such a parent and given its key to another entity."""
-    if not changes.portions.only_chosen:
+    if not changes.batches.only_chosen:
         return
     by_table, seen = {known.table: known for known in changes.shapes()}, set[int]()
     for key in catalog.foreign_keys:
@@ -215,7 +215,7 @@ def _put_earlier(changes: ChangeSet, shape: Shape, catalog: Catalog) -> Iterator
         for change in changes.changes(child.no, ops=(Op.INSERT, Op.UPDATE), portion=CHOSEN):
             assert change.want is not None
             parent = changes.find(shape.no, tuple(change.want[i] for i in at))
-            xid = changes.portions.writer_of(parent.n) if parent and parent.n and parent.n not in seen else None
+            xid = changes.batches.writer_of(parent.n) if parent and parent.n and parent.n not in seen else None
             if parent and parent.n and parent.want and xid is not None:
                 seen.add(parent.n)
                 yield Staged(parent.n, "p", xmin_of(xid), parent.want)

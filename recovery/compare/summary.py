@@ -15,7 +15,7 @@ from recovery.compare.outside import children_outside, written_outside
 from recovery.model.account import KEYS_SHOWN, LostValues
 from recovery.model.repair import (
     WRITTEN_AFTER_T,
-    Engine,
+    DetectionMethod,
     LiftedConstraint,
     Op,
     RepairPlan,
@@ -53,9 +53,14 @@ def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName
     comparison = found.comparison
     changes, now = comparison.changes, comparison.now
     compared = [_table(comparison, each) for each in comparison.tables.values()]
-    tables = tuple(table for table in compared if table.engine is not Engine.FOLLOWED or table.account.at_target)
+    tables = tuple(
+        table for table in compared if table.engine is not DetectionMethod.FOLLOWED or table.account.at_target
+    )
     written = {table.name for table in tables if table.writes}
-    scope = {*filled, *(c.columns.live.name for c in comparison.tables.values() if c.engine is not Engine.FOLLOWED)}
+    scope = {
+        *filled,
+        *(c.columns.live.name for c in comparison.tables.values() if c.engine is not DetectionMethod.FOLLOWED),
+    }
     elsewhere, unseen = written_outside(comparison, found.incident, scope)
     elsewhere += children_outside(comparison, found.scope, filled)
     unexamined = (
@@ -167,7 +172,7 @@ def _table(comparison: Comparison, compared: Compared) -> TableRepair:
         classes[RowClass.NEW] = new
     # Rows that were only followed, or only limited by a predicate, say nothing about the rest of their table.
     at_target = unchanged = 0
-    if compared.engine is not Engine.FOLLOWED:
+    if compared.engine is not DetectionMethod.FOLLOWED:
         at_target = comparison.rows_at_target(name)
         listed = sum(tally.values()) - comparison.changes.without_target(no)
         classes[RowClass.UNCHANGED] = unchanged = max(0, at_target - listed)

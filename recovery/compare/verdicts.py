@@ -9,9 +9,9 @@ from recovery.compare.change import Change, Texts
 from recovery.compare.classify import Effect, Entity, attribute, resolve
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.entities import entity_of_table, renewed
-from recovery.compare.moved import BY_INCIDENT, MAYBE_MOVED, SAME_NUMBER, SAME_REST, likeness_of, root_of
+from recovery.compare.key_changes import BY_INCIDENT, MAYBE_MOVED, SAME_NUMBER, SAME_REST, root_of, row_signature_of
 from recovery.model.catalog import ForeignKey
-from recovery.model.repair import Engine, Mode, Op, RepairRequest, RowClass
+from recovery.model.repair import DetectionMethod, Mode, Op, RepairRequest, RowClass
 
 MAYBE_AN_OLD_VERSION = "its table has no key, and rows written since T may be newer versions of it: see --mode beside"
 NO_KEY_TO_DELETE_BY = "its table has no key, so which of several equal rows to delete is not known"
@@ -60,7 +60,7 @@ def _effect(comparison: Comparison, compared: Compared, incident: frozenset[int]
 def _request_for(comparison: Comparison, compared: Compared) -> RepairRequest:
     """Nobody asked for a followed table to be replaced: only what was lost or hit by the incident comes back."""
     request = comparison.request
-    if compared.engine is Engine.FOLLOWED and request.mode is Mode.REPLACE:
+    if compared.engine is DetectionMethod.FOLLOWED and request.mode is Mode.REPLACE:
         mode = Mode.REPAIR if request.incident_xids else Mode.MISSING
         return request.model_copy(update={"mode": mode})
     return request
@@ -90,7 +90,7 @@ def _block_keyless(comparison: Comparison, compared: Compared) -> None:
     """Without a key a changed row looks like a lost and a new one: never put the old version beside the new. Where the
     table was emptied, all rows are new, and none a version of another."""
     no, changes = compared.shape.no, comparison.changes
-    if compared.engine is not Engine.WHOLE_ROWS or compared.columns.live.name in comparison.exact:
+    if compared.engine is not DetectionMethod.WHOLE_ROWS or compared.columns.live.name in comparison.exact:
         return
     if any(kind is RowClass.NEW for kind, _ in changes.tally(no)) and not renewed(comparison, compared):
         block(changes, no, Op.INSERT, MAYBE_AN_OLD_VERSION)
@@ -114,17 +114,17 @@ def _tell_doubt(comparison: Comparison, compared: Compared, entity: Entity) -> N
 
 def _block_moved(comparison: Comparison, compared: Compared, entity: Entity) -> None:
     """A row that was only given another key, or moved to another partition, is not put back beside itself."""
-    likeness = likeness_of(compared.columns, comparison.now)
-    if likeness is None or comparison.request.mode is Mode.REPLACE:
+    signature = row_signature_of(compared.columns, comparison.now)
+    if signature is None or comparison.request.mode is Mode.REPLACE:
         return
-    _block_alike(comparison, compared, likeness.of, MAYBE_MOVED)
+    _block_alike(comparison, compared, signature.of, MAYBE_MOVED)
     if not (entity.renumbered or entity.renewed):
-        _block_alike(comparison, compared, likeness.number_of, SAME_NUMBER)
-    _block_alike(comparison, compared, likeness.incident_rest_of, BY_INCIDENT)
-    if any(_alike(comparison, compared, likeness.rest_of)):
-        names = tuple(compared.columns.then[i].name for i in likeness.rest)
+        _block_alike(comparison, compared, signature.number_of, SAME_NUMBER)
+    _block_alike(comparison, compared, signature.incident_rest_of, BY_INCIDENT)
+    if any(_alike(comparison, compared, signature.rest_of)):
+        names = tuple(compared.columns.then[i].name for i in signature.rest)
         if comparison.unique_at_target(root_of(compared.columns.at_target.name, comparison.then), names):
-            _block_alike(comparison, compared, likeness.rest_of, SAME_REST)
+            _block_alike(comparison, compared, signature.rest_of, SAME_REST)
 
 
 def _block_alike(comparison: Comparison, compared: Compared, mark_of: MarkOf, reason: str) -> None:
@@ -140,7 +140,7 @@ def _alike(comparison: Comparison, compared: Compared, mark_of: MarkOf) -> Itera
 
 def _block_renamed(comparison: Comparison, compared: Compared) -> None:
     """A parent whose children all follow a new key, as ON UPDATE CASCADE makes them, was renamed, not lost."""
-    if likeness_of(compared.columns, comparison.now) is None or comparison.request.mode is Mode.REPLACE:
+    if row_signature_of(compared.columns, comparison.now) is None or comparison.request.mode is Mode.REPLACE:
         return
     changes, name = comparison.changes, compared.columns.live.name
     renamed: dict[Texts, Texts] = {}

@@ -14,7 +14,7 @@ from recovery.incident.audit import Audited, audited
 from recovery.incident.outcomes import Keep, Outcomes, whose
 from recovery.incident.records import Record
 from recovery.incident.sightings import Outcome, Sighting
-from recovery.incident.state import Group, Origin, Session, Told
+from recovery.incident.state import Group, LogMessage, Origin, Session
 from recovery.incident.texts import Control, control_of, pieces, prepared_text
 
 NOTHING_FOLLOWS = "nothing of its session follows in the log"
@@ -39,11 +39,11 @@ _SET_ANEW = ('parameter "log_', 'parameter "pgaudit.')
 _CRASHED = ("all server processes terminated", "terminating any other active server processes")
 
 
-def _is_read(told: Told) -> bool:
+def _is_read(told: LogMessage) -> bool:
     return told.duration_ms is None and told.origin is not Origin.AUDIT and bool(_READ.match(told.text))
 
 
-def _is_same(running: Group, told: Told) -> bool:
+def _is_same(running: Group, told: LogMessage) -> bool:
     """Whether log_statement and pgaudit both tell of one message."""
     by_both = running.origin is not told.origin and Origin.AUDIT in (running.origin, told.origin)
     return running.text == told.text and told.duration_ms is None and by_both
@@ -168,7 +168,7 @@ class Sessions:
                 self._outcomes.succeeded(session, record)
                 return
             origin = Origin.EXTENDED if found[2].startswith("execute") else Origin.SIMPLE
-            self._ran(session, record, Told(found[3], origin, float(found[1]) if found[1] else None))
+            self._ran(session, record, LogMessage(found[3], origin, float(found[1]) if found[1] else None))
             if record.detail:
                 self._detail(session, record.detail)
         elif audit := audited(message):
@@ -181,7 +181,7 @@ class Sessions:
             self._outcomes.gone(session, "its session ended")
             del self._sessions[record.session]
 
-    def _ran(self, session: Session, record: Record, told: Told) -> None:
+    def _ran(self, session: Session, record: Record, told: LogMessage) -> None:
         """A message with statements began; with a duration it is over already."""
         text, duration_ms = told.text, told.duration_ms
         if session.running and _is_same(session.running, told):
@@ -275,7 +275,7 @@ class Sessions:
         """pgaudit tells of statements inside functions, too; those belong to the one that runs."""
         group = session.running
         if audit.nested == 1 and (group is None or not group.is_audited(audit)):
-            self._ran(session, record, Told(audit.text, Origin.AUDIT))
+            self._ran(session, record, LogMessage(audit.text, Origin.AUDIT))
             group = session.running
         if group is None:
             return

@@ -21,7 +21,7 @@ class Origin(Enum):
 
 
 @dataclass(frozen=True)
-class Told:
+class LogMessage:
     """One message as a record tells it. `duration_ms`: it is over already."""
 
     text: str

@@ -55,7 +55,7 @@ class Op(StrEnum):
     KEEP = "keep"
 
 
-class Engine(StrEnum):
+class DetectionMethod(StrEnum):
     """How the rows that may differ were found."""
 
     LINEAGE = "lineage"  # transaction ids, checked by content
@@ -106,7 +106,7 @@ class TableRepair(Value):
     """
 
     name: TableName
-    engine: Engine
+    engine: DetectionMethod
     because: str
     rows_at_target: int
     classes: dict[RowClass, int]

@@ -10,7 +10,7 @@ from recovery.model.catalog import Table
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 from recovery.postgres.publications import publishes_everything
-from recovery.postgres.repair.rules import expression
+from recovery.postgres.repair.rules import trusted_sql
 
 MOST_BYTES = 63  # of a name (NAMEDATALEN - 1)
 
@@ -46,7 +46,7 @@ def create_beside(live: Session, case: str, tables: Iterable[Table]) -> None:
         kind = sql.SQL("unlogged table" if publishes_everything(live) else "table")
         for table in tables:
             columns = [
-                sql.SQL("{} {}").format(sql.Identifier(column.name), expression(column.type_name))
+                sql.SQL("{} {}").format(sql.Identifier(column.name), trusted_sql(column.type_name))
                 for column in table.columns
             ]
             if table.key:

@@ -91,7 +91,7 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
     except psycopg.ProgrammingError as error:
         raise server_unreachable(target, str(error), state) from error
     session.target = target
-    with told(session, target, state=state), session:
+    with translate_errors(session, target, state=state), session:
         for statement in SETTINGS:
             session.execute(statement)
         if session.info.parameter_status("server_encoding") == "SQL_ASCII":
@@ -106,7 +106,7 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
 
 
 @contextmanager
-def told(session: Session, target: Target, *, state: str = NOTHING_CREATED) -> Iterator[None]:
+def translate_errors(session: Session, target: Target, *, state: str = NOTHING_CREATED) -> Iterator[None]:
     """Errors of `session` inside leave as RowbackError; those of another are left to its own context."""
     try:
         yield

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.rules import expression
+from recovery.postgres.repair.rules import trusted_sql
 from recovery.postgres.row_versions import written_by
 
 CHUNK = 5_000
@@ -36,7 +36,7 @@ def existing(session: Session, table: TableName, column: str, values: Sequence[s
     while chunk := list(islice(left, CHUNK)):
         statement = sql.SQL(
             "select v from unnest({}::text[]) v where exists (select from {} as t where t.{} = v::{})"
-        ).format(sql.Literal(chunk), sql.Identifier(*table.key), sql.Identifier(column), expression(kind))
+        ).format(sql.Literal(chunk), sql.Identifier(*table.key), sql.Identifier(column), trusted_sql(kind))
         found |= {row[0] for row in session.execute(statement)}
     return found
 

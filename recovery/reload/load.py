@@ -75,7 +75,7 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
     every foreign key holds, nothing else was touched."""
     names: list[TableName] = []
     tries = Tries()
-    attempts, waited_for = 0, frozenset[str]()
+    attempts, blocking = 0, frozenset[str]()
     while attempts < job.lock_attempts:
         locked = False
         try:
@@ -83,7 +83,7 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
                 ready = _prepare(live, job, tries.row_by_row)
                 names = _to_lock(job, ready)
                 alone = job.repair.alone_on if job.repair else []
-                waited_for = _tell_who_blocks(live, job, names, waited_for)
+                blocking = _tell_who_blocks(live, job, names, blocking)
                 if writing.lock_tables(live, names, alone=alone, timeout_ms=job.lock_timeout_ms):
                     locked_at = writing.server_time(live)
                     done = _write(live, job, ready, transport, tries)
@@ -96,7 +96,7 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
             tries = tries.after(refused.words, ready.busy)
             continue
         except NO_ROOM as error:
-            if job.repair and not job.repair.changes.portions.only_chosen and lacks_locks(error):
+            if job.repair and not job.repair.changes.batches.only_chosen and lacks_locks(error):
                 raise refusals.so_many_locks(len(job.repair.changes.shapes())) from error
             raise
         time.sleep(min(0.1 * 2**attempts, MAXIMUM_PAUSE_S))  # let the writers through before asking again
@@ -195,7 +195,7 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
     refusals.refuse_rows(live, job.filled)
     xid = writing.transaction_id(live)
     skipped = _mark(live, job, ready, xid)
-    portion = job.repair is not None and job.repair.changes.portions.only_chosen
+    portion = job.repair is not None and job.repair.changes.batches.only_chosen
     brought = bring_objects(live, job, skipped)
     held = writing.to_hold(job.held_triggers, {*job.filled, *ready.busy}, ready.mode)
     writing.hold_triggers(live, held)
@@ -279,8 +279,8 @@ def _mark(live: Session, job: Job, ready: _Ready, xid: int) -> dict[int, str]:
             drop_before_images(stage)
     writing.pin_search_path(live)
     skipped = _note_skipped(job, ready, xid)
-    if job.repair.changes.portions.only_chosen:
-        job.repair.changes.portions.take(xid)
+    if job.repair.changes.batches.only_chosen:
+        job.repair.changes.batches.claim(xid)
     return skipped
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from recovery.compare.portions import Portions, Size
+from recovery.compare.batches import Batches, Size
 from recovery.compare.scope import load_order, with_referenced
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import ImagesDigest, Op, Pace
@@ -47,13 +47,13 @@ def load_paced(
 ) -> Loaded:
     """Load portion by portion what `earlier` portions have not. Raises as `load` does; what was committed stays so."""
     assert job.repair
-    done, governor = list(earlier), _Governor(live, pace, watch.say)
+    done, throttle = list(earlier), Throttle(live, pace, watch.say)
     changes = job.repair.changes
-    changes.portions.only_chosen = True
-    changes.portions.keep(xid for portion in done for xid in portion.xids)
+    changes.batches.only_chosen = True
+    changes.batches.retain_committed(xid for portion in done for xid in portion.xids)
     # what the tables loaded whole may need goes with them
     first = with_referenced(job.filled, job.catalog.foreign_keys) if not done else set[TableName]()
-    for fills in _choose(job, first, governor):
+    for fills in _choose(job, first, throttle):
         started, began = wal_position(live), time.monotonic()
         portion = load(
             live,
@@ -63,9 +63,9 @@ def load_paced(
         )
         watch.after_commit(portion)
         done.append(portion)
-        changes.portions.keep(xid for each in done for xid in each.xids)
-        governor.wait(portion, wal_since(live, started), began)
-    skipped = changes.portions.skipped()
+        changes.batches.retain_committed(xid for each in done for xid in each.xids)
+        throttle.wait(portion, wal_since(live, started), began)
+    skipped = changes.batches.skipped()
     merged = merge(done, skipped=len(skipped)).model_copy(update={"set_aside": set_aside(changes, skipped)})
     refusals.refuse_nothing(sum(merged.touched.values()), skipped.values())
     return merged
@@ -117,7 +117,7 @@ def _images(portions: Sequence[Loaded]) -> dict[str, BeforeImages]:
     return images
 
 
-def _choose(job: Job, first: Collection[TableName], governor: _Governor) -> Iterator[bool]:
+def _choose(job: Job, first: Collection[TableName], throttle: Throttle) -> Iterator[bool]:
     """Choose one portion after the other; says whether the whole tables are to be loaded with it.
 
     Parents before children, deletes after everything else and children first, and once more at the end what had to be
@@ -130,31 +130,31 @@ def _choose(job: Job, first: Collection[TableName], governor: _Governor) -> Iter
     if job.filled and first:
         for name in order:
             if name in first:
-                changes.portions.choose(numbers[name], PUT, Size(2**31))
+                changes.batches.select_next(numbers[name], PUT, Size(2**31))
         yield True
     for ops, names in ((PUT, order), (LEAVE, [*reversed(order)])):
-        for _ in _fill(changes.portions, ops, [numbers[name] for name in names], governor):
+        for _ in _fill(changes.batches, ops, [numbers[name] for name in names], throttle):
             yield False
-    if changes.portions.choose_again(but=CHANGED_SINCE):
+    if changes.batches.select_skipped(but=CHANGED_SINCE):
         yield False
 
 
-def _fill(portions: Portions, ops: Collection[Op], tables: Sequence[int], governor: _Governor) -> Iterator[None]:
+def _fill(batches: Batches, ops: Collection[Op], tables: Sequence[int], throttle: Throttle) -> Iterator[None]:
     """Stop whenever a portion is full: of rows, or of tables, since each takes locks of its own."""
-    room, holding = governor.size, set[int]()
+    room, holding = throttle.size, set[int]()
     for no in tables:
         after = -1
-        while chosen := portions.choose(no, ops, room, after=after):
+        while chosen := batches.select_next(no, ops, room, after=after):
             after, room = chosen.last, room.less(chosen)
             holding.add(no)
             if room.rows <= 0 or room.bytes <= 0 or len(holding) >= MOST_TABLES:
                 yield
-                room, holding = governor.size, set()
+                room, holding = throttle.size, set()
     if holding:
         yield
 
 
-class _Governor:
+class Throttle:
     """Sizes the portions and waits between them."""
 
     def __init__(self, live: Session, pace: Pace, say: Callable[[str, float], None]) -> None:

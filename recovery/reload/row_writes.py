@@ -15,7 +15,7 @@ from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.isolation import ROW_ERRORS, server_words
-from recovery.postgres.repair.collisions import waits_for
+from recovery.postgres.repair.collisions import blocks_key
 from recovery.postgres.repair.rules import Rules
 from recovery.postgres.repair.stage import Stage
 from recovery.postgres.repair.writes import (
@@ -158,7 +158,7 @@ class RowWriter:
 
     def _put(self, name: TableName) -> tuple[int, int]:
         """Insert and update; the other way round where an insert waits for a key that an update sets free."""
-        if waits_for(self.stages[name], "u", self.rules[name].distinct):
+        if blocks_key(self.stages[name], "u", self.rules[name].distinct):
             updated = self._do(name, update)
             return self._do(name, insert), updated
         return self._do(name, insert), self._do(name, update)
@@ -175,5 +175,5 @@ def _deleted_early(
     catalog: Catalog, stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules]
 ) -> set[TableName]:
     """Tables whose deletes set keys free that rows to come wait for, with the tables that reference them."""
-    waited_for = {name for name, stage in stages.items() if waits_for(stage, "d", rules[name].distinct)}
-    return with_referencing(waited_for, [key for key in catalog.foreign_keys if key.child in stages])
+    blocking = {name for name, stage in stages.items() if blocks_key(stage, "d", rules[name].distinct)}
+    return with_referencing(blocking, [key for key in catalog.foreign_keys if key.child in stages])

@@ -14,7 +14,7 @@ from recovery.compare.change import Change, Shape, Texts, column_numbers
 from recovery.compare.changes import ChangeSet
 from recovery.compare.foreseeing import Outlook, foresee
 from recovery.model.catalog import Catalog, ForeignKey, Table
-from recovery.model.repair import Engine, Op, RepairPlan, RepairRequest, RowClass, TableRepair
+from recovery.model.repair import DetectionMethod, Op, RepairPlan, RepairRequest, RowClass, TableRepair
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.rules import read_rules
 from recovery.postgres.repair.scan import Field, Side, rows_written
@@ -130,7 +130,7 @@ def _counted(changes: ChangeSet, shape: Shape) -> TableRepair:
     ops = changes.planned(shape.no)
     return TableRepair(
         name=shape.table,
-        engine=Engine.FOLLOWED,
+        engine=DetectionMethod.FOLLOWED,
         because="it was written by the repair",
         rows_at_target=0,
         classes=changes.classes(shape.no),

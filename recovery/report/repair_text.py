@@ -12,7 +12,7 @@ from itertools import islice
 from guards.plain import joined
 from recovery.compare.change import Change, Shape, decoding
 from recovery.compare.changes import ChangeSet
-from recovery.model.repair import Engine, Op, RepairPlan, RowClass, TableRepair
+from recovery.model.repair import DetectionMethod, Op, RepairPlan, RowClass, TableRepair
 from recovery.model.values import counted
 from recovery.report.text import MOST_SHOWN, columns, few
 
@@ -26,7 +26,7 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
     most are shown."""
     kinds = [kind for kind in RowClass if any(table.count(kind) for table in plan.tables)]
     shown = [table for table in plan.tables if table.writes or any(table.count(k) for k in kinds[1:])]
-    quiet = sum(t.engine is not Engine.FOLLOWED for t in plan.tables if t not in shown)
+    quiet = sum(t.engine is not DetectionMethod.FOLLOWED for t in plan.tables if t not in shown)
     rows = [("table", *(str(kind) for kind in kinds), "writes", "found by")]
     rows += [
         (str(t.name), *(f"{t.count(kind):,}" if t.count(kind) else "·" for kind in kinds), _writes(t), _found(t))

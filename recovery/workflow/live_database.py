@@ -18,7 +18,7 @@ from recovery.incident.sessions import LAST_COMMIT
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.suspects import Closure, habits_of, same_table
 from recovery.model.incident import Reach, Reached
-from recovery.postgres.connect import IMPATIENT, Session, connect, told
+from recovery.postgres.connect import IMPATIENT, Session, connect, translate_errors
 from recovery.postgres.connection_target import Target
 from recovery.postgres.row_traces import oldest_writer, row_traces
 from recovery.postgres.traces import closure, commit_time_of, emptied, log_settings, read_counters, status_of
@@ -115,7 +115,7 @@ class LiveDatabase:
 
     def _asked(self, what: str, act: Callable[[], Answer], otherwise: Answer) -> Answer:
         try:
-            with told(self.session, self.target):
+            with translate_errors(self.session, self.target):
                 return act()
         except RowbackError as error:
             self.silent.append(f"{what} could not be asked: {error.fact}")

@@ -23,7 +23,7 @@ from runbooks.commands.run_options import refuse_finished
 def abort(run_id: str, profile: str | None) -> None:
     """Give a run up: takes back what its steps did, the last one first."""
     from recovery.workflow.run import terminate_like_interrupt
-    from runbooks.running.driving import StepLines, Told
+    from runbooks.running.driving import PresetAnswers, StepLines
     from runbooks.running.performing import Performance, give_up
     from runbooks.running.runs import resume_run
 
@@ -31,7 +31,7 @@ def abort(run_id: str, profile: str | None) -> None:
     loaded = load_profile(profile or opened.how.profile)
     with journal, terminate_like_interrupt():
         refuse_finished(opened)
-        kept, doubtful = give_up(Performance(opened, journal, Told({}), StepLines(), loaded))
+        kept, doubtful = give_up(Performance(opened, journal, PresetAnswers({}), StepLines(), loaded))
     click.echo(f"run {opened.id} is given up")
     for each in (*kept, *doubtful):
         click.echo(f"  not taken back: {each}")

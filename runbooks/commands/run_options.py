@@ -11,7 +11,7 @@ from recovery.errors import ErrorId, RowbackError
 
 if TYPE_CHECKING:
     from recovery.workflow.journal import Journal
-    from runbooks.running.driving import AtTerminal, Told
+    from runbooks.running.driving import AtTerminal, PresetAnswers
     from runbooks.running.runs import Run
 
 
@@ -29,7 +29,7 @@ confirmed_option = click.option(
 )
 
 
-def perform_run(opened: Run, journal: Journal, driver: Told | AtTerminal, profile: Profile) -> None:
+def perform_run(opened: Run, journal: Journal, driver: PresetAnswers | AtTerminal, profile: Profile) -> None:
     from recovery.workflow.run import terminate_like_interrupt
     from runbooks.running.driving import StepLines, show_line
     from runbooks.running.performing import Performance, perform
@@ -54,10 +54,10 @@ def refuse_finished(opened: Run) -> None:
         )
 
 
-def driver_of(mode: str, given: dict[str, str], confirmed: tuple[str, ...]) -> Told | AtTerminal:
-    from runbooks.running.driving import AtTerminal, Told
+def driver_of(mode: str, given: dict[str, str], confirmed: tuple[str, ...]) -> PresetAnswers | AtTerminal:
+    from runbooks.running.driving import AtTerminal, PresetAnswers
 
-    return Told(given, frozenset(confirmed)) if mode == "auto" else AtTerminal(given)
+    return PresetAnswers(given, frozenset(confirmed)) if mode == "auto" else AtTerminal(given)
 
 
 def answers_in(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from runbooks.book.document import Approve, Book, Confirm
 from runbooks.book.reading import find_book, read_book
 from runbooks.drills.datasets import FaultKind
 from runbooks.running.binding import bind
-from runbooks.running.driving import Told
+from runbooks.running.driving import PresetAnswers
 from runbooks.running.performing import Performance, perform
 from runbooks.running.runs import Begun, Run, open_run
 
@@ -60,7 +60,7 @@ def recover_by_book(name: str, given: Mapping[str, str], listener: Listener) -> 
     run, journal = open_run(source, book, bind(book, given), Begun("auto", current_principal(None)))
     try:
         with journal:
-            perform(Performance(run, journal, Told(given, looked, agreed), listener, Profile()))
+            perform(Performance(run, journal, PresetAnswers(given, looked, agreed), listener, Profile()))
     except RowbackError as error:
         raise _stopped(name, run, error) from error
     cases = all_cases()

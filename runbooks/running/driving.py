@@ -15,7 +15,7 @@ from runbooks.running.binding import bound
 
 
 @dataclass(frozen=True)
-class Told:
+class PresetAnswers:
     """Mode auto: refuses to guess. `answers` by the name of a question, `confirmed`: ids of manual steps that somebody
     has looked at, `approved`: ids of approvals that are given by the nature of the run (a drill)."""
 

@@ -23,7 +23,7 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import TableAccount
 from recovery.model.catalog import Catalog
 from recovery.model.plan import PlannedTable, Why
-from recovery.model.repair import Engine, Mode, Pace, RepairPlan, RepairRequest
+from recovery.model.repair import DetectionMethod, Mode, Pace, RepairPlan, RepairRequest
 from recovery.postgres.beside import beside_name, create_beside, plain
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session, connect
@@ -172,7 +172,7 @@ def accounts(plan: RepairPlan, done: Loaded | None, then: State, ends: tuple[Sta
     for table in plan.tables:
         account = table.account.without(done.set_aside.get(str(table.name), ()) if done else ())
         assert account.balanced
-        if table.engine is not Engine.FOLLOWED:  # of those only the rows that others led to are counted
+        if table.engine is not DetectionMethod.FOLLOWED:  # of those only the rows that others led to are counted
             found.setdefault(TABLES.get(table.name.name, "child"), []).append(account)
     for rows in ("parent", "child"):
         held, before, after = (getattr(each, rows) for each in (then, *ends))

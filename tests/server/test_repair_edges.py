@@ -8,7 +8,7 @@ import pytest
 
 import recovery.reload.load as load_module
 from recovery.errors import RowbackError
-from recovery.model.repair import Engine, Mode, OnConflict, RowClass
+from recovery.model.repair import DetectionMethod, Mode, OnConflict, RowClass
 from tests.fix_lab import Database
 from tests.fix_repair import SCHEMA, Past, xid_of
 
@@ -53,7 +53,11 @@ def test_values_of_every_type_come_back_and_are_reverted_exactly(past: Past, dat
         )
         plan = times.diff(lineage=lineage, mode=Mode.REPAIR, incident_xids=(xid,))
         (table,) = plan.tables
-        assert (table.inserts, table.updates, table.engine) == (6, 7, Engine.LINEAGE if lineage else Engine.BUCKETS)
+        assert (table.inserts, table.updates, table.engine) == (
+            6,
+            7,
+            DetectionMethod.LINEAGE if lineage else DetectionMethod.BUCKETS,
+        )
         times.apply()
         assert text_of(database, "s.t") == held
         assert database.rows("insert into s.t (n) values (1) returning id")[0][0] > 20
@@ -192,10 +196,10 @@ def test_naming_the_root_brings_the_children_of_a_cascade_and_nothing_else(past:
         plan = times.diff("spaces")
         bill = {table.name.name: (table.inserts, table.engine, table.because) for table in plan.tables}
         assert bill == {
-            "spaces": (1, Engine.LINEAGE, ""),
-            "articles": (4, Engine.FOLLOWED, "rows of public.spaces lead to it"),
-            "revisions": (8, Engine.FOLLOWED, "rows of public.articles lead to it"),
-            "notes": (8, Engine.FOLLOWED, "rows of public.revisions lead to it"),
+            "spaces": (1, DetectionMethod.LINEAGE, ""),
+            "articles": (4, DetectionMethod.FOLLOWED, "rows of public.spaces lead to it"),
+            "revisions": (8, DetectionMethod.FOLLOWED, "rows of public.articles lead to it"),
+            "notes": (8, DetectionMethod.FOLLOWED, "rows of public.revisions lead to it"),
         }
         times.apply()
         assert [row[0] for row in database.rows("select id from spaces order by 1")] == [1, 2, 3]
@@ -346,8 +350,8 @@ def test_a_table_without_a_key(past: Past, database: Database) -> None:
         )
         plan = times.diff()
         assert {t.name.name: (t.inserts, t.engine) for t in plan.tables} == {
-            "Weird Name; --": (4, Engine.WHOLE_ROWS),
-            "mixed": (0, Engine.WHOLE_ROWS),
+            "Weird Name; --": (4, DetectionMethod.WHOLE_ROWS),
+            "mixed": (0, DetectionMethod.WHOLE_ROWS),
         }
         (blocked,) = times.rows_of(RowClass.BLOCKED)
         assert blocked.reason == (

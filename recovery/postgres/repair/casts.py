@@ -11,7 +11,7 @@ from psycopg import sql
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.isolation import ROW_ERRORS, server_words
-from recovery.postgres.repair.rules import expression
+from recovery.postgres.repair.rules import trusted_sql
 from recovery.postgres.repair.scan import Field
 
 # A conversion is a function, a reading of the same bytes, or through text: by the input and output functions.
@@ -35,7 +35,7 @@ def why_cast_loses(copy: Session, table: TableName, source: Field, own_type: str
     immutable = copy.execute(_IMMUTABLE, (own_type, source.cast)).fetchone()
     if immutable is None or not immutable[0]:
         return "whether its values are still the same depends on the settings under which it was changed"
-    back = sql.SQL("({}::{})").format(source.value, expression(own_type))
+    back = sql.SQL("({}::{})").format(source.value, trusted_sql(own_type))
     try:
         with copy.transaction():
             changed = copy.execute(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from psycopg import sql
 
 from recovery.model.values import TableName
-from recovery.postgres.repair.rules import DistinctRule, Rules, expression
+from recovery.postgres.repair.rules import DistinctRule, Rules, trusted_sql
 from recovery.postgres.repair.stage import Stage, mark_at_once
 
 
@@ -52,7 +52,7 @@ def _marking(stage: Stage, why: str, rule: DistinctRule, hits: sql.Composed) -> 
     )
 
 
-def waits_for(stage: Stage, op: str, rules: Sequence[DistinctRule]) -> bool:
+def blocks_key(stage: Stage, op: str, rules: Sequence[DistinctRule]) -> bool:
     """Whether a row to come needs a key that a live row holds until it is updated (u) or deleted (d)."""
     ops = "'i'" if op == "u" else "'i', 'u'"
     return bool(stage.table.key and stage.ops[op]) and any(
@@ -95,7 +95,7 @@ def _collisions(
         " on {collide} and {other} order by s.{n}, t.shown",
         **{
             **parts,
-            "ops": expression(ops),
+            "ops": trusted_sql(ops),
             "which": which,
             "other": other,
             "values": sql.SQL(", ").join([*key, parts["values"]]),
@@ -122,14 +122,14 @@ def rule_parts(stage: Stage, rule: DistinctRule) -> dict[str, sql.Composable]:
     if not rule.nulls_distinct:
         same = sql.SQL("(s.{0} operator({1}.{2}) t.{0} or (s.{0} is null and t.{0} is null))")
     return {
-        "where": expression(f"({rule.predicate})") if rule.predicate else sql.SQL("true"),
+        "where": trusted_sql(f"({rule.predicate})") if rule.predicate else sql.SQL("true"),
         "values": sql.SQL(", ").join(
-            sql.SQL("({}) as {}").format(expression(text), name)
+            sql.SQL("({}) as {}").format(trusted_sql(text), name)
             for text, name in zip(rule.expressions, names, strict=True)
         ),
         "shown": sql.SQL(", ").join(map(sql.Identifier, stage.table.key or stage.columns)),
         "collide": sql.SQL(" and ").join(
-            same.format(name, sql.Identifier(schema), expression(operator))
+            same.format(name, sql.Identifier(schema), trusted_sql(operator))
             for name, (schema, operator) in zip(names, rule.operators, strict=True)
         ),
     }

@@ -14,7 +14,7 @@ from psycopg import sql
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Table
 from recovery.postgres.connect import Session, one
-from recovery.postgres.repair.rules import expression
+from recovery.postgres.repair.rules import trusted_sql
 
 CHUNK_BYTES = 2**20
 _GRANTS = {"SELECT": "select", "UPDATE": "update"}
@@ -119,7 +119,7 @@ def _give(copy: Session, live: Session, number: int) -> None:
     ).fetchall()
     for privilege, grantee in grants:
         live.execute(
-            sql.SQL("grant {} on {} to {}").format(expression(_GRANTS[privilege]), object_, expression(grantee))
+            sql.SQL("grant {} on {} to {}").format(trusted_sql(_GRANTS[privilege]), object_, trusted_sql(grantee))
         )
     if owner != one(live, "select current_user::regrole::text"):
-        live.execute(sql.SQL("alter {} owner to {}").format(object_, expression(owner)))
+        live.execute(sql.SQL("alter {} owner to {}").format(object_, trusted_sql(owner)))

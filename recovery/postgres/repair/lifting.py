@@ -16,7 +16,7 @@ from recovery.model.catalog import ForeignKey, Table
 from recovery.model.repair import LiftedConstraint
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
-from recovery.postgres.repair.rules import Rules, expression
+from recovery.postgres.repair.rules import Rules, trusted_sql
 from recovery.postgres.repair.stage import Stage, refers
 
 # Neither inherited nor handed down: such a check is changed at its root alone. Nor of a published table: a subscriber
@@ -97,7 +97,7 @@ def put_back(live: Session, held: Iterable[HeldConstraint]) -> None:
         table, name = sql.Identifier(*check.table.key), sql.Identifier(check.name)
         live.execute(
             sql.SQL("/* rowback */ alter table only {} add constraint {} {}").format(
-                table, name, expression(check.definition)
+                table, name, trusted_sql(check.definition)
             )
         )
         if check.comment is not None:

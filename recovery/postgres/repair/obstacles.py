@@ -11,7 +11,7 @@ from recovery.model.catalog import ForeignKey
 from recovery.model.values import TableName
 from recovery.postgres.isolation import ROW_ERRORS, try_rows
 from recovery.postgres.repair.collisions import rule_parts
-from recovery.postgres.repair.rules import CheckRule, DistinctRule, expression
+from recovery.postgres.repair.rules import CheckRule, DistinctRule, trusted_sql
 from recovery.postgres.repair.stage import Stage, refers
 
 CHANGED_SINCE = "changed by others since it was read"
@@ -121,7 +121,7 @@ def mark_violating(stage: Stage, rule: CheckRule) -> None:
             # under the table's own name: an expression may speak of the whole row by it
             "update {name} as {itself} set {skip} = {why} where {skip} is null and {which} and {some} and not ({rule})",
             why=sql.Literal(f"it violates {rule.name}"),
-            rule=expression(rule.expression),
+            rule=trusted_sql(rule.expression),
             itself=sql.Identifier(stage.table.name.name),
             which=stage.sql(which),
             some=stage.sql("{n} = any({numbers})", numbers=sql.Literal(list(numbers)))
@@ -141,7 +141,7 @@ def count_violating(stage: Stage, rule: CheckRule) -> int:
                 stage.numbers(
                     stage.sql(
                         "{n} in (select {n} from {name} as {itself} where {op} in ('i', 'u') and not ({rule}))",
-                        rule=expression(rule.expression),
+                        rule=trusted_sql(rule.expression),
                         itself=sql.Identifier(stage.table.name.name),
                     )
                 )
@@ -192,7 +192,9 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
     return marked
 
 
-def mark_early(stage: Stage, references: Sequence[tuple[ForeignKey, Stage]], rules: Sequence[DistinctRule]) -> int:
+def schedule_before_deletes(
+    stage: Stage, references: Sequence[tuple[ForeignKey, Stage]], rules: Sequence[DistinctRule]
+) -> int:
     """Let updates come before deletes that they release: rows that let go of a parent about to be deleted, need none
     that is only to come, and keep all their unique keys. `references`: the table's foreign keys with their parents'
     stages."""
@@ -276,7 +278,7 @@ def _planned(stage: Stage, key: ForeignKey, row: str, ops: str) -> sql.Composabl
     equal = refers(key, row, "o")
     return stage.sql(
         "exists (select from {name} o where o.{op} in ({ops}) and o.{skip} is null and {equal})",
-        ops=expression(ops),
+        ops=trusted_sql(ops),
         equal=equal,
     )
 

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.rules import expression
+from recovery.postgres.repair.rules import trusted_sql
 
 if TYPE_CHECKING:
     from recovery.postgres.repair.scan import Field
@@ -59,9 +59,9 @@ def carry(copy: Session, table: TableName, fields: Mapping[str, Field], stage: S
         sql.SQL("{} operator({}.{}) {}::{}").format(
             field.value,
             sql.Identifier(field.equality[0]),
-            expression(field.equality[1]),
+            trusted_sql(field.equality[1]),
             sql.Literal(value),
-            expression(field.key_type),
+            trusted_sql(field.key_type),
         )
         for field, value in zip(keys, own, strict=True)
     )

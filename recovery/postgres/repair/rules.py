@@ -163,7 +163,7 @@ def mentioned_tables(session: Session, functions: Iterable[int], among: Iterable
     }
 
 
-def expression(text: str) -> sql.SQL:
+def trusted_sql(text: str) -> sql.SQL:
     """A definition's own text as SQL. Only ever what the server printed of its catalog."""
     literal: LiteralString = text
     return sql.SQL(literal)

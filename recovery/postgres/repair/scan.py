@@ -18,7 +18,7 @@ from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 from recovery.postgres.fingerprint import row_hash
 from recovery.postgres.repair.oversized import carried_text
-from recovery.postgres.repair.rules import expression
+from recovery.postgres.repair.rules import trusted_sql
 from recovery.postgres.row_versions import written_by
 
 RANGE_TYPES = frozenset({"smallint", "integer", "bigint"})
@@ -65,7 +65,7 @@ class Field:
         own = sql.Identifier(self.name)
         if self.labels:
             return self._relabelled(own)
-        return own if self.cast is None else sql.SQL("({}::{})").format(own, expression(self.cast))
+        return own if self.cast is None else sql.SQL("({}::{})").format(own, trusted_sql(self.cast))
 
     @property
     def text(self) -> sql.Composable:
@@ -164,7 +164,7 @@ def refuses_predicate(session: Session, table: TableName, where: str) -> str | N
     It is prepared, and a prepared statement holds a single command: text that closes the parenthesis and goes on with
     another statement is a syntax error.
     """
-    statement = sql.SQL("select from only {} where ({}) limit 0").format(sql.Identifier(*table.key), expression(where))
+    statement = sql.SQL("select from only {} where ({}) limit 0").format(sql.Identifier(*table.key), trusted_sql(where))
     try:
         with session.transaction(force_rollback=True):
             session.execute("set transaction read only")
@@ -237,9 +237,9 @@ def rows_by_key(
         sql.SQL("{} operator({}.{}) k.{}::{}").format(
             field.value,
             sql.Identifier(field.equality[0]),
-            expression(field.equality[1]),
+            trusted_sql(field.equality[1]),
             name,
-            expression(field.key_type),
+            trusted_sql(field.key_type),
         )
         for field, name in zip(by, names, strict=True)
     )

@@ -19,7 +19,7 @@ from recovery.model.repair import ImagesDigest
 from recovery.postgres.connect import Session, one
 from recovery.postgres.isolation import try_rows
 from recovery.postgres.repair.oversized import oversized_bytes
-from recovery.postgres.repair.rules import expression
+from recovery.postgres.repair.rules import trusted_sql
 from recovery.postgres.repair.scan import Field, Values
 
 BATCH = 5_000
@@ -99,7 +99,7 @@ class Stage:
             "create temporary table {name} ({columns} {n} bigint not null, {op} text not null, {xmin} xid,"
             " {nth} bigint, {skip} text, {early} boolean not null default false) on commit drop",
             name=sql.Identifier(self._bare),
-            columns=expression(f"{columns}," if columns else ""),
+            columns=trusted_sql(f"{columns}," if columns else ""),
         )
 
     def fill(self, rows: Iterable[Staged]) -> None:
@@ -218,11 +218,11 @@ class Stage:
                 there=self.row_text(row),
                 row=sql.Identifier(row),
                 planned=self.row_text("o"),
-                ops=expression(ops),
+                ops=trusted_sql(ops),
             )
         return self.sql(
             "exists (select from {name} o where o.{op} in ({ops}) and o.{skip} is null and {same})",
-            ops=expression(ops),
+            ops=trusted_sql(ops),
             same=self.same(row, "o"),
         )
 
@@ -239,7 +239,7 @@ class Stage:
             sql.SQL("{} operator({}.{}) {}").format(
                 sql.Identifier(left, name),
                 sql.Identifier(self._equality[name][0]),
-                expression(self._equality[name][1]),
+                trusted_sql(self._equality[name][1]),
                 sql.Identifier(right, name),
             )
             for name in self.table.key
@@ -305,7 +305,7 @@ class Stage:
             "early": self.early,
             "same": self.same("t", "s"),
         }
-        return expression(text).format(**{**known, **parts})
+        return trusted_sql(text).format(**{**known, **parts})
 
 
 def mark_at_once(markings: Iterable[tuple[Stage, sql.Composed]]) -> int:

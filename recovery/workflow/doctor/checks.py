@@ -11,7 +11,7 @@ from recovery.aws.instances import Instances
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.health import Check, Health
-from recovery.postgres.connect import IMPATIENT, connect, told
+from recovery.postgres.connect import IMPATIENT, connect, translate_errors
 from recovery.postgres.examining import database_bytes as size_of
 from recovery.postgres.traces import read_counters
 from recovery.workflow.access import original
@@ -86,8 +86,8 @@ def _of_database(context: DoctorContext) -> tuple[list[Check], int | None]:
         with connect(target) as session:
             session.execute(IMPATIENT)
             opened = Opened(context, session, target)
-            found = list(_each(OF_DATABASE, opened, database_checks.SAYS, lambda: told(session, target)))
-            with suppress(RowbackError), told(session, target):  # whatever hinders it is told by a check
+            found = list(_each(OF_DATABASE, opened, database_checks.SAYS, lambda: translate_errors(session, target)))
+            with suppress(RowbackError), translate_errors(session, target):  # whatever hinders it is told by a check
                 remember_reading(read_counters(session), context.facts.resource_id, context.database)
             return found, size_of(session)
     except RowbackError as error:

@@ -187,7 +187,9 @@ def _load(recovery_run: RecoveryRun, live: Session, what: Job, rows: RowTranspor
     pace = recovery_run.case.pace
     with watched(live, state=ROLLED_BACK, say=recovery_run.listener.notice):
         if what.repair is not None:  # what an attempt took whose commit failed
-            what.repair.changes.portions.keep(xid for done in portions_of(recovery_run.case) for xid in done.xids)
+            what.repair.changes.batches.retain_committed(
+                xid for done in portions_of(recovery_run.case) for xid in done.xids
+            )
         if pace is None or what.repair is None:
             return load(live, what, rows, before_commit=record("load.intent"))
         watch = Watch(record("load.intent"), record("load.portion"), recovery_run.listener.progress)

@@ -64,7 +64,7 @@ def _compared_again(
     case = recovery_run.case
     path = case.directory / "proof.sqlite"
     path.unlink(missing_ok=True)
-    left_out = repair.changes.portions.skipped() if len(loaded.xids) > 1 else repair.changes.skipped(loaded.xids[0])
+    left_out = repair.changes.batches.skipped() if len(loaded.xids) > 1 else repair.changes.skipped(loaded.xids[0])
     with ChangeSet(path) as changes, Remembered(case.directory / CHECKSUMS) as memory:
         again = compare_again(
             live, copy, inquiry_of(recovery_run, filled_tables(recovery_run)), changes, ask=memory.ask

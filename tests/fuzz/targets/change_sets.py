@@ -152,7 +152,7 @@ def _act(data: Altered, directory: Path) -> None:
             changes.bytes_wanted(shape.no)
             _keys(changes, shape.no)
         changes.digest()
-        changes.portions.skipped()
+        changes.batches.skipped()
 
 
 def _keys(changes: ChangeSet, no: int) -> None:

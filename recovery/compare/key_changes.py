@@ -25,7 +25,7 @@ AGREE_AT_LEAST = 2
 
 
 @dataclass(frozen=True)
-class Likeness:
+class RowSignature:
     """By what two rows of one `family` (a table, or all partitions of one root) are the same in spite of their keys:
     the values at `positions`; those at `given_out`, which the server gives out once over all partitions; or, of a
     partitioned table whose key has none of these, those at `rest`, its key without the columns it is partitioned by."""
@@ -62,7 +62,7 @@ class Likeness:
         return hashlib.sha256(json.dumps([kind, self.family, values]).encode()).hexdigest()
 
 
-def likeness_of(columns: Columns, catalog: Catalog) -> Likeness | None:
+def row_signature_of(columns: Columns, catalog: Catalog) -> RowSignature | None:
     """How moved rows of a table are recognized. None where keys are given out by the server: nobody changes those."""
     table = columns.live
     given_out = {c.name for c in table.columns if c.identity or c.has_default} & set(table.key)
@@ -80,7 +80,7 @@ def likeness_of(columns: Columns, catalog: Catalog) -> Likeness | None:
     rest = () if numbers else tuple(i for name, i in order if name in table.key)
     if len(order) < AGREE_AT_LEAST and not numbers and not rest:
         return None
-    return Likeness(family, tuple(i for _, i in order), numbers, rest)
+    return RowSignature(family, tuple(i for _, i in order), numbers, rest)
 
 
 def root_of(leaf: TableName, catalog: Catalog) -> TableName:

@@ -41,14 +41,14 @@ class Chosen:
     bytes: int
 
 
-class Portions:
+class Batches:
     """The portions of one change set."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self.only_chosen = False  # whether a load stages the chosen rows alone
 
-    def choose(self, no: int, ops: Iterable[Op], size: Size, *, after: int = -1) -> Chosen | None:
+    def select_next(self, no: int, ops: Iterable[Op], size: Size, *, after: int = -1) -> Chosen | None:
         """Add the next rows of one table that nobody has taken to the chosen portion, from behind number `after` on:
         as many as `size` allows, one at least. None when there was none."""
         wanted = [op.value for op in ops]
@@ -67,7 +67,7 @@ class Portions:
         self._db.executemany("insert into portion values (?, ?)", ((CHOSEN, n) for n in chosen))
         return Chosen(chosen[-1], len(chosen), taken) if chosen else None
 
-    def choose_again(self, *, but: str) -> int:
+    def select_skipped(self, *, but: str) -> int:
         """Choose what committed portions skipped for another reason than `but`: what was in the way may be gone now."""
         return self._db.execute(
             f"insert or ignore into portion select ?, s.n from {_NEVER_WRITTEN} and s.reason <> ?",  # noqa: S608
@@ -83,12 +83,12 @@ class Portions:
         ).fetchone()
         return int(row[0]) if row else None
 
-    def take(self, xid: int) -> None:
+    def claim(self, xid: int) -> None:
         """Note, durably, that transaction `xid` takes the chosen rows; call it before COMMIT."""
         self._db.execute("insert into portion select ?, n from portion where xid = ?", (xid, CHOSEN))
         self._db.commit()
 
-    def keep(self, committed: Iterable[int]) -> None:
+    def retain_committed(self, committed: Iterable[int]) -> None:
         """Forget the chosen portion and all that were taken by transactions that did not commit."""
         self._db.execute("create temp table if not exists committed (xid integer primary key)")
         self._db.execute("delete from committed")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from recovery.compare.change import Change, Texts
 from recovery.compare.changes import ChangeSet
-from recovery.model.repair import Engine, RowClass
+from recovery.model.repair import DetectionMethod, RowClass
 from recovery.postgres.repair.lineage import Lineage, keys_written_by, writers_since
 from recovery.postgres.repair.scan import Buckets, Field, Side, Values, bucket_sums, extent, keys_in, whole_rows
 
@@ -30,20 +30,20 @@ class Sides:
     limited: bool = False
 
 
-def find_suspects(sides: Sides, lineage: Lineage | None, changes: ChangeSet, no: int) -> Engine:
+def find_candidate_rows(sides: Sides, lineage: Lineage | None, changes: ChangeSet, no: int) -> DetectionMethod:
     """Put the keys of all rows that may differ into `changes`; every row that does differ is among them."""
     if lineage is not None:
         written, total = writers_since(sides.now, lineage), extent(sides.now)[0]
         rows = sum(written.values())
         if rows <= max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * total):
             if written:
-                changes.suspect(no, keys_written_by(sides.now, list(written)))
+                changes.add_candidates(no, keys_written_by(sides.now, list(written)))
             # What was not written since is as at T: rows at T beyond those were changed or are gone.
             if sides.limited or extent(sides.then)[0] > total - rows:
                 _compare_buckets(sides, changes, no, only_keys=True)
-            return Engine.LINEAGE
+            return DetectionMethod.LINEAGE
     _compare_buckets(sides, changes, no, only_keys=False)
-    return Engine.BUCKETS
+    return DetectionMethod.BUCKETS
 
 
 def compare_whole_rows(sides: Sides, no: int) -> Iterator[Change]:
@@ -66,7 +66,7 @@ def _compare_buckets(sides: Sides, changes: ChangeSet, no: int, *, only_keys: bo
     if not dirty:
         return
     rows = read(lambda side: keys_in(side, buckets, dirty, contents=contents(side)))
-    changes.suspect(no, _differing_keys(*rows))
+    changes.add_candidates(no, _differing_keys(*rows))
 
 
 def _differing_keys(left: Iterator[Values], right: Iterator[Values]) -> Iterator[Texts]:
