@@ -93,7 +93,7 @@ def _search(
     from recovery.compare.scope import ScopeRequest
     from recovery.model.plan import Transport
     from recovery.model.target import format_utc, parse_target_time
-    from recovery.workflow.asking import Request
+    from recovery.planning.request import Request
     from recovery.workflow.bisect import Bisection
 
     instance, database, good = what
@@ -120,7 +120,7 @@ def _search(
 
 def _confirm(search: Bisection, instances: Instances, confirmed: int | None) -> None:
     """The number of copies, typed: each is an instance that costs money and takes its time."""
-    from recovery.workflow.outlook import of_copies
+    from recovery.investigation.outlook import of_copies
 
     told = of_copies(search.copies, search.wanted, instances)
     click.echo(f"up to {search.copies} copies, one after the other; {told}", err=True)

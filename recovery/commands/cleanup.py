@@ -44,8 +44,8 @@ def cleanup(  # noqa: PLR0913, PLR0917 (one argument an option)
     Never what an open case needs. Once before-images are gone, undo rests on the case's directory alone.
     """
     from recovery.aws.instances import Instances
+    from recovery.planning.access import original
     from recovery.postgres.connect import connect
-    from recovery.workflow.access import original
     from recovery.workflow.cleaning import clean, leftovers
 
     loaded = load_profile(profile)

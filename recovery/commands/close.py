@@ -19,7 +19,7 @@ def close(case_id: str) -> None:
     from recovery.aws.instances import Instances
     from recovery.commands.driving import shown
     from recovery.report.listening import listener
-    from recovery.workflow.cases import resume_case
+    from recovery.store.cases import resume_case
     from recovery.workflow.recovery_run import RecoveryRun
     from recovery.workflow.run import give_up
 

@@ -11,7 +11,7 @@ from recovery.errors import RowbackError
 
 def complete_case(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Cases on this machine whose id begins or ends so, the newest first."""
-    from recovery.workflow.cases import all_cases
+    from recovery.store.cases import all_cases
 
     ids = [case.id for case in reversed(all_cases())]
     return [id for id in ids if id.startswith(incomplete) or id.endswith(incomplete)]

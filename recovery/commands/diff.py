@@ -18,7 +18,7 @@ from recovery.model.repair import Mode, OnConflict, RepairRequest, RowClass
 from recovery.model.values import counted
 
 if TYPE_CHECKING:
-    from recovery.workflow.cases import Case
+    from recovery.store.cases import Case
 
 from recovery.commands.locked_case import locked_case, refuse_closed, spreadsheet_option
 
@@ -64,7 +64,7 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
     """
     from recovery.report.repair_text import repair_text
     from recovery.report.text import EVERY, MOST_SHOWN
-    from recovery.workflow.cases import read_case
+    from recovery.store.cases import read_case
 
     changed: dict[str, object] = {
         "mode": mode,

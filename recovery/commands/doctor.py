@@ -54,8 +54,8 @@ def doctor(
 
 
 def _run_checks(instance: str, database: str, profile: Profile, *, as_json: bool) -> None:
+    from recovery.doctor.checks import run_checks
     from recovery.report.health_text import health_text
-    from recovery.workflow.doctor.checks import run_checks
 
     health = run_checks(instance, database, profile)
     click.echo(health.model_dump_json(indent=1) if as_json else health_text(health))
@@ -71,7 +71,7 @@ def _run_checks(instance: str, database: str, profile: Profile, *, as_json: bool
 
 def _show_policy(instance: str, profile: Profile, form: str) -> None:
     from recovery.aws.permissions import as_cloudformation, as_json, as_terraform
-    from recovery.workflow.doctor.place import place_of
+    from recovery.doctor.place import place_of
 
     place, unseen = place_of(instance, profile.region)
     if unseen:

@@ -15,8 +15,8 @@ from recovery.report.notifying import Notifier
 from recovery.report.status_page import write_status
 from recovery.report.text import report_text
 from recovery.report.watching import FanoutListener
+from recovery.store.cases import Case, all_cases
 from recovery.workflow.case_status import current_status
-from recovery.workflow.cases import Case, all_cases
 from recovery.workflow.recovery_run import RecoveryRun
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import paused_lines, run, written_state

@@ -55,8 +55,8 @@ def find(  # noqa: PLR0913, PLR0917 (one argument an option)
 ) -> None:
     """Which statement did it, who, when, was it committed, and which target time to restore to. Reads only."""
     from recovery.incident.suspects import Question
+    from recovery.investigation.find import Search, find
     from recovery.report.find_text import find_text
-    from recovery.workflow.finding import Search, find
 
     _refuse_unknown_zone(zone)
     loaded = load_profile(profile)

@@ -14,7 +14,7 @@ from recovery.model.values import counted
 if TYPE_CHECKING:
     from recovery.compare.changes import ChangeSet
     from recovery.reload.job import Loaded
-    from recovery.workflow.cases import Case
+    from recovery.store.cases import Case
 
 
 def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | None, form: str) -> None:
@@ -24,7 +24,7 @@ def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | 
     from recovery.compare.comparing import NEW_ROWS_SHOWN
     from recovery.report.repair_text import count_records, records_csv, records_text, row_records
     from recovery.report.spreadsheet import cells
-    from recovery.workflow.change_sets import changes_problem
+    from recovery.store.change_sets import changes_problem
     from recovery.workflow.steps.load import written_by_load
 
     if plan.number is None:

@@ -11,7 +11,7 @@ import click
 from recovery.errors import ErrorId, RowbackError
 
 if TYPE_CHECKING:
-    from recovery.workflow.cases import Case
+    from recovery.store.cases import Case
     from recovery.workflow.recovery_run import RecoveryRun
 
 
@@ -49,7 +49,7 @@ def locked_case(case_id: str, *, work: Literal["repair", "undo"] | None = None) 
     from recovery.aws.instances import Instances
     from recovery.commands.driving import interruptible, shown, watched
     from recovery.report.listening import listener
-    from recovery.workflow.cases import resume_case
+    from recovery.store.cases import resume_case
     from recovery.workflow.recovery_run import RecoveryRun
 
     case, journal = resume_case(case_id)

@@ -21,10 +21,10 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     """Start a case: the temporary instance at T, taken over and made inert. Writes nothing to the original."""
     from recovery.aws.instances import Instances
     from recovery.commands.driving import interruptible, watched
+    from recovery.planning.plan import make_plan, refuse_second_copy
     from recovery.report.listening import listener
+    from recovery.store.cases import open_case
     from recovery.workflow.approvals import current_principal
-    from recovery.workflow.cases import open_case
-    from recovery.workflow.planning import make_plan, refuse_second_copy
     from recovery.workflow.recovery_run import RecoveryRun
     from recovery.workflow.run import run
 

@@ -16,7 +16,7 @@ from recovery.model.report import Objectives
 from recovery.model.target import parse_target_time
 
 if TYPE_CHECKING:
-    from recovery.workflow.asking import Request
+    from recovery.planning.request import Request
 
 from recovery.commands.options import instance_argument, profile_option, region_option
 from recovery.commands.parameter_types import XidRange, seconds
@@ -157,7 +157,7 @@ def profile_of(asked: Asked) -> Profile:
 def request_of(asked: Asked) -> Request:
     """One frozen request out of flags and profile. Raises usage for what is missing."""
     from recovery.compare.scope import ScopeRequest
-    from recovery.workflow.asking import Request
+    from recovery.planning.request import Request
 
     profile = profile_of(asked)
     instance, database = asked["instance"] or profile.instance, asked["database"] or profile.database

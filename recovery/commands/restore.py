@@ -41,14 +41,14 @@ def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
     """Put the lost rows back: temporary instance, comparison, reload, proof, removal. Asks before it writes."""
     from recovery.aws.instances import Instances
     from recovery.commands.driving import drive
+    from recovery.investigation.outlook import look_ahead, with_incident
     from recovery.model.account import Partial
+    from recovery.planning.plan import check_facts, make_plan, refuse_second_copy
     from recovery.report.listening import listener
     from recovery.report.outlook_text import outlook_text
     from recovery.report.text import plan_text
+    from recovery.store.cases import open_case
     from recovery.workflow.approvals import EVENT, approvals_beside, current_principal
-    from recovery.workflow.cases import open_case
-    from recovery.workflow.outlook import look_ahead, with_incident
-    from recovery.workflow.planning import check_facts, make_plan, refuse_second_copy
     from recovery.workflow.recovery_run import RecoveryRun
 
     if plan_file:

@@ -22,7 +22,7 @@ def resume(case_id: str, as_json: bool) -> None:
     from recovery.aws.instances import Instances
     from recovery.commands.driving import drive, show_report
     from recovery.report.listening import listener
-    from recovery.workflow.cases import resume_case
+    from recovery.store.cases import resume_case
     from recovery.workflow.recovery_run import RecoveryRun
 
     case, journal = resume_case(case_id)

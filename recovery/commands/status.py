@@ -12,7 +12,7 @@ from recovery.commands.options import case_argument, json_option
 from recovery.errors import ErrorId, RowbackError
 
 if TYPE_CHECKING:
-    from recovery.workflow.cases import Case
+    from recovery.store.cases import Case
 
 
 @click.command(epilog="Example: rowback status 7f3a --serve")
@@ -30,8 +30,8 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
     if serve_:
         _serve(case_id, address, port)
         return
-    from recovery.workflow.cases import read_case
-    from recovery.workflow.journal import reading
+    from recovery.store.cases import read_case
+    from recovery.store.journal import reading
 
     case = read_case(case_id)
     with reading(case.directory):
@@ -39,8 +39,8 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
 
 
 def _show_status(case: Case, *, as_json: bool) -> None:
+    from recovery.store.journal import is_driven
     from recovery.workflow.accounting import account_of, next_commands, not_back_lines
-    from recovery.workflow.journal import is_driven
     from recovery.workflow.run import paused_lines, steps_done
 
     driven = is_driven(case.directory)
@@ -77,8 +77,8 @@ def _serve(case_id: str, address: str, port: int) -> None:
     import threading
 
     from recovery.report.serving import serve
+    from recovery.store.cases import all_cases, read_case
     from recovery.workflow.case_status import current_status
-    from recovery.workflow.cases import all_cases, read_case
     from recovery.workflow.run import terminate_like_interrupt
 
     case, past = read_case(case_id), all_cases()

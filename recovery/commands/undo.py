@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recovery.model.repair import RepairPlan
-    from recovery.workflow.cases import Case
+    from recovery.store.cases import Case
 
 from recovery.commands.locked_case import locked_case
 

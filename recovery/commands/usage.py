@@ -29,7 +29,7 @@ def usage_error(error: click.ClickException) -> RowbackError:
 
 def _which_case(path: str) -> RowbackError:
     from recovery.report.text import cases_text
-    from recovery.workflow.cases import all_cases
+    from recovery.store.cases import all_cases
 
     cases = all_cases()
     if not cases:

@@ -1,0 +1,1 @@
+"""Values to text, HTML, Markdown, CSV and pages. It reads cases and writes to streams; it decides nothing."""

@@ -9,7 +9,7 @@ from recovery.model.target import format_utc
 from recovery.report.charts import trend
 from recovery.report.html import render
 from recovery.report.text import columns
-from recovery.workflow.drills import DrillRecord
+from recovery.store.drill_history import DrillRecord
 
 
 def drills_text(held: Sequence[DrillRecord]) -> str:

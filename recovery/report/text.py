@@ -12,8 +12,8 @@ from recovery.model.report import ReferenceCheck, RepairProof, Report, TableProo
 from recovery.model.target import format_utc
 from recovery.model.values import counted
 from recovery.postgres.beside import beside_schema
+from recovery.store.cases import Case
 from recovery.workflow.accounting import not_back_lines
-from recovery.workflow.cases import Case
 
 MOST_SHOWN, FEW, EVERY = 60, 12, 2**31
 

@@ -12,7 +12,7 @@ from recovery.model.account import Account, Reason, TableAccount
 from recovery.model.plan import Why
 from recovery.model.repair import Mode, RepairPlan
 from recovery.model.values import counted, leading_name
-from recovery.workflow.cases import Case
+from recovery.store.cases import Case
 from recovery.workflow.steps.load import written_by_load
 
 DROPPED = "its table was dropped since T"

@@ -15,7 +15,7 @@ from recovery.aws.account import caller
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.approval import Approval, Demand, Person, approvers
 from recovery.model.repair import RepairPlan
-from recovery.workflow.cases import Case
+from recovery.store.cases import Case
 from recovery.workflow.recovery_run import UNTOUCHED
 
 EVENT = "plan.seconded"

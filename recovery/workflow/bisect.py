@@ -14,12 +14,12 @@ from recovery.aws.instances import Instances
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.report import Objectives
 from recovery.model.target import format_utc
+from recovery.planning.access import original
+from recovery.planning.plan import make_plan, refuse_second_copy
+from recovery.planning.request import Request
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.peek import peek
-from recovery.workflow.access import original
-from recovery.workflow.asking import Request
-from recovery.workflow.cases import open_case
-from recovery.workflow.planning import make_plan, refuse_second_copy
+from recovery.store.cases import open_case
 from recovery.workflow.recovery_run import Listener, RecoveryRun
 from recovery.workflow.run import give_up, run
 

@@ -9,9 +9,9 @@ from statistics import median
 from recovery.errors import ErrorId
 from recovery.model.repair import Mode, OnConflict
 from recovery.model.status import Standing, Status, StepStanding
+from recovery.store.cases import Case, fold
+from recovery.store.journal import Record, is_driven, read_records
 from recovery.workflow.accounting import account_of
-from recovery.workflow.cases import Case, fold
-from recovery.workflow.journal import Record, is_driven, read_records
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import STEPS, outcome_of_load
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from recovery.postgres.before_images import LeftSchema, drop_schema, left_schemas
 from recovery.postgres.connect import Session
-from recovery.workflow.cases import Case, all_cases
-from recovery.workflow.change_sets import sweep_changes
-from recovery.workflow.journal import is_driven
+from recovery.store.cases import Case, all_cases
+from recovery.store.change_sets import sweep_changes
+from recovery.store.journal import is_driven
 
 
 def leftovers(live: Session) -> list[tuple[LeftSchema, timedelta, str]]:

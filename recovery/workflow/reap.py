@@ -9,8 +9,8 @@ from recovery.aws.instances import Instances
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.deletion import objections_to_delete
 from recovery.model.instance import COPY_PREFIX, TAG_CASE, TAG_EXPIRES, InstanceFacts
-from recovery.workflow.cases import Case, cases_directory, fold
-from recovery.workflow.journal import is_driven, read_records
+from recovery.store.cases import Case, cases_directory, fold
+from recovery.store.journal import is_driven, read_records
 
 DEADLINE_S = 3600.0
 

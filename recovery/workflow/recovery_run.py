@@ -16,12 +16,12 @@ from recovery.model.catalog import Identity
 from recovery.model.instance import InstanceFacts
 from recovery.model.plan import RecoveryPlan
 from recovery.model.repair import RepairPlan
+from recovery.planning.access import original, temporary
 from recovery.postgres.connect import Session, await_answer, await_login, connect, identity_of
 from recovery.postgres.connection_target import Target
 from recovery.redaction import remember
-from recovery.workflow.access import original, temporary
-from recovery.workflow.cases import Case
-from recovery.workflow.journal import Journal, Record
+from recovery.store.cases import Case
+from recovery.store.journal import Journal, Record
 
 Outcome = Mapping[str, Any]
 LOGIN_DEADLINE_S = 300.0

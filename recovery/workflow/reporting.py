@@ -9,10 +9,10 @@ from recovery.errors import RowbackError
 from recovery.model.report import Phase, Report, Verification
 from recovery.postgres.repair.images import before_image_schema
 from recovery.reload.job import Loaded
+from recovery.store.cases import Case, all_cases, unreadable_cases
+from recovery.store.journal import reading
 from recovery.workflow.accounting import account_of
 from recovery.workflow.approvals import approvals_in
-from recovery.workflow.cases import Case, all_cases, unreadable_cases
-from recovery.workflow.journal import reading
 from recovery.workflow.steps.load import written_by_load
 
 

@@ -15,9 +15,9 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError, disk_full
 from recovery.model.account import Partial
 from recovery.model.repair import Mode
 from recovery.model.report import Outcome
+from recovery.store.cases import Case
+from recovery.store.change_sets import sweep_changes
 from recovery.workflow.accounting import account_of, in_part
-from recovery.workflow.cases import Case
-from recovery.workflow.change_sets import sweep_changes
 from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.settling import settle_before_closing
 from recovery.workflow.steps.base import Step

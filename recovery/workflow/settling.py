@@ -8,7 +8,7 @@ from typing import Any
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.reload.job import Loaded
-from recovery.workflow.cases import Case
+from recovery.store.cases import Case
 from recovery.workflow.recovery_run import RecoveryRun
 from recovery.workflow.steps.load import settled_status
 

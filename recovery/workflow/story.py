@@ -14,9 +14,9 @@ from recovery.model.report import Report, Verification
 from recovery.model.story import Happened, Story, TableRows
 from recovery.model.target import format_utc
 from recovery.model.values import counted
+from recovery.store.cases import Case
+from recovery.store.journal import Record
 from recovery.workflow.accounting import account_of, not_back_lines
-from recovery.workflow.cases import Case
-from recovery.workflow.journal import Record
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import STEPS, outcome_of_load
 

@@ -24,9 +24,9 @@ from recovery.reload.load import load
 from recovery.reload.undo import invert, plan_undo
 from recovery.reload.undo_images import images_problem, invert_images
 from recovery.reload.verify import verify
+from recovery.store.cases import Case
+from recovery.store.change_sets import changes_problem, sweep_changes
 from recovery.workflow.approvals import refuse_undo_without_second_person
-from recovery.workflow.cases import Case
-from recovery.workflow.change_sets import changes_problem, sweep_changes
 from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.run import terminate_like_interrupt
 from recovery.workflow.settling import settle_undo, undoing

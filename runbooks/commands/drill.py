@@ -126,7 +126,7 @@ def _hold(
     request: DrillRequest | InstanceDrillRequest, repeat: int, evidence: Path | None, *, as_text: bool
 ) -> list[DrillReport]:
     """So many drills in a row, each remembered, told and kept as asked."""
-    from recovery.workflow.drills import held_drills
+    from recovery.store.drill_history import held_drills
     from runbooks.drills.evidence import keep_evidence
 
     if evidence:
@@ -235,7 +235,7 @@ def _remembered(request: DrillRequest | InstanceDrillRequest) -> DrillReport:
     from recovery.errors import NOTHING_CREATED, RowbackError
     from recovery.model.report import Objectives
     from recovery.report.listening import listener
-    from recovery.workflow.drills import remember_drill
+    from recovery.store.drill_history import remember_drill
     from runbooks.drills.drill import DrillRequest, failed, perform, record_of
     from runbooks.drills.rehearsal import InstanceDrillRequest, rehearse
 
@@ -268,7 +268,7 @@ def _remembered(request: DrillRequest | InstanceDrillRequest) -> DrillReport:
 def drills(form: str, as_json: bool) -> None:
     """Drills that this machine remembers: passed or not, recovery time against the objective, and the trend."""
     from recovery.report.drills_text import drills_html, drills_prometheus, drills_text
-    from recovery.workflow.drills import held_drills
+    from recovery.store.drill_history import held_drills
 
     held = held_drills()
     match "json" if as_json else form:

@@ -12,7 +12,7 @@ from recovery.errors import ErrorId, RowbackError
 from runbooks.commands.naming import run_argument
 
 if TYPE_CHECKING:
-    from recovery.workflow.journal import Journal
+    from recovery.store.journal import Journal
     from runbooks.book.document import Book
     from runbooks.running.runs import Run
 

@@ -10,7 +10,7 @@ from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 
 if TYPE_CHECKING:
-    from recovery.workflow.journal import Journal
+    from recovery.store.journal import Journal
     from runbooks.running.driving import AtTerminal, PresetAnswers
     from runbooks.running.runs import Run
 

@@ -13,8 +13,8 @@ from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.report import Report
 from recovery.model.target import format_utc
+from recovery.store.cases import all_cases
 from recovery.workflow.approvals import current_principal
-from recovery.workflow.cases import all_cases
 from recovery.workflow.recovery_run import Listener
 from recovery.workflow.reporting import report_of
 from runbooks.book.document import Approve, Book, Confirm

@@ -21,15 +21,15 @@ from recovery.aws.instances import Instances
 from recovery.compare.scope import ScopeRequest
 from recovery.config import Profile
 from recovery.incident.suspects import Question
+from recovery.investigation.find import Search, find
 from recovery.model.plan import Transport
 from recovery.model.repair import Mode, RepairRequest
 from recovery.model.report import Objectives, Report
 from recovery.model.values import Moment, Value
-from recovery.workflow.asking import Request
-from recovery.workflow.cases import open_case
-from recovery.workflow.drills import DrillRecord
-from recovery.workflow.finding import Search, find
-from recovery.workflow.planning import make_plan
+from recovery.planning.plan import make_plan
+from recovery.planning.request import Request
+from recovery.store.cases import open_case
+from recovery.store.drill_history import DrillRecord
 from recovery.workflow.recovery_run import Listener, RecoveryRun
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import run

@@ -19,12 +19,12 @@ from recovery.model.plan import Transport
 from recovery.model.repair import Mode
 from recovery.model.report import Objectives, Report
 from recovery.model.values import TableName
+from recovery.planning.access import original
+from recovery.planning.plan import make_plan
+from recovery.planning.request import Request
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session, connect, identity_of
-from recovery.workflow.access import original
-from recovery.workflow.asking import Request
-from recovery.workflow.cases import open_case
-from recovery.workflow.planning import make_plan
+from recovery.store.cases import open_case
 from recovery.workflow.recovery_run import Listener, RecoveryRun
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import give_up, run, terminate_like_interrupt

@@ -13,11 +13,11 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Identity
 from recovery.model.deletion import Copy, CreationRequest
 from recovery.model.instance import TAG_DATABASE, TAG_SOURCE, CopySettings, InstanceFacts
+from recovery.planning.access import original, temporary
 from recovery.postgres.connect import Session, await_login, connect
 from recovery.postgres.connection_target import Target
 from recovery.postgres.quarantine import make_inert, prove_copy
 from recovery.redaction import remember
-from recovery.workflow.access import original, temporary
 from recovery.workflow.recovery_run import Listener
 from runbooks.drills.measures import Clock
 

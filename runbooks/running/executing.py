@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from recovery.config import PROFILE_VARIABLE, Profile
 from recovery.redaction import Redactor
-from recovery.workflow.cases import RUN_VARIABLE
+from recovery.store.cases import RUN_VARIABLE
 from runbooks.book.document import SHELL_PREFIX, Command, Executed, Shell, Sql
 
 TAIL_LINES = 12
@@ -243,7 +243,7 @@ def _shown(text: str, values: Mapping[str, str]) -> str:
 
 def _dsn(step: Sql, around: Surroundings) -> Any:
     from recovery.aws.instances import Instances
-    from recovery.workflow.access import original
+    from recovery.planning.access import original
 
     if step.on != "live":
         variable = around.connections.get(step.on, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from recovery.errors import ErrorId, RowbackError
-from recovery.workflow.journal import Journal
+from recovery.store.journal import Journal
 from runbooks.book.document import Ask, Book, Confirm
 from runbooks.running.binding import overruled
 from runbooks.running.runs import Run

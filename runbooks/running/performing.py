@@ -13,7 +13,7 @@ from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.approval import Distinct, approvers
 from recovery.redaction import Redactor
-from recovery.workflow.journal import Journal
+from recovery.store.journal import Journal
 from recovery.workflow.recovery_run import Listener
 from runbooks.book.document import Approve, Ask, Command, Confirm, Executed, Shell, Sql, Step
 from runbooks.book.fences import words_of

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from recovery.errors import RowbackError
-from recovery.workflow.cases import Case, all_cases, find_case
-from recovery.workflow.journal import read_records
+from recovery.store.cases import Case, all_cases, find_case
+from recovery.store.journal import read_records
 from runbooks.book.document import Command, Executed
 
 # What in a case's journal tells that a verb has done its work.

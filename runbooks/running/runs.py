@@ -16,7 +16,7 @@ from recovery.config import state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.files import create_private, replace_private
 from recovery.model.approval import Approval, Person
-from recovery.workflow.journal import Journal, Record, directories_in, directory_named, is_driven, read_records, reading
+from recovery.store.journal import Journal, Record, directories_in, directory_named, is_driven, read_records, reading
 from runbooks.book.document import RUN_DIR, Approve, Book, Command, Shell, Sql, Step
 from runbooks.book.reading import parse, read_book
 from runbooks.running.binding import bound

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recovery.cli import main
-from recovery.workflow.journal import Journal, Record
+from recovery.store.journal import Journal, Record
 
 NUMBER, WANTED = signal.Signals[sys.argv[1]], tuple(sys.argv[2:4])
 append = Journal.append

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 
 from recovery.cli import main
-from recovery.workflow.journal import Journal, Record
+from recovery.store.journal import Journal, Record
 
 WANTED = tuple(sys.argv[1:3])
 append = Journal.append

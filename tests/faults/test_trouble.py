@@ -16,7 +16,7 @@ import pytest
 from recovery.errors import EXIT_CODES, ErrorId
 from recovery.model.instance import TAG_CASE, TAG_EXPIRES
 from recovery.model.target import format_utc
-from recovery.workflow.journal import read_records
+from recovery.store.journal import read_records
 from recovery.workflow.steps.rows import Extract
 from runbooks.lab.state import CallFault
 from tests.fix_cli import Cli, Ran

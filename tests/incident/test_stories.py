@@ -15,8 +15,8 @@ from recovery.config import Profile
 from recovery.incident import suspects
 from recovery.incident.prefix import OF_RDS
 from recovery.incident.suspects import Question
+from recovery.investigation.find import Search, find
 from recovery.model.incident import Finding, Suspect
-from recovery.workflow.finding import Search, find
 from runbooks.lab.server import Lab
 from tests.incident.fix_logs import logging_server
 from tests.incident.stories import FURNISH, STORIES, Afternoon, Incident, Story

@@ -11,7 +11,7 @@ import pytest
 
 from recovery.aws.instances import Instances
 from recovery.model.deletion import Copy
-from recovery.workflow.journal import Journal
+from recovery.store.journal import Journal
 from recovery.workflow.reap import reap
 from tests.fix_cli import Cli, restoring
 from tests.fix_lab import Database, pass_a_second, rds_client

@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from recovery.model.report import Objectives
-from recovery.workflow.drills import DrillRecord
+from recovery.store.drill_history import DrillRecord
 from runbooks.lab.server import REGION, Lab
 from tests.fix_cli import Cli
 from tests.fix_lab import Live, discard, wait_until

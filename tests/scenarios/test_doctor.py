@@ -20,7 +20,7 @@ import pytest
 
 from recovery.aws.instances import database_tag
 from recovery.model.report import Objectives
-from recovery.workflow.drills import DrillRecord
+from recovery.store.drill_history import DrillRecord
 from runbooks.lab.server import REGION, Lab
 from runbooks.lab.state import Instance
 from tests.fix_cli import Cli, Ran

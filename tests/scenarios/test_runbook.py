@@ -20,7 +20,7 @@ import boto3
 import pytest
 
 from recovery.model.target import format_utc
-from recovery.workflow.journal import read_records
+from recovery.store.journal import read_records
 from runbooks.book.document import Command, Effects
 from runbooks.lab.server import REGION, Lab, runs
 from runbooks.running.reconciling import already_happened

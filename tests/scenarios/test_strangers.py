@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from recovery.aws.instances import Instances
+from recovery.investigation.log_sources import from_files
 from recovery.model.instance import InstanceFacts
 from recovery.model.target import format_utc
-from recovery.workflow.journal import read_records
-from recovery.workflow.log_sources import from_files
+from recovery.store.journal import read_records
 from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, pass_a_second, rds_client
 
@@ -439,7 +439,7 @@ def test_a_log_from_a_stranger(cli: Cli) -> None:
 
 
 def test_a_pipe_without_a_writer_is_not_waited_for(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recovery.workflow import log_sources
+    from recovery.investigation import log_sources
 
     monkeypatch.setattr(log_sources, "PIPE_S", 0.2)
     os.mkfifo("pipe.log")

@@ -17,8 +17,8 @@ import pytest
 from recovery.model.target import format_utc
 from recovery.report.serving import serve
 from recovery.report.words import LANGUAGES, WORDS
+from recovery.store.cases import all_cases, read_case
 from recovery.workflow.case_status import current_status
-from recovery.workflow.cases import all_cases, read_case
 from tests.fix_browser import requested
 from tests.fix_cli import Cli, the_case
 from tests.fix_lab import Database, pass_a_second, wait_until

@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg import sql
 
-from recovery.workflow.journal import Journal, Record
+from recovery.store.journal import Journal, Record
 from tests.soak.forwarder import Harm
 from tests.soak.server import ORACLE, Place
 

@@ -29,9 +29,9 @@ from recovery.postgres.catalog import nonempty, read_catalog
 from recovery.postgres.connect import connect, identity_of
 from recovery.postgres.connection_target import Target
 from recovery.reload import pacing
+from recovery.store.cases import open_case, read_case, resume_case
+from recovery.store.journal import read_records
 from recovery.workflow.accounting import account_of
-from recovery.workflow.cases import open_case, read_case, resume_case
-from recovery.workflow.journal import read_records
 from recovery.workflow.recovery_run import RecoveryRun
 from recovery.workflow.run import diff_again, give_up, run
 from recovery.workflow.undo import undo

@@ -13,7 +13,7 @@ import pytest
 from recovery.errors import RowbackError
 from recovery.files import create_private
 from recovery.redaction import remember
-from recovery.workflow.journal import FILE, Journal, is_driven, read_records
+from recovery.store.journal import FILE, Journal, is_driven, read_records
 
 
 def test_records_come_back_in_order_and_chained(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_an_interrupt_never_splits_a_record(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, threading, time\n"
         "from pathlib import Path\n"
-        "from recovery.workflow.journal import Journal\n"
+        "from recovery.store.journal import Journal\n"
         "armed = False\n"
         "def interrupt(number, frame):\n"
         "    global armed\n"

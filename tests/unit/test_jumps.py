@@ -10,7 +10,7 @@ import pytest
 
 from recovery.incident.jumps import compare
 from recovery.model.reading import FULL, Counted, Reading
-from recovery.workflow.readings import KEPT, reading_before, remember_reading
+from recovery.store.readings import KEPT, reading_before, remember_reading
 
 AT = datetime(2026, 11, 22, 2, 0, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

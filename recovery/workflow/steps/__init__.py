@@ -1,0 +1,1 @@
+"""The steps of a recovery in their order: copy, rows, diff, load, verify. Each says, asked again, how far it came."""

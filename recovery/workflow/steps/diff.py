@@ -11,7 +11,7 @@ from recovery.model.repair import Mode, RepairPlan, RowClass
 from recovery.model.values import TableName, counted
 from recovery.postgres.repair.remembered import Remembered
 from recovery.postgres.watchers import who_notices
-from recovery.workflow.cases import earlier_repairs
+from recovery.store.cases import earlier_repairs
 from recovery.workflow.recovery_run import Outcome, RecoveryRun
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.copy import SecureCopy

@@ -27,8 +27,8 @@ from recovery.reload.load import load
 from recovery.reload.objects import point_to_objects
 from recovery.reload.pacing import Watch, load_paced, merge
 from recovery.reload.refusals import ROLLED_BACK
+from recovery.store.cases import Case, earlier_repairs
 from recovery.workflow.approvals import refuse_without_second_person
-from recovery.workflow.cases import Case, earlier_repairs
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.rows import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth

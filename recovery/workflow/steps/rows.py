@@ -23,7 +23,7 @@ from recovery.postgres.dump import DumpTransport, dump_tables, end_orphan
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.rows import CopyTransport, Pair, RowTransport
 from recovery.reload.job import AtTarget
-from recovery.workflow.cases import Case
+from recovery.store.cases import Case
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
 from recovery.workflow.steps.base import Step
 

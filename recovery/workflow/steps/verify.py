@@ -15,7 +15,7 @@ from recovery.postgres.repair.remembered import Remembered
 from recovery.reload.job import Loaded, Repair
 from recovery.reload.verify import verify
 from recovery.workflow.recovery_run import Outcome, RecoveryRun
-from recovery.workflow.references import check_references
+from recovery.workflow.reference_checks import check_references
 from recovery.workflow.steps.base import Step
 from recovery.workflow.steps.diff import CHECKSUMS, inquiry_of
 from recovery.workflow.steps.load import Load, job

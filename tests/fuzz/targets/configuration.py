@@ -12,7 +12,7 @@ from guards.allowance import allowances, named_marks
 from guards.policy import policy_here
 from recovery.config import load_profile, profile_names
 from recovery.report.drills_text import drills_text
-from recovery.workflow.drills import held_drills
+from recovery.store.drill_history import held_drills
 from tests.fuzz.mutations import mutated, mutated_bytes
 from tests.fuzz.structures import mutated_document
 from tests.fuzz.target import Invocation, Target, printed

@@ -15,10 +15,10 @@ from recovery.report.incident import incident_html, incident_markdown
 from recovery.report.repair_text import repair_text
 from recovery.report.status_page import status_page
 from recovery.report.text import cases_text, report_text
+from recovery.store.cases import Case, all_cases, read_case, unreadable_cases
+from recovery.store.journal import FILE, RESERVE, Journal, read_records, reading
 from recovery.workflow.accounting import account_of, next_commands, not_back_lines
 from recovery.workflow.case_status import current_status
-from recovery.workflow.cases import Case, all_cases, read_case, unreadable_cases
-from recovery.workflow.journal import FILE, RESERVE, Journal, read_records, reading
 from recovery.workflow.reporting import listed_cases, report_of
 from recovery.workflow.run import paused_lines, steps_done
 from recovery.workflow.story import story_of

@@ -12,8 +12,8 @@ from random import Random
 from recovery.config import Profile
 from recovery.incident.prefix import COMMON
 from recovery.incident.suspects import Question
+from recovery.investigation.find import Search, find
 from recovery.report.find_text import find_text
-from recovery.workflow.finding import Search, find
 from tests.fuzz.mutations import mutated, mutated_bytes
 from tests.fuzz.structures import mutated_document
 from tests.fuzz.target import Invocation, Target, argument, printed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recovery.compare.changes import ChangeSet
 from recovery.errors import RowbackError
-from recovery.workflow.cases import Case
+from recovery.store.cases import Case
 
 
 def changes_problem(case: Case, number: int, digest: str) -> str:

@@ -23,14 +23,10 @@ from recovery.model.plan import ForeignKeyMode, LeftOut, RecoveryPlan, Transport
 from recovery.model.repair import Mode
 from recovery.model.target import format_utc
 from recovery.model.values import TableName
-from recovery.postgres.binaries import find_client_tools
-from recovery.postgres.catalog import count_rows, hidden_from, nonempty, read_catalog
-from recovery.postgres.connect import IMPATIENT, Session, connect, identity_of
-from recovery.postgres.connection_target import Target, is_loopback
-from recovery.postgres.repair.scan import refuses_predicate
-from recovery.postgres.writing import may_be_replica
-from recovery.workflow.access import original
-from recovery.workflow.asking import (
+from recovery.planning.access import original
+from recovery.planning.cost_limit import expiry_within
+from recovery.planning.references import refuse_unusable_references
+from recovery.planning.request import (
     Request,
     dropped_tables,
     plan_notices,
@@ -38,8 +34,12 @@ from recovery.workflow.asking import (
     refuse_unsuitable,
     window_with,
 )
-from recovery.workflow.cost_limit import expiry_within
-from recovery.workflow.references import refuse_unusable_references
+from recovery.postgres.binaries import find_client_tools
+from recovery.postgres.catalog import count_rows, hidden_from, nonempty, read_catalog
+from recovery.postgres.connect import IMPATIENT, Session, connect, identity_of
+from recovery.postgres.connection_target import Target, is_loopback
+from recovery.postgres.repair.scan import refuses_predicate
+from recovery.postgres.writing import may_be_replica
 
 
 def make_plan(request: Request, instances: Instances, *, say: Callable[[str], None]) -> RecoveryPlan:

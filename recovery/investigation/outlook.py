@@ -13,17 +13,17 @@ from recovery.config import Profile
 from recovery.errors import RowbackError
 from recovery.incident.redacting import without_values
 from recovery.incident.suspects import Question
+from recovery.investigation.find import Search, find
 from recovery.model.incident import Suspect
 from recovery.model.outlook import LEAST_BILLED_S, Cost, Duration, Outlook
 from recovery.model.plan import RecoveryPlan
 from recovery.model.target import format_utc
+from recovery.planning.access import original
+from recovery.planning.request import Request
 from recovery.postgres.connect import IMPATIENT, Session, connect
 from recovery.postgres.pressure import wal_bytes_per_s
 from recovery.postgres.watchers import lock_holders, who_notices
-from recovery.workflow.access import original
-from recovery.workflow.asking import Request
-from recovery.workflow.cases import Case, all_cases
-from recovery.workflow.finding import Search, find
+from recovery.store.cases import Case, all_cases
 
 INCIDENT_WITHIN = timedelta(minutes=15)
 SUSPECTS_SHOWN = 3

@@ -11,7 +11,7 @@ from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.coverage import Coverage, Covered, Gap, Rehearsal, Severity
 from recovery.model.protection import USUAL_LAG, Protection
-from recovery.workflow.drills import DRILL_AGE, DrillRecord, held_drills, rehearse
+from recovery.store.drill_history import DRILL_AGE, DrillRecord, held_drills, rehearse
 
 ORDER = list(Severity)
 

@@ -22,12 +22,12 @@ from recovery.incident.prefix import OF_RDS, guess, is_zone, names_sessions, ref
 from recovery.incident.sightings import Outcome, Sighting
 from recovery.incident.suspects import Question, ranked, same_table, suspects_in
 from recovery.incident.target_time import propose
+from recovery.investigation.live_database import LiveDatabase, looked_at
+from recovery.investigation.log_sources import Say, Source, from_cloudwatch, from_files, from_instance
 from recovery.model.incident import Finding, Proposal, Suspect
 from recovery.model.instance import InstanceFacts, RestoreWindow
 from recovery.model.target import format_utc
-from recovery.workflow.access import original
-from recovery.workflow.live_database import LiveDatabase, looked_at
-from recovery.workflow.log_sources import Say, Source, from_cloudwatch, from_files, from_instance
+from recovery.planning.access import original
 
 SHOWN = 20
 NO_PROCESS = (

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from recovery.compare.scope import load_order
+from recovery.doctor.context import DoctorContext, Words, listed
 from recovery.errors import ErrorId, RowbackError
 from recovery.incident.gaps import errors_hidden, not_logged
 from recovery.model.catalog import Catalog
 from recovery.model.health import Area, Check, State
 from recovery.model.plan import ForeignKeyMode
+from recovery.planning.references import refuse_unusable_references
 from recovery.postgres.catalog import hidden_from, read_catalog
 from recovery.postgres.connect import Session
 from recovery.postgres.connection_target import Target, is_loopback
@@ -30,8 +32,6 @@ from recovery.postgres.examining import (
 from recovery.postgres.traces import log_settings
 from recovery.postgres.watchers import event_triggers, frozen
 from recovery.postgres.writing import may_be_replica
-from recovery.workflow.doctor.context import DoctorContext, Words, listed
-from recovery.workflow.references import refuse_unusable_references
 
 SAYS = Words(Area.DATABASE)
 FEWEST_CONNECTIONS = 5

@@ -9,16 +9,16 @@ from typing import TypeVar
 
 from recovery.aws.instances import Instances
 from recovery.config import Profile
+from recovery.doctor import aws_checks, database_checks, host_checks
+from recovery.doctor.context import DoctorContext, Words
+from recovery.doctor.database_checks import Opened
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.health import Check, Health
+from recovery.planning.access import original
 from recovery.postgres.connect import IMPATIENT, connect, translate_errors
 from recovery.postgres.examining import database_bytes as size_of
 from recovery.postgres.traces import read_counters
-from recovery.workflow.access import original
-from recovery.workflow.doctor import aws_checks, database_checks, host_checks
-from recovery.workflow.doctor.context import DoctorContext, Words
-from recovery.workflow.doctor.database_checks import Opened
-from recovery.workflow.readings import remember_reading
+from recovery.store.readings import remember_reading
 
 Subject = TypeVar("Subject")
 Asking = Callable[[], AbstractContextManager[None]]

@@ -22,7 +22,7 @@ from recovery.postgres.connect import IMPATIENT, Session, connect, translate_err
 from recovery.postgres.connection_target import Target
 from recovery.postgres.row_traces import oldest_writer, row_traces
 from recovery.postgres.traces import closure, commit_time_of, emptied, log_settings, read_counters, status_of
-from recovery.workflow.readings import reading_before
+from recovery.store.readings import reading_before
 
 Answer = TypeVar("Answer")
 NEAR_S = 60.0

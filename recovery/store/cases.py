@@ -20,7 +20,7 @@ from recovery.model.plan import RecoveryPlan
 from recovery.model.repair import Pace, RepairPlan, RepairRequest
 from recovery.model.report import Objectives, Outcome
 from recovery.model.target import format_utc
-from recovery.workflow.journal import (
+from recovery.store.journal import (
     Journal,
     Record,
     directories_in,
