@@ -11,7 +11,7 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.changes import ChangeSet
 from recovery.compare.repair import Inquiry, make_repair_plan
 from recovery.model.instance import Endpoint
 from recovery.model.plan import PlannedTable, Why

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from recovery.compare.change import Change
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.change import Change
+from recovery.changeset.changes import ChangeSet
 from recovery.compare.decisions import parse_decisions
 from recovery.compare.repair import Inquiry, make_repair_plan
 from recovery.compare.scope import ScopeRequest, choose_scope

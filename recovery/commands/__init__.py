@@ -1,3 +1,3 @@
-"""One file for each verb of the command line: options to a request, the request to the room that does it, the result to the
-report. No decision, no journal, no SQL is written here.
+"""One file for each verb of the command line: options to a request, the request to the room that does it, the result
+to the report. No decision, no journal, no SQL is written here.
 """

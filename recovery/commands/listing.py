@@ -12,7 +12,7 @@ from recovery.model.repair import Mode, RepairPlan, RowClass
 from recovery.model.values import counted
 
 if TYPE_CHECKING:
-    from recovery.compare.changes import ChangeSet
+    from recovery.changeset.changes import ChangeSet
     from recovery.reload.job import Loaded
     from recovery.store.cases import Case
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | None, form: str) -> None:
     """The rows of a repair plan on stdout, as text, csv, spreadsheet or json; of a part of them, how many more there
     are. Raises plan-facts-changed where their file is not the one that was compared."""
-    from recovery.compare.changes import ChangeSet
+    from recovery.changeset.changes import ChangeSet
     from recovery.compare.comparing import NEW_ROWS_SHOWN
     from recovery.report.repair_text import count_records, records_csv, records_text, row_records
     from recovery.report.spreadsheet import cells

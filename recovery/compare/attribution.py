@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from recovery.compare.change import Change
+from recovery.changeset.change import Change
 from recovery.compare.classify import WRITTEN_SINCE, columns_by_writer
 from recovery.compare.comparing import Comparison
 from recovery.errors import ErrorId, RowbackError

@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from recovery.compare.change import Change, Texts
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.change import Change, Texts
+from recovery.changeset.changes import ChangeSet
 from recovery.model.repair import DetectionMethod, RowClass
 from recovery.postgres.repair.lineage import Lineage, keys_written_by, writers_since
 from recovery.postgres.repair.scan import Buckets, Field, Side, Values, bucket_sums, extent, keys_in, whole_rows

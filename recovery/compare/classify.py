@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from recovery.compare.change import Change, Texts
+from recovery.changeset.change import Change, Texts
 from recovery.model.repair import Mode, OnConflict, Op, RepairRequest, RowClass
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")

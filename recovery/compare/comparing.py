@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from recovery.changeset.change import Change, Shape, Texts
+from recovery.changeset.changes import ChangeSet
+from recovery.changeset.column_mapping import Mapping as Columns
 from recovery.compare.candidate_rows import Sides, compare_whole_rows, find_candidate_rows
-from recovery.compare.change import Change, Shape, Texts
-from recovery.compare.changes import ChangeSet
 from recovery.compare.classify import differing
 from recovery.compare.key_changes import row_signature_of
-from recovery.compare.mapping import Mapping as Columns
 from recovery.model.catalog import Catalog
 from recovery.model.repair import DetectionMethod, Mode, Op, RepairRequest, RowClass
 from recovery.model.values import TableName

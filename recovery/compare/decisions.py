@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from recovery.compare.change import Change, Shape, Texts
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.change import Change, Shape, Texts
+from recovery.changeset.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Op, RowClass
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from recovery.compare.change import Texts
+from recovery.changeset.change import Texts
+from recovery.changeset.column_mapping import Mapping as Columns
 from recovery.compare.classify import Entity
 from recovery.compare.comparing import Compared, Comparison
-from recovery.compare.mapping import Mapping as Columns
 from recovery.model.repair import RowClass
 from recovery.postgres.repair.lineage import writers_since
 from recovery.postgres.repair.rules import Rules

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
-from recovery.compare.change import Change, Texts
+from recovery.changeset.change import Change, Texts
+from recovery.changeset.column_mapping import Mapping as Columns
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.entities import entity_of_table
-from recovery.compare.mapping import Mapping as Columns
 from recovery.model.catalog import Catalog, ForeignKey
 from recovery.model.repair import DetectionMethod, Op, RowClass
 from recovery.model.values import TableName

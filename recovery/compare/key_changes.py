@@ -12,8 +12,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from recovery.compare.change import Texts
-from recovery.compare.mapping import Mapping as Columns
+from recovery.changeset.change import Texts
+from recovery.changeset.column_mapping import Mapping as Columns
 from recovery.model.catalog import Catalog
 from recovery.model.values import TableName
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from recovery.compare.change import Change, Shape, key_text
-from recovery.compare.changes import WRITES, ChangeSet
+from recovery.changeset.change import Change, Shape, key_text
+from recovery.changeset.changes import WRITES, ChangeSet
 from recovery.compare.comparing import Compared, Comparison
 from recovery.model.repair import Op
 from recovery.model.report import WorldProof

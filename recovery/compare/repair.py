@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from guards.plain import shell_word
+from recovery.changeset.changes import ChangeSet
+from recovery.changeset.column_mapping import Mapping as Columns
+from recovery.changeset.column_mapping import map_table, same_table_at
+from recovery.changeset.elsewhere import elsewhere_of
+from recovery.changeset.foreseeing import Outlook, foresee
 from recovery.compare.attribution import incident_of, refuse_unknown_incident, writers_of
-from recovery.compare.changes import ChangeSet
 from recovery.compare.comparing import Comparison
 from recovery.compare.decisions import Decision, apply_decisions
 from recovery.compare.following import Link, follow, follow_whole, links, note_lost_references, predicates
-from recovery.compare.foreseeing import Outlook, foresee
-from recovery.compare.mapping import Mapping as Columns
-from recovery.compare.mapping import map_table, same_table_at
 from recovery.compare.summary import Found, dropped_values, gone_notices, hit_in_between, repair_plan
 from recovery.compare.verdicts import attribute_and_resolve
-from recovery.compare.whole import elsewhere_of, open_questions
+from recovery.compare.whole import open_questions
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.plan import RecoveryPlan, Why

@@ -1,20 +1,18 @@
-"""Which tables to put back: what was named, what a cascade emptied with it, the empty parents. Pure."""
+"""Which tables a request is about, and why each of them. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from graphlib import CycleError, TopologicalSorter
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table
-from recovery.model.plan import ForeignKeyMode, LeftOut, PlannedTable, Why
+from recovery.model.plan import LeftOut, PlannedTable, Why
 from recovery.model.values import TableName
 
 LEFT_OUT_BY_EXCEPT = "left out by --except"
-NO_NEEDS: Mapping[TableName, Iterable[TableName]] = {}
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,9 @@ def choose_scope(catalog: Catalog, nonempty: set[TableName], request: ScopeReque
     """The tables to put back. Raises table-unknown for a name or pattern that matches nothing, and
     table-unrecoverable for a named table whose rows no backup holds."""
     left_out = {name for pattern in request.leave_out for name in match_tables(pattern, catalog)}
-    scope = Scope(left_out=[LeftOut(name=n, reason=LEFT_OUT_BY_EXCEPT) for n in sorted(left_out, key=_key)])
+    scope = Scope(
+        left_out=[LeftOut(name=n, reason=LEFT_OUT_BY_EXCEPT) for n in sorted(left_out, key=lambda name: name.key)]
+    )
     why = Why.NAMED if request.tables else Why.WHOLE_DATABASE
     if request.tables:
         wanted = {name: text for text in request.tables for name in match_tables(text, catalog)}
@@ -77,54 +77,6 @@ def match_tables(text: str, catalog: Catalog) -> list[TableName]:
             help="correct the name; a table that was dropped since T is brought beside: add --mode beside",
         )
     return [leaf for name in matches for leaf in leaves.get(name, (name,))]
-
-
-def load_order(
-    tables: Iterable[TableName], catalog: Catalog, *, needs: Mapping[TableName, Iterable[TableName]] = NO_NEEDS
-) -> tuple[list[TableName], ForeignKeyMode]:
-    """Tables parents first, and how foreign keys must be treated for that order to load. `needs`: what else a table's
-    checks read; that is given up before foreign keys are."""
-    names = sorted(tables, key=_key)
-    known = frozenset(names)
-    inside = [key for key in catalog.foreign_keys if key.child in known and known & set(key.parent_tables)]
-    for mode, kept in (
-        (ForeignKeyMode.ORDERED, inside),
-        (ForeignKeyMode.DEFERRED, [key for key in inside if not key.deferrable]),
-    ):
-        for more in (needs, NO_NEEDS) if needs else (NO_NEEDS,):
-            try:
-                return _sorted(names, known, kept, more), mode
-            except CycleError:
-                continue
-    return names, ForeignKeyMode.REPLICA
-
-
-def with_referencing(names: Iterable[TableName], keys: Iterable[ForeignKey]) -> set[TableName]:
-    """Those tables, and all whose foreign keys lead to them, over however many others."""
-    children: dict[TableName, set[TableName]] = {}
-    for key in keys:
-        for parent in key.parent_tables:
-            children.setdefault(parent, set()).add(key.child)
-    return closure(names, children)
-
-
-def with_referenced(names: Iterable[TableName], keys: Iterable[ForeignKey]) -> set[TableName]:
-    """Those tables, and all that their foreign keys lead to, over however many others."""
-    parents: dict[TableName, set[TableName]] = {}
-    for key in keys:
-        parents.setdefault(key.child, set()).update(key.parent_tables)
-    return closure(names, parents)
-
-
-def closure(names: Iterable[TableName], links: Mapping[TableName, set[TableName]]) -> set[TableName]:
-    """Those tables, and all that can be reached from them."""
-    reached = set(names)
-    ahead = list(reached)
-    while ahead:
-        beyond = links.get(ahead.pop(), set()) - reached
-        reached |= beyond
-        ahead += beyond
-    return reached
 
 
 def _close(scope: Scope, catalog: Catalog, nonempty: set[TableName], *, excluded: set[TableName]) -> None:
@@ -235,23 +187,3 @@ def _objection(table: Table) -> _Objection | None:
             f"this role may not write to it: {lacking}",
         )
     return None
-
-
-def _sorted(
-    names: list[TableName],
-    known: frozenset[TableName],
-    keys: list[ForeignKey],
-    needs: Mapping[TableName, Iterable[TableName]],
-) -> list[TableName]:
-    sorter: TopologicalSorter[TableName] = TopologicalSorter({name: () for name in names})
-    for key in keys:
-        for parent in known & set(key.parent_tables):
-            if parent != key.child:
-                sorter.add(key.child, parent)
-    for name in known & needs.keys():
-        sorter.add(name, *(known & set(needs[name])))
-    return list(sorter.static_order())
-
-
-def _key(name: TableName) -> tuple[str, str]:
-    return name.key

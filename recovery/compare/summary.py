@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from recovery.compare.accounting import account_of
+from recovery.changeset.accounting import account_of
+from recovery.changeset.change import column_numbers, key_text
+from recovery.changeset.column_mapping import Mapping as Columns
+from recovery.changeset.objects import object_notices
 from recovery.compare.attribution import Incident, incident_notices
-from recovery.compare.change import column_numbers, key_text
 from recovery.compare.comparing import Compared, Comparison
-from recovery.compare.mapping import Mapping as Columns
-from recovery.compare.objects import object_notices
 from recovery.compare.outside import children_outside, written_outside
 from recovery.model.account import KEYS_SHOWN, LostValues
 from recovery.model.repair import (

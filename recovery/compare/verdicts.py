@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from recovery.compare.blocking import block, blocked
-from recovery.compare.change import Change, Texts
+from recovery.changeset.blocking import block, blocked
+from recovery.changeset.change import Change, Texts
 from recovery.compare.classify import Effect, Entity, attribute, resolve
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.entities import entity_of_table, renewed

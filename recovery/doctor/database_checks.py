@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from recovery.compare.scope import load_order
 from recovery.doctor.context import DoctorContext, Words, listed
 from recovery.errors import ErrorId, RowbackError
 from recovery.incident.gaps import errors_hidden, not_logged
 from recovery.model.catalog import Catalog
 from recovery.model.health import Area, Check, State
+from recovery.model.load_order import load_order
 from recovery.model.plan import ForeignKeyMode
 from recovery.planning.references import refuse_unusable_references
 from recovery.postgres.catalog import hidden_from, read_catalog

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from guards.plain import shell_word
 from recovery import __version__
 from recovery.aws.instances import Instances, database_tag
-from recovery.compare.scope import LEFT_OUT_BY_EXCEPT, Scope, choose_scope, load_order
+from recovery.compare.scope import LEFT_OUT_BY_EXCEPT, Scope, choose_scope
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Catalog, Trigger
@@ -19,6 +19,7 @@ from recovery.model.instance import (
     CopySettings,
     InstanceFacts,
 )
+from recovery.model.load_order import load_order
 from recovery.model.plan import ForeignKeyMode, LeftOut, RecoveryPlan, Transport, Why
 from recovery.model.repair import Mode
 from recovery.model.target import format_utc

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.changes import ChangeSet
 from recovery.model.account import Reason
 from recovery.model.catalog import Catalog, ColumnNumbers, Trigger
 from recovery.model.catalog import Sequence as Counter

@@ -17,13 +17,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from recovery.compare.accounting import general
-from recovery.compare.changes import ChangeSet
-from recovery.compare.scope import load_order, with_referencing
-from recovery.compare.staging import lift_from, mark_by_content, mark_unwritable, refuse_changed_columns, stage_changes
-from recovery.compare.whole import elsewhere_of
+from recovery.changeset.accounting import general
+from recovery.changeset.changes import ChangeSet
+from recovery.changeset.elsewhere import elsewhere_of
+from recovery.changeset.staging import (
+    lift_from,
+    mark_by_content,
+    mark_unwritable,
+    refuse_changed_columns,
+    stage_changes,
+)
 from recovery.model.account import Reason, merged
 from recovery.model.catalog import Catalog
+from recovery.model.load_order import load_order, with_referencing
 from recovery.model.plan import ForeignKeyMode
 from recovery.model.values import TableName
 from recovery.postgres import writing

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from recovery.compare.changes import ChangeSet
-from recovery.compare.objects import gone_objects, objects_wanted
+from recovery.changeset.changes import ChangeSet
+from recovery.changeset.objects import gone_objects, objects_wanted
 from recovery.model.catalog import Catalog
 from recovery.postgres.connect import Session
 from recovery.postgres.repair.large_objects import bring, pointed_to, pointing_columns

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from recovery.compare.mapping import map_table, same_table_at
+from recovery.changeset.column_mapping import map_table, same_table_at
 from recovery.model.values import TableName
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from recovery.compare.batches import Batches, Size
-from recovery.compare.scope import load_order, with_referenced
+from recovery.changeset.batches import Batches, Size
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.load_order import load_order, with_referenced
 from recovery.model.repair import ImagesDigest, Op, Pace
 from recovery.model.report import SequenceMove
 from recovery.model.values import TableName

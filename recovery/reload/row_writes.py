@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from recovery.compare.scope import with_referencing
-from recovery.compare.staging import mark_lost_parents
+from recovery.changeset.staging import mark_lost_parents
 from recovery.model.catalog import Catalog
+from recovery.model.load_order import with_referencing
 from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.connect import Session

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from recovery.compare.accounting import account_of
-from recovery.compare.blocking import blocked
-from recovery.compare.change import Change, Shape, Texts, column_numbers
-from recovery.compare.changes import ChangeSet
-from recovery.compare.foreseeing import Outlook, foresee
+from recovery.changeset.accounting import account_of
+from recovery.changeset.blocking import blocked
+from recovery.changeset.change import Change, Shape, Texts, column_numbers
+from recovery.changeset.changes import ChangeSet
+from recovery.changeset.foreseeing import Outlook, foresee
 from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair import DetectionMethod, Op, RepairPlan, RepairRequest, RowClass, TableRepair
 from recovery.postgres.connect import Session

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from recovery.compare.change import Change, Shape, Texts
-from recovery.compare.changes import BATCH, ChangeSet
+from recovery.changeset.change import Change, Shape, Texts
+from recovery.changeset.changes import BATCH, ChangeSet
 from recovery.model.catalog import Catalog, Table
 from recovery.model.repair import Op, RowClass
 from recovery.postgres.connect import Session

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from recovery.compare.change import Change, Shape, Texts
-from recovery.compare.changes import BATCH, ChangeSet
+from recovery.changeset.change import Change, Shape, Texts
+from recovery.changeset.changes import BATCH, ChangeSet
 from recovery.model.catalog import ForeignKey, Table
 from recovery.model.repair import Op
 from recovery.model.report import RepairProof, TableProof, Verification

@@ -10,8 +10,8 @@ from dataclasses import replace
 from itertools import islice
 
 from guards.plain import joined
-from recovery.compare.change import Change, Shape, decoding
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.change import Change, Shape, decoding
+from recovery.changeset.changes import ChangeSet
 from recovery.model.repair import DetectionMethod, Op, RepairPlan, RowClass, TableRepair
 from recovery.model.values import counted
 from recovery.report.text import MOST_SHOWN, columns, few

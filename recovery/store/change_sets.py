@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.changes import ChangeSet
 from recovery.errors import RowbackError
 from recovery.store.cases import Case
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.changes import ChangeSet
 from recovery.config import ColumnReference, Reference
 from recovery.model.repair import Op
 from recovery.model.report import ReferenceCheck

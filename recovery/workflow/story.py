@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from recovery.compare.changes import WRITES, ChangeSet
+from recovery.changeset.changes import WRITES, ChangeSet
 from recovery.errors import RowbackError
 from recovery.model.outlook import LEAST_BILLED_S, Outlook
 from recovery.model.repair import Mode, RowClass, TableRepair

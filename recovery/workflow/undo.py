@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from guards.plain import shell_word
-from recovery.compare.change import changed_columns
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.change import changed_columns
+from recovery.changeset.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Partial
 from recovery.model.catalog import Catalog, Trigger

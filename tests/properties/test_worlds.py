@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.changes import ChangeSet
 from recovery.compare.repair import Inquiry, make_repair_plan
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import TableAccount

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from recovery.compare.scope import load_order
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, Identity
 from recovery.model.instance import CopySettings, RestoreWindow
+from recovery.model.load_order import load_order
 from recovery.model.plan import ForeignKeyMode, PlannedTable, RecoveryPlan, Transport, Why
 from recovery.model.values import TableName
 from recovery.postgres import writing

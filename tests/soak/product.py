@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from recovery.aws.instances import Instances
-from recovery.compare.scope import ScopeRequest, choose_scope, load_order
+from recovery.compare.scope import ScopeRequest, choose_scope
 from recovery.config import Profile
 from recovery.errors import RowbackError
 from recovery.model.account import Partial
 from recovery.model.instance import Endpoint, InstanceFacts
+from recovery.model.load_order import load_order
 from recovery.model.plan import RecoveryPlan
 from recovery.model.repair import Mode, Pace, RepairRequest
 from recovery.model.report import Objectives

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from recovery.compare.change import Change
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.change import Change
+from recovery.changeset.changes import ChangeSet
 from recovery.compare.decisions import parse_decisions
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Op, RowClass

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from recovery.compare.change import Change
+from recovery.changeset.change import Change
+from recovery.changeset.column_mapping import widens
 from recovery.compare.classify import Effect, Entity, attribute, resolve
-from recovery.compare.mapping import widens
 from recovery.config import load_profile
 from recovery.errors import RowbackError
 from recovery.model.repair import Mode, OnConflict, Op, RepairRequest, RowClass

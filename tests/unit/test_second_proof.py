@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recovery.compare.change import Change
+from recovery.changeset.change import Change
 from recovery.compare.proving import _verdict
 from recovery.model.repair import Op, RowClass
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recovery.compare.mapping import map_table
+from recovery.changeset.column_mapping import map_table
 from recovery.incident.keeping import Keeper
 from recovery.incident.records import Record
 from recovery.incident.sightings import Sighting

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guards.plain import shell_word
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.changes import ChangeSet
 from recovery.compare.decisions import parse_decisions
 from recovery.compare.repair import Inquiry, make_repair_plan
 from recovery.model.plan import Why

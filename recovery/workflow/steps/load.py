@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 
 from guards.plain import shell_word
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.changes import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.plan import Why

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.changes import ChangeSet
 from recovery.compare.proving import Written, prove_world
 from recovery.compare.repair import compare_again
 from recovery.errors import ErrorId, RowbackError

@@ -14,8 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from recovery.compare.change import Change
-from recovery.compare.changes import WRITES, ChangeSet
+from recovery.changeset.change import Change
+from recovery.changeset.changes import WRITES, ChangeSet
 from recovery.compare.decisions import apply_decisions, parse_decisions
 from recovery.model.repair import Op, RowClass
 from recovery.model.values import TableName

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from recovery.compare.batches import CHOSEN
-from recovery.compare.change import Change, Shape, changed_columns
-from recovery.compare.changes import WRITES, ChangeSet
+from recovery.changeset.batches import CHOSEN
+from recovery.changeset.change import Change, Shape, changed_columns
+from recovery.changeset.changes import WRITES, ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair import LiftedConstraint, Op, RowClass

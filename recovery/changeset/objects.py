@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from itertools import islice
 
-from recovery.compare.batches import CHOSEN
-from recovery.compare.changes import BATCH, ChangeSet
+from recovery.changeset.batches import CHOSEN
+from recovery.changeset.changes import BATCH, ChangeSet
 from recovery.model.catalog import Catalog
 from recovery.model.repair import Op
 from recovery.postgres.connect import Session

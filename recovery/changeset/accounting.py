@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from recovery.compare.change import Shape
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.change import Shape
+from recovery.changeset.changes import ChangeSet
 from recovery.model.account import Reason, TableAccount, merged
 from recovery.model.repair import Op, RowClass
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from recovery.compare.change import Change
-from recovery.compare.changes import ChangeSet
+from recovery.changeset.change import Change
+from recovery.changeset.changes import ChangeSet
 from recovery.model.repair import Op, RowClass
 from recovery.postgres.repair.obstacles import FOUND_IN
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from recovery.compare.blocking import block, blocked
-from recovery.compare.changes import WRITES, ChangeSet
-from recovery.compare.scope import closure
-from recovery.compare.staging import lift_from, mark_by_content, mark_unwritable, stage_changes
+from recovery.changeset.blocking import block, blocked
+from recovery.changeset.changes import WRITES, ChangeSet
+from recovery.changeset.staging import lift_from, mark_by_content, mark_unwritable, stage_changes
 from recovery.model.catalog import Catalog, Table
+from recovery.model.load_order import closure
 from recovery.model.repair import LiftedConstraint
 from recovery.model.values import TableName
 from recovery.postgres import writing

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from recovery.compare.batches import Batches
-from recovery.compare.change import (
+from recovery.changeset.batches import Batches
+from recovery.changeset.change import (
     Change,
     Shape,
     Texts,
