@@ -22,8 +22,8 @@ from recovery.model.plan import PlannedTable
 from recovery.model.repair import Pace, RepairPlan, RepairRequest, RowClass
 from recovery.model.report import Verification
 from recovery.postgres.catalog import nonempty, read_catalog
+from recovery.postgres.comparison.scan import Ask, stream
 from recovery.postgres.connect import Session, connect
-from recovery.postgres.repair.scan import Ask, stream
 from recovery.reload.job import AtTarget, Job, Loaded, Repair
 from recovery.reload.load import load
 from recovery.reload.pacing import Watch, load_paced

@@ -7,7 +7,7 @@ from dataclasses import replace
 from recovery.changeset.change import Change
 from recovery.changeset.changes import ChangeSet
 from recovery.model.repair import Op, RowClass
-from recovery.postgres.repair.obstacles import FOUND_IN
+from recovery.postgres.staging.obstacles import FOUND_IN
 
 
 def block(changes: ChangeSet, no: int, op: Op, reason: str) -> None:

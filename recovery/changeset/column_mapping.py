@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from recovery.model.catalog import Catalog, Column, Table
-from recovery.postgres.repair.scan import Field
+from recovery.postgres.comparison.scan import Field
 
 INTEGERS = ("smallint", "integer", "bigint")
 LENGTH = re.compile(r"character varying(?:\((\d+)\))?$")
@@ -19,10 +19,10 @@ PRECISION = re.compile(r"numeric(?:\((\d+),(\d+)\))?$")
 
 
 @dataclass(frozen=True)
-class Mapping:
+class ColumnMapping:
     """One table at T and now. `then` and `now` list the same columns in the same order; `key` are positions in them.
     `added`, `dropped`: columns since T that take no part. `retyped`: places of columns whose type changed, `recast`
-    those of them whose new type might not hold every value: the rows at T say (postgres/repair/casts.py)."""
+    those of them whose new type might not hold every value: the rows at T say (postgres/staging/casts.py)."""
 
     at_target: Table
     live: Table
@@ -52,7 +52,7 @@ class Mapping:
         return " → ".join(self.types[place])
 
 
-def map_table(at_target: Table, live: Table) -> Mapping:
+def map_table(at_target: Table, live: Table) -> ColumnMapping:
     """Match the columns of a table at T to its columns now."""
     sources, dropped = _sources(at_target, live)
     added = [column for column in live.columns if sources[column.name] is None]
@@ -88,7 +88,7 @@ def map_table(at_target: Table, live: Table) -> Mapping:
     now = tuple(Field(column.name, column) for _, column in compared)
     recast = [i for i in retyped if not widens(compared[i][0].value_type, compared[i][1].value_type)]
     types = tuple((source.type_name, column.type_name) for source, column in compared)
-    return Mapping(
+    return ColumnMapping(
         at_target,
         live,
         then,

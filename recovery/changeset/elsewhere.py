@@ -9,9 +9,9 @@ from recovery.changeset.change import Texts
 from recovery.model.catalog import Catalog, Table
 from recovery.model.values import TableName
 from recovery.postgres.catalog import nonempty
+from recovery.postgres.comparison.scan import Field, Side, distinct_values, rows_by_key
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.obstacles import Elsewhere
-from recovery.postgres.repair.scan import Field, Side, distinct_values, rows_by_key
+from recovery.postgres.staging.obstacles import Elsewhere
 
 CHUNK = 5_000
 

@@ -14,10 +14,10 @@ from recovery.model.repair import LiftedConstraint
 from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
-from recovery.postgres.repair import obstacles
-from recovery.postgres.repair.lifting import liftable, orphans_of_old
-from recovery.postgres.repair.rules import Rules
-from recovery.postgres.repair.stage import OWN_COLUMNS, Stage, stageable
+from recovery.postgres.staging import obstacles
+from recovery.postgres.staging.lifting import liftable, orphans_of_old
+from recovery.postgres.staging.rules import Rules
+from recovery.postgres.staging.stage import OWN_COLUMNS, Stage, stageable
 
 NO_RULES = Rules((), ())
 STAGED_AT_ONCE = 100  # tables; a stage takes up to five locks

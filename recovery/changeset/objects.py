@@ -10,7 +10,7 @@ from recovery.changeset.changes import BATCH, ChangeSet
 from recovery.model.catalog import Catalog
 from recovery.model.repair import Op
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.large_objects import pointing_columns, present, same_content
+from recovery.postgres.staging.large_objects import pointing_columns, present, same_content
 
 SHOWN = 5
 

@@ -17,11 +17,11 @@ from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair import LiftedConstraint, Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
-from recovery.postgres.repair import collisions, obstacles
-from recovery.postgres.repair.lifting import without
-from recovery.postgres.repair.rules import Rules
-from recovery.postgres.repair.stage import Stage, Staged, stageable
 from recovery.postgres.row_versions import xmin_of
+from recovery.postgres.staging import collisions, obstacles
+from recovery.postgres.staging.lifting import without
+from recovery.postgres.staging.rules import Rules
+from recovery.postgres.staging.stage import Stage, Staged, stageable
 
 STAYING = (RowClass.NEWER, RowClass.CHANGED, RowClass.CONFLICT, RowClass.REVERTED)
 

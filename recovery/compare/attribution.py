@@ -11,9 +11,9 @@ from recovery.compare.comparing import Comparison
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Mode, RepairRequest, RowClass, Writer
 from recovery.model.values import counted
+from recovery.postgres.comparison.lineage import committed
+from recovery.postgres.comparison.subtransactions import commit_times, committed_between, first_commands
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.lineage import committed
-from recovery.postgres.repair.subtransactions import commit_times, committed_between, first_commands
 from recovery.postgres.row_versions import xmin_of
 
 WRITERS_SHOWN = 8

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from recovery.changeset.change import Change, Texts
 from recovery.changeset.changes import ChangeSet
 from recovery.model.repair import DetectionMethod, RowClass
-from recovery.postgres.repair.lineage import Lineage, keys_written_by, writers_since
-from recovery.postgres.repair.scan import Buckets, Field, Side, Values, bucket_sums, extent, keys_in, whole_rows
+from recovery.postgres.comparison.lineage import Lineage, keys_written_by, writers_since
+from recovery.postgres.comparison.scan import Buckets, Field, Side, Values, bucket_sums, extent, keys_in, whole_rows
 
 MOSTLY_WRITTEN = 0.25  # of a table: beyond it (a repack, a rewrite) checksums are cheaper than lookups
 WRITTEN_AT_LEAST = 10_000

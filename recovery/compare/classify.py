@@ -95,7 +95,7 @@ class Effect:
         return len(values) == 2 and all(value is not None and _NUMBER.fullmatch(value) for value in values)
 
     def remains(self, target: Texts, live: Texts) -> list[int]:
-        """Columns in which a row written later still shows, or may show, what the incident did."""
+        """ColumnMapping in which a row written later still shows, or may show, what the incident did."""
         return [
             i
             for i in self.differing

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field, replace
 
 from recovery.changeset.change import Change, Shape, Texts
 from recovery.changeset.changes import ChangeSet
-from recovery.changeset.column_mapping import Mapping as Columns
+from recovery.changeset.column_mapping import ColumnMapping
 from recovery.compare.candidate_rows import Sides, compare_whole_rows, find_candidate_rows
 from recovery.compare.classify import differing
 from recovery.compare.key_changes import row_signature_of
 from recovery.model.catalog import Catalog
 from recovery.model.repair import DetectionMethod, Mode, Op, RepairRequest, RowClass
 from recovery.model.values import TableName
+from recovery.postgres.comparison.lineage import Lineage, writers_since
+from recovery.postgres.comparison.predicates import EVERY_ROW, Predicate, all_filled, by_writers
+from recovery.postgres.comparison.scan import Ask, Side, extent, repeats, rows_by_key, stream, whole_rows
 from recovery.postgres.connect import Session
 from recovery.postgres.isolation import ROW_ERRORS, server_words
-from recovery.postgres.repair.lineage import Lineage, writers_since
-from recovery.postgres.repair.predicates import EVERY_ROW, Predicate, all_filled, by_writers
-from recovery.postgres.repair.rules import Rules
-from recovery.postgres.repair.scan import Ask, Side, extent, repeats, rows_by_key, stream, whole_rows
+from recovery.postgres.staging.rules import Rules
 
 NEW_ROWS_SHOWN = 1_000
 
@@ -28,7 +28,7 @@ NEW_ROWS_SHOWN = 1_000
 class Compared:
     """One table of the comparison: its columns on both sides, its place in the change set, how it was compared."""
 
-    columns: Columns
+    columns: ColumnMapping
     shape: Shape
     sides: Sides
     engine: DetectionMethod
@@ -57,7 +57,7 @@ class Comparison:
     notices: dict[str, None] = field(default_factory=dict)
     _unique: dict[tuple[TableName, tuple[str, ...]], bool] = field(default_factory=dict)
 
-    def sides(self, columns: Columns, where: tuple[Predicate, Predicate] | None = None) -> Sides:
+    def sides(self, columns: ColumnMapping, where: tuple[Predicate, Predicate] | None = None) -> Sides:
         """The two sides of one table, limited by a predicate each."""
         then_where, now_where = where or (EVERY_ROW, EVERY_ROW)
         key = columns.key
@@ -74,7 +74,7 @@ class Comparison:
             limited=where is not None,
         )
 
-    def add_table(self, columns: Columns, sides: Sides, engine: DetectionMethod, because: str = "") -> Compared:
+    def add_table(self, columns: ColumnMapping, sides: Sides, engine: DetectionMethod, because: str = "") -> Compared:
         """A place for the table's rows in the change set."""
         shape = self.changes.add_table(columns.live.name, columns.live.key, columns.columns)
         compared = Compared(columns, shape, sides, engine, because)
@@ -85,7 +85,7 @@ class Comparison:
         """Something the plan must tell, once."""
         self.notices[text] = None
 
-    def compare_table(self, columns: Columns, where: tuple[Predicate, Predicate] | None = None) -> None:
+    def compare_table(self, columns: ColumnMapping, where: tuple[Predicate, Predicate] | None = None) -> None:
         """Find every differing row of one table."""
         sides = self.sides(columns, where)
         if not columns.key:
@@ -97,7 +97,7 @@ class Comparison:
         for keys in self.changes.candidates(compared.shape.no):
             self.changes.add(self._kept(compared, self.look_up(compared, keys)))
 
-    def try_to_compare(self, columns: Columns, where: tuple[Predicate, Predicate] | None = None) -> None:
+    def try_to_compare(self, columns: ColumnMapping, where: tuple[Predicate, Predicate] | None = None) -> None:
         """The same; a table that the servers cannot read or compare is set aside with their words."""
         name = columns.live.name
         try:
@@ -171,7 +171,7 @@ class Comparison:
                     continue
             yield change
 
-    def written_since(self, columns: Columns) -> bool:
+    def written_since(self, columns: ColumnMapping) -> bool:
         """Whether anybody wrote rows of a table since T, as far as that can be excluded."""
         if self.lineage is None:
             return True

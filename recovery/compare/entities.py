@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from recovery.changeset.change import Texts
-from recovery.changeset.column_mapping import Mapping as Columns
+from recovery.changeset.column_mapping import ColumnMapping
 from recovery.compare.classify import Entity
 from recovery.compare.comparing import Compared, Comparison
 from recovery.model.repair import RowClass
-from recovery.postgres.repair.lineage import writers_since
-from recovery.postgres.repair.rules import Rules
-from recovery.postgres.repair.scan import Side, extent, holds_between, some_keys
+from recovery.postgres.comparison.lineage import writers_since
+from recovery.postgres.comparison.scan import Side, extent, holds_between, some_keys
+from recovery.postgres.staging.rules import Rules
 
 ROWS_LOOKED_AT = 1_000  # of a table with a new file, to tell a rewrite from new rows
 LOGGED_AHEAD = 32  # SEQ_LOG_VALS: a restored sequence stands up to so many numbers ahead
@@ -40,7 +40,7 @@ def entity_of_table(comparison: Comparison, compared: Compared) -> Entity:
     )
 
 
-def entity_by_rules(columns: Columns, rules: Rules) -> Entity:
+def entity_by_rules(columns: ColumnMapping, rules: Rules) -> Entity:
     """What tells one entity from another by the table's unique keys alone."""
     at = {name: i for i, name in enumerate(columns.columns)}
     distinct = []
@@ -72,7 +72,7 @@ def _some_are_as_at_target(comparison: Comparison, compared: Compared, now: Side
     return bool(keys) and len(keys) > sum(1 for _ in comparison.look_up(compared, keys))
 
 
-def reissued(comparison: Comparison, columns: Columns) -> Reissued | None:
+def reissued(comparison: Comparison, columns: ColumnMapping) -> Reissued | None:
     """Where the key's sequence gives numbers out for a second time: T had rows with numbers that it still has before
     it. Where it stood at T says too much: a restored one stands up to 32 ahead."""
     then = comparison.sides(columns).then

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
 from recovery.changeset.change import Change, Texts
-from recovery.changeset.column_mapping import Mapping as Columns
+from recovery.changeset.column_mapping import ColumnMapping
 from recovery.compare.comparing import Compared, Comparison
 from recovery.compare.entities import entity_of_table
 from recovery.model.catalog import Catalog, ForeignKey
 from recovery.model.repair import DetectionMethod, Op, RowClass
 from recovery.model.values import TableName
-from recovery.postgres.repair.predicates import Predicate, condition, either, hangs_on
-from recovery.postgres.repair.scan import Field, Side, distinct_values, rows_by_key
+from recovery.postgres.comparison.predicates import Predicate, condition, either, hangs_on
+from recovery.postgres.comparison.scan import Field, Side, distinct_values, rows_by_key
 
 CHUNK = 5_000
 LOST_REFERENCE = (
@@ -34,7 +34,7 @@ class Link:
     on_delete: str = ""
 
 
-def links(then: Catalog, now: Catalog, tables: Mapping[TableName, Columns]) -> list[Link]:
+def links(then: Catalog, now: Catalog, tables: Mapping[TableName, ColumnMapping]) -> list[Link]:
     """The foreign keys of both times between `tables`, without duplicates. A key dropped since T counts as well:
     what hung together then is put back together."""
     found: dict[Link, None] = {}
@@ -50,7 +50,7 @@ def links(then: Catalog, now: Catalog, tables: Mapping[TableName, Columns]) -> l
     return list(found)
 
 
-def follow(comparison: Comparison, followed: Mapping[TableName, Columns], ways: Iterable[Link]) -> None:
+def follow(comparison: Comparison, followed: Mapping[TableName, ColumnMapping], ways: Iterable[Link]) -> None:
     """Add rows of `followed` tables that lost rows lead to, and what they lead to in turn, until nothing is added."""
     ways, last = list(ways), -1
     if not followed or not ways:
@@ -65,8 +65,8 @@ def follow(comparison: Comparison, followed: Mapping[TableName, Columns], ways: 
 
 def follow_whole(
     comparison: Comparison,
-    followed: Mapping[TableName, Columns],
-    whole: Mapping[TableName, Columns],
+    followed: Mapping[TableName, ColumnMapping],
+    whole: Mapping[TableName, ColumnMapping],
     ways: Iterable[Link],
 ) -> None:
     """What tables loaded whole lead to: parents that they need and that are gone since, found by the keys their rows
@@ -116,7 +116,11 @@ def _lost_reference(comparison: Comparison, change: Change, way: Link, parent: C
 
 
 def _follow_rows(
-    comparison: Comparison, followed: Mapping[TableName, Columns], ways: list[Link], name: TableName, rows: list[Change]
+    comparison: Comparison,
+    followed: Mapping[TableName, ColumnMapping],
+    ways: list[Link],
+    name: TableName,
+    rows: list[Change],
 ) -> None:
     for way in ways:
         if way.child == name and (parent := _followed(comparison, followed, way.parent, name)):
@@ -126,7 +130,7 @@ def _follow_rows(
 
 
 def _followed(
-    comparison: Comparison, followed: Mapping[TableName, Columns], name: TableName, source: TableName
+    comparison: Comparison, followed: Mapping[TableName, ColumnMapping], name: TableName, source: TableName
 ) -> Compared | None:
     """The table's place in the comparison, made when its first row is looked for; None when it is not followed."""
     if name not in followed:
@@ -217,7 +221,7 @@ def _add_link(  # noqa: PLR0913
     key: ForeignKey,
     child: TableName,
     parent: TableName,
-    tables: Mapping[TableName, Columns],
+    tables: Mapping[TableName, ColumnMapping],
     *,
     at_target: bool,
 ) -> None:

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 
 from recovery.changeset.change import Texts
-from recovery.changeset.column_mapping import Mapping as Columns
+from recovery.changeset.column_mapping import ColumnMapping
 from recovery.model.catalog import Catalog
 from recovery.model.values import TableName
 
@@ -62,7 +62,7 @@ class RowSignature:
         return hashlib.sha256(json.dumps([kind, self.family, values]).encode()).hexdigest()
 
 
-def row_signature_of(columns: Columns, catalog: Catalog) -> RowSignature | None:
+def row_signature_of(columns: ColumnMapping, catalog: Catalog) -> RowSignature | None:
     """How moved rows of a table are recognized. None where keys are given out by the server: nobody changes those."""
     table = columns.live
     given_out = {c.name for c in table.columns if c.identity or c.has_default} & set(table.key)

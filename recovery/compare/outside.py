@@ -12,9 +12,9 @@ from recovery.model.account import Reason, TableAccount
 from recovery.model.catalog import ForeignKey, Table
 from recovery.model.repair import DetectionMethod, RowClass
 from recovery.model.values import TableName
-from recovery.postgres.repair.lineage import keys_written_by
-from recovery.postgres.repair.predicates import all_filled
-from recovery.postgres.repair.scan import Field, Side, Values, extent, rows_by_key
+from recovery.postgres.comparison.lineage import keys_written_by
+from recovery.postgres.comparison.predicates import all_filled
+from recovery.postgres.comparison.scan import Field, Side, Values, extent, rows_by_key
 
 CHUNK = 5_000
 LARGEST_LOOKED_AT_BYTES = 2**30  # of a table outside the scope, for rows that the incident wrote there

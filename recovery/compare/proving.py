@@ -75,7 +75,7 @@ def _verdict(row: Change, planned: Change | None, ours: Collection[int], *, wrot
             return "stays"  # a merge: as planned, though not as T
         if planned.op is Op.INSERT and row.live is None:
             # Before the commit the server itself counted and summed the rows that the load had inserted, under lock
-            # (postgres/repair/proofs.py): one that is not there any more was deleted by others.
+            # (postgres/staging/proofs.py): one that is not there any more was deleted by others.
             return "since"
         return "wrong" if by_us or (row.live == planned.live and row.xmin == planned.xmin) else "since"
     if by_us:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from guards.plain import shell_word
 from recovery.changeset.changes import ChangeSet
-from recovery.changeset.column_mapping import Mapping as Columns
-from recovery.changeset.column_mapping import map_table, same_table_at
+from recovery.changeset.column_mapping import ColumnMapping, map_table, same_table_at
 from recovery.changeset.elsewhere import elsewhere_of
 from recovery.changeset.foreseeing import Outlook, foresee
 from recovery.compare.attribution import incident_of, refuse_unknown_incident, writers_of
@@ -24,12 +23,12 @@ from recovery.model.plan import RecoveryPlan, Why
 from recovery.model.repair import RepairPlan, RepairRequest
 from recovery.model.values import TableName, leading_name
 from recovery.postgres.catalog import read_catalog
+from recovery.postgres.comparison.lineage import lineage_of
+from recovery.postgres.comparison.predicates import NO_ROW, Predicate
+from recovery.postgres.comparison.scan import Ask, stream
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.casts import why_cast_loses
-from recovery.postgres.repair.lineage import lineage_of
-from recovery.postgres.repair.predicates import NO_ROW, Predicate
-from recovery.postgres.repair.rules import Rules, read_rules
-from recovery.postgres.repair.scan import Ask, stream
+from recovery.postgres.staging.casts import why_cast_loses
+from recovery.postgres.staging.rules import Rules, read_rules
 
 UNTOUCHED = "nothing was written to the original"
 MADE_ANEW = (
@@ -67,7 +66,7 @@ class Both:
     copy: Session
     then: Catalog
     now: Catalog
-    mapped: Mapping[TableName, Columns]
+    mapped: Mapping[TableName, ColumnMapping]
     unfit: Sequence[str]
     unlogged: Sequence[str]
     ask: Ask
@@ -171,10 +170,10 @@ def _compare(
 
 def _map_tables(
     inquiry: Inquiry, then: Catalog, now: Catalog, copy: Session
-) -> tuple[dict[TableName, Columns], list[str]]:
+) -> tuple[dict[TableName, ColumnMapping], list[str]]:
     """The tables that existed at T, and why others cannot be compared. A table that was named is refused for that; of a
     whole database it is left alone and told."""
-    found: dict[TableName, Columns] = {}
+    found: dict[TableName, ColumnMapping] = {}
     refused: list[str] = []
     unfit: list[str] = []
     for table in inquiry.plan.tables:
@@ -198,8 +197,8 @@ def _map_tables(
     return found, unfit
 
 
-def _values_lost(copy: Session, columns: Columns) -> list[str]:
-    """Columns whose new type does not hold what they held at T, and why."""
+def _values_lost(copy: Session, columns: ColumnMapping) -> list[str]:
+    """ColumnMapping whose new type does not hold what they held at T, and why."""
     types = {column.name: column.value_type for column in columns.at_target.columns}
     lost = (
         (i, why_cast_loses(copy, columns.at_target.name, columns.then[i], types[columns.then[i].name]))
@@ -243,8 +242,8 @@ def _drifted(inquiry: Inquiry, objections: Sequence[str]) -> RowbackError:
 def _compare_all(
     comparison: Comparison,
     inquiry: Inquiry,
-    columns: Mapping[TableName, Columns],
-    whole: Mapping[TableName, Columns],
+    columns: Mapping[TableName, ColumnMapping],
+    whole: Mapping[TableName, ColumnMapping],
     ways: Sequence[Link],
 ) -> None:
     where = inquiry.plan.where

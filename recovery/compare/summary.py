@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from recovery.changeset.accounting import account_of
 from recovery.changeset.change import column_numbers, key_text
-from recovery.changeset.column_mapping import Mapping as Columns
+from recovery.changeset.column_mapping import ColumnMapping
 from recovery.changeset.objects import object_notices
 from recovery.compare.attribution import Incident, incident_notices
 from recovery.compare.comparing import Compared, Comparison
@@ -25,8 +25,8 @@ from recovery.model.repair import (
     Writer,
 )
 from recovery.model.values import TableName, counted
+from recovery.postgres.comparison.scan import count_filled
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.scan import count_filled
 from recovery.postgres.watchers import who_notices
 
 WRITERS_KEPT = 50
@@ -113,7 +113,7 @@ def _lifted(check: LiftedConstraint) -> str:
     )
 
 
-def dropped_values(copy: Session, mapped: Mapping[TableName, Columns]) -> list[LostValues]:
+def dropped_values(copy: Session, mapped: Mapping[TableName, ColumnMapping]) -> list[LostValues]:
     """The columns that were dropped since T and held something then."""
     lost = []
     for name, columns in mapped.items():

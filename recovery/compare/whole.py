@@ -7,22 +7,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from recovery.changeset.change import Texts
-from recovery.changeset.column_mapping import Mapping as Columns
+from recovery.changeset.column_mapping import ColumnMapping
 from recovery.changeset.elsewhere import chunks
 from recovery.compare.comparing import Compared, Comparison
 from recovery.model.catalog import Catalog, ForeignKey
 from recovery.model.repair import Op, RowClass
 from recovery.model.values import TableName
+from recovery.postgres.comparison.lineage import keys_written_by, writers_since
+from recovery.postgres.comparison.scan import Field, Side, distinct_values, rows_by_key
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.lineage import keys_written_by, writers_since
-from recovery.postgres.repair.obstacles import Elsewhere
-from recovery.postgres.repair.rules import Rules, mentioned_tables
-from recovery.postgres.repair.scan import Field, Side, distinct_values, rows_by_key
+from recovery.postgres.staging.obstacles import Elsewhere
+from recovery.postgres.staging.rules import Rules, mentioned_tables
 
 
 def open_questions(
     comparison: Comparison,
-    whole: Mapping[TableName, Columns],
+    whole: Mapping[TableName, ColumnMapping],
     rules_then: Mapping[TableName, Rules],
     elsewhere: Mapping[TableName, Sequence[Elsewhere]],
 ) -> dict[TableName, str]:
@@ -61,7 +61,7 @@ def _reads_others(live: Session, rules: Rules, now: Catalog) -> str | None:
     return f"a check of it reads {', '.join(sorted(map(str, read)))}" if read else None
 
 
-def _moved(comparison: Comparison, columns: Columns, elsewhere: Sequence[Elsewhere]) -> str | None:
+def _moved(comparison: Comparison, columns: ColumnMapping, elsewhere: Sequence[Elsewhere]) -> str | None:
     for other in elsewhere:
         leaves = next((part.leaves for part in comparison.now.partitioned if part.name == other.name), None)
         if leaves is None:
@@ -73,7 +73,7 @@ def _moved(comparison: Comparison, columns: Columns, elsewhere: Sequence[Elsewhe
     return None
 
 
-def _shares_rows(comparison: Comparison, columns: Columns, leaf: TableName, by: Sequence[int]) -> bool:
+def _shares_rows(comparison: Comparison, columns: ColumnMapping, leaf: TableName, by: Sequence[int]) -> bool:
     """Whether a row that was written since T into another partition was a row of this one at T."""
     fields = tuple(columns.now[i] for i in by)
     other = Side(comparison.live, leaf, fields, fields)
@@ -87,7 +87,7 @@ def _shares_rows(comparison: Comparison, columns: Columns, leaf: TableName, by: 
     return any(next(rows_by_key(then, values, by=at), None) for values in chunks(keys))
 
 
-def _parents(comparison: Comparison, columns: Columns, key: ForeignKey, whole: Iterable[TableName]) -> str | None:
+def _parents(comparison: Comparison, columns: ColumnMapping, key: ForeignKey, whole: Iterable[TableName]) -> str | None:
     """Whether every row finds the very parent that it had."""
     if key not in comparison.now.visible_keys:
         return f"this role cannot see the parents in {key.parent}"

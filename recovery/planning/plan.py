@@ -37,9 +37,9 @@ from recovery.planning.request import (
 )
 from recovery.postgres.binaries import find_client_tools
 from recovery.postgres.catalog import count_rows, hidden_from, nonempty, read_catalog
+from recovery.postgres.comparison.scan import refuses_predicate
 from recovery.postgres.connect import IMPATIENT, Session, connect, identity_of
 from recovery.postgres.connection_target import Target, is_loopback
-from recovery.postgres.repair.scan import refuses_predicate
 from recovery.postgres.writing import may_be_replica
 
 

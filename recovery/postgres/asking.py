@@ -15,7 +15,7 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.values import name_parts
 from recovery.postgres.connect import connect
 from recovery.postgres.connection_target import KEEPALIVE, Target
-from recovery.postgres.repair.rules import trusted_sql
+from recovery.postgres.staging.rules import trusted_sql
 from recovery.redaction import remember
 
 Judged = TypeVar("Judged")

@@ -6,7 +6,7 @@ import psycopg
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.rules import trusted_sql
+from recovery.postgres.staging.rules import trusted_sql
 
 Rows = list[tuple[str | None, ...]]
 

@@ -9,8 +9,8 @@ from psycopg import sql
 
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.rules import trusted_sql
 from recovery.postgres.row_versions import written_by
+from recovery.postgres.staging.rules import trusted_sql
 
 CHUNK = 5_000
 

@@ -37,16 +37,16 @@ from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
 from recovery.postgres.isolation import NO_ROOM, lacks_locks
 from recovery.postgres.publications import publishes_everything
-from recovery.postgres.repair.images import (
+from recovery.postgres.rows import RowTransport
+from recovery.postgres.staging.images import (
     create_before_images,
     drop_before_images,
     image_table,
     keep_before_images,
 )
-from recovery.postgres.repair.lifting import lift, put_back
-from recovery.postgres.repair.rules import Rules, mentioned_tables, read_rules
-from recovery.postgres.repair.stage import Stage
-from recovery.postgres.rows import RowTransport
+from recovery.postgres.staging.lifting import lift, put_back
+from recovery.postgres.staging.rules import Rules, mentioned_tables, read_rules
+from recovery.postgres.staging.stage import Stage
 from recovery.postgres.watchers import lock_holders
 from recovery.reload import refusals
 from recovery.reload.job import BeforeImages, Job, Loaded, Repair

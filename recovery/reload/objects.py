@@ -9,8 +9,8 @@ from recovery.changeset.changes import ChangeSet
 from recovery.changeset.objects import gone_objects, objects_wanted
 from recovery.model.catalog import Catalog
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.large_objects import bring, pointed_to, pointing_columns
 from recovery.postgres.rows import Pair
+from recovery.postgres.staging.large_objects import bring, pointed_to, pointing_columns
 
 if TYPE_CHECKING:
     from recovery.reload.job import Job

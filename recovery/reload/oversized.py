@@ -9,8 +9,8 @@ from recovery.changeset.column_mapping import map_table, same_table_at
 from recovery.model.values import TableName
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.oversized import carry
-from recovery.postgres.repair.stage import Stage
+from recovery.postgres.staging.oversized import carry
+from recovery.postgres.staging.stage import Stage
 
 NO_WAY = "it holds a value that is too large to travel as text, and the copy that has it is gone"
 

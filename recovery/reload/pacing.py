@@ -19,8 +19,8 @@ from recovery.model.report import SequenceMove
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.pressure import replica_lag_bytes, wal_position, wal_since
-from recovery.postgres.repair.obstacles import CHANGED_SINCE
 from recovery.postgres.rows import RowTransport
+from recovery.postgres.staging.obstacles import CHANGED_SINCE
 from recovery.reload import refusals
 from recovery.reload.job import BeforeImages, Job, Loaded, WrittenRows
 from recovery.reload.load import load, set_aside

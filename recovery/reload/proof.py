@@ -8,8 +8,8 @@ from recovery.model.catalog import Catalog, ForeignKey
 from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
-from recovery.postgres.repair import proofs
-from recovery.postgres.repair.stage import Stage
+from recovery.postgres.staging import proofs
+from recovery.postgres.staging.stage import Stage
 from recovery.reload import refusals
 from recovery.reload.job import Job, WrittenRows
 

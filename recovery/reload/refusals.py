@@ -12,9 +12,9 @@ from recovery.postgres import writing
 from recovery.postgres.catalog import count_rows, nonempty, read_triggers
 from recovery.postgres.connect import Session
 from recovery.postgres.fingerprint import fingerprint
-from recovery.postgres.repair.proofs import prove_rows
-from recovery.postgres.repair.stage import Stage
 from recovery.postgres.rows import Pair
+from recovery.postgres.staging.proofs import prove_rows
+from recovery.postgres.staging.stage import Stage
 from recovery.postgres.watchers import LockHolder
 
 ROLLED_BACK = "the transaction was rolled back: nothing was written to the original"

@@ -15,10 +15,11 @@ from recovery.model.values import TableName
 from recovery.postgres import writing
 from recovery.postgres.connect import Session
 from recovery.postgres.isolation import ROW_ERRORS, server_words
-from recovery.postgres.repair.collisions import blocks_key
-from recovery.postgres.repair.rules import Rules
-from recovery.postgres.repair.stage import Stage
-from recovery.postgres.repair.writes import (
+from recovery.postgres.rows import RowTransport
+from recovery.postgres.staging.collisions import blocks_key
+from recovery.postgres.staging.rules import Rules
+from recovery.postgres.staging.stage import Stage
+from recovery.postgres.staging.writes import (
     Write,
     delete,
     insert,
@@ -27,7 +28,6 @@ from recovery.postgres.repair.writes import (
     update,
     update_early,
 )
-from recovery.postgres.rows import RowTransport
 from recovery.reload.job import Job, WrittenRows
 
 Done = TypeVar("Done")

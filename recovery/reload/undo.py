@@ -15,10 +15,10 @@ from recovery.changeset.changes import ChangeSet
 from recovery.changeset.foreseeing import Outlook, foresee
 from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair import DetectionMethod, Op, RepairPlan, RepairRequest, RowClass, TableRepair
+from recovery.postgres.comparison.scan import Field, Side, rows_written
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.rules import read_rules
-from recovery.postgres.repair.scan import Field, Side, rows_written
 from recovery.postgres.row_versions import xmin_of
+from recovery.postgres.staging.rules import read_rules
 from recovery.postgres.watchers import who_notices
 from recovery.reload.job import Loaded
 from recovery.reload.verify import applied

@@ -13,10 +13,10 @@ from recovery.changeset.change import Change, Shape, Texts
 from recovery.changeset.changes import BATCH, ChangeSet
 from recovery.model.catalog import Catalog, Table
 from recovery.model.repair import Op, RowClass
+from recovery.postgres.comparison.scan import Field, Side, rows_by_key, rows_written
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.images import Images
-from recovery.postgres.repair.scan import Field, Side, rows_by_key, rows_written
 from recovery.postgres.row_versions import xmin_of
+from recovery.postgres.staging.images import Images
 from recovery.reload.job import BeforeImages, Loaded
 
 

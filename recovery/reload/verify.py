@@ -12,10 +12,10 @@ from recovery.model.repair import Op
 from recovery.model.report import RepairProof, TableProof, Verification
 from recovery.postgres import writing
 from recovery.postgres.catalog import invalid_indexes
+from recovery.postgres.comparison.scan import Field, Side, rows_by_key, rows_written
 from recovery.postgres.connect import Session
 from recovery.postgres.definitions import definitions_digest
 from recovery.postgres.fingerprint import fingerprint, written_by_others
-from recovery.postgres.repair.scan import Field, Side, rows_by_key, rows_written
 from recovery.postgres.row_versions import xmin_of
 from recovery.postgres.rows import Pair
 from recovery.reload.job import Job, Loaded

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from recovery import __version__
 from recovery.errors import RowbackError
 from recovery.model.report import Phase, Report, Verification
-from recovery.postgres.repair.images import before_image_schema
+from recovery.postgres.staging.images import before_image_schema
 from recovery.reload.job import Loaded
 from recovery.store.cases import Case, all_cases, unreadable_cases
 from recovery.store.journal import reading

@@ -17,7 +17,7 @@ from recovery.model.report import Verification
 from recovery.model.values import counted
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.images import before_image_schema
+from recovery.postgres.staging.images import before_image_schema
 from recovery.postgres.watchdog import watched
 from recovery.reload.job import AtTarget, Job, Loaded, Repair
 from recovery.reload.load import load

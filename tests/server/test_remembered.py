@@ -8,8 +8,8 @@ import pytest
 from psycopg import sql
 
 from recovery.model.repair import Mode, OnConflict, RowClass
+from recovery.postgres.comparison.remembered import Remembered
 from recovery.postgres.connect import connect
-from recovery.postgres.repair.remembered import Remembered
 from tests.fix_lab import Database
 from tests.fix_repair import Past, Times
 

@@ -14,7 +14,7 @@ from recovery.postgres.before_images import drop_schema, left_schemas
 from recovery.postgres.beside import beside_schema, create_beside, plain
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import connect
-from recovery.postgres.repair.images import before_image_schema
+from recovery.postgres.staging.images import before_image_schema
 from runbooks.lab.server import Lab
 from runbooks.lab.state import Parameters
 from tests import fix_repair

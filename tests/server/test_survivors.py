@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recovery.model.repair import Mode, RowClass
-from recovery.postgres.repair import oversized
+from recovery.postgres.staging import oversized
 from recovery.report.repair_text import count_records
 from tests.fix_lab import Database
 from tests.fix_repair import SCHEMA, Past, xid_of

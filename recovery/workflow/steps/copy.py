@@ -10,9 +10,9 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.deletion import CreationRequest, objections_to_delete
 from recovery.model.target import format_utc
 from recovery.planning.plan import check_facts
+from recovery.postgres.comparison.lineage import lineage_of, own_boundary
 from recovery.postgres.connect import connect
 from recovery.postgres.quarantine import make_inert, prove_copy
-from recovery.postgres.repair.lineage import lineage_of, own_boundary
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
 from recovery.workflow.steps.base import Step
 

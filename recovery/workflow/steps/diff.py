@@ -9,7 +9,7 @@ from recovery.compare.repair import Inquiry, make_repair_plan
 from recovery.model.plan import Why
 from recovery.model.repair import Mode, RepairPlan, RowClass
 from recovery.model.values import TableName, counted
-from recovery.postgres.repair.remembered import Remembered
+from recovery.postgres.comparison.remembered import Remembered
 from recovery.postgres.watchers import who_notices
 from recovery.store.cases import earlier_repairs
 from recovery.workflow.recovery_run import Outcome, RecoveryRun

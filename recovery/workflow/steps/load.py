@@ -19,8 +19,8 @@ from recovery.postgres import writing
 from recovery.postgres.beside import create_beside
 from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.images import before_image_schema
 from recovery.postgres.rows import Pair, RowTransport
+from recovery.postgres.staging.images import before_image_schema
 from recovery.postgres.watchdog import watched
 from recovery.reload.job import Job, Loaded, Repair
 from recovery.reload.load import load

@@ -10,8 +10,8 @@ from recovery.compare.repair import compare_again
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.report import Verification, WorldProof
 from recovery.model.values import counted
+from recovery.postgres.comparison.remembered import Remembered
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.remembered import Remembered
 from recovery.reload.job import Loaded, Repair
 from recovery.reload.verify import verify
 from recovery.workflow.recovery_run import Outcome, RecoveryRun

@@ -15,8 +15,8 @@ from guards.refusal import GuardError
 from guards.statements import classify
 from recovery.incident.redacting import shape_of, without_values
 from recovery.model.values import TableName
+from recovery.postgres.comparison.scan import refuses_predicate
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.scan import refuses_predicate
 from tests.fuzz.mutations import mutated
 from tests.fuzz.target import Invocation, Target, Unavailable, argument
 

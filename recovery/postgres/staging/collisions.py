@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from psycopg import sql
 
 from recovery.model.values import TableName
-from recovery.postgres.repair.rules import DistinctRule, Rules, trusted_sql
-from recovery.postgres.repair.stage import Stage, mark_at_once
+from recovery.postgres.staging.rules import DistinctRule, Rules, trusted_sql
+from recovery.postgres.staging.stage import Stage, mark_at_once
 
 
 def mark_taken(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules]) -> int:

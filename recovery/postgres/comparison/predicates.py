@@ -8,8 +8,8 @@ from psycopg import sql
 
 from recovery.model.catalog import ForeignKey
 from recovery.model.values import TableName
-from recovery.postgres.repair.rules import trusted_sql
 from recovery.postgres.row_versions import written_by
+from recovery.postgres.staging.rules import trusted_sql
 
 Predicate = sql.Composable
 EVERY_ROW: Predicate = sql.SQL("true")

@@ -14,8 +14,8 @@ from itertools import islice
 
 from psycopg import sql
 
+from recovery.postgres.comparison.scan import Side, Values, stream
 from recovery.postgres.connect import Session, one
-from recovery.postgres.repair.scan import Side, Values, stream
 
 BURNED_AT_MOST = 50_000
 EPOCH = 2**32

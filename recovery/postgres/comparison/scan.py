@@ -17,9 +17,9 @@ from recovery.model.catalog import Column
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 from recovery.postgres.fingerprint import row_hash
-from recovery.postgres.repair.oversized import carried_text
-from recovery.postgres.repair.rules import trusted_sql
 from recovery.postgres.row_versions import written_by
+from recovery.postgres.staging.oversized import carried_text
+from recovery.postgres.staging.rules import trusted_sql
 
 RANGE_TYPES = frozenset({"smallint", "integer", "bigint"})
 ROWS_PER_BUCKET = 128

@@ -13,10 +13,10 @@ from psycopg import sql
 
 from recovery.model.repair import ImagesDigest
 from recovery.model.values import TableName
+from recovery.postgres.comparison.scan import Field, Values, stream
 from recovery.postgres.connect import Session
 from recovery.postgres.fingerprint import row_hash
-from recovery.postgres.repair.scan import Field, Values, stream
-from recovery.postgres.repair.stage import Stage
+from recovery.postgres.staging.stage import Stage
 
 OWN_COLUMNS = 2  # the row's number and what was done to it stand before the table's own columns
 

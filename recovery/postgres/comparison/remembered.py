@@ -10,8 +10,8 @@ from types import TracebackType
 
 from psycopg import sql
 
+from recovery.postgres.comparison.scan import Values, stream
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.scan import Values, stream
 
 
 class Remembered:

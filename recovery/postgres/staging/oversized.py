@@ -13,11 +13,11 @@ from psycopg import sql
 
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
-from recovery.postgres.repair.rules import trusted_sql
+from recovery.postgres.staging.rules import trusted_sql
 
 if TYPE_CHECKING:
-    from recovery.postgres.repair.scan import Field
-    from recovery.postgres.repair.stage import Stage
+    from recovery.postgres.comparison.scan import Field
+    from recovery.postgres.staging.stage import Stage
 
 # Twice as text, twice in the change set's row: below SQLite's limit of 1,000,000,000 bytes.
 MOST_BYTES = 224 * 2**20

@@ -13,7 +13,7 @@ from typing import Protocol
 from psycopg import sql
 
 from recovery.postgres.isolation import try_rows
-from recovery.postgres.repair.stage import Stage
+from recovery.postgres.staging.stage import Stage
 
 ALL: sql.Composable = sql.SQL("true")
 

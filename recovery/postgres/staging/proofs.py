@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from recovery.model.catalog import ForeignKey
+from recovery.postgres.comparison.scan import fields_hash
 from recovery.postgres.connect import one
-from recovery.postgres.repair.scan import fields_hash
-from recovery.postgres.repair.stage import Stage, refers
 from recovery.postgres.row_versions import written_by
+from recovery.postgres.staging.stage import Stage, refers
 
 Hash = tuple[int, str]
 
