@@ -1,4 +1,4 @@
-"""Both sides of every claim in one run: python -m benchmarks.bench [--rows 200000] [--repeat 3] [--readme]
+"""Both sides of every claim in one run: python -m benchmarks.bench [--rows 200000] [--repeat 3] [--page]
 
 T and now are two databases of one lab server (CREATE DATABASE … TEMPLATE: the same transaction ids, as a restore has).
 Medians of `repeat` runs; ratios are what counts, seconds are this machine's.
@@ -26,7 +26,7 @@ from runbooks.drills.datasets import rows
 from runbooks.lab.background import MASTER
 from runbooks.lab.server import Lab
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 INSTANCE, NOW, THEN = "bench", "big", "big_t"
 CHANGED, GONE = 500, 1000
 
@@ -300,7 +300,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--readme", action="store_true", help="put the table into the README")
+    parser.add_argument("--page", action="store_true", help="put the table into docs/performance.md")
     asked = parser.parse_args()
     with Lab.start() as lab:
         password = lab.create_instance(INSTANCE, master=MASTER, PubliclyAccessible=False)
@@ -313,9 +313,9 @@ def main() -> None:
         bench.count = asked.rows
         text = table(lines, bench, lab.engine.tools.version)
     sys.stdout.write(text + "\n")
-    if asked.readme:
-        head, _, rest = README.read_text().partition("<!-- bench -->\n")
-        README.write_text(f"{head}<!-- bench -->\n{text}\n<!-- /bench -->{rest.partition('<!-- /bench -->')[2]}")
+    if asked.page:
+        head, _, rest = PAGE.read_text().partition("<!-- bench -->\n")
+        PAGE.write_text(f"{head}<!-- bench -->\n{text}\n<!-- /bench -->{rest.partition('<!-- /bench -->')[2]}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.values import name_parts
 from recovery.postgres.connect import connect
 from recovery.postgres.connection_target import KEEPALIVE, Target
-from recovery.postgres.staging.rules import trusted_sql
+from recovery.postgres.trusted import user_sql
 from recovery.redaction import remember
 
 Judged = TypeVar("Judged")
@@ -78,7 +78,7 @@ def _parameters(dsn: str) -> dict[str, Any]:
 
 
 def _rows(session: psycopg.Connection[Any], statement: str) -> tuple[list[tuple[Any, ...]], int]:
-    cursor = session.execute(trusted_sql(statement), prepare=True)
+    cursor = session.execute(user_sql(statement), prepare=True)
     return (list(cursor) if cursor.description else []), max(cursor.rowcount, 0)
 
 

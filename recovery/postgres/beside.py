@@ -10,7 +10,7 @@ from recovery.model.catalog import Table
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 from recovery.postgres.publications import publishes_everything
-from recovery.postgres.staging.rules import trusted_sql
+from recovery.postgres.trusted import trusted_sql
 
 MOST_BYTES = 63  # of a name (NAMEDATALEN - 1)
 

@@ -6,7 +6,7 @@ import psycopg
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.postgres.connect import Session
-from recovery.postgres.staging.rules import trusted_sql
+from recovery.postgres.trusted import user_sql
 
 Rows = list[tuple[str | None, ...]]
 
@@ -20,7 +20,7 @@ def peek(copy: Session, query: str) -> tuple[list[str], Rows]:
         with copy.transaction(force_rollback=True):
             copy.execute("set transaction read only")
             copy.execute("set local search_path = default")
-            cursor = copy.execute(trusted_sql(query), prepare=True)
+            cursor = copy.execute(user_sql(query), prepare=True)
             if cursor.description is None:
                 raise _refused("it returns no rows")
             names = [column.name for column in cursor.description]

@@ -10,7 +10,7 @@ from psycopg import sql
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.row_versions import written_by
-from recovery.postgres.staging.rules import trusted_sql
+from recovery.postgres.trusted import trusted_sql
 
 CHUNK = 5_000
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "tour.md")
 CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 END = "@@end of command@@"
@@ -60,17 +60,17 @@ def normalise(text: str) -> str:
     return text.strip()
 
 
-def readme_blocks() -> list[tuple[str, list[str]]]:
-    """Each console block of the README with the commands in it."""
-    blocks = CONSOLE.findall(README.read_text())
+def console_blocks(page: Path) -> list[tuple[str, list[str]]]:
+    """Each console block of a page with the commands in it."""
+    blocks = CONSOLE.findall(page.read_text())
     return [(block, [line[2:] for line in block.splitlines() if line.startswith("$ ")]) for block in blocks]
 
 
-def run_readme(directory: Path) -> list[str]:
-    """Every command of the README in one shell, in order; the blocks as they would be printed today."""
-    blocks = [commands for _, commands in readme_blocks()]
+def run_page(page: Path, directory: Path) -> list[str]:
+    """Every command of a page in one shell, in order; the blocks as they would be printed today."""
+    blocks = [commands for _, commands in console_blocks(page)]
     script = "".join(f"{_in_place(command)}\necho; echo '{END}'\n" for commands in blocks for command in commands)
-    for name, text in FILE.findall(README.read_text()):
+    for name, text in FILE.findall(page.read_text()):
         (directory / name).write_text(text)
     foreign = ("PG", "AWS_", "ROWBACK_", "PYTEST", "CI")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
@@ -202,10 +202,11 @@ def write() -> None:
     (ROOT / "docs" / "reference" / "commands.md").write_text(commands_page())
     (ROOT / "docs" / "reference" / "json.md").write_text(json_page())
     (ROOT / "docs" / "reference" / "iam.md").write_text(iam_page())
-    with tempfile.TemporaryDirectory() as directory:
-        fresh = iter(run_readme(Path(directory)))
-    text = README.read_text()
-    README.write_text(CONSOLE.sub(lambda _: f"```console\n{next(fresh)}```", text))
+    for page in PAGES:
+        with tempfile.TemporaryDirectory() as directory:
+            fresh = iter(run_page(page, Path(directory)))
+        text = page.read_text()
+        page.write_text(CONSOLE.sub(lambda _, blocks=fresh: f"```console\n{next(blocks)}```", text))
 
 
 if __name__ == "__main__":

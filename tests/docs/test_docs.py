@@ -1,4 +1,4 @@
-"""The documentation is executed: README commands, every --help, every schema, every error."""
+"""The documentation is executed: commands of README and tour, every --help, every schema, every error."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ import pytest
 from recovery.aws import instances as aws_instances
 from recovery.cli import SHORT, VERBS, rowback
 from recovery.errors import EXIT_CODES, ErrorId
-from tests.docs.pages import ROOT, commands_page, iam_page, json_page, normalise, readme_blocks, run_readme
+from tests.docs.pages import PAGES, ROOT, commands_page, console_blocks, iam_page, json_page, normalise, run_page
 
 
 @pytest.mark.drill
-def test_every_command_of_the_readme_prints_what_the_readme_shows(tmp_path: Path) -> None:
-    shown = [normalise(block) for block, _ in readme_blocks()]
-    assert [normalise(block) for block in run_readme(tmp_path)] == shown
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_a_page_prints_what_the_page_shows(page: Path, tmp_path: Path) -> None:
+    shown = [normalise(block) for block, _ in console_blocks(page)]
+    assert [normalise(block) for block in run_page(page, tmp_path)] == shown
+
+
+def test_the_front_page_fits() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 250
 
 
 def test_generated_pages_are_current() -> None:

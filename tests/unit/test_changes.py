@@ -13,7 +13,7 @@ from recovery.compare.decisions import parse_decisions
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.repair import Op, RowClass
 from recovery.model.values import TableName
-from recovery.postgres.staging.oversized import MOST_BYTES
+from recovery.postgres.comparison.oversized_values import MOST_BYTES
 
 TABLE = TableName(schema_name="s", name="Weird; --")
 ROW = Change(0, ("1",), RowClass.LOST, ("1", None, "\ud55c\n\t'"), None, None)

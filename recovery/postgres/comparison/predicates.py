@@ -9,7 +9,7 @@ from psycopg import sql
 from recovery.model.catalog import ForeignKey
 from recovery.model.values import TableName
 from recovery.postgres.row_versions import written_by
-from recovery.postgres.staging.rules import trusted_sql
+from recovery.postgres.trusted import user_sql
 
 Predicate = sql.Composable
 EVERY_ROW: Predicate = sql.SQL("true")
@@ -18,7 +18,7 @@ NO_ROW: Predicate = sql.SQL("false")
 
 def condition(where: str) -> Predicate:
     """The user's own condition, checked before by `scan.refuses_predicate`."""
-    return sql.SQL("({})").format(trusted_sql(where))
+    return sql.SQL("({})").format(user_sql(where))
 
 
 def either(ways: Sequence[Predicate]) -> Predicate:

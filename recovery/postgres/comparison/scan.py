@@ -15,11 +15,11 @@ from psycopg.errors import ProgramLimitExceeded, ProtocolViolation, StatementToo
 
 from recovery.model.catalog import Column
 from recovery.model.values import TableName
+from recovery.postgres.comparison.oversized_values import carried_text
 from recovery.postgres.connect import Session, one
 from recovery.postgres.fingerprint import row_hash
 from recovery.postgres.row_versions import written_by
-from recovery.postgres.staging.oversized import carried_text
-from recovery.postgres.staging.rules import trusted_sql
+from recovery.postgres.trusted import trusted_sql, user_sql
 
 RANGE_TYPES = frozenset({"smallint", "integer", "bigint"})
 ROWS_PER_BUCKET = 128
@@ -164,7 +164,7 @@ def refuses_predicate(session: Session, table: TableName, where: str) -> str | N
     It is prepared, and a prepared statement holds a single command: text that closes the parenthesis and goes on with
     another statement is a syntax error.
     """
-    statement = sql.SQL("select from only {} where ({}) limit 0").format(sql.Identifier(*table.key), trusted_sql(where))
+    statement = sql.SQL("select from only {} where ({}) limit 0").format(sql.Identifier(*table.key), user_sql(where))
     try:
         with session.transaction(force_rollback=True):
             session.execute("set transaction read only")

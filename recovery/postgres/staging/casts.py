@@ -12,7 +12,7 @@ from recovery.model.values import TableName
 from recovery.postgres.comparison.scan import Field
 from recovery.postgres.connect import Session
 from recovery.postgres.isolation import ROW_ERRORS, server_words
-from recovery.postgres.staging.rules import trusted_sql
+from recovery.postgres.trusted import trusted_sql
 
 # A conversion is a function, a reading of the same bytes, or through text: by the input and output functions.
 _IMMUTABLE = """

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from psycopg import sql
 
 from recovery.model.values import TableName
-from recovery.postgres.staging.rules import DistinctRule, Rules, trusted_sql
+from recovery.postgres.staging.rules import DistinctRule, Rules
 from recovery.postgres.staging.stage import Stage, mark_at_once
+from recovery.postgres.trusted import trusted_sql
 
 
 def mark_taken(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules]) -> int:

@@ -16,8 +16,9 @@ from recovery.model.catalog import ForeignKey, Table
 from recovery.model.repair import LiftedConstraint
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
-from recovery.postgres.staging.rules import Rules, trusted_sql
+from recovery.postgres.staging.rules import Rules
 from recovery.postgres.staging.stage import Stage, refers
+from recovery.postgres.trusted import trusted_sql
 
 # Neither inherited nor handed down: such a check is changed at its root alone. Nor of a published table: a subscriber
 # has the check as well, nobody lifts it there, and its worker would stop at the row for good.

@@ -11,8 +11,9 @@ from recovery.model.catalog import ForeignKey
 from recovery.model.values import TableName
 from recovery.postgres.isolation import ROW_ERRORS, try_rows
 from recovery.postgres.staging.collisions import rule_parts
-from recovery.postgres.staging.rules import CheckRule, DistinctRule, trusted_sql
+from recovery.postgres.staging.rules import CheckRule, DistinctRule
 from recovery.postgres.staging.stage import Stage, refers
+from recovery.postgres.trusted import trusted_sql
 
 CHANGED_SINCE = "changed by others since it was read"
 BACK_ALREADY = "as many rows equal to it as T had are there by now"

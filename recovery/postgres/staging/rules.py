@@ -2,15 +2,13 @@
 
 Expressions are the server's own text of its own definitions (pg_get_expr, pg_get_indexdef), printed under the pinned
 search_path, so that every name outside pg_catalog is qualified. They name columns without a table, hence hold for any
-relation with the same columns.
-"""
+relation with the same columns."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import LiteralString
 
 from psycopg import sql
 
@@ -161,12 +159,6 @@ def mentioned_tables(session: Session, functions: Iterable[int], among: Iterable
         for name in among
         if any(re.search(rf"(?<!\w){re.escape(name.name.lower())}(?!\w)", source) for source in sources)
     }
-
-
-def trusted_sql(text: str) -> sql.SQL:
-    """A definition's own text as SQL. Only ever what the server printed of its catalog."""
-    literal: LiteralString = text
-    return sql.SQL(literal)
 
 
 def _domain_rules(session: Session, wanted: Iterable[int]) -> Iterator[tuple[int, CheckRule]]:
