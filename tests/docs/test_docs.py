@@ -9,7 +9,7 @@ import click
 import pytest
 
 from recovery.aws import instances as aws_instances
-from recovery.cli import SHORT, VERBS, rowback
+from recovery.cli import GROUPS, SHORT, VERBS, rowback
 from recovery.errors import EXIT_CODES, ErrorId
 from tests.docs.pages import PAGES, ROOT, commands_page, console_blocks, iam_page, json_page, normalise, run_page
 
@@ -39,6 +39,7 @@ def test_every_error_is_documented_with_its_exit_code() -> None:
 
 def test_every_verb_has_a_short_line_and_an_example() -> None:
     assert VERBS.keys() == SHORT.keys()
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(VERBS)
     for name in VERBS:
         command = rowback.get_command(click.Context(rowback), name)
         assert command
