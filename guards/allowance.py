@@ -1,7 +1,7 @@
 """What this user said of databases, in files of one's own: allowances, the escape hatch, for one database, a while and
 a reason, printed in every run; and marks by name, which outlive `dropdb` and `createdb` on a server of this machine.
 
-No variable of the environment opens it: those end up in .env files and CI templates (facts/guards.md §3a). A policy
+No variable of the environment opens it: those end up in .env files and CI templates (sources: GUARD-bypasses). A policy
 file may forbid it (guards.policy).
 """
 

@@ -1,7 +1,7 @@
 """Whose certificate a server shows, asked before any password is sent: SSLRequest, handshake, and good-bye.
 
 A tunnel ends on localhost, but the certificate that comes through it still names where it leads
-(facts/guards.md §4b, §6.5). Nothing is verified: a name in it speaks against a database, never for one.
+(sources: GUARD-identity). Nothing is verified: a name in it speaks against a database, never for one.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def evidence_of(row: Sequence[str | None], link: Link) -> Evidence:
         identity=ServerIdentity(identifier, int(oid), str(name), int(version or 0), started),
         server=(server or "a unix socket").replace("(", ":").rstrip(")"),
         role=str(role),
-        # The upper half of the identifier is the moment of initdb (facts/guards.md §0.6).
+        # The upper half of the identifier is the moment of initdb (sources: GUARD-identity).
         born_at=datetime.fromtimestamp(int(identifier) >> 32, UTC),
         at=datetime.fromtimestamp(float(at or 0), UTC),
         comment_marker=read_marker(comment),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-# One lean query (facts/guards.md §4b). pg_control_system() is readable by any role.
+# One lean query (sources: GUARD-identity). pg_control_system() is readable by any role.
 IDENTITY_QUERY = """
 select (select system_identifier from pg_control_system())::text,
        d.oid::bigint, d.datname::text, current_setting('server_version_num')::int,

@@ -2,7 +2,7 @@
 DATABASE.
 
 It is bound to the server's system identifier and the database's oid, so a dump that is restored elsewhere, or a clone
-by TEMPLATE, bears no valid mark. It is no setting: those are spoofed by SET and PGOPTIONS (facts/guards.md §0.7).
+by TEMPLATE, bears no valid mark. It is no setting: those are spoofed by SET and PGOPTIONS (sources: GUARD-identity).
 """
 
 from __future__ import annotations

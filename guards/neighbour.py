@@ -1,8 +1,8 @@
 """Whether an address is that of a container next to us: behind a virtual cable, or on a bridge of such cables alone.
 
-What CI calls a service container is reached so, under whatever name (facts/guards.md §3b). A bridge with a physical
-port leads to a whole network, and the gateway's own address to whatever the host forwards there: neither is next door
-(facts/guards-attack.md D4). Linux only; elsewhere nothing is proven.
+What CI calls a service container is reached so, under whatever name. A bridge with a physical port leads to a whole
+network, and the gateway's own address to whatever the host forwards there: neither is next door (sources:
+GUARD-neighbours). Linux only; elsewhere nothing is proven.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 sees both ends of our connection as we do, on the loopback of our network namespace.
 
 A tunnel, a pooler or a forwarder on localhost cannot fake it: the backend behind it talks to another port
-(facts/guards.md §4b, §6.1). Linux only; elsewhere nothing is proven by processes.
+(sources: GUARD-identity). Linux only; elsewhere nothing is proven by processes.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Roles, databases, settings, functions and schemas that only a managed service has (facts/rds.md §6b).
+# Roles, databases, settings, functions and schemas that only a managed service has (sources: RDS-telltales).
 ROLES = {
     "rdsadmin": "Amazon RDS",
     "rds_superuser": "Amazon RDS",

@@ -1,6 +1,6 @@
 """asyncpg: every connection is judged before anybody has it, every statement of an unproven one is classified.
 
-All statements pass through four methods of Connection (facts/guards.md §4a); `copy_records_to_table` talks to the
+All statements pass through four methods of Connection (sources: GUARD-drivers); `copy_records_to_table` talks to the
 protocol itself and is the fifth. Pools and transactions land in the same methods.
 """
 

@@ -1,8 +1,8 @@
 """psycopg 3: every connection is judged before its first statement, every statement of an unproven one is classified.
 
 Sync and async share `_connect_gen`, all cursors and copies share the three query classes, and `_exec_command` is how a
-connection itself begins transactions (facts/guards.md §3a, §4a). What goes past them (conn.pgconn) meets the read-only
-session on the server.
+connection itself begins transactions (sources: GUARD-bypasses, GUARD-drivers). What goes past them (conn.pgconn) meets
+the read-only session on the server.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Tools:
         """Return when the server `process` on `data` accepts connections, after promotion when it recovers.
 
         Raises PostgresError when it ends instead. Line 8 of postmaster.pid says `ready`, after promotion only where
-        hot_standby is off: no connection is needed (facts/lab.md §2).
+        hot_standby is off: no connection is needed (sources: LAB-recovery).
         """
         deadline = time.monotonic() + READY_DEADLINE_S
         while time.monotonic() < deadline:
@@ -143,7 +143,7 @@ class Tools:
     def die_with_us(self, pid: int) -> subprocess.Popen[bytes]:
         """Tie process `pid` to ours: a shell waits on a pipe we hold and ends it once we are gone, even by kill -9.
 
-        PR_SET_PDEATHSIG would not do: it fires when the *thread* that forked ends (facts/lab.md §4).
+        PR_SET_PDEATHSIG would not do: it fires when the *thread* that forked ends (sources: LAB-processes).
         """
         return subprocess.Popen(
             ["/bin/sh", "-c", 'read _; kill -QUIT "$0" 2>/dev/null', str(pid)],

@@ -1,4 +1,4 @@
-"""PostgreSQL's log as RDS exports it to CloudWatch Logs: an event a record, further lines in it (facts/rds.md §4)."""
+"""PostgreSQL's log as RDS exports it to CloudWatch Logs: an event a record, further lines in it (sources: RDS-logs)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What RDS itself did to an instance: restarts, failovers, changes. It keeps two weeks (facts/rds.md §4)."""
+"""What RDS itself did to an instance: restarts, failovers, changes. It keeps two weeks (sources: RDS-logs)."""
 
 from __future__ import annotations
 

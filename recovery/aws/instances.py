@@ -34,7 +34,7 @@ from recovery.model.target import format_utc
 
 READY = frozenset({"available", "storage-optimization"})
 
-# Everything else that is not pending is final: boto3's waiter would poll it for 30 minutes (facts/rds.md §1.11).
+# Everything else that is not pending is final: boto3's waiter would poll it for 30 minutes (sources: RDS-waiting).
 PENDING = frozenset(
     {
         "creating",
@@ -226,7 +226,7 @@ class Instances:
     def reset_password(self, identifier: str, *, deadline_s: float, watch: Watch) -> str:
         """Give the temporary instance a random master password and return it once it is in force.
 
-        The restored password is the source's as of T (facts/rds.md §1.10). Never stored: resume makes a new one.
+        The restored password is the source's as of T (sources: RDS-password). Never stored: resume makes a new one.
         """
         if not identifier.startswith(COPY_PREFIX):
             raise ValueError(f"{identifier} is not a temporary instance")

@@ -13,7 +13,7 @@ from recovery.config import IamCredentials, Profile, SecretCredentials
 from recovery.model.approval import principal_of
 from recovery.model.instance import COPY_PREFIX, TAG_MANAGED, InstanceFacts
 
-# RDS knows no narrower resource for most of these (AWS service authorization reference, facts/rds.md §7).
+# RDS knows no narrower resource for most of these (AWS service authorization reference, sources: RDS-iam).
 READ = ("rds:DescribeDBInstances", "rds:DescribeDBInstanceAutomatedBackups")
 # Without these a recovery works, and says less.
 READ_MORE = (

@@ -1,4 +1,4 @@
-"""AWS clients, and AWS's errors in our words. Codes are matched, never exception classes (facts/rds.md §1.6)."""
+"""AWS clients, and AWS's errors in our words. Codes are matched, never exception classes (sources: RDS-errors)."""
 
 from __future__ import annotations
 

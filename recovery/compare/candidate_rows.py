@@ -1,7 +1,7 @@
 """Find the keys whose rows may differ between T and now. Two engines, one result: suspects, to be looked up.
 
 Lineage reads transaction ids of the original and asks the copy which of them had committed by T; buckets compare
-checksums of key ranges, one pass each side, then keys in the ranges that differ (facts/row-level.md §1.2, §1.3).
+checksums of key ranges, one pass each side, then keys in the ranges that differ (sources: ROWS-buckets, ROWS-lineage).
 A suspect that turns out equal costs a lookup and nothing else.
 """
 

@@ -1,4 +1,4 @@
-"""log_line_prefix as a pattern. PostgreSQL documentation 20.8.3; RDS uses `%t:%r:%u@%d:[%p]:` (facts/rds.md §4)."""
+"""log_line_prefix as a pattern. PostgreSQL documentation 20.8.3; RDS uses `%t:%r:%u@%d:[%p]:` (sources: RDS-logs)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-# Where RDS cuts a portion of more than 1 MB; what stood there is lost (facts/rds.md §4).
+# Where RDS cuts a portion of more than 1 MB; what stood there is lost (sources: RDS-logs).
 TRUNCATED = b"[Your log message was truncated]"
 
 

@@ -3,7 +3,7 @@
 A statement is committed only when the log shows it: its own success outside a transaction block, or the success of its
 COMMIT. Where BEGIN and COMMIT are not logged (log_statement below `all`, no durations) that is unknown, except in
 csvlog and jsonlog, where a duration line without a transaction id tells of a statement that was its own transaction
-(facts/row-level.md §1.7).
+(sources: ROWS-logs).
 """
 
 from __future__ import annotations

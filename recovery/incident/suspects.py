@@ -30,7 +30,7 @@ OWN, OWN_WRITES = "rowback", -200  # a repair, or an undo: `rowback cases` knows
 # Not every log_line_prefix names the application: what only our own sessions have, and the mark of our own ALTER TABLE.
 # Statements that only mention our before-images may be anybody's.
 _OWN_TEXT = re.compile(r'"pg_temp"\."rowback_stage_\d+"|^\s*/\* rowback \*/')
-OF_RDS = "rdsadmin"  # RDS's own housekeeping; no customer can connect to that database (facts/rds.md §6)
+OF_RDS = "rdsadmin"  # RDS's own housekeeping; no customer can connect to that database (sources: RDS-roles)
 _QUOTED = re.compile(r'"[^"]*"|"[^"]*$')
 Closure = Callable[[Sequence[str], Reach], Sequence[Reached]]
 

@@ -1,4 +1,4 @@
-"""Suspects → the target time. Replay includes every commit up to it; RDS takes whole seconds (facts/rds.md §1.2)."""
+"""Suspects → the target time. Replay includes every commit up to it; RDS takes whole seconds (sources: RDS-time)."""
 
 from __future__ import annotations
 

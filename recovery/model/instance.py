@@ -16,7 +16,7 @@ TAG_MANAGED, TAG_CASE, TAG_SOURCE, TAG_EXPIRES = (
 )
 TAG_DATABASE, TAG_NONCE, TAG_TARGET = "rowback:database", "rowback:nonce", "rowback:target"
 
-# End of standard support of RDS for PostgreSQL (facts/rds.md §9, AWS's calendar as of 2026-08-22).
+# End of standard support of RDS for PostgreSQL (sources: RDS-versions, AWS's calendar as of 2026-08-22).
 STANDARD_SUPPORT_UNTIL = {
     13: date(2026, 2, 28),
     14: date(2027, 2, 28),
@@ -74,7 +74,7 @@ class InstanceFacts(Value):
 
 
 class CopySettings(Value):
-    """How the temporary instance is made. Every default that bites (facts/rds.md §1.5) is set explicitly."""
+    """How the temporary instance is made. Every default that bites (sources: RDS-defaults) is set explicitly."""
 
     instance_class: str
     subnet_group: str | None

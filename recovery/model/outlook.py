@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recovery.model.values import Moment, Value
 
-LEAST_BILLED_S = 600.0  # RDS bills ten minutes at least (facts/rds.md §10)
+LEAST_BILLED_S = 600.0  # RDS bills ten minutes at least (sources: RDS-cost)
 HOURS_A_MONTH = 730.0
 
 

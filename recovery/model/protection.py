@@ -7,7 +7,7 @@ from typing import Literal
 
 from recovery.model.values import Moment, Value
 
-USUAL_LAG = timedelta(minutes=15)  # RDS uploads WAL every 5 minutes (facts/rds.md §1.3): more is a fault
+USUAL_LAG = timedelta(minutes=15)  # RDS uploads WAL every 5 minutes (sources: RDS-window): more is a fault
 
 
 class Protection(Value):

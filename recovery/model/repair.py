@@ -12,7 +12,7 @@ from recovery.model.values import TableName, Value, digest_of
 
 
 class Mode(StrEnum):
-    """What a recovery may do to the original (PRODUCT.md, reload modes)."""
+    """What a recovery may do to the original (docs/limits.md)."""
 
     MISSING = "missing"
     REPAIR = "repair"

@@ -7,7 +7,7 @@ from typing import Literal
 from recovery.model.report import Report
 from recovery.model.values import Moment, Value
 
-# What no journal knows (the SRE book's postmortem, facts/runbooks-and-fleet.md §1.3).
+# What no journal knows (the SRE book's postmortem, sources: OPS-postmortem).
 BLANKS = (
     ("Summary", "What happened, in two sentences for somebody who was not there."),
     ("Impact", "Who could not do what, from when to when."),

@@ -11,7 +11,7 @@ FIRST_YEAR, LAST_YEAR = 1971, 9998
 
 
 def parse_target_time(text: str, *, zone: str | None = None) -> datetime:
-    """`text` (ISO 8601) as aware UTC, rounded down to the second, which is RDS's granularity (facts/rds.md §1.2).
+    """`text` (ISO 8601) as aware UTC, rounded down to the second, which is RDS's granularity (sources: RDS-time).
 
     A time without offset needs `zone` (an IANA name) and must exist exactly once there.
     Raises RowbackError(target-time-no-offset, target-time-unreadable).

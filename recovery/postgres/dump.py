@@ -1,7 +1,7 @@
 """pg_dump of the scope to a directory, and its rows back through pg_restore into our own transaction.
 
 pg_restore's own `--single-transaction` is not used: from 17 on it loads nothing into 16 and older
-(`transaction_timeout`, facts/lab.md §1), and it could not share the transaction that locks, proves and commits.
+(`transaction_timeout`, sources: LAB-restore), and it could not share the transaction that locks, proves and commits.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Row count and order-independent checksum of a table, with text-exact semantics.
 
-`hash_record_extended` follows equality (1.0 = 1.00, -0 = 0, '1 mon' = '30 days'; facts/row-level.md §4d), which is too
+`hash_record_extended` follows equality (1.0 = 1.00, -0 = 0, '1 mon' = '30 days'; sources: ROWS-equality), which is too
 weak for a proof. So a column is hashed as it is only where equal means identical; every other one as its text, which
 the session's pinned settings (connect.SETTINGS) make exact. Sums, not xor: xor cancels duplicate rows.
 Values are compared within one run, between servers of any two versions from 14 on, and never stored as evidence.

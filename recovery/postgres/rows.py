@@ -11,7 +11,7 @@ from recovery.model.catalog import Table
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 
-BLOCK_BYTES = 64 * 1024  # a write per row costs a quarter more (facts/performance.md)
+BLOCK_BYTES = 64 * 1024  # a write per row costs a quarter more (sources: ROWS-copy)
 
 
 class RowTransport(Protocol):

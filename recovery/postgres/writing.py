@@ -121,7 +121,7 @@ def enforce_foreign_keys(live: Session, mode: ForeignKeyMode) -> None:
 def may_be_replica(live: Session) -> bool:
     """Whether this role may set session_replication_role, tried in a transaction that is rolled back.
 
-    has_parameter_privilege() is no probe: RDS patches the check instead of granting (facts/rds.md §6).
+    has_parameter_privilege() is no probe: RDS patches the check instead of granting (sources: RDS-roles).
     """
     try:
         with live.transaction(force_rollback=True):

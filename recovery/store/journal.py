@@ -1,7 +1,7 @@
 """The journal of a case: append-only JSON lines, each fsynced, chained to the one before by its hash, and signed.
 
 It is the only truth about a run: state is a fold over it, the report is another. Looking takes no lock; writing
-takes one, so that two processes cannot drive the same case (facts/runbooks-and-fleet.md §2.6). A journal that this
+takes one, so that two processes cannot drive the same case (sources: OPS-journal). A journal that this
 user's key does not verify can be looked at, and nothing is done by it (signing.py).
 """
 

@@ -15,7 +15,7 @@ from recovery.workflow.accounting import account_of
 from recovery.workflow.reporting import report_of
 from recovery.workflow.run import STEPS, outcome_of_load
 
-# Shares of the time where no past case tells: nearly all of it is waiting for RDS (facts/rds.md §1.7).
+# Shares of the time where no past case tells: nearly all of it is waiting for RDS (sources: RDS-duration).
 USUAL_S: Mapping[str, float] = {
     "await-copy": 900.0,
     "secure-copy": 60.0,

@@ -1,4 +1,4 @@
-"""What can be wrong with a runbook that reads well (facts/runbooks-and-fleet.md §1.4), told before anybody needs it."""
+"""What can be wrong with a runbook that reads well (sources: OPS-runbooks), told before anybody needs it."""
 
 from __future__ import annotations
 

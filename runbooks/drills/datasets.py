@@ -120,7 +120,7 @@ def chinook(script: Path) -> Dataset:
 
 
 def rows(count: int) -> Dataset:
-    """One table of `count` rows and eight columns, about 130 bytes each: the size of facts/row-level.md §1."""
+    """One table of `count` rows and eight columns, about 130 bytes each: the size of sources: ROWS-lineage."""
 
     def load(connection: psycopg.Connection[Any]) -> None:
         connection.execute(

@@ -1,6 +1,6 @@
 """One real PostgreSQL cluster: initdb, WAL archive, base backup, recovery to a target time, start and stop.
 
-Knows nothing of AWS. Settings and their reasons: facts/lab.md §2.
+Knows nothing of AWS. Settings and their reasons: sources: LAB-recovery.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Cluster:
         """Fill PGDATA from base backup `base` and make the next start replay `archive` up to `target`, then promote.
 
         `target` None means the consistent end of the base backup itself (a snapshot restore).
-        PostgreSQL does not check `target` against the backup: the caller must (facts/lab.md §2).
+        PostgreSQL does not check `target` against the backup: the caller must (sources: LAB-recovery).
         """
         self._directories()
         subprocess.run(["/bin/cp", "-a", "--", str(base), str(self.data)], check=True)

@@ -174,7 +174,7 @@ class Engine:
             instance.lock.release()
 
     def _beat(self, instance: Instance) -> None:
-        # A commit stamped later than `now` is in the archive, so every T <= now can be reached (facts/lab.md §2).
+        # A commit stamped later than `now` is in the archive, so every T <= now can be reached (sources: LAB-recovery).
         with psycopg.connect(instance.cluster.dsn("rdsadmin"), autocommit=True) as connection:
             now: datetime = _only(connection, "select clock_timestamp()")
             connection.execute("select txid_current()")

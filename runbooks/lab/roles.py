@@ -1,6 +1,6 @@
 """Make a plain PostgreSQL cluster look like RDS from inside: rdsadmin, rds_superuser, a master that is no superuser.
 
-What the real grants are: facts/rds.md §6 (read off dumps of RDS PostgreSQL 15 and 17).
+What the real grants are: sources: RDS-roles (read off dumps of RDS PostgreSQL 15 and 17).
 Known differences: event triggers are denied to the master, has_parameter_privilege() answers true.
 """
 

@@ -95,7 +95,7 @@ def attributes_of(account: Account, request: Request, inherited: dict[str, objec
     """What the API will show back: defaults, then `inherited`, then what the caller said (False and 0 included).
 
     Networking is never inherited: unspoken, RDS takes the default security group and subnet group, and a public
-    address when the group is the default one (facts/rds.md §1.5).
+    address when the group is the default one (sources: RDS-defaults).
     """
     said = {name: request[name] for name in SHOWN_BACK if name in request}
     attributes = {**DEFAULTS, **inherited, "DBSubnetGroupName": "default", **said}

@@ -47,6 +47,18 @@ def test_every_verb_has_a_short_line_and_an_example() -> None:
         assert command.help
 
 
+def test_sources_are_in_the_repository() -> None:
+    """Each mark in a comment is a line of docs/sources.md, and each line is used."""
+    page = (ROOT / "docs" / "sources.md").read_text()
+    marks = set(re.findall(r"^\| ([A-Z]+-[a-z]+) \|", page, re.MULTILINE))
+    code = [path.read_text() for room in ("recovery", "guards", "runbooks") for path in (ROOT / room).rglob("*.py")]
+    texts = code + [path.read_text() for path in (ROOT / "docs" / "decisions").glob("*.md")]
+    named = (found for text in texts for found in re.findall(r"sources:\s+([A-Z]+-[a-z]+(?:,\s+[A-Z]+-[a-z]+)*)", text))
+    used = {mark for marks_together in named for mark in re.split(r",\s+", marks_together)}
+    assert used == marks
+    assert not [text[:80] for text in texts if re.search(r"facts/|PRODUCT\.md|ARCHITECTURE\.md", text)]
+
+
 def test_links_lead_somewhere() -> None:
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

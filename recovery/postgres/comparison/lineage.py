@@ -3,7 +3,7 @@
 A row was there at T when the copy says that the transaction in its xmin committed. Ids from the copy's promotion on are
 ambiguous, because the copy went on counting from there for itself: such rows count as written after T. So does any row
 whose transaction the copy does not know. Errors are only ever false suspicions, and suspects are compared by content
-(facts/row-level.md §1.3, measured on a real PITR).
+(sources: ROWS-lineage).
 """
 
 from __future__ import annotations
