@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 from recovery.model.repair import Op
 
@@ -18,6 +19,13 @@ skipped s join portion p on p.xid = s.xid and p.n = s.n where not exists (
   where o.n = s.n and o.xid <> 0 and f.n is null)
 """
 CHOSEN = 0  # in place of a transaction id: the portion that is about to be loaded
+
+
+class Selection(Enum):
+    """Which planned rows a load stages and writes."""
+
+    EVERYTHING = "everything"
+    BATCH = "the batch that was selected"
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,6 @@ class Batches:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self.only_chosen = False  # whether a load stages the chosen rows alone
 
     def select_next(self, no: int, ops: Iterable[Op], size: Size, *, after: int = -1) -> Chosen | None:
         """Add the next rows of one table that nobody has taken to the chosen portion, from behind number `after` on:

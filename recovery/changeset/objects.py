@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from itertools import islice
 
-from recovery.changeset.batches import CHOSEN
+from recovery.changeset.batches import CHOSEN, Selection
 from recovery.changeset.changes import BATCH, ChangeSet
 from recovery.model.catalog import Catalog
 from recovery.model.repair import Op
@@ -15,10 +15,11 @@ from recovery.postgres.staging.large_objects import pointing_columns, present, s
 SHOWN = 5
 
 
-def objects_wanted(changes: ChangeSet, catalog: Catalog, *, but: Container[int] = ()) -> Iterator[int]:
-    """The numbers in columns that may point to large objects, of every row to be written; of a paced load, of the
-    chosen portion."""
-    portion = CHOSEN if changes.batches.only_chosen else None
+def objects_wanted(
+    changes: ChangeSet, catalog: Catalog, *, selection: Selection = Selection.EVERYTHING, but: Container[int] = ()
+) -> Iterator[int]:
+    """The numbers in columns that may point to large objects, of every row of `selection` but those numbered `but`."""
+    portion = CHOSEN if selection is Selection.BATCH else None
     for shape in changes.shapes():
         table = catalog.table(shape.table)
         names = pointing_columns(table) if table else []

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from recovery.changeset.batches import CHOSEN
+from recovery.changeset.batches import CHOSEN, Selection
 from recovery.changeset.change import Change, Shape, changed_columns
 from recovery.changeset.changes import WRITES, ChangeSet
 from recovery.errors import ErrorId, RowbackError
@@ -30,10 +30,14 @@ _LETTER = {Op.INSERT: "i", Op.UPDATE: "u", Op.DELETE: "d", Op.KEEP: "k"}
 
 
 def stage_changes(
-    live: Session, catalog: Catalog, changes: ChangeSet, *, only: Collection[TableName] | None = None
+    live: Session,
+    catalog: Catalog,
+    changes: ChangeSet,
+    *,
+    only: Collection[TableName] | None = None,
+    selection: Selection = Selection.EVERYTHING,
 ) -> dict[TableName, Stage]:
-    """A filled stage for every table that something is planned for, or for those of `only`, inside the open
-    transaction; of a paced load, that the chosen portion has something for.
+    """A filled stage for every table that `selection` has rows of, or for those of `only`, inside the open transaction.
 
     Rows whose key names another entity now are staged as well: children must not be given to it.
     """
@@ -45,12 +49,13 @@ def stage_changes(
         if table is not None:
             refuse_changed_columns(table, dict.fromkeys(shape.columns))
         by = _referenced(shape, catalog)
-        rows = chain(_staged(changes, shape, by), _retained_parents(changes, shape, catalog))
+        rows = chain(_staged(changes, shape, by, selection), _retained_parents(changes, shape, catalog, selection))
         if table is None or not stageable(table) or next(rows, None) is None:
             continue
         stage = Stage(live, table, shape.columns, shape.no)
         stage.create()
-        stage.fill(chain(_staged(changes, shape, by), _retained_parents(changes, shape, catalog)))
+        staged = _staged(changes, shape, by, selection)
+        stage.fill(chain(staged, _retained_parents(changes, shape, catalog, selection)))
         stage.complete()
         stages[shape.table] = stage
     return stages
@@ -189,8 +194,8 @@ def _referenced(shape: Shape, catalog: Catalog) -> list[int]:
     return [i for i, name in enumerate(shape.columns) if name in names]
 
 
-def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int]) -> Iterator[Staged]:
-    if changes.batches.only_chosen:
+def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int], selection: Selection) -> Iterator[Staged]:
+    if selection is Selection.BATCH:
         yield from (_planned(change, shape) for change in changes.changes(shape.no, portion=CHOSEN))
         yield from (_row(change, _LETTER[Op.KEEP]) for change in changes.standing(shape.no))
         return
@@ -201,10 +206,10 @@ def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int]) -> Iter
     yield from (_row(change, _LETTER[Op.KEEP]) for change in _renamed(changes, shape, referenced))
 
 
-def _retained_parents(changes: ChangeSet, shape: Shape, catalog: Catalog) -> Iterator[Staged]:
-    """Of a paced load: rows that earlier portions put back and that children of the chosen one are to be given to.
-    Between the portions somebody may have deleted such a parent and given its key to another entity."""
-    if not changes.batches.only_chosen:
+def _retained_parents(changes: ChangeSet, shape: Shape, catalog: Catalog, selection: Selection) -> Iterator[Staged]:
+    """Of a batch: rows that earlier batches put back and that children in this one are to be given to. In between
+    such a parent may have been deleted, and its key given to another entity."""
+    if selection is not Selection.BATCH:
         return
     by_table, seen = {known.table: known for known in changes.shapes()}, set[int]()
     for key in catalog.foreign_keys:

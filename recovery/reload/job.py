@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from recovery.changeset.batches import Selection
 from recovery.changeset.changes import ChangeSet
 from recovery.model.account import Reason
 from recovery.model.catalog import Catalog, ColumnNumbers, Trigger
@@ -101,7 +102,7 @@ class Job:
     values that no text can carry.
     `say`: called with what the load waits for. `refused`: called with a table whose rows the server refused.
     `all_or_nothing`: a row that cannot be written ends the load instead of being set aside. `whole_database`: sequences
-    that stand by themselves belong to the scope.
+    that stand by themselves belong to the scope. `selection`: what of the change set is written.
     """
 
     database: str
@@ -118,6 +119,7 @@ class Job:
     refused: Callable[[TableName], None] = lambda table: None
     say: Callable[[str], None] = lambda text: None
     whole_database: bool = True
+    selection: Selection = Selection.EVERYTHING
 
     @property
     def filled(self) -> list[TableName]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from recovery.changeset.accounting import general
+from recovery.changeset.batches import Selection
 from recovery.changeset.changes import ChangeSet
 from recovery.changeset.elsewhere import elsewhere_of
 from recovery.changeset.staging import (
@@ -102,7 +103,7 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
             tries = tries.after(refused.words, ready.busy)
             continue
         except NO_ROOM as error:
-            if job.repair and not job.repair.changes.batches.only_chosen and lacks_locks(error):
+            if job.repair and job.selection is Selection.EVERYTHING and lacks_locks(error):
                 raise refusals.so_many_locks(len(job.repair.changes.shapes())) from error
             raise
         time.sleep(min(0.1 * 2**attempts, MAXIMUM_PAUSE_S))  # let the writers through before asking again
@@ -142,7 +143,7 @@ def _prepare(live: Session, job: Job, tried_first: Collection[TableName]) -> _Re
         writing.use_search_path_of_role(live)
         for table in job.catalog.tables:
             refuse_changed_columns(table, dict(job.repair.columns.get(str(table.name), {})))
-        stages = stage_changes(live, job.catalog, job.repair.changes)
+        stages = stage_changes(live, job.catalog, job.repair.changes, selection=job.selection)
         carry_oversized(live, job.copy, stages)
         tables = [stage.table for stage in stages.values()]
         writing.pin_search_path(live)
@@ -201,7 +202,7 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
     refusals.refuse_rows(live, job.filled)
     xid = writing.transaction_id(live)
     skipped = _mark(live, job, ready, xid)
-    portion = job.repair is not None and job.repair.changes.batches.only_chosen
+    batch = job.repair is not None and job.selection is Selection.BATCH
     brought = bring_objects(live, job, skipped)
     held = writing.to_hold(job.held_triggers, {*job.filled, *ready.busy}, ready.mode)
     writing.hold_triggers(live, held)
@@ -224,13 +225,13 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
     keys = prove_before_commit(live, job, ready.busy, written, xid)
     refusals.refuse_changed_definitions(ready.definitions, definitions_digest(live))
     refusals.refuse_side_effects(expected_changes(rows, written), before, after)
-    if not portion:
+    if not batch:
         refusals.refuse_nothing(sum(rows.values()) + sum(done.total for done in written.values()), skipped.values())
     inserting = {*job.filled, *(name for name, done in written.items() if done.inserted)}
     counters = writing.counters_of(live, job.catalog.sequences, inserting, whole_database=job.whole_database)
     return Loaded(
         xids=(xid,),
-        partial=portion,
+        partial=batch,
         rows={str(table): count for table, count in rows.items()},
         touched={str(table): count for table, change in after.items() if (count := _more(change, before.get(table)))},
         definitions=ready.definitions,
@@ -285,7 +286,7 @@ def _mark(live: Session, job: Job, ready: _Ready, xid: int) -> dict[int, str]:
             drop_before_images(stage)
     writing.pin_search_path(live)
     skipped = _note_skipped(job, ready, xid)
-    if job.repair.changes.batches.only_chosen:
+    if job.selection is Selection.BATCH:
         job.repair.changes.batches.claim(xid)
     return skipped
 

@@ -34,7 +34,7 @@ def bring_objects(live: Session, job: Job, but: Container[int]) -> int:
         for pair in job.fills:
             yield from pointed_to(copy, pair.at_target, pointing_columns(pair.at_target))
         if changes is not None:
-            yield from objects_wanted(changes, job.catalog, but=but)
+            yield from objects_wanted(changes, job.catalog, selection=job.selection, but=but)
 
     brought = 0
     for number in gone_objects(live, copy, wanted()):

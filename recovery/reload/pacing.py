@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from recovery.changeset.batches import Batches, Size
+from recovery.changeset.batches import Batches, Selection, Size
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.load_order import load_order, with_referenced
 from recovery.model.repair import ImagesDigest, Op, Pace
@@ -49,7 +49,7 @@ def load_paced(
     assert job.repair
     done, throttle = list(earlier), Throttle(live, pace, watch.say)
     changes = job.repair.changes
-    changes.batches.only_chosen = True
+    job = replace(job, selection=Selection.BATCH)
     changes.batches.retain_committed(xid for portion in done for xid in portion.xids)
     # what the tables loaded whole may need goes with them
     first = with_referenced(job.filled, job.catalog.foreign_keys) if not done else set[TableName]()
