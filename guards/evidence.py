@@ -68,7 +68,7 @@ class Wire(Protocol):
 
 @dataclass(frozen=True)
 class OtherSession:
-    """A session of somebody else: in this database, or following the server (`follows`). `client`: its end as
+    """Another session: in this database, or following the server (`follows`). `client`: its end as
     `address(port)`; None for a unix socket, and where the server does not show it (`hidden`)."""
 
     pid: int

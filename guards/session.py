@@ -93,7 +93,7 @@ class Unasked:
 
 @dataclass
 class Guard:
-    """State of the process. `refusals` are kept so that a run fails at its end even if somebody swallowed one, and
+    """State of the process. `refusals` are kept so that a run fails at its end even if one was swallowed, and
     `warnings` are printed there. `fixture`: the pytest fixture that is being set up."""
 
     policy: Policy

@@ -17,7 +17,7 @@ _CLOCKS_DIFFER = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Verdict:
-    """`proofs` speak for, `vetoes` against; `missing` says what would be enough. `said`: somebody said so of this very
+    """`proofs` speak for, `vetoes` against; `missing` says what would be enough. `said`: it was stated of this very
     database, by a mark or an allowance; it says nothing of the rest of its server."""
 
     disposable: bool
@@ -125,7 +125,7 @@ def _vetoes(evidence: Evidence, policy: Policy) -> Iterator[str]:
         "it bears a mark that this version of rowback cannot read": evidence.unreadable_mark,
         "it is a standby of another server": evidence.standby,
         f"{replicas} {'replica follows' if replicas == 1 else 'replicas follow'} it": replicas,
-        "its WAL is archived: somebody wants to be able to restore it": evidence.archiving,
+        "its WAL is archived: it is meant to be restorable": evidence.archiving,
         f"it holds {evidence.size_bytes / 2**30:,.1f} GiB": evidence.size_bytes > policy.largest_bytes,
         f"{sessions} {'session' if sessions == 1 else 'sessions'} of others"
         f" {'is' if sessions == 1 else 'are'} in it": sessions,

@@ -153,7 +153,7 @@ class RowbackError(Exception):
 
     def __init__(self, id: ErrorId, fact: str, *facts: str, state: str, help: str | Sequence[str]) -> None:
         redact = Redactor.of_this_process()  # servers and AWS quote what they were sent
-        # they may quote anything else as well: names, values, what somebody wrote into a file
+        # they may quote anything else as well: names, values, the content of files
         fact, facts = plain(redact(fact)), tuple(plain(redact(each)) for each in facts)
         super().__init__(fact)
         self.id, self.fact, self.facts, self.state = id, fact, facts, plain(state)

@@ -1,6 +1,6 @@
 """Where the guard stands between a driver and the server: one module for each driver, and one for unittest's end.
 
-What is not imported costs nothing: its guard is loaded when somebody imports it.
+What is not imported costs nothing: its guard is loaded when it is imported.
 """
 
 from __future__ import annotations

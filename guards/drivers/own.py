@@ -185,7 +185,7 @@ def connected(parameters: Mapping[str, Any], *, read_only: bool = True) -> Itera
     given = {**parameters, "connect_timeout": 5, "application_name": _OURS, "client_encoding": "utf8"}
     with psycopg.connect(**given, autocommit=True) as ours:
         row = ours.execute("select pg_backend_pid()").fetchone()
-        if row and row[0] == ours.info.backend_pid:  # behind a pooler the settings would stay with somebody else
+        if row and row[0] == ours.info.backend_pid:  # behind a pooler the settings would stay with another client
             held = "set default_transaction_read_only = on; " if read_only else ""
             ours.execute(f"{held}set statement_timeout = '5s'")
         yield ours

@@ -59,7 +59,7 @@ def _enter(home: Path) -> IO[bytes]:
     while True:
         home.mkdir(mode=0o755, exist_ok=True)
         if home.stat().st_uid != os.getuid():
-            raise _none(f"{home} belongs to somebody else")
+            raise _none(f"{home} belongs to another user")
         try:
             users = (home / "users").open("ab")
         except FileNotFoundError:

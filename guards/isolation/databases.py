@@ -73,7 +73,7 @@ def open_databases(
 
 @dataclass
 class Databases:
-    """`home`: the directory of a cluster of our own; None on a server of somebody's."""
+    """`home`: the directory of a cluster of our own; None on a server that is not ours."""
 
     server: Server
     template: str
@@ -93,7 +93,7 @@ class Databases:
                 self._back_to_savepoint(connection)
 
     def _back_to_savepoint(self, connection: psycopg.Connection[Any]) -> None:
-        """It is gone when somebody sent COMMIT past psycopg: others must not see what was written then."""
+        """It is gone when COMMIT was sent past psycopg: others must not see what was written then."""
         try:
             connection.execute("rollback to savepoint rowback")
         except (psycopg.errors.InvalidSavepointSpecification, psycopg.errors.NoActiveSqlTransaction) as error:

@@ -17,7 +17,7 @@ class Pool(Generic[T]):
     """`make` a thing; `renew` one that was given back (False: it cannot be used again); `end` one for good.
 
     All three run in the pool's thread, one at a time: the next is made while the former is in use, and nothing is
-    removed while somebody waits. The pool deepens when it ran dry.
+    removed while a test waits. The pool deepens when it ran dry.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Pool(Generic[T]):
             self._end(thing)
 
     def _work(self) -> None:
-        """Until closed. What goes wrong is raised where somebody waits for a thing, and told by the thread itself:
+        """Until closed. What goes wrong is raised where a database is waited for, and told by the thread itself:
         perhaps nobody ever waits again."""
         try:
             while act := self._next():

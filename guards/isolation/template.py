@@ -105,7 +105,7 @@ def ensure_template(server: Server, migrations: Migrations) -> str:
         admin.execute(sql.SQL("create database {} template template0").format(sql.Identifier(building)))
         mark(admin, server, building, reason="template of test databases", seconds=LASTS_S)
         migrations.apply(server.dsn(building))
-        # A session that lingers in a template keeps everybody from copying it (sources: GUARD-drivers).
+        # A session that lingers in a template keeps all others from copying it (sources: GUARD-drivers).
         admin.execute(sql.SQL("alter database {} allow_connections false").format(sql.Identifier(building)))
         admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (building,))
         admin.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(building), sql.Identifier(name)))

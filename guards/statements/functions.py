@@ -14,8 +14,8 @@ from guards.statements.rules import guard_taken_off
 from guards.statements.tree import MISSING, constant
 
 DESTROYS = {
-    "pg_terminate_backend": "ends somebody's session",
-    "pg_cancel_backend": "ends somebody's query",
+    "pg_terminate_backend": "ends another session",
+    "pg_cancel_backend": "ends another session's query",
     "lo_unlink": "a large object",
     "lo_truncate": "a large object",
     "lo_truncate64": "a large object",

@@ -77,7 +77,7 @@ def conflict_options() -> tuple[Callable[[Function], Function], ...]:
             type=click.Choice([c.value for c in OnConflict]),
             default=OnConflict.KEEP_LIVE.value,
             show_default=True,
-            help="A row that the incident and somebody later changed.",
+            help="A row that the incident and others after it changed.",
         ),
     )
 

@@ -61,7 +61,7 @@ class Entity:
 class Effect:
     """What the incident did to a table: the columns its rows differ in, and the value it left there if always one.
 
-    A column in which only the lesser part of its rows differ, with various values, was written by somebody else between
+    A column in which only the lesser part of its rows differ, with various values, was written by others between
     T and the incident: nothing the incident did explains it. A number that is always the same before and always the
     same after may have been set or counted: a later value may still show it.
     """

@@ -1,4 +1,4 @@
-"""Whose policy is printed, also by somebody who may not see the instance yet."""
+"""Whose policy is printed, also by those who may not see the instance yet."""
 
 from __future__ import annotations
 

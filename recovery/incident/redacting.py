@@ -8,7 +8,7 @@ from contextlib import suppress
 from pgparse import PGQueryError, normalize
 
 LONGEST_TEXT = 2000
-# Names, $1 and signs are kept; comments, numbers and strings, open ones as well, are somebody's data.
+# Names, $1 and signs are kept; comments, numbers and strings, open ones as well, are data.
 _TOKEN = re.compile(
     r"""(?P<kept>"[^"]*"|\$\d+|(?!(?:[eEbBxXnN]|[uU]&)')[^\W\d][\w$]*)
     | (?P<comment>--[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/|$))

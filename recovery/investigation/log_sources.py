@@ -120,7 +120,7 @@ def _read(path: Path, cut: list[str]) -> Iterator[bytes]:
 
 
 def _opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
-    """A file, or a pipe into which somebody writes already: one without a writer would be waited for without end."""
+    """A file, or a pipe with a writer: one without a writer would be waited for without end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if stat.S_ISFIFO(os.fstat(descriptor).st_mode) and not select.select([descriptor], [], [], PIPE_S)[0]:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""That somebody else has read what will be written, and agrees."""
+"""That another person has read what will be written, and agrees."""
 
 from __future__ import annotations
 

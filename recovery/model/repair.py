@@ -21,7 +21,7 @@ class Mode(StrEnum):
 
 
 class OnConflict(StrEnum):
-    """What becomes of a row that both the incident and somebody after it changed."""
+    """What becomes of a row that both the incident and others after it changed."""
 
     KEEP_LIVE = "keep-live"
     TAKE_T = "take-t"
@@ -34,7 +34,7 @@ class RowClass(StrEnum):
     UNCHANGED = "unchanged"
     LOST = "lost"  # at T, not now
     REVERTED = "changed by the incident"  # and by nobody since
-    CONFLICT = "conflict"  # changed by the incident and by somebody after it
+    CONFLICT = "conflict"  # changed by the incident and by others after it
     NEWER = "newer"  # changed after T, not by the incident
     CHANGED = "changed"  # after T; by whom is not known, because no incident was named
     REUSED = "reused key"  # the same key names another entity now
@@ -195,7 +195,7 @@ class RepairPlan(Value):
 
     @property
     def loses(self) -> int:
-        """Rows whose present content would be lost, because somebody wrote them after T (mode replace)."""
+        """Rows whose present content would be lost, because they were written after T (mode replace)."""
         return sum(table.loses for table in self.tables) if self.request.mode is Mode.REPLACE else 0
 
     def to_json(self) -> str:

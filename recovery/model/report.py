@@ -34,7 +34,7 @@ class TableProof(Value):
     def equal(self) -> bool:
         """Whether the loaded rows are the rows at T: all of them, or all that nobody has touched since.
 
-        Equality of every row was proven before the commit; a row that is missing now was changed by somebody else.
+        Equality of every row was proven before the commit; a row that is missing now was changed by others.
         A table of which nothing is left was emptied again: that is no success, whoever did it.
         """
         return self.at_target == self.now or (self.changed_since > 0 and 0 < self.now.rows < self.at_target.rows)
@@ -61,7 +61,7 @@ class RepairProof(Value):
 
     @property
     def proven(self) -> bool:
-        """Every row we wrote is as planned, or was changed by somebody else."""
+        """Every row we wrote is as planned, or was changed by others."""
         return not self.differing and self.equal + self.changed_since == self.rows
 
 

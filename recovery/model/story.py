@@ -9,7 +9,7 @@ from recovery.model.values import Moment, Value
 
 # What no journal knows (the SRE book's postmortem, sources: OPS-postmortem).
 BLANKS = (
-    ("Summary", "What happened, in two sentences for somebody who was not there."),
+    ("Summary", "What happened, in two sentences for those who were not there."),
     ("Impact", "Who could not do what, from when to when."),
     ("Root cause", "Why it was possible. Ask five times."),
     ("Trigger", "What set it off this time."),

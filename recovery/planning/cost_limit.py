@@ -13,7 +13,7 @@ from recovery.model.outlook import Price
 def expiry_within(limit_usd: float | None, settings: CopySettings, source: InstanceFacts) -> CopySettings:
     """The same settings, expiring before the limit is reached. Raises cost-ceiling where that cannot be promised.
 
-    What has expired is removed by `rowback reap`, which somebody, or cron, has to run.
+    What has expired is removed by `rowback reap`, which a person, or cron, has to run.
     """
     if limit_usd is None:
         return settings

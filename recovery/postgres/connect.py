@@ -71,7 +71,7 @@ SETTINGS: tuple[LiteralString, ...] = (
     "set random_page_cost = 1.1",
 )
 
-# For questions alone: somebody's open migration must not keep them waiting.
+# For questions alone: an open migration must not keep them waiting.
 IMPATIENT: LiteralString = "set lock_timeout = '3s'"
 
 # Plain SET, by version: `rowback find` reads the log that these stand in, and set_config() might do anything.

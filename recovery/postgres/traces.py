@@ -98,7 +98,7 @@ def closure(session: Session, tables: Sequence[str], reach: Reach) -> list[Reach
 
 
 def emptied(session: Session) -> dict[str, str]:
-    """Tables that look as if somebody had emptied them, each in words. Counters reach back to their last reset."""
+    """Tables that look as if they had been emptied, each in words. Counters reach back to their last reset."""
     found = {}
     for table, inserted, deleted, rewritten in session.execute(EMPTIED):
         if deleted > 1000:

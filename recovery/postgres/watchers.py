@@ -91,7 +91,7 @@ def event_triggers(live: Session) -> list[str]:
 
 
 def frozen(live: Session) -> list[str]:
-    """Whether role or database start every transaction read-only: somebody froze them, and they stay so."""
+    """Whether role or database start every transaction read-only: they were frozen on purpose, and stay so."""
     if one(live, "select reset_val from pg_settings where name = 'default_transaction_read_only'") != "on":
         return []
     return [

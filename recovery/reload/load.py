@@ -190,7 +190,7 @@ def _last(
 
 def _to_lock(job: Job, ready: _Ready) -> list[TableName]:
     """The tables written to. When foreign keys are held back, the tables at their other ends as well: the server then
-    takes no lock on a parent row, and somebody could delete it between our check and the commit."""
+    takes no lock on a parent row, and another session could delete it between our check and the commit."""
     scope = [*job.filled, *ready.busy]
     if ready.mode is not ForeignKeyMode.REPLICA:
         return scope

@@ -59,7 +59,7 @@ def refuse_rows(live: Session, tables: Sequence[TableName]) -> None:
             ErrorId.PLAN_FACTS_CHANGED,
             f"tables that were empty when they were compared hold rows now: {_listed(counts)}",
             state=ROLLED_BACK,
-            help="somebody is writing: compare again: rowback diff CASE --again",
+            help="others are writing: compare again: rowback diff CASE --again",
         )
 
 
@@ -85,7 +85,7 @@ def refuse_changed_definitions(before: str, after: str) -> None:
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED,
             "definitions in the database changed while the rows were loaded",
-            "somebody created, altered or granted something at the same moment",
+            "another session created, altered or granted something at the same moment",
             state=ROLLED_BACK,
             help="try again when no migration is running",
         )

@@ -1,4 +1,4 @@
-"""What `rowback find` found, for somebody at 3 a.m.: the likeliest statement first, then the command to go on with."""
+"""What `rowback find` found, for 3 a.m.: the likeliest statement first, then the command to go on with."""
 
 from __future__ import annotations
 

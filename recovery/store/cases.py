@@ -105,7 +105,7 @@ class Case:
 
     @property
     def approved(self) -> set[str]:
-        """Digests of repair plans that somebody approved."""
+        """Digests of the repair plans that were approved."""
         return {note["digest"] for note in self.noted("repair.approved")}
 
     def changes_path(self, number: int) -> Path:
@@ -192,7 +192,7 @@ def cases_directory() -> Path:
 def open_case(
     plan: RecoveryPlan, objectives: Objectives, profile: Profile, *, approved: bool, opener: Person | None = None
 ) -> tuple[Case, Journal]:
-    """A new case. `approved`: somebody has read the plan and agreed that the tables it names as empty are loaded.
+    """A new case. `approved`: the plan was read, and it was agreed that the tables it names as empty are loaded.
     `opener`: who that is, where others have to approve as well.
 
     Refuses (case-open) while another case here works on the same database.

@@ -46,7 +46,7 @@ def _directory(resource_id: str, database: str) -> Path:
 
 
 def _held(resource_id: str, database: str) -> list[Path]:
-    """Oldest first. A directory that may not be looked into, because somebody else's root made it, holds none."""
+    """Oldest first. A directory that may not be looked into, because another user made it, holds none."""
     try:
         return sorted(path for path in _directory(resource_id, database).glob("*.json") if path.is_file())
     except OSError:

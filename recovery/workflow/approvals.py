@@ -57,7 +57,7 @@ def approvals_beside(plan_file: Path) -> list[Approval]:
 
 def keep_beside(plan_file: Path, given: Approval) -> Path:
     """Write one next to a plan file, whole or not at all. Raises usage where it cannot be written."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", given.by).strip("-") or "somebody"
+    name = re.sub(r"[^A-Za-z0-9]+", "-", given.by).strip("-") or "approver"
     path = plan_file.with_name(f"{plan_file.stem}.approved-{name}-{given.at:%H%M%S%f}.json")
     scratch = path.with_suffix(".new")
     try:
@@ -120,7 +120,7 @@ def _refuse(case: Case, digests: list[str], what: str, then: str) -> None:
             f" {'is' if demand.needed == 1 else 'are'} wanted; {what} has those of {names}",
             f"the case was opened by {opener}; others are told apart by {demand.by} (approvals_by)",
             state=UNTOUCHED if not case.wrote_to_live else "nothing more was written",
-            help=f"somebody else: rowback approve {case.id} {then}",
+            help=f"another person: rowback approve {case.id} {then}",
         )
 
 

@@ -88,7 +88,7 @@ def _standing(case: Case, records: Sequence[Record], *, driven: bool) -> tuple[S
         return Standing.WORKING, ""
     if case.outcome_of("verify") is not None:
         return ENDS[outcome_of_load(case)], "the temporary instance is still there"
-    waits = case.outcome_of("diff") is not None and not case.stops  # compared step by step: somebody decides now
+    waits = case.outcome_of("diff") is not None and not case.stops  # compared step by step: a person decides now
     return (Standing.WAITING if waits else Standing.PAUSED), (case.stops[-1] if case.stops else "")
 
 

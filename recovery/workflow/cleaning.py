@@ -41,7 +41,7 @@ def _kept(schema: LeftSchema, case: Case | None) -> str:
     if not schema.owned:
         return "another role owns it"
     if schema.beside:
-        return f"tables loaded beside are somebody's work: --case {schema.case} removes them"
+        return f"tables loaded beside may be in use: --case {schema.case} removes them"
     if case is None:
         return f"its case is not on this machine: --case {schema.case} removes it"
     return ""

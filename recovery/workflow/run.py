@@ -245,7 +245,7 @@ def terminate_like_interrupt() -> Iterator[None]:
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are somebody else's
+        yield  # signals are handled elsewhere
         return
     stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
     previous = {number: signal.signal(number, interrupt) for number in stops}

@@ -93,7 +93,7 @@ def _of_undo(step: Step) -> set[str]:
 
 
 def _gates(book: Book) -> Iterator[Problem]:
-    """Somebody looks before rows are written to the original."""
+    """A person looks before rows are written to the original."""
     looked = False
     for step in book.steps:
         looked = looked or isinstance(step, Approve | Confirm | Ask)

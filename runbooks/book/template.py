@@ -2,8 +2,8 @@
 
 TEMPLATE = """---
 title: Rows are gone
-purpose: Put back the rows that somebody deleted, and prove it.
-when: Somebody says that rows of a table are gone.
+purpose: Put back deleted rows, and prove it.
+when: Rows of a table are reported gone.
 parameters:
   instance: {type: instance, help: the RDS instance, example: docs-staging}
   database: {type: database, help: the database that lost something, example: docs}
@@ -27,7 +27,7 @@ A temporary copy of the instance as of the target time is made; the lost rows co
 transaction. Nothing that was written since is overwritten.
 
 ```approve id=go
-Somebody else has read the plan and agrees.
+Another person has read the plan and agrees.
 ```
 
 ```rowback id=restore timeout=4h undo="none: rowback undo CASE takes the rows out again"

@@ -46,7 +46,7 @@ def approve(run_id: str, step: str, by: str, note: str) -> None:
                 ErrorId.APPROVAL_MISSING,
                 f"'{by}' ({given.person}) is not another than {opened.how.opener}, who began run {opened.id}",
                 state="nothing was approved",
-                help="somebody with other AWS credentials approves it; on a lab:"
+                help="a person with other AWS credentials approves it; on a lab:"
                 f' (eval "$(rowback lab colleague)"; rowback runbook approve {opened.id} {step} --by NAME)',
             )
         journal.append("step.approved", step=step, data=given.model_dump(mode="json"))

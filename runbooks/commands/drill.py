@@ -187,7 +187,7 @@ def _refuse_book(book: str, transport: str) -> None:
 
 
 def _said(*names: str) -> dict[str, bool]:
-    """Options that have a default, and whether somebody named them all the same."""
+    """Options that have a default, and whether they were named all the same."""
     context = click.get_current_context()
     return {f"--{name}": context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names}
 

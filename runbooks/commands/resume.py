@@ -116,7 +116,7 @@ def _refuse_move(opened: Run, book: Book, *, from_: str | None, skip: str | None
             ErrorId.APPROVAL_MISSING,
             f"'{skip}' is an approval, which cannot be left out",
             state="nothing was done",
-            help=f"somebody else: rowback runbook approve {opened.id} {skip} --by NAME",
+            help=f"another person: rowback runbook approve {opened.id} {skip} --by NAME",
         )
     if skip and not reason:
         raise RowbackError(

@@ -25,7 +25,7 @@ confirmed_option = click.option(
     "--confirmed",
     metavar="STEP",
     multiple=True,
-    help="Mode auto: a manual step that somebody has looked at. Repeatable.",
+    help="Mode auto: a manual step that was looked at. Repeatable.",
 )
 
 

@@ -87,7 +87,7 @@ def up(root: Path, *, articles: int, seed: int) -> dict[str, Any]:
 
 def status(root: Path) -> dict[str, Any] | None:
     """The state of the lab below `root`, or None when none answers there."""
-    if not is_lab(root):  # somebody else's file would be run by `eval "$(rowback lab status)"`
+    if not is_lab(root):  # another user's file would be run by `eval "$(rowback lab status)"`
         return None
     try:
         state: dict[str, Any] = json.loads((root / STATE_FILE).read_text())

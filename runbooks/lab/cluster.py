@@ -253,4 +253,4 @@ class Cluster:
 
 
 class _PortTakenError(Exception):
-    """Somebody took the port between our look and the server's bind."""
+    """Another process took the port between our look and the server's bind."""

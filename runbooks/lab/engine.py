@@ -156,7 +156,7 @@ class Engine:
         self._run(instance, work, failed="failed")
 
     def beat(self, instance: Instance) -> None:
-        """Move LatestRestorableTime up to now: RDS does so every 5 minutes, the lab when somebody looks."""
+        """Move LatestRestorableTime up to now: RDS does so every 5 minutes, the lab when it is asked."""
         last, now = self._last_beat.get(instance.resource_id, 0.0), time.time()
         # A second that has passed since can be asked for at once: RDS takes whole seconds.
         idle = now - last < BEAT_EVERY_S and int(now) == int(last)

@@ -16,8 +16,8 @@ from runbooks.running.binding import bound
 
 @dataclass(frozen=True)
 class PresetAnswers:
-    """Mode auto: refuses to guess. `answers` by the name of a question, `confirmed`: ids of manual steps that somebody
-    has looked at, `approved`: ids of approvals that are given by the nature of the run (a drill)."""
+    """Mode auto: refuses to guess. `answers` by the name of a question, `confirmed`: ids of manual steps that
+    were looked at, `approved`: ids of approvals that are given by the nature of the run (a drill)."""
 
     answers: Mapping[str, str]
     confirmed: frozenset[str] = frozenset()
@@ -31,9 +31,9 @@ class PresetAnswers:
         return found
 
     def confirms(self, step: Confirm) -> bool:
-        """Only what somebody named."""
+        """Only what was named."""
         if step.id not in self.confirmed:
-            raise _unsaid(step.id, f"--confirmed {step.id}, once somebody has looked: {step.question}")
+            raise _unsaid(step.id, f"--confirmed {step.id}, once it was looked at: {step.question}")
         return True
 
     def lets(self, step: Executed, lines: list[list[str]]) -> bool:
@@ -52,7 +52,7 @@ class PresetAnswers:
             if isinstance(step, Ask):
                 bound(step.parameter, self.answer(step))
             if isinstance(step, Confirm) and step.id not in self.confirmed:
-                raise _unsaid(step.id, f"--confirmed {step.id}, once somebody has looked: {step.question}")
+                raise _unsaid(step.id, f"--confirmed {step.id}, once it was looked at: {step.question}")
 
 
 @dataclass
@@ -71,7 +71,7 @@ class AtTerminal:
             )
 
     def refuse_gaps(self, book: Book, *, done: Collection[str] = ()) -> None:
-        """There is somebody to ask."""
+        """There is a person to ask."""
 
     def answer(self, step: Ask) -> str:
         """What was said beforehand, or is said now."""

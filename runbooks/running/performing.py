@@ -62,7 +62,7 @@ class Performance:
 def perform(what: Performance, *, until: str | None = None) -> None:
     """Do every step that is not over, in order, and close the run. Resuming is the same call.
 
-    Raises run-paused where a step fails or somebody has to say something first; the run stays open.
+    Raises run-paused where a step fails or a person has to answer first; the run stays open.
     """
     for number, step in enumerate(what.run.book.steps, 1):
         if not what.run.state(step.id).over:
@@ -159,7 +159,7 @@ def _await_approval(what: Performance, step: Approve) -> None:
             f"run {run.id} waits for another person at '{step.id}': {step.question}",
             f"it was begun by {run.how.opener}; others are told apart by {by}",
             state="what was done so far stays done",
-            help=f"somebody else: rowback runbook approve {run.id} {step.id} --by NAME; then: rowback runbook resume"
+            help=f"another person: rowback runbook approve {run.id} {step.id} --by NAME; then: rowback runbook resume"
             f" {run.id}",
         )
     what.record("step.done", step=step.id, data={"saved": {}, "by": [each.by for each in given]})
@@ -207,7 +207,7 @@ def _instead(run: Run, step: Executed, lines: list[list[str]]) -> Command | dict
     try:
         return already_happened(step, lines, state.open_since, run.mark(step.id))
     except LookupError as error:
-        if state.failed:  # it ended, badly; somebody has mended that and says: go on
+        if state.failed:  # it ended, badly; a person has mended that and lets it go on
             return None
         raise _paused(run, step.id, f"{error}; do it again with --from {step.id}") from None
 

@@ -31,8 +31,8 @@ def test_the_header_tells_each_databases_verdict(plain: Plain, database: Databas
     lines = found.out.splitlines()
     start = lines.index("rowback guard: dev (psycopg, psycopg2, asyncpg; SQLAlchemy and Django on them)")
     assert lines[start + 1 : start + 3] == [
-        "  $TEST_DSN: not proven disposable (it is managed: Amazon RDS; its WAL is archived: somebody wants to be able"
-        " to restore it; no mark of its owner)",
+        "  $TEST_DSN: not proven disposable (it is managed: Amazon RDS; its WAL is archived: it is meant to be"
+        " restorable; no mark of its owner)",
         "  $NOT_SET: not configured here",
     ]
     assert lines[start + 3].startswith("  .env:DATABASE_URL: disposable (it runs on this machine: backend ")

@@ -114,7 +114,7 @@ def test_verdicts(evidence: Evidence, policy: Policy, disposable: bool) -> None:
         ({"unreadable_mark": True}, "it bears a mark that this version of rowback cannot read"),
         ({"standby": True}, "it is a standby of another server"),
         ({"replicas": 2, "from_afar": 1}, "2 replicas follow it"),
-        ({"archiving": True}, "its WAL is archived: somebody wants to be able to restore it"),
+        ({"archiving": True}, "its WAL is archived: it is meant to be restorable"),
         ({"size_bytes": 11 * 2**30}, "it holds 11.0 GiB"),
         ({"foreign_sessions": 3, "from_afar": 1}, "3 sessions of others are in it"),
     ],

@@ -125,7 +125,7 @@ def told(
             f"  asked for {asked_for}",
             f"  it is PostgreSQL 17, system identifier {identifier}, database oid {oid}, made {made}",
             "  it is managed: Amazon RDS",
-            "  its WAL is archived: somebody wants to be able to restore it",
+            "  its WAL is archived: it is meant to be restorable",
             *([] if here else ["  no proof that it runs on this machine: no backend here serves our connection"]),
             "  no mark of its owner",
             "  it would have hit 2 tables, about 4 rows: parent, child",

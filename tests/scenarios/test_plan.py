@@ -256,7 +256,7 @@ def test_taking_back_needs_another_as_well(cli: Cli, database: Database, people:
     case = the_case(cli)["case"]
     alone = cli("undo", case, "--confirm", database.name, **people["bob"])
     assert alone.code == 61
-    assert f"somebody else: rowback approve {case} undo --by NAME; then: rowback undo {case} --confirm" in alone.err
+    assert f"another person: rowback approve {case} undo --by NAME; then: rowback undo {case} --confirm" in alone.err
     assert database.rows("select count(*) from people") == [(2,)]
     assert cli("approve", case, "undo", "--by", "ann", **people["ann"]).code == 0
     assert cli("undo", case, "--confirm", database.name, **people["bob"]).code == 0

@@ -325,7 +325,7 @@ def test_an_approval_by_another_user(
     id = the_run(cli)["run"]
     assert f"error[approval-missing]: run {id} waits for another person at 'go': Is it right?\n" in waiting.err
     assert (
-        f"somebody else: rowback runbook approve {id} go --by NAME; then: rowback runbook resume {id}\n" in waiting.err
+        f"another person: rowback runbook approve {id} go --by NAME; then: rowback runbook resume {id}\n" in waiting.err
     )
     oneself = cli("runbook", "approve", id, "go", "--by", "dora", **users["carl"])
     assert (oneself.code, oneself.out) == (61, "")

@@ -274,7 +274,7 @@ def test_the_page_on_disk_tells_the_truth_at_every_turn(cli: Cli, database: Data
     case = the_case(cli)["case"]
     assert "Paused" in page_of(cli)
     digest = cli("diff", case, "--digest").out.strip()[:8]
-    assert "Waiting for somebody&#39;s decision" in page_of(cli)
+    assert "Waiting for a decision" in page_of(cli)
     assert "Nothing has been written to the real database yet." in page_of(cli)
     assert cli("apply", case, digest, "--confirm", database.name).code == 0
     assert "2 rows are back, and were checked one by one." in page_of(cli)

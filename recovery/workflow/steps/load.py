@@ -43,7 +43,7 @@ class Load(Step):
     undo = "rowback undo CASE takes the rows back that nobody has changed since"
 
     def check(self, recovery_run: RecoveryRun) -> None:
-        """Nothing is written but what somebody approved, and never nothing: the plan's digest, and its change set's.
+        """Nothing is written but what was approved, and never nothing: the plan's digest, and its change set's.
 
         A recovery plan that was approved covers the tables it named as empty; rows need the repair plan's approval.
         Raises nothing-to-repair, load-refused, approval-missing, confirmation-missing, or plan-facts-changed.
