@@ -94,22 +94,22 @@ def _name_earlier_plugins(config: pytest.Config) -> None:
 
 
 def _enable(config: pytest.Config) -> None:
-    said = str(config.getini(OPTION)).strip().lower()
-    if said == "off":
+    configured = str(config.getini(OPTION)).strip().lower()
+    if configured == "off":
         import guards
 
         guards.disable()
-    if said == "off" or config.stash.get(ENABLED, False):
+    if configured == "off" or config.stash.get(ENABLED, False):
         return
     config.stash[ENABLED] = True
-    if said not in ("", "dev", "ci"):
-        raise pytest.UsageError(f"{OPTION} = {said}: say dev, ci or off")
+    if configured not in ("", "dev", "ci"):
+        raise pytest.UsageError(f"{OPTION} = {configured}: say dev, ci or off")
     import guards
     from guards.refusal import GuardError
 
     try:
         guards.enable(
-            "ci" if said == "ci" else "dev" if said else None,
+            "ci" if configured == "ci" else "dev" if configured else None,
             application=config.getini(f"{OPTION}_application"),
             place=config.rootpath,
         )
@@ -126,7 +126,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     lines += [f"  {allowance}" for allowance in guard.policy.allowances]
     from guards.drivers.own import verdict_on
 
-    return lines + [f"  {said}: {verdict_on(guard, said)}" for said in config.getini(f"{OPTION}_databases")]
+    return lines + [
+        f"  {configured}: {verdict_on(guard, configured)}" for configured in config.getini(f"{OPTION}_databases")
+    ]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
-"""All words of a refusal: what was not sent, to whom, why, and what to do, for readers who have never heard of rowback."""
+"""All words of a refusal: what was not sent, to whom, why, and what to do, for readers who do not know rowback."""
 
 from __future__ import annotations
 

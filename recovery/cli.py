@@ -173,7 +173,7 @@ def _fail(error: RowbackError | GuardError) -> NoReturn:
     print(error, file=sys.stderr)
     wants_document = "--json" in takewhile(lambda word: word != "--", sys.argv)
     if wants_document and isinstance(sys.stdout, PlainStream) and not sys.stdout.begun:
-        said = {
+        document = {
             "id": str(error.id),
             "exit_code": error.exit_code,
             "fact": error.fact,
@@ -182,7 +182,7 @@ def _fail(error: RowbackError | GuardError) -> NoReturn:
             "help": list(error.helps) if isinstance(error, RowbackError) else [error.help],
         }
         with contextlib.suppress(BrokenPipeError):
-            print(json.dumps({"error": said}, indent=1, ensure_ascii=False), flush=True)
+            print(json.dumps({"error": document}, indent=1, ensure_ascii=False), flush=True)
     sys.exit(error.exit_code)
 
 

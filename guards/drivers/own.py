@@ -56,12 +56,12 @@ def same_as_application(policy: Policy, evidence: Evidence) -> str | None:
 
     One that cannot be reached, or that is not configured here, is not compared.
     """
-    for said in policy.application:
-        dsn = resolved(said)
+    for configured in policy.application:
+        dsn = resolved(configured)
         found = _identity(dsn) if dsn else None
         ours = evidence.identity
         if found and (found.system_identifier, found.database_oid) == (ours.system_identifier, ours.database_oid):
-            return said
+            return configured
     return None
 
 
@@ -77,11 +77,11 @@ def _identity(dsn: str) -> ServerIdentity | None:
     return _IDENTITIES[dsn]
 
 
-def verdict_on(guard: Guard, said: str) -> str:
+def verdict_on(guard: Guard, configured: str) -> str:
     """What `guard` thinks of a database that is said as in `resolved`, in one line."""
     import psycopg
 
-    dsn = resolved(said)
+    dsn = resolved(configured)
     if dsn is None:
         return "not configured here"
     try:
@@ -95,24 +95,24 @@ def verdict_on(guard: Guard, said: str) -> str:
     return known.told if known else "not judged"
 
 
-def resolved(said: str) -> str | None:
+def resolved(configured: str) -> str | None:
     """A DSN as it is said in a policy: itself, `$NAME` of the environment, `FILE:NAME` of a .env file, `django:ALIAS`.
 
     None where that is not set. Of a URL the driver's name (postgresql+asyncpg://) and what libpq does not know behind
     the question mark are left out. Raises GuardError(policy-invalid) for what is set and is no DSN.
     """
-    if said.startswith("$"):
-        found = os.environ.get(said[1:])
-    elif said.startswith("django:"):
-        found = _of_django(said.removeprefix("django:"))
-    elif "://" in said or "=" in said:
-        found = said
+    if configured.startswith("$"):
+        found = os.environ.get(configured[1:])
+    elif configured.startswith("django:"):
+        found = _of_django(configured.removeprefix("django:"))
+    elif "://" in configured or "=" in configured:
+        found = configured
     else:
-        found = _in_file(*said.rsplit(":", 1)) if ":" in said else None
-    return _readable(said, found) if found else None
+        found = _in_file(*configured.rsplit(":", 1)) if ":" in configured else None
+    return _readable(configured, found) if found else None
 
 
-def _readable(said: str, found: str) -> str:
+def _readable(configured: str, found: str) -> str:
     import psycopg
 
     scheme, separator, rest = found.partition("://")
@@ -125,7 +125,7 @@ def _readable(said: str, found: str) -> str:
     except (psycopg.Error, UnicodeError) as error:
         raise GuardError(
             "policy-invalid",
-            f"what {said if said[0] in '$.' else 'a database setting'} says is no DSN",
+            f"what {configured if configured[0] in '$.' else 'a database setting'} says is no DSN",
             state="nothing was connected to, nothing was sent",
             help="say it as libpq reads it: postgresql://user@host/dbname, or dbname=…",
         ) from error

@@ -97,7 +97,7 @@ def _made_by(factory: Any) -> Any:
 
 
 def _guarded(made: Any) -> Any:
-    """A connection or cursor that another library's function made, guarded. Raises TypeError for one of the bare C class:
+    """A connection or cursor that another library made, guarded. Raises TypeError for one of the bare C class:
     it cannot be changed, and nothing may run unguarded."""
     if not isinstance(made, _Guarded):
         try:

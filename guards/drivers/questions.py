@@ -70,10 +70,10 @@ def _at(guard: Guard, parameters: Mapping[str, Any], way: str) -> str | None:
             row = ours.execute("select srvoptions from pg_foreign_server where srvname = %s", (way,)).fetchone()
         return _of_options(guard, parameters, row[0] or ()) if row else None  # a connection that was judged when made
     try:
-        said = psycopg.conninfo.conninfo_to_dict(way)
+        parsed = psycopg.conninfo.conninfo_to_dict(way)
     except psycopg.Error:
         return "what is no connection string"
-    return _of_way(guard, parameters, said)
+    return _of_way(guard, parameters, parsed)
 
 
 def _abroad(guard: Guard, parameters: Mapping[str, Any], findings: Sequence[Finding]) -> str | None:
@@ -90,20 +90,19 @@ def _of_options(guard: Guard, parameters: Mapping[str, Any], options: Sequence[s
     return _of_way(guard, parameters, {key: value for key, value in pairs.items() if key in KNOWN_TO_LIBPQ})
 
 
-def _of_way(guard: Guard, parameters: Mapping[str, Any], said: Mapping[str, Any]) -> str | None:
+def _of_way(guard: Guard, parameters: Mapping[str, Any], parsed: Mapping[str, Any]) -> str | None:
     """The server reads services, and fills in what is missing, by files and variables that are not seen here."""
     import psycopg
 
-    complete = said.get("dbname") and (said.get("host") or said.get("hostaddr")) and not said.get("service")
+    complete = parsed.get("dbname") and (parsed.get("host") or parsed.get("hostaddr")) and not parsed.get("service")
     if not complete:
-        return (
-            f"where its server's own settings say, which are not seen here ({shown(said)}): name host, port and dbname"
-        )
+        where = f"where its server's own settings say, which are not seen here ({shown(parsed)})"
+        return f"{where}: name host, port and dbname"
     ours = {key: parameters[key] for key in ("user", "password") if parameters.get(key)}
     try:
-        known = known_at({**ours, **said}, guard)
+        known = known_at({**ours, **parsed}, guard)
     except psycopg.Error:
-        return f"a server that could not be asked ({shown(said)})"
+        return f"a server that could not be asked ({shown(parsed)})"
     return None if known.verdict.disposable else f"{known.name}: {known.told}"
 
 

@@ -106,11 +106,11 @@ def _keep_one(home: Path) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not (home / "ready").exists():
         if keeper.poll() is not None or time.monotonic() > deadline:
-            told = next(
+            output = next(
                 (p.read_text(errors="replace") for p in (home / "failed", home / "keeper.log") if p.exists()), ""
             )
             shutil.rmtree(home, ignore_errors=True)
-            raise _none(*told.strip().splitlines()[:10])
+            raise _none(*output.strip().splitlines()[:10])
         time.sleep(POLL_S)
 
 

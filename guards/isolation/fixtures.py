@@ -42,10 +42,10 @@ def rowback_databases(request: pytest.FixtureRequest, rowback_migrations: Migrat
     from guards.drivers.own import resolved
     from guards.isolation import open_databases
 
-    said = str(request.config.getini(OPTION)).strip()
-    dsn = resolved(said) if said else None
-    if said and dsn is None:
-        raise pytest.UsageError(f"{OPTION} = {said}: that is not configured here")
+    configured = str(request.config.getini(OPTION)).strip()
+    dsn = resolved(configured) if configured else None
+    if configured and dsn is None:
+        raise pytest.UsageError(f"{OPTION} = {configured}: that is not configured here")
     # The workers of one run share a cluster.
     with open_databases(rowback_migrations, dsn=dsn, run=os.environ.get("PYTEST_XDIST_TESTRUNUID")) as databases:
         yield databases

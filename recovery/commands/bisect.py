@@ -122,15 +122,15 @@ def _confirm(search: Bisection, instances: Instances, confirmed: int | None) -> 
     """The number of copies, typed: each is an instance that costs money and takes its time."""
     from recovery.investigation.outlook import of_copies
 
-    told = of_copies(search.copies, search.wanted, instances)
-    click.echo(f"up to {search.copies} copies, one after the other; {told}", err=True)
+    cost = of_copies(search.copies, search.wanted, instances)
+    click.echo(f"up to {search.copies} copies, one after the other; {cost}", err=True)
     if confirmed is None and sys.stdin.isatty():
         confirmed = click.prompt(f"Type the number of copies to go on ({search.copies})", err=True, type=int)
     if confirmed != search.copies:
-        said = "nobody confirmed that" if confirmed is None else f"{confirmed} is not that number"
+        reason = "nobody confirmed that" if confirmed is None else f"{confirmed} is not that number"
         raise RowbackError(
             ErrorId.CONFIRMATION_MISSING,
-            f"{search.copies} copies would be made, and {said}",
+            f"{search.copies} copies would be made, and {reason}",
             state=NOTHING_CREATED,
             help=f"add --confirm {search.copies}, or narrow the time: --from, --to, --precision",
         )

@@ -27,10 +27,10 @@ def confirm(database: str, given: str | None, *, instead: str | None = None) -> 
             show_default=False,
         )
     if given != database:
-        said = "nobody confirmed" if not given else f"'{given}' is not its name"
+        reason = "nobody confirmed" if not given else f"'{given}' is not its name"
         raise RowbackError(
             ErrorId.CONFIRMATION_MISSING,
-            f"database '{database}' is about to be written to and {said}",
+            f"database '{database}' is about to be written to and {reason}",
             state="nothing was written to the original" if instead else NOTHING_CREATED,
             help=f"read the plan above, then: {instead}"
             if instead
@@ -64,10 +64,10 @@ def _confirm_loss(plan: RepairPlan, database: str, loss: int | None) -> None:
     if plan.loses and loss != plan.loses:
         classes = [kind for kind in WRITTEN_AFTER_T if any(table.count(kind) for table in plan.tables)]
         listed = "".join(f" --show {kind.name.lower()}" for kind in classes)
-        said = "nobody confirmed that" if loss is None else f"{loss} is not that number"
+        reason = "nobody confirmed that" if loss is None else f"{loss} is not that number"
         raise RowbackError(
             ErrorId.CONFIRMATION_MISSING,
-            f"{counted(plan.loses, 'row')} would lose what was written to them after T, and {said}",
+            f"{counted(plan.loses, 'row')} would lose what was written to them after T, and {reason}",
             state="nothing was written to the original",
             help=f"look at them: rowback diff {plan.case}{listed}; then: rowback apply {plan.case}"
             f" {plan.digest[:8]} --confirm {shell_word(database)} --confirm-loss {plan.loses}",

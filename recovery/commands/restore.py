@@ -98,11 +98,11 @@ def refuse_beside_a_plan(asked: Asked) -> None:
         "--incident-xid": asked["incident_xids"],
         "--max-cost": asked["max_cost_usd"],
     }
-    said = [name for name, value in arguments.items() if value]
-    if said:
+    named = [name for name, value in arguments.items() if value]
+    if named:
         raise RowbackError(
             ErrorId.USAGE,
-            f"--plan says what to restore; {', '.join(said)} beside it would be ignored",
+            f"--plan says what to restore; {', '.join(named)} beside it would be ignored",
             state=NOTHING_CREATED,
             help="use either a plan file or INSTANCE, --at and --database",
         )

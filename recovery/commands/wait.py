@@ -23,12 +23,12 @@ def wait(instance: str, longest: str, profile: str | None, as_json: bool) -> Non
     from recovery.aws.instances import Instances
     from recovery.config import load_profile
 
-    said = [""]
+    shown = [""]
 
     def watch(status: str, waited_s: float) -> None:
-        if status != said[0]:
+        if status != shown[0]:
             click.echo(f"{instance}: {status} (after {waited_s:,.0f} s)", err=True)
-        said[0] = status
+        shown[0] = status
 
     instances = Instances.connect(load_profile(profile).region)
     facts = instances.wait_available(instance, deadline_s=seconds(longest), watch=watch)

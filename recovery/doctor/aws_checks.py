@@ -87,19 +87,19 @@ def backups(context: DoctorContext) -> Iterator[Check]:
     """Automated backups, how far back, and how recent their end is."""
     found, least = context.protection, context.profile.minimum_retention_days
     if found.retention_days == 0 or found.earliest is None or found.latest is None:
-        said = f"automated backups are off (retention {found.retention_days} days)"
-        yield SAYS.problem("backups", said, _keep_for(context, least))
+        reason = f"automated backups are off (retention {found.retention_days} days)"
+        yield SAYS.problem("backups", reason, _keep_for(context, least))
         return
     yield SAYS.ok("backups", f"restorable from {format_utc(found.earliest)} to {format_utc(found.latest)}")
     if found.retention_days < least:
-        said = f"backups are kept for {found.retention_days} days, less than {least}"
-        yield SAYS.warning("retention", said, _keep_for(context, least))
+        reason = f"backups are kept for {found.retention_days} days, less than {least}"
+        yield SAYS.warning("retention", reason, _keep_for(context, least))
     else:
         yield SAYS.ok("retention", f"backups are kept for {found.retention_days} days")
     lag = context.now - found.latest
     if lag > USUAL_LAG:
-        said = f"the restore window ends {lag.total_seconds() / 60:.0f} min ago; RDS usually moves it on every 5"
-        yield SAYS.problem("window", said, "ask AWS support; until then a snapshot is the only way back to now")
+        reason = f"the restore window ends {lag.total_seconds() / 60:.0f} min ago; RDS usually moves it on every 5"
+        yield SAYS.problem("window", reason, "ask AWS support; until then a snapshot is the only way back to now")
     else:
         yield SAYS.ok("window", f"the restore window ends {max(lag.total_seconds(), 0):.0f} s ago")
 
@@ -118,19 +118,21 @@ def deletion_protection(context: DoctorContext) -> Iterator[Check]:
     if context.protection.deletion_protection:
         yield SAYS.ok("deletion-protection", "it is on")
         return
-    said = "it is off: who deletes the instance may delete its backups with it"
-    yield SAYS.warning("deletion-protection", said, f"{_modify(context)} --deletion-protection")
+    reason = "it is off: who deletes the instance may delete its backups with it"
+    yield SAYS.warning("deletion-protection", reason, f"{_modify(context)} --deletion-protection")
 
 
 def quota(context: DoctorContext) -> Iterator[Check]:
     """Room for one more instance, with its storage."""
     needed = {"DBInstances": 1, "AllocatedStorage": context.facts.allocated_gib}
-    told = {found.name: found for found in context.protections.quotas()}
-    if silent := needed.keys() - told.keys():
-        said = f"AWS tells no quota {listed(sorted(silent))}"
-        yield Check(name="quota", area=Area.AWS, state=State.UNKNOWN, reason=said, fix="look: AWS Service Quotas, rds")
+    quotas = {found.name: found for found in context.protections.quotas()}
+    if silent := needed.keys() - quotas.keys():
+        reason = f"AWS tells no quota {listed(sorted(silent))}"
+        yield Check(
+            name="quota", area=Area.AWS, state=State.UNKNOWN, reason=reason, fix="look: AWS Service Quotas, rds"
+        )
         return
-    for found in (told[name] for name in needed):
+    for found in (quotas[name] for name in needed):
         if found.most - found.used < needed[found.name]:
             yield SAYS.problem(
                 f"quota {found.name}",
@@ -208,9 +210,9 @@ def leftovers(context: DoctorContext) -> Iterator[Check]:
     old = [c.identifier for c in ours if (end := c.tags.get(TAG_EXPIRES)) and end < format_utc(context.now)]
     if blocking:
         case = blocking[0].tags.get(TAG_CASE, "CASE")
-        said = f"temporary instance '{blocking[0].identifier}' of this database exists, so no new case can be opened"
+        reason = f"temporary instance '{blocking[0].identifier}' of this database exists, so no new case can be opened"
         fix = f"on the machine that opened it: rowback resume {case}, or rowback close {case}"
-        yield SAYS.problem("open-copy", said, fix)
+        yield SAYS.problem("open-copy", reason, fix)
     elif old:
         yield SAYS.warning("leftovers", f"temporary instances past their end: {listed(old)}", "rowback reap")
     else:

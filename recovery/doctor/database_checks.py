@@ -78,8 +78,8 @@ def connection(opened: Opened) -> Iterator[Check]:
     if is_loopback(target.endpoint.host) or (login.tls and verified):
         yield SAYS.ok("tls", f"{login.tls or 'none, on this machine'}")
     else:
-        said = f"{login.tls}, but nobody checks whose server it is" if login.tls else "the session is not encrypted"
-        yield SAYS.warning("tls", said, 'set sslmode = "verify-full" and ca_bundle in rowback.toml')
+        reason = f"{login.tls}, but nobody checks whose server it is" if login.tls else "the session is not encrypted"
+        yield SAYS.warning("tls", reason, 'set sslmode = "verify-full" and ca_bundle in rowback.toml')
     skew = abs((login.clock - opened.context.now).total_seconds())
     if skew > SKEW_S + 30:  # the checks before this one took their time
         yield SAYS.warning(
@@ -100,9 +100,9 @@ def privileges(opened: Opened) -> Iterator[Check]:
     tables = opened.catalog.tables
     if not tables:
         names = listed(databases(opened.session))
-        said = f"database '{opened.target.database}' holds no table, so nothing was looked at"
+        reason = f"database '{opened.target.database}' holds no table, so nothing was looked at"
         yield Check(
-            name="tables", area=Area.DATABASE, state=State.UNKNOWN, reason=said, fix=f"--database, one of: {names}"
+            name="tables", area=Area.DATABASE, state=State.UNKNOWN, reason=reason, fix=f"--database, one of: {names}"
         )
         return
     lacking = [t.name for t in tables if not t.readable or not t.insertable or (t.triggers and not t.owned)]
@@ -231,9 +231,9 @@ def locks(opened: Opened) -> Iterator[Check]:
     """What a load would wait for."""
     open_long, prepared = old_transactions(opened.session), prepared_transactions(opened.session)
     if not sees_others(opened.session):
-        said = f"'{opened.target.user}' does not see what other roles do"
+        reason = f"'{opened.target.user}' does not see what other roles do"
         fix = f"grant pg_monitor to {opened.target.user}"
-        yield Check(name="locks", area=Area.DATABASE, state=State.UNKNOWN, reason=said, fix=fix)
+        yield Check(name="locks", area=Area.DATABASE, state=State.UNKNOWN, reason=reason, fix=fix)
         return
     if open_long:
         yield SAYS.warning(

@@ -67,15 +67,15 @@ def disk(database_bytes: int | None) -> Iterator[Check]:
     """Room for a dump of the whole database, which is the worst case; --transport copy needs none."""
     place = next(path for path in (state_home(), *state_home().parents, Path("/")) if path.is_dir())
     free, needed = shutil.disk_usage(place).free, max(LEAST_BYTES, database_bytes or 0)
-    said = f"{free / 2**20:,.0f} MiB free at {place}"
+    reason = f"{free / 2**20:,.0f} MiB free at {place}"
     if free < needed:
         yield SAYS.problem(
             "disk",
-            f"{said}; a dump of the whole database may take {needed / 2**20:,.0f} MiB",
+            f"{reason}; a dump of the whole database may take {needed / 2**20:,.0f} MiB",
             "set ROWBACK_HOME to a larger disk, or use --transport copy",
         )
     elif database_bytes is not None:  # else nobody can say, and the problem that hides it stands above
-        yield SAYS.ok("disk", said)
+        yield SAYS.ok("disk", reason)
 
 
 def last_drill(context: DoctorContext) -> Iterator[Check]:

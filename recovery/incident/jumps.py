@@ -54,7 +54,7 @@ class Jump:
         return max(0, self.then.rows_estimate - self.now.rows_estimate) / max(1, self.then.rows_estimate)
 
     def __str__(self) -> str:
-        told = [
+        lines = [
             f"{self.table}: about {self.then.rows_estimate:,} rows at {format_utc(self.since)},"
             f" {self.now.rows_estimate:,} now",
             f"{self.deleted:,} deleted since, rolled back or not" if self.deleted else "",
@@ -65,7 +65,7 @@ class Jump:
             if self.replaced
             else "",
         ]
-        return "; ".join(part for part in told if part)
+        return "; ".join(part for part in lines if part)
 
 
 @dataclass(frozen=True)

@@ -102,11 +102,13 @@ def _pattern(prefix: str, seen: set[str]) -> str:
     return "".join(out)
 
 
-def guess(sample: bytes, *, told: str | None = None) -> str | None:
+def guess(sample: bytes, *, configured: str | None = None) -> str | None:
     """The prefix that fits most lines of `sample`: the told one if it fits at all, else one of the common ones."""
-    counts = [(len(pattern_of(prefix).findall(sample)), prefix) for prefix in ((told,) if told else ()) + COMMON]
-    if told and counts[0][0]:
-        return told
+    counts = [
+        (len(pattern_of(prefix).findall(sample)), prefix) for prefix in ((configured,) if configured else ()) + COMMON
+    ]
+    if configured and counts[0][0]:
+        return configured
     best = max(counts, key=lambda each: each[0])
     return best[1] if best[0] else None
 

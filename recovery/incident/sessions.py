@@ -39,14 +39,14 @@ _SET_ANEW = ('parameter "log_', 'parameter "pgaudit.')
 _CRASHED = ("all server processes terminated", "terminating any other active server processes")
 
 
-def _is_read(told: LogMessage) -> bool:
-    return told.duration_ms is None and told.origin is not Origin.AUDIT and bool(_READ.match(told.text))
+def _is_read(message: LogMessage) -> bool:
+    return message.duration_ms is None and message.origin is not Origin.AUDIT and bool(_READ.match(message.text))
 
 
-def _is_same(running: Group, told: LogMessage) -> bool:
+def _is_same(running: Group, message: LogMessage) -> bool:
     """Whether log_statement and pgaudit both tell of one message."""
-    by_both = running.origin is not told.origin and Origin.AUDIT in (running.origin, told.origin)
-    return running.text == told.text and told.duration_ms is None and by_both
+    by_both = running.origin is not message.origin and Origin.AUDIT in (running.origin, message.origin)
+    return running.text == message.text and message.duration_ms is None and by_both
 
 
 class Sessions:
@@ -181,18 +181,18 @@ class Sessions:
             self._outcomes.gone(session, "its session ended")
             del self._sessions[record.session]
 
-    def _ran(self, session: Session, record: Record, told: LogMessage) -> None:
+    def _ran(self, session: Session, record: Record, message: LogMessage) -> None:
         """A message with statements began; with a duration it is over already."""
-        text, duration_ms = told.text, told.duration_ms
-        if session.running and _is_same(session.running, told):
+        text, duration_ms = message.text, message.duration_ms
+        if session.running and _is_same(session.running, message):
             return
         self._outcomes.succeeded(session, record)
-        if told.origin is Origin.SIMPLE:  # it begins behind a Sync
+        if message.origin is Origin.SIMPLE:  # it begins behind a Sync
             session.batch.clear()
-        session.running = group = Group(text, [], origin=told.origin)
+        session.running = group = Group(text, [], origin=message.origin)
         began = record.at - (duration_ms or 0.0) / 1000
         parts = [(piece, control_of(piece)) for piece in pieces(text)]
-        if all(control for _, control in parts) or _is_read(told):  # one of several may be here for another's sake
+        if all(control for _, control in parts) or _is_read(message):  # one of several may be here for another's sake
             self._prove(record, duration_ms)
         for piece, control in parts:
             if group.ends is not None:  # one message may hold several transactions

@@ -241,7 +241,7 @@ def _read(source: Source, search: Search, known: _Known) -> Found:
     chunks, prefix = iter(source.chunks), search.prefix or known.settings.get("log_line_prefix") or OF_RDS
     if source.form == "stderr":
         sample = list(islice(chunks, 1))
-        guessed = guess(b"".join(sample)[:SAMPLE_BYTES], told=prefix)
+        guessed = guess(b"".join(sample)[:SAMPLE_BYTES], configured=prefix)
         if guessed is None and b"".join(sample).strip():
             raise RowbackError(
                 ErrorId.LOG_UNREADABLE,

@@ -55,8 +55,8 @@ def with_incident(outlook: Outlook, plan: RecoveryPlan, profile: Profile) -> Out
         found = find(search, lambda text: None)
     except RowbackError as error:
         return outlook.model_copy(update={"incident": (f"the log could not be read: {error.fact}",)})
-    told = [_told(suspect) for suspect in found.suspects[:SUSPECTS_SHOWN]]
-    return outlook.model_copy(update={"incident": tuple(told) or ("no statement in it could have been the incident",)})
+    lines = [_told(suspect) for suspect in found.suspects[:SUSPECTS_SHOWN]]
+    return outlook.model_copy(update={"incident": tuple(lines) or ("no statement in it could have been the incident",)})
 
 
 def _in_the_way(live: Session, plan: RecoveryPlan) -> Iterator[str]:

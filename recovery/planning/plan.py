@@ -173,7 +173,7 @@ def _changed_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -
 
 
 def _all_filled(live: Session, plan: RecoveryPlan) -> list[str]:
-    """Every table was empty when the plan was made, and none is now: another recovery was made, or this very plan was carried out."""
+    """Every table was empty when the plan was made, and none is now: they were recovered since."""
     compared = [table for table in plan.tables if not table.empty and table.why is not Why.FOLLOWED]
     filled = nonempty(live, plan.whole)
     if compared or not filled or filled != set(plan.whole):

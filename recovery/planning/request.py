@@ -83,7 +83,7 @@ def window_with(
     """The restore window, once it holds T. RDS moves its end every 5 minutes or so; the caller sets the patience.
 
     Raises target-before-window, target-after-window, backups-off."""
-    deadline, told = time.monotonic() + request.wait_for_window_s, False
+    deadline, announced = time.monotonic() + request.wait_for_window_s, False
     while True:
         window = instances.window(source)
         if window.earliest <= request.target_time <= window.latest:
@@ -100,9 +100,9 @@ def window_with(
             )
         if time.monotonic() >= deadline or request.target_time > datetime.now(UTC):
             raise _after_window(request, source, window)
-        if not told:
+        if not announced:
             say(f"waiting until the restore window reaches {format_utc(request.target_time)}")
-        told = True
+        announced = True
         time.sleep(min(WINDOW_POLL_S, instances.poll_s))
 
 

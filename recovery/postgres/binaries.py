@@ -83,12 +83,12 @@ def installed(directories: Iterable[Path]) -> Iterator[ClientTools]:
     for directory in directories:
         if (directory / "pg_dump").is_file() and (directory / "pg_restore").is_file():
             try:
-                told = subprocess.run(
+                output = subprocess.run(
                     [directory / "pg_dump", "--version"], capture_output=True, text=True, check=True
                 ).stdout
             except (OSError, subprocess.CalledProcessError):
                 continue
-            if number := re.search(r"\d+(\.\d+)?", told):
+            if number := re.search(r"\d+(\.\d+)?", output):
                 yield ClientTools(directory, number.group())
 
 

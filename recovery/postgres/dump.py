@@ -149,12 +149,12 @@ class DumpTransport:
 
     def _ordered_entries(self, tables: Sequence[Pair]) -> list[str]:
         """Dump ids in load order. Tables are found by oid: names in the listing are not quoted."""
-        told = subprocess.run(
+        completed = subprocess.run(
             [self._tools.pg_restore, "--list", self._directory], capture_output=True, text=True, check=False
         )
-        if told.returncode:
-            raise _dump_failed(told.stderr.strip())
-        entry_of = {int(oid): entry for entry, oid in _TOC_TABLE_DATA.findall(told.stdout)}
+        if completed.returncode:
+            raise _dump_failed(completed.stderr.strip())
+        entry_of = {int(oid): entry for entry, oid in _TOC_TABLE_DATA.findall(completed.stdout)}
         missing = [str(pair.name) for pair in tables if pair.at_target.oid not in entry_of]
         if missing:
             raise _dump_failed(f"the dump has no rows section for {', '.join(missing)}")
@@ -222,8 +222,8 @@ def _pattern(table: TableName) -> str:
 
 def _environment(target: Target) -> dict[str, str]:
     """libpq's variables for a child process. Nothing is inherited: a stray PGOPTIONS or PGSERVICE must not steer it."""
-    said = target.parameters()
-    variables = {name: said[key] for key, name in _ENVIRONMENT.items() if key in said}
+    parameters = target.parameters()
+    variables = {name: parameters[key] for key, name in _ENVIRONMENT.items() if key in parameters}
     return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "PGTZ": "UTC", **variables}
 
 

@@ -67,5 +67,5 @@ def lacks_locks(error: psycopg.Error) -> bool:
 
 def server_words(error: psycopg.Error) -> str:
     """What the server said, in one line. It may quote what it was sent, so secrets are masked: reasons are stored."""
-    said = error.diag.message_primary or (str(error).splitlines() or [type(error).__name__])[0]
-    return Redactor.of_this_process()(f"the server refuses it: {said}")
+    message = error.diag.message_primary or (str(error).splitlines() or [type(error).__name__])[0]
+    return Redactor.of_this_process()(f"the server refuses it: {message}")

@@ -128,7 +128,7 @@ def _application_marks(session: Session, table: _Table) -> list[str]:
         )
         for first, last, rows, alike, value in session.execute(asked).fetchall():
             name = sql.Identifier(column).as_string()
-            said = f"{table}: {name} is {first} to {last} in {rows:,} {table.counted}"
+            text = f"{table}: {name} is {first} to {last} in {rows:,} {table.counted}"
             one_statement = alike > 1 and alike * ALIKE >= rows
-            found.append(said + (f"; {alike:,} of them say {value}" if one_statement else ""))
+            found.append(text + (f"; {alike:,} of them say {value}" if one_statement else ""))
     return found

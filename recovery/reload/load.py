@@ -126,10 +126,10 @@ def _locked(live: Session, done: Loaded, since: datetime) -> Loaded:
     return done.model_copy(update={"seconds_locked": round((writing.server_time(live) - since).total_seconds(), 3)})
 
 
-def _tell_who_blocks(live: Session, job: Job, names: Sequence[TableName], told: frozenset[str]) -> frozenset[str]:
+def _tell_who_blocks(live: Session, job: Job, names: Sequence[TableName], reported: frozenset[str]) -> frozenset[str]:
     """Report the sessions whose locks block the load before waiting for them, except those in `told` already."""
     blocking = {holder.ended_by: holder for holder in lock_holders(live, names) if holder.writes}
-    for ended_by in blocking.keys() - told:
+    for ended_by in blocking.keys() - reported:
         job.say(f"waiting for a lock: {blocking[ended_by].who}; to end it: {ended_by}")
     return frozenset(blocking)
 

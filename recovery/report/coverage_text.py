@@ -61,7 +61,7 @@ def _counted(count: int) -> str:
 def _row(each: Covered) -> tuple[str, ...]:
     seen = each.protection
     counts = {severity: sum(gap.severity is severity for gap in each.gaps) for severity in Severity}
-    told = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)
+    counted_severities = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)
     return (
         seen.identifier,
         seen.region,
@@ -69,7 +69,7 @@ def _row(each: Covered) -> tuple[str, ...]:
         f"{seen.retention_days} days" if seen.retention_days else "OFF",
         format_utc(seen.earliest) if seen.earliest else "-",
         "-" if each.lag_s is None else f"{max(each.lag_s, 0) / 60:,.0f} min",
-        told or "none",
+        counted_severities or "none",
     )
 
 

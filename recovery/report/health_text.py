@@ -27,6 +27,8 @@ def _check(check: Check, width: int) -> Iterator[str]:
 
 def _summary(health: Health) -> str:
     counts = [(len(health.of(state)), state) for state in (State.PROBLEM, State.WARNING, State.UNKNOWN)]
-    told = [f"{count} {state}{'s' * (count != 1 and state is not State.UNKNOWN)}" for count, state in counts if count]
+    counted_states = [
+        f"{count} {state}{'s' * (count != 1 and state is not State.UNKNOWN)}" for count, state in counts if count
+    ]
     well = len(health.of(State.OK))
-    return f"{well} well" + (f", {', '.join(told)}" if told else "")
+    return f"{well} well" + (f", {', '.join(counted_states)}" if counted_states else "")

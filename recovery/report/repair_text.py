@@ -156,12 +156,12 @@ def records_text(records: Iterable[Mapping[str, object]]) -> str:
         lines.append(f"{record['table']} {key}: {record['class']}, {record['op']}{reason}")
         for side, row, other in (("at T", then, now), ("now ", now, then)):
             if isinstance(row, dict):
-                told = [
+                values = [
                     f"{name}={_short(value)}"
                     for name, value in row.items()
                     if not isinstance(other, dict) or other.get(name) != value
                 ]
-                lines.append(f"    {side}  {', '.join(told)}")
+                lines.append(f"    {side}  {', '.join(values)}")
     return joined(lines) or "no such rows"
 
 

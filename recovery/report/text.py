@@ -210,8 +210,8 @@ def verification_text(proof: Verification) -> str:
         ]
     )
     if proof.not_compared_again:
-        told = f"{proof.not_compared_again}: proven by the load, not compared with T once more"
-        lines += columns([("copy", told)])
+        note = f"{proof.not_compared_again}: proven by the load, not compared with T once more"
+        lines += columns([("copy", note)])
     for check in proof.references:
         lines += columns([("reference", f"{check.reference}: {_reference(check)}")])
     if touched := [p for p in proof.tables if p.changed_since or p.written_since]:
@@ -256,10 +256,10 @@ def _verdict(proof: TableProof) -> str:
 
 def _reference(check: ReferenceCheck) -> str:
     if not check.dangling:
-        told = f"{check.touched:,} keys touched, all whole"
+        note = f"{check.touched:,} keys touched, all whole"
     else:
-        told = f"{check.dangling:,} of {check.touched:,} touched keys DANGLE: {', '.join(check.values)}"
-    return told + (f" ({check.dangled_at_target:,} dangled at T already)" if check.dangled_at_target else "")
+        note = f"{check.dangling:,} of {check.touched:,} touched keys DANGLE: {', '.join(check.values)}"
+    return note + (f" ({check.dangled_at_target:,} dangled at T already)" if check.dangled_at_target else "")
 
 
 def _repair_verdict(proof: RepairProof) -> str:

@@ -130,8 +130,8 @@ def _decisions(case: Case) -> Iterator[str]:
     for table in plan.tables:
         for kind in (RowClass.NEWER, RowClass.NEW, RowClass.CHANGED, RowClass.REUSED, RowClass.CONFLICT):
             if count := table.count(kind):
-                told = f"{table.name}: {count:,} row{'s' * (count != 1)} {kind.value}"
-                yield told + (f", {case.request.on_conflict.value}" if kind is RowClass.CONFLICT else "")
+                line = f"{table.name}: {count:,} row{'s' * (count != 1)} {kind.value}"
+                yield line + (f", {case.request.on_conflict.value}" if kind is RowClass.CONFLICT else "")
         if table.loses and case.request.mode is Mode.REPLACE:
             yield f"{table.name}: {table.loses:,} of them LOST what was written after T (mode replace)"
         elif not table.loses:

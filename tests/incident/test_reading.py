@@ -57,7 +57,7 @@ def test_prefixes(prefix: str, head: str, expected: tuple[object, ...] | None) -
 def test_the_prefix_is_guessed_from_the_log() -> None:
     text = f"{HEAD}LOG:  statement: select 1\n".encode() * 3
     assert guess(text) == OF_RDS
-    assert guess(text, told="%m [%p] ") == OF_RDS, "what the server says now need not be what it was"
+    assert guess(text, configured="%m [%p] ") == OF_RDS, "what the server says now need not be what it was"
     assert guess(b"nothing of the kind\n") is None
 
 

@@ -285,7 +285,7 @@ def _planned(stage: Stage, key: ForeignKey, row: str, ops: str) -> sql.Composabl
 
 
 def _another(stage: Stage, key: ForeignKey, row: str) -> sql.Composable:
-    """Whether the parent of `row` is not the one it had: its key names another entity, or another session took it just now."""
+    """Whether the parent of `row` is not the one it had: its key names another entity, or it was taken just now."""
     return stage.sql(
         "exists (select from {name} o where {equal} and (o.{op} = 'k' or o.{op} = 'i' and o.{skip} is not null"
         " or o.{op} = 'p' and not exists (select from {live} t where {same} and t.xmin = o.{xmin})))",

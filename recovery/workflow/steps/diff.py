@@ -53,8 +53,8 @@ class Diff(Step):
         if not any(any(table.classes.values()) for table in found.tables):
             return f"{counted(len(found.filled), 'table')} to be loaded whole, nothing else differs"
         totals = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
-        told = [f"{count:,} {kind}" for kind, count in totals.items() if count]
-        return f"{', '.join(told) or 'no rows'}; {counted(found.writes, 'row')} to write"
+        counts = [f"{count:,} {kind}" for kind, count in totals.items() if count]
+        return f"{', '.join(counts) or 'no rows'}; {counted(found.writes, 'row')} to write"
 
     @staticmethod
     def _beside(recovery_run: RecoveryRun, filled: list[TableName]) -> RepairPlan:
