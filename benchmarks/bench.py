@@ -24,7 +24,7 @@ import psycopg
 from benchmarks.ours import Measured
 from runbooks.drills.datasets import rows
 from runbooks.lab.background import MASTER
-from runbooks.lab.server import Lab
+from runbooks.lab.lab_server import Lab
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 INSTANCE, NOW, THEN = "bench", "big", "big_t"

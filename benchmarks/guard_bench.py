@@ -29,7 +29,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from guards.isolation import Databases, Migrations, open_databases
-from guards.isolation.cluster import throw_away
+from guards.isolation.throwaway_cluster import throw_away
 from tests.guards.forwarder import forwarded
 
 SCHEMA = "".join(

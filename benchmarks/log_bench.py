@@ -66,7 +66,7 @@ def cpu_s(command: list[str], cwd: Path) -> tuple[float, float, str]:
 
 def ours(path: Path) -> None:
     """Read it as `rowback find --log` does; prints what was found."""
-    from recovery.incident.finding import find_in
+    from recovery.incident.scan_log import find_in
 
     with path.open("rb") as log:
         found = find_in(iter(lambda: log.read(1 << 20), b""), "%t:%r:%u@%d:[%p]:")

@@ -11,18 +11,18 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
-from recovery.changeset.changes import ChangeSet
-from recovery.compare.repair import Inquiry, make_repair_plan
+from recovery.changeset.change_set import ChangeSet
+from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
 from recovery.model.instance import Endpoint
-from recovery.model.plan import PlannedTable, Why
-from recovery.model.repair import RepairRequest
-from recovery.postgres.catalog import read_catalog
+from recovery.model.recovery_plan import PlannedTable, Why
+from recovery.model.repair_plan import RepairRequest
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.connection_target import Target
+from recovery.postgres.copy_rows import CopyTransport, Pair
 from recovery.postgres.fingerprint import fingerprint
-from recovery.postgres.rows import CopyTransport, Pair
-from recovery.reload.job import AtTarget, Job, Repair
-from recovery.reload.load import load
+from recovery.postgres.read_catalog import read_catalog
+from recovery.reload.load_job import AtTarget, Job, Repair
+from recovery.reload.load_transaction import load
 from tests.server.test_load import plan_for
 
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from runbooks.lab.server import Lab
+from runbooks.lab.lab_server import Lab
 from tests.fix_lab import Database, Live
 from tests.fix_repair import Times, at_target, xid_of
 

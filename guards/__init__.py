@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from guards.identity import ServerIdentity
+    from guards.guard_session import Guard, Refused
     from guards.policy import Strictness
     from guards.refusal import GuardError
-    from guards.session import Guard, Refused
+    from guards.server_identity import ServerIdentity
     from guards.statements.danger import Classified
-    from guards.statements.spelling import Placeholders
+    from guards.statements.placeholders import Placeholders
 
 __all__ = ["GuardError", "Refused", "assert_disposable", "classify", "disable", "enable", "identify"]
 
@@ -39,11 +39,11 @@ def enable(
     Raises GuardError(policy-invalid) for a rowback.toml or a database's DSN that cannot be read.
     """
     from guards.drivers import install
-    from guards.drivers.own import resolved
-    from guards.drivers.questions import OwnQuestions
+    from guards.drivers.guard_connection import resolved
+    from guards.drivers.surrounding_queries import OwnQuestions
+    from guards.guard_session import Guard, activate, active
+    from guards.guarded_run import join
     from guards.policy import policy_here
-    from guards.run import join
-    from guards.session import Guard, activate, active
 
     policy = policy_here(strictness, application, place=place)
     for said in policy.application:
@@ -58,7 +58,7 @@ def enable(
 
 def disable() -> None:
     """Let everything pass again. Sessions that were made read-only stay so."""
-    from guards.session import activate
+    from guards.guard_session import activate
 
     activate(None)
 
@@ -68,22 +68,22 @@ def identify(connection: Any) -> ServerIdentity:
 
     Raises what the driver raises, and TypeError for a connection that cannot be asked.
     """
-    from guards.drivers.wire import wire_of
-    from guards.identity import identify as ask
+    from guards.drivers.open_connection import wire_of
+    from guards.server_identity import identify as ask
 
     return ask(wire_of(connection))
 
 
 def assert_disposable(connection: Any, strictness: Strictness | None = None) -> None:
-    """Raise guards.session.Refused unless the database of `connection` is proven disposable.
+    """Raise guards.guard_session.Refused unless the database of `connection` is proven disposable.
 
     `connection`: psycopg 3, psycopg2, or SQLAlchemy on one of these. Raises TypeError for any other.
     """
-    from guards.drivers.questions import OwnQuestions
-    from guards.drivers.wire import wire_of
-    from guards.evidence import EVIDENCE_QUERY, as_text
+    from guards.drivers.open_connection import wire_of
+    from guards.drivers.surrounding_queries import OwnQuestions
+    from guards.guard_session import Ends, Guard
     from guards.policy import policy_here
-    from guards.session import Ends, Guard
+    from guards.server_evidence import EVIDENCE_QUERY, as_text
     from guards.statements import Danger, Finding
 
     wire = wire_of(connection)
@@ -110,7 +110,7 @@ def classify(text: str, placeholders: Placeholders = "python") -> Classified:
 def __getattr__(name: str) -> Any:
     """The two exceptions, loaded when they are asked for: importing the guards loads nothing."""
     if name == "Refused":
-        from guards.session import Refused
+        from guards.guard_session import Refused
 
         return Refused
     if name == "GuardError":

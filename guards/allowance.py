@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from guards.identity import ServerIdentity
+from guards.server_identity import ServerIdentity
 
 LONGEST = timedelta(hours=24)
 _TARGET = re.compile(r"(?P<system>\d{1,20})/(?P<oid>\d{1,10})/(?P<started>[\d.]{1,24})")

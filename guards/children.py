@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from guards.run import join
+from guards.guarded_run import join
 
 STRICTNESS = "ROWBACK_GUARD"
 REPORT = "ROWBACK_GUARD_REPORT"

@@ -17,11 +17,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from guards import clock
+from guards import system_clock
 from guards.allowance import Allowance, NamedMark, allowances, named_marks
-from guards.job import in_ci, job_began_at
+from guards.ci_job import in_ci, job_began_at
+from guards.guarded_run import this_run
 from guards.refusal import GuardError
-from guards.run import this_run
 
 Strictness = Literal["ci", "dev"]
 Uncovered = Literal["warn", "refuse"]
@@ -41,8 +41,8 @@ class Policy:
     most, for the one database on a developer's machine is often the one that must not be lost (sources:
     GUARD-incidents).
 
-    `job_began_at`: guards.job; None where it is not known. `run_began_at`: when the first guarded process of this run
-    was started. `named`: databases that this user marked, by their names on servers of this machine.
+    `job_began_at`: guards.ci_job; None where it is not known. `run_began_at`: when the first guarded process of this
+    run was started. `named`: databases that this user marked, by their names on servers of this machine.
     `uncovered_drivers`: what happens when a driver is imported that the guard cannot guard.
     `application`: where the application's own databases are said to be. `forbidden_by`: the file that forbids
     allowances, if one does.
@@ -78,7 +78,7 @@ def policy_here(
     to search from, and to which relative file names in `application` refer (default: the working directory).
     Raises GuardError(policy-invalid) for a file that cannot be read: what it forbids is unknown.
     """
-    place, now = place or Path.cwd(), clock.now()
+    place, now = place or Path.cwd(), system_clock.now()
     said = _Said(list(_tables(place)))
     forbidden_by = next((path for path, table in said.tables if table.get("allow") == "forbidden"), None)
     default: Strictness = said.first("strictness") or ("ci" if in_ci(os.environ) else "dev")

@@ -24,7 +24,7 @@ import pytest
 from guards import children
 
 if TYPE_CHECKING:
-    from guards.session import Guard
+    from guards.guard_session import Guard
 
 REFUSALS = pytest.StashKey[list[str]]()
 DATABASES = pytest.StashKey[dict[str, str]]()
@@ -124,7 +124,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         return ["rowback guard: off"]
     lines = [f"rowback guard: {guard.policy.strictness} (psycopg, psycopg2, asyncpg; SQLAlchemy and Django on them)"]
     lines += [f"  {allowance}" for allowance in guard.policy.allowances]
-    from guards.drivers.own import verdict_on
+    from guards.drivers.guard_connection import verdict_on
 
     return lines + [
         f"  {configured}: {verdict_on(guard, configured)}" for configured in config.getini(f"{OPTION}_databases")
@@ -241,12 +241,12 @@ def _into_junit(config: pytest.Config, refusals: list[str], met: dict[str, str])
 
 
 def _refused() -> type[BaseException]:
-    from guards.session import Refused
+    from guards.guard_session import Refused
 
     return Refused
 
 
 def _active() -> Guard | None:
-    from guards.session import active
+    from guards.guard_session import active
 
     return active()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from guards.plain import plain
+from guards.plain_text import plain
 
 Id = Literal[
     "usage",

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from guards.processes import PROC, field, process, read, title
+from guards.process_table import PROC, field, process, read, title
 
 _TITLE = re.compile(r"^postgres: .*?(?:(?P<host>\[local\])|\((?P<port>\d+)\))(?: |$)")
 _WHOSE = re.compile(r"^postgres: (?:\S+: )?(?P<role>\S+) (?P<database>\S+) (?:\[local\]|\S+\(\d+\))(?: |$)")

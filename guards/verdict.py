@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from guards.evidence import Evidence
 from guards.policy import Policy
+from guards.server_evidence import Evidence
 
 YOUNG = timedelta(hours=1)
 # No job whose tests want a throw-away server runs for longer; a runner, a container or a notebook may.

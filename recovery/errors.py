@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
-from guards.plain import plain
+from guards.plain_text import plain
 from recovery.redaction import Redactor
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any, TextIO
 
-from guards.plain import plain_lines, whole_characters
+from guards.plain_text import plain_lines, whole_characters
 
 
 class PlainStream(io.TextIOBase):

@@ -14,18 +14,18 @@ import boto3
 import psycopg
 import pytest
 
-from guards.isolation.binaries import system_directories
+from guards.isolation.server_programs import system_directories
 from recovery.model.instance import Endpoint
 from recovery.postgres.connection_target import Target
 from runbooks.lab.background import pass_a_second  # noqa: F401 (a fixture of the tests)
-from runbooks.lab.server import REGION, Lab
+from runbooks.lab.lab_server import REGION, Lab
 
 _numbers = itertools.count(1)
 
 
 def pytest_report_header() -> list[str]:
     """Say which PostgreSQL servers this run can use."""
-    from guards.isolation.binaries import candidates
+    from guards.isolation.server_programs import candidates
 
     found = [str(path) for path in candidates() if (path / "postgres").is_file()]
     return [f"PostgreSQL for the lab: {', '.join(found) or 'none'}"]

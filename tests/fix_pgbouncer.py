@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runbooks.lab.server import Lab
+from runbooks.lab.lab_server import Lab
 from tests.fix_lab import Live, wait_until
 from tests.guards.forwarder import free_port
 

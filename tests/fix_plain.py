@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from runbooks.lab.server import Lab
+from runbooks.lab.lab_server import Lab
 from tests.guards.forwarder import free_port
 
 

@@ -13,22 +13,22 @@ from typing import Any
 
 import pytest
 
-from recovery.changeset.change import Change
-from recovery.changeset.changes import ChangeSet
-from recovery.compare.decisions import parse_decisions
-from recovery.compare.repair import Inquiry, make_repair_plan
+from recovery.changeset.change_set import ChangeSet
+from recovery.changeset.row_change import Change
+from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
+from recovery.compare.row_decisions import parse_decisions
 from recovery.compare.scope import ScopeRequest, choose_scope
-from recovery.model.plan import PlannedTable
-from recovery.model.repair import Pace, RepairPlan, RepairRequest, RowClass
-from recovery.model.report import Verification
-from recovery.postgres.catalog import nonempty, read_catalog
-from recovery.postgres.comparison.scan import Ask, stream
+from recovery.model.recovery_plan import PlannedTable
+from recovery.model.recovery_report import Verification
+from recovery.model.repair_plan import Pace, RepairPlan, RepairRequest, RowClass
+from recovery.postgres.comparison.table_scan import Ask, stream
 from recovery.postgres.connect import Session, connect
-from recovery.reload.job import AtTarget, Job, Loaded, Repair
-from recovery.reload.load import load
-from recovery.reload.pacing import Watch, load_paced
-from recovery.reload.undo import invert, plan_undo
-from recovery.reload.verify import verify
+from recovery.postgres.read_catalog import nonempty, read_catalog
+from recovery.reload.load_job import AtTarget, Job, Loaded, Repair
+from recovery.reload.load_transaction import load
+from recovery.reload.paced_load import Watch, load_paced
+from recovery.reload.reverse_load import invert, plan_undo
+from recovery.reload.verify_after_commit import verify
 from tests.fix_lab import Database, Live
 from tests.server.test_load import plan_for
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from guards.commands.allowing import allow, disallow
-from guards.commands.judging import check, show
-from guards.commands.marks import mark, unmark
-from guards.commands.running import run
+from guards.commands.allow import allow, disallow
+from guards.commands.mark import mark, unmark
+from guards.commands.run_guarded import run
+from guards.commands.show import check, show
 
 
 @click.group(epilog="Example: rowback guard show --dsn 'dbname=app_test'")

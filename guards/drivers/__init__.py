@@ -1,6 +1,9 @@
 """Where the guard stands between a driver and the server: one module for each driver, and one for unittest's end.
 
 What is not imported costs nothing: its guard is loaded when it is imported.
+
+Read in this order: contract, psycopg3, psycopg2_, asyncpg_; then surrounding_queries,
+guard_connection, open_connection.
 """
 
 from __future__ import annotations

@@ -18,14 +18,14 @@ from asyncpg.connection import Connection
 from asyncpg.exceptions import InterfaceError, PostgresError
 from asyncpg.prepared_stmt import PreparedStatement
 
+from guards.connection_words import shown
 from guards.drivers import contract
-from guards.drivers.own import ASKING
-from guards.drivers.questions import mark_as_own
-from guards.evidence import Link
-from guards.making import Making
-from guards.session import Ends, Row, active
-from guards.telling import Known
-from guards.words import shown
+from guards.drivers.guard_connection import ASKING
+from guards.drivers.surrounding_queries import mark_as_own
+from guards.guard_session import Ends, Row, active
+from guards.own_databases import Making
+from guards.refusal_text import Known
+from guards.server_evidence import Link
 
 _KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
 _TURNS: WeakKeyDictionary[Any, asyncio.Task[Any] | None] = WeakKeyDictionary()

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
-from guards.evidence import Link
-from guards.making import LIFT, Making, making
-from guards.reach import may_reach
-from guards.session import READ_ONLY, Ends, Guard, Row, Talk, active
-from guards.telling import Known
+from guards.cross_database_reach import may_reach
+from guards.guard_session import READ_ONLY, Ends, Guard, Row, Talk, active
+from guards.own_databases import LIFT, Making, making
+from guards.refusal_text import Known
+from guards.server_evidence import Link
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ import psycopg2
 from psycopg2 import _psycopg, extensions
 
 from guards.drivers import contract
-from guards.drivers.own import ASKING
+from guards.drivers.guard_connection import ASKING
 from guards.drivers.psycopg2_talks import (
     BARE_CONNECTION,
     BARE_CURSOR,
@@ -31,11 +31,11 @@ from guards.drivers.psycopg2_talks import (
     may_make,
     meet,
 )
-from guards.drivers.questions import known_at
+from guards.drivers.surrounding_queries import known_at
+from guards.guard_session import READ_ONLY, active
 from guards.refusal import GuardError
-from guards.session import READ_ONLY, active
+from guards.refusal_text import Known
 from guards.statements import Danger, Finding
-from guards.telling import Known
 
 _INSTALLED = "_rowback_guarded"
 _CLASSES: dict[Any, Any] = {}

@@ -9,12 +9,12 @@ from typing import Any
 import psycopg2
 from psycopg2 import _psycopg, extensions, extras
 
+from guards.connection_words import shown, way_of
 from guards.drivers import contract
-from guards.drivers.questions import known_at, mark_as_own
-from guards.drivers.wire import wire_of
-from guards.making import Making
-from guards.session import Ends, active
-from guards.words import shown, way_of
+from guards.drivers.open_connection import wire_of
+from guards.drivers.surrounding_queries import known_at, mark_as_own
+from guards.guard_session import Ends, active
+from guards.own_databases import Making
 
 BARE_CONNECTION, BARE_CURSOR = _psycopg.connection, _psycopg.cursor
 

@@ -18,17 +18,17 @@ from psycopg._connection_base import BaseConnection
 from psycopg._cursor_base import BaseCursor
 from psycopg._transformer import Transformer
 
+from guards.connection_words import shown, way_of
+from guards.cross_database_reach import may_reach_bytes, stays
 from guards.drivers import contract
-from guards.drivers.own import ASKING
-from guards.drivers.questions import known_at, mark_as_own
-from guards.drivers.wire import wire_of
-from guards.making import Making
-from guards.reach import may_reach_bytes, stays
-from guards.session import Ends, Row, Talk, active
-from guards.statements.classify import REMEMBERED
-from guards.statements.spelling import as_the_server_sees_it
-from guards.telling import Known
-from guards.words import shown, way_of
+from guards.drivers.guard_connection import ASKING
+from guards.drivers.open_connection import wire_of
+from guards.drivers.surrounding_queries import known_at, mark_as_own
+from guards.guard_session import Ends, Row, Talk, active
+from guards.own_databases import Making
+from guards.refusal_text import Known
+from guards.statements.classify_sql import REMEMBERED
+from guards.statements.placeholders import as_the_server_sees_it
 
 _KNOWN = "_rowback_known"  # on each connection; _FREE on those that nobody judges
 _ASKED_FOR = "_rowback_asked_for"  # what the caller said

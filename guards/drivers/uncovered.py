@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from guards.session import Refused, active
+from guards.guard_session import Refused, active
 
 # Modules whose import means that PostgreSQL may be reached by them.
 UNCOVERED = ("pg8000", "psqlpy", "connectorx", "adbc_driver_postgresql", "pgdb", "psycopg2cffi", "duckdb")

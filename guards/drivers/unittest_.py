@@ -6,7 +6,7 @@ import unittest
 from functools import wraps
 from typing import Any
 
-from guards.session import active
+from guards.guard_session import active
 
 _INSTALLED = "_rowback_guarded"
 

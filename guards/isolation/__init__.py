@@ -9,6 +9,6 @@ with open_databases(Migrations.from_files("schema.sql")) as databases:
 """
 
 from guards.isolation.databases import Databases, open_databases
-from guards.isolation.template import Migrations
+from guards.isolation.template_database import Migrations
 
 __all__ = ["Databases", "Migrations", "open_databases"]

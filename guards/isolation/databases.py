@@ -14,17 +14,17 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from guards.isolation.cluster import keep, sweep, throw_away
-from guards.isolation.marks import KEPT, mark, new_name, reap
-from guards.isolation.pool import Pool
-from guards.isolation.reset import Baseline, next_transaction
-from guards.isolation.server import Server, server_at
-from guards.isolation.template import Migrations, ensure_template
+from guards.connection_words import shown
+from guards.guard_session import active
+from guards.isolation.background_pool import Pool
+from guards.isolation.isolation_marks import KEPT, mark, new_name, reap
+from guards.isolation.reset_database import Baseline, next_transaction
+from guards.isolation.template_database import Migrations, ensure_template
+from guards.isolation.throwaway_cluster import keep, sweep, throw_away
+from guards.isolation.throwaway_server import Server, server_at
 from guards.refusal import GuardError
 from guards.same_kernel import Backend
-from guards.session import active
 from guards.verdict import Verdict
-from guards.words import shown
 
 LASTS_S = 86400.0
 _LOG = logging.getLogger("rowback.guards")

@@ -39,7 +39,7 @@ def rowback_migrations() -> Migrations:
 @pytest.fixture(scope="session")
 def rowback_databases(request: pytest.FixtureRequest, rowback_migrations: Migrations) -> Iterator[Databases]:
     """The tiers as functions, for fixtures of one's own: guards.isolation.Databases."""
-    from guards.drivers.own import resolved
+    from guards.drivers.guard_connection import resolved
     from guards.isolation import open_databases
 
     configured = str(request.config.getini(OPTION)).strip()

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from guards.statements.tree import MISSING, Node, children, constant, kind_of, own_name, strings
+from guards.statements.parse_tree import MISSING, Node, children, constant, kind_of, own_name, strings
 
 Tables = Sequence[str]
 FALSE = (False, "f", "false", "off", "no", "0", "n")

@@ -8,10 +8,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from guards.statements.constant_text import HOLE, folded_text
 from guards.statements.danger import Danger, Finding, Reach
-from guards.statements.folding import HOLE, folded_text
-from guards.statements.rules import guard_taken_off
-from guards.statements.tree import MISSING, constant
+from guards.statements.parse_tree import MISSING, constant
+from guards.statements.statement_rules import guard_taken_off
 
 DESTROYS = {
     "pg_terminate_backend": "ends another session",

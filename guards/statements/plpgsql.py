@@ -9,9 +9,9 @@ from typing import Any
 
 from pgparse import PGQueryError, parse, parse_pgsql
 
+from guards.statements.constant_text import HOLE, folded_text
 from guards.statements.danger import Danger, Finding
-from guards.statements.folding import HOLE, folded_text
-from guards.statements.tree import Node, children, kind_of
+from guards.statements.parse_tree import Node, children, kind_of
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from recovery.aws.session import client, translated
+from recovery.aws.clients import client, translated
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from recovery.aws.session import client, translated
+from recovery.aws.clients import client, translated
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from recovery.aws.clients import client, code_of, is_loopback, translated
 from recovery.aws.instance_errors import GONE, copy_failed, delete_refused, not_available
-from recovery.aws.session import client, code_of, is_loopback, translated
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.deletion import Copy, objections_to_delete
 from recovery.model.instance import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from recovery.aws.session import client, translated
+from recovery.aws.clients import client, translated
 
 LINES, FEWEST_LINES = 10_000, 50
 TRUNCATED = "[Your log message was truncated]"

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recovery.aws.account import TIMEOUT_S
-from recovery.aws.session import client, translated
+from recovery.aws.caller_identity import TIMEOUT_S
+from recovery.aws.clients import client, translated
 from recovery.config import IamCredentials, Profile, SecretCredentials
 from recovery.model.approval import principal_of
 from recovery.model.instance import COPY_PREFIX, TAG_MANAGED, InstanceFacts

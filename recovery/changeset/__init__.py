@@ -2,6 +2,6 @@
 their tables and asked what stands in their way. Below both compare, which fills it, and reload, which writes it; it
 decides nothing.
 
-Read in this order: change, changes, column_mapping, batches; then staging, foreseeing, blocking, accounting,
-objects.
+Read in this order: row_change, change_set, column_mapping, batches; then stage_changes, preflight, block_rows,
+row_locations, planned_account, missing_large_objects.
 """

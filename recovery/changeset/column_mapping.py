@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from recovery.model.catalog import Catalog, Column, Table
-from recovery.postgres.comparison.scan import Field
+from recovery.postgres.comparison.table_scan import Field
 
 INTEGERS = ("smallint", "integer", "bigint")
 LENGTH = re.compile(r"character varying(?:\((\d+)\))?$")
@@ -22,7 +22,7 @@ PRECISION = re.compile(r"numeric(?:\((\d+),(\d+)\))?$")
 class ColumnMapping:
     """One table at T and now. `then` and `now` list the same columns in the same order; `key` are positions in them.
     `added`, `dropped`: columns since T that take no part. `retyped`: places of columns whose type changed, `recast`
-    those of them whose new type might not hold every value: the rows at T say (postgres/staging/casts.py)."""
+    those of them whose new type might not hold every value: the rows at T say (postgres/staging/column_casts.py)."""
 
     at_target: Table
     live: Table

@@ -10,10 +10,10 @@ from recovery.commands.confirmation import approver
 from recovery.commands.options import case_argument, json_option
 from recovery.commands.parameter_types import BYTES
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair import Pace
+from recovery.model.repair_plan import Pace
 
 if TYPE_CHECKING:
-    from recovery.model.repair import RepairPlan
+    from recovery.model.repair_plan import RepairPlan
     from recovery.workflow.recovery_run import RecoveryRun
 
 from recovery.commands.locked_case import locked_case
@@ -46,9 +46,9 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
     One transaction, or with --max-wal-rate one after the other: writers then wait for one portion at most and replicas
     keep up, but the rows come back one portion after the other. resume goes on where a paced load was cut off.
     """
-    from recovery.commands.driving import reported
+    from recovery.commands.drive_case import reported
     from recovery.model.account import Partial
-    from recovery.workflow.run import run
+    from recovery.workflow.case_lifecycle import run
 
     with locked_case(case_id, work="repair") as recovery_run, reported(recovery_run.case, as_json=as_json):
         case, plan = recovery_run.case, recovery_run.case.repair_plan

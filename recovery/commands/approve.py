@@ -10,7 +10,7 @@ import click
 from recovery.errors import ErrorId, RowbackError
 
 if TYPE_CHECKING:
-    from recovery.store.cases import Case
+    from recovery.store.case_directory import Case
 
 
 @click.command(epilog="Example: rowback approve plan-3f2a91c0.json --by ann")
@@ -34,8 +34,8 @@ def approve(what: str, digest: str | None, by: str, note: str) -> None:
 
 def _approve_file(path: Path, digest: str | None, by: str, note: str) -> None:
     from recovery.commands.restore import read_plan
-    from recovery.report.text import plan_text
-    from recovery.store.cases import all_cases
+    from recovery.report.report_text import plan_text
+    from recovery.store.case_directory import all_cases
     from recovery.workflow.approvals import approval, keep_beside
 
     plan = read_plan(path)
@@ -63,7 +63,7 @@ def _approve_file(path: Path, digest: str | None, by: str, note: str) -> None:
 
 def _approve_case(text: str, digest: str, by: str, note: str) -> None:
     from recovery.report.repair_text import repair_text
-    from recovery.store.cases import resume_case
+    from recovery.store.case_directory import resume_case
     from recovery.workflow.approvals import EVENT, approval, demand_of, undo_label
 
     case, journal = resume_case(text)

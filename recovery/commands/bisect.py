@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from guards.plain import shell_word
-from recovery.commands.completing import complete_instance
+from guards.plain_text import shell_word
 from recovery.commands.options import json_option, profile_option, region_option
 from recovery.commands.parameter_types import seconds
+from recovery.commands.shell_completion import complete_instance
 from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
 if TYPE_CHECKING:
     from recovery.aws.instances import Instances
-    from recovery.workflow.bisect import Bisection
+    from recovery.workflow.bisection import Bisection
 
 
 @click.command(
@@ -52,9 +52,9 @@ def bisect(  # noqa: PLR0913, PLR0917 (one argument an option)
     """
     from recovery.aws.instances import Instances
     from recovery.model.target import format_utc
-    from recovery.report.listening import listener
-    from recovery.workflow.bisect import bisect as halve
-    from recovery.workflow.bisect import refuse_unless_lost, span_text
+    from recovery.report.progress_listener import listener
+    from recovery.workflow.bisection import bisect as halve
+    from recovery.workflow.bisection import refuse_unless_lost, span_text
 
     loaded = load_profile(profile)
     loaded = loaded.model_copy(update={"region": region or loaded.region})
@@ -91,10 +91,10 @@ def _search(
     precision_s: float,
 ) -> Bisection:
     from recovery.compare.scope import ScopeRequest
-    from recovery.model.plan import Transport
+    from recovery.model.recovery_plan import Transport
     from recovery.model.target import format_utc, parse_target_time
-    from recovery.planning.request import Request
-    from recovery.workflow.bisect import Bisection
+    from recovery.planning.check_request import Request
+    from recovery.workflow.bisection import Bisection
 
     instance, database, good = what
     window = instances.window(instances.get(instance))
@@ -120,7 +120,7 @@ def _search(
 
 def _confirm(search: Bisection, instances: Instances, confirmed: int | None) -> None:
     """The number of copies, typed: each is an instance that costs money and takes its time."""
-    from recovery.investigation.outlook import of_copies
+    from recovery.investigation.assess_outlook import of_copies
 
     cost = of_copies(search.copies, search.wanted, instances)
     click.echo(f"up to {search.copies} copies, one after the other; {cost}", err=True)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @json_option
 def cases(as_json: bool) -> None:
     """List all cases on this machine, oldest first."""
-    from recovery.report.text import cases_text
-    from recovery.workflow.reporting import listed_cases
+    from recovery.report.report_text import cases_text
+    from recovery.workflow.case_report import listed_cases
 
     listed, unreadable = listed_cases()
     if as_json:

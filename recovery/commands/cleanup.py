@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from guards.plain import joined, shell_word
-from recovery.commands.completing import complete_instance
+from guards.plain_text import joined, shell_word
 from recovery.commands.confirmation import confirm
 from recovery.commands.options import json_option, profile_option, region_option
 from recovery.commands.parameter_types import seconds
+from recovery.commands.shell_completion import complete_instance
 from recovery.config import load_profile
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def cleanup(  # noqa: PLR0913, PLR0917 (one argument an option)
     Never what an open case needs. Once before-images are gone, undo rests on the case's directory alone.
     """
     from recovery.aws.instances import Instances
-    from recovery.planning.access import original
+    from recovery.planning.original_login import original
     from recovery.postgres.connect import connect
-    from recovery.workflow.cleaning import clean, leftovers
+    from recovery.workflow.database_leftovers import clean, leftovers
 
     loaded = load_profile(profile)
     facts = Instances.connect(region or loaded.region).get(instance)
@@ -64,7 +64,7 @@ def cleanup(  # noqa: PLR0913, PLR0917 (one argument an option)
 
 
 def _show(found: Iterable[tuple[LeftSchema, str]], ages_days: dict[str, int], *, as_json: bool) -> None:
-    from recovery.report.text import columns
+    from recovery.report.report_text import columns
 
     rows = [
         {

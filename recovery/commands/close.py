@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def close(case_id: str) -> None:
     """Give a case up: remove its temporary instance, write nothing."""
     from recovery.aws.instances import Instances
-    from recovery.commands.driving import shown
-    from recovery.report.listening import listener
-    from recovery.store.cases import resume_case
+    from recovery.commands.drive_case import shown
+    from recovery.report.progress_listener import listener
+    from recovery.store.case_directory import resume_case
+    from recovery.workflow.case_lifecycle import give_up
     from recovery.workflow.recovery_run import RecoveryRun
-    from recovery.workflow.run import give_up
 
     case, journal = resume_case(case_id)
     with shown(case), journal:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from guards.plain import shell_word
+from guards.plain_text import shell_word
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-from recovery.model.repair import WRITTEN_AFTER_T, RepairPlan
+from recovery.model.repair_plan import WRITTEN_AFTER_T, RepairPlan
 from recovery.model.values import counted
 
 if TYPE_CHECKING:

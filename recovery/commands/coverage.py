@@ -19,8 +19,8 @@ FORMS = ("text", "json", "csv", "html")
 @json_option
 def coverage(all_regions: bool, form: str, profile: str | None, region: str | None, as_json: bool) -> None:
     """All instances and clusters: how far back, what outlives them, the last drill, the gaps. Reads only."""
-    from recovery.doctor.coverage import survey
-    from recovery.model.coverage import Severity
+    from recovery.doctor.survey_coverage import survey
+    from recovery.model.coverage_report import Severity
     from recovery.report.coverage_text import coverage_csv, coverage_html, coverage_text
 
     loaded = load_profile(profile)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from guards.plain import shell_word
-from recovery.commands.listing import form_of, show_rows
+from guards.plain_text import shell_word
 from recovery.commands.options import case_argument, json_option
+from recovery.commands.plan_rows import form_of, show_rows
 from recovery.commands.request_options import conflict_options, incident_of
 from recovery.errors import ErrorId, RowbackError
 from recovery.files import replace_private
-from recovery.model.repair import Mode, OnConflict, RepairRequest, RowClass
+from recovery.model.repair_plan import Mode, OnConflict, RepairRequest, RowClass
 from recovery.model.values import counted
 
 if TYPE_CHECKING:
-    from recovery.store.cases import Case
+    from recovery.store.case_directory import Case
 
 from recovery.commands.locked_case import locked_case, refuse_closed, spreadsheet_option
 
@@ -63,8 +63,8 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
     A second call shows the plan that is there; with another mode, policy or incident it is made anew.
     """
     from recovery.report.repair_text import repair_text
-    from recovery.report.text import EVERY, MOST_SHOWN
-    from recovery.store.cases import read_case
+    from recovery.report.report_text import EVERY, MOST_SHOWN
+    from recovery.store.case_directory import read_case
 
     changed: dict[str, object] = {
         "mode": mode,
@@ -112,7 +112,7 @@ def _read(path: Path) -> str:
 
 
 def _compare(case_id: str, asked: Mapping[str, object]) -> Case:
-    from recovery.workflow.run import diff_again
+    from recovery.workflow.case_lifecycle import diff_again
 
     with locked_case(case_id) as recovery_run:
         refuse_closed(recovery_run.case)

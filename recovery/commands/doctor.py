@@ -71,7 +71,7 @@ def _run_checks(instance: str, database: str, profile: Profile, *, as_json: bool
 
 def _show_policy(instance: str, profile: Profile, form: str) -> None:
     from recovery.aws.permissions import as_cloudformation, as_json, as_terraform
-    from recovery.doctor.place import place_of
+    from recovery.doctor.policy_scope import place_of
 
     place, unseen = place_of(instance, profile.region)
     if unseen:

@@ -54,8 +54,8 @@ def find(  # noqa: PLR0913, PLR0917 (one argument an option)
     as_json: bool,
 ) -> None:
     """Which statement did it, who, when, was it committed, and which target time to restore to. Reads only."""
-    from recovery.incident.suspects import Question
-    from recovery.investigation.find import Search, find
+    from recovery.incident.rank_suspects import Question
+    from recovery.investigation.find_incident import Search, find
     from recovery.report.find_text import find_text
 
     _refuse_unknown_zone(zone)
@@ -85,7 +85,7 @@ def find(  # noqa: PLR0913, PLR0917 (one argument an option)
 
 
 def _refuse_unknown_zone(zone: str | None) -> None:
-    from recovery.incident.prefix import is_zone
+    from recovery.incident.log_line_prefix import is_zone
 
     if zone and not is_zone(zone):
         raise RowbackError(

@@ -11,7 +11,7 @@ import click
 from recovery.errors import ErrorId, RowbackError
 
 if TYPE_CHECKING:
-    from recovery.store.cases import Case
+    from recovery.store.case_directory import Case
     from recovery.workflow.recovery_run import RecoveryRun
 
 
@@ -47,9 +47,9 @@ def refuse_without_copy(case: Case) -> None:
 def locked_case(case_id: str, *, work: Literal["repair", "undo"] | None = None) -> Iterator[RecoveryRun]:
     """The case, locked and ready to be driven. `work` that writes is told to those whom the profile names."""
     from recovery.aws.instances import Instances
-    from recovery.commands.driving import interruptible, shown, watched
-    from recovery.report.listening import listener
-    from recovery.store.cases import resume_case
+    from recovery.commands.drive_case import interruptible, shown, watched
+    from recovery.report.progress_listener import listener
+    from recovery.store.case_directory import resume_case
     from recovery.workflow.recovery_run import RecoveryRun
 
     case, journal = resume_case(case_id)

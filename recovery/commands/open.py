@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     """Start a case: the temporary instance at T, taken over and made inert. Writes nothing to the original."""
     from recovery.aws.instances import Instances
-    from recovery.commands.driving import interruptible, watched
-    from recovery.planning.plan import make_plan, refuse_second_copy
-    from recovery.report.listening import listener
-    from recovery.store.cases import open_case
+    from recovery.commands.drive_case import interruptible, watched
+    from recovery.planning.make_plan import make_plan, refuse_second_copy
+    from recovery.report.progress_listener import listener
+    from recovery.store.case_directory import open_case
     from recovery.workflow.approvals import current_principal
+    from recovery.workflow.case_lifecycle import run
     from recovery.workflow.recovery_run import RecoveryRun
-    from recovery.workflow.run import run
 
     request, profile = request_of(asked), profile_of(asked)
     instances = Instances.connect(profile.region)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recovery.commands.completing import complete_case, complete_instance, complete_profile
+from recovery.commands.shell_completion import complete_case, complete_instance, complete_profile
 
 if TYPE_CHECKING:
     pass

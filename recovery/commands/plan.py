@@ -22,11 +22,11 @@ from recovery.commands.request_options import Asked, request_of, request_options
 def plan(out: Path | None, every: bool, find_: bool, as_json: bool, **asked: Unpack[Asked]) -> None:
     """What would happen: restore window, tables, order, locks, time, cost, who is in the way. Reads only."""
     from recovery.aws.instances import Instances
-    from recovery.investigation.outlook import look_ahead, with_incident
-    from recovery.planning.plan import make_plan, second_copy
+    from recovery.investigation.assess_outlook import look_ahead, with_incident
+    from recovery.planning.make_plan import make_plan, second_copy
     from recovery.report.outlook_text import outlook_text
-    from recovery.report.text import EVERY, MOST_SHOWN, plan_text
-    from recovery.store.cases import second_case
+    from recovery.report.report_text import EVERY, MOST_SHOWN, plan_text
+    from recovery.store.case_directory import second_case
 
     request = request_of(asked)
     if out:

@@ -8,7 +8,7 @@ from pathlib import Path
 from recovery.config import state_home
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.files import private_directory, read_regular, replace_private
-from recovery.model.plan import RecoveryPlan
+from recovery.model.recovery_plan import RecoveryPlan
 
 
 def plan_file(digest: str) -> Path:

@@ -18,7 +18,7 @@ from recovery.config import load_profile
 def reap(profile: str | None, region: str | None, dry_run: bool, as_json: bool) -> None:
     """Remove temporary instances of dead cases (closed, or expired and driven by nobody); refuse everything else."""
     from recovery.aws.instances import Instances
-    from recovery.workflow.reap import reap as reap_copies
+    from recovery.workflow.reap_copies import reap as reap_copies
 
     instances = Instances.connect(region or load_profile(profile).region)
     rows = [(found.identifier, what) for found, what in reap_copies(instances, remove=not dry_run)]

@@ -9,7 +9,7 @@ import click
 from recovery.commands.options import case_argument, json_option
 
 if TYPE_CHECKING:
-    from recovery.store.cases import Case
+    from recovery.store.case_directory import Case
 
 
 @click.command(epilog="Example: rowback report 7f3a --format html > report.html")
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @json_option
 def report(case_id: str, form: str, as_json: bool) -> None:
     """What a case did, proved and how long each phase took, out of its journal."""
-    from recovery.store.cases import read_case
+    from recovery.store.case_directory import read_case
     from recovery.store.journal import reading
 
     case = read_case(case_id)
@@ -34,10 +34,10 @@ def report(case_id: str, form: str, as_json: bool) -> None:
 
 
 def _show_report(case: Case, form: str) -> None:
-    from recovery.commands.driving import show_report
-    from recovery.report.incident import incident_html, incident_markdown
+    from recovery.commands.drive_case import show_report
+    from recovery.report.incident_page import incident_html, incident_markdown
     from recovery.store.journal import read_records
-    from recovery.workflow.story import story_of
+    from recovery.workflow.case_incident_report import story_of
 
     if form in ("text", "summary"):
         show_report(case, as_json=form == "summary")

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
-from guards.plain import shell_word
+from guards.plain_text import shell_word
 from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-from recovery.model.plan import Transport
-from recovery.model.repair import Mode, OnConflict, RepairRequest
-from recovery.model.report import Objectives
+from recovery.model.recovery_plan import Transport
+from recovery.model.recovery_report import Objectives
+from recovery.model.repair_plan import Mode, OnConflict, RepairRequest
 from recovery.model.target import parse_target_time
 
 if TYPE_CHECKING:
-    from recovery.planning.request import Request
+    from recovery.planning.check_request import Request
 
 from recovery.commands.options import instance_argument, profile_option, region_option
 from recovery.commands.parameter_types import XidRange, seconds
@@ -157,7 +157,7 @@ def profile_of(asked: Asked) -> Profile:
 def request_of(asked: Asked) -> Request:
     """One frozen request out of flags and profile. Raises usage for what is missing."""
     from recovery.compare.scope import ScopeRequest
-    from recovery.planning.request import Request
+    from recovery.planning.check_request import Request
 
     profile = profile_of(asked)
     instance, database = asked["instance"] or profile.instance, asked["database"] or profile.database

@@ -12,7 +12,7 @@ from recovery.commands.options import json_option
 from recovery.commands.request_options import Asked, objectives_of, profile_of, request_of, request_options
 
 if TYPE_CHECKING:
-    from recovery.model.plan import RecoveryPlan
+    from recovery.model.recovery_plan import RecoveryPlan
 
 
 @click.command(epilog="Example: rowback restore docs-staging --at 2026-11-22T14:20:00Z --database docs --confirm docs")
@@ -40,14 +40,14 @@ def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
 ) -> None:
     """Put the lost rows back: temporary instance, comparison, reload, proof, removal. Asks before it writes."""
     from recovery.aws.instances import Instances
-    from recovery.commands.driving import drive
-    from recovery.investigation.outlook import look_ahead, with_incident
+    from recovery.commands.drive_case import drive
+    from recovery.investigation.assess_outlook import look_ahead, with_incident
     from recovery.model.account import Partial
-    from recovery.planning.plan import check_facts, make_plan, refuse_second_copy
-    from recovery.report.listening import listener
+    from recovery.planning.make_plan import check_facts, make_plan, refuse_second_copy
     from recovery.report.outlook_text import outlook_text
-    from recovery.report.text import plan_text
-    from recovery.store.cases import open_case
+    from recovery.report.progress_listener import listener
+    from recovery.report.report_text import plan_text
+    from recovery.store.case_directory import open_case
     from recovery.workflow.approvals import EVENT, approvals_beside, current_principal
     from recovery.workflow.recovery_run import RecoveryRun
 
@@ -113,7 +113,7 @@ def read_plan(path: Path) -> RecoveryPlan:
     from pydantic import ValidationError
 
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-    from recovery.model.plan import RecoveryPlan
+    from recovery.model.recovery_plan import RecoveryPlan
 
     try:
         return RecoveryPlan.from_file(path.read_text())

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def resume(case_id: str, as_json: bool) -> None:
     """Continue a case: asks AWS and PostgreSQL what really happened, then does what is left."""
     from recovery.aws.instances import Instances
-    from recovery.commands.driving import drive, show_report
-    from recovery.report.listening import listener
-    from recovery.store.cases import resume_case
+    from recovery.commands.drive_case import drive, show_report
+    from recovery.report.progress_listener import listener
+    from recovery.store.case_directory import resume_case
     from recovery.workflow.recovery_run import RecoveryRun
 
     case, journal = resume_case(case_id)

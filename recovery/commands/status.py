@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from guards.plain import joined
+from guards.plain_text import joined
 from recovery.commands.options import case_argument, json_option
 from recovery.errors import ErrorId, RowbackError
 
 if TYPE_CHECKING:
-    from recovery.store.cases import Case
+    from recovery.store.case_directory import Case
 
 
 @click.command(epilog="Example: rowback status 7f3a --serve")
@@ -30,7 +30,7 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
     if serve_:
         _serve(case_id, address, port)
         return
-    from recovery.store.cases import read_case
+    from recovery.store.case_directory import read_case
     from recovery.store.journal import reading
 
     case = read_case(case_id)
@@ -40,8 +40,8 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
 
 def _show_status(case: Case, *, as_json: bool) -> None:
     from recovery.store.journal import is_driven
-    from recovery.workflow.accounting import account_of, next_commands, not_back_lines
-    from recovery.workflow.run import paused_lines, steps_done
+    from recovery.workflow.case_account import account_of, next_commands, not_back_lines
+    from recovery.workflow.case_lifecycle import paused_lines, steps_done
 
     driven = is_driven(case.directory)
     done = steps_done(case)
@@ -76,10 +76,10 @@ def _show_status(case: Case, *, as_json: bool) -> None:
 def _serve(case_id: str, address: str, port: int) -> None:
     import threading
 
-    from recovery.report.serving import serve
-    from recovery.store.cases import all_cases, read_case
+    from recovery.report.status_server import serve
+    from recovery.store.case_directory import all_cases, read_case
+    from recovery.workflow.case_lifecycle import terminate_like_interrupt
     from recovery.workflow.case_status import current_status
-    from recovery.workflow.run import terminate_like_interrupt
 
     case, past = read_case(case_id), all_cases()
     try:

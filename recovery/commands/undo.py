@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from guards.plain import joined, shell_word
+from guards.plain_text import joined, shell_word
 from recovery.commands.options import case_argument, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recovery.model.repair import RepairPlan
-    from recovery.store.cases import Case
+    from recovery.model.repair_plan import RepairPlan
+    from recovery.store.case_directory import Case
 
 from recovery.commands.locked_case import locked_case
 
@@ -28,8 +28,8 @@ def undo(case_id: str, confirmed: str | None, accept_partial: bool, dry_run: boo
     """Take back what a case wrote last. Refuses while rows would stay, because others changed them since. Undo it again
     to get it back."""
     from recovery.model.account import Partial
-    from recovery.report.text import verification_text
-    from recovery.workflow.undo import undo as take_back
+    from recovery.report.report_text import verification_text
+    from recovery.workflow.undo_case import undo as take_back
 
     if dry_run:
         _preview_undo(case_id, as_json=as_json)
@@ -51,7 +51,7 @@ def undo(case_id: str, confirmed: str | None, accept_partial: bool, dry_run: boo
 
 def _preview_undo(case_id: str, *, as_json: bool) -> None:
     from recovery.report.repair_text import repair_text
-    from recovery.workflow.undo import preview_undo, staying
+    from recovery.workflow.undo_case import preview_undo, staying
 
     with locked_case(case_id, work="undo") as recovery_run:
         plan = preview_undo(recovery_run)

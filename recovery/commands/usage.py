@@ -28,8 +28,8 @@ def usage_error(error: click.ClickException) -> RowbackError:
 
 
 def _which_case(path: str) -> RowbackError:
-    from recovery.report.text import cases_text
-    from recovery.store.cases import all_cases
+    from recovery.report.report_text import cases_text
+    from recovery.store.case_directory import all_cases
 
     cases = all_cases()
     if not cases:

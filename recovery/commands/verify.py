@@ -19,8 +19,8 @@ from recovery.commands.locked_case import locked_case
 @json_option
 def verify(case_id: str, as_json: bool) -> None:
     """Prove again, now or in a week, that what a case wrote is as planned. Reads only."""
-    from recovery.report.text import verification_text
-    from recovery.workflow.undo import verify_again
+    from recovery.report.report_text import verification_text
+    from recovery.workflow.undo_case import verify_again
 
     with locked_case(case_id) as recovery_run:
         found = verify_again(recovery_run)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from recovery.commands.completing import complete_instance
 from recovery.commands.options import json_option, profile_option
 from recovery.commands.parameter_types import seconds
+from recovery.commands.shell_completion import complete_instance
 
 
 @click.command(epilog="Example: rowback wait docs-staging-2 --for 6h")

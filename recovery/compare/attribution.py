@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from recovery.changeset.change import Change
-from recovery.compare.classify import WRITTEN_SINCE, columns_by_writer
-from recovery.compare.comparing import Comparison
+from recovery.changeset.row_change import Change
+from recovery.compare.classify_row import WRITTEN_SINCE, columns_by_writer
+from recovery.compare.table_diff import Comparison
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair import Mode, RepairRequest, RowClass, Writer
+from recovery.model.repair_plan import Mode, RepairRequest, RowClass, Writer
 from recovery.model.values import counted
-from recovery.postgres.comparison.lineage import committed
+from recovery.postgres.comparison.row_lineage import committed
 from recovery.postgres.comparison.subtransactions import commit_times, committed_between, first_commands
 from recovery.postgres.connect import Session
 from recovery.postgres.row_versions import xmin_of

@@ -11,11 +11,20 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from recovery.changeset.change import Change, Texts
-from recovery.changeset.changes import ChangeSet
-from recovery.model.repair import DetectionMethod, RowClass
-from recovery.postgres.comparison.lineage import Lineage, keys_written_by, writers_since
-from recovery.postgres.comparison.scan import Buckets, Field, Side, Values, bucket_sums, extent, keys_in, whole_rows
+from recovery.changeset.change_set import ChangeSet
+from recovery.changeset.row_change import Change, Texts
+from recovery.model.repair_plan import DetectionMethod, RowClass
+from recovery.postgres.comparison.row_lineage import Lineage, keys_written_by, writers_since
+from recovery.postgres.comparison.table_scan import (
+    Buckets,
+    Field,
+    Side,
+    Values,
+    bucket_sums,
+    extent,
+    keys_in,
+    whole_rows,
+)
 
 MOSTLY_WRITTEN = 0.25  # of a table: beyond it (a repack, a rewrite) checksums are cheaper than lookups
 WRITTEN_AT_LEAST = 10_000

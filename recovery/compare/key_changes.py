@@ -12,8 +12,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from recovery.changeset.change import Texts
 from recovery.changeset.column_mapping import ColumnMapping
+from recovery.changeset.row_change import Texts
 from recovery.model.catalog import Catalog
 from recovery.model.values import TableName
 

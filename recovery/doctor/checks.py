@@ -13,12 +13,12 @@ from recovery.doctor import aws_checks, database_checks, host_checks
 from recovery.doctor.context import DoctorContext, Words
 from recovery.doctor.database_checks import Opened
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.health import Check, Health
-from recovery.planning.access import original
+from recovery.model.health_report import Check, Health
+from recovery.planning.original_login import original
 from recovery.postgres.connect import IMPATIENT, connect, translate_errors
-from recovery.postgres.examining import database_bytes as size_of
-from recovery.postgres.traces import read_counters
-from recovery.store.readings import remember_reading
+from recovery.postgres.incident_traces import read_counters
+from recovery.postgres.recovery_obstacles import database_bytes as size_of
+from recovery.store.counter_readings import remember_reading
 
 Subject = TypeVar("Subject")
 Asking = Callable[[], AbstractContextManager[None]]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 
+from recovery.aws.describe_protection import Protections
 from recovery.aws.instances import Instances
 from recovery.aws.permissions import Place
-from recovery.aws.protection import Protections
 from recovery.config import Profile
 from recovery.errors import RowbackError
-from recovery.model.health import Area, Check, State
+from recovery.model.health_report import Area, Check, State
 from recovery.model.instance import InstanceFacts
 from recovery.model.protection import Protection
 

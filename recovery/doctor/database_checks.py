@@ -8,16 +8,19 @@ from functools import cached_property
 
 from recovery.doctor.context import DoctorContext, Words, listed
 from recovery.errors import ErrorId, RowbackError
-from recovery.incident.gaps import errors_hidden, not_logged
+from recovery.incident.log_gaps import errors_hidden, not_logged
 from recovery.model.catalog import Catalog
-from recovery.model.health import Area, Check, State
+from recovery.model.health_report import Area, Check, State
 from recovery.model.load_order import load_order
-from recovery.model.plan import ForeignKeyMode
-from recovery.planning.references import refuse_unusable_references
-from recovery.postgres.catalog import hidden_from, read_catalog
+from recovery.model.recovery_plan import ForeignKeyMode
+from recovery.planning.reference_declarations import refuse_unusable_references
+from recovery.postgres.change_consumers import event_triggers, frozen
 from recovery.postgres.connect import Session
 from recovery.postgres.connection_target import Target, is_loopback
-from recovery.postgres.examining import (
+from recovery.postgres.incident_traces import log_settings
+from recovery.postgres.load_statements import may_be_replica
+from recovery.postgres.read_catalog import hidden_from, read_catalog
+from recovery.postgres.recovery_obstacles import (
     databases,
     large_objects,
     login_of,
@@ -29,9 +32,6 @@ from recovery.postgres.examining import (
     slots,
     subscriptions,
 )
-from recovery.postgres.traces import log_settings
-from recovery.postgres.watchers import event_triggers, frozen
-from recovery.postgres.writing import may_be_replica
 
 SAYS = Words(Area.DATABASE)
 FEWEST_CONNECTIONS = 5

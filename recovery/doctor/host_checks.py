@@ -11,10 +11,10 @@ from recovery.config import state_home
 from recovery.doctor.context import DoctorContext, Words, listed
 from recovery.errors import RowbackError
 from recovery.files import make_private
-from recovery.model.health import Area, Check, State
-from recovery.postgres.binaries import find_client_tools
+from recovery.model.health_report import Area, Check, State
+from recovery.postgres.client_programs import find_client_tools
 from recovery.postgres.connection_target import is_loopback
-from recovery.store.cases import all_cases, unreadable_cases
+from recovery.store.case_directory import all_cases, unreadable_cases
 from recovery.store.drill_history import DRILL_AGE, held_on, rehearse
 
 SAYS = Words(Area.MACHINE)

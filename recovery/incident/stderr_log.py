@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from recovery.incident.prefix import Clock, pattern_of
-from recovery.incident.records import TRUNCATED, Record, Wanted, everything
+from recovery.incident.log_line_prefix import Clock, pattern_of
+from recovery.incident.log_record import TRUNCATED, Record, Wanted, everything
 
 LARGEST_RECORD = 16 << 20  # a record without an end is cut here: nobody shall make us hold a whole file
 # RDS ends a portion with it, and the next begins on the same line.

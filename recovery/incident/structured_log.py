@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from recovery.incident.prefix import Clock
-from recovery.incident.records import Record, Wanted, everything
+from recovery.incident.log_line_prefix import Clock
+from recovery.incident.log_record import Record, Wanted, everything
 from recovery.incident.stderr_log import LARGEST_RECORD
 
 # PostgreSQL documentation 20.8.4: the columns that every version since 9.0 has, in their order.

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from guards.plain import shell_word
-from recovery.model.incident import Choice, Proposal, Suspect
+from guards.plain_text import shell_word
+from recovery.model.incident_findings import Choice, Proposal, Suspect
 from recovery.model.instance import RestoreWindow
 from recovery.model.target import format_utc
 from recovery.model.values import name_parts

@@ -11,18 +11,18 @@ from typing import TypeVar
 
 from guards.statements import Danger
 from recovery.errors import RowbackError
-from recovery.incident.jumps import Compared, compare
-from recovery.incident.keeping import danger_of, says_which
-from recovery.incident.redacting import shape_of
-from recovery.incident.sessions import LAST_COMMIT
-from recovery.incident.sightings import Outcome, Sighting
-from recovery.incident.suspects import Closure, habits_of, same_table
-from recovery.model.incident import Reach, Reached
+from recovery.incident.counter_jumps import Compared, compare
+from recovery.incident.rank_suspects import Closure, habits_of, same_table
+from recovery.incident.session_tracking import LAST_COMMIT
+from recovery.incident.statement_redaction import shape_of
+from recovery.incident.statement_retention import danger_of, says_which
+from recovery.incident.statement_sighting import Outcome, Sighting
+from recovery.model.incident_findings import Reach, Reached
 from recovery.postgres.connect import IMPATIENT, Session, connect, translate_errors
 from recovery.postgres.connection_target import Target
+from recovery.postgres.incident_traces import closure, commit_time_of, emptied, log_settings, read_counters, status_of
 from recovery.postgres.row_traces import oldest_writer, row_traces
-from recovery.postgres.traces import closure, commit_time_of, emptied, log_settings, read_counters, status_of
-from recovery.store.readings import reading_before
+from recovery.store.counter_readings import reading_before
 
 Answer = TypeVar("Answer")
 NEAR_S = 60.0

@@ -18,7 +18,7 @@ from pathlib import Path
 from recovery.aws.cloudwatch import LogGroup
 from recovery.aws.log_files import LogFile, LogFiles
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-from recovery.incident.finding import Format
+from recovery.incident.scan_log import Format
 
 Say = Callable[[str], None]
 CHUNK_BYTES = 1 << 20

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from recovery.model.catalog import Catalog, ForeignKey
-from recovery.model.plan import ForeignKeyMode
+from recovery.model.recovery_plan import ForeignKeyMode
 from recovery.model.values import TableName
 
 NO_NEEDS: Mapping[TableName, Iterable[TableName]] = {}

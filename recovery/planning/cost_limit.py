@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from recovery.aws.pricing import price_of
+from recovery.aws.price_list import price_of
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.instance import STANDARD_SUPPORT_UNTIL, CopySettings, InstanceFacts
 from recovery.model.outlook import Price

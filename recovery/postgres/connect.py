@@ -10,12 +10,12 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 
-from guards.identity import identify
+from guards.server_identity import identify
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Identity
 from recovery.postgres.connection_target import Target
+from recovery.postgres.network_silence import watched_for_silence
 from recovery.postgres.server_errors import connection_refused, server_unreachable, session_failed
-from recovery.postgres.silence import watched_for_silence
 
 # The server converts nothing in such a database, and refuses bytes that are no UTF-8 from a UTF8 client: a client of
 # LATIN1
@@ -52,7 +52,7 @@ _ORIGIN: WeakKeyDictionary[psycopg.Error, Session] = WeakKeyDictionary()
 SETTINGS: tuple[LiteralString, ...] = (
     "set statement_timeout = 0",
     "set lock_timeout = 0",
-    # Longer than any comparison leaves a transaction idle; a session that writes has a limit of seconds (watchdog.py).
+    # Longer than any comparison leaves a transaction idle; one that writes has a limit of seconds (lock_watchdog.py).
     "set idle_in_transaction_session_timeout = '4h'",
     # The server notices as well when this machine is asleep or cut off, and gives up what the session holds.
     "set tcp_keepalives_idle = 10",

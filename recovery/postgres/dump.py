@@ -21,10 +21,10 @@ from psycopg import sql
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.values import TableName
-from recovery.postgres.binaries import ClientTools
+from recovery.postgres.client_programs import ClientTools
 from recovery.postgres.connect import Session
 from recovery.postgres.connection_target import KEEPALIVE, Target
-from recovery.postgres.rows import BLOCK_BYTES, Pair, write_rows
+from recovery.postgres.copy_rows import BLOCK_BYTES, Pair, write_rows
 
 JOBS = 2
 STATE = "nothing was written to the original"

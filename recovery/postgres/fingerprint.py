@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from psycopg import sql
 
 from recovery.model.catalog import Table
-from recovery.model.report import Fingerprint
+from recovery.model.recovery_report import Fingerprint
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 from recovery.postgres.row_versions import written_by

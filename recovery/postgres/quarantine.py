@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
-from guards.identity import same_server
+from guards.server_identity import same_server
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Identity
 from recovery.postgres.connect import Session, connect, identity_of, one

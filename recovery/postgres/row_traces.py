@@ -12,8 +12,8 @@ from psycopg import sql
 
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
-from recovery.postgres.naming import KINDS, relations_named
-from recovery.postgres.traces import commit_time_of
+from recovery.postgres.incident_traces import commit_time_of
+from recovery.postgres.table_names import KINDS, relations_named
 
 WRITERS = """
 select xmin::text::bigint, count(*), (sum(count(*)) over ())::bigint from {table} group by xmin::text

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from recovery.changeset.staging import mark_lost_parents
+from recovery.changeset.stage_changes import mark_lost_parents
 from recovery.model.catalog import Catalog
 from recovery.model.load_order import with_referencing
 from recovery.model.values import TableName
-from recovery.postgres import writing
+from recovery.postgres import load_statements
 from recovery.postgres.connect import Session
-from recovery.postgres.isolation import ROW_ERRORS, server_words
-from recovery.postgres.rows import RowTransport
-from recovery.postgres.staging.collisions import blocks_key
-from recovery.postgres.staging.rules import Rules
+from recovery.postgres.copy_rows import RowTransport
+from recovery.postgres.isolate_bad_rows import ROW_ERRORS, server_words
+from recovery.postgres.staging.key_collisions import blocks_key
+from recovery.postgres.staging.row_constraints import Rules
 from recovery.postgres.staging.stage import Stage
-from recovery.postgres.staging.writes import (
+from recovery.postgres.staging.stage_writes import (
     Write,
     delete,
     insert,
@@ -28,7 +28,7 @@ from recovery.postgres.staging.writes import (
     update,
     update_early,
 )
-from recovery.reload.job import Job, WrittenRows
+from recovery.reload.load_job import Job, WrittenRows
 
 Done = TypeVar("Done")
 PASSES_AT_MOST = 25  # of rows that only fit when others of their table are there
@@ -70,7 +70,7 @@ class RowWriter:
     order: Sequence[TableName]
     rules: Mapping[TableName, Rules]
     tries: Tries
-    tried: dict[TableName, writing.Touched] = field(default_factory=dict)
+    tried: dict[TableName, load_statements.Touched] = field(default_factory=dict)
     _left: list[TableName] = field(default_factory=list)
     _refused: dict[TableName, str] = field(default_factory=dict)
 
@@ -149,12 +149,14 @@ class RowWriter:
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
-        before = writing.touched_tables(self.live)
+        before = load_statements.touched_tables(self.live)
         try:
             yield
         finally:
-            for table, now in writing.touched_tables(self.live).items():
-                self.tried[table] = writing.plus(self.tried.get(table), writing.minus(now, before.get(table)))
+            for table, now in load_statements.touched_tables(self.live).items():
+                self.tried[table] = load_statements.plus(
+                    self.tried.get(table), load_statements.minus(now, before.get(table))
+                )
 
     def _put(self, name: TableName) -> tuple[int, int]:
         """Insert and update; the other way round where an insert waits for a key that an update sets free."""

@@ -7,11 +7,11 @@ import io
 from collections.abc import Iterator
 from datetime import datetime
 
-from guards.plain import joined
-from recovery.model.coverage import Coverage, Covered, Severity
+from guards.plain_text import joined
+from recovery.model.coverage_report import Coverage, Covered, Severity
 from recovery.model.target import format_utc
-from recovery.report.html import render
-from recovery.report.text import columns
+from recovery.report.html_page import render
+from recovery.report.report_text import columns
 
 CSV_HEADER = (
     "region",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from guards.plain import joined
+from guards.plain_text import joined
 from recovery.model.target import format_utc
 from recovery.report.charts import trend
-from recovery.report.html import render
-from recovery.report.text import columns
+from recovery.report.html_page import render
+from recovery.report.report_text import columns
 from recovery.store.drill_history import DrillRecord
 
 

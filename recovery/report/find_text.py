@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from guards.plain import joined
-from recovery.model.incident import Finding, Reached, Suspect
+from guards.plain_text import joined
+from recovery.model.incident_findings import Finding, Reached, Suspect
 from recovery.model.target import format_utc
-from recovery.report.text import columns
+from recovery.report.report_text import columns
 
 TABLES_SHOWN = 6
 CHOICES_SHOWN = 8

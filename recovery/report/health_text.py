@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from guards.plain import joined
-from recovery.model.health import Area, Check, Health, State
+from guards.plain_text import joined
+from recovery.model.health_report import Area, Check, Health, State
 
 MARKS = {State.OK: "✓", State.WARNING: "!", State.PROBLEM: "✗", State.UNKNOWN: "?"}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from guards.plain import joined
+from guards.plain_text import joined
 from recovery.model.outlook import Cost, Duration, Outlook
 from recovery.model.target import format_utc
-from recovery.report.text import columns
+from recovery.report.report_text import columns
 
 NEVER_MEASURED = "no recovery was measured here yet; RDS takes 10 to 20 minutes and the replay, as a rule"
 

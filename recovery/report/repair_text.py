@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from guards.plain import joined
-from recovery.changeset.change import Change, Shape, decoding
-from recovery.changeset.changes import ChangeSet
-from recovery.model.repair import DetectionMethod, Op, RepairPlan, RowClass, TableRepair
+from guards.plain_text import joined
+from recovery.changeset.change_set import ChangeSet
+from recovery.changeset.row_change import Change, Shape, decoding
+from recovery.model.repair_plan import DetectionMethod, Op, RepairPlan, RowClass, TableRepair
 from recovery.model.values import counted
-from recovery.report.text import MOST_SHOWN, columns, few
+from recovery.report.report_text import MOST_SHOWN, columns, few
 
 TOLD_WRITERS = 8
 SHOWN_WIDTH = 40

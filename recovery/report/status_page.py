@@ -9,9 +9,9 @@ from pathlib import Path
 from markupsafe import Markup
 
 from recovery.files import replace_private
-from recovery.model.status import Standing, Status
-from recovery.report.html import render
-from recovery.report.words import LANGUAGES, Language, say, spoken
+from recovery.model.case_progress import Standing, Status
+from recovery.report.html_page import render
+from recovery.report.status_words import LANGUAGES, Language, say, spoken
 
 FILE = "status.html"
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from recovery.config import state_home
 from recovery.files import private_directory, replace_private
-from recovery.model.report import Objectives
+from recovery.model.recovery_report import Objectives
 from recovery.model.values import Moment, Value
 
 DRILL_AGE = timedelta(days=90)  # what was not rehearsed for longer is not rehearsed

@@ -2,7 +2,7 @@
 
 It is the only truth about a run: state is a fold over it, the report is another. Looking takes no lock; writing
 takes one, so that two processes cannot drive the same case (sources: OPS-journal). A journal that this
-user's key does not verify can be looked at, and nothing is done by it (signing.py).
+user's key does not verify can be looked at, and nothing is done by it (journal_key.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.files import create_private, open_regular, private_directory, read_regular
 from recovery.model.values import Moment, Value
 from recovery.redaction import Redactor
-from recovery.store.signing import KEY_FILE, key_file, known_keys, sign, signing_key, verifies
+from recovery.store.journal_key import KEY_FILE, key_file, known_keys, sign, signing_key, verifies
 
 FILE, RESERVE = "journal.jsonl", "reserve"
 RESERVE_BYTES = 64 * 1024

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from guards.plain import shell_word
-from recovery.aws.account import caller
+from guards.plain_text import shell_word
+from recovery.aws.caller_identity import caller
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.approval import Approval, Demand, Person, approvers
-from recovery.model.repair import RepairPlan
-from recovery.store.cases import Case
+from recovery.model.repair_plan import RepairPlan
+from recovery.store.case_directory import Case
 from recovery.workflow.recovery_run import UNTOUCHED
 
 EVENT = "plan.seconded"

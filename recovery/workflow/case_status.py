@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from statistics import median
 
 from recovery.errors import ErrorId
-from recovery.model.repair import Mode, OnConflict
-from recovery.model.status import Standing, Status, StepStanding
-from recovery.store.cases import Case, fold
+from recovery.model.case_progress import Standing, Status, StepStanding
+from recovery.model.repair_plan import Mode, OnConflict
+from recovery.store.case_directory import Case, fold
 from recovery.store.journal import Record, is_driven, read_records
-from recovery.workflow.accounting import account_of
-from recovery.workflow.reporting import report_of
-from recovery.workflow.run import STEPS, outcome_of_load
+from recovery.workflow.case_account import account_of
+from recovery.workflow.case_lifecycle import STEPS, outcome_of_load
+from recovery.workflow.case_report import report_of
 
 # Shares of the time where no past case tells: nearly all of it is waiting for RDS (sources: RDS-duration).
 USUAL_S: Mapping[str, float] = {

@@ -7,20 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from guards.plain import shell_word
+from guards.plain_text import shell_word
 from recovery.aws.instances import Instances
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Partial
 from recovery.model.catalog import Identity
 from recovery.model.instance import InstanceFacts
-from recovery.model.plan import RecoveryPlan
-from recovery.model.repair import RepairPlan
-from recovery.planning.access import original, temporary
+from recovery.model.recovery_plan import RecoveryPlan
+from recovery.model.repair_plan import RepairPlan
+from recovery.planning.original_login import original, temporary
 from recovery.postgres.connect import Session, await_answer, await_login, connect, identity_of
 from recovery.postgres.connection_target import Target
 from recovery.redaction import remember
-from recovery.store.cases import Case
+from recovery.store.case_directory import Case
 from recovery.store.journal import Journal, Record
 
 Outcome = Mapping[str, Any]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from recovery.changeset.changes import ChangeSet
+from recovery.changeset.change_set import ChangeSet
 from recovery.config import ColumnReference, Reference
-from recovery.model.repair import Op
-from recovery.model.report import ReferenceCheck
-from recovery.planning.access import original
-from recovery.planning.references import existing_values, table_of
+from recovery.model.recovery_report import ReferenceCheck
+from recovery.model.repair_plan import Op
+from recovery.planning.original_login import original
+from recovery.planning.reference_declarations import existing_values, table_of
 from recovery.postgres.connect import Session
 from recovery.postgres.connection_target import Target
-from recovery.postgres.references import values_written_by
-from recovery.reload.job import Loaded
+from recovery.postgres.value_lookup import values_written_by
+from recovery.reload.load_job import Loaded
 from recovery.workflow.recovery_run import RecoveryRun
 
 KEYS_SHOWN = 20

@@ -1,1 +1,4 @@
-"""A runbook as a text: read, checked, written anew. Nothing here does anything."""
+"""A runbook as a text: read, checked, written anew. Nothing here does anything.
+
+Read in this order: document, parse_book, fences; then lint, problems, book_template.
+"""

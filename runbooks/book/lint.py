@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from recovery.redaction import Redactor
 from runbooks.book.document import SHELL_PREFIX, Approve, Ask, Book, Command, Confirm, Executed, Note, Shell, Sql, Step
 from runbooks.book.fences import words_of
+from runbooks.book.parse_book import parse, read_text
 from runbooks.book.problems import Problem
-from runbooks.book.reading import parse, read_text
 
 if TYPE_CHECKING:
     import click

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from guards.plain import joined, shell_word
+from guards.plain_text import joined, shell_word
 from runbooks.commands.lab import lab_errors
-from runbooks.commands.naming import complete_book
+from runbooks.commands.runbook_arguments import complete_book
 
 if TYPE_CHECKING:
     from recovery.config import Profile
     from runbooks.drills.datasets import Dataset
-    from runbooks.drills.drill import DrillReport, DrillRequest
     from runbooks.drills.rehearsal import InstanceDrillRequest
+    from runbooks.drills.run_drill import DrillReport, DrillRequest
 
 
 @click.command(epilog="Example: rowback drill truncated-tables --articles 20000")
@@ -75,12 +75,12 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     With BOOK the runbook of that name is followed, every command of it; its approvals and manual steps are given.
     With --target PROFILE a real instance is drilled on a restored copy of its own; itself it is only read.
     """
-    from recovery.model.plan import Transport
+    from recovery.model.recovery_plan import Transport
     from runbooks.drills import datasets
-    from runbooks.drills.by_book import FAULTS
-    from runbooks.drills.drill import DrillRequest
-    from runbooks.drills.evidence import schedule
+    from runbooks.drills.book_drill import FAULTS
+    from runbooks.drills.drill_evidence import schedule
     from runbooks.drills.rehearsal import InstanceDrillRequest
+    from runbooks.drills.run_drill import DrillRequest
 
     if calendar:
         _refuse_beside_calendar(("--target", target != "lab"), ("--table", tables), ("BOOK", book))
@@ -127,7 +127,7 @@ def _hold(
 ) -> list[DrillReport]:
     """So many drills in a row, each remembered, told and kept as asked."""
     from recovery.store.drill_history import held_drills
-    from runbooks.drills.evidence import keep_evidence
+    from runbooks.drills.drill_evidence import keep_evidence
 
     if evidence:
         _make_directory(evidence)
@@ -174,7 +174,7 @@ def _refuse_beside_calendar(*given: tuple[str, object]) -> None:
 def _refuse_book(book: str, transport: str) -> None:
     """Before a lab is started for it: a book that cannot be read, and what the book itself decides."""
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-    from runbooks.book.reading import find_book, read_book
+    from runbooks.book.parse_book import find_book, read_book
 
     read_book(find_book(book))
     if transport != "dump":
@@ -233,11 +233,11 @@ def _profiled(name: str, tables: tuple[str, ...]) -> tuple[str, str, tuple[str, 
 def _remembered(request: DrillRequest | InstanceDrillRequest) -> DrillReport:
     """Hold a drill. One that ends in an error failed, and is remembered so; one that was refused was none."""
     from recovery.errors import NOTHING_CREATED, RowbackError
-    from recovery.model.report import Objectives
-    from recovery.report.listening import listener
+    from recovery.model.recovery_report import Objectives
+    from recovery.report.progress_listener import listener
     from recovery.store.drill_history import remember_drill
-    from runbooks.drills.drill import DrillRequest, failed, perform, record_of
     from runbooks.drills.rehearsal import InstanceDrillRequest, rehearse
+    from runbooks.drills.run_drill import DrillRequest, failed, perform, record_of
 
     try:
         match request:

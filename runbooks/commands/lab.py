@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from guards.plain import shell_word
+from guards.plain_text import shell_word
 
 
 @click.group(epilog='Example: eval "$(rowback lab up)"')
@@ -116,7 +116,7 @@ def _lab_line(state: dict[str, Any]) -> str:
 
 def lab_errors(act: Any) -> Any:
     """Run `act`; a lab that cannot be had is the user's environment, not a bug. Raises lab-unavailable."""
-    from guards.isolation.binaries import PostgresError
+    from guards.isolation.server_programs import PostgresError
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
     try:

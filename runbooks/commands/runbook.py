@@ -10,12 +10,12 @@ import click
 
 from recovery.commands.options import json_option
 from recovery.errors import ErrorId, RowbackError
-from runbooks.commands.abort import abort
-from runbooks.commands.approve import approve
-from runbooks.commands.naming import book_argument, complete_book
-from runbooks.commands.resume import resume
-from runbooks.commands.run import run
-from runbooks.commands.runs import runs
+from runbooks.commands.runbook_abort import abort
+from runbooks.commands.runbook_approve import approve
+from runbooks.commands.runbook_arguments import book_argument, complete_book
+from runbooks.commands.runbook_resume import resume
+from runbooks.commands.runbook_run import run
+from runbooks.commands.runbook_runs import runs
 
 if TYPE_CHECKING:
     from runbooks.book.problems import Problem
@@ -30,7 +30,7 @@ def runbook() -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """The runbooks that come with rowback."""
-    from runbooks.book.reading import books_directory, read_book
+    from runbooks.book.parse_book import books_directory, read_book
 
     books = [read_book(path) for path in sorted(books_directory().glob("*.md"))]
     if as_json:
@@ -45,7 +45,7 @@ def list_(as_json: bool) -> None:
 @book_argument
 def show(book: str) -> None:
     """A runbook as it is written, and the parameters it needs."""
-    from runbooks.book.reading import find_book, read_book
+    from runbooks.book.parse_book import find_book, read_book
 
     found = read_book(find_book(book))
     click.echo(found.text.rstrip())
@@ -62,7 +62,7 @@ def lint(books: tuple[str, ...], as_sarif: bool) -> None:
     from recovery.model.values import counted
     from runbooks.book.lint import lint as look
     from runbooks.book.lint import sarif
-    from runbooks.book.reading import books_directory, find_book
+    from runbooks.book.parse_book import books_directory, find_book
 
     paths = [find_book(each) for each in books] or sorted(books_directory().glob("*.md"))
     found: dict[Path, list[Problem]] = {path: look(path) for path in paths}
@@ -87,7 +87,7 @@ def lint(books: tuple[str, ...], as_sarif: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def new(file: Path) -> None:
     """Write a small runbook to begin with. Refuses to overwrite a file."""
-    from runbooks.book.template import TEMPLATE
+    from runbooks.book.book_template import TEMPLATE
 
     if file.exists():
         raise RowbackError(

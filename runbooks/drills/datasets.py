@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg
 
-from recovery.model.repair import Mode
+from recovery.model.repair_plan import Mode
 from runbooks.lab.background import FAULTS
-from runbooks.lab.cluster import LabError
 from runbooks.lab.documents import load_docs
+from runbooks.lab.lab_cluster import LabError
 
 
 class FaultKind(StrEnum):

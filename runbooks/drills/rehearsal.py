@@ -15,22 +15,21 @@ from recovery.compare.scope import ScopeRequest, match_tables
 from recovery.config import LibpqCredentials, Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
-from recovery.model.plan import Transport
-from recovery.model.repair import Mode
-from recovery.model.report import Objectives, Report
+from recovery.model.recovery_plan import Transport
+from recovery.model.recovery_report import Objectives, Report
+from recovery.model.repair_plan import Mode
 from recovery.model.values import TableName
-from recovery.planning.access import original
-from recovery.planning.plan import make_plan
-from recovery.planning.request import Request
-from recovery.postgres.catalog import read_catalog
+from recovery.planning.check_request import Request
+from recovery.planning.make_plan import make_plan
+from recovery.planning.original_login import original
 from recovery.postgres.connect import Session, connect, identity_of
-from recovery.store.cases import open_case
+from recovery.postgres.read_catalog import read_catalog
+from recovery.store.case_directory import open_case
+from recovery.workflow.case_lifecycle import give_up, run, terminate_like_interrupt
+from recovery.workflow.case_report import report_of
 from recovery.workflow.recovery_run import Listener, RecoveryRun
-from recovery.workflow.reporting import report_of
-from recovery.workflow.run import give_up, run, terminate_like_interrupt
-from runbooks.drills.drill import DrillReport
-from runbooks.drills.measures import Clock, digests
-from runbooks.drills.stand_in import (
+from runbooks.drills.drill_measures import Clock, digests
+from runbooks.drills.rehearsal_copy import (
     NOT_BROKEN,
     PATIENCE_S,
     Scene,
@@ -44,6 +43,7 @@ from runbooks.drills.stand_in import (
     start,
     take_over,
 )
+from runbooks.drills.run_drill import DrillReport
 from runbooks.lab.background import pass_a_second
 
 

@@ -11,7 +11,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from runbooks.lab.cluster import LabError
+from runbooks.lab.lab_cluster import LabError
 
 MARK = ".rowback-lab"
 WORDS = "This directory is a lab of rowback; `rowback lab down` ends it and removes the directory.\n"

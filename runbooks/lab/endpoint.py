@@ -23,8 +23,8 @@ from runbooks.lab.ops_instances import InstanceOperations
 from runbooks.lab.ops_logs import LogOperations
 from runbooks.lab.ops_pricing import get_products
 from runbooks.lab.ops_snapshots import SnapshotOperations, TagOperations
+from runbooks.lab.query_protocol import Refusal, Request, Result, parse_request, render_refusal, render_result
 from runbooks.lab.views import Account
-from runbooks.lab.wire import Refusal, Request, Result, parse_request, render_refusal, render_result
 
 SCOPE = re.compile(r"Credential=[^/]+/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 TOKEN_HEADER = "X-Rowback-Lab-Token"  # noqa: S105 (the header's name)

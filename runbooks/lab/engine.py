@@ -12,11 +12,11 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from guards.isolation.binaries import PostgresError, Tools
+from guards.isolation.server_programs import PostgresError, Tools
 from runbooks.lab.classes import most_connections
-from runbooks.lab.cluster import Certificate, Cluster, LabError
+from runbooks.lab.lab_cluster import Certificate, Cluster, LabError
+from runbooks.lab.lab_state import BaseBackup, Event, Faults, Instance, Parameters, Snapshot, SubnetGroup, utc_now
 from runbooks.lab.roles import furnish, set_master_password
-from runbooks.lab.state import BaseBackup, Event, Faults, Instance, Parameters, Snapshot, SubnetGroup, utc_now
 
 ARCHIVE_DEADLINE_S = 30.0
 BEAT_EVERY_S = 0.25

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from runbooks.lab.classes import MEMORY_GIB
-from runbooks.lab.state import Parameters, SubnetGroup
+from runbooks.lab.lab_state import Parameters, SubnetGroup
+from runbooks.lab.query_protocol import Refusal, Request, Result
 from runbooks.lab.views import Account, page, show_subnet_group
-from runbooks.lab.wire import Refusal, Request, Result
 
 # name: (apply type, default, description); the ones a recovery cares about.
 PARAMETERS = {

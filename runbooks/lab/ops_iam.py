@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from runbooks.lab.query_protocol import Request, Result
 from runbooks.lab.views import Account
-from runbooks.lab.wire import Request, Result
 
 RESULTS_A_PAGE = 4
 

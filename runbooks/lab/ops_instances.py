@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from runbooks.lab.state import Instance, Parameters, new_resource_id
+from runbooks.lab.lab_state import Instance, Parameters, new_resource_id
+from runbooks.lab.query_protocol import Refusal, Request, Result
 from runbooks.lab.views import (
     SHOWN_BACK,
     Account,
@@ -14,7 +15,6 @@ from runbooks.lab.views import (
     show_instance,
     tags_of,
 )
-from runbooks.lab.wire import Refusal, Request, Result
 
 
 class InstanceOperations:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from runbooks.lab.state import utc_now
+from runbooks.lab.lab_state import utc_now
+from runbooks.lab.query_protocol import Refusal, Request, Result
 from runbooks.lab.views import Account, page
-from runbooks.lab.wire import Refusal, Request, Result
 
 PORTION_BYTES = 1_000_000
 PORTION_LINES = 10_000

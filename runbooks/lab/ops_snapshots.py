@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 
+from runbooks.lab.lab_state import Instance, Snapshot
 from runbooks.lab.ops_instances import InstanceOperations
-from runbooks.lab.state import Instance, Snapshot
+from runbooks.lab.query_protocol import Refusal, Request, Result
 from runbooks.lab.views import (
     SHOWN_BACK,
     Account,
@@ -15,7 +16,6 @@ from runbooks.lab.views import (
     tag_list,
     tags_of,
 )
-from runbooks.lab.wire import Refusal, Request, Result
 
 
 class SnapshotOperations:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from runbooks.lab.cluster import Cluster
+from runbooks.lab.lab_cluster import Cluster
 
 PREDEFINED = {
     13: ("pg_monitor", "pg_signal_backend"),

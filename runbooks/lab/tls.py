@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from runbooks.lab.cluster import Certificate
-from runbooks.lab.state import CERTIFICATE_LIFETIME
+from runbooks.lab.lab_cluster import Certificate
+from runbooks.lab.lab_state import CERTIFICATE_LIFETIME
 
 
 @dataclass(frozen=True)

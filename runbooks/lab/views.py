@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbooks.lab.engine import Engine
-from runbooks.lab.state import UNREACHABLE, Instance, Snapshot, SubnetGroup
-from runbooks.lab.wire import Refusal, Request, Result
+from runbooks.lab.lab_state import UNREACHABLE, Instance, Snapshot, SubnetGroup
+from runbooks.lab.query_protocol import Refusal, Request, Result
 
 IDENTIFIER = re.compile(r"[a-zA-Z](?:-?[a-zA-Z0-9])*")
 # What CreateDBInstance and the restores take and DescribeDBInstances shows back under the same name.

@@ -17,8 +17,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from runbooks.lab.server import REGION, Lab
-from runbooks.lab.state import CallFault
+from runbooks.lab.lab_server import REGION, Lab
+from runbooks.lab.lab_state import CallFault
 from runbooks.processes import runs
 from tests.fix_lab import Live, pass_a_second, rds_client, wait_until
 
@@ -482,7 +482,7 @@ def test_the_aws_command_line_sees_a_truthful_instance(live: Live) -> None:
 
 def test_killing_the_lab_leaves_no_process_and_the_next_one_sweeps_its_files(tmp_path: Path) -> None:
     script = (
-        "import sys, time\nfrom runbooks.lab.server import Lab\n"
+        "import sys, time\nfrom runbooks.lab.lab_server import Lab\n"
         "lab = Lab.start()\nlab.create_instance('a')\n"
         "print(lab.root, lab.engine.instances['a'].cluster.process.pid, flush=True)\ntime.sleep(600)\n"
     )

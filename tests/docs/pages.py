@@ -127,14 +127,14 @@ def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Comman
 
 def json_page() -> str:
     """The schema of every `--json` document that is a model."""
-    from recovery.model.coverage import Coverage
-    from recovery.model.health import Health
-    from recovery.model.incident import Finding
+    from recovery.model.coverage_report import Coverage
+    from recovery.model.health_report import Health
+    from recovery.model.incident_findings import Finding
     from recovery.model.outlook import Outlook
-    from recovery.model.plan import RecoveryPlan
-    from recovery.model.repair import RepairPlan
-    from recovery.model.report import Report
-    from runbooks.drills.drill import DrillReport
+    from recovery.model.recovery_plan import RecoveryPlan
+    from recovery.model.recovery_report import Report
+    from recovery.model.repair_plan import RepairPlan
+    from runbooks.drills.run_drill import DrillReport
 
     lines = [
         "# JSON output",

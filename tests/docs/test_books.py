@@ -14,10 +14,10 @@ import pytest
 from recovery.model.target import format_utc
 from runbooks.book.document import Approve, Confirm, Note
 from runbooks.book.lint import lint
-from runbooks.book.reading import books_directory, find_book, read_book
+from runbooks.book.parse_book import books_directory, find_book, read_book
 from runbooks.lab.background import FAULTS
 from runbooks.lab.documents import load_docs
-from runbooks.lab.server import REGION, Lab
+from runbooks.lab.lab_server import REGION, Lab
 from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, Live, discard, pass_a_second, rds_client, wait_until
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from recovery.workflow.run import STEPS
+from recovery.workflow.case_lifecycle import STEPS
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, pass_a_second, wait_until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooks.drills.drill import HOME_PREFIX, sweep_homes
+from runbooks.drills.run_drill import HOME_PREFIX, sweep_homes
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, pass_a_second
 

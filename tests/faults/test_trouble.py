@@ -17,8 +17,8 @@ from recovery.errors import EXIT_CODES, ErrorId
 from recovery.model.instance import TAG_CASE, TAG_EXPIRES
 from recovery.model.target import format_utc
 from recovery.store.journal import read_records
-from recovery.workflow.steps.rows import Extract
-from runbooks.lab.state import CallFault
+from recovery.workflow.steps.row_steps import Extract
+from runbooks.lab.lab_state import CallFault
 from tests.fix_cli import Cli, Ran
 from tests.fix_lab import Database, Live, pass_a_second, rds_client, wait_until
 
@@ -159,7 +159,7 @@ def test_credentials_that_expire_half_way(cli: Cli, database: Database, target: 
 def test_a_disk_too_small_for_the_dump(
     cli: Cli, database: Database, target: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recovery.workflow.steps.rows.FREE_BYTES_KEPT", 1 << 60)
+    monkeypatch.setattr("recovery.workflow.steps.row_steps.FREE_BYTES_KEPT", 1 << 60)
     ran = restore(cli, database, target)
     case = the_case(cli)
     assert ran.code == 38

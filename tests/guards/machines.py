@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from runbooks.lab.server import Lab
+from runbooks.lab.lab_server import Lab
 from tests.fix_lab import wait_until
 from tests.fix_plain import age
 from tests.guards.inner import clean_environment

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runbooks.lab.server import Lab
+from runbooks.lab.lab_server import Lab
 from tests.fix_lab import wait_until
 from tests.fix_plain import Plain
 from tests.guards.inner import pytest_on, ran, script

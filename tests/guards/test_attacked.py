@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from guards.reach import may_reach_bytes
+from guards.cross_database_reach import may_reach_bytes
 from guards.statements import Reach, classify
 from tests.fix_cli import Cli
 from tests.fix_plain import Plain
@@ -557,7 +557,7 @@ def test_foreign_servers_that_came_meanwhile(old: Plain, siblings: dict[str, str
     """Made by another program while the suite ran: the next connection sees them."""
     test = siblings["test"]
     act = (
-        "import os, psycopg\nfrom guards import Refused\nfrom guards.drivers.own import asking\n"
+        "import os, psycopg\nfrom guards import Refused\nfrom guards.drivers.guard_connection import asking\n"
         "DSN = os.environ['TEST_DSN']\n"
         "psycopg.connect(DSN, autocommit=True).execute('delete from orders where id = 1')\n"
         "with asking(), psycopg.connect(DSN, autocommit=True) as other:\n"
@@ -577,7 +577,8 @@ def test_foreign_servers_that_came_meanwhile(old: Plain, siblings: dict[str, str
 
 def test_what_was_prepared_is_judged_when_it_runs(old: Plain, siblings: dict[str, str], tmp_path: Path) -> None:
     act = (
-        "import asyncio, asyncpg, os, psycopg\nfrom guards import Refused\nfrom guards.drivers.own import asking\n"
+        "import asyncio, asyncpg, os, psycopg\nfrom guards import Refused\n"
+        "from guards.drivers.guard_connection import asking\n"
         "async def go():\n"
         f"    c = await asyncpg.connect(host='127.0.0.1', port={old.port}, user='app', database={siblings['test']!r})\n"
         "    d = await c.prepare('drop database if exists future_one')\n"
@@ -789,7 +790,7 @@ def test_a_database_that_cannot_be_marked_is_told(old: Plain, prod: str, tmp_pat
         server.execute("create role maker login createdb; create role keeper; grant keeper to maker")
         server.execute("revoke keeper from maker; grant keeper to maker with inherit false")
     act = (
-        "import os, psycopg\nfrom guards.session import active\n"
+        "import os, psycopg\nfrom guards.guard_session import active\n"
         "c = psycopg.connect(os.environ['TEST_DSN'], autocommit=True)\n"
         "c.execute('create database kept_by_another owner keeper')\nprint(active().warnings)\n"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from guards.blast import radius
+from guards.blast_radius import radius
 from guards.statements import classify
 from tests.fix_plain import Plain
 

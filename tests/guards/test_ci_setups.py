@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runbooks.lab.server import Lab
+from runbooks.lab.lab_server import Lab
 from tests.fix_lab import wait_until
 from tests.guards.machines import HOST, JOB, OTHER, PORT, SERVICE, SHOW, Machine, machine, needs_namespaces
 

@@ -58,7 +58,7 @@ class Driver:
 }
 EACH = """
 import json, os, sys
-from guards.session import Refused, active
+from guards.guard_session import Refused, active
 driver, refused = Driver(), []
 driver.connect()
 for text in json.load(open("corpus.json")):

@@ -16,7 +16,7 @@ from tests.guards.test_psycopg import furnish, rows
 PSYCOPG2 = """
 import io, os, psycopg2, psycopg2.extras, psycopg2.pool, pytest
 from psycopg2 import extensions, extras, sql
-from guards.session import Refused
+from guards.guard_session import Refused
 DSN = os.environ["TEST_DSN"]
 BAD = "delete from parent"
 
@@ -140,7 +140,7 @@ def test_reset_keeps_it_read_only():
 
 ASYNCPG = """
 import asyncio, io, os, asyncpg, pytest
-from guards.session import Refused
+from guards.guard_session import Refused
 BAD = "delete from parent"
 WAY = dict(dsn=os.environ["TEST_DSN"], server_settings={"application_name": "mine"})
 

@@ -12,12 +12,12 @@ import psycopg
 import pytest
 
 import guards
-from guards.drivers.wire import wire_of
-from guards.evidence import Evidence
-from guards.identity import identify
-from guards.location import gather
+from guards.drivers.open_connection import wire_of
+from guards.managed_service_signs import ROLES
 from guards.policy import Policy
-from guards.telltales import ROLES
+from guards.server_evidence import Evidence
+from guards.server_identity import identify
+from guards.server_location import gather
 from guards.verdict import judge
 from tests.fix_cli import Cli, Ran
 from tests.fix_lab import Database, Live, wait_until
@@ -247,7 +247,7 @@ def test_the_question_changes_nothing_and_needs_no_privilege(plain: Plain) -> No
 def test_guards_come_without_the_rest() -> None:
     """Importing the guards loads neither recovery nor boto3 nor a driver."""
     script = (
-        "import sys, guards.evidence, guards.verdict, guards.marker, guards.statements\n"
+        "import sys, guards.server_evidence, guards.verdict, guards.database_mark, guards.statements\n"
         "bad = [m for m in sys.modules if m.split('.')[0] in ('recovery', 'boto3', 'psycopg', 'pydantic', 'click')]\n"
         "assert not bad, bad"
     )

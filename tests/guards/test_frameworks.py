@@ -19,7 +19,7 @@ SQLALCHEMY = """
 import asyncio, os, pytest, sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.ext.asyncio import create_async_engine
-from guards.session import active, Refused
+from guards.guard_session import active, Refused
 URL = os.environ["TEST_DSN"].replace("postgresql://", "postgresql+DRIVER://")
 metadata = sa.MetaData()
 parent = sa.Table("parent", metadata, sa.Column("id", sa.Integer, primary_key=True))

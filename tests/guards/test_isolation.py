@@ -14,10 +14,10 @@ import psycopg
 import pytest
 
 from guards.isolation import Databases, Migrations, open_databases
-from guards.isolation import cluster as clusters
+from guards.isolation import throwaway_cluster as clusters
 from guards.isolation.databases import Database
-from guards.isolation.marks import reap
-from guards.isolation.server import server_at
+from guards.isolation.isolation_marks import reap
+from guards.isolation.throwaway_server import server_at
 from guards.refusal import GuardError
 from tests.fix_lab import Live, wait_until
 from tests.fix_plain import Plain, answers
@@ -498,7 +498,7 @@ def test_a_killed_keeper_takes_its_cluster_along_and_the_next_one_starts_anew(
     tmp_path.parent.chmod(0o755)
     with clusters.throw_away() as (dsn, home):
         for path in Path("/proc").glob("[0-9]*/cmdline"):
-            if f"guards.isolation.keeper\0{home}".encode() in path.read_bytes():
+            if f"guards.isolation.cluster_keeper\0{home}".encode() in path.read_bytes():
                 os.kill(int(path.parent.name), signal.SIGKILL)
 
         wait_until(lambda: not answers(dsn), "PostgreSQL ends with its keeper")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from guards import clock
-from guards.job import in_ci
-from guards.processes import process
-from guards.run import VARIABLE, this_run
+from guards import system_clock
+from guards.ci_job import in_ci
+from guards.guarded_run import VARIABLE, this_run
+from guards.process_table import process
 from tests.guards.inner import clean_environment
 
 
@@ -54,7 +54,7 @@ def told(code: str, *before: str, cwd: Path | None = None, **environment: str) -
     return done.stdout.strip()
 
 
-BEGAN = "from guards.job import job_began_at; print(job_began_at().isoformat())"
+BEGAN = "from guards.ci_job import job_began_at; print(job_began_at().isoformat())"
 
 
 def began(*before: str, **environment: str) -> datetime:
@@ -71,18 +71,18 @@ def test_gitlab_says_when_its_job_began() -> None:
 @pytest.mark.parametrize("name", ["Runner.Listener", "gitlab-runner", "buildkite-agent", "Agent.Listener"])
 def test_the_job_is_what_a_runner_that_stays_has_started(tmp_path: Path, name: str) -> None:
     shutil.copy("/bin/sh", tmp_path / name)
-    before = clock.now() - timedelta(seconds=1)
+    before = system_clock.now() - timedelta(seconds=1)
     inner = began(str(tmp_path / name), "-c", 'sh -c \'"$@"; exit\' job "$@"; exit', "runner")
-    assert before <= inner <= clock.now()
+    assert before <= inner <= system_clock.now()
     worker = tmp_path / "Runner.Worker"
     shutil.copy("/bin/sh", worker)
-    assert before <= began(str(worker), "-c", '"$@"; exit', "worker") <= clock.now()
+    assert before <= began(str(worker), "-c", '"$@"; exit', "worker") <= system_clock.now()
 
 
 def test_without_a_runner_it_is_the_session() -> None:
     """setsid begins one: a terminal, or what a service has started."""
-    before = clock.now() - timedelta(seconds=1)
-    assert before <= began("setsid", "--wait", "sh", "-c", '"$@"; exit', "sh") <= clock.now()
+    before = system_clock.now() - timedelta(seconds=1)
+    assert before <= began("setsid", "--wait", "sh", "-c", '"$@"; exit', "sh") <= system_clock.now()
 
 
 def test_children_belong_to_the_run_of_the_process_that_they_descend_from(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +91,8 @@ def test_children_belong_to_the_run_of_the_process_that_they_descend_from(monkey
     own = process(os.getpid())
     assert own is not None
     assert ours.key.endswith(f"/{own.pid}/{own.started_ticks}")
-    assert ours.began_at <= clock.now()
-    key = "from guards.run import this_run; print(this_run().key)"
+    assert ours.began_at <= system_clock.now()
+    key = "from guards.guarded_run import this_run; print(this_run().key)"
     assert told(key, **{VARIABLE: ours.key}) == ours.key
     assert told(key, "sh", "-c", '"$@"; exit', "sh", **{VARIABLE: ours.key}) == ours.key
     for left_behind in ("", "another-boot/1/1", ours.key + "0", f"{ours.key.rpartition('/')[0]}/1"):
@@ -100,6 +100,6 @@ def test_children_belong_to_the_run_of_the_process_that_they_descend_from(monkey
 
 
 def test_the_clock_is_the_machines() -> None:
-    assert abs((clock.now() - datetime.now(UTC)).total_seconds()) < 1
-    first = clock.seconds()
-    assert clock.seconds() >= first
+    assert abs((system_clock.now() - datetime.now(UTC)).total_seconds()) < 1
+    first = system_clock.seconds()
+    assert system_clock.seconds() >= first

@@ -240,7 +240,7 @@ def test_guard_run_hands_on_what_it_does_not_judge(tmp_path: Path) -> None:
     assert code == 2
     assert out.splitlines()[0] == "error[usage]: 'no-such-program' cannot be run: No such file or directory"
     (tmp_path / "sitecustomize.py").write_text("print('mine')")
-    on = "import psycopg, guards.session as s; print(s.active() is not None)"
+    on = "import psycopg, guards.guard_session as s; print(s.active() is not None)"
     found = ran(
         tmp_path, "-m", "recovery.cli", "guard", "run", "--", sys.executable, "-c", on, PYTHONPATH=str(tmp_path)
     )

@@ -91,7 +91,7 @@ def test_a_swallowed_refusal_fails_the_run(database: Database, tmp_path: Path, w
 EVERYTHING = """
 import asyncio, os, psycopg, pytest
 from psycopg import sql
-from guards.session import Refused
+from guards.guard_session import Refused
 DSN = os.environ["TEST_DSN"]
 
 def connect(**options):
@@ -198,7 +198,7 @@ def test_off_and_nonsense(database: Database, tmp_path: Path) -> None:
 def test_as_plain_functions(database: Database, plain: Plain) -> None:
     script = (
         "import sys, guards, psycopg\n"
-        "from guards.session import Refused\n"
+        "from guards.guard_session import Refused\n"
         "connection = psycopg.connect(sys.argv[1])\n"
         "try:\n    guards.assert_disposable(connection)\n    print('disposable')\n"
         "except Refused as refused:\n    print(str(refused).splitlines()[0])\n"
@@ -221,8 +221,8 @@ def test_others_stay_guarded_while_the_guard_asks_itself() -> None:
     """The blast radius is asked through a connection of its own; meanwhile nobody else may pass."""
     script = (
         "import guards, socket, threading\n"
-        "from guards.drivers.own import radius_of\n"
-        "from guards.session import active\n"
+        "from guards.drivers.guard_connection import radius_of\n"
+        "from guards.guard_session import active\n"
         "guard, seen = guards.enable(), []\n"
         "listener = socket.create_server(('127.0.0.1', 0))\n"
         "def answer():\n"

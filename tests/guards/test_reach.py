@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from guards.reach import may_reach, may_reach_bytes
+from guards.cross_database_reach import may_reach, may_reach_bytes
 from guards.statements import classify
 from tests.fix_cli import Cli
 from tests.fix_plain import Plain
@@ -27,7 +27,7 @@ SEND = {
 }
 EACH = """
 import json, os
-from guards.session import Refused
+from guards.guard_session import Refused
 told = []
 for text in json.loads(os.environ["TEXTS"]):
     try:

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guards.statements import Danger, Reach, classify
-from guards.statements.classify import walked_through
-from guards.statements.spelling import as_the_server_sees_it
+from guards.statements.classify_sql import walked_through
+from guards.statements.placeholders import as_the_server_sees_it
 from tests.fix_lab import Database
 
 

@@ -21,13 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from guards.certificate import certificate_names, certified
-from guards.drivers.wire import wire_of
-from guards.location import gather
-from guards.neighbour import next_door
+from guards.container_neighbour import next_door
+from guards.drivers.open_connection import wire_of
 from guards.policy import Policy
 from guards.same_kernel import runs_here
+from guards.server_location import gather
 from guards.verdict import judge
-from runbooks.lab.server import Lab
+from runbooks.lab.lab_server import Lab
 from tests.fix_cli import Cli
 from tests.fix_lab import wait_until
 from tests.fix_plain import Plain, answers
@@ -122,7 +122,7 @@ def test_every_driver_looks_at_it(of_rds: Plain, tmp_path: Path, driver: str) ->
     url = f"postgresql://app@127.0.0.1:{of_rds.port}/{name}"
     found = script(
         tmp_path,
-        f"import asyncio, os, {driver}\nfrom guards.session import Refused\n"
+        f"import asyncio, os, {driver}\nfrom guards.guard_session import Refused\n"
         "DSN, BAD = os.environ['TEST_DSN'], 'drop table parent'\n"
         "async def through():\n    await (await asyncpg.connect(DSN)).execute(BAD)\n"
         f"try:\n    {acts[driver]}\nexcept Refused as refused:\n    print(str(refused))\n",
@@ -247,7 +247,7 @@ def test_next_door_is_what_a_bridge_or_a_virtual_cable_leads_to() -> None:
             "nonsense",
             "::1",
         ]
-        code = "import json; from guards.neighbour import next_door\n"
+        code = "import json; from guards.container_neighbour import next_door\n"
         code += f"print(json.dumps([next_door(a) for a in {asked}]))"
         told = subprocess.run(
             ["ip", "netns", "exec", name, sys.executable, "-c", code], check=True, capture_output=True, text=True

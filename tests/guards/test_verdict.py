@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from guards.allowance import NamedMark
-from guards.evidence import Evidence
-from guards.identity import ServerIdentity
-from guards.marker import Marker, read_marker
+from guards.database_mark import Marker, read_marker
+from guards.guarded_run import this_run
 from guards.policy import Policy
-from guards.run import this_run
+from guards.server_evidence import Evidence
+from guards.server_identity import ServerIdentity
 from guards.verdict import judge
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -187,7 +187,8 @@ def test_behind_a_pooler_nothing_stays_with_whoever_comes_next(
         "asyncpg": "asyncio.run(through_asyncpg())",
     }
     attempt = (
-        f"import asyncio, os, {driver}\nfrom guards.session import Refused, active\ndsn = os.environ['TEST_DSN']\n"
+        f"import asyncio, os, {driver}\nfrom guards.guard_session import Refused, active\n"
+        "dsn = os.environ['TEST_DSN']\n"
         "async def through_asyncpg():\n"
         "    await (await asyncpg.connect(dsn, statement_cache_size=0)).execute('delete from child')\n"
         f"try:\n    {acts[driver]}\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from recovery.errors import ErrorId
 from recovery.model.target import format_utc
-from runbooks.lab.state import CallFault
+from runbooks.lab.lab_state import CallFault
 from tests.fix_lab import pass_a_second, rds_client, wait_until
 from tests.helps.place import Place, commands_of, follows, help_of
 

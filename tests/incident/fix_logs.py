@@ -13,9 +13,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from guards.isolation.binaries import Tools, free_port
-from recovery.incident.prefix import OF_RDS
-from runbooks.lab.server import Lab
+from guards.isolation.server_programs import Tools, free_port
+from recovery.incident.log_line_prefix import OF_RDS
+from runbooks.lab.lab_server import Lab
 from tests.incident.corpus import CASES, Stage
 
 # How a database logs: its settings.

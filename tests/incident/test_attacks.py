@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from recovery.incident.finding import find_in
-from recovery.incident.keeping import Keeper
-from recovery.incident.prefix import OF_RDS, unclear_zone
+from recovery.incident.log_line_prefix import OF_RDS, unclear_zone
+from recovery.incident.scan_log import find_in
+from recovery.incident.statement_retention import Keeper
 
 pytestmark = pytest.mark.matrix
 
@@ -278,7 +278,7 @@ def test_a_write_that_names_its_row_is_not(text: str) -> None:
 
 
 def test_many_small_ones_do_not_push_out_the_one_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recovery.incident.keeping.MOST", 10)
+    monkeypatch.setattr("recovery.incident.statement_retention.MOST", 10)
     small = [said(f"update jobs set state = 'run' where queue > {n}") for n in range(40)]
     text = log(said("begin"), *small, said("drop table customers"), said("commit"), said("select 1"))
     keeper = Keeper()

@@ -8,10 +8,10 @@ from functools import lru_cache
 
 import pytest
 
-from recovery.incident.finding import find_in
-from recovery.incident.keeping import Keeper
-from recovery.incident.sessions import Sessions
-from recovery.incident.sightings import Outcome, Sighting
+from recovery.incident.scan_log import find_in
+from recovery.incident.session_tracking import Sessions
+from recovery.incident.statement_retention import Keeper
+from recovery.incident.statement_sighting import Outcome, Sighting
 from recovery.incident.stderr_log import read_stderr
 from recovery.incident.structured_log import read_csv, read_json
 from tests.incident.corpus import CASES, GONE, C, Case

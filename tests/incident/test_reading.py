@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recovery.incident.finding import find_in
-from recovery.incident.prefix import OF_RDS, guess
-from recovery.incident.records import TRUNCATED, Record
-from recovery.incident.sessions import Sessions
-from recovery.incident.sightings import Outcome
+from recovery.incident.log_line_prefix import OF_RDS, guess
+from recovery.incident.log_record import TRUNCATED, Record
+from recovery.incident.scan_log import find_in
+from recovery.incident.session_tracking import Sessions
+from recovery.incident.statement_sighting import Outcome
 from recovery.incident.stderr_log import read_stderr
 from recovery.incident.structured_log import read_csv, read_json
 from tests.incident.fix_logs import FORMATS, Logs

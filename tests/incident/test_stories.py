@@ -12,12 +12,12 @@ import psycopg
 import pytest
 
 from recovery.config import Profile
-from recovery.incident import suspects
-from recovery.incident.prefix import OF_RDS
-from recovery.incident.suspects import Question
-from recovery.investigation.find import Search, find
-from recovery.model.incident import Finding, Suspect
-from runbooks.lab.server import Lab
+from recovery.incident import rank_suspects
+from recovery.incident.log_line_prefix import OF_RDS
+from recovery.incident.rank_suspects import Question
+from recovery.investigation.find_incident import Search, find
+from recovery.model.incident_findings import Finding, Suspect
+from runbooks.lab.lab_server import Lab
 from tests.incident.fix_logs import logging_server
 from tests.incident.stories import FURNISH, STORIES, Afternoon, Incident, Story
 
@@ -80,7 +80,7 @@ def test_no_target_time_behind_it_and_the_first_suggestion_is_it(
     told: Told, way: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An afternoon is played in a second, so what comes all day comes within it."""
-    monkeypatch.setattr(suspects, "HABIT_S", 0)
+    monkeypatch.setattr(rank_suspects, "HABIT_S", 0)
     incidents, found = told.incidents[way, name], told.find(way, name)
     proposal = found.proposal
     if (way, name) in UNLOGGED:

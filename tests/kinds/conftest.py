@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from runbooks.lab.server import Lab
+from runbooks.lab.lab_server import Lab
 from tests.fix_cli import Cli
 from tests.fix_lab import Database, Live, discard, start_instance
 from tests.kinds.harness import World

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from runbooks.lab.server import Lab
+from runbooks.lab.lab_server import Lab
 from tests.fix_cli import Cli, restoring
 from tests.fix_lab import Database, Live, discard, pass_a_second, rds_client
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from runbooks.lab.server import Lab
-from runbooks.lab.state import Parameters
+from runbooks.lab.lab_server import Lab
+from runbooks.lab.lab_state import Parameters
 from tests.fix_cli import Ran
 from tests.fix_lab import Live, discard
 from tests.kinds.harness import World

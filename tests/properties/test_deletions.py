@@ -12,7 +12,7 @@ import pytest
 from recovery.aws.instances import Instances
 from recovery.model.deletion import Copy
 from recovery.store.journal import Journal
-from recovery.workflow.reap import reap
+from recovery.workflow.reap_copies import reap
 from tests.fix_cli import Cli, restoring
 from tests.fix_lab import Database, pass_a_second, rds_client
 from tests.properties.deletions import Instance, judged, worlds

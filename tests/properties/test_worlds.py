@@ -17,25 +17,25 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 
-from recovery.changeset.changes import ChangeSet
-from recovery.compare.repair import Inquiry, make_repair_plan
+from recovery.changeset.change_set import ChangeSet
+from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import TableAccount
 from recovery.model.catalog import Catalog
-from recovery.model.plan import PlannedTable, Why
-from recovery.model.repair import DetectionMethod, Mode, Pace, RepairPlan, RepairRequest
-from recovery.postgres.beside import beside_name, create_beside, plain
-from recovery.postgres.catalog import read_catalog
+from recovery.model.recovery_plan import PlannedTable, Why
+from recovery.model.repair_plan import DetectionMethod, Mode, Pace, RepairPlan, RepairRequest
+from recovery.postgres.beside_tables import beside_name, create_beside, plain
 from recovery.postgres.connect import Session, connect
+from recovery.postgres.copy_rows import CopyTransport, Pair
 from recovery.postgres.fingerprint import fingerprint
-from recovery.postgres.rows import CopyTransport, Pair
-from recovery.reload.job import AtTarget, Job, Loaded, Repair
-from recovery.reload.load import load
-from recovery.reload.pacing import Watch, load_paced
-from recovery.reload.undo import invert, plan_undo
-from recovery.reload.verify import verify
-from runbooks.lab.server import Lab
-from runbooks.lab.state import Parameters
+from recovery.postgres.read_catalog import read_catalog
+from recovery.reload.load_job import AtTarget, Job, Loaded, Repair
+from recovery.reload.load_transaction import load
+from recovery.reload.paced_load import Watch, load_paced
+from recovery.reload.reverse_load import invert, plan_undo
+from recovery.reload.verify_after_commit import verify
+from runbooks.lab.lab_server import Lab
+from runbooks.lab.lab_state import Parameters
 from tests.fix_lab import Database, Live
 from tests.properties.playing import build, live_on, state, subscribed
 from tests.properties.worlds import State, World, expected, worlds

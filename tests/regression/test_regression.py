@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from recovery.model.target import format_utc
-from runbooks.lab.server import Lab
+from runbooks.lab.lab_server import Lab
 from tests.fix_cli import Cli, Ran
 from tests.fix_lab import Live, discard, pass_a_second, start_instance
 from tests.regression import damage

@@ -13,9 +13,9 @@ from typing import Any
 import boto3
 import pytest
 
-from recovery.model.report import Objectives
+from recovery.model.recovery_report import Objectives
 from recovery.store.drill_history import DrillRecord
-from runbooks.lab.server import REGION, Lab
+from runbooks.lab.lab_server import REGION, Lab
 from tests.fix_cli import Cli
 from tests.fix_lab import Live, discard, wait_until
 

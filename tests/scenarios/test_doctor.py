@@ -19,10 +19,10 @@ import psycopg
 import pytest
 
 from recovery.aws.instances import database_tag
-from recovery.model.report import Objectives
+from recovery.model.recovery_report import Objectives
 from recovery.store.drill_history import DrillRecord
-from runbooks.lab.server import REGION, Lab
-from runbooks.lab.state import Instance
+from runbooks.lab.lab_server import REGION, Lab
+from runbooks.lab.lab_state import Instance
 from tests.fix_cli import Cli, Ran
 from tests.fix_lab import Database, Live, discard, rds_client, wait_until
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from guards.isolation.binaries import system_directories
+from guards.isolation.server_programs import system_directories
 from runbooks.commands.drill import drill_text
-from runbooks.drills.drill import DrillReport
+from runbooks.drills.run_drill import DrillReport
 
 
 def drill(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

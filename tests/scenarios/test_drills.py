@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recovery.model.report import Objectives
+from recovery.model.recovery_report import Objectives
 from recovery.store.drill_history import DrillRecord
 from tests.fix_cli import Cli
 from tests.scenarios.test_telling import ELSEWHERE

@@ -16,16 +16,16 @@ import boto3
 import psycopg
 import pytest
 
-from recovery.incident.suspects import CASCADES, JUMPED
-from recovery.model.incident import Finding
-from recovery.model.reading import Reading
+from recovery.incident.rank_suspects import CASCADES, JUMPED
+from recovery.model.counter_reading import Reading
+from recovery.model.incident_findings import Finding
 from recovery.model.target import format_utc
 from recovery.postgres import row_traces
 from runbooks.drills import datasets
 from runbooks.drills.datasets import FaultKind
-from runbooks.drills.drill import DrillRequest, perform
+from runbooks.drills.run_drill import DrillRequest, perform
 from runbooks.lab.background import pass_a_second
-from runbooks.lab.server import REGION
+from runbooks.lab.lab_server import REGION
 from tests.fix_cli import Cli, restoring
 from tests.fix_lab import Database, Live, wait_until
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from recovery.model.report import Objectives
+from recovery.model.recovery_report import Objectives
 from recovery.store.drill_history import DrillRecord
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, Live, pass_a_second

@@ -14,7 +14,7 @@ import pytest
 from recovery.errors import EXIT_CODES, ErrorId
 from recovery.model.target import format_utc
 from recovery.store.journal import read_records
-from runbooks.lab.server import REGION, Lab
+from runbooks.lab.lab_server import REGION, Lab
 from tests.fix_cli import Cli, Ran, the_case
 from tests.fix_lab import Database, Live, pass_a_second, wait_until
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from recovery.model.plan import RecoveryPlan
+from recovery.model.recovery_plan import RecoveryPlan
 from recovery.model.target import format_utc
-from runbooks.lab.state import CallFault
+from runbooks.lab.lab_state import CallFault
 from tests.fix_cli import Cli, Ran
 from tests.fix_lab import Database, discard, pass_a_second
 

@@ -13,7 +13,7 @@ import pytest
 
 from recovery.model.target import format_utc
 from runbooks.lab.documents import load_docs
-from runbooks.lab.server import Lab
+from runbooks.lab.lab_server import Lab
 from tests.fix_cli import Cli
 from tests.fix_lab import Database, Live, database_on, pass_a_second, start_instance
 

@@ -22,8 +22,8 @@ import pytest
 from recovery.model.target import format_utc
 from recovery.store.journal import read_records
 from runbooks.book.document import Command, Effects
-from runbooks.lab.server import REGION, Lab, runs
-from runbooks.running.reconciling import already_happened
+from runbooks.execution.reconcile_step import already_happened
+from runbooks.lab.lab_server import REGION, Lab, runs
 from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, pass_a_second, wait_until
 

@@ -247,7 +247,7 @@ def test_the_truth_about_a_home_that_may_not_be_read(cli: Cli, paused: str) -> N
     """Another user was told that there are no cases yet."""
     script = (  # everything is imported before: the other user may not read this one's Python either
         "import os, sys; from recovery.cli import main; import recovery.commands.cases, recovery.commands.usage;"
-        " import recovery.report.text, recovery.workflow.reporting;"
+        " import recovery.report.report_text, recovery.workflow.case_report;"
         " os.setgid(65534); os.setuid(65534); sys.argv = ['rowback', 'cases']; main()"
     )
     done = subprocess.run(
@@ -334,7 +334,7 @@ def test_a_plan_from_a_stranger_is_checked_like_ones_own(cli: Cli, database: Dat
         "plan", *restoring(cli, database, moment)[1:-2], "--table", "t", "--where", "n > 0", "--out", "p.json"
     )
     assert planned.code == 0, planned.err
-    from recovery.model.plan import RecoveryPlan
+    from recovery.model.recovery_plan import RecoveryPlan
 
     plan = RecoveryPlan.from_file(Path("p.json").read_text())
     forged = {

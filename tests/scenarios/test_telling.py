@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from recovery.model.target import format_utc
-from recovery.report.serving import serve
-from recovery.report.words import LANGUAGES, WORDS
-from recovery.store.cases import all_cases, read_case
+from recovery.report.status_server import serve
+from recovery.report.status_words import LANGUAGES, WORDS
+from recovery.store.case_directory import all_cases, read_case
 from recovery.workflow.case_status import current_status
 from tests.fix_browser import requested
 from tests.fix_cli import Cli, the_case
@@ -446,6 +446,6 @@ def test_a_planted_secret_appears_nowhere(cli: Cli, database: Database, target: 
 
 
 def _aws_error() -> Any:
-    from runbooks.lab.state import CallFault
+    from runbooks.lab.lab_state import CallFault
 
     return CallFault("DescribeDBInstances", "InvalidParameterValue", f"token={SECRET} is not valid")

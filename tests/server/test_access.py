@@ -14,11 +14,11 @@ from recovery.aws.credentials import Login, from_iam, from_secret
 from recovery.config import IamCredentials, LibpqCredentials, Profile, SecretCredentials
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.instance import Endpoint
-from recovery.planning.access import original
-from recovery.postgres.binaries import ClientTools, find_client_tools
+from recovery.planning.original_login import original
+from recovery.postgres.client_programs import ClientTools, find_client_tools
 from recovery.postgres.connect import connect, one
 from recovery.postgres.connection_target import Target
-from runbooks.lab.server import REGION
+from runbooks.lab.lab_server import REGION
 from tests.fix_lab import Database, Live
 from tests.unit.test_delete_guard import instance
 

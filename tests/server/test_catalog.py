@@ -5,10 +5,10 @@ from __future__ import annotations
 import psycopg
 
 from recovery.model.catalog import Catalog
-from recovery.postgres.catalog import hidden_from, last_value, nonempty, read_catalog
 from recovery.postgres.connect import connect
-from recovery.postgres.definitions import definitions_digest
-from recovery.postgres.writing import dangling_references
+from recovery.postgres.definition_digest import definitions_digest
+from recovery.postgres.load_statements import dangling_references
+from recovery.postgres.read_catalog import hidden_from, last_value, nonempty, read_catalog
 from tests.fix_lab import Database
 
 

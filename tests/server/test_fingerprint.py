@@ -6,9 +6,9 @@ import psycopg
 import pytest
 
 from recovery.model.catalog import Table
-from recovery.postgres.catalog import read_catalog
 from recovery.postgres.connect import connect, one
 from recovery.postgres.fingerprint import fingerprint, written_by_others
+from recovery.postgres.read_catalog import read_catalog
 from tests.fix_lab import Database
 
 

@@ -17,19 +17,19 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, Identity
 from recovery.model.instance import CopySettings, RestoreWindow
 from recovery.model.load_order import load_order
-from recovery.model.plan import ForeignKeyMode, PlannedTable, RecoveryPlan, Transport, Why
+from recovery.model.recovery_plan import ForeignKeyMode, PlannedTable, RecoveryPlan, Transport, Why
 from recovery.model.values import TableName
-from recovery.postgres import writing
-from recovery.postgres.binaries import find_client_tools
-from recovery.postgres.catalog import read_catalog
+from recovery.postgres import load_statements
+from recovery.postgres.client_programs import find_client_tools
 from recovery.postgres.connect import Session, connect
+from recovery.postgres.copy_rows import CopyTransport, Pair, RowTransport
 from recovery.postgres.dump import DumpTransport, dump_tables
 from recovery.postgres.fingerprint import fingerprint
-from recovery.postgres.rows import CopyTransport, Pair, RowTransport
-from recovery.reload.job import AtTarget, Job, Loaded
-from recovery.reload.load import load
-from recovery.reload.refusals import side_effects
-from recovery.reload.verify import verify
+from recovery.postgres.read_catalog import read_catalog
+from recovery.reload.load_job import AtTarget, Job, Loaded
+from recovery.reload.load_refusals import side_effects
+from recovery.reload.load_transaction import load
+from recovery.reload.verify_after_commit import verify
 from tests.fix_lab import Database, Live, database_on
 from tests.unit.test_delete_guard import instance
 
@@ -151,7 +151,7 @@ def test_rows_of_every_shape_arrive_identical(source: Database, database: Databa
             "s.empty": 0,
             "s.nocolumns": 3,
         }
-        assert writing.transaction_status(here, done.xids[0]) == "committed"
+        assert load_statements.transaction_status(here, done.xids[0]) == "committed"
     for table in ("s.parent", "s.child", 's."Weird Name; --"', "s.nocolumns"):
         query = f"select t::text from {table} t order by 1"
         assert database.rows(query) == source.rows(query)
@@ -442,7 +442,7 @@ def test_the_proof_after_the_commit_tells_the_work_of_others_from_damage(source:
 
 def test_side_effects_are_told_from_the_rows_put_back() -> None:
     t, u = TableName(schema_name="s", name="t"), TableName(schema_name="s", name="u")
-    touched = writing.Touched
+    touched = load_statements.Touched
     planned = {t: touched(t, 3, 2, 1)}
     assert side_effects(planned, {}, planned) == []
     assert side_effects(planned, {u: touched(u, 1, 1, 1)}, {**planned, u: touched(u, 1, 1, 1)}) == []

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair import RowClass
-from recovery.reload.job import Loaded
+from recovery.model.repair_plan import RowClass
+from recovery.reload.load_job import Loaded
 from tests.fix_lab import Database
 from tests.fix_repair import Past, Times
 

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from guards.identity import identify, same_server
+from guards.server_identity import identify, same_server
 from recovery.errors import RowbackError
 from recovery.postgres.connect import connect, identity_of
 from recovery.postgres.quarantine import make_inert, prove_copy

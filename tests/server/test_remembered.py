@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from recovery.model.repair import Mode, OnConflict, RowClass
-from recovery.postgres.comparison.remembered import Remembered
+from recovery.model.repair_plan import Mode, OnConflict, RowClass
+from recovery.postgres.comparison.scan_cache import Remembered
 from recovery.postgres.connect import connect
 from tests.fix_lab import Database
 from tests.fix_repair import Past, Times

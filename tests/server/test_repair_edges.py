@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-import recovery.reload.load as load_module
+import recovery.reload.load_transaction as load_module
 from recovery.errors import RowbackError
-from recovery.model.repair import DetectionMethod, Mode, OnConflict, RowClass
+from recovery.model.repair_plan import DetectionMethod, Mode, OnConflict, RowClass
 from tests.fix_lab import Database
 from tests.fix_repair import SCHEMA, Past, xid_of
 

@@ -11,12 +11,12 @@ import psycopg
 import pytest
 
 from recovery.postgres.before_images import drop_schema, left_schemas
-from recovery.postgres.beside import beside_schema, create_beside, plain
-from recovery.postgres.catalog import read_catalog
+from recovery.postgres.beside_tables import beside_schema, create_beside, plain
 from recovery.postgres.connect import connect
-from recovery.postgres.staging.images import before_image_schema
-from runbooks.lab.server import Lab
-from runbooks.lab.state import Parameters
+from recovery.postgres.read_catalog import read_catalog
+from recovery.postgres.staging.write_before_images import before_image_schema
+from runbooks.lab.lab_server import Lab
+from runbooks.lab.lab_state import Parameters
 from tests import fix_repair
 from tests.fix_lab import Database, Live, discard, wait_until
 from tests.fix_repair import Past, xid_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from recovery.model.repair import Mode, RowClass
-from recovery.postgres.staging import oversized
+from recovery.model.repair_plan import Mode, RowClass
+from recovery.postgres.staging import oversized_cells
 from recovery.report.repair_text import count_records
 from tests.fix_lab import Database
 from tests.fix_repair import SCHEMA, Past, xid_of
@@ -85,7 +85,7 @@ def test_values_too_large_for_text_travel_by_themselves(
     past: Past, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a limit of a kilobyte: bytes and text come back, lost or changed, and equal ones are not touched."""
-    monkeypatch.setattr(oversized, "MOST_BYTES", 1000)
+    monkeypatch.setattr(oversized_cells, "MOST_BYTES", 1000)
     with past(
         'create table big ("Weird Key" text primary key, image bytea, body text)',
         "insert into big select 'k' || g, decode(repeat(md5(g::text), 100), 'hex'), repeat(md5(g::text), 100)"

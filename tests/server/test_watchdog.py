@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from recovery.errors import RowbackError
-from recovery.postgres import watchdog
+from recovery.postgres import lock_watchdog
 from recovery.postgres.connect import Session, connect
-from recovery.postgres.watchdog import watched
+from recovery.postgres.lock_watchdog import watched
 from tests.fix_lab import Database, wait_until
 
 STATE = "nothing was written"
@@ -21,9 +21,9 @@ WATCHING = "select count(*) from pg_stat_activity where application_name = 'rowb
 @pytest.fixture
 def writer(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     """A session on a table, with a watch that takes a second or two instead of ten."""
-    monkeypatch.setattr(watchdog, "BEAT_S", 0.3)
-    monkeypatch.setattr(watchdog, "SILENT_S", 1)
-    monkeypatch.setattr(watchdog, "LOOK_S", 0.2)
+    monkeypatch.setattr(lock_watchdog, "BEAT_S", 0.3)
+    monkeypatch.setattr(lock_watchdog, "SILENT_S", 1)
+    monkeypatch.setattr(lock_watchdog, "LOOK_S", 0.2)
     database.run("create table t (n int)", "insert into t values (1)")
     with connect(database.target()) as session:
         yield session
@@ -31,7 +31,7 @@ def writer(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sess
 
 def silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on nothing beats, as if every thread of the process stood still."""
-    monkeypatch.setattr(watchdog._Heart, "_beat", lambda self: self._ended.wait())
+    monkeypatch.setattr(lock_watchdog._Heart, "_beat", lambda self: self._ended.wait())
 
 
 def test_a_long_statement_of_a_client_that_lives_goes_on(database: Database, writer: Session) -> None:
@@ -107,7 +107,7 @@ def test_a_transaction_over_the_limit_is_ended_and_that_is_said(
     database: Database, writer: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client lives, so it is not said to have been silent; the next step is another than to go on."""
-    monkeypatch.setattr(watchdog, "TRANSACTION_LIMIT_S", 1)
+    monkeypatch.setattr(lock_watchdog, "TRANSACTION_LIMIT_S", 1)
     with (
         pytest.raises(RowbackError) as ended,
         watched(writer, state=STATE, say=pytest.fail),

@@ -17,9 +17,9 @@ from psycopg import sql
 
 from recovery.model.account import Account
 from recovery.postgres.connect import Session
-from recovery.reload.load import load
-from recovery.workflow import undo as undoing
-from recovery.workflow.steps import load as loading
+from recovery.reload.load_transaction import load
+from recovery.workflow import undo_case as undoing
+from recovery.workflow.steps import load_step as loading
 from tests.soak import product
 
 Plant = Callable[[Session], object]

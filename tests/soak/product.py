@@ -21,21 +21,21 @@ from recovery.errors import RowbackError
 from recovery.model.account import Partial
 from recovery.model.instance import Endpoint, InstanceFacts
 from recovery.model.load_order import load_order
-from recovery.model.plan import RecoveryPlan
-from recovery.model.repair import Mode, Pace, RepairRequest
-from recovery.model.report import Objectives
+from recovery.model.recovery_plan import RecoveryPlan
+from recovery.model.recovery_report import Objectives
+from recovery.model.repair_plan import Mode, Pace, RepairRequest
 from recovery.model.values import TableName
 from recovery.postgres.before_images import drop_schema, left_schemas
-from recovery.postgres.catalog import nonempty, read_catalog
 from recovery.postgres.connect import connect, identity_of
 from recovery.postgres.connection_target import Target
-from recovery.reload import pacing
-from recovery.store.cases import open_case, read_case, resume_case
+from recovery.postgres.read_catalog import nonempty, read_catalog
+from recovery.reload import paced_load
+from recovery.store.case_directory import open_case, read_case, resume_case
 from recovery.store.journal import read_records
-from recovery.workflow.accounting import account_of
+from recovery.workflow.case_account import account_of
+from recovery.workflow.case_lifecycle import diff_again, give_up, run
 from recovery.workflow.recovery_run import RecoveryRun
-from recovery.workflow.run import diff_again, give_up, run
-from recovery.workflow.undo import undo
+from recovery.workflow.undo_case import undo
 from tests.server.test_load import plan_for
 from tests.soak.server import OWNER, Place
 from tests.unit.test_delete_guard import instance
@@ -195,7 +195,7 @@ def _plan(operator: Operator, request: RepairRequest) -> RecoveryPlan:
 def _errand(operator: Operator, case_id: str) -> Iterator[SoakErrand]:
     os.environ["ROWBACK_HOME"] = str(operator.home)
     # portions of a few rows: their boundaries are what is tested
-    pacing.FIRST_ROWS, pacing.FEWEST_ROWS, pacing.MOST_ROWS = PORTION_ROWS, PORTION_ROWS, 2 * PORTION_ROWS
+    paced_load.FIRST_ROWS, paced_load.FEWEST_ROWS, paced_load.MOST_ROWS = PORTION_ROWS, PORTION_ROWS, 2 * PORTION_ROWS
     case, journal = resume_case(case_id)
     recovery_run = SoakErrand(
         case,

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from guards.isolation.binaries import find_tools, free_port
+from guards.isolation.server_programs import find_tools, free_port
 
 ROOT_PREFIX = "rowback-soak-"
 ADMIN, OWNER = "app", "operator"

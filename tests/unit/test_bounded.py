@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from recovery.config import Program, Webhook
-from recovery.model.status import Status
-from recovery.report import serving
-from recovery.report.notifying import FILE, Notifier
+from recovery.model.case_progress import Status
+from recovery.report import status_server
+from recovery.report.notifier import FILE, Notifier
 from tests.fix_lab import wait_until
 
 
@@ -29,7 +29,7 @@ def nobody_looks() -> Status:
 
 @contextmanager
 def served() -> Iterator[tuple[str, int]]:
-    server, address = serving.serve(nobody_looks)
+    server, address = status_server.serve(nobody_looks)
     try:
         yield "127.0.0.1", int(server.server_address[1])
     finally:
@@ -58,7 +58,7 @@ def test_a_page_on_loopback_is_called_by_loopback_s_names(host: str) -> None:
 def test_half_requests_hold_few_threads_and_not_for_long(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(serving.Page, "timeout", 0.5)
+    monkeypatch.setattr(status_server.Page, "timeout", 0.5)
     before = threading.active_count()
     with served() as place:
         held = []
@@ -66,7 +66,7 @@ def test_half_requests_hold_few_threads_and_not_for_long(
             connection = socket.create_connection(place, timeout=5)
             connection.sendall(b"GET / HTTP/1.1\r\nHost: 127")
             held.append(connection)
-        assert threading.active_count() - before <= serving.MOST_CONNECTIONS + 2
+        assert threading.active_count() - before <= status_server.MOST_CONNECTIONS + 2
         wait_until(lambda: threading.active_count() - before <= 1, "their threads end")
         assert answer(place) == 404, "and others are answered again"
         for connection in held:

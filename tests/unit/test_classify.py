@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from recovery.changeset.change import Change
 from recovery.changeset.column_mapping import widens
-from recovery.compare.classify import Effect, Entity, attribute, resolve
+from recovery.changeset.row_change import Change
+from recovery.compare.classify_row import Effect, Entity, attribute, resolve
 from recovery.config import load_profile
 from recovery.errors import RowbackError
-from recovery.model.repair import Mode, OnConflict, Op, RepairRequest, RowClass
+from recovery.model.repair_plan import Mode, OnConflict, Op, RepairRequest, RowClass
 
 BAD, APP = 100, 101
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(p for room in ("recovery", "guards", "runbooks") for p in (ROOT / room).rglob("*.py"))
+HOMES = ("", "recovery", "guards", "runbooks")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -41,3 +44,28 @@ def test_help_loads_nothing_heavy() -> None:
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert told.splitlines()[-1] == "[]"
+
+
+def test_no_two_files_share_a_name() -> None:
+    """An "open file" box tells them apart; a verb has its file in commands, what it does is called otherwise."""
+    stems = Counter(path.stem for path in SOURCES if path.stem != "__init__")
+    assert [stem for stem, count in stems.items() if count > 1] == []
+
+
+ROOMS = [path for path in SOURCES if path.name == "__init__.py" and "Read in this order:" in path.read_text()]
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda p: str(p.parent.relative_to(ROOT)))
+def test_reading_order_of_a_room_names_files_that_exist(room: Path) -> None:
+    order = re.search(r"Read in this order: (.+?)\.(?:\n| Each)", room.read_text(), re.DOTALL)
+    assert order
+    named = re.sub(r"\(.*?\)|\bthen\b|\bthe\s+other ops_\*", "", order[1])
+    names = [name for part in re.split(r"[,;]", named) if (name := part.strip())]
+    assert [n for n in names if not (room.parent / f"{n}.py").exists()] == []
+
+
+def test_architecture_page_names_files_that_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    modules = {name.removesuffix(".py") for name in re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9]+)+(?:\.py)?)`", text)}
+    missing = [n for n in modules if not any((ROOT / r / n).is_dir() or (ROOT / r / f"{n}.py").exists() for r in HOMES)]
+    assert sorted(missing) == []

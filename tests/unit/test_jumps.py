@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from recovery.incident.jumps import compare
-from recovery.model.reading import FULL, Counted, Reading
-from recovery.store.readings import KEPT, reading_before, remember_reading
+from recovery.incident.counter_jumps import compare
+from recovery.model.counter_reading import FULL, Counted, Reading
+from recovery.store.counter_readings import KEPT, reading_before, remember_reading
 
 AT = datetime(2026, 11, 22, 2, 0, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

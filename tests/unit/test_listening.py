@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from recovery.report import listening
-from recovery.report.listening import PlainListener
+from recovery.report import progress_listener
+from recovery.report.progress_listener import PlainListener
 
 
 def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +19,7 @@ def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = PlainListener(out)
     plain.step_started("await-copy", "wait until it is restored")
     plain.progress("creating", 1.0)
-    monkeypatch.setattr(listening, "HEARTBEAT_S", 0.0)
+    monkeypatch.setattr(progress_listener, "HEARTBEAT_S", 0.0)
     plain.progress("creating", 61.0)
     plain.progress("backing-up", 121.0)
     plain.step_done("await-copy", "PostgreSQL 17.4", 130.0)
@@ -39,7 +39,7 @@ def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_terminal_gets_a_live_line() -> None:
     script = (
-        "from recovery.report.listening import listener\n"
+        "from recovery.report.progress_listener import listener\n"
         "l = listener()\n"
         "l.step_started('load', 'put the rows back')\nl.progress('creating [x]', 3.0)\n"
         "l.step_done('load', '3 rows', 0.5)\n"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guards.plain import joined, plain, plain_lines, shell_word
+from guards.plain_text import joined, plain, plain_lines, shell_word
 from recovery.errors import ErrorId, RowbackError
 from recovery.output import PlainStream
 from recovery.report.spreadsheet import cell

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from recovery.errors import ErrorId, RowbackError
+from runbooks.book.book_template import TEMPLATE
 from runbooks.book.document import Approve, Ask, Command, Confirm, Note, Shell, Sql, Type
 from runbooks.book.lint import lint
-from runbooks.book.reading import parse, read_book
-from runbooks.book.template import TEMPLATE
+from runbooks.book.parse_book import parse, read_book
 
 FRONT = "---\ntitle: T\npurpose: P\nwhen: W\nparameters:\n  instance: {type: instance}\n---\n"
 

@@ -8,7 +8,7 @@ from recovery.compare.scope import ScopeRequest, choose_scope, match_tables
 from recovery.errors import RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Partitioned, Table, Trigger
 from recovery.model.load_order import load_order
-from recovery.model.plan import ForeignKeyMode, Why
+from recovery.model.recovery_plan import ForeignKeyMode, Why
 from recovery.model.values import TableName
 
 

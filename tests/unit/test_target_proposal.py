@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from recovery.incident.records import Record
-from recovery.incident.sightings import Outcome, Sighting
-from recovery.incident.suspects import JUMPED, Closure, Question, suspects_in
+from recovery.incident.log_record import Record
+from recovery.incident.rank_suspects import JUMPED, Closure, Question, suspects_in
+from recovery.incident.statement_sighting import Outcome, Sighting
 from recovery.incident.target_time import propose
-from recovery.model.incident import Proposal, Reach, Reached, Suspect
+from recovery.model.incident_findings import Proposal, Reach, Reached, Suspect
 from recovery.model.instance import RestoreWindow
 
 AT = datetime(2026, 11, 22, 14, 20, 5, tzinfo=UTC)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from recovery.changeset.column_mapping import map_table
-from recovery.incident.keeping import Keeper
-from recovery.incident.records import Record
-from recovery.incident.sightings import Sighting
+from recovery.incident.log_record import Record
+from recovery.incident.statement_retention import Keeper
+from recovery.incident.statement_sighting import Sighting
 from recovery.model.catalog import Column, Table
 from recovery.model.values import TableName, Value, digest_of, leading_name, name_parts
-from recovery.postgres.asking import identifier
+from recovery.postgres.bounded_statement import identifier
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import botocore.parsers
 import botocore.serialize
 import pytest
 
-from runbooks.lab.wire import Refusal, model_of, parse_request, render_refusal, render_result
+from runbooks.lab.query_protocol import Refusal, model_of, parse_request, render_refusal, render_result
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "RestoreDBInstanceToPointInTime": {

@@ -9,7 +9,7 @@ from psycopg import sql
 from recovery.model.catalog import ForeignKey
 from recovery.model.values import TableName
 from recovery.postgres.row_versions import written_by
-from recovery.postgres.trusted import user_sql
+from recovery.postgres.trusted_sql import user_sql
 
 Predicate = sql.Composable
 EVERY_ROW: Predicate = sql.SQL("true")

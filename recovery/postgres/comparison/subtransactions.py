@@ -16,7 +16,7 @@ from datetime import datetime
 from psycopg import sql
 
 from recovery.model.values import TableName
-from recovery.postgres.comparison.lineage import newest, next_xid
+from recovery.postgres.comparison.row_lineage import newest, next_xid
 from recovery.postgres.connect import Session, one
 from recovery.postgres.row_versions import written_by
 

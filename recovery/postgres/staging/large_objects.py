@@ -14,7 +14,7 @@ from psycopg import sql
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Table
 from recovery.postgres.connect import Session, one
-from recovery.postgres.trusted import trusted_sql
+from recovery.postgres.trusted_sql import trusted_sql
 
 CHUNK_BYTES = 2**20
 _GRANTS = {"SELECT": "select", "UPDATE": "update"}

@@ -15,12 +15,12 @@ from itertools import islice
 from psycopg import Cursor, sql
 
 from recovery.model.catalog import ForeignKey, Table
-from recovery.model.repair import ImagesDigest
+from recovery.model.repair_plan import ImagesDigest
 from recovery.postgres.comparison.oversized_values import oversized_bytes
-from recovery.postgres.comparison.scan import Field, Values
+from recovery.postgres.comparison.table_scan import Field, Values
 from recovery.postgres.connect import Session, one
-from recovery.postgres.isolation import try_rows
-from recovery.postgres.trusted import trusted_sql
+from recovery.postgres.isolate_bad_rows import try_rows
+from recovery.postgres.trusted_sql import trusted_sql
 
 BATCH = 5_000
 SMALL = 500  # rows up to which indexes and statistics of a stage cost more, in time and in locks, than they save

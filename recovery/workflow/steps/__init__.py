@@ -1,1 +1,4 @@
-"""The steps of a recovery in their order: copy, rows, diff, load, verify. Each says, asked again, how far it came."""
+"""The steps of a recovery. Each says, asked again, how far it came.
+
+Read in this order: step, copy_steps, row_steps, diff_step, load_step, verify_step.
+"""

@@ -17,7 +17,7 @@ from botocore.awsrequest import AWSResponse
 
 from recovery.aws.instances import Instances
 from recovery.aws.log_files import LogFiles
-from runbooks.lab.wire import Refusal, render_refusal, render_result
+from runbooks.lab.query_protocol import Refusal, render_refusal, render_result
 from tests.fuzz.mutations import mutated_bytes
 from tests.fuzz.target import OFFLINE, Invocation, Target, printed
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from random import Random
 
 from recovery import __version__
+from runbooks.book.book_template import TEMPLATE
 from runbooks.book.lint import lint, sarif
-from runbooks.book.reading import books_directory, parse
-from runbooks.book.template import TEMPLATE
+from runbooks.book.parse_book import books_directory, parse
 from tests.fuzz.mutations import mutated_bytes
 from tests.fuzz.target import Invocation, Target, printed
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from guards import clock
+from guards import system_clock
 from guards.allowance import allowances, named_marks
 from guards.policy import policy_here
 from recovery.config import load_profile, profile_names
@@ -154,7 +154,7 @@ def _act_guard(data: tuple[str, str], directory: Path) -> None:
     path = place / name
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     path.chmod(0o600)
-    for each in (*allowances(clock.now()), *named_marks(clock.now())):
+    for each in (*allowances(system_clock.now()), *named_marks(system_clock.now())):
         assert str(each)  # shown on stderr, which takes any text
     path.unlink()
 

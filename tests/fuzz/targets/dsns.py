@@ -13,10 +13,10 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from guards.commands.asking import _without_driver, connected
-from guards.drivers.own import resolved
+from guards.commands.guard_target import _without_driver, connected
+from guards.connection_words import shown
+from guards.drivers.guard_connection import resolved
 from guards.refusal import GuardError
-from guards.words import shown
 from tests.fuzz.mutations import mutated
 from tests.fuzz.target import Invocation, Target, argument, printed
 

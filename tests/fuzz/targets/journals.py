@@ -11,19 +11,19 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from recovery.report.incident import incident_html, incident_markdown
+from recovery.report.incident_page import incident_html, incident_markdown
 from recovery.report.repair_text import repair_text
+from recovery.report.report_text import cases_text, report_text
 from recovery.report.status_page import status_page
-from recovery.report.text import cases_text, report_text
-from recovery.store.cases import Case, all_cases, read_case, unreadable_cases
+from recovery.store.case_directory import Case, all_cases, read_case, unreadable_cases
 from recovery.store.journal import FILE, RESERVE, Journal, read_records, reading
-from recovery.workflow.accounting import account_of, next_commands, not_back_lines
+from recovery.workflow.case_account import account_of, next_commands, not_back_lines
+from recovery.workflow.case_incident_report import story_of
+from recovery.workflow.case_lifecycle import paused_lines, steps_done
+from recovery.workflow.case_report import listed_cases, report_of
 from recovery.workflow.case_status import current_status
-from recovery.workflow.reporting import listed_cases, report_of
-from recovery.workflow.run import paused_lines, steps_done
-from recovery.workflow.story import story_of
-from runbooks.book.template import TEMPLATE
-from runbooks.running.runs import BOOK, all_runs, read_run, unreadable_runs
+from runbooks.book.book_template import TEMPLATE
+from runbooks.execution.run_store import BOOK, all_runs, read_run, unreadable_runs
 from tests.fuzz.batches import scratch_directory
 from tests.fuzz.mutations import mutated_bytes
 from tests.fuzz.structures import mutated_document

@@ -10,9 +10,9 @@ from pathlib import Path
 from random import Random
 
 from recovery.config import Profile
-from recovery.incident.prefix import COMMON
-from recovery.incident.suspects import Question
-from recovery.investigation.find import Search, find
+from recovery.incident.log_line_prefix import COMMON
+from recovery.incident.rank_suspects import Question
+from recovery.investigation.find_incident import Search, find
 from recovery.report.find_text import find_text
 from tests.fuzz.mutations import mutated, mutated_bytes
 from tests.fuzz.structures import mutated_document

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 from recovery.compare.scope import ScopeRequest, choose_scope
-from recovery.incident.suspects import same_table
+from recovery.incident.rank_suspects import same_table
 from recovery.model.catalog import Catalog, Column, ForeignKey, Partitioned, Table
 from recovery.model.load_order import load_order
 from recovery.model.values import TableName, leading_name, named_table

@@ -10,8 +10,8 @@ from random import Random
 from typing import Any
 
 from recovery.commands.restore import read_plan
-from recovery.model.plan import RecoveryPlan
-from recovery.report.text import plan_text
+from recovery.model.recovery_plan import RecoveryPlan
+from recovery.report.report_text import plan_text
 from recovery.workflow.approvals import approvals_beside
 from tests.fuzz.mutations import mutated
 from tests.fuzz.structures import mutated_document

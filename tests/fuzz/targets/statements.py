@@ -10,12 +10,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from guards.isolation.cluster import throw_away
+from guards.isolation.throwaway_cluster import throw_away
 from guards.refusal import GuardError
 from guards.statements import classify
-from recovery.incident.redacting import shape_of, without_values
+from recovery.incident.statement_redaction import shape_of, without_values
 from recovery.model.values import TableName
-from recovery.postgres.comparison.scan import refuses_predicate
+from recovery.postgres.comparison.table_scan import refuses_predicate
 from recovery.postgres.connect import Session
 from tests.fuzz.mutations import mutated
 from tests.fuzz.target import Invocation, Target, Unavailable, argument

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from guards.commands.asking import Duration
+from guards.commands.guard_target import Duration
 from recovery.commands.parameter_types import BYTES, XidRange, seconds
-from recovery.incident.prefix import is_zone
+from recovery.incident.log_line_prefix import is_zone
 from recovery.model.target import format_utc, parse_target_time
 from tests.fuzz.mutations import mutated
 from tests.fuzz.target import Invocation, Target, argument

@@ -1,0 +1,21 @@
+"""Turn a planned write into a row that stays as it is, with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from recovery.changeset.change_set import ChangeSet
+from recovery.changeset.row_change import Change
+from recovery.model.repair_plan import Op, RowClass
+from recovery.postgres.staging.row_obstacles import FOUND_IN
+
+
+def block(changes: ChangeSet, no: int, op: Op, reason: str) -> None:
+    """Turn every planned write of one kind into a blocked row."""
+    changes.update(blocked(change, reason) for change in changes.changes(no, ops=[op]))
+
+
+def blocked(change: Change, reason: str) -> Change:
+    """The row stays as it is, for `reason`; one that was found elsewhere is not lost."""
+    kind = RowClass.MOVED if reason.startswith(FOUND_IN) else RowClass.BLOCKED
+    return replace(change, kind=kind, op=Op.KEEP, want=None, reason=reason)

@@ -1,0 +1,306 @@
+"""The change set of a diff: every differing row with its values on both sides, in one SQLite file of the case.
+
+Rows live on disk, never in a list, so memory stays flat. The file is also the before-image outside the database: `live`
+is each row as it was before the repair, and `apply` writes only rows that still are exactly so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from recovery.changeset.batches import Batches
+from recovery.changeset.row_change import (
+    Change,
+    Shape,
+    Texts,
+    as_json,
+    change_of,
+    decoding,
+    key_text,
+    names_of,
+    row_of,
+    texts_of,
+)
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.account import KEYS_SHOWN, Reason
+from recovery.model.repair_plan import Op, RowClass
+from recovery.model.values import TableName
+
+BATCH = 5_000
+WRITES = (Op.INSERT, Op.UPDATE, Op.DELETE)
+
+_SCHEMA = """
+create table tab (no integer primary key, schema text, name text, key text, columns text);
+create table suspect (tab integer, key text, primary key (tab, key)) without rowid;
+create table change (
+  n integer primary key, tab integer not null, key text not null, kind text not null, op text not null,
+  target text, live text, want text, xmin integer, reason text, unique (tab, key)
+);
+create index change_reused on change (tab) where kind = 'reused key';
+create table likeness (mark text primary key) without rowid;
+create table skipped (xid integer, n integer, reason text, primary key (xid, n)) without rowid;
+create table portion (xid integer, n integer, primary key (xid, n)) without rowid;
+create index portion_n on portion (n);
+"""
+_COLUMNS = "n, tab, key, kind, op, target, live, want, xmin, reason"
+
+
+class ChangeSet:
+    """A change set on disk. Readable by its owner only; use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        fresh = not path.exists()
+        path.touch(mode=0o600)
+        self.path = path
+        self._db = sqlite3.connect(path)
+        self.batches = Batches(self._db)
+        if fresh:
+            self._db.executescript(_SCHEMA)
+
+    def __enter__(self) -> ChangeSet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Keep what was written; SQLite's own troubles leave as disk-full or plan-unreadable."""
+        try:
+            if error is None:
+                self._db.commit()
+        except sqlite3.Error as at_commit:
+            raise self._unusable(at_commit) from at_commit
+        finally:
+            self._db.close()
+        if isinstance(error, sqlite3.Error | UnicodeDecodeError):  # a text in it that is none
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: sqlite3.Error | UnicodeDecodeError) -> RowbackError:
+        full = "full" in str(error)
+        return RowbackError(
+            ErrorId.DISK_FULL if full else ErrorId.PLAN_UNREADABLE,
+            f"the change set {self.path} cannot be {'written' if full else 'used'}: {error}",
+            state="nothing was written to the original",
+            help="free space there; the next try begins the comparison anew"
+            if full
+            else "compare again: rowback diff CASE --again",
+        )
+
+    def add_table(self, table: TableName, key: Iterable[str], columns: Iterable[str]) -> Shape:
+        """A new table; its number follows the order of adding."""
+        shape = Shape(len(self.shapes()), table, tuple(key), tuple(columns))
+        self._db.execute(
+            "insert into tab values (?, ?, ?, ?, ?)",
+            (shape.no, table.schema_name, table.name, as_json(shape.key), as_json(shape.columns)),
+        )
+        return shape
+
+    def shapes(self) -> list[Shape]:
+        """All tables in the order they were added."""
+        rows = self._db.execute("select no, schema, name, key, columns from tab order by no")
+        with decoding():
+            return [
+                Shape(int(no), TableName(schema_name=schema, name=name), names_of(key), names_of(columns))
+                for no, schema, name, key, columns in rows
+            ]
+
+    def add_candidates(self, no: int, keys: Iterable[Texts]) -> None:
+        """Remember keys to be looked up on both sides; a key is remembered once."""
+        self._db.executemany("insert or ignore into suspect values (?, ?)", ((no, as_json(key)) for key in keys))
+
+    def candidates(self, no: int) -> Iterator[list[Texts]]:
+        """The remembered keys of one table in batches, without those that are settled already."""
+        query = (
+            "select key from suspect s where tab = ? and key > ? and not exists"
+            " (select 1 from change c where c.tab = s.tab and c.key = s.key) order by key limit ?"
+        )
+        last = ""
+        while rows := self._db.execute(query, (no, last, BATCH)).fetchall():
+            yield [texts_of(key) or () for (key,) in rows]
+            last = rows[-1][0]
+
+    def add(self, changes: Iterable[Change]) -> None:
+        """Keep rows; one that is there already stays as it is."""
+        self._db.executemany(
+            f"insert or ignore into change ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (row_of(change) for change in changes),
+        )
+
+    def find(self, no: int, key: Texts) -> Change | None:
+        """The row with this key, when it differs."""
+        query = f"select {_COLUMNS} from change where tab = ? and key = ?"  # noqa: S608 (constants)
+        row = self._db.execute(query, (no, as_json(key))).fetchone()
+        return change_of(row) if row else None
+
+    def update(self, changes: Iterable[Change]) -> None:
+        """Write the verdict on rows that are kept already, found by their number."""
+        self._db.executemany(
+            "update change set kind = ?, op = ?, want = ?, reason = ? where n = ?",
+            ((c.kind.value, c.op.value, as_json(c.want), c.reason, c.n) for c in changes),
+        )
+
+    def changes(
+        self,
+        no: int | None = None,
+        *,
+        kinds: Iterable[RowClass] = (),
+        ops: Iterable[Op] = (),
+        limit: int | None = None,
+        after: int = -1,
+        portion: int | None = None,
+    ) -> Iterator[Change]:
+        """Rows in the order they were found: of one table, some classes, some operations; behind number `after`; of the
+        portion that one transaction took.
+
+        Rows may be updated or added meanwhile.
+        """
+        given: list[str | int] = [value for value in (no, portion) if value is not None]
+        where = [] if no is None else ["tab = ?"]
+        where += [] if portion is None else ["n in (select n from portion where xid = ?)"]
+        for column, wanted in (("kind", [kind.value for kind in kinds]), ("op", [op.value for op in ops])):
+            if wanted:
+                where.append(f"{column} in ({', '.join('?' * len(wanted))})")
+                given += wanted
+        return self._select(" and ".join(where) or "true", given, after=after, limit=limit)
+
+    def _select(
+        self, where: str, given: Sequence[str | int], *, after: int = -1, limit: int | None = None
+    ) -> Iterator[Change]:
+        query = f"select {_COLUMNS} from change where n > ? and {where} order by n limit ?"  # noqa: S608
+        last, left = after, limit if limit is not None else 2**62
+        while left and (rows := self._db.execute(query, (last, *given, min(left, BATCH))).fetchall()):
+            yield from map(change_of, rows)
+            last, left = rows[-1][0], left - len(rows)
+
+    def note_new(self, marks: Iterable[str]) -> None:
+        """Remember by what rows written since T could be recognized as moved ones."""
+        self._db.executemany("insert or ignore into likeness values (?)", ((mark,) for mark in marks))
+
+    def noted(self, mark: str) -> bool:
+        """Whether a row written since T bears this mark."""
+        return self._db.execute("select 1 from likeness where mark = ?", (mark,)).fetchone() is not None
+
+    def insert_lost(self, no: int) -> None:
+        """Plan to put every lost row of a table back as it was at T."""
+        self._db.execute(
+            "update change set op = 'insert', want = target where tab = ? and kind = ?", (no, RowClass.LOST.value)
+        )
+
+    def delete_new(self, no: int) -> None:
+        """Plan to delete every row of a table that did not exist at T."""
+        self._db.execute("update change set op = 'delete' where tab = ? and kind = ?", (no, RowClass.NEW.value))
+
+    def tally(self, no: int) -> dict[tuple[RowClass, Op], int]:
+        """Rows of one table by class and operation."""
+        rows = self._db.execute("select kind, op, count(*) from change where tab = ? group by 1, 2", (no,))
+        with decoding():
+            return {(RowClass(kind), Op(op)): count for kind, op, count in rows}
+
+    def rows_at_target(self, no: int) -> list[tuple[RowClass, Op, str | None, int]]:
+        """Rows of one table that were there at T: by class, operation and reason, with their number."""
+        rows = self._db.execute(
+            "select kind, op, reason, count(*) from change where tab = ? and target is not null group by 1, 2, 3", (no,)
+        )
+        with decoding():
+            return [(RowClass(kind), Op(op), reason, count) for kind, op, reason, count in rows]
+
+    def keys_of(self, shape: Shape, kind: RowClass, op: Op, reason: str | None) -> tuple[str, ...]:
+        """The keys of the first rows at T of one class, operation and reason, for people."""
+        rows = self._db.execute(
+            "select key from change where tab = ? and kind = ? and op = ? and reason is ? and target is not null"
+            " order by n limit ?",
+            (shape.no, kind.value, op.value, reason, KEYS_SHOWN),
+        )
+        return tuple(key_text(shape, texts_of(key) or ()) for (key,) in rows)
+
+    def skipped_at_target(self, skipped: Mapping[int, str]) -> dict[str, list[Reason]]:
+        """Table → reasons, of those among the `skipped` (number → reason) that were to come back as at T."""
+        found: dict[str, list[Reason]] = {}
+        shapes = {shape.no: shape for shape in self.shapes()}
+        query = "select tab, key from change where n = ? and op in ('insert', 'update') and target is not null"
+        for n, reason in skipped.items():
+            if row := self._db.execute(query, (n,)).fetchone():
+                shape = shapes[row[0]]
+                key = key_text(shape, texts_of(row[1]) or ())
+                found.setdefault(str(shape.table), []).append(Reason(reason=reason, rows=1, keys=(key,)))
+        return found
+
+    def forget(self, no: int) -> None:
+        """Drop what was found of one table; its number stays taken."""
+        for table in ("suspect", "change"):
+            self._db.execute(f"delete from {table} where tab = ?", (no,))  # noqa: S608 (constants)
+
+    def clear(self) -> None:
+        """Forget everything: the comparison begins anew."""
+        for table in ("tab", "suspect", "change", "likeness", "skipped", "portion"):
+            self._db.execute(f"delete from {table}")  # noqa: S608 (constants)
+
+    def classes(self, no: int) -> dict[RowClass, int]:
+        """Rows of one table by class."""
+        found: Counter[RowClass] = Counter()
+        for (kind, _), count in self.tally(no).items():
+            found[kind] += count
+        return dict(found)
+
+    def planned(self, no: int) -> dict[Op, int]:
+        """Rows of one table by operation, each operation named."""
+        found: Counter[Op] = Counter(dict.fromkeys(Op, 0))
+        for (_, op), count in self.tally(no).items():
+            found[op] += count
+        return dict(found)
+
+    def bytes_wanted(self, no: int) -> int:
+        """The size of all rows to be written, as text."""
+        row = self._db.execute("select coalesce(sum(length(want)), 0) from change where tab = ?", (no,)).fetchone()
+        return int(row[0])
+
+    def without_target(self, no: int) -> int:
+        """Rows that did not exist at T."""
+        row = self._db.execute("select count(*) from change where tab = ? and target is null", (no,)).fetchone()
+        return int(row[0])
+
+    def skip(self, xid: int, skipped: Iterable[tuple[int, str]]) -> None:
+        """Note, durably, which rows transaction `xid` will leave as they are."""
+        self._db.executemany("insert or replace into skipped values (?, ?, ?)", ((xid, n, why) for n, why in skipped))
+        self._db.commit()
+
+    def written(self, no: int, xid: int) -> Iterator[Change]:
+        """The rows of one table that transaction `xid` wrote: of its portion, or of all that were planned."""
+        skipped = self.skipped(xid)
+        # a portion may hold no row at all: of tables that are loaded whole nothing stands here
+        paced = self._db.execute("select 1 from portion where xid <> 0 limit 1").fetchone()
+        planned = self.changes(no, ops=WRITES, portion=xid if paced else None)
+        return (change for change in planned if change.n not in skipped)
+
+    def standing(self, no: int) -> Iterator[Change]:
+        """Rows of one table that are not chosen and that no child must be given to: their key names another entity, or
+        an earlier portion could not write them."""
+        return self._select(
+            "tab = ? and n not in (select n from portion where xid = 0) and n in"
+            " (select n from change where tab = ? and kind = 'reused key'"
+            " union select s.n from skipped s join portion p on p.xid = s.xid and p.n = s.n)"
+            " and op in ('insert', 'keep')"
+            # what was skipped once may have been written at the second try
+            " and not exists (select 1 from portion p left join skipped s on s.xid = p.xid and s.n = p.n"
+            " where p.n = change.n and s.n is null)",
+            [no, no],
+        )
+
+    def skipped(self, xid: int) -> dict[int, str]:
+        """Rows that transaction `xid` left as they were, with the reason."""
+        return dict(self._db.execute("select n, reason from skipped where xid = ? order by n", (xid,)).fetchall())
+
+    def digest(self) -> str:
+        """sha256 over every row and every decision."""
+        self._db.commit()
+        found = hashlib.sha256()
+        for table in ("tab", "change"):
+            for row in self._db.execute(f"select * from {table} order by 1"):  # noqa: S608 (constants)
+                with decoding():
+                    found.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        return found.hexdigest()

@@ -1,0 +1,131 @@
+"""A differing row and the table it is of, and how both are written in the file of a change set."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from recovery.model.catalog import Catalog, ColumnNumbers, Table
+from recovery.model.repair_plan import Op, RowClass
+from recovery.model.values import TableName
+
+Texts = tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One table of a change set: its key and the columns that every row's values stand for."""
+
+    no: int
+    table: TableName
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One differing row. `target` at T, `live` as the diff saw it, `want` as it shall become; None: no row.
+
+    `xmin`: of the live row. `key`: texts of the key columns, of the whole row and a counter in a table without key.
+    """
+
+    table: int
+    key: Texts
+    kind: RowClass
+    target: Texts | None
+    live: Texts | None
+    xmin: int | None
+    op: Op = Op.KEEP
+    want: Texts | None = None
+    reason: str | None = None
+    n: int | None = None
+
+
+def column_numbers(catalog: Catalog, shapes: Iterable[Shape]) -> ColumnNumbers:
+    """The columns of the tables in a change set by their numbers."""
+    tables = {table.name: table for table in catalog.tables}
+    return {
+        str(shape.table): {c.name: c.number for c in tables[shape.table].columns if c.name in shape.columns}
+        for shape in shapes
+        if shape.table in tables
+    }
+
+
+def changed_columns(table: Table, recorded: Mapping[str, int | None]) -> list[str]:
+    """What became of columns since their numbers were recorded (None: only that there was one of that name)."""
+    now = {column.name: column.number for column in table.columns}
+    gone = [f"column {name} was dropped or renamed" for name in recorded if name not in now]
+    return gone + [
+        f"column {name} is another one now"
+        for name, number in recorded.items()
+        if name in now and number is not None and now[name] != number
+    ]
+
+
+def key_text(shape: Shape, key: Texts) -> str:
+    """A row's key for people: its values; of a table without key, all of them."""
+    return ", ".join("null" if text is None else text for text in key[: len(shape.key) or len(shape.columns)])
+
+
+def row_of(change: Change) -> tuple[object, ...]:
+    return (
+        change.n,
+        change.table,
+        as_json(change.key),
+        change.kind.value,
+        change.op.value,
+        as_json(change.target),
+        as_json(change.live),
+        as_json(change.want),
+        change.xmin,
+        change.reason,
+    )
+
+
+def change_of(row: tuple[object, ...]) -> Change:
+    n, table, key, kind, op, target, live, want, xmin, reason = row
+    with decoding():
+        return Change(
+            table=int(str(table)),
+            key=texts_of(key) or (),
+            kind=RowClass(str(kind)),
+            target=texts_of(target),
+            live=texts_of(live),
+            xmin=None if xmin is None else int(str(xmin)),
+            op=Op(str(op)),
+            want=texts_of(want),
+            reason=None if reason is None else str(reason),
+            n=int(str(n)),
+        )
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """What stands in the file and is none of ours is an error of the file, as SQLite's own are."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise sqlite3.DataError(f"it holds what no change set has: {type(error).__name__}") from error
+
+
+def as_json(values: Iterable[str | None] | None) -> str | None:
+    return None if values is None else json.dumps(list(values), ensure_ascii=False)
+
+
+def texts_of(text: object) -> Texts | None:
+    if text is None:
+        return None
+    values = json.loads(str(text))
+    if not isinstance(values, list) or not all(value is None or isinstance(value, str) for value in values):
+        raise TypeError("no list of texts")
+    return tuple(values)
+
+
+def names_of(text: object) -> tuple[str, ...]:
+    names = texts_of(text)
+    if names is None or None in names:
+        raise TypeError("no list of names")
+    return tuple(map(str, names))

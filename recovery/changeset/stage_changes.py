@@ -1,0 +1,243 @@
+"""Stage planned rows beside their tables and let the server say which of them cannot be written.
+
+The diff does this to foresee what `apply` will meet; `apply` does it again, under its locks, to skip what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+
+from recovery.changeset.batches import CHOSEN, Selection
+from recovery.changeset.change_set import WRITES, ChangeSet
+from recovery.changeset.row_change import Change, Shape, changed_columns
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Catalog, ForeignKey, Table
+from recovery.model.repair_plan import LiftedConstraint, Op, RowClass
+from recovery.model.values import TableName
+from recovery.postgres.connect import Session
+from recovery.postgres.row_versions import xmin_of
+from recovery.postgres.staging import key_collisions, row_obstacles
+from recovery.postgres.staging.not_valid_constraints import without
+from recovery.postgres.staging.row_constraints import Rules
+from recovery.postgres.staging.stage import Stage, Staged, stageable
+
+STAYING = (RowClass.NEWER, RowClass.CHANGED, RowClass.CONFLICT, RowClass.REVERTED)
+
+
+_LETTER = {Op.INSERT: "i", Op.UPDATE: "u", Op.DELETE: "d", Op.KEEP: "k"}
+
+
+def stage_changes(
+    live: Session,
+    catalog: Catalog,
+    changes: ChangeSet,
+    *,
+    only: Collection[TableName] | None = None,
+    selection: Selection = Selection.EVERYTHING,
+) -> dict[TableName, Stage]:
+    """A filled stage for every table that `selection` has rows of, or for those of `only`, inside the open transaction.
+
+    Rows whose key names another entity now are staged as well: children must not be given to it.
+    """
+    stages = {}
+    for shape in changes.shapes():
+        if only is not None and shape.table not in only:
+            continue
+        table = catalog.table(shape.table)
+        if table is not None:
+            refuse_changed_columns(table, dict.fromkeys(shape.columns))
+        by = _referenced(shape, catalog)
+        rows = chain(_staged(changes, shape, by, selection), _retained_parents(changes, shape, catalog, selection))
+        if table is None or not stageable(table) or next(rows, None) is None:
+            continue
+        stage = Stage(live, table, shape.columns, shape.no)
+        stage.create()
+        staged = _staged(changes, shape, by, selection)
+        stage.fill(chain(staged, _retained_parents(changes, shape, catalog, selection)))
+        stage.complete()
+        stages[shape.table] = stage
+    return stages
+
+
+def mark_unwritable(
+    stages: Mapping[TableName, Stage],
+    rules: Mapping[TableName, Rules],
+    keys: Iterable[ForeignKey],
+    filled: Iterable[TableName],
+) -> None:
+    """Mark every staged row that what is there now keeps from being written, until marking one changes nothing for
+    another. Call `mark_by_content` before.
+
+    `filled`: tables that are loaded whole in the same transaction; a parent there is present by then.
+    """
+    for stage in stages.values():
+        row_obstacles.mark_stale(stage)
+        row_obstacles.mark_back_already(stage)
+    inside = [key for key in keys if key.child in stages or not stages.keys().isdisjoint(key.parent_tables)]
+    while _mark_once(stages, rules, inside, set(filled)):
+        pass
+
+
+def mark_by_content(
+    stages: Mapping[TableName, Stage],
+    rules: Mapping[TableName, Rules],
+    elsewhere: Mapping[TableName, Sequence[row_obstacles.Elsewhere]],
+) -> None:
+    """Mark staged rows that could never be written, whatever else their tables hold, and rows that stand elsewhere: it
+    needs no lock to see that. Checks by functions of the users are left to the writing, because they may read other
+    tables."""
+    for name, stage in stages.items():
+        if not stage.writes:
+            continue
+        row_obstacles.mark_identity(stage)
+        for other in elsewhere.get(name, ()):
+            row_obstacles.mark_moved(stage, other)
+        for check in rules[name].checks:
+            if not check.functions:
+                row_obstacles.mark_violating(stage, check)
+        for rule in rules[name].distinct:
+            key_collisions.mark_rivals(stage, rule)
+
+
+def mark_lost_parents(
+    stages: Mapping[TableName, Stage],
+    keys: Sequence[ForeignKey],
+    filled: Iterable[TableName],
+    children: Iterable[TableName],
+) -> None:
+    """Mark those rows of `children`, not written yet, whose parents turned out not to come, and theirs in turn."""
+    waiting, whole = set(children), set(filled)
+    while sum(
+        row_obstacles.mark_orphans(stages[key.child], key, [stages[p] for p in key.parent_tables if p in stages])
+        for key in keys
+        if key.child in waiting and not whole & set(key.parent_tables)
+    ):
+        pass
+
+
+def lift_from(
+    stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], lifted: Iterable[LiftedConstraint]
+) -> dict[TableName, Rules]:
+    """Tell the stages which constraints will be away; returns the rules that rows meet then."""
+    away: dict[TableName, set[str]] = {}
+    for constraint in lifted:
+        away.setdefault(constraint.table, set()).add(constraint.name)
+    for name, names in away.items():
+        if name in stages:
+            stages[name].lifted = frozenset(names)
+    return {name: without(each, away.get(name, ())) for name, each in rules.items()}
+
+
+def refuse_changed_columns(table: Table, compared: Mapping[str, int | None]) -> None:
+    """The columns that were compared (name → number, None where it was not recorded) must still be there, and the same
+    by that name. Raises schema-drift."""
+    if changed := changed_columns(table, compared):
+        raise RowbackError(
+            ErrorId.SCHEMA_DRIFT,
+            f"the columns of {table.name} changed since it was compared",
+            *changed,
+            state="nothing was written to the original",
+            help="bring the column back, or compare again: rowback diff CASE --again",
+        )
+
+
+def _mark_early(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Sequence[ForeignKey]) -> int:
+    """Let updates come before deletes that they release, where a key waits for those deletes."""
+    references: dict[TableName, list[tuple[ForeignKey, Stage]]] = {}
+    for key in keys:
+        if key.child in stages:
+            references.setdefault(key.child, []).extend((key, stages[p]) for p in key.parent_tables if p in stages)
+    return sum(
+        row_obstacles.schedule_before_deletes(stages[name], parents_of, rules[name].distinct)
+        for name, parents_of in references.items()
+        if any(key_collisions.blocks_key(parent, "d", rules[parent.table.name].distinct) for _, parent in parents_of)
+    )
+
+
+def _mark_once(
+    stages: Mapping[TableName, Stage],
+    rules: Mapping[TableName, Rules],
+    keys: Sequence[ForeignKey],
+    filled: set[TableName],
+) -> int:
+    marked = key_collisions.mark_taken(stages, rules)
+    marked += _mark_early(stages, rules, keys)
+    for key in keys:
+        if key.child in stages and not filled & set(key.parent_tables):
+            parents = [stages[parent] for parent in key.parent_tables if parent in stages]
+            marked += row_obstacles.mark_orphans(stages[key.child], key, parents)
+        for parent in key.parent_tables:
+            if parent in stages:
+                first = key_collisions.blocks_key(stages[parent], "d", rules[parent].distinct)
+                marked += row_obstacles.mark_referenced(stages[parent], key, stages.get(key.child), first=first)
+    return marked
+
+
+def _renamed(changes: ChangeSet, shape: Shape, referenced: Sequence[int]) -> Iterator[Change]:
+    """Rows that stay, and that others referenced at T by values which they do not have any more: whoever has them now
+    is another entity."""
+    if not referenced:
+        return
+    for change in changes.changes(shape.no, kinds=STAYING, ops=[Op.KEEP]):
+        target, live = change.target, change.live
+        if target and live and any(target[i] != live[i] for i in referenced):
+            yield change
+
+
+def _referenced(shape: Shape, catalog: Catalog) -> list[int]:
+    """Places of columns outside the key by which other tables reference this one."""
+    names = {
+        name for key in catalog.foreign_keys if shape.table in key.parent_tables for name in key.parent_columns
+    } - set(shape.key)
+    return [i for i, name in enumerate(shape.columns) if name in names]
+
+
+def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int], selection: Selection) -> Iterator[Staged]:
+    if selection is Selection.BATCH:
+        yield from (_planned(change, shape) for change in changes.changes(shape.no, portion=CHOSEN))
+        yield from (_row(change, _LETTER[Op.KEEP]) for change in changes.standing(shape.no))
+        return
+    yield from (_planned(change, shape) for change in changes.changes(shape.no, ops=WRITES))
+    yield from (
+        _row(change, _LETTER[Op.KEEP]) for change in changes.changes(shape.no, kinds=[RowClass.REUSED], ops=[Op.KEEP])
+    )
+    yield from (_row(change, _LETTER[Op.KEEP]) for change in _renamed(changes, shape, referenced))
+
+
+def _retained_parents(changes: ChangeSet, shape: Shape, catalog: Catalog, selection: Selection) -> Iterator[Staged]:
+    """Of a batch: rows that earlier batches put back and that children in this one are to be given to. In between
+    such a parent may have been deleted, and its key given to another entity."""
+    if selection is not Selection.BATCH:
+        return
+    by_table, seen = {known.table: known for known in changes.shapes()}, set[int]()
+    for key in catalog.foreign_keys:
+        child = by_table.get(key.child)
+        if child is None or shape.table not in key.parent_tables or sorted(key.parent_columns) != sorted(shape.key):
+            continue
+        at = [child.columns.index(dict(zip(key.parent_columns, key.columns, strict=True))[name]) for name in shape.key]
+        for change in changes.changes(child.no, ops=(Op.INSERT, Op.UPDATE), portion=CHOSEN):
+            assert change.want is not None
+            parent = changes.find(shape.no, tuple(change.want[i] for i in at))
+            xid = changes.batches.writer_of(parent.n) if parent and parent.n and parent.n not in seen else None
+            if parent and parent.n and parent.want and xid is not None:
+                seen.add(parent.n)
+                yield Staged(parent.n, "p", xmin_of(xid), parent.want)
+
+
+def _planned(change: Change, shape: Shape) -> Staged:
+    row = _row(change, _LETTER[change.op])
+    if shape.key or change.op is not Op.INSERT or change.kind is not RowClass.LOST:
+        return row
+    return replace(row, nth=int(change.key[-1] or 0))  # see compare_whole_rows
+
+
+def _row(change: Change, letter: str) -> Staged:
+    # What leaves is known by the values it has now; what stays in the way of children, by those they knew it by.
+    values = change.want if change.op in (Op.INSERT, Op.UPDATE) else change.live
+    if letter == _LETTER[Op.KEEP]:
+        values = change.target or change.live
+    assert change.n is not None
+    assert values is not None
+    return Staged(change.n, letter, change.xmin, values)

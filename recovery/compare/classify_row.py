@@ -1,0 +1,191 @@
+"""What became of one row, who did it, and what the mode makes of that. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from recovery.changeset.row_change import Change, Texts
+from recovery.model.repair_plan import Mode, OnConflict, Op, RepairRequest, RowClass
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+WRITTEN_SINCE = (RowClass.REVERTED, RowClass.CONFLICT, RowClass.NEWER, RowClass.CHANGED, RowClass.REUSED)
+
+
+@dataclass(frozen=True)
+class Entity:
+    """What tells one entity from another: `own` are columns beside the key, `distinct` those of other unique keys.
+
+    `reissued`: place of the key and the last number that its sequence gave out, where that stands behind where it stood
+    at T: it gives numbers out for a second time. `renumbered`: that may be so, and is not certain. `renewed`: every row
+    that is there now was inserted since T. `rewriters`: transactions that left the same values in several rows, as an
+    UPDATE does and new entities do not.
+    """
+
+    own: tuple[int, ...]
+    distinct: tuple[tuple[int, ...], ...]
+    reissued: tuple[int, int] | None = None
+    renumbered: bool = False
+    renewed: bool = False
+    rewriters: frozenset[int] = frozenset()
+
+    def replaced(self, target: Texts, live: Texts) -> bool:
+        """Whether the row with this key is another entity now.
+
+        A unique key that is filled and unchanged says no. Where all rows are new, or the row's number was given out
+        again, any difference says yes. Otherwise every other unique key and most columns must differ; where there is no
+        other unique key, everything that the row held, and that must be several columns.
+        """
+        if any(all(live[i] is not None and target[i] == live[i] for i in key) for key in self.distinct):
+            return False
+        if self.renewed or self._reissued(target):
+            return any(target[i] != live[i] for i in self.own)
+        held = [i for i in self.own if target[i] is not None]
+        differing = [i for i in self.own if target[i] != live[i]]
+        if self.distinct:
+            elsewhere = all(any(target[i] != live[i] for i in key) for key in self.distinct)
+            told_apart = len(self.own) > 1 or self.renumbered  # a rename of all there is says nothing
+            return told_apart and elsewhere and 2 * len(differing) > len(self.own)
+        return len(held) >= (1 if self.renumbered else 2) and all(target[i] != live[i] for i in held)
+
+    def _reissued(self, target: Texts) -> bool:
+        if self.reissued is None:
+            return False
+        place, last = self.reissued
+        return int(target[place] or 0) <= last
+
+
+@dataclass
+class Effect:
+    """What the incident did to a table: the columns its rows differ in, and the value it left there if always one.
+
+    A column in which only the lesser part of its rows differ, with various values, was written by others between
+    T and the incident: nothing the incident did explains it. A number that is always the same before and always the
+    same after may have been set or counted: a later value may still show it.
+    """
+
+    rows: int = 0
+    differing: Counter[int] = field(default_factory=Counter)
+    values: dict[int, set[str | None]] = field(default_factory=dict)
+    before: dict[int, set[str | None]] = field(default_factory=dict)
+
+    def learn(self, target: Texts, live: Texts) -> None:
+        """One row that the incident wrote and nobody else since."""
+        self.rows += 1
+        for i, value in enumerate(live):
+            for seen, each in ((self.values, value), (self.before, target[i])):
+                if len(known := seen.setdefault(i, set())) < 2:
+                    known.add(each)
+            if value != target[i]:
+                self.differing[i] += 1
+
+    def wrote(self, i: int) -> bool:
+        """Whether the incident is what changed column `i`."""
+        return bool(self.differing[i]) and (2 * self.differing[i] >= self.rows or len(self.values[i]) == 1)
+
+    def unexplained(self, target: Texts, live: Texts) -> bool:
+        """Whether a row that the incident wrote last differs in a column that the incident did not write."""
+        return any(live[i] != target[i] and not self.wrote(i) for i in range(len(live)))
+
+    def counted(self, i: int) -> bool:
+        """Whether the incident may have counted column `i` up or down rather than set it."""
+        values = (*self.values[i], *self.before[i])
+        return len(values) == 2 and all(value is not None and _NUMBER.fullmatch(value) for value in values)
+
+    def remains(self, target: Texts, live: Texts) -> list[int]:
+        """ColumnMapping in which a row written later still shows, or may show, what the incident did."""
+        return [
+            i
+            for i in self.differing
+            if self.wrote(i)
+            and live[i] != target[i]
+            and (len(self.values[i]) > 1 or live[i] in self.values[i] or self.counted(i))
+        ]
+
+    def merged(self, target: Texts, live: Texts, *, last: bool) -> Texts | None:
+        """Three ways, T being the base: columns the incident wrote go back, columns others wrote stay.
+
+        `last`: the incident wrote the row last, so what its columns hold is its own. Otherwise None where a column may
+        hold either: the incident left no single value that could be told from a later one.
+        """
+        back = self.remains(target, live)
+        if not last and any(len(self.values[i]) > 1 or live[i] not in self.values[i] for i in back):
+            return None
+        return tuple(target[i] if i in back else value for i, value in enumerate(live))
+
+
+def differing(no: int, key: Texts, target: Texts | None, live: tuple[int, Texts] | None) -> Change | None:
+    """The change of one key's row, not attributed yet; None when both sides are equal."""
+    match target, live:
+        case None, None:
+            return None
+        case _, None:
+            return Change(no, key, RowClass.LOST, target, None, None)
+        case None, (xmin, row):
+            return Change(no, key, RowClass.NEW, None, row, xmin)
+        case _, (xmin, row):
+            return None if target == row else Change(no, key, RowClass.CHANGED, target, row, xmin)
+    raise AssertionError
+
+
+def attribute(change: Change, effect: Effect, entity: Entity, incident: frozenset[int]) -> Change:
+    """Classify a changed row by the transactions that wrote it: reverted if the incident alone did, conflict if others
+    did as well, reused if the key belongs to another entity now, newer if only others did. Without a named incident
+    what would be newer stays `changed`."""
+    if change.kind is not RowClass.CHANGED:
+        return change
+    assert change.target is not None
+    assert change.live is not None
+    if change.xmin in incident:
+        mixed = effect.unexplained(change.target, change.live)
+        return replace(change, kind=RowClass.CONFLICT if mixed else RowClass.REVERTED)
+    if effect.remains(change.target, change.live):
+        return replace(change, kind=RowClass.CONFLICT)
+    if change.xmin not in entity.rewriters and entity.replaced(change.target, change.live):
+        return replace(change, kind=RowClass.REUSED)
+    return replace(change, kind=RowClass.NEWER) if incident else change
+
+
+def resolve(change: Change, request: RepairRequest, effect: Effect) -> Change:
+    """What the mode does to a row that is there at both times. Lost rows are put back in every mode, new ones leave
+    only in `replace` (ChangeSet.insert_lost, delete_new)."""
+    update = replace(change, op=Op.UPDATE, want=change.target)
+    match request.mode, change.kind:
+        case ((Mode.REPAIR | Mode.REPLACE), RowClass.REVERTED):
+            return update
+        case Mode.REPAIR, RowClass.CONFLICT:
+            return resolve_conflict(change, request, effect)
+        case Mode.REPLACE, kind if kind in WRITTEN_SINCE:
+            return update
+    return change
+
+
+def resolve_conflict(change: Change, request: RepairRequest, effect: Effect) -> Change:
+    """Keep-live by default; a merge that cannot tell the two writers apart keeps the live row as well."""
+    assert change.target is not None
+    assert change.live is not None
+    last = change.xmin in request.incident_xids
+    match request.on_conflict:
+        case OnConflict.TAKE_T:
+            return replace(change, op=Op.UPDATE, want=change.target)
+        case OnConflict.MERGE if (merged := effect.merged(change.target, change.live, last=last)) is not None:
+            return replace(change, op=Op.UPDATE, want=merged)
+        case OnConflict.MERGE:
+            return replace(change, reason="the incident and a later writer cannot be told apart in one column")
+    return change
+
+
+def columns_by_writer(changes: Iterable[Change], columns: Sequence[str]) -> Mapping[int, tuple[int, tuple[str, ...]]]:
+    """xmin → rows it wrote last and the columns in which any of them differs from T."""
+    rows: Counter[int] = Counter()
+    touched: dict[int, set[str]] = {}
+    for change in changes:
+        if change.xmin is None or change.live is None or change.target is None:
+            continue
+        rows[change.xmin] += 1
+        touched.setdefault(change.xmin, set()).update(
+            name for name, then, now in zip(columns, change.target, change.live, strict=True) if then != now
+        )
+    return {xmin: (count, tuple(c for c in columns if c in touched[xmin])) for xmin, count in rows.most_common()}

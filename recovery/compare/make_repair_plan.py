@@ -1,0 +1,268 @@
+"""From two servers to a repair plan: compare, follow, attribute, resolve, foresee, ask what may be loaded whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from guards.plain_text import shell_word
+from recovery.changeset.change_set import ChangeSet
+from recovery.changeset.column_mapping import ColumnMapping, map_table, same_table_at
+from recovery.changeset.preflight import Outlook, foresee
+from recovery.changeset.row_locations import elsewhere_of
+from recovery.compare.attribution import incident_of, refuse_unknown_incident, writers_of
+from recovery.compare.foreign_key_traversal import Link, follow, follow_whole, links, note_lost_references, predicates
+from recovery.compare.full_tables import open_questions
+from recovery.compare.plan_summary import Found, dropped_values, gone_notices, hit_in_between, repair_plan
+from recovery.compare.row_decisions import Decision, apply_decisions
+from recovery.compare.row_verdicts import attribute_and_resolve
+from recovery.compare.table_diff import Comparison
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Catalog
+from recovery.model.recovery_plan import RecoveryPlan, Why
+from recovery.model.repair_plan import RepairPlan, RepairRequest
+from recovery.model.values import TableName, leading_name
+from recovery.postgres.comparison.predicates import NO_ROW, Predicate
+from recovery.postgres.comparison.row_lineage import lineage_of
+from recovery.postgres.comparison.table_scan import Ask, stream
+from recovery.postgres.connect import Session
+from recovery.postgres.read_catalog import read_catalog
+from recovery.postgres.staging.column_casts import why_cast_loses
+from recovery.postgres.staging.row_constraints import Rules, read_rules
+
+UNTOUCHED = "nothing was written to the original"
+MADE_ANEW = (
+    "it was dropped and made anew since T, so it may be another table: its rows at T go into it only if it is named"
+)
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What is to be compared: the plan's tables. `filled`: those of them that may be loaded whole, because they are
+    empty and look as they did; which of them are, the comparison says.
+
+    `gone`: tables dropped since T, and the rows they held; `beside`: the command that loads T's tables beside.
+    `boundary`: the first transaction id that the copy may have used itself; None: compare without lineage. `repaired`:
+    transactions whose rows an earlier case has repaired: that they are the last writer of none tells nothing.
+    """
+
+    case: str
+    plan: RecoveryPlan
+    request: RepairRequest
+    filled: Sequence[TableName]
+    number: int
+    boundary: int | None
+    decisions: Sequence[Decision] = ()
+    gone: Mapping[str, int] = field(default_factory=dict)
+    beside: str = "mode beside"
+    repaired: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Both:
+    """Both sides of a comparison: sessions, definitions, the tables that can be compared and why others cannot."""
+
+    live: Session
+    copy: Session
+    then: Catalog
+    now: Catalog
+    mapped: Mapping[TableName, ColumnMapping]
+    unfit: Sequence[str]
+    unlogged: Sequence[str]
+    ask: Ask
+
+    @classmethod
+    def read(cls, live: Session, copy: Session, inquiry: Inquiry, ask: Ask) -> Both:
+        """Read both catalogs. Raises schema-drift."""
+        then, now = read_catalog(copy), read_catalog(live)
+        unlogged = {table.name for table in then.tables if table.unlogged}
+        mapped, unfit = _map_tables(inquiry, then, now, copy)
+        left = [str(table.name) for table in inquiry.plan.tables if table.name in unlogged - mapped.keys()]
+        return cls(live, copy, then, now, mapped, unfit, left, ask)
+
+    def comparison(self, inquiry: Inquiry, changes: ChangeSet, rules: Mapping[TableName, Rules]) -> Comparison:
+        """Nothing compared yet."""
+        lineage = None if inquiry.boundary is None else lineage_of(self.live, self.copy, inquiry.boundary)
+        return Comparison(self.live, self.copy, self.then, self.now, rules, lineage, changes, inquiry.request, self.ask)
+
+
+def make_repair_plan(
+    live: Session, copy: Session, inquiry: Inquiry, changes: ChangeSet, *, ask: Ask = stream
+) -> RepairPlan:
+    """Compare everything and fill `changes`. Reads only; the original's rows are seen in one snapshot.
+    `ask`: how the copy's checksums are read, which may be remembered.
+
+    Raises schema-drift when columns of a named table cannot be mapped, incident-unknown when rows changed and no
+    transaction was named that changed them.
+    """
+    with live.transaction(force_rollback=True):
+        live.execute("set transaction isolation level repeatable read")
+        both = Both.read(live, copy, inquiry, ask)
+        filled = {name for name in inquiry.filled if name in both.mapped}
+        while True:
+            found, questions = _compare(both, inquiry, changes, filled)
+            if not questions:
+                filled_in_order = [name for name in inquiry.filled if name in filled]
+                return repair_plan(found, inquiry.case, inquiry.number, filled_in_order, both.unfit)
+            filled -= questions.keys()
+            changes.clear()
+
+
+def compare_again(
+    live: Session, copy: Session, inquiry: Inquiry, changes: ChangeSet, *, ask: Ask = stream
+) -> Comparison:
+    """The comparison alone, into a change set of its own: no verdicts, no plan. `inquiry.filled` were loaded whole, and
+    count as lost for what they lead to."""
+    with live.transaction(force_rollback=True):
+        live.execute("set transaction isolation level repeatable read")
+        both = Both.read(live, copy, inquiry, ask)
+        whole = {name: found for name, found in both.mapped.items() if name in set(inquiry.filled)}
+        columns = {name: found for name, found in both.mapped.items() if name not in whole}
+        comparison = both.comparison(inquiry, changes, {})
+        _compare_all(comparison, inquiry, columns, whole, links(both.then, both.now, both.mapped))
+    return comparison
+
+
+def _compare(
+    both: Both, inquiry: Inquiry, changes: ChangeSet, filled: set[TableName]
+) -> tuple[Found, Mapping[TableName, str]]:
+    """One comparison in which the tables `filled` are loaded whole; with those of them that must not be, and why."""
+    live, copy, then, now, mapped = both.live, both.copy, both.then, both.now, both.mapped
+    columns = {name: found for name, found in mapped.items() if name not in filled}
+    whole = {name: found for name, found in mapped.items() if name in filled}
+    rules = read_rules(live, [found.live for found in mapped.values()])
+    at_target = read_rules(copy, [found.at_target for found in mapped.values()])
+    rules_then = {name: at_target[found.at_target.name] for name, found in mapped.items()}
+    comparison = both.comparison(inquiry, changes, rules)
+    for name in both.unlogged:
+        comparison.notice(f"{name} was unlogged at T, so no backup holds its rows")
+    ways = links(then, now, mapped)
+    _compare_all(comparison, inquiry, columns, whole, ways)
+    writers = writers_of(comparison)
+    incident = incident_of(comparison, inquiry.request, writers, inquiry.repaired)
+    comparison.request = inquiry.request.model_copy(update={"incident_xids": tuple(sorted(incident.xids))})
+    attribute_and_resolve(comparison)
+    note_lost_references(comparison, whole, ways)
+    columns_lost = dropped_values(copy, mapped)
+    named = {table.name for table in inquiry.plan.tables if table.why is Why.NAMED}
+    concerned = {str(name) for name in named | filled | comparison.with_losses()}
+    hit = hit_in_between(comparison, incident)
+    dropped = [*gone_notices(inquiry.gone), *map(str, columns_lost)]
+    refuse_unknown_incident(comparison, inquiry.case, inquiry.request, writers, dropped, inquiry.beside)
+    apply_decisions(changes, inquiry.decisions)
+    excepted = [out.name for out in inquiry.plan.left_out]
+    elsewhere = elsewhere_of(live, then, now, [found.live for found in mapped.values()], excepted)
+    lifted = foresee(
+        live, now, changes, Outlook(rules, rules_then, sorted(filled, key=lambda name: name.key), elsewhere)
+    )
+    found = Found(
+        comparison,
+        incident,
+        writers,
+        inquiry.request,
+        dropped,
+        frozenset(mapped),
+        lifted,
+        (*(each for each in columns_lost if each.table in concerned), *hit),
+    )
+    return found, open_questions(comparison, whole, rules_then, elsewhere)
+
+
+def _map_tables(
+    inquiry: Inquiry, then: Catalog, now: Catalog, copy: Session
+) -> tuple[dict[TableName, ColumnMapping], list[str]]:
+    """The tables that existed at T, and why others cannot be compared. A table that was named is refused for that; of a
+    whole database it is left alone and told."""
+    found: dict[TableName, ColumnMapping] = {}
+    refused: list[str] = []
+    unfit: list[str] = []
+    for table in inquiry.plan.tables:
+        named = table.why is Why.NAMED
+        current = now.table(table.name)
+        at_target = same_table_at(then, current, now) if current else None
+        if not current or not at_target:
+            (refused if named else unfit).extend(_not_there(table.name, then, now, named=named))
+            continue
+        if at_target.oid != current.oid and not named:
+            unfit.append(f"{table.name}: {MADE_ANEW}")
+            continue
+        columns = map_table(at_target, current)
+        objections = [*columns.objections, *_values_lost(copy, columns)]
+        if not objections:
+            found[table.name] = columns
+        elif named or not at_target.unlogged:  # an unlogged table is in no backup, whatever became of it
+            (refused if named else unfit).extend(f"{table.name}: {what}" for what in objections)
+    if refused or (unfit and not found):
+        raise _drifted(inquiry, refused or unfit)
+    return found, unfit
+
+
+def _values_lost(copy: Session, columns: ColumnMapping) -> list[str]:
+    """ColumnMapping whose new type does not hold what they held at T, and why."""
+    types = {column.name: column.value_type for column in columns.at_target.columns}
+    lost = (
+        (i, why_cast_loses(copy, columns.at_target.name, columns.then[i], types[columns.then[i].name]))
+        for i in columns.recast
+    )
+    return [f"column {columns.columns[i]} ({columns.types_of(i)}): {why}" for i, why in lost if why]
+
+
+def _not_there(name: TableName, then: Catalog, now: Catalog, *, named: bool) -> list[str]:
+    """What to say of a table that has no counterpart at T. One that is new since T lost nothing, unless it took the
+    name of another."""
+    if named:
+        return [f"{name}: the table {'did not exist at T' if now.table(name) else 'does not exist now'}"]
+    old = then.table(name)
+    renamed = next((table.name for table in now.tables if old and table.oid == old.oid), None)
+    if renamed is None:
+        return []
+    return [f"{name}: it was made since T; the table of that name is {renamed} now, and its rows are put back there"]
+
+
+def _drifted(inquiry: Inquiry, objections: Sequence[str]) -> RowbackError:
+    if anew := [leading_name(line) for line in objections if line.endswith(MADE_ANEW)]:
+        names = " ".join(f"--table {shell_word(name)}" for name in anew)
+        return RowbackError(
+            ErrorId.SCHEMA_DRIFT,
+            "tables of T were made anew since, so nothing is compared unasked",
+            *objections,
+            state=UNTOUCHED,
+            help=f"rowback close {inquiry.case}, then a new plan that names them: {names}",
+        )
+    return RowbackError(
+        ErrorId.SCHEMA_DRIFT,
+        "the schema changed since T, so the rows at T do not fit",
+        *objections,
+        state=UNTOUCHED,
+        help=f"bring the columns back and: rowback resume {inquiry.case}; or rowback close {inquiry.case}, then a"
+        " new plan with --except for those tables",
+    )
+
+
+def _compare_all(
+    comparison: Comparison,
+    inquiry: Inquiry,
+    columns: Mapping[TableName, ColumnMapping],
+    whole: Mapping[TableName, ColumnMapping],
+    ways: Sequence[Link],
+) -> None:
+    where = inquiry.plan.where
+    asked = [Why.NAMED] if where is not None else [why for why in Why if why is not Why.FOLLOWED]
+    roots = [table.name for table in inquiry.plan.tables if table.why in asked and table.name in columns]
+    limits: dict[TableName, tuple[Predicate, Predicate]] = {}
+    if where is not None:
+        back_then = predicates([columns[name].at_target.name for name in roots], where, comparison.then)
+        today = predicates(roots, where, comparison.now)
+        for name, found in columns.items():
+            either = (back_then.get(found.at_target.name), today.get(name))
+            if any(limit is not None for limit in either):
+                limits[name] = (either[0] or NO_ROW, either[1] or NO_ROW)
+        roots = list(limits)
+    named = {table.name for table in inquiry.plan.tables if table.why is Why.NAMED}
+    for name in roots:
+        compare = comparison.compare_table if name in named else comparison.try_to_compare
+        compare(columns[name], limits.get(name))
+    done = comparison.tables.keys() | comparison.not_compared.keys()
+    followed = {name: found for name, found in columns.items() if name not in done}
+    follow_whole(comparison, followed, whole, ways)
+    follow(comparison, followed, ways)

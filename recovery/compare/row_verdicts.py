@@ -1,0 +1,176 @@
+"""Say of every differing row who changed it, and what the mode does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from recovery.changeset.block_rows import block, blocked
+from recovery.changeset.row_change import Change, Texts
+from recovery.compare.classify_row import Effect, Entity, attribute, resolve
+from recovery.compare.entity_keys import entity_of_table, renewed
+from recovery.compare.key_changes import BY_INCIDENT, MAYBE_MOVED, SAME_NUMBER, SAME_REST, root_of, row_signature_of
+from recovery.compare.table_diff import Compared, Comparison
+from recovery.model.catalog import ForeignKey
+from recovery.model.repair_plan import DetectionMethod, Mode, Op, RepairRequest, RowClass
+
+MAYBE_AN_OLD_VERSION = "its table has no key, and rows written since T may be newer versions of it: see --mode beside"
+NO_KEY_TO_DELETE_BY = "its table has no key, so which of several equal rows to delete is not known"
+CONVERTED = "column {} was converted when its type changed since T ({}): most rows hold another value than theirs at T"
+RENAMED = "the rows that referenced it were given to {} since T: it may have been renamed"
+PAIRS_AT_LEAST = 2
+MarkOf = Callable[[Texts], str | None]
+
+
+def attribute_and_resolve(comparison: Comparison) -> None:
+    """Every row that differs gets its class, its operation and, where it stays, the reason."""
+    incident = frozenset(comparison.request.incident_xids)
+    for compared in comparison.tables.values():
+        no, changes = compared.shape.no, comparison.changes
+        effect, entity = _effect(comparison, compared, incident), entity_of_table(comparison, compared)
+        request = _request_for(comparison, compared)
+        converted = _converted(comparison, compared, incident)
+        changes.insert_lost(no)
+        if request.mode is Mode.REPLACE:
+            changes.delete_new(no)
+        changes.update(
+            resolve(attribute(change, effect, entity, incident), request, effect)
+            for change in changes.changes(no, kinds=[RowClass.CHANGED])
+        )
+        _block_keyless(comparison, compared)
+        _tell_doubt(comparison, compared, entity)
+        _block_moved(comparison, compared, entity)
+        if converted:
+            block(changes, no, Op.INSERT, converted)
+            block(changes, no, Op.UPDATE, converted)
+        if added := compared.columns.added:
+            why = f"its column {added[0]} was added since T, so undo could not bring it back"
+            block(changes, no, Op.DELETE, why)
+    for compared in comparison.tables.values():
+        _block_renamed(comparison, compared)
+
+
+def _effect(comparison: Comparison, compared: Compared, incident: frozenset[int]) -> Effect:
+    effect = Effect()
+    for change in comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]):
+        if change.xmin in incident and change.target and change.live:
+            effect.learn(change.target, change.live)
+    return effect
+
+
+def _request_for(comparison: Comparison, compared: Compared) -> RepairRequest:
+    """Nobody asked for a followed table to be replaced: only what was lost or hit by the incident comes back."""
+    request = comparison.request
+    if compared.engine is DetectionMethod.FOLLOWED and request.mode is Mode.REPLACE:
+        mode = Mode.REPAIR if request.incident_xids else Mode.MISSING
+        return request.model_copy(update={"mode": mode})
+    return request
+
+
+def _converted(comparison: Comparison, compared: Compared, incident: frozenset[int]) -> str | None:
+    """Whether a change of type changed the values as well (ALTER … TYPE … USING): then T has other units, and no row
+    of T may be written. Said by the rows that are there at both times and that the incident did not write."""
+    retyped = compared.columns.retyped
+    if not retyped:
+        return None
+    differing = dict.fromkeys(retyped, 0)
+    both = comparison.rows_at_target(compared.columns.live.name)
+    for change in comparison.changes.changes(compared.shape.no, kinds=[RowClass.LOST, RowClass.CHANGED]):
+        both -= change.live is None or change.xmin in incident
+        if change.live and change.target and change.xmin not in incident:
+            for i in retyped:
+                differing[i] += change.live[i] != change.target[i]
+    for i, rows in differing.items():
+        if rows >= PAIRS_AT_LEAST and 2 * rows > both:
+            name = compared.columns.columns[i]
+            return CONVERTED.format(name, compared.columns.types_of(i))
+    return None
+
+
+def _block_keyless(comparison: Comparison, compared: Compared) -> None:
+    """Without a key a changed row looks like a lost and a new one: never put the old version beside the new. Where the
+    table was emptied, all rows are new, and none a version of another."""
+    no, changes = compared.shape.no, comparison.changes
+    if compared.engine is not DetectionMethod.WHOLE_ROWS or compared.columns.live.name in comparison.exact:
+        return
+    if any(kind is RowClass.NEW for kind, _ in changes.tally(no)) and not renewed(comparison, compared):
+        block(changes, no, Op.INSERT, MAYBE_AN_OLD_VERSION)
+    block(changes, no, Op.DELETE, NO_KEY_TO_DELETE_BY)
+
+
+def _tell_doubt(comparison: Comparison, compared: Compared, entity: Entity) -> None:
+    """Where one column is all that could tell an entity from another, an edit and another entity look alike."""
+    name, keys = compared.columns.live.name, comparison.now.foreign_keys
+    children = sorted({str(key.child) for key in keys if name in key.parent_tables and key.child != name})
+    if len(entity.own) != 1 or not children:
+        return
+    kept = comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED, RowClass.NEWER], ops=[Op.KEEP])
+    if doubtful := sum(1 for _ in kept):
+        column = compared.columns.columns[entity.own[0]]
+        comparison.notice(
+            f"{doubtful:,} rows of {name} differ from T in {column}, their only column beside the key: whether they"
+            f" are the same entities cannot be told, and rows of {', '.join(children)} go to them"
+        )
+
+
+def _block_moved(comparison: Comparison, compared: Compared, entity: Entity) -> None:
+    """A row that was only given another key, or moved to another partition, is not put back beside itself."""
+    signature = row_signature_of(compared.columns, comparison.now)
+    if signature is None or comparison.request.mode is Mode.REPLACE:
+        return
+    _block_alike(comparison, compared, signature.of, MAYBE_MOVED)
+    if not (entity.renumbered or entity.renewed):
+        _block_alike(comparison, compared, signature.number_of, SAME_NUMBER)
+    _block_alike(comparison, compared, signature.incident_rest_of, BY_INCIDENT)
+    if any(_alike(comparison, compared, signature.rest_of)):
+        names = tuple(compared.columns.then[i].name for i in signature.rest)
+        if comparison.unique_at_target(root_of(compared.columns.at_target.name, comparison.then), names):
+            _block_alike(comparison, compared, signature.rest_of, SAME_REST)
+
+
+def _block_alike(comparison: Comparison, compared: Compared, mark_of: MarkOf, reason: str) -> None:
+    comparison.changes.update(blocked(change, reason) for change in _alike(comparison, compared, mark_of))
+
+
+def _alike(comparison: Comparison, compared: Compared, mark_of: MarkOf) -> Iterator[Change]:
+    """The rows to be inserted whose mark a row written since T has as well."""
+    for change in comparison.changes.changes(compared.shape.no, ops=[Op.INSERT]):
+        if change.target and (mark := mark_of(change.target)) and comparison.changes.noted(mark):
+            yield change
+
+
+def _block_renamed(comparison: Comparison, compared: Compared) -> None:
+    """A parent whose children all follow a new key, as ON UPDATE CASCADE makes them, was renamed, not lost."""
+    if row_signature_of(compared.columns, comparison.now) is None or comparison.request.mode is Mode.REPLACE:
+        return
+    changes, name = comparison.changes, compared.columns.live.name
+    renamed: dict[Texts, Texts] = {}
+    for key in comparison.now.visible_keys:
+        child = comparison.tables.get(key.child)
+        if child and name in key.parent_tables and sorted(key.parent_columns) == sorted(compared.columns.live.key):
+            renamed.update(_given_to(comparison, compared, child, key))
+    if renamed:
+        changes.update(
+            blocked(change, RENAMED.format(", ".join(text or "null" for text in renamed[change.key])))
+            for change in changes.changes(compared.shape.no, ops=[Op.INSERT])
+            if change.key in renamed
+        )
+
+
+def _given_to(comparison: Comparison, parent: Compared, child: Compared, key: ForeignKey) -> Mapping[Texts, Texts]:
+    """Key at T → the one new key that all changed children of it reference now; rows of the incident do not count."""
+    if not set(key.columns) <= set(child.columns.columns):
+        return {}
+    pairs = dict(zip(key.parent_columns, key.columns, strict=True))
+    at = [child.columns.columns.index(pairs[name]) for name in parent.columns.live.key]
+    followed: dict[Texts, set[Texts]] = {}
+    for change in comparison.changes.changes(child.shape.no, kinds=[RowClass.NEWER, RowClass.CHANGED]):
+        if change.target and change.live:
+            old, new = (tuple(row[i] for i in at) for row in (change.target, change.live))
+            if old != new and None not in (*old, *new):
+                followed.setdefault(old, set()).add(new)
+    found = {old: next(iter(new)) for old, new in followed.items() if len(new) == 1}
+    return {
+        old: new
+        for old, new in found.items()
+        if (row := comparison.changes.find(parent.shape.no, new)) and row.kind is RowClass.NEW
+    }

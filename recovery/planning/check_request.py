@@ -1,0 +1,203 @@
+"""What is asked for, and what is refused before anything is created: the instance, its window, names that match
+nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+
+from guards.plain_text import shell_word
+from recovery.aws.instances import Instances
+from recovery.compare.scope import Scope, ScopeRequest
+from recovery.config import Profile
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.catalog import Catalog
+from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
+from recovery.model.recovery_plan import Transport
+from recovery.model.repair_plan import Mode, RepairRequest
+from recovery.model.target import format_utc
+from recovery.model.values import TableName, named_table
+from recovery.postgres.change_consumers import event_triggers, fixed_sequences, frozen
+from recovery.postgres.connect import Session, one
+from recovery.postgres.publications import publishes_everything
+
+WINDOW_POLL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, resolved against flags and profile."""
+
+    instance: str
+    database: str
+    target_time: datetime
+    scope: ScopeRequest
+    transport: Transport
+    profile: Profile
+    wait_for_window_s: float = 0.0
+    repair: RepairRequest = RepairRequest()
+    where: str | None = None
+    all_or_nothing: bool = False
+    copy_parameter_group: str | None = None
+    max_cost_usd: float | None = None
+    profile_name: str | None = None
+
+
+WITHOUT_SERVER = frozenset({"creating", "deleting", "failed", "starting", "stopped", "stopping"})
+
+
+def refuse_unsuitable(source: InstanceFacts) -> None:
+    """Raises instance-unsuitable for what rowback does not restore, and for an instance on which no server runs."""
+    if source.engine != "postgres":
+        raise RowbackError(
+            ErrorId.INSTANCE_UNSUITABLE,
+            f"'{source.identifier}' runs {source.engine}, not RDS for PostgreSQL",
+            state=NOTHING_CREATED,
+            help="rowback restores engine 'postgres'; Aurora clusters are not supported yet",
+        )
+    if source.major < 13:
+        raise RowbackError(
+            ErrorId.INSTANCE_UNSUITABLE,
+            f"'{source.identifier}' runs PostgreSQL {source.engine_version}",
+            state=NOTHING_CREATED,
+            help="rowback supports PostgreSQL 13 and newer",
+        )
+
+    if source.status in WITHOUT_SERVER:
+        start = f"start it (aws rds start-db-instance --db-instance-identifier {source.identifier})"
+        raise RowbackError(
+            ErrorId.INSTANCE_UNSUITABLE,
+            f"'{source.identifier}' is '{source.status}': no server answers there",
+            state=NOTHING_CREATED,
+            help=f"{start if source.status == 'stopped' else 'wait until it is available'}, then run the same command"
+            " again",
+        )
+
+
+def window_with(
+    request: Request, instances: Instances, source: InstanceFacts, say: Callable[[str], None]
+) -> RestoreWindow:
+    """The restore window, once it holds T. RDS moves its end every 5 minutes or so; the caller sets the patience.
+
+    Raises target-before-window, target-after-window, backups-off."""
+    deadline, announced = time.monotonic() + request.wait_for_window_s, False
+    while True:
+        window = instances.window(source)
+        if window.earliest <= request.target_time <= window.latest:
+            return window
+        if request.target_time < window.earliest:
+            raise RowbackError(
+                ErrorId.TARGET_BEFORE_WINDOW,
+                f"target {format_utc(request.target_time)} is {_apart(window.earliest - request.target_time)} before"
+                f" the earliest restorable time of '{source.identifier}' ({format_utc(window.earliest)})",
+                f"its automated backups are kept for {source.retention_days} days",
+                state=NOTHING_CREATED,
+                help="look for an older snapshot: aws rds describe-db-snapshots --db-instance-identifier "
+                + source.identifier,
+            )
+        if time.monotonic() >= deadline or request.target_time > datetime.now(UTC):
+            raise _after_window(request, source, window)
+        if not announced:
+            say(f"waiting until the restore window reaches {format_utc(request.target_time)}")
+        announced = True
+        time.sleep(min(WINDOW_POLL_S, instances.poll_s))
+
+
+def _after_window(request: Request, source: InstanceFacts, window: RestoreWindow) -> RowbackError:
+    future = request.target_time > datetime.now(UTC)
+    return RowbackError(
+        ErrorId.TARGET_AFTER_WINDOW,
+        f"target {format_utc(request.target_time)} is {_apart(request.target_time - window.latest)} after the latest"
+        f" restorable time of '{source.identifier}' ({format_utc(window.latest)})",
+        "it lies in the future" if future else "RDS usually moves that on every 5 minutes",
+        state=NOTHING_CREATED,
+        help=f"use --at {format_utc(window.latest)} or earlier"
+        if future
+        else "run the same command again later, or add --wait-for-window 10m",
+    )
+
+
+def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[TableName, ...]]:
+    """Named tables that do not exist now: mode beside brings them as they were at T, if they were. In other modes they
+    are refused, with the command that does. Raises table-unknown."""
+    known = [table.name for table in catalog.tables] + [part.name for part in catalog.partitioned]
+    spelled = {text for name in known for text in (str(name), ".".join(name.key), name.name)}
+    missing = [text for text in request.scope.tables if text not in spelled and not set(text) & set("*?[")]
+    if not missing:
+        return request, ()
+    if request.repair.mode is Mode.BESIDE:
+        left = tuple(text for text in request.scope.tables if text not in missing)
+        names = tuple(named_table(text) for text in missing)
+        return replace(request, scope=replace(request.scope, tables=left)), names
+    near = [name for text in missing for name in get_close_matches(text, sorted(spelled), n=3, cutoff=0.5)]
+    tables = " ".join(f"--table {shell_word(text)}" for text in missing)
+    raise RowbackError(
+        ErrorId.TABLE_UNKNOWN,
+        f"no table matches '{missing[0]}' in '{request.database}' now",
+        f"nearest names: {', '.join(near)}" if near else f"the database has {len(known)} tables",
+        "one that was dropped since T is brought beside, into a schema of its own; not put back into place",
+        state=NOTHING_CREATED,
+        help=f"correct the name; or, if it was dropped: rowback restore {request.instance}"
+        f" --at {format_utc(request.target_time)} --database {shell_word(request.database)} --mode beside {tables}",
+    )
+
+
+def refuse_unstartable_copy(live: Session, source: InstanceFacts, settings: CopySettings) -> None:
+    """A transaction that was prepared between the backup and T is replayed in the copy, which does not start where
+    max_prepared_transactions is 0, as in RDS's default parameter groups. Raises instance-unsuitable."""
+    allowed = int(one(live, "show max_prepared_transactions"))
+    if not allowed or settings.parameter_group:
+        return
+    pending = int(one(live, "select count(*) from pg_prepared_xacts"))
+    group = source.parameter_group or "GROUP"
+    raise RowbackError(
+        ErrorId.INSTANCE_UNSUITABLE,
+        f"'{source.identifier}' runs with max_prepared_transactions = {allowed}, and its copy would have none",
+        f"{pending} prepared transactions are pending now; one that was prepared between the last backup and T is"
+        " replayed in the copy, and without room for it the copy does not start",
+        state=NOTHING_CREATED,
+        help=f"give the copy a parameter group that allows them, such as its own: --copy-parameter-group {group}",
+    )
+
+
+def plan_notices(live: Session, catalog: Catalog, scope: Scope, mode: Mode) -> Iterator[str]:
+    """What a person should know of the original before anything is created."""
+    if mode is Mode.BESIDE and publishes_everything(live):
+        yield (
+            "a publication of all tables exists: what is loaded beside is UNLOGGED, so that no subscriber is offered"
+            " it, and a crash or failover empties it: copy from it soon"
+        )
+    yield from frozen(live)
+    yield from _extension_members(catalog, scope)
+    yield from _rules(catalog, scope)
+    yield from (
+        f"sequence {name} may not be set by this role: if it was restarted, its owner has to move it on (setval)"
+        for name in fixed_sequences(live)
+    )
+    yield from (f"event trigger {name} sees what rowback defines for the load" for name in event_triggers(live))
+
+
+def _extension_members(catalog: Catalog, scope: Scope) -> Iterator[str]:
+    for table in catalog.tables:
+        if table.extension and table.name in scope.chosen:
+            yield f"{table.name} is a member of extension {table.extension}: its rows are put back as any other's"
+
+
+def _rules(catalog: Catalog, scope: Scope) -> Iterator[str]:
+    """Rules act on every row that a statement writes; in replica mode only those do that are enabled for it."""
+    for table in catalog.tables:
+        if table.rules and table.name in scope.chosen:
+            names = ", ".join(rule.name for rule in table.rules)
+            yield f"{table.name} has rules ({names}): they do not act on rows that are put back"
+
+
+def _apart(distance: timedelta) -> str:
+    seconds = int(distance.total_seconds())
+    days, seconds = divmod(seconds, 86_400)
+    hours, seconds = divmod(seconds, 3600)
+    minutes, seconds = divmod(seconds, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "less than a second"

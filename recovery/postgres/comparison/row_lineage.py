@@ -1,0 +1,112 @@
+"""Which live rows were written after T, by transaction ids alone: a point-in-time copy shares them with the original.
+
+A row was there at T when the copy says that the transaction in its xmin committed. Ids from the copy's promotion on are
+ambiguous, because the copy went on counting from there for itself: such rows count as written after T. So does any row
+whose transaction the copy does not know. Errors are only ever false suspicions, and suspects are compared by content
+(sources: ROWS-lineage).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from psycopg import sql
+
+from recovery.postgres.comparison.table_scan import Side, Values, stream
+from recovery.postgres.connect import Session, one
+
+BURNED_AT_MOST = 50_000
+EPOCH = 2**32
+FIRST_NORMAL_XID = 3
+CHUNK = 20_000
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Transaction ids (64 bit) below `boundary` that the copy calls committed were committed by T."""
+
+    copy: Session
+    boundary: int
+    live_next: int
+
+    def full(self, xmin: int) -> int:
+        """The 64-bit id of an xmin."""
+        return newest(xmin, self.live_next)
+
+    def committed_after_target(self, live: Session, xmin: int) -> bool:
+        """Whether transaction `xmin` committed on the original, and not by T."""
+        return bool(self.after_target([xmin])) and committed(live, xmin)
+
+    def after_target(self, xmins: Sequence[int]) -> set[int]:
+        """Those of `xmins` that did not commit by T, or of which that is not certain."""
+        asked = {self.full(xmin): xmin for xmin in xmins if xmin >= FIRST_NORMAL_XID}
+        known = [str(xid) for xid in asked if 0 < xid < self.boundary]
+        committed = self.copy.execute(
+            "select x::text::bigint from unnest(%s::text[]::xid8[]) x"
+            " where coalesce(pg_xact_status(x), 'committed') = 'committed'",
+            (known,),
+        )
+        return set(asked.values()) - {asked[row[0]] for row in committed}
+
+
+def newest(xmin: int, before: int) -> int:
+    """The newest 64-bit id below `before` that rows carry as `xmin`."""
+    found = before - before % EPOCH + xmin
+    return found if found < before else found - EPOCH
+
+
+def next_xid(session: Session) -> int:
+    """The first id that no transaction of this server has had."""
+    return int(one(session, "select pg_snapshot_xmax(pg_current_snapshot())::text"))
+
+
+def committed(live: Session, xmin: int) -> bool:
+    """Whether the server knows transaction `xmin` as committed."""
+    full = newest(xmin, next_xid(live))
+    if full < FIRST_NORMAL_XID:
+        return False
+    return bool(one(live, "select pg_xact_status(%s::text::xid8)", (str(full),)) == "committed")
+
+
+def own_boundary(copy: Session) -> int:
+    """The first transaction id that the copy may have used for itself.
+
+    Recovery ends with a checkpoint of a new timeline, whose next id is exact. When a later checkpoint has replaced it
+    in the control file, a margin stands in that no idle copy uses up.
+    """
+    row = copy.execute("select next_xid, timeline_id <> prev_timeline_id from pg_control_checkpoint()").fetchone()
+    assert row
+    epoch, _, xid = row[0].partition(":")
+    exact = int(epoch) * EPOCH + int(xid)
+    return exact if row[1] else max(0, exact - BURNED_AT_MOST)
+
+
+def lineage_of(live: Session, copy: Session, boundary: int) -> Lineage:
+    """The lineage between the two; `boundary` from `own_boundary`, read as early as possible."""
+    return Lineage(copy, boundary, next_xid(live))
+
+
+def writers_since(live: Side, lineage: Lineage) -> dict[int, int]:
+    """xmin → rows, for every transaction that wrote rows of the scope and did not commit by T."""
+    counts: Iterator[Values] = stream(
+        live.session,
+        sql.SQL("select xmin::text::bigint, count(*) from {} where {} group by 1").format(live.relation, live.where),
+    )
+    found: dict[int, int] = {}
+    while chunk := [(int(xid or 0), int(rows or 0)) for xid, rows in islice(counts, CHUNK)]:
+        since = lineage.after_target([xid for xid, _ in chunk])
+        found.update((xid, rows) for xid, rows in chunk if xid in since)
+    return found
+
+
+def keys_written_by(live: Side, xmins: Sequence[int]) -> Iterator[Values]:
+    """The keys of rows in scope that one of the transactions `xmins` wrote last."""
+    keys = sql.SQL(", ").join(field.text for field in live.key)
+    return stream(
+        live.session,
+        sql.SQL("select {} from {} where {} and xmin::text = any({})").format(
+            keys, live.relation, live.where, sql.Literal([str(xid) for xid in xmins])
+        ),
+    )

@@ -1,0 +1,349 @@
+"""Read a table of one side for comparison: checksums of key ranges, keys, rows. One pass each, streamed.
+
+Both sides list the same columns under the original's names; values are compared and carried as text, which the pinned
+settings make exact (connect.SETTINGS). `hash_record_extended` over them, as in postgres/fingerprint.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+from psycopg.errors import ProgramLimitExceeded, ProtocolViolation, StatementTooComplex
+
+from recovery.model.catalog import Column
+from recovery.model.values import TableName
+from recovery.postgres.comparison.oversized_values import carried_text
+from recovery.postgres.connect import Session, one
+from recovery.postgres.fingerprint import row_hash
+from recovery.postgres.row_versions import written_by
+from recovery.postgres.trusted_sql import trusted_sql, user_sql
+
+RANGE_TYPES = frozenset({"smallint", "integer", "bigint"})
+ROWS_PER_BUCKET = 128
+MOST_BUCKETS = 2**17
+WIDEST_RANGE = 2**62  # beyond it the distance between two bigint keys may not be a bigint
+
+# What the server answers to a text that is none, beside what it calls a syntax error.
+NO_CONDITION: tuple[type[psycopg.Error], ...] = (
+    psycopg.ProgrammingError,
+    psycopg.DataError,
+    psycopg.NotSupportedError,
+    psycopg.InternalError,
+    ProtocolViolation,
+    StatementTooComplex,
+    ProgramLimitExceeded,
+)
+
+Values = tuple[str | None, ...]
+Ask = Callable[[Session, sql.Composed], Iterator[Values]]
+Extent = tuple[int, int | None, int | None]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One compared column: what it is called on this side, and the type it has on the original.
+
+    `labels`: an enum's labels on this side that are called otherwise on the original, with their names there.
+    """
+
+    name: str
+    column: Column
+    cast: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def equality(self) -> tuple[str, str]:
+        """The operator by which two values of the type are the same: its default btree or hash one."""
+        return ("pg_catalog", "=") if self.labels else self.column.equality
+
+    @property
+    def value(self) -> sql.Composable:
+        """The column as a value of the original's type; with renamed labels as its text."""
+        own = sql.Identifier(self.name)
+        if self.labels:
+            return self._relabelled(own)
+        return own if self.cast is None else sql.SQL("({}::{})").format(own, trusted_sql(self.cast))
+
+    @property
+    def text(self) -> sql.Composable:
+        """The value as text."""
+        return sql.SQL("{}::text").format(self.value)
+
+    @property
+    def carried(self) -> sql.Composable:
+        """The value as text that fits a message: of one that would not, its checksum and size (oversized_values.py)."""
+        return carried_text(self.value, self.column.base_type)
+
+    @property
+    def key_type(self) -> str:
+        """The type that a text of the value is read as to be compared with the column."""
+        return "text" if self.labels else self.column.value_type
+
+    def _relabelled(self, own: sql.Composable) -> sql.Composable:
+        whens = sql.SQL(" ").join(
+            sql.SQL("when {} then {}").format(sql.Literal(old), sql.Literal(new)) for old, new in self.labels
+        )
+        one = sql.SQL("(case {0}::text {1} else {0}::text end)")
+        if not self.column.base_type.endswith("[]"):
+            return one.format(own, whens)
+        # array_agg over no row is null, and an array of several dimensions keeps its shape only as it is
+        return sql.SQL(
+            "(case when coalesce(array_ndims({0}), 0) <> 1 then {0}::text else"
+            " (select array_agg({1} order by u.place) from unnest({0}) with ordinality u(label, place))::text end)"
+        ).format(own, one.format(sql.SQL("u.label"), whens))
+
+
+@dataclass(frozen=True)
+class Side:
+    """One table on one server. `key` and `fields` stand in the same order on both sides; `where` limits the scope."""
+
+    session: Session
+    table: TableName
+    key: tuple[Field, ...]
+    fields: tuple[Field, ...]
+    where: sql.Composable = field(default_factory=lambda: sql.SQL("true"))  # of the scope
+    ask: Ask = field(default_factory=lambda: stream)
+
+    @property
+    def relation(self) -> sql.Composable:
+        """The table's own rows, not its inheritance children's."""
+        return sql.SQL("only {}").format(sql.Identifier(*self.table.key))
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """How keys fall into buckets. `low` and `width`: ranges of one integer or uuid key; None: hash of the key."""
+
+    count: int
+    low: int | None = None
+    width: int = 1
+
+    @classmethod
+    def over(cls, sides: Sequence[Side]) -> Buckets:
+        """Ranges or hashes that hold about ROWS_PER_BUCKET rows each, the same for both sides; by the first side alone
+        unless the other has outgrown it, so that the same question is asked next time."""
+        found = [extent(side) for side in sides]
+        if all(2 * found[0][0] >= rows for rows, _, _ in found) and _surrounds(found[0], found[1:]):
+            found = found[:1]
+        rows = max(count for count, _, _ in found)
+        count = min(MOST_BUCKETS, 1 << max(0, (rows // ROWS_PER_BUCKET) - 1).bit_length())
+        lows = [low for _, low, _ in found if low is not None]
+        highs = [high for _, _, high in found if high is not None]
+        if not lows or not highs or max(highs) - min(lows) >= WIDEST_RANGE:
+            return cls(count)
+        return cls(count, min(lows), max(1, -(-(max(highs) - min(lows) + 1) // count)))
+
+    def number(self, side: Side) -> sql.Composable:
+        """The bucket of a row."""
+        if self.low is None:
+            return sql.SQL("(hashtextextended(row({})::text, 0) & {})").format(
+                sql.SQL(", ").join(field.text for field in side.key), sql.Literal(self.count - 1)
+            )
+        ordinal = _ordinal(side.key[0])
+        assert ordinal is not None
+        return sql.SQL("(({}::bigint - {}) / {})").format(ordinal, sql.Literal(self.low), sql.Literal(self.width))
+
+
+def _surrounds(one: Extent, others: Sequence[Extent]) -> bool:
+    """Whether the keys of `others` lie within, or not far beyond, those of `one`: ranges go on outside."""
+    _, low, high = one
+    if low is None or high is None:
+        return all(other[1] is None for other in others)
+    width = high - low + 1
+    return all(
+        other[1] is None or other[2] is None or (low <= other[1] and other[2] <= high + width) for other in others
+    )
+
+
+def refuses_predicate(session: Session, table: TableName, where: str) -> str | None:
+    """The server's words when `where` is not one condition over the table's columns, else None. Reads nothing.
+
+    It is prepared, and a prepared statement holds a single command: text that closes the parenthesis and goes on with
+    another statement is a syntax error.
+    """
+    statement = sql.SQL("select from only {} where ({}) limit 0").format(sql.Identifier(*table.key), user_sql(where))
+    try:
+        with session.transaction(force_rollback=True):
+            session.execute("set transaction read only")
+            session.execute(statement, prepare=True)
+    except NO_CONDITION as error:
+        return (str(error).splitlines() or ["?"])[0]
+    except UnicodeEncodeError:
+        return "it holds bytes that are no text"
+    return None
+
+
+def extent(side: Side) -> Extent:
+    """Rows in scope, and the smallest and largest key as a number (None when the key is not of a ranged type)."""
+    ranged = len(side.key) == 1 and _ordinal(side.key[0])
+    low, high = (sql.SQL("{}({})").format(sql.SQL(f), ranged) if ranged else sql.SQL("null") for f in ("min", "max"))
+    statement = sql.SQL("select count(*), ({})::bigint, ({})::bigint from {} where {}")
+    ((count, lowest, highest),) = side.ask(side.session, statement.format(low, high, side.relation, side.where))
+    return int(count or 0), None if lowest is None else int(lowest), None if highest is None else int(highest)
+
+
+def repeats(session: Session, root: TableName, columns: Sequence[str], ask: Ask) -> bool:
+    """Whether two rows of a partitioned table agree in `columns`, whichever partitions they are in."""
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    statement = sql.SQL("select count(*) from (select from {} group by {} having count(*) > 1 limit 1) r")
+    ((count,),) = ask(session, statement.format(sql.Identifier(*root.key), names))
+    return count != "0"
+
+
+def bucket_sums(side: Side, buckets: Buckets, *, contents: Sequence[Field]) -> Iterator[Values]:
+    """(bucket, rows, checksum of `contents`) of every bucket that is not empty, ordered by bucket."""
+    return side.ask(
+        side.session,
+        sql.SQL("select {} b, count(*), sum({}) from {} where {} group by 1 order by 1").format(
+            buckets.number(side), fields_hash(contents, side.session), side.relation, side.where
+        ),
+    )
+
+
+def keys_in(side: Side, buckets: Buckets, wanted: Sequence[int], *, contents: Sequence[Field]) -> Iterator[Values]:
+    """(bucket, lines) of the buckets `wanted`, ordered by bucket. A line is a row's key as a JSON array of texts, a
+    blank, the checksum of `contents`; a message per bucket, because one per row costs more than the row."""
+    keys = sql.SQL(", ").join(field.text for field in side.key)
+    return stream(
+        side.session,
+        sql.SQL(
+            "select {0} b, string_agg(json_build_array({1})::text || ' ' || {2}, E'\\n')"
+            " from {3} where {4} and {0} = any({5}::bigint[]) group by 1 order by 1"
+        ).format(
+            buckets.number(side),
+            keys,
+            fields_hash(contents, side.session),
+            side.relation,
+            side.where,
+            sql.Literal(list(wanted)),
+        ),
+    )
+
+
+def rows_by_key(
+    side: Side, keys: Sequence[Values], *, by: Sequence[Field] | None = None
+) -> Iterator[tuple[int, str, Values]]:
+    """(place in `keys`, xmin, values) of every row whose key, or whose columns `by`, is among `keys`; the scope's
+    `where` is not asked. The server says which are equal: texts of equal keys may differ.
+
+    Values in the order of `fields`.
+    """
+    by = by or side.key
+    names = [sql.Identifier(f"k{number}") for number in range(len(by))]
+    same = sql.SQL(" and ").join(
+        sql.SQL("{} operator({}.{}) k.{}::{}").format(
+            field.value,
+            sql.Identifier(field.equality[0]),
+            trusted_sql(field.equality[1]),
+            name,
+            trusted_sql(field.key_type),
+        )
+        for field, name in zip(by, names, strict=True)
+    )
+    # The aliases keep a table named k and a column named k0 from being taken for ours.
+    statement = sql.SQL(
+        "select k.place - 1, r.* from unnest({}) with ordinality k({}, place)"
+        " cross join lateral (select {} from {} as rowback where {}) r"
+    ).format(
+        sql.SQL(", ").join(sql.SQL("{}::text[]").format(sql.Literal(list(c))) for c in zip(*keys, strict=True)),
+        sql.SQL(", ").join(names),
+        sql.SQL(", ").join([sql.SQL("xmin::text"), *(field.carried for field in side.fields)]),
+        side.relation,
+        same,
+    )
+    for row in side.session.execute(statement):
+        yield row[0], row[1], row[2:]
+
+
+def holds_between(side: Side, field: Field, low: int, high: int) -> bool:
+    """Whether a row holds an integer from `low` to `high` in a column."""
+    statement = sql.SQL("select exists (select from {} where {} between {} and {})").format(
+        side.relation, sql.Identifier(field.name), sql.Literal(low), sql.Literal(high)
+    )
+    return bool(one(side.session, statement))
+
+
+def distinct_values(side: Side, fields: Sequence[Field]) -> Iterator[Values]:
+    """The distinct values of some columns, leaving out those with a null."""
+    texts = sql.SQL(", ").join(field.text for field in fields)
+    filled = sql.SQL(" and ").join(sql.SQL("{} is not null").format(sql.Identifier(field.name)) for field in fields)
+    return stream(side.session, sql.SQL("select distinct {} from {} where {}").format(texts, side.relation, filled))
+
+
+def some_keys(side: Side, most: int) -> list[Values]:
+    """The keys of any rows in scope, at most so many."""
+    texts = sql.SQL(", ").join(field.text for field in side.key)
+    query = sql.SQL("select {} from {} where {} limit {}").format(texts, side.relation, side.where, sql.Literal(most))
+    return side.session.execute(query).fetchall()
+
+
+def count_filled(session: Session, table: TableName, columns: Sequence[str]) -> dict[str, int]:
+    """Rows of a table that hold a value in each of the columns."""
+    if not columns:
+        return {}
+    counts = sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(name)) for name in columns)
+    row = session.execute(sql.SQL("select {} from only {}").format(counts, sql.Identifier(*table.key))).fetchone()
+    assert row
+    return dict(zip(columns, row, strict=True))
+
+
+def rows_written(side: Side, xids: Sequence[int]) -> Iterator[Values]:
+    """The values of every row that one of the transactions wrote last."""
+    return stream(
+        side.session,
+        sql.SQL("select {} from {} where {}").format(
+            sql.SQL(", ").join(field.carried for field in side.fields), side.relation, written_by(xids)
+        ),
+    )
+
+
+def whole_rows(side: Side) -> Iterator[Values]:
+    """(xmin, checksum, values…) of every row in scope, ordered by the checksum of its values: of a wide table a
+    statement cannot name every column twice, once to read and once to order by it."""
+    texts = [field.carried for field in side.fields]
+    checksum = sql.SQL("encode(sha256(convert_to(row({})::text, getdatabaseencoding())), 'hex')").format(
+        sql.SQL(", ").join(texts)
+    )
+    return stream(
+        side.session,
+        sql.SQL("select {} from {} where {} order by 2").format(
+            sql.SQL(", ").join([sql.SQL("xmin::text"), sql.SQL('{} collate "C"').format(checksum), *texts]),
+            side.relation,
+            side.where,
+        ),
+    )
+
+
+def stream(session: Session, query: sql.Composed) -> Iterator[Values]:
+    """Rows as text, streamed by COPY: nothing gathers in this process. The query runs from the call on."""
+    cursor = session.cursor()
+    copying = cursor.copy(sql.SQL("copy ({}) to stdout").format(query))
+    copy = copying.__enter__()
+
+    def rows() -> Iterator[Values]:
+        try:
+            yield from copy.rows()
+        finally:
+            copying.__exit__(None, None, None)
+            cursor.close()
+
+    return rows()
+
+
+def _ordinal(field: Field) -> sql.Composable | None:
+    """The key as an integer, in the key's order: integers themselves, uuids by their first 60 bits."""
+    if field.column.base_type in RANGE_TYPES:
+        return field.value
+    if field.column.base_type == "uuid":
+        digits = sql.SQL("left(replace({}, '-', ''), 15)").format(field.text)
+        return sql.SQL("('x' || {})::bit(60)::bigint").format(digits)
+    return None
+
+
+def fields_hash(contents: Sequence[Field], session: Session) -> sql.Composable:
+    """The hash of one row's `contents`."""
+    values = ((field.value, field.column.base_type) for field in contents)
+    return row_hash(values, version_num=session.info.server_version)

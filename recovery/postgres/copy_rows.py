@@ -1,0 +1,89 @@
+"""Rows out of the temporary instance into the original by COPY, streamed through this process in 64 KiB blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from psycopg import sql
+
+from recovery.model.catalog import Table
+from recovery.model.values import TableName
+from recovery.postgres.connect import Session
+
+BLOCK_BYTES = 64 * 1024  # a write per row costs a quarter more (sources: ROWS-copy)
+
+
+class RowTransport(Protocol):
+    """How rows travel. Both implementations pass tests/server/test_load.py with identical rows."""
+
+    def load(self, live: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
+        """Write the rows of every table, in the order given, inside `live`'s open transaction; rows per table."""
+        ...
+
+
+class Pair:
+    """One table as it was at T and as it is on the original; same columns, checked before."""
+
+    def __init__(self, at_target: Table, live: Table) -> None:
+        self.at_target, self.live = at_target, live
+        self.name = live.name
+
+    @property
+    def columns(self) -> list[str]:
+        """Writable columns in the order the copy stores them, which is the order pg_dump writes them in."""
+        return [column.name for column in self.at_target.columns if not column.generated]
+
+    @property
+    def binary(self) -> bool:
+        """Whether COPY's binary format is safe: the very same types on both sides, by name and by oid."""
+        live = {column.name: (column.type_oid, column.type_name) for column in self.live.columns}
+        return all(live[c.name] == (c.type_oid, c.type_name) for c in self.at_target.columns if not c.generated)
+
+
+class CopyTransport:
+    """COPY … TO STDOUT on the temporary instance, piped into COPY … FROM STDIN on the original. Nothing on disk."""
+
+    def __init__(self, source: Session) -> None:
+        self._source = source
+
+    def load(self, live: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
+        """See RowTransport."""
+        return {pair.name: self._pump(live, pair) for pair in tables}
+
+    def _pump(self, live: Session, pair: Pair) -> int:
+        form = sql.SQL("(format binary)" if pair.binary else "(format text)")
+        read = sql.SQL("copy (select {} from only {}) to stdout {}").format(
+            column_list(pair.columns), sql.Identifier(*pair.at_target.name.key), form
+        )
+        with self._source.cursor() as reader, reader.copy(read) as out:
+            return write_rows(live, pair, blocks(bytes(chunk) for chunk in out), form)
+
+
+def write_rows(live: Session, pair: Pair, content: Iterable[bytes], form: sql.SQL) -> int:
+    """COPY `content` into the table; how many rows the server took. Identity columns keep the values given."""
+    # A table may have no column to write, and then there is no list to write either.
+    columns = sql.SQL(" ({})").format(column_list(pair.columns)) if pair.columns else sql.SQL("")
+    into = sql.SQL("copy {}{} from stdin {}").format(sql.Identifier(*pair.name.key), columns, form)
+    with live.cursor() as writer:
+        with writer.copy(into) as copy:
+            for block in content:
+                copy.write(block)
+        return writer.rowcount
+
+
+def column_list(columns: Sequence[str]) -> sql.Composed:
+    """Quoted column names, comma-separated."""
+    return sql.SQL(", ").join(map(sql.Identifier, columns))
+
+
+def blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in blocks of at least 64 KiB (the last one may be shorter)."""
+    gathered = bytearray()
+    for chunk in chunks:
+        gathered += chunk
+        if len(gathered) >= BLOCK_BYTES:
+            yield bytes(gathered)
+            gathered.clear()
+    if gathered:
+        yield bytes(gathered)

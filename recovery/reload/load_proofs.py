@@ -1,0 +1,50 @@
+"""What is proven under the locks, before anybody else can see the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from recovery.model.catalog import Catalog, ForeignKey
+from recovery.model.values import TableName
+from recovery.postgres import load_statements
+from recovery.postgres.connect import Session
+from recovery.postgres.staging import stage_proofs
+from recovery.postgres.staging.stage import Stage
+from recovery.reload import load_refusals
+from recovery.reload.load_job import Job, WrittenRows
+
+
+def prove_before_commit(
+    live: Session, job: Job, stages: Mapping[TableName, Stage], written: Mapping[TableName, WrittenRows], xid: int
+) -> list[ForeignKey]:
+    """Rows and references, before anybody else can see them; returns the keys that were checked."""
+    load_refusals.refuse_differences(live, job.fills, job.truth.fingerprints, job.truth.oldest_version_num)
+    done = {name: (rows.inserted, rows.updated, rows.deleted) for name, rows in written.items()}
+    load_refusals.refuse_other_rows(list(stages.values()), done, xid)
+    whole = [key for key in keys_to_check(job.filled, job.catalog) if key.validated]
+    load_refusals.refuse_dangling((key, load_statements.dangling_references(live, key)) for key in whole)
+    touched = keys_to_check(list(stages), job.catalog)
+    for key in touched:
+        if key.child in stages:
+            parents = [stages[parent] for parent in key.parent_tables if parent in stages]
+            load_refusals.refuse_dangling([(key, stage_proofs.dangling(stages[key.child], key, parents))])
+        for parent in key.parent_tables:
+            if parent in stages:
+                load_refusals.refuse_dangling([(key, stage_proofs.left_behind(stages[parent], key))])
+    return list({(key.child, key.name): key for key in [*whole, *touched]}.values())
+
+
+def keys_to_check(scope: Sequence[TableName], catalog: Catalog) -> list[ForeignKey]:
+    """Foreign keys with a table of the scope at either end, as far as this role sees both."""
+    inside = set(scope)
+    return [key for key in catalog.visible_keys if key.child in inside or inside & set(key.parent_tables)]
+
+
+def expected_changes(
+    rows: Mapping[TableName, int], written: Mapping[TableName, WrittenRows]
+) -> dict[TableName, load_statements.Touched]:
+    filled = {name: load_statements.Touched(name, count, 0, 0) for name, count in rows.items()}
+    repaired = {
+        name: load_statements.Touched(name, done.inserted, done.updated, done.deleted) for name, done in written.items()
+    }
+    return filled | repaired

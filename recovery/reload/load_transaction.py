@@ -1,0 +1,311 @@
+"""Put the rows back: one short transaction that locks, writes, proves and only then commits.
+
+Tables that the comparison found to fit as they were are loaded whole; all others get exactly the rows of a change set.
+The transaction's id is recorded before COMMIT. After a crash `pg_xact_status` says whether it committed, so the load
+happens exactly once and leaves no table behind but the before-images (docs/decisions/001).
+
+A row that the server refuses ends its transaction. The next one tries that table's rows first, behind a savepoint, and
+leaves out those that fail (row_writes.Tries); a savepoint around the writes themselves would give the rows an id of its
+own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from recovery.changeset.batches import Selection
+from recovery.changeset.change_set import ChangeSet
+from recovery.changeset.planned_account import general
+from recovery.changeset.row_locations import elsewhere_of
+from recovery.changeset.stage_changes import (
+    lift_from,
+    mark_by_content,
+    mark_unwritable,
+    refuse_changed_columns,
+    stage_changes,
+)
+from recovery.model.account import Reason, merged
+from recovery.model.catalog import Catalog
+from recovery.model.load_order import load_order, with_referencing
+from recovery.model.recovery_plan import ForeignKeyMode
+from recovery.model.values import TableName
+from recovery.postgres import load_statements
+from recovery.postgres.change_consumers import lock_holders
+from recovery.postgres.connect import Session
+from recovery.postgres.copy_rows import RowTransport
+from recovery.postgres.definition_digest import definitions_digest
+from recovery.postgres.isolate_bad_rows import NO_ROOM, lacks_locks
+from recovery.postgres.publications import publishes_everything
+from recovery.postgres.staging.not_valid_constraints import lift, put_back
+from recovery.postgres.staging.row_constraints import Rules, mentioned_tables, read_rules
+from recovery.postgres.staging.stage import Stage
+from recovery.postgres.staging.write_before_images import (
+    create_before_images,
+    drop_before_images,
+    image_table,
+    keep_before_images,
+)
+from recovery.reload import load_refusals
+from recovery.reload.fetch_oversized import carry_oversized
+from recovery.reload.load_job import BeforeImages, Job, Loaded, Repair
+from recovery.reload.load_proofs import expected_changes, keys_to_check, prove_before_commit
+from recovery.reload.restore_large_objects import bring_objects
+from recovery.reload.row_writes import RowsRefused, RowWriter, Tries
+
+MAXIMUM_PAUSE_S = 2.0
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What was read and staged before any lock is held. `touched`: row changes before any definition of ours."""
+
+    stages: Mapping[TableName, Stage]
+    rules: Mapping[TableName, Rules]
+    order: Sequence[TableName]
+    mode: ForeignKeyMode
+    definitions: str
+    touched: Mapping[TableName, load_statements.Touched]
+
+    @property
+    def busy(self) -> dict[TableName, Stage]:
+        """The stages of tables that are written to."""
+        return {name: stage for name, stage in self.stages.items() if stage.writes}
+
+
+def load(live: Session, job: Job, transport: RowTransport | None, *, before_commit: Callable[[Loaded], None]) -> Loaded:
+    """Write the planned rows and commit. Raises RowbackError, with everything rolled back, unless all is proven first:
+    whole tables were empty under lock and equal T, repaired tables hold exactly the planned rows beside what they held,
+    every foreign key holds, nothing else was touched."""
+    names: list[TableName] = []
+    tries = Tries()
+    attempts, blocking = 0, frozenset[str]()
+    while attempts < job.lock_attempts:
+        locked = False
+        try:
+            with load_statements.unless_blocked(), load_statements.transaction(live):
+                ready = _prepare(live, job, tries.row_by_row)
+                names = _to_lock(job, ready)
+                alone = job.repair.alone_on if job.repair else []
+                blocking = _tell_who_blocks(live, job, names, blocking)
+                if load_statements.lock_tables(live, names, alone=alone, timeout_ms=job.lock_timeout_ms):
+                    locked_at = load_statements.server_time(live)
+                    done = _write(live, job, ready, transport, tries)
+                    before_commit(_locked(live, done, locked_at))
+                    locked = True
+            if locked:
+                return _locked(live, done, locked_at)
+        except RowsRefused as refused:
+            _refuse_whole(job, tries, refused)
+            tries = tries.after(refused.words, ready.busy)
+            continue
+        except NO_ROOM as error:
+            if job.repair and job.selection is Selection.EVERYTHING and lacks_locks(error):
+                raise load_refusals.so_many_locks(len(job.repair.changes.shapes())) from error
+            raise
+        time.sleep(min(0.1 * 2**attempts, MAXIMUM_PAUSE_S))  # let the writers through before asking again
+        attempts += 1
+    raise load_refusals.not_free(
+        job.database, f"{job.lock_attempts} tries of {job.lock_timeout_ms} ms", lock_holders(live, names)
+    )
+
+
+def _refuse_whole(job: Job, tries: Tries, refused: RowsRefused) -> None:
+    """Rows that the server refuses are tried one by one the next time, but for these. Raises load-refused."""
+    for table, words in refused.words.items():
+        if job.all_or_nothing or table in tries.row_by_row or table in job.filled:
+            job.refused(table)
+            raise load_refusals.rows_refused(table, words) from refused
+
+
+def _locked(live: Session, done: Loaded, since: datetime) -> Loaded:
+    """With the time that the tables have been locked, by the server's clock: this machine may have slept."""
+    return done.model_copy(
+        update={"seconds_locked": round((load_statements.server_time(live) - since).total_seconds(), 3)}
+    )
+
+
+def _tell_who_blocks(live: Session, job: Job, names: Sequence[TableName], reported: frozenset[str]) -> frozenset[str]:
+    """Report the sessions whose locks block the load before waiting for them, except those in `told` already."""
+    blocking = {holder.ended_by: holder for holder in lock_holders(live, names) if holder.writes}
+    for ended_by in blocking.keys() - reported:
+        job.say(f"waiting for a lock: {blocking[ended_by].who}; to end it: {ended_by}")
+    return frozenset(blocking)
+
+
+def _prepare(live: Session, job: Job, tried_first: Collection[TableName]) -> _Ready:
+    """Everything that needs no lock. What changes in the definitions from here on is seen in their digest."""
+    definitions, touched = definitions_digest(live), load_statements.touched_tables(live)
+    stages: Mapping[TableName, Stage] = {}
+    tables = []
+    if job.repair is not None:
+        load_statements.use_search_path_of_role(live)
+        for table in job.catalog.tables:
+            refuse_changed_columns(table, dict(job.repair.columns.get(str(table.name), {})))
+        stages = stage_changes(live, job.catalog, job.repair.changes, selection=job.selection)
+        carry_oversized(live, job.copy, stages)
+        tables = [stage.table for stage in stages.values()]
+        load_statements.pin_search_path(live)
+    rules = read_rules(live, tables)
+    if job.repair is not None:
+        rules = lift_from(stages, rules, job.repair.lifted)
+    if stages:
+        load_statements.use_search_path_of_role(live)
+        mark_by_content(stages, rules, elsewhere_of(live, job.catalog, job.catalog, tables, ()))
+        load_statements.pin_search_path(live)
+    busy = {name: stage for name, stage in stages.items() if stage.writes}
+    scope = [*job.filled, *busy]
+    needs = {**_needs(live, rules, scope), **_last(job.catalog, scope, tried_first)}
+    order, mode = load_order(scope, job.catalog, needs=needs)
+    if job.repair is not None:
+        unlogged = publishes_everything(live)
+        for stage in busy.values():
+            create_before_images(stage, _image_table(job.repair, stage), unlogged=unlogged)
+            keep_before_images(stage)
+    load_refusals.refuse_other_triggers(live, scope, job.held_triggers)
+    if load_statements.needs_replica(live, [t for t in job.catalog.tables if t.name in busy], job.held_triggers):
+        mode = ForeignKeyMode.REPLICA
+    return _Ready(stages, rules, order, mode, definitions, touched)
+
+
+def _needs(
+    live: Session, rules: Mapping[TableName, Rules], scope: Sequence[TableName]
+) -> Mapping[TableName, set[TableName]]:
+    """Tables that the functions behind a table's checks may read, by the words of their source."""
+    functions = {name: {oid for check in found.checks for oid in check.functions} for name, found in rules.items()}
+    return {name: mentioned_tables(live, oids, scope) - {name} for name, oids in functions.items() if oids}
+
+
+def _last(
+    catalog: Catalog, scope: Sequence[TableName], tried_first: Collection[TableName]
+) -> Mapping[TableName, set[TableName]]:
+    """Tables whose rows the server refused come after all that do not reference them: what refused the rows may have
+    looked at tables that were still empty."""
+    refused = set(tried_first)
+    return {
+        name: set(scope) - with_referencing([name], catalog.foreign_keys) - refused for name in refused & set(scope)
+    }
+
+
+def _to_lock(job: Job, ready: _Ready) -> list[TableName]:
+    """The tables written to. When foreign keys are held back, the tables at their other ends as well: the server then
+    takes no lock on a parent row, and another session could delete it between our check and the commit."""
+    scope = [*job.filled, *ready.busy]
+    if ready.mode is not ForeignKeyMode.REPLICA:
+        return scope
+    ends = {table for key in keys_to_check(scope, job.catalog) for table in (key.child, *key.parent_tables)}
+    return [*scope, *sorted(ends - set(scope), key=lambda name: name.key)]
+
+
+def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | None, tries: Tries) -> Loaded:
+    load_refusals.refuse_rows(live, job.filled)
+    xid = load_statements.transaction_id(live)
+    skipped = _mark(live, job, ready, xid)
+    batch = job.repair is not None and job.selection is Selection.BATCH
+    brought = bring_objects(live, job, skipped)
+    held = load_statements.to_hold(job.held_triggers, {*job.filled, *ready.busy}, ready.mode)
+    load_statements.hold_triggers(live, held)
+    checks = lift(live, job.repair.lifted if job.repair else ())
+    before = load_statements.touched_tables(live)
+    by_event_triggers = _between(ready.touched, before)
+    load_statements.relax_foreign_keys(live, ready.mode)
+    load_statements.use_search_path_of_role(live)
+    writer = RowWriter(live, job, ready.busy, ready.order, ready.rules, tries)
+    rows, written = writer.write(transport)
+    load_statements.enforce_foreign_keys(live, ready.mode)
+    load_statements.pin_search_path(live)
+    after = load_statements.touched_tables(live)
+    before |= {table: load_statements.plus(before.get(table), tried) for table, tried in writer.tried.items()}
+    for name in tries.row_by_row & ready.busy.keys():
+        drop_before_images(ready.busy[name])
+    load_statements.release_triggers(live, held)
+    put_back(live, checks)
+    skipped = _note_skipped(job, ready, xid)
+    keys = prove_before_commit(live, job, ready.busy, written, xid)
+    load_refusals.refuse_changed_definitions(ready.definitions, definitions_digest(live))
+    load_refusals.refuse_side_effects(expected_changes(rows, written), before, after)
+    if not batch:
+        load_refusals.refuse_nothing(
+            sum(rows.values()) + sum(done.total for done in written.values()), skipped.values()
+        )
+    inserting = {*job.filled, *(name for name, done in written.items() if done.inserted)}
+    counters = load_statements.counters_of(live, job.catalog.sequences, inserting, whole_database=job.whole_database)
+    return Loaded(
+        xids=(xid,),
+        partial=batch,
+        rows={str(table): count for table, count in rows.items()},
+        touched={str(table): count for table, change in after.items() if (count := _more(change, before.get(table)))},
+        definitions=ready.definitions,
+        sequence_moves=tuple(load_statements.advance_sequences(live, counters, job.truth.sequences)),
+        foreign_keys_checked=len(keys),
+        seconds_locked=0.0,
+        number=job.repair.number if job.repair else None,
+        written={str(table): done for table, done in written.items()},
+        skipped=len(skipped),
+        set_aside=set_aside(job.repair.changes, skipped) if job.repair else {},
+        large_objects=brought,
+        changes_digest=job.repair.digest if job.repair else "",
+        columns=job.repair.columns if job.repair else {},
+        images=_images(job.repair, ready),
+        by_event_triggers=dict(by_event_triggers + _between(after, load_statements.touched_tables(live))),
+    )
+
+
+def _images(repair: Repair | None, ready: _Ready) -> dict[str, BeforeImages]:
+    if repair is None:
+        return {}
+    return {
+        str(name): BeforeImages(relation=_image_table(repair, stage), digest=stage.kept)
+        for name, stage in ready.busy.items()
+    }
+
+
+def _image_table(repair: Repair, stage: Stage) -> TableName:
+    return image_table(repair.schema, repair.number, stage.no)
+
+
+def _more(after: load_statements.Touched, before: load_statements.Touched | None) -> int:
+    """Row changes since `before`: the server's accounts may still hold those of the session's last transaction."""
+    since = load_statements.minus(after, before)
+    return since.inserted + since.updated + since.deleted
+
+
+def _between(
+    before: Mapping[TableName, load_statements.Touched], after: Mapping[TableName, load_statements.Touched]
+) -> Counter[str]:
+    """Row changes by event triggers: between two readings nothing but definitions of ours changed."""
+    return Counter({str(table): rows for table, now in after.items() if (rows := _more(now, before.get(table)))})
+
+
+def _mark(live: Session, job: Job, ready: _Ready, xid: int) -> dict[int, str]:
+    """Skip what cannot be written any more, note that durably, and keep before-images of everything else alone."""
+    if job.repair is None:
+        return {}
+    marks = {name: stage.marks for name, stage in ready.busy.items()}
+    load_statements.use_search_path_of_role(live)
+    mark_unwritable(ready.stages, ready.rules, job.catalog.visible_keys, job.filled)
+    for name, stage in ready.busy.items():
+        if stage.marks > marks[name]:
+            drop_before_images(stage)
+    load_statements.pin_search_path(live)
+    skipped = _note_skipped(job, ready, xid)
+    if job.selection is Selection.BATCH:
+        job.repair.changes.batches.claim(xid)
+    return skipped
+
+
+def _note_skipped(job: Job, ready: _Ready, xid: int) -> dict[int, str]:
+    if job.repair is None:
+        return {}
+    skipped = {n: why for stage in ready.stages.values() for n, why in stage.skipped()}
+    job.repair.changes.skip(xid, skipped.items())
+    return skipped
+
+
+def set_aside(changes: ChangeSet, skipped: Mapping[int, str]) -> dict[str, tuple[Reason, ...]]:
+    """Table → reasons, of rows at T that were to come back and were left out: of the row numbers `skipped`."""
+    found = changes.skipped_at_target({n: general(reason) for n, reason in skipped.items()})
+    return {table: merged(reasons) for table, reasons in found.items()}

@@ -1,0 +1,192 @@
+"""A paced load: row by row repairs in portions, each a short transaction of its own that proves itself.
+
+Writers wait for one portion at most, replicas keep up, and WAL stays below a rate. The price against one transaction:
+others see the rows come back portion by portion. The portions together are one write of the case: proven, undone and
+resumed as one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from recovery.changeset.batches import Batches, Selection, Size
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.load_order import load_order, with_referenced
+from recovery.model.recovery_report import SequenceMove
+from recovery.model.repair_plan import ImagesDigest, Op, Pace
+from recovery.model.values import TableName
+from recovery.postgres.connect import Session
+from recovery.postgres.copy_rows import RowTransport
+from recovery.postgres.staging.row_obstacles import CHANGED_SINCE
+from recovery.postgres.write_pressure import replica_lag_bytes, wal_position, wal_since
+from recovery.reload import load_refusals
+from recovery.reload.load_job import BeforeImages, Job, Loaded, WrittenRows
+from recovery.reload.load_transaction import load, set_aside
+
+FIRST_ROWS, FEWEST_ROWS, MOST_ROWS, MOST_TABLES = 1_000, 100, 50_000, 40
+LOCKED_S = 0.5  # a portion that held its locks longer was too large
+PORTION_S = 1.0  # a portion writes at most what the rate allows in this time
+BEHIND_S = 5.0  # replicas may be behind by what the rate allows in this time
+CATCH_UP_S, LOOK_AGAIN_S = 1800.0, 0.2
+PUT, LEAVE = (Op.INSERT, Op.UPDATE), (Op.DELETE,)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told: `before_commit` and `after_commit` of every portion, `say` while the load waits."""
+
+    before_commit: Callable[[Loaded], None]
+    after_commit: Callable[[Loaded], None]
+    say: Callable[[str, float], None]
+
+
+def load_paced(
+    live: Session, job: Job, transport: RowTransport | None, pace: Pace, *, earlier: Sequence[Loaded], watch: Watch
+) -> Loaded:
+    """Load portion by portion what `earlier` portions have not. Raises as `load` does; what was committed stays so."""
+    assert job.repair
+    done, throttle = list(earlier), Throttle(live, pace, watch.say)
+    changes = job.repair.changes
+    job = replace(job, selection=Selection.BATCH)
+    changes.batches.retain_committed(xid for portion in done for xid in portion.xids)
+    # what the tables loaded whole may need goes with them
+    first = with_referenced(job.filled, job.catalog.foreign_keys) if not done else set[TableName]()
+    for fills in _choose(job, first, throttle):
+        started, began = wal_position(live), time.monotonic()
+        portion = load(
+            live,
+            job if fills else replace(job, fills=[]),
+            transport if fills else None,
+            before_commit=watch.before_commit,
+        )
+        watch.after_commit(portion)
+        done.append(portion)
+        changes.batches.retain_committed(xid for each in done for xid in each.xids)
+        throttle.wait(portion, wal_since(live, started), began)
+    skipped = changes.batches.skipped()
+    merged = merge(done, skipped=len(skipped)).model_copy(update={"set_aside": set_aside(changes, skipped)})
+    load_refusals.refuse_nothing(sum(merged.touched.values()), skipped.values())
+    return merged
+
+
+def merge(portions: Sequence[Loaded], *, skipped: int) -> Loaded:
+    """All portions as one write of the case, which left `skipped` planned rows as they are."""
+    last = portions[-1]
+    written: dict[str, WrittenRows] = {}
+    touched: dict[str, int] = {}
+    moves: dict[TableName, SequenceMove] = {}
+    for portion in portions:
+        for name, done in portion.written.items():
+            so_far = written.get(name, WrittenRows(inserted=0, updated=0, deleted=0))
+            written[name] = WrittenRows(
+                inserted=so_far.inserted + done.inserted,
+                updated=so_far.updated + done.updated,
+                deleted=so_far.deleted + done.deleted,
+            )
+        for name, rows in portion.touched.items():
+            touched[name] = touched.get(name, 0) + rows
+        for move in portion.sequence_moves:
+            first = moves.get(move.sequence, move)
+            moves[move.sequence] = SequenceMove(sequence=move.sequence, before=first.before, after=move.after)
+    return last.model_copy(
+        update={
+            "xids": tuple(xid for portion in portions for xid in portion.xids),
+            "partial": False,
+            "rows": {name: rows for portion in portions for name, rows in portion.rows.items()},
+            "touched": touched,
+            "sequence_moves": tuple(moves.values()),
+            "foreign_keys_checked": max(portion.foreign_keys_checked for portion in portions),
+            "seconds_locked": max(portion.seconds_locked for portion in portions),
+            "written": written,
+            "skipped": skipped,
+            "large_objects": sum(portion.large_objects for portion in portions),
+            "images": _images(portions),
+        }
+    )
+
+
+def _images(portions: Sequence[Loaded]) -> dict[str, BeforeImages]:
+    """Of all portions: they share a table, and each recorded the digest of what it added."""
+    images: dict[str, BeforeImages] = {}
+    for portion in portions:
+        for name, added in portion.images.items():
+            before = images[name].digest if name in images else ImagesDigest()
+            images[name] = BeforeImages(relation=added.relation, digest=before.plus(added.digest))
+    return images
+
+
+def _choose(job: Job, first: Collection[TableName], throttle: Throttle) -> Iterator[bool]:
+    """Choose one portion after the other; says whether the whole tables are to be loaded with it.
+
+    Parents before children, deletes after everything else and children first, and once more at the end what had to be
+    skipped because it waited for a later portion.
+    """
+    assert job.repair
+    changes = job.repair.changes
+    numbers = {shape.table: shape.no for shape in changes.shapes()}
+    order = [name for name in load_order([*job.filled, *numbers], job.catalog)[0] if name in numbers]
+    if job.filled and first:
+        for name in order:
+            if name in first:
+                changes.batches.select_next(numbers[name], PUT, Size(2**31))
+        yield True
+    for ops, names in ((PUT, order), (LEAVE, [*reversed(order)])):
+        for _ in _fill(changes.batches, ops, [numbers[name] for name in names], throttle):
+            yield False
+    if changes.batches.select_skipped(but=CHANGED_SINCE):
+        yield False
+
+
+def _fill(batches: Batches, ops: Collection[Op], tables: Sequence[int], throttle: Throttle) -> Iterator[None]:
+    """Stop whenever a portion is full: of rows, or of tables, since each takes locks of its own."""
+    room, holding = throttle.size, set[int]()
+    for no in tables:
+        after = -1
+        while chosen := batches.select_next(no, ops, room, after=after):
+            after, room = chosen.last, room.less(chosen)
+            holding.add(no)
+            if room.rows <= 0 or room.bytes <= 0 or len(holding) >= MOST_TABLES:
+                yield
+                room, holding = throttle.size, set()
+    if holding:
+        yield
+
+
+class Throttle:
+    """Sizes the portions and waits between them."""
+
+    def __init__(self, live: Session, pace: Pace, say: Callable[[str, float], None]) -> None:
+        self._live, self._rate, self._say = live, pace.wal_bytes_per_s, say
+        self.rows = FIRST_ROWS
+
+    @property
+    def size(self) -> Size:
+        """What the next portion may hold: rows by what the last one taught, bytes by the rate alone."""
+        return Size(self.rows, int(self._rate * PORTION_S))
+
+    def wait(self, portion: Loaded, wal_bytes: int, began: float) -> None:
+        """Until the rate is kept and the replicas are near; then the next portion may come."""
+        rows = max(1, sum(portion.touched.values()))
+        grown = self.rows * 2 if portion.seconds_locked < LOCKED_S else self.rows // 2
+        by_rate = int(self._rate * PORTION_S * rows / max(1, wal_bytes))
+        self.rows = max(FEWEST_ROWS, min(MOST_ROWS, grown, by_rate))
+        while (left := began + wal_bytes / self._rate - time.monotonic()) > 0:
+            self._say(f"keeping below {self._rate / 2**20:.1f} MiB of WAL a second", time.monotonic() - began)
+            time.sleep(min(left, LOOK_AGAIN_S))
+        self._let_replicas_catch_up()
+
+    def _let_replicas_catch_up(self) -> None:
+        began = time.monotonic()
+        while (lag := replica_lag_bytes(self._live)) > self._rate * BEHIND_S:
+            waited = time.monotonic() - began
+            if waited > CATCH_UP_S:
+                raise RowbackError(
+                    ErrorId.REPLICA_BEHIND,
+                    f"a replica is {lag / 2**20:,.0f} MiB of WAL behind and does not catch up",
+                    state="the portions so far are committed",
+                    help="find out what holds it up, then go on",
+                )
+            self._say(f"waiting for a replica that is {lag / 2**20:,.1f} MiB of WAL behind", waited)
+            time.sleep(LOOK_AGAIN_S)

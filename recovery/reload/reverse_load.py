@@ -1,0 +1,141 @@
+"""Take a load back: the same machinery with the change set turned round, and the same check of every row.
+
+A row is taken back only if its live version is still the one that the load wrote: xmin says so. Undoing an undo is the
+same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from recovery.changeset.block_rows import blocked
+from recovery.changeset.change_set import ChangeSet
+from recovery.changeset.planned_account import account_of
+from recovery.changeset.preflight import Outlook, foresee
+from recovery.changeset.row_change import Change, Shape, Texts, column_numbers
+from recovery.model.catalog import Catalog, ForeignKey, Table
+from recovery.model.repair_plan import DetectionMethod, Op, RepairPlan, RepairRequest, RowClass, TableRepair
+from recovery.postgres.change_consumers import who_notices
+from recovery.postgres.comparison.table_scan import Field, Side, rows_written
+from recovery.postgres.connect import Session
+from recovery.postgres.row_versions import xmin_of
+from recovery.postgres.staging.row_constraints import read_rules
+from recovery.reload.load_job import Loaded
+from recovery.reload.verify_after_commit import applied
+
+
+def invert(live: Session, catalog: Catalog, done: Loaded, source: ChangeSet | None, into: ChangeSet) -> None:
+    """Fill `into` with what takes `done` back: written rows leave or become what they were, deleted ones return."""
+    tables = {str(table.name): table for table in catalog.tables}
+    if source is not None:
+        for shape in source.shapes():
+            if str(shape.table) in done.written and str(shape.table) in tables:
+                turned = into.add_table(shape.table, shape.key, shape.columns)
+                into.add(_turned(change, turned, xmin) for xmin, change in applied(source, shape, done))
+    for name in done.rows:
+        if table := tables.get(name):
+            side = _whole(live, table)
+            shape = into.add_table(table.name, table.key, [field.name for field in side.fields])
+            into.add(_leaving(rows_written(side, done.xids[:1]), shape, xmin_of(done.xids[0])))
+
+
+def plan_undo(
+    live: Session, catalog: Catalog, changes: ChangeSet, *, case: str, number: int, request: RepairRequest
+) -> RepairPlan:
+    """What the undo will write, with the rows that cannot be taken back any more marked as blocked."""
+    shapes = changes.shapes()
+    tables = {table.name: table for table in catalog.tables}
+    rules = read_rules(live, [tables[shape.table] for shape in shapes])
+    lifted = foresee(live, catalog, changes, Outlook(rules, rules, (), {}))
+    _keep_families(catalog, changes)
+    found = tuple(_counted(changes, shape) for shape in shapes)
+    written = {table.name for table in found if table.writes}
+    return RepairPlan(
+        case=case,
+        number=number,
+        request=request,
+        tables=found,
+        filled=(),
+        writers=(),
+        held_triggers=tuple(t for name in written for t in tables[name].triggers if t.state != "D"),
+        notices=tuple(who_notices(live, written)),
+        lifted=lifted,
+        wal_bytes_estimated=sum(changes.bytes_wanted(s.no) for s in shapes) + 100 * sum(t.writes for t in found),
+        changes_digest=changes.digest(),
+        columns=column_numbers(catalog, shapes),
+    )
+
+
+def _keep_families(catalog: Catalog, changes: ChangeSet) -> None:
+    """A row that stays keeps the children that came back with it, and theirs: nothing is left without its parts."""
+    shapes = {shape.table: shape for shape in changes.shapes()}
+    links = [
+        (shapes[key.child], shapes[parent], key)
+        for key in catalog.visible_keys
+        for parent in key.parent_tables
+        if key.child in shapes and parent in shapes
+    ]
+    while sum(_keep_children(changes, child, parent, key) for child, parent, key in links):
+        pass
+
+
+def _keep_children(changes: ChangeSet, child: Shape, parent: Shape, key: ForeignKey) -> int:
+    up = [parent.columns.index(name) for name in key.parent_columns if name in parent.columns]
+    down = [child.columns.index(name) for name in key.columns if name in child.columns]
+    if len(up) != len(key.columns) or len(down) != len(key.columns):
+        return 0
+    staying = {
+        tuple(change.live[i] for i in up)
+        for change in changes.changes(parent.no, kinds=[RowClass.BLOCKED])
+        if change.live is not None
+    }
+    kept = [
+        blocked(change, f"its parent in {parent.table} stays")
+        for change in (changes.changes(child.no, ops=[Op.DELETE]) if staying else ())
+        if change.live is not None and tuple(change.live[i] for i in down) in staying
+    ]
+    changes.update(kept)
+    return len(kept)
+
+
+def _turned(change: Change, shape: Shape, xmin: int) -> Change:
+    match change.op:
+        case Op.INSERT:
+            op, seen, want = Op.DELETE, change.want, None
+        case Op.DELETE:
+            (
+                op,
+                seen,
+                want,
+            ) = Op.INSERT, None, change.live
+        case _:
+            op, seen, want = Op.UPDATE, change.want, change.live
+    return Change(shape.no, change.key, change.kind, change.target, seen, xmin if seen is not None else None, op, want)
+
+
+def _leaving(rows: Iterator[Texts], shape: Shape, xmin: int) -> Iterator[Change]:
+    positions = [shape.columns.index(name) for name in shape.key]
+    for count, row in enumerate(rows):
+        key = tuple(row[i] for i in positions) if positions else (*row, str(count))
+        yield Change(shape.no, key, RowClass.LOST, row, row, xmin, Op.DELETE)
+
+
+def _whole(live: Session, table: Table) -> Side:
+    fields = tuple(Field(c.name, c) for c in table.columns if not c.generated or c.name in table.key)
+    by_name: Mapping[str, Field] = {field.name: field for field in fields}
+    return Side(live, table.name, tuple(by_name[name] for name in table.key), fields)
+
+
+def _counted(changes: ChangeSet, shape: Shape) -> TableRepair:
+    ops = changes.planned(shape.no)
+    return TableRepair(
+        name=shape.table,
+        engine=DetectionMethod.FOLLOWED,
+        because="it was written by the repair",
+        rows_at_target=0,
+        classes=changes.classes(shape.no),
+        inserts=ops[Op.INSERT],
+        updates=ops[Op.UPDATE],
+        deletes=ops[Op.DELETE],
+        account=account_of(changes, shape, unchanged=0),
+    )

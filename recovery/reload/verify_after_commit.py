@@ -1,0 +1,146 @@
+"""After the commit: what the original holds now against what was planned and what the temporary instance held at T."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from recovery.changeset.change_set import BATCH, ChangeSet
+from recovery.changeset.row_change import Change, Shape, Texts
+from recovery.model.catalog import ForeignKey, Table
+from recovery.model.recovery_report import RepairProof, TableProof, Verification
+from recovery.model.repair_plan import Op
+from recovery.postgres import load_statements
+from recovery.postgres.comparison.table_scan import Field, Side, rows_by_key, rows_written
+from recovery.postgres.connect import Session
+from recovery.postgres.copy_rows import Pair
+from recovery.postgres.definition_digest import definitions_digest
+from recovery.postgres.fingerprint import fingerprint, written_by_others
+from recovery.postgres.read_catalog import invalid_indexes
+from recovery.postgres.row_versions import xmin_of
+from recovery.reload.load_job import Job, Loaded
+from recovery.reload.load_proofs import keys_to_check
+
+KEYS_SHOWN = 20
+
+
+def verify(live: Session, job: Job, loaded: Loaded) -> Verification:
+    """Compare every table that was written and every foreign key that touches it.
+
+    The load committed only after all of it was proven under lock, and the server's accounts of its transaction were
+    recorded before that. So what others do to the rows afterwards is counted apart, not taken for damage: rows they
+    added (`written_since`), rows of ours they changed or deleted (`changed_since`), definitions they altered.
+    """
+    repaired = tuple(_prove_repairs(live, job, loaded))
+    scope = [*job.filled, *(proof.table for proof in repaired)]
+    keys = keys_to_check(scope, job.catalog)
+    return Verification(
+        tables=tuple(_prove(live, pair, job, loaded.xids) for pair in job.fills),
+        repaired=repaired,
+        foreign_keys_checked=len(keys),
+        dangling_references=sum(_dangling(live, key, job, loaded) for key in keys),
+        changed_outside_scope=tuple(sorted(loaded.touched.keys() - set(map(str, scope)))),
+        definitions_altered_since=definitions_digest(live) != loaded.definitions,
+        invalid_indexes=tuple(invalid_indexes(live, scope)),
+    )
+
+
+def _dangling(live: Session, key: ForeignKey, job: Job, loaded: Loaded) -> int:
+    """Broken references that are ours. Under a key that is NOT VALID rows may have dangled at T already; the load has
+    checked the references that it made."""
+    whole = {key.child, *key.parent_tables} & set(job.filled)
+    if not whole and not key.validated:
+        return 0
+    return load_statements.dangling_references(live, key, only=() if whole else loaded.xids)
+
+
+def applied(changes: ChangeSet, shape: Shape, loaded: Loaded) -> Iterator[tuple[int, Change]]:
+    """(xmin, row) of the rows of one table that a load wrote, by the transaction that did."""
+    return ((xmin_of(xid), change) for xid in loaded.xids for change in changes.written(shape.no, xid))
+
+
+def live_side(live: Session, table: Table, shape: Shape) -> Side:
+    """The live table as the change set sees it."""
+    by_name = {column.name: column for column in table.columns}
+    fields = {name: Field(name, by_name[name]) for name in shape.columns}
+    return Side(live, shape.table, tuple(fields[name] for name in shape.key), tuple(fields.values()))
+
+
+def _prove(live: Session, pair: Pair, job: Job, xids: Sequence[int]) -> TableProof:
+    expected = job.truth.fingerprints[str(pair.name)]
+    version = job.truth.oldest_version_num
+    found = fingerprint(live, pair.live, oldest_version_num=version)
+    since = 0
+    if found != expected and (since := written_by_others(live, pair.name, xids)):
+        found = fingerprint(live, pair.live, oldest_version_num=version, only=xids)
+    changed = max(0, expected.rows - found.rows)
+    return TableProof(table=pair.name, at_target=expected, now=found, written_since=since, changed_since=changed)
+
+
+def _prove_repairs(live: Session, job: Job, loaded: Loaded) -> Iterator[RepairProof]:
+    if job.repair is None:
+        return
+    tables = {table.name: table for table in job.catalog.tables}
+    for shape in job.repair.changes.shapes():
+        done = loaded.written.get(str(shape.table))
+        if done is None:
+            continue
+        side = live_side(live, tables[shape.table], shape)
+        rows = applied(job.repair.changes, shape, loaded)
+        if shape.key:
+            equal, since, differing = _compare_by_key(side, shape, rows)
+        else:
+            equal, since, differing = _compare_whole_rows(side, shape, [change for _, change in rows], loaded.xids)
+        yield RepairProof(
+            table=shape.table,
+            inserted=done.inserted,
+            updated=done.updated,
+            deleted=done.deleted,
+            equal=equal,
+            changed_since=since,
+            differing=tuple(differing[:KEYS_SHOWN]),
+        )
+
+
+def _compare_by_key(side: Side, shape: Shape, rows: Iterable[tuple[int, Change]]) -> tuple[int, int, list[str]]:
+    equal, since, differing = 0, 0, []
+    rows = iter(rows)
+    while batch := list(islice(rows, BATCH)):
+        found = rows_by_key(side, [change.key for _, change in batch])
+        now = {place: (int(xmin), values) for place, xmin, values in found}
+        for place, (ours, change) in enumerate(batch):
+            match _state(change, now.get(place), ours):
+                case "equal":
+                    equal += 1
+                case "changed since":
+                    since += 1
+                case _:
+                    differing.append(f"{shape.table} {dict(zip(shape.key, change.key, strict=True))}")
+    return equal, since, differing
+
+
+def _state(change: Change, now: tuple[int, Texts] | None, xmin: int) -> str:
+    if change.op is Op.DELETE:
+        return "equal" if now is None else "changed since"
+    if now is None or now[0] != xmin:
+        return "changed since"
+    return "equal" if now[1] == change.want else "differs"
+
+
+def _compare_whole_rows(
+    side: Side, shape: Shape, planned: Sequence[Change], xids: Sequence[int]
+) -> tuple[int, int, list[str]]:
+    """Without a key: rows our transactions wrote, counted by their values."""
+    wanted: dict[Texts, int] = {}
+    for change in planned:
+        if change.want is not None:
+            wanted[change.want] = wanted.get(change.want, 0) + 1
+    gone = sum(change.op is Op.DELETE for change in planned)
+    equal, differing = gone, []
+    for values in rows_written(side, xids):
+        if wanted.get(values, 0):
+            wanted[values] -= 1
+            equal += 1
+        else:
+            differing.append(f"{shape.table} {values}")
+    return equal, len(planned) - equal, differing

@@ -1,0 +1,147 @@
+"""The account of a case, folded from its journal: what became of every row at T, and what to do about those not
+back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from guards.plain_text import shell_word
+from recovery.compare.make_repair_plan import MADE_ANEW
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.account import Account, Reason, TableAccount
+from recovery.model.recovery_plan import Why
+from recovery.model.repair_plan import Mode, RepairPlan
+from recovery.model.values import counted, leading_name
+from recovery.store.case_directory import Case
+from recovery.workflow.steps.load_step import written_by_load
+
+DROPPED = "its table was dropped since T"
+
+
+def account_of(case: Case) -> Account:
+    """What has become of the rows, or would if the plan were carried out; empty before the comparison. Mode beside puts
+    nothing into place, so it has none."""
+    plan = case.repair_plan
+    if plan is None or case.request.mode is Mode.BESIDE:
+        return Account()
+    return Account(
+        tables=tuple(_tables(case, plan)), unexamined=tuple(_unexamined(case, plan)), values_lost=plan.values_lost
+    )
+
+
+def _tables(case: Case, plan: RepairPlan) -> Iterator[TableAccount]:
+    loaded = written_by_load(case)
+    target = case.outcome_of("read-target") or {}
+    for name in map(str, plan.filled):
+        rows = target["fingerprints"][name]["rows"]
+        if rows:
+            yield TableAccount(table=name, at_target=rows, back=rows)
+    for table in plan.tables:
+        late = loaded.set_aside.get(str(table.name), ()) if loaded else ()
+        if table.account.at_target:
+            yield table.account.without(late)
+    yield from plan.elsewhere
+    for name, rows in target.get("gone", {}).items():
+        yield TableAccount(table=name, at_target=rows, left_out=(Reason(reason=DROPPED, rows=rows),))
+
+
+def _unexamined(case: Case, plan: RepairPlan) -> Iterator[str]:
+    counted = {account.table for account in plan.elsewhere}
+    yield from (f"{out.name}: {out.reason}" for out in case.plan.left_out if out.hit and str(out.name) not in counted)
+    yield from plan.unexamined
+
+
+def in_part(case: Case, account: Account) -> RowbackError:
+    """Rows were put back and proven, and others stay lost: each reason, and the command that leads on from it."""
+    return RowbackError(
+        ErrorId.RECOVERED_IN_PART,
+        f"'{case.plan.database}' is recovered in part: {counted(account.back, 'row')} back, {account.not_back:,} not"
+        + (", and values stay lost" if account.values_lost else ""),
+        *not_back_lines(account),
+        state=f"the rows were put back, committed and proven; temporary instance '{case.copy.identifier}' is kept until"
+        " it expires, and costs money",
+        help=next_commands(case, account),
+    )
+
+
+def not_back_lines(account: Account) -> list[str]:
+    """One line for each table and reason."""
+    lines = []
+    for table in account.tables:
+        conflict = (Reason(reason="the incident and others changed them", rows=table.conflict),)
+        for kind, reasons in (("conflict", conflict), ("blocked", table.blocked), ("left out", table.left_out)):
+            lines += [
+                f"{table.table}  {_rows(each.rows)}  {kind}: {each.reason}{_keys(each)}"
+                for each in reasons
+                if each.rows
+            ]
+    lines += [f"not looked at  {line}" for line in account.unexamined]
+    return lines + [f"values lost    {line}" for line in account.values_lost]
+
+
+def next_commands(case: Case, account: Account) -> list[str]:
+    """The commands that lead on, one for each kind of reason, with the user's own names."""
+    commands: dict[str, None] = {}
+    if any(table.blocked for table in account.tables):
+        commands[f"see each row and why: rowback diff {case.id} --show blocked"] = None
+    if any(table.conflict for table in account.tables):
+        commands[f"see both versions: rowback diff {case.id} --show conflict"] = None
+    for table in account.tables:
+        for each in table.left_out:
+            if command := _way_on(case, table.table, each.reason):
+                commands[command] = None
+    for command in (*_unexamined_commands(case, account), *_values_commands(case, account)):
+        commands[command] = None
+    commands[f"when that is all: rowback close {case.id}"] = None
+    return list(commands)
+
+
+def _unexamined_commands(case: Case, account: Account) -> Iterator[str]:
+    if not account.unexamined:
+        return
+    beside = _again(case, "--mode beside", _options_of(map(leading_name, account.unexamined)))
+    yield f"see what those tables held: rowback close {case.id}, then {beside}"
+    if anew := [line for line in account.unexamined if MADE_ANEW in line]:
+        into = _again(case, _options_of(map(leading_name, anew)))
+        yield f"put their rows into the new ones: rowback close {case.id}, then {into}"
+
+
+def _values_commands(case: Case, account: Account) -> Iterator[str]:
+    dropped = [each.table for each in account.values_lost if each.column is not None]
+    if len(dropped) < len(account.values_lost):
+        yield f"see the rows that T does not have: rowback diff {case.id} --show new"
+    if dropped:
+        beside = _again(case, "--mode beside", _options_of(dropped))
+        yield f"bring the dropped columns' values beside: rowback close {case.id}, then {beside}"
+
+
+def _options_of(tables: Iterable[str]) -> str:
+    return " ".join(f"--table {shell_word(table)}" for table in dict.fromkeys(tables))
+
+
+def _way_on(case: Case, table: str, reason: str) -> str | None:
+    named = [f"--incident-xid {xid}" for xid in case.plan.request.incident_xids]
+    named += [f"--incident-xid {low}..{high}" for low, high in case.plan.request.incident_ranges]
+    first = f"rowback close {case.id}, then "
+    if reason == DROPPED:
+        return first + _again(case, "--mode beside", f"--table {shell_word(table)}")
+    if reason.startswith("the incident wrote"):
+        return first + _again(case, "--mode repair", *named, f"--table {shell_word(table)}")
+    if reason.startswith("its reference"):
+        asked = (str(each.name) for each in case.plan.tables if each.why is Why.NAMED)
+        scope = " ".join(f"--table {shell_word(name)}" for name in dict.fromkeys([table, *asked]))
+        return first + _again(case, "--mode repair", "--incident-xid XID", scope)
+    return None
+
+
+def _keys(reason: Reason) -> str:
+    more = ", …" if len(reason.keys) < reason.rows else ""
+    return f" (keys: {'; '.join(reason.keys)}{more})" if reason.keys else ""
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' * (count != 1)}"
+
+
+def _again(case: Case, *options: str) -> str:
+    return case.restore_command(*options, f"--confirm {shell_word(case.plan.database)}")

@@ -1,0 +1,52 @@
+"""Find what cases left in a database, and remove what no open case needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
+
+from recovery.postgres.before_images import LeftSchema, drop_schema, left_schemas
+from recovery.postgres.connect import Session
+from recovery.store.case_directory import Case, all_cases
+from recovery.store.change_set_files import sweep_changes
+from recovery.store.journal import is_driven
+
+
+def leftovers(live: Session) -> list[tuple[LeftSchema, timedelta, str]]:
+    """Each schema with its age and why it is kept unless it is named: empty where nothing speaks for it."""
+    cases = {case.id: case for case in all_cases()}
+    return [(schema, _age(schema.case), _kept(schema, cases.get(schema.case))) for schema in left_schemas(live)]
+
+
+def clean(live: Session, *, named: Collection[str], older_than: timedelta | None) -> Iterator[tuple[LeftSchema, str]]:
+    """Remove the schemas of the cases `named`, and those older than `older_than` that nothing speaks for; each schema
+    with what was done about it. What an open case needs is kept even where it is named."""
+    for case in all_cases():
+        if case.closed_at is not None and not is_driven(case.directory):
+            sweep_changes(case)
+    for schema, age, kept in leftovers(live):
+        asked = schema.case in named
+        if kept.startswith("case") or (kept and not asked):
+            yield schema, f"kept: {kept}"
+        elif not asked and (older_than is None or age < older_than):
+            yield schema, "kept: younger than that" if older_than is not None else "kept: not named"
+        else:
+            drop_schema(live, schema)
+            yield schema, "removed"
+
+
+def _kept(schema: LeftSchema, case: Case | None) -> str:
+    if case is not None and case.closed_at is None:
+        return f"case {case.id} is open and may be undone: rowback close {case.id}"
+    if not schema.owned:
+        return "another role owns it"
+    if schema.beside:
+        return f"tables loaded beside may be in use: --case {schema.case} removes them"
+    if case is None:
+        return f"its case is not on this machine: --case {schema.case} removes it"
+    return ""
+
+
+def _age(case: str) -> timedelta:
+    begun = datetime.strptime(case[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    return datetime.now(UTC) - begun

@@ -1,0 +1,85 @@
+"""Remove temporary instances of dead cases: each instance is judged by itself, and what is not proven is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from recovery.aws.instances import Instances
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.deletion import objections_to_delete
+from recovery.model.instance import COPY_PREFIX, TAG_CASE, TAG_EXPIRES, InstanceFacts
+from recovery.store.case_directory import Case, cases_directory, fold
+from recovery.store.journal import is_driven, read_records
+
+DEADLINE_S = 3600.0
+
+
+def reap(instances: Instances, *, remove: bool) -> Iterator[tuple[InstanceFacts, str]]:
+    """Every instance that carries our prefix, with what was done about it. Deletes only copies of dead cases.
+
+    A case is dead when no process drives it and it is closed, or its copy has expired by its own tag. "removed" is said
+    of an instance that was deleted and is gone.
+    """
+    for instance in instances.copies():
+        try:
+            case = _dead_case(instance)
+        except _Kept as kept:
+            yield instance, f"kept: {kept}"
+            continue
+        yield instance, _remove(instances, instance, case) if remove else "would be removed"
+
+
+class _Kept(Exception):
+    """Why an instance stays."""
+
+
+def _dead_case(instance: InstanceFacts) -> Case:
+    """The dead case whose copy `instance` is proven to be. Raises _Kept with the reason why it is not one."""
+    case = _case_of(instance)
+    if objections := objections_to_delete(instance, case.copy):
+        raise _Kept(f"it is not proven to be the temporary instance of case {case.id}: {'; '.join(objections)}")
+    if is_driven(case.directory):
+        raise _Kept(f"case {case.id} is being driven by another process")
+    expires = instance.tags.get(TAG_EXPIRES, "")
+    if case.closed_at is None and not _expired(expires):
+        raise _Kept(f"case {case.id} is paused until {expires}: rowback resume {case.id}, or rowback close {case.id}")
+    return case
+
+
+def _case_of(instance: InstanceFacts) -> Case:
+    """By its name alone; the tag has to agree. Raises _Kept."""
+    name = instance.identifier.removeprefix(COPY_PREFIX)
+    directories = cases_directory()
+    known = {path.name for path in directories.iterdir()} if directories.is_dir() else set()
+    if name not in known:
+        tagged = instance.tags.get(TAG_CASE, name)
+        raise _Kept(
+            f"case '{tagged}' has no journal on this machine, so its resource id cannot be proven"
+            if tagged == name
+            else f"it is tagged as of case '{tagged}', whose copy is"
+            f" '{COPY_PREFIX}{tagged}', so nothing here proves whose it is"
+        )
+    try:
+        return fold(directories / name, read_records(directories / name, proven=True))
+    except RowbackError as error:
+        raise _Kept(error.fact) from error
+
+
+def _remove(instances: Instances, instance: InstanceFacts, case: Case) -> str:
+    # Where nobody saw the create call answered, `instance` was proven by its nonce: it and no other is deleted.
+    copy = case.copy.model_copy(update={"resource_id": instance.resource_id})
+    try:
+        gone = instances.delete_copy(copy, deadline_s=DEADLINE_S, watch=lambda status, seconds: None)
+    except RowbackError as error:
+        if error.id is not ErrorId.DELETE_REFUSED:
+            raise
+        return f"kept: {error.fact}: {'; '.join(error.facts)}"
+    return "removed" if gone else "was gone already"
+
+
+def _expired(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")) < datetime.now(UTC)
+    except (ValueError, TypeError):
+        return False

@@ -1,0 +1,101 @@
+"""Compare T with now, row by row, and write down exactly what will be written."""
+
+from __future__ import annotations
+
+from guards.plain_text import shell_word
+from recovery.changeset.change_set import ChangeSet
+from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
+from recovery.compare.row_decisions import parse_decisions
+from recovery.model.recovery_plan import Why
+from recovery.model.repair_plan import Mode, RepairPlan, RowClass
+from recovery.model.values import TableName, counted
+from recovery.postgres.change_consumers import who_notices
+from recovery.postgres.comparison.scan_cache import Remembered
+from recovery.store.case_directory import earlier_repairs
+from recovery.workflow.recovery_run import Outcome, RecoveryRun
+from recovery.workflow.steps.copy_steps import SecureCopy
+from recovery.workflow.steps.row_steps import ReadTarget, empty_tables
+from recovery.workflow.steps.step import Step
+
+CHECKSUMS = "copy-checksums.sqlite"
+
+
+class Diff(Step):
+    """Every row of the tables that hold rows, classified; the repair plan that follows."""
+
+    name, title = "diff", "compare T with now, row by row"
+    undo = "reads only"
+
+    def do(self, recovery_run: RecoveryRun) -> Outcome:
+        """A change set per attempt: one that was cut short is never mistaken for a whole one."""
+        case, empty = recovery_run.case, empty_tables(recovery_run)
+        if case.plan.request.mode is Mode.BESIDE:
+            return {"repair": self._beside(recovery_run, empty).model_dump(mode="json")}
+        number = case.new_number()
+        case.changes_path(number).unlink(missing_ok=True)
+        inquiry = inquiry_of(recovery_run, empty, number)
+        with (
+            recovery_run.live() as live,
+            recovery_run.copy() as copy,
+            ChangeSet(case.changes_path(number)) as changes,
+            Remembered(case.directory / CHECKSUMS) as memory,
+        ):
+            recovery_run.record("changes.begun", data={"number": number})
+            found = make_repair_plan(live, copy, inquiry, changes, ask=memory.ask)
+        if not found.tables:  # all that is to be written is loaded whole, and nothing else was compared
+            case.changes_path(number).unlink()
+            found = found.model_copy(update={"number": None, "changes_digest": ""})
+        return {"repair": found.model_dump(mode="json")}
+
+    def tell(self, outcome: Outcome) -> str:
+        """What was found."""
+        found = RepairPlan.model_validate(outcome["repair"])
+        if not any(any(table.classes.values()) for table in found.tables):
+            return f"{counted(len(found.filled), 'table')} to be loaded whole, nothing else differs"
+        totals = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
+        counts = [f"{count:,} {kind}" for kind, count in totals.items() if count]
+        return f"{', '.join(counts) or 'no rows'}; {counted(found.writes, 'row')} to write"
+
+    @staticmethod
+    def _beside(recovery_run: RecoveryRun, filled: list[TableName]) -> RepairPlan:
+        """Nothing is compared; what is loaded beside is a plan to be approved all the same."""
+        case, bytes_at_target = recovery_run.case, recovery_run.case.outcome_of(ReadTarget.name)
+        assert bytes_at_target
+        with recovery_run.live() as live:
+            notices = who_notices(live, filled)
+        return RepairPlan(
+            case=case.id,
+            number=None,
+            request=case.request,
+            tables=(),
+            filled=tuple(filled),
+            writers=(),
+            held_triggers=tuple(trigger for trigger in case.plan.held_triggers if trigger.table in filled),
+            notices=tuple(notices),
+            wal_bytes_estimated=bytes_at_target["bytes"],
+            changes_digest="",
+        )
+
+
+def inquiry_of(recovery_run: RecoveryRun, filled: list[TableName], number: int = 0) -> Inquiry:
+    """What a case compares. `filled`: tables that may be loaded whole, or were."""
+    case, chosen = recovery_run.case, recovery_run.case.request.decisions
+    secured = case.outcome_of(SecureCopy.name) or {}
+    named = [table.because for table in case.plan.tables if table.why is Why.NAMED]
+    tables = [f"--table {shell_word(text)}" for text in dict.fromkeys(named)]
+    return Inquiry(
+        case.id,
+        case.plan,
+        case.request,
+        filled,
+        number,
+        secured.get("own_transactions_from"),
+        parse_decisions((case.directory / chosen).read_text()) if chosen else [],
+        (case.outcome_of(ReadTarget.name) or {}).get("gone", {}),
+        f"rowback close {case.id}, then {case.restore_command('--mode beside', *tables)}",
+        frozenset(
+            xid
+            for other in earlier_repairs(case)
+            for xid in (other.repair_plan.request.incident_xids if other.repair_plan else ())
+        ),
+    )

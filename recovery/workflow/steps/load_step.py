@@ -1,0 +1,327 @@
+"""The one dangerous act, and its proof."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import cache
+
+from guards.plain_text import shell_word
+from recovery.changeset.change_set import ChangeSet
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Catalog
+from recovery.model.recovery_plan import Why
+from recovery.model.repair_plan import Mode, RepairPlan, RowClass
+from recovery.model.values import TableName, counted, leading_name
+from recovery.postgres import load_statements
+from recovery.postgres.beside_tables import create_beside
+from recovery.postgres.connect import Session
+from recovery.postgres.copy_rows import Pair, RowTransport
+from recovery.postgres.lock_watchdog import watched
+from recovery.postgres.read_catalog import read_catalog
+from recovery.postgres.staging.write_before_images import before_image_schema
+from recovery.reload.load_job import Job, Loaded, Repair
+from recovery.reload.load_refusals import ROLLED_BACK
+from recovery.reload.load_transaction import load
+from recovery.reload.paced_load import Watch, load_paced, merge
+from recovery.reload.restore_large_objects import point_to_objects
+from recovery.store.case_directory import Case, earlier_repairs
+from recovery.workflow.approvals import refuse_without_second_person
+from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
+from recovery.workflow.steps.row_steps import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
+from recovery.workflow.steps.step import Step
+
+DEAD_SESSION_DEADLINE_S = 60.0
+
+
+class Load(Step):
+    """A single transaction on the original."""
+
+    name, title = "load", "put the rows back"
+    undo = "rowback undo CASE takes the rows back that nobody has changed since"
+
+    def check(self, recovery_run: RecoveryRun) -> None:
+        """Nothing is written but what was approved, and never nothing: the plan's digest, and its change set's.
+
+        A recovery plan that was approved covers the tables it named as empty; rows need the repair plan's approval.
+        Raises nothing-to-repair, load-refused, approval-missing, confirmation-missing, or plan-facts-changed.
+        """
+        found = recovery_run.case.repair_plan
+        assert found
+        _refuse_nothing(recovery_run, found)
+        _refuse_part(recovery_run, found)
+        covered = recovery_run.case.plan_approved and not found.writes
+        refuse_without_second_person(recovery_run.case, found, covered=covered)
+        if not covered and found.digest not in recovery_run.case.approved:
+            recovery_run.approve(found)
+            recovery_run.record("repair.approved", data={"digest": found.digest})
+        if found.number is None:
+            return
+        with ChangeSet(recovery_run.case.changes_path(found.number)) as changes:
+            if changes.digest() != found.changes_digest:
+                raise RowbackError(
+                    ErrorId.PLAN_FACTS_CHANGED,
+                    f"the change set {changes.path} was altered after it was made",
+                    state=UNTOUCHED,
+                    help=f"compare again: rowback diff {recovery_run.case.id} --again",
+                )
+
+    def reconcile(self, recovery_run: RecoveryRun) -> Outcome | None:
+        """The transaction's id was recorded before its commit: the server knows whether it committed.
+
+        Of a paced load that is noted portion by portion; it is over when `do` says so.
+        """
+        found = _last_committed(recovery_run)
+        if found is None or not found.partial:
+            return found.model_dump(mode="json") if found else None
+        if found.xids not in [portion.xids for portion in portions_of(recovery_run.case)]:
+            recovery_run.record("load.portion", data=found.model_dump(mode="json"))
+        return None
+
+    def do(self, recovery_run: RecoveryRun) -> Outcome:
+        """Load, and record the proof before the commit."""
+        then = None
+        if filled_tables(recovery_run):
+            with recovery_run.live() as live, recovery_run.copy() as copy:
+                then = read_catalog(copy)
+                if recovery_run.case.plan.request.mode is Mode.BESIDE:
+                    create_beside(
+                        live, recovery_run.case.id, [p.at_target for p in beside_pairs(recovery_run.case, then)]
+                    )
+        with (
+            recovery_run.live() as live,
+            transport(recovery_run) as rows,
+            job(recovery_run, live, then) as what,
+            ExitStack() as opened,
+        ):
+            changes = what.repair.changes if what.repair else None
+            open_copy = cache(lambda: opened.enter_context(recovery_run.copy()))  # once, and only where rows need it
+            objects = point_to_objects(what.catalog, what.fills, changes)
+            if objects:
+                open_copy()  # before any lock is held
+            done = _load(recovery_run, live, replace(what, copy=open_copy, large_objects=objects), rows)
+        return done.model_dump(mode="json")
+
+    def tell(self, outcome: Outcome) -> str:
+        """How many rows and for how long writers waited."""
+        done = Loaded.model_validate(outcome)
+        rows = sum(done.rows.values()) + sum(done_.total for done_ in done.written.values())
+        skipped = f", {done.skipped:,} skipped" if done.skipped else ""
+        portions = f" in {len(done.xids):,} portions" if len(done.xids) > 1 else ""
+        each = " at a time" if portions else ""
+        objects = f", {counted(done.large_objects, 'large object')}" if done.large_objects else ""
+        return (
+            f"{counted(rows, 'row')}{objects}{portions}{skipped}, tables locked for {done.seconds_locked:.2f} s{each}"
+        )
+
+
+@contextmanager
+def job(recovery_run: RecoveryRun, live: Session, at_target: Catalog | None = None) -> Iterator[Job]:
+    """What is to be written, or was: whole tables in load order and the change set of the repair plan.
+
+    `at_target`: the copy's catalog; rows travel in its order of columns and as its types. Only the proof goes without.
+    """
+    case, catalog = recovery_run.case, read_catalog(live)
+    plan, found = case.plan, case.repair_plan
+    fills = _fills(recovery_run, catalog, at_target)
+
+    def refused(table: TableName) -> None:
+        recovery_run.record(REFUSED_WHOLE, data={"table": str(table)})
+
+    if found is None or found.number is None:
+        yield Job(
+            plan.database,
+            catalog,
+            fills,
+            truth(recovery_run),
+            plan.held_triggers,
+            plan.lock_timeout_ms,
+            plan.lock_attempts,
+            refused=refused,
+            say=recovery_run.listener.notice,
+        )
+        return
+    whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
+    with ChangeSet(case.changes_path(found.number)) as changes:
+        repair = Repair(
+            changes, found.number, before_image_schema(case.id), found.lifted, found.changes_digest, found.columns
+        )
+        yield Job(
+            plan.database,
+            catalog,
+            fills,
+            truth(recovery_run),
+            found.held_triggers,
+            plan.lock_timeout_ms,
+            plan.lock_attempts,
+            repair,
+            all_or_nothing=plan.all_or_nothing,
+            whole_database=whole,
+            refused=refused,
+            say=recovery_run.listener.notice,
+        )
+
+
+def portions_of(case: Case) -> list[Loaded]:
+    """The portions of a paced load that are known to have committed."""
+    return [Loaded.model_validate(note) for note in case.noted("load.portion")]
+
+
+def written_by_load(case: Case) -> Loaded | None:
+    """What the load wrote, or its portions so far."""
+    if found := case.outcome_of(Load.name):
+        return Loaded.model_validate(found)
+    portions = portions_of(case)
+    return merge(portions, skipped=sum(portion.skipped for portion in portions)) if portions else None
+
+
+def _load(recovery_run: RecoveryRun, live: Session, what: Job, rows: RowTransport | None) -> Loaded:
+    def record(event: str) -> Callable[[Loaded], None]:
+        def noting(done: Loaded) -> None:
+            recovery_run.record(event, data=done.model_dump(mode="json"))
+
+        return noting
+
+    pace = recovery_run.case.pace
+    with watched(live, state=ROLLED_BACK, say=recovery_run.listener.notice):
+        if what.repair is not None:  # what an attempt took whose commit failed
+            what.repair.changes.batches.retain_committed(
+                xid for done in portions_of(recovery_run.case) for xid in done.xids
+            )
+        if pace is None or what.repair is None:
+            return load(live, what, rows, before_commit=record("load.intent"))
+        watch = Watch(record("load.intent"), record("load.portion"), recovery_run.listener.progress)
+        return load_paced(live, what, rows, pace, earlier=portions_of(recovery_run.case), watch=watch)
+
+
+def _last_committed(recovery_run: RecoveryRun) -> Loaded | None:
+    with recovery_run.live() as live:
+        for intent in reversed(recovery_run.case.noted("load.intent")):
+            found = Loaded.model_validate(intent)
+            if settled_status(live, found.xids[-1], recovery_run) == "committed":
+                return found
+    return None
+
+
+def _refuse_nothing(recovery_run: RecoveryRun, found: RepairPlan) -> None:
+    """Zero effect is never success."""
+    fingerprints = truth(recovery_run).fingerprints
+    if found.writes or any(fingerprints[str(name)].rows for name in found.filled):
+        return
+    target = recovery_run.case.outcome_of("read-target") or {}
+    gone = target.get("gone", {})
+    counts = [
+        f"{table.name}: " + ", ".join(f"{count:,} {kind}" for kind, count in table.classes.items() if count)
+        for table in found.tables
+        if any(table.classes.values())
+    ]
+    blocked = [
+        f"{table.name}: {each.rows:,} row{'s' * (each.rows != 1)} blocked: {each.reason}"
+        for table in found.tables
+        for each in table.account.blocked
+    ]
+    raise RowbackError(
+        ErrorId.NOTHING_TO_REPAIR,
+        f"mode '{found.request.mode}' has no row to write in '{recovery_run.case.plan.database}'",
+        *counts,
+        *blocked,
+        *found.notices,
+        *found.unexamined,
+        state=UNTOUCHED,
+        help=_elsewhere(recovery_run.case, found, gone),
+    )
+
+
+def _refuse_part(recovery_run: RecoveryRun, found: RepairPlan) -> None:
+    """With --all-or-nothing one row that cannot come back keeps all others away."""
+    blocked = sum(each.rows for table in found.tables for each in table.account.blocked)
+    if recovery_run.case.plan.all_or_nothing and blocked:
+        raise RowbackError(
+            ErrorId.LOAD_REFUSED,
+            f"{blocked:,} rows cannot come back, and --all-or-nothing was asked for",
+            state=UNTOUCHED,
+            help=f"see which and why: rowback diff {recovery_run.case.id} --show blocked",
+        )
+
+
+def _elsewhere(case: Case, found: RepairPlan, gone: Mapping[str, int]) -> str:
+    """Where the rows may be that are missed."""
+    counts = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
+    close, beside = f"rowback close {case.id}, then", case.restore_command("--mode beside")
+    if gone:
+        tables = " ".join(f"--table {shell_word(name)}" for name in gone)
+        return f"bring what was dropped beside: {close} {beside} {tables}"
+    if dropped := [leading_name(line) for line in found.notices if "was dropped since T" in line]:
+        tables = " ".join(f"--table {shell_word(name)}" for name in dict.fromkeys(dropped))
+        return f"bring the dropped columns' values beside: {close} {beside} {tables}"
+    if found.possible_incident:
+        xids = sorted({*case.request.incident_xids, *(writer.xid for writer in found.possible_incident)})
+        named = " ".join(f"--incident-xid {xid}" for xid in xids)
+        return f"if those are its savepoints: rowback diff {case.id} --mode repair {named}"
+    if counts[RowClass.BLOCKED]:
+        return f"see why: rowback diff {case.id} --show blocked"
+    return _unchanged(case, found, counts)
+
+
+def _unchanged(case: Case, found: RepairPlan, counts: Mapping[RowClass, int]) -> str:
+    if found.unexamined:
+        names = " ".join(f"--table {shell_word(leading_name(line))}" for line in found.unexamined)
+        beside = case.restore_command("--mode beside", names)
+        return f"see what the tables that were not compared held: rowback close {case.id}, then {beside}"
+    if found.request.mode is Mode.MISSING and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):
+        return f"rows that were changed, not deleted, need: rowback diff {case.id} --mode repair"
+    if earlier := _left_by_earlier(case):
+        return earlier
+    return f"nothing was lost in these tables since T: rowback close {case.id}, then an earlier --at or other tables"
+
+
+def _left_by_earlier(case: Case) -> str | None:
+    """Rows that an earlier case of the same database left as conflicts: it repaired the others, so nothing tells any
+    more what the incident wrote, and here they count as newer."""
+    for other in earlier_repairs(case):
+        plan = other.repair_plan
+        if plan and plan.conflicts and set(plan.request.incident_xids) & set(case.request.incident_xids):
+            return (
+                f"case {other.id} repaired these tables and left {counted(plan.conflicts, 'row')} that the incident and"
+                " others changed, which count as newer now; both versions of each:"
+                f" rowback diff {other.id} --show conflict"
+            )
+    return None
+
+
+def _fills(recovery_run: RecoveryRun, live: Catalog, at_target: Catalog | None) -> list[Pair]:
+    names, tables = filled_tables(recovery_run), {table.name: table for table in live.tables}
+    if gone := [str(name) for name in names if name not in tables]:
+        raise RowbackError(
+            ErrorId.PLAN_FACTS_CHANGED,
+            f"tables that were to be loaded do not exist any more: {', '.join(gone)}",
+            state=UNTOUCHED,
+            help=f"find out who dropped them; rowback close {recovery_run.case.id}, then a new plan",
+        )
+    if at_target is None:
+        return [Pair(tables[name], tables[name]) for name in names]
+    if recovery_run.case.plan.request.mode is Mode.BESIDE:
+        then = {pair.name: pair.at_target for pair in beside_pairs(recovery_run.case, at_target)}
+    else:
+        then = {table.name: table for table in at_target.tables}
+    return [Pair(then[name], tables[name]) for name in names]
+
+
+def settled_status(live: Session, xid: int, recovery_run: RecoveryRun) -> str:
+    """The transaction's end; a session whose client died is ended first. Raises stopped-midway."""
+    deadline = time.monotonic() + DEAD_SESSION_DEADLINE_S
+    while (status := load_statements.transaction_status(live, xid)) == "in progress":
+        load_statements.end_transaction_of_the_dead(live, xid)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    if status not in ("committed", "aborted"):
+        raise RowbackError(
+            ErrorId.STOPPED_MIDWAY,
+            f"the server cannot say whether transaction {xid} committed: it is {status}",
+            state="whether the rows were put back is not known",
+            help=f"count the rows yourself, then: rowback close {recovery_run.case.id}",
+        )
+    return status

@@ -1,0 +1,72 @@
+"""`rowback runbook approve`: agree to a step of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from recovery.errors import ErrorId, RowbackError
+from runbooks.commands.runbook_arguments import run_argument
+
+if TYPE_CHECKING:
+    from runbooks.execution.run_store import Run
+
+from runbooks.commands.runbook_run_options import refuse_finished
+
+
+@click.command(epilog="Example: rowback runbook approve 7f3a go --by ann")
+@run_argument
+@click.argument("step")
+@click.option("--by", required=True, metavar="NAME", help="Who approves. Account and AWS identity are kept as well.")
+@click.option("--note", default="", help="What the approver wants to have said.")
+def approve(run_id: str, step: str, by: str, note: str) -> None:
+    """Agree to a step of a run that waits for another person."""
+    from recovery.model.approval import Distinct
+    from recovery.workflow.approvals import approval
+    from runbooks.book.document import Approve
+    from runbooks.execution.run_store import resume_run
+
+    opened, journal = resume_run(run_id)
+    with journal:
+        refuse_finished(opened)
+        if not isinstance(opened.book.step(step), Approve):
+            waits = [each.id for each in opened.book.steps if isinstance(each, Approve)]
+            raise RowbackError(
+                ErrorId.USAGE,
+                f"'{step}' is no approval of run {opened.id}",
+                f"it has: {', '.join(waits) or 'none'}",
+                state="nothing was approved",
+                help=f"rowback runbook show {opened.directory / 'book.md'}",
+            )
+        _refuse_early(opened, step, by)
+        given = approval(step, by, note, None)
+        if not given.person.is_another_than(opened.how.opener, Distinct(opened.book.approvals_by)):
+            raise RowbackError(
+                ErrorId.APPROVAL_MISSING,
+                f"'{by}' ({given.person}) is not another than {opened.how.opener}, who began run {opened.id}",
+                state="nothing was approved",
+                help="a person with other AWS credentials approves it; on a lab:"
+                f' (eval "$(rowback lab colleague)"; rowback runbook approve {opened.id} {step} --by NAME)',
+            )
+        journal.append("step.approved", step=step, data=given.model_dump(mode="json"))
+    click.echo(f"'{step}' of run {opened.id} is approved by '{by}' ({given.person})")
+    click.echo(f"next: rowback runbook resume {opened.id}", err=True)
+
+
+def _refuse_early(opened: Run, step: str, by: str) -> None:
+    """Who agrees has a name, and can have seen what the run made up to there."""
+    if not by.strip():
+        raise RowbackError(
+            ErrorId.USAGE,
+            "--by names nobody",
+            state="nothing was approved",
+            help=f"rowback runbook approve {opened.id} {step} --by NAME",
+        )
+    if opened.waiting_at != step:
+        raise RowbackError(
+            ErrorId.APPROVAL_MISSING,
+            f"run {opened.id} stands at '{opened.waiting_at}', not at '{step}'",
+            state="nothing was approved",
+            help=f"once it is there: rowback runbook approve {opened.id} {step} --by NAME",
+        )

@@ -1,0 +1,169 @@
+"""The copy of a real instance that a drill breaks in the instance's place: made, proven, taken over, removed."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from recovery.aws.instances import Instances
+from recovery.config import Profile
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Identity
+from recovery.model.deletion import Copy, CreationRequest
+from recovery.model.instance import TAG_DATABASE, TAG_SOURCE, CopySettings, InstanceFacts
+from recovery.planning.original_login import original, temporary
+from recovery.postgres.connect import Session, await_login, connect
+from recovery.postgres.connection_target import Target
+from recovery.postgres.quarantine import make_inert, prove_copy
+from recovery.redaction import remember
+from recovery.workflow.recovery_run import Listener
+from runbooks.drills.drill_measures import Clock
+
+PATIENCE_S = 3600.0  # RDS takes the first backup of a restored instance at once, and 5 min more to show its window
+LOGIN_DEADLINE_S = 300.0
+UNSEEN_LOOKS = 3  # RDS may show an instance a moment after the call that made it
+NOT_BROKEN = "nothing was broken, nothing was written"
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """The copy that is broken in the instance's place."""
+
+    facts: InstanceFacts
+    target: Target
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is known of the instance that is not to be touched."""
+
+    instances: Instances
+    source: InstanceFacts
+    database: str
+    identity: Identity
+    profile: Profile
+
+
+def refuse_second_drill(instances: Instances, source: InstanceFacts) -> None:
+    """Raise case-open while a drill's copy of `source` exists: it is the one temporary instance without a database."""
+    for found in instances.copies():
+        if found.tags.get(TAG_SOURCE) == source.resource_id and TAG_DATABASE not in found.tags:
+            raise RowbackError(
+                ErrorId.CASE_OPEN,
+                f"'{found.identifier}' is there already, a drill's copy of '{source.identifier}'",
+                f"it is '{found.status}'; a drill is running, or was killed before it could remove its copy",
+                state="nothing was created, nothing was written",
+                help=f"when no drill is running: {_by_hand(found.identifier)}",
+            )
+
+
+def new_copy(instances: Instances, source: InstanceFacts) -> Copy:
+    """A copy of `source` as of its latest restorable time, with backups of its own, so that it can be restored too."""
+    now = datetime.now(UTC)
+    latest = instances.window(source).latest
+    return Copy(
+        case=f"drill-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        source_resource_id=source.resource_id,
+        backup_days=1,
+        creation=CreationRequest(nonce=secrets.token_hex(16), requested_at=now, target_time=latest),
+    )
+
+
+def start(scene: Scene, copy: Copy) -> InstanceFacts:
+    """Begin restoring the instance."""
+    settings = CopySettings.like(
+        scene.source, instance_class=scene.profile.copy_class, expires_after_hours=scene.profile.copy_expires_hours
+    )
+    return scene.instances.start_copy(copy, scene.source, None, settings)
+
+
+def take_over(scene: Scene, facts: InstanceFacts, listener: Listener) -> StandIn:
+    """Wait for it; prove that it is another server before anything of it is changed; make it inert."""
+    instances = scene.instances
+    ready = _ready(scene, facts, listener)
+    password = instances.reset_password(facts.identifier, deadline_s=PATIENCE_S, watch=listener.progress)
+    remember(password)
+    target = temporary(ready, scene.database, password, scene.profile)
+    await_login(target, deadline_s=LOGIN_DEADLINE_S, pause_s=instances.poll_s)
+    with connect(target, state=NOT_BROKEN) as copy:
+        prove(scene, copy)
+    make_inert(target)
+    return StandIn(ready, target)
+
+
+def _ready(scene: Scene, facts: InstanceFacts, listener: Listener) -> InstanceFacts:
+    try:
+        return scene.instances.wait_ready(facts.identifier, deadline_s=PATIENCE_S, watch=listener.progress)
+    except RowbackError as error:
+        if error.id is not ErrorId.COPY_FAILED:
+            raise
+        raise RowbackError(
+            error.id,
+            error.fact,
+            *error.facts,
+            state=f"nothing was broken; the copy is removed; nothing was written to '{scene.source.identifier}'",
+            help="run the drill again once the reason is gone",
+        ) from error
+
+
+def prove(scene: Scene, copy: Session) -> None:
+    """Refuse unless `copy` is on another server than the instance, and a physical copy of it."""
+    source = scene.instances.get(scene.source.identifier)
+    with connect(original(source, scene.database, scene.profile), state=NOT_BROKEN) as live:
+        prove_copy(live, copy, scene.identity)
+
+
+def await_backup(instances: Instances, facts: InstanceFacts, listener: Listener) -> None:
+    """Return once RDS has backups of it to restore from."""
+    began = time.monotonic()
+    while True:
+        try:
+            instances.window(facts)
+            return
+        except RowbackError as error:
+            if error.id is not ErrorId.BACKUPS_OFF or time.monotonic() - began > PATIENCE_S:
+                raise
+        listener.progress("no backup yet", time.monotonic() - began)
+        time.sleep(instances.poll_s)
+
+
+def remove(instances: Instances, copy: Copy, facts: InstanceFacts | None, clock: Clock) -> None:
+    """Delete the copy, under the same guard as every temporary instance, and wait until it is gone.
+
+    `facts`: the answer of the create call, None when nobody saw it; then the nonce proves the instance to be the copy.
+    """
+    for _ in range(1 if facts else UNSEEN_LOOKS):
+        if facts or instances.find(copy.identifier):
+            recorded = copy.model_copy(update={"resource_id": facts.resource_id if facts else None})
+            with clock.phase("stand-in-gone", "remove the copy"):
+                _delete(instances, recorded, clock.listener)
+            return
+        time.sleep(instances.poll_s)
+
+
+def _delete(instances: Instances, copy: Copy, listener: Listener) -> None:
+    try:
+        instances.delete_copy(copy, deadline_s=PATIENCE_S, watch=listener.progress)
+    except RowbackError as error:
+        raise RowbackError(
+            error.id,
+            error.fact,
+            *error.facts,
+            state=f"the drill's copy '{copy.identifier}' may still be running and costs money",
+            help=_by_hand(copy.identifier),
+        ) from error
+
+
+def _by_hand(identifier: str) -> str:
+    return (
+        "aws rds delete-db-instance --skip-final-snapshot --delete-automated-backups --db-instance-identifier "
+        + identifier
+    )
+
+
+def left_over(instances: Instances, stand_in: StandIn) -> tuple[str, ...]:
+    """Temporary instances that the repair of the copy left behind."""
+    source = stand_in.facts.resource_id
+    return tuple(found.identifier for found in instances.copies() if found.tags.get(TAG_SOURCE) == source)

@@ -1,1 +1,0 @@
-"""A runbook as an act: its values, its steps, its journal."""
