@@ -144,9 +144,9 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except Exception as error:  # the top of the command line: what is not known here is raised on
-        if (found := _in_our_words(error)) is None:
+        if (translated := _in_our_words(error)) is None:
             raise
-        _fail(found)
+        _fail(translated)
 
 
 def _in_our_words(error: Exception) -> RowbackError | None:

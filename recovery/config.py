@@ -161,8 +161,8 @@ def load_profile(name: str | None, *, file: Path | None = None) -> Profile:
         raise _invalid(f"profile '{name}' was asked for but no {FILE_NAME} was found")
     configuration = _read(path)
     if name not in configuration.profiles:
-        known = ", ".join(sorted(configuration.profiles)) or "none"
-        raise _invalid(f"{path} has no profile '{name}' (it has: {known})")
+        names = ", ".join(sorted(configuration.profiles)) or "none"
+        raise _invalid(f"{path} has no profile '{name}' (it has: {names})")
     return configuration.profiles[name].model_copy(update={"references": configuration.reference, "name": name})
 
 
@@ -196,8 +196,8 @@ def state_home() -> Path:
 
 
 def _candidates() -> list[Path]:
-    asked = os.environ.get("ROWBACK_CONFIG")
-    return [Path(asked)] if asked else [Path(FILE_NAME), Path.home() / ".config" / "rowback" / FILE_NAME]
+    configured = os.environ.get("ROWBACK_CONFIG")
+    return [Path(configured)] if configured else [Path(FILE_NAME), Path.home() / ".config" / "rowback" / FILE_NAME]
 
 
 def _invalid(fact: str) -> RowbackError:

@@ -28,11 +28,11 @@ def secrets_in(environment: Mapping[str, str]) -> set[str]:
     A value that is a plain word (letters alone, or numbers alone) is none that could be masked: it stands in names of
     instances, tables and columns, and masking those would change what is meant.
     """
-    found = {value for name, value in environment.items() if _NAMES.search(name)}
+    secrets = {value for name, value in environment.items() if _NAMES.search(name)}
     for value in environment.values():
-        found |= {password for password in re.findall(r"\w+://[^\s:/@]+:([^\s\"]+)@", value)}
-        found |= set(re.findall(r"\bpassword=([^\s']+)", value))
-    return {value for value in found if _is_secret(value)}
+        secrets |= {password for password in re.findall(r"\w+://[^\s:/@]+:([^\s\"]+)@", value)}
+        secrets |= set(re.findall(r"\bpassword=([^\s']+)", value))
+    return {value for value in secrets if _is_secret(value)}
 
 
 def named_like_secret(name: str) -> bool:
@@ -54,10 +54,10 @@ def remember(secret: str) -> None:
         _KNOWN.add(secret)
 
 
-def _masked(found: re.Match[str]) -> str:
+def _masked(match: re.Match[str]) -> str:
     """JSON stays JSON."""
-    quote = '"' if found.groupdict().get("value", "").startswith('"') else ""
-    return f"{found['before']}{quote}{MASK}{quote}"
+    quote = '"' if match.groupdict().get("value", "").startswith('"') else ""
+    return f"{match['before']}{quote}{MASK}{quote}"
 
 
 class Redactor:

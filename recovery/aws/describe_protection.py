@@ -36,12 +36,14 @@ class Protections:
         """All instances and clusters of the region; Aurora's members count through their cluster, and
         temporary instances of rowback's do not count."""
         windows, snapshots = self._windows(), self._snapshots("db_snapshots")
-        found = [self._instance(row, windows, snapshots) for row in self._pages("describe_db_instances", "DBInstances")]
+        instances = [
+            self._instance(row, windows, snapshots) for row in self._pages("describe_db_instances", "DBInstances")
+        ]
         clusters = self._pages("describe_db_clusters", "DBClusters")
-        taken = self._snapshots("db_cluster_snapshots") if clusters else {}
+        cluster_snapshots = self._snapshots("db_cluster_snapshots") if clusters else {}
         return [
-            *(p for p in found if p.member_of is None and not p.ours),
-            *(self._cluster(row, taken) for row in clusters),
+            *(p for p in instances if p.member_of is None and not p.ours),
+            *(self._cluster(row, cluster_snapshots) for row in clusters),
         ]
 
     def automated_before(self, instance: InstanceFacts, moment: datetime) -> datetime | None:
@@ -49,8 +51,8 @@ class Protections:
         rows = self._pages(
             "describe_db_snapshots", "DBSnapshots", DBInstanceIdentifier=instance.identifier, SnapshotType="automated"
         )
-        taken = [row["SnapshotCreateTime"] for row in rows if row.get("SnapshotCreateTime")]
-        return max((at for at in taken if at <= moment), default=None)
+        created = [row["SnapshotCreateTime"] for row in rows if row.get("SnapshotCreateTime")]
+        return max((at for at in created if at <= moment), default=None)
 
     def quotas(self) -> list[Quota]:
         """The account's quotas of the region."""
@@ -74,7 +76,7 @@ class Protections:
 
     def _instance(self, row: dict[str, Any], windows: dict[str, Any], snapshots: Taken) -> Protection:
         window = windows.get(row["DbiResourceId"], {})
-        taken = snapshots.get(row["DBInstanceIdentifier"], set())
+        own_snapshots = snapshots.get(row["DBInstanceIdentifier"], set())
         group = row.get("DBSubnetGroup") or {}
         return Protection(
             identifier=row["DBInstanceIdentifier"],
@@ -89,9 +91,10 @@ class Protections:
             deletion_protection=row.get("DeletionProtection", False),
             encrypted=row.get("StorageEncrypted", False),
             kms_key=row.get("KmsKeyId"),
-            lasting_snapshots=sum(kind != "automated" for kind, _ in taken),
-            newest_snapshot=max((at for _, at in taken), default=None),
-            aws_backup=bool(row.get("AwsBackupRecoveryPointArn")) or any(kind == "awsbackup" for kind, _ in taken),
+            lasting_snapshots=sum(kind != "automated" for kind, _ in own_snapshots),
+            newest_snapshot=max((at for _, at in own_snapshots), default=None),
+            aws_backup=bool(row.get("AwsBackupRecoveryPointArn"))
+            or any(kind == "awsbackup" for kind, _ in own_snapshots),
             copied_to=tuple(
                 sorted(
                     each["DBInstanceAutomatedBackupsArn"].split(":")[3]
@@ -107,7 +110,7 @@ class Protections:
         )
 
     def _cluster(self, row: dict[str, Any], snapshots: Taken) -> Protection:
-        taken = snapshots.get(row["DBClusterIdentifier"], set())
+        own_snapshots = snapshots.get(row["DBClusterIdentifier"], set())
         return Protection(
             identifier=row["DBClusterIdentifier"],
             kind="cluster",
@@ -121,9 +124,10 @@ class Protections:
             deletion_protection=row.get("DeletionProtection", False),
             encrypted=row.get("StorageEncrypted", False),
             kms_key=row.get("KmsKeyId"),
-            lasting_snapshots=sum(kind != "automated" for kind, _ in taken),
-            newest_snapshot=max((at for _, at in taken), default=None),
-            aws_backup=bool(row.get("AwsBackupRecoveryPointArn")) or any(kind == "awsbackup" for kind, _ in taken),
+            lasting_snapshots=sum(kind != "automated" for kind, _ in own_snapshots),
+            newest_snapshot=max((at for _, at in own_snapshots), default=None),
+            aws_backup=bool(row.get("AwsBackupRecoveryPointArn"))
+            or any(kind == "awsbackup" for kind, _ in own_snapshots),
             multi_az=row.get("MultiAZ", False),
             replica_of=row.get("ReplicationSourceIdentifier"),
         )
@@ -144,11 +148,11 @@ class Protections:
             "db_snapshots": ("DBSnapshots", "DBInstanceIdentifier"),
             "db_cluster_snapshots": ("DBClusterSnapshots", "DBClusterIdentifier"),
         }[listing]
-        found: Taken = {}
+        snapshots: Taken = {}
         for row in [*self._pages(operation, key), *self._pages(operation, key, SnapshotType="awsbackup")]:
             if row.get("SnapshotCreateTime"):
-                found.setdefault(row[name], set()).add((row["SnapshotType"], row["SnapshotCreateTime"]))
-        return found
+                snapshots.setdefault(row[name], set()).add((row["SnapshotType"], row["SnapshotCreateTime"]))
+        return snapshots
 
     def _pages(self, operation: str, key: str, **filters: str) -> list[dict[str, Any]]:
         action = "rds:" + "".join(part.capitalize() for part in operation.split("_")).replace("Db", "DB")

@@ -28,5 +28,5 @@ def events_of(instance: str, region: str | None, since: datetime, until: datetim
         pages = rds.get_paginator("describe_events").paginate(
             SourceIdentifier=instance, SourceType="db-instance", StartTime=begin, EndTime=end
         )
-        found = [Event(row["Date"], row["Message"]) for page in pages for row in page["Events"]]
-    return sorted(found, key=lambda event: event.at)
+        events = [Event(row["Date"], row["Message"]) for page in pages for row in page["Events"]]
+    return sorted(events, key=lambda event: event.at)

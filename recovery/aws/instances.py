@@ -84,8 +84,8 @@ class Instances:
 
     def get(self, identifier: str) -> InstanceFacts:
         """One instance. Raises instance-unknown with the nearest names."""
-        if found := self.find(identifier):
-            return found
+        if instance := self.find(identifier):
+            return instance
         names = [facts.identifier for facts in self.visible()]
         near = get_close_matches(identifier, names, n=3, cutoff=0.4)
         raise RowbackError(
@@ -198,18 +198,18 @@ class Instances:
         self, identifier: str, failed: Callable[[str, str], RowbackError], *, deadline_s: float, watch: Watch
     ) -> InstanceFacts:
         started, status, blind = time.monotonic(), "not visible yet", 0
-        seen = 0.0
+        last_seen_s = 0.0
         while (waited := time.monotonic() - started) < deadline_s:
-            found, blind = self._look(identifier, blind)
-            status = found.status if found else "not visible yet"
+            instance, blind = self._look(identifier, blind)
+            status = instance.status if instance else "not visible yet"
             watch(status, waited)
-            seen = waited if found or blind else seen
-            if waited - seen > UNSEEN_LOOKS * self.poll_s:
+            last_seen_s = waited if instance or blind else last_seen_s
+            if waited - last_seen_s > UNSEEN_LOOKS * self.poll_s:
                 raise failed(identifier, GONE)
-            if found and found.status in READY and found.endpoint:
-                return found
-            if found and found.status not in READY | PENDING:
-                raise failed(identifier, f"is '{found.status}', which is final")
+            if instance and instance.status in READY and instance.endpoint:
+                return instance
+            if instance and instance.status not in READY | PENDING:
+                raise failed(identifier, f"is '{instance.status}', which is final")
             time.sleep(self.poll_s)
         raise failed(identifier, f"is still '{status}' after {deadline_s / 60:.0f} min")
 
@@ -282,10 +282,10 @@ class Instances:
     def _wait_gone(self, doomed: InstanceFacts, deadline_s: float, watch: Watch) -> None:
         started = time.monotonic()
         while (waited := time.monotonic() - started) < deadline_s:
-            found = self.find(doomed.identifier)
-            if found is None or found.resource_id != doomed.resource_id:
+            instance = self.find(doomed.identifier)
+            if instance is None or instance.resource_id != doomed.resource_id:
                 return
-            watch(found.status, waited)
+            watch(instance.status, waited)
             time.sleep(self.poll_s)
         raise copy_failed(doomed.identifier, f"is still 'deleting' after {deadline_s / 60:.0f} min")
 

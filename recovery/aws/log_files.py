@@ -70,7 +70,7 @@ class LogFiles:
 
     def _portion(self, name: str, marker: str, lines: int) -> dict[str, Any]:
         with translated(f"rds:DownloadDBLogFilePortion on '{self.instance}'"):
-            found: dict[str, Any] = self.rds.download_db_log_file_portion(
+            answer: dict[str, Any] = self.rds.download_db_log_file_portion(
                 DBInstanceIdentifier=self.instance, LogFileName=name, Marker=marker, NumberOfLines=lines
             )
-            return found
+            return answer

@@ -79,13 +79,13 @@ class Statement:
 
     def document(self) -> dict[str, object]:
         """As IAM writes it."""
-        found: dict[str, object] = {
+        policy: dict[str, object] = {
             "Sid": self.sid,
             "Effect": self.effect,
             "Action": list(self.actions),
             "Resource": list(self.resources),
         }
-        return found | (
+        return policy | (
             {"Condition": {key: dict(value) for key, value in self.condition.items()}} if self.condition else {}
         )
 
@@ -183,7 +183,7 @@ def missing(needed: tuple[Statement, ...], caller: str, region: str) -> dict[str
     Service control policies and the key's own policy are not part of it. Raises iam-missing where the caller may not
     simulate, aws-refused for the root user, whom AWS does not simulate.
     """
-    found: dict[str, str] = {}
+    denied: dict[str, str] = {}
     iam = client("iam", region=region, timeout_s=TIMEOUT_S)
     for statement in needed:
         if statement.effect != "Allow":
@@ -198,8 +198,8 @@ def missing(needed: tuple[Statement, ...], caller: str, region: str) -> dict[str
             results = [result for page in pages for result in page["EvaluationResults"]]
         refused = {result["EvalActionName"] for result in results if not _allows(result)}
         refused |= set(statement.actions) - {result["EvalActionName"] for result in results}
-        found |= dict.fromkeys((action for action in statement.actions if action in refused), statement.serves)
-    return found
+        denied |= dict.fromkeys((action for action in statement.actions if action in refused), statement.serves)
+    return denied
 
 
 def _allows(result: dict[str, Any]) -> bool:

@@ -35,20 +35,22 @@ def price_of(instance_class: str, region: str) -> Price | None:
     if listed is not None:
         source = f"AWS's price list, {datetime.now(UTC):%Y-%m-%d}"
         return Price(usd_per_hour=listed, storage_usd_per_gib_month=storage, source=source)
-    known = table["usd_per_hour"].get(region, {}).get(instance_class)
-    if known is None:
+    usd_per_hour = table["usd_per_hour"].get(region, {}).get(instance_class)
+    if usd_per_hour is None:
         return None
-    return Price(usd_per_hour=known, storage_usd_per_gib_month=storage, source=f"rowback's table of {table['as_of']}")
+    return Price(
+        usd_per_hour=usd_per_hour, storage_usd_per_gib_month=storage, source=f"rowback's table of {table['as_of']}"
+    )
 
 
 def _dearest(product: Mapping[str, str], unit: str, region: str) -> float | None:
     """The highest price of such a product: which kind of storage it will be is not told."""
-    wanted = {"regionCode": region, "databaseEngine": ENGINE, "deploymentOption": "Single-AZ", **product}
+    criteria = {"regionCode": region, "databaseEngine": ENGINE, "deploymentOption": "Single-AZ", **product}
     with translated("pricing:GetProducts"):
         answer = client("pricing", region=LISTED_IN, timeout_s=TIMEOUT_S).get_products(
             ServiceCode="AmazonRDS",
             MaxResults=100,
-            Filters=[{"Type": "TERM_MATCH", "Field": name, "Value": value} for name, value in wanted.items()],
+            Filters=[{"Type": "TERM_MATCH", "Field": name, "Value": value} for name, value in criteria.items()],
         )
     return max((price for text in answer["PriceList"] for price in _on_demand(json.loads(text), unit)), default=None)
 

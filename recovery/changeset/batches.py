@@ -58,21 +58,21 @@ class Batches:
     def select_next(self, no: int, ops: Iterable[Op], size: Size, *, after: int = -1) -> Chosen | None:
         """Add the next rows of one table that nobody has taken to the chosen portion, from behind number `after` on:
         as many as `size` allows, one at least. None when there was none."""
-        wanted = [op.value for op in ops]
+        op_letters = [op.value for op in ops]
         rows = self._db.execute(
             "select n, coalesce(length(want), 0) from change c where tab = ?"  # noqa: S608 (placeholders only)
-            f" and n > ? and op in ({', '.join('?' * len(wanted))})"
+            f" and n > ? and op in ({', '.join('?' * len(op_letters))})"
             " and not exists (select 1 from portion p where p.n = c.n) order by n limit ?",
-            (no, after, *wanted, size.rows),
+            (no, after, *op_letters, size.rows),
         ).fetchall()
-        taken, chosen = 0, list[int]()
+        size_bytes, chosen = 0, list[int]()
         for n, length in rows:
-            if chosen and size.bytes < taken + length:
+            if chosen and size.bytes < size_bytes + length:
                 break
-            taken += length
+            size_bytes += length
             chosen.append(n)
         self._db.executemany("insert into portion values (?, ?)", ((CHOSEN, n) for n in chosen))
-        return Chosen(chosen[-1], len(chosen), taken) if chosen else None
+        return Chosen(chosen[-1], len(chosen), size_bytes) if chosen else None
 
     def select_skipped(self, *, but: str) -> int:
         """Choose what committed portions skipped for another reason than `but`: what was in the way may be gone now."""

@@ -159,23 +159,23 @@ class ChangeSet:
 
         Rows may be updated or added meanwhile.
         """
-        given: list[str | int] = [value for value in (no, portion) if value is not None]
+        parameters: list[str | int] = [value for value in (no, portion) if value is not None]
         where = [] if no is None else ["tab = ?"]
         where += [] if portion is None else ["n in (select n from portion where xid = ?)"]
-        for column, wanted in (("kind", [kind.value for kind in kinds]), ("op", [op.value for op in ops])):
-            if wanted:
-                where.append(f"{column} in ({', '.join('?' * len(wanted))})")
-                given += wanted
-        return self._select(" and ".join(where) or "true", given, after=after, limit=limit)
+        for column, allowed in (("kind", [kind.value for kind in kinds]), ("op", [op.value for op in ops])):
+            if allowed:
+                where.append(f"{column} in ({', '.join('?' * len(allowed))})")
+                parameters += allowed
+        return self._select(" and ".join(where) or "true", parameters, after=after, limit=limit)
 
     def _select(
-        self, where: str, given: Sequence[str | int], *, after: int = -1, limit: int | None = None
+        self, where: str, parameters: Sequence[str | int], *, after: int = -1, limit: int | None = None
     ) -> Iterator[Change]:
         query = f"select {_COLUMNS} from change where n > ? and {where} order by n limit ?"  # noqa: S608
-        last, left = after, limit if limit is not None else 2**62
-        while left and (rows := self._db.execute(query, (last, *given, min(left, BATCH))).fetchall()):
+        last, remaining = after, limit if limit is not None else 2**62
+        while remaining and (rows := self._db.execute(query, (last, *parameters, min(remaining, BATCH))).fetchall()):
             yield from map(change_of, rows)
-            last, left = rows[-1][0], left - len(rows)
+            last, remaining = rows[-1][0], remaining - len(rows)
 
     def note_new(self, marks: Iterable[str]) -> None:
         """Remember by what rows written since T could be recognized as moved ones."""
@@ -220,15 +220,15 @@ class ChangeSet:
 
     def skipped_at_target(self, skipped: Mapping[int, str]) -> dict[str, list[Reason]]:
         """Table → reasons, of those among the `skipped` (number → reason) that were to come back as at T."""
-        found: dict[str, list[Reason]] = {}
+        reasons: dict[str, list[Reason]] = {}
         shapes = {shape.no: shape for shape in self.shapes()}
         query = "select tab, key from change where n = ? and op in ('insert', 'update') and target is not null"
         for n, reason in skipped.items():
             if row := self._db.execute(query, (n,)).fetchone():
                 shape = shapes[row[0]]
                 key = key_text(shape, texts_of(row[1]) or ())
-                found.setdefault(str(shape.table), []).append(Reason(reason=reason, rows=1, keys=(key,)))
-        return found
+                reasons.setdefault(str(shape.table), []).append(Reason(reason=reason, rows=1, keys=(key,)))
+        return reasons
 
     def forget(self, no: int) -> None:
         """Drop what was found of one table; its number stays taken."""
@@ -242,17 +242,17 @@ class ChangeSet:
 
     def classes(self, no: int) -> dict[RowClass, int]:
         """Rows of one table by class."""
-        found: Counter[RowClass] = Counter()
+        counts: Counter[RowClass] = Counter()
         for (kind, _), count in self.tally(no).items():
-            found[kind] += count
-        return dict(found)
+            counts[kind] += count
+        return dict(counts)
 
     def planned(self, no: int) -> dict[Op, int]:
         """Rows of one table by operation, each operation named."""
-        found: Counter[Op] = Counter(dict.fromkeys(Op, 0))
+        counts: Counter[Op] = Counter(dict.fromkeys(Op, 0))
         for (_, op), count in self.tally(no).items():
-            found[op] += count
-        return dict(found)
+            counts[op] += count
+        return dict(counts)
 
     def bytes_wanted(self, no: int) -> int:
         """The size of all rows to be written, as text."""
@@ -298,9 +298,9 @@ class ChangeSet:
     def digest(self) -> str:
         """sha256 over every row and every decision."""
         self._db.commit()
-        found = hashlib.sha256()
+        hashed = hashlib.sha256()
         for table in ("tab", "change"):
             for row in self._db.execute(f"select * from {table} order by 1"):  # noqa: S608 (constants)
                 with decoding():
-                    found.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-        return found.hexdigest()
+                    hashed.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        return hashed.hexdigest()

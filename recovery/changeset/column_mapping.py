@@ -75,8 +75,8 @@ def map_table(at_target: Table, live: Table) -> ColumnMapping:
             f"column {column.name}: {column.value_type} has no label '{label}' now"
             for label in _labels_gone(source, column)
         ]
-    gone = tuple(c.name for c in dropped if not c.generated)
-    notes += [f"column {name} was dropped since T: its values stay behind" for name in gone]
+    dropped_names = tuple(c.name for c in dropped if not c.generated)
+    notes += [f"column {name} was dropped since T: its values stay behind" for name in dropped_names]
     names = [column.name for _, column in compared]
     if missing := [name for name in live.key if name not in names]:
         objections.append(f"its key column {missing[0]} did not exist at T")
@@ -97,7 +97,7 @@ def map_table(at_target: Table, live: Table) -> ColumnMapping:
         tuple(notes),
         tuple(objections),
         unmapped,
-        gone,
+        dropped_names,
         tuple(retyped),
         tuple(recast),
         types,
@@ -133,13 +133,15 @@ def widens(then: str, now: str) -> bool:
 def _sources(at_target: Table, live: Table) -> tuple[dict[str, Column | None], list[Column]]:
     """For each column now the one at T that it is, and those at T that none is."""
     same_table = at_target.oid == live.oid
-    left = {(c.number if same_table else c.name): c for c in at_target.columns}
-    found = {column.name: left.pop(column.number if same_table else column.name, None) for column in live.columns}
-    by_name = {column.name: column for column in left.values()}
-    for name in [name for name, source in found.items() if source is None]:
+    unmatched = {(c.number if same_table else c.name): c for c in at_target.columns}
+    sources = {
+        column.name: unmatched.pop(column.number if same_table else column.name, None) for column in live.columns
+    }
+    by_name = {column.name: column for column in unmatched.values()}
+    for name in [name for name, source in sources.items() if source is None]:
         # dropped and made anew under the same name: the online way of changing a type
-        found[name] = by_name.pop(name, None)
-    return found, list(by_name.values())
+        sources[name] = by_name.pop(name, None)
+    return sources, list(by_name.values())
 
 
 def same_values(source: Column, column: Column) -> bool:

@@ -42,11 +42,13 @@ def gone_objects(live: Session, copy: Session, numbers: Iterator[int]) -> Iterat
 
 def object_notices(live: Session, copy: Session, changes: ChangeSet, catalog: Catalog) -> list[str]:
     """What the plan tells: objects that come back, and objects that stay though they hold something else now."""
-    gone = sum(1 for _ in gone_objects(live, copy, objects_wanted(changes, catalog)))
-    wanted = set(objects_wanted(changes, catalog))
-    both = sorted(present(copy, wanted) & present(live, wanted))
+    missing = sum(1 for _ in gone_objects(live, copy, objects_wanted(changes, catalog)))
+    numbers = set(objects_wanted(changes, catalog))
+    both = sorted(present(copy, numbers) & present(live, numbers))
     differing = [str(number) for number in both if not same_content(copy, live, number)]
-    notices = [f"{gone:,} large objects that these rows point to are gone: they come back as well"] if gone else []
+    notices = (
+        [f"{missing:,} large objects that these rows point to are gone: they come back as well"] if missing else []
+    )
     if differing:
         more = "" if len(differing) <= SHOWN else f" and {len(differing) - SHOWN:,} more"
         notices.append(

@@ -18,12 +18,12 @@ _KEYED = re.compile(r"^(unique key \S+|unique key \"[^\"]+\") is (taken|wanted|h
 
 def account_of(changes: ChangeSet, shape: Shape, *, unchanged: int) -> TableAccount:
     """One compared table. `unchanged`: rows at T in scope that do not differ."""
-    found: dict[str, list[Reason]] = {"never_gone": [Reason(reason="", rows=unchanged)]}
+    by_outcome: dict[str, list[Reason]] = {"never_gone": [Reason(reason="", rows=unchanged)]}
     for kind, op, reason, count in changes.rows_at_target(shape.no):
         end, why = _end_of(kind, op, reason or "")
         keys = changes.keys_of(shape, kind, op, reason) if end in WITH_KEYS else ()
-        found.setdefault(end, []).append(Reason(reason=why, rows=count, keys=keys))
-    counts = {end: sum(each.rows for each in reasons) for end, reasons in found.items()}
+        by_outcome.setdefault(end, []).append(Reason(reason=why, rows=count, keys=keys))
+    counts = {end: sum(each.rows for each in reasons) for end, reasons in by_outcome.items()}
     return TableAccount(
         table=str(shape.table),
         at_target=sum(counts.values()),
@@ -31,9 +31,9 @@ def account_of(changes: ChangeSet, shape: Shape, *, unchanged: int) -> TableAcco
         never_gone=counts["never_gone"] + counts.get("moved", 0),
         kept_newer=counts.get("kept_newer", 0),
         conflict=counts.get("conflict", 0),
-        blocked=merged(found.get("blocked", ())),
-        left_out=merged(found.get("left_out", ())),
-        moved=merged(found.get("moved", ())),
+        blocked=merged(by_outcome.get("blocked", ())),
+        left_out=merged(by_outcome.get("left_out", ())),
+        moved=merged(by_outcome.get("moved", ())),
     )
 
 
@@ -55,7 +55,7 @@ def _end_of(kind: RowClass, op: Op, reason: str) -> tuple[str, str]:
 
 def general(reason: str) -> str:
     """A reason without the single row in it, so that many rows have one (`diff --show blocked` lists the rows)."""
-    found = _KEYED.match(reason)
-    if found:
-        return f"{found[1]} is {found[2]} by another row"
+    match = _KEYED.match(reason)
+    if match:
+        return f"{match[1]} is {match[2]} by another row"
     return re.sub(r': ".*$', "", reason, flags=re.DOTALL)  # the server quotes the value that it cannot read

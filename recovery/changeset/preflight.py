@@ -100,9 +100,11 @@ def mark_by_functions(
     """Before anything is written: checks by users' functions that rows at T need not have satisfied, because they are
     newer than T or were NOT VALID then. The others held at T, and will again where what they read is back."""
     for name, stage in stages.items():
-        held = {(check.name, check.expression) for check in then.get(name, NO_RULES).checks if check.validated}
+        checks_at_target = {
+            (check.name, check.expression) for check in then.get(name, NO_RULES).checks if check.validated
+        }
         for check in rules[name].checks:
-            if check.functions and (check.name, check.expression) not in held:
+            if check.functions and (check.name, check.expression) not in checks_at_target:
                 row_obstacles.mark_violating(stage, check)
 
 
@@ -159,5 +161,7 @@ def _block_hidden(live: Session, stages: Mapping[TableName, Stage], catalog: Cat
     for key in catalog.hidden_keys:
         for parent in key.parent_tables:
             if parent in stages:
-                gone = stages[parent].numbers(stages[parent].sql("s.{op} = 'd'"))
-                stages[parent].set_aside(gone, f"rows of {key.child}, which this role cannot see, may reference it")
+                deleted_parents = stages[parent].numbers(stages[parent].sql("s.{op} = 'd'"))
+                stages[parent].set_aside(
+                    deleted_parents, f"rows of {key.child}, which this role cannot see, may reference it"
+                )

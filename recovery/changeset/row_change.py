@@ -57,8 +57,8 @@ def column_numbers(catalog: Catalog, shapes: Iterable[Shape]) -> ColumnNumbers:
 def changed_columns(table: Table, recorded: Mapping[str, int | None]) -> list[str]:
     """What became of columns since their numbers were recorded (None: only that there was one of that name)."""
     now = {column.name: column.number for column in table.columns}
-    gone = [f"column {name} was dropped or renamed" for name in recorded if name not in now]
-    return gone + [
+    missing = [f"column {name} was dropped or renamed" for name in recorded if name not in now]
+    return missing + [
         f"column {name} is another one now"
         for name, number in recorded.items()
         if name in now and number is not None and now[name] != number

@@ -55,10 +55,10 @@ def _approve_file(path: Path, digest: str | None, by: str, note: str) -> None:
             state="nothing was approved",
             help=f"approve what it waits for: rowback status {waiting[0].id}; rowback approve {waiting[0].id} DIGEST",
         )
-    given = approval(plan.digest, by, note, plan.source.region)
-    kept = keep_beside(path, given)
-    click.echo(f"plan {plan.digest[:8]} is approved by '{by}' ({given.person})")
-    click.echo(f"kept in {kept}\nnext: rowback restore --plan {path}", err=True)
+    approved = approval(plan.digest, by, note, plan.source.region)
+    approval_path = keep_beside(path, approved)
+    click.echo(f"plan {plan.digest[:8]} is approved by '{by}' ({approved.person})")
+    click.echo(f"kept in {approval_path}\nnext: rowback restore --plan {path}", err=True)
 
 
 def _approve_case(text: str, digest: str, by: str, note: str) -> None:
@@ -72,21 +72,21 @@ def _approve_case(text: str, digest: str, by: str, note: str) -> None:
         _refuse_unsuitable(case, digest, undoing=undoing)
         plan = case.repair_plan
         label = undo_label(case) if undoing or plan is None else plan.digest
-        given = approval(label, by, note, case.plan.source.region)
+        approved = approval(label, by, note, case.plan.source.region)
         opener = case.opener
-        if opener and not given.person.is_another_than(opener, demand_of(case).by):
+        if opener and not approved.person.is_another_than(opener, demand_of(case).by):
             raise RowbackError(
                 ErrorId.APPROVAL_MISSING,
-                f"'{by}' ({given.person}) is not another than {opener}, who opened case {case.id}",
+                f"'{by}' ({approved.person}) is not another than {opener}, who opened case {case.id}",
                 f"people are told apart by {demand_of(case).by} (approvals_by in rowback.toml)",
                 state="nothing was approved",
                 help="another person must approve it, with their own identity",
             )
         if plan and not undoing:
             click.echo(repair_text(plan) + "\n", err=True)
-        journal.append(EVENT, data=given.model_dump(mode="json"))
+        journal.append(EVENT, data=approved.model_dump(mode="json"))
     name = "the undo of the last write" if undoing else f"repair plan {label[:8]}"
-    click.echo(f"{name} of case {case.id} is approved by '{by}' ({given.person})")
+    click.echo(f"{name} of case {case.id} is approved by '{by}' ({approved.person})")
 
 
 def _refuse_unsuitable(case: Case, digest: str, *, undoing: bool) -> None:

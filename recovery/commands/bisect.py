@@ -107,7 +107,7 @@ def _search(
             state=NOTHING_CREATED,
             help="--from TIME --to TIME, both in the restore window",
         )
-    wanted = Request(
+    request = Request(
         instance=instance,
         database=database,
         target_time=since,
@@ -115,7 +115,7 @@ def _search(
         transport=Transport.COPY,
         profile=profile,
     )
-    return Bisection(wanted, good, since, until, max(1, round(precision_s)))
+    return Bisection(request, good, since, until, max(1, round(precision_s)))
 
 
 def _confirm(search: Bisection, instances: Instances, confirmed: int | None) -> None:

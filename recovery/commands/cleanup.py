@@ -54,16 +54,16 @@ def cleanup(  # noqa: PLR0913, PLR0917 (one argument an option)
     with connect(original(facts, database, loaded)) as live:
         ages = {schema.name: days.days for schema, days, _ in leftovers(live)}
         if age is None and not cases:
-            found = [(schema, kept or "may be removed") for schema, _, kept in leftovers(live)]
+            schemas = [(schema, kept or "may be removed") for schema, _, kept in leftovers(live)]
         else:
             confirm(database, confirmed)
-            found = list(clean(live, named=cases, older_than=age))
-    _show(found, ages, as_json=as_json)
-    if age is None and not cases and found:
+            schemas = list(clean(live, named=cases, older_than=age))
+    _show(schemas, ages, as_json=as_json)
+    if age is None and not cases and schemas:
         click.echo(f"next: rowback cleanup {instance} --database {shell_word(database)} --older-than 30d", err=True)
 
 
-def _show(found: Iterable[tuple[LeftSchema, str]], ages_days: dict[str, int], *, as_json: bool) -> None:
+def _show(schemas: Iterable[tuple[LeftSchema, str]], ages_days: dict[str, int], *, as_json: bool) -> None:
     from recovery.report.report_text import columns
 
     rows = [
@@ -75,7 +75,7 @@ def _show(found: Iterable[tuple[LeftSchema, str]], ages_days: dict[str, int], *,
             "age_days": ages_days[schema.name],
             "result": what,
         }
-        for schema, what in found
+        for schema, what in schemas
     ]
     if as_json:
         click.echo(json.dumps(rows, indent=1))

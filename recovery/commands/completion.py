@@ -16,7 +16,7 @@ def completion(shell: str) -> None:
     bash: eval "$(rowback completion bash)" in ~/.bashrc. zsh: the same in ~/.zshrc, behind compinit.
     fish: rowback completion fish > ~/.config/fish/completions/rowback.fish
     """
-    found = get_completion_class(shell)
-    assert found is not None
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None
     root = click.get_current_context().find_root().command
-    click.echo(found(root, {}, "rowback", VARIABLE).source())
+    click.echo(completion_class(root, {}, "rowback", VARIABLE).source())

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     pass
 
 
-def confirm(database: str, given: str | None, *, instead: str | None = None) -> None:
+def confirm(database: str, typed: str | None, *, instead: str | None = None) -> None:
     """The user types the live database's name, or gives it as --confirm. Raises confirmation-missing."""
-    if given is None and sys.stdin.isatty():
-        given = click.prompt(
+    if typed is None and sys.stdin.isatty():
+        typed = click.prompt(
             f"Type the name of the live database to go on ({database})",
             err=True,
             default="",
             show_default=False,
         )
-    if given != database:
-        reason = "nobody confirmed" if not given else f"'{given}' is not its name"
+    if typed != database:
+        reason = "nobody confirmed" if not typed else f"'{typed}' is not its name"
         raise RowbackError(
             ErrorId.CONFIRMATION_MISSING,
             f"database '{database}' is about to be written to and {reason}",

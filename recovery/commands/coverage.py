@@ -25,32 +25,32 @@ def coverage(all_regions: bool, form: str, profile: str | None, region: str | No
 
     loaded = load_profile(profile)
     loaded = loaded.model_copy(update={"region": region or loaded.region})
-    found = survey(loaded, all_regions=all_regions, say=lambda text: click.echo(text, err=True))
+    report = survey(loaded, all_regions=all_regions, say=lambda text: click.echo(text, err=True))
     match "json" if as_json else form:
         case "json":
-            click.echo(found.model_dump_json(indent=1))
+            click.echo(report.model_dump_json(indent=1))
         case "csv":
-            click.echo(coverage_csv(found), nl=False)
+            click.echo(coverage_csv(report), nl=False)
         case "html":
-            click.echo(coverage_html(found), nl=False)
+            click.echo(coverage_html(report), nl=False)
         case _:
-            click.echo(coverage_text(found))
-    if not found.covered:
+            click.echo(coverage_text(report))
+    if not report.covered:
         raise RowbackError(
             ErrorId.COVERAGE_GAPS,
-            f"these credentials see no instance in {', '.join(found.regions)}",
+            f"these credentials see no instance in {', '.join(report.regions)}",
             state=NOTHING_CREATED,
             help="rowback coverage --all-regions, or other credentials (AWS_PROFILE)",
         )
-    if found.unseen:
+    if report.unseen:
         raise RowbackError(
             ErrorId.COVERAGE_GAPS,
-            f"{len(found.unseen)} regions could not be looked at",
-            *found.unseen,
+            f"{len(report.unseen)} regions could not be looked at",
+            *report.unseen,
             state=NOTHING_CREATED,
             help="rowback doctor INSTANCE --iam-policy prints the policy that allows it",
         )
-    if gaps := found.of(Severity.HIGH):
+    if gaps := report.of(Severity.HIGH):
         names = ", ".join(dict.fromkeys(each.protection.identifier for each, _ in gaps))
         raise RowbackError(
             ErrorId.COVERAGE_GAPS,

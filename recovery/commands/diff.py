@@ -73,10 +73,10 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
     }
     if incident_xids:
         changed |= incident_of(incident_xids)
-    asked = {name: value for name, value in changed.items() if value is not None}
+    options = {name: value for name, value in changed.items() if value is not None}
     case = read_case(case_id)
-    if asked or again or case.outcome_of("diff") is None:
-        case = _compare(case_id, asked)
+    if options or again or case.outcome_of("diff") is None:
+        case = _compare(case_id, options)
     plan = case.repair_plan
     assert plan
     if only_digest:
@@ -111,16 +111,16 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _compare(case_id: str, asked: Mapping[str, object]) -> Case:
+def _compare(case_id: str, options: Mapping[str, object]) -> Case:
     from recovery.workflow.case_lifecycle import diff_again
 
     with locked_case(case_id) as recovery_run:
         refuse_closed(recovery_run.case)
-        if text := asked.get("decisions"):
-            asked = {**asked, "decisions": f"decisions-{recovery_run.case.new_number()}.csv"}
-            replace_private(recovery_run.case.directory / str(asked["decisions"]), str(text).encode())
-        if asked:
-            request = RepairRequest.model_validate({**recovery_run.case.request.model_dump(), **asked})
+        if text := options.get("decisions"):
+            options = {**options, "decisions": f"decisions-{recovery_run.case.new_number()}.csv"}
+            replace_private(recovery_run.case.directory / str(options["decisions"]), str(text).encode())
+        if options:
+            request = RepairRequest.model_validate({**recovery_run.case.request.model_dump(), **options})
             recovery_run.record("repair.asked", data=request.model_dump(mode="json"))
         diff_again(recovery_run)
         return recovery_run.case

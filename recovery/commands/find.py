@@ -72,13 +72,13 @@ def find(  # noqa: PLR0913, PLR0917 (one argument an option)
         cloudwatch=cloudwatch,
         zone=zone,
     )
-    found = find(search, lambda text: click.echo(text, err=True))
-    click.echo(found.model_dump_json(indent=1) if as_json else find_text(found))
-    if not found.suspects:
+    finding = find(search, lambda text: click.echo(text, err=True))
+    click.echo(finding.model_dump_json(indent=1) if as_json else find_text(finding))
+    if not finding.suspects:
         raise RowbackError(
             ErrorId.NOTHING_SUSPECT,
             "no statement in these logs could have been the incident",
-            *found.silent,
+            *finding.silent,
             state=NOTHING_CREATED,
             help="look further back (--since 1d), at other sources (--log FILE), or ask copies: rowback bisect",
         )

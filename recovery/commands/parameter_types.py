@@ -28,12 +28,12 @@ class Bytes(click.ParamType[int]):
         from pydantic import ByteSize, TypeAdapter, ValidationError
 
         try:
-            found = int(TypeAdapter(ByteSize).validate_python(value))
+            size_bytes = int(TypeAdapter(ByteSize).validate_python(value))
         except ValidationError:
-            found = 0
-        if found <= 0:
+            size_bytes = 0
+        if size_bytes <= 0:
             self.fail(f"{value!r} is not a size such as 8MiB", param, ctx)
-        return found
+        return size_bytes
 
 
 BYTES = Bytes()
@@ -50,8 +50,8 @@ class XidRange(click.ParamType[tuple[int, int]]):
         """Refuse what is no id, and a range from the later to the earlier."""
         if isinstance(value, tuple):
             return value
-        found = re.fullmatch(r"(\d{1,19})(?:\.\.(\d{1,19}))?", value)
-        low, high = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        match = re.fullmatch(r"(\d{1,19})(?:\.\.(\d{1,19}))?", value)
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if low > high:
             self.fail(f"{value!r} is no transaction id such as 3587, nor a range such as 3587..3760", param, ctx)
         return low, high
@@ -59,8 +59,8 @@ class XidRange(click.ParamType[tuple[int, int]]):
 
 def seconds(text: str) -> float:
     """`90s`, `10m`, `2h`, `1d` as seconds. Raises usage."""
-    found = re.fullmatch(r"(\d{1,12})([smhd])", text)
-    if found and (length_s := int(found[1]) * UNITS_S[found[2]]) <= LONGEST_S:
+    match = re.fullmatch(r"(\d{1,12})([smhd])", text)
+    if match and (length_s := int(match[1]) * UNITS_S[match[2]]) <= LONGEST_S:
         return float(length_s)
     raise RowbackError(
         ErrorId.USAGE,

@@ -30,9 +30,9 @@ def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | 
     if plan.number is None:
         click.echo("nothing was compared row by row: all tables are loaded whole", err=True)
         return
-    kept, found = NEW_ROWS_SHOWN, sum(table.count(RowClass.NEW) for table in plan.tables)
-    if found > kept and plan.request.mode is not Mode.REPLACE and (not kinds or RowClass.NEW in kinds):
-        click.echo(f"of {found:,} new rows only the first {kept:,} of each table are kept to be listed", err=True)
+    listed, new_rows = NEW_ROWS_SHOWN, sum(table.count(RowClass.NEW) for table in plan.tables)
+    if new_rows > listed and plan.request.mode is not Mode.REPLACE and (not kinds or RowClass.NEW in kinds):
+        click.echo(f"of {new_rows:,} new rows only the first {listed:,} of each table are kept to be listed", err=True)
     if problem := changes_problem(case, plan.number, plan.changes_digest):
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED,

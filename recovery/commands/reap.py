@@ -21,7 +21,7 @@ def reap(profile: str | None, region: str | None, dry_run: bool, as_json: bool) 
     from recovery.workflow.reap_copies import reap as reap_copies
 
     instances = Instances.connect(region or load_profile(profile).region)
-    rows = [(found.identifier, what) for found, what in reap_copies(instances, remove=not dry_run)]
+    rows = [(instance.identifier, what) for instance, what in reap_copies(instances, remove=not dry_run)]
     if as_json:
         click.echo(json.dumps([{"instance": name, "result": what} for name, what in rows], indent=1))
         return

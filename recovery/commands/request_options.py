@@ -31,11 +31,11 @@ class IncidentIds(TypedDict):
     incident_ranges: tuple[tuple[int, int], ...]
 
 
-def incident_of(asked: Sequence[tuple[int, int]]) -> IncidentIds:
+def incident_of(ranges: Sequence[tuple[int, int]]) -> IncidentIds:
     """The fields of a RepairRequest that `--incident-xid` fills."""
     return IncidentIds(
-        incident_xids=tuple(low for low, high in asked if low == high),
-        incident_ranges=tuple((low, high) for low, high in asked if low < high),
+        incident_xids=tuple(low for low, high in ranges if low == high),
+        incident_ranges=tuple((low, high) for low, high in ranges if low < high),
     )
 
 
@@ -148,40 +148,40 @@ def request_options(function: Function) -> Function:
     return function
 
 
-def profile_of(asked: Asked) -> Profile:
+def profile_of(options: Asked) -> Profile:
     """The named profile with --region on top."""
-    profile = load_profile(asked["profile"])
-    return profile.model_copy(update={"region": asked["region"] or profile.region})
+    profile = load_profile(options["profile"])
+    return profile.model_copy(update={"region": options["region"] or profile.region})
 
 
-def request_of(asked: Asked) -> Request:
+def request_of(options: Asked) -> Request:
     """One frozen request out of flags and profile. Raises usage for what is missing."""
     from recovery.compare.scope import ScopeRequest
     from recovery.planning.check_request import Request
 
-    profile = profile_of(asked)
-    instance, database = asked["instance"] or profile.instance, asked["database"] or profile.database
-    at = asked["at"]
+    profile = profile_of(options)
+    instance, database = options["instance"] or profile.instance, options["database"] or profile.database
+    at = options["at"]
     if not (instance and at and database):
         raise _missing(instance, at, database)
     return Request(
         instance=instance,
         database=database,
-        target_time=parse_target_time(at, zone=asked["tz"]),
-        scope=ScopeRequest(tables=tuple(asked["tables"]), leave_out=tuple(asked["leave_out"])),
-        transport=Transport(asked["transport"]),
+        target_time=parse_target_time(at, zone=options["tz"]),
+        scope=ScopeRequest(tables=tuple(options["tables"]), leave_out=tuple(options["leave_out"])),
+        transport=Transport(options["transport"]),
         profile=profile,
-        wait_for_window_s=seconds(asked["wait_for_window"] or "0s"),
+        wait_for_window_s=seconds(options["wait_for_window"] or "0s"),
         repair=RepairRequest(
-            mode=Mode(asked["mode"]),
-            on_conflict=OnConflict(asked["on_conflict"]),
-            **incident_of(asked["incident_xids"]),
+            mode=Mode(options["mode"]),
+            on_conflict=OnConflict(options["on_conflict"]),
+            **incident_of(options["incident_xids"]),
         ),
-        where=asked["where"],
-        all_or_nothing=asked["all_or_nothing"],
-        copy_parameter_group=asked["copy_parameter_group"],
-        max_cost_usd=asked["max_cost_usd"],
-        profile_name=asked["profile"],
+        where=options["where"],
+        all_or_nothing=options["all_or_nothing"],
+        copy_parameter_group=options["copy_parameter_group"],
+        max_cost_usd=options["max_cost_usd"],
+        profile_name=options["profile"],
     )
 
 
@@ -195,8 +195,8 @@ def objectives_of(profile: Profile) -> Objectives:
 
 def _missing(instance: str | None, at: str | None, database: str | None) -> RowbackError:
     """What is missing, and the command with all that was given."""
-    given = {"INSTANCE": instance, "--at": at, "--database": database}
-    what = next(name for name, value in given.items() if not value)
+    arguments = {"INSTANCE": instance, "--at": at, "--database": database}
+    what = next(name for name, value in arguments.items() if not value)
     quoted = [
         shell_word(value) if value else name
         for name, value in (("INSTANCE", instance), ("TIME", at), ("DATABASE", database))

@@ -76,27 +76,27 @@ def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
     opener = current_principal(made.source.region) if made.approvals.or_stricter(profile.approvals).needed else None
     case, journal = open_case(made, objectives_of(profile), profile, approved=True, opener=opener)
     case.take(journal.append("outlook", data=outlook.model_dump(mode="json")))
-    for given in approvals:
-        case.take(journal.append(EVENT, data=given.model_dump(mode="json")))
+    for approved in approvals:
+        case.take(journal.append(EVENT, data=approved.model_dump(mode="json")))
     click.echo(f"case {case.id}", err=True)
     approve = approver(made.database, confirmed, confirm_loss)
     partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
     drive(RecoveryRun(case, journal, instances, listener(), approve, partial), as_json=as_json)
 
 
-def refuse_beside_a_plan(asked: Asked) -> None:
+def refuse_beside_a_plan(options: Asked) -> None:
     """A plan says all of it already: what else is said would be ignored, so it is refused."""
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
     arguments = {
-        "INSTANCE": asked["instance"],
-        "--at": asked["at"],
-        "--database": asked["database"],
-        "--table": asked["tables"],
-        "--except": asked["leave_out"],
-        "--where": asked["where"],
-        "--incident-xid": asked["incident_xids"],
-        "--max-cost": asked["max_cost_usd"],
+        "INSTANCE": options["instance"],
+        "--at": options["at"],
+        "--database": options["database"],
+        "--table": options["tables"],
+        "--except": options["leave_out"],
+        "--where": options["where"],
+        "--incident-xid": options["incident_xids"],
+        "--max-cost": options["max_cost_usd"],
     }
     named = [name for name, value in arguments.items() if value]
     if named:

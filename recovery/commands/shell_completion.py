@@ -33,9 +33,9 @@ def complete_instance(ctx: click.Context, __: click.Parameter, incomplete: str) 
 
     with suppress(RowbackError):
         profiles = [load_profile(name) for name in profile_names()]
-        found = [profile.instance for profile in profiles if profile.instance]
+        names = [profile.instance for profile in profiles if profile.instance]
         with suppress(RowbackError):
             region = ctx.params.get("region") or load_profile(ctx.params.get("profile")).region
-            found += [each.identifier for each in Instances.connect(region).visible()]
-        return sorted({name for name in found if name.startswith(incomplete)})
+            names += [each.identifier for each in Instances.connect(region).visible()]
+        return sorted({name for name in names if name.startswith(incomplete)})
     return []

@@ -44,14 +44,14 @@ def _show_status(case: Case, *, as_json: bool) -> None:
     from recovery.workflow.case_lifecycle import paused_lines, steps_done
 
     driven = is_driven(case.directory)
-    done = steps_done(case)
+    finished_steps = steps_done(case)
     if as_json:
         shown = {
             "case": case.id,
             "outcome": case.outcome,
             "taken_back": case.taken_back,
             "driven": driven,
-            "steps": done,
+            "steps": finished_steps,
             "account": [table.model_dump(mode="json") for table in account_of(case).tables],
         }
         click.echo(json.dumps(shown, indent=1))
@@ -59,7 +59,7 @@ def _show_status(case: Case, *, as_json: bool) -> None:
     back, now = ", taken back" * case.taken_back, ", being driven now" * driven
     part = case.outcome == "open" and case.outcome_of("verify") is not None and not account_of(case).complete
     click.echo(f"case {case.id}: {case.outcome}{', recovered in part' * part}{back}{now}")
-    for name, finished in done.items():
+    for name, finished in finished_steps.items():
         step = case.steps.get(name)
         took = f"{step.seconds:.1f} s" if step and finished else (step.failed or "begun") if step else ""
         click.echo(f"  {'✓' if finished else '·'} {name:12} {took}".rstrip())

@@ -37,16 +37,16 @@ def undo(case_id: str, confirmed: str | None, accept_partial: bool, dry_run: boo
     with locked_case(case_id, work="undo") as recovery_run:
         recovery_run.partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
         recovery_run.approver = _undo_approver(recovery_run.case, confirmed)
-        done = take_back(recovery_run)
+        undone = take_back(recovery_run)
     if as_json:
-        click.echo(done.verification.model_dump_json(indent=1))
+        click.echo(undone.verification.model_dump_json(indent=1))
         return
-    part = " in part" if done.stay else ""
+    part = " in part" if undone.stay else ""
     ended = (
         f"taken back{part}" if recovery_run.case.taken_back else f"put back again{part}, which undoes the undo before"
     )
-    stay = "".join(f"\n  {line}" for line in done.reasons)
-    click.echo(f"case {recovery_run.case.id}: {ended}{stay}\n\n{verification_text(done.verification)}")
+    stay = "".join(f"\n  {line}" for line in undone.reasons)
+    click.echo(f"case {recovery_run.case.id}: {ended}{stay}\n\n{verification_text(undone.verification)}")
 
 
 def _preview_undo(case_id: str, *, as_json: bool) -> None:

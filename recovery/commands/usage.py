@@ -51,13 +51,13 @@ def _which_case(path: str) -> RowbackError:
 
 
 def _unknown_command(name: str, ctx: click.Context, group: click.Group) -> RowbackError:
-    known = group.list_commands(ctx)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    commands = group.list_commands(ctx)
+    near = difflib.get_close_matches(name, commands, n=3, cutoff=0.5)
     path = ctx.command_path
     return RowbackError(
         ErrorId.USAGE,
         f"'{path}' has no command '{name}'",
-        f"nearest names: {', '.join(near)}" if near else f"there are: {', '.join(known)}",
+        f"nearest names: {', '.join(near)}" if near else f"there are: {', '.join(commands)}",
         state=NOTHING_CREATED,
         help=f"{path} {near[0]} --help" if near else f"{path} --help",
     )

@@ -23,5 +23,5 @@ def verify(case_id: str, as_json: bool) -> None:
     from recovery.workflow.undo_case import verify_again
 
     with locked_case(case_id) as recovery_run:
-        found = verify_again(recovery_run)
-    click.echo(found.model_dump_json(indent=1) if as_json else verification_text(found))
+        verification = verify_again(recovery_run)
+    click.echo(verification.model_dump_json(indent=1) if as_json else verification_text(verification))

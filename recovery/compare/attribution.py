@@ -32,12 +32,12 @@ class Incident:
 
 def writers_of(comparison: Comparison) -> list[Writer]:
     """Every transaction that last wrote rows that differ from T, the largest first."""
-    found = []
+    writers = []
     for name, compared in comparison.tables.items():
         changed = comparison.changes.changes(compared.shape.no, kinds=WRITTEN_SINCE)
         by_writer = columns_by_writer(changed, compared.columns.columns)
-        found += [Writer(xid=xid, table=name, rows=rows, columns=names) for xid, (rows, names) in by_writer.items()]
-    return sorted(found, key=lambda writer: -writer.rows)
+        writers += [Writer(xid=xid, table=name, rows=rows, columns=names) for xid, (rows, names) in by_writer.items()]
+    return sorted(writers, key=lambda writer: -writer.rows)
 
 
 def incident_of(
@@ -77,12 +77,12 @@ def _lost_rows(comparison: Comparison) -> bool:
 def _directly_behind(live: Session, silent: Iterable[int], others: Sequence[int]) -> set[int]:
     """The writers whose ids follow at once on those of `silent` ones, which committed and left nothing: a transaction
     that begins to write behind a savepoint takes two ids, and its rows carry the second."""
-    found = set()
+    xids = set()
     for xid in silent:
         following = min((other for other in others if other > xid), default=None)
         if following is not None and not list(committed_between(live, xid, following)):
-            found.add(following)
-    return found
+            xids.add(following)
+    return xids
 
 
 def _alike(comparison: Comparison, named: Collection[int], xid: int) -> bool:
@@ -99,14 +99,14 @@ def _alike(comparison: Comparison, named: Collection[int], xid: int) -> bool:
 
 def _left(rows: Iterable[Change]) -> dict[int, set[str | None]]:
     """Place of a changed column → the values that rows hold there now."""
-    found: dict[int, set[str | None]] = {}
+    by_column: dict[int, set[str | None]] = {}
     for row in rows:
         assert row.target is not None
         assert row.live is not None
         for i, value in enumerate(row.live):
             if value != row.target[i]:
-                found.setdefault(i, set()).add(value)
-    return found
+                by_column.setdefault(i, set()).add(value)
+    return by_column
 
 
 def refuse_unknown_incident(

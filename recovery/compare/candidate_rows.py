@@ -82,11 +82,11 @@ def _differing_keys(left: Iterator[Values], right: Iterator[Values]) -> Iterator
     """Keys of rows that only one side has, or that differ, bucket by bucket."""
     a, b = next(left, None), next(right, None)
     while a is not None or b is not None:
-        here = a is not None and (b is None or _number(a) <= _number(b))
-        there = b is not None and (a is None or _number(b) <= _number(a))
-        lines = (_lines(a) if here else set()) ^ (_lines(b) if there else set())
+        left_is_next = a is not None and (b is None or _number(a) <= _number(b))
+        right_is_next = b is not None and (a is None or _number(b) <= _number(a))
+        lines = (_lines(a) if left_is_next else set()) ^ (_lines(b) if right_is_next else set())
         yield from {tuple(json.loads(line.rpartition(" ")[0])): None for line in lines}
-        a, b = next(left, None) if here else a, next(right, None) if there else b
+        a, b = next(left, None) if left_is_next else a, next(right, None) if right_is_next else b
 
 
 def _lines(bucket: Values | None) -> set[str]:
@@ -101,13 +101,13 @@ def _differing_buckets(left: Iterator[Values], right: Iterator[Values]) -> Itera
     """Buckets of two ordered streams whose rows or checksums differ, or that only one side has."""
     a, b = next(left, None), next(right, None)
     while a is not None or b is not None:
-        here = a is not None and (b is None or _number(a) <= _number(b))
-        there = b is not None and (a is None or _number(b) <= _number(a))
-        if not (here and there and a == b):
-            first = a if here else b
+        left_is_next = a is not None and (b is None or _number(a) <= _number(b))
+        right_is_next = b is not None and (a is None or _number(b) <= _number(a))
+        if not (left_is_next and right_is_next and a == b):
+            first = a if left_is_next else b
             assert first
             yield _number(first)
-        a, b = next(left, None) if here else a, next(right, None) if there else b
+        a, b = next(left, None) if left_is_next else a, next(right, None) if right_is_next else b
 
 
 @dataclass(frozen=True)

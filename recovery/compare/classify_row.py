@@ -42,13 +42,15 @@ class Entity:
             return False
         if self.renewed or self._reissued(target):
             return any(target[i] != live[i] for i in self.own)
-        held = [i for i in self.own if target[i] is not None]
+        unique_at_target = [i for i in self.own if target[i] is not None]
         differing = [i for i in self.own if target[i] != live[i]]
         if self.distinct:
             elsewhere = all(any(target[i] != live[i] for i in key) for key in self.distinct)
             told_apart = len(self.own) > 1 or self.renumbered  # a rename of all there is says nothing
             return told_apart and elsewhere and 2 * len(differing) > len(self.own)
-        return len(held) >= (1 if self.renumbered else 2) and all(target[i] != live[i] for i in held)
+        return len(unique_at_target) >= (1 if self.renumbered else 2) and all(
+            target[i] != live[i] for i in unique_at_target
+        )
 
     def _reissued(self, target: Texts) -> bool:
         if self.reissued is None:
@@ -75,9 +77,9 @@ class Effect:
         """One row that the incident wrote and nobody else since."""
         self.rows += 1
         for i, value in enumerate(live):
-            for seen, each in ((self.values, value), (self.before, target[i])):
-                if len(known := seen.setdefault(i, set())) < 2:
-                    known.add(each)
+            for by_column, each in ((self.values, value), (self.before, target[i])):
+                if len(examples := by_column.setdefault(i, set())) < 2:
+                    examples.add(each)
             if value != target[i]:
                 self.differing[i] += 1
 

@@ -93,12 +93,12 @@ def reissued(comparison: Comparison, columns: ColumnMapping) -> Reissued | None:
 
 def _rewriters(comparison: Comparison, compared: Compared) -> frozenset[int]:
     """Transactions that left the same values in several rows, as an UPDATE does and new entities do not."""
-    left: dict[int, set[Texts]] = {}
+    written_values: dict[int, set[Texts]] = {}
     rows: Counter[int] = Counter()
     own = [i for i in range(len(compared.columns.columns)) if i not in compared.columns.key]
     for change in comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]):
         if change.xmin is not None and change.live is not None:
             rows[change.xmin] += 1
-            if len(values := left.setdefault(change.xmin, set())) < 2:
+            if len(values := written_values.setdefault(change.xmin, set())) < 2:
                 values.add(tuple(change.live[i] for i in own))
-    return frozenset(xid for xid, values in left.items() if len(values) == 1 and rows[xid] > 1)
+    return frozenset(xid for xid, values in written_values.items() if len(values) == 1 and rows[xid] > 1)

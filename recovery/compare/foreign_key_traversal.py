@@ -37,17 +37,17 @@ class Link:
 def links(then: Catalog, now: Catalog, tables: Mapping[TableName, ColumnMapping]) -> list[Link]:
     """The foreign keys of both times between `tables`, without duplicates. A key dropped since T counts as well:
     what hung together then is put back together."""
-    found: dict[Link, None] = {}
+    links_found: dict[Link, None] = {}
     by_name_then = {columns.at_target.name: name for name, columns in tables.items()}
     for key in now.visible_keys:
         for parent in key.parent_tables:
-            _add_link(found, key, key.child, parent, tables, at_target=False)
+            _add_link(links_found, key, key.child, parent, tables, at_target=False)
     for key in then.visible_keys:
         for parent in key.parent_tables:
             child, up = by_name_then.get(key.child), by_name_then.get(parent)
             if child and up:
-                _add_link(found, key, child, up, tables, at_target=True)
-    return list(found)
+                _add_link(links_found, key, child, up, tables, at_target=True)
+    return list(links_found)
 
 
 def follow(comparison: Comparison, followed: Mapping[TableName, ColumnMapping], ways: Iterable[Link]) -> None:
@@ -75,8 +75,8 @@ def follow_whole(
         if way.child in whole and (parent := _followed(comparison, followed, way.parent, way.child)):
             side = comparison.sides(whole[way.child]).then
             values = distinct_values(side, _fields(whole[way.child].then, way.child_at))
-            while wanted := list(islice(values, CHUNK)):
-                _missing_parents(comparison, way, parent, wanted)
+            while parent_keys := list(islice(values, CHUNK)):
+                _missing_parents(comparison, way, parent, parent_keys)
         if way.parent in whole and (child := _followed(comparison, followed, way.child, way.parent)):
             if child.columns.key:
                 comparison.compare_referencing(child, way.child_at)
@@ -111,8 +111,12 @@ def _lost_reference(comparison: Comparison, change: Change, way: Link, parent: C
     if parent is None or set(way.parent_at) != set(parent.columns.key):
         return True
     at = dict(zip(way.parent_at, then, strict=True))
-    found = comparison.changes.find(parent.shape.no, tuple(at[i] for i in parent.columns.key))
-    return found is not None and found.target is not None and (found.live is None or found.kind is RowClass.REUSED)
+    parent_row = comparison.changes.find(parent.shape.no, tuple(at[i] for i in parent.columns.key))
+    return (
+        parent_row is not None
+        and parent_row.target is not None
+        and (parent_row.live is None or parent_row.kind is RowClass.REUSED)
+    )
 
 
 def _follow_rows(
@@ -139,23 +143,25 @@ def _followed(
         columns = followed[name]
         because = f"rows of {source} lead to it"
         comparison.add_table(columns, comparison.sides(columns), DetectionMethod.FOLLOWED, because)
-    found = comparison.tables[name]
-    return found if found.engine is DetectionMethod.FOLLOWED else None
+    compared = comparison.tables[name]
+    return compared if compared.engine is DetectionMethod.FOLLOWED else None
 
 
 def _parents(comparison: Comparison, way: Link, parent: Compared, rows: list[Change]) -> None:
     """Parents that the rows had at T and that are gone: they were lost, too."""
-    if wanted := _values(rows, way.child_at):
-        _missing_parents(comparison, way, parent, wanted)
+    if parent_keys := _values(rows, way.child_at):
+        _missing_parents(comparison, way, parent, parent_keys)
 
 
-def _missing_parents(comparison: Comparison, way: Link, parent: Compared, wanted: list[Texts]) -> None:
+def _missing_parents(comparison: Comparison, way: Link, parent: Compared, parent_keys: list[Texts]) -> None:
     by_now, by_then = _fields(parent.columns.now, way.parent_at), _fields(parent.columns.then, way.parent_at)
-    there = {place for place, _, _ in rows_by_key(parent.sides.now, wanted, by=by_now)}
-    if missing := [values for place, values in enumerate(wanted) if place not in there]:
+    present = {place for place, _, _ in rows_by_key(parent.sides.now, parent_keys, by=by_now)}
+    if missing := [values for place, values in enumerate(parent_keys) if place not in present]:
         _settle(comparison, parent, parent.sides.then, missing, by_then)
     if parent.columns.key and comparison.rules and comparison.written_since(parent.columns):
-        _note_strangers(comparison, way, parent, [values for place, values in enumerate(wanted) if place in there])
+        _note_strangers(
+            comparison, way, parent, [values for place, values in enumerate(parent_keys) if place in present]
+        )
 
 
 def _note_strangers(comparison: Comparison, way: Link, parent: Compared, values: list[Texts]) -> None:
@@ -191,8 +197,8 @@ def _settle(comparison: Comparison, table: Compared, side: Side, values: list[Te
         return
     keys = [tuple(row[i] for i in positions) for _, _, row in rows_by_key(side, values, by=by)]
     for start in range(0, len(keys), CHUNK):
-        found = comparison.look_up(table, keys[start : start + CHUNK])
-        comparison.changes.add(change for change in found if change.target is not None)
+        looked_up = comparison.look_up(table, keys[start : start + CHUNK])
+        comparison.changes.add(change for change in looked_up if change.target is not None)
 
 
 def _tell_keyless(comparison: Comparison, table: Compared) -> None:
@@ -203,13 +209,13 @@ def _tell_keyless(comparison: Comparison, table: Compared) -> None:
 
 def _values(rows: Iterable[Change], positions: tuple[int, ...]) -> list[Texts]:
     """Distinct values of some columns at T, leaving out those with a null: they reference nothing."""
-    found: dict[Texts, None] = {}
+    distinct: dict[Texts, None] = {}
     for row in rows:
         assert row.target is not None
         values = tuple(row.target[i] for i in positions)
         if None not in values:
-            found[values] = None
-    return list(found)
+            distinct[values] = None
+    return list(distinct)
 
 
 def _fields(fields: tuple[Field, ...], positions: tuple[int, ...]) -> tuple[Field, ...]:
@@ -217,7 +223,7 @@ def _fields(fields: tuple[Field, ...], positions: tuple[int, ...]) -> tuple[Fiel
 
 
 def _add_link(  # noqa: PLR0913
-    found: dict[Link, None],
+    links_found: dict[Link, None],
     key: ForeignKey,
     child: TableName,
     parent: TableName,
@@ -230,7 +236,7 @@ def _add_link(  # noqa: PLR0913
     sides = [columns.then if at_target else columns.now for columns in (tables[child], tables[parent])]
     at = [{field.name: i for i, field in enumerate(side)} for side in sides]
     if all(c in at[0] for c in key.columns) and all(c in at[1] for c in key.parent_columns):
-        found[
+        links_found[
             Link(
                 child,
                 parent,
@@ -243,14 +249,16 @@ def _add_link(  # noqa: PLR0913
 
 def predicates(roots: Iterable[TableName], where: str, catalog: Catalog) -> dict[TableName, Predicate]:
     """`where` on `roots`, followed down the foreign keys of one side: each child's rows that hang on such rows."""
-    found: dict[TableName, Predicate] = {root: condition(where) for root in roots}
+    by_table: dict[TableName, Predicate] = {root: condition(where) for root in roots}
     grown = True
     while grown:
         by_child: dict[TableName, list[Predicate]] = {}
         for key in catalog.foreign_keys:
-            known = [parent for parent in key.parent_tables if parent in found] if key.child not in found else []
-            for parent in known:
-                by_child.setdefault(key.child, []).append(hangs_on(key, parent, found[parent]))
-        found |= {child: either(ways) for child, ways in by_child.items()}
+            limited_parents = (
+                [parent for parent in key.parent_tables if parent in by_table] if key.child not in by_table else []
+            )
+            for parent in limited_parents:
+                by_child.setdefault(key.child, []).append(hangs_on(key, parent, by_table[parent]))
+        by_table |= {child: either(ways) for child, ways in by_child.items()}
         grown = bool(by_child)
-    return found
+    return by_table

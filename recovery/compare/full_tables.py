@@ -27,7 +27,7 @@ def open_questions(
     elsewhere: Mapping[TableName, Sequence[Elsewhere]],
 ) -> dict[TableName, str]:
     """The tables of `whole` of which not every row is sure to fit as it was at T, each with the reason."""
-    found: dict[TableName, str] = {}
+    reasons: dict[TableName, str] = {}
     for name, columns in whole.items():
         rules, then = comparison.rules[name], rules_then[name]
         keys = [key for key in comparison.now.foreign_keys if key.child == name]
@@ -35,18 +35,18 @@ def open_questions(
             _stricter(rules, then),
             _reads_others(comparison.live, rules, comparison.now),
             _moved(comparison, columns, elsewhere.get(name, ())),
-            *(_parents(comparison, columns, key, whole.keys() - found.keys()) for key in keys),
+            *(_parents(comparison, columns, key, whole.keys() - reasons.keys()) for key in keys),
         )
         if reason := next(filter(None, questions), None):
-            found[name] = reason
-    return found
+            reasons[name] = reason
+    return reasons
 
 
 def _stricter(now: Rules, then: Rules) -> str | None:
     """Rules that the rows at T need not satisfy: newer ones, and those that were NOT VALID."""
-    held = {(check.name, check.expression) for check in then.checks if check.validated}
+    checks_at_target = {(check.name, check.expression) for check in then.checks if check.validated}
     for check in now.checks:
-        if (check.name, check.expression) not in held:
+        if (check.name, check.expression) not in checks_at_target:
             return f"{check.name} did not hold for every row at T"
     keys = {(rule.expressions, rule.operators, rule.predicate, rule.nulls_distinct) for rule in then.distinct}
     for rule in now.distinct:
@@ -97,12 +97,12 @@ def _parents(comparison: Comparison, columns: ColumnMapping, key: ForeignKey, wh
     fields = tuple(columns.then[places[name]] for name in key.columns)
     then = comparison.sides(columns).then
     for values in chunks(distinct_values(then, fields)):
-        left: list[Texts] | None = values
+        orphans: list[Texts] | None = values
         for parent in key.parent_tables:
-            left = _without_parent(comparison, key, parent, left or [], whole)
-            if left is None:
+            orphans = _without_parent(comparison, key, parent, orphans or [], whole)
+            if orphans is None:
                 return f"keys of {key.parent} that it references name other rows now"
-        if left:
+        if orphans:
             return f"parents in {key.parent} that it references do not come back"
     return None
 
@@ -118,10 +118,10 @@ def _without_parent(
     by_name = {column.name: Field(column.name, column) for column in table.columns}
     by = tuple(by_name[name] for name in key.parent_columns)
     if parent in whole and parent not in comparison.tables:
-        there = {place for place, _, _ in rows_by_key(Side(comparison.copy, parent, by, ()), values)}
-        return [value for place, value in enumerate(values) if place not in there]
-    there = {place for place, _, _ in rows_by_key(Side(comparison.live, parent, by, ()), values)}
-    missing = [value for place, value in enumerate(values) if place not in there]
+        present = {place for place, _, _ in rows_by_key(Side(comparison.copy, parent, by, ()), values)}
+        return [value for place, value in enumerate(values) if place not in present]
+    present = {place for place, _, _ in rows_by_key(Side(comparison.live, parent, by, ()), values)}
+    missing = [value for place, value in enumerate(values) if place not in present]
     if compared is None:
         return missing
     if set(key.parent_columns) != set(compared.columns.live.key):
@@ -134,8 +134,8 @@ def _not_planned(
 ) -> list[Texts] | None:
     changes, no = comparison.changes, parent.shape.no
     order = [key.parent_columns.index(name) for name in parent.columns.live.key]
-    found = {value: changes.find(no, tuple(value[i] for i in order)) for value in values}
-    if any(change and change.kind is RowClass.REUSED and change.op is Op.KEEP for change in found.values()):
+    change_by_value = {value: changes.find(no, tuple(value[i] for i in order)) for value in values}
+    if any(change and change.kind is RowClass.REUSED and change.op is Op.KEEP for change in change_by_value.values()):
         return None
-    planned = {value for value, change in found.items() if change and change.op is Op.INSERT}
+    planned = {value for value, change in change_by_value.items() if change and change.op is Op.INSERT}
     return [value for value in missing if value not in planned]

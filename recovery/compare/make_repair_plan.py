@@ -77,8 +77,8 @@ class Both:
         then, now = read_catalog(copy), read_catalog(live)
         unlogged = {table.name for table in then.tables if table.unlogged}
         mapped, unfit = _map_tables(inquiry, then, now, copy)
-        left = [str(table.name) for table in inquiry.plan.tables if table.name in unlogged - mapped.keys()]
-        return cls(live, copy, then, now, mapped, unfit, left, ask)
+        unlogged_names = [str(table.name) for table in inquiry.plan.tables if table.name in unlogged - mapped.keys()]
+        return cls(live, copy, then, now, mapped, unfit, unlogged_names, ask)
 
     def comparison(self, inquiry: Inquiry, changes: ChangeSet, rules: Mapping[TableName, Rules]) -> Comparison:
         """Nothing compared yet."""
@@ -100,10 +100,10 @@ def make_repair_plan(
         both = Both.read(live, copy, inquiry, ask)
         filled = {name for name in inquiry.filled if name in both.mapped}
         while True:
-            found, questions = _compare(both, inquiry, changes, filled)
+            outcome, questions = _compare(both, inquiry, changes, filled)
             if not questions:
                 filled_in_order = [name for name in inquiry.filled if name in filled]
-                return repair_plan(found, inquiry.case, inquiry.number, filled_in_order, both.unfit)
+                return repair_plan(outcome, inquiry.case, inquiry.number, filled_in_order, both.unfit)
             filled -= questions.keys()
             changes.clear()
 
@@ -116,8 +116,8 @@ def compare_again(
     with live.transaction(force_rollback=True):
         live.execute("set transaction isolation level repeatable read")
         both = Both.read(live, copy, inquiry, ask)
-        whole = {name: found for name, found in both.mapped.items() if name in set(inquiry.filled)}
-        columns = {name: found for name, found in both.mapped.items() if name not in whole}
+        whole = {name: mapping for name, mapping in both.mapped.items() if name in set(inquiry.filled)}
+        columns = {name: mapping for name, mapping in both.mapped.items() if name not in whole}
         comparison = both.comparison(inquiry, changes, {})
         _compare_all(comparison, inquiry, columns, whole, links(both.then, both.now, both.mapped))
     return comparison
@@ -128,11 +128,11 @@ def _compare(
 ) -> tuple[Found, Mapping[TableName, str]]:
     """One comparison in which the tables `filled` are loaded whole; with those of them that must not be, and why."""
     live, copy, then, now, mapped = both.live, both.copy, both.then, both.now, both.mapped
-    columns = {name: found for name, found in mapped.items() if name not in filled}
-    whole = {name: found for name, found in mapped.items() if name in filled}
-    rules = read_rules(live, [found.live for found in mapped.values()])
-    at_target = read_rules(copy, [found.at_target for found in mapped.values()])
-    rules_then = {name: at_target[found.at_target.name] for name, found in mapped.items()}
+    columns = {name: mapping for name, mapping in mapped.items() if name not in filled}
+    whole = {name: mapping for name, mapping in mapped.items() if name in filled}
+    rules = read_rules(live, [mapping.live for mapping in mapped.values()])
+    at_target = read_rules(copy, [mapping.at_target for mapping in mapped.values()])
+    rules_then = {name: at_target[mapping.at_target.name] for name, mapping in mapped.items()}
     comparison = both.comparison(inquiry, changes, rules)
     for name in both.unlogged:
         comparison.notice(f"{name} was unlogged at T, so no backup holds its rows")
@@ -146,16 +146,16 @@ def _compare(
     columns_lost = dropped_values(copy, mapped)
     named = {table.name for table in inquiry.plan.tables if table.why is Why.NAMED}
     concerned = {str(name) for name in named | filled | comparison.with_losses()}
-    hit = hit_in_between(comparison, incident)
+    hit_rows = hit_in_between(comparison, incident)
     dropped = [*gone_notices(inquiry.gone), *map(str, columns_lost)]
     refuse_unknown_incident(comparison, inquiry.case, inquiry.request, writers, dropped, inquiry.beside)
     apply_decisions(changes, inquiry.decisions)
     excepted = [out.name for out in inquiry.plan.left_out]
-    elsewhere = elsewhere_of(live, then, now, [found.live for found in mapped.values()], excepted)
+    elsewhere = elsewhere_of(live, then, now, [mapping.live for mapping in mapped.values()], excepted)
     lifted = foresee(
         live, now, changes, Outlook(rules, rules_then, sorted(filled, key=lambda name: name.key), elsewhere)
     )
-    found = Found(
+    mapping = Found(
         comparison,
         incident,
         writers,
@@ -163,9 +163,9 @@ def _compare(
         dropped,
         frozenset(mapped),
         lifted,
-        (*(each for each in columns_lost if each.table in concerned), *hit),
+        (*(each for each in columns_lost if each.table in concerned), *hit_rows),
     )
-    return found, open_questions(comparison, whole, rules_then, elsewhere)
+    return mapping, open_questions(comparison, whole, rules_then, elsewhere)
 
 
 def _map_tables(
@@ -173,7 +173,7 @@ def _map_tables(
 ) -> tuple[dict[TableName, ColumnMapping], list[str]]:
     """The tables that existed at T, and why others cannot be compared. A table that was named is refused for that; of a
     whole database it is left alone and told."""
-    found: dict[TableName, ColumnMapping] = {}
+    mappings: dict[TableName, ColumnMapping] = {}
     refused: list[str] = []
     unfit: list[str] = []
     for table in inquiry.plan.tables:
@@ -189,12 +189,12 @@ def _map_tables(
         columns = map_table(at_target, current)
         objections = [*columns.objections, *_values_lost(copy, columns)]
         if not objections:
-            found[table.name] = columns
+            mappings[table.name] = columns
         elif named or not at_target.unlogged:  # an unlogged table is in no backup, whatever became of it
             (refused if named else unfit).extend(f"{table.name}: {what}" for what in objections)
-    if refused or (unfit and not found):
+    if refused or (unfit and not mappings):
         raise _drifted(inquiry, refused or unfit)
-    return found, unfit
+    return mappings, unfit
 
 
 def _values_lost(copy: Session, columns: ColumnMapping) -> list[str]:
@@ -247,14 +247,14 @@ def _compare_all(
     ways: Sequence[Link],
 ) -> None:
     where = inquiry.plan.where
-    asked = [Why.NAMED] if where is not None else [why for why in Why if why is not Why.FOLLOWED]
-    roots = [table.name for table in inquiry.plan.tables if table.why in asked and table.name in columns]
+    requested_reasons = [Why.NAMED] if where is not None else [why for why in Why if why is not Why.FOLLOWED]
+    roots = [table.name for table in inquiry.plan.tables if table.why in requested_reasons and table.name in columns]
     limits: dict[TableName, tuple[Predicate, Predicate]] = {}
     if where is not None:
         back_then = predicates([columns[name].at_target.name for name in roots], where, comparison.then)
         today = predicates(roots, where, comparison.now)
-        for name, found in columns.items():
-            either = (back_then.get(found.at_target.name), today.get(name))
+        for name, mapping in columns.items():
+            either = (back_then.get(mapping.at_target.name), today.get(name))
             if any(limit is not None for limit in either):
                 limits[name] = (either[0] or NO_ROW, either[1] or NO_ROW)
         roots = list(limits)
@@ -262,7 +262,7 @@ def _compare_all(
     for name in roots:
         compare = comparison.compare_table if name in named else comparison.try_to_compare
         compare(columns[name], limits.get(name))
-    done = comparison.tables.keys() | comparison.not_compared.keys()
-    followed = {name: found for name, found in columns.items() if name not in done}
+    compared_tables = comparison.tables.keys() | comparison.not_compared.keys()
+    followed = {name: mapping for name, mapping in columns.items() if name not in compared_tables}
     follow_whole(comparison, followed, whole, ways)
     follow(comparison, followed, ways)

@@ -51,15 +51,15 @@ def _referencing(
     if compared is None or not set(key.parent_columns) <= set(compared.columns.columns):
         return 0
     places = [compared.columns.columns.index(name) for name in key.parent_columns]
-    side, found = Side(comparison.copy, child.name, by, ()), 0
+    side, count = Side(comparison.copy, child.name, by, ()), 0
     lost = (
         tuple(change.target[i] for i in places)
         for change in comparison.changes.changes(compared.shape.no, kinds=[RowClass.LOST, RowClass.BLOCKED])
         if change.target is not None and change.live is None
     )
     while values := list(islice(lost, CHUNK)):
-        found += sum(1 for _ in rows_by_key(side, [value for value in values if None not in value]))
-    return found
+        count += sum(1 for _ in rows_by_key(side, [value for value in values if None not in value]))
+    return count
 
 
 def written_outside(
@@ -67,7 +67,7 @@ def written_outside(
 ) -> tuple[list[TableAccount], list[str]]:
     """Rows at T that the incident wrote last in tables that were not compared whole; and the tables too large to look
     at."""
-    found: list[TableAccount] = []
+    accounts: list[TableAccount] = []
     unseen: list[str] = []
     for table in comparison.now.tables if incident.xids else ():
         compared = comparison.tables.get(table.name)
@@ -81,8 +81,8 @@ def written_outside(
             unseen.append(str(table.name))
         elif rows := _were_there(comparison, table, compared, incident):
             reason = Reason(reason=OUTSIDE_SCOPE, rows=rows)
-            found.append(TableAccount(table=str(table.name), at_target=rows, left_out=(reason,)))
-    return found, unseen
+            accounts.append(TableAccount(table=str(table.name), at_target=rows, left_out=(reason,)))
+    return accounts, unseen
 
 
 def _were_there(comparison: Comparison, table: Table, compared: Compared | None, incident: Incident) -> int:
@@ -99,11 +99,11 @@ def _were_there(comparison: Comparison, table: Table, compared: Compared | None,
         compared_keys = {change.key for change in changes if change.live is not None}
     written = keys_written_by(Side(comparison.live, table.name, key, key), sorted(incident.xids))
     keys = (each for each in written if each not in compared_keys)
-    there = Side(comparison.copy, at_target.name, key, ())
-    found = 0
+    rows_at_target = Side(comparison.copy, at_target.name, key, ())
+    count = 0
     while values := list(islice(keys, CHUNK)):
-        found += sum(1 for _ in rows_by_key(there, values))
-    return found
+        count += sum(1 for _ in rows_by_key(rows_at_target, values))
+    return count
 
 
 def _readable(table: Table) -> bool:

@@ -47,10 +47,12 @@ class Found:
     values_lost: tuple[LostValues, ...] = ()
 
 
-def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName], unfit: Sequence[str]) -> RepairPlan:
+def repair_plan(
+    outcome: Found, case: str, number: int, filled: Sequence[TableName], unfit: Sequence[str]
+) -> RepairPlan:
     """The plan that follows from a comparison. `filled`: tables to be loaded whole. `unfit`: tables that could not be
     compared, with the reason."""
-    comparison = found.comparison
+    comparison = outcome.comparison
     changes, now = comparison.changes, comparison.now
     compared = [_table(comparison, each) for each in comparison.tables.values()]
     tables = tuple(
@@ -61,8 +63,8 @@ def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName
         *filled,
         *(c.columns.live.name for c in comparison.tables.values() if c.engine is not DetectionMethod.FOLLOWED),
     }
-    elsewhere, unseen = written_outside(comparison, found.incident, scope)
-    elsewhere += children_outside(comparison, found.scope, filled)
+    elsewhere, unseen = written_outside(comparison, outcome.incident, scope)
+    elsewhere += children_outside(comparison, outcome.scope, filled)
     unexamined = (
         *unfit,
         *(f"{name}: it could not be compared: {words}" for name, words in comparison.not_compared.items()),
@@ -82,23 +84,23 @@ def repair_plan(found: Found, case: str, number: int, filled: Sequence[TableName
         request=comparison.request,
         tables=tables,
         filled=tuple(filled),
-        writers=tuple(found.writers[:WRITERS_KEPT]),
+        writers=tuple(outcome.writers[:WRITERS_KEPT]),
         held_triggers=tuple(
             t for table in now.tables if table.name in written | set(filled) for t in table.triggers if t.state != "D"
         ),
         notices=(
             *comparison.notices,
-            *found.dropped,
-            *incident_notices(found.incident, found.request, found.writers, case),
-            *map(_lifted, found.lifted),
+            *outcome.dropped,
+            *incident_notices(outcome.incident, outcome.request, outcome.writers, case),
+            *map(_lifted, outcome.lifted),
             *object_notices(comparison.live, comparison.copy, changes, now),
             *who_notices(comparison.live, [*written, *filled]),
         ),
         elsewhere=tuple(elsewhere),
-        possible_incident=found.incident.possible,
+        possible_incident=outcome.incident.possible,
         unexamined=unexamined,
-        values_lost=found.values_lost,
-        lifted=found.lifted,
+        values_lost=outcome.values_lost,
+        lifted=outcome.lifted,
         wal_bytes_estimated=_wal_bytes(comparison, compared),
         changes_digest=changes.digest(),
         columns=column_numbers(now, changes.shapes()),
@@ -148,11 +150,11 @@ def hit_in_between(comparison: Comparison, incident: Incident) -> list[LostValue
     return lost
 
 
-def gone_notices(gone: Mapping[str, int]) -> list[str]:
+def gone_notices(dropped_tables: Mapping[str, int]) -> list[str]:
     """One line for each table that was dropped since T."""
     return [
         f"{name} was dropped since T: its {rows:,} rows are not back (mode beside brings them)"
-        for name, rows in gone.items()
+        for name, rows in dropped_tables.items()
     ]
 
 

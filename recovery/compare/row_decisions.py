@@ -50,28 +50,28 @@ def _decided(changes: ChangeSet, shapes: dict[str, Shape], decisions: Sequence[D
         if shape is None or not shape.key or set(decision.key) != set(shape.key):
             raise _unusable(decision.line, f"{decision.table} {decision.key} names no row that was compared by a key")
         key = tuple(decision.key[name] for name in shape.key)
-        found = changes.find(shape.no, key)
-        if found is None:
+        change = changes.find(shape.no, key)
+        if change is None:
             raise _unusable(decision.line, f"{decision.table} {decision.key} does not differ from T")
-        if decision.op is found.op:
+        if decision.op is change.op:
             continue  # a line that was left as it stood: a merge stays a merge
-        kind = RowClass.LOST if decision.op is Op.INSERT else found.kind
-        yield replace(found, kind=kind, op=decision.op, want=_wanted(decision, found), reason="decided by hand")
+        kind = RowClass.LOST if decision.op is Op.INSERT else change.kind
+        yield replace(change, kind=kind, op=decision.op, want=_wanted(decision, change), reason="decided by hand")
 
 
-def _wanted(decision: Decision, found: Change) -> Texts | None:
-    there, then = found.live is not None, found.target is not None
+def _wanted(decision: Decision, change: Change) -> Texts | None:
+    exists_now, existed_at_target = change.live is not None, change.target is not None
     match decision.op:
         case Op.KEEP:
             return None
-        case Op.INSERT if then and not there:
-            return found.target
-        case Op.UPDATE if then and there:
-            return found.target
-        case Op.DELETE if there and not then:
+        case Op.INSERT if existed_at_target and not exists_now:
+            return change.target
+        case Op.UPDATE if existed_at_target and exists_now:
+            return change.target
+        case Op.DELETE if exists_now and not existed_at_target:
             return None
-    is_now = "is there now" if there else "is not there now"
-    was = "was there at T" if then else "was not there at T"
+    is_now = "is there now" if exists_now else "is not there now"
+    was = "was there at T" if existed_at_target else "was not there at T"
     raise _unusable(decision.line, f"'{decision.op}' does not fit a row that {was} and {is_now}")
 
 

@@ -103,8 +103,8 @@ def _tell_doubt(comparison: Comparison, compared: Compared, entity: Entity) -> N
     children = sorted({str(key.child) for key in keys if name in key.parent_tables and key.child != name})
     if len(entity.own) != 1 or not children:
         return
-    kept = comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED, RowClass.NEWER], ops=[Op.KEEP])
-    if doubtful := sum(1 for _ in kept):
+    untouched = comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED, RowClass.NEWER], ops=[Op.KEEP])
+    if doubtful := sum(1 for _ in untouched):
         column = compared.columns.columns[entity.own[0]]
         comparison.notice(
             f"{doubtful:,} rows of {name} differ from T in {column}, their only column beside the key: whether they"
@@ -168,9 +168,9 @@ def _given_to(comparison: Comparison, parent: Compared, child: Compared, key: Fo
             old, new = (tuple(row[i] for i in at) for row in (change.target, change.live))
             if old != new and None not in (*old, *new):
                 followed.setdefault(old, set()).add(new)
-    found = {old: next(iter(new)) for old, new in followed.items() if len(new) == 1}
+    renamed = {old: next(iter(new)) for old, new in followed.items() if len(new) == 1}
     return {
         old: new
-        for old, new in found.items()
+        for old, new in renamed.items()
         if (row := comparison.changes.find(parent.shape.no, new)) and row.kind is RowClass.NEW
     }

@@ -40,10 +40,10 @@ def choose_scope(catalog: Catalog, nonempty: set[TableName], request: ScopeReque
     )
     why = Why.NAMED if request.tables else Why.WHOLE_DATABASE
     if request.tables:
-        wanted = {name: text for text in request.tables for name in match_tables(text, catalog)}
+        named_tables = {name: text for text in request.tables for name in match_tables(text, catalog)}
     else:
-        wanted = {table.name: "" for table in catalog.tables}
-    for name, text in wanted.items():
+        named_tables = {table.name: "" for table in catalog.tables}
+    for name, text in named_tables.items():
         if name not in left_out:
             _add(scope, catalog, nonempty, PlannedTable(name=name, why=why, because=text, bytes_now=0))
     _close(scope, catalog, nonempty, excluded=left_out)
@@ -56,9 +56,9 @@ def match_tables(text: str, catalog: Catalog) -> list[TableName]:
     Raises table-unknown.
     """
     leaves = {part.name: part.leaves for part in catalog.partitioned}
-    known = [*(table.name for table in catalog.tables), *leaves]
-    spelled = [name for name in known if text in (str(name), ".".join(name.key), name.name)]
-    matches = spelled or [name for name in known if fnmatchcase(".".join(name.key), text)]
+    names = [*(table.name for table in catalog.tables), *leaves]
+    spelled = [name for name in names if text in (str(name), ".".join(name.key), name.name)]
+    matches = spelled or [name for name in names if fnmatchcase(".".join(name.key), text)]
     if len(spelled) > 1:
         raise RowbackError(
             ErrorId.TABLE_UNKNOWN,
@@ -68,11 +68,11 @@ def match_tables(text: str, catalog: Catalog) -> list[TableName]:
             help="write schema.table",
         )
     if not matches:
-        near = get_close_matches(text, [str(n) for n in known] + [n.name for n in known], n=3, cutoff=0.5)
+        near = get_close_matches(text, [str(n) for n in names] + [n.name for n in names], n=3, cutoff=0.5)
         raise RowbackError(
             ErrorId.TABLE_UNKNOWN,
             f"no table matches '{text}'",
-            f"nearest names: {', '.join(near)}" if near else f"the database has {len(known)} tables",
+            f"nearest names: {', '.join(near)}" if near else f"the database has {len(names)} tables",
             state=NOTHING_CREATED,
             help="correct the name; a table that was dropped since T is brought beside: add --mode beside",
         )
@@ -86,10 +86,10 @@ def _close(scope: Scope, catalog: Catalog, nonempty: set[TableName], *, excluded
     changed = True
     while changed:
         changed = False
-        for found in [*_heirs(catalog, scope), *(f for key in catalog.foreign_keys for f in _reached(key, scope))]:
-            if found.name not in scope.chosen and found.name not in settled:
-                _add(scope, catalog, nonempty, found)
-                settled.add(found.name)
+        for planned in [*_heirs(catalog, scope), *(f for key in catalog.foreign_keys for f in _reached(key, scope))]:
+            if planned.name not in scope.chosen and planned.name not in settled:
+                _add(scope, catalog, nonempty, planned)
+                settled.add(planned.name)
                 changed = True
 
 
@@ -118,34 +118,34 @@ def _emptied(table: PlannedTable) -> bool:
     return table.empty and table.why is not Why.FOLLOWED
 
 
-def _add(scope: Scope, catalog: Catalog, nonempty: set[TableName], found: PlannedTable) -> None:
-    table = catalog.table(found.name)
+def _add(scope: Scope, catalog: Catalog, nonempty: set[TableName], planned: PlannedTable) -> None:
+    table = catalog.table(planned.name)
     if table is None:  # a parent that belongs to an extension: its rows are the extension's
         return
     objection = _objection(table)
-    if table.unlogged and found.why is Why.NAMED:
+    if table.unlogged and planned.why is Why.NAMED:
         raise RowbackError(
             ErrorId.TABLE_UNRECOVERABLE,
-            f"table {found.name} cannot be put back: it is unlogged, so no backup holds its rows",
+            f"table {planned.name} cannot be put back: it is unlogged, so no backup holds its rows",
             state=NOTHING_CREATED,
-            help=f"leave it out: --except {found.name}; if it was logged at T: --mode beside",
+            help=f"leave it out: --except {planned.name}; if it was logged at T: --mode beside",
         )
     if objection:
-        about = f", though {found.because}" if found.why not in (Why.NAMED, Why.WHOLE_DATABASE) else ""
-        hit = found.why is not Why.FOLLOWED and table.extension is None
-        if found.why is Why.NAMED:
+        about = f", though {planned.because}" if planned.why not in (Why.NAMED, Why.WHOLE_DATABASE) else ""
+        loses_rows = planned.why is not Why.FOLLOWED and table.extension is None
+        if planned.why is Why.NAMED:
             raise RowbackError(
                 objection.id,
                 f"{objection.fact} {table.name}{objection.rest}",
                 state=NOTHING_CREATED,
                 help=objection.help.format(name=table.name),
             )
-        scope.left_out.append(LeftOut(name=found.name, reason=f"{objection.short}{about}", hit=hit))
+        scope.left_out.append(LeftOut(name=planned.name, reason=f"{objection.short}{about}", hit=loses_rows))
     else:
-        asked = found.why in (Why.NAMED, Why.WHOLE_DATABASE)
-        empty = found.name not in nonempty
-        why = found.why if asked or empty else Why.FOLLOWED
-        scope.chosen[found.name] = found.model_copy(update={"bytes_now": table.bytes, "empty": empty, "why": why})
+        requested = planned.why in (Why.NAMED, Why.WHOLE_DATABASE)
+        empty = planned.name not in nonempty
+        why = planned.why if requested or empty else Why.FOLLOWED
+        scope.chosen[planned.name] = planned.model_copy(update={"bytes_now": table.bytes, "empty": empty, "why": why})
 
 
 @dataclass(frozen=True)

@@ -41,14 +41,14 @@ def permissions(context: DoctorContext) -> Iterator[Check]:
 
 def status(context: DoctorContext) -> Iterator[Check]:
     """Whether the instance is up. RDS restores from backups, whatever else it is doing to it."""
-    found, name = context.facts.status, context.facts.identifier
+    state, name = context.facts.status, context.facts.identifier
     fix = f"aws rds describe-events --source-type db-instance --source-identifier {name} --duration 1440"
-    if found in READY or found == "backing-up":
-        yield SAYS.ok("status", f"'{name}' is {found}")
-    elif found in PENDING:
-        yield SAYS.warning("status", f"'{name}' is '{found}'", fix)
+    if state in READY or state == "backing-up":
+        yield SAYS.ok("status", f"'{name}' is {state}")
+    elif state in PENDING:
+        yield SAYS.warning("status", f"'{name}' is '{state}'", fix)
     else:
-        yield SAYS.problem("status", f"'{name}' is '{found}'", fix)
+        yield SAYS.problem("status", f"'{name}' is '{state}'", fix)
 
 
 def engine(context: DoctorContext) -> Iterator[Check]:
@@ -85,18 +85,18 @@ def _out_of_support(context: DoctorContext, until: date) -> Check:
 
 def backups(context: DoctorContext) -> Iterator[Check]:
     """Automated backups, how far back, and how recent their end is."""
-    found, least = context.protection, context.profile.minimum_retention_days
-    if found.retention_days == 0 or found.earliest is None or found.latest is None:
-        reason = f"automated backups are off (retention {found.retention_days} days)"
+    protection, least = context.protection, context.profile.minimum_retention_days
+    if protection.retention_days == 0 or protection.earliest is None or protection.latest is None:
+        reason = f"automated backups are off (retention {protection.retention_days} days)"
         yield SAYS.problem("backups", reason, _keep_for(context, least))
         return
-    yield SAYS.ok("backups", f"restorable from {format_utc(found.earliest)} to {format_utc(found.latest)}")
-    if found.retention_days < least:
-        reason = f"backups are kept for {found.retention_days} days, less than {least}"
+    yield SAYS.ok("backups", f"restorable from {format_utc(protection.earliest)} to {format_utc(protection.latest)}")
+    if protection.retention_days < least:
+        reason = f"backups are kept for {protection.retention_days} days, less than {least}"
         yield SAYS.warning("retention", reason, _keep_for(context, least))
     else:
-        yield SAYS.ok("retention", f"backups are kept for {found.retention_days} days")
-    lag = context.now - found.latest
+        yield SAYS.ok("retention", f"backups are kept for {protection.retention_days} days")
+    lag = context.now - protection.latest
     if lag > USUAL_LAG:
         reason = f"the restore window ends {lag.total_seconds() / 60:.0f} min ago; RDS usually moves it on every 5"
         yield SAYS.problem("window", reason, "ask AWS support; until then a snapshot is the only way back to now")
@@ -125,18 +125,18 @@ def deletion_protection(context: DoctorContext) -> Iterator[Check]:
 def quota(context: DoctorContext) -> Iterator[Check]:
     """Room for one more instance, with its storage."""
     needed = {"DBInstances": 1, "AllocatedStorage": context.facts.allocated_gib}
-    quotas = {found.name: found for found in context.protections.quotas()}
+    quotas = {limit.name: limit for limit in context.protections.quotas()}
     if silent := needed.keys() - quotas.keys():
         reason = f"AWS tells no quota {listed(sorted(silent))}"
         yield Check(
             name="quota", area=Area.AWS, state=State.UNKNOWN, reason=reason, fix="look: AWS Service Quotas, rds"
         )
         return
-    for found in (quotas[name] for name in needed):
-        if found.most - found.used < needed[found.name]:
+    for limit in (quotas[name] for name in needed):
+        if limit.most - limit.used < needed[limit.name]:
             yield SAYS.problem(
-                f"quota {found.name}",
-                f"{found.used:,} of {found.most:,} are used; the temporary instance takes {needed[found.name]:,}",
+                f"quota {limit.name}",
+                f"{limit.used:,} of {limit.most:,} are used; the temporary instance takes {needed[limit.name]:,}",
                 "rowback reap, or ask AWS for a higher quota",
             )
             return
@@ -161,13 +161,13 @@ def network(context: DoctorContext) -> Iterator[Check]:
 
 def instance_class(context: DoctorContext) -> Iterator[Check]:
     """Whether RDS offers the class of the temporary instance."""
-    wanted = context.profile.copy_class or context.facts.instance_class
-    if context.protections.orderable(wanted, context.facts.engine_version):
-        yield SAYS.ok("class", f"{wanted} is offered for PostgreSQL {context.facts.engine_version}")
+    copy_class = context.profile.copy_class or context.facts.instance_class
+    if context.protections.orderable(copy_class, context.facts.engine_version):
+        yield SAYS.ok("class", f"{copy_class} is offered for PostgreSQL {context.facts.engine_version}")
         return
     yield SAYS.problem(
         "class",
-        f"RDS does not offer {wanted} for PostgreSQL {context.facts.engine_version} here",
+        f"RDS does not offer {copy_class} for PostgreSQL {context.facts.engine_version} here",
         "choose another copy_class in rowback.toml",
     )
 

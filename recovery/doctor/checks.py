@@ -57,8 +57,8 @@ def run_checks(instance: str, database: str, profile: Profile) -> Health:
     """
     instances, now = Instances.connect(profile.region), datetime.now(UTC)
     context = DoctorContext(instances, instances.get(instance), profile, database, now)
-    found, size = _of_database(context)
-    checks = [*_each(OF_AWS, context, aws_checks.SAYS), *found, *host_checks.run_checks(context, size)]
+    database_results, size = _of_database(context)
+    checks = [*_each(OF_AWS, context, aws_checks.SAYS), *database_results, *host_checks.run_checks(context, size)]
     return Health(instance=instance, database=database, examined_at=now, checks=tuple(checks))
 
 
@@ -71,12 +71,12 @@ def _each(
     for name, look in checks.items():
         try:
             with asking():
-                found = list(look(subject))
+                results = list(look(subject))
         except RowbackError as error:
-            found = [says.not_seen(name, error)]
+            results = [says.not_seen(name, error)]
             if error.id is ErrorId.PRIVILEGE_MISSING:  # a plan would fail on it as well
-                found = [says.problem(name, found[0].reason, error.help)]
-        yield from found
+                results = [says.problem(name, results[0].reason, error.help)]
+        yield from results
 
 
 def _of_database(context: DoctorContext) -> tuple[list[Check], int | None]:
@@ -86,9 +86,9 @@ def _of_database(context: DoctorContext) -> tuple[list[Check], int | None]:
         with connect(target) as session:
             session.execute(IMPATIENT)
             opened = Opened(context, session, target)
-            found = list(_each(OF_DATABASE, opened, database_checks.SAYS, lambda: translate_errors(session, target)))
+            results = list(_each(OF_DATABASE, opened, database_checks.SAYS, lambda: translate_errors(session, target)))
             with suppress(RowbackError), translate_errors(session, target):  # whatever hinders it is told by a check
                 remember_reading(read_counters(session), context.facts.resource_id, context.database)
-            return found, size_of(session)
+            return results, size_of(session)
     except RowbackError as error:
         return list(database_checks.not_connected(error)), None

@@ -146,11 +146,11 @@ def logging(opened: Opened) -> Iterator[Check]:
             "track_commit_timestamp is off: no row tells when it was written",
             "track_commit_timestamp = on in the parameter group, then a reboot",
         )
-    kept = settings_of(opened.session).get("rds.log_retention_period", "")
-    if kept.isdecimal() and int(kept) < A_DAY_MIN:
+    retention_min = settings_of(opened.session).get("rds.log_retention_period", "")
+    if retention_min.isdecimal() and int(retention_min) < A_DAY_MIN:
         yield SAYS.warning(
             "log-retention",
-            f"RDS keeps log files for {int(kept) / 60:.0f} h",
+            f"RDS keeps log files for {int(retention_min) / 60:.0f} h",
             "rds.log_retention_period = 10080 in the parameter group, or export to CloudWatch Logs",
         )
 
@@ -160,7 +160,7 @@ def tables(opened: Opened) -> Iterator[Check]:
     every = opened.catalog.tables
     if not every:
         return
-    found = (
+    questions = (
         (
             "keys",
             [t for t in every if not t.key],
@@ -184,7 +184,7 @@ def tables(opened: Opened) -> Iterator[Check]:
         ),
     )
     resist = False
-    for name, which, say, what, fix in found:
+    for name, which, say, what, fix in questions:
         if which:
             resist = True
             yield say(name, f"{what}: {listed(t.name for t in which)}", fix)
@@ -209,7 +209,9 @@ def tables(opened: Opened) -> Iterator[Check]:
 def replication(opened: Opened) -> Iterator[Check]:
     """What a copy could disturb, and what holds WAL back."""
     idle = [
-        f"{name} ({held / 2**20:,.0f} MiB of WAL)" for name, state, held in slots(opened.session) if state == "inactive"
+        f"{name} ({retained_bytes / 2**20:,.0f} MiB of WAL)"
+        for name, state, retained_bytes in slots(opened.session)
+        if state == "inactive"
     ]
     if idle:
         yield SAYS.warning(

@@ -24,9 +24,9 @@ LEAST_BYTES = 256 * 2**20
 def run_checks(context: DoctorContext, database_bytes: int | None) -> Iterator[Check]:
     """All checks of this machine. Where state cannot be kept, what is kept there is not asked for."""
     yield from client_programs(context)
-    kept = list(state_directory(context))
-    yield from kept
-    if not any(check.state is State.PROBLEM for check in kept):
+    state_checks = list(state_directory(context))
+    yield from state_checks
+    if not any(check.state is State.PROBLEM for check in state_checks):
         yield from disk(database_bytes)
         yield from last_drill(context)
 
@@ -81,11 +81,11 @@ def disk(database_bytes: int | None) -> Iterator[Check]:
 def last_drill(context: DoctorContext) -> Iterator[Check]:
     """When recovery of this instance was last rehearsed from here, and how that went."""
     name = context.facts.identifier
-    held, how = held_on(name), rehearse(name)
-    if not held:
+    drills, how = held_on(name), rehearse(name)
+    if not drills:
         yield SAYS.warning("drill", f"no recovery of '{name}' was ever rehearsed from this machine", how)
         return
-    age, last = context.now - held[-1].at, held[-1]
+    age, last = context.now - drills[-1].at, drills[-1]
     if not last.passed:
         yield SAYS.warning("drill", f"the last drill of '{name}' ({last.at:%Y-%m-%d}) failed", how)
     elif age > DRILL_AGE:

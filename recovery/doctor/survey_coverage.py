@@ -25,12 +25,12 @@ def survey(profile: Profile, *, all_regions: bool, say: Callable[[str], None]) -
     now, home = datetime.now(UTC), Protections.connect(profile.region).region
     account = caller(home).split(":")[4]
     names = regions(home) if all_regions else [home]
-    found: list[Protection] = []
+    protections: list[Protection] = []
     unseen, refused = [], None
     for name in names:
         say(f"{name} …")
         try:
-            found += Protections.connect(name).every()
+            protections += Protections.connect(name).every()
         except RowbackError as error:
             if error.id is not ErrorId.IAM_MISSING:
                 raise
@@ -39,74 +39,80 @@ def survey(profile: Profile, *, all_regions: bool, say: Callable[[str], None]) -
     if refused and len(unseen) == len(names):
         raise refused
     drills = held_drills()
-    covered = [_covered(each, profile, drills, now) for each in found]
+    covered = [_covered(each, profile, drills, now) for each in protections]
     return Coverage(at=now, account=account, regions=tuple(names), covered=tuple(covered), unseen=tuple(unseen))
 
 
-def _covered(found: Protection, profile: Profile, drills: Sequence[DrillRecord], now: datetime) -> Covered:
-    held = [drill for drill in drills if drill.target == found.identifier]
-    last = held[-1] if held else None
-    gaps = [*_of_backups(found, profile, now), *_of_loss(found), *_of_practice(found.identifier, last, now)]
+def _covered(protection: Protection, profile: Profile, drills: Sequence[DrillRecord], now: datetime) -> Covered:
+    own_drills = [drill for drill in drills if drill.target == protection.identifier]
+    last = own_drills[-1] if own_drills else None
+    gaps = [
+        *_of_backups(protection, profile, now),
+        *_of_loss(protection),
+        *_of_practice(protection.identifier, last, now),
+    ]
     return Covered(
-        protection=found,
-        lag_s=max(0.0, (now - found.latest).total_seconds()) if found.latest and found.retention_days else None,
+        protection=protection,
+        lag_s=max(0.0, (now - protection.latest).total_seconds())
+        if protection.latest and protection.retention_days
+        else None,
         rehearsal=Rehearsal(target=last.target, at=last.at, passed=last.passed) if last else None,
         gaps=tuple(sorted(gaps, key=lambda gap: ORDER.index(gap.severity))),
     )
 
 
-def _of_backups(found: Protection, profile: Profile, now: datetime) -> Iterator[Gap]:
+def _of_backups(protection: Protection, profile: Profile, now: datetime) -> Iterator[Gap]:
     """Point-in-time recovery: is there any, how far back, and up to when."""
-    if found.replica_of:
+    if protection.replica_of:
         return  # restored through what it follows
-    modify = _modify(found)
-    if found.retention_days == 0:
+    modify = _modify(protection)
+    if protection.retention_days == 0:
         yield Gap(
             severity=Severity.HIGH,
             what="no automated backups: no moment of the past can be restored",
             fix=f"{modify} --backup-retention-period {profile.minimum_retention_days} --apply-immediately",
         )
         return
-    if found.latest is None:
+    if protection.latest is None:
         yield Gap(
             severity=Severity.HIGH,
             what="automated backups are on, but RDS shows no moment that could be restored",
             fix="the first backup may be under way: look again in an hour; else take a snapshot, and ask AWS support",
         )
-    elif now - found.latest > USUAL_LAG:
-        minutes = (now - found.latest).total_seconds() / 60
+    elif now - protection.latest > USUAL_LAG:
+        minutes = (now - protection.latest).total_seconds() / 60
         yield Gap(
             severity=Severity.HIGH,
             what=f"the restore window ends {minutes:,.0f} min ago; RDS usually moves it on every 5",
             fix="take a snapshot, and ask AWS support",
         )
-    if found.retention_days < profile.minimum_retention_days:
+    if protection.retention_days < profile.minimum_retention_days:
         yield Gap(
             severity=Severity.MEDIUM,
-            what=f"backups are kept for {found.retention_days} days, less than {profile.minimum_retention_days}",
+            what=f"backups are kept for {protection.retention_days} days, less than {profile.minimum_retention_days}",
             fix=f"{modify} --backup-retention-period {profile.minimum_retention_days}",
         )
 
 
-def _of_loss(found: Protection) -> Iterator[Gap]:
+def _of_loss(protection: Protection) -> Iterator[Gap]:
     """What outlives the instance, and the region."""
-    modify = _modify(found)
-    if not found.deletion_protection:
+    modify = _modify(protection)
+    if not protection.deletion_protection:
         yield Gap(
             severity=Severity.MEDIUM,
-            what=f"deletion protection is off, and automated backups go with the {found.kind}",
+            what=f"deletion protection is off, and automated backups go with the {protection.kind}",
             fix=f"{modify} --deletion-protection",
         )
-    if not found.replica_of and not found.lasting_snapshots and not found.aws_backup:
+    if not protection.replica_of and not protection.lasting_snapshots and not protection.aws_backup:
         yield Gap(
             severity=Severity.MEDIUM,
             what="nothing outlives it: no manual snapshot, no AWS Backup",
             fix="put it into an AWS Backup plan, or take manual snapshots",
         )
-    if not found.replica_of and not found.copied_to and not found.aws_backup:
+    if not protection.replica_of and not protection.copied_to and not protection.aws_backup:
         fix = "aws rds start-db-instance-automated-backups-replication, or a copy rule in AWS Backup"
         yield Gap(severity=Severity.LOW, what="no copy in another region", fix=fix)
-    if not found.encrypted:
+    if not protection.encrypted:
         yield Gap(
             severity=Severity.LOW,
             what="neither it nor its backups are encrypted",
@@ -124,5 +130,6 @@ def _of_practice(instance: str, last: DrillRecord | None, now: datetime) -> Iter
         yield Gap(severity=Severity.LOW, what=f"the last drill was {(now - last.at).days} days ago", fix=how)
 
 
-def _modify(found: Protection) -> str:
-    return f"aws rds modify-db-{found.kind} --region {found.region} --db-{found.kind}-identifier {found.identifier}"
+def _modify(protection: Protection) -> str:
+    kind, name = protection.kind, protection.identifier
+    return f"aws rds modify-db-{kind} --region {protection.region} --db-{kind}-identifier {name}"

@@ -68,8 +68,8 @@ def pattern_of(prefix: str) -> re.Pattern[bytes]:
     What comes after %q is optional: processes without a session stop there.
     """
     head, marked, tail = prefix.partition("%q")
-    seen: set[str] = set()
-    body = _pattern(head, seen) + (f"(?:{_pattern(tail, seen)})?" if marked else "")
+    used_escapes: set[str] = set()
+    body = _pattern(head, used_escapes) + (f"(?:{_pattern(tail, used_escapes)})?" if marked else "")
     text = rf"^{body}(?P<severity>{'|'.join(SEVERITIES)}):  {_SQLSTATE}"
     return re.compile(text.encode(errors="surrogateescape"), re.MULTILINE)  # as the shell passed it, whatever its bytes
 
@@ -88,17 +88,17 @@ def refuse_unusable(prefix: str) -> None:
         )
 
 
-def _pattern(prefix: str, seen: set[str]) -> str:
+def _pattern(prefix: str, used_escapes: set[str]) -> str:
     out = []
     for literal, pad, escape in re.findall(r"([^%]+)|%(-?\d*)(.)", prefix):
         if literal:
             out.append(re.escape(literal))
             continue
-        found = _ESCAPES.get(escape, "")
-        if escape in seen:  # a name may stand only once in a pattern
-            found = re.sub(r"\?P<\w>", "?:", found)
-        seen.add(escape)
-        out.append(rf" *{found} *" if pad else found)
+        expression = _ESCAPES.get(escape, "")
+        if escape in used_escapes:  # a name may stand only once in a pattern
+            expression = re.sub(r"\?P<\w>", "?:", expression)
+        used_escapes.add(escape)
+        out.append(rf" *{expression} *" if pad else expression)
     return "".join(out)
 
 
@@ -116,8 +116,8 @@ def guess(sample: bytes, *, configured: str | None = None) -> str | None:
 def unclear_zone(sample: bytes, prefix: str) -> str | None:
     """The abbreviation that the times of a log stand in, if it names no one offset (BST, CST, IST); None if it does."""
     pattern = pattern_of(prefix)
-    found = pattern.search(sample)
-    zones = [found[name] for name in ("z", "y") if name in pattern.groupindex] if found else []
+    match = pattern.search(sample)
+    zones = [match[name] for name in ("z", "y") if name in pattern.groupindex] if match else []
     unclear = [zone for raw in zones if _offset_s(zone := raw.decode().strip(), _ANY_TIME) is None]
     return unclear[0] if unclear else None
 
@@ -163,9 +163,9 @@ class Clock:
 @lru_cache(maxsize=256)
 def _offset_s(zone: str, moment: datetime) -> float | None:
     """Seconds east of Greenwich; None for an abbreviation that names no one offset."""
-    if found := re.fullmatch(r"([+-])(\d\d):?(\d\d)?", zone):
-        seconds = int(found[2]) * 3600 + int(found[3] or 0) * 60
-        return float(-seconds if found[1] == "-" else seconds)
+    if match := re.fullmatch(r"([+-])(\d\d):?(\d\d)?", zone):
+        seconds = int(match[2]) * 3600 + int(match[3] or 0) * 60
+        return float(-seconds if match[1] == "-" else seconds)
     if zone in ("UTC", "GMT", "Z", ""):
         return 0.0
     if zone in _ABBREVIATED:

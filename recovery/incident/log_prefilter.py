@@ -79,16 +79,16 @@ class Interest:
 @lru_cache(maxsize=8192)
 def _kind_by_shape(shape: bytes) -> Kind | None:
     """Of a statement whose digits are all 0: it is the same with other numbers. Not where names hold digits: None."""
-    found = _HEAD.match(shape)
-    return None if _DIGIT_IN_NAME.search(shape, found.end() if found else 0) else _kind(shape)
+    head = _HEAD.match(shape)
+    return None if _DIGIT_IN_NAME.search(shape, head.end() if head else 0) else _kind(shape)
 
 
 def _kind(message: bytes) -> Kind:
-    if found := _PLAIN.match(message):
+    if match := _PLAIN.match(message):
         if _destroys(message.lower()):
             return Kind.MATTERS
-        calls = found["select"] is not None and b"(" in message
-        return Kind.MATTERS if calls and not _reads(message[found.start("select") :]) else Kind.PLAIN
+        calls = match["select"] is not None and b"(" in message
+        return Kind.MATTERS if calls and not _reads(message[match.start("select") :]) else Kind.PLAIN
     return Kind.BY_KEY if len(message) <= _LONGEST_PLAIN and _BY_KEY.match(message) else Kind.MATTERS
 
 

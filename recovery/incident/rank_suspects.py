@@ -51,10 +51,11 @@ def suspects_in(sightings: Iterable[Sighting], question: Question, closure: Clos
 
     `closure`: the tables that a statement reaches, asked of the live catalog; None where there is none to ask.
     """
-    asked = [each for each in sightings if _asked_for(each, question)]
-    habits = habits_of(asked)
+    relevant = [each for each in sightings if _asked_for(each, question)]
+    habits = habits_of(relevant)
     return ranked(
-        _suspect(each, question, closure, habits.get((each.record.database, shape_of(each.text)), 0)) for each in asked
+        _suspect(each, question, closure, habits.get((each.record.database, shape_of(each.text)), 0))
+        for each in relevant
     )
 
 
@@ -66,13 +67,13 @@ def ranked(suspects: Iterable[Suspect]) -> list[Suspect]:
 def habits_of(sightings: Iterable[Sighting]) -> dict[tuple[str, str], int]:
     """(database, shape) of what comes again and again, over a long time → how often. A burst is none, from however many
     sessions: it may be the deploy or the script that did it."""
-    seen: dict[tuple[str, str], list[Sighting]] = {}
+    by_shape: dict[tuple[str, str], list[Sighting]] = {}
     for each in sightings:
         if each.outcome is not Outcome.ROLLED_BACK:
-            seen.setdefault((each.record.database, shape_of(each.text)), []).append(each)
+            by_shape.setdefault((each.record.database, shape_of(each.text)), []).append(each)
     return {
         shape: len(each)
-        for shape, each in seen.items()
+        for shape, each in by_shape.items()
         if len(each) >= HABIT_TIMES and each[-1].from_s - each[0].from_s >= HABIT_S
     }
 
@@ -80,10 +81,10 @@ def habits_of(sightings: Iterable[Sighting]) -> dict[tuple[str, str], int]:
 def _asked_for(sighting: Sighting, question: Question) -> bool:
     ended = sighting.until_s if sighting.until_s is not None else sighting.from_s
     database = sighting.record.database
-    here = database != OF_RDS if question.database is None else database in ("", question.database)
+    in_database = database != OF_RDS if question.database is None else database in ("", question.database)
     dropped = _dropped_database(sighting.text)
     return (
-        (here or (dropped is not None and question.database == dropped))
+        (in_database or (dropped is not None and question.database == dropped))
         and (question.since_s is None or ended + 1 >= question.since_s)
         and (question.until_s is None or sighting.from_s <= question.until_s)
     )
@@ -104,7 +105,7 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None, al
     named = [] if dropped else of_tables + [*sighting.objects]
     tables = tuple(name for name in dict.fromkeys(named) if not name.startswith("pg_temp"))
     reached = tuple(_known_then(sighting, closure(tables, _reach(classified)))) if closure and tables else ()
-    meant, ambiguous = _meant(tables, reached, question.table)
+    targets, ambiguous = _meant(tables, reached, question.table)
     record = sighting.record
     costly = sorted(classified.worst, key=costs_rows, reverse=True)
     costs = not costly or costs_rows(costly[0])
@@ -113,12 +114,12 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None, al
         score += CASCADES * any(finding.cascade for finding in classified.worst)
     if classified.danger is Danger.WRITE:
         score += -20 if says_which(sighting.text) else FAR
-    score += _by_table(question.table, meant, reached) + 5 * bool(BY_HAND.search(record.application))
+    score += _by_table(question.table, targets, reached) + 5 * bool(BY_HAND.search(record.application))
     own = record.application == OWN or bool(_OWN_TEXT.search(sighting.text))
     score += OWN_WRITES * own
     if alike:
         score += HABIT if classified.danger is Danger.WRITE else EMPTIED_OFTEN
-    score += JUMPED * any(hit.rows_before is not None for hit in reached)
+    score += JUMPED * any(reached_table.rows_before is not None for reached_table in reached)
     return Suspect(
         from_time=_moment(sighting.from_s),
         exact=record.exact,
@@ -130,7 +131,7 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None, al
         tables=tables,
         told=tuple(_said(str(each), question) for each in costly),
         reached=reached,
-        meant=meant,
+        meant=targets,
         ambiguous=ambiguous,
         parameters=sighting.parameters if question.show_values else "",
         role=record.role,
@@ -153,34 +154,34 @@ def _reach(classified: Classified) -> Reach:
     return Reach.DELETE if any(finding.verb == "DELETE" for finding in classified.worst) else Reach.NAMED
 
 
-def _by_table(wanted: str | None, tables: Sequence[str], reached: Sequence[Reached]) -> int:
-    if wanted is None:
+def _by_table(table: str | None, tables: Sequence[str], reached: Sequence[Reached]) -> int:
+    if table is None:
         return 0
-    if any(same_table(wanted, name) for name in tables):
+    if any(same_table(table, name) for name in tables):
         return NAMED
-    return REACHED if any(same_table(wanted, hit.table) for hit in reached) else ELSEWHERE
+    return REACHED if any(same_table(table, each.table) for each in reached) else ELSEWHERE
 
 
 def _known_then(sighting: Sighting, hits: Iterable[Reached]) -> Iterator[Reached]:
     """A look that came after the statement tells nothing of what was before."""
     latest_s = sighting.from_s + (0 if sighting.record.exact else 1)  # a log's seconds are cut off
-    for hit in hits:
-        late = hit.counted_at is not None and hit.counted_at.timestamp() > latest_s
-        yield hit.model_copy(update={"rows_before": None, "counted_at": None}) if late else hit
+    for each in hits:
+        late = each.counted_at is not None and each.counted_at.timestamp() > latest_s
+        yield each.model_copy(update={"rows_before": None, "counted_at": None}) if late else each
 
 
-def _meant(names: Sequence[str], reached: Sequence[Reached], asked: str | None) -> tuple[tuple[str, ...], bool]:
+def _meant(names: Sequence[str], reached: Sequence[Reached], requested: str | None) -> tuple[tuple[str, ...], bool]:
     """The tables of these names, and whether one of them may be another: a log does not tell the search_path."""
-    found, ambiguous = [], False
+    names_in_full, ambiguous = [], False
     for name in names:
-        candidates = [hit for hit in reached if same_table(name, hit.table)]
+        candidates = [each for each in reached if same_table(name, each.table)]
         if len(candidates) > 1:
             ambiguous = True
-            wanted = [hit for hit in candidates if asked and same_table(asked, hit.table)]
-            jumped = [hit for hit in candidates if hit.rows_before is not None]
-            candidates = next((few for few in (wanted, jumped) if len(few) == 1), candidates)
-        found += [hit.table for hit in candidates] or [name]
-    return tuple(dict.fromkeys(found)), ambiguous
+            requested_ones = [each for each in candidates if requested and same_table(requested, each.table)]
+            jumped = [each for each in candidates if each.rows_before is not None]
+            candidates = next((few for few in (requested_ones, jumped) if len(few) == 1), candidates)
+        names_in_full += [each.table for each in candidates] or [name]
+    return tuple(dict.fromkeys(names_in_full)), ambiguous
 
 
 def same_table(one: str, other: str) -> bool:

@@ -76,8 +76,8 @@ class Sessions:
         self._first_s = record.at if self._first_s is None else self._first_s
         if not record.pid or message.startswith(_STARTED + _CRASHED + _SET_ANEW):
             self._of_the_server(message)
-            if not record.pid and record.severity == "LOG" and (found := _EXECUTED.match(message)):
-                self._of_no_session(record, found[3])
+            if not record.pid and record.severity == "LOG" and (match := _EXECUTED.match(message)):
+                self._of_no_session(record, match[3])
             return
         session = self._session(record)
         session.last = record
@@ -161,14 +161,14 @@ class Sessions:
 
     def _log(self, session: Session, record: Record) -> None:
         message = record.message
-        if found := _DURATION.match(message):
-            self._outcomes.succeeded(session, record, float(found[1]))
-        elif found := _EXECUTED.match(message):
-            if found[2].startswith(("parse", "bind", "execute fetch from")):
+        if match := _DURATION.match(message):
+            self._outcomes.succeeded(session, record, float(match[1]))
+        elif match := _EXECUTED.match(message):
+            if match[2].startswith(("parse", "bind", "execute fetch from")):
                 self._outcomes.succeeded(session, record)
                 return
-            origin = Origin.EXTENDED if found[2].startswith("execute") else Origin.SIMPLE
-            self._ran(session, record, LogMessage(found[3], origin, float(found[1]) if found[1] else None))
+            origin = Origin.EXTENDED if match[2].startswith("execute") else Origin.SIMPLE
+            self._ran(session, record, LogMessage(match[3], origin, float(match[1]) if match[1] else None))
             if record.detail:
                 self._detail(session, record.detail)
         elif audit := audited(message):
@@ -244,12 +244,14 @@ class Sessions:
     def _erred(self, session: Session, record: Record, text: str) -> None:
         """An error and, where it is told, the text that it stopped. A text that is not the running one tells that the
         running one had gone well before."""
-        told, session.erring = session.erring or record, None
-        if not told.error:
+        error_report, session.erring = session.erring or record, None
+        if not error_report.error:
             return
         session.scratch.forget()
         group = session.running
-        elsewhere = text.rstrip() != group.text.rstrip() if group and text else told.message.startswith("syntax error")
+        elsewhere = (
+            text.rstrip() != group.text.rstrip() if group and text else error_report.message.startswith("syntax error")
+        )
         if group is not None and elsewhere:
             self._outcomes.succeeded(session, record)
             group = session.running
@@ -257,7 +259,7 @@ class Sessions:
         session.running = None
         if group is None and (control := control_of(text)) and control.verb == "commit":
             group = Group(text, [], control)  # told by its error alone
-        if group is None or not self._outcomes.failed(session, group, told.message):
+        if group is None or not self._outcomes.failed(session, group, error_report.message):
             session.failed = session.block is not False
 
     def _detail(self, session: Session, message: str) -> None:

@@ -30,8 +30,8 @@ def shape_of(text: str) -> str:
     return on_one_line(_TOKEN.sub(lambda found: "" if found["comment"] else _shape(found["kept"]), text))
 
 
-def _shape(kept: str | None) -> str:
-    return "…" if kept is None or kept.startswith("$") else kept
+def _shape(token: str | None) -> str:
+    return "…" if token is None or token.startswith("$") else token
 
 
 def on_one_line(text: str) -> str:

@@ -54,8 +54,8 @@ class Keeper:
             return True
         if says_which(text):
             return False
-        found = danger_of(text)
-        return found.danger > Danger.WRITE or (found.danger is Danger.WRITE and bool(_WRITES.match(text)))
+        classified = danger_of(text)
+        return classified.danger > Danger.WRITE or (classified.danger is Danger.WRITE and bool(_WRITES.match(text)))
 
 
 def says_which(text: str) -> bool:

@@ -41,9 +41,9 @@ _MAY_BE = re.compile(rf"{_SPACE}*+(?:begin|start|commit|end|rollback|abort|savep
 @lru_cache(maxsize=1024)
 def control_of(text: str) -> Control | None:
     """What a single statement does to its transaction; None for everything else."""
-    if not _MAY_BE.match(text) or (found := _WORDS.match(text)) is None:
+    if not _MAY_BE.match(text) or (match := _WORDS.match(text)) is None:
         return None
-    part = found.groupdict()
+    part = match.groupdict()
     chains = bool(_CHAIN.search(part["rest"] or "")) and not re.search(
         r"\band\s+no\s+chain\b", part["rest"], re.IGNORECASE
     )
@@ -67,8 +67,8 @@ _PREPARED = re.compile(rf"{_SPACE}*+prepare{_SPACE}+[^\n]*?{_SPACE}as{_SPACE}+(.
 
 def prepared_text(text: str) -> str:
     """What PREPARE … AS … prepares; any other text as it is."""
-    found = _PREPARED.match(text)
-    return found[1] if found else text
+    match = _PREPARED.match(text)
+    return match[1] if match else text
 
 
 def _name(text: str) -> str:
@@ -90,9 +90,9 @@ def _parsed(text: str) -> tuple[str, ...]:
         statements = parse(text)
     except PGQueryError:
         return (text,)
-    raw, found = text.encode(), []
+    raw, texts = text.encode(), []
     for statement in statements:
         start = statement.get("stmt_location", 0)
         length = statement.get("stmt_len", 0) or len(raw) - start
-        found.append(raw[start : start + length].decode("utf-8", "replace").strip())
-    return tuple(found) or (text,)
+        texts.append(raw[start : start + length].decode("utf-8", "replace").strip())
+    return tuple(texts) or (text,)

@@ -26,27 +26,27 @@ def read_stderr(
     pid_at, severity_at = pattern.groupindex.get("p", 0), pattern.groupindex["severity"]
     port_at = 0 if pid_at else pattern.groupindex.get("r", 0)
     for block in _whole_records(chunks, pattern):
-        found = pattern.search(block)
-        while found:
-            following = pattern.search(block, found.end())
-            body = block[found.end() : following.start() if following else len(block)]
-            pid = found[pid_at] if pid_at else str(_port(found[port_at])).encode() if port_at else b""
-            if wanted(pid, found[severity_at], body) and (record := take(found, body)):
+        match = pattern.search(block)
+        while match:
+            following = pattern.search(block, match.end())
+            body = block[match.end() : following.start() if following else len(block)]
+            pid = match[pid_at] if pid_at else str(_port(match[port_at])).encode() if port_at else b""
+            if wanted(pid, match[severity_at], body) and (record := take(match, body)):
                 yield record
-            found = following
+            match = following
 
 
 def _whole_records(chunks: Iterable[bytes], pattern: re.Pattern[bytes]) -> Iterator[bytes]:
     """The same bytes, cut only where a record begins."""
-    kept = b""
+    pending = b""
     for chunk in chunks:
-        kept += chunk
-        cut = _last_start(kept, pattern)
-        if cut > 0 or len(kept) > LARGEST_RECORD:
-            cut = cut or len(kept)
-            yield _mended(kept[:cut])
-            kept = kept[cut:]
-    yield _mended(kept)
+        pending += chunk
+        cut = _last_start(pending, pattern)
+        if cut > 0 or len(pending) > LARGEST_RECORD:
+            cut = cut or len(pending)
+            yield _mended(pending[:cut])
+            pending = pending[cut:]
+    yield _mended(pending)
 
 
 def _mended(block: bytes) -> bytes:
@@ -69,8 +69,8 @@ def _taker(pattern: re.Pattern[bytes], zone: str | None) -> Callable[[re.Match[b
     clock = Clock(zone)
     present = [name if name in pattern.groupindex else None for name in _FIELDS]
 
-    def take(found: re.Match[bytes], body: bytes) -> Record | None:
-        m, y, t, z, n, p, u, d, h, r, a, c, v, x = (found[name] if name else None for name in present)
+    def take(match: re.Match[bytes], body: bytes) -> Record | None:
+        m, y, t, z, n, p, u, d, h, r, a, c, v, x = (match[name] if name else None for name in present)
         try:
             at = clock.seconds(m or t or b"", y or z or b"") if m or t else float(n or 0)
         except ValueError:
@@ -85,7 +85,7 @@ def _taker(pattern: re.Pattern[bytes], zone: str | None) -> Callable[[re.Match[b
             _text(d),
             _text(h or _host(r)),
             _text(a),
-            found["severity"].decode(),
+            match["severity"].decode(),
             message,
             virtual=_text(v),
             xid=int(x or 0),

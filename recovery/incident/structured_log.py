@@ -57,32 +57,32 @@ def read_json(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[
     clock = Clock()
     for line in _lines(chunks):
         try:
-            found = json.loads(line)
-            pid = str(found.get("pid", ""))
-            severity, message = str(found["error_severity"]), str(found.get("message", ""))
+            fields = json.loads(line)
+            pid = str(fields.get("pid", ""))
+            severity, message = str(fields["error_severity"]), str(fields.get("message", ""))
             if wanted(pid.encode(), severity.encode(), message.encode()):
-                yield _of_object(found, clock)
+                yield _of_object(fields, clock)
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError, OverflowError):
             continue
 
 
-def _of_object(found: dict[str, Any], clock: Clock) -> Record:
-    text, _, zone = _text(found["timestamp"]).rpartition(" ")
+def _of_object(fields: dict[str, Any], clock: Clock) -> Record:
+    text, _, zone = _text(fields["timestamp"]).rpartition(" ")
     return Record(
         clock.seconds(text.encode(), zone.encode()),
         EXACT,
-        _text(found.get("session_id", found.get("pid", ""))),
-        int(found.get("pid", 0)),
-        _text(found.get("user", "")),
-        _text(found.get("dbname", "")),
-        _text(found.get("remote_host", "")),
-        _text(found.get("application_name", "")),
-        _text(found["error_severity"]),
-        _text(found.get("message", "")),
-        _text(found.get("detail", "")),
-        _text(found.get("statement", "")),
-        _text(found.get("vxid", "")),
-        int(found.get("txid", 0)),
+        _text(fields.get("session_id", fields.get("pid", ""))),
+        int(fields.get("pid", 0)),
+        _text(fields.get("user", "")),
+        _text(fields.get("dbname", "")),
+        _text(fields.get("remote_host", "")),
+        _text(fields.get("application_name", "")),
+        _text(fields["error_severity"]),
+        _text(fields.get("message", "")),
+        _text(fields.get("detail", "")),
+        _text(fields.get("statement", "")),
+        _text(fields.get("vxid", "")),
+        int(fields.get("txid", 0)),
     )
 
 
@@ -93,39 +93,39 @@ def _text(value: object) -> str:
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    kept = b""
+    pending = b""
     for chunk in chunks:
-        *whole, kept = (kept + chunk).split(b"\n")
+        *whole, pending = (pending + chunk).split(b"\n")
         yield from whole
-        if len(kept) > LARGEST_RECORD:
-            kept = b""
-    yield kept
+        if len(pending) > LARGEST_RECORD:
+            pending = b""
+    yield pending
 
 
 def _between(chunks: Iterable[bytes], start: re.Pattern[bytes]) -> Iterator[bytes]:
     """Each record from where it begins to where the next does. A line inside a quoted field that looks like a
     beginning is none: quotes are counted."""
-    kept = b""
+    pending = b""
     for chunk in chunks:
-        kept += chunk
-        *whole, kept = list(_cut(kept, start))
+        pending += chunk
+        *whole, pending = list(_cut(pending, start))
         yield from whole
-        if len(kept) > LARGEST_RECORD:
-            kept = b""
-    yield kept
+        if len(pending) > LARGEST_RECORD:
+            pending = b""
+    yield pending
 
 
 def _cut(block: bytes, start: re.Pattern[bytes]) -> Iterator[bytes]:
     """The last piece is what may go on in the next chunk."""
     begin, quotes, counted = 0, 0, 0
-    for found in start.finditer(block):
-        quotes += block.count(b'"', counted, found.start())
-        counted = found.start()
+    for match in start.finditer(block):
+        quotes += block.count(b'"', counted, match.start())
+        counted = match.start()
         # An odd number so far: we are inside a quoted field, unless the record before was cut off; then the line
         # itself must read like the first fields of a record.
-        if found.start() and (quotes % 2 == 0 or _FIELD_ROW.match(block, found.start())):
-            yield block[begin : found.start()]
-            begin, quotes = found.start(), 0
+        if match.start() and (quotes % 2 == 0 or _FIELD_ROW.match(block, match.start())):
+            yield block[begin : match.start()]
+            begin, quotes = match.start(), 0
     yield block[begin:]
 
 

@@ -76,9 +76,9 @@ def _incidents(likely: Sequence[Suspect]) -> list[Incident]:
         else:
             same.append([suspect])
             incidents.append(same[-1])
-    taken = {id(suspect) for suspect in possible}
+    used = {id(suspect) for suspect in possible}
     for suspect in likely:  # what is bounded itself and was done beside it
-        if id(suspect) not in taken and (mine := _near(suspect, of_session.get((suspect.database, suspect.pid), ()))):
+        if id(suspect) not in used and (mine := _near(suspect, of_session.get((suspect.database, suspect.pid), ()))):
             mine.append(suspect)
     return incidents
 
@@ -161,14 +161,14 @@ def _aside(suspects: Sequence[Suspect]) -> Iterator[str]:
 
 
 def _only_drops(suspect: Suspect) -> bool:
-    return bool(suspect.told) and all(told.startswith(DROPS) for told in suspect.told)
+    return bool(suspect.told) and all(effect.startswith(DROPS) for effect in suspect.told)
 
 
 def _drops_tables(suspect: Suspect) -> bool:
     """Or columns of them: what both held is brought beside, and nowhere else."""
     return bool(suspect.told) and all(
-        told.startswith("DROP TABLE") or (told.startswith("ALTER TABLE") and "(DROP COLUMN" in told)
-        for told in suspect.told
+        effect.startswith("DROP TABLE") or (effect.startswith("ALTER TABLE") and "(DROP COLUMN" in effect)
+        for effect in suspect.told
     )
 
 
@@ -192,17 +192,17 @@ def _because(first: Suspect) -> str:
 def _command(instance: str, incident: Incident, target: datetime) -> str:
     """What to run next, with every table that the statements name and that is still there; of dropped ones, what brings
     them beside; of a dropped schema or database, the book."""
-    there = [suspect for suspect in incident if not _only_drops(suspect) and not _drops_tables(suspect)]
+    on_tables = [suspect for suspect in incident if not _only_drops(suspect) and not _drops_tables(suspect)]
     dropped = [suspect for suspect in incident if _drops_tables(suspect)]
-    if not there and not dropped:
+    if not on_tables and not dropped:
         return "rowback runbook show lost-instance"
-    named = there or dropped
-    parts = ["rowback", "plan" if there else "restore", instance, "--at", format_utc(target)]
-    parts += ["--database", incident[0].database or "DATABASE", *([] if there else ["--mode", "beside"])]
+    named = on_tables or dropped
+    parts = ["rowback", "plan" if on_tables else "restore", instance, "--at", format_utc(target)]
+    parts += ["--database", incident[0].database or "DATABASE", *([] if on_tables else ["--mode", "beside"])]
     for table in _tables(named):
         parts += ["--table", table]
-    if there and _mode(named) == "repair":
+    if on_tables and _mode(named) == "repair":
         parts += ["--mode", "repair"]
-    for xid in _xids(named) if there else ():
+    for xid in _xids(named) if on_tables else ():
         parts += ["--incident-xid", str(xid)]
     return " ".join(map(shell_word, parts))

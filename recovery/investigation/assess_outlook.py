@@ -52,10 +52,10 @@ def with_incident(outlook: Outlook, plan: RecoveryPlan, profile: Profile) -> Out
     question = Question(database=plan.database)
     search = Search(plan.source.identifier, plan.target_time, plan.target_time + INCIDENT_WITHIN, question, profile)
     try:
-        found = find(search, lambda text: None)
+        finding = find(search, lambda text: None)
     except RowbackError as error:
         return outlook.model_copy(update={"incident": (f"the log could not be read: {error.fact}",)})
-    lines = [_told(suspect) for suspect in found.suspects[:SUSPECTS_SHOWN]]
+    lines = [_told(suspect) for suspect in finding.suspects[:SUSPECTS_SHOWN]]
     return outlook.model_copy(update={"incident": tuple(lines) or ("no statement in it could have been the incident",)})
 
 
@@ -85,16 +85,16 @@ def _wal_bytes(live: Session, replay_s: float | None) -> int | None:
 
 def _learned(plan: RecoveryPlan, cases: Sequence[Case]) -> Duration | None:
     """From recovered cases of this instance; without any, from those of others."""
-    done = [case for case in cases if case.outcome == "recovered"]
-    same = [case for case in done if case.plan.source.resource_id == plan.source.resource_id]
-    taken = [_seconds(case) for case in same or done]
-    if not taken:
+    recovered = [case for case in cases if case.outcome == "recovered"]
+    same = [case for case in recovered if case.plan.source.resource_id == plan.source.resource_id]
+    durations_s = [_seconds(case) for case in same or recovered]
+    if not durations_s:
         return None
     return Duration(
-        typical_s=median(taken),
-        least_s=min(taken),
-        most_s=max(taken),
-        cases=len(taken),
+        typical_s=median(durations_s),
+        least_s=min(durations_s),
+        most_s=max(durations_s),
+        cases=len(durations_s),
         of=f"'{plan.source.identifier}'" if same else "other instances",
     )
 
@@ -112,12 +112,14 @@ def _cost(plan: RecoveryPlan, duration: Duration | None) -> Cost | None:
     return Cost(price=price, expected_usd=expected, most_usd=hourly * plan.copy_settings.expires_after_hours)
 
 
-def of_copies(count: int, wanted: Request, instances: Instances) -> str:
+def of_copies(count: int, request: Request, instances: Instances) -> str:
     """What that many copies one after the other take and cost, in words; unknown is said to be."""
-    source = instances.get(wanted.instance)
-    price = price_of(wanted.profile.copy_class or source.instance_class, source.region)
-    done = [case for case in all_cases() if case.plan.source.resource_id == source.resource_id and case.closed_at]
-    typical = median(_seconds(case) for case in done) if done else None
+    source = instances.get(request.instance)
+    price = price_of(request.profile.copy_class or source.instance_class, source.region)
+    closed_cases = [
+        case for case in all_cases() if case.plan.source.resource_id == source.resource_id and case.closed_at
+    ]
+    typical = median(_seconds(case) for case in closed_cases) if closed_cases else None
     time = f"about {typical * count / 60:,.0f} min" if typical is not None else "how long was never measured here"
     if price is None:
         return f"{time}, cost unknown"

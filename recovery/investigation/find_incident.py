@@ -74,87 +74,92 @@ def find(search: Search, say: Say) -> Finding:
 
     Raises log-unreadable, instance-unknown and what AWS answers; a database that does not answer only costs its part.
     """
-    known = _Known()
+    state = _Known()
     instances = None
     if search.instance:
         instances = Instances.connect(search.profile.region)
-        known.facts = instances.get(search.instance)
-        known.window = _window(instances, known)
+        state.facts = instances.get(search.instance)
+        state.window = _window(instances, state)
     sources = _sources(search, say)
-    with _live(search, known, search.question.database or "postgres") as live:
-        known.settings = live.settings() if live else {}
-    found = [_read(source, search, known) for source in sources]
-    known.cut = [each for source in sources for each in source.cut]
-    every = _merged(found)
-    suspects = _with_catalog(search, known, suspects_in(every, _bounded(search)), every)
-    if known.unknown and not any(each.told and each.told[0].startswith("DROP DATABASE") for each in suspects):
-        raise known.unknown
+    with _live(search, state, search.question.database or "postgres") as live:
+        state.settings = live.settings() if live else {}
+    readings = [_read(source, search, state) for source in sources]
+    state.cut = [each for source in sources for each in source.cut]
+    every = _merged(readings)
+    suspects = _with_catalog(search, state, suspects_in(every, _bounded(search)), every)
+    if state.unknown and not any(each.told and each.told[0].startswith("DROP DATABASE") for each in suspects):
+        raise state.unknown
     own = sum(1 for suspect in suspects if suspect.own)
     suspects = [suspect for suspect in suspects if not suspect.own]
     # Calls of functions that nobody knows are many, and seldom it.
     shown = ([s for s in suspects if s.danger != "unknown"] or suspects)[:SHOWN]
-    begun, ended = [each.first_s for each in found if each.first_s], [each.last_s for each in found if each.last_s]
-    events = tuple(_events(search, known))
+    begun, ended = (
+        [each.first_s for each in readings if each.first_s],
+        [each.last_s for each in readings if each.last_s],
+    )
+    events = tuple(_events(search, state))
     return Finding(
         instance=search.instance,
         sources=tuple(name for source in sources for name in source.names),
         from_time=_moment(min(begun, default=None)),
         until_time=_moment(max(ended, default=None)),
-        records=sum(each.records for each in found),
+        records=sum(each.records for each in readings),
         suspects=tuple(shown),
         more=len(suspects) - len(shown),
-        silent=tuple(_silent(search, known, sources, found)),
-        traces=tuple(known.traces),
-        window=known.window,
+        silent=tuple(_silent(search, state, sources, readings)),
+        traces=tuple(state.traces),
+        window=state.window,
         events=events,
         own=own,
         untouched=_untouched(search.question.table, suspects),
-        proposal=_proposed(search, known, suspects, found),
+        proposal=_proposed(search, state, suspects, readings),
     )
 
 
 def _untouched(table: str | None, suspects: Sequence[Suspect]) -> str | None:
     """A table that was asked about and that nothing here names or reaches."""
-    hit = (name for suspect in suspects for name in (*suspect.tables, *(each.table for each in suspect.reached)))
-    return None if table is None or any(same_table(table, name) for name in hit) else table
+    reached_names = (
+        name for suspect in suspects for name in (*suspect.tables, *(each.table for each in suspect.reached))
+    )
+    return None if table is None or any(same_table(table, name) for name in reached_names) else table
 
 
-def _events(search: Search, known: _Known) -> Iterator[str]:
+def _events(search: Search, state: _Known) -> Iterator[str]:
     if search.instance is None:
         return
     try:
-        found = events_of(search.instance, search.profile.region, search.since, search.until)
+        events = events_of(search.instance, search.profile.region, search.since, search.until)
     except RowbackError as error:
-        known.silent.append(f"RDS's own events could not be read: {error.fact}")
+        state.silent.append(f"RDS's own events could not be read: {error.fact}")
         return
-    yield from (f"{format_utc(event.at)} {event.message}" for event in found)
+    yield from (f"{format_utc(event.at)} {event.message}" for event in events)
 
 
-def _proposed(search: Search, known: _Known, suspects: Sequence[Suspect], found: Sequence[Found]) -> Proposal | None:
+def _proposed(search: Search, state: _Known, suspects: Sequence[Suspect], readings: Sequence[Found]) -> Proposal | None:
     """None where the zone of the log's times is not known. With low confidence where sessions cannot be told apart,
     where errors may not be told, or where there was more than could be kept."""
-    days = known.facts.retention_days if known.facts else 0
-    if known.zones:
+    days = state.facts.retention_days if state.facts else 0
+    if state.zones:
         return None
-    proposal = propose(suspects, search.instance, known.window, retention_days=days)
+    proposal = propose(suspects, search.instance, state.window, retention_days=days)
     doubtful = (
-        bool(known.cut)
-        or NO_PROCESS in known.silent
-        or any(errors_hidden(known.settings))
-        or any(each.dropped for each in found)
+        bool(state.cut)
+        or NO_PROCESS in state.silent
+        or any(errors_hidden(state.settings))
+        or any(each.dropped for each in readings)
     )
     if proposal is None or not doubtful:
         return proposal
     return proposal.model_copy(update={"confidence": "low"})
 
 
-def _merged(found: Sequence[Found]) -> list[Sighting]:
+def _merged(readings: Sequence[Found]) -> list[Sighting]:
     """Each statement once: a server may write the same record in several formats, and reads the clock for each.
 
     Of two looks at one statement, that which knows its outcome counts; else the first, whose format tells more.
     """
     every: list[Sighting] = []
-    for each in found:
+    for each in readings:
         twins: dict[tuple[int, str], list[int]] = {}
         for index, sighting in enumerate(every):
             twins.setdefault((sighting.record.pid, sighting.text), []).append(index)
@@ -170,22 +175,22 @@ def _merged(found: Sequence[Found]) -> list[Sighting]:
     return sorted(every, key=lambda sighting: sighting.from_s)
 
 
-def _with_catalog(search: Search, known: _Known, suspects: list[Suspect], every: Sequence[Sighting]) -> list[Suspect]:
+def _with_catalog(search: Search, state: _Known, suspects: list[Suspect], every: Sequence[Sighting]) -> list[Suspect]:
     """The same, with what the catalog of the database in question knows: CASCADE, row estimates, how it logs."""
     likely = suspects[0].database if suspects else None
     database = search.question.database or likely
     if not database:
         return suspects
-    with _live(search, known, database) as live:
+    with _live(search, state, database) as live:
         if live is None:
             return suspects
         since = live.since(search.since)
-        known.settings, known.traces = live.settings(), live.traces(since, search.question.table)
-        here = replace(_bounded(search), database=database)
+        state.settings, state.traces = live.settings(), live.traces(since, search.question.table)
+        question = replace(_bounded(search), database=database)
         for sighting in every:
             live.judge(sighting)
         live.identify([each for each in every if each.record.database == database])
-        known_here = suspects_in(every, here, live.reach(since))
+        known_here = suspects_in(every, question, live.reach(since))
         return ranked([*known_here, *(s for s in suspects if s.database not in ("", database))])
 
 
@@ -210,35 +215,35 @@ def _bounded(search: Search) -> Question:
     return replace(search.question, since_s=search.since.timestamp(), until_s=search.until.timestamp())
 
 
-def _window(instances: Instances, known: _Known) -> RestoreWindow | None:
-    assert known.facts
+def _window(instances: Instances, state: _Known) -> RestoreWindow | None:
+    assert state.facts
     try:
-        return instances.window(known.facts)
+        return instances.window(state.facts)
     except RowbackError as error:
-        known.silent.append(f"the restore window is not known: {error.fact}")
+        state.silent.append(f"the restore window is not known: {error.fact}")
         return None
 
 
 @contextmanager
-def _live(search: Search, known: _Known, database: str) -> Iterator[LiveDatabase | None]:
+def _live(search: Search, state: _Known, database: str) -> Iterator[LiveDatabase | None]:
     """The live database, or None with the reason noted."""
     with ExitStack() as stack:
         live = None
-        if known.facts is not None:
+        if state.facts is not None:
             try:
-                target = original(known.facts, database, search.profile)
-                live = stack.enter_context(looked_at(target, known.facts.resource_id, known.silent))
+                target = original(state.facts, database, search.profile)
+                live = stack.enter_context(looked_at(target, state.facts.resource_id, state.silent))
             except RowbackError as error:
                 if error.id is ErrorId.DATABASE_UNKNOWN and database == search.question.database:
-                    known.unknown = error
+                    state.unknown = error
                 facts = "; ".join([error.fact, *error.facts])
-                known.silent.append(f"database '{database}' could not be asked: {facts}")
+                state.silent.append(f"database '{database}' could not be asked: {facts}")
         yield live
 
 
-def _read(source: Source, search: Search, known: _Known) -> Found:
+def _read(source: Source, search: Search, state: _Known) -> Found:
     refuse_unusable(search.prefix or "")
-    chunks, prefix = iter(source.chunks), search.prefix or known.settings.get("log_line_prefix") or OF_RDS
+    chunks, prefix = iter(source.chunks), search.prefix or state.settings.get("log_line_prefix") or OF_RDS
     if source.form == "stderr":
         sample = list(islice(chunks, 1))
         guessed = guess(b"".join(sample)[:SAMPLE_BYTES], configured=prefix)
@@ -251,31 +256,31 @@ def _read(source: Source, search: Search, known: _Known) -> Found:
             )
         chunks, prefix = chain(sample, chunks), guessed or prefix
         zone = unclear_zone(b"".join(sample)[:SAMPLE_BYTES], prefix)
-        if zone and not is_zone(search.zone or known.settings.get("log_timezone") or ""):
-            known.zones.append(zone)
+        if zone and not is_zone(search.zone or state.settings.get("log_timezone") or ""):
+            state.zones.append(zone)
         if not names_sessions(prefix):
-            known.silent.append(NO_PROCESS)
-    zone = search.zone or known.settings.get("log_timezone")
+            state.silent.append(NO_PROCESS)
+    zone = search.zone or state.settings.get("log_timezone")
     return find_in(chunks, prefix, source.form, Keeper(search.question.table), zone)
 
 
-def _silent(search: Search, known: _Known, sources: Sequence[Source], found: Sequence[Found]) -> Iterator[str]:
+def _silent(search: Search, state: _Known, sources: Sequence[Source], readings: Sequence[Found]) -> Iterator[str]:
     """What an empty answer would not prove."""
-    yield from dict.fromkeys([*known.silent, *known.cut])
-    for zone in dict.fromkeys(known.zones):
+    yield from dict.fromkeys([*state.silent, *state.cut])
+    for zone in dict.fromkeys(state.zones):
         yield (
             f"its times are in '{zone}', which names no one offset: say which zone that is, --log-timezone"
             " Asia/Kolkata; without it no target time can be proposed"
         )
     if not sources:
         yield f"there is no log file of the time from {format_utc(search.since)} to {format_utc(search.until)}"
-    first = min((each.first_s for each in found if each.first_s), default=None)
+    first = min((each.first_s for each in readings if each.first_s), default=None)
     if first is not None and not search.files and first > search.since.timestamp() + 60:
         yield f"the logs begin at {format_utc(datetime.fromtimestamp(first, UTC))}, later than was asked for"
-    if dropped := sum(each.dropped for each in found):
+    if dropped := sum(each.dropped for each in readings):
         yield f"{dropped:,} statements beyond the first {MOST:,} of their kind were not kept"
-    yield from errors_hidden(known.settings)
-    yield from not_logged(known.settings)
+    yield from errors_hidden(state.settings)
+    yield from not_logged(state.settings)
 
 
 def _moment(seconds: float | None) -> datetime | None:

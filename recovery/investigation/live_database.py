@@ -54,11 +54,11 @@ class LiveDatabase:
         """What tables and rows tell, in words."""
         none: dict[str, str] = {}
         looks_emptied = self._asked("its emptied tables", lambda: emptied(self.session), none)
-        known = [said for name, said in looks_emptied.items() if name not in since.jumps]
+        without_jump = [trace for name, trace in looks_emptied.items() if name not in since.jumps]
         rows: list[str] = []
         if table:
             rows = self._asked(f"the rows of {table}", lambda: row_traces(self.session, table), rows)
-        return [*since.dropped, *map(str, since.jumps.values()), *known, *rows]
+        return [*since.dropped, *map(str, since.jumps.values()), *without_jump, *rows]
 
     def reach(self, since: Compared) -> Closure:
         """Which tables a statement reaches; each set of names is asked for once."""
@@ -67,7 +67,7 @@ class LiveDatabase:
             named, none = (tuple(tables), how), list[Reached]()
             if named not in self._reached:
                 hits = self._asked("its catalog", lambda: closure(self.session, tables, how), none)
-                self._reached[named] = [_with_past(hit, since) for hit in hits]
+                self._reached[named] = [_with_past(table, since) for table in hits]
             return self._reached[named]
 
         return reach
@@ -80,8 +80,8 @@ class LiveDatabase:
         if sighting.outcome is Outcome.UNKNOWN or sighting.why == LAST_COMMIT:
             status = self._asked(f"transaction {xid}", lambda: status_of(self.session, xid), None)
             if status:
-                known = {"committed": Outcome.COMMITTED, "aborted": Outcome.ROLLED_BACK}
-                sighting.outcome = known.get(status, Outcome.UNKNOWN)
+                outcomes = {"committed": Outcome.COMMITTED, "aborted": Outcome.ROLLED_BACK}
+                sighting.outcome = outcomes.get(status, Outcome.UNKNOWN)
                 sighting.why = f"the server says that transaction {xid} is {status}"
         if sighting.outcome is not Outcome.COMMITTED:
             return
@@ -127,8 +127,8 @@ def _updated_whole(sighting: Sighting) -> str | None:
     findings = danger_of(sighting.text).findings
     if len(findings) != 1 or sighting.outcome is Outcome.ROLLED_BACK:
         return None
-    found = findings[0]
-    return found.objects[0] if found.verb == "UPDATE" and found.danger is Danger.DESTRUCTIVE else None
+    finding = findings[0]
+    return finding.objects[0] if finding.verb == "UPDATE" and finding.danger is Danger.DESTRUCTIVE else None
 
 
 def _rewrites(sighting: Sighting, table: str) -> bool:
@@ -138,7 +138,7 @@ def _rewrites(sighting: Sighting, table: str) -> bool:
         return False
     classified = danger_of(sighting.text)
     return classified.danger is Danger.UNKNOWN or any(
-        same_table(table, name) for found in classified.findings for name in found.objects
+        same_table(table, name) for finding in classified.findings for name in finding.objects
     )
 
 
@@ -150,8 +150,8 @@ def looked_at(target: Target, resource_id: str, silent: list[str]) -> Iterator[L
         yield LiveDatabase(session, target, resource_id, silent)
 
 
-def _with_past(hit: Reached, since: Compared) -> Reached:
-    jump = since.jumps.get(hit.table)
+def _with_past(table: Reached, since: Compared) -> Reached:
+    jump = since.jumps.get(table.table)
     if jump is None:
-        return hit
-    return hit.model_copy(update={"rows_before": jump.then.rows_estimate, "counted_at": jump.since})
+        return table
+    return table.model_copy(update={"rows_before": jump.then.rows_estimate, "counted_at": jump.since})

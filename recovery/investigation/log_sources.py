@@ -100,8 +100,8 @@ def _begins(path: Path) -> bytes:
     """The first time that stands in a file; empty where there is none, or where reading it would use it up."""
     if not path.is_file():
         return b""
-    found = _TIME.search(next(_read(path, []), b""))
-    return found[0] if found else b""
+    match = _TIME.search(next(_read(path, []), b""))
+    return match[0] if match else b""
 
 
 def _read(path: Path, cut: list[str]) -> Iterator[bytes]:

@@ -102,10 +102,10 @@ class Account(Value):
 
 def merged(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     """Equal reasons as one, the most rows first."""
-    found: dict[str, Reason] = {}
+    by_reason: dict[str, Reason] = {}
     for each in reasons:
         if each.rows:
-            so_far = found.get(each.reason, Reason(reason=each.reason, rows=0))
+            so_far = by_reason.get(each.reason, Reason(reason=each.reason, rows=0))
             keys = (*so_far.keys, *each.keys)[:KEYS_SHOWN]
-            found[each.reason] = Reason(reason=each.reason, rows=so_far.rows + each.rows, keys=keys)
-    return tuple(sorted(found.values(), key=lambda each: -each.rows))
+            by_reason[each.reason] = Reason(reason=each.reason, rows=so_far.rows + each.rows, keys=keys)
+    return tuple(sorted(by_reason.values(), key=lambda each: -each.rows))

@@ -65,13 +65,15 @@ class Approval(Value):
 
 def approvers(approvals: Iterable[Approval], digests: Iterable[str], opener: Person, by: Distinct) -> list[Approval]:
     """Approvals of one of `digests`, one for each person who is not the opener."""
-    wanted = set(digests)
-    found: list[Approval] = []
+    accepted_digests = set(digests)
+    counted: list[Approval] = []
     for approval in approvals:
-        known = [opener, *(each.person for each in found)]
-        if approval.digest in wanted and all(approval.person.is_another_than(person, by) for person in known):
-            found.append(approval)
-    return found
+        persons = [opener, *(each.person for each in counted)]
+        if approval.digest in accepted_digests and all(
+            approval.person.is_another_than(person, by) for person in persons
+        ):
+            counted.append(approval)
+    return counted
 
 
 def principal_of(caller: str) -> str:

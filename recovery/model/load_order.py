@@ -18,15 +18,15 @@ def load_order(
     """Tables parents first, and how foreign keys must be treated for that order to load. `needs`: what else a table's
     checks read; that is given up before foreign keys are."""
     names = sorted(tables, key=_key)
-    known = frozenset(names)
-    inside = [key for key in catalog.foreign_keys if key.child in known and known & set(key.parent_tables)]
-    for mode, kept in (
+    scope = frozenset(names)
+    inside = [key for key in catalog.foreign_keys if key.child in scope and scope & set(key.parent_tables)]
+    for mode, respected in (
         (ForeignKeyMode.ORDERED, inside),
         (ForeignKeyMode.DEFERRED, [key for key in inside if not key.deferrable]),
     ):
         for more in (needs, NO_NEEDS) if needs else (NO_NEEDS,):
             try:
-                return _sorted(names, known, kept, more), mode
+                return _sorted(names, scope, respected, more), mode
             except CycleError:
                 continue
     return names, ForeignKeyMode.REPLICA
@@ -62,17 +62,17 @@ def closure(names: Iterable[TableName], links: Mapping[TableName, set[TableName]
 
 def _sorted(
     names: list[TableName],
-    known: frozenset[TableName],
+    scope: frozenset[TableName],
     keys: list[ForeignKey],
     needs: Mapping[TableName, Iterable[TableName]],
 ) -> list[TableName]:
     sorter: TopologicalSorter[TableName] = TopologicalSorter({name: () for name in names})
     for key in keys:
-        for parent in known & set(key.parent_tables):
+        for parent in scope & set(key.parent_tables):
             if parent != key.child:
                 sorter.add(key.child, parent)
-    for name in known & needs.keys():
-        sorter.add(name, *(known & set(needs[name])))
+    for name in scope & needs.keys():
+        sorter.add(name, *(scope & set(needs[name])))
     return list(sorter.static_order())
 
 

@@ -54,8 +54,8 @@ def name_parts(text: str) -> tuple[str, ...]:
 
     What is no such name, because its quotes do not match, is one name as it stands.
     """
-    found = _NAME_PARTS.fullmatch(text)
-    if not found:
+    match = _NAME_PARTS.fullmatch(text)
+    if not match:
         return (text,)
     return tuple(
         quoted.replace('""', '"') if quoted or not plain else plain for quoted, plain in _NAME_PART.findall(text)
@@ -64,8 +64,8 @@ def name_parts(text: str) -> tuple[str, ...]:
 
 def leading_name(line: str) -> str:
     """The table that a line `schema.table: text` is about, as str(TableName) writes it; empty where there is none."""
-    found = _LEADING_NAME.match(line)
-    return found[1] if found else ""
+    match = _LEADING_NAME.match(line)
+    return match[1] if match else ""
 
 
 def named_table(text: str) -> TableName:

@@ -123,21 +123,21 @@ def _after_window(request: Request, source: InstanceFacts, window: RestoreWindow
 def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[TableName, ...]]:
     """Named tables that do not exist now: mode beside brings them as they were at T, if they were. In other modes they
     are refused, with the command that does. Raises table-unknown."""
-    known = [table.name for table in catalog.tables] + [part.name for part in catalog.partitioned]
-    spelled = {text for name in known for text in (str(name), ".".join(name.key), name.name)}
+    existing = [table.name for table in catalog.tables] + [part.name for part in catalog.partitioned]
+    spelled = {text for name in existing for text in (str(name), ".".join(name.key), name.name)}
     missing = [text for text in request.scope.tables if text not in spelled and not set(text) & set("*?[")]
     if not missing:
         return request, ()
     if request.repair.mode is Mode.BESIDE:
-        left = tuple(text for text in request.scope.tables if text not in missing)
+        existing_texts = tuple(text for text in request.scope.tables if text not in missing)
         names = tuple(named_table(text) for text in missing)
-        return replace(request, scope=replace(request.scope, tables=left)), names
+        return replace(request, scope=replace(request.scope, tables=existing_texts)), names
     near = [name for text in missing for name in get_close_matches(text, sorted(spelled), n=3, cutoff=0.5)]
     tables = " ".join(f"--table {shell_word(text)}" for text in missing)
     raise RowbackError(
         ErrorId.TABLE_UNKNOWN,
         f"no table matches '{missing[0]}' in '{request.database}' now",
-        f"nearest names: {', '.join(near)}" if near else f"the database has {len(known)} tables",
+        f"nearest names: {', '.join(near)}" if near else f"the database has {len(existing)} tables",
         "one that was dropped since T is brought beside, into a schema of its own; not put back into place",
         state=NOTHING_CREATED,
         help=f"correct the name; or, if it was dropped: rowback restore {request.instance}"

@@ -160,14 +160,14 @@ def _changed_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -
         if plan.where is not None:  # a plan is a file, and its digest is no signature
             named = [table.name for table in plan.tables if table.why is Why.NAMED]
             _refuse_no_condition(live, catalog, named, plan.where)
-        known = {table.name for table in catalog.tables}
-        gone = [f"table {name} does not exist any more" for name in plan.scope if name not in known]
-        if gone:
-            return gone
-        held = tuple(
+        existing = {table.name for table in catalog.tables}
+        missing = [f"table {name} does not exist any more" for name in plan.scope if name not in existing]
+        if missing:
+            return missing
+        triggers_to_hold = tuple(
             t for table in catalog.tables if table.name in plan.scope for t in table.triggers if t.state != "D"
         )
-        if held != plan.held_triggers:
+        if triggers_to_hold != plan.held_triggers:
             return ["the triggers of the tables in scope changed"]
         return _all_filled(live, plan)
 
@@ -213,8 +213,8 @@ def _scope(live: Session, catalog: Catalog, request: Request, dropped: Sequence[
     filled = nonempty(live, visible)
     scope = Scope() if dropped and not request.scope.tables else choose_scope(catalog, filled, request.scope)
     if request.repair.mode is Mode.BESIDE:
-        asked = (Why.NAMED, Why.WHOLE_DATABASE)
-        scope.chosen = {name: table for name, table in scope.chosen.items() if table.why in asked}
+        requested = (Why.NAMED, Why.WHOLE_DATABASE)
+        scope.chosen = {name: table for name, table in scope.chosen.items() if table.why in requested}
     if not scope.chosen and not dropped:
         raise RowbackError(
             ErrorId.TABLE_UNKNOWN,

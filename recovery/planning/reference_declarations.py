@@ -10,12 +10,12 @@ from recovery.postgres.connection_target import Target
 from recovery.postgres.value_lookup import existing
 
 
-def refuse_unusable_references(here: Target, profile: Profile) -> None:
+def refuse_unusable_references(target: Target, profile: Profile) -> None:
     """Refuse (config-invalid) declared references that could not be checked after the repair."""
     for reference in profile.references:
-        if here.database in (reference.child.database, reference.parent.database):
+        if target.database in (reference.child.database, reference.parent.database):
             for column in (reference.child, reference.parent):
-                existing_values(here.to(column.database), column, [], state=NOTHING_CREATED)
+                existing_values(target.to(column.database), column, [], state=NOTHING_CREATED)
 
 
 def existing_values(

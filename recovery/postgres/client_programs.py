@@ -59,20 +59,20 @@ def find_client_tools(*, server_major: int, tls: bool) -> ClientTools:
 
     Raises client-missing naming everything that was found and why it does not fit.
     """
-    found = sorted(installed(_directories()), key=lambda tools: tools.major)
-    fitting = [tools for tools in found if tools.major >= server_major]
+    installed_tools = sorted(installed(_directories()), key=lambda tools: tools.major)
+    fitting = [tools for tools in installed_tools if tools.major >= server_major]
     for tools in fitting:
         if not tls or tools.has_tls():
             return tools
-    seen = [
+    descriptions = [
         f"{tools.directory}: {tools.version}"
         + (" has no TLS, which the server's address demands" if tools in fitting else " is older than the server")
-        for tools in found
+        for tools in installed_tools
     ]
     raise RowbackError(
         ErrorId.CLIENT_MISSING,
         f"no pg_dump of major {server_major} or newer was found for this server",
-        *(seen or ["no pg_dump at all was found"]),
+        *(descriptions or ["no pg_dump at all was found"]),
         state=NOTHING_CREATED,
         help=f"install postgresql-client-{server_major}, set ROWBACK_PG_BIN, or use --transport copy, which needs none",
     )
@@ -93,8 +93,8 @@ def installed(directories: Iterable[Path]) -> Iterator[ClientTools]:
 
 
 def _directories() -> Iterator[Path]:
-    if asked := os.environ.get("ROWBACK_PG_BIN"):
-        yield Path(asked)
+    if configured := os.environ.get("ROWBACK_PG_BIN"):
+        yield Path(configured)
         return
     for pattern in GLOBS:
         yield from sorted(Path("/").glob(pattern))

@@ -149,13 +149,13 @@ def _connect_when_not(passing: ErrorId, target: Target, deadline_s: float, pause
 
 def identity_of(session: Session) -> Identity:
     """The server's identity as a value for plans and journals."""
-    found = identify(session)
+    identity = identify(session)
     return Identity(
-        system_identifier=found.system_identifier,
-        database_oid=found.database_oid,
-        database=found.database,
-        server_version_num=found.server_version_num,
-        started_at=found.started_at,
+        system_identifier=identity.system_identifier,
+        database_oid=identity.database_oid,
+        database=identity.database,
+        server_version_num=identity.server_version_num,
+        started_at=identity.started_at,
     )
 
 

@@ -50,7 +50,7 @@ class Target:
     def parameters(self) -> dict[str, str]:
         """libpq's keywords. Away from loopback the server must prove its name: verify-full, with the CA bundle."""
         host, port = self.endpoint.host, self.endpoint.port
-        found = {
+        values = {
             "host": host,
             "port": str(port),
             "dbname": self.database,
@@ -60,14 +60,14 @@ class Target:
             **KEEPALIVE,
         }
         mode = self.sslmode or ("prefer" if is_loopback(host) else "verify-full")
-        found["sslmode"] = mode
+        values["sslmode"] = mode
         if mode.startswith("verify"):
-            found["sslrootcert"] = str(self._bundle())
+            values["sslrootcert"] = str(self._bundle())
         if self.service:
-            found["service"] = self.service
+            values["service"] = self.service
         if self.password is not None:
-            found["password"] = self.password
-        return found
+            values["password"] = self.password
+        return values
 
     def _bundle(self) -> Path:
         bundle = self.ca_bundle or Path(os.environ.get("PGSSLROOTCERT") or Path.home() / ".postgresql" / "root.crt")

@@ -121,9 +121,9 @@ class DumpTransport:
 
     def load(self, live: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
         """See RowTransport."""
-        wanted = self._ordered_entries(tables)
+        entries = self._ordered_entries(tables)
         listing = self._directory.with_suffix(".list")
-        listing.write_text("\n".join(f"{entry};" for entry in wanted) + "\n")
+        listing.write_text("\n".join(f"{entry};" for entry in entries) + "\n")
         command: list[str | Path] = [
             self._tools.pg_restore,
             "--data-only",

@@ -99,14 +99,14 @@ def closure(session: Session, tables: Sequence[str], reach: Reach) -> list[Reach
 
 def emptied(session: Session) -> dict[str, str]:
     """Tables that look as if they had been emptied, each in words. Counters reach back to their last reset."""
-    found = {}
+    by_table = {}
     for table, inserted, deleted, rewritten in session.execute(EMPTIED):
         if deleted > 1000:
-            found[table] = f"{table}: {deleted:,} rows deleted since the counters were reset, rolled back or not"
+            by_table[table] = f"{table}: {deleted:,} rows deleted since the counters were reset, rolled back or not"
         else:
             how = "its file was replaced, as TRUNCATE does" if rewritten else "nobody replaced its file"
-            found[table] = f"{table}: empty, {inserted:,} rows were inserted once; {how}"
-    return found
+            by_table[table] = f"{table}: empty, {inserted:,} rows were inserted once; {how}"
+    return by_table
 
 
 def read_counters(session: Session) -> Reading:

@@ -41,9 +41,9 @@ def try_rows(
     Costs one attempt where no row fails, else about two for each halving on the way to a failing row.
     """
     refused = 0
-    left = [rows] if rows else []
-    while left:
-        part = left.pop()
+    untried = [rows] if rows else []
+    while untried:
+        part = untried.pop()
         try:
             with session.transaction():
                 attempt(part)
@@ -57,7 +57,7 @@ def try_rows(
                 set_aside(part, words + together)
         else:
             half = len(part) // 2
-            left += [part[half:], part[:half]]
+            untried += [part[half:], part[:half]]
 
 
 def lacks_locks(error: psycopg.Error) -> bool:

@@ -191,11 +191,13 @@ def advance_sequences(live: Session, counters: Iterable[Counter], at_target: Ite
     moves = []
     for counter in {counter.name: counter for counter in counters}.values():
         # At T known: only that. A column may hold a sentinel far beyond what its sequence ever reached.
-        wanted = then[counter.name] if counter.name in then else _furthest_in_column(live, counter)
+        target_value = then[counter.name] if counter.name in then else _furthest_in_column(live, counter)
         now = last_value(live, counter.name)
-        if wanted is not None and counter.settable and _further(wanted, now, counter.increment):
-            live.execute("select setval(%s::regclass, %s)", (sql.Identifier(*counter.name.key).as_string(live), wanted))
-            moves.append(SequenceMove(sequence=counter.name, before=now, after=wanted))
+        if target_value is not None and counter.settable and _further(target_value, now, counter.increment):
+            live.execute(
+                "select setval(%s::regclass, %s)", (sql.Identifier(*counter.name.key).as_string(live), target_value)
+            )
+            moves.append(SequenceMove(sequence=counter.name, before=now, after=target_value))
     return moves
 
 

@@ -37,8 +37,8 @@ def make_inert(copy: Target) -> dict[str, int]:
             )
         ]
         for database, name in subscriptions:
-            with _writable(copy.to(database)) as there:
-                there.execute(sql.SQL("alter subscription {} disable").format(sql.Identifier(name)))
+            with _writable(copy.to(database)) as session_on_copy:
+                session_on_copy.execute(sql.SQL("alter subscription {} disable").format(sql.Identifier(name)))
         for database in databases:
             _lift_forced_row_security(copy.to(database))
         jobs = sum(_stop_jobs(copy.to(database)) for database in databases)
@@ -59,17 +59,17 @@ def prove_copy(live: Session, copy: Session, expected: Identity) -> Identity:
             state="nothing was written",
             help="check DNS, tunnels and security groups; the two endpoints must be different servers",
         )
-    found = identity_of(copy)
-    upgraded = found.server_version_num // 10000 != expected.server_version_num // 10000
-    if found.system_identifier != expected.system_identifier and not upgraded:
+    identity = identity_of(copy)
+    upgraded = identity.server_version_num // 10000 != expected.server_version_num // 10000
+    if identity.system_identifier != expected.system_identifier and not upgraded:
         raise RowbackError(
             ErrorId.INSTANCE_UNSUITABLE,
-            f"the temporary instance is no copy of the original: system identifier {found.system_identifier},"
+            f"the temporary instance is no copy of the original: system identifier {identity.system_identifier},"
             f" not {expected.system_identifier}",
             state=STATE,
             help="check which instance the plan names; make a new plan",
         )
-    return found
+    return identity
 
 
 @contextmanager
@@ -85,8 +85,8 @@ def _end_prepared(copy: Target, session: Session) -> None:
     that their locks stand in nobody's way. One of another role stays, and what waits for it gives up
     (RecoveryRun.copy)."""
     for gid, database in session.execute("select gid, database from pg_prepared_xacts").fetchall():
-        with _writable(copy.to(database)) as there, suppress(InsufficientPrivilege):
-            there.execute(sql.SQL("rollback prepared {}").format(sql.Literal(gid)))
+        with _writable(copy.to(database)) as session_on_copy, suppress(InsufficientPrivilege):
+            session_on_copy.execute(sql.SQL("rollback prepared {}").format(sql.Literal(gid)))
 
 
 def _lift_forced_row_security(copy: Target) -> None:

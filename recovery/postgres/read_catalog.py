@@ -230,10 +230,10 @@ def _columns(session: Session, oids: list[int]) -> Mapping[int, list[Column]]:
 
 def read_triggers(session: Session, tables: Iterable[TableName]) -> list[Trigger]:
     """The user triggers of `tables` as they are at this moment."""
-    wanted = set(tables)
+    on_tables = set(tables)
     rows = session.execute(_TABLES).fetchall()
     names = {row[0]: TableName(schema_name=row[1], name=row[2]) for row in rows}
-    return _triggers(session, {oid: name for oid, name in names.items() if name in wanted})
+    return _triggers(session, {oid: name for oid, name in names.items() if name in on_tables})
 
 
 def hidden_from(session: Session, role: str, tables: Iterable[Table]) -> list[TableName]:
@@ -286,12 +286,12 @@ def _sequences(
 ) -> Iterable[Sequence]:
     for row in session.execute(_SEQUENCES, ([*oids, *roots],)).fetchall():
         schema, name, table, column, integers, increment, minimum, maximum, settable = row
-        found = TableName(schema_name=schema, name=name)
-        stands_at = last_value(session, found)
+        sequence_name = TableName(schema_name=schema, name=name)
+        stands_at = last_value(session, sequence_name)
         holders = (None,) if table is None else roots[table].leaves if table in roots else (names[table],)
         for holder in holders:
             yield Sequence(
-                name=found,
+                name=sequence_name,
                 table=holder,
                 column=column,
                 last_value=stands_at,

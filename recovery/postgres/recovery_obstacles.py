@@ -66,7 +66,7 @@ def slots(session: Session) -> list[tuple[str, str, int]]:
         "select slot_name, case when active then 'active' else 'inactive' end,"
         " coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint from pg_replication_slots order by 1"
     )
-    return [(name, state, held) for name, state, held in rows]
+    return [(name, state, retained_bytes) for name, state, retained_bytes in rows]
 
 
 def sees_others(session: Session) -> bool:

@@ -80,15 +80,15 @@ def row_traces(session: Session, table: str) -> list[str]:
     named = relations_named(session, table)
     if not named:
         return [f"{table}: nothing in this database has that name now"]
-    found = []
+    traces = []
     for relation in named:
         if relation.kind != "r":
-            found.append(f"{relation.name}: {KINDS[relation.kind]}, whose rows tell nothing; its tables' own may")
+            traces.append(f"{relation.name}: {KINDS[relation.kind]}, whose rows tell nothing; its tables' own may")
             continue
         size = session.execute("select pg_relation_size(%s)", (relation.oid,)).fetchone()
-        here = _Table(relation.oid, relation.name, size[0] if size else 0)
-        found += [*_last_writers(session, here), *_application_marks(session, here)]
-    return found
+        plain_table = _Table(relation.oid, relation.name, size[0] if size else 0)
+        traces += [*_last_writers(session, plain_table), *_application_marks(session, plain_table)]
+    return traces
 
 
 @dataclass(frozen=True)
@@ -106,29 +106,29 @@ def oldest_writer(session: Session, table: str) -> OldestWriter | None:
     if len(relations) != 1:
         return None
     size = session.execute("select pg_relation_size(%s)", (relations[0].oid,)).fetchone()
-    here = _Table(relations[0].oid, relations[0].name, size[0] if size else 0)
-    row = session.execute(sql.SQL(OLDEST).format(table=here.rows)).fetchone()
+    plain_table = _Table(relations[0].oid, relations[0].name, size[0] if size else 0)
+    row = session.execute(sql.SQL(OLDEST).format(table=plain_table.rows)).fetchone()
     return OldestWriter(*row) if row else None
 
 
 def _last_writers(session: Session, table: _Table) -> list[str]:
-    found = []
+    traces = []
     for xid, rows, of in session.execute(sql.SQL(WRITERS).format(table=table.rows)).fetchall():
         at = commit_time_of(session, xid)
         when = f", committed at {at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z" if at else ""
-        found.append(f"{table}: {rows:,} of {of:,} {table.counted} were last written by transaction {xid}{when}")
-    return found
+        traces.append(f"{table}: {rows:,} of {of:,} {table.counted} were last written by transaction {xid}{when}")
+    return traces
 
 
 def _application_marks(session: Session, table: _Table) -> list[str]:
-    found = []
+    traces = []
     for column, zone in session.execute(MARKS, (table.oid,)).fetchall():
-        asked = sql.SQL(MARKED).format(
+        statement = sql.SQL(MARKED).format(
             column=sql.Identifier(column), table=table.rows, form=sql.Literal(TO_THE_MILLISECOND + zone)
         )
-        for first, last, rows, alike, value in session.execute(asked).fetchall():
+        for first, last, rows, alike, value in session.execute(statement).fetchall():
             name = sql.Identifier(column).as_string()
             text = f"{table}: {name} is {first} to {last} in {rows:,} {table.counted}"
             one_statement = alike > 1 and alike * ALIKE >= rows
-            found.append(text + (f"; {alike:,} of them say {value}" if one_statement else ""))
-    return found
+            traces.append(text + (f"; {alike:,} of them say {value}" if one_statement else ""))
+    return traces

@@ -31,14 +31,14 @@ def existing(session: Session, table: TableName, column: str, values: Sequence[s
     kind = column_type(session, table, column)
     if kind is None:
         raise LookupError(f"{table} has no column {column}")
-    found: set[str] = set()
-    left = iter(values)
-    while chunk := list(islice(left, CHUNK)):
+    present: set[str] = set()
+    remaining = iter(values)
+    while chunk := list(islice(remaining, CHUNK)):
         statement = sql.SQL(
             "select v from unnest({}::text[]) v where exists (select from {} as t where t.{} = v::{})"
         ).format(sql.Literal(chunk), sql.Identifier(*table.key), sql.Identifier(column), trusted_sql(kind))
-        found |= {row[0] for row in session.execute(statement)}
-    return found
+        present |= {row[0] for row in session.execute(statement)}
+    return present
 
 
 def values_written_by(session: Session, table: TableName, column: str, xids: Sequence[int]) -> Iterator[str]:

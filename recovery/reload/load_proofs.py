@@ -19,8 +19,8 @@ def prove_before_commit(
 ) -> list[ForeignKey]:
     """Rows and references, before anybody else can see them; returns the keys that were checked."""
     load_refusals.refuse_differences(live, job.fills, job.truth.fingerprints, job.truth.oldest_version_num)
-    done = {name: (rows.inserted, rows.updated, rows.deleted) for name, rows in written.items()}
-    load_refusals.refuse_other_rows(list(stages.values()), done, xid)
+    counts = {name: (rows.inserted, rows.updated, rows.deleted) for name, rows in written.items()}
+    load_refusals.refuse_other_rows(list(stages.values()), counts, xid)
     whole = [key for key in keys_to_check(job.filled, job.catalog) if key.validated]
     load_refusals.refuse_dangling((key, load_statements.dangling_references(live, key)) for key in whole)
     touched = keys_to_check(list(stages), job.catalog)
@@ -45,6 +45,7 @@ def expected_changes(
 ) -> dict[TableName, load_statements.Touched]:
     filled = {name: load_statements.Touched(name, count, 0, 0) for name, count in rows.items()}
     repaired = {
-        name: load_statements.Touched(name, done.inserted, done.updated, done.deleted) for name, done in written.items()
+        name: load_statements.Touched(name, counts.inserted, counts.updated, counts.deleted)
+        for name, counts in written.items()
     }
     return filled | repaired

@@ -26,13 +26,13 @@ def side_effects(
     after: Mapping[TableName, load_statements.Touched],
 ) -> list[str]:
     """Row changes of the transaction other than exactly the `expected` ones, by the server's own accounts."""
-    found = []
+    effects = []
     for table, now in after.items():
-        done = load_statements.minus(now, before.get(table))
-        if done != expected.get(table, load_statements.Touched(table, 0, 0, 0)):
-            wanted = f"expected {_told(expected[table])}" if table in expected else "outside the scope"
-            found.append(f"{table}: {_told(done)}, {wanted}")
-    return found
+        touched = load_statements.minus(now, before.get(table))
+        if touched != expected.get(table, load_statements.Touched(table, 0, 0, 0)):
+            expectation = f"expected {_told(expected[table])}" if table in expected else "outside the scope"
+            effects.append(f"{table}: {_told(touched)}, {expectation}")
+    return effects
 
 
 def refuse_side_effects(
@@ -41,11 +41,11 @@ def refuse_side_effects(
     after: Mapping[TableName, load_statements.Touched],
 ) -> None:
     """The server's own accounts of the transaction must be exactly what was planned. Raises verify-differs."""
-    if found := side_effects(expected, before, after):
+    if effects := side_effects(expected, before, after):
         raise RowbackError(
             ErrorId.VERIFY_DIFFERS,
             "the load changed more than the rows it put back",
-            *found,
+            *effects,
             state=ROLLED_BACK,
             help="find the trigger or rule of these tables that did it, and disable it for the load",
         )
@@ -68,9 +68,9 @@ def refuse_other_triggers(live: Session, tables: Sequence[TableName], planned: I
 
     Raises plan-facts-changed.
     """
-    found = {trigger for trigger in read_triggers(live, tables) if trigger.state != "D"}
+    enabled = {trigger for trigger in read_triggers(live, tables) if trigger.state != "D"}
     expected = {trigger for trigger in planned if trigger.table in set(tables)}
-    if changed := sorted(f"{t.name} on {t.table}" for t in found ^ expected):
+    if changed := sorted(f"{t.name} on {t.table}" for t in enabled ^ expected):
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED,
             f"triggers changed since the plan was made: {', '.join(changed)}",
@@ -97,10 +97,10 @@ def refuse_differences(
     """Tables loaded whole must equal T. Raises verify-differs."""
     differing = []
     for pair in fills:
-        wanted = expected[str(pair.name)]
-        found = fingerprint(live, pair.live, oldest_version_num=oldest_version_num)
-        if found != wanted:
-            differing.append(f"{pair.name}: {wanted.rows} rows at T, {found.rows} loaded, checksum differs")
+        at_target = expected[str(pair.name)]
+        loaded = fingerprint(live, pair.live, oldest_version_num=oldest_version_num)
+        if loaded != at_target:
+            differing.append(f"{pair.name}: {at_target.rows} rows at T, {loaded.rows} loaded, checksum differs")
     if differing:
         raise RowbackError(
             ErrorId.VERIFY_DIFFERS,
@@ -111,18 +111,18 @@ def refuse_differences(
         )
 
 
-def refuse_other_rows(stages: Sequence[Stage], done: Mapping[TableName, tuple[int, int, int]], xid: int) -> None:
+def refuse_other_rows(stages: Sequence[Stage], written: Mapping[TableName, tuple[int, int, int]], xid: int) -> None:
     """In tables repaired row by row: expected rows are affected rows, and what we wrote is exactly what was planned.
-    `done`: rows inserted, updated and deleted, as the server counted them.
+    `written`: rows inserted, updated and deleted, as the server counted them.
 
     Raises verify-differs.
     """
     differing = []
     for stage, proof in zip(stages, prove_rows(stages, xid), strict=True):
         name = stage.table.name
-        if proof.counts != done[name]:
-            told = [_told(load_statements.Touched(name, *counts)) for counts in (proof.counts, done[name])]
-            differing.append(f"{name}: {told[0]} were planned, {told[1]} were written")
+        if proof.counts != written[name]:
+            counted = [_told(load_statements.Touched(name, *counts)) for counts in (proof.counts, written[name])]
+            differing.append(f"{name}: {counted[0]} were planned, {counted[1]} were written")
         elif proof.planned != proof.written:
             differing.append(f"{name}: {proof.planned[0]} rows planned, {proof.written[0]} written, checksum differs")
     if differing:

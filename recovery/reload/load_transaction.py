@@ -93,11 +93,11 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
                 blocking = _tell_who_blocks(live, job, names, blocking)
                 if load_statements.lock_tables(live, names, alone=alone, timeout_ms=job.lock_timeout_ms):
                     locked_at = load_statements.server_time(live)
-                    done = _write(live, job, ready, transport, tries)
-                    before_commit(_locked(live, done, locked_at))
+                    loaded = _write(live, job, ready, transport, tries)
+                    before_commit(_locked(live, loaded, locked_at))
                     locked = True
             if locked:
-                return _locked(live, done, locked_at)
+                return _locked(live, loaded, locked_at)
         except RowsRefused as refused:
             _refuse_whole(job, tries, refused)
             tries = tries.after(refused.words, ready.busy)
@@ -121,9 +121,9 @@ def _refuse_whole(job: Job, tries: Tries, refused: RowsRefused) -> None:
             raise load_refusals.rows_refused(table, words) from refused
 
 
-def _locked(live: Session, done: Loaded, since: datetime) -> Loaded:
+def _locked(live: Session, loaded: Loaded, since: datetime) -> Loaded:
     """With the time that the tables have been locked, by the server's clock: this machine may have slept."""
-    return done.model_copy(
+    return loaded.model_copy(
         update={"seconds_locked": round((load_statements.server_time(live) - since).total_seconds(), 3)}
     )
 
@@ -175,7 +175,9 @@ def _needs(
     live: Session, rules: Mapping[TableName, Rules], scope: Sequence[TableName]
 ) -> Mapping[TableName, set[TableName]]:
     """Tables that the functions behind a table's checks may read, by the words of their source."""
-    functions = {name: {oid for check in found.checks for oid in check.functions} for name, found in rules.items()}
+    functions = {
+        name: {oid for check in table_rules.checks for oid in check.functions} for name, table_rules in rules.items()
+    }
     return {name: mentioned_tables(live, oids, scope) - {name} for name, oids in functions.items() if oids}
 
 
@@ -206,8 +208,8 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
     skipped = _mark(live, job, ready, xid)
     batch = job.repair is not None and job.selection is Selection.BATCH
     brought = bring_objects(live, job, skipped)
-    held = load_statements.to_hold(job.held_triggers, {*job.filled, *ready.busy}, ready.mode)
-    load_statements.hold_triggers(live, held)
+    triggers_to_hold = load_statements.to_hold(job.held_triggers, {*job.filled, *ready.busy}, ready.mode)
+    load_statements.hold_triggers(live, triggers_to_hold)
     checks = lift(live, job.repair.lifted if job.repair else ())
     before = load_statements.touched_tables(live)
     by_event_triggers = _between(ready.touched, before)
@@ -221,7 +223,7 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
     before |= {table: load_statements.plus(before.get(table), tried) for table, tried in writer.tried.items()}
     for name in tries.row_by_row & ready.busy.keys():
         drop_before_images(ready.busy[name])
-    load_statements.release_triggers(live, held)
+    load_statements.release_triggers(live, triggers_to_hold)
     put_back(live, checks)
     skipped = _note_skipped(job, ready, xid)
     keys = prove_before_commit(live, job, ready.busy, written, xid)
@@ -229,9 +231,9 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
     load_refusals.refuse_side_effects(expected_changes(rows, written), before, after)
     if not batch:
         load_refusals.refuse_nothing(
-            sum(rows.values()) + sum(done.total for done in written.values()), skipped.values()
+            sum(rows.values()) + sum(table_rows.total for table_rows in written.values()), skipped.values()
         )
-    inserting = {*job.filled, *(name for name, done in written.items() if done.inserted)}
+    inserting = {*job.filled, *(name for name, table_rows in written.items() if table_rows.inserted)}
     counters = load_statements.counters_of(live, job.catalog.sequences, inserting, whole_database=job.whole_database)
     return Loaded(
         xids=(xid,),
@@ -243,7 +245,7 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
         foreign_keys_checked=len(keys),
         seconds_locked=0.0,
         number=job.repair.number if job.repair else None,
-        written={str(table): done for table, done in written.items()},
+        written={str(table): table_rows for table, table_rows in written.items()},
         skipped=len(skipped),
         set_aside=set_aside(job.repair.changes, skipped) if job.repair else {},
         large_objects=brought,
@@ -307,5 +309,5 @@ def _note_skipped(job: Job, ready: _Ready, xid: int) -> dict[int, str]:
 
 def set_aside(changes: ChangeSet, skipped: Mapping[int, str]) -> dict[str, tuple[Reason, ...]]:
     """Table → reasons, of rows at T that were to come back and were left out: of the row numbers `skipped`."""
-    found = changes.skipped_at_target({n: general(reason) for n, reason in skipped.items()})
-    return {table: merged(reasons) for table, reasons in found.items()}
+    by_table = changes.skipped_at_target({n: general(reason) for n, reason in skipped.items()})
+    return {table: merged(reasons) for table, reasons in by_table.items()}

@@ -47,12 +47,12 @@ def load_paced(
 ) -> Loaded:
     """Load portion by portion what `earlier` portions have not. Raises as `load` does; what was committed stays so."""
     assert job.repair
-    done, throttle = list(earlier), Throttle(live, pace, watch.say)
+    committed, throttle = list(earlier), Throttle(live, pace, watch.say)
     changes = job.repair.changes
     job = replace(job, selection=Selection.BATCH)
-    changes.batches.retain_committed(xid for portion in done for xid in portion.xids)
+    changes.batches.retain_committed(xid for portion in committed for xid in portion.xids)
     # what the tables loaded whole may need goes with them
-    first = with_referenced(job.filled, job.catalog.foreign_keys) if not done else set[TableName]()
+    first = with_referenced(job.filled, job.catalog.foreign_keys) if not committed else set[TableName]()
     for fills in _choose(job, first, throttle):
         started, began = wal_position(live), time.monotonic()
         portion = load(
@@ -62,11 +62,11 @@ def load_paced(
             before_commit=watch.before_commit,
         )
         watch.after_commit(portion)
-        done.append(portion)
-        changes.batches.retain_committed(xid for each in done for xid in each.xids)
+        committed.append(portion)
+        changes.batches.retain_committed(xid for each in committed for xid in each.xids)
         throttle.wait(portion, wal_since(live, started), began)
     skipped = changes.batches.skipped()
-    merged = merge(done, skipped=len(skipped)).model_copy(update={"set_aside": set_aside(changes, skipped)})
+    merged = merge(committed, skipped=len(skipped)).model_copy(update={"set_aside": set_aside(changes, skipped)})
     load_refusals.refuse_nothing(sum(merged.touched.values()), skipped.values())
     return merged
 
@@ -78,12 +78,12 @@ def merge(portions: Sequence[Loaded], *, skipped: int) -> Loaded:
     touched: dict[str, int] = {}
     moves: dict[TableName, SequenceMove] = {}
     for portion in portions:
-        for name, done in portion.written.items():
+        for name, table_rows in portion.written.items():
             so_far = written.get(name, WrittenRows(inserted=0, updated=0, deleted=0))
             written[name] = WrittenRows(
-                inserted=so_far.inserted + done.inserted,
-                updated=so_far.updated + done.updated,
-                deleted=so_far.deleted + done.deleted,
+                inserted=so_far.inserted + table_rows.inserted,
+                updated=so_far.updated + table_rows.updated,
+                deleted=so_far.deleted + table_rows.deleted,
             )
         for name, rows in portion.touched.items():
             touched[name] = touched.get(name, 0) + rows
@@ -172,9 +172,9 @@ class Throttle:
         grown = self.rows * 2 if portion.seconds_locked < LOCKED_S else self.rows // 2
         by_rate = int(self._rate * PORTION_S * rows / max(1, wal_bytes))
         self.rows = max(FEWEST_ROWS, min(MOST_ROWS, grown, by_rate))
-        while (left := began + wal_bytes / self._rate - time.monotonic()) > 0:
+        while (remaining_s := began + wal_bytes / self._rate - time.monotonic()) > 0:
             self._say(f"keeping below {self._rate / 2**20:.1f} MiB of WAL a second", time.monotonic() - began)
-            time.sleep(min(left, LOOK_AGAIN_S))
+            time.sleep(min(remaining_s, LOOK_AGAIN_S))
         self._let_replicas_catch_up()
 
     def _let_replicas_catch_up(self) -> None:

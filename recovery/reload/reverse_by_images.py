@@ -20,30 +20,33 @@ from recovery.postgres.staging.write_before_images import Images
 from recovery.reload.load_job import BeforeImages, Loaded
 
 
-def images_problem(live: Session, done: Loaded) -> str:
-    """Why the before-images of `done` cannot be used, or an empty text: all are there and none was altered."""
-    for name in done.written:
-        if (kept := done.images.get(name)) is None:
+def images_problem(live: Session, loaded: Loaded) -> str:
+    """Why the before-images of `loaded` cannot be used, or an empty text: all are there and none was altered."""
+    for name in loaded.written:
+        if (before_images := loaded.images.get(name)) is None:
             return f"none were recorded of {name}"
         try:
-            digest = Images(live, kept.relation).digest()
+            digest = Images(live, before_images.relation).digest()
         except LookupError as error:
             return str(error)
-        if digest != kept.digest:
-            return f"{kept.relation} was altered: it holds {digest.rows:,} rows, and {kept.digest.rows:,} were kept"
+        if digest != before_images.digest:
+            kept = f"{before_images.digest.rows:,} were kept"
+            return f"{before_images.relation} was altered: it holds {digest.rows:,} rows, and {kept}"
     return ""
 
 
-def invert_images(live: Session, catalog: Catalog, done: Loaded, into: ChangeSet) -> None:
-    """Fill `into` with what takes the rows back that `done` wrote one by one, by their before-images."""
+def invert_images(live: Session, catalog: Catalog, loaded: Loaded, into: ChangeSet) -> None:
+    """Fill `into` with what takes the rows back that `loaded` wrote one by one, by their before-images."""
     tables = {str(table.name): table for table in catalog.tables}
-    for name in done.written:
+    for name in loaded.written:
         if table := tables.get(name):
-            _invert_table(live, table, done.images[name], done.xids, into)
+            _invert_table(live, table, loaded.images[name], loaded.xids, into)
 
 
-def _invert_table(live: Session, table: Table, kept: BeforeImages, xids: Sequence[int], into: ChangeSet) -> None:
-    images = Images(live, kept.relation)
+def _invert_table(
+    live: Session, table: Table, before_images: BeforeImages, xids: Sequence[int], into: ChangeSet
+) -> None:
+    images = Images(live, before_images.relation)
     columns = [c for c in table.columns if c.name in images.columns and (not c.generated or c.name in table.key)]
     fields = {column.name: Field(column.name, column) for column in columns}
     side = Side(live, table.name, tuple(fields[name] for name in table.key), tuple(fields.values()))

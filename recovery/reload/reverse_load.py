@@ -24,19 +24,19 @@ from recovery.reload.load_job import Loaded
 from recovery.reload.verify_after_commit import applied
 
 
-def invert(live: Session, catalog: Catalog, done: Loaded, source: ChangeSet | None, into: ChangeSet) -> None:
-    """Fill `into` with what takes `done` back: written rows leave or become what they were, deleted ones return."""
+def invert(live: Session, catalog: Catalog, loaded: Loaded, source: ChangeSet | None, into: ChangeSet) -> None:
+    """Fill `into` with what takes `loaded` back: written rows leave or become what they were, deleted ones return."""
     tables = {str(table.name): table for table in catalog.tables}
     if source is not None:
         for shape in source.shapes():
-            if str(shape.table) in done.written and str(shape.table) in tables:
+            if str(shape.table) in loaded.written and str(shape.table) in tables:
                 turned = into.add_table(shape.table, shape.key, shape.columns)
-                into.add(_turned(change, turned, xmin) for xmin, change in applied(source, shape, done))
-    for name in done.rows:
+                into.add(_turned(change, turned, xmin) for xmin, change in applied(source, shape, loaded))
+    for name in loaded.rows:
         if table := tables.get(name):
             side = _whole(live, table)
             shape = into.add_table(table.name, table.key, [field.name for field in side.fields])
-            into.add(_leaving(rows_written(side, done.xids[:1]), shape, xmin_of(done.xids[0])))
+            into.add(_leaving(rows_written(side, loaded.xids[:1]), shape, xmin_of(loaded.xids[0])))
 
 
 def plan_undo(
@@ -48,19 +48,19 @@ def plan_undo(
     rules = read_rules(live, [tables[shape.table] for shape in shapes])
     lifted = foresee(live, catalog, changes, Outlook(rules, rules, (), {}))
     _keep_families(catalog, changes)
-    found = tuple(_counted(changes, shape) for shape in shapes)
-    written = {table.name for table in found if table.writes}
+    table_plans = tuple(_counted(changes, shape) for shape in shapes)
+    written = {table.name for table in table_plans if table.writes}
     return RepairPlan(
         case=case,
         number=number,
         request=request,
-        tables=found,
+        tables=table_plans,
         filled=(),
         writers=(),
         held_triggers=tuple(t for name in written for t in tables[name].triggers if t.state != "D"),
         notices=tuple(who_notices(live, written)),
         lifted=lifted,
-        wal_bytes_estimated=sum(changes.bytes_wanted(s.no) for s in shapes) + 100 * sum(t.writes for t in found),
+        wal_bytes_estimated=sum(changes.bytes_wanted(s.no) for s in shapes) + 100 * sum(t.writes for t in table_plans),
         changes_digest=changes.digest(),
         columns=column_numbers(catalog, shapes),
     )
@@ -89,28 +89,28 @@ def _keep_children(changes: ChangeSet, child: Shape, parent: Shape, key: Foreign
         for change in changes.changes(parent.no, kinds=[RowClass.BLOCKED])
         if change.live is not None
     }
-    kept = [
+    retained = [
         blocked(change, f"its parent in {parent.table} stays")
         for change in (changes.changes(child.no, ops=[Op.DELETE]) if staying else ())
         if change.live is not None and tuple(change.live[i] for i in down) in staying
     ]
-    changes.update(kept)
-    return len(kept)
+    changes.update(retained)
+    return len(retained)
 
 
 def _turned(change: Change, shape: Shape, xmin: int) -> Change:
     match change.op:
         case Op.INSERT:
-            op, seen, want = Op.DELETE, change.want, None
+            op, now, want = Op.DELETE, change.want, None
         case Op.DELETE:
             (
                 op,
-                seen,
+                now,
                 want,
             ) = Op.INSERT, None, change.live
         case _:
-            op, seen, want = Op.UPDATE, change.want, change.live
-    return Change(shape.no, change.key, change.kind, change.target, seen, xmin if seen is not None else None, op, want)
+            op, now, want = Op.UPDATE, change.want, change.live
+    return Change(shape.no, change.key, change.kind, change.target, now, xmin if now is not None else None, op, want)
 
 
 def _leaving(rows: Iterator[Texts], shape: Shape, xmin: int) -> Iterator[Change]:

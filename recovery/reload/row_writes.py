@@ -112,27 +112,27 @@ class RowWriter:
             return 0
         if name not in self.tries.row_by_row:
             return _unrefused(name, partial(write, self.stages[name]))
-        done, refused = self._write_tried(name, write)
+        written, refused = self._write_tried(name, write)
         if refused:
             waiting = [each for each in self._left if each in self.stages]
             mark_lost_parents(self.stages, self.job.catalog.visible_keys, self.job.filled, waiting)
-        return done
+        return written
 
     def _write_tried(self, name: TableName, write: Write) -> tuple[int, list[int]]:
         """Rows written, and the numbers of those refused. What is refused is tried again as long as others of the table
         could be written: what refuses it may read its own table."""
         stage = self.stages[name]
-        done, refused = 0, planned(stage, write)
+        written_rows, refused = 0, planned(stage, write)
         asking = any(check.functions for check in self.rules[name].checks)
         for passed in range(PASSES_AT_MOST if asking else 1):
             if passed:
                 stage.reopen(refused)
             numbers, refused = refused, self._try(stage, write, refused)
             written = _unrefused(name, partial(write, stage, stage.among(numbers)))
-            done += written
+            written_rows += written
             if not (refused and written):
                 break
-        return done, refused
+        return written_rows, refused
 
     def _refuses(self, name: TableName, write: Write) -> bool:
         """Whether the server refuses a write in one piece; the next transaction is told."""

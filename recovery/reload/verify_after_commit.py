@@ -69,12 +69,12 @@ def live_side(live: Session, table: Table, shape: Shape) -> Side:
 def _prove(live: Session, pair: Pair, job: Job, xids: Sequence[int]) -> TableProof:
     expected = job.truth.fingerprints[str(pair.name)]
     version = job.truth.oldest_version_num
-    found = fingerprint(live, pair.live, oldest_version_num=version)
+    now = fingerprint(live, pair.live, oldest_version_num=version)
     since = 0
-    if found != expected and (since := written_by_others(live, pair.name, xids)):
-        found = fingerprint(live, pair.live, oldest_version_num=version, only=xids)
-    changed = max(0, expected.rows - found.rows)
-    return TableProof(table=pair.name, at_target=expected, now=found, written_since=since, changed_since=changed)
+    if now != expected and (since := written_by_others(live, pair.name, xids)):
+        now = fingerprint(live, pair.live, oldest_version_num=version, only=xids)
+    changed = max(0, expected.rows - now.rows)
+    return TableProof(table=pair.name, at_target=expected, now=now, written_since=since, changed_since=changed)
 
 
 def _prove_repairs(live: Session, job: Job, loaded: Loaded) -> Iterator[RepairProof]:
@@ -82,8 +82,8 @@ def _prove_repairs(live: Session, job: Job, loaded: Loaded) -> Iterator[RepairPr
         return
     tables = {table.name: table for table in job.catalog.tables}
     for shape in job.repair.changes.shapes():
-        done = loaded.written.get(str(shape.table))
-        if done is None:
+        counts = loaded.written.get(str(shape.table))
+        if counts is None:
             continue
         side = live_side(live, tables[shape.table], shape)
         rows = applied(job.repair.changes, shape, loaded)
@@ -93,9 +93,9 @@ def _prove_repairs(live: Session, job: Job, loaded: Loaded) -> Iterator[RepairPr
             equal, since, differing = _compare_whole_rows(side, shape, [change for _, change in rows], loaded.xids)
         yield RepairProof(
             table=shape.table,
-            inserted=done.inserted,
-            updated=done.updated,
-            deleted=done.deleted,
+            inserted=counts.inserted,
+            updated=counts.updated,
+            deleted=counts.deleted,
             equal=equal,
             changed_since=since,
             differing=tuple(differing[:KEYS_SHOWN]),
@@ -106,8 +106,8 @@ def _compare_by_key(side: Side, shape: Shape, rows: Iterable[tuple[int, Change]]
     equal, since, differing = 0, 0, []
     rows = iter(rows)
     while batch := list(islice(rows, BATCH)):
-        found = rows_by_key(side, [change.key for _, change in batch])
-        now = {place: (int(xmin), values) for place, xmin, values in found}
+        read_rows = rows_by_key(side, [change.key for _, change in batch])
+        now = {place: (int(xmin), values) for place, xmin, values in read_rows}
         for place, (ours, change) in enumerate(batch):
             match _state(change, now.get(place), ours):
                 case "equal":
@@ -131,15 +131,15 @@ def _compare_whole_rows(
     side: Side, shape: Shape, planned: Sequence[Change], xids: Sequence[int]
 ) -> tuple[int, int, list[str]]:
     """Without a key: rows our transactions wrote, counted by their values."""
-    wanted: dict[Texts, int] = {}
+    expected: dict[Texts, int] = {}
     for change in planned:
         if change.want is not None:
-            wanted[change.want] = wanted.get(change.want, 0) + 1
-    gone = sum(change.op is Op.DELETE for change in planned)
-    equal, differing = gone, []
+            expected[change.want] = expected.get(change.want, 0) + 1
+    deleted = sum(change.op is Op.DELETE for change in planned)
+    equal, differing = deleted, []
     for values in rows_written(side, xids):
-        if wanted.get(values, 0):
-            wanted[values] -= 1
+        if expected.get(values, 0):
+            expected[values] -= 1
             equal += 1
         else:
             differing.append(f"{shape.table} {values}")

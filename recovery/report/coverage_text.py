@@ -38,19 +38,21 @@ CSV_HEADER = (
 )
 
 
-def coverage_text(found: Coverage) -> str:
+def coverage_text(coverage: Coverage) -> str:
     """A line for each instance, then its gaps, the worst first."""
-    where = found.regions[0] if len(found.regions) == 1 else f"{len(found.regions)} regions"
-    lines = [f"account {found.account}, {where}: {_counted(len(found.covered))}", ""]
-    lines += columns([("name", "region", "engine", "backups", "back to", "behind", "gaps"), *map(_row, found.covered)])
+    where = coverage.regions[0] if len(coverage.regions) == 1 else f"{len(coverage.regions)} regions"
+    lines = [f"account {coverage.account}, {where}: {_counted(len(coverage.covered))}", ""]
+    lines += columns(
+        [("name", "region", "engine", "backups", "back to", "behind", "gaps"), *map(_row, coverage.covered)]
+    )
     for severity in Severity:
-        gaps = found.of(severity)
+        gaps = coverage.of(severity)
         if gaps:
             lines += ["", f"{severity}:"]
         for each, gap in gaps:
             lines += [f"  {each.protection.identifier}: {gap.what}", f"    fix: {gap.fix}"]
-    if found.unseen:
-        lines += ["", "could not be looked at:", *(f"  {why}" for why in found.unseen)]
+    if coverage.unseen:
+        lines += ["", "could not be looked at:", *(f"  {why}" for why in coverage.unseen)]
     return joined(lines)
 
 
@@ -59,51 +61,51 @@ def _counted(count: int) -> str:
 
 
 def _row(each: Covered) -> tuple[str, ...]:
-    seen = each.protection
+    protection = each.protection
     counts = {severity: sum(gap.severity is severity for gap in each.gaps) for severity in Severity}
     counted_severities = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)
     return (
-        seen.identifier,
-        seen.region,
-        f"{seen.engine} {seen.engine_version}",
-        f"{seen.retention_days} days" if seen.retention_days else "OFF",
-        format_utc(seen.earliest) if seen.earliest else "-",
+        protection.identifier,
+        protection.region,
+        f"{protection.engine} {protection.engine_version}",
+        f"{protection.retention_days} days" if protection.retention_days else "OFF",
+        format_utc(protection.earliest) if protection.earliest else "-",
         "-" if each.lag_s is None else f"{max(each.lag_s, 0) / 60:,.0f} min",
         counted_severities or "none",
     )
 
 
-def coverage_csv(found: Coverage) -> str:
+def coverage_csv(coverage: Coverage) -> str:
     """A line for each gap, and one for each instance without any."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_HEADER)
-    writer.writerows(line for each in found.covered for line in _csv(each))
-    for why in found.unseen:
+    writer.writerows(line for each in coverage.covered for line in _csv(each))
+    for why in coverage.unseen:
         region, _, reason = why.partition(": ")
         writer.writerow((region, *[""] * (len(CSV_HEADER) - 4), "unknown", reason, ""))
     return out.getvalue()
 
 
 def _csv(each: Covered) -> Iterator[tuple[object, ...]]:
-    seen, drill = each.protection, each.rehearsal
+    protection, drill = each.protection, each.rehearsal
     head = (
-        seen.region,
-        seen.identifier,
-        seen.kind,
-        seen.engine,
-        seen.engine_version,
-        seen.status,
-        seen.retention_days,
-        _moment(seen.earliest),
-        _moment(seen.latest),
+        protection.region,
+        protection.identifier,
+        protection.kind,
+        protection.engine,
+        protection.engine_version,
+        protection.status,
+        protection.retention_days,
+        _moment(protection.earliest),
+        _moment(protection.latest),
         "" if each.lag_s is None else round(each.lag_s),
-        seen.lasting_snapshots,
-        _moment(seen.newest_snapshot),
-        seen.aws_backup,
-        " ".join(seen.copied_to),
-        seen.encrypted,
-        seen.deletion_protection,
+        protection.lasting_snapshots,
+        _moment(protection.newest_snapshot),
+        protection.aws_backup,
+        " ".join(protection.copied_to),
+        protection.encrypted,
+        protection.deletion_protection,
         _moment(drill.at) if drill else "",
         drill.passed if drill else "",
     )
@@ -113,13 +115,13 @@ def _csv(each: Covered) -> Iterator[tuple[object, ...]]:
         yield (*head, gap.severity, gap.what, gap.fix)
 
 
-def coverage_html(found: Coverage) -> str:
+def coverage_html(coverage: Coverage) -> str:
     """One page that needs nothing else."""
     rows = [
         dict(zip(("name", "region", "engine", "backups", "back", "lag"), _row(each), strict=False), each=each)
-        for each in found.covered
+        for each in coverage.covered
     ]
-    return render("coverage.html", title="Backup coverage", found=found, rows=rows, severities=list(Severity))
+    return render("coverage.html", title="Backup coverage", found=coverage, rows=rows, severities=list(Severity))
 
 
 def _moment(moment: datetime | None) -> str:

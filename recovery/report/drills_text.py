@@ -12,9 +12,9 @@ from recovery.report.report_text import columns
 from recovery.store.drill_history import DrillRecord
 
 
-def drills_text(held: Sequence[DrillRecord]) -> str:
+def drills_text(records: Sequence[DrillRecord]) -> str:
     """One line a drill, oldest first."""
-    if not held:
+    if not records:
         return "no drill was held yet: rowback drill"
     rows = [("when", "on", "result", "recovery time", "objective", "data loss", "rows")]
     rows += [
@@ -27,26 +27,26 @@ def drills_text(held: Sequence[DrillRecord]) -> str:
             _seconds(each.data_loss_s),
             f"{each.rows:,}",
         )
-        for each in held
+        for each in records
     ]
-    passed = sum(each.passed for each in held)
-    return joined([*columns(rows), "", f"{passed} of {len(held)} passed"])
+    passed = sum(each.passed for each in records)
+    return joined([*columns(rows), "", f"{passed} of {len(records)} passed"])
 
 
-def drills_html(held: Sequence[DrillRecord]) -> str:
+def drills_html(records: Sequence[DrillRecord]) -> str:
     """The trend as a chart, and the table."""
-    objective = held[-1].objectives.recovery_time_s if held else None
-    shown = [(each.at, each.recovery_time_s or 0.0, each.passed) for each in held[-24:]]
+    objective = records[-1].objectives.recovery_time_s if records else None
+    shown = [(each.at, each.recovery_time_s or 0.0, each.passed) for each in records[-24:]]
     worth = objective if objective and shown and objective < 4 * max(seconds for _, seconds, _ in shown) else None
     chart = trend(shown, worth)
-    return render("drills.html", title="Recovery drills", held=list(reversed(held)), chart=chart)
+    return render("drills.html", title="Recovery drills", held=list(reversed(records)), chart=chart)
 
 
-def drills_prometheus(held: Sequence[DrillRecord]) -> str:
+def drills_prometheus(records: Sequence[DrillRecord]) -> str:
     """The last drill as gauges, for node_exporter's textfile collector."""
-    if not held:
+    if not records:
         return ""
-    last, passed = held[-1], [each for each in held if each.passed]
+    last, passed = records[-1], [each for each in records if each.passed]
     gauges = [
         ("rowback_drill_success", float(last.passed)),
         *_measured("rowback_drill_recovery_seconds", last.recovery_time_s),

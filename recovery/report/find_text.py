@@ -13,20 +13,20 @@ TABLES_SHOWN = 6
 CHOICES_SHOWN = 8
 
 
-def find_text(found: Finding) -> str:
+def find_text(finding: Finding) -> str:
     """The whole answer."""
-    where = f"'{found.instance}'" if found.instance else "the log"
-    count = len(found.suspects) + found.more
+    where = f"'{finding.instance}'" if finding.instance else "the log"
+    count = len(finding.suspects) + finding.more
     lines = [f"{count} statement{'s' * (count != 1)} of {where} that may have destroyed something", ""]
-    if found.untouched:
-        lines[1:1] = [f"none of them names or reaches '{found.untouched}' in this log", ""]
-    for number, suspect in enumerate(found.suspects, 1):
+    if finding.untouched:
+        lines[1:1] = [f"none of them names or reaches '{finding.untouched}' in this log", ""]
+    for number, suspect in enumerate(finding.suspects, 1):
         lines += [*_suspect(number, suspect), ""]
-    if found.more:
-        lines += [f"and {found.more} less likely: name the --table, or a shorter time", ""]
-    if found.own:
-        lines += [f"left out: {found.own} statement{'s' * (found.own != 1)} that rowback itself sent", ""]
-    lines += [*_proposal(found), *_notes(found)]
+    if finding.more:
+        lines += [f"and {finding.more} less likely: name the --table, or a shorter time", ""]
+    if finding.own:
+        lines += [f"left out: {finding.own} statement{'s' * (finding.own != 1)} that rowback itself sent", ""]
+    lines += [*_proposal(finding), *_notes(finding)]
     return joined(lines).rstrip()
 
 
@@ -71,15 +71,15 @@ def _reached(suspect: Suspect) -> str:
     return shown + (f" and {rest} more" if rest > 0 else "")
 
 
-def _hit(hit: Reached) -> str:
-    before = f", about {hit.rows_before:,} before" if hit.rows_before is not None else ""
-    return f"{hit.table} (about {hit.rows_estimate:,} rows now{before})"
+def _hit(reached: Reached) -> str:
+    before = f", about {reached.rows_before:,} before" if reached.rows_before is not None else ""
+    return f"{reached.table} (about {reached.rows_estimate:,} rows now{before})"
 
 
-def _proposal(found: Finding) -> Iterator[str]:
-    proposal = found.proposal
+def _proposal(finding: Finding) -> Iterator[str]:
+    proposal = finding.proposal
     if proposal is None:
-        zone = any("--log-timezone" in gap for gap in found.silent)
+        zone = any("--log-timezone" in gap for gap in finding.silent)
         why = "the zone of this log's times is not known" if zone else "nothing here is likely enough"
         yield f"no target time is proposed: {why}, and a wrong time gives plausible wrong data"
         return
@@ -90,13 +90,13 @@ def _proposal(found: Finding) -> Iterator[str]:
     yield f"  {proposal.because}"
     yield "  what others committed after it counts as newer, and is kept"
     yield "  target times are whole seconds: a row that was committed after it and then hit is in no copy as of it"
-    if proposal.in_window is False and found.window:
-        window = f"{format_utc(found.window.earliest)} to {format_utc(found.window.latest)}"
+    if proposal.in_window is False and finding.window:
+        window = f"{format_utc(finding.window.earliest)} to {format_utc(finding.window.latest)}"
         yield f"  NOT in the restore window now ({window})"
     if proposal.reachable_until:
         yield (
             f"  it stays reachable until about {format_utc(proposal.reachable_until)}; a snapshot keeps today's state:"
-            f" aws rds create-db-snapshot --db-instance-identifier {found.instance}"
+            f" aws rds create-db-snapshot --db-instance-identifier {finding.instance}"
             f" --db-snapshot-identifier before-repair"
         )
     if proposal.command:
@@ -111,20 +111,20 @@ def _proposal(found: Finding) -> Iterator[str]:
         yield f"  and {rest} more: name the --table, the --database or a shorter time"
 
 
-def _notes(found: Finding) -> Iterator[str]:
-    if found.traces:
+def _notes(finding: Finding) -> Iterator[str]:
+    if finding.traces:
         yield from ("", "traces in the database itself:")
-        yield from (f"  {trace}" for trace in found.traces)
-    if found.events:
+        yield from (f"  {trace}" for trace in finding.traces)
+    if finding.events:
         yield from ("", "what RDS did meanwhile:")
-        yield from (f"  {event}" for event in found.events)
-    if found.silent:
+        yield from (f"  {event}" for event in finding.events)
+    if finding.silent:
         yield from ("", "what this does not show:")
-        yield from (f"  {gap}" for gap in found.silent)
+        yield from (f"  {gap}" for gap in finding.silent)
     span = (
-        f", from {format_utc(found.from_time)} to {format_utc(found.until_time)}"
-        if found.from_time and found.until_time
+        f", from {format_utc(finding.from_time)} to {format_utc(finding.until_time)}"
+        if finding.from_time and finding.until_time
         else ""
     )
     yield ""
-    yield f"read: {', '.join(found.sources) or 'nothing'}{span}"
+    yield f"read: {', '.join(finding.sources) or 'nothing'}{span}"

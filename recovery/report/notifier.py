@@ -72,7 +72,7 @@ def _send(sink: Notify, document: dict[str, str]) -> str:
         case Webhook():
             return _post(sink.url or os.environ.get(sink.url_env or "", ""), body)
         case Program(command=command):
-            done = subprocess.run(
+            completed = subprocess.run(
                 command,
                 input=body,
                 stdout=subprocess.DEVNULL,
@@ -81,7 +81,7 @@ def _send(sink: Notify, document: dict[str, str]) -> str:
                 check=False,
                 env=_environment(sink),
             )
-            return "delivered" if done.returncode == 0 else f"failed: exit code {done.returncode}"
+            return "delivered" if completed.returncode == 0 else f"failed: exit code {completed.returncode}"
         case Apprise(apprise_env=variable):
             return _by_apprise(os.environ.get(variable, ""), document)
 
@@ -118,5 +118,7 @@ def _by_apprise(address: str, document: dict[str, str]) -> str:
         return "failed: apprise is not installed: pip install 'rowback[notify]'"
     service = apprise.Apprise()
     service.add(address)
-    done = service.notify(title=f"rowback: {document['event']}", body=f"{document['text']} (case {document['case']})")
-    return "delivered" if done else "failed: apprise could not deliver it"
+    delivered = service.notify(
+        title=f"rowback: {document['event']}", body=f"{document['text']} (case {document['case']})"
+    )
+    return "delivered" if delivered else "failed: apprise could not deliver it"

@@ -38,24 +38,24 @@ def _replay(outlook: Outlook) -> str:
     return f"{duration_text(outlook.replay_s)} from the backup of {format_utc(outlook.replay_from)}{wal}"
 
 
-def _time(found: Duration | None) -> str:
-    if found is None:
+def _time(duration: Duration | None) -> str:
+    if duration is None:
         return NEVER_MEASURED
-    cases = f"{found.cases} recovered case{'s' * (found.cases != 1)} of {found.of}"
+    cases = f"{duration.cases} recovered case{'s' * (duration.cases != 1)} of {duration.of}"
     return (
-        f"about {duration_text(found.typical_s)}, {duration_text(found.least_s)} to {duration_text(found.most_s)}"
-        f" in {cases}"
+        f"about {duration_text(duration.typical_s)}, {duration_text(duration.least_s)}"
+        f" to {duration_text(duration.most_s)} in {cases}"
     )
 
 
-def _cost(found: Cost | None) -> str:
-    if found is None:
+def _cost(cost: Cost | None) -> str:
+    if cost is None:
         return "unknown: neither AWS's price list nor rowback's table has this class in this region"
-    storage = ", storage not counted" if found.price.storage_usd_per_gib_month is None else " and its storage"
-    expected = f"about ${found.expected_usd:,.2f}, " if found.expected_usd is not None else ""
+    storage = ", storage not counted" if cost.price.storage_usd_per_gib_month is None else " and its storage"
+    expected = f"about ${cost.expected_usd:,.2f}, " if cost.expected_usd is not None else ""
     return (
-        f"{expected}${found.most_usd:,.2f} if it is reaped only when it expires"
-        f" (${found.price.usd_per_hour:,.3f} an hour{storage}; {found.price.source})"
+        f"{expected}${cost.most_usd:,.2f} if it is reaped only when it expires"
+        f" (${cost.price.usd_per_hour:,.3f} an hour{storage}; {cost.price.source})"
     )
 
 

@@ -48,8 +48,8 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
         lines.append(f"  and {quiet} tables that were compared and hold what they held at T")
     if plan.filled:
         names = [str(name) for name in plan.filled]
-        left = f" and {len(names) - most:,} more" if len(names) > most else ""
-        lines += ["", f"  loaded whole, into empty tables: {', '.join(names[:most])}{left}"]
+        remainder = f" and {len(names) - most:,} more" if len(names) > most else ""
+        lines += ["", f"  loaded whole, into empty tables: {', '.join(names[:most])}{remainder}"]
     for table in plan.tables:
         lines += [f"  {table.name}: {note}" for note in table.mapped]
     lines += _writers(plan)
@@ -120,8 +120,8 @@ def count_records(changes: ChangeSet, kinds: Sequence[RowClass], late: Mapping[i
 
 
 def _of_classes(changes: ChangeSet, kinds: Sequence[RowClass], late: Mapping[int, str]) -> Iterator[Change]:
-    wanted = [] if late and RowClass.BLOCKED in kinds else kinds  # what was planned is of any class
-    listed = (_as_left(change, late) for change in changes.changes(kinds=wanted))
+    classes = [] if late and RowClass.BLOCKED in kinds else kinds  # what was planned is of any class
+    listed = (_as_left(change, late) for change in changes.changes(kinds=classes))
     return (change for change in listed if not kinds or change.kind in kinds)
 
 

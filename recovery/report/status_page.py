@@ -43,20 +43,20 @@ def write_status(status: Status, directory: Path) -> None:
 
 
 def _safe(status: Status) -> list[tuple[str, Mapping[str, object]]]:
-    found: list[tuple[str, Mapping[str, object]]] = [("safe-others", {})]
+    messages: list[tuple[str, Mapping[str, object]]] = [("safe-others", {})]
     if status.keeps_newer:
-        found.append(("safe-newer", {}))
+        messages.append(("safe-newer", {}))
     if status.standing is Standing.TAKEN_BACK:
-        found.append(("safe-taken-back", {}))
+        messages.append(("safe-taken-back", {}))
     elif status.standing is Standing.BESIDE:
-        found.append(("safe-unwritten", {}))
+        messages.append(("safe-unwritten", {}))
     elif status.rows is not None and status.written:
-        found.append(("safe-proven", {"rows": f"{status.rows:,}"}))
+        messages.append(("safe-proven", {"rows": f"{status.rows:,}"}))
     else:
-        found.append(("safe-written" if status.written else "safe-unwritten", {}))
+        messages.append(("safe-written" if status.written else "safe-unwritten", {}))
     if status.not_back:
-        found.append(("not-back", {"rows": f"{status.not_back:,}"}))
-    return found
+        messages.append(("not-back", {"rows": f"{status.not_back:,}"}))
+    return messages
 
 
 def _next(status: Status) -> str:

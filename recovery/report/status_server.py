@@ -62,13 +62,13 @@ class Page(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         self.close_connection = True
-        seen, spoke = "", time.monotonic()
+        last_body, spoke = "", time.monotonic()
         try:
             while not self.ended.is_set():
                 status = type(self).look()
                 body = status_body(status)
-                if body != seen:
-                    seen, spoke = body, time.monotonic()
+                if body != last_body:
+                    last_body, spoke = body, time.monotonic()
                     self._push(f"id: {status.seq}\nevent: status\ndata: {json.dumps({'html': body})}\n\n")
                 elif time.monotonic() - spoke > HEARTBEAT_S:
                     spoke = time.monotonic()

@@ -84,8 +84,8 @@ class Case:
 
     def outcome_of(self, step: str) -> dict[str, Any] | None:
         """What a finished step left behind, or None while it has not finished."""
-        found = self.steps.get(step)
-        return found.done if found else None
+        state = self.steps.get(step)
+        return state.done if state else None
 
     def noted(self, event: str) -> list[dict[str, Any]]:
         """The data of all records of one kind, oldest first."""
@@ -94,14 +94,14 @@ class Case:
     @property
     def request(self) -> RepairRequest:
         """How differing rows are to be treated: as asked last, or as planned."""
-        asked = self.noted("repair.asked")
-        return RepairRequest.model_validate(asked[-1]) if asked else self.plan.request
+        requests = self.noted("repair.asked")
+        return RepairRequest.model_validate(requests[-1]) if requests else self.plan.request
 
     @property
     def repair_plan(self) -> RepairPlan | None:
         """The repair plan of the last diff."""
-        found = self.outcome_of("diff")
-        return RepairPlan.model_validate(found["repair"]) if found else None
+        outcome = self.outcome_of("diff")
+        return RepairPlan.model_validate(outcome["repair"]) if outcome else None
 
     @property
     def approved(self) -> set[str]:
@@ -145,8 +145,8 @@ class Case:
     @property
     def pace(self) -> Pace | None:
         """How fast rows may come back, as asked last."""
-        asked = self.noted("load.paced")
-        return Pace.model_validate(asked[-1]) if asked else None
+        paces = self.noted("load.paced")
+        return Pace.model_validate(paces[-1]) if paces else None
 
     def take(self, record: Record) -> None:
         """Fold one more record in."""

@@ -19,15 +19,15 @@ APART = timedelta(hours=1)  # a look at a database that was just destroyed must 
 
 def remember_reading(reading: Reading, resource_id: str, database: str) -> None:
     """Keep it, unless there is one of the last hour. A machine that cannot keep it goes on without."""
-    directory, held = _directory(resource_id, database), _held(resource_id, database)
-    before = [last.at for path in held if (last := _read(path)) and last.at <= reading.at]
+    directory, paths = _directory(resource_id, database), _held(resource_id, database)
+    before = [last.at for path in paths if (last := _read(path)) and last.at <= reading.at]
     if before and reading.at - max(before) < APART:
         return
     with suppress(OSError):
         private_directory(directory.parent)
         private_directory(directory)
         replace_private(directory / f"{reading.at:%Y%m%d-%H%M%S}.json", (reading.model_dump_json() + "\n").encode())
-        for path in held[: max(0, len(held) + 1 - KEPT)]:
+        for path in paths[: max(0, len(paths) + 1 - KEPT)]:
             path.unlink(missing_ok=True)
 
 
@@ -36,9 +36,9 @@ def reading_before(moment: datetime, resource_id: str, database: str) -> Reading
 
     What cannot be read is no reading.
     """
-    found = [reading for path in _held(resource_id, database) if (reading := _read(path))]
-    earlier = [reading for reading in found if reading.at <= moment]
-    return earlier[-1] if earlier else next(iter(found), None)
+    readings = [reading for path in _held(resource_id, database) if (reading := _read(path))]
+    earlier = [reading for reading in readings if reading.at <= moment]
+    return earlier[-1] if earlier else next(iter(readings), None)
 
 
 def _directory(resource_id: str, database: str) -> Path:

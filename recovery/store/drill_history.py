@@ -53,10 +53,10 @@ def rehearse(instance: str) -> str:
 
 def held_drills() -> list[DrillRecord]:
     """All that are remembered, oldest first; what cannot be read is no drill."""
-    directory, found = state_home() / "drills", []
+    directory, records = state_home() / "drills", []
     for path in sorted(directory.glob("*.json")) if directory.is_dir() else []:
         try:
-            found.append(DrillRecord.model_validate_json(path.read_text()))
+            records.append(DrillRecord.model_validate_json(path.read_text()))
         except (ValidationError, OSError, UnicodeDecodeError):
             continue
-    return found
+    return records

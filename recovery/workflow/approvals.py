@@ -41,10 +41,10 @@ def approval(digest: str, by: str, note: str, region: str | None) -> Approval:
 
 def approvals_beside(plan_file: Path) -> list[Approval]:
     """Those kept next to a plan file, a file each. Raises plan-unreadable where one cannot be read."""
-    found = []
+    approvals = []
     for path in sorted(plan_file.parent.glob(f"{_escaped(plan_file.stem)}.approved-*.json")):
         try:
-            found.append(Approval.model_validate_json(path.read_text()))
+            approvals.append(Approval.model_validate_json(path.read_text()))
         except (OSError, UnicodeDecodeError, ValidationError) as error:
             raise RowbackError(
                 ErrorId.PLAN_UNREADABLE,
@@ -52,16 +52,16 @@ def approvals_beside(plan_file: Path) -> list[Approval]:
                 state=NOTHING_CREATED,
                 help=f"have it given again: rm {path}; rowback approve {plan_file} --by NAME",
             ) from error
-    return sorted(found, key=lambda each: each.at)
+    return sorted(approvals, key=lambda each: each.at)
 
 
-def keep_beside(plan_file: Path, given: Approval) -> Path:
+def keep_beside(plan_file: Path, approved: Approval) -> Path:
     """Write one next to a plan file, whole or not at all. Raises usage where it cannot be written."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", given.by).strip("-") or "approver"
-    path = plan_file.with_name(f"{plan_file.stem}.approved-{name}-{given.at:%H%M%S%f}.json")
+    name = re.sub(r"[^A-Za-z0-9]+", "-", approved.by).strip("-") or "approver"
+    path = plan_file.with_name(f"{plan_file.stem}.approved-{name}-{approved.at:%H%M%S%f}.json")
     scratch = path.with_suffix(".new")
     try:
-        scratch.write_text(given.model_dump_json(indent=1) + "\n")
+        scratch.write_text(approved.model_dump_json(indent=1) + "\n")
         scratch.replace(path)
     except OSError as error:
         raise RowbackError(
@@ -111,9 +111,9 @@ def _refuse(case: Case, digests: list[str], what: str, then: str) -> None:
     if not demand.needed:
         return
     opener = case.opener or current_principal(case.plan.source.region)
-    given = approvers(approvals_in(case), digests, opener, demand.by)
-    if len(given) < demand.needed:
-        names = ", ".join(f"'{each.by}'" for each in given) or "nobody"
+    valid = approvers(approvals_in(case), digests, opener, demand.by)
+    if len(valid) < demand.needed:
+        names = ", ".join(f"'{each.by}'" for each in valid) or "nobody"
         raise RowbackError(
             ErrorId.APPROVAL_MISSING,
             f"{demand.needed} approval{'s' * (demand.needed != 1)} by others of what is written"

@@ -82,30 +82,30 @@ def bisect(
         middle = (good + (bad - good) / 2).replace(microsecond=0)
         if middle <= good:
             break
-        found = _probe(search, middle, instances, listener)
-        tell(middle, found)
-        good, bad = (middle, bad) if found else (good, middle)
+        rows_present = _probe(search, middle, instances, listener)
+        tell(middle, rows_present)
+        good, bad = (middle, bad) if rows_present else (good, middle)
     if bad == search.until:  # only the original itself was seen without it
-        found = _probe(search, bad, instances, listener)
-        tell(bad, found)
-        if found:
+        rows_present = _probe(search, bad, instances, listener)
+        tell(bad, rows_present)
+        if rows_present:
             return Bracket(bad, None)
     return Bracket(good, bad)
 
 
 def _probe(search: Bisection, at: datetime, instances: Instances, listener: Listener) -> bool:
     """One copy: restored, asked, removed."""
-    wanted = replace(search.wanted, target_time=at)
-    plan = make_plan(wanted, instances, say=lambda text: None)
+    request = replace(search.wanted, target_time=at)
+    plan = make_plan(request, instances, say=lambda text: None)
     refuse_second_copy(plan, instances)
-    case, journal = open_case(plan, Objectives(), wanted.profile, approved=False)
+    case, journal = open_case(plan, Objectives(), request.profile, approved=False)
     with journal:
         recovery_run = RecoveryRun(case, journal, instances, listener)
         run(recovery_run, until="secure-copy")
         try:
             with recovery_run.copy() as copy:
-                found = _holds(copy, search.good)
-            recovery_run.record("probed", data={"good": search.good, "held": found})
+                rows_present = _holds(copy, search.good)
+            recovery_run.record("probed", data={"good": search.good, "held": rows_present})
         except RowbackError as error:
             fact = f"at {format_utc(at)}: {error.fact}"
             raise RowbackError(
@@ -113,7 +113,7 @@ def _probe(search: Bisection, at: datetime, instances: Instances, listener: List
             ) from error
         finally:
             give_up(recovery_run)
-    return found
+    return rows_present
 
 
 def _holds(session: Session, question: str) -> bool:

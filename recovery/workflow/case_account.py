@@ -128,8 +128,8 @@ def _way_on(case: Case, table: str, reason: str) -> str | None:
     if reason.startswith("the incident wrote"):
         return first + _again(case, "--mode repair", *named, f"--table {shell_word(table)}")
     if reason.startswith("its reference"):
-        asked = (str(each.name) for each in case.plan.tables if each.why is Why.NAMED)
-        scope = " ".join(f"--table {shell_word(name)}" for name in dict.fromkeys([table, *asked]))
+        requested_tables = (str(each.name) for each in case.plan.tables if each.why is Why.NAMED)
+        scope = " ".join(f"--table {shell_word(name)}" for name in dict.fromkeys([table, *requested_tables]))
         return first + _again(case, "--mode repair", "--incident-xid XID", scope)
     return None
 

@@ -99,17 +99,17 @@ def _samples(path: Path) -> dict[str, tuple[str, ...]]:
     """Keys, not contents: a report goes round."""
     if not path.exists():
         return {}
-    found: dict[str, tuple[str, ...]] = {}
+    samples: dict[str, tuple[str, ...]] = {}
     try:
         with ChangeSet(path) as changes:
             for shape in changes.shapes():
-                found[str(shape.table)] = tuple(
+                samples[str(shape.table)] = tuple(
                     ", ".join("null" if text is None else text for text in change.key)
                     for change in changes.changes(shape.no, ops=WRITES, limit=SAMPLES)
                 )
     except RowbackError:
         return {}
-    return found
+    return samples
 
 
 def _amounts_to(case: Case, report: Report) -> str:

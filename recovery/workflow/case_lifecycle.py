@@ -131,8 +131,8 @@ def give_up(recovery_run: RecoveryRun) -> Outcome:
         listener.step_failed(RemoveCopy.name, error.fact)
         lines = (f"temporary instance '{recovery_run.case.copy.identifier}' may still be running and costs money",)
         help = (*error.helps[:-1], f"{error.helps[-1]}; then: rowback close {recovery_run.case.id}")
-        done = "" if error.state == NOTHING_CREATED else f"{error.state}; "
-        state = f"{done}the case stays open"
+        progress = "" if error.state == NOTHING_CREATED else f"{error.state}; "
+        state = f"{progress}the case stays open"
         raise RowbackError(error.id, error.fact, *error.facts, *lines, state=state, help=help) from error
     recovery_run.record("step.done", step=RemoveCopy.name, data={"removed": removed})
     listener.step_done(RemoveCopy.name, "removed" if removed else "there was none", time.monotonic() - began)

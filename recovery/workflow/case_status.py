@@ -114,15 +114,15 @@ def _progress(steps: Sequence[StepStanding], typical: Mapping[str, float], *, ov
     if over:
         return 1.0
     whole = sum(max(typical.get(step.name, 1.0), 0.05) for step in steps)
-    done = 0.0
+    finished_s = 0.0
     for step in steps:
         share = max(typical.get(step.name, 1.0), 0.05)
-        done += share if step.done else min(step.seconds, 0.95 * share)
-    return round(min(done / whole, 0.99), 3)
+        finished_s += share if step.done else min(step.seconds, 0.95 * share)
+    return round(min(finished_s / whole, 0.99), 3)
 
 
 def _eta(steps: Sequence[StepStanding], typical: Mapping[str, float]) -> float | None:
     if not typical:
         return None
-    left = sum(max(typical.get(step.name, 0.0) - step.seconds, 0.0) for step in steps if not step.done)
-    return round(left, 1)
+    remaining_s = sum(max(typical.get(step.name, 0.0) - step.seconds, 0.0) for step in steps if not step.done)
+    return round(remaining_s, 1)

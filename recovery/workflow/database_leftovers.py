@@ -25,10 +25,10 @@ def clean(live: Session, *, named: Collection[str], older_than: timedelta | None
         if case.closed_at is not None and not is_driven(case.directory):
             sweep_changes(case)
     for schema, age, kept in leftovers(live):
-        asked = schema.case in named
-        if kept.startswith("case") or (kept and not asked):
+        requested = schema.case in named
+        if kept.startswith("case") or (kept and not requested):
             yield schema, f"kept: {kept}"
-        elif not asked and (older_than is None or age < older_than):
+        elif not requested and (older_than is None or age < older_than):
             yield schema, "kept: younger than that" if older_than is not None else "kept: not named"
         else:
             drop_schema(live, schema)

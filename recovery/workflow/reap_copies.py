@@ -51,8 +51,8 @@ def _case_of(instance: InstanceFacts) -> Case:
     """By its name alone; the tag has to agree. Raises _Kept."""
     name = instance.identifier.removeprefix(COPY_PREFIX)
     directories = cases_directory()
-    known = {path.name for path in directories.iterdir()} if directories.is_dir() else set()
-    if name not in known:
+    case_names = {path.name for path in directories.iterdir()} if directories.is_dir() else set()
+    if name not in case_names:
         tagged = instance.tags.get(TAG_CASE, name)
         raise _Kept(
             f"case '{tagged}' has no journal on this machine, so its resource id cannot be proven"
@@ -70,12 +70,12 @@ def _remove(instances: Instances, instance: InstanceFacts, case: Case) -> str:
     # Where nobody saw the create call answered, `instance` was proven by its nonce: it and no other is deleted.
     copy = case.copy.model_copy(update={"resource_id": instance.resource_id})
     try:
-        gone = instances.delete_copy(copy, deadline_s=DEADLINE_S, watch=lambda status, seconds: None)
+        deleted = instances.delete_copy(copy, deadline_s=DEADLINE_S, watch=lambda status, seconds: None)
     except RowbackError as error:
         if error.id is not ErrorId.DELETE_REFUSED:
             raise
         return f"kept: {error.fact}: {'; '.join(error.facts)}"
-    return "removed" if gone else "was gone already"
+    return "removed" if deleted else "was gone already"
 
 
 def _expired(text: str) -> bool:

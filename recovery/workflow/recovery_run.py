@@ -29,13 +29,13 @@ ANSWER_DEADLINE_S = 30.0  # RDS calls an instance available whose engine is dead
 UNTOUCHED = "nothing was written to the original"
 
 
-def refuse_other_database(plan: RecoveryPlan, source: InstanceFacts, found: Identity) -> None:
+def refuse_other_database(plan: RecoveryPlan, source: InstanceFacts, identity: Identity) -> None:
     """Raises plan-facts-changed for an instance or a database that only carries the name of the planned one."""
     expected = plan.identity
     changed = []
     if source.resource_id != plan.source.resource_id:
         changed.append(f"'{source.identifier}' is another instance now: {source.resource_id}")
-    if (found.system_identifier, found.database_oid) != (expected.system_identifier, expected.database_oid):
+    if (identity.system_identifier, identity.database_oid) != (expected.system_identifier, expected.database_oid):
         changed.append(f"database '{plan.database}' there is another database now (system identifier or oid differ)")
     if changed:
         raise RowbackError(

@@ -24,23 +24,23 @@ def check_references(recovery_run: RecoveryRun, live: Session, loaded: Loaded) -
     value that had no parent at T either dangled before: it is counted apart.
     """
     case = recovery_run.case
-    here = original(recovery_run.instances.get(case.plan.source.identifier), case.plan.database, recovery_run.profile)
-    found = []
+    target = original(recovery_run.instances.get(case.plan.source.identifier), case.plan.database, recovery_run.profile)
+    checks = []
     for reference in recovery_run.profile.references:
         if reference.child.database == case.plan.database:
-            found.append(_children_here(recovery_run, live, here, reference, loaded))
+            checks.append(_children_here(recovery_run, live, target, reference, loaded))
         if reference.parent.database == case.plan.database:
-            found.append(_parents_here(recovery_run, here, reference, loaded))
-    return tuple(found)
+            checks.append(_parents_here(recovery_run, target, reference, loaded))
+    return tuple(checks)
 
 
 def _children_here(
-    recovery_run: RecoveryRun, live: Session, here: Target, reference: Reference, loaded: Loaded
+    recovery_run: RecoveryRun, live: Session, target: Target, reference: Reference, loaded: Loaded
 ) -> ReferenceCheck:
     child, parent = reference.child, reference.parent
     written = str(table_of(child)) in {*loaded.rows, *loaded.written}
     touched = list(values_written_by(live, table_of(child), child.column, loaded.xids)) if written else []
-    missing = sorted(set(touched) - existing_values(here.to(parent.database), parent, touched)) if touched else []
+    missing = sorted(set(touched) - existing_values(target.to(parent.database), parent, touched)) if touched else []
     before = (
         set(missing) - existing_values(recovery_run.copy_target().to(parent.database), parent, missing)
         if missing
@@ -49,12 +49,12 @@ def _children_here(
     return _checked(reference, touched, [value for value in missing if value not in before], len(before))
 
 
-def _parents_here(recovery_run: RecoveryRun, here: Target, reference: Reference, loaded: Loaded) -> ReferenceCheck:
+def _parents_here(recovery_run: RecoveryRun, target: Target, reference: Reference, loaded: Loaded) -> ReferenceCheck:
     """Keys that the repair deleted (mode replace) and that the other database still holds."""
     child, parent = reference.child, reference.parent
     touched = _deleted(recovery_run, parent, loaded) if loaded.number else []
-    left = sorted(existing_values(here.to(child.database), child, touched)) if touched else []
-    return _checked(reference, touched, left, 0)
+    referencing = sorted(existing_values(target.to(child.database), child, touched)) if touched else []
+    return _checked(reference, touched, referencing, 0)
 
 
 def _deleted(recovery_run: RecoveryRun, parent: ColumnReference, loaded: Loaded) -> list[str]:
@@ -64,8 +64,8 @@ def _deleted(recovery_run: RecoveryRun, parent: ColumnReference, loaded: Loaded)
             if shape.table == table_of(parent) and parent.column in shape.columns:
                 at = shape.columns.index(parent.column)
                 written = (change for xid in loaded.xids for change in changes.written(shape.no, xid))
-                gone = [c.live[at] for c in written if c.op is Op.DELETE and c.live]
-                return [value for value in gone if value is not None]
+                values = [c.live[at] for c in written if c.op is Op.DELETE and c.live]
+                return [value for value in values if value is not None]
     return []
 
 

@@ -39,13 +39,13 @@ def settle_before_closing(recovery_run: RecoveryRun) -> None:
 @contextmanager
 def undoing(case: Case) -> Iterator[None]:
     """An error inside, once the undo's transaction was about to commit, does not say that nothing was written."""
-    intended, done = len(case.noted("undo.intent")), len(case.noted("undo.done"))
+    intended, finished = len(case.noted("undo.intent")), len(case.noted("undo.done"))
     try:
         yield
     except RowbackError as error:
         if error.id is ErrorId.VERIFY_DIFFERS or len(case.noted("undo.intent")) == intended:
             raise
-        if len(case.noted("undo.done")) > done:
+        if len(case.noted("undo.done")) > finished:
             raise RowbackError(
                 error.id,
                 error.fact,

@@ -63,10 +63,10 @@ def undo(recovery_run: RecoveryRun) -> Undone:
             recovery_run.record("step.done", step=Load.name, data=portions.model_dump(mode="json"))
         if unfinished:
             return Undone(prove(recovery_run, unfinished), unfinished.skipped)
-        done, plan = _take_back_at_last(recovery_run)
+        loaded, plan = _take_back_at_last(recovery_run)
         blocked = sum(table.count(RowClass.BLOCKED) for table in plan.tables)
         recovery_run.record("undo.stay", data={"rows": staying(plan)})
-        return Undone(prove(recovery_run, done), blocked + done.skipped, tuple(staying(plan)))
+        return Undone(prove(recovery_run, loaded), blocked + loaded.skipped, tuple(staying(plan)))
 
 
 def _take_back_at_last(recovery_run: RecoveryRun) -> tuple[Loaded, RepairPlan]:
@@ -92,9 +92,9 @@ def _take_back(recovery_run: RecoveryRun) -> tuple[Loaded, RepairPlan]:
         what = _job(recovery_run, live, repair, plan.held_triggers)
         rolled_back = "the transaction was rolled back: nothing was taken back"
         with terminate_like_interrupt(), watched(live, state=rolled_back, say=recovery_run.listener.notice):
-            done = load(live, what, None, before_commit=lambda found: _intend(recovery_run, found))
-            _note(recovery_run, "undo.done", done)
-    return done, plan
+            loaded = load(live, what, None, before_commit=lambda intended: _intend(recovery_run, intended))
+            _note(recovery_run, "undo.done", loaded)
+    return loaded, plan
 
 
 def preview_undo(recovery_run: RecoveryRun) -> RepairPlan:
@@ -164,8 +164,8 @@ def _nothing_written(case: Case) -> RowbackError:
 def settle(recovery_run: RecoveryRun) -> Loaded | None:
     """Write down what a process that died could not: whether its load committed, and its undo; returns the undo."""
     case = recovery_run.case
-    if case.load_unsettled and (happened := Load().reconcile(recovery_run)) is not None:
-        recovery_run.record("step.done", step=Load.name, data=happened)
+    if case.load_unsettled and (outcome := Load().reconcile(recovery_run)) is not None:
+        recovery_run.record("step.done", step=Load.name, data=outcome)
     return settle_undo(recovery_run)
 
 
@@ -196,24 +196,24 @@ def prove(recovery_run: RecoveryRun, last: Loaded) -> Verification:
         if not case.noted("undo.done"):
             refuse_altered_changes(case, last)
             with job(recovery_run, live) as what:
-                found = verify(live, what, last)
+                verification = verify(live, what, last)
         else:
             assert last.number
             refuse_altered_changes(case, last)
             with ChangeSet(case.changes_path(last.number)) as changes:
-                found = verify(live, _job(recovery_run, live, Repair(changes, last.number, ""), ()), last)
-    recovery_run.record("verified.again", data=found.model_dump(mode="json"))
-    if not found.proven:
-        raise differs(recovery_run, found)
-    return found
+                verification = verify(live, _job(recovery_run, live, Repair(changes, last.number, ""), ()), last)
+    recovery_run.record("verified.again", data=verification.model_dump(mode="json"))
+    if not verification.proven:
+        raise differs(recovery_run, verification)
+    return verification
 
 
 def _plan(recovery_run: RecoveryRun, live: Session, last: Loaded, changes: ChangeSet, number: int) -> RepairPlan:
     case, catalog = recovery_run.case, read_catalog(live)
     notices = _invert(case, live, catalog, last, changes)
     plan = plan_undo(live, catalog, changes, case=case.id, number=number, request=case.request)
-    gone = sorted({*last.rows, *last.written} - {str(table.name) for table in catalog.tables})
-    notices += [f"table {name} does not exist any more: its rows are not taken back" for name in gone]
+    missing = sorted({*last.rows, *last.written} - {str(table.name) for table in catalog.tables})
+    notices += [f"table {name} does not exist any more: its rows are not taken back" for name in missing]
     if not plan.writes:
         raise RowbackError(
             ErrorId.NOTHING_TO_UNDO,
@@ -289,24 +289,26 @@ def _no_record(case: Case, problem: str, unusable: str) -> RowbackError:
     )
 
 
-def _job(recovery_run: RecoveryRun, live: Session, repair: Repair, held: tuple[Trigger, ...]) -> Job:
+def _job(recovery_run: RecoveryRun, live: Session, repair: Repair, triggers_to_hold: tuple[Trigger, ...]) -> Job:
     """The undo as a load: no table is loaded whole, no sequence moves."""
     plan, catalog = recovery_run.case.plan, read_catalog(live)
-    here = AtTarget(fingerprints={}, sequences=catalog.sequences, oldest_version_num=live.info.server_version)
-    return Job(plan.database, catalog, [], here, held, plan.lock_timeout_ms, plan.lock_attempts, repair)
+    state_now = AtTarget(fingerprints={}, sequences=catalog.sequences, oldest_version_num=live.info.server_version)
+    return Job(
+        plan.database, catalog, [], state_now, triggers_to_hold, plan.lock_timeout_ms, plan.lock_attempts, repair
+    )
 
 
-def _intend(recovery_run: RecoveryRun, done: Loaded) -> None:
+def _intend(recovery_run: RecoveryRun, intended: Loaded) -> None:
     """Called before the commit. Rows that changed since the plan was shown would stay without their parts."""
-    if done.skipped:
+    if intended.skipped:
         raise _ChangedMeanwhile(
             ErrorId.PLAN_FACTS_CHANGED,
-            f"{counted(done.skipped, 'row')} changed by others while the undo began",
+            f"{counted(intended.skipped, 'row')} changed by others while the undo began",
             state="the transaction was rolled back: nothing was written to the original",
             help=f"see what would stay now: rowback undo {recovery_run.case.id} --dry-run",
         )
-    _note(recovery_run, "undo.intent", done)
+    _note(recovery_run, "undo.intent", intended)
 
 
-def _note(recovery_run: RecoveryRun, event: str, done: Loaded) -> None:
-    recovery_run.record(event, data=done.model_dump(mode="json"))
+def _note(recovery_run: RecoveryRun, event: str, loaded: Loaded) -> None:
+    recovery_run.record(event, data=loaded.model_dump(mode="json"))

@@ -199,16 +199,23 @@ def strike(app: Connection, world: World) -> int:
 
 def _delete(app: Connection, world: World, table: Table, fits: sql.Composable) -> None:
     """Rows with everything that stands in the way of their deletion."""
-    for child in world.children(table.no):
-        if child.on_delete == "no action":
-            joined = sql.SQL("({}) in (select {} from {} where {})").format(
-                _names([f"p{i}" for i, _ in enumerate(table.key_columns)]),
-                _names(table.key_columns),
-                table.identifier,
-                fits,
-            )
-            _delete(app, world, child, joined)
+    _clear_way(app, world, table, fits)
     app.execute(sql.SQL("delete from {} where {}").format(table.identifier, fits))
+
+
+def _clear_way(app: Connection, world: World, table: Table, fits: sql.Composable) -> None:
+    """Delete what keeps rows from being deleted, also where it refers to rows that a cascade takes along."""
+    for child in world.children(table.no):
+        joined = sql.SQL("({}) in (select {} from {} where {})").format(
+            _names([f"p{i}" for i, _ in enumerate(table.key_columns)]),
+            _names(table.key_columns),
+            table.identifier,
+            fits,
+        )
+        if child.on_delete == "no action":
+            _delete(app, world, child, joined)
+        elif child.on_delete == "cascade":
+            _clear_way(app, world, child, joined)
 
 
 @dataclass(frozen=True)

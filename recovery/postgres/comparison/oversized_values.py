@@ -35,5 +35,5 @@ def carried_text(value: sql.Composable, base_type: str) -> sql.Composable:
 
 def oversized_bytes(text: str | None) -> int | None:
     """The size of the value that `text` stands in for; None when it is a value itself."""
-    found = _STAND_IN.fullmatch(text) if text and len(text) < 100 else None
-    return int(found[1]) if found else None
+    match = _STAND_IN.fullmatch(text) if text and len(text) < 100 else None
+    return int(match[1]) if match else None

@@ -41,20 +41,20 @@ class Lineage:
 
     def after_target(self, xmins: Sequence[int]) -> set[int]:
         """Those of `xmins` that did not commit by T, or of which that is not certain."""
-        asked = {self.full(xmin): xmin for xmin in xmins if xmin >= FIRST_NORMAL_XID}
-        known = [str(xid) for xid in asked if 0 < xid < self.boundary]
+        by_full_xid = {self.full(xmin): xmin for xmin in xmins if xmin >= FIRST_NORMAL_XID}
+        decidable = [str(xid) for xid in by_full_xid if 0 < xid < self.boundary]
         committed = self.copy.execute(
             "select x::text::bigint from unnest(%s::text[]::xid8[]) x"
             " where coalesce(pg_xact_status(x), 'committed') = 'committed'",
-            (known,),
+            (decidable,),
         )
-        return set(asked.values()) - {asked[row[0]] for row in committed}
+        return set(by_full_xid.values()) - {by_full_xid[row[0]] for row in committed}
 
 
 def newest(xmin: int, before: int) -> int:
     """The newest 64-bit id below `before` that rows carry as `xmin`."""
-    found = before - before % EPOCH + xmin
-    return found if found < before else found - EPOCH
+    candidate = before - before % EPOCH + xmin
+    return candidate if candidate < before else candidate - EPOCH
 
 
 def next_xid(session: Session) -> int:
@@ -94,11 +94,11 @@ def writers_since(live: Side, lineage: Lineage) -> dict[int, int]:
         live.session,
         sql.SQL("select xmin::text::bigint, count(*) from {} where {} group by 1").format(live.relation, live.where),
     )
-    found: dict[int, int] = {}
+    rows_by_xid: dict[int, int] = {}
     while chunk := [(int(xid or 0), int(rows or 0)) for xid, rows in islice(counts, CHUNK)]:
         since = lineage.after_target([xid for xid, _ in chunk])
-        found.update((xid, rows) for xid, rows in chunk if xid in since)
-    return found
+        rows_by_xid.update((xid, rows) for xid, rows in chunk if xid in since)
+    return rows_by_xid
 
 
 def keys_written_by(live: Side, xmins: Sequence[int]) -> Iterator[Values]:

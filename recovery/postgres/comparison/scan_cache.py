@@ -37,8 +37,8 @@ class Remembered:
     def ask(self, copy: Session, statement: sql.Composed) -> Iterator[Values]:
         """The rows of the statement on the copy, from memory when it was asked before."""
         text = statement.as_string(copy)
-        known = self._db.execute("select no from asked where statement = ?", (text,)).fetchone()
-        return self._recall(known[0]) if known else self._learn(text, stream(copy, statement))
+        cached = self._db.execute("select no from asked where statement = ?", (text,)).fetchone()
+        return self._recall(cached[0]) if cached else self._learn(text, stream(copy, statement))
 
     def _recall(self, no: int) -> Iterator[Values]:
         for (row,) in self._db.execute("select row from answer where no = ? order by n", (no,)):

@@ -25,7 +25,7 @@ LONGEST_GAP = 10_000
 
 def first_commands(live: Session, tables: Collection[TableName], xids: Sequence[int]) -> dict[int, int]:
     """xmin → the smallest command number of the rows it wrote last, over all `tables`."""
-    found: dict[int, int] = {}
+    command_by_xid: dict[int, int] = {}
     for table in tables:
         rows = live.execute(
             sql.SQL("select xmin::text::bigint, min(cmin::text::bigint) from only {} where {} group by 1").format(
@@ -33,8 +33,8 @@ def first_commands(live: Session, tables: Collection[TableName], xids: Sequence[
             )
         )
         for xid, command in rows:
-            found[xid] = min(command, found.get(xid, command))
-    return found
+            command_by_xid[xid] = min(command, command_by_xid.get(xid, command))
+    return command_by_xid
 
 
 def commit_times(live: Session, xids: Sequence[int]) -> Mapping[int, datetime]:
@@ -50,8 +50,8 @@ def commit_times(live: Session, xids: Sequence[int]) -> Mapping[int, datetime]:
 def committed_between(live: Session, after: int, before: int) -> Iterator[int]:
     """Ids between two that committed: of other sessions, or of parts of the same transaction. A gap that is too long to
     look at counts as one id that did."""
-    known = next_xid(live)
-    low, high = newest(after, known), newest(before, known)
+    upcoming = next_xid(live)
+    low, high = newest(after, upcoming), newest(before, upcoming)
     if high - low > LONGEST_GAP:
         yield after + 1
         return

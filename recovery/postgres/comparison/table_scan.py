@@ -125,13 +125,13 @@ class Buckets:
     def over(cls, sides: Sequence[Side]) -> Buckets:
         """Ranges or hashes that hold about ROWS_PER_BUCKET rows each, the same for both sides; by the first side alone
         unless the other has outgrown it, so that the same question is asked next time."""
-        found = [extent(side) for side in sides]
-        if all(2 * found[0][0] >= rows for rows, _, _ in found) and _surrounds(found[0], found[1:]):
-            found = found[:1]
-        rows = max(count for count, _, _ in found)
+        extents = [extent(side) for side in sides]
+        if all(2 * extents[0][0] >= rows for rows, _, _ in extents) and _surrounds(extents[0], extents[1:]):
+            extents = extents[:1]
+        rows = max(count for count, _, _ in extents)
         count = min(MOST_BUCKETS, 1 << max(0, (rows // ROWS_PER_BUCKET) - 1).bit_length())
-        lows = [low for _, low, _ in found if low is not None]
-        highs = [high for _, _, high in found if high is not None]
+        lows = [low for _, low, _ in extents if low is not None]
+        highs = [high for _, _, high in extents if high is not None]
         if not lows or not highs or max(highs) - min(lows) >= WIDEST_RANGE:
             return cls(count)
         return cls(count, min(lows), max(1, -(-(max(highs) - min(lows) + 1) // count)))

@@ -61,9 +61,9 @@ def bring(copy: Session, live: Session, number: int) -> bool:
             for offset, chunk in _chunks(copy, number):
                 live.execute("select lo_put(%s::bigint::oid, %s, %s)", (number, offset, chunk))
                 wrote.update(chunk)
-            found = hashlib.sha256()
+            hashed = hashlib.sha256()
             for _, chunk in _chunks(live, number):
-                found.update(chunk)
+                hashed.update(chunk)
             _give(copy, live, number)
     except psycopg.errors.UniqueViolation:
         return False
@@ -78,7 +78,7 @@ def bring(copy: Session, live: Session, number: int) -> bool:
             state="the transaction was rolled back: nothing was written to the original",
             help=f"grant {owner} to {live.info.user}",
         ) from error
-    if wrote.digest() != found.digest():
+    if wrote.digest() != hashed.digest():
         raise RowbackError(
             ErrorId.VERIFY_DIFFERS,
             f"large object {number} did not arrive as it was at T",

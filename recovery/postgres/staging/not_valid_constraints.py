@@ -79,22 +79,22 @@ def without(rules: Rules, lifted: Collection[str]) -> Rules:
 
 def lift(live: Session, lifted: Iterable[LiftedConstraint]) -> list[HeldConstraint]:
     """Drop the constraints. Call only under an ACCESS EXCLUSIVE lock on their tables, of both ends of a key."""
-    held = []
+    constraints = []
     for check in lifted:
         table = sql.Identifier(*check.table.key)
         row = live.execute(_AS_IT_IS, (table.as_string(live), check.name)).fetchone()
         if row is None:  # validated or dropped since it was compared: what is there now decides
             continue
-        held.append(HeldConstraint(check.table, check.name, row[0], row[1]))
+        constraints.append(HeldConstraint(check.table, check.name, row[0], row[1]))
         live.execute(
             sql.SQL("/* rowback */ alter table only {} drop constraint {}").format(table, sql.Identifier(check.name))
         )
-    return held
+    return constraints
 
 
-def put_back(live: Session, held: Iterable[HeldConstraint]) -> None:
+def put_back(live: Session, constraints: Iterable[HeldConstraint]) -> None:
     """Add the constraints again, as they were."""
-    for check in held:
+    for check in constraints:
         table, name = sql.Identifier(*check.table.key), sql.Identifier(check.name)
         live.execute(
             sql.SQL("/* rowback */ alter table only {} add constraint {} {}").format(

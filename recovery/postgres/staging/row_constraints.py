@@ -122,24 +122,24 @@ where oid = any(%s) and relispartition and pg_get_partition_constraintdef(oid) i
 
 def read_rules(session: Session, tables: Iterable[Table]) -> dict[TableName, Rules]:
     """The rules of each table. A NOT NULL column is a check."""
-    wanted = {table.oid: table for table in tables}
-    distinct: dict[int, list[DistinctRule]] = {oid: [] for oid in wanted}
-    for row in session.execute(_DISTINCT, (list(wanted),)):
+    by_oid = {table.oid: table for table in tables}
+    distinct: dict[int, list[DistinctRule]] = {oid: [] for oid in by_oid}
+    for row in session.execute(_DISTINCT, (list(by_oid),)):
         oid, name, predicate, nulls_distinct, deferrable, expressions, operators, columns = row
         pairs = tuple((schema, operator) for schema, operator in operators or ())
         distinct[oid].append(
             DistinctRule(name, tuple(expressions), pairs, predicate, nulls_distinct, deferrable, tuple(columns))
         )
-    checks: dict[int, list[CheckRule]] = {oid: [] for oid in wanted}
-    for oid, name, expression, validated, functions in session.execute(_CHECKS, (list(wanted),)):
+    checks: dict[int, list[CheckRule]] = {oid: [] for oid in by_oid}
+    for oid, name, expression, validated, functions in session.execute(_CHECKS, (list(by_oid),)):
         checks[oid].append(CheckRule(f'check "{name}"', expression, validated, tuple(functions), constraint=name))
-    for oid, rule in _domain_rules(session, wanted):
+    for oid, rule in _domain_rules(session, by_oid):
         checks[oid].append(rule)
-    for oid, bounds in session.execute(_PARTITION_BOUNDS, (list(wanted),)):
+    for oid, bounds in session.execute(_PARTITION_BOUNDS, (list(by_oid),)):
         checks[oid].append(CheckRule("the bounds of its partition", bounds))
     return {
         table.name: Rules(tuple(distinct[oid]), (*checks[oid], *_not_null(session, table)))
-        for oid, table in wanted.items()
+        for oid, table in by_oid.items()
     }
 
 
@@ -161,8 +161,8 @@ def mentioned_tables(session: Session, functions: Iterable[int], among: Iterable
     }
 
 
-def _domain_rules(session: Session, wanted: Iterable[int]) -> Iterator[tuple[int, CheckRule]]:
-    for row in session.execute(_DOMAINS, (list(wanted),)):
+def _domain_rules(session: Session, oids: Iterable[int]) -> Iterator[tuple[int, CheckRule]]:
+    for row in session.execute(_DOMAINS, (list(oids),)):
         oid, column, domain, not_null, name, text, validated, functions = row
         quoted = sql.Identifier(column)
         if not_null:

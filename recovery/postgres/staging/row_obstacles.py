@@ -158,7 +158,7 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
     only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
     deleted = [p.leaving("p", ops="'d'") for p in parents]
     planned = [_planned(p, key, "s", "'i', 'u'") for p in parents]
-    found = stage.sql(
+    parent_exists = stage.sql(
         "exists (select from {only}{parent} p where {equal} and not ({deleted}))",
         only=only,
         parent=sql.Identifier(*key.parent.key),
@@ -179,7 +179,7 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
         "{moved} and {filled} and not ({found}) and {had}",
         moved=moved,
         filled=filled,
-        found=sql.SQL(" or ").join([found, *planned]),
+        found=sql.SQL(" or ").join([parent_exists, *planned]),
         had=had,
     )
     for parent in parents:
@@ -221,7 +221,7 @@ def schedule_before_deletes(
         )
         for key, parent in references
     )
-    kept = (
+    conditions = (
         stage.sql(
             "exists (select from (select {values} from {live} t where {same}) a,"
             " (select {values} from {name} o where o.{n} = s.{n}) b where {alike})",
@@ -238,7 +238,7 @@ def schedule_before_deletes(
         " and ({released}) and not ({needed}) and {kept}",
         released=sql.SQL(" or ").join(released),
         needed=sql.SQL(" or ").join(needed),
-        kept=sql.SQL(" and ").join([sql.SQL("true"), *kept]),
+        kept=sql.SQL(" and ").join([sql.SQL("true"), *conditions]),
     )
 
 

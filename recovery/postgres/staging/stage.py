@@ -130,17 +130,17 @@ class Stage:
         return any(self.ops[op] for op in "iud")
 
     def _copy(self, rows: Sequence[Staged]) -> None:
-        given = [(i, field) for i, field in enumerate(self.fields) if not field.column.generated]
+        written_fields = [(i, field) for i, field in enumerate(self.fields) if not field.column.generated]
         into = self.sql(
             "copy {name} ({columns}) from stdin",
             columns=sql.SQL(", ").join(
-                [self.n, self.op, self.xmin, self.nth, *(sql.Identifier(f.name) for _, f in given)]
+                [self.n, self.op, self.xmin, self.nth, *(sql.Identifier(f.name) for _, f in written_fields)]
             ),
         )
         with self.session.cursor() as cursor, cursor.copy(into) as copy:
             for row in rows:
                 own = (str(row.n), row.op, _text(row.xmin), _text(row.nth))
-                copy.write_row((*own, *(row.values[i] for i, _ in given)))
+                copy.write_row((*own, *(row.values[i] for i, _ in written_fields)))
 
     def _keep_keys(self, rows: Sequence[Staged], words: str) -> None:
         """Children of such a row must be known to lose their parent, so its key is staged where it can be."""
@@ -163,8 +163,8 @@ class Stage:
             return
         absent = [c for c in self.table.columns if c.name not in self.columns and not c.generated]
         if absent:
-            taken = sql.SQL(", ").join(sql.SQL("{0} = t.{0}").format(sql.Identifier(c.name)) for c in absent)
-            self.run("update {name} s set {taken} from {live} t where s.{op} = 'u' and {same}", taken=taken)
+            assignments = sql.SQL(", ").join(sql.SQL("{0} = t.{0}").format(sql.Identifier(c.name)) for c in absent)
+            self.run("update {name} s set {taken} from {live} t where s.{op} = 'u' and {same}", taken=assignments)
         written = [field for field in self.fields if not field.column.generated]
         differ = (
             sql.SQL("coalesce(bool_or({}), false)").format(self.differs(field.name, "t", "s")) for field in written
@@ -293,7 +293,7 @@ class Stage:
 
     def sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
         """Our own text, filled in: {name} (the stage), {live}, its own columns, {same}, `parts`."""
-        known = {
+        standard_parts = {
             "name": self.name,
             "live": self.live,
             "table": sql.Identifier(*self.table.name.key),
@@ -305,7 +305,7 @@ class Stage:
             "early": self.early,
             "same": self.same("t", "s"),
         }
-        return trusted_sql(text).format(**{**known, **parts})
+        return trusted_sql(text).format(**{**standard_parts, **parts})
 
 
 def mark_at_once(markings: Iterable[tuple[Stage, sql.Composed]]) -> int:

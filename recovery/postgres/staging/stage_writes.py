@@ -97,5 +97,5 @@ def try_first(stage: Stage, write: Write, numbers: Sequence[int]) -> list[int]:
             write(stage, stage.among(part))
 
     try_rows(stage.session, numbers, attempt, stage.set_aside)
-    left = set(stage.numbers(stage.among(numbers)))
-    return [n for n in numbers if n not in left]
+    unwritten = set(stage.numbers(stage.among(numbers)))
+    return [n for n in numbers if n not in unwritten]

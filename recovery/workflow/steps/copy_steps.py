@@ -102,17 +102,17 @@ class SecureCopy(Step):
         """Password first: without it nobody gets in, afterwards only this process."""
         target = recovery_run.copy_target()
         with recovery_run.live() as live, connect(target, state=UNTOUCHED) as copy:
-            found = prove_copy(live, copy, recovery_run.case.plan.identity)
+            identity = prove_copy(live, copy, recovery_run.case.plan.identity)
             boundary = own_boundary(copy)
             named = recovery_run.case.plan.request.incident_xids
             late = sorted(set(named) - lineage_of(live, copy, boundary).after_target(named)) if named else []
         stopped = make_inert(target)
         if late:
             raise _too_late(recovery_run, late[0])
-        same = found.system_identifier == recovery_run.case.plan.identity.system_identifier
+        same = identity.system_identifier == recovery_run.case.plan.identity.system_identifier
         return {
             **stopped,
-            "server_version_num": found.server_version_num,
+            "server_version_num": identity.server_version_num,
             "own_transactions_from": boundary if same else None,
         }
 
@@ -150,8 +150,8 @@ def _unconfirmed(recovery_run: RecoveryRun) -> Outcome | None:
     state = recovery_run.case.steps[StartCopy.name]
     looks = VISIBILITY_LOOKS if state.failed is None else 1
     for _ in range(looks - 1):
-        if found := StartCopy().reconcile(recovery_run):
-            return found
+        if confirmed := StartCopy().reconcile(recovery_run):
+            return confirmed
         time.sleep(recovery_run.instances.poll_s)
     return StartCopy().reconcile(recovery_run)
 

@@ -41,20 +41,20 @@ class Diff(Step):
             Remembered(case.directory / CHECKSUMS) as memory,
         ):
             recovery_run.record("changes.begun", data={"number": number})
-            found = make_repair_plan(live, copy, inquiry, changes, ask=memory.ask)
-        if not found.tables:  # all that is to be written is loaded whole, and nothing else was compared
+            repair = make_repair_plan(live, copy, inquiry, changes, ask=memory.ask)
+        if not repair.tables:  # all that is to be written is loaded whole, and nothing else was compared
             case.changes_path(number).unlink()
-            found = found.model_copy(update={"number": None, "changes_digest": ""})
-        return {"repair": found.model_dump(mode="json")}
+            repair = repair.model_copy(update={"number": None, "changes_digest": ""})
+        return {"repair": repair.model_dump(mode="json")}
 
     def tell(self, outcome: Outcome) -> str:
         """What was found."""
-        found = RepairPlan.model_validate(outcome["repair"])
-        if not any(any(table.classes.values()) for table in found.tables):
-            return f"{counted(len(found.filled), 'table')} to be loaded whole, nothing else differs"
-        totals = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
+        repair = RepairPlan.model_validate(outcome["repair"])
+        if not any(any(table.classes.values()) for table in repair.tables):
+            return f"{counted(len(repair.filled), 'table')} to be loaded whole, nothing else differs"
+        totals = {kind: sum(table.count(kind) for table in repair.tables) for kind in RowClass}
         counts = [f"{count:,} {kind}" for kind, count in totals.items() if count]
-        return f"{', '.join(counts) or 'no rows'}; {counted(found.writes, 'row')} to write"
+        return f"{', '.join(counts) or 'no rows'}; {counted(repair.writes, 'row')} to write"
 
     @staticmethod
     def _beside(recovery_run: RecoveryRun, filled: list[TableName]) -> RepairPlan:

@@ -48,19 +48,19 @@ class Load(Step):
         A recovery plan that was approved covers the tables it named as empty; rows need the repair plan's approval.
         Raises nothing-to-repair, load-refused, approval-missing, confirmation-missing, or plan-facts-changed.
         """
-        found = recovery_run.case.repair_plan
-        assert found
-        _refuse_nothing(recovery_run, found)
-        _refuse_part(recovery_run, found)
-        covered = recovery_run.case.plan_approved and not found.writes
-        refuse_without_second_person(recovery_run.case, found, covered=covered)
-        if not covered and found.digest not in recovery_run.case.approved:
-            recovery_run.approve(found)
-            recovery_run.record("repair.approved", data={"digest": found.digest})
-        if found.number is None:
+        repair = recovery_run.case.repair_plan
+        assert repair
+        _refuse_nothing(recovery_run, repair)
+        _refuse_part(recovery_run, repair)
+        covered = recovery_run.case.plan_approved and not repair.writes
+        refuse_without_second_person(recovery_run.case, repair, covered=covered)
+        if not covered and repair.digest not in recovery_run.case.approved:
+            recovery_run.approve(repair)
+            recovery_run.record("repair.approved", data={"digest": repair.digest})
+        if repair.number is None:
             return
-        with ChangeSet(recovery_run.case.changes_path(found.number)) as changes:
-            if changes.digest() != found.changes_digest:
+        with ChangeSet(recovery_run.case.changes_path(repair.number)) as changes:
+            if changes.digest() != repair.changes_digest:
                 raise RowbackError(
                     ErrorId.PLAN_FACTS_CHANGED,
                     f"the change set {changes.path} was altered after it was made",
@@ -73,11 +73,11 @@ class Load(Step):
 
         Of a paced load that is noted portion by portion; it is over when `do` says so.
         """
-        found = _last_committed(recovery_run)
-        if found is None or not found.partial:
-            return found.model_dump(mode="json") if found else None
-        if found.xids not in [portion.xids for portion in portions_of(recovery_run.case)]:
-            recovery_run.record("load.portion", data=found.model_dump(mode="json"))
+        committed = _last_committed(recovery_run)
+        if committed is None or not committed.partial:
+            return committed.model_dump(mode="json") if committed else None
+        if committed.xids not in [portion.xids for portion in portions_of(recovery_run.case)]:
+            recovery_run.record("load.portion", data=committed.model_dump(mode="json"))
         return None
 
     def do(self, recovery_run: RecoveryRun) -> Outcome:
@@ -101,19 +101,19 @@ class Load(Step):
             objects = point_to_objects(what.catalog, what.fills, changes)
             if objects:
                 open_copy()  # before any lock is held
-            done = _load(recovery_run, live, replace(what, copy=open_copy, large_objects=objects), rows)
-        return done.model_dump(mode="json")
+            loaded = _load(recovery_run, live, replace(what, copy=open_copy, large_objects=objects), rows)
+        return loaded.model_dump(mode="json")
 
     def tell(self, outcome: Outcome) -> str:
         """How many rows and for how long writers waited."""
-        done = Loaded.model_validate(outcome)
-        rows = sum(done.rows.values()) + sum(done_.total for done_ in done.written.values())
-        skipped = f", {done.skipped:,} skipped" if done.skipped else ""
-        portions = f" in {len(done.xids):,} portions" if len(done.xids) > 1 else ""
+        loaded = Loaded.model_validate(outcome)
+        rows = sum(loaded.rows.values()) + sum(table_rows.total for table_rows in loaded.written.values())
+        skipped = f", {loaded.skipped:,} skipped" if loaded.skipped else ""
+        portions = f" in {len(loaded.xids):,} portions" if len(loaded.xids) > 1 else ""
         each = " at a time" if portions else ""
-        objects = f", {counted(done.large_objects, 'large object')}" if done.large_objects else ""
+        objects = f", {counted(loaded.large_objects, 'large object')}" if loaded.large_objects else ""
         return (
-            f"{counted(rows, 'row')}{objects}{portions}{skipped}, tables locked for {done.seconds_locked:.2f} s{each}"
+            f"{counted(rows, 'row')}{objects}{portions}{skipped}, tables locked for {loaded.seconds_locked:.2f} s{each}"
         )
 
 
@@ -124,13 +124,13 @@ def job(recovery_run: RecoveryRun, live: Session, at_target: Catalog | None = No
     `at_target`: the copy's catalog; rows travel in its order of columns and as its types. Only the proof goes without.
     """
     case, catalog = recovery_run.case, read_catalog(live)
-    plan, found = case.plan, case.repair_plan
+    plan, repair_plan = case.plan, case.repair_plan
     fills = _fills(recovery_run, catalog, at_target)
 
     def refused(table: TableName) -> None:
         recovery_run.record(REFUSED_WHOLE, data={"table": str(table)})
 
-    if found is None or found.number is None:
+    if repair_plan is None or repair_plan.number is None:
         yield Job(
             plan.database,
             catalog,
@@ -144,16 +144,21 @@ def job(recovery_run: RecoveryRun, live: Session, at_target: Catalog | None = No
         )
         return
     whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
-    with ChangeSet(case.changes_path(found.number)) as changes:
+    with ChangeSet(case.changes_path(repair_plan.number)) as changes:
         repair = Repair(
-            changes, found.number, before_image_schema(case.id), found.lifted, found.changes_digest, found.columns
+            changes,
+            repair_plan.number,
+            before_image_schema(case.id),
+            repair_plan.lifted,
+            repair_plan.changes_digest,
+            repair_plan.columns,
         )
         yield Job(
             plan.database,
             catalog,
             fills,
             truth(recovery_run),
-            found.held_triggers,
+            repair_plan.held_triggers,
             plan.lock_timeout_ms,
             plan.lock_attempts,
             repair,
@@ -171,16 +176,16 @@ def portions_of(case: Case) -> list[Loaded]:
 
 def written_by_load(case: Case) -> Loaded | None:
     """What the load wrote, or its portions so far."""
-    if found := case.outcome_of(Load.name):
-        return Loaded.model_validate(found)
+    if outcome := case.outcome_of(Load.name):
+        return Loaded.model_validate(outcome)
     portions = portions_of(case)
     return merge(portions, skipped=sum(portion.skipped for portion in portions)) if portions else None
 
 
 def _load(recovery_run: RecoveryRun, live: Session, what: Job, rows: RowTransport | None) -> Loaded:
     def record(event: str) -> Callable[[Loaded], None]:
-        def noting(done: Loaded) -> None:
-            recovery_run.record(event, data=done.model_dump(mode="json"))
+        def noting(committed: Loaded) -> None:
+            recovery_run.record(event, data=committed.model_dump(mode="json"))
 
         return noting
 
@@ -188,7 +193,7 @@ def _load(recovery_run: RecoveryRun, live: Session, what: Job, rows: RowTranspor
     with watched(live, state=ROLLED_BACK, say=recovery_run.listener.notice):
         if what.repair is not None:  # what an attempt took whose commit failed
             what.repair.changes.batches.retain_committed(
-                xid for done in portions_of(recovery_run.case) for xid in done.xids
+                xid for committed in portions_of(recovery_run.case) for xid in committed.xids
             )
         if pace is None or what.repair is None:
             return load(live, what, rows, before_commit=record("load.intent"))
@@ -199,44 +204,44 @@ def _load(recovery_run: RecoveryRun, live: Session, what: Job, rows: RowTranspor
 def _last_committed(recovery_run: RecoveryRun) -> Loaded | None:
     with recovery_run.live() as live:
         for intent in reversed(recovery_run.case.noted("load.intent")):
-            found = Loaded.model_validate(intent)
-            if settled_status(live, found.xids[-1], recovery_run) == "committed":
-                return found
+            loaded = Loaded.model_validate(intent)
+            if settled_status(live, loaded.xids[-1], recovery_run) == "committed":
+                return loaded
     return None
 
 
-def _refuse_nothing(recovery_run: RecoveryRun, found: RepairPlan) -> None:
+def _refuse_nothing(recovery_run: RecoveryRun, repair: RepairPlan) -> None:
     """Zero effect is never success."""
     fingerprints = truth(recovery_run).fingerprints
-    if found.writes or any(fingerprints[str(name)].rows for name in found.filled):
+    if repair.writes or any(fingerprints[str(name)].rows for name in repair.filled):
         return
     target = recovery_run.case.outcome_of("read-target") or {}
-    gone = target.get("gone", {})
+    dropped_tables = target.get("gone", {})
     counts = [
         f"{table.name}: " + ", ".join(f"{count:,} {kind}" for kind, count in table.classes.items() if count)
-        for table in found.tables
+        for table in repair.tables
         if any(table.classes.values())
     ]
     blocked = [
         f"{table.name}: {each.rows:,} row{'s' * (each.rows != 1)} blocked: {each.reason}"
-        for table in found.tables
+        for table in repair.tables
         for each in table.account.blocked
     ]
     raise RowbackError(
         ErrorId.NOTHING_TO_REPAIR,
-        f"mode '{found.request.mode}' has no row to write in '{recovery_run.case.plan.database}'",
+        f"mode '{repair.request.mode}' has no row to write in '{recovery_run.case.plan.database}'",
         *counts,
         *blocked,
-        *found.notices,
-        *found.unexamined,
+        *repair.notices,
+        *repair.unexamined,
         state=UNTOUCHED,
-        help=_elsewhere(recovery_run.case, found, gone),
+        help=_elsewhere(recovery_run.case, repair, dropped_tables),
     )
 
 
-def _refuse_part(recovery_run: RecoveryRun, found: RepairPlan) -> None:
+def _refuse_part(recovery_run: RecoveryRun, repair: RepairPlan) -> None:
     """With --all-or-nothing one row that cannot come back keeps all others away."""
-    blocked = sum(each.rows for table in found.tables for each in table.account.blocked)
+    blocked = sum(each.rows for table in repair.tables for each in table.account.blocked)
     if recovery_run.case.plan.all_or_nothing and blocked:
         raise RowbackError(
             ErrorId.LOAD_REFUSED,
@@ -246,31 +251,31 @@ def _refuse_part(recovery_run: RecoveryRun, found: RepairPlan) -> None:
         )
 
 
-def _elsewhere(case: Case, found: RepairPlan, gone: Mapping[str, int]) -> str:
+def _elsewhere(case: Case, repair: RepairPlan, dropped_tables: Mapping[str, int]) -> str:
     """Where the rows may be that are missed."""
-    counts = {kind: sum(table.count(kind) for table in found.tables) for kind in RowClass}
+    counts = {kind: sum(table.count(kind) for table in repair.tables) for kind in RowClass}
     close, beside = f"rowback close {case.id}, then", case.restore_command("--mode beside")
-    if gone:
-        tables = " ".join(f"--table {shell_word(name)}" for name in gone)
+    if dropped_tables:
+        tables = " ".join(f"--table {shell_word(name)}" for name in dropped_tables)
         return f"bring what was dropped beside: {close} {beside} {tables}"
-    if dropped := [leading_name(line) for line in found.notices if "was dropped since T" in line]:
+    if dropped := [leading_name(line) for line in repair.notices if "was dropped since T" in line]:
         tables = " ".join(f"--table {shell_word(name)}" for name in dict.fromkeys(dropped))
         return f"bring the dropped columns' values beside: {close} {beside} {tables}"
-    if found.possible_incident:
-        xids = sorted({*case.request.incident_xids, *(writer.xid for writer in found.possible_incident)})
+    if repair.possible_incident:
+        xids = sorted({*case.request.incident_xids, *(writer.xid for writer in repair.possible_incident)})
         named = " ".join(f"--incident-xid {xid}" for xid in xids)
         return f"if those are its savepoints: rowback diff {case.id} --mode repair {named}"
     if counts[RowClass.BLOCKED]:
         return f"see why: rowback diff {case.id} --show blocked"
-    return _unchanged(case, found, counts)
+    return _unchanged(case, repair, counts)
 
 
-def _unchanged(case: Case, found: RepairPlan, counts: Mapping[RowClass, int]) -> str:
-    if found.unexamined:
-        names = " ".join(f"--table {shell_word(leading_name(line))}" for line in found.unexamined)
+def _unchanged(case: Case, repair: RepairPlan, counts: Mapping[RowClass, int]) -> str:
+    if repair.unexamined:
+        names = " ".join(f"--table {shell_word(leading_name(line))}" for line in repair.unexamined)
         beside = case.restore_command("--mode beside", names)
         return f"see what the tables that were not compared held: rowback close {case.id}, then {beside}"
-    if found.request.mode is Mode.MISSING and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):
+    if repair.request.mode is Mode.MISSING and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):
         return f"rows that were changed, not deleted, need: rowback diff {case.id} --mode repair"
     if earlier := _left_by_earlier(case):
         return earlier
@@ -293,10 +298,10 @@ def _left_by_earlier(case: Case) -> str | None:
 
 def _fills(recovery_run: RecoveryRun, live: Catalog, at_target: Catalog | None) -> list[Pair]:
     names, tables = filled_tables(recovery_run), {table.name: table for table in live.tables}
-    if gone := [str(name) for name in names if name not in tables]:
+    if missing := [str(name) for name in names if name not in tables]:
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED,
-            f"tables that were to be loaded do not exist any more: {', '.join(gone)}",
+            f"tables that were to be loaded do not exist any more: {', '.join(missing)}",
             state=UNTOUCHED,
             help=f"find out who dropped them; rowback close {recovery_run.case.id}, then a new plan",
         )

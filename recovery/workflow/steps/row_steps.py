@@ -47,21 +47,21 @@ class ReadTarget(Step):
             pairs = [pair for pair in alike(plan, then, now) if pair.name not in filled]
             if beside:
                 pairs = beside_pairs(recovery_run.case, then)
-            gone = {} if beside else _gone(copy, then, now, plan)
+            dropped_tables = {} if beside else _gone(copy, then, now, plan)
             oldest = min(live.info.server_version, copy.info.server_version)
             prints = {str(p.name): fingerprint(copy, p.at_target, oldest_version_num=oldest) for p in pairs}
         compared = len(pairs) < len(plan.tables)
-        if (not compared or beside) and not gone and not any(found.rows for found in prints.values()):
+        if (not compared or beside) and not dropped_tables and not any(each.rows for each in prints.values()):
             raise _nothing_at_target(recovery_run, [str(pair.at_target.name) for pair in pairs])
         counters = {counter.name: counter for counter in then.sequences}
         truth = AtTarget(fingerprints=prints, sequences=tuple(counters.values()), oldest_version_num=oldest)
         size = sum(pair.at_target.bytes for pair in pairs)
-        return {**truth.model_dump(mode="json"), "bytes": size, "gone": gone}
+        return {**truth.model_dump(mode="json"), "bytes": size, "gone": dropped_tables}
 
     def tell(self, outcome: Outcome) -> str:
         """How much was there."""
         prints = outcome["fingerprints"].values()
-        rows, tables = sum(found["rows"] for found in prints), len(prints)
+        rows, tables = sum(each["rows"] for each in prints), len(prints)
         return f"{counted(rows, 'row')} in {counted(tables, 'table')} empty now"
 
 
@@ -157,12 +157,14 @@ def _gone(copy: Session, then: Catalog, now: Catalog, plan: RecoveryPlan) -> dic
 
     For a whole database that is any table; for named ones, partitions of the same parent.
     """
-    known = {table.name for table in now.tables} | {out.name for out in plan.left_out}
+    known_names = {table.name for table in now.tables} | {out.name for out in plan.left_out}
     oids = {table.oid for table in now.tables}  # renamed since, it is another name for the same rows
     whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
     parents = {parent for table in then.tables if table.name in plan.scope for parent in table.inherits}
     missing = [
-        t for t in then.tables if t.name not in known and t.oid not in oids and (whole or parents & set(t.inherits))
+        t
+        for t in then.tables
+        if t.name not in known_names and t.oid not in oids and (whole or parents & set(t.inherits))
     ]
     counts = count_rows(copy, [table.name for table in missing if table.readable and not table.row_security])
     return {str(name): rows for name, rows in counts.items() if rows}
@@ -208,9 +210,9 @@ def empty_tables(recovery_run: RecoveryRun) -> list[TableName]:
 
 def filled_tables(recovery_run: RecoveryRun) -> list[TableName]:
     """The tables that are loaded whole, in load order, as the comparison decided."""
-    found = recovery_run.case.repair_plan
-    assert found
-    return list(found.filled)
+    repair = recovery_run.case.repair_plan
+    assert repair
+    return list(repair.filled)
 
 
 def truth(recovery_run: RecoveryRun) -> AtTarget:

@@ -34,20 +34,24 @@ class Verify(Step):
         """Compare; a difference is an error, and the temporary instance stays for a look."""
         loaded = Loaded.model_validate(recovery_run.case.outcome_of(Load.name))
         with recovery_run.live() as live, job(recovery_run, live) as what, ExitStack() as opened:
-            found = verify(live, what, loaded)
+            verification = verify(live, what, loaded)
             if what.repair is not None:
-                found = found.model_copy(update=_compared_again(recovery_run, live, what.repair, loaded, opened))
+                verification = verification.model_copy(
+                    update=_compared_again(recovery_run, live, what.repair, loaded, opened)
+                )
             if recovery_run.profile.references:
-                found = found.model_copy(update={"references": check_references(recovery_run, live, loaded)})
-        recovery_run.record("verification", data=found.model_dump(mode="json"))
-        if not found.proven:
-            raise differs(recovery_run, found)
-        return found.model_dump(mode="json")
+                verification = verification.model_copy(
+                    update={"references": check_references(recovery_run, live, loaded)}
+                )
+        recovery_run.record("verification", data=verification.model_dump(mode="json"))
+        if not verification.proven:
+            raise differs(recovery_run, verification)
+        return verification.model_dump(mode="json")
 
     def tell(self, outcome: Outcome) -> str:
         """The verdict."""
-        found = Verification.model_validate(outcome)
-        return f"{counted(found.rows, 'row')} as planned, {found.foreign_keys_checked} foreign keys hold"
+        verification = Verification.model_validate(outcome)
+        return f"{counted(verification.rows, 'row')} as planned, {verification.foreign_keys_checked} foreign keys hold"
 
 
 def _compared_again(
@@ -69,26 +73,28 @@ def _compared_again(
         again = compare_again(
             live, copy, inquiry_of(recovery_run, filled_tables(recovery_run)), changes, ask=memory.ask
         )
-        found = prove_world(again, Written(repair.changes, loaded.xids, left_out))
+        proof = prove_world(again, Written(repair.changes, loaded.xids, left_out))
     path.unlink()
-    return {"world": found}
+    return {"world": proof}
 
 
-def differs(recovery_run: RecoveryRun, found: Verification) -> RowbackError:
+def differs(recovery_run: RecoveryRun, verification: Verification) -> RowbackError:
     """What the verification found, with the keys."""
-    lines = [f"{p.table}: {p.at_target.rows:,} rows at T, {p.now.rows:,} now" for p in found.tables if not p.equal]
-    for proof in found.repaired:
+    lines = [
+        f"{p.table}: {p.at_target.rows:,} rows at T, {p.now.rows:,} now" for p in verification.tables if not p.equal
+    ]
+    for proof in verification.repaired:
         lines += [f"differs: {row}" for row in proof.differing]
         if not proof.proven:
             lines.append(f"{proof.table}: {proof.equal:,} of {proof.rows:,} written rows are as planned")
-    if found.dangling_references:
-        lines.append(f"{found.dangling_references:,} rows reference a row that does not exist")
-    lines += [f"{table} was changed by the load" for table in found.changed_outside_scope]
-    lines += [f"index {name} is invalid" for name in found.invalid_indexes]
+    if verification.dangling_references:
+        lines.append(f"{verification.dangling_references:,} rows reference a row that does not exist")
+    lines += [f"{table} was changed by the load" for table in verification.changed_outside_scope]
+    lines += [f"index {name} is invalid" for name in verification.invalid_indexes]
     lines += [
         f"{proof.table}: {proof.unexplained_rows:,} rows differ from T, and the plan did not say so: "
         f"{'; '.join(proof.unexplained)}"
-        for proof in found.world
+        for proof in verification.world
         if proof.unexplained_rows
     ]
     return RowbackError(
