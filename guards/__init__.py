@@ -46,8 +46,8 @@ def enable(
     from guards.policy import policy_here
 
     policy = policy_here(strictness, application, place=place)
-    for said in policy.application:
-        resolved(said)  # what nobody can read must not pass as «not configured»
+    for configured in policy.application:
+        resolved(configured)  # what nobody can read must not pass as «not configured»
     join(os.environ)
     guard = active() or Guard(policy)
     guard.policy, guard.questions = policy, OwnQuestions()
@@ -90,9 +90,9 @@ def assert_disposable(connection: Any, strictness: Strictness | None = None) -> 
     row = wire.execute(EVIDENCE_QUERY).fetchone()
     assert row is not None  # a session is always in a database
     guard = Guard(policy_here(strictness), questions=OwnQuestions())
-    known = guard.meet(as_text(row), Ends(wire.link, {}, asked_for="this connection", way=wire.way))
-    if not known.verdict.disposable:
-        guard.refuse(known, [Finding(Danger.UNKNOWN, "what comes next")], None)
+    judgement = guard.meet(as_text(row), Ends(wire.link, {}, asked_for="this connection", way=wire.way))
+    if not judgement.verdict.disposable:
+        guard.refuse(judgement, [Finding(Danger.UNKNOWN, "what comes next")], None)
 
 
 def classify(text: str, placeholders: Placeholders = "python") -> Classified:

@@ -77,35 +77,35 @@ def target_of(identity: ServerIdentity) -> str:
 
 def parse_target(text: str) -> tuple[str, int, str] | None:
     """System identifier, database oid and the server's start; None for anything else."""
-    found = _TARGET.fullmatch(text)
-    return (found["system"], int(found["oid"]), found["started"]) if found else None
+    match = _TARGET.fullmatch(text)
+    return (match["system"], int(match["oid"]), match["started"]) if match else None
 
 
 def allowances(now: datetime) -> tuple[Allowance, ...]:
     """Those of this user that have not run out. A file that others can write to, or that cannot be read, is none."""
-    kept = []
+    valid = []
     for content in _contents("*.json"):
         try:
             allowance = Allowance(**content)
-            left = datetime.fromisoformat(allowance.until) - now
+            remaining = datetime.fromisoformat(allowance.until) - now
         except (ValueError, TypeError):
             continue
-        if timedelta(0) < left <= LONGEST and parse_target(allowance.target):
-            kept.append(allowance)
-    return tuple(kept)
+        if timedelta(0) < remaining <= LONGEST and parse_target(allowance.target):
+            valid.append(allowance)
+    return tuple(valid)
 
 
 def named_marks(now: datetime) -> tuple[NamedMark, ...]:
     """Those of this user that have not run out, by the same rules."""
-    kept = []
+    valid = []
     for content in _contents("*.name"):
         try:
             named = NamedMark(**content)
             if now < datetime.fromisoformat(named.until):
-                kept.append(named)
+                valid.append(named)
         except (ValueError, TypeError):
             continue
-    return tuple(kept)
+    return tuple(valid)
 
 
 def write_allowance(allowance: Allowance) -> Path:

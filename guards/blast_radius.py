@@ -39,12 +39,14 @@ class Session(Protocol):
 
 def radius(session: Session, findings: Sequence[Finding]) -> str | None:
     """One line, or None when nothing of these names is known there. `reltuples` is an estimate and says so."""
-    hit = session.execute(RADIUS_QUERY, _named(findings)).fetchall()
-    if not hit:
+    tables = session.execute(RADIUS_QUERY, _named(findings)).fetchall()
+    if not tables:
         return None
-    rows = sum(count for _, count in hit)
-    shown = ", ".join(name for name, _ in hit[:SHOWN]) + (f" and {len(hit) - SHOWN} more" if len(hit) > SHOWN else "")
-    return f"it would have hit {len(hit)} table{'s' * (len(hit) > 1)}, about {rows:,} rows: {shown}"
+    rows = sum(count for _, count in tables)
+    shown = ", ".join(name for name, _ in tables[:SHOWN]) + (
+        f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else ""
+    )
+    return f"it would have hit {len(tables)} table{'s' * (len(tables) > 1)}, about {rows:,} rows: {shown}"
 
 
 def _named(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -45,8 +45,8 @@ def certified(host: str, port: int) -> str | None:
     """
     names = certificate_names(host, port)
     for domain, provider in PROVIDERS.items():
-        if found := next((name for name in names if domain in name), None):
-            return f"{found} ({provider})"
+        if certified_name := next((name for name in names if domain in name), None):
+            return f"{certified_name} ({provider})"
     return None
 
 
@@ -62,9 +62,9 @@ def certificate_names(host: str, port: int) -> tuple[str, ...]:
                 encoded = secured.getpeercert(binary_form=True) or b""
     except (OSError, UnicodeError, OverflowError):  # a name that no resolver takes, a port that none has
         return ()
-    found = (encoded[at.end() : at.end() + at[1][0]].decode("ascii", "replace") for at in _STRINGS.finditer(encoded))
+    texts = (encoded[at.end() : at.end() + at[1][0]].decode("ascii", "replace") for at in _STRINGS.finditer(encoded))
     return tuple(
-        name for name in dict.fromkeys(found) if _NAME.fullmatch(name) and ("." in name or "Cloud SQL" in name)
+        name for name in dict.fromkeys(texts) if _NAME.fullmatch(name) and ("." in name or "Cloud SQL" in name)
     )
 
 

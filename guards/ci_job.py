@@ -66,9 +66,9 @@ def job_began_at() -> datetime | None:
     has started; in a container its own start, less what services may be ahead; else the start of this session.
     """
     with suppress(ValueError):
-        said = datetime.fromisoformat(os.environ.get("CI_JOB_STARTED_AT", ""))
-        if said.tzinfo:
-            return said.astimezone(UTC)
+        announced = datetime.fromisoformat(os.environ.get("CI_JOB_STARTED_AT", ""))
+        if announced.tzinfo:
+            return announced.astimezone(UTC)
     chain = list(ancestors(os.getpid()))
     if job := _of_runner(chain):
         return _start(job)

@@ -37,15 +37,15 @@ class _Route:
 def next_door(address: str) -> str | None:
     """The device that leads to the container with that IPv4 address; None where it is not proven to be one."""
     try:
-        wanted = ipaddress.IPv4Address(address)
+        server = ipaddress.IPv4Address(address)
     except ValueError:
         return None
     routes = list(_routes())
-    if wanted in [route.gateway for route in routes]:
+    if server in [route.gateway for route in routes]:
         return None
     for route in routes:
-        if route.gateway is None and route.network.prefixlen and wanted in route.network:
-            return route.device if _leads_to_containers(route.device, wanted, routes) else None
+        if route.gateway is None and route.network.prefixlen and server in route.network:
+            return route.device if _leads_to_containers(route.device, server, routes) else None
     return None
 
 
@@ -65,13 +65,13 @@ def kind_of(device: str) -> str:
     """What the kernel calls a network device: bridge, veth, macvlan, vlan …; empty for a physical one."""
     try:
         index = socket.if_nametoindex(device)
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as asked:
-            asked.settimeout(1)
-            asked.send(
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as netlink:
+            netlink.settimeout(1)
+            netlink.send(
                 struct.pack("=IHHII", _HEADERS, _RTM_GETLINK, _NLM_F_REQUEST, 1, 0)
                 + struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0)
             )
-            answer = asked.recv(65536)
+            answer = netlink.recv(65536)
     except (OSError, AttributeError):
         return ""
     info = dict(_attributes(answer[_HEADERS:])).get(_IFLA_LINKINFO, b"")

@@ -13,7 +13,7 @@ from guards import system_clock
 from guards.database_mark import Marker, read_marker, unreadable
 from guards.guarded_run import this_run
 from guards.policy import Policy
-from guards.refusal_text import Known
+from guards.refusal_text import Judgement
 from guards.server_evidence import Evidence
 from guards.statements import Finding, Reach
 from guards.statements.beyond_database import CURRENT
@@ -122,7 +122,7 @@ class Judging:
     those that this process made.
     """
 
-    known: Known
+    judgement: Judgement
     policy: Policy
     neighbourhood: Callable[[], Neighbourhood | None]
     application: Callable[[Policy, Evidence], str | None]
@@ -145,8 +145,8 @@ class Judging:
     def is_own(self, names: Iterable[str]) -> bool:
         """Whether this run made all of these databases."""
         around = self.neighbourhood()
-        found = [around.databases.get(name) for name in names] if around else [None]
-        marks = [read_marker(each.comment) if each else None for each in found]
+        siblings = [around.databases.get(name) for name in names] if around else [None]
+        marks = [read_marker(each.comment) if each else None for each in siblings]
         return all(mark is not None and mark.run == this_run().key for mark in marks)
 
     def _on_this_server(self, finding: Finding, around: Neighbourhood) -> Iterator[str]:
@@ -165,52 +165,54 @@ class Judging:
             case Reach.SLOT:
                 yield from self._of_slots(finding, around)
             case Reach.ELSEWHERE:
-                there = [around.subscriptions[name] for name in finding.objects if name in around.subscriptions]
-                yield from self._elsewhere(there if finding.verb.endswith("SUBSCRIPTION") else [None])
+                subscriptions = [around.subscriptions[name] for name in finding.objects if name in around.subscriptions]
+                yield from self._elsewhere(subscriptions if finding.verb.endswith("SUBSCRIPTION") else [None])
             case _:
                 yield from self._of_server("it belongs", around)
 
     @property
     def _server(self) -> str:
-        return self.known.evidence.identity.system_identifier
+        return self.judgement.evidence.identity.system_identifier
 
     def _of_databases(self, names: Iterable[str], around: Neighbourhood) -> Iterator[str]:
         """Objections to named databases. A session's own is one of them unless it is proven."""
-        current = self.known.evidence.identity.database
+        current = self.judgement.evidence.identity.database
         names = [current if name == CURRENT else name for name in names]
         for name in dict.fromkeys(names if all(map(_is_read, names)) else around.databases):
-            free = name == current and self.known.verdict.disposable
+            free = name == current and self.judgement.verdict.disposable
             sibling = around.databases.get(name)
             if not free and sibling and (objection := self._of_sibling(sibling)):
                 yield objection
 
     def _of_slots(self, finding: Finding, around: Neighbourhood) -> Iterator[str]:
         """A logical slot belongs to a database; a physical one to whatever follows the server."""
-        known = [around.slots[name] for name in finding.objects if name in around.slots]
-        if not finding.objects or None in known or not all(map(_is_read, finding.objects)):
+        slots = [around.slots[name] for name in finding.objects if name in around.slots]
+        if not finding.objects or None in slots or not all(map(_is_read, finding.objects)):
             yield from self._of_server("it belongs", around)
-        yield from self._of_databases([name for name in known if name], around)
+        yield from self._of_databases([name for name in slots if name], around)
 
     def _of_sibling(self, sibling: Sibling) -> str | None:
-        evidence = self.known.evidence
+        evidence = self.judgement.evidence
         identity = replace(evidence.identity, database=sibling.name, database_oid=sibling.oid)
         mark: Marker | None = read_marker(sibling.comment)
-        there = replace(evidence, identity=identity, comment_marker=mark, unreadable_mark=unreadable(sibling.comment))
-        if spoken := judge_by_mark(there, self.policy, system_clock.now()):
+        its_evidence = replace(
+            evidence, identity=identity, comment_marker=mark, unreadable_mark=unreadable(sibling.comment)
+        )
+        if spoken := judge_by_mark(its_evidence, self.policy, system_clock.now()):
             return None if spoken.disposable else f"'{sibling.name}' is {spoken.vetoes[0]}"
-        if there.unreadable_mark:
+        if its_evidence.unreadable_mark:
             return f"'{sibling.name}' bears a mark that this version of rowback cannot read"
         if not self.whole_server:
             why = "; ".join(mark.objections(identity, evidence.at)) if mark else "it bears no mark"
             if sibling.name == evidence.identity.database:
                 return f"'{sibling.name}' is not proven disposable: {why}"
             return f"'{sibling.name}' is judged by itself, and {why}"
-        if said := self.application(self.policy, there):
-            return f"'{sibling.name}' is the application's own database: {said}"
+        if configured := self.application(self.policy, its_evidence):
+            return f"'{sibling.name}' is the application's own database: {configured}"
         return None
 
     def _of_server(self, what: str, around: Neighbourhood) -> Iterator[str]:
-        current = self.known.evidence.identity.database
+        current = self.judgement.evidence.identity.database
         if not self.whole_server:
             yield f"{what} to all databases of the server, and '{current}' alone is proven"
             return

@@ -37,23 +37,23 @@ class Marker:
 
     def objections(self, identity: ServerIdentity, now: datetime) -> list[str]:
         """Why this mark does not speak of that database now; empty when it does."""
-        found = []
+        reasons = []
         if self.system_identifier != identity.system_identifier:
-            found.append("its mark was made on another server: this is a copy")
+            reasons.append("its mark was made on another server: this is a copy")
         elif self.database_oid != identity.database_oid:
-            found.append("its mark was made for another database: this is a copy")
+            reasons.append("its mark was made for another database: this is a copy")
         if self.until is not None and datetime.fromisoformat(self.until) <= now:
-            found.append(f"its mark ran out at {self.until}")
+            reasons.append(f"its mark ran out at {self.until}")
         if self.run is not None and self.run != this_run().key:
-            found.append("another run of tests made it for itself")
-        return found
+            reasons.append("another run of tests made it for itself")
+        return reasons
 
 
 def read_marker(comment: str | None) -> Marker | None:
     """The mark in a database's comment. What cannot be read is no mark."""
     try:
-        found = json.loads(comment or "")[KEY]
-        marker = Marker(**found)
+        fields = json.loads(comment or "")[KEY]
+        marker = Marker(**fields)
         if marker.until is not None:
             moment = datetime.fromisoformat(marker.until)
             return marker if moment.tzinfo is not None and marker.state in ("disposable", "protected") else None

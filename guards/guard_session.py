@@ -12,7 +12,7 @@ from guards.certificate import certified
 from guards.children import report_refusal
 from guards.cross_database_reach import Judging, Neighbourhood
 from guards.policy import Policy
-from guards.refusal_text import Known, refusal_text
+from guards.refusal_text import Judgement, refusal_text
 from guards.same_kernel import Backend, backend_here, peer_of
 from guards.server_evidence import EVIDENCE_QUERY, MET_BEFORE_QUERY, Evidence, Link, evidence_of
 from guards.server_identity import ServerIdentity
@@ -99,63 +99,63 @@ class Guard:
     policy: Policy
     refusals: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    met: dict[ServerIdentity, Known] = field(default_factory=dict)
+    met: dict[ServerIdentity, Judgement] = field(default_factory=dict)
     fixture: str | None = None
     questions: Questions = field(default_factory=Unasked)
-    _proven_here: dict[Backend, tuple[Known, float]] = field(default_factory=dict)
+    _proven_here: dict[Backend, tuple[Judgement, float]] = field(default_factory=dict)
     _peers: set[tuple[str, int]] = field(default_factory=set)
-    _met_before: dict[tuple[object, ...], Known] = field(default_factory=dict)
+    _met_before: dict[tuple[object, ...], Judgement] = field(default_factory=dict)
     _elsewhere: set[tuple[str, int, str, str]] = field(default_factory=set)
     _roles: set[tuple[str, str]] = field(default_factory=set)
 
-    def meeting(self, link: Link, ends: Callable[[], Ends]) -> Talk[Known]:
+    def meeting(self, link: Link, ends: Callable[[], Ends]) -> Talk[Judgement]:
         """Judge the database of a new connection: by its process, by one short question, or by the whole evidence."""
-        if known := self.recognise(link):
-            return known
+        if judgement := self.recognise(link):
+            return judgement
         peer = peer_of(link.fd)
         if peer in self._peers:
             row = yield MET_BEFORE_QUERY
-            if known := self._met_before.get((peer, *_key(row))):
+            if judgement := self._met_before.get((peer, *_key(row))):
                 pooled = link.key_pid != int(row[2] or 0)
-                return known if pooled == known.evidence.pooled else _pooled(known, pooled)
+                return judgement if pooled == judgement.evidence.pooled else _pooled(judgement, pooled)
         self._peers.add(peer)
         row = yield EVIDENCE_QUERY
         return self.meet(row, ends())
 
-    def recognise(self, link: Link) -> Known | None:
+    def recognise(self, link: Link) -> Judgement | None:
         """A database of this kernel that was proven a moment ago, known again without asking the server anything.
 
         Its name may come to stand for another one, or be protected meanwhile: hence only for a moment.
         """
         if not self._proven_here or not (backend := backend_here(link.fd, link.key_pid)):
             return None
-        known, until = self._proven_here.get(backend, (None, 0.0))
-        return known if system_clock.seconds() < until else None
+        judgement, until = self._proven_here.get(backend, (None, 0.0))
+        return judgement if system_clock.seconds() < until else None
 
-    def meet(self, row: Row, ends: Ends) -> Known:
+    def meet(self, row: Row, ends: Ends) -> Judgement:
         """Judge a database by the row that EVIDENCE_QUERY gave on a new connection. What is proven holds for the run,
         and so does what is missing; sessions of others come and go."""
         evidence, verdict = self._judged(evidence_of(row, ends.link), ends.link)
-        known = Known(evidence, verdict, ends.asked_for, ends.way)
-        self.met[evidence.identity] = known
+        judgement = Judgement(evidence, verdict, ends.asked_for, ends.way)
+        self.met[evidence.identity] = judgement
         if verdict.disposable or not (evidence.foreign_sessions or evidence.replicas):
-            self._met_before[peer_of(ends.link.fd), *_key(row)] = known
+            self._met_before[peer_of(ends.link.fd), *_key(row)] = judgement
         # A mark or an allowance is bound to an oid, which the kernel does not tell: those are asked for each time.
-        lasting = verdict.disposable and evidence.here and not verdict.said
+        lasting = verdict.disposable and evidence.on_this_kernel and not verdict.by_owner
         if lasting and (backend := backend_here(ends.link.fd, ends.link.key_pid)):
-            self._proven_here[backend] = known, system_clock.seconds() + RECOGNISED_FOR_S
-        return known
+            self._proven_here[backend] = judgement, system_clock.seconds() + RECOGNISED_FOR_S
+        return judgement
 
-    def vouch(self, backend: Backend, known: Known) -> None:
+    def vouch(self, backend: Backend, judgement: Judgement) -> None:
         """Register a database that this process created: connections that `backend` serves need no query."""
-        self._proven_here[backend] = known, float("inf")
+        self._proven_here[backend] = judgement, float("inf")
 
     def _judged(self, evidence: Evidence, link: Link) -> tuple[Evidence, Verdict]:
         if verdict := judge_by_mark(evidence, self.policy, system_clock.now()):
             return evidence, verdict
         evidence = self._located(evidence, link)
         verdict = judge(evidence, self.policy, system_clock.now())
-        if not verdict.disposable or verdict.said:
+        if not verdict.disposable or verdict.by_owner:
             return evidence, verdict
         # What costs more is looked at only where it can still change something.
         evidence = replace(
@@ -169,66 +169,66 @@ class Guard:
         """A server that was not here does not come here later: /proc is walked over once for each."""
         server = (*peer_of(link.fd), evidence.identity.system_identifier, evidence.identity.started_at)
         evidence = located(evidence, link, not_here=server in self._elsewhere)
-        if not evidence.here:
+        if not evidence.on_this_kernel:
             self._elsewhere.add(server)
         return evidence
 
-    def check(self, known: Known | None, text: str, ends: Callable[[], Ends]) -> None:
+    def check(self, judgement: Judgement | None, text: str, ends: Callable[[], Ends]) -> None:
         """Let `text` pass or raise Refused. On a proven database only what leaves it is looked at.
 
-        `known` None: the connection is older than the guard, so nothing is known of its server.
+        `judgement` None: the connection is older than the guard, so nothing is known of its server.
         """
-        found = classify(text)
-        if known is not None and known.verdict.disposable:
-            self._check_reach(known, found, ends)
-        elif found.danger is not Danger.READ:
-            self.refuse(known, found.worst, ends, *self._of_named(known, found, ends))
+        classified = classify(text)
+        if judgement is not None and judgement.verdict.disposable:
+            self._check_reach(judgement, classified, ends)
+        elif classified.danger is not Danger.READ:
+            self.refuse(judgement, classified.worst, ends, *self._of_named(judgement, classified, ends))
 
-    def _check_reach(self, known: Known, found: Classified, ends: Callable[[], Ends]) -> None:
-        judging = self.judging(known, ends()) if found.reaching else None
-        for finding in found.reaching:
+    def _check_reach(self, judgement: Judgement, classified: Classified, ends: Callable[[], Ends]) -> None:
+        judging = self.judging(judgement, ends()) if classified.reaching else None
+        for finding in classified.reaching:
             if judging and (objections := judging.objections(finding)):
-                self.refuse(known, [finding], ends, *objections)
-        if known.evidence.foreign_servers and found.danger is not Danger.READ:
-            writes = [finding for finding in found.findings if finding.danger is not Danger.READ]
+                self.refuse(judgement, [finding], ends, *objections)
+        if judgement.evidence.foreign_servers and classified.danger is not Danger.READ:
+            writes = [finding for finding in classified.findings if finding.danger is not Danger.READ]
             if objection := self.questions.abroad(self, ends(), writes):
-                self.refuse(known, found.worst, ends, objection)
+                self.refuse(judgement, classified.worst, ends, objection)
 
-    def _of_named(self, known: Known | None, found: Classified, ends: Callable[[], Ends]) -> Sequence[str]:
+    def _of_named(self, judgement: Judgement | None, classified: Classified, ends: Callable[[], Ends]) -> Sequence[str]:
         """Where a text is about another database on a server of this machine, that one is in question."""
-        if known is None or any(f.reach not in (Reach.DATABASE, Reach.SESSIONS) for f in found.worst):
+        if judgement is None or any(f.reach not in (Reach.DATABASE, Reach.SESSIONS) for f in classified.worst):
             return ()
-        judging = self.judging(known, ends())
-        if not judging.known.evidence.here:
+        judging = self.judging(judgement, ends())
+        if not judging.judgement.evidence.on_this_kernel:
             return ()
-        return [objection for finding in found.worst for objection in judging.objections(finding)]
+        return [objection for finding in classified.worst for objection in judging.objections(finding)]
 
-    def judging(self, known: Known, ends: Ends) -> Judging:
+    def judging(self, judgement: Judgement, ends: Ends) -> Judging:
         """What judges the statements of a session that leave its database. Marks by name count on a server of this
         machine alone, so a database that its own mark proved is located now."""
-        if not known.evidence.here:
-            known = replace(known, evidence=self._located(known.evidence, ends.link))
+        if not judgement.evidence.on_this_kernel:
+            judgement = replace(judgement, evidence=self._located(judgement.evidence, ends.link))
         return Judging(
-            known,
+            judgement,
             self.policy,
             cache(lambda: self.questions.neighbourhood(ends)),
             self.questions.application,
             lambda way: self.questions.at(self, ends, way),
-            judge_by_evidence(known.evidence, self.policy).disposable,
+            judge_by_evidence(judgement.evidence, self.policy).disposable,
             self._roles,
         )
 
     def refuse(
-        self, known: Known | None, worst: Sequence[Finding], ends: Callable[[], Ends] | None, *beyond: str
+        self, judgement: Judgement | None, worst: Sequence[Finding], ends: Callable[[], Ends] | None, *beyond: str
     ) -> None:
         """Raise Refused, and remember it. `ends` None: what would have been hit is not asked. `beyond`: why something
         else than the session's own database keeps it from being sent."""
-        hit = None
-        if known and ends:
-            there = ends()
-            known = replace(known, asked_for=there.asked_for, way=there.way)
-            hit = None if beyond else self.questions.radius(there, worst)
-        refusal = refusal_text(known, worst, self.policy, fixture=self.fixture, radius=hit, beyond=beyond)
+        radius = None
+        if judgement and ends:
+            ends_now = ends()
+            judgement = replace(judgement, asked_for=ends_now.asked_for, way=ends_now.way)
+            radius = None if beyond else self.questions.radius(ends_now, worst)
+        refusal = refusal_text(judgement, worst, self.policy, fixture=self.fixture, radius=radius, beyond=beyond)
         self.refusals.append(refusal)
         report_refusal(refusal)
         raise Refused(refusal)
@@ -240,8 +240,8 @@ def _key(row: Row) -> tuple[str | None, ...]:
     return row[0], row[1], row[3], row[4]
 
 
-def _pooled(known: Known, pooled: bool) -> Known:  # noqa: FBT001 (a fact)
-    return replace(known, evidence=replace(known.evidence, pooled=pooled))
+def _pooled(judgement: Judgement, pooled: bool) -> Judgement:  # noqa: FBT001 (a fact)
+    return replace(judgement, evidence=replace(judgement.evidence, pooled=pooled))
 
 
 _active: Guard | None = None

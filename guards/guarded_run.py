@@ -28,9 +28,9 @@ class Run:
 
 def this_run() -> Run:
     """The run of this process: that of the guarded ancestor which the environment names, else its own."""
-    said = os.environ.get(VARIABLE, "")
+    inherited = os.environ.get(VARIABLE, "")
     for each in ancestors(os.getpid()):
-        if said == _key(each):
+        if inherited == _key(each):
             return _run(each)
     own = process(os.getpid())
     return _run(own) if own else Run(f"{os.getpid()}", system_clock.now())

@@ -52,9 +52,9 @@ class Making:
 def making(text: str, judging: Judging) -> Making | None:
     """What a text makes or ends, if it is one statement about databases that are the run's own, marked, or new."""
     finding = _only_finding(text)
-    if finding is None or not may_hold(judging.known.evidence) or judging.objections(finding):
+    if finding is None or not may_hold(judging.judgement.evidence) or judging.objections(finding):
         return None
-    proven = judging.known.verdict.disposable
+    proven = judging.judgement.verdict.disposable
     if finding.reach is Reach.SESSIONS:
         return None if proven else Making((), lifts=False)
     marks = _marks(finding, judging)
@@ -99,4 +99,4 @@ def mark_of_run(identity: ServerIdentity) -> Marker:
 
 def may_hold(evidence: Evidence) -> bool:
     """Whether databases may be made on its server: one of this machine that no service looks after."""
-    return evidence.here is not None and not (evidence.managed or evidence.standby or evidence.pooled)
+    return evidence.on_this_kernel is not None and not (evidence.managed or evidence.standby or evidence.pooled)

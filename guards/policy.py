@@ -79,9 +79,9 @@ def policy_here(
     Raises GuardError(policy-invalid) for a file that cannot be read: what it forbids is unknown.
     """
     place, now = place or Path.cwd(), system_clock.now()
-    said = _Said(list(_tables(place)))
-    forbidden_by = next((path for path, table in said.tables if table.get("allow") == "forbidden"), None)
-    default: Strictness = said.first("strictness") or ("ci" if in_ci(os.environ) else "dev")
+    decisions = _Said(list(_tables(place)))
+    forbidden_by = next((path for path, table in decisions.tables if table.get("allow") == "forbidden"), None)
+    default: Strictness = decisions.first("strictness") or ("ci" if in_ci(os.environ) else "dev")
     strictness = strictness or default
     return Policy(
         strictness=strictness,
@@ -91,14 +91,14 @@ def policy_here(
             _anchored(entry, directory)
             for directory, entries in (
                 (place, application),
-                *((p.parent, t.get("application", ())) for p, t in said.tables),
+                *((p.parent, t.get("application", ())) for p, t in decisions.tables),
             )
             for entry in entries
         ),
         allowances=() if forbidden_by else allowances(now),
         named=() if forbidden_by else named_marks(now),
         forbidden_by=forbidden_by,
-        uncovered_drivers=said.first("uncovered_drivers") or ("refuse" if strictness == "ci" else "warn"),
+        uncovered_drivers=decisions.first("uncovered_drivers") or ("refuse" if strictness == "ci" else "warn"),
     )
 
 

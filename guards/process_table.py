@@ -34,9 +34,9 @@ def process(pid: int) -> Process | None:
 
 def ancestors(pid: int) -> Iterator[Process]:
     """The process, its parent, and so on up to the first one of this namespace."""
-    while pid > 0 and (found := process(pid)):
-        yield found
-        pid = found.parent_pid
+    while pid > 0 and (each := process(pid)):
+        yield each
+        pid = each.parent_pid
 
 
 def started_at_s(of: Process) -> float | None:

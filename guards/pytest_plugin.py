@@ -174,17 +174,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A refusal that a clean-up swallowed fails the run all the same; a worker of xdist hands its own up."""
     guard = _active()
-    found, met = session.config.stash[REFUSALS], session.config.stash[DATABASES]
+    refusals, met = session.config.stash[REFUSALS], session.config.stash[DATABASES]
     if guard:
-        found.extend(guard.refusals)
-        found.extend(_of_children(session.config))
-        met.update({known.name: known.told for known in guard.met.values()})
+        refusals.extend(guard.refusals)
+        refusals.extend(_of_children(session.config))
+        met.update({judgement.name: judgement.summary for judgement in guard.met.values()})
         session.config.stash[WARNINGS].extend(guard.warnings)
     if (output := getattr(session.config, "workeroutput", None)) is not None:
-        output[OPTION], output[_OF_XDIST] = [*found], {**met}
+        output[OPTION], output[_OF_XDIST] = [*refusals], {**met}
         output[_WARNED] = [*session.config.stash[WARNINGS]]
-    _into_junit(session.config, found, met)
-    if found and exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
+    _into_junit(session.config, refusals, met)
+    if refusals and exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -207,8 +207,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         )
     if refusals:
         terminalreporter.section(f"rowback guard: {len(refusals)} refused", red=True, bold=True)
-        for name, told in config.stash[DATABASES].items():
-            terminalreporter.write_line(f"{name}: {told}")
+        for name, summary in config.stash[DATABASES].items():
+            terminalreporter.write_line(f"{name}: {summary}")
         for refusal in dict.fromkeys(refusals):
             terminalreporter.write_line(refusal)
 
@@ -218,9 +218,9 @@ def _of_children(config: pytest.Config) -> list[str]:
     report = config.stash.get(CHILDREN, None)
     if report is None:
         return []
-    told = children.reported(report)
+    reported = children.reported(report)
     shutil.rmtree(report.parent, ignore_errors=True)
-    return [refusal for refusal in told if refusal not in config.stash[REFUSALS]]
+    return [refusal for refusal in reported if refusal not in config.stash[REFUSALS]]
 
 
 def _strictness() -> str:
@@ -234,8 +234,8 @@ def _into_junit(config: pytest.Config, refusals: list[str], met: dict[str, str])
     xml = config.stash.get(xml_key, None)
     if xml is not None:
         xml.add_global_property(OPTION, _strictness())
-        for name, told in met.items():
-            xml.add_global_property(f"{OPTION}: {name}", told)
+        for name, summary in met.items():
+            xml.add_global_property(f"{OPTION}: {name}", summary)
         for refusal in dict.fromkeys(refusals):
             xml.add_global_property(f"{OPTION}: refused", refusal)
 

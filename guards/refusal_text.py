@@ -19,7 +19,7 @@ from guards.verdict import Verdict
 
 
 @dataclass(frozen=True)
-class Known:
+class Judgement:
     """One database as this process met it: the evidence, the verdict, what was asked for when it was reached, and the
     way that led there in the end, in libpq's words and without a password."""
 
@@ -34,7 +34,7 @@ class Known:
         return f"'{self.evidence.identity.database}' on {self.evidence.server}"
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The verdict in one line."""
         verdict = self.verdict
         if verdict.disposable:
@@ -43,7 +43,7 @@ class Known:
 
 
 def refusal_text(
-    known: Known | None,
+    judgement: Judgement | None,
     worst: Sequence[Finding],
     policy: Policy,
     *,
@@ -51,10 +51,10 @@ def refusal_text(
     radius: str | None = None,
     beyond: Sequence[str] = (),
 ) -> str:
-    """The whole refusal. `known` None: the connection is older than the guard. `radius`: what would have been hit.
+    """The whole refusal. `judgement` None: the connection is older than the guard. `radius`: what would have been hit.
     `beyond`: why something else than the session's own, disposable database keeps it from being sent."""
     what = "; ".join(map(str, worst))
-    if known is None:
+    if judgement is None:
         return "\n".join(
             [
                 f"refused[not-disposable]: {what} was not sent: this connection is older than the guard",
@@ -64,20 +64,34 @@ def refusal_text(
             ]
         )
     if beyond:
-        lines = [*_where(fixture), *_who(known), *beyond, "no statement was sent", *_help_beyond(known, worst, beyond)]
-        return "\n".join([f"refused[not-disposable]: {what} was not sent to {known.name}", *(f"  {x}" for x in lines)])
-    session = "behind a pooler the session was left as it is" if known.evidence.pooled else "the session is read-only"
-    helps = _help(known, policy) if any(f.reach not in _OF_A_SERVER for f in worst) else _help_beyond(known, worst, ())
+        lines = [
+            *_where(fixture),
+            *_who(judgement),
+            *beyond,
+            "no statement was sent",
+            *_help_beyond(judgement, worst, beyond),
+        ]
+        return "\n".join(
+            [f"refused[not-disposable]: {what} was not sent to {judgement.name}", *(f"  {x}" for x in lines)]
+        )
+    session = (
+        "behind a pooler the session was left as it is" if judgement.evidence.pooled else "the session is read-only"
+    )
+    helps = (
+        _help(judgement, policy)
+        if any(f.reach not in _OF_A_SERVER for f in worst)
+        else _help_beyond(judgement, worst, ())
+    )
     lines = [
         *_where(fixture),
-        *_who(known),
-        *known.verdict.vetoes,
-        *known.verdict.missing,
+        *_who(judgement),
+        *judgement.verdict.vetoes,
+        *judgement.verdict.missing,
         *([radius] if radius else []),
         f"no statement was sent; {session}",
         *helps,
     ]
-    return "\n".join([f"refused[not-disposable]: {what} was not sent to {known.name}", *(f"  {x}" for x in lines)])
+    return "\n".join([f"refused[not-disposable]: {what} was not sent to {judgement.name}", *(f"  {x}" for x in lines)])
 
 
 # No mark of one database helps there.
@@ -94,12 +108,12 @@ def _where(fixture: str | None) -> Iterator[str]:
         yield f"by {site.sender}"
 
 
-def _who(known: Known) -> Iterator[str]:
-    identity = known.evidence.identity
-    yield f"asked for {known.asked_for}"
+def _who(judgement: Judgement) -> Iterator[str]:
+    identity = judgement.evidence.identity
+    yield f"asked for {judgement.asked_for}"
     yield (
         f"it is PostgreSQL {identity.server_version_num // 10000}, system identifier {identity.system_identifier},"
-        f" database oid {identity.database_oid}, made {known.evidence.born_at:%Y-%m-%dT%H:%M:%SZ}"
+        f" database oid {identity.database_oid}, made {judgement.evidence.born_at:%Y-%m-%dT%H:%M:%SZ}"
     )
 
 
@@ -108,17 +122,17 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _help(known: Known, policy: Policy) -> Iterator[str]:
-    yield f"help: use a throw-away database; do not work around this. {mark_help(known)}"
-    if policy.forbidden_by is None and not _protected(known):
-        target = target_of(known.evidence.identity)
+def _help(judgement: Judgement, policy: Policy) -> Iterator[str]:
+    yield f"help: use a throw-away database; do not work around this. {mark_help(judgement)}"
+    if policy.forbidden_by is None and not _protected(judgement):
+        target = target_of(judgement.evidence.identity)
         yield f"      or, for this user and a while: rowback guard allow --target {target} --reason … --for 30m"
 
 
-def mark_help(known: Known) -> str:
+def mark_help(judgement: Judgement) -> str:
     """The command by which its owner makes a database disposable; for a protected one, first what takes that off."""
-    name = known.evidence.identity.database
-    return _commands(f"--dsn {quoted(known.way)} --reason …{_confirmation(name)}", protected=_protected(known))
+    name = judgement.evidence.identity.database
+    return _commands(f"--dsn {quoted(judgement.way)} --reason …{_confirmation(name)}", protected=_protected(judgement))
 
 
 def _commands(options: str, *, protected: bool) -> str:
@@ -130,7 +144,7 @@ def _commands(options: str, *, protected: bool) -> str:
     return f"If this one may be destroyed, its owner says so: rowback guard mark {options}"
 
 
-def _help_beyond(known: Known, worst: Sequence[Finding], beyond: Sequence[str]) -> Iterator[str]:
+def _help_beyond(judgement: Judgement, worst: Sequence[Finding], beyond: Sequence[str]) -> Iterator[str]:
     """Another database is in question: its own mark helps, not that of the session's. No mark is for a server."""
     named = [name for f in worst if f.reach in (Reach.DATABASE, Reach.SESSIONS) for name in f.objects if name]
     if not named:
@@ -139,10 +153,10 @@ def _help_beyond(known: Known, worst: Sequence[Finding], beyond: Sequence[str]) 
     yield "help: let it name a throw-away database; do not work around this."
     for name in dict.fromkeys(named):
         objections = [objection for objection in beyond if objection.startswith(f"'{name}' ")]
-        options = f"--dsn {quoted(way_to(known.way, name))} --reason …{_confirmation(name)}"
+        options = f"--dsn {quoted(way_to(judgement.way, name))} --reason …{_confirmation(name)}"
         if objections:
-            told = _commands(options, protected=any(" is marked protected " in each for each in objections))
-            yield f"      '{name}': {told}"
+            commands = _commands(options, protected=any(" is marked protected " in each for each in objections))
+            yield f"      '{name}': {commands}"
 
 
 def way_to(way: str, database: str) -> str:
@@ -153,9 +167,9 @@ def way_to(way: str, database: str) -> str:
     return re.sub(r"\bdbname=(?:'(?:[^'\\]|\\.)*'|\S+)", lambda _: value, way)
 
 
-def _protected(known: Known) -> bool:
-    marker = known.evidence.comment_marker
-    return known.verdict.said and marker is not None and marker.state == "protected"
+def _protected(judgement: Judgement) -> bool:
+    marker = judgement.evidence.comment_marker
+    return judgement.verdict.by_owner and marker is not None and marker.state == "protected"
 
 
 def _confirmation(name: str) -> str:

@@ -51,8 +51,8 @@ def _serves(fd: int, backend_pid: int) -> bool:
     with socket.socket(fileno=os.dup(fd)) as ours:
         if ours.family == socket.AF_UNIX:
             return field(backend_pid, "PPid") == str(_listener(ours))
-        found = _TITLE.match(title(backend_pid))
-        return found is not None and found["port"] == str(ours.getsockname()[1])
+        match = _TITLE.match(title(backend_pid))
+        return match is not None and match["port"] == str(ours.getsockname()[1])
 
 
 def runs_here(fd: int, backend_pid: int, client: str | None = None, server: str | None = None) -> str | None:
@@ -81,8 +81,8 @@ def is_direct(fd: int, client: str | None, server: str | None) -> bool:
 
 def client_of(backend_pid: int) -> str | None:
     """Whom a backend of this kernel serves, as its title writes it, for servers hide that from ordinary roles."""
-    found = _CLIENT.match(title(backend_pid))
-    return found["client"] if found else None
+    match = _CLIENT.match(title(backend_pid))
+    return match["client"] if match else None
 
 
 def peer_of(fd: int) -> tuple[str, int]:
@@ -100,17 +100,17 @@ def _end(address: tuple[str, int]) -> str:
 
 
 def _by_port(port: int, backend_pid: int) -> str | None:
-    found = _TITLE.match(title(backend_pid))
-    if found and found["port"] == str(port):
+    match = _TITLE.match(title(backend_pid))
+    if match and match["port"] == str(port):
         return f"backend {backend_pid} on this machine serves our port {port}"
     return None
 
 
 def _by_loopback(ours: socket.socket, client: str | None, server: str | None) -> str | None:
     """Loopback addresses do not leave a network namespace: who sees the same two ends is in ours (a pod's sidecar)."""
-    here, there = _end(ours.getsockname()), _end(ours.getpeername())
+    our_end, their_end = _end(ours.getsockname()), _end(ours.getpeername())
     loopback = ipaddress.ip_address(str(ours.getpeername()[0]).removeprefix("::ffff:")).is_loopback
-    if loopback and (client, server) == (here, there):
+    if loopback and (client, server) == (our_end, their_end):
         return f"it sees our port {ours.getsockname()[1]} on the loopback that we share"
     return None
 
@@ -118,8 +118,8 @@ def _by_loopback(ours: socket.socket, client: str | None, server: str | None) ->
 def _by_container(port: int, backend_pid: int, client: str | None) -> str | None:
     """A container of this kernel whose backend bears that number inside and names our port, or that client."""
     for pid in _contained(backend_pid):
-        found = _TITLE.match(title(pid))
-        if found and found["port"] == str(port):
+        match = _TITLE.match(title(pid))
+        if match and match["port"] == str(port):
             return f"backend {pid} on this machine serves our port {port}"
         if client and f" {client} " in f"{title(pid)} ":
             return f"backend {pid}, in a container on this machine, serves {client}"

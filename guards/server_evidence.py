@@ -88,11 +88,11 @@ class Evidence:
     tell-tales were found. `pooled`: another process answers than the one that greeted us, so session settings belong
     to whoever comes next.
 
-    Of what follows each is None, or 0, until it was looked for (guards.server_location, and what costs more). `here`:
-    how it is proven that the server runs on this kernel. `next_door`: the bridge or virtual cable that leads to it.
-    `foreign_sessions`, `replicas`: of others than us; of these `from_afar` come from elsewhere than this machine and
-    its containers. `certified`: what the server's certificate tells, `application`: the configured database of the
-    application that this is.
+    Of what follows each is None, or 0, until it was looked for (guards.server_location, and what costs more).
+    `on_this_kernel`: how it is proven that the server runs on this kernel. `next_door`: the bridge or virtual cable
+    that leads to it. `foreign_sessions`, `replicas`: of others than us; of these `from_afar` come from elsewhere than
+    this machine and its containers. `certified`: what the server's certificate tells, `application`: the configured
+    database of the application that this is.
     """
 
     identity: ServerIdentity
@@ -112,7 +112,7 @@ class Evidence:
     others: tuple[OtherSession, ...] = ()
     foreign_servers: bool = False
     pooled: bool = False
-    here: str | None = None
+    on_this_kernel: str | None = None
     next_door: str | None = None
     foreign_sessions: int = 0
     replicas: int = 0
@@ -133,8 +133,8 @@ def evidence_of(row: Sequence[str | None], link: Link) -> Evidence:
     identifier = str(row[5])
     size, fsync_off, standby, archiving, others, *telltales = row[12:22]
     services = [
-        known[telltale]
-        for known, names in zip((ROLES, DATABASES, SETTINGS, FUNCTIONS, SCHEMAS), telltales, strict=True)
+        group[telltale]
+        for group, names in zip((ROLES, DATABASES, SETTINGS, FUNCTIONS, SCHEMAS), telltales, strict=True)
         for telltale in (names or "").split(",")
         if telltale
     ]

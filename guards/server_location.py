@@ -28,18 +28,18 @@ def located(evidence: Evidence, link: Link, *, not_here: bool = False) -> Eviden
     """
     client, server = evidence.ends
     pid = link.key_pid if not evidence.pooled else 0
-    here = None if not_here or not pid else runs_here(link.fd, pid, client, server)
+    on_this_kernel = None if not_here or not pid else runs_here(link.fd, pid, client, server)
     address, _ = peer_of(link.fd)
-    direct = not here and is_direct(link.fd, client, server)
-    near = bool(here and here.startswith("backend")) or evidence.ends[0] is None
+    direct = not on_this_kernel and is_direct(link.fd, client, server)
+    near = bool(on_this_kernel and on_this_kernel.startswith("backend")) or evidence.ends[0] is None
     foreign = [each for each in evidence.others if each.follows or not _like_ours(each, evidence)]
     return replace(
         evidence,
-        here=here,
+        on_this_kernel=on_this_kernel,
         next_door=next_door(address) if direct else None,
         foreign_sessions=sum(not each.follows for each in foreign),
         replicas=sum(each.follows for each in foreign),
-        from_afar=sum(not _is_near(each, seen=near) for each in foreign),
+        from_afar=sum(not _is_near(each, processes_visible=near) for each in foreign),
     )
 
 
@@ -53,10 +53,10 @@ def _place(client: str | None) -> str:
     return "" if not address or ipaddress.ip_address(address).is_loopback else address
 
 
-def _is_near(other: OtherSession, *, seen: bool) -> bool:
-    """Whether a session comes from this machine or from a container on it. `seen`: its server's processes are ours to
-    look at."""
-    client = other.client if not other.hidden else (client_of(other.pid) if seen else None)
+def _is_near(other: OtherSession, *, processes_visible: bool) -> bool:
+    """Whether a session comes from this machine or from a container on it. `processes_visible`: its server's
+    processes are ours to look at."""
+    client = other.client if not other.hidden else (client_of(other.pid) if processes_visible else None)
     if client is None:
         return not other.hidden
     place = "" if client == "[local]" else _place(client)

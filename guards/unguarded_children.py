@@ -57,14 +57,14 @@ class Watch:
                 self._look(pid)
 
     def _look(self, pid: int) -> None:
-        seen = process(pid)
-        if seen is None or (pid, seen.started_ticks) in self.unguarded or not _loaded_driver(pid):
+        child = process(pid)
+        if child is None or (pid, child.started_ticks) in self.unguarded or not _loaded_driver(pid):
             return
         arguments = read(PROC / str(pid) / "cmdline").split("\0")
         is_python = "python" in Path(arguments[0]).name or "python" in _executable(pid)
         if not (is_python and _is_guarded(pid, arguments)):
-            name = " ".join([Path(arguments[0]).name, *_script(arguments)] if is_python else [seen.name])
-            self.unguarded[pid, seen.started_ticks] = Unguarded(pid, name, is_python)
+            name = " ".join([Path(arguments[0]).name, *_script(arguments)] if is_python else [child.name])
+            self.unguarded[pid, child.started_ticks] = Unguarded(pid, name, is_python)
 
 
 def descendants(pid: int) -> Iterator[int]:
@@ -90,13 +90,13 @@ def _is_guarded(pid: int, arguments: Sequence[str]) -> bool:
 
 def _options(arguments: Sequence[str]) -> Iterator[str]:
     """Python's own, up to what it runs. Two of them are followed by a word of theirs."""
-    left = iter(arguments)
-    for argument in left:
+    remaining = iter(arguments)
+    for argument in remaining:
         if not argument.startswith("-") or argument in ("-", "-c", "-m"):
             return
         yield argument
         if argument in ("-W", "-X", "--check-hash-based-pycs"):
-            next(left, None)
+            next(remaining, None)
 
 
 def _script(arguments: Sequence[str]) -> list[str]:

@@ -17,14 +17,14 @@ _CLOCKS_DIFFER = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Verdict:
-    """`proofs` speak for, `vetoes` against; `missing` says what would be enough. `said`: it was stated of this very
+    """`proofs` speak for, `vetoes` against; `missing` says what would be enough. `by_owner`: it was stated of this very
     database, by a mark or an allowance; it says nothing of the rest of its server."""
 
     disposable: bool
     proofs: tuple[str, ...]
     vetoes: tuple[str, ...]
     missing: tuple[str, ...]
-    said: bool = False
+    by_owner: bool = False
 
 
 def judge(evidence: Evidence, policy: Policy, now: datetime) -> Verdict:
@@ -49,12 +49,12 @@ def judge_by_mark(evidence: Evidence, policy: Policy, now: datetime) -> Verdict 
     protected = marker is not None and valid and marker.state == "protected"
     allowance = next((a for a in policy.allowances if a.covers(evidence.identity, now)), None)
     if allowance and not protected:
-        return Verdict(disposable=True, proofs=(str(allowance),), vetoes=(), missing=(), said=True)
+        return Verdict(disposable=True, proofs=(str(allowance),), vetoes=(), missing=(), by_owner=True)
     if marker and valid:
         return _marked(marker.state, f"marked {marker.state} by {marker.by}: {marker.reason}", marker.until)
-    named = next((n for n in policy.named if evidence.here and n.covers(evidence.identity, now)), None)
+    named = next((n for n in policy.named if evidence.on_this_kernel and n.covers(evidence.identity, now)), None)
     if named and not evidence.unreadable_mark:
-        return Verdict(disposable=True, proofs=(str(named),), vetoes=(), missing=(), said=True)
+        return Verdict(disposable=True, proofs=(str(named),), vetoes=(), missing=(), by_owner=True)
     return None
 
 
@@ -63,15 +63,15 @@ def _objections(evidence: Evidence) -> list[str]:
     return marker.objections(evidence.identity, evidence.at) if marker else []
 
 
-def _marked(state: str, told: str, until: str | None) -> Verdict:
+def _marked(state: str, reason: str, until: str | None) -> Verdict:
     if state == "disposable":
-        return Verdict(disposable=True, proofs=(f"{told}, until {until}",), vetoes=(), missing=(), said=True)
-    return Verdict(disposable=False, proofs=(), vetoes=(told,), missing=(), said=True)
+        return Verdict(disposable=True, proofs=(f"{reason}, until {until}",), vetoes=(), missing=(), by_owner=True)
+    return Verdict(disposable=False, proofs=(), vetoes=(reason,), missing=(), by_owner=True)
 
 
 def _enough(evidence: Evidence, policy: Policy) -> bool:
     """Whether the proofs suffice. Here and next door prove the same fact, and count once."""
-    near = bool(evidence.here or evidence.next_door)
+    near = bool(evidence.on_this_kernel or evidence.next_door)
     if policy.strictness == "dev":
         return near and _young(evidence, policy)
     return sum((near, _of_this_job(evidence, policy), evidence.fsync_off)) >= 2
@@ -99,8 +99,8 @@ def _is_new(evidence: Evidence, policy: Policy) -> bool:
 
 
 def _proofs(evidence: Evidence, policy: Policy) -> Iterator[str]:
-    if evidence.here:
-        yield f"it runs on this machine: {evidence.here}"
+    if evidence.on_this_kernel:
+        yield f"it runs on this machine: {evidence.on_this_kernel}"
     if _young(evidence, policy):
         yield f"its cluster is {max(0, int((evidence.at - evidence.born_at).total_seconds())):,} s old"
     if _of_this_job(evidence, policy):
@@ -113,7 +113,7 @@ def _proofs(evidence: Evidence, policy: Policy) -> Iterator[str]:
 
 def _vetoes(evidence: Evidence, policy: Policy) -> Iterator[str]:
     # A local Supabase or Neon stack carries the roles of the hosted one.
-    near = evidence.here or evidence.next_door
+    near = evidence.on_this_kernel or evidence.next_door
     services = [s for s in evidence.managed if not (near and s in ("Supabase", "Neon"))]
     # A new server here is that of a test run with all its parts: two roles, an application's container, a subscriber.
     others = evidence.from_afar or not (near and _is_new(evidence, policy))
@@ -134,7 +134,7 @@ def _vetoes(evidence: Evidence, policy: Policy) -> Iterator[str]:
 
 
 def _missing(evidence: Evidence, policy: Policy) -> Iterator[str]:
-    if evidence.here is None and evidence.next_door is None:
+    if evidence.on_this_kernel is None and evidence.next_door is None:
         yield "no proof that it runs on this machine: no backend here serves our connection"
     born = f"its cluster was made at {evidence.born_at:%Y-%m-%dT%H:%M:%SZ}"
     if policy.strictness == "dev" and not _young(evidence, policy):

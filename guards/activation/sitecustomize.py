@@ -58,8 +58,8 @@ def _guard():
 
 
 def _next():
-    here = os.path.dirname(__file__)
-    others = [path for path in sys.path if os.path.abspath(path or ".") != here]
+    own_directory = os.path.dirname(__file__)
+    others = [path for path in sys.path if os.path.abspath(path or ".") != own_directory]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
     if spec and spec.loader:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))

@@ -62,9 +62,9 @@ def disallow(target: str) -> None:
     if not take_back(target):
         from guards import system_clock
 
-        known = ", ".join(each.target for each in allowances(system_clock.now())) or "none"
+        targets = ", ".join(each.target for each in allowances(system_clock.now())) or "none"
         raise GuardError(
-            "usage", f"there is no allowance for {target}", state="nothing was done", help=f"there are: {known}"
+            "usage", f"there is no allowance for {target}", state="nothing was done", help=f"there are: {targets}"
         )
     click.echo(f"{target} is allowed no more")
 
@@ -72,12 +72,12 @@ def disallow(target: str) -> None:
 def _parsed(target: str) -> tuple[str, int, str]:
     from guards.allowance import parse_target
 
-    found = parse_target(target)
-    if found is None:
+    parsed = parse_target(target)
+    if parsed is None:
         raise GuardError(
             "usage",
             f"'{target}' names no database",
             state="nothing was done",
             help="SYSTEM/OID/START, as the refusal names it, or: rowback guard show --dsn …",
         )
-    return found
+    return parsed

@@ -15,7 +15,7 @@ from guards.refusal import GuardError
 if TYPE_CHECKING:
     import psycopg
 
-    from guards.refusal_text import Known
+    from guards.refusal_text import Judgement
 
 UNITS_S = {"m": 60, "h": 3600, "d": 86400}
 LONGEST_S = 366 * 86400
@@ -28,8 +28,8 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Refuse what is no duration, and what is longer than a year."""
-        found = re.fullmatch(r"(\d+)([mhd])", str(value))
-        seconds = float(found[1]) * UNITS_S[found[2]] if found else 0.0
+        match = re.fullmatch(r"(\d+)([mhd])", str(value))
+        seconds = float(match[1]) * UNITS_S[match[2]] if match else 0.0
         if not 0 < seconds <= LONGEST_S:
             self.fail(f"{value!r} is not a duration such as 30m, 12h or 90d, of a year at most", param, ctx)
         return seconds
@@ -117,7 +117,7 @@ def _in_words() -> Iterator[None]:
         ) from error
 
 
-def judged(connection: psycopg.Connection[Any], dsn: str, strictness: str) -> Known:
+def judged(connection: psycopg.Connection[Any], dsn: str, strictness: str) -> Judgement:
     """The evidence, certificate and application's databases included, and the verdict."""
     from psycopg.conninfo import conninfo_to_dict
 
@@ -127,7 +127,7 @@ def judged(connection: psycopg.Connection[Any], dsn: str, strictness: str) -> Kn
     from guards.drivers.guard_connection import same_as_application
     from guards.drivers.open_connection import wire_of
     from guards.policy import policy_here
-    from guards.refusal_text import Known
+    from guards.refusal_text import Judgement
     from guards.same_kernel import peer_of
     from guards.server_location import gather
     from guards.verdict import judge
@@ -139,4 +139,4 @@ def judged(connection: psycopg.Connection[Any], dsn: str, strictness: str) -> Kn
         evidence, certified=certified(*peer_of(wire.link.fd)), application=same_as_application(policy, evidence)
     )
     way = shown(conninfo_to_dict(dsn)) if dsn else wire.way
-    return Known(evidence, judge(evidence, policy, system_clock.now()), asked_for=way, way=way)
+    return Judgement(evidence, judge(evidence, policy, system_clock.now()), asked_for=way, way=way)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from guards.database_mark import Marker
-    from guards.refusal_text import Known
+    from guards.refusal_text import Judgement
 
 confirm_option = click.option("--confirm", "confirmed", metavar="D", help="The database's name, for automation.")
 
@@ -37,25 +37,25 @@ def mark(dsn: str, reason: str, seconds: float, protected: bool, once: bool, con
 
     _refuse_unclear(reason, protected)
     with connected(dsn) as connection:
-        known = judged(connection, dsn, "dev")
-        identity = known.evidence.identity
+        judgement = judged(connection, dsn, "dev")
+        identity = judgement.evidence.identity
         if not protected:
-            _refuse_protected(known)
-            for veto in known.verdict.vetoes:
+            _refuse_protected(judgement)
+            for veto in judgement.verdict.vetoes:
                 click.echo(f"this mark will outrank: {veto}", err=True)
-        _confirm(known, confirmed, "mark")
+        _confirm(judgement, confirmed, "mark")
         marker = Marker(
             "protected" if protected else "disposable",
             identity.system_identifier,
             identity.database_oid,
-            by=f"{getpass.getuser()} as {known.evidence.role}",
+            by=f"{getpass.getuser()} as {judgement.evidence.role}",
             reason=reason,
             until=None if protected else in_seconds(seconds),
         )
-        with _refused_by_server(known):
+        with _refused_by_server(judgement):
             write_marker(connection, marker)
     until = "" if protected else f" until {marker.until}"
-    click.echo(f"{known.name}: marked {marker.state}{until}{_by_name(known, marker, once)}")
+    click.echo(f"{judgement.name}: marked {marker.state}{until}{_by_name(judgement, marker, once)}")
 
 
 def _refuse_unclear(reason: str, protected: bool) -> None:
@@ -69,13 +69,13 @@ def _refuse_unclear(reason: str, protected: bool) -> None:
         )
 
 
-def _by_name(known: Known, marker: Marker, once: bool) -> str:
+def _by_name(judgement: Judgement, marker: Marker, once: bool) -> str:
     """Keep, or take back, what is said of the name; in words where it is kept."""
     from guards.allowance import NamedMark, take_back_named_mark, write_named_mark
     from guards.policy import policy_here
 
-    identity = known.evidence.identity
-    if marker.until is None or once or not known.evidence.here or policy_here().forbidden_by:
+    identity = judgement.evidence.identity
+    if marker.until is None or once or not judgement.evidence.on_this_kernel or policy_here().forbidden_by:
         take_back_named_mark(identity.system_identifier, identity.database)
         return ""
     named = NamedMark(identity.system_identifier, identity.database, marker.by, marker.reason, marker.until)
@@ -86,14 +86,14 @@ def _by_name(known: Known, marker: Marker, once: bool) -> str:
     return "; for this user on this machine also when it is made anew under this name (--once: not)"
 
 
-def _refuse_protected(known: Known) -> None:
-    marker = known.evidence.comment_marker
-    if known.verdict.said and marker is not None and marker.state == "protected":
+def _refuse_protected(judgement: Judgement) -> None:
+    marker = judgement.evidence.comment_marker
+    if judgement.verdict.by_owner and marker is not None and marker.state == "protected":
         raise GuardError(
             "mark-refused",
-            f"{known.name} is {known.verdict.vetoes[0]}",
+            f"{judgement.name} is {judgement.verdict.vetoes[0]}",
             state="nothing was done",
-            help=mark_help(known),
+            help=mark_help(judgement),
         )
 
 
@@ -108,45 +108,45 @@ def unmark(dsn: str, reason: str | None, confirmed: str | None) -> None:
     from guards.database_mark import remove_marker
 
     with connected(dsn) as connection:
-        known = judged(connection, dsn, "dev")
-        identity, marker = known.evidence.identity, known.evidence.comment_marker
+        judgement = judged(connection, dsn, "dev")
+        identity, marker = judgement.evidence.identity, judgement.evidence.comment_marker
         by_name = marker is None and take_back_named_mark(identity.system_identifier, identity.database)
         if marker is None and not by_name:
             raise GuardError(
                 "mark-refused",
-                f"{known.name} bears no mark",
+                f"{judgement.name} bears no mark",
                 state="nothing was done",
-                help=f"look at it: rowback guard show --dsn {quoted(known.way)}",
+                help=f"look at it: rowback guard show --dsn {quoted(judgement.way)}",
             )
-        if marker and marker.state == "protected" and known.verdict.said:
-            _take_protection_off(connection, known, marker, reason, confirmed)
+        if marker and marker.state == "protected" and judgement.verdict.by_owner:
+            _take_protection_off(connection, judgement, marker, reason, confirmed)
         elif marker:
-            with _refused_by_server(known):
+            with _refused_by_server(judgement):
                 remove_marker(connection)
             take_back_named_mark(identity.system_identifier, identity.database)
-    click.echo(f"{known.name}: no mark any more")
+    click.echo(f"{judgement.name}: no mark any more")
 
 
 def _take_protection_off(
-    connection: psycopg.Connection[Any], known: Known, marker: Marker, reason: str | None, confirmed: str | None
+    connection: psycopg.Connection[Any], judgement: Judgement, marker: Marker, reason: str | None, confirmed: str | None
 ) -> None:
     from guards.database_mark import take_protection_off
 
     if not (reason or "").strip():
         raise GuardError(
             "usage",
-            f"{known.name} is {known.verdict.vetoes[0]}: say why that is over",
+            f"{judgement.name} is {judgement.verdict.vetoes[0]}: say why that is over",
             state="nothing was done",
-            help=f"rowback guard unmark --dsn {quoted(known.way)} --reason …"
-            + ("" if has_terminal() else f" --confirm {quoted(known.evidence.identity.database)}"),
+            help=f"rowback guard unmark --dsn {quoted(judgement.way)} --reason …"
+            + ("" if has_terminal() else f" --confirm {quoted(judgement.evidence.identity.database)}"),
         )
-    _confirm(known, confirmed, "take the protection off")
-    with _refused_by_server(known):
-        take_protection_off(connection, marker, f"{getpass.getuser()} as {known.evidence.role}", str(reason))
+    _confirm(judgement, confirmed, "take the protection off")
+    with _refused_by_server(judgement):
+        take_protection_off(connection, marker, f"{getpass.getuser()} as {judgement.evidence.role}", str(reason))
 
 
 @contextmanager
-def _refused_by_server(known: Known) -> Iterator[None]:
+def _refused_by_server(judgement: Judgement) -> Iterator[None]:
     import psycopg
 
     try:
@@ -154,22 +154,22 @@ def _refused_by_server(known: Known) -> Iterator[None]:
     except psycopg.Error as error:
         raise GuardError(
             "mark-refused",
-            f"{known.name}: {str(error).strip().splitlines()[0]}",
+            f"{judgement.name}: {str(error).strip().splitlines()[0]}",
             state="nothing was done",
-            help=f"only its owner may mark it; you are '{known.evidence.role}'",
+            help=f"only its owner may mark it; you are '{judgement.evidence.role}'",
         ) from error
 
 
-def _confirm(known: Known, confirmed: str | None, what: str) -> None:
-    name = known.evidence.identity.database
+def _confirm(judgement: Judgement, confirmed: str | None, what: str) -> None:
+    name = judgement.evidence.identity.database
     if confirmed is None and not has_terminal():
         raise GuardError(
             "usage",
-            f"nobody is here to type the name of {known.name}",
+            f"nobody is here to type the name of {judgement.name}",
             state="nothing was done",
             help=f"add --confirm {quoted(name)}",
         )
-    typed = confirmed if confirmed is not None else click.prompt(f"type the database's name to {what} {known.name}")
+    typed = confirmed if confirmed is not None else click.prompt(f"type the database's name to {what} {judgement.name}")
     if typed != name:
         raise GuardError(
             "usage",

@@ -13,7 +13,7 @@ from guards.refusal import GuardError
 from guards.refusal_text import mark_help
 
 if TYPE_CHECKING:
-    from guards.refusal_text import Known
+    from guards.refusal_text import Judgement
 
 
 @click.command(epilog="Example: rowback guard show --dsn 'host=localhost dbname=app'")
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 def show(dsn: str, strictness: str, as_json: bool) -> None:
     """What the server is, what speaks for it and against it. Reads only."""
     with connected(dsn) as connection:
-        known = judged(connection, dsn, strictness)
+        judgement = judged(connection, dsn, strictness)
     if as_json:
-        click.echo(json.dumps({**asdict(known.verdict), "evidence": asdict(known.evidence)}, indent=1, default=str))
+        click.echo(
+            json.dumps({**asdict(judgement.verdict), "evidence": asdict(judgement.evidence)}, indent=1, default=str)
+        )
     else:
-        click.echo(_text(known))
+        click.echo(_text(judgement))
 
 
 @click.command(epilog='Example: rowback guard check --dsn "$TEST_DSN" --strictness ci && pytest')
@@ -36,33 +38,33 @@ def show(dsn: str, strictness: str, as_json: bool) -> None:
 def check(dsn: str, strictness: str) -> None:
     """End with exit code 21 unless the database is proven disposable. Reads only."""
     with connected(dsn) as connection:
-        known = judged(connection, dsn, strictness)
-    if not known.verdict.disposable:
+        judgement = judged(connection, dsn, strictness)
+    if not judgement.verdict.disposable:
         raise GuardError(
             "not-disposable",
-            f"{known.name} is not proven disposable",
-            *known.verdict.vetoes,
-            *known.verdict.missing,
+            f"{judgement.name} is not proven disposable",
+            *judgement.verdict.vetoes,
+            *judgement.verdict.missing,
             state="nothing was sent to it but one question",
-            help=f"use a throw-away database. {mark_help(known)}",
+            help=f"use a throw-away database. {mark_help(judgement)}",
         )
-    click.echo(_text(known))
+    click.echo(_text(judgement))
 
 
-def _text(known: Known) -> str:
+def _text(judgement: Judgement) -> str:
     from guards.allowance import target_of
 
-    evidence, verdict = known.evidence, known.verdict
+    evidence, verdict = judgement.evidence, judgement.verdict
     lines = [
-        f"{known.name}: {'disposable' if verdict.disposable else 'NOT proven disposable'}",
+        f"{judgement.name}: {'disposable' if verdict.disposable else 'NOT proven disposable'}",
         "",
         f"  server   PostgreSQL {evidence.identity.server_version_num // 10000}, made"
         f" {evidence.born_at:%Y-%m-%dT%H:%M:%SZ}{', behind a pooler' * evidence.pooled}",
         f"  target   {target_of(evidence.identity)} (system identifier / database oid / start)",
         f"  size     {evidence.size_bytes / 2**20:,.1f} MiB",
     ]
-    for word, said in (("for", verdict.proofs), ("against", verdict.vetoes), ("missing", verdict.missing)):
-        lines += [f"  {word:<8} {line}" for line in said]
+    for word, reasons in (("for", verdict.proofs), ("against", verdict.vetoes), ("missing", verdict.missing)):
+        lines += [f"  {word:<8} {line}" for line in reasons]
     lines += [
         f"  trace    the protection by {trace.by} ({trace.reason}) was taken off at {trace.at} by {trace.taken_off_by}:"
         f" {trace.because}"

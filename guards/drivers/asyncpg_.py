@@ -24,10 +24,10 @@ from guards.drivers.guard_connection import ASKING
 from guards.drivers.surrounding_queries import mark_as_own
 from guards.guard_session import Ends, Row, active
 from guards.own_databases import Making
-from guards.refusal_text import Known
+from guards.refusal_text import Judgement
 from guards.server_evidence import Link
 
-_KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
+_JUDGEMENT: WeakKeyDictionary[Any, Judgement] = WeakKeyDictionary()
 _TURNS: WeakKeyDictionary[Any, asyncio.Task[Any] | None] = WeakKeyDictionary()
 _INSTALLED = "_rowback_guarded"
 # The method and which of its arguments is the statement.
@@ -100,12 +100,12 @@ def _guarded_prepared(run: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _making_in(connection: Any, text: str) -> Making | None:
-    known = _KNOWN.get(connection)
-    if known is None or active() is None or _has_turn(connection) or connection.is_in_transaction():
+    judgement = _JUDGEMENT.get(connection)
+    if judgement is None or active() is None or _has_turn(connection) or connection.is_in_transaction():
         return None
-    if not contract.may_make(known, text):
+    if not contract.may_make(judgement, text):
         return None
-    return contract.making_in(known, text, lambda: _ends_of(connection))
+    return contract.making_in(judgement, text, lambda: _ends_of(connection))
 
 
 async def _around(connection: Any, made: Making, send: Callable[[], Awaitable[Any]]) -> Any:
@@ -158,7 +158,7 @@ def _guarded_records(send: Callable[..., Any]) -> Callable[..., Any]:
 
 def _check(connection: Any, text: str) -> None:
     if active() is not None and not _has_turn(connection):
-        contract.check(_KNOWN.get(connection), text, lambda: _ends_of(connection))
+        contract.check(_JUDGEMENT.get(connection), text, lambda: _ends_of(connection))
 
 
 def _ends_of(connection: Any) -> Ends:
@@ -188,7 +188,7 @@ async def _meet(connection: Any) -> None:
     guard = active()
     assert guard is not None
     talk = contract.meet(guard, _link_of(connection), lambda: _ends_of(connection))
-    _KNOWN[connection] = await contract.conducted_async(talk, lambda text: _ask(connection, text))
+    _JUDGEMENT[connection] = await contract.conducted_async(talk, lambda text: _ask(connection, text))
 
 
 async def _ask(connection: Any, text: str) -> Row:
@@ -202,4 +202,4 @@ async def _ask(connection: Any, text: str) -> Row:
 
 
 async def _hold(connection: Any) -> None:
-    await contract.conducted_async(contract.hold(_KNOWN.get(connection)), lambda text: _ask(connection, text))
+    await contract.conducted_async(contract.hold(_JUDGEMENT.get(connection)), lambda text: _ask(connection, text))

@@ -13,57 +13,59 @@ from typing import TypeVar, cast
 from guards.cross_database_reach import may_reach
 from guards.guard_session import READ_ONLY, Ends, Guard, Row, Talk, active
 from guards.own_databases import LIFT, Making, making
-from guards.refusal_text import Known
+from guards.refusal_text import Judgement
 from guards.server_evidence import Link
 
 T = TypeVar("T")
 
 
-def meet(guard: Guard, link: Link, ends: Callable[[], Ends]) -> Talk[Known]:
+def meet(guard: Guard, link: Link, ends: Callable[[], Ends]) -> Talk[Judgement]:
     """Judge the server of a new connection before its caller has it, and hold it unless it is proven."""
-    known = yield from guard.meeting(link, ends)
-    yield from hold(known)
-    return known
+    judgement = yield from guard.meeting(link, ends)
+    yield from hold(judgement)
+    return judgement
 
 
-def hold(known: Known | None) -> Talk[None]:
+def hold(judgement: Judgement | None) -> Talk[None]:
     """Make the session of an unproven database read-only. Behind a pooler nothing is set: session settings would stay
     on the pooler's server connection, which other clients use afterwards."""
-    if known is not None and not known.verdict.disposable and not known.evidence.pooled:
+    if judgement is not None and not judgement.verdict.disposable and not judgement.evidence.pooled:
         yield READ_ONLY
 
 
-def is_held(known: Known | None) -> bool:
+def is_held(judgement: Judgement | None) -> bool:
     """Whether a connection is known to be unproven."""
-    return known is not None and not known.verdict.disposable
+    return judgement is not None and not judgement.verdict.disposable
 
 
-def passes(known: Known | None, text: str) -> bool:
+def passes(judgement: Judgement | None, text: str) -> bool:
     """Whether nothing about the text needs to be looked at: what a proven database costs for nearly every statement."""
-    return is_free(known) and not may_reach(text)
+    return is_free(judgement) and not may_reach(text)
 
 
-def is_free(known: Known | None) -> bool:
+def is_free(judgement: Judgement | None) -> bool:
     """Whether a connection is proven, and its database shows no tables of another server."""
-    return known is not None and known.verdict.disposable and not known.evidence.foreign_servers
+    return judgement is not None and judgement.verdict.disposable and not judgement.evidence.foreign_servers
 
 
-def check(known: Known | None, text: str, ends: Callable[[], Ends]) -> None:
-    """Raise Refused, or let the text be sent. `known` None: the connection is older than the guard."""
+def check(judgement: Judgement | None, text: str, ends: Callable[[], Ends]) -> None:
+    """Raise Refused, or let the text be sent. `judgement` None: the connection is older than the guard."""
     guard = active()
-    if guard is not None and not passes(known, text):
-        guard.check(known, text, ends)
+    if guard is not None and not passes(judgement, text):
+        guard.check(judgement, text, ends)
 
 
-def may_make(known: Known | None, text: str) -> bool:
+def may_make(judgement: Judgement | None, text: str) -> bool:
     """Whether a text may be about databases of this run, which a new server lets pass anyway."""
-    return known is not None and (known.verdict.said or not known.verdict.disposable) and may_reach(text)
+    return (
+        judgement is not None and (judgement.verdict.by_owner or not judgement.verdict.disposable) and may_reach(text)
+    )
 
 
-def making_in(known: Known, text: str, ends: Callable[[], Ends]) -> Making | None:
+def making_in(judgement: Judgement, text: str, ends: Callable[[], Ends]) -> Making | None:
     """Whether a text only makes or ends databases of this run. On a connection that is in no transaction."""
     guard = active()
-    return making(text, guard.judging(known, ends())) if guard else None
+    return making(text, guard.judging(judgement, ends())) if guard else None
 
 
 def lift(made: Making) -> Talk[None]:
@@ -84,8 +86,8 @@ def conducted(talk: Talk[T], ask: Callable[[str], Row]) -> T:
         text = next(talk)
         while True:
             text = talk.send(ask(text))
-    except StopIteration as done:
-        return cast(T, done.value)
+    except StopIteration as stop:
+        return cast(T, stop.value)
 
 
 async def conducted_async(talk: Talk[T], ask: Callable[[str], Awaitable[Row]]) -> T:
@@ -94,5 +96,5 @@ async def conducted_async(talk: Talk[T], ask: Callable[[str], Awaitable[Row]]) -
         text = next(talk)
         while True:
             text = talk.send(await ask(text))
-    except StopIteration as done:
-        return cast(T, done.value)
+    except StopIteration as stop:
+        return cast(T, stop.value)

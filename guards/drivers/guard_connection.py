@@ -58,9 +58,12 @@ def same_as_application(policy: Policy, evidence: Evidence) -> str | None:
     """
     for configured in policy.application:
         dsn = resolved(configured)
-        found = _identity(dsn) if dsn else None
+        application = _identity(dsn) if dsn else None
         ours = evidence.identity
-        if found and (found.system_identifier, found.database_oid) == (ours.system_identifier, ours.database_oid):
+        if application and (application.system_identifier, application.database_oid) == (
+            ours.system_identifier,
+            ours.database_oid,
+        ):
             return configured
     return None
 
@@ -91,8 +94,8 @@ def verdict_on(guard: Guard, configured: str) -> str:
         return "this is no DSN"  # its own words would repeat it, password and all
     except psycopg.Error as error:
         return (str(error).strip().splitlines() or ["no connection"])[0]
-    known = guard.met.get(identity)
-    return known.told if known else "not judged"
+    judgement = guard.met.get(identity)
+    return judgement.summary if judgement else "not judged"
 
 
 def resolved(configured: str) -> str | None:
@@ -102,26 +105,26 @@ def resolved(configured: str) -> str | None:
     the question mark are left out. Raises GuardError(policy-invalid) for what is set and is no DSN.
     """
     if configured.startswith("$"):
-        found = os.environ.get(configured[1:])
+        dsn = os.environ.get(configured[1:])
     elif configured.startswith("django:"):
-        found = _of_django(configured.removeprefix("django:"))
+        dsn = _of_django(configured.removeprefix("django:"))
     elif "://" in configured or "=" in configured:
-        found = configured
+        dsn = configured
     else:
-        found = _in_file(*configured.rsplit(":", 1)) if ":" in configured else None
-    return _readable(configured, found) if found else None
+        dsn = _in_file(*configured.rsplit(":", 1)) if ":" in configured else None
+    return _readable(configured, dsn) if dsn else None
 
 
-def _readable(configured: str, found: str) -> str:
+def _readable(configured: str, dsn: str) -> str:
     import psycopg
 
-    scheme, separator, rest = found.partition("://")
+    scheme, separator, rest = dsn.partition("://")
     if separator:
         place, _, query = rest.partition("?")
-        known = [each for each in query.split("&") if each.partition("=")[0] in KNOWN_TO_LIBPQ]
-        found = f"postgresql://{place}" + (f"?{'&'.join(known)}" if known else "")
+        supported = [each for each in query.split("&") if each.partition("=")[0] in KNOWN_TO_LIBPQ]
+        dsn = f"postgresql://{place}" + (f"?{'&'.join(supported)}" if supported else "")
     try:
-        psycopg.conninfo.conninfo_to_dict(found)
+        psycopg.conninfo.conninfo_to_dict(dsn)
     except (psycopg.Error, UnicodeError) as error:
         raise GuardError(
             "policy-invalid",
@@ -129,7 +132,7 @@ def _readable(configured: str, found: str) -> str:
             state="nothing was connected to, nothing was sent",
             help="say it as libpq reads it: postgresql://user@host/dbname, or dbname=…",
         ) from error
-    return found
+    return dsn
 
 
 KNOWN_TO_LIBPQ = frozenset(
@@ -162,17 +165,17 @@ def _in_file(path: str, name: str) -> str | None:
     except (OSError, ValueError):  # not there, no text, or no name of a file
         return None
     value = r"""(?:"([^"]*)"|'([^']*)'|(\S*))"""
-    found = re.findall(rf"^[ \t]*(?:export[ \t]+)?{re.escape(name)}[ \t]*=[ \t]*{value}", text, re.MULTILINE)
-    return next((part for part in found[-1] if part), None) if found else None
+    matches = re.findall(rf"^[ \t]*(?:export[ \t]+)?{re.escape(name)}[ \t]*=[ \t]*{value}", text, re.MULTILINE)
+    return next((part for part in matches[-1] if part), None) if matches else None
 
 
 def _of_django(alias: str) -> str | None:
     from django.conf import settings
     from psycopg.conninfo import make_conninfo
 
-    given = settings.DATABASES.get(alias, {})
+    database = settings.DATABASES.get(alias, {})
     names = {"NAME": "dbname", "HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password"}
-    return make_conninfo(**{ours: given[theirs] for theirs, ours in names.items() if given.get(theirs)})
+    return make_conninfo(**{ours: database[theirs] for theirs, ours in names.items() if database.get(theirs)})
 
 
 @contextmanager
@@ -182,10 +185,10 @@ def connected(parameters: Mapping[str, Any], *, read_only: bool = True) -> Itera
     import psycopg
 
     # In SQL_ASCII psycopg would give bytes, and no name would be the one that a text names.
-    given = {**parameters, "connect_timeout": 5, "application_name": _OURS, "client_encoding": "utf8"}
-    with psycopg.connect(**given, autocommit=True) as ours:
+    options = {**parameters, "connect_timeout": 5, "application_name": _OURS, "client_encoding": "utf8"}
+    with psycopg.connect(**options, autocommit=True) as ours:
         row = ours.execute("select pg_backend_pid()").fetchone()
         if row and row[0] == ours.info.backend_pid:  # behind a pooler the settings would stay with another client
-            held = "set default_transaction_read_only = on; " if read_only else ""
-            ours.execute(f"{held}set statement_timeout = '5s'")
+            read_only_setting = "set default_transaction_read_only = on; " if read_only else ""
+            ours.execute(f"{read_only_setting}set statement_timeout = '5s'")
         yield ours

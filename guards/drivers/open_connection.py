@@ -37,8 +37,8 @@ class _OfPsycopg:
         return Link(info.socket, info.backend_pid, bool(info.ssl_in_use))
 
     def execute(self, query: Any, params: Sequence[Any] | None = None, /) -> Cursor:
-        found: Cursor = self.connection.execute(query, params)
-        return found
+        answered: Cursor = self.connection.execute(query, params)
+        return answered
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class _OfPsycopg2:
     def execute(self, query: Any, params: Sequence[Any] | None = None, /) -> Cursor:
         cursor = self.connection.cursor()
         cursor.execute(query, params)
-        found: Cursor = cursor
-        return found
+        answered: Cursor = cursor
+        return answered
 
 
 def wire_of(connection: Any) -> Open:

@@ -31,10 +31,10 @@ from guards.drivers.psycopg2_talks import (
     may_make,
     meet,
 )
-from guards.drivers.surrounding_queries import known_at
+from guards.drivers.surrounding_queries import judgement_at
 from guards.guard_session import READ_ONLY, active
 from guards.refusal import GuardError
-from guards.refusal_text import Known
+from guards.refusal_text import Judgement
 from guards.statements import Danger, Finding
 
 _INSTALLED = "_rowback_guarded"
@@ -72,20 +72,20 @@ def _hold_older(connection: Any) -> None:
     guard = active()
     if guard is None or ASKING.get() or is_console(connection):
         return
-    known = known_at(ends_of(connection).parameters, guard)
-    if known.verdict.disposable:
+    judgement = judgement_at(ends_of(connection).parameters, guard)
+    if judgement.verdict.disposable:
         return
     if connection.status != extensions.STATUS_READY:
         raise GuardError(
             "usage",
-            f"a psycopg2 connection to {known.name} is older than the guard and amid a transaction",
+            f"a psycopg2 connection to {judgement.name} is older than the guard and amid a transaction",
             state="nothing was sent",
             help="enable the guard before anything connects (pytest: -p rowback first)",
         )
     ask(connection, READ_ONLY)
     guard.warnings.append(
-        f"a psycopg2 connection to {known.name} is older than the guard: its session is read-only, its statements are"
-        " not looked at"
+        f"a psycopg2 connection to {judgement.name} is older than the guard: its session is read-only, its statements"
+        " are not looked at"
     )
 
 
@@ -146,7 +146,7 @@ def _text(connection: Any, query: Any) -> str:
 
 
 class _GuardedConnection(_Guarded):
-    rowback_known: Known | None = None
+    rowback_judgement: Judgement | None = None
     rowback_free = False  # a pooler's console
     rowback_lock: RLock | None = None
     rowback_meeting = False
@@ -179,7 +179,12 @@ class _GuardedConnection(_Guarded):
 
     def rowback_meet(self) -> None:
         """Judge the server. A class that runs statements while it is made comes here before it is done."""
-        if self.rowback_known is None and not self.rowback_meeting and not self.rowback_free and active() is not None:
+        if (
+            self.rowback_judgement is None
+            and not self.rowback_meeting
+            and not self.rowback_free
+            and active() is not None
+        ):
             self.rowback_meeting = True
             try:
                 meet(self)
@@ -189,17 +194,17 @@ class _GuardedConnection(_Guarded):
     def rowback_check(self, text: str) -> None:
         self.rowback_meet()
         if not self.rowback_free and not self.rowback_meeting and not ASKING.get():
-            contract.check(self.rowback_known, text, lambda: ends_of(self))
+            contract.check(self.rowback_judgement, text, lambda: ends_of(self))
 
     def _refuse(self, verb: str) -> None:
-        guard, known = active(), self.rowback_known
-        if guard is not None and not (known and known.verdict.disposable):
-            guard.refuse(known, [Finding(Danger.UNKNOWN, verb)], None)
+        guard, judgement = active(), self.rowback_judgement
+        if guard is not None and not (judgement and judgement.verdict.disposable):
+            guard.refuse(judgement, [Finding(Danger.UNKNOWN, verb)], None)
 
     def set_session(self, isolation_level: Any = None, readonly: Any = None, *rest: Any, **options: Any) -> Any:
         """On an unproven session anything but readonly=True leaves it as it is, which is read-only. Where it goes in or
         out of autocommit, psycopg2 may send SET default_transaction_read_only TO DEFAULT: it is held again."""
-        if contract.is_held(self.rowback_known) and (not readonly or str(readonly).upper() == "DEFAULT"):
+        if contract.is_held(self.rowback_judgement) and (not readonly or str(readonly).upper() == "DEFAULT"):
             readonly = None
         made: Any = super()
         result = made.set_session(isolation_level, readonly, *rest, **options)
@@ -265,7 +270,7 @@ class _GuardedCursor(_Guarded):
             return None
         connection.rowback_meet()
         text = _text(connection, query)
-        if contract.passes(connection.rowback_known, text):
+        if contract.passes(connection.rowback_judgement, text):
             return None
         if parameters:  # AsIs and the like put SQL into the text
             made: Any = self
@@ -275,7 +280,9 @@ class _GuardedCursor(_Guarded):
 
     def _turn(self) -> AbstractContextManager[object]:
         """Threads may share a connection: while one sends what an unproven session is lifted for, the others wait."""
-        if not isinstance(self.connection, _GuardedConnection) or not contract.is_held(self.connection.rowback_known):
+        if not isinstance(self.connection, _GuardedConnection) or not contract.is_held(
+            self.connection.rowback_judgement
+        ):
             return nullcontext()
         if self.connection.rowback_lock is None:
             self.connection.rowback_lock = RLock()
@@ -289,7 +296,7 @@ class _GuardedCursor(_Guarded):
         made: Any = super()
         if may_make(self.connection, _text(self.connection, query)):
             text, ends = _text(self.connection, made.mogrify(query, vars)), ends_of(self.connection)
-            if making := contract.making_in(self.connection.rowback_known, text, lambda: ends):
+            if making := contract.making_in(self.connection.rowback_judgement, text, lambda: ends):
                 return around(self.connection, making, ends, lambda: made.execute(query, vars))
         self._check(query, vars)
         return made.execute(query, vars)

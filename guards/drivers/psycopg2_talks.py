@@ -12,7 +12,7 @@ from psycopg2 import _psycopg, extensions, extras
 from guards.connection_words import shown, way_of
 from guards.drivers import contract
 from guards.drivers.open_connection import wire_of
-from guards.drivers.surrounding_queries import known_at, mark_as_own
+from guards.drivers.surrounding_queries import judgement_at, mark_as_own
 from guards.guard_session import Ends, active
 from guards.own_databases import Making
 
@@ -21,8 +21,8 @@ BARE_CONNECTION, BARE_CURSOR = _psycopg.connection, _psycopg.cursor
 
 def may_make(connection: Any, text: str) -> bool:
     """Whether a statement about databases may be sent: none is made in a transaction."""
-    known = getattr(connection, "rowback_known", None)
-    if known is None or active() is None or connection.async_ or not contract.may_make(known, text):
+    judgement = getattr(connection, "rowback_known", None)
+    if judgement is None or active() is None or connection.async_ or not contract.may_make(judgement, text):
         return False
     autocommit = getattr(connection, "autocommit", False)  # a replication connection has none
     return bool(autocommit and connection.get_transaction_status() == extensions.TRANSACTION_STATUS_IDLE)
@@ -59,7 +59,7 @@ def is_console(connection: Any) -> bool:
 
 
 def meet(connection: Any) -> None:
-    """Judge the server of a connection, and hold the session unless it is proven: `rowback_known` is set then."""
+    """Judge the server of a connection, and hold the session unless it is proven: `rowback_judgement` is set then."""
     guard = active()
     assert guard is not None
     if connection.async_:
@@ -68,11 +68,11 @@ def meet(connection: Any) -> None:
         connection.rowback_free = True
         return
     if isinstance(connection, _psycopg.ReplicationConnection):  # its session takes no questions
-        connection.rowback_known = known_at(ends_of(connection).parameters, guard)
+        connection.rowback_judgement = judgement_at(ends_of(connection).parameters, guard)
         return
     if not connection.async_ and connection.status != extensions.STATUS_READY:
         BARE_CONNECTION.commit(connection)  # nothing but reads and settings passed until now
-    connection.rowback_known = contract.conducted(
+    connection.rowback_judgement = contract.conducted(
         contract.meet(guard, wire_of(connection).link, lambda: ends_of(connection)),
         lambda text: ask(connection, text),
     )
@@ -80,7 +80,7 @@ def meet(connection: Any) -> None:
 
 def hold(connection: Any) -> None:
     """Make an unproven session read-only, again where something may have undone it."""
-    contract.conducted(contract.hold(connection.rowback_known), lambda text: ask(connection, text))
+    contract.conducted(contract.hold(connection.rowback_judgement), lambda text: ask(connection, text))
 
 
 def ask(connection: Any, text: str) -> Sequence[str | None]:

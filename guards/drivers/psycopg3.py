@@ -23,14 +23,14 @@ from guards.cross_database_reach import may_reach_bytes, stays
 from guards.drivers import contract
 from guards.drivers.guard_connection import ASKING
 from guards.drivers.open_connection import wire_of
-from guards.drivers.surrounding_queries import known_at, mark_as_own
+from guards.drivers.surrounding_queries import judgement_at, mark_as_own
 from guards.guard_session import Ends, Row, Talk, active
 from guards.own_databases import Making
-from guards.refusal_text import Known
+from guards.refusal_text import Judgement
 from guards.statements.classify_sql import REMEMBERED
 from guards.statements.placeholders import as_the_server_sees_it
 
-_KNOWN = "_rowback_known"  # on each connection; _FREE on those that nobody judges
+_JUDGEMENT = "_rowback_known"  # on each connection; _FREE on those that nobody judges
 _ASKED_FOR = "_rowback_asked_for"  # what the caller said
 _PERMITTED = "_rowback_permitted"
 _FREE = object()  # the guard's own, and the console of a pooler, which is no database
@@ -49,7 +49,7 @@ def install() -> None:
     def guarded_connect(cls: Any, /, info: str = "", **options: Any) -> Generator[Any, Any, Any]:  # 3.2: timeout
         connection = yield from connect(cls, info, **options)
         if ASKING.get() or _is_console(connection):
-            setattr(connection, _KNOWN, _FREE)
+            setattr(connection, _JUDGEMENT, _FREE)
             connection._rowback_plain = True
         elif active() is not None:
             yield from _meet(connection, info)
@@ -103,8 +103,8 @@ def _stand_in_cursors() -> None:
         connection = self._conn
         if connection._rowback_plain or not _may_make(connection, query):
             return begun
-        known, text = getattr(connection, _KNOWN, None), _merged(connection, query, params)
-        made = contract.making_in(known, text, lambda: _ends_of(connection)) if known else None
+        judgement, text = getattr(connection, _JUDGEMENT, None), _merged(connection, query, params)
+        made = contract.making_in(judgement, text, lambda: _ends_of(connection)) if judgement else None
         return begun if made is None else _around(connection, made, begun)
 
     cursor._execute_gen = guarded_execute
@@ -117,10 +117,10 @@ def _guarded_many(execute: Callable[..., Any]) -> Callable[..., Any]:
 
     def guarded_many(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
         connection = self._conn
-        known = getattr(connection, _KNOWN, None)
-        if active() is not None and known is not _FREE and may_reach_bytes(_encoded(connection, query)):
+        judgement = getattr(connection, _JUDGEMENT, None)
+        if active() is not None and judgement is not _FREE and may_reach_bytes(_encoded(connection, query)):
             text = as_the_server_sees_it(_decoded(connection, _encoded(connection, query)))
-            contract.check(known, text, lambda: _ends_of(connection))
+            contract.check(judgement, text, lambda: _ends_of(connection))
         return execute(self, query, *arguments, **options)
 
     return guarded_many
@@ -200,8 +200,8 @@ def _guarded_dump(dump: Callable[..., None]) -> Callable[..., None]:
 
 
 def _is_held(connection: Any) -> bool:
-    known = getattr(connection, _KNOWN, None)
-    return isinstance(known, Known) and not known.verdict.disposable
+    judgement = getattr(connection, _JUDGEMENT, None)
+    return isinstance(judgement, Judgement) and not judgement.verdict.disposable
 
 
 def _check(connection: Any, text: bytes, query: Any = None, vars: Any = None) -> None:
@@ -210,13 +210,13 @@ def _check(connection: Any, text: bytes, query: Any = None, vars: Any = None) ->
         return
     if active() is None or connection is None or text in _READS or getattr(connection, _PERMITTED, False):
         return
-    known = getattr(connection, _KNOWN, None)
-    if known is _FREE:
+    judgement = getattr(connection, _JUDGEMENT, None)
+    if judgement is _FREE:
         return
-    proven = known is not None and known.verdict.disposable
-    said = _merged(connection, query, vars) if proven and vars else _decoded(connection, text)
-    contract.check(known, said, lambda: _ends_of(connection))
-    if known is None or not known.verdict.disposable:
+    proven = judgement is not None and judgement.verdict.disposable
+    sent = _merged(connection, query, vars) if proven and vars else _decoded(connection, text)
+    contract.check(judgement, sent, lambda: _ends_of(connection))
+    if judgement is None or not judgement.verdict.disposable:
         if len(_READS) >= REMEMBERED:
             _READS.clear()
         _READS.add(text)
@@ -251,8 +251,8 @@ def _is_console(connection: Any) -> bool:
 
 def _follows(info: str) -> bool:
     """Whether a connection string asks for a replication session. A database may be called so, too."""
-    said = conninfo.conninfo_to_dict(info).get("replication", "") if "replication" in info else ""
-    return str(said).lower() not in ("", "0", "off", "false", "no")
+    replication = conninfo.conninfo_to_dict(info).get("replication", "") if "replication" in info else ""
+    return str(replication).lower() not in ("", "0", "off", "false", "no")
 
 
 def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
@@ -261,14 +261,14 @@ def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
     assert guard is not None
     setattr(connection, _ASKED_FOR, info)
     if _follows(info):  # its session takes no questions
-        setattr(connection, _KNOWN, known_at(_ends_of(connection).parameters, guard))
+        setattr(connection, _JUDGEMENT, judgement_at(_ends_of(connection).parameters, guard))
         return
     talk = contract.meet(guard, wire_of(connection).link, lambda: _ends_of(connection))
-    known = yield from _while_connecting(connection, _conducted(connection, talk))
-    setattr(connection, _KNOWN, known)
-    connection._rowback_fast = contract.is_free(known)
-    connection._rowback_plain = known.verdict.disposable and not known.verdict.said
-    if known.evidence.pooled and not known.verdict.disposable:
+    judgement = yield from _while_connecting(connection, _conducted(connection, talk))
+    setattr(connection, _JUDGEMENT, judgement)
+    connection._rowback_fast = contract.is_free(judgement)
+    connection._rowback_plain = judgement.verdict.disposable and not judgement.verdict.by_owner
+    if judgement.evidence.pooled and not judgement.verdict.disposable:
         # Settings of this session would stay with the pooler's server connection, for whoever comes next.
         connection._read_only, connection._begin_statement = True, b""
 
@@ -279,8 +279,8 @@ def _conducted(connection: Any, talk: Talk[Any]) -> Generator[Any, Any, Any]:
         text = next(talk)
         while True:
             text = talk.send((yield from _ask(connection, text)))
-    except StopIteration as done:
-        return done.value
+    except StopIteration as stop:
+        return stop.value
 
 
 def _ask(connection: Any, text: str) -> Generator[Any, Any, Row]:
@@ -292,8 +292,8 @@ def _ask(connection: Any, text: str) -> Generator[Any, Any, Row]:
         wait = next(running)
         while True:
             wait = running.send((yield wait))
-    except StopIteration as done:
-        results: Sequence[Any] = done.value
+    except StopIteration as stop:
+        results: Sequence[Any] = stop.value
     for result in results:
         if result.status == pq.ExecStatus.FATAL_ERROR:
             raise psycopg.OperationalError(f"the guard could not ask who the server is: {result.get_error_message()}")
@@ -308,5 +308,5 @@ def _while_connecting(connection: Any, talking: Generator[Any, Any, Any]) -> Gen
         wait = next(talking)
         while True:
             wait = talking.send((yield connection.pgconn.socket, wait))
-    except StopIteration as done:
-        return done.value
+    except StopIteration as stop:
+        return stop.value

@@ -18,7 +18,7 @@ from guards.drivers.open_connection import wire_of
 from guards.guard_session import Ends, Guard, Row, active
 from guards.own_databases import mark_of_run
 from guards.policy import Policy
-from guards.refusal_text import Known
+from guards.refusal_text import Judgement
 from guards.server_evidence import Evidence
 from guards.server_identity import ServerIdentity
 from guards.statements import Finding
@@ -100,10 +100,10 @@ def _of_way(guard: Guard, parameters: Mapping[str, Any], parsed: Mapping[str, An
         return f"{where}: name host, port and dbname"
     ours = {key: parameters[key] for key in ("user", "password") if parameters.get(key)}
     try:
-        known = known_at({**ours, **parsed}, guard)
+        judgement = judgement_at({**ours, **parsed}, guard)
     except psycopg.Error:
         return f"a server that could not be asked ({shown(parsed)})"
-    return None if known.verdict.disposable else f"{known.name}: {known.told}"
+    return None if judgement.verdict.disposable else f"{judgement.name}: {judgement.summary}"
 
 
 def _neighbourhood(parameters: Mapping[str, Any]) -> Neighbourhood | None:
@@ -158,7 +158,7 @@ def shown_way(way: str) -> str:
         return "what is no connection string"
 
 
-def known_at(parameters: Mapping[str, Any], guard: Guard) -> Known:
+def judgement_at(parameters: Mapping[str, Any], guard: Guard) -> Judgement:
     """The verdict on the database that is reached so, by a connection of the guard's own. Raises psycopg.Error."""
     parameters = dict(parameters)
     if str(parameters.pop("replication", "database")).lower() != "database":

@@ -44,9 +44,9 @@ class Pool(Generic[T]):
             self._waiting -= 1
             if not self._ready:
                 raise self._failure or RuntimeError("the pool is closed")
-            taken = self._ready.popleft()
+            item = self._ready.popleft()
             self._changed.notify_all()
-            return taken
+            return item
 
     def give_back(self, thing: T) -> None:
         """It was used: renew it, or end it some time."""

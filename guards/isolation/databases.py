@@ -166,7 +166,7 @@ class Databases:
 
     def _make(self) -> Database:
         name = new_name()
-        fast = self._admin.info.server_version >= 150000 and self.server.known.evidence.fsync_off
+        fast = self._admin.info.server_version >= 150000 and self.server.judgement.evidence.fsync_off
         self._admin.execute(
             sql.SQL("create database {} template {} {}").format(
                 sql.Identifier(name), sql.Identifier(self.template), sql.SQL("strategy file_copy" if fast else "")
@@ -179,11 +179,13 @@ class Databases:
     def _vouch(self, name: str, oid: int) -> None:
         guard, ours = active(), self.server.backend
         if guard and ours:
-            known = self.server.known
-            identity = replace(known.evidence.identity, database=name, database_oid=oid)
-            verdict = Verdict(disposable=True, proofs=("this process made it",), vetoes=(), missing=(), said=True)
+            judgement = self.server.judgement
+            identity = replace(judgement.evidence.identity, database=name, database_oid=oid)
+            verdict = Verdict(disposable=True, proofs=("this process made it",), vetoes=(), missing=(), by_owner=True)
             backend = Backend(ours.postmaster_pid, ours.postmaster_started, ours.role, name)
-            guard.vouch(backend, replace(known, evidence=replace(known.evidence, identity=identity), verdict=verdict))
+            guard.vouch(
+                backend, replace(judgement, evidence=replace(judgement.evidence, identity=identity), verdict=verdict)
+            )
 
     def _renew(self, database: Database) -> bool:
         """Whether it could be put back. What keeps us from it (a trigger that forbids, a session that was ended) makes

@@ -48,7 +48,7 @@ def mark(admin: psycopg.Connection[Any], server: Server, name: str, *, reason: s
         return None
     marker = Marker(
         "disposable",
-        server.known.evidence.identity.system_identifier,
+        server.judgement.evidence.identity.system_identifier,
         int(row[0]),
         by=MAKER,
         reason=reason,
@@ -63,7 +63,7 @@ def reap(server: Server) -> list[str]:
 
     A database with open connections is left alone. Returns the names of the dropped databases.
     """
-    gone = []
+    dropped = []
     with server.connect() as admin:
         for name in list(_forsaken(admin, server)):
             try:
@@ -74,8 +74,8 @@ def reap(server: Server) -> list[str]:
                 psycopg.errors.InsufficientPrivilege,
             ):
                 continue
-            gone.append(name)
-    return gone
+            dropped.append(name)
+    return dropped
 
 
 def _forsaken(admin: psycopg.Connection[Any], server: Server) -> Iterator[str]:
@@ -84,7 +84,7 @@ def _forsaken(admin: psycopg.Connection[Any], server: Server) -> Iterator[str]:
         " where starts_with(datname, %s)",
         (PREFIX,),
     ).fetchall()
-    identity = server.known.evidence.identity
+    identity = server.judgement.evidence.identity
     for name, oid, comment in rows:
         marker = read_marker(comment)
         if marker is None:  # killed between making and marking it; a comment of anybody's means that it is not ours
@@ -98,5 +98,5 @@ def _forsaken(admin: psycopg.Connection[Any], server: Server) -> Iterator[str]:
 
 def _is_forsaken(name: str) -> bool:
     """Whether the process that a name tells of is known to have ended: in this very place."""
-    found = _OURS.fullmatch(name)
-    return found is not None and found["place"] == _place() and not Path(f"/proc/{found['pid']}").exists()
+    match = _OURS.fullmatch(name)
+    return match is not None and match["place"] == _place() and not Path(f"/proc/{match['pid']}").exists()

@@ -161,29 +161,29 @@ class Baseline:
         candidates = [table for table in self.empty if table.oid in oids]
         if not candidates:
             return []
-        asked = sql.SQL(" union all ").join(
+        statement = sql.SQL(" union all ").join(
             sql.SQL("select {} where exists (select from only {})").format(n, table.name)
             for n, table in enumerate(candidates)
         )
-        return [candidates[n] for (n,) in connection.execute(asked)]
+        return [candidates[n] for (n,) in connection.execute(statement)]
 
     def _dirty_seeds(self, connection: Connection, born: str) -> list[int]:
         """Of the tables with rows, those with another number of them, or with one that is newer than the database."""
         if not self.seeded:
             return []
-        asked = sql.SQL(" union all ").join(
+        statement = sql.SQL(" union all ").join(
             sql.SQL("select {}, count(*), coalesce(bool_or(age(xmin) <= age({}::xid)), false) from only {}").format(
                 oid, sql.Literal(born), table.name
             )
             for oid, (table, _, _) in self.seeded.items()
         )
-        return [oid for oid, count, newer in connection.execute(asked) if newer or count != self.seeded[oid][1]]
+        return [oid for oid, count, newer in connection.execute(statement) if newer or count != self.seeded[oid][1]]
 
     def _refreshed(self, connection: Connection, born: str) -> bool:
         """Whether a materialized view holds other rows."""
         counts = sql.SQL("select count(*), coalesce(bool_or(age(xmin) <= age({}::xid)), false) from {}")
-        found = [connection.execute(counts.format(sql.Literal(born), view.name)).fetchone() for view, _ in self.views]
-        return found != [(rows, False) for _, rows in self.views]
+        counted = [connection.execute(counts.format(sql.Literal(born), view.name)).fetchone() for view, _ in self.views]
+        return counted != [(rows, False) for _, rows in self.views]
 
     def _fill(self, connection: Connection, oid: int) -> None:
         table, _, content = self.seeded[oid]

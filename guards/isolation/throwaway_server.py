@@ -17,7 +17,7 @@ from guards.drivers.open_connection import wire_of
 from guards.own_databases import may_hold
 from guards.policy import policy_here
 from guards.refusal import GuardError
-from guards.refusal_text import Known
+from guards.refusal_text import Judgement
 from guards.same_kernel import Backend, backend_here
 from guards.server_location import gather
 from guards.verdict import judge
@@ -27,11 +27,12 @@ from guards.verdict import judge
 class Server:
     """A server in which databases may be made. `parameters`: how to reach its maintenance database, in libpq's words.
 
-    `known`: what the guard thinks of that. `backend`: which server of this kernel it is; None where it is elsewhere.
+    `judgement`: what the guard thinks of that. `backend`: which server of this kernel it is; None where it is
+    elsewhere.
     """
 
     parameters: Mapping[str, Any] = field(repr=False)
-    known: Known
+    judgement: Judgement
     backend: Backend | None
 
     def dsn(self, database: str) -> str:
@@ -66,16 +67,16 @@ def server_at(dsn: str) -> Server:
     with connection, asking():
         wire = wire_of(connection)
         evidence = gather(wire)
-        known = Known(evidence, judge(evidence, policy_here(), system_clock.now()), shown(parameters), wire.way)
+        judgement = Judgement(evidence, judge(evidence, policy_here(), system_clock.now()), shown(parameters), wire.way)
         backend = backend_here(wire.link.fd, wire.link.key_pid)
-    if not (known.verdict.disposable or (may_hold(known.evidence) and not known.verdict.said)):
+    if not (judgement.verdict.disposable or (may_hold(judgement.evidence) and not judgement.verdict.by_owner)):
         raise GuardError(
             "not-disposable",
-            f"no databases are made on {known.name}",
-            *known.verdict.vetoes,
-            *known.verdict.missing,
+            f"no databases are made on {judgement.name}",
+            *judgement.verdict.vetoes,
+            *judgement.verdict.missing,
             state="no database was made",
             help="leave the DSN out (a cluster of our own is started then), or have its owner mark it:"
-            f" rowback guard mark --dsn '{known.way}' --reason …",
+            f" rowback guard mark --dsn '{judgement.way}' --reason …",
         )
-    return Server(parameters, known, backend)
+    return Server(parameters, judgement, backend)

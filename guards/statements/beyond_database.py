@@ -46,8 +46,8 @@ def _database(danger: Danger, reach: Reach) -> Any:
 
 def _roles(verb: str, danger: Danger, key: str, reach: Reach = Reach.ROLE) -> Any:
     def rule(kind: str, fields: Node) -> Iterator[Finding]:
-        given = fields.get(key, [])
-        named = tuple(_role(each) for each in (given if isinstance(given, list) else [given]))
+        roles = fields.get(key, [])
+        named = tuple(_role(each) for each in (roles if isinstance(roles, list) else [roles]))
         yield Finding(danger, verb, named, fields.get("behavior") == "DROP_CASCADE", reach=reach)
 
     return rule

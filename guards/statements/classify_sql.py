@@ -92,8 +92,8 @@ def _found_in(text: str, depth: int, temporary: set[str]) -> list[Finding]:
 
 def _of_replication(text: str) -> list[Finding]:
     """Commands of a replication session that end or change a slot: no SQL, so the parser knows none of them."""
-    if found := _SLOT_COMMAND.match(text):
-        return [Finding(Danger.DESTRUCTIVE, found[1].upper(), (found[2].strip('"'),), reach=Reach.SLOT)]
+    if match := _SLOT_COMMAND.match(text):
+        return [Finding(Danger.DESTRUCTIVE, match[1].upper(), (match[2].strip('"'),), reach=Reach.SLOT)]
     return []
 
 
@@ -178,10 +178,10 @@ def _name_sessions(walk: _Walk, since: int, databases: tuple[str, ...]) -> None:
 def _call(walk: _Walk, fields: Node) -> None:
     if strings(fields["funcname"])[-1] == "set_config":
         walk.temporary.clear()  # perhaps the search path
-    for found in function_findings(strings(fields["funcname"]), fields.get("args", [])):
-        match found:
+    for finding in function_findings(strings(fields["funcname"]), fields.get("args", [])):
+        match finding:
             case Finding():
-                walk.findings.append(found)
+                walk.findings.append(finding)
             case Sent(text):
                 walk.findings += _sent(walk, text)
             case text:
@@ -202,11 +202,13 @@ def _block(walk: _Walk, block: Block) -> Iterator[Finding]:
     for text in block.texts:
         yield from _found_in(text, walk.depth + 1, set())
     for text in block.dynamic:
-        found = _found_in(text, walk.depth + 1, set())
+        findings = _found_in(text, walk.depth + 1, set())
         if block.over_catalog and (HOLE in text or NAME in text):
-            found = [replace(f, danger=Danger.CATASTROPHIC) if f.danger is Danger.DESTRUCTIVE else f for f in found]
-        yield from found
-        if HOLE in text and max((f.danger for f in found), default=Danger.READ) < Danger.DESTRUCTIVE:
+            findings = [
+                replace(f, danger=Danger.CATASTROPHIC) if f.danger is Danger.DESTRUCTIVE else f for f in findings
+            ]
+        yield from findings
+        if HOLE in text and max((f.danger for f in findings), default=Danger.READ) < Danger.DESTRUCTIVE:
             yield Finding(Danger.UNKNOWN, "EXECUTE", why="a part of its text is not known before it runs")
 
 
@@ -216,6 +218,6 @@ def _analyzes(fields: Node) -> bool:
         if option.get("defname") == "analyze":  # said twice, the last one counts
             kind, value = kind_of(option.get("arg", {}))
             # libpg_query leaves a zero out, and `analyze` alone has no argument
-            said = value.get("ival", 0) if kind == "Integer" else value.get("sval", "true")
-            analyzes = str(said).lower() not in ("false", "off", "0")
+            setting = value.get("ival", 0) if kind == "Integer" else value.get("sval", "true")
+            analyzes = str(setting).lower() not in ("false", "off", "0")
     return analyzes

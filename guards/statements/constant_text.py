@@ -28,8 +28,8 @@ def folded_text(node: Any) -> str | None:
 
 
 def _or_hole(node: Any) -> str:
-    found = folded_text(node)
-    return HOLE if found is None else found
+    folded = folded_text(node)
+    return HOLE if folded is None else folded
 
 
 def _format(arguments: Sequence[Any]) -> str | None:
@@ -38,14 +38,14 @@ def _format(arguments: Sequence[Any]) -> str | None:
         return None
     after = 0  # the place of the next value that is not asked for by number
 
-    def put(found: re.Match[str]) -> str:
+    def put(match: re.Match[str]) -> str:
         nonlocal after
-        if found[2] == "%":
+        if match[2] == "%":
             return "%"
-        place = int(found[1]) - 1 if found[1] else after
+        place = int(match[1]) - 1 if match[1] else after
         after = place + 1
-        given = values[place : place + 1]
-        return {"I": _identifier, "L": _quoted, "s": _raw}[found[2]](given) if given else HOLE
+        argument = values[place : place + 1]
+        return {"I": _identifier, "L": _quoted, "s": _raw}[match[2]](argument) if argument else HOLE
 
     return _FORMAT.sub(put, template)
 

@@ -232,8 +232,8 @@ def _by_name(function: str, arguments: Sequence[Any]) -> list[Finding | str | Se
         return [Finding(Danger.DESTRUCTIVE, function, _slot(function, arguments), why=why, reach=_reach(function, why))]
     if function in WRITES:
         return [Finding(Danger.WRITE, function)]
-    known = function in VOLATILE_READS or function in builtin() or function in OF_EXTENSIONS
-    return [] if known else [_unseen(function)]
+    is_known = function in VOLATILE_READS or function in builtin() or function in OF_EXTENSIONS
+    return [] if is_known else [_unseen(function)]
 
 
 def _elsewhere(shown: str, arguments: Sequence[Any]) -> list[Finding | str | Sent]:

@@ -49,11 +49,13 @@ def dotted(parts: Sequence[str]) -> str:
     return ".".join(part if _PLAIN.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in parts)
 
 
-def is_temporary(range_var: Node, known: frozenset[str] = frozenset()) -> bool:
+def is_temporary(range_var: Node, temporary_names: frozenset[str] = frozenset()) -> bool:
     """Whether it names a table of this session: by its schema, or made as one before in the same text."""
     fields = range_var.get("RangeVar", range_var)
     schema = str(fields.get("schemaname", ""))
-    return schema == "pg_temp" or (not schema and fields.get("relname") in known)  # pg_temp_3 may be another's
+    return schema == "pg_temp" or (
+        not schema and fields.get("relname") in temporary_names
+    )  # pg_temp_3 may be another's
 
 
 def constant(node: Any) -> Any:

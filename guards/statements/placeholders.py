@@ -54,8 +54,8 @@ def _end_of(text: str, start: int, token: str) -> int | None:
     """Where what begins at `start` ends; None where it is not terminated."""
     match token:
         case "%":
-            found = _PERCENT.match(text, start)
-            return found.end() if found else start + 1
+            match = _PERCENT.match(text, start)
+            return match.end() if match else start + 1
         case ":":
             return _end_of_colon(text, start)
         case "?":
@@ -65,17 +65,17 @@ def _end_of(text: str, start: int, token: str) -> int | None:
         case "/*":
             return _end_of_comment(text, start)
         case "'" if text[max(0, start - 1) : start] in ("e", "E") and not _is_word(text[max(0, start - 2) : start - 1]):
-            found = _ESCAPED.match(text, start)
+            match = _ESCAPED.match(text, start)
         case _:
-            found = _PASSED_OVER[token].match(text, start)
-    return found.end() if found else None
+            match = _PASSED_OVER[token].match(text, start)
+    return match.end() if match else None
 
 
 def _end_of_colon(text: str, start: int) -> int:
     if text.startswith("::", start):
         return start + 2
-    found = None if _is_word(text[max(0, start - 1) : start]) else _COLON.match(text, start)
-    return found.end() if found else start + 1
+    match = None if _is_word(text[max(0, start - 1) : start]) else _COLON.match(text, start)
+    return match.end() if match else start + 1
 
 
 def _end_of_dollar(text: str, start: int) -> int | None:

@@ -40,13 +40,13 @@ def block_of(fields: Node) -> Block:
     while tag in body:
         tag = f"${tag.strip('$')}_$"
     try:
-        found = list(_parts(parse_pgsql(f"do {tag}{body}{tag}")))
+        parts = list(_parts(parse_pgsql(f"do {tag}{body}{tag}")))
     except PGQueryError as error:
         return Block((), (), (Finding(Danger.UNKNOWN, "DO", why=str(error).strip().splitlines()[0]),))
     return Block(
-        tuple(part for part in found if isinstance(part, str)),
-        tuple(part.text for part in found if isinstance(part, _Dynamic)),
-        tuple(part for part in found if isinstance(part, Finding)),
+        tuple(part for part in parts if isinstance(part, str)),
+        tuple(part.text for part in parts if isinstance(part, _Dynamic)),
+        tuple(part for part in parts if isinstance(part, Finding)),
         over_catalog=_CATALOG.search(body) is not None,
     )
 

@@ -214,8 +214,8 @@ def guard_taken_off(name: str, value: object) -> bool:
     name, off = name.lower(), {"allow_system_table_mods", "zero_damaged_pages"}
     if name not in _GUARDS:
         return False
-    said = str(value).lower()
-    return said not in ("off", "false", "no", "0") if name in off else said not in _HARMLESS
+    setting = str(value).lower()
+    return setting not in ("off", "false", "no", "0") if name in off else setting not in _HARMLESS
 
 
 def _set(fields: Node, temporary: Temporary) -> Iterator[Finding]:
@@ -284,8 +284,8 @@ def _of_settings(fields: Node, verb: str, named: str, reach: Reach) -> Finding:
     setting = fields["setstmt"].get("VariableSetStmt", fields["setstmt"])
     inner = list(_set(setting, frozenset()))
     danger = max([Danger.WRITE, *(finding.danger for finding in inner)])
-    said = f"SET {setting.get('name', '')}".strip()
-    return Finding(danger, verb, (named,), why=f"{said}: {inner[0].why}" if inner else said, reach=reach)
+    command = f"SET {setting.get('name', '')}".strip()
+    return Finding(danger, verb, (named,), why=f"{command}: {inner[0].why}" if inner else command, reach=reach)
 
 
 RULES: Mapping[str, Rule] = {

@@ -90,14 +90,14 @@ def _alike(comparison: Comparison, named: Collection[int], xid: int) -> bool:
     compared_alike = []
     for compared in comparison.tables.values():
         rows = list(comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]))
-        theirs = _left(row for row in rows if row.xmin == xid)
+        theirs = _values_written(row for row in rows if row.xmin == xid)
         if theirs:
-            ours = _left(row for row in rows if row.xmin is not None and row.xmin in named)
+            ours = _values_written(row for row in rows if row.xmin is not None and row.xmin in named)
             compared_alike.append(all(len(v) == 1 and ours.get(i) == v for i, v in theirs.items()))
     return bool(compared_alike) and all(compared_alike)
 
 
-def _left(rows: Iterable[Change]) -> dict[int, set[str | None]]:
+def _values_written(rows: Iterable[Change]) -> dict[int, set[str | None]]:
     """Place of a changed column → the values that rows hold there now."""
     by_column: dict[int, set[str | None]] = {}
     for row in rows:
@@ -125,7 +125,8 @@ def refuse_unknown_incident(
     tables = comparison.tables.values()
     changed = sum(comparison.changes.classes(c.shape.no).get(RowClass.CHANGED, 0) for c in tables)
     seen = {writer.xid for writer in writers}
-    unknown = [str(x) for x in request.incident_xids if xmin_of(x) not in seen and not _happened(comparison, x)]
+    unseen = [xid for xid in request.incident_xids if xmin_of(xid) not in seen]
+    unknown = [str(xid) for xid in unseen if not _committed_after_target(comparison, xid)]
     unknown += [
         f"{low}..{high}" for low, high in request.incident_ranges if not any(low <= xid <= high for xid in seen)
     ]
@@ -165,7 +166,7 @@ def refuse_unknown_incident(
     )
 
 
-def _happened(comparison: Comparison, xid: int) -> bool:
+def _committed_after_target(comparison: Comparison, xid: int) -> bool:
     """Whether a transaction of that id committed after T, though others have rewritten every row it wrote."""
     if comparison.lineage is None:
         return committed(comparison.live, xid)

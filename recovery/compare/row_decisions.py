@@ -56,10 +56,12 @@ def _decided(changes: ChangeSet, shapes: dict[str, Shape], decisions: Sequence[D
         if decision.op is change.op:
             continue  # a line that was left as it stood: a merge stays a merge
         kind = RowClass.LOST if decision.op is Op.INSERT else change.kind
-        yield replace(change, kind=kind, op=decision.op, want=_wanted(decision, change), reason="decided by hand")
+        yield replace(
+            change, kind=kind, op=decision.op, want=_values_to_write(decision, change), reason="decided by hand"
+        )
 
 
-def _wanted(decision: Decision, change: Change) -> Texts | None:
+def _values_to_write(decision: Decision, change: Change) -> Texts | None:
     exists_now, existed_at_target = change.live is not None, change.target is not None
     match decision.op:
         case Op.KEEP:

@@ -95,7 +95,7 @@ class Comparison:
         engine = find_candidate_rows(sides, self.lineage, self.changes, compared.shape.no)
         self.tables[columns.live.name] = replace(compared, engine=engine)
         for keys in self.changes.candidates(compared.shape.no):
-            self.changes.add(self._kept(compared, self.look_up(compared, keys)))
+            self.changes.add(self._within_limit(compared, self.look_up(compared, keys)))
 
     def try_to_compare(self, columns: ColumnMapping, where: tuple[Predicate, Predicate] | None = None) -> None:
         """The same; a table that the servers cannot read or compare is set aside with their words."""
@@ -123,7 +123,7 @@ class Comparison:
         that was written since T, all its rows leave, and all that T had beside the others come back."""
         sides, no = compared.sides, compared.shape.no
         if not self._only_by_incident(sides):
-            self.changes.add(self._kept(compared, compare_whole_rows(sides, no)))
+            self.changes.add(self._within_limit(compared, compare_whole_rows(sides, no)))
             return
         assert self.lineage
         theirs, others = by_writers(sides.now.where, list(writers_since(sides.now, self.lineage)))
@@ -154,7 +154,7 @@ class Comparison:
             if row and (change := differing(compared.shape.no, tuple(row[i] for i in positions), target, current)):
                 yield change
 
-    def _kept(self, compared: Compared, changes: Iterable[Change]) -> Iterator[Change]:
+    def _within_limit(self, compared: Compared, changes: Iterable[Change]) -> Iterator[Change]:
         """All but the bulk of the new rows, of which only a replacement needs more than their number."""
         name = compared.columns.live.name
         signature = row_signature_of(compared.columns, self.now)

@@ -105,7 +105,7 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None, al
     named = [] if dropped else of_tables + [*sighting.objects]
     tables = tuple(name for name in dict.fromkeys(named) if not name.startswith("pg_temp"))
     reached = tuple(_known_then(sighting, closure(tables, _reach(classified)))) if closure and tables else ()
-    targets, ambiguous = _meant(tables, reached, question.table)
+    targets, ambiguous = _resolve_tables(tables, reached, question.table)
     record = sighting.record
     costly = sorted(classified.worst, key=costs_rows, reverse=True)
     costs = not costly or costs_rows(costly[0])
@@ -125,13 +125,13 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None, al
         exact=record.exact,
         committed_by=_moment(sighting.until_s) if sighting.until_s is not None else None,
         outcome=sighting.outcome.value,
-        why=_said(sighting.why, question),
+        why=_effect_text(sighting.why, question),
         danger=str(classified.danger),  # type: ignore[arg-type]
         statement=(on_one_line if question.show_values else without_values)(sighting.text),
         tables=tables,
-        told=tuple(_said(str(each), question) for each in costly),
+        effects=tuple(_effect_text(str(each), question) for each in costly),
         reached=reached,
-        meant=targets,
+        target_tables=targets,
         ambiguous=ambiguous,
         parameters=sighting.parameters if question.show_values else "",
         role=record.role,
@@ -170,7 +170,9 @@ def _known_then(sighting: Sighting, hits: Iterable[Reached]) -> Iterator[Reached
         yield each.model_copy(update={"rows_before": None, "counted_at": None}) if late else each
 
 
-def _meant(names: Sequence[str], reached: Sequence[Reached], requested: str | None) -> tuple[tuple[str, ...], bool]:
+def _resolve_tables(
+    names: Sequence[str], reached: Sequence[Reached], requested: str | None
+) -> tuple[tuple[str, ...], bool]:
     """The tables of these names, and whether one of them may be another: a log does not tell the search_path."""
     names_in_full, ambiguous = [], False
     for name in names:
@@ -190,7 +192,7 @@ def same_table(one: str, other: str) -> bool:
     return a[-1] == b[-1] and (len(a) == 1 or len(b) == 1 or a[-2] == b[-2])
 
 
-def _said(text: str, question: Question) -> str:
+def _effect_text(text: str, question: Question) -> str:
     """What the server or the parser said; what it quotes may be a value."""
     return text if question.show_values else _QUOTED.sub('"…"', text)
 

@@ -44,7 +44,7 @@ def propose(
         bool(aside)
         or len(incidents) > 1
         or likely[0].score < SURE
-        or any(len(s.meant) > len(s.tables) for s in together)
+        or any(len(s.target_tables) > len(s.tables) for s in together)
     )
     made = (_choice(incident, instance or "INSTANCE") for incident in incidents)
     choices = tuple(sorted(made, key=lambda choice: choice.from_time))
@@ -98,7 +98,7 @@ def _apart_from_habits(incidents: Sequence[Incident]) -> list[Incident]:
     latest: dict[tuple[str, ...], Incident] = {}
     for each in sorted(incidents, key=lambda incident: incident[0].from_time):
         if each not in unusual:
-            latest[each[0].database, *each[0].told] = each
+            latest[each[0].database, *each[0].effects] = each
     return [*unusual, *latest.values()]
 
 
@@ -122,15 +122,15 @@ def _choice(incident: Incident, instance: str) -> Choice:
 
 def _what(first: Suspect) -> str:
     often = f", one of {first.alike:,} alike" if first.alike else ""
-    return ("; ".join(first.told) or first.statement) + often
+    return ("; ".join(first.effects) or first.statement) + often
 
 
 def _tables(incident: Incident) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_qualified(table) for suspect in incident for table in suspect.meant))
+    return tuple(dict.fromkeys(_qualified(table) for suspect in incident for table in suspect.target_tables))
 
 
 def _mode(incident: Incident) -> Literal["missing", "repair"]:
-    changes = any(suspect.told and suspect.told[0].startswith(("UPDATE", "MERGE")) for suspect in incident)
+    changes = any(suspect.effects and suspect.effects[0].startswith(("UPDATE", "MERGE")) for suspect in incident)
     return "repair" if changes else "missing"
 
 
@@ -161,14 +161,14 @@ def _aside(suspects: Sequence[Suspect]) -> Iterator[str]:
 
 
 def _only_drops(suspect: Suspect) -> bool:
-    return bool(suspect.told) and all(effect.startswith(DROPS) for effect in suspect.told)
+    return bool(suspect.effects) and all(effect.startswith(DROPS) for effect in suspect.effects)
 
 
 def _drops_tables(suspect: Suspect) -> bool:
     """Or columns of them: what both held is brought beside, and nowhere else."""
-    return bool(suspect.told) and all(
+    return bool(suspect.effects) and all(
         effect.startswith("DROP TABLE") or (effect.startswith("ALTER TABLE") and "(DROP COLUMN" in effect)
-        for effect in suspect.told
+        for effect in suspect.effects
     )
 
 

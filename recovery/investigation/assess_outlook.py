@@ -55,7 +55,7 @@ def with_incident(outlook: Outlook, plan: RecoveryPlan, profile: Profile) -> Out
         finding = find(search, lambda text: None)
     except RowbackError as error:
         return outlook.model_copy(update={"incident": (f"the log could not be read: {error.fact}",)})
-    lines = [_told(suspect) for suspect in finding.suspects[:SUSPECTS_SHOWN]]
+    lines = [_suspect_line(suspect) for suspect in finding.suspects[:SUSPECTS_SHOWN]]
     return outlook.model_copy(update={"incident": tuple(lines) or ("no statement in it could have been the incident",)})
 
 
@@ -65,8 +65,8 @@ def _in_the_way(live: Session, plan: RecoveryPlan) -> Iterator[str]:
         yield f"{holder.who}; {does}: {without_values(holder.query)}"
 
 
-def _told(suspect: Suspect) -> str:
-    what = "; ".join(suspect.told) or suspect.statement
+def _suspect_line(suspect: Suspect) -> str:
+    what = "; ".join(suspect.effects) or suspect.statement
     who = f" by {suspect.role}" if suspect.role else ""
     return f"{format_utc(suspect.from_time)} {suspect.outcome}: {what}{who}"
 

@@ -87,7 +87,7 @@ def find(search: Search, say: Say) -> Finding:
     state.cut = [each for source in sources for each in source.cut]
     every = _merged(readings)
     suspects = _with_catalog(search, state, suspects_in(every, _bounded(search)), every)
-    if state.unknown and not any(each.told and each.told[0].startswith("DROP DATABASE") for each in suspects):
+    if state.unknown and not any(each.effects and each.effects[0].startswith("DROP DATABASE") for each in suspects):
         raise state.unknown
     own = sum(1 for suspect in suspects if suspect.own)
     suspects = [suspect for suspect in suspects if not suspect.own]

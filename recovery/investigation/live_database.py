@@ -41,23 +41,23 @@ class LiveDatabase:
 
     def settings(self) -> Mapping[str, str]:
         """How it logs."""
-        return self._asked("its log settings", lambda: log_settings(self.session), {})
+        return self._ask_or("its log settings", lambda: log_settings(self.session), {})
 
     def since(self, begin: datetime) -> Compared:
         """What became of the tables since doctor looked at it from this machine, if it ever did."""
         then = reading_before(begin, self.resource_id, self.target.database)
         if then is None or then.at > datetime.now(UTC):
             return Compared()
-        return self._asked("its counters", lambda: compare(then, read_counters(self.session)), Compared())
+        return self._ask_or("its counters", lambda: compare(then, read_counters(self.session)), Compared())
 
     def traces(self, since: Compared, table: str | None) -> list[str]:
         """What tables and rows tell, in words."""
         none: dict[str, str] = {}
-        looks_emptied = self._asked("its emptied tables", lambda: emptied(self.session), none)
+        looks_emptied = self._ask_or("its emptied tables", lambda: emptied(self.session), none)
         without_jump = [trace for name, trace in looks_emptied.items() if name not in since.jumps]
         rows: list[str] = []
         if table:
-            rows = self._asked(f"the rows of {table}", lambda: row_traces(self.session, table), rows)
+            rows = self._ask_or(f"the rows of {table}", lambda: row_traces(self.session, table), rows)
         return [*since.dropped, *map(str, since.jumps.values()), *without_jump, *rows]
 
     def reach(self, since: Compared) -> Closure:
@@ -66,7 +66,7 @@ class LiveDatabase:
         def reach(tables: Sequence[str], how: Reach) -> list[Reached]:
             named, none = (tuple(tables), how), list[Reached]()
             if named not in self._reached:
-                hits = self._asked("its catalog", lambda: closure(self.session, tables, how), none)
+                hits = self._ask_or("its catalog", lambda: closure(self.session, tables, how), none)
                 self._reached[named] = [_with_past(table, since) for table in hits]
             return self._reached[named]
 
@@ -78,14 +78,14 @@ class LiveDatabase:
             return
         xid = sighting.xid
         if sighting.outcome is Outcome.UNKNOWN or sighting.why == LAST_COMMIT:
-            status = self._asked(f"transaction {xid}", lambda: status_of(self.session, xid), None)
+            status = self._ask_or(f"transaction {xid}", lambda: status_of(self.session, xid), None)
             if status:
                 outcomes = {"committed": Outcome.COMMITTED, "aborted": Outcome.ROLLED_BACK}
                 sighting.outcome = outcomes.get(status, Outcome.UNKNOWN)
                 sighting.why = f"the server says that transaction {xid} is {status}"
         if sighting.outcome is not Outcome.COMMITTED:
             return
-        if at := self._asked(f"transaction {xid}", lambda: commit_time_of(self.session, xid), None):
+        if at := self._ask_or(f"transaction {xid}", lambda: commit_time_of(self.session, xid), None):
             sighting.until_s, sighting.why = at.timestamp(), f"{sighting.why}; commit timestamp {at:%H:%M:%S.%f}Z"
 
     def identify(self, sightings: Sequence[Sighting]) -> None:
@@ -102,7 +102,7 @@ class LiveDatabase:
             table = None if sighting.xid else _updated_whole(sighting)
             if table is None or any(_rewrites(other, table) for other in large if other is not sighting):
                 continue
-            oldest = self._asked(f"the rows of {table}", partial(oldest_writer, self.session, table), None)
+            oldest = self._ask_or(f"the rows of {table}", partial(oldest_writer, self.session, table), None)
             if oldest and oldest.xid >= FIRST_XID and 2 * oldest.rows >= oldest.of and self._fits(oldest.xid, sighting):
                 sighting.xid = oldest.xid
                 sighting.why += f"; {oldest.rows:,} of {oldest.of:,} rows of {table} were written by transaction"
@@ -110,10 +110,10 @@ class LiveDatabase:
 
     def _fits(self, xid: int, sighting: Sighting) -> bool:
         """Whether a transaction was committed when the statement was over, where that is kept."""
-        at = self._asked(f"transaction {xid}", partial(commit_time_of, self.session, xid), None)
+        at = self._ask_or(f"transaction {xid}", partial(commit_time_of, self.session, xid), None)
         return at is None or sighting.from_s - 1 <= at.timestamp() <= (sighting.until_s or sighting.from_s) + NEAR_S
 
-    def _asked(self, what: str, act: Callable[[], Answer], otherwise: Answer) -> Answer:
+    def _ask_or(self, what: str, act: Callable[[], Answer], otherwise: Answer) -> Answer:
         try:
             with translate_errors(self.session, self.target):
                 return act()

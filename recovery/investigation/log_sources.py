@@ -63,7 +63,7 @@ def from_instance(logs: LogFiles, since: datetime, until: datetime, say: Say) ->
     """The instance's own files of that time."""
     files = logs.between(since, until)
     return [
-        Source(form, tuple(file.name for file in group), _joined(_told(logs, file, say=say) for file in group))
+        Source(form, tuple(file.name for file in group), _joined(_with_progress(logs, file, say=say) for file in group))
         for form in FORMS
         if (group := [file for file in files if _form(file.name) == form])
     ]
@@ -86,7 +86,7 @@ def _joined(parts: Iterable[Iterable[bytes]]) -> Iterator[bytes]:
         yield b"\n"
 
 
-def _told(logs: LogFiles, file: LogFile, *, say: Say) -> Iterator[bytes]:
+def _with_progress(logs: LogFiles, file: LogFile, *, say: Say) -> Iterator[bytes]:
     read = 0
     say(f"{file.name}, {file.size_bytes / 2**20:,.1f} MiB …")
     for portion in logs.read(file):

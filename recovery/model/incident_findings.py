@@ -35,9 +35,9 @@ class Suspect(Value):
 
     `outcome` is what the log shows, `why` on which grounds. `statement` has no values in it; `parameters` are given
     only when they were asked for. `tables`: those it names; `reached`: those and what hangs on them by CASCADE.
-    `meant`: the same as `tables`, as the live catalog knows them; `ambiguous`: there are several of one of these names,
-    and nothing in a log tells which. `own`: rowback sent it. `costs_rows`: False of what takes an index, a view or a
-    trigger. `alike`: how often the same came with other values, where it comes all day; else 0.
+    `target_tables`: the same as `tables`, as the live catalog knows them; `ambiguous`: there are several of one of
+    these names, and nothing in a log tells which. `own`: rowback sent it. `costs_rows`: False of what takes an index, a
+    view or a trigger. `alike`: how often the same came with other values, where it comes all day; else 0.
     """
 
     from_time: Moment
@@ -47,10 +47,10 @@ class Suspect(Value):
     why: str
     danger: Literal["read", "write", "destructive", "catastrophic", "unknown"]
     statement: str
-    told: tuple[str, ...]
+    effects: tuple[str, ...]
     tables: tuple[str, ...]
     reached: tuple[Reached, ...] = ()
-    meant: tuple[str, ...] = ()
+    target_tables: tuple[str, ...] = ()
     ambiguous: bool = False
     parameters: str = ""
     role: str

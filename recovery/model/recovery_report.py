@@ -158,8 +158,8 @@ Outcome = Literal[
 
 class Report(Value):
     """A case from opening to closing, folded from its journal. `account`: what became of the rows at T, or would if the
-    repair plan were carried out; `unexamined`: tables that may have lost rows and were not looked at. `told`: what else
-    the plan noticed."""
+    repair plan were carried out; `unexamined`: tables that may have lost rows and were not looked at. `notices`:
+    what else the plan noticed."""
 
     schema_version: Literal[1] = 1
     case: str
@@ -185,7 +185,7 @@ class Report(Value):
     account: tuple[TableAccount, ...] = ()
     unexamined: tuple[str, ...] = ()
     values_lost: tuple[LostValues, ...] = ()
-    told: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     before_images: str | None = None
     taken_back: bool = False
     stopped_before: tuple[str, ...]

@@ -30,8 +30,8 @@ def side_effects(
     for table, now in after.items():
         touched = load_statements.minus(now, before.get(table))
         if touched != expected.get(table, load_statements.Touched(table, 0, 0, 0)):
-            expectation = f"expected {_told(expected[table])}" if table in expected else "outside the scope"
-            effects.append(f"{table}: {_told(touched)}, {expectation}")
+            expectation = f"expected {_counts_text(expected[table])}" if table in expected else "outside the scope"
+            effects.append(f"{table}: {_counts_text(touched)}, {expectation}")
     return effects
 
 
@@ -121,7 +121,7 @@ def refuse_other_rows(stages: Sequence[Stage], written: Mapping[TableName, tuple
     for stage, proof in zip(stages, prove_rows(stages, xid), strict=True):
         name = stage.table.name
         if proof.counts != written[name]:
-            counted = [_told(load_statements.Touched(name, *counts)) for counts in (proof.counts, written[name])]
+            counted = [_counts_text(load_statements.Touched(name, *counts)) for counts in (proof.counts, written[name])]
             differing.append(f"{name}: {counted[0]} were planned, {counted[1]} were written")
         elif proof.planned != proof.written:
             differing.append(f"{name}: {proof.planned[0]} rows planned, {proof.written[0]} written, checksum differs")
@@ -194,7 +194,7 @@ def refuse_nothing(written: int, skipped: Collection[str]) -> None:
         )
 
 
-def _told(touched: load_statements.Touched) -> str:
+def _counts_text(touched: load_statements.Touched) -> str:
     return f"{touched.inserted} inserted, {touched.updated} updated, {touched.deleted} deleted"
 
 

@@ -30,13 +30,13 @@ def bring_objects(live: Session, job: Job, but: Container[int]) -> int:
         return 0
     copy, changes = job.copy(), job.repair.changes if job.repair else None
 
-    def wanted() -> Iterator[int]:
+    def numbers() -> Iterator[int]:
         for pair in job.fills:
             yield from pointed_to(copy, pair.at_target, pointing_columns(pair.at_target))
         if changes is not None:
             yield from objects_wanted(changes, job.catalog, selection=job.selection, but=but)
 
     brought = 0
-    for number in gone_objects(live, copy, wanted()):
+    for number in gone_objects(live, copy, numbers()):
         brought += bring(copy, live, number)
     return brought

@@ -31,7 +31,7 @@ def find_text(finding: Finding) -> str:
 
 
 def _suspect(number: int, suspect: Suspect) -> Iterator[str]:
-    what = "; ".join(suspect.told) or suspect.statement
+    what = "; ".join(suspect.effects) or suspect.statement
     yield f"{number}. {suspect.outcome}: {what}"
     rows = [
         ("when", _when(suspect)),
@@ -66,12 +66,12 @@ def _who(suspect: Suspect) -> str:
 def _reached(suspect: Suspect) -> str:
     if not suspect.reached:
         return ""
-    shown = ", ".join(map(_hit, suspect.reached[:TABLES_SHOWN]))
+    shown = ", ".join(map(_reached_text, suspect.reached[:TABLES_SHOWN]))
     rest = len(suspect.reached) - TABLES_SHOWN
     return shown + (f" and {rest} more" if rest > 0 else "")
 
 
-def _hit(reached: Reached) -> str:
+def _reached_text(reached: Reached) -> str:
     before = f", about {reached.rows_before:,} before" if reached.rows_before is not None else ""
     return f"{reached.table} (about {reached.rows_estimate:,} rows now{before})"
 

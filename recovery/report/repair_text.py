@@ -29,7 +29,7 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
     quiet = sum(t.engine is not DetectionMethod.FOLLOWED for t in plan.tables if t not in shown)
     rows = [("table", *(str(kind) for kind in kinds), "writes", "found by")]
     rows += [
-        (str(t.name), *(f"{t.count(kind):,}" if t.count(kind) else "·" for kind in kinds), _writes(t), _found(t))
+        (str(t.name), *(f"{t.count(kind):,}" if t.count(kind) else "·" for kind in kinds), _writes(t), _class_counts(t))
         for t in shown
     ]
     if (more := len(shown) - most) > 0:
@@ -200,7 +200,7 @@ def _writes(table: TableRepair) -> str:
     return ", ".join(f"{count:,} {word}" for count, word in parts if count) or "none"
 
 
-def _found(table: TableRepair) -> str:
+def _class_counts(table: TableRepair) -> str:
     return f"{table.engine}" + (f" ({table.because})" if table.because else "")
 
 

@@ -107,8 +107,8 @@ def report_text(report: Report) -> str:
         lines += columns(
             [("before-images", f"schema {report.before_images}: rowback cleanup removes it when you are sure")]
         )
-    if report.told:
-        lines += ["", *columns([("told", line) for line in report.told])]
+    if report.notices:
+        lines += ["", *columns([("notice", line) for line in report.notices])]
     removed = "removed" if report.temporary_instance_removed else "NOT removed yet"
     lines += [
         "",

@@ -19,7 +19,7 @@ APART = timedelta(hours=1)  # a look at a database that was just destroyed must 
 
 def remember_reading(reading: Reading, resource_id: str, database: str) -> None:
     """Keep it, unless there is one of the last hour. A machine that cannot keep it goes on without."""
-    directory, paths = _directory(resource_id, database), _held(resource_id, database)
+    directory, paths = _directory(resource_id, database), _paths(resource_id, database)
     before = [last.at for path in paths if (last := _read(path)) and last.at <= reading.at]
     if before and reading.at - max(before) < APART:
         return
@@ -36,7 +36,7 @@ def reading_before(moment: datetime, resource_id: str, database: str) -> Reading
 
     What cannot be read is no reading.
     """
-    readings = [reading for path in _held(resource_id, database) if (reading := _read(path))]
+    readings = [reading for path in _paths(resource_id, database) if (reading := _read(path))]
     earlier = [reading for reading in readings if reading.at <= moment]
     return earlier[-1] if earlier else next(iter(readings), None)
 
@@ -45,7 +45,7 @@ def _directory(resource_id: str, database: str) -> Path:
     return state_home() / "readings" / quote(f"{resource_id} {database}", safe=" ")
 
 
-def _held(resource_id: str, database: str) -> list[Path]:
+def _paths(resource_id: str, database: str) -> list[Path]:
     """Oldest first. A directory that may not be looked into, because another user made it, holds none."""
     try:
         return sorted(path for path in _directory(resource_id, database).glob("*.json") if path.is_file())

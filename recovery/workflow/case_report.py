@@ -64,14 +64,14 @@ def report_of(case: Case) -> Report:
         account=account.tables,
         unexamined=account.unexamined,
         values_lost=account.values_lost,
-        told=tuple(_told(case, loaded)),
+        notices=tuple(_notices(case, loaded)),
         stopped_before=tuple(case.stops),
         approvals=tuple(approvals_in(case)),
         tool_version=__version__,
     )
 
 
-def _told(case: Case, loaded: Loaded | None) -> Iterator[str]:
+def _notices(case: Case, loaded: Loaded | None) -> Iterator[str]:
     """What a person should know of the result beside its rows."""
     plan = case.repair_plan
     yield from case.plan.notices

@@ -15,7 +15,9 @@ from recovery.store.journal import is_driven
 def leftovers(live: Session) -> list[tuple[LeftSchema, timedelta, str]]:
     """Each schema with its age and why it is kept unless it is named: empty where nothing speaks for it."""
     cases = {case.id: case for case in all_cases()}
-    return [(schema, _age(schema.case), _kept(schema, cases.get(schema.case))) for schema in left_schemas(live)]
+    return [
+        (schema, _age(schema.case), _reason_to_keep(schema, cases.get(schema.case))) for schema in left_schemas(live)
+    ]
 
 
 def clean(live: Session, *, named: Collection[str], older_than: timedelta | None) -> Iterator[tuple[LeftSchema, str]]:
@@ -35,7 +37,7 @@ def clean(live: Session, *, named: Collection[str], older_than: timedelta | None
             yield schema, "removed"
 
 
-def _kept(schema: LeftSchema, case: Case | None) -> str:
+def _reason_to_keep(schema: LeftSchema, case: Case | None) -> str:
     if case is not None and case.closed_at is None:
         return f"case {case.id} is open and may be undone: rowback close {case.id}"
     if not schema.owned:

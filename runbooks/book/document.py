@@ -191,9 +191,9 @@ class Book:
             for name, path in step.effects.saves
         }
         times = [each for each in saved.values() if each.type is Type.TIME]
-        taken = {parameter.name for parameter in self.parameters} | self.questions.keys()
+        own_names = {parameter.name for parameter in self.parameters} | self.questions.keys()
         named = {**({"at": times[0]} if times else {}), **saved}
-        return {name: each for name, each in named.items() if name not in taken}
+        return {name: each for name, each in named.items() if name not in own_names}
 
     def step(self, id: str) -> Step | None:
         """The step of that id."""

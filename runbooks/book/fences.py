@@ -49,8 +49,8 @@ UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 def duration_s(text: str) -> float | None:
     """`90s`, `10m`, `2h` as seconds; None for anything else."""
-    found = re.fullmatch(r"([0-9]{1,9})([smh])", text)
-    return int(found[1]) * UNITS_S[found[2]] if found else None
+    match = re.fullmatch(r"([0-9]{1,9})([smh])", text)
+    return int(match[1]) * UNITS_S[match[2]] if match else None
 
 
 def fence(kind: str, token: Any, line: int, reader: Reader) -> Step | None:
@@ -64,30 +64,30 @@ def fence(kind: str, token: Any, line: int, reader: Reader) -> Step | None:
         return None
     pairs = [word.partition("=") for word in words]
     saves = [value for name, _, value in pairs if name == "save"]
-    said = {name: value for name, equals, value in pairs if equals and name != "save"}
+    attributes = {name: value for name, equals, value in pairs if equals and name != "save"}
     flags = {name for name, equals, _ in pairs if not equals}
-    for name in (said.keys() - KNOWN[kind]) | (flags - set(FLAGS)):
+    for name in (attributes.keys() - KNOWN[kind]) | (flags - set(FLAGS)):
         reader.wrong(line, "attribute", f"a {kind} step knows no '{name}'")
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", said.get("id", "")):
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", attributes.get("id", "")):
         reader.wrong(line, "id", f"this {kind} step has no id=name in lower case")
-    return _STEPS[kind](token.content.strip("\n"), said, (flags, saves), line, reader)
+    return _STEPS[kind](token.content.strip("\n"), attributes, (flags, saves), line, reader)
 
 
 Extra = tuple[set[str], list[str]]
 
 
-def _effects(said: Mapping[str, str], extra: Extra, line: int, reader: Reader, danger: Danger) -> Effects:
+def _effects(attributes: Mapping[str, str], extra: Extra, line: int, reader: Reader, danger: Danger) -> Effects:
     flags, saves = extra
-    timeout = duration_s(said.get("timeout", ""))
+    timeout = duration_s(attributes.get("timeout", ""))
     if timeout is None:
         reader.wrong(line, "timeout", "it has no timeout=90s, 10m or 2h")
-    undo = said.get("undo", "")
+    undo = attributes.get("undo", "")
     reason = undo.removeprefix("none:").strip() if undo.startswith("none:") else ""
-    exits = said.get("exit", "0").split(",")
+    exits = attributes.get("exit", "0").split(",")
     if not all(re.fullmatch(r"[0-9]{1,3}", code) for code in exits):
-        reader.wrong(line, "exit", f"exit={said['exit']} is no list of numbers such as 0,43")
+        reader.wrong(line, "exit", f"exit={attributes['exit']} is no list of numbers such as 0,43")
         exits = ["0"]
-    _check_expected(said.get("expect", ""), line, reader)
+    _check_expected(attributes.get("expect", ""), line, reader)
     if undo.startswith("rowback ") and not words_of(undo):
         reader.wrong(line, "undo", f"undo={undo} cannot be split into words: a quote is not closed")
     if undo and not undo.startswith(("none:", "rowback ")):
@@ -104,7 +104,7 @@ def _effects(said: Mapping[str, str], extra: Extra, line: int, reader: Reader, d
         undo="" if undo.startswith("none") else undo,
         no_undo=reason,
         exits=tuple(map(int, exits)),
-        expects=said.get("expect", ""),
+        expects=attributes.get("expect", ""),
         saves=tuple(named),
     )
 
@@ -127,7 +127,7 @@ def _check_expected(pattern: str, line: int, reader: Reader) -> None:
         reader.wrong(line, "expect", f"expect={pattern} is no regular expression: {error}")
 
 
-def _command(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
+def _command(body: str, attributes: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
     lines = tuple(each.strip() for each in body.replace("\\\n", " ").splitlines() if each.strip())
     if not lines:
         reader.wrong(line, "command", "there is no command in it")
@@ -138,7 +138,7 @@ def _command(body: str, said: Mapping[str, str], extra: Extra, line: int, reader
         elif not each.startswith("rowback "):
             reader.wrong(line, "command", f"'{each}' is no rowback command; other programs belong into sh")
     danger = Danger.READ if all(_only_reads(each) for each in lines) else Danger.WRITE
-    return Command(said.get("id", ""), line, lines, _effects(said, extra, line, reader, danger))
+    return Command(attributes.get("id", ""), line, lines, _effects(attributes, extra, line, reader, danger))
 
 
 def _only_reads(line: str) -> bool:
@@ -157,37 +157,40 @@ def words_of(line: str) -> list[str]:
         return []
 
 
-def _sql(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
+def _sql(body: str, attributes: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
     if not body.strip():
         reader.wrong(line, "command", "there is no statement in it")
     text = re.sub(r""":(['"])(\w+)\1""", "'x'", body)
-    effects = _effects(said, extra, line, reader, classify(text).danger)
-    rows = said.get("rows", "")
+    effects = _effects(attributes, extra, line, reader, classify(text).danger)
+    rows = attributes.get("rows", "")
     if rows and not re.fullmatch(r"\d+\+?", rows):
         reader.wrong(line, "rows", f"rows={rows} is no number such as 0, 3 or 1+")
-    return Sql(said.get("id", ""), line, body, said.get("on", "live"), effects, rows)
+    return Sql(attributes.get("id", ""), line, body, attributes.get("on", "live"), effects, rows)
 
 
-def _shell(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
-    return Shell(said.get("id", ""), line, body, _effects(said, extra, line, reader, Danger.UNKNOWN))
+def _shell(body: str, attributes: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
+    return Shell(attributes.get("id", ""), line, body, _effects(attributes, extra, line, reader, Danger.UNKNOWN))
 
 
-def _ask(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
-    id, type = said.get("id", ""), said.get("type", "text")
+def _ask(body: str, attributes: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
+    id, type = attributes.get("id", ""), attributes.get("type", "text")
     if type not in list(Type):
         reader.wrong(line, "ask", f"'{type}' is no type")
         type = "text"
-    choices = tuple(said["choices"].split(",")) if said.get("choices") else ()
+    choices = tuple(attributes["choices"].split(",")) if attributes.get("choices") else ()
     if type == "choice" and not choices:
         reader.wrong(line, "ask", "a choice needs choices=a,b")
-    name = said.get("name", id.replace("-", "_"))
+    name = attributes.get("name", id.replace("-", "_"))
     return Ask(
-        id, line, " ".join(body.split()), Parameter(name, Type(type), default=said.get("default"), choices=choices)
+        id,
+        line,
+        " ".join(body.split()),
+        Parameter(name, Type(type), default=attributes.get("default"), choices=choices),
     )
 
 
-def _approve(body: str, said: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
-    return Approve(said.get("id", ""), line, " ".join(body.split()))
+def _approve(body: str, attributes: Mapping[str, str], extra: Extra, line: int, reader: Reader) -> Step:
+    return Approve(attributes.get("id", ""), line, " ".join(body.split()))
 
 
 _STEPS: Mapping[str, Callable[[str, Mapping[str, str], Extra, int, Reader], Step]] = {

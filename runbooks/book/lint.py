@@ -59,20 +59,20 @@ def _one_write(book: Book) -> Iterator[Problem]:
 
 
 def _variables(book: Book) -> Iterator[Problem]:
-    known = {name for name, step in book.produced() if step is None}
+    defined = {name for name, step in book.produced() if step is None}
     names = dict(book.produced())
     for step in book.steps:
-        given = known
+        available = defined
         if isinstance(step, Shell):
-            given = {f"{SHELL_PREFIX}{name}" for name in known} | OF_BASH | set(book.connections.values())
-        for name in sorted(_used(step) - given):
+            available = {f"{SHELL_PREFIX}{name}" for name in defined} | OF_BASH | set(book.connections.values())
+        for name in sorted(_used(step) - available):
             later = names.get(name.removeprefix(SHELL_PREFIX))
             why = f"is saved only later, by step '{later.id}'" if later else "has no parameter, question or save"
-            if isinstance(step, Shell) and name in known:
+            if isinstance(step, Shell) and name in defined:
                 why = f"programs are given as ${SHELL_PREFIX}{name}"
             yield Problem(step.line, "variable", f"step '{step.id}' uses ${name}, which {why}")
-        known |= {name for name, by in book.produced() if by is step}
-        for name in sorted(_of_undo(step) - known):
+        defined |= {name for name, by in book.produced() if by is step}
+        for name in sorted(_of_undo(step) - defined):
             yield Problem(step.line, "variable", f"the undo of step '{step.id}' uses ${name}, which nothing gives")
 
 
@@ -154,24 +154,24 @@ def _misspelt(line: str) -> str:
         context = click.Context(command)
         while isinstance(command, click.Group):
             name, words = (words or [""])[0], words[1:]
-            found = command.get_command(context, name)
-            if found is None:
+            subcommand = command.get_command(context, name)
+            if subcommand is None:
                 return f"rowback knows no '{name}'"
-            command, context = found, click.Context(found, parent=context)
-        given, _, _ = command.make_parser(context).parse_args(list(words))
-        _check_values(command, given, context)
+            command, context = subcommand, click.Context(subcommand, parent=context)
+        parsed, _, _ = command.make_parser(context).parse_args(list(words))
+        _check_values(command, parsed, context)
     except (click.UsageError, ValueError) as error:
         return f"'{line}': {error}"
     return ""
 
 
-def _check_values(command: click.Command, given: Mapping[str, object], context: click.Context) -> None:
+def _check_values(command: click.Command, parsed: Mapping[str, object], context: click.Context) -> None:
     """Values that are known before the run. Raises click.UsageError for a choice or number that is none."""
     import click
 
     for parameter in command.params:
         if isinstance(parameter.type, click.Choice | click.types.IntParamType | click.types.FloatParamType):
-            values = given.get(parameter.name or "")
+            values = parsed.get(parameter.name or "")
             for value in values if isinstance(values, list) else [values]:
                 if isinstance(value, str) and "$" not in value:
                     parameter.type(value, parameter, context)
@@ -204,7 +204,7 @@ RULES: tuple[Callable[[Book], Iterator[Problem]], ...] = (
 )
 
 
-def sarif(found: dict[Path, list[Problem]], version: str) -> str:
+def sarif(problems_by_path: dict[Path, list[Problem]], version: str) -> str:
     """The same for code scanning: SARIF 2.1.0."""
     results = [
         {
@@ -220,7 +220,7 @@ def sarif(found: dict[Path, list[Problem]], version: str) -> str:
                 }
             ],
         }
-        for path, problems in found.items()
+        for path, problems in problems_by_path.items()
         for problem in problems
     ]
     rules = [{"id": rule} for rule in sorted({result["ruleId"] for result in results}, key=str)]

@@ -122,7 +122,7 @@ def _refuse_silence(book: Book, reader: Reader) -> None:
 
 def _refuse_passed_over(book: Book, reader: Reader) -> None:
     """Whatever looks like a step, or like something that a person is to do, and was not read as one."""
-    known = {step.line for step in book.steps} | {problem.line for problem in reader.problems}
+    lines_read = {step.line for step in book.steps} | {problem.line for problem in reader.problems}
     fence = ""
     for number, line in enumerate(book.text.splitlines(), 1):
         opened = _FENCE_LIKE.match(line)
@@ -131,9 +131,9 @@ def _refuse_passed_over(book: Book, reader: Reader) -> None:
         elif opened:
             fence = opened["marks"]
             words = opened["info"].split()
-            if words and (words[0] in KINDS or _is_step(opened["info"])) and number not in known:
+            if words and (words[0] in KINDS or _is_step(opened["info"])) and number not in lines_read:
                 reader.wrong(number, "nested-step", NESTED)
-        elif _TASK_LIKE.match(line) and number not in known:
+        elif _TASK_LIKE.match(line) and number not in lines_read:
             reader.wrong(number, "task", "nobody is asked for this: a manual step is `- [ ] words` at the margin")
 
 
@@ -151,15 +151,15 @@ def _refuse_names(book: Book, reader: Reader) -> None:
             reader.wrong(1, "connection", f"connection {name} names no environment variable that holds its DSN")
 
 
-def _front_matter(found: re.Match[str] | None, reader: Reader) -> Mapping[str, Any]:
+def _front_matter(match: re.Match[str] | None, reader: Reader) -> Mapping[str, Any]:
     """The YAML at the top; empty where there is none."""
     import yaml
 
-    if not found:
+    if not match:
         reader.wrong(1, "front-matter", "a runbook begins with front matter between two lines of ---")
         return {}
     try:
-        front = yaml.load(found[1], Loader=_plain_loader())  # noqa: S506 (a safe loader, less aliases)
+        front = yaml.load(match[1], Loader=_plain_loader())  # noqa: S506 (a safe loader, less aliases)
     except (
         yaml.YAMLError,
         ValueError,
@@ -195,33 +195,35 @@ def _plain_loader() -> type[Any]:
 
 
 def _mapping(front: Mapping[str, Any], key: str, reader: Reader) -> dict[str, Any]:
-    found = front.get(key) or {}
-    if not isinstance(found, dict):
+    mapping = front.get(key) or {}
+    if not isinstance(mapping, dict):
         reader.wrong(1, "front-matter", f"{key} is no mapping")
         return {}
-    return {str(name): value for name, value in found.items()}
+    return {str(name): value for name, value in mapping.items()}
 
 
 def _parameters(front: Mapping[str, Any], reader: Reader) -> Iterator[Parameter]:
-    for name, said in _mapping(front, "parameters", reader).items():
-        given = said if isinstance(said, dict) else {"type": said}
-        unknown = given.keys() - {"type", "help", "default", "example", "choices"}
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or unknown or given.get("type", "text") not in list(Type):
+    for name, declared in _mapping(front, "parameters", reader).items():
+        attributes = declared if isinstance(declared, dict) else {"type": declared}
+        unknown = attributes.keys() - {"type", "help", "default", "example", "choices"}
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or unknown or attributes.get("type", "text") not in list(Type):
             reader.wrong(1, "parameter", f"parameter '{name}' needs a lower-case name, a known type, and known keys")
             continue
-        default = given.get("default")
+        default = attributes.get("default")
         yield Parameter(
             name=name,
-            type=Type(given.get("type", "text")),
-            help=str(given.get("help", "")),
+            type=Type(attributes.get("type", "text")),
+            help=str(attributes.get("help", "")),
             default=None if default is None else str(default),
-            example=str(given.get("example", "")),
-            choices=tuple(map(str, choices)) if isinstance(choices := given.get("choices") or (), list | tuple) else (),
+            example=str(attributes.get("example", "")),
+            choices=tuple(map(str, choices))
+            if isinstance(choices := attributes.get("choices") or (), list | tuple)
+            else (),
         )
 
 
 def _objectives(front: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    objectives: dict[str, Any] = {}
     if front.get("approvals_by", "principal") not in list(Distinct):
         reader.wrong(1, "front-matter", f"approvals_by: {front['approvals_by']} is none of {', '.join(Distinct)}")
     for key, value in _mapping(front, "objectives", reader).items():
@@ -231,8 +233,8 @@ def _objectives(front: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
                 1, "objective", f"objective '{key}: {value}' is not recovery_time or data_loss with a duration"
             )
         else:
-            found[f"{key}_s"] = seconds
-    return found
+            objectives[f"{key}_s"] = seconds
+    return objectives
 
 
 def _sections(tokens: Sequence[Any], lines: list[str], offset: int, reader: Reader) -> Iterator[Section]:

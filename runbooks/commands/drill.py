@@ -104,14 +104,14 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
             book=book,
         )
     else:
-        made_up = {"--rows": rows, "--chinook": chinook, "--find": find_, "BOOK": book, **_said("articles", "seed")}
+        made_up = {"--rows": rows, "--chinook": chinook, "--find": find_, "BOOK": book, **_options("articles", "seed")}
         _refuse_options(target, {**made_up, f"--fault {kind}": kind is not datasets.FaultKind.TRUNCATE})
         request = InstanceDrillRequest(*_profiled(target, tables), rto_s, rpo_s, Transport(transport))
     reports = _hold(request, repeat, evidence, as_text=not as_json)
     if as_json:
-        documents = [json.loads(found.model_dump_json()) for found in reports]
+        documents = [json.loads(report.model_dump_json()) for report in reports]
         click.echo(json.dumps(documents if repeat > 1 else documents[0], indent=1))
-    raise SystemExit(0 if all(found.passed for found in reports) else 40)
+    raise SystemExit(0 if all(report.passed for report in reports) else 40)
 
 
 def _dataset(chinook: Path | None, rows: int | None, articles: int, seed: int) -> Dataset:
@@ -133,14 +133,14 @@ def _hold(
         _make_directory(evidence)
     before, reports = held_drills(), []
     for _ in range(repeat):
-        found = _remembered(request)
-        reports.append(found)
+        report = _remembered(request)
+        reports.append(report)
         if evidence:
-            click.echo(f"evidence: {keep_evidence(found, evidence)}", err=True)
+            click.echo(f"evidence: {keep_evidence(report, evidence)}", err=True)
         if as_text:
-            held = [each for each in before if each.passed and each.target == found.target]
-            earlier = [each.recovery_time_s for each in held if each.recovery_time_s is not None]
-            click.echo("\n" + drill_text(found, earlier))
+            passed_before = [each for each in before if each.passed and each.target == report.target]
+            earlier = [each.recovery_time_s for each in passed_before if each.recovery_time_s is not None]
+            click.echo("\n" + drill_text(report, earlier))
     return reports
 
 
@@ -159,10 +159,10 @@ def _make_directory(path: Path) -> None:
         ) from error
 
 
-def _refuse_beside_calendar(*given: tuple[str, object]) -> None:
+def _refuse_beside_calendar(*options: tuple[str, object]) -> None:
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
-    if named := [name for name, value in given if value]:
+    if named := [name for name, value in options if value]:
         raise RowbackError(
             ErrorId.USAGE,
             f"{', '.join(named)} does not go with --calendar, which schedules rowback drill on the lab",
@@ -186,16 +186,16 @@ def _refuse_book(book: str, transport: str) -> None:
         )
 
 
-def _said(*names: str) -> dict[str, bool]:
+def _options(*names: str) -> dict[str, bool]:
     """Options that have a default, and whether they were named all the same."""
     context = click.get_current_context()
     return {f"--{name}": context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names}
 
 
-def _refuse_options(target: str, given: dict[str, object]) -> None:
+def _refuse_options(target: str, options: dict[str, object]) -> None:
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
-    if named := [name for name, value in given.items() if value]:
+    if named := [name for name, value in options.items() if value]:
         lab = target == "lab"
         what = "a drill on the lab makes its own tables" if lab else "a drill on an instance truncates tables of it"
         raise RowbackError(
@@ -242,17 +242,17 @@ def _remembered(request: DrillRequest | InstanceDrillRequest) -> DrillReport:
     try:
         match request:
             case DrillRequest():
-                found: DrillReport = lab_errors(lambda: perform(request, listener()))
+                report: DrillReport = lab_errors(lambda: perform(request, listener()))
             case _:
-                found = rehearse(request, listener())
+                report = rehearse(request, listener())
     except RowbackError as error:
         if isinstance(request, InstanceDrillRequest) and error.state == NOTHING_CREATED:
             raise  # refused: not a drill, so not a failed one
         objectives = Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s)
-        remember_drill(failed(*request.told, objectives))
+        remember_drill(failed(*request.labels, objectives))
         raise
-    remember_drill(record_of(found))
-    return found
+    remember_drill(record_of(report))
+    return report
 
 
 @click.command(epilog="Example: rowback drills --format html > drills.html")
@@ -270,44 +270,44 @@ def drills(form: str, as_json: bool) -> None:
     from recovery.report.drills_text import drills_html, drills_prometheus, drills_text
     from recovery.store.drill_history import held_drills
 
-    held = held_drills()
+    records = held_drills()
     match "json" if as_json else form:
         case "json":
-            click.echo(json.dumps([each.model_dump(mode="json") for each in held], indent=1))
+            click.echo(json.dumps([each.model_dump(mode="json") for each in records], indent=1))
         case "html":
-            click.echo(drills_html(held), nl=False)
+            click.echo(drills_html(records), nl=False)
         case "prometheus":
-            click.echo(drills_prometheus(held), nl=False)
+            click.echo(drills_prometheus(records), nl=False)
         case _:
-            click.echo(drills_text(held))
+            click.echo(drills_text(records))
 
 
-def drill_text(found: DrillReport, earlier: Sequence[float] = ()) -> str:
+def drill_text(report: DrillReport, earlier: Sequence[float] = ()) -> str:
     """The drill's result for a person. `earlier`: recovery times of drills before it, in seconds."""
-    rto, rpo = found.objectives.recovery_time_s, found.objectives.data_loss_s
+    rto, rpo = report.objectives.recovery_time_s, report.objectives.data_loss_s
     verdict = {True: "yes", False: "NO"}
     rows = [
-        ("fault", f"{found.fault} at {found.fault_at:%H:%M:%S}Z"),
-        ("repaired by", f"mode {found.mode}, on {found.broken}"),
-        ("restored to", f"{found.target_time:%Y-%m-%dT%H:%M:%SZ}, PostgreSQL {found.postgres}"),
+        ("fault", f"{report.fault} at {report.fault_at:%H:%M:%S}Z"),
+        ("repaired by", f"mode {report.mode}, on {report.broken}"),
+        ("restored to", f"{report.target_time:%Y-%m-%dT%H:%M:%SZ}, PostgreSQL {report.postgres}"),
         (
             "rows proven back",
-            f"{verdict[found.restored]} ({found.rows:,} rows, equal to {found.measure})",
+            f"{verdict[report.restored]} ({report.rows:,} rows, equal to {report.measure})",
         ),
-        ("rest unchanged", verdict[found.outside_scope_unchanged]),
-        *_billing(found),
-        ("instances left over", ", ".join(found.leftover_instances) or "none"),
-        ("recovery time", f"{found.recovery_time_s:.1f} s (objective {rto} s)"),
-        ("data loss", f"{found.data_loss_s:.1f} s (objective {rpo} s)"),
+        ("rest unchanged", verdict[report.outside_scope_unchanged]),
+        *_billing(report),
+        ("instances left over", ", ".join(report.leftover_instances) or "none"),
+        ("recovery time", f"{report.recovery_time_s:.1f} s (objective {rto} s)"),
+        ("data loss", f"{report.data_loss_s:.1f} s (objective {rpo} s)"),
     ]
     if earlier:
-        compared = found.recovery_time_s / max(sorted(earlier)[len(earlier) // 2], 0.001)
+        compared = report.recovery_time_s / max(sorted(earlier)[len(earlier) // 2], 0.001)
         rows.append(("compared", f"{compared:.1f} times the median of {len(earlier)} earlier drills"))
-    head = "drill PASSED" if found.passed else "drill FAILED"
+    head = "drill PASSED" if report.passed else "drill FAILED"
     return joined([head, "", *(f"  {name:24}  {value}" for name, value in rows)])
 
 
-def _billing(found: DrillReport) -> list[tuple[str, str]]:
-    if found.target != "lab":
+def _billing(report: DrillReport) -> list[tuple[str, str]]:
+    if report.target != "lab":
         return []
-    return [("billing kept every write", f"{found.billing_writes_kept} of {found.billing_writes_acknowledged}")]
+    return [("billing kept every write", f"{report.billing_writes_kept} of {report.billing_writes_acknowledged}")]

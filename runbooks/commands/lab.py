@@ -82,8 +82,8 @@ def down() -> None:
     """End the lab: every process and every file of it."""
     from runbooks.lab import background
 
-    found = lab_errors(lambda: background.down(background.default_root()))
-    click.echo("the lab is down" if found else "no lab was up", err=True)
+    was_up = lab_errors(lambda: background.down(background.default_root()))
+    click.echo("the lab is down" if was_up else "no lab was up", err=True)
 
 
 def _no_lab() -> Exception:

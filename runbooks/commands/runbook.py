@@ -47,9 +47,9 @@ def show(book: str) -> None:
     """A runbook as it is written, and the parameters it needs."""
     from runbooks.book.parse_book import find_book, read_book
 
-    found = read_book(find_book(book))
-    click.echo(found.text.rstrip())
-    needed = " ".join(f"-p {p.name}={p.example or '…'}" for p in found.parameters if p.default is None)
+    parsed = read_book(find_book(book))
+    click.echo(parsed.text.rstrip())
+    needed = " ".join(f"-p {p.name}={p.example or '…'}" for p in parsed.parameters if p.default is None)
     click.echo(f"\nnext: rowback runbook run {book} {needed} --mode preview", err=True)
 
 
@@ -65,18 +65,18 @@ def lint(books: tuple[str, ...], as_sarif: bool) -> None:
     from runbooks.book.parse_book import books_directory, find_book
 
     paths = [find_book(each) for each in books] or sorted(books_directory().glob("*.md"))
-    found: dict[Path, list[Problem]] = {path: look(path) for path in paths}
-    count = sum(map(len, found.values()))
+    problems_by_path: dict[Path, list[Problem]] = {path: look(path) for path in paths}
+    count, faulty = sum(map(len, problems_by_path.values())), sum(map(bool, problems_by_path.values()))
     if as_sarif:
-        click.echo(sarif(found, __version__))
+        click.echo(sarif(problems_by_path, __version__))
     else:
-        for path, problems in found.items():
+        for path, problems in problems_by_path.items():
             for problem in problems:
                 click.echo(f"{path}:{problem.line}: {problem.rule}: {problem.text}")
     if count:
         raise RowbackError(
             ErrorId.BOOK_INVALID,
-            f"{counted(count, 'problem')} in {sum(map(bool, found.values()))} of {counted(len(paths), 'runbook')}",
+            f"{counted(count, 'problem')} in {faulty} of {counted(len(paths), 'runbook')}",
             state="nothing was done",
             help="docs/runbooks.md says what each rule wants",
         )

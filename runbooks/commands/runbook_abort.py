@@ -31,9 +31,9 @@ def abort(run_id: str, profile: str | None) -> None:
     loaded = load_profile(profile or opened.how.profile)
     with journal, terminate_like_interrupt():
         refuse_finished(opened)
-        kept, doubtful = give_up(Performance(opened, journal, PresetAnswers({}), StepLines(), loaded))
+        not_undone, doubtful = give_up(Performance(opened, journal, PresetAnswers({}), StepLines(), loaded))
     click.echo(f"run {opened.id} is given up")
-    for each in (*kept, *doubtful):
+    for each in (*not_undone, *doubtful):
         click.echo(f"  not taken back: {each}")
     if doubtful:
         raise SystemExit(EXIT_CODES[ErrorId.RUN_PAUSED])

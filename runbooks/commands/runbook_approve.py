@@ -40,17 +40,17 @@ def approve(run_id: str, step: str, by: str, note: str) -> None:
                 help=f"rowback runbook show {opened.directory / 'book.md'}",
             )
         _refuse_early(opened, step, by)
-        given = approval(step, by, note, None)
-        if not given.person.is_another_than(opened.how.opener, Distinct(opened.book.approvals_by)):
+        approved = approval(step, by, note, None)
+        if not approved.person.is_another_than(opened.how.opener, Distinct(opened.book.approvals_by)):
             raise RowbackError(
                 ErrorId.APPROVAL_MISSING,
-                f"'{by}' ({given.person}) is not another than {opened.how.opener}, who began run {opened.id}",
+                f"'{by}' ({approved.person}) is not another than {opened.how.opener}, who began run {opened.id}",
                 state="nothing was approved",
                 help="a person with other AWS credentials approves it; on a lab:"
                 f' (eval "$(rowback lab colleague)"; rowback runbook approve {opened.id} {step} --by NAME)',
             )
-        journal.append("step.approved", step=step, data=given.model_dump(mode="json"))
-    click.echo(f"'{step}' of run {opened.id} is approved by '{by}' ({given.person})")
+        journal.append("step.approved", step=step, data=approved.model_dump(mode="json"))
+    click.echo(f"'{step}' of run {opened.id} is approved by '{by}' ({approved.person})")
     click.echo(f"next: rowback runbook resume {opened.id}", err=True)
 
 

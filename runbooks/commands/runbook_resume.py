@@ -52,16 +52,16 @@ def resume(  # noqa: PLR0913, PLR0917 (one argument an option)
     from runbooks.execution.run_store import rebase, rebased, refuse_changed, resume_run
     from runbooks.execution.value_overrides import overrule
 
-    given, opened, journal = answers_in(pairs), *resume_run(run_id)
+    answers, opened, journal = answers_in(pairs), *resume_run(run_id)
     with journal:
         refuse_finished(opened)
         if not rebase_:
             refuse_changed(opened)
         book = rebased(opened) if rebase_ else opened.book
         _refuse_move(opened, book, from_=from_, skip=skip, reason=reason)
-        _refuse_bound(opened, book, given)
+        _refuse_bound(opened, book, answers)
         driver = driver_of(
-            mode or opened.how.mode, {**opened.how.answers, **given}, (*opened.how.confirmed, *confirmed)
+            mode or opened.how.mode, {**opened.how.answers, **answers}, (*opened.how.confirmed, *confirmed)
         )
         driver.refuse_gaps(book, done=_staying(opened, book, from_=from_, skip=skip))
         loaded = load_profile(profile or opened.how.profile)
@@ -69,7 +69,7 @@ def resume(  # noqa: PLR0913, PLR0917 (one argument an option)
         if rebase_:
             rebase(opened, journal, book)
         _move(opened, journal, from_=from_, skip=skip, reason=reason)
-        overrule(opened, journal, book, given)
+        overrule(opened, journal, book, answers)
         perform_run(opened, journal, driver, loaded)
 
 
@@ -127,12 +127,12 @@ def _refuse_move(opened: Run, book: Book, *, from_: str | None, skip: str | None
         )
 
 
-def _refuse_bound(opened: Run, book: Book, given: dict[str, str]) -> None:
+def _refuse_bound(opened: Run, book: Book, answers: dict[str, str]) -> None:
     """What was said at the beginning stays; a question that is not the book's helps nobody."""
-    if wrong := sorted(given.keys() - book.questions.keys() - book.overrules.keys()):
+    if unknown := sorted(answers.keys() - book.questions.keys() - book.overrules.keys()):
         raise RowbackError(
             ErrorId.USAGE,
-            f"-p {wrong[0]} answers no question of run {opened.id}; its parameters are bound",
+            f"-p {unknown[0]} answers no question of run {opened.id}; its parameters are bound",
             state="nothing was done",
             help="begin a new run for other values: rowback runbook run",
         )

@@ -61,16 +61,16 @@ def run(  # noqa: PLR0913, PLR0917 (one argument an option)
     from runbooks.execution.run_store import Begun, open_run
 
     source = find_book(book)
-    found, given, loaded = read_book(source), answers_in(pairs), load_profile(profile)
-    values = bind(found, given)
+    parsed, answers, loaded = read_book(source), answers_in(pairs), load_profile(profile)
+    values = bind(parsed, answers)
     if mode == "preview":
-        _preview(found, {**values, **overruled(found, given)}, loaded, scripts)
+        _preview(parsed, {**values, **overruled(parsed, answers)}, loaded, scripts)
         return
-    driver = driver_of(mode, given, confirmed)
-    driver.refuse_gaps(found)
-    how = Begun(mode, current_principal(loaded.region), profile, given, confirmed)
-    opened, journal = open_run(source, found, values, how)
-    click.echo(f"run {opened.id}: {found.title}", err=True)
+    driver = driver_of(mode, answers, confirmed)
+    driver.refuse_gaps(parsed)
+    how = Begun(mode, current_principal(loaded.region), profile, answers, confirmed)
+    opened, journal = open_run(source, parsed, values, how)
+    click.echo(f"run {opened.id}: {parsed.title}", err=True)
     perform_run(opened, journal, driver, loaded)
 
 

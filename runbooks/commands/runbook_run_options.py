@@ -54,19 +54,19 @@ def refuse_finished(opened: Run) -> None:
         )
 
 
-def driver_of(mode: str, given: dict[str, str], confirmed: tuple[str, ...]) -> PresetAnswers | AtTerminal:
+def driver_of(mode: str, answers: dict[str, str], confirmed: tuple[str, ...]) -> PresetAnswers | AtTerminal:
     from runbooks.execution.step_answers import AtTerminal, PresetAnswers
 
-    return PresetAnswers(given, frozenset(confirmed)) if mode == "auto" else AtTerminal(given)
+    return PresetAnswers(answers, frozenset(confirmed)) if mode == "auto" else AtTerminal(answers)
 
 
 def answers_in(pairs: tuple[str, ...]) -> dict[str, str]:
-    found = {}
+    answers = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise RowbackError(
                 ErrorId.USAGE, f"-p {pair} is no NAME=VALUE", state="nothing was done", help="-p instance=docs-staging"
             )
-        found[name] = value
-    return found
+        answers[name] = value
+    return answers

@@ -33,22 +33,22 @@ FAULTS: Mapping[str, FaultKind] = {
 
 
 def answers(
-    book: Book, instance: str, database: str, told: tuple[datetime, tuple[str, ...], tuple[int, ...]]
+    book: Book, instance: str, database: str, incident: tuple[datetime, tuple[str, ...], tuple[int, ...]]
 ) -> dict[str, str]:
     """What the drill knows, by the names that the book asks for."""
-    target, tables, xids = told
-    known = {
+    target, tables, xids = incident
+    values = {
         "instance": instance,
         "database": database,
         "at": format_utc(target),
         "table": tables[0] if tables else "",
         "xid": str(xids[0]) if xids else "",
     }
-    asked = {parameter.name for parameter in book.parameters} | book.questions.keys()
-    return {name: value for name, value in known.items() if name in asked and value}
+    names = {parameter.name for parameter in book.parameters} | book.questions.keys()
+    return {name: value for name, value in values.items() if name in names and value}
 
 
-def recover_by_book(name: str, given: Mapping[str, str], listener: Listener) -> Report:
+def recover_by_book(name: str, answers: Mapping[str, str], listener: Listener) -> Report:
     """Perform the book with every manual step and approval given, and return the report of the case it closed.
 
     Raises run-paused where a step fails, with what its steps printed kept; usage for a book that recovers nothing.
@@ -57,10 +57,10 @@ def recover_by_book(name: str, given: Mapping[str, str], listener: Listener) -> 
     book = read_book(source)
     looked = frozenset(step.id for step in book.steps if isinstance(step, Confirm))
     agreed = frozenset(step.id for step in book.steps if isinstance(step, Approve))
-    run, journal = open_run(source, book, bind(book, given), Begun("auto", current_principal(None)))
+    run, journal = open_run(source, book, bind(book, answers), Begun("auto", current_principal(None)))
     try:
         with journal:
-            perform(Performance(run, journal, PresetAnswers(given, looked, agreed), listener, Profile()))
+            perform(Performance(run, journal, PresetAnswers(answers, looked, agreed), listener, Profile()))
     except RowbackError as error:
         raise _stopped(name, run, error) from error
     cases = all_cases()
@@ -76,13 +76,13 @@ def recover_by_book(name: str, given: Mapping[str, str], listener: Listener) -> 
 
 def _stopped(name: str, run: Run, error: RowbackError) -> RowbackError:
     """The run goes with the drill's own lab, so nobody can resume it; what its steps printed tells why."""
-    kept = Path(tempfile.mkdtemp(prefix="rowback-drill-logs-"))
+    logs = Path(tempfile.mkdtemp(prefix="rowback-drill-logs-"))
     if (run.directory / "logs").is_dir():
-        shutil.copytree(run.directory / "logs", kept, dirs_exist_ok=True)
+        shutil.copytree(run.directory / "logs", logs, dirs_exist_ok=True)
     return RowbackError(
         error.id,
         error.fact,
         *error.facts,
-        state=f"the drill's own lab is gone; the output of each step is in {kept}",
+        state=f"the drill's own lab is gone; the output of each step is in {logs}",
         help=f"mend the runbook or what it calls, then: rowback drill {shell_word(name)}",
     )

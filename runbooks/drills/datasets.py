@@ -31,7 +31,7 @@ class Fault:
     statements: tuple[str, ...]
     tables: tuple[str, ...]
     mode: Mode
-    told: str
+    summary: str
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def digests(connection: psycopg.Connection[Any]) -> dict[str, tuple[int, str]]:
         "select schemaname, tablename from pg_tables where schemaname !~ '^(pg_|information_schema|rowback_case_)'"
         " order by 1, 2"
     ).fetchall()
-    found = {}
+    by_table = {}
     for schema, table in tables:
         row = connection.execute(
             sql.SQL(
@@ -28,8 +28,8 @@ def digests(connection: psycopg.Connection[Any]) -> dict[str, tuple[int, str]]:
             ).format(sql.Identifier(schema, table))
         ).fetchone()
         assert row
-        found[f"{schema}.{table}"] = (row[0], row[1])
-    return found
+        by_table[f"{schema}.{table}"] = (row[0], row[1])
+    return by_table
 
 
 @dataclass

@@ -60,12 +60,12 @@ class InstanceDrillRequest:
     transport: Transport
 
     @property
-    def told(self) -> tuple[str, str]:
+    def labels(self) -> tuple[str, str]:
         """What is drilled, and the fault in words."""
         return self.instance, f"truncate {', '.join(self.tables)} on a copy"
 
 
-def rehearse(wanted: InstanceDrillRequest, listener: Listener) -> DrillReport:
+def rehearse(request: InstanceDrillRequest, listener: Listener) -> DrillReport:
     """Restore `wanted.instance` as of its latest restorable time, truncate the tables there, repair, compare, remove.
 
     The copy gets backups of its own, so that it can be restored like its original. It is broken only in a session that
@@ -75,12 +75,12 @@ def rehearse(wanted: InstanceDrillRequest, listener: Listener) -> DrillReport:
     Raises what `rowback restore` raises, table-unknown for tables that do not exist, case-open while another drill's
     copy of the same instance exists.
     """
-    instances, clock = Instances.connect(wanted.profile.region), Clock(listener)
-    source = instances.get(wanted.instance)
+    instances, clock = Instances.connect(request.profile.region), Clock(listener)
+    source = instances.get(request.instance)
     refuse_second_drill(instances, source)
-    with connect(original(source, wanted.database, wanted.profile)) as live:
-        scene = Scene(instances, source, wanted.database, identity_of(live), wanted.profile)
-        tables = _chosen(read_catalog(live), wanted.tables)
+    with connect(original(source, request.database, request.profile)) as live:
+        scene = Scene(instances, source, request.database, identity_of(live), request.profile)
+        tables = _chosen(read_catalog(live), request.tables)
     copy, facts = new_copy(instances, source), None
     try:
         with terminate_like_interrupt():
@@ -90,7 +90,7 @@ def rehearse(wanted: InstanceDrillRequest, listener: Listener) -> DrillReport:
                 stand_in = take_over(scene, facts, clock.listener)
             with clock.phase("stand-in-backup", "wait for its first backup"):
                 await_backup(instances, stand_in.facts, clock.listener)
-            return _on(stand_in, _Broken(wanted, tables), scene, clock)
+            return _on(stand_in, _Broken(request, tables), scene, clock)
     finally:
         remove(instances, copy, facts, clock)
 
@@ -107,27 +107,27 @@ def _chosen(catalog: Catalog, tables: tuple[str, ...]) -> tuple[TableName, ...]:
     return tuple(dict.fromkeys(name for text in tables for name in match_tables(text, catalog)))
 
 
-def _on(stand_in: StandIn, asked: _Broken, scene: Scene, clock: Clock) -> DrillReport:
-    wanted, names = asked.wanted, ", ".join(map(str, asked.tables))
+def _on(stand_in: StandIn, broken_tables: _Broken, scene: Scene, clock: Clock) -> DrillReport:
+    request, names = broken_tables.wanted, ", ".join(map(str, broken_tables.tables))
     with connect(stand_in.target, state=NOT_BROKEN) as broken:
         # make_inert left the master user read-only, which holds for sessions that do not say otherwise.
         broken.execute("set default_transaction_read_only = off")
         broken.execute("alter role current_user reset default_transaction_read_only")
         with clock.phase("steady-state", "digest every row"):
             before, target = digests(broken), pass_a_second()
-            _refuse_empty(before, asked.tables, scene)
+            _refuse_empty(before, broken_tables.tables, scene)
         with clock.phase("fault", f"truncate {names} on the copy"):
-            fault = _break(broken, asked.tables, scene)
+            fault = _break(broken, broken_tables.tables, scene)
             fault_at = datetime.now(UTC)
             emptied = _emptied(before, digests(broken))
-        report = _recover(stand_in, wanted, (target, emptied), clock)
+        report = _recover(stand_in, request, (target, emptied), clock)
         with clock.phase("steady-state-again", "digest every row again"):
             after = digests(broken)
-    objectives = Objectives(recovery_time_s=wanted.rto_s, data_loss_s=wanted.rpo_s)
+    objectives = Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s)
     return DrillReport(
-        target=wanted.instance,
+        target=request.instance,
         postgres=stand_in.facts.engine_version,
-        dataset=wanted.database,
+        dataset=request.database,
         rows=sum(before[name][0] for name in emptied),
         fault=fault,
         mode=Mode.MISSING,
@@ -159,8 +159,8 @@ def _emptied(before: dict[str, tuple[int, str]], now: dict[str, tuple[int, str]]
     return tuple(name for name, (rows, _) in before.items() if rows and not now[name][0])
 
 
-def _without(found: dict[str, tuple[int, str]], names: tuple[str, ...]) -> dict[str, tuple[int, str]]:
-    return {name: digest for name, digest in found.items() if name not in names}
+def _without(by_table: dict[str, tuple[int, str]], names: tuple[str, ...]) -> dict[str, tuple[int, str]]:
+    return {name: digest for name, digest in by_table.items() if name not in names}
 
 
 def _refuse_empty(before: dict[str, tuple[int, str]], tables: tuple[TableName, ...], scene: Scene) -> None:
@@ -176,7 +176,7 @@ def _refuse_empty(before: dict[str, tuple[int, str]], tables: tuple[TableName, .
 
 
 def _recover(
-    stand_in: StandIn, wanted: InstanceDrillRequest, told: tuple[datetime, tuple[str, ...]], clock: Clock
+    stand_in: StandIn, wanted: InstanceDrillRequest, incident: tuple[datetime, tuple[str, ...]], clock: Clock
 ) -> Report:
     """The same steps as `rowback restore`, on the copy; given up, never paused, when one fails."""
     profile = wanted.profile.model_copy(
@@ -194,8 +194,8 @@ def _recover(
             request = Request(
                 instance=stand_in.facts.identifier,
                 database=wanted.database,
-                target_time=told[0],
-                scope=ScopeRequest(tables=told[1]),
+                target_time=incident[0],
+                scope=ScopeRequest(tables=incident[1]),
                 transport=wanted.transport,
                 profile=profile,
                 wait_for_window_s=PATIENCE_S,

@@ -48,14 +48,14 @@ class Scene:
 
 def refuse_second_drill(instances: Instances, source: InstanceFacts) -> None:
     """Raise case-open while a drill's copy of `source` exists: it is the one temporary instance without a database."""
-    for found in instances.copies():
-        if found.tags.get(TAG_SOURCE) == source.resource_id and TAG_DATABASE not in found.tags:
+    for copy in instances.copies():
+        if copy.tags.get(TAG_SOURCE) == source.resource_id and TAG_DATABASE not in copy.tags:
             raise RowbackError(
                 ErrorId.CASE_OPEN,
-                f"'{found.identifier}' is there already, a drill's copy of '{source.identifier}'",
-                f"it is '{found.status}'; a drill is running, or was killed before it could remove its copy",
+                f"'{copy.identifier}' is there already, a drill's copy of '{source.identifier}'",
+                f"it is '{copy.status}'; a drill is running, or was killed before it could remove its copy",
                 state="nothing was created, nothing was written",
-                help=f"when no drill is running: {_by_hand(found.identifier)}",
+                help=f"when no drill is running: {_by_hand(copy.identifier)}",
             )
 
 
@@ -166,4 +166,4 @@ def _by_hand(identifier: str) -> str:
 def left_over(instances: Instances, stand_in: StandIn) -> tuple[str, ...]:
     """Temporary instances that the repair of the copy left behind."""
     source = stand_in.facts.resource_id
-    return tuple(found.identifier for found in instances.copies() if found.tags.get(TAG_SOURCE) == source)
+    return tuple(copy.identifier for copy in instances.copies() if copy.tags.get(TAG_SOURCE) == source)

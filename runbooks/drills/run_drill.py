@@ -62,7 +62,7 @@ class DrillRequest:
     book: str | None = None  # the runbook that is followed instead of the plain recovery
 
     @property
-    def told(self) -> tuple[str, str]:
+    def labels(self) -> tuple[str, str]:
         """What is drilled, and the fault in words."""
         return "lab", "; ".join(self.dataset.faults[self.fault].statements)
 
@@ -110,14 +110,14 @@ class DrillReport(Value):
     @property
     def passed(self) -> bool:
         """Rows proven back, nothing else changed, every write of billing kept, nothing left over, in time."""
-        kept = self.billing_writes_kept == self.billing_writes_acknowledged
-        kept = kept and (self.billing_writes_acknowledged > 0 or self.target != "lab")
+        billing_whole = self.billing_writes_kept == self.billing_writes_acknowledged
+        billing_whole = billing_whole and (self.billing_writes_acknowledged > 0 or self.target != "lab")
         proven = self.recovery.verification is not None and self.recovery.verification.proven
         return (
             self.restored
             and proven
             and self.outside_scope_unchanged
-            and kept
+            and billing_whole
             and not self.leftover_instances
             and self.within_objectives
         )
@@ -193,14 +193,14 @@ def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: Clock) -> D
     with writer, connect(lab, password, dataset.database) as live:
         with clock.phase("steady-state", "let a second pass, keep billing writing"):
             target = pass_a_second()
-        with clock.phase("fault", fault.told):
+        with clock.phase("fault", fault.summary):
             _refuse_foreign_server(lab, live, dataset.database)
             xid = _break(live, fault)
         fault_at = datetime.now(UTC)
         good = dataset.good if request.fault is not FaultKind.TRUNCATE else ()
         outside = _write_on(lab, password, live, dataset, good)
-        told = _find(request, clock) if request.find else _Told(target, fault.tables, (xid,))
-        report = _by_book(request, told, clock) if request.book else _recover(request, told, clock)
+        incident = _find(request, clock) if request.find else _Told(target, fault.tables, (xid,))
+        report = _by_book(request, incident, clock) if request.book else _recover(request, incident, clock)
         with clock.phase("steady-state-again", "compare with a world without the incident, count billing's writes"):
             now = digests(live)
             with connect(lab, password, REFERENCE) as reference:
@@ -212,14 +212,14 @@ def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: Clock) -> D
         fault="; ".join(fault.statements),
         mode=fault.mode,
         fault_at=fault_at,
-        target_time=told.target,
+        target_time=incident.target,
         restored=_inside(now, dataset) == expected,
         outside_scope_unchanged={name: now[name] for name in outside} == outside,
         billing_writes_acknowledged=len(writer.acknowledged),
         billing_writes_kept=writer.kept(),
         leftover_instances=tuple(name for name in lab.engine.instances if name != INSTANCE),
         recovery_time_s=report.recovery_time_s or 0.0,
-        data_loss_s=round((fault_at - told.target).total_seconds(), 3),
+        data_loss_s=round((fault_at - incident.target).total_seconds(), 3),
         objectives=Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s),
         phases_s=clock.phases,
         recovery=report,
@@ -244,12 +244,12 @@ def _write_on(
         for statement in good:
             live.execute(statement)
             reference.execute(statement)
-    found = digests(live)
-    return {name: found[name] for name in found.keys() - _inside(found, dataset).keys()}
+    by_table = digests(live)
+    return {name: by_table[name] for name in by_table.keys() - _inside(by_table, dataset).keys()}
 
 
 def _inside(digests: dict[str, tuple[int, str]], dataset: Dataset) -> dict[str, tuple[int, str]]:
-    return {name: found for name, found in digests.items() if name.startswith(f"{dataset.schema}.")}
+    return {name: digest for name, digest in digests.items() if name.startswith(f"{dataset.schema}.")}
 
 
 @dataclass(frozen=True)
@@ -274,43 +274,45 @@ def _find(request: DrillRequest, clock: Clock) -> _Told:
     return _Told(proposal.target_time, proposal.tables, proposal.incident_xids)
 
 
-def _recover(request: DrillRequest, told: _Told, clock: Clock) -> Report:
+def _recover(request: DrillRequest, incident: _Told, clock: Clock) -> Report:
     """The same steps as `rowback restore`: a drill that ran others would measure something else."""
     instances, fault = Instances.connect(None), request.dataset.faults[request.fault]
-    repair = RepairRequest(mode=fault.mode, incident_xids=told.xids if fault.mode is Mode.REPAIR else ())
-    wanted = Request(
+    repair = RepairRequest(mode=fault.mode, incident_xids=incident.xids if fault.mode is Mode.REPAIR else ())
+    restore = Request(
         instance=INSTANCE,
         database=request.dataset.database,
-        target_time=told.target,
-        scope=ScopeRequest(tables=told.tables),
+        target_time=incident.target,
+        scope=ScopeRequest(tables=incident.tables),
         transport=request.transport,
         profile=Profile(),
         wait_for_window_s=60.0,
         repair=repair,
     )
     with clock.phase("plan", "plan the recovery"):
-        plan = make_plan(wanted, instances, say=lambda text: None)
+        plan = make_plan(restore, instances, say=lambda text: None)
     objectives = Objectives(recovery_time_s=request.rto_s, data_loss_s=request.rpo_s)
-    case, journal = open_case(plan, objectives, wanted.profile, approved=True)
+    case, journal = open_case(plan, objectives, restore.profile, approved=True)
     with journal:
         run(RecoveryRun(case, journal, instances, clock.listener, approver=lambda repair: None))
     return report_of(case)
 
 
-def _by_book(request: DrillRequest, told: _Told, clock: Clock) -> Report:
+def _by_book(request: DrillRequest, incident: _Told, clock: Clock) -> Report:
     assert request.book
     database = request.dataset.database
-    given = answers(read_book(find_book(request.book)), INSTANCE, database, (told.target, told.tables, told.xids))
+    values = answers(
+        read_book(find_book(request.book)), INSTANCE, database, (incident.target, incident.tables, incident.xids)
+    )
     with clock.phase("runbook", f"follow runbook '{request.book}'"):
-        return recover_by_book(request.book, given, clock.listener)
+        return recover_by_book(request.book, values, clock.listener)
 
 
 def _refuse_foreign_server(lab: Lab, live: psycopg.Connection[Any], database: str) -> None:
     """Nothing destructive before the server itself says that it is the lab's own cluster."""
     with psycopg.connect(lab.engine.instances[INSTANCE].cluster.dsn(database), autocommit=True) as ours:
-        expected, found = identify(ours), identify(live)
-    if expected != found:
-        raise RuntimeError(f"the drill's session is on {found}, not on the lab's {expected}")
+        expected, identity = identify(ours), identify(live)
+    if expected != identity:
+        raise RuntimeError(f"the drill's session is on {identity}, not on the lab's {expected}")
 
 
 def sweep_homes() -> None:

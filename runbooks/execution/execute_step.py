@@ -71,15 +71,15 @@ def command_lines(step: Executed, values: Mapping[str, str]) -> list[list[str]]:
 
 def _words(line: str, values: Mapping[str, str]) -> list[str]:
     """The words of a command. A variable of several lines behind an option (`--table $TABLES`) says it once a line."""
-    found: list[str] = []
+    words: list[str] = []
     for word in shlex.split(line):
         several = values.get(word[1:], "").splitlines() if word.startswith("$") else []
-        if len(several) > 1 and found and found[-1].startswith("--"):
-            option = found.pop()
-            found += [each for value in several for each in (option, _filled(word, {word[1:]: value}))]
+        if len(several) > 1 and words and words[-1].startswith("--"):
+            option = words.pop()
+            words += [each for value in several for each in (option, _filled(word, {word[1:]: value}))]
         else:
-            found.append(_filled(word, values))
-    return found
+            words.append(_filled(word, values))
+    return words
 
 
 def execute(step: Executed, around: Surroundings, number: int) -> dict[str, str]:
@@ -100,10 +100,10 @@ def _judged(step: Executed, whole: str, last: str, around: Surroundings) -> dict
     expected = step.effects.expects
     if expected and not re.search(expected, whole, re.MULTILINE):
         raise StepError(f"its output does not show what was expected: {expected}")
-    return _kept(_saved(step, last, around.overruled), around)
+    return _masked_values(_saved(step, last, around.overruled), around)
 
 
-def _kept(saved: list[tuple[str, str]], around: Surroundings) -> dict[str, str]:
+def _masked_values(saved: list[tuple[str, str]], around: Surroundings) -> dict[str, str]:
     """What a run can keep: its journal holds no secret, and a masked value is another value."""
     for name, value in saved:
         if around.redact(value) != value:
@@ -128,16 +128,16 @@ def _run_all(step: Command | Shell, around: Surroundings, out: Path, err: Path) 
     texts = []
     for path in (out, err):
         path.touch(mode=0o600)
-    with out.open("w") as kept, err.open("w") as errors:
+    with out.open("w") as output, err.open("w") as errors:
         for arguments in command_lines(step, around.values):
             code, text = _run(arguments, step, around, errors)
             texts.append(text)
-            kept.write(around.redact(text))
-            kept.flush()
+            output.write(around.redact(text))
+            output.flush()
             if code not in step.effects.exits:
-                wanted = " or ".join(map(str, step.effects.exits))
+                expected = " or ".join(map(str, step.effects.exits))
                 last = "\n".join(err.read_text().strip().splitlines()[-TAIL_LINES:])
-                raise StepError(f"it ended with exit code {code}, not {wanted}" + (f"\n{last}" if last else ""))
+                raise StepError(f"it ended with exit code {code}, not {expected}" + (f"\n{last}" if last else ""))
     return texts
 
 
@@ -154,8 +154,8 @@ def _run(arguments: list[str], step: Command | Shell, around: Surroundings, erro
             start_new_session=True,
         )
         around.begun(child.pid)
-        told = threading.Thread(target=_pass_on, args=(child.stderr, errors, around.redact), daemon=True)
-        told.start()
+        reader = threading.Thread(target=_pass_on, args=(child.stderr, errors, around.redact), daemon=True)
+        reader.start()
         try:
             code = child.wait(step.effects.timeout_s)
         except subprocess.TimeoutExpired:
@@ -164,7 +164,7 @@ def _run(arguments: list[str], step: Command | Shell, around: Surroundings, erro
         except KeyboardInterrupt:
             _end(child)
             raise
-        told.join(DRAIN_S)  # what it left in the background may hold its output for ever
+        reader.join(DRAIN_S)  # what it left in the background may hold its output for ever
         errors.flush()
         output.seek(0)
         return code, output.read()
@@ -181,13 +181,13 @@ def _environment(step: Command | Shell, around: Surroundings) -> dict[str, str]:
     return {**os.environ, **(values if isinstance(step, Shell) else {}), **ours}
 
 
-def _pass_on(source: IO[str], kept: IO[str], redact: Redactor) -> None:
+def _pass_on(source: IO[str], output: IO[str], redact: Redactor) -> None:
     """What it says on stderr: into its file, and to whoever watches."""
     with suppress(ValueError):  # the file is closed: nobody waits for what comes this late
         for line in source:
             shown = redact(line)
-            kept.write(shown)
-            kept.flush()
+            output.write(shown)
+            output.flush()
             sys.stderr.write(f"  │ {shown}")
             sys.stderr.flush()
 
@@ -232,11 +232,11 @@ def _shown(text: str, values: Mapping[str, str]) -> str:
     """The statement with `:'name'` as a literal and `:"name"` as an identifier."""
     from recovery.postgres.bounded_statement import identifier, literal
 
-    def put(found: re.Match[str]) -> str:
-        value = values.get(found[2].upper())
+    def put(match: re.Match[str]) -> str:
+        value = values.get(match[2].upper())
         if value is None:
-            raise StepError(f"the statement needs a value that is not known: {found[2]}")
-        return literal(value) if found[1] == "'" else identifier(value)
+            raise StepError(f"the statement needs a value that is not known: {match[2]}")
+        return literal(value) if match[1] == "'" else identifier(value)
 
     return _PLACE.sub(put, text)
 
@@ -258,17 +258,17 @@ def _dsn(step: Sql, around: Surroundings) -> Any:
 
 
 def _saved(step: Executed, text: str, overruled: Mapping[str, str]) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    saved_values: list[tuple[str, str]] = []
     for name, path in step.effects.saves:
         if name.upper() in overruled:
             continue
         if path == "proposal.target_time":
             _refuse_choice(text)
         saved = _of_choice(text, overruled) if path == "proposal.tables" else None
-        found.append((name.upper(), saved or (_at(text, path) if path else text.strip())))
-        if not found[-1][1]:
+        saved_values.append((name.upper(), saved or (_at(text, path) if path else text.strip())))
+        if not saved_values[-1][1]:
             raise StepError(f"there is no value to save as {name}")
-    return found
+    return saved_values
 
 
 def _refuse_choice(text: str) -> None:

@@ -19,26 +19,28 @@ _FORMS = {
 }
 
 
-def bind(book: Book, given: Mapping[str, str]) -> dict[str, str]:
+def bind(book: Book, answers: Mapping[str, str]) -> dict[str, str]:
     """Every parameter of a book by the name that steps use. Raises usage for what is missing, unknown or malformed."""
-    known = {parameter.name: parameter for parameter in book.parameters}
-    for name in given.keys() - known.keys() - book.questions.keys() - book.overrules.keys():
-        raise _wrong(f"runbook '{book.name}' has no parameter '{name}'", f"it has: {', '.join(known) or 'none'}")
+    parameters = {parameter.name: parameter for parameter in book.parameters}
+    for name in answers.keys() - parameters.keys() - book.questions.keys() - book.overrules.keys():
+        raise _usage(f"runbook '{book.name}' has no parameter '{name}'", f"it has: {', '.join(parameters) or 'none'}")
     values = {}
-    for name, parameter in known.items():
-        value = given.get(name, parameter.default)
+    for name, parameter in parameters.items():
+        value = answers.get(name, parameter.default)
         if value is None:
             example = f" (such as {parameter.example})" if parameter.example else ""
-            raise _wrong(f"parameter '{name}' is missing: {parameter.help or parameter.type}{example}", f"-p {name}=…")
+            raise _usage(f"parameter '{name}' is missing: {parameter.help or parameter.type}{example}", f"-p {name}=…")
         values[parameter.variable] = bound(parameter, value)
-    overruled(book, given)
+    overruled(book, answers)
     return values
 
 
-def overruled(book: Book, given: Mapping[str, str]) -> dict[str, str]:
+def overruled(book: Book, answers: Mapping[str, str]) -> dict[str, str]:
     """Values given with -p that replace those a step would save: variable → value. Raises usage."""
     return {
-        parameter.variable: bound(parameter, given[name]) for name, parameter in book.overrules.items() if name in given
+        parameter.variable: bound(parameter, answers[name])
+        for name, parameter in book.overrules.items()
+        if name in answers
     }
 
 
@@ -58,11 +60,11 @@ def bound(parameter: Parameter, text: str) -> str:
             fits = bool(_FORMS[parameter.type].fullmatch(text))
     if not fits:
         kind = f"one of {', '.join(parameter.choices)}" if parameter.choices else f"of type {parameter.type}"
-        raise _wrong(f"'{text}' is not {kind}, which {parameter.name} is to be", "see rowback runbook show")
+        raise _usage(f"'{text}' is not {kind}, which {parameter.name} is to be", "see rowback runbook show")
     if "\0" in text or not _encodes(text):
-        raise _wrong(f"{parameter.name} holds a NUL or half a character, which no program can be given", "correct it")
+        raise _usage(f"{parameter.name} holds a NUL or half a character, which no program can be given", "correct it")
     if Redactor.of_this_process()(text) != text:
-        raise _wrong(f"{parameter.name} holds a secret, and runs keep their values", "take it from the environment")
+        raise _usage(f"{parameter.name} holds a secret, and runs keep their values", "take it from the environment")
     return text
 
 
@@ -74,5 +76,5 @@ def _encodes(text: str) -> bool:
     return True
 
 
-def _wrong(fact: str, help: str) -> RowbackError:
+def _usage(fact: str, help: str) -> RowbackError:
     return RowbackError(ErrorId.USAGE, fact, state=NOTHING_CREATED, help=help)

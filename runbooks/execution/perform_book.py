@@ -75,7 +75,7 @@ def perform(what: Performance, *, until: str | None = None) -> None:
 def give_up(what: Performance) -> tuple[list[str], list[str]]:
     """Take back what was done, the last step first, and close the run. Returns what has no undo, and what may have
     happened though nobody can tell. An undo that fails pauses the run: nothing is passed over."""
-    kept: list[str] = []
+    not_undone: list[str] = []
     doubtful: list[str] = []
     for step in reversed(what.run.book.steps):
         state = what.run.state(step.id)
@@ -88,9 +88,9 @@ def give_up(what: Performance) -> tuple[list[str], list[str]]:
         elif step.effects.undo:
             _undo(what, step)
         else:
-            kept.append(f"{step.id}: {step.effects.no_undo}")
+            not_undone.append(f"{step.id}: {step.effects.no_undo}")
     what.record("run.closed", data={"outcome": "given up"})
-    return kept, doubtful
+    return not_undone, doubtful
 
 
 def _of_earlier_attempts(run: Run, step: Executed) -> list[str]:
@@ -118,10 +118,10 @@ def _is_done(what: Performance, step: Executed) -> bool:
         return True
     lines = command_lines(step, what.run.values)
     try:
-        found = already_happened(step, lines, state.open_since or what.run.opened_at, what.run.mark(step.id))
+        happened = already_happened(step, lines, state.open_since or what.run.opened_at, what.run.mark(step.id))
     except LookupError:
         return False
-    return isinstance(found, dict)
+    return isinstance(happened, dict)
 
 
 def _undo(what: Performance, step: Executed) -> None:
@@ -152,8 +152,8 @@ def _one(what: Performance, step: Step, number: int) -> None:
 def _await_approval(what: Performance, step: Approve) -> None:
     run = what.run
     by = Distinct(run.book.approvals_by)
-    given = approvers(run.approvals.get(step.id, ()), [step.id], run.how.opener, by)
-    if not given and not what.driver.approves(step):
+    valid = approvers(run.approvals.get(step.id, ()), [step.id], run.how.opener, by)
+    if not valid and not what.driver.approves(step):
         raise RowbackError(
             ErrorId.APPROVAL_MISSING,
             f"run {run.id} waits for another person at '{step.id}': {step.question}",
@@ -162,7 +162,7 @@ def _await_approval(what: Performance, step: Approve) -> None:
             help=f"another person: rowback runbook approve {run.id} {step.id} --by NAME; then: rowback runbook resume"
             f" {run.id}",
         )
-    what.record("step.done", step=step.id, data={"saved": {}, "by": [each.by for each in given]})
+    what.record("step.done", step=step.id, data={"saved": {}, "by": [each.by for each in valid]})
 
 
 def _execute(what: Performance, step: Executed, number: int) -> None:
@@ -223,7 +223,7 @@ def _do(
     what: Performance, step: Executed, around: Surroundings, number: int, instead: Command | dict[str, str] | None
 ) -> dict[str, str]:
     """Run it, or what continues it, or nothing where it has happened."""
-    what.listener.step_started(step.id, _told(step, instead, what))
+    what.listener.step_started(step.id, _step_line(step, instead, what))
     began = time.monotonic()
     if isinstance(instead, dict):
         what.record("step.reconciled", step=step.id, data={"happened": True})
@@ -256,11 +256,11 @@ def _executed(what: Performance, step: Executed, around: Surroundings, number: i
 
 def _overruled(what: Performance, step: Executed) -> dict[str, str]:
     names = {name.upper() for name, _ in step.effects.saves}
-    said = overruled(what.run.book, what.driver.answers)
-    return {name: value for name, value in said.items() if name in names}
+    overrides = overruled(what.run.book, what.driver.answers)
+    return {name: value for name, value in overrides.items() if name in names}
 
 
-def _told(step: Executed, instead: Command | dict[str, str] | None, what: Performance) -> str:
+def _step_line(step: Executed, instead: Command | dict[str, str] | None, what: Performance) -> str:
     if isinstance(instead, dict):
         return f"{step.id}: it happened already"
     if isinstance(instead, Command):

@@ -31,7 +31,7 @@ def already_happened(
         return _of_a_new_case(step, verb, arguments, mark)
     if verb == "apply" and arguments:
         return _of_an_apply(step, arguments, since)
-    if verb in TELLS and arguments and _told(verb, arguments[0], since):
+    if verb in TELLS and arguments and _recorded(verb, arguments[0], since):
         return {}
     return None
 
@@ -55,19 +55,19 @@ def _of_a_new_case(step: Command, verb: str, arguments: list[str], mark: str) ->
 
 def _of_an_apply(step: Command, arguments: list[str], since: datetime) -> Command | dict[str, str] | None:
     """Nobody has done it before its proof is made."""
-    if not _happened("step.done", "load", arguments[0], since):
+    if not _in_journal("step.done", "load", arguments[0], since):
         return None
-    if _happened("step.done", "verify", arguments[0], since):
+    if _in_journal("step.done", "verify", arguments[0], since):
         return {}
     return replace(step, lines=(f"rowback resume {arguments[0]}",))
 
 
-def _told(verb: str, case: str, since: datetime) -> bool:
+def _recorded(verb: str, case: str, since: datetime) -> bool:
     event, step = TELLS[verb]
-    return _happened(event, step, case, since)
+    return _in_journal(event, step, case, since)
 
 
-def _happened(event: str, step: str | None, case: str, since: datetime) -> bool:
+def _in_journal(event: str, step: str | None, case: str, since: datetime) -> bool:
     try:
         records = read_records(find_case(case))
     except RowbackError:

@@ -96,8 +96,8 @@ class Run:
                     if isinstance(step, Approve):
                         self.steps.pop(step.id, None)
             case "step.approved":
-                given = Approval.model_validate(record.data)
-                self.approvals.setdefault(str(record.step), []).append(given)
+                approved = Approval.model_validate(record.data)
+                self.approvals.setdefault(str(record.step), []).append(approved)
 
     def _take_step(self, id: str, record: Record) -> None:
         state = self.state(id)
@@ -193,22 +193,22 @@ def read_run(text: str) -> Run:
 
 def all_runs() -> list[tuple[Run, bool]]:
     """Every readable run, oldest first, and whether a process drives it."""
-    found = []
+    runs = []
     for path in directories_in(runs_directory()):
         with suppress(RowbackError):
-            found.append((fold(path, read_records(path, proven=True)), is_driven(path)))
-    return found
+            runs.append((fold(path, read_records(path, proven=True)), is_driven(path)))
+    return runs
 
 
 def unreadable_runs() -> list[tuple[str, str]]:
     """Every run that cannot be read, and why."""
-    found = []
+    unreadable = []
     for path in directories_in(runs_directory()):
         try:
             fold(path, read_records(path, proven=True))
         except RowbackError as error:
-            found.append((path.name, error.fact))
-    return found
+            unreadable.append((path.name, error.fact))
+    return unreadable
 
 
 def find_run(text: str) -> Path:
@@ -243,22 +243,22 @@ def fold(directory: Path, records: Sequence[Record]) -> Run:
 
 
 def _opened(directory: Path, first: Record) -> Run:
-    said: dict[str, Any] = first.data
+    fields: dict[str, Any] = first.data
     how = Begun(
-        said["mode"],
-        Person.model_validate(said["opener"]),
-        said.get("profile"),
-        said.get("answers", {}),
-        tuple(said.get("confirmed", ())),
+        fields["mode"],
+        Person.model_validate(fields["opener"]),
+        fields.get("profile"),
+        fields.get("answers", {}),
+        tuple(fields.get("confirmed", ())),
     )
     return Run(
         id=directory.name,
         directory=directory,
-        book=parse(said["book"], _own_text(directory))[0],
-        source=Path(said["source"]),
+        book=parse(fields["book"], _own_text(directory))[0],
+        source=Path(fields["source"]),
         how=how,
         opened_at=first.at,
-        values={RUN_DIR: str(directory / FILES), **said["values"]},
+        values={RUN_DIR: str(directory / FILES), **fields["values"]},
     )
 
 

@@ -25,10 +25,10 @@ class PresetAnswers:
 
     def answer(self, step: Ask) -> str:
         """What was said, else the default."""
-        found = self.answers.get(step.parameter.name, step.parameter.default)
-        if found is None:
+        preset = self.answers.get(step.parameter.name, step.parameter.default)
+        if preset is None:
             raise _unsaid(step.id, f"-p {step.parameter.name}=…")
-        return found
+        return preset
 
     def confirms(self, step: Confirm) -> bool:
         """Only what was named."""
@@ -75,9 +75,9 @@ class AtTerminal:
 
     def answer(self, step: Ask) -> str:
         """What was said beforehand, or is said now."""
-        said = self.answers.get(step.parameter.name)
-        if said is not None:
-            return said
+        preset = self.answers.get(step.parameter.name)
+        if preset is not None:
+            return preset
         while True:
             text = click.prompt(step.question or step.parameter.name, default=step.parameter.default, err=True)
             try:

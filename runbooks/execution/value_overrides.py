@@ -11,13 +11,13 @@ from runbooks.execution.parameter_values import overruled
 from runbooks.execution.run_store import Run
 
 
-def overrule(run: Run, journal: Journal, book: Book, given: Mapping[str, str]) -> None:
+def overrule(run: Run, journal: Journal, book: Book, answers: Mapping[str, str]) -> None:
     """Take them for those that steps of this run have saved already. Raises usage where a later step went by the old
     one: it has to be done again."""
-    said = overruled(book, given)
+    overrides = overruled(book, answers)
     for number, step in enumerate(book.steps):
         saved = run.state(step.id).saved or {}
-        changed = {name: value for name, value in said.items() if name in saved and saved[name] != value}
+        changed = {name: value for name, value in overrides.items() if name in saved and saved[name] != value}
         if not changed:
             continue
         later = (each for each in book.steps[number + 1 :] if not isinstance(each, Ask | Confirm))

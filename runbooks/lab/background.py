@@ -57,9 +57,10 @@ def default_root() -> Path:
 
 def up(root: Path, *, articles: int, seed: int) -> dict[str, Any]:
     """Start a lab with the sample in the background and wait for it. Raises LabError when one runs already."""
-    if found := status(root):
+    if running := status(root):
         raise LabError(
-            f'a lab is already up (pid {found["pid"]}); use it: eval "$(rowback lab status)"; end it: rowback lab down'
+            f'a lab is already up (pid {running["pid"]}); use it: eval "$(rowback lab status)"; end it: rowback lab'
+            " down"
         )
     claim(root)
     log = root / "lab.log"
@@ -74,8 +75,8 @@ def up(root: Path, *, articles: int, seed: int) -> dict[str, Any]:
         )
     deadline = time.monotonic() + UP_DEADLINE_S
     while time.monotonic() < deadline:
-        if found := status(root):
-            return found
+        if running := status(root):
+            return running
         if process.poll() is not None:
             words = log.read_text().strip().splitlines()[-1:]
             remove(root)

@@ -161,8 +161,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _scope(self) -> tuple[str, str]:
         """The service and the region that a request was signed for."""
-        found = SCOPE.search(self.headers.get("Authorization", ""))
-        return (found["service"], found["region"]) if found else ("unsigned", "")
+        match = SCOPE.search(self.headers.get("Authorization", ""))
+        return (match["service"], match["region"]) if match else ("unsigned", "")
 
     def _from_here(self) -> bool:
         """A page that a browser shows can send to loopback: it names its origin, or has the name of another host."""

@@ -77,7 +77,7 @@ class Engine:
 
         self._adopt(instance, work)
 
-    def restore(self, instance: Instance, base: Path, archive: Path, target: datetime | None, told: str) -> None:
+    def restore(self, instance: Instance, base: Path, archive: Path, target: datetime | None, event: str) -> None:
         """Begin restoring `instance` from `base`, replaying `archive` up to `target` (None: a snapshot)."""
 
         def work() -> None:
@@ -87,7 +87,7 @@ class Engine:
                 return
             instance.cluster.recover_from(base, archive, target)
             self._start(instance)
-            self._announce(instance, told, "restoration")
+            self._announce(instance, event, "restoration")
             self._first_backup(instance)
 
         self._adopt(instance, work, failed="incompatible-restore")

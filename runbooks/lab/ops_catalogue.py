@@ -110,8 +110,8 @@ class CatalogueOperations:
             "DBEngineDescription": "PostgreSQL",
             "Status": "available",
         }
-        wanted = request.get("EngineVersion", tools.version)
-        offered = request.get("Engine", "postgres") == "postgres" and tools.version.startswith(wanted)
+        version = request.get("EngineVersion", tools.version)
+        offered = request.get("Engine", "postgres") == "postgres" and tools.version.startswith(version)
         return page("DBEngineVersions", [row] if offered else [], request)
 
     def DescribeOrderableDBInstanceOptions(self, request: Request) -> Result:
@@ -141,12 +141,12 @@ class CatalogueOperations:
             ("AllocatedStorage", used_gib, 100_000),
             ("ManualSnapshots", len(self.engine.snapshots), 100),
         )
-        told = self.engine.faults.quotas_told
+        shown = self.engine.faults.quotas_told
         return {
             "AccountQuotas": [
                 {"AccountQuotaName": n, "Used": used, "Max": most}
                 for n, used, most in quotas
-                if told is None or n in told
+                if shown is None or n in shown
             ]
         }
 

@@ -43,8 +43,8 @@ class InstanceOperations:
             rows = [self._by_name_or_arn(name)]
         else:
             rows = list(self.engine.instances.values())
-        for wanted in request.get("Filters") or ():
-            rows = [row for row in rows if _passes(row, wanted["Name"], wanted["Values"])]
+        for condition in request.get("Filters") or ():
+            rows = [row for row in rows if _passes(row, condition["Name"], condition["Values"])]
         for row in rows:
             self.engine.beat(row)
         return page("DBInstances", [show_instance(self.account, row) for row in rows], request)
@@ -61,8 +61,8 @@ class InstanceOperations:
         instance = self.build(identifier, request, inherited, retention)
         instance.tags = tags_of(request) if "Tags" in request else dict(source.tags)
         instance.master, instance.database = source.master, source.database
-        told = f"Restored from DB instance {source.identifier} to {target.isoformat()}"
-        self.engine.restore(instance, base.path, source.cluster.archive, target, told)
+        event = f"Restored from DB instance {source.identifier} to {target.isoformat()}"
+        self.engine.restore(instance, base.path, source.cluster.archive, target, event)
         return {"DBInstance": show_instance(self.account, instance)}
 
     def ModifyDBInstance(self, request: Request) -> Result:
@@ -147,8 +147,8 @@ class InstanceOperations:
         raise Refusal("DBInstanceAutomatedBackupNotFound", f"No automated backups found for {resource or arn}.", 404)
 
     def _target_time(self, source: Instance, request: Request) -> datetime:
-        asked, latest = request.get("RestoreTime"), request.get("UseLatestRestorableTime", False)
-        if (asked is not None) == bool(latest):
+        restore_time, latest = request.get("RestoreTime"), request.get("UseLatestRestorableTime", False)
+        if (restore_time is not None) == bool(latest):
             raise Refusal(
                 "InvalidParameterCombination",
                 "Specify either RestoreTime or UseLatestRestorableTime, not both.",
@@ -161,7 +161,7 @@ class InstanceOperations:
         if source.identifier in self.engine.instances:
             self.engine.beat(source)
         first, last = source.earliest_restorable, source.latest_restorable
-        target: datetime | None = asked.replace(microsecond=0) if asked else last
+        target: datetime | None = restore_time.replace(microsecond=0) if restore_time else last
         if target is None or first is None or last is None or not first <= target <= last:
             raise Refusal(
                 "InvalidParameterValue",

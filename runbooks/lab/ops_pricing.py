@@ -21,7 +21,7 @@ USD_PER_GB_MONTH = "0.1270000000"
 
 def get_products(request: Mapping[str, Any]) -> dict[str, Any]:
     """GetProducts with TERM_MATCH filters: each product is a JSON document in a string, as AWS has it."""
-    wanted = {each["Field"]: each["Value"] for each in request.get("Filters", ())}
+    criteria = {each["Field"]: each["Value"] for each in request.get("Filters", ())}
     every = [
         *(
             {"productFamily": "Database Instance", "instanceType": name, "unit": "Hrs", "usd": usd}
@@ -34,9 +34,9 @@ def get_products(request: Mapping[str, Any]) -> dict[str, Any]:
             "usd": USD_PER_GB_MONTH,
         },
     ]
-    found = [each for each in every if all(each.get(key, value) == value for key, value in wanted.items())]
-    found = [each for each in found if "instanceType" not in wanted or "instanceType" in each]
-    listed = [json.dumps(_product(each, wanted.get("regionCode", ""))) for each in found]
+    products = [each for each in every if all(each.get(key, value) == value for key, value in criteria.items())]
+    products = [each for each in products if "instanceType" not in criteria or "instanceType" in each]
+    listed = [json.dumps(_product(each, criteria.get("regionCode", ""))) for each in products]
     return {"FormatVersion": "aws_v1", "PriceList": listed if request.get("ServiceCode") == "AmazonRDS" else []}
 
 

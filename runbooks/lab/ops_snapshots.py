@@ -97,9 +97,9 @@ class SnapshotOperations:
         instance = self.instances.build(identifier, request, inherited, int(request.get("BackupRetentionPeriod", 1)))
         instance.tags = tags_of(request) if "Tags" in request else dict(snapshot.tags)
         instance.master, instance.database = snapshot.master, snapshot.database
-        told = f"Restored from snapshot {snapshot.identifier}"
+        event = f"Restored from snapshot {snapshot.identifier}"
         # A base backup taken with -X fetch carries the WAL it needs: the archive stays unused.
-        self.engine.restore(instance, snapshot.path, snapshot.path / "none", None, told)
+        self.engine.restore(instance, snapshot.path, snapshot.path / "none", None, event)
         return {"DBInstance": show_instance(self.account, instance)}
 
     def _snapshot(self, identifier: str) -> Snapshot:

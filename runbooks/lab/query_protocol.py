@@ -81,13 +81,13 @@ def _parse(shape: Any, form: Mapping[str, str], prefix: str) -> Any:
 
 
 def _parse_structure(shape: Any, form: Mapping[str, str], prefix: str) -> Any:
-    found = {}
+    fields = {}
     for name, member in shape.members.items():
         key = member.serialization.get("name", name)
         value = _parse(member, form, f"{prefix}.{key}" if prefix else key)
         if value is not None:
-            found[name] = value
-    return found or None
+            fields[name] = value
+    return fields or None
 
 
 def _parse_list(shape: Any, form: Mapping[str, str], prefix: str) -> Any:

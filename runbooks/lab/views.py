@@ -97,12 +97,12 @@ def attributes_of(account: Account, request: Request, inherited: dict[str, objec
     Networking is never inherited: unspoken, RDS takes the default security group and subnet group, and a public
     address when the group is the default one (sources: RDS-defaults).
     """
-    said = {name: request[name] for name in SHOWN_BACK if name in request}
-    attributes = {**DEFAULTS, **inherited, "DBSubnetGroupName": "default", **said}
+    requested = {name: request[name] for name in SHOWN_BACK if name in request}
+    attributes = {**DEFAULTS, **inherited, "DBSubnetGroupName": "default", **requested}
     account.subnet_group(str(attributes["DBSubnetGroupName"]))
     public_by_default = attributes["DBSubnetGroupName"] == "default"
     attributes.setdefault("PubliclyAccessible", public_by_default)
-    if "PubliclyAccessible" not in said:
+    if "PubliclyAccessible" not in requested:
         attributes["PubliclyAccessible"] = public_by_default
     attributes["SecurityGroups"] = tuple(request.get("VpcSecurityGroupIds") or ("sg-default",))
     attributes["IAMDatabaseAuthenticationEnabled"] = request.get("EnableIAMDatabaseAuthentication", False)
@@ -128,12 +128,12 @@ def page(key: str, rows: Sequence[Any], request: Request) -> Result:
 
 def show_instance(account: Account, instance: Instance) -> Result:
     """DescribeDBInstances' view: no endpoint and no create time while `creating`."""
-    kept = instance.attributes
-    group = account.engine.subnet_groups[str(kept["DBSubnetGroupName"])]
+    attributes = instance.attributes
+    group = account.engine.subnet_groups[str(attributes["DBSubnetGroupName"])]
     endpoint = {"Address": "127.0.0.1", "Port": instance.cluster.port, "HostedZoneId": "ZLAB"}
     latest = instance.latest_restorable
     return {
-        **{name: kept[name] for name in SHOWN_BACK if name in kept and name != "DBSubnetGroupName"},
+        **{name: attributes[name] for name in SHOWN_BACK if name in attributes and name != "DBSubnetGroupName"},
         "DBInstanceIdentifier": instance.identifier,
         "DBInstanceStatus": instance.status,
         "DbiResourceId": instance.resource_id,
@@ -149,7 +149,7 @@ def show_instance(account: Account, instance: Instance) -> Result:
         "PendingModifiedValues": dict(instance.pending),
         "VpcSecurityGroups": [
             {"VpcSecurityGroupId": name, "Status": "active"}
-            for name in kept["SecurityGroups"]  # type: ignore[attr-defined]
+            for name in attributes["SecurityGroups"]  # type: ignore[attr-defined]
         ],
         "DBSubnetGroup": show_subnet_group(account, group),
         "DBParameterGroups": [
@@ -158,9 +158,9 @@ def show_instance(account: Account, instance: Instance) -> Result:
                 "ParameterApplyStatus": "pending-reboot" if instance.pending_reboot else "in-sync",
             }
         ],
-        "IAMDatabaseAuthenticationEnabled": kept["IAMDatabaseAuthenticationEnabled"],
+        "IAMDatabaseAuthenticationEnabled": attributes["IAMDatabaseAuthenticationEnabled"],
         "CertificateDetails": {
-            "CAIdentifier": kept["CACertificateIdentifier"],
+            "CAIdentifier": attributes["CACertificateIdentifier"],
             "ValidTill": instance.certificate_until,
         },
         "AvailabilityZone": f"{account.region}a",
@@ -183,7 +183,7 @@ def show_subnet_group(account: Account, group: SubnetGroup) -> Result:
 
 def show_snapshot(account: Account, snapshot: Snapshot) -> Result:
     """DescribeDBSnapshots' view."""
-    done = snapshot.status == "available"
+    complete = snapshot.status == "available"
     return {
         "DBSnapshotIdentifier": snapshot.identifier,
         "DBInstanceIdentifier": snapshot.source_identifier,
@@ -191,8 +191,8 @@ def show_snapshot(account: Account, snapshot: Snapshot) -> Result:
         "DBSnapshotArn": account.arn("snapshot", snapshot.identifier),
         "Status": snapshot.status,
         "SnapshotType": snapshot.kind,
-        "SnapshotCreateTime": snapshot.created_at if done else None,
-        "PercentProgress": 100 if done else 0,
+        "SnapshotCreateTime": snapshot.created_at if complete else None,
+        "PercentProgress": 100 if complete else 0,
         "Engine": "postgres",
         "EngineVersion": account.engine.tools.version,
         "MasterUsername": snapshot.master,

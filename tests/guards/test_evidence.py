@@ -33,8 +33,8 @@ def asked(dsn: str) -> Evidence:
 
 def test_a_plain_young_cluster_of_this_machine_proves_itself(plain: Plain) -> None:
     found = asked(plain.dsn())
-    assert found.here is not None
-    assert "serves our port" in found.here
+    assert found.on_this_kernel is not None
+    assert "serves our port" in found.on_this_kernel
     assert timedelta(0) <= datetime.now(UTC) - found.born_at < timedelta(minutes=30)
     assert (found.managed, found.archiving, found.replicas, found.standby, found.fsync_off) == (
         (),
@@ -49,12 +49,12 @@ def test_a_plain_young_cluster_of_this_machine_proves_itself(plain: Plain) -> No
 
 def test_through_a_unix_socket_the_listener_must_be_the_parent(plain: Plain, tmp_path: Path) -> None:
     found = asked(plain.dsn(host=str(plain.socket)))
-    assert found.here is not None
-    assert "which listens on our socket" in found.here
+    assert found.on_this_kernel is not None
+    assert "which listens on our socket" in found.on_this_kernel
     assert found.server == "a unix socket"
     with forwarded(("127.0.0.1", plain.port), path=Path(f"/tmp/.s.PGSQL.{plain.port}")):  # noqa: S108
         try:
-            assert asked(plain.dsn(host="/tmp")).here is None  # noqa: S108
+            assert asked(plain.dsn(host="/tmp")).on_this_kernel is None  # noqa: S108
         finally:
             Path(f"/tmp/.s.PGSQL.{plain.port}").unlink()  # noqa: S108
 
@@ -62,7 +62,7 @@ def test_through_a_unix_socket_the_listener_must_be_the_parent(plain: Plain, tmp
 def test_a_tunnel_on_localhost_is_not_here(plain: Plain) -> None:
     with forwarded(("127.0.0.1", plain.port)) as port:
         found = asked(plain.dsn(port=port))
-        assert found.here is None
+        assert found.on_this_kernel is None
         assert found.identity == asked(plain.dsn()).identity
         verdict = judge(found, Policy(), datetime.now(UTC))
         assert verdict.missing == (

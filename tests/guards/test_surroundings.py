@@ -184,9 +184,9 @@ def test_a_container_of_this_kernel_is_proven_by_its_namespace(contained: str) -
         ((inside,),) = connection.execute("select pg_backend_pid()")
         evidence = gather(wire_of(connection))
         assert not evidence.pooled
-        assert evidence.here is not None
+        assert evidence.on_this_kernel is not None
         ours = connection.pgconn.socket, connection.info.backend_pid
-        assert re.fullmatch(r"it sees our port \d+ on the loopback that we share", evidence.here)
+        assert re.fullmatch(r"it sees our port \d+ on the loopback that we share", evidence.on_this_kernel)
         # where another network lies between, its process tells: found in a pid namespace of its own
         outside = int(str(runs_here(*ours)).split()[1])
         assert outside != inside
@@ -198,7 +198,7 @@ def test_a_container_of_this_kernel_is_proven_by_its_namespace(contained: str) -
         psycopg.connect(contained.replace(f"port={port}", f"port={tunnel}")) as connection,
     ):
         # as through Docker's proxy, in front of a published port: the container itself names whom it serves
-        here = str(gather(wire_of(connection)).here)
+        here = str(gather(wire_of(connection)).on_this_kernel)
         assert re.fullmatch(r"backend \d+, in a container on this machine, serves 127\.0\.0\.1\(\d+\)", here)
 
 

@@ -65,37 +65,51 @@ def marked(marker: Marker) -> Evidence:
     [
         (OLD, Policy(), False),
         (OLD, CI, False),
-        (replace(OLD, here=HERE), Policy(), False),  # the one real database of a developer
-        (replace(YOUNG, here=HERE), Policy(), True),
+        (replace(OLD, on_this_kernel=HERE), Policy(), False),  # the one real database of a developer
+        (replace(YOUNG, on_this_kernel=HERE), Policy(), True),
         (YOUNG, Policy(), False),
         (YOUNG, CI, False),  # one proof: somebody else's job may have made it
         (replace(YOUNG, fsync_off=True), CI, True),  # a service container called `db`
-        (replace(YOUNG, here=HERE), CI, True),
-        (replace(OLD, here=HERE, fsync_off=True), CI, True),
-        (replace(OLD, here=HERE, next_door="docker0"), CI, False),  # one fact, told by two witnesses (D3)
+        (replace(YOUNG, on_this_kernel=HERE), CI, True),
+        (replace(OLD, on_this_kernel=HERE, fsync_off=True), CI, True),
+        (replace(OLD, on_this_kernel=HERE, next_door="docker0"), CI, False),  # one fact, told by two witnesses (D3)
         (NEXT_DOOR, CI, True),
         (NEXT_DOOR, Policy(), True),  # a developer's container reaches another one
         (replace(OLD, next_door="docker0"), Policy(), False),
         # a runner that is up for 200 days: its start says nothing of the job (D2)
-        (aged(100 * 24 * HOURS, here=HERE), ci(200 * 24 * HOURS), False),
-        (aged(7 * HOURS, here=HERE), ci(8 * HOURS), False),
-        (aged(5 * HOURS, here=HERE), ci(8 * HOURS), True),
-        (aged(7 * HOURS, here=HERE), ci(8 * HOURS, run=2 * HOURS), True),  # what was proven holds until the run ends
+        (aged(100 * 24 * HOURS, on_this_kernel=HERE), ci(200 * 24 * HOURS), False),
+        (aged(7 * HOURS, on_this_kernel=HERE), ci(8 * HOURS), False),
+        (aged(5 * HOURS, on_this_kernel=HERE), ci(8 * HOURS), True),
+        (
+            aged(7 * HOURS, on_this_kernel=HERE),
+            ci(8 * HOURS, run=2 * HOURS),
+            True,
+        ),  # what was proven holds until the run ends
         # the hour counts to the beginning of the run, not into it
-        (aged(HOURS + timedelta(seconds=2), here=HERE), dev(timedelta(seconds=3)), True),
-        (aged(HOURS + timedelta(seconds=4), here=HERE), dev(timedelta(seconds=3)), False),
-        (aged(5 * 24 * HOURS, here=HERE), dev(10 * 24 * HOURS), False),  # a notebook is no run of tests
+        (aged(HOURS + timedelta(seconds=2), on_this_kernel=HERE), dev(timedelta(seconds=3)), True),
+        (aged(HOURS + timedelta(seconds=4), on_this_kernel=HERE), dev(timedelta(seconds=3)), False),
+        (aged(5 * 24 * HOURS, on_this_kernel=HERE), dev(10 * 24 * HOURS), False),  # a notebook is no run of tests
         (replace(YOUNG, fsync_off=True), Policy("ci", job_began_at=None), False),
-        (replace(YOUNG, born_at=NOW + timedelta(days=1), here=HERE), Policy(), False),  # a clock that is wrong
+        (
+            replace(YOUNG, born_at=NOW + timedelta(days=1), on_this_kernel=HERE),
+            Policy(),
+            False,
+        ),  # a clock that is wrong
         (marked(MARK), Policy(), True),
         (marked(MARK), CI, True),
         (replace(marked(MARK), managed=("Amazon RDS",), archiving=True), Policy(), True),  # its owner said so
         (marked(replace(MARK, until=(NOW - timedelta(seconds=1)).isoformat())), Policy(), False),
         (marked(replace(MARK, system_identifier="1")), Policy(), False),
         (marked(replace(MARK, database_oid=1)), Policy(), False),
-        (replace(YOUNG, here=HERE, comment_marker=replace(MARK, state="protected", until=None)), Policy(), False),
         (
-            replace(YOUNG, here=HERE, comment_marker=replace(MARK, state="protected", until=None, database_oid=1)),
+            replace(YOUNG, on_this_kernel=HERE, comment_marker=replace(MARK, state="protected", until=None)),
+            Policy(),
+            False,
+        ),
+        (
+            replace(
+                YOUNG, on_this_kernel=HERE, comment_marker=replace(MARK, state="protected", until=None, database_oid=1)
+            ),
             Policy(),
             True,
         ),  # a copy of a protected database is not protected
@@ -120,7 +134,7 @@ def test_verdicts(evidence: Evidence, policy: Policy, disposable: bool) -> None:
     ],
 )
 def test_a_single_veto_outweighs_all_proofs(against: dict[str, Any], told: str) -> None:
-    proven = replace(YOUNG, here=HERE, fsync_off=True)
+    proven = replace(YOUNG, on_this_kernel=HERE, fsync_off=True)
     for policy in (Policy(), CI):
         assert judge(proven, policy, NOW).disposable
         found = judge(replace(proven, **against), policy, NOW)
@@ -131,13 +145,13 @@ def test_a_new_server_here_has_all_the_parts_of_a_suite() -> None:
     """Two roles, an application's container, a subscriber, a local Supabase: none of them comes from afar."""
     parts = {"foreign_sessions": 2, "replicas": 1, "managed": ("Supabase",)}
     for policy in (Policy(), CI):
-        for here in (replace(YOUNG, here=HERE), NEXT_DOOR):
-            assert judge(replace(here, **parts), policy, NOW).disposable
-            assert judge(replace(here, **parts, from_afar=1), policy, NOW).vetoes == (
+        for near in (replace(YOUNG, on_this_kernel=HERE), NEXT_DOOR):
+            assert judge(replace(near, **parts), policy, NOW).disposable
+            assert judge(replace(near, **parts, from_afar=1), policy, NOW).vetoes == (
                 "1 replica follows it",
                 "2 sessions of others are in it",
             )
-    old = replace(OLD, here=HERE, fsync_off=True, foreign_sessions=1)
+    old = replace(OLD, on_this_kernel=HERE, fsync_off=True, foreign_sessions=1)
     assert judge(old, CI, NOW).vetoes == ("1 session of others is in it",), "no server of this job"
 
 
@@ -151,24 +165,24 @@ def test_only_the_run_that_made_a_database_may_destroy_it() -> None:
 def test_a_mark_by_name_outlives_the_database_on_this_machine_alone() -> None:
     named = NamedMark(IDENTITY.system_identifier, "app", "ann", "scratch", (NOW + timedelta(days=1)).isoformat())
     policy = Policy(named=(named,))
-    assert judge(replace(OLD, here=HERE), policy, NOW).disposable
-    copied = replace(OLD, here=HERE, comment_marker=replace(MARK, database_oid=1))
+    assert judge(replace(OLD, on_this_kernel=HERE), policy, NOW).disposable
+    copied = replace(OLD, on_this_kernel=HERE, comment_marker=replace(MARK, database_oid=1))
     assert judge(copied, policy, NOW).disposable, "made anew"
     protected = replace(MARK, state="protected", until=None)
     for other in (
         OLD,
-        replace(OLD, here=HERE, comment_marker=protected),
-        replace(OLD, here=HERE, unreadable_mark=True),
-        replace(OLD, here=HERE, identity=replace(IDENTITY, database="other")),
-        replace(OLD, here=HERE, identity=replace(IDENTITY, system_identifier="7")),
+        replace(OLD, on_this_kernel=HERE, comment_marker=protected),
+        replace(OLD, on_this_kernel=HERE, unreadable_mark=True),
+        replace(OLD, on_this_kernel=HERE, identity=replace(IDENTITY, database="other")),
+        replace(OLD, on_this_kernel=HERE, identity=replace(IDENTITY, system_identifier="7")),
     ):
         assert not judge(other, policy, NOW).disposable
-    assert not judge(replace(OLD, here=HERE), policy, NOW + timedelta(days=2)).disposable
+    assert not judge(replace(OLD, on_this_kernel=HERE), policy, NOW + timedelta(days=2)).disposable
 
 
 def test_whatever_is_unknown_is_refused() -> None:
     """No combination of absences proves anything: every true verdict has a mark, or two proofs and no veto."""
-    for here, born, fsync, mark, managed, policy in itertools.product(
+    for on_this_kernel, born, fsync, mark, managed, policy in itertools.product(
         (None, HERE),
         (OLD.born_at, YOUNG.born_at),
         (False, True),
@@ -176,7 +190,9 @@ def test_whatever_is_unknown_is_refused() -> None:
         ((), ("Cloud SQL",)),
         (Policy(), CI, Policy("ci")),
     ):
-        evidence = replace(OLD, here=here, born_at=born, fsync_off=fsync, comment_marker=mark, managed=managed)
+        evidence = replace(
+            OLD, on_this_kernel=on_this_kernel, born_at=born, fsync_off=fsync, comment_marker=mark, managed=managed
+        )
         found = judge(evidence, policy, NOW)
         if found.disposable:
             assert mark == MARK or (len(found.proofs) >= 2 and not found.vetoes)

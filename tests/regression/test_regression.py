@@ -54,7 +54,7 @@ def assert_equal_or_named(cli: Cli, before: Sums, after: Sums) -> None:
         not_back = sum(each["rows"] for each in (*table["blocked"], *table["left_out"])) + table["conflict"]
         assert table["at_target"] == table["back"] + table["never_gone"] + table["kept_newer"] + not_back, table
         table["not_back"] = not_back
-    told = " ".join([*report["unexamined"], *report["told"]])
+    told = " ".join([*report["unexamined"], *report["notices"]])
     silent = [
         name
         for name, held in before.items()

@@ -361,7 +361,7 @@ def test_a_whole_table_among_bounded_writes_is_first_and_nothing_is_proposed_beh
     for extra in ((), ("--table", "public.parent")):
         asked = ("find", logged.identifier, "--database", database.name, "--since", "10m", *extra, "--json")
         finding = Finding.model_validate_json(cli(*asked).out)
-        assert finding.suspects[0].told == ("UPDATE parent (without WHERE)",)
+        assert finding.suspects[0].effects == ("UPDATE parent (without WHERE)",)
         assert finding.proposal is not None
         assert finding.proposal.choices == ()
         assert before <= finding.proposal.target_time <= finding.suspects[0].from_time
@@ -392,7 +392,7 @@ def test_a_dropped_database_is_among_the_first_though_nobody_named_it(
         server.execute("select 1")
     psql(database, *(f"update parent set email = 'b' where id between {n} and {n + 1}" for n in range(40)))
     finding = Finding.model_validate_json(cli("find", logged.identifier, "--since", "10m", "--json").out)
-    assert finding.suspects[0].told[0].startswith("DROP DATABASE")
+    assert finding.suspects[0].effects[0].startswith("DROP DATABASE")
     assert finding.suspects[0].database == f"{database.name}_gone"
 
 

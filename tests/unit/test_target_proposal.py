@@ -208,13 +208,13 @@ def test_the_one_whose_counters_jumped_is_meant_if_that_was_seen_before() -> Non
         suspects_in([sighting("delete from orders")], Question(), closure_at(AT + timedelta(hours=hours)))[0]
         for hours in (-1, 1)
     )
-    assert (early.meant, late.meant) == (("tenant.orders",), ("public.orders", "tenant.orders"))
+    assert (early.target_tables, late.target_tables) == (("tenant.orders",), ("public.orders", "tenant.orders"))
     assert early.score - late.score == JUMPED
     assert [hit.rows_before for hit in late.reached] == [None, None]
     half = closure_at(AT + timedelta(seconds=0.5))  # a log that cuts its seconds off may mean any moment of this one
     (cut,) = suspects_in([sighting("delete from orders")], Question(), half)
     (exact,) = suspects_in([sighting("delete from orders", exact=True)], Question(), half)
-    assert (cut.meant, exact.meant) == (early.meant, late.meant)
+    assert (cut.target_tables, exact.target_tables) == (early.target_tables, late.target_tables)
 
 
 def test_only_what_our_own_sessions_send_is_ours() -> None:

@@ -15,11 +15,14 @@ from recovery.postgres.trusted_sql import trusted_sql
 def mark_taken(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules]) -> int:
     """Skip rows that would collide in a unique or exclusion key with a live row."""
     return mark_at_once(
-        (stage, text) for name, stage in stages.items() for rule in rules[name].distinct for text in _taken(stage, rule)
+        (stage, text)
+        for name, stage in stages.items()
+        for rule in rules[name].distinct
+        for text in _taken_by_live_rows(stage, rule)
     )
 
 
-def _taken(stage: Stage, rule: DistinctRule) -> Iterator[sql.Composed]:
+def _taken_by_live_rows(stage: Stage, rule: DistinctRule) -> Iterator[sql.Composed]:
     own_key = _is_own_key(stage, rule)
     ops = "i" if own_key else "iu"  # an update keeps its row's key
     if any(stage.ops[op] for op in ops):

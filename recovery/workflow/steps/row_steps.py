@@ -47,7 +47,7 @@ class ReadTarget(Step):
             pairs = [pair for pair in alike(plan, then, now) if pair.name not in filled]
             if beside:
                 pairs = beside_pairs(recovery_run.case, then)
-            dropped_tables = {} if beside else _gone(copy, then, now, plan)
+            dropped_tables = {} if beside else _dropped_tables(copy, then, now, plan)
             oldest = min(live.info.server_version, copy.info.server_version)
             prints = {str(p.name): fingerprint(copy, p.at_target, oldest_version_num=oldest) for p in pairs}
         compared = len(pairs) < len(plan.tables)
@@ -152,7 +152,7 @@ def _nothing_at_target(recovery_run: RecoveryRun, tables: Sequence[str]) -> Rowb
     )
 
 
-def _gone(copy: Session, then: Catalog, now: Catalog, plan: RecoveryPlan) -> dict[str, int]:
+def _dropped_tables(copy: Session, then: Catalog, now: Catalog, plan: RecoveryPlan) -> dict[str, int]:
     """Tables with rows at T that do not exist any more, and how many: they are not put back, and the account says so.
 
     For a whole database that is any table; for named ones, partitions of the same parent.
