@@ -96,8 +96,9 @@ def assert_disposable(connection: Any, strictness: Strictness | None = None) -> 
 
 
 def classify(text: str, placeholders: Placeholders = "python") -> Classified:
-    """What an SQL text would do when it is sent: `.danger` (READ, WRITE, DESTRUCTIVE, CATASTROPHIC or UNKNOWN) and
-    `.findings`.
+    """What an SQL text would do when it is sent.
+
+    `.danger` (READ, WRITE, DESTRUCTIVE, CATASTROPHIC or UNKNOWN) and `.findings`.
 
     `placeholders`: of a driver of Python (`%s`, `%(name)s`, `:name`), or "jdbc" for `?`. Never raises: what cannot be
     parsed is unknown.

@@ -1,5 +1,7 @@
-"""What this user said of databases, in files of one's own: allowances, the escape hatch, for one database, a while and
-a reason, printed in every run; and marks by name, which outlive `dropdb` and `createdb` on a server of this machine.
+"""What this user said of databases, in files of one's own.
+
+Allowances, the escape hatch, for one database, a while and a reason, printed in every run; and marks by name, which
+outlive `dropdb` and `createdb` on a server of this machine.
 
 No variable of the environment opens it: those end up in .env files and CI templates (sources: GUARD-bypasses). A policy
 file may forbid it (guards.policy).
@@ -52,8 +54,10 @@ class Allowance:
 
 @dataclass(frozen=True)
 class NamedMark:
-    """A database that is disposable by its name on one server, whatever its oid, until `until` (ISO 8601, UTC): whoever
-    marked it makes it anew by scripts. It counts where the server is proven to be on this machine."""
+    """A database that is disposable by its name on one server, whatever its oid, until `until` (ISO 8601, UTC).
+
+    Whoever marked it makes it anew by scripts. It counts where the server is proven to be on this machine.
+    """
 
     system_identifier: str
     database: str

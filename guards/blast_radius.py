@@ -1,5 +1,8 @@
-"""What a statement would have hit: the tables it names, those of the schemas or the database that it names, and all
-that hang on them, with the planner's row counts."""
+"""What a statement would have hit.
+
+The tables it names, those of the schemas or the database that it names, and all that hang on them, with the planner's
+row counts.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,8 @@ where c.relkind in ('r', 'p', 'm') order by 2 desc, 1
 class Session(Protocol):
     """As much of a connection as is asked."""
 
-    def execute(self, query: Any, params: Any = None, /) -> Any: ...
+    def execute(self, query: Any, params: Any = None, /) -> Any:
+        """Run one query; what it returns has fetchall()."""
 
 
 def radius(session: Session, findings: Sequence[Finding]) -> str | None:

@@ -28,8 +28,10 @@ _SENDERS = {
 
 @dataclass(frozen=True)
 class CallSite:
-    """`place`: «tests/conftest.py:12 in clean»; None when no line of the user's is on the stack. `sender`: who of a
-    framework wrote the statement; None when it was the user."""
+    """`place`: «tests/conftest.py:12 in clean»; None when no line of the user's is on the stack.
+
+    `sender`: who of a framework wrote the statement; None when it was the user.
+    """
 
     place: str | None
     sender: str | None

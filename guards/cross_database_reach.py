@@ -71,8 +71,11 @@ _OBJECTS = (
 
 
 def may_reach(text: str) -> bool:
-    """Whether a text may leave its database, by a look for words. False is certain for the statements and functions
-    that the classifier knows to leave it, where their names stand in the text."""
+    """Whether a text may leave its database, by a look for words.
+
+    False is certain for the statements and functions that the classifier knows to leave it, where their names stand in
+    the text.
+    """
     return may_reach_bytes(text.encode("utf-8", "surrogatepass"))
 
 
@@ -83,8 +86,10 @@ def may_reach_bytes(text: bytes) -> bool:
 
 
 def stays(text: bytes) -> bool:
-    """Whether a text is one statement of a kind that leaves its database by a function alone, and calls none of those:
-    most are, and this is asked of each."""
+    """Whether a text is one statement of a kind that leaves its database by a function alone, and calls none of those.
+
+    Most are, and this is asked of each.
+    """
     lowered = text.lower()
     return (
         lowered.startswith(_BY_FUNCTIONS) and b";" not in lowered and b"pg_" not in lowered and b"dblink" not in lowered
@@ -103,8 +108,11 @@ class Sibling:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """All databases and roles of a server, its replication slots with their databases (None: of the whole server), and
-    the connection strings of subscriptions of the session's database (None: its role may not see them)."""
+    """All databases and roles of a server, its replication slots with their databases (None.
+
+    Of the whole server), and the connection strings of subscriptions of the session's database (None: its role may not
+    see them).
+    """
 
     databases: Mapping[str, Sibling]
     roles: frozenset[str]
@@ -131,8 +139,10 @@ class Judging:
     roles: set[tuple[str, str]] = field(default_factory=set)
 
     def objections(self, finding: Finding) -> list[str]:
-        """Why a statement may not pass; empty when all that it reaches is disposable. New roles are remembered as those
-        of this process."""
+        """Why a statement may not pass; empty when all that it reaches is disposable.
+
+        New roles are remembered as those of this process.
+        """
         if finding.reach in (None, Reach.NEW_DATABASE):
             return []
         if finding.reach is Reach.ELSEWHERE and finding.way:
@@ -229,8 +239,11 @@ class Judging:
 
 
 def _is_read(name: str) -> bool:
-    """Whether a name is what the server will read: one that SQL puts together, or that could not be decoded, may be
-    any. A name that is read, and that the server does not have, is no harm."""
+    """Whether a name is what the server will read.
+
+    One that SQL puts together, or that could not be decoded, may be any. A name that is read, and that the server does
+    not have, is no harm.
+    """
     return not any(part in name for part in (HOLE, NAME, "\N{REPLACEMENT CHARACTER}"))
 
 

@@ -1,5 +1,6 @@
-"""A mark on a database, by its owner: disposable until a day, or within one run, or protected. Kept in COMMENT ON
-DATABASE.
+"""A mark on a database, by its owner: disposable until a day, or within one run, or protected.
+
+Kept in COMMENT ON DATABASE.
 
 It is bound to the server's system identifier and the database's oid, so a dump that is restored elsewhere, or a clone
 by TEMPLATE, bears no valid mark. It is no setting: those are spoofed by SET and PGOPTIONS (sources: GUARD-identity).
@@ -24,8 +25,11 @@ State = Literal["disposable", "protected"]
 
 @dataclass(frozen=True)
 class Marker:
-    """What is written on a database. `until`: ISO 8601, UTC; None for a protection, which does not run out. `run`: the
-    run of tests that made the database, where the mark is for that one alone."""
+    """What is written on a database.
+
+    `until`: ISO 8601, UTC; None for a protection, which does not run out. `run`: the run of tests that made the
+    database, where the mark is for that one alone.
+    """
 
     state: State
     system_identifier: str

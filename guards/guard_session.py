@@ -39,8 +39,11 @@ class Refused(BaseException):
 
 @dataclass(frozen=True)
 class Ends:
-    """Both ends of a connection. `parameters`: how the guard itself gets there (libpq's words, and the password);
-    `asked_for`, `way`: what the caller said and where it led, as they may be printed."""
+    """Both ends of a connection.
+
+    `parameters`: how the guard itself gets there (libpq's words, and the password); `asked_for`, `way`: what the caller
+    said and where it led, as they may be printed.
+    """
 
     link: Link
     parameters: Mapping[str, Any]
@@ -93,8 +96,11 @@ class Unasked:
 
 @dataclass
 class Guard:
-    """State of the process. `refusals` are kept so that a run fails at its end even if one was swallowed, and
-    `warnings` are printed there. `fixture`: the pytest fixture that is being set up."""
+    """State of the process.
+
+    `refusals` are kept so that a run fails at its end even if one was swallowed, and `warnings` are printed there.
+    `fixture`: the pytest fixture that is being set up.
+    """
 
     policy: Policy
     refusals: list[str] = field(default_factory=list)
@@ -133,8 +139,10 @@ class Guard:
         return judgement if system_clock.seconds() < until else None
 
     def meet(self, row: Row, ends: Ends) -> Judgement:
-        """Judge a database by the row that EVIDENCE_QUERY gave on a new connection. What is proven holds for the run,
-        and so does what is missing; sessions of others come and go."""
+        """Judge a database by the row that EVIDENCE_QUERY gave on a new connection.
+
+        What is proven holds for the run, and so does what is missing; sessions of others come and go.
+        """
         evidence, verdict = self._judged(evidence_of(row, ends.link), ends.link)
         judgement = Judgement(evidence, verdict, ends.asked_for, ends.way)
         self.met[evidence.identity] = judgement
@@ -204,8 +212,10 @@ class Guard:
         return [objection for finding in classified.worst for objection in judging.objections(finding)]
 
     def judging(self, judgement: Judgement, ends: Ends) -> Judging:
-        """What judges the statements of a session that leave its database. Marks by name count on a server of this
-        machine alone, so a database that its own mark proved is located now."""
+        """What judges the statements of a session that leave its database.
+
+        Marks by name count on a server of this machine alone, so a database that its own mark proved is located now.
+        """
         if not judgement.evidence.on_this_kernel:
             judgement = replace(judgement, evidence=self._located(judgement.evidence, ends.link))
         return Judging(
@@ -221,8 +231,11 @@ class Guard:
     def refuse(
         self, judgement: Judgement | None, worst: Sequence[Finding], ends: Callable[[], Ends] | None, *beyond: str
     ) -> None:
-        """Raise Refused, and remember it. `ends` None: what would have been hit is not asked. `beyond`: why something
-        else than the session's own database keeps it from being sent."""
+        """Raise Refused, and remember it.
+
+        `ends` None: what would have been hit is not asked. `beyond`: why something else than the session's own database
+        keeps it from being sent.
+        """
         radius = None
         if judgement and ends:
             ends_now = ends()
@@ -235,8 +248,10 @@ class Guard:
 
 
 def _key(row: Row) -> tuple[str | None, ...]:
-    """Oid, the server's start, comment, and whether there are foreign servers: a mark that was made since, or taken
-    off, is another key."""
+    """Oid, the server's start, comment, and whether there are foreign servers.
+
+    A mark that was made since, or taken off, is another key.
+    """
     return row[0], row[1], row[3], row[4]
 
 

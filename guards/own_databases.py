@@ -40,10 +40,12 @@ _UTILITIES = (
 
 @dataclass(frozen=True)
 class Making:
-    """A text about databases of this run. `marks`: those that are marked as the run's own when it succeeded: new ones,
-    and ones whose comment, which holds the mark, it replaces. `lifts`: a read-only session refuses it, so LIFT is sent
-    before it and the session is held again afterwards; a SELECT (it ends sessions) never is, for what it calls is not
-    seen."""
+    """A text about databases of this run.
+
+    `marks`: those that are marked as the run's own when it succeeded: new ones, and ones whose comment, which holds the
+    mark, it replaces. `lifts`: a read-only session refuses it, so LIFT is sent before it and the session is held again
+    afterwards; a SELECT (it ends sessions) never is, for what it calls is not seen.
+    """
 
     marks: tuple[str, ...]
     lifts: bool
@@ -76,8 +78,11 @@ def _only_finding(text: str) -> Finding | None:
 
 
 def _marks(finding: Finding, judging: Judging) -> tuple[str, ...]:
-    """The databases that are marked as the run's own once the statement succeeded: a new name, where the server does
-    not prove all of its databases, and one of the run's own whose comment is replaced. A taken name is not new."""
+    """The databases that are marked as the run's own once the statement succeeded.
+
+    A new name, where the server does not prove all of its databases, and one of the run's own whose comment is
+    replaced. A taken name is not new.
+    """
     if finding.reach is Reach.NEW_DATABASE:
         around = None if judging.whole_server else judging.neighbourhood()
         return finding.objects if around and not any(name in around.databases for name in finding.objects) else ()

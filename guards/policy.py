@@ -37,9 +37,10 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class Policy:
-    """`ci`: a server that came up with the job proves itself. `dev`: it must be here, and marked or an hour old at
-    most, for the one database on a developer's machine is often the one that must not be lost (sources:
-    GUARD-incidents).
+    """`ci`: a server that came up with the job proves itself.
+
+    `dev`: it must be here, and marked or an hour old at most, for the one database on a developer's machine is often
+    the one that must not be lost (sources: GUARD-incidents).
 
     `job_began_at`: guards.ci_job; None where it is not known. `run_began_at`: when the first guarded process of this
     run was started. `named`: databases that this user marked, by their names on servers of this machine.

@@ -14,7 +14,9 @@ PROC = Path("/proc")
 @dataclass(frozen=True)
 class Process:
     """One process: its id, the id of its parent, its session's, its name, and its start in clock ticks after the boot.
-    A pid is given again; together with its start it is not."""
+
+    A pid is given again; together with its start it is not.
+    """
 
     pid: int
     parent_pid: int

@@ -81,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _name_earlier_plugins(config: pytest.Config) -> None:
-    """pytest imports what `-p` names before any plugin of an entry point; what such a one sent then passed unseen."""
+    """Pytest imports what `-p` names before any plugin of an entry point; what such a one sent then passed unseen."""
     guard, named = _active(), [name for name in config.known_args_namespace.plugins if not name.startswith("no:")]
     for name in takewhile(lambda each: each != "rowback", named):
         place = getattr(sys.modules.get(name), "__file__", None)
@@ -133,8 +133,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: Any, request: Any) -> Iterator[None]:
-    """A refusal names the fixture that is being set up, and is that fixture's outcome for every test that asks for it:
-    pytest keeps exceptions alone, and breaks off inside otherwise."""
+    """A refusal names the fixture that is being set up, and is that fixture's outcome for every test that asks for it.
+
+    Pytest keeps exceptions alone, and breaks off inside otherwise.
+    """
     guard = _active()
     before = guard.fixture if guard else None
     if guard:

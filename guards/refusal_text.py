@@ -20,8 +20,11 @@ from guards.verdict import Verdict
 
 @dataclass(frozen=True)
 class Judgement:
-    """One database as this process met it: the evidence, the verdict, what was asked for when it was reached, and the
-    way that led there in the end, in libpq's words and without a password."""
+    """One database as this process met it.
+
+    The evidence, the verdict, what was asked for when it was reached, and the way that led there in the end, in libpq's
+    words and without a password.
+    """
 
     evidence: Evidence
     verdict: Verdict
@@ -51,8 +54,11 @@ def refusal_text(
     radius: str | None = None,
     beyond: Sequence[str] = (),
 ) -> str:
-    """The whole refusal. `judgement` None: the connection is older than the guard. `radius`: what would have been hit.
-    `beyond`: why something else than the session's own, disposable database keeps it from being sent."""
+    """The whole refusal.
+
+    `judgement` None: the connection is older than the guard. `radius`: what would have been hit. `beyond`: why
+    something else than the session's own, disposable database keeps it from being sent.
+    """
     what = "; ".join(map(str, worst))
     if judgement is None:
         return "\n".join(

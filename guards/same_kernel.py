@@ -1,5 +1,7 @@
-"""Proof that a server runs on this very kernel: its backend is a process here that names our own connection, or it
-sees both ends of our connection as we do, on the loopback of our network namespace.
+"""Proof that a server runs on this very kernel.
+
+Its backend is a process here that names our own connection, or it sees both ends of our connection as we do, on the
+loopback of our network namespace.
 
 A tunnel, a pooler or a forwarder on localhost cannot fake it: the backend behind it talks to another port
 (sources: GUARD-identity). Linux only; elsewhere nothing is proven by processes.

@@ -49,8 +49,10 @@ MET_BEFORE_QUERY = f"select {_OF_DATABASE} from pg_database d where d.datname = 
 
 @dataclass(frozen=True)
 class Link:
-    """Our end of a connection: its socket, the process id that the server announced when the session began, and
-    whether it is encrypted."""
+    """Our end of a connection.
+
+    Its socket, the process id that the server announced when the session began, and whether it is encrypted.
+    """
 
     fd: int
     key_pid: int
@@ -60,16 +62,20 @@ class Link:
 class Wire(Protocol):
     """As much of a connection as is asked: a question, and our end of it."""
 
-    def execute(self, query: Any, params: Sequence[Any] | None = None, /) -> Cursor: ...
+    def execute(self, query: Any, params: Sequence[Any] | None = None, /) -> Cursor:
+        """Run one query."""
 
     @property
-    def link(self) -> Link: ...
+    def link(self) -> Link:
+        """Our end of the connection."""
 
 
 @dataclass(frozen=True)
 class OtherSession:
-    """Another session: in this database, or following the server (`follows`). `client`: its end as
-    `address(port)`; None for a unix socket, and where the server does not show it (`hidden`)."""
+    """Another session: in this database, or following the server (`follows`).
+
+    `client`: its end as `address(port)`; None for a unix socket, and where the server does not show it (`hidden`).
+    """
 
     pid: int
     same_role: bool

@@ -22,19 +22,23 @@ from pg_database d where d.datname = current_database()
 class Cursor(Protocol):
     """What `execute` gives back."""
 
-    def fetchone(self) -> Sequence[Any] | None: ...
+    def fetchone(self) -> Sequence[Any] | None:
+        """The next row, or None."""
 
 
 class Connection(Protocol):
     """As much of a connection as is needed to ask one question."""
 
-    def execute(self, query: Any, params: Sequence[Any] | None = None, /) -> Cursor: ...
+    def execute(self, query: Any, params: Sequence[Any] | None = None, /) -> Cursor:
+        """Run one query."""
 
 
 @dataclass(frozen=True)
 class ServerIdentity:
-    """A database on a server. `system_identifier` is shared by physical copies; `started_at` (seconds
-    since 1970) tells those apart."""
+    """A database on a server.
+
+    `system_identifier` is shared by physical copies; `started_at` (seconds since 1970) tells those apart.
+    """
 
     system_identifier: str
     database_oid: int

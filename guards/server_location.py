@@ -54,8 +54,10 @@ def _place(client: str | None) -> str:
 
 
 def _is_near(other: OtherSession, *, processes_visible: bool) -> bool:
-    """Whether a session comes from this machine or from a container on it. `processes_visible`: its server's
-    processes are ours to look at."""
+    """Whether a session comes from this machine or from a container on it.
+
+    `processes_visible`: its server's processes are ours to look at.
+    """
     client = other.client if not other.hidden else (client_of(other.pid) if processes_visible else None)
     if client is None:
         return not other.hidden

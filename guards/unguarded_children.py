@@ -1,5 +1,8 @@
-"""Children of a guarded command that cannot be guarded: Python in isolated mode or without our variables, and other
-programs, as soon as they have loaded a driver of PostgreSQL. Linux alone; elsewhere nothing is noticed."""
+"""Children of a guarded command that cannot be guarded.
+
+Python in isolated mode or without our variables, and other programs, as soon as they have loaded a driver of
+PostgreSQL. Linux alone; elsewhere nothing is noticed.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,11 @@ _ISOLATED = re.compile(r"^-[a-zA-Z]*[IES]")
 
 @dataclass(frozen=True)
 class Unguarded:
-    """A process that reached for PostgreSQL past the guard: a Python that could have been guarded, or a program (psql)
-    that never is. `name`: as it may be printed, without arguments, for these may hold a password."""
+    """A process that reached for PostgreSQL past the guard.
+
+    A Python that could have been guarded, or a program (psql) that never is. `name`: as it may be printed, without
+    arguments, for these may hold a password.
+    """
 
     pid: int
     name: str

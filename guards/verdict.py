@@ -17,8 +17,11 @@ _CLOCKS_DIFFER = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Verdict:
-    """`proofs` speak for, `vetoes` against; `missing` says what would be enough. `by_owner`: it was stated of this very
-    database, by a mark or an allowance; it says nothing of the rest of its server."""
+    """`proofs` speak for, `vetoes` against; `missing` says what would be enough.
+
+    `by_owner`: it was stated of this very database, by a mark or an allowance; it says nothing of the rest of its
+    server.
+    """
 
     disposable: bool
     proofs: tuple[str, ...]
@@ -28,8 +31,11 @@ class Verdict:
 
 
 def judge(evidence: Evidence, policy: Policy, now: datetime) -> Verdict:
-    """A protection refuses. An allowance or a mark decides next. Then a single veto refuses, and the proofs must be
-    enough. `evidence`: with its location; `now`: this machine's time, by which allowances run out."""
+    """A protection refuses.
+
+    An allowance or a mark decides next. Then a single veto refuses, and the proofs must be enough. `evidence`: with its
+    location; `now`: this machine's time, by which allowances run out.
+    """
     return judge_by_mark(evidence, policy, now) or judge_by_evidence(evidence, policy)
 
 

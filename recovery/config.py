@@ -94,8 +94,10 @@ class Webhook(_Section):
 
 
 class Program(_Section):
-    """A program that gets the same document on its standard input. `pass_env`: variables that it gets of ours, beside
-    the usual ones such as PATH and HOME."""
+    """A program that gets the same document on its standard input.
+
+    `pass_env`: variables that it gets of ours, beside the usual ones such as PATH and HOME.
+    """
 
     command: tuple[str, ...] = Field(min_length=1)
     pass_env: tuple[str, ...] = ()

@@ -1,5 +1,8 @@
-"""Imported by Python itself in children of a guarded process: guards them when they import a driver, and lets their own
-sitecustomize run. Nothing but the standard library is loaded before: the child may be another Python altogether."""
+"""Imported by Python itself in children of a guarded process.
+
+Guards them when they import a driver, and lets their own sitecustomize run. Nothing but the standard library is loaded
+before: the child may be another Python altogether.
+"""
 
 import importlib.machinery
 import importlib.util

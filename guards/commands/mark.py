@@ -31,8 +31,11 @@ confirm_option = click.option("--confirm", "confirmed", metavar="D", help="The d
 @click.option("--once", is_flag=True, help="Not for databases that are made anew under its name on this machine.")
 @confirm_option
 def mark(dsn: str, reason: str, seconds: float, protected: bool, once: bool, confirmed: str | None) -> None:
-    """Mark a database as disposable (or protected): by its owner, bound to this very server and database. On a server
-    of this machine the mark is for the name as well, so that dropdb and createdb do not end it for this user."""
+    """Mark a database as disposable (or protected): by its owner, bound to this very server and database.
+
+    On a server of this machine the mark is for the name as well, so that dropdb and createdb do not end it for this
+    user.
+    """
     from guards.database_mark import Marker, in_seconds, write_marker
 
     _refuse_unclear(reason, protected)
@@ -102,8 +105,11 @@ def _refuse_protected(judgement: Judgement) -> None:
 @click.option("--reason", help="Why a protection is over; kept with the database.")
 @confirm_option
 def unmark(dsn: str, reason: str | None, confirmed: str | None) -> None:
-    """Take the mark off. The database's own comment stays. A protection is taken off by its owner, with a reason and
-    the database's name, and leaves a trace that `rowback guard show` prints."""
+    """Take the mark off.
+
+    The database's own comment stays. A protection is taken off by its owner, with a reason and the database's name, and
+    leaves a trace that `rowback guard show` prints.
+    """
     from guards.allowance import take_back_named_mark
     from guards.database_mark import remove_marker
 

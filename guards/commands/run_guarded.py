@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 @click.option("--strictness", type=click.Choice(["dev", "ci"]), help="Default: rowback.toml, else ci where CI is set.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(strictness: str | None, command: tuple[str, ...]) -> None:
-    """Run CMD with every Python process in it guarded; exit code 21 if anything was refused, or if a process that could
-    not be guarded reached for PostgreSQL; else CMD's own.
+    """Run CMD with every Python process in it guarded.
+
+    Exit code 21 if anything was refused, or if a process that could not be guarded reached for PostgreSQL; else CMD's
+    own.
 
     Reached are Python children that read their environment; not those in isolated mode (python -I) or other programs:
     these are named (on Linux).
@@ -67,8 +69,10 @@ def _of_python(unguarded: Sequence[Unguarded]) -> list[str]:
 
 
 def _finished(command: tuple[str, ...], environment: dict[str, str]) -> tuple[int, list[Unguarded]]:
-    """The exit code of `command`, as a shell would tell it, and its processes that could not be guarded. Ctrl-C reaches
-    both of us: it ends, then we do."""
+    """The exit code of `command`, as a shell would tell it, and its processes that could not be guarded.
+
+    Ctrl-C reaches both of us: it ends, then we do.
+    """
     from guards.unguarded_children import Watch
 
     with _unmoved_by_ctrl_c():
@@ -90,8 +94,10 @@ def _finished(command: tuple[str, ...], environment: dict[str, str]) -> tuple[in
 
 @contextmanager
 def _unmoved_by_ctrl_c() -> Iterator[None]:
-    """A KeyboardInterrupt amid Popen.wait can lose the child's code, and it counts as 0 then. A handler of ours ends
-    with exec, so the child has its own; an ignored SIGINT stays ignored for both."""
+    """A KeyboardInterrupt amid Popen.wait can lose the child's code, and it counts as 0 then.
+
+    A handler of ours ends with exec, so the child has its own; an ignored SIGINT stays ignored for both.
+    """
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler:
         yield

@@ -109,8 +109,10 @@ def _making_in(connection: Any, text: str) -> Making | None:
 
 
 async def _around(connection: Any, made: Making, send: Callable[[], Awaitable[Any]]) -> Any:
-    """Send a text about databases of this run, and hold the session again. Whatever comes between closes it, and other
-    tasks that share the connection are told so, as asyncpg tells them."""
+    """Send a text about databases of this run, and hold the session again.
+
+    Whatever comes between closes it, and other tasks that share the connection are told so, as asyncpg tells them.
+    """
     ends = _ends_of(connection)
     with _turn(connection), ExitStack() as unless_held:
         unless_held.callback(connection.terminate)
@@ -130,8 +132,10 @@ async def _around(connection: Any, made: Making, send: Callable[[], Awaitable[An
 
 @contextmanager
 def _turn(connection: Any) -> Iterator[None]:
-    """Inside, this task sends on the connection what nobody looks at, and no other task sends anything. Query loggers
-    and what else asyncpg calls run outside of it."""
+    """Inside, this task sends on the connection what nobody looks at, and no other task sends anything.
+
+    Query loggers and what else asyncpg calls run outside of it.
+    """
     before, _TURNS[connection] = _TURNS.get(connection), asyncio.current_task()
     try:
         yield
@@ -162,8 +166,10 @@ def _check(connection: Any, text: str) -> None:
 
 
 def _ends_of(connection: Any) -> Ends:
-    """How the guard itself gets to where this connection leads; asyncpg keeps nothing of what it was given. TLS as
-    libpq does it by default."""
+    """How the guard itself gets to where this connection leads; asyncpg keeps nothing of what it was given.
+
+    TLS as libpq does it by default.
+    """
     parameters, address = connection._params, connection._addr
     host, port = (
         ("/".join(address.split("/")[:-1]), address.rpartition(".")[2]) if isinstance(address, str) else address

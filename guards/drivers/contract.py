@@ -27,8 +27,11 @@ def meet(guard: Guard, link: Link, ends: Callable[[], Ends]) -> Talk[Judgement]:
 
 
 def hold(judgement: Judgement | None) -> Talk[None]:
-    """Make the session of an unproven database read-only. Behind a pooler nothing is set: session settings would stay
-    on the pooler's server connection, which other clients use afterwards."""
+    """Make the session of an unproven database read-only.
+
+    Behind a pooler nothing is set: session settings would stay on the pooler's server connection, which other clients
+    use afterwards.
+    """
     if judgement is not None and not judgement.verdict.disposable and not judgement.evidence.pooled:
         yield READ_ONLY
 

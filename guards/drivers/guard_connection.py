@@ -180,8 +180,10 @@ def _of_django(alias: str) -> str | None:
 
 @contextmanager
 def connected(parameters: Mapping[str, Any], *, read_only: bool = True) -> Iterator[Any]:
-    """A connection of the guard's own, in autocommit and UTF-8, whose statements end after 5 s; read-only unless it is
-    to write a mark. Behind a pooler nothing is set. Raises psycopg.Error."""
+    """A connection of the guard's own, in autocommit and UTF-8, whose statements end after 5 s.
+
+    Read-only unless it is to write a mark. Behind a pooler nothing is set. Raises psycopg.Error.
+    """
     import psycopg
 
     # In SQL_ASCII psycopg would give bytes, and no name would be the one that a text names.

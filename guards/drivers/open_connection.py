@@ -14,13 +14,16 @@ from guards.server_identity import Cursor
 class Open(Protocol):
     """An open connection as the guard asks it. `way`: how it was reached, as `rowback guard` takes it."""
 
-    def execute(self, query: Any, params: Sequence[Any] | None = None, /) -> Cursor: ...
+    def execute(self, query: Any, params: Sequence[Any] | None = None, /) -> Cursor:
+        """Run one query on the open connection."""
 
     @property
-    def link(self) -> Link: ...
+    def link(self) -> Link:
+        """Our end of the connection."""
 
     @property
-    def way(self) -> str: ...
+    def way(self) -> str:
+        """How the connection was reached, as `rowback guard` takes it."""
 
 
 @dataclass(frozen=True)

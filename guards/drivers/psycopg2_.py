@@ -42,8 +42,11 @@ _CLASSES: dict[Any, Any] = {}
 
 
 def install() -> None:
-    """Stand in between, also after a reload. Raises AttributeError on a psycopg2 that is built otherwise, GuardError
-    for an older connection that is amid a transaction: no run without a guard."""
+    """Stand in between, also after a reload.
+
+    Raises AttributeError on a psycopg2 that is built otherwise, GuardError for an older connection that is amid a
+    transaction: no run without a guard.
+    """
     connect: Callable[..., Any] = psycopg2._connect
     if hasattr(connect, _INSTALLED):
         return
@@ -97,8 +100,10 @@ def _made_by(factory: Any) -> Any:
 
 
 def _guarded(made: Any) -> Any:
-    """A connection or cursor that another library made, guarded. Raises TypeError for one of the bare C class:
-    it cannot be changed, and nothing may run unguarded."""
+    """A connection or cursor that another library made, guarded.
+
+    Raises TypeError for one of the bare C class: it cannot be changed, and nothing may run unguarded.
+    """
     if not isinstance(made, _Guarded):
         try:
             made.__class__ = guarded_class(type(made))
@@ -110,8 +115,10 @@ def _guarded(made: Any) -> Any:
 
 
 class _StandsFor(ABCMeta):
-    """What is an instance, or a subclass, of the class that a guarded one stands for is one of that, too: connections
-    that are older than the guard, and classes that were made of it. Of ABCMeta, so that both go together."""
+    """What is an instance, or a subclass, of the class that a guarded one stands for is one of that, too.
+
+    Connections that are older than the guard, and classes that were made of it. Of ABCMeta, so that both go together.
+    """
 
     def __instancecheck__(cls, instance: Any) -> bool:
         bare = vars(cls).get("rowback_bare")
@@ -171,8 +178,10 @@ class _GuardedConnection(_Guarded):
         return _guarded(cursor)
 
     def rowback_meet_now(self) -> None:
-        """Judge the server of a synchronous connection. An asynchronous one may still be connecting; it is judged
-        before its first statement."""
+        """Judge the server of a synchronous connection.
+
+        An asynchronous one may still be connecting; it is judged before its first statement.
+        """
         connection: Any = self
         if not connection.async_:
             self.rowback_meet()
@@ -202,8 +211,11 @@ class _GuardedConnection(_Guarded):
             guard.refuse(judgement, [Finding(Danger.UNKNOWN, verb)], None)
 
     def set_session(self, isolation_level: Any = None, readonly: Any = None, *rest: Any, **options: Any) -> Any:
-        """On an unproven session anything but readonly=True leaves it as it is, which is read-only. Where it goes in or
-        out of autocommit, psycopg2 may send SET default_transaction_read_only TO DEFAULT: it is held again."""
+        """On an unproven session anything but readonly=True leaves it as it is, which is read-only.
+
+        Where it goes in or out of autocommit, psycopg2 may send SET default_transaction_read_only TO DEFAULT: it is
+        held again.
+        """
         if contract.is_held(self.rowback_judgement) and (not readonly or str(readonly).upper() == "DEFAULT"):
             readonly = None
         made: Any = super()

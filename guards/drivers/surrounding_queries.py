@@ -1,5 +1,8 @@
-"""What the guard asks about the surroundings of a session, through connections of its own: other databases and roles of
-the server, where connection strings lead, tables of other servers; and the mark that it writes for a run."""
+"""What the guard asks about the surroundings of a session, through connections of its own.
+
+Other databases and roles of the server, where connection strings lead, tables of other servers; and the mark that it
+writes for a run.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +54,10 @@ class OwnQuestions:
         return _in_time(lambda: _neighbourhood(ends.parameters), None)
 
     def at(self, guard: Guard, ends: Ends, way: str) -> str | None:
-        """Judge where a connection string leads, as the session's server would follow it: what it leaves out is not
-        guessed."""
+        """Judge where a connection string leads, as the session's server would follow it.
+
+        What it leaves out is not guessed.
+        """
         unknown: str | None = f"a server that could not be asked ({shown_way(way)})"
         return _in_time(lambda: _at(guard, ends.parameters, way), unknown)
 
@@ -175,8 +180,11 @@ def judgement_at(parameters: Mapping[str, Any], guard: Guard) -> Judgement:
 
 
 def mark_as_own(ends: Ends, name: str) -> None:
-    """Mark a database that this run has just created, or commented on. One that bears a mark already stays as it is;
-    one that cannot be marked is told at the end of the run, for it will be refused as unproven."""
+    """Mark a database that this run has just created, or commented on.
+
+    One that bears a mark already stays as it is; one that cannot be marked is told at the end of the run, for it will
+    be refused as unproven.
+    """
     import psycopg
 
     try:

@@ -1,5 +1,8 @@
-"""Entry point of the command. rowback's packages have common names: where sys.path holds another package of such a
-name first, this refuses in one line before it imports any. It uses the standard library alone."""
+"""Entry point of the command. rowback's packages have common names.
+
+Where sys.path holds another package of such a name first, this refuses in one line before it imports any. It uses the
+standard library alone.
+"""
 
 from __future__ import annotations
 

@@ -64,8 +64,11 @@ class Pool(Generic[T]):
             self._end(thing)
 
     def _work(self) -> None:
-        """Until closed. What goes wrong is raised where a database is waited for, and told by the thread itself:
-        perhaps nobody ever waits again."""
+        """Until closed.
+
+        What goes wrong is raised where a database is waited for, and told by the thread itself: perhaps nobody ever
+        waits again.
+        """
         try:
             while act := self._next():
                 act()

@@ -1,7 +1,6 @@
-"""Keeps one throw-away cluster alive while anybody uses it: python -m guards.isolation.cluster_keeper DIRECTORY
+"""Keeps one throw-away cluster alive while anybody uses it.
 
-Users hold a shared lock on DIRECTORY/users; the kernel takes it from those that are killed. When the last is gone the
-cluster ends and its files go, unless DIRECTORY/keep was left: then an hour later, or when that file is removed.
+Started as: python -m guards.isolation.cluster_keeper DIRECTORY
 """
 
 from __future__ import annotations

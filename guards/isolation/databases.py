@@ -188,8 +188,11 @@ class Databases:
             )
 
     def _renew(self, database: Database) -> bool:
-        """Whether it could be put back. What keeps us from it (a trigger that forbids, a session that was ended) makes
-        the database useless, not the pool."""
+        """Whether it could be put back.
+
+        What keeps us from it (a trigger that forbids, a session that was ended) makes the database useless, not the
+        pool.
+        """
         try:
             return self._restore(database)
         except psycopg.Error as error:

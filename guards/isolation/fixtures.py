@@ -38,7 +38,10 @@ def rowback_migrations() -> Migrations:
 
 @pytest.fixture(scope="session")
 def rowback_databases(request: pytest.FixtureRequest, rowback_migrations: Migrations) -> Iterator[Databases]:
-    """The tiers as functions, for fixtures of one's own: guards.isolation.Databases."""
+    """The tiers as functions, for fixtures of one's own: guards.isolation.Databases.
+
+    Raises UsageError when the option names no migrations.
+    """
     from guards.drivers.guard_connection import resolved
     from guards.isolation import open_databases
 

@@ -134,8 +134,10 @@ class Baseline:
         return replace(self, definitions=_definitions(connection, next_transaction(connection))[:-1])
 
     def restore(self, connection: Connection, born: str) -> bool:
-        """Put rows and sequences back; False when more than those changed since transaction id `born`, or when we are
-        no superuser."""
+        """Put rows and sequences back.
+
+        False when more than those changed since transaction id `born`, or when we are no superuser.
+        """
         if not self.mighty:
             return False
         *definitions, newer = _definitions(connection, born)

@@ -41,7 +41,7 @@ class Account:
 
 
 def unprivileged_account() -> Account | None:
-    """The account to drop to, or None when this process is not root."""
+    """The account to drop to, or None when this process is not root. Raises PostgresError when there is none."""
     if os.geteuid() != 0:
         return None
     for name in (os.environ.get("ROWBACK_LAB_USER"), "postgres", "nobody"):

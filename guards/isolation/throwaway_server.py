@@ -47,8 +47,10 @@ class Server:
 
 
 def server_at(dsn: str) -> Server:
-    """The server at `dsn`, if test databases may be created there: it is proven disposable, or it runs on this machine
-    and is neither a managed service, a standby nor protected. Existing databases are not touched.
+    """The server at `dsn`, if test databases may be created there.
+
+    It is proven disposable, or it runs on this machine and is neither a managed service, a standby nor protected.
+    Existing databases are not touched.
 
     Raises GuardError(not-disposable), GuardError(server-unreachable).
     """

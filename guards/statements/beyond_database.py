@@ -97,8 +97,11 @@ def constant_text(node: Any) -> str:
 
 
 def sessions_ended(select: Node) -> tuple[str, ...]:
-    """The databases whose sessions alone a SELECT ends: it calls the function on what it shows of pg_stat_activity, and
-    of nothing else, `where datname = 'x' and …`. Empty for every other shape, in which the server may call it first."""
+    """The databases whose sessions alone a SELECT ends.
+
+    It calls the function on what it shows of pg_stat_activity, and of nothing else, `where datname = 'x' and …`. Empty
+    for every other shape, in which the server may call it first.
+    """
     names: list[str] = []
     if not _ends_what_it_shows(select):
         return ()
@@ -137,8 +140,10 @@ def _name_of(call: Node) -> str:
 
 
 def _compared_with_datname(condition: Node) -> list[str]:
-    """The databases of `datname = 'x'`, `datname in ('x', 'y')` and `datname = any(array['x', 'y'])`. None of them
-    where one is not known: an array's literal is no name."""
+    """The databases of `datname = 'x'`, `datname in ('x', 'y')` and `datname = any(array['x', 'y'])`.
+
+    None of them where one is not known: an array's literal is no name.
+    """
     left, right = condition.get("lexpr", {}), condition.get("rexpr", {})
     if condition.get("kind") == "AEXPR_OP" and _is_datname(right):
         left, right = right, left

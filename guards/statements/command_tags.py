@@ -76,7 +76,7 @@ _RELATIONS = ("relation", "sequence", "view", "base", "typevar")
 
 
 def tag_of(kind: str, fields: Node) -> str:
-    """The command's tag: CREATE TABLE, SECURITY LABEL, ALTER TABLE …"""
+    """The command's tag, such as CREATE TABLE, SECURITY LABEL or ALTER TABLE."""
     match kind:
         case "VacuumStmt":
             tag = "VACUUM" if fields.get("is_vacuumcmd") else "ANALYZE"

@@ -237,8 +237,10 @@ def _by_name(function: str, arguments: Sequence[Any]) -> list[Finding | str | Se
 
 
 def _elsewhere(shown: str, arguments: Sequence[Any]) -> list[Finding | str | Sent]:
-    """The connection string is the last argument of dblink_connect, the first one of the others; there it may also be
-    the name of a connection, which was judged when it was made, or of a foreign server."""
+    """The connection string is the last argument of dblink_connect, the first one of the others.
+
+    There it may also be the name of a connection, which was judged when it was made, or of a foreign server.
+    """
     connects = "dblink_connect" in shown
     text = folded_text(arguments[len(arguments) - 1 if connects else 0]) if arguments else None
     way = text if text and HOLE not in text else ""

@@ -16,8 +16,10 @@ from guards.statements.parse_tree import Node, children, kind_of
 
 @dataclass(frozen=True)
 class Block:
-    """Texts that the block will run, and what can be said without them. `over_catalog`: it asks which tables there are,
-    so a text that it puts together may be about all of them."""
+    """Texts that the block will run, and what can be said without them.
+
+    `over_catalog`: it asks which tables there are, so a text that it puts together may be about all of them.
+    """
 
     texts: tuple[str, ...]
     dynamic: tuple[str, ...]

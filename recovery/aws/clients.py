@@ -74,8 +74,11 @@ def code_of(error: ClientError) -> str:
 
 @contextmanager
 def translated(call: str, *, state: str = NOTHING_CREATED, unanswered: str = "") -> Iterator[None]:
-    """Turn whatever boto3 raises inside into a RowbackError that names `call` and says `state`, or `unanswered` where
-    the call may have been carried out without an answer."""
+    """Turn whatever boto3 raises inside into a RowbackError that names `call`.
+
+    It says `state`, or `unanswered` where the call may have been carried out without an answer. Raises aws-credentials,
+    aws-unreachable, aws-refused, iam-missing, or what the code of AWS's answer stands for.
+    """
     try:
         yield
     except ClientError as error:

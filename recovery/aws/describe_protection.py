@@ -33,8 +33,10 @@ class Protections:
         return self._instance(row, self._windows(), self._snapshots("db_snapshots"))
 
     def every(self) -> list[Protection]:
-        """All instances and clusters of the region; Aurora's members count through their cluster, and
-        temporary instances of rowback's do not count."""
+        """All instances and clusters of the region.
+
+        Aurora's members count through their cluster, and temporary instances of rowback's do not count.
+        """
         windows, snapshots = self._windows(), self._snapshots("db_snapshots")
         instances = [
             self._instance(row, windows, snapshots) for row in self._pages("describe_db_instances", "DBInstances")
@@ -69,7 +71,7 @@ class Protections:
         return bool(answer["OrderableDBInstanceOptions"])
 
     def key_state(self, key: str) -> str:
-        """The state of a KMS key: Enabled, Disabled, PendingDeletion …"""
+        """The state of a KMS key, such as Enabled, Disabled or PendingDeletion."""
         with translated(f"kms:DescribeKey on '{key}'"):
             state: str = client("kms", region=self.region).describe_key(KeyId=key)["KeyMetadata"]["KeyState"]
         return state

@@ -25,6 +25,7 @@ def delete_refused(copy: Copy, objections: Sequence[str]) -> RowbackError:
 
 
 def not_available(identifier: str, what: str) -> RowbackError:
+    """The error instance-unsuitable: the instance is in a state that forbids what was asked."""
     return RowbackError(
         ErrorId.INSTANCE_UNSUITABLE,
         f"instance '{identifier}' {what}",
@@ -35,6 +36,7 @@ def not_available(identifier: str, what: str) -> RowbackError:
 
 
 def copy_failed(identifier: str, what: str) -> RowbackError:
+    """The error copy-failed: what RDS said of the copy, and how to remove it."""
     case = identifier.removeprefix(COPY_PREFIX)
     return RowbackError(
         ErrorId.COPY_FAILED,

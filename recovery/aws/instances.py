@@ -224,9 +224,10 @@ class Instances:
             return None, blind + 1
 
     def reset_password(self, identifier: str, *, deadline_s: float, watch: Watch) -> str:
-        """Give the temporary instance a random master password and return it once it is in force.
+        """Give the copy a random master password and return it once it is in force.
 
-        The restored password is the source's as of T (sources: RDS-password). Never stored: resume makes a new one.
+        The restored password is the source's as of T (sources: RDS-password). Raises copy-failed when it is not in
+        force in time, ValueError when the identifier is not a copy's.
         """
         if not identifier.startswith(COPY_PREFIX):
             raise ValueError(f"{identifier} is not a temporary instance")

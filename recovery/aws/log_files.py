@@ -1,5 +1,8 @@
-"""An instance's log files by the RDS API. Portions are followed from Marker "0", and one of more than 1 MB loses what
-is behind that, unless it is asked for again with fewer lines (sources: RDS-logs)."""
+"""An instance's log files by the RDS API.
+
+Portions are followed from Marker "0", and one of more than 1 MB loses what is behind that, unless it is asked for again
+with fewer lines (sources: RDS-logs).
+"""
 
 from __future__ import annotations
 

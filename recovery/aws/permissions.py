@@ -40,8 +40,10 @@ NEVER = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where the original is: what ARNs are made of. `kms_key`: the key it is encrypted with. The others say what a
-    restore of it touches, to simulate with."""
+    """Where the original is: what ARNs are made of.
+
+    `kms_key`: the key it is encrypted with. The others say what a restore of it touches, to simulate with.
+    """
 
     partition: str
     region: str
@@ -66,8 +68,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of the policy. `probes`: concrete ARNs that `resources` stands for, to simulate with.
-    `serves`: what suffers without it; empty where no recovery works then."""
+    """One statement of the policy.
+
+    `probes`: concrete ARNs that `resources` stands for, to simulate with. `serves`: what suffers without it; empty
+    where no recovery works then.
+    """
 
     sid: str
     actions: tuple[str, ...]

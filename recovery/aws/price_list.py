@@ -23,8 +23,10 @@ ENGINE = "PostgreSQL"
 
 
 def price_of(instance_class: str, region: str) -> Price | None:
-    """The on-demand price of an instance class for one hour, and of storage where it is listed; None where neither the
-    price list nor the table of this version has the class."""
+    """The on-demand price of an instance class for one hour, and of storage where it is listed.
+
+    None where neither the price list nor the table of this version has the class.
+    """
     table = _table()
     try:
         listed = _dearest({"instanceType": instance_class, "productFamily": "Database Instance"}, "Hrs", region)

@@ -56,8 +56,10 @@ class Batches:
         self._db = db
 
     def select_next(self, no: int, ops: Iterable[Op], size: Size, *, after: int = -1) -> Chosen | None:
-        """Add the next rows of one table that nobody has taken to the chosen portion, from behind number `after` on:
-        as many as `size` allows, one at least. None when there was none."""
+        """Add the next rows of one table that nobody has taken to the chosen portion, from behind number `after` on.
+
+        As many as `size` allows, one at least. None when there was none.
+        """
         op_letters = [op.value for op in ops]
         rows = self._db.execute(
             "select n, coalesce(length(want), 0) from change c where tab = ?"  # noqa: S608 (placeholders only)

@@ -154,8 +154,9 @@ class ChangeSet:
         after: int = -1,
         portion: int | None = None,
     ) -> Iterator[Change]:
-        """Rows in the order they were found: of one table, some classes, some operations; behind number `after`; of the
-        portion that one transaction took.
+        """Rows in the order they were found: of one table, some classes, some operations; behind number `after`.
+
+        Of the portion that one transaction took.
 
         Rows may be updated or added meanwhile.
         """
@@ -278,8 +279,10 @@ class ChangeSet:
         return (change for change in planned if change.n not in skipped)
 
     def standing(self, no: int) -> Iterator[Change]:
-        """Rows of one table that are not chosen and that no child must be given to: their key names another entity, or
-        an earlier portion could not write them."""
+        """Rows of one table that are not chosen and that no child must be given to.
+
+        Their key names another entity, or an earlier portion could not write them.
+        """
         return self._select(
             "tab = ? and n not in (select n from portion where xid = 0) and n in"
             " (select n from change where tab = ? and kind = 'reused key'"

@@ -20,9 +20,12 @@ PRECISION = re.compile(r"numeric(?:\((\d+),(\d+)\))?$")
 
 @dataclass(frozen=True)
 class ColumnMapping:
-    """One table at T and now. `then` and `now` list the same columns in the same order; `key` are positions in them.
-    `added`, `dropped`: columns since T that take no part. `retyped`: places of columns whose type changed, `recast`
-    those of them whose new type might not hold every value: the rows at T say (postgres/staging/column_casts.py)."""
+    """One table at T and now.
+
+    `then` and `now` list the same columns in the same order; `key` are positions in them. `added`, `dropped`: columns
+    since T that take no part. `retyped`: places of columns whose type changed, `recast` those of them whose new type
+    might not hold every value: the rows at T say (postgres/staging/column_casts.py).
+    """
 
     at_target: Table
     live: Table
@@ -151,8 +154,11 @@ def same_values(source: Column, column: Column) -> bool:
 
 
 def renamed_labels(source: Column, column: Column) -> tuple[tuple[str, str], ...]:
-    """(label at T, label now) of an enum's renamed labels: the same pg_enum entry, which a copy shares. In a type that
-    was made anew no place among the others proves anything; the server refuses rows with labels that it lacks."""
+    """(label at T, label now) of an enum's renamed labels: the same pg_enum entry, which a copy shares.
+
+    In a type that was made anew no place among the others proves anything; the server refuses rows with labels that it
+    lacks.
+    """
     now = dict(column.labels)
     return tuple((label, now[oid]) for oid, label in source.labels if oid in now and now[oid] != label)
 

@@ -25,8 +25,10 @@ STAGED_AT_ONCE = 100  # tables; a stage takes up to five locks
 
 @dataclass(frozen=True)
 class Outlook:
-    """What planned rows will meet: the tables' rules now and at T, tables loaded whole beside them, and tables that
-    rows may have moved to."""
+    """What planned rows will meet.
+
+    The tables' rules now and at T, tables loaded whole beside them, and tables that rows may have moved to.
+    """
 
     rules: Mapping[TableName, Rules]
     rules_then: Mapping[TableName, Rules]
@@ -35,8 +37,11 @@ class Outlook:
 
 
 def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outlook) -> tuple[LiftedConstraint, ...]:
-    """Turn planned rows that cannot be written into blocked ones, and those that only moved into moved ones. Leaves no
-    trace on the original. Returns the NOT VALID checks that have to be lifted for rows that were there beside them."""
+    """Turn planned rows that cannot be written into blocked ones, and those that only moved into moved ones.
+
+    Leaves no trace on the original. Returns the NOT VALID checks that have to be lifted for rows that were there beside
+    them.
+    """
     _block_unwritable_tables(live, catalog, changes)
     return tuple(
         lifted
@@ -46,8 +51,10 @@ def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outloo
 
 
 def _parts(catalog: Catalog, names: Sequence[TableName]) -> list[set[TableName]]:
-    """The tables in parts between which there is no foreign key: each is staged by itself, because the server has room
-    for the locks of so many stages only."""
+    """The tables in parts between which there is no foreign key.
+
+    Each is staged by itself, because the server has room for the locks of so many stages only.
+    """
     links: dict[TableName, set[TableName]] = {name: set() for name in names}
     for key in catalog.visible_keys:
         ends = {key.child, *key.parent_tables} & links.keys()
@@ -97,8 +104,11 @@ def _block_skipped(changes: ChangeSet, stages: Mapping[TableName, Stage]) -> Non
 def mark_by_functions(
     stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], then: Mapping[TableName, Rules]
 ) -> None:
-    """Before anything is written: checks by users' functions that rows at T need not have satisfied, because they are
-    newer than T or were NOT VALID then. The others held at T, and will again where what they read is back."""
+    """Before anything is written.
+
+    Checks by users' functions that rows at T need not have satisfied, because they are newer than T or were NOT VALID
+    then. The others held at T, and will again where what they read is back.
+    """
     for name, stage in stages.items():
         checks_at_target = {
             (check.name, check.expression) for check in then.get(name, NO_RULES).checks if check.validated
@@ -136,8 +146,10 @@ def _checks_to_lift(live: Session, stages: Mapping[TableName, Stage], outlook: O
 
 
 def _block_unwritable_tables(live: Session, catalog: Catalog, changes: ChangeSet) -> None:
-    """Some tables cannot be repaired row by row at all: they leave no room for our own columns beside theirs, or have
-    rules that would act on every row."""
+    """Some tables cannot be repaired row by row at all.
+
+    They leave no room for our own columns beside theirs, or have rules that would act on every row.
+    """
     for shape in changes.shapes():
         table = catalog.table(shape.table)
         why = _unwritable(live, table) if table else None

@@ -71,6 +71,7 @@ def key_text(shape: Shape, key: Texts) -> str:
 
 
 def row_of(change: Change) -> tuple[object, ...]:
+    """The change as a row of the change set's table."""
     return (
         change.n,
         change.table,
@@ -86,6 +87,7 @@ def row_of(change: Change) -> tuple[object, ...]:
 
 
 def change_of(row: tuple[object, ...]) -> Change:
+    """The change of a row of the change set's table. Raises DataError for what no change set has."""
     n, table, key, kind, op, target, live, want, xmin, reason = row
     with decoding():
         return Change(
@@ -104,7 +106,10 @@ def change_of(row: tuple[object, ...]) -> Change:
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """What stands in the file and is none of ours is an error of the file, as SQLite's own are."""
+    """Turn what stands in the file and is none of ours into an error of the file.
+
+    Raises DataError, as SQLite itself does.
+    """
     try:
         yield
     except (ValueError, TypeError, LookupError, RecursionError) as error:
@@ -112,10 +117,12 @@ def decoding() -> Iterator[None]:
 
 
 def as_json(values: Iterable[str | None] | None) -> str | None:
+    """A row's values, or none of them, as a JSON array of texts."""
     return None if values is None else json.dumps(list(values), ensure_ascii=False)
 
 
 def texts_of(text: object) -> Texts | None:
+    """A row's values out of a JSON array of texts. Raises TypeError for any other JSON."""
     if text is None:
         return None
     values = json.loads(str(text))
@@ -125,6 +132,7 @@ def texts_of(text: object) -> Texts | None:
 
 
 def names_of(text: object) -> tuple[str, ...]:
+    """Column names out of a JSON array of texts. Raises TypeError for any other JSON."""
     names = texts_of(text)
     if names is None or None in names:
         raise TypeError("no list of names")

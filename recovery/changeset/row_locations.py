@@ -19,8 +19,11 @@ CHUNK = 5_000
 def elsewhere_of(
     live: Session, then: Catalog, now: Catalog, tables: Iterable[Table], excepted: Iterable[TableName]
 ) -> dict[TableName, list[Elsewhere]]:
-    """Where rows of each table may stand now without being lost: other partitions of its root, and tables made since T
-    with the same columns, of which no row is still in the table itself (a table that was split, not a backup of it)."""
+    """Where rows of each table may stand now without being lost.
+
+    Other partitions of its root, and tables made since T with the same columns, of which no row is still in the table
+    itself (a table that was split, not a backup of it).
+    """
     before, left_alone = {table.oid for table in then.tables}, set(excepted)
     new = [
         table
@@ -66,5 +69,6 @@ def holds_rows_of(live: Session, other: Table, table: Table) -> bool:
 
 
 def chunks(values: Iterator[Texts]) -> Iterator[list[Texts]]:
+    """Values in lists of at most CHUNK."""
     while chunk := list(islice(values, CHUNK)):
         yield chunk

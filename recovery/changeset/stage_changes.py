@@ -67,10 +67,10 @@ def mark_unwritable(
     keys: Iterable[ForeignKey],
     filled: Iterable[TableName],
 ) -> None:
-    """Mark every staged row that what is there now keeps from being written, until marking one changes nothing for
-    another. Call `mark_by_content` before.
+    """Mark every staged row that what is there now keeps from being written.
 
-    `filled`: tables that are loaded whole in the same transaction; a parent there is present by then.
+    Goes on until marking one changes nothing for another. Call `mark_by_content` before. `filled`: tables that are
+    loaded whole in the same transaction; a parent there is present by then.
     """
     for stage in stages.values():
         row_obstacles.mark_stale(stage)
@@ -85,9 +85,11 @@ def mark_by_content(
     rules: Mapping[TableName, Rules],
     elsewhere: Mapping[TableName, Sequence[row_obstacles.Elsewhere]],
 ) -> None:
-    """Mark staged rows that could never be written, whatever else their tables hold, and rows that stand elsewhere: it
-    needs no lock to see that. Checks by functions of the users are left to the writing, because they may read other
-    tables."""
+    """Mark staged rows that could never be written, whatever else their tables hold, and rows that stand elsewhere.
+
+    It needs no lock to see that. Checks by functions of the users are left to the writing, because they may read other
+    tables.
+    """
     for name, stage in stages.items():
         if not stage.writes:
             continue
@@ -131,8 +133,10 @@ def lift_from(
 
 
 def refuse_changed_columns(table: Table, compared: Mapping[str, int | None]) -> None:
-    """The columns that were compared (name → number, None where it was not recorded) must still be there, and the same
-    by that name. Raises schema-drift."""
+    """Raise schema-drift unless the columns that were compared are still there, and the same by their names.
+
+    `compared`: name to number; None where the number was not recorded.
+    """
     if changed := changed_columns(table, compared):
         raise RowbackError(
             ErrorId.SCHEMA_DRIFT,
@@ -176,8 +180,10 @@ def _mark_once(
 
 
 def _renamed(changes: ChangeSet, shape: Shape, referenced: Sequence[int]) -> Iterator[Change]:
-    """Rows that stay, and that others referenced at T by values which they do not have any more: whoever has them now
-    is another entity."""
+    """Rows that stay, and that others referenced at T by values which they do not have any more.
+
+    Whoever has them now is another entity.
+    """
     if not referenced:
         return
     for change in changes.changes(shape.no, kinds=STAYING, ops=[Op.KEEP]):
@@ -207,8 +213,10 @@ def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int], selecti
 
 
 def _retained_parents(changes: ChangeSet, shape: Shape, catalog: Catalog, selection: Selection) -> Iterator[Staged]:
-    """Of a batch: rows that earlier batches put back and that children in this one are to be given to. In between
-    such a parent may have been deleted, and its key given to another entity."""
+    """Of a batch: rows that earlier batches put back and that children in this one are to be given to.
+
+    In between such a parent may have been deleted, and its key given to another entity.
+    """
     if selection is not Selection.BATCH:
         return
     by_table, seen = {known.table: known for known in changes.shapes()}, set[int]()

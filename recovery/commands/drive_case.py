@@ -104,7 +104,7 @@ def shown(case: Case) -> Iterator[None]:
 
 @contextmanager
 def interruptible(case: Case, *, undoing: bool = False) -> Iterator[None]:
-    """An interruption says where the case stands and how to go on, and exits 130."""
+    """An interruption says where the case stands and how to go on. Raises SystemExit with 130."""
     undone = len(case.noted("undo.done"))
     try:
         yield

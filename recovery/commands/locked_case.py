@@ -23,6 +23,7 @@ spreadsheet_option = click.option(
 
 
 def refuse_closed(case: Case) -> None:
+    """Raise case-busy when the case is closed."""
     if case.closed_at:
         raise RowbackError(
             ErrorId.CASE_BUSY,
@@ -33,6 +34,7 @@ def refuse_closed(case: Case) -> None:
 
 
 def refuse_without_copy(case: Case) -> None:
+    """Raise case-busy when the case is closed, or its copy was removed already."""
     refuse_closed(case)
     if case.outcome_of("secure-copy") is None:
         raise RowbackError(

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 
 def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | None, form: str) -> None:
-    """The rows of a repair plan on stdout, as text, csv, spreadsheet or json; of a part of them, how many more there
-    are. Raises plan-facts-changed where their file is not the one that was compared."""
+    """The rows of a repair plan on stdout, as text, csv, spreadsheet or json.
+
+    Of a part of them, how many more there are. Raises plan-facts-changed where their file is not the one that was
+    compared.
+    """
     from recovery.changeset.change_set import ChangeSet
     from recovery.compare.table_diff import NEW_ROWS_SHOWN
     from recovery.report.repair_text import count_records, records_csv, records_text, row_records

@@ -85,7 +85,7 @@ def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
 
 
 def refuse_beside_a_plan(options: Asked) -> None:
-    """A plan says all of it already: what else is said would be ignored, so it is refused."""
+    """Raise usage when `--plan` comes with options that the plan already decides: they would be ignored."""
     from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
     arguments = {

@@ -25,8 +25,10 @@ from recovery.commands.locked_case import locked_case
 @click.option("--dry-run", is_flag=True, help="Do all the reads, show what would be taken back and what would stay.")
 @json_option
 def undo(case_id: str, confirmed: str | None, accept_partial: bool, dry_run: bool, as_json: bool) -> None:
-    """Take back what a case wrote last. Refuses while rows would stay, because others changed them since. Undo it again
-    to get it back."""
+    """Take back what a case wrote last.
+
+    Refuses while rows would stay, because others changed them since. Undo it again to get it back.
+    """
     from recovery.model.account import Partial
     from recovery.report.report_text import verification_text
     from recovery.workflow.undo_case import undo as take_back

@@ -1,5 +1,6 @@
-"""T beside now: which rows differ, who changed them, what is to be done with each. It reads both servers and writes a
-change set on disk; nothing reaches the original.
+"""T beside now: which rows differ, who changed them, what is to be done with each.
+
+It reads both servers and writes a change set on disk; nothing reaches the original.
 
 Read in this order: scope, make_repair_plan, table_diff, candidate_rows, classify_row, row_verdicts, plan_summary;
 then attribution, key_changes, foreign_key_traversal, out_of_scope_rows, full_tables, post_commit_diff.

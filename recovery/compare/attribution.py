@@ -22,8 +22,11 @@ UNTOUCHED = "nothing was written to the original"
 
 @dataclass(frozen=True)
 class Incident:
-    """`xids`: xmin of the rows it wrote. `assumed`: those that were added as its savepoints. `possible`: writers that
-    may be its savepoints, which nothing proves."""
+    """`xids`: xmin of the rows it wrote.
+
+    `assumed`: those that were added as its savepoints. `possible`: writers that may be its savepoints, which nothing
+    proves.
+    """
 
     xids: frozenset[int]
     assumed: tuple[int, ...] = ()
@@ -43,8 +46,10 @@ def writers_of(comparison: Comparison) -> list[Writer]:
 def incident_of(
     comparison: Comparison, request: RepairRequest, writers: Sequence[Writer], repaired: Collection[int]
 ) -> Incident:
-    """The transactions that were named, and their savepoints as far as there is proof: the same commit time; or no
-    other transaction's id in between, no command of number 0, and the very values that the named one left."""
+    """The transactions that were named, and their savepoints as far as there is proof: the same commit time.
+
+    Or no other transaction's id in between, no command of number 0, and the very values that the named one left.
+    """
     named = {xmin_of(xid) for xid in request.incident_xids}
     named |= {w.xid for w in writers if any(low <= w.xid <= high for low, high in request.incident_ranges)}
     live, others = comparison.live, sorted({w.xid for w in writers} - named)
@@ -75,8 +80,10 @@ def _lost_rows(comparison: Comparison) -> bool:
 
 
 def _directly_behind(live: Session, silent: Iterable[int], others: Sequence[int]) -> set[int]:
-    """The writers whose ids follow at once on those of `silent` ones, which committed and left nothing: a transaction
-    that begins to write behind a savepoint takes two ids, and its rows carry the second."""
+    """The writers whose ids follow at once on those of `silent` ones, which committed and left nothing.
+
+    A transaction that begins to write behind a savepoint takes two ids, and its rows carry the second.
+    """
     xids = set()
     for xid in silent:
         following = min((other for other in others if other > xid), default=None)
@@ -117,9 +124,11 @@ def refuse_unknown_incident(
     facts: Sequence[str],
     beside: str,
 ) -> None:
-    """Mode repair has to know what to revert. Raises incident-unknown when rows changed and no transaction was named,
-    or a named one did not happen after T; nothing-to-repair when something else is gone instead. `facts`: what that is;
-    `beside`: the command that brings it."""
+    """Mode repair has to know what to revert.
+
+    Raises incident-unknown when rows changed and no transaction was named, or a named one did not happen after T;
+    nothing-to-repair when something else is gone instead. `facts`: what that is; `beside`: the command that brings it.
+    """
     if request.mode is not Mode.REPAIR:
         return
     tables = comparison.tables.values()

@@ -14,17 +14,9 @@ from dataclasses import dataclass, replace
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change, Texts
 from recovery.model.repair_plan import DetectionMethod, RowClass
+from recovery.postgres.comparison.key_buckets import Buckets, bucket_sums, extent, keys_in
 from recovery.postgres.comparison.row_lineage import Lineage, keys_written_by, writers_since
-from recovery.postgres.comparison.table_scan import (
-    Buckets,
-    Field,
-    Side,
-    Values,
-    bucket_sums,
-    extent,
-    keys_in,
-    whole_rows,
-)
+from recovery.postgres.comparison.table_scan import Field, Side, Values, whole_rows
 
 MOSTLY_WRITTEN = 0.25  # of a table: beyond it (a repack, a rewrite) checksums are cheaper than lookups
 WRITTEN_AT_LEAST = 10_000

@@ -119,7 +119,10 @@ class Effect:
 
 
 def differing(no: int, key: Texts, target: Texts | None, live: tuple[int, Texts] | None) -> Change | None:
-    """The change of one key's row, not attributed yet; None when both sides are equal."""
+    """The change of one key's row, not attributed yet; None when both sides are equal.
+
+    Raises AssertionError when neither side has a row.
+    """
     match target, live:
         case None, None:
             return None
@@ -133,9 +136,11 @@ def differing(no: int, key: Texts, target: Texts | None, live: tuple[int, Texts]
 
 
 def attribute(change: Change, effect: Effect, entity: Entity, incident: frozenset[int]) -> Change:
-    """Classify a changed row by the transactions that wrote it: reverted if the incident alone did, conflict if others
-    did as well, reused if the key belongs to another entity now, newer if only others did. Without a named incident
-    what would be newer stays `changed`."""
+    """Classify a changed row by the transactions that wrote it.
+
+    Reverted if the incident alone did, conflict if others did as well, reused if the key belongs to another entity now,
+    newer if only others did. Without a named incident what would be newer stays `changed`.
+    """
     if change.kind is not RowClass.CHANGED:
         return change
     assert change.target is not None
@@ -151,8 +156,10 @@ def attribute(change: Change, effect: Effect, entity: Entity, incident: frozense
 
 
 def resolve(change: Change, request: RepairRequest, effect: Effect) -> Change:
-    """What the mode does to a row that is there at both times. Lost rows are put back in every mode, new ones leave
-    only in `replace` (ChangeSet.insert_lost, delete_new)."""
+    """What the mode does to a row that is there at both times.
+
+    Lost rows are put back in every mode, new ones leave only in `replace` (ChangeSet.insert_lost, delete_new).
+    """
     update = replace(change, op=Op.UPDATE, want=change.target)
     match request.mode, change.kind:
         case ((Mode.REPAIR | Mode.REPLACE), RowClass.REVERTED):
@@ -180,7 +187,7 @@ def resolve_conflict(change: Change, request: RepairRequest, effect: Effect) -> 
 
 
 def columns_by_writer(changes: Iterable[Change], columns: Sequence[str]) -> Mapping[int, tuple[int, tuple[str, ...]]]:
-    """xmin → rows it wrote last and the columns in which any of them differs from T."""
+    """Xmin → rows it wrote last and the columns in which any of them differs from T."""
     rows: Counter[int] = Counter()
     touched: dict[int, set[str]] = {}
     for change in changes:

@@ -10,8 +10,9 @@ from recovery.changeset.row_change import Texts
 from recovery.compare.classify_row import Entity
 from recovery.compare.table_diff import Compared, Comparison
 from recovery.model.repair_plan import RowClass
+from recovery.postgres.comparison.key_buckets import extent
 from recovery.postgres.comparison.row_lineage import writers_since
-from recovery.postgres.comparison.table_scan import Side, extent, holds_between, some_keys
+from recovery.postgres.comparison.table_scan import Side, holds_between, some_keys
 from recovery.postgres.staging.row_constraints import Rules
 
 ROWS_LOOKED_AT = 1_000  # of a table with a new file, to tell a rewrite from new rows
@@ -20,8 +21,10 @@ LOGGED_AHEAD = 32  # SEQ_LOG_VALS: a restored sequence stands up to so many numb
 
 @dataclass(frozen=True)
 class Reissued:
-    """A sequence that stands behind numbers which T had: place of the key, the last number it gave out, and whether it
-    was further at T for certain."""
+    """A sequence that stands behind numbers which T had.
+
+    Place of the key, the last number it gave out, and whether it was further at T for certain.
+    """
 
     place: int
     last: int
@@ -53,8 +56,11 @@ def entity_by_rules(columns: ColumnMapping, rules: Rules) -> Entity:
 
 
 def renewed(comparison: Comparison, compared: Compared) -> bool:
-    """Whether the table was emptied since T: its file is a new one, every row in it was written since, and none is as
-    it was. An ALTER TABLE that rewrites the table does the first two as well, and its rows are those of T."""
+    """Whether the table was emptied since T.
+
+    Its file is a new one, every row in it was written since, and none is as it was. An ALTER TABLE that rewrites the
+    table does the first two as well, and its rows are those of T.
+    """
     columns = compared.columns
     if comparison.lineage is None or columns.at_target.file_node == columns.live.file_node or columns.retyped:
         return False
@@ -73,8 +79,11 @@ def _some_are_as_at_target(comparison: Comparison, compared: Compared, now: Side
 
 
 def reissued(comparison: Comparison, columns: ColumnMapping) -> Reissued | None:
-    """Where the key's sequence gives numbers out for a second time: T had rows with numbers that it still has before
-    it. Where it stood at T says too much: a restored one stands up to 32 ahead."""
+    """Where the key's sequence gives numbers out for a second time.
+
+    T had rows with numbers that it still has before it. Where it stood at T says too much: a restored one stands up to
+    32 ahead.
+    """
     then = comparison.sides(columns).then
     for counter in comparison.now.sequences:
         places = [i for i in columns.key if columns.columns[i] not in columns.live.partition_key]

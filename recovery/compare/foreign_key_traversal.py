@@ -1,5 +1,8 @@
-"""Follow lost rows along foreign keys, as they were at T and as they are now: children that cascades hit, parents that
-rows to be put back need. Only tables that are not compared as a whole are followed."""
+"""Follow lost rows along foreign keys, as they were at T and as they are now.
+
+Children that cascades hit, parents that rows to be put back need. Only tables that are not compared as a whole are
+followed.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,10 @@ class Link:
 
 
 def links(then: Catalog, now: Catalog, tables: Mapping[TableName, ColumnMapping]) -> list[Link]:
-    """The foreign keys of both times between `tables`, without duplicates. A key dropped since T counts as well:
-    what hung together then is put back together."""
+    """The foreign keys of both times between `tables`, without duplicates.
+
+    A key dropped since T counts as well: what hung together then is put back together.
+    """
     links_found: dict[Link, None] = {}
     by_name_then = {columns.at_target.name: name for name, columns in tables.items()}
     for key in now.visible_keys:
@@ -69,8 +74,11 @@ def follow_whole(
     whole: Mapping[TableName, ColumnMapping],
     ways: Iterable[Link],
 ) -> None:
-    """What tables loaded whole lead to: parents that they need and that are gone since, found by the keys their rows
-    hold at T; and of the tables that reference them, every row that did so at T and differs now."""
+    """What tables loaded whole lead to.
+
+    Parents that they need and that are gone since, found by the keys their rows hold at T; and of the tables that
+    reference them, every row that did so at T and differs now.
+    """
     for way in ways:
         if way.child in whole and (parent := _followed(comparison, followed, way.parent, way.child)):
             side = comparison.sides(whole[way.child]).then
@@ -165,8 +173,10 @@ def _missing_parents(comparison: Comparison, way: Link, parent: Compared, parent
 
 
 def _note_strangers(comparison: Comparison, way: Link, parent: Compared, values: list[Texts]) -> None:
-    """Of parents whose keys are there: those that are another entity now, or whose keys another one has. What else
-    became of such a row is not asked: its table is not in the scope."""
+    """Of parents whose keys are there: those that are another entity now, or whose keys another one has.
+
+    What else became of such a row is not asked: its table is not in the scope.
+    """
     # A row that was not lost is taken for another entity only on evidence of its own.
     positions, entity = parent.columns.key, replace(entity_of_table(comparison, parent), renumbered=False)
     by_then = _fields(parent.columns.then, way.parent_at)

@@ -1,5 +1,7 @@
-"""Tables all of whose rows were lost may be loaded whole, if no row of them can meet an obstacle: the same questions
-that single rows are asked, asked in sets beforehand. A table with an open question is compared row by row instead.
+"""Tables all of whose rows were lost may be loaded whole, if no row of them can meet an obstacle.
+
+The same questions that single rows are asked, asked in sets beforehand. A table with an open question is compared row
+by row instead.
 """
 
 from __future__ import annotations

@@ -26,9 +26,11 @@ AGREE_AT_LEAST = 2
 
 @dataclass(frozen=True)
 class RowSignature:
-    """By what two rows of one `family` (a table, or all partitions of one root) are the same in spite of their keys:
-    the values at `positions`; those at `given_out`, which the server gives out once over all partitions; or, of a
-    partitioned table whose key has none of these, those at `rest`, its key without the columns it is partitioned by."""
+    """By what two rows of one `family` (a table, or all partitions of one root) are the same in spite of their keys.
+
+    The values at `positions`; those at `given_out`, which the server gives out once over all partitions; or, of a
+    partitioned table whose key has none of these, those at `rest`, its key without the columns it is partitioned by.
+    """
 
     family: str
     positions: tuple[int, ...]

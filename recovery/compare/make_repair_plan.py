@@ -38,8 +38,10 @@ MADE_ANEW = (
 
 @dataclass(frozen=True)
 class Inquiry:
-    """What is to be compared: the plan's tables. `filled`: those of them that may be loaded whole, because they are
-    empty and look as they did; which of them are, the comparison says.
+    """What is to be compared: the plan's tables.
+
+    `filled`: those of them that may be loaded whole, because they are empty and look as they did; which of them are,
+    the comparison says.
 
     `gone`: tables dropped since T, and the rows they held; `beside`: the command that loads T's tables beside.
     `boundary`: the first transaction id that the copy may have used itself; None: compare without lineage. `repaired`:
@@ -89,8 +91,10 @@ class Both:
 def make_repair_plan(
     live: Session, copy: Session, inquiry: Inquiry, changes: ChangeSet, *, ask: Ask = stream
 ) -> RepairPlan:
-    """Compare everything and fill `changes`. Reads only; the original's rows are seen in one snapshot.
-    `ask`: how the copy's checksums are read, which may be remembered.
+    """Compare everything and fill `changes`.
+
+    Reads only; the original's rows are seen in one snapshot. `ask`: how the copy's checksums are read, which may be
+    remembered.
 
     Raises schema-drift when columns of a named table cannot be mapped, incident-unknown when rows changed and no
     transaction was named that changed them.
@@ -111,8 +115,10 @@ def make_repair_plan(
 def compare_again(
     live: Session, copy: Session, inquiry: Inquiry, changes: ChangeSet, *, ask: Ask = stream
 ) -> Comparison:
-    """The comparison alone, into a change set of its own: no verdicts, no plan. `inquiry.filled` were loaded whole, and
-    count as lost for what they lead to."""
+    """The comparison alone, into a change set of its own: no verdicts, no plan.
+
+    `inquiry.filled` were loaded whole, and count as lost for what they lead to.
+    """
     with live.transaction(force_rollback=True):
         live.execute("set transaction isolation level repeatable read")
         both = Both.read(live, copy, inquiry, ask)
@@ -171,8 +177,10 @@ def _compare(
 def _map_tables(
     inquiry: Inquiry, then: Catalog, now: Catalog, copy: Session
 ) -> tuple[dict[TableName, ColumnMapping], list[str]]:
-    """The tables that existed at T, and why others cannot be compared. A table that was named is refused for that; of a
-    whole database it is left alone and told."""
+    """The tables that existed at T, and why others cannot be compared.
+
+    A table that was named is refused for that; of a whole database it is left alone and told.
+    """
     mappings: dict[TableName, ColumnMapping] = {}
     refused: list[str] = []
     unfit: list[str] = []
@@ -208,8 +216,10 @@ def _values_lost(copy: Session, columns: ColumnMapping) -> list[str]:
 
 
 def _not_there(name: TableName, then: Catalog, now: Catalog, *, named: bool) -> list[str]:
-    """What to say of a table that has no counterpart at T. One that is new since T lost nothing, unless it took the
-    name of another."""
+    """What to say of a table that has no counterpart at T.
+
+    One that is new since T lost nothing, unless it took the name of another.
+    """
     if named:
         return [f"{name}: the table {'did not exist at T' if now.table(name) else 'does not exist now'}"]
     old = then.table(name)

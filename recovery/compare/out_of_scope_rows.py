@@ -1,5 +1,7 @@
-"""Rows outside the scope that share the fate of rows in it: children of lost rows, and what the incident changed
-there."""
+"""Rows outside the scope that share the fate of rows in it.
+
+Children of lost rows, and what the incident changed there.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,10 @@ from recovery.model.account import Reason, TableAccount
 from recovery.model.catalog import ForeignKey, Table
 from recovery.model.repair_plan import DetectionMethod, RowClass
 from recovery.model.values import TableName
+from recovery.postgres.comparison.key_buckets import extent
 from recovery.postgres.comparison.predicates import all_filled
 from recovery.postgres.comparison.row_lineage import keys_written_by
-from recovery.postgres.comparison.table_scan import Field, Side, Values, extent, rows_by_key
+from recovery.postgres.comparison.table_scan import Field, Side, Values, rows_by_key
 
 CHUNK = 5_000
 LARGEST_LOOKED_AT_BYTES = 2**30  # of a table outside the scope, for rows that the incident wrote there
@@ -26,8 +29,10 @@ EXCEPTED = "they referenced lost rows of {parent}, and the table is not in the s
 def children_outside(
     comparison: Comparison, scope: Collection[TableName], filled: Collection[TableName]
 ) -> Iterator[TableAccount]:
-    """Tables that are not compared, with the rows of them that at T referenced rows which were lost: by their foreign
-    keys they cannot have stayed as they were. `filled`: tables all of whose rows were lost."""
+    """Tables that are not compared, with the rows of them that at T referenced rows which were lost.
+
+    By their foreign keys they cannot have stayed as they were. `filled`: tables all of whose rows were lost.
+    """
     for table in comparison.then.tables:
         if table.name in scope or comparison.now.table(table.name) is None or not _readable(table):
             continue
@@ -65,8 +70,10 @@ def _referencing(
 def written_outside(
     comparison: Comparison, incident: Incident, scope: Collection[TableName]
 ) -> tuple[list[TableAccount], list[str]]:
-    """Rows at T that the incident wrote last in tables that were not compared whole; and the tables too large to look
-    at."""
+    """Rows at T that the incident wrote last in tables that were not compared whole.
+
+    And the tables too large to look at.
+    """
     accounts: list[TableAccount] = []
     unseen: list[str] = []
     for table in comparison.now.tables if incident.xids else ():

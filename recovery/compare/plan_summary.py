@@ -34,8 +34,11 @@ WRITERS_KEPT = 50
 
 @dataclass(frozen=True)
 class Found:
-    """One finished comparison. `request`: as the user made it. `dropped`: tables that are gone since T, and columns
-    with what they held. `scope`: the tables that were to be compared."""
+    """One finished comparison.
+
+    `request`: as the user made it. `dropped`: tables that are gone since T, and columns with what they held. `scope`:
+    the tables that were to be compared.
+    """
 
     comparison: Comparison
     incident: Incident
@@ -50,8 +53,10 @@ class Found:
 def repair_plan(
     outcome: Found, case: str, number: int, filled: Sequence[TableName], unfit: Sequence[str]
 ) -> RepairPlan:
-    """The plan that follows from a comparison. `filled`: tables to be loaded whole. `unfit`: tables that could not be
-    compared, with the reason."""
+    """The plan that follows from a comparison.
+
+    `filled`: tables to be loaded whole. `unfit`: tables that could not be compared, with the reason.
+    """
     comparison = outcome.comparison
     changes, now = comparison.changes, comparison.now
     compared = [_table(comparison, each) for each in comparison.tables.values()]
@@ -129,9 +134,11 @@ def dropped_values(copy: Session, mapped: Mapping[TableName, ColumnMapping]) -> 
 
 
 def hit_in_between(comparison: Comparison, incident: Incident) -> list[LostValues]:
-    """The tables in which the incident changed rows and wrote others that T does not have, and that stay: T is a whole
-    second, and rows that were committed after it may have been hit as well. A table in which it only inserted (an audit
-    trail) is none."""
+    """The tables in which the incident changed rows and wrote others that T does not have, and that stay.
+
+    T is a whole second, and rows that were committed after it may have been hit as well. A table in which it only
+    inserted (an audit trail) is none.
+    """
     lost = []
     for name, compared in comparison.tables.items():
         no = compared.shape.no

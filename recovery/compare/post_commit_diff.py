@@ -1,6 +1,7 @@
-"""After the commit: the world compared with T once more, by the engine that reads. What still differs must be what
-the plan said would stay, or what others wrote since; anything else was done wrong, whatever the writer's own accounts
-say.
+"""After the commit: the world compared with T once more, by the engine that reads.
+
+What still differs must be what the plan said would stay, or what others wrote since; anything else was done wrong,
+whatever the writer's own accounts say.
 """
 
 from __future__ import annotations

@@ -38,8 +38,10 @@ def parse_decisions(text: str) -> list[Decision]:
 
 
 def apply_decisions(changes: ChangeSet, decisions: Sequence[Decision]) -> None:
-    """Put the decisions over what mode and policy resolved. Raises usage for a row that does not differ, or for an
-    operation that its two versions do not allow."""
+    """Put the decisions over what mode and policy resolved.
+
+    Raises usage for a row that does not differ, or for an operation that its two versions do not allow.
+    """
     shapes = {str(shape.table): shape for shape in changes.shapes()}
     changes.update(list(_decided(changes, shapes, decisions)))
 

@@ -67,8 +67,11 @@ def _request_for(comparison: Comparison, compared: Compared) -> RepairRequest:
 
 
 def _converted(comparison: Comparison, compared: Compared, incident: frozenset[int]) -> str | None:
-    """Whether a change of type changed the values as well (ALTER … TYPE … USING): then T has other units, and no row
-    of T may be written. Said by the rows that are there at both times and that the incident did not write."""
+    """Whether a change of type changed the values as well (ALTER … TYPE … USING).
+
+    Then T has other units, and no row of T may be written. Said by the rows that are there at both times and that the
+    incident did not write.
+    """
     retyped = compared.columns.retyped
     if not retyped:
         return None
@@ -87,8 +90,10 @@ def _converted(comparison: Comparison, compared: Compared, incident: frozenset[i
 
 
 def _block_keyless(comparison: Comparison, compared: Compared) -> None:
-    """Without a key a changed row looks like a lost and a new one: never put the old version beside the new. Where the
-    table was emptied, all rows are new, and none a version of another."""
+    """Without a key a changed row looks like a lost and a new one: never put the old version beside the new.
+
+    Where the table was emptied, all rows are new, and none a version of another.
+    """
     no, changes = compared.shape.no, comparison.changes
     if compared.engine is not DetectionMethod.WHOLE_ROWS or compared.columns.live.name in comparison.exact:
         return

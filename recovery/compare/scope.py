@@ -32,8 +32,11 @@ class Scope:
 
 
 def choose_scope(catalog: Catalog, nonempty: set[TableName], request: ScopeRequest) -> Scope:
-    """The tables to put back. Raises table-unknown for a name or pattern that matches nothing, and
-    table-unrecoverable for a named table whose rows no backup holds."""
+    """The tables to put back.
+
+    Raises table-unknown for a name or pattern that matches nothing, and table-unrecoverable for a named table whose
+    rows no backup holds.
+    """
     left_out = {name for pattern in request.leave_out for name in match_tables(pattern, catalog)}
     scope = Scope(
         left_out=[LeftOut(name=n, reason=LEFT_OUT_BY_EXCEPT) for n in sorted(left_out, key=lambda name: name.key)]
@@ -80,8 +83,10 @@ def match_tables(text: str, catalog: Catalog) -> list[TableName]:
 
 
 def _close(scope: Scope, catalog: Catalog, nonempty: set[TableName], *, excluded: set[TableName]) -> None:
-    """Add what the chosen tables hang together with, until nothing changes: children that a cascade emptied, empty
-    parents; and tables of which only those rows matter that lost rows lead to."""
+    """Add what the chosen tables hang together with, until nothing changes.
+
+    Children that a cascade emptied, empty parents; and tables of which only those rows matter that lost rows lead to.
+    """
     settled: set[TableName] = set(excluded) | {out.name for out in scope.left_out}
     changed = True
     while changed:

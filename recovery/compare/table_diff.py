@@ -14,9 +14,10 @@ from recovery.compare.key_changes import row_signature_of
 from recovery.model.catalog import Catalog
 from recovery.model.repair_plan import DetectionMethod, Mode, Op, RepairRequest, RowClass
 from recovery.model.values import TableName
+from recovery.postgres.comparison.key_buckets import extent
 from recovery.postgres.comparison.predicates import EVERY_ROW, Predicate, all_filled, by_writers
 from recovery.postgres.comparison.row_lineage import Lineage, writers_since
-from recovery.postgres.comparison.table_scan import Ask, Side, extent, repeats, rows_by_key, stream, whole_rows
+from recovery.postgres.comparison.table_scan import Ask, Side, repeats, rows_by_key, stream, whole_rows
 from recovery.postgres.connect import Session
 from recovery.postgres.isolate_bad_rows import ROW_ERRORS, server_words
 from recovery.postgres.staging.row_constraints import Rules
@@ -109,8 +110,10 @@ class Comparison:
                 self.changes.forget(compared.shape.no)
 
     def compare_referencing(self, compared: Compared, places: Sequence[int]) -> None:
-        """Find the rows of a followed table that held a reference in the columns at `places` at T and differ now: of a
-        parent that is loaded whole, every row was lost."""
+        """Find the rows of a followed table that held a reference in the columns at `places` at T and differ now.
+
+        Of a parent that is loaded whole, every row was lost.
+        """
         then, now = ([fields[i].name for i in places] for fields in (compared.columns.then, compared.columns.now))
         no, sides = compared.shape.no, self.sides(compared.columns, (all_filled(then), all_filled(now)))
         find_candidate_rows(sides, self.lineage, self.changes, no)
@@ -119,8 +122,11 @@ class Comparison:
             self.changes.add(row for row in rows if row.target and all(row.target[i] is not None for i in places))
 
     def _compare_keyless(self, compared: Compared) -> None:
-        """Without a key a changed row is a lost and a new one. Where the incident is known to have written everything
-        that was written since T, all its rows leave, and all that T had beside the others come back."""
+        """Without a key a changed row is a lost and a new one.
+
+        Where the incident is known to have written everything that was written since T, all its rows leave, and all
+        that T had beside the others come back.
+        """
         sides, no = compared.sides, compared.shape.no
         if not self._only_by_incident(sides):
             self.changes.add(self._within_limit(compared, compare_whole_rows(sides, no)))
@@ -142,8 +148,11 @@ class Comparison:
         return extent(sides.now)[0] <= extent(sides.then)[0]
 
     def look_up(self, compared: Compared, keys: list[Texts]) -> Iterator[Change]:
-        """The rows of `keys` on both sides, those that differ. Which rows are the same, the servers say: keys may be
-        equal and yet print differently (citext, nondeterministic collations, numeric)."""
+        """The rows of `keys` on both sides, those that differ.
+
+        Which rows are the same, the servers say: keys may be equal and yet print differently (citext, nondeterministic
+        collations, numeric).
+        """
         positions = compared.columns.key
         then, now = compared.sides.then, compared.sides.now
         at_target = {place: row for place, _, row in rows_by_key(then, keys)}

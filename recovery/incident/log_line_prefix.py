@@ -76,7 +76,9 @@ def pattern_of(prefix: str) -> re.Pattern[bytes]:
 
 def refuse_unusable(prefix: str) -> None:
     """A prefix names each thing once or twice; one that repeats a free text a hundred times would be matched for years.
-    Raises usage."""
+
+    Raises usage.
+    """
     most = max((prefix.count(f"%{escape}") for escape in _ESCAPES), default=0)
     if len(prefix) > LONGEST or most > MOST_OFTEN:
         raise RowbackError(
@@ -133,8 +135,11 @@ def names_sessions(prefix: str) -> bool:
 
 
 class Clock:
-    """Times of log lines as seconds since 1970. Neighbours share their second, so the last one is remembered. `zone`:
-    log_timezone, for abbreviations that name no one offset."""
+    """Times of log lines as seconds since 1970.
+
+    Neighbours share their second, so the last one is remembered. `zone`: log_timezone, for abbreviations that name no
+    one offset.
+    """
 
     def __init__(self, zone: str | None = None) -> None:
         self._text, self._at = b"", 0.0

@@ -65,8 +65,10 @@ def ranked(suspects: Iterable[Suspect]) -> list[Suspect]:
 
 
 def habits_of(sightings: Iterable[Sighting]) -> dict[tuple[str, str], int]:
-    """(database, shape) of what comes again and again, over a long time → how often. A burst is none, from however many
-    sessions: it may be the deploy or the script that did it."""
+    """(database, shape) of what comes again and again, over a long time → how often.
+
+    A burst is none, from however many sessions: it may be the deploy or the script that did it.
+    """
     by_shape: dict[tuple[str, str], list[Sighting]] = {}
     for each in sightings:
         if each.outcome is not Outcome.ROLLED_BACK:

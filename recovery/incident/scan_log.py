@@ -19,8 +19,11 @@ Format = Literal["stderr", "csv", "json"]
 
 @dataclass(frozen=True)
 class Found:
-    """What a log holds. `records`: how many were looked at; `first_s`, `last_s`: from when to when those go; `dropped`:
-    statements that were too many to keep."""
+    """What a log holds.
+
+    `records`: how many were looked at; `first_s`, `last_s`: from when to when those go; `dropped`: statements that were
+    too many to keep.
+    """
 
     sightings: tuple[Sighting, ...]
     records: int
@@ -36,8 +39,10 @@ def find_in(
     keeper: Keeper | None = None,
     zone: str | None = None,
 ) -> Found:
-    """Everything that may have destroyed something. Memory does not grow with the log, but for about 1 kB per write of
-    sessions that began before it where BEGIN is not logged.
+    """Everything that may have destroyed something.
+
+    Memory does not grow with the log, but for about 1 kB per write of sessions that began before it where BEGIN is not
+    logged.
 
     `prefix`: log_line_prefix, for stderr; `zone`: log_timezone.
     """

@@ -31,9 +31,10 @@ class LogMessage:
 
 @dataclass
 class Group:
-    """What one message to the server does, until the log shows how it ended. `text`: as an error would quote it.
-    `ends`: the transaction that it ends. `earlier`: transactions that the same message began and ended before.
-    `done`: the record that told its end and duration at once; its DETAIL may follow.
+    """What one message to the server does, until the log shows how it ended.
+
+    `text`: as an error would quote it. `ends`: the transaction that it ends. `earlier`: transactions that the same
+    message began and ended before. `done`: the record that told its end and duration at once; its DETAIL may follow.
     """
 
     text: str

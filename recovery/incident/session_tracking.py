@@ -60,8 +60,10 @@ class Sessions:
         self._first_s: float | None = None
 
     def noted(self, pid: bytes, verb: str) -> bool:
-        """BEGIN ("begin") or the end of a transaction ("end") in a session that is known and has nothing open; False
-        where that is not so, or where sessions are not told by their process."""
+        """BEGIN ("begin") or the end of a transaction ("end") in a session that is known and has nothing open.
+
+        False where that is not so, or where sessions are not told by their process.
+        """
         session = self._sessions.get(pid.decode())
         if session is None or session.whose is None or session.is_open():
             return False
@@ -119,8 +121,11 @@ class Sessions:
         return sorted(self._outcomes.found, key=lambda sighting: sighting.from_s)
 
     def _cut_off(self, session: Session) -> None:
-        """The log ends. A COMMIT that is the last of its session is one unless an error follows; so is a statement by
-        itself in a log that would show its BEGIN."""
+        """The log ends.
+
+        A COMMIT that is the last of its session is one unless an error follows; so is a statement by itself in a log
+        that would show its BEGIN.
+        """
         ends, still = session.running.ends if session.running else None, session.open()
         if ends and ends.verb in ("commit", "commit prepared") and session.last and not session.failed:
             self._outcomes.succeeded(session, session.last)
@@ -242,8 +247,10 @@ class Sessions:
             session.erring = record
 
     def _erred(self, session: Session, record: Record, text: str) -> None:
-        """An error and, where it is told, the text that it stopped. A text that is not the running one tells that the
-        running one had gone well before."""
+        """An error and, where it is told, the text that it stopped.
+
+        A text that is not the running one tells that the running one had gone well before.
+        """
         error_report, session.erring = session.erring or record, None
         if not error_report.error:
             return
@@ -274,7 +281,7 @@ class Sessions:
                 sighting.parameters = message[len("parameters: ") :]
 
     def _audited(self, session: Session, record: Record, audit: Audited) -> None:
-        """pgaudit tells of statements inside functions, too; those belong to the one that runs."""
+        """Pgaudit tells of statements inside functions, too; those belong to the one that runs."""
         group = session.running
         if audit.nested == 1 and (group is None or not group.is_audited(audit)):
             self._ran(session, record, LogMessage(audit.text, Origin.AUDIT))

@@ -9,8 +9,11 @@ from functools import lru_cache
 
 @dataclass(frozen=True)
 class Control:
-    """Transaction control. `verb`: begin, commit, rollback, savepoint, release, rollback to, prepare, commit prepared,
-    rollback prepared. `name`: of the savepoint or prepared transaction. `chains`: AND CHAIN."""
+    """Transaction control.
+
+    `verb`: begin, commit, rollback, savepoint, release, rollback to, prepare, commit prepared, rollback prepared.
+    `name`: of the savepoint or prepared transaction. `chains`: AND CHAIN.
+    """
 
     verb: str
     name: str = ""

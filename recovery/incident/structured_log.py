@@ -103,8 +103,10 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _between(chunks: Iterable[bytes], start: re.Pattern[bytes]) -> Iterator[bytes]:
-    """Each record from where it begins to where the next does. A line inside a quoted field that looks like a
-    beginning is none: quotes are counted."""
+    """Each record from where it begins to where the next does.
+
+    A line inside a quoted field that looks like a beginning is none: quotes are counted.
+    """
     pending = b""
     for chunk in chunks:
         pending += chunk

@@ -24,8 +24,9 @@ Incident = list[Suspect]
 def propose(
     suspects: Sequence[Suspect], instance: str | None, window: RestoreWindow | None, *, retention_days: int = 0
 ) -> Proposal | None:
-    """A time before the likeliest suspect and all others of its transaction or of the same session near it; where
-    several incidents are possible, a time before all of them, and a choice of theirs.
+    """A time before the likeliest suspect and all others of its transaction or of the same session near it.
+
+    Where several incidents are possible, a time before all of them, and a choice of theirs.
 
     None when nothing is likely enough: a wrong time gives plausible wrong data. Never a time later than the beginning
     of an unbounded statement of which nothing proves that it was rolled back.
@@ -177,8 +178,11 @@ def _qualified(name: str) -> str:
 
 
 def _before(first: Suspect) -> datetime:
-    """The whole second before which nothing of it can have been committed. A full second by an exact clock may be that
-    very moment, which replay includes; without fractions it is a second that had begun."""
+    """The whole second before which nothing of it can have been committed.
+
+    A full second by an exact clock may be that very moment, which replay includes; without fractions it is a second
+    that had begun.
+    """
     second = first.from_time.replace(microsecond=0)
     return second - timedelta(seconds=1) if first.exact and second == first.from_time else second
 
@@ -190,8 +194,10 @@ def _because(first: Suspect) -> str:
 
 
 def _command(instance: str, incident: Incident, target: datetime) -> str:
-    """What to run next, with every table that the statements name and that is still there; of dropped ones, what brings
-    them beside; of a dropped schema or database, the book."""
+    """What to run next, with every table that the statements name and that is still there.
+
+    Of dropped ones, what brings them beside; of a dropped schema or database, the book.
+    """
     on_tables = [suspect for suspect in incident if not _only_drops(suspect) and not _drops_tables(suspect)]
     dropped = [suspect for suspect in incident if _drops_tables(suspect)]
     if not on_tables and not dropped:

@@ -20,8 +20,10 @@ def whose(record: Record) -> tuple[str, str]:
 
 
 class Outcomes:
-    """`found`: what ended and is worth keeping. `prepared`: transactions that wait for COMMIT PREPARED. `settings`: how
-    often the server's logging was set anew so far. `sessions`: all that are known.
+    """`found`: what ended and is worth keeping.
+
+    `prepared`: transactions that wait for COMMIT PREPARED. `settings`: how often the server's logging was set anew so
+    far. `sessions`: all that are known.
     """
 
     def __init__(self, keep: Keep, sessions: Mapping[str, Session]) -> None:
@@ -71,7 +73,7 @@ class Outcomes:
 
     @staticmethod
     def _is_its_own(session: Session, record: Record, duration_ms: float | None) -> bool:
-        """csvlog and jsonlog: a duration line with a virtual transaction and no real one, right behind a write."""
+        """Csvlog and jsonlog: a duration line with a virtual transaction and no real one, right behind a write."""
         return bool(record.virtual and not record.xid and duration_ms is not None and session.block is not True)
 
     def _ended(self, session: Session, group: Group, record: Record) -> None:
@@ -109,6 +111,7 @@ class Outcomes:
         return self.prepared.pop(name, [])
 
     def rolled_back_to(self, session: Session, group: Group, name: str) -> None:
+        """A savepoint took back what was run since: those statements cost nothing."""
         session.pending += group.sightings
         group.sightings = []
         session.scratch.forget()
@@ -135,8 +138,10 @@ class Outcomes:
 
     @staticmethod
     def batch_failed(session: Session) -> None:
-        """Between two Syncs the extended protocol makes one transaction, and logs none of them
-        (PostgreSQL documentation 55.2.3)."""
+        """One of the statements between two Syncs failed, so none of them is known to have been committed.
+
+        The extended protocol makes one transaction of them, and logs none (PostgreSQL documentation 55.2.3).
+        """
         for sighting in session.batch:
             sighting.outcome, sighting.why, sighting.assumed = Outcome.UNKNOWN, IN_A_BATCH, False
         session.batch.clear()
@@ -157,10 +162,15 @@ class Outcomes:
         session.scratch.forget()
 
     def unknown(self, sightings: Iterable[Sighting], why: str) -> None:
+        """The log does not show how these ended; `why` says for which reason."""
         for sighting in sightings:
             self._end(sighting, Outcome.UNKNOWN, why)
 
     def commit(self, sightings: Iterable[Sighting], record: Record, until_s: float, *, assumed: bool = False) -> None:
+        """These were committed, at `until_s` at the latest.
+
+        `assumed`: no record says so, the next statement implies it.
+        """
         for sighting in sightings:
             sighting.until_s, sighting.assumed = until_s, assumed and not sighting.nested
             if sighting.nested:

@@ -40,8 +40,10 @@ SAME_S = 1.5  # the seconds of a stderr line and the milliseconds of its csvlog 
 
 @dataclass(frozen=True)
 class Search:
-    """What was asked for. `files`: logs of this machine instead of the instance's. `prefix`: log_line_prefix, told.
-    `cloudwatch`: read what was exported there instead. `zone`: log_timezone, told.
+    """What was asked for.
+
+    `files`: logs of this machine instead of the instance's. `prefix`: log_line_prefix, told. `cloudwatch`: read what
+    was exported there instead. `zone`: log_timezone, told.
     """
 
     instance: str | None
@@ -136,8 +138,11 @@ def _events(search: Search, state: _Known) -> Iterator[str]:
 
 
 def _proposed(search: Search, state: _Known, suspects: Sequence[Suspect], readings: Sequence[Found]) -> Proposal | None:
-    """None where the zone of the log's times is not known. With low confidence where sessions cannot be told apart,
-    where errors may not be told, or where there was more than could be kept."""
+    """None where the zone of the log's times is not known.
+
+    With low confidence where sessions cannot be told apart, where errors may not be told, or where there was more than
+    could be kept.
+    """
     days = state.facts.retention_days if state.facts else 0
     if state.zones:
         return None

@@ -89,8 +89,10 @@ class LiveDatabase:
             sighting.until_s, sighting.why = at.timestamp(), f"{sighting.why}; commit timestamp {at:%H:%M:%S.%f}Z"
 
     def identify(self, sightings: Sequence[Sighting]) -> None:
-        """Where no log names the transaction of an UPDATE of all rows: its table's rows do, as long as most are as it
-        left them. Where anything else may have rewritten many of them since, the rows tell of that, so none is named.
+        """Where no log names the transaction of an UPDATE of all rows.
+
+        Its table's rows do, as long as most are as it left them. Where anything else may have rewritten many of them
+        since, the rows tell of that, so none is named.
         """
         habits = habits_of(sightings)
         large = [
@@ -132,8 +134,10 @@ def _updated_whole(sighting: Sighting) -> str | None:
 
 
 def _rewrites(sighting: Sighting, table: str) -> bool:
-    """Whether a statement may have given many rows of a table new versions: every one that names the table and was not
-    rolled back, and any statement of which that is unknown."""
+    """Whether a statement may have given many rows of a table new versions.
+
+    Every one that names the table and was not rolled back, and any statement of which that is unknown.
+    """
     if sighting.outcome is Outcome.ROLLED_BACK:
         return False
     classified = danger_of(sighting.text)

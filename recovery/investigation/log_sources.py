@@ -32,8 +32,10 @@ _TIME = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?")
 
 @dataclass(frozen=True)
 class Source:
-    """Files of one format, in the order in which they were written. `cut`: filled while they are read, with what could
-    not be read to its end."""
+    """Files of one format, in the order in which they were written.
+
+    `cut`: filled while they are read, with what could not be read to its end.
+    """
 
     form: Format
     names: tuple[str, ...]

@@ -63,8 +63,10 @@ class TableAccount(Value):
 
 
 class LostValues(Value):
-    """Values of a table that stay lost though its rows are back: those of `column`, which was dropped since T; without
-    one, those of rows that the incident changed and that are newer than T. `text`: how many, and why."""
+    """Values of a table that stay lost though its rows are back: those of `column`, which was dropped since T.
+
+    Without one, those of rows that the incident changed and that are newer than T. `text`: how many, and why.
+    """
 
     table: str
     column: str | None = None

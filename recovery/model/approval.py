@@ -53,8 +53,10 @@ class Person(Value):
 
 
 class Approval(Value):
-    """`digest`: of the plan, or `undo N`. `by` is what the approver calls themself; `person` is what the machine and
-    AWS say."""
+    """`digest`: of the plan, or `undo N`.
+
+    `by` is what the approver calls themself; `person` is what the machine and AWS say.
+    """
 
     digest: str
     by: str

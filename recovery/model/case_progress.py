@@ -30,9 +30,10 @@ class StepStanding(Value):
 
 
 class Status(Value):
-    """`seq`, `at`: the journal's last record. `progress`: 0 to 1 by what steps took in past cases; `eta_s`: None where
-    no past case tells. `written`: rows are back in the original already; `not_back`: lost rows
-    that stay lost; `keeps_newer`: what was written since T stays.
+    """`seq`, `at`: the journal's last record.
+
+    `progress`: 0 to 1 by what steps took in past cases; `eta_s`: None where no past case tells. `written`: rows are
+    back in the original already; `not_back`: lost rows that stay lost; `keeps_newer`: what was written since T stays.
     """
 
     case: str

@@ -77,8 +77,10 @@ class Table(Value):
 
 
 class Partitioned(Value):
-    """A partitioned table and the leaf tables that hold its rows. `key`: columns of its primary key, which tell a row
-    from every other of all partitions."""
+    """A partitioned table and the leaf tables that hold its rows.
+
+    `key`: columns of its primary key, which tell a row from every other of all partitions.
+    """
 
     name: TableName
     leaves: tuple[TableName, ...]

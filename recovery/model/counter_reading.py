@@ -10,9 +10,11 @@ FULL = 2000  # tables in one reading
 
 
 class Counted(Value):
-    """One table. `file`: its relfilenode, which TRUNCATE, VACUUM FULL and CLUSTER replace. `rows_estimate`: the live
-    rows, the planner's where the server has forgotten its counters; the rest is cumulative, and what was rolled back
-    counts as well (PostgreSQL documentation 27.2).
+    """One table.
+
+    `file`: its relfilenode, which TRUNCATE, VACUUM FULL and CLUSTER replace. `rows_estimate`: the live rows, the
+    planner's where the server has forgotten its counters; the rest is cumulative, and what was rolled back counts as
+    well (PostgreSQL documentation 27.2).
     """
 
     oid: int

@@ -10,8 +10,10 @@ from recovery.model.values import Moment, Value
 
 
 class Reach(StrEnum):
-    """What a statement reaches beyond the tables that it names: nothing; all that references them (CASCADE); or what
-    foreign keys delete or change with their rows (DELETE)."""
+    """What a statement reaches beyond the tables that it names: nothing; all that references them (CASCADE).
+
+    Or what foreign keys delete or change with their rows (DELETE).
+    """
 
     NAMED = "named"
     CASCADE = "cascade"
@@ -103,10 +105,12 @@ class Proposal(Value):
 
 
 class Finding(Value):
-    """What `rowback find` says. `sources`: what was read; `silent`: what these logs cannot show; `own`: how
-    many statements of rowback itself were left out; `untouched`: the table that was asked about, when no statement here
-    names or reaches it; `traces`: what the
-    database itself still tells, `events`: what RDS did meanwhile."""
+    """What `rowback find` says.
+
+    `sources`: what was read; `silent`: what these logs cannot show; `own`: how many statements of rowback itself were
+    left out; `untouched`: the table that was asked about, when no statement here names or reaches it; `traces`: what
+    the database itself still tells, `events`: what RDS did meanwhile.
+    """
 
     schema_version: Literal[1] = 1
     instance: str | None

@@ -40,8 +40,11 @@ class TableRows(Value):
 
 
 class Story(Value):
-    """Everything an incident report holds. `incident`: what the log said; `cost`: in words, unknown where it is.
-    `amounts_to`: the outcome in words that cannot be read as more; `not_back`: each reason with its rows."""
+    """Everything an incident report holds.
+
+    `incident`: what the log said; `cost`: in words, unknown where it is. `amounts_to`: the outcome in words that cannot
+    be read as more; `not_back`: each reason with its rows.
+    """
 
     schema_version: Literal[1] = 1
     report: Report

@@ -94,8 +94,10 @@ class CopySettings(Value):
         expires_after_hours: int,
         parameter_group: str | None = None,
     ) -> CopySettings:
-        """Reachable the way `source` is (its network), nothing else of it: no tags, and the default parameter group
-        unless another one is named."""
+        """Reachable the way `source` is (its network), nothing else of it.
+
+        No tags, and the default parameter group unless another one is named.
+        """
         return cls(
             instance_class=instance_class or source.instance_class,
             subnet_group=source.subnet_group,

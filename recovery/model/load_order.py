@@ -15,8 +15,10 @@ NO_NEEDS: Mapping[TableName, Iterable[TableName]] = {}
 def load_order(
     tables: Iterable[TableName], catalog: Catalog, *, needs: Mapping[TableName, Iterable[TableName]] = NO_NEEDS
 ) -> tuple[list[TableName], ForeignKeyMode]:
-    """Tables parents first, and how foreign keys must be treated for that order to load. `needs`: what else a table's
-    checks read; that is given up before foreign keys are."""
+    """Tables parents first, and how foreign keys must be treated for that order to load.
+
+    `needs`: what else a table's checks read; that is given up before foreign keys are.
+    """
     names = sorted(tables, key=_key)
     scope = frozenset(names)
     inside = [key for key in catalog.foreign_keys if key.child in scope and scope & set(key.parent_tables)]

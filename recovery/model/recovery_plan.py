@@ -49,8 +49,10 @@ class PlannedTable(Value):
 
 
 class LeftOut(Value):
-    """A table that stays as it is, with the reason. `hit`: rows of it may be lost all the same, and nobody asked for it
-    to be left out."""
+    """A table that stays as it is, with the reason.
+
+    `hit`: rows of it may be lost all the same, and nobody asked for it to be left out.
+    """
 
     name: TableName
     reason: str
@@ -58,10 +60,12 @@ class LeftOut(Value):
 
 
 class RecoveryPlan(Value):
-    """What `restore` will do. `digest` covers every field but `made_at`. `profile`: by which it was made, and is to be
-    carried out; `approvals`: what that demanded. `dropped`: tables that were named and do not exist any more, to be
-    loaded beside. `notices`: what a person should know beforehand. `all_or_nothing`: one row that cannot come back
-    keeps all others away."""
+    """What `restore` will do.
+
+    `digest` covers every field but `made_at`. `profile`: by which it was made, and is to be carried out; `approvals`:
+    what that demanded. `dropped`: tables that were named and do not exist any more, to be loaded beside. `notices`:
+    what a person should know beforehand. `all_or_nothing`: one row that cannot come back keeps all others away.
+    """
 
     schema_version: Literal[1] = 1
     tool_version: str

@@ -66,8 +66,11 @@ class RepairProof(Value):
 
 
 class WorldProof(Value):
-    """One table compared with T once more, after the commit: rows that differ as the plan said they would, that others
-    changed since, and that nothing explains, with the keys of the first of those."""
+    """One table compared with T once more, after the commit.
+
+    Rows that differ as the plan said they would, that others changed since, and that nothing explains, with the keys of
+    the first of those.
+    """
 
     table: TableName
     differs_as_planned: int
@@ -106,8 +109,11 @@ class ReferenceCheck(Value):
 
 
 class Verification(Value):
-    """The proof. `proven` is what the exit code says. `not_compared_again`: why the tables were not compared with the
-    copy once more after the commit, where the copy was lost meanwhile."""
+    """The proof.
+
+    `proven` is what the exit code says. `not_compared_again`: why the tables were not compared with the copy once more
+    after the commit, where the copy was lost meanwhile.
+    """
 
     tables: tuple[TableProof, ...]
     foreign_keys_checked: int
@@ -127,8 +133,11 @@ class Verification(Value):
 
     @property
     def proven(self) -> bool:
-        """Restored rows equal T, every foreign key holds, nothing outside the scope changed, and compared with T again
-        nothing differs but what the plan said."""
+        """Whether all that was put back is as planned.
+
+        Restored rows equal T, every foreign key holds, nothing outside the scope changed, and compared with T again
+        nothing differs but what the plan said.
+        """
         return (
             all(proof.equal for proof in self.tables)
             and all(proof.proven for proof in self.repaired)
@@ -157,9 +166,11 @@ Outcome = Literal[
 
 
 class Report(Value):
-    """A case from opening to closing, folded from its journal. `account`: what became of the rows at T, or would if the
-    repair plan were carried out; `unexamined`: tables that may have lost rows and were not looked at. `notices`:
-    what else the plan noticed."""
+    """A case from opening to closing, folded from its journal.
+
+    `account`: what became of the rows at T, or would if the repair plan were carried out; `unexamined`: tables that may
+    have lost rows and were not looked at. `notices`: what else the plan noticed.
+    """
 
     schema_version: Literal[1] = 1
     case: str

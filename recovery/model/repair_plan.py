@@ -65,8 +65,10 @@ class DetectionMethod(StrEnum):
 
 
 class RepairRequest(Value):
-    """How differing rows are to be treated. `incident_xids`: xmin of rows the bad statement wrote; `incident_ranges`:
-    the same as first and last id, of which only those count that wrote such rows.
+    """How differing rows are to be treated.
+
+    `incident_xids`: xmin of rows the bad statement wrote; `incident_ranges`: the same as first and last id, of which
+    only those count that wrote such rows.
 
     `decisions`: the file of the case's directory that decides single rows over mode and policy.
     """
@@ -128,8 +130,10 @@ class TableRepair(Value):
 
 
 class LiftedConstraint(Value):
-    """A NOT VALID check or foreign key, lifted while `rows` that were there beside it at T come back. `parent`: the
-    table that a foreign key references."""
+    """A NOT VALID check or foreign key, lifted while `rows` that were there beside it at T come back.
+
+    `parent`: the table that a foreign key references.
+    """
 
     table: TableName
     name: str
@@ -153,12 +157,15 @@ class ImagesDigest(Value):
 
 
 class RepairPlan(Value):
-    """Everything `apply` will do, bound by `digest`: the rows themselves are in the case's change set `number`, whose
-    own digest is `changes_digest`. No change set: nothing was to be compared, `filled` are loaded whole.
+    """Everything `apply` will do, bound by `digest`.
+
+    The rows themselves are in the case's change set `number`, whose own digest is `changes_digest`. No change set:
+    nothing was to be compared, `filled` are loaded whole.
 
     `elsewhere`: rows that the incident changed in tables outside the scope. `possible_incident`: transactions that may
     be savepoints of the incident, which nothing proves. `unexamined`: tables that may have lost rows and could not be
-    looked at. `columns`: of the tables in the change set, as they were called when they were compared."""
+    looked at. `columns`: of the tables in the change set, as they were called when they were compared.
+    """
 
     schema_version: Literal[1] = 1
     case: str

@@ -1,5 +1,7 @@
-"""What is asked for, and what is refused before anything is created: the instance, its window, names that match
-nothing."""
+"""What is asked for, and what is refused before anything is created.
+
+The instance, its window, names that match nothing.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,8 @@ def window_with(
 ) -> RestoreWindow:
     """The restore window, once it holds T. RDS moves its end every 5 minutes or so; the caller sets the patience.
 
-    Raises target-before-window, target-after-window, backups-off."""
+    Raises target-before-window, target-after-window, backups-off.
+    """
     deadline, announced = time.monotonic() + request.wait_for_window_s, False
     while True:
         window = instances.window(source)
@@ -121,8 +124,10 @@ def _after_window(request: Request, source: InstanceFacts, window: RestoreWindow
 
 
 def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[TableName, ...]]:
-    """Named tables that do not exist now: mode beside brings them as they were at T, if they were. In other modes they
-    are refused, with the command that does. Raises table-unknown."""
+    """Named tables that do not exist now: mode beside brings them as they were at T, if they were.
+
+    In other modes they are refused, with the command that does. Raises table-unknown.
+    """
     existing = [table.name for table in catalog.tables] + [part.name for part in catalog.partitioned]
     spelled = {text for name in existing for text in (str(name), ".".join(name.key), name.name)}
     missing = [text for text in request.scope.tables if text not in spelled and not set(text) & set("*?[")]
@@ -146,8 +151,11 @@ def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[T
 
 
 def refuse_unstartable_copy(live: Session, source: InstanceFacts, settings: CopySettings) -> None:
-    """A transaction that was prepared between the backup and T is replayed in the copy, which does not start where
-    max_prepared_transactions is 0, as in RDS's default parameter groups. Raises instance-unsuitable."""
+    """Raise instance-unsuitable when the copy would not start with the prepared transactions that it replays.
+
+    One that was prepared between the backup and T is replayed in the copy, which does not start where
+    max_prepared_transactions is 0, as in RDS's default parameter groups.
+    """
     allowed = int(one(live, "show max_prepared_transactions"))
     if not allowed or settings.parameter_group:
         return

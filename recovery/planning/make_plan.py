@@ -44,7 +44,10 @@ from recovery.postgres.read_catalog import count_rows, hidden_from, nonempty, re
 
 
 def make_plan(request: Request, instances: Instances, *, say: Callable[[str], None]) -> RecoveryPlan:
-    """Everything that `restore` will do. Creates and writes nothing; refuses whatever would fail later."""
+    """Everything that `restore` will do. Creates and writes nothing.
+
+    Raises whatever would stop it later.
+    """
     source = instances.get(request.instance)
     refuse_unsuitable(source)
     window = window_with(request, instances, source, say)
@@ -185,7 +188,7 @@ def _all_filled(live: Session, plan: RecoveryPlan) -> list[str]:
 
 
 def refuse_second_copy(plan: RecoveryPlan, instances: Instances) -> None:
-    """Refuse (case-open) to make a second temporary instance for one database."""
+    """Raise case-open when a copy for the database exists already."""
     if error := second_copy(plan, instances):
         raise error
 

@@ -21,6 +21,7 @@ def refuse_unusable_references(target: Target, profile: Profile) -> None:
 def existing_values(
     target: Target, column: ColumnReference, values: list[str], *, state: str = "the rows were put back and committed"
 ) -> set[str]:
+    """Those of `values` that exist in the column. Raises config-invalid when the declared column cannot be asked."""
     try:
         with connect(target, state=state) as session:
             return existing(session, table_of(column), column.column, values)
@@ -34,4 +35,5 @@ def existing_values(
 
 
 def table_of(column: ColumnReference) -> TableName:
+    """The table that a declared reference names."""
     return TableName(schema_name=column.schema_name, name=column.table)

@@ -36,8 +36,11 @@ def plain(table: Table) -> Table:
 
 
 def create_beside(live: Session, case: str, tables: Iterable[Table]) -> None:
-    """The empty tables, with their keys. Does nothing when an attempt before made them already. Unlogged where a
-    publication of all tables would offer logged ones to its subscribers, who do not have them."""
+    """The empty tables, with their keys.
+
+    Does nothing when an attempt before made them already. Unlogged where a publication of all tables would offer logged
+    ones to its subscribers, who do not have them.
+    """
     schema = beside_schema(case)
     if one(live, "select to_regnamespace(%s) is not null", (sql.Identifier(schema).as_string(live),)):
         return

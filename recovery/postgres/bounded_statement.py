@@ -23,8 +23,10 @@ Judge = Callable[[list[tuple[Any, ...]], int], Judged]
 
 
 class Scope(StrEnum):
-    """What one statement is run in: nothing but itself, a transaction that ends as it is judged, or one that cannot
-    write."""
+    """What one statement is run in.
+
+    Nothing but itself, a transaction that ends as it is judged, or one that cannot write.
+    """
 
     STATEMENT = "statement"
     ONE_TRANSACTION = "transaction"
@@ -63,7 +65,7 @@ def _opened(where: Target | str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def _parameters(dsn: str) -> dict[str, Any]:
-    """libpq's words about a text that it cannot parse quote it, and it may be any secret: they are not passed on."""
+    """Libpq's words about a text that it cannot parse quote it, and it may be any secret: they are not passed on."""
     try:
         parameters = conninfo_to_dict(dsn, **KEEPALIVE)
     except psycopg.ProgrammingError:

@@ -49,8 +49,10 @@ _REPLICAS = "select count(*) from pg_stat_replication"
 
 @dataclass(frozen=True)
 class LockHolder:
-    """A session, or a prepared transaction, that holds a lock on one of the tables. `writes`: its lock keeps a load
-    waiting. `query`: as sent. `ended_by`: the statement that makes it let go."""
+    """A session, or a prepared transaction, that holds a lock on one of the tables.
+
+    `writes`: its lock keeps a load waiting. `query`: as sent. `ended_by`: the statement that makes it let go.
+    """
 
     who: str
     writes: bool

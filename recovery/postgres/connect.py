@@ -83,7 +83,7 @@ NEWER_TIMEOUTS_OFF: Mapping[int, LiteralString] = {
 
 @contextmanager
 def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session]:
-    """An autocommit session with rowback's settings. Connection errors leave as RowbackError saying `state`."""
+    """An autocommit session with rowback's settings. Raises connection errors as RowbackError that say `state`."""
     try:
         session = Session.connect(**target.parameters(), autocommit=True)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
@@ -107,7 +107,7 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
 
 @contextmanager
 def translate_errors(session: Session, target: Target, *, state: str = NOTHING_CREATED) -> Iterator[None]:
-    """Errors of `session` inside leave as RowbackError; those of another are left to its own context."""
+    """Raise errors of `session` inside as RowbackError; those of another are left to its own context."""
     try:
         yield
     except psycopg.Error as error:
@@ -134,8 +134,10 @@ def await_login(target: Target, *, deadline_s: float, pause_s: float) -> None:
 
 
 def _connect_when_not(passing: ErrorId, target: Target, deadline_s: float, pause_s: float) -> None:
-    """Connect once, again and again while it fails with `passing`; any other error, and that one after the deadline,
-    is raised."""
+    """Connect once, again and again while it fails with `passing`.
+
+    Any other error, and that one after the deadline, is raised.
+    """
     deadline = time.monotonic() + deadline_s
     while True:
         try:
@@ -165,7 +167,7 @@ def client_encoding(session: Session) -> str:
 
 
 def one(session: Session, statement: Any, parameters: tuple[object, ...] = ()) -> Any:
-    """The first column of the first row."""
+    """The first column of the first row. Raises LookupError when there is no row."""
     row = session.execute(statement, parameters or None).fetchone()
     if row is None:
         raise LookupError("the statement returned no row")

@@ -48,7 +48,7 @@ class Target:
         return replace(self, database=database)
 
     def parameters(self) -> dict[str, str]:
-        """libpq's keywords. Away from loopback the server must prove its name: verify-full, with the CA bundle."""
+        """Libpq's keywords. Away from loopback the server must prove its name: verify-full, with the CA bundle."""
         host, port = self.endpoint.host, self.endpoint.port
         values = {
             "host": host,

@@ -120,7 +120,7 @@ class DumpTransport:
         self._tools, self._directory = tools, directory
 
     def load(self, live: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
-        """See RowTransport."""
+        """See RowTransport. Raises dump-failed when pg_restore does, or stalls."""
         entries = self._ordered_entries(tables)
         listing = self._directory.with_suffix(".list")
         listing.write_text("\n".join(f"{entry};" for entry in entries) + "\n")
@@ -162,7 +162,7 @@ class DumpTransport:
 
 
 class _CopySections:
-    """Cut pg_restore's script into the data between `COPY … FROM stdin;` and `\\.`; a data line is never just `\\.`."""
+    r"""Cut pg_restore's script into the data between `COPY … FROM stdin;` and `\.`; no data line is just `\.`."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._rest = stream, b""
@@ -221,7 +221,7 @@ def _pattern(table: TableName) -> str:
 
 
 def _environment(target: Target) -> dict[str, str]:
-    """libpq's variables for a child process. Nothing is inherited: a stray PGOPTIONS or PGSERVICE must not steer it."""
+    """Libpq's variables for a child process. Nothing is inherited: a stray PGOPTIONS or PGSERVICE must not steer it."""
     parameters = target.parameters()
     variables = {name: parameters[key] for key, name in _ENVIRONMENT.items() if key in parameters}
     return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "PGTZ": "UTC", **variables}

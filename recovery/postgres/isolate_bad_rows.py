@@ -35,9 +35,9 @@ def try_rows(
     attempt: Callable[[Sequence[Row]], None],
     set_aside: Callable[[Sequence[Row], str], None],
 ) -> None:
-    """Call `attempt` with all rows, and where the server refuses, with ever fewer of them, each time behind a
-    savepoint; call `set_aside` with the rows that fail by themselves and the server's words.
+    """Call `attempt` with all rows, and where the server refuses, with ever fewer of them.
 
+    Each time behind a savepoint. `set_aside` is called with the rows that fail by themselves and the server's words.
     Costs one attempt where no row fails, else about two for each halving on the way to a failing row.
     """
     refused = 0

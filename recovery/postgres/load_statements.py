@@ -44,8 +44,11 @@ def unless_blocked() -> AbstractContextManager[object]:
 def lock_tables(
     live: Session, tables: Sequence[TableName], *, alone: Collection[TableName] = (), timeout_ms: int
 ) -> bool:
-    """Lock against every writer (SHARE ROW EXCLUSIVE: reading goes on), and those in `alone` against readers too
-    (ACCESS EXCLUSIVE); after the timeout hold none and say False."""
+    """Lock against every writer (SHARE ROW EXCLUSIVE.
+
+    Reading goes on), and those in `alone` against readers too (ACCESS EXCLUSIVE); after the timeout hold none and say
+    False.
+    """
     live.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(timeout_ms)))
     modes = ((alone, "access exclusive"), ([table for table in tables if table not in alone], "share row exclusive"))
     try:
@@ -73,8 +76,11 @@ def release_triggers(live: Session, triggers: Iterable[Trigger]) -> None:
 
 
 def use_search_path_of_role(live: Session) -> None:
-    """Until the transaction ends or `pin_search_path`: functions behind CHECKs, domains and indexes may name things
-    without their schema and find them the way the application's sessions do."""
+    """Until the transaction ends or `pin_search_path`.
+
+    Functions behind CHECKs, domains and indexes may name things without their schema and find them the way the
+    application's sessions do.
+    """
     live.execute("set local search_path = default")
 
 
@@ -90,8 +96,10 @@ def to_hold(triggers: Iterable[Trigger], tables: Collection[TableName], mode: Fo
 
 
 def needs_replica(live: Session, tables: Iterable[Table], triggers: Collection[Trigger]) -> bool:
-    """Whether session_replication_role = replica is the better way, and open to this role: rules on the tables would
-    act on every row, and event triggers would see triggers being disabled."""
+    """Whether session_replication_role = replica is the better way, and open to this role.
+
+    Rules on the tables would act on every row, and event triggers would see triggers being disabled.
+    """
     ruled = any(rule.state == "O" for table in tables for rule in table.rules)
     return (ruled or (bool(triggers) and bool(event_triggers(live)))) and may_be_replica(live)
 
@@ -132,8 +140,10 @@ def may_be_replica(live: Session) -> bool:
 
 
 def dangling_references(live: Session, key: ForeignKey, *, only: Sequence[int] = ()) -> int:
-    """How many child rows, or those of them that the transactions `only` wrote, reference no parent, by
-    anti-join: replica mode never re-checks by itself."""
+    """How many child rows, or those of them that the transactions `only` wrote, reference no parent, by anti-join.
+
+    Replica mode never re-checks by itself.
+    """
     child, parent = sql.Identifier(*key.child.key), sql.Identifier(*key.parent.key)
     columns = [sql.Identifier("c", name) for name in key.columns]
     filled = sql.SQL(" and ").join(sql.SQL("{} is not null").format(column) for column in columns)
@@ -159,8 +169,11 @@ def dangling_references(live: Session, key: ForeignKey, *, only: Sequence[int] =
 def counters_of(
     live: Session, counters: Iterable[Counter], tables: Collection[TableName], *, whole_database: bool
 ) -> list[Counter]:
-    """The sequences behind the rows that come back: of their columns; of those that stand by themselves, the ones that
-    defaults or trigger functions of the tables name, or all of them where the whole database is in scope."""
+    """The sequences behind the rows that come back: of their columns.
+
+    Of those that stand by themselves, the ones that defaults or trigger functions of the tables name, or all of them
+    where the whole database is in scope.
+    """
     counters = list(counters)
     free = {counter.name for counter in counters if counter.table is None} if tables else set()
     named = free if whole_database else _mentioned(live, free, tables)

@@ -18,10 +18,10 @@ STATE = "nothing was written to the original; the temporary instance still runs"
 
 
 def make_inert(copy: Target) -> dict[str, int]:
-    """End prepared transactions, disable subscriptions (they would steal the original's slots), then scheduled jobs,
-    then writing.
+    """End prepared transactions, disable subscriptions, then scheduled jobs, then writing.
 
-    Returns how many of each were stopped. RDS's default parameter group already keeps pg_cron from loading.
+    Subscriptions would steal the original's slots. Returns how many of each were stopped. RDS's default parameter group
+    already keeps pg_cron from loading.
     """
     with _writable(copy) as session:
         _end_prepared(copy, session)
@@ -81,9 +81,11 @@ def _writable(copy: Target) -> Iterator[Session]:
 
 
 def _end_prepared(copy: Target, session: Session) -> None:
-    """Transactions that were prepared and pending at T had not committed by T: on the copy they are rolled back, so
-    that their locks stand in nobody's way. One of another role stays, and what waits for it gives up
-    (RecoveryRun.copy)."""
+    """Transactions that were prepared and pending at T had not committed by T.
+
+    On the copy they are rolled back, so that their locks stand in nobody's way. One of another role stays, and what
+    waits for it gives up (RecoveryRun.copy).
+    """
     for gid, database in session.execute("select gid, database from pg_prepared_xacts").fetchall():
         with _writable(copy.to(database)) as session_on_copy, suppress(InsufficientPrivilege):
             session_on_copy.execute(sql.SQL("rollback prepared {}").format(sql.Literal(gid)))

@@ -74,8 +74,10 @@ class _Table:
 
 
 def row_traces(session: Session, table: str) -> list[str]:
-    """In words: the transactions that wrote most rows of `table` (as people write it), and what the application wrote
-    down of when (created_at, updated_at …). Of what is no ordinary table, that it is none.
+    """In words: which transactions wrote most rows of `table`, and when the application says that was.
+
+    `table`: as people write it. The application's words are columns such as created_at and updated_at. Of what is no
+    ordinary table, that it is none.
     """
     named = relations_named(session, table)
     if not named:

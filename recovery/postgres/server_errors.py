@@ -12,6 +12,7 @@ from recovery.postgres.connection_target import Target
 
 
 def connection_refused(target: Target, error: psycopg.OperationalError, state: str) -> RowbackError:
+    """The error for a connection that the server did not accept: login, database, TLS, or too many clients."""
     words = str(error).strip()
     where = f"'{target.database}' on {target.endpoint.host}:{target.endpoint.port}"
     match error:
@@ -95,6 +96,7 @@ def _near(target: Target) -> list[str]:
 
 
 def server_unreachable(target: Target, words: str, state: str) -> RowbackError:
+    """The error for a server that does not answer; `words`: what libpq said."""
     help = "check security group, VPN or tunnel, then run the same command again"
     if "SSL error" in words or "certificate" in words:
         bundle = target.parameters().get("sslrootcert", "none")

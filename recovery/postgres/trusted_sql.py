@@ -14,7 +14,10 @@ def trusted_sql(text: str) -> sql.SQL:
 
 
 def user_sql(text: str) -> sql.SQL:
-    """The user's own condition or query as SQL. Only for statements that are prepared, so that they hold one command,
-    on a read-only transaction or after `refuses_predicate` has found it to be one condition."""
+    """The user's own condition or query as SQL.
+
+    Only for statements that are prepared, so that they hold one command, on a read-only transaction or after
+    `refuses_predicate` has found it to be one condition.
+    """
     literal: LiteralString = text
     return sql.SQL(literal)

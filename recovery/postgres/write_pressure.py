@@ -29,8 +29,9 @@ def wal_bytes_per_s(live: Session) -> float | None:
 
 
 def replica_lag_bytes(live: Session) -> int:
-    """How far the slowest replica is behind, in bytes of WAL; 0 without one. A receiver of WAL that replays nothing
-    (pg_receivewal, a logical slot's client) counts by what it has flushed.
+    """How far the slowest replica is behind, in bytes of WAL; 0 without one.
+
+    A receiver of WAL that replays nothing (pg_receivewal, a logical slot's client) counts by what it has flushed.
 
     Raises privilege-missing when there are replicas and this role may not see where they are.
     """

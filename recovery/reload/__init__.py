@@ -1,5 +1,6 @@
-"""Writing: one transaction on the original that locks, writes what the change set says, proves it and commits, or many
-small ones. Nothing here compares, and nothing is looked up under the locks that could be known before them.
+"""Writing: one transaction on the original that locks, writes, proves and commits, or many small ones.
+
+Nothing here compares, and nothing is looked up under the locks that could be known before them.
 
 Read in this order: load_job, load_transaction, row_writes, verify_after_commit; then paced_load, reverse_load,
 reverse_by_images, restore_large_objects, load_refusals.

@@ -1,5 +1,7 @@
-"""Fetch values that no text can carry from the copy, one by one in binary, into the staged rows that stand in for
-them."""
+"""Fetch values that no text can carry from the copy.
+
+One by one in binary, into the staged rows that stand in for them.
+"""
 
 from __future__ import annotations
 

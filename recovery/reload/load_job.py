@@ -77,8 +77,10 @@ class AtTarget(Value):
 
 @dataclass(frozen=True)
 class Repair:
-    """Rows to write one by one: the change set with its number and digest, where their before-images go, the NOT VALID
-    constraints that are away meanwhile, and the columns as they were compared."""
+    """Rows to write one by one: the change set with its number and digest, where their before-images go.
+
+    `lifted`: the NOT VALID constraints that are away meanwhile; `columns`: those that were compared, by their numbers.
+    """
 
     changes: ChangeSet
     number: int

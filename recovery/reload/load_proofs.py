@@ -43,6 +43,7 @@ def keys_to_check(scope: Sequence[TableName], catalog: Catalog) -> list[ForeignK
 def expected_changes(
     rows: Mapping[TableName, int], written: Mapping[TableName, WrittenRows]
 ) -> dict[TableName, load_statements.Touched]:
+    """What the server must have counted for each table when all rows are written."""
     filled = {name: load_statements.Touched(name, count, 0, 0) for name, count in rows.items()}
     repaired = {
         name: load_statements.Touched(name, counts.inserted, counts.updated, counts.deleted)

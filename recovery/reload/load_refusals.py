@@ -113,6 +113,7 @@ def refuse_differences(
 
 def refuse_other_rows(stages: Sequence[Stage], written: Mapping[TableName, tuple[int, int, int]], xid: int) -> None:
     """In tables repaired row by row: expected rows are affected rows, and what we wrote is exactly what was planned.
+
     `written`: rows inserted, updated and deleted, as the server counted them.
 
     Raises verify-differs.

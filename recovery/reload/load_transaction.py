@@ -77,9 +77,12 @@ class _Ready:
 
 
 def load(live: Session, job: Job, transport: RowTransport | None, *, before_commit: Callable[[Loaded], None]) -> Loaded:
-    """Write the planned rows and commit. Raises RowbackError, with everything rolled back, unless all is proven first:
-    whole tables were empty under lock and equal T, repaired tables hold exactly the planned rows beside what they held,
-    every foreign key holds, nothing else was touched."""
+    """Write the planned rows and commit.
+
+    Raises RowbackError, with everything rolled back, unless all is proven first: whole tables were empty under lock and
+    equal T, repaired tables hold exactly the planned rows beside what they held, every foreign key holds, nothing else
+    was touched.
+    """
     names: list[TableName] = []
     tries = Tries()
     attempts, blocking = 0, frozenset[str]()
@@ -184,8 +187,10 @@ def _needs(
 def _last(
     catalog: Catalog, scope: Sequence[TableName], tried_first: Collection[TableName]
 ) -> Mapping[TableName, set[TableName]]:
-    """Tables whose rows the server refused come after all that do not reference them: what refused the rows may have
-    looked at tables that were still empty."""
+    """Tables whose rows the server refused come after all that do not reference them.
+
+    What refused the rows may have looked at tables that were still empty.
+    """
     refused = set(tried_first)
     return {
         name: set(scope) - with_referencing([name], catalog.foreign_keys) - refused for name in refused & set(scope)
@@ -193,8 +198,11 @@ def _last(
 
 
 def _to_lock(job: Job, ready: _Ready) -> list[TableName]:
-    """The tables written to. When foreign keys are held back, the tables at their other ends as well: the server then
-    takes no lock on a parent row, and another session could delete it between our check and the commit."""
+    """The tables written to.
+
+    When foreign keys are held back, the tables at their other ends as well: the server then takes no lock on a parent
+    row, and another session could delete it between our check and the commit.
+    """
     scope = [*job.filled, *ready.busy]
     if ready.mode is not ForeignKeyMode.REPLICA:
         return scope

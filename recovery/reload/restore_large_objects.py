@@ -24,8 +24,10 @@ def point_to_objects(catalog: Catalog, fills: Sequence[Pair], changes: ChangeSet
 
 
 def bring_objects(live: Session, job: Job, but: Container[int]) -> int:
-    """Create every missing one inside `live`'s open transaction, each proven equal; how many there were. Rows whose
-    number is in `but` will not be written: theirs stay away."""
+    """Create every missing one inside `live`'s open transaction, each proven equal; how many there were.
+
+    Rows whose number is in `but` will not be written: theirs stay away.
+    """
     if job.copy is None or not job.large_objects:
         return 0
     copy, changes = job.copy(), job.repair.changes if job.repair else None

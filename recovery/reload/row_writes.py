@@ -44,9 +44,12 @@ class RowsRefused(Exception):
 
 @dataclass(frozen=True)
 class Tries:
-    """What is tried behind a savepoint before it is written: `row_by_row`, the tables whose rows the server refused in
-    an earlier transaction; those that it refuses are left out, with the children that need them. `whole`: tables whose
-    writes are tried in one piece, to learn in this transaction of all that the next one must try row by row."""
+    """What is tried behind a savepoint before it is written.
+
+    `row_by_row`, the tables whose rows the server refused in an earlier transaction; those that it refuses are left
+    out, with the children that need them. `whole`: tables whose writes are tried in one piece, to learn in this
+    transaction of all that the next one must try row by row.
+    """
 
     row_by_row: frozenset[TableName] = frozenset()
     whole: frozenset[TableName] = frozenset()
@@ -75,10 +78,12 @@ class RowWriter:
     _refused: dict[TableName, str] = field(default_factory=dict)
 
     def write(self, transport: RowTransport | None) -> tuple[dict[TableName, int], dict[TableName, WrittenRows]]:
-        """Parents come first, and children leave before them only at the end: a parent that left earlier would drag
-        along children that are about to be moved away. Where a row waits for a key, the row that holds it goes first,
-        and before that the children that let go of it. Raises RowsRefused where the server refuses rows of a table that
-        was not tried row by row."""
+        """Parents come first, and children leave before them only at the end.
+
+        A parent that left earlier would drag along children that are about to be moved away. Where a row waits for a
+        key, the row that holds it goes first, and before that the children that let go of it. Raises RowsRefused where
+        the server refuses rows of a table that was not tried row by row.
+        """
         fills = {pair.name: pair for pair in self.job.fills}
         self._left = list(self.order)
         early = _deleted_early(self.job.catalog, self.stages, self.rules)
@@ -119,8 +124,11 @@ class RowWriter:
         return written
 
     def _write_tried(self, name: TableName, write: Write) -> tuple[int, list[int]]:
-        """Rows written, and the numbers of those refused. What is refused is tried again as long as others of the table
-        could be written: what refuses it may read its own table."""
+        """Rows written, and the numbers of those refused.
+
+        What is refused is tried again as long as others of the table could be written: what refuses it may read its own
+        table.
+        """
         stage = self.stages[name]
         written_rows, refused = 0, planned(stage, write)
         asking = any(check.functions for check in self.rules[name].checks)

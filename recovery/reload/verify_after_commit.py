@@ -46,8 +46,10 @@ def verify(live: Session, job: Job, loaded: Loaded) -> Verification:
 
 
 def _dangling(live: Session, key: ForeignKey, job: Job, loaded: Loaded) -> int:
-    """Broken references that are ours. Under a key that is NOT VALID rows may have dangled at T already; the load has
-    checked the references that it made."""
+    """Broken references that are ours.
+
+    Under a key that is NOT VALID rows may have dangled at T already; the load has checked the references that it made.
+    """
     whole = {key.child, *key.parent_tables} & set(job.filled)
     if not whole and not key.validated:
         return 0

@@ -36,8 +36,10 @@ def _environment(*, escaped: bool) -> Environment:
 
 
 def _in_a_line(value: object) -> object:
-    """A value as one line without anything that a terminal would act on: pages are read in pagers, too. Markup of our
-    own making stays as it is."""
+    """A value as one line without anything that a terminal would act on: pages are read in pagers, too.
+
+    Markup of our own making stays as it is.
+    """
     return value if hasattr(value, "__html__") else plain(str(value))
 
 

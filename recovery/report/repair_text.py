@@ -22,8 +22,10 @@ TABLE_LOCKED_S, ROW_LOCKED_S = 0.003, 0.00005
 
 
 def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOST_SHOWN) -> str:
-    """What differs from T, who wrote it, and what will be written. Of more tables than `most` those that are written to
-    most are shown."""
+    """What differs from T, who wrote it, and what will be written.
+
+    Of more tables than `most` those that are written to most are shown.
+    """
     kinds = [kind for kind in RowClass if any(table.count(kind) for table in plan.tables)]
     shown = [table for table in plan.tables if table.writes or any(table.count(k) for k in kinds[1:])]
     quiet = sum(t.engine is not DetectionMethod.FOLLOWED for t in plan.tables if t not in shown)
@@ -102,8 +104,10 @@ def _locked_s(plan: RepairPlan) -> float:
 def row_records(
     changes: ChangeSet, kinds: Sequence[RowClass], limit: int | None, late: Mapping[int, str]
 ) -> Iterator[Mapping[str, object]]:
-    """The differing rows of some classes: table, key, class, what will be done, both versions, the reason. `late`: rows
-    (number → reason) that were planned and left alone when they were to be written; they count as blocked."""
+    """The differing rows of some classes: table, key, class, what will be done, both versions, the reason.
+
+    `late`: rows (number → reason) that were planned and left alone when they were to be written; they count as blocked.
+    """
     shapes = {shape.no: shape for shape in changes.shapes()}
     for change in islice(_of_classes(changes, kinds, late), limit):
         with decoding():

@@ -1,5 +1,7 @@
-"""What a recovery leaves on disk: the journal of a case, signed; cases folded out of journals; readings of counters;
-the history of drills. It reads and writes files of this user alone, knows no server and decides nothing.
+"""What a recovery leaves on disk: the journal of a case, signed; cases folded out of journals; readings of counters.
 
-Read in this order: journal_key, journal, case_directory; then change_set_files, counter_readings, drill_history.
+The history of drills. It reads and writes files of this user alone, knows no server and decides nothing.
+
+Read in this order: journal_key, journal, journal_directories, case_directory; then change_set_files, counter_readings,
+drill_history.
 """

@@ -20,23 +20,18 @@ from recovery.model.recovery_plan import RecoveryPlan
 from recovery.model.recovery_report import Objectives, Outcome
 from recovery.model.repair_plan import Pace, RepairPlan, RepairRequest
 from recovery.model.target import format_utc
-from recovery.store.journal import (
-    Journal,
-    Record,
-    directories_in,
-    directory_named,
-    is_driven,
-    read_records,
-    reading,
-)
+from recovery.store.journal import Journal, Record, is_driven, read_records, reading
+from recovery.store.journal_directories import directories_in, directory_named
 
 RUN_VARIABLE = "ROWBACK_RUN"  # a runbook's step tells the commands it runs who they are for
 
 
 @dataclass
 class StepState:
-    """One step of a case: attempts that began, what was recorded before the last of them, what it ended in, and how
-    long that took."""
+    """One step of a case, folded from its records.
+
+    Attempts that began, what was recorded before the last of them, what it ended in, and how long that took.
+    """
 
     attempts: int = 0
     intent: dict[str, Any] = field(default_factory=dict)
@@ -192,10 +187,10 @@ def cases_directory() -> Path:
 def open_case(
     plan: RecoveryPlan, objectives: Objectives, profile: Profile, *, approved: bool, opener: Person | None = None
 ) -> tuple[Case, Journal]:
-    """A new case. `approved`: the plan was read, and it was agreed that the tables it names as empty are loaded.
-    `opener`: who that is, where others have to approve as well.
+    """A new case. Raises when its directory or its first record cannot be written.
 
-    Refuses (case-open) while another case here works on the same database.
+    `approved`: the plan was read, and it was agreed that the tables it names as empty are loaded. `opener`: who that
+    is, where others have to approve.
     """
     if error := second_case(plan):
         raise error

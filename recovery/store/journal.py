@@ -68,8 +68,10 @@ class Journal:
         self._last = _hash(lines[-1]) if lines else FIRST
 
     def _cut_torn_line(self, content: bytes, end: int) -> None:
-        """A last line torn by a crash is cut off, so that the next record starts cleanly; nothing but a record's
-        beginning is. Raises plan-unreadable."""
+        """A last line torn by a crash is cut off, so that the next record starts cleanly.
+
+        Nothing but a record's beginning is. Raises plan-unreadable.
+        """
         torn = content[end:].rstrip(b"\0")[: len(BEGINNING)]  # a power cut may leave NULs of blocks never written
         if not BEGINNING.startswith(torn):
             self._file.close()
@@ -241,8 +243,10 @@ def _parse(line: bytes) -> Record | None:
 
 @contextmanager
 def reading(directory: Path) -> Iterator[None]:
-    """What stands in a journal is only known to be well-formed where this version wrote it: anything else that is read
-    inside leaves as plan-unreadable, with what was wrong."""
+    """Raise plan-unreadable, with the directory's name, for whatever is misread inside.
+
+    What stands in a journal is only known to be well-formed where this version wrote it.
+    """
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -254,32 +258,6 @@ def reading(directory: Path) -> Iterator[None]:
             state="nothing was done",
             help=f"use the version that opened it, or look at {directory} yourself",
         ) from error
-
-
-def directories_in(root: Path) -> list[Path]:
-    """What lies below `root`, by name; nothing where `root` does not exist. Raises PermissionError."""
-    try:
-        return sorted(root.iterdir())
-    except FileNotFoundError:
-        return []
-
-
-def directory_named(text: str, root: Path, *, what: str, listing: str) -> Path:
-    """The directory below `root` whose name is `text` or ends with it, from four letters on. Raises case-unknown.
-
-    `what`: what such a journal is of; `listing`: the command that lists them.
-    """
-    names = [path.name for path in directories_in(root)]
-    matches = [name for name in names if name == text or (len(text) >= 4 and name.endswith(text))]
-    if len(matches) == 1:
-        return root / matches[0]
-    raise RowbackError(
-        ErrorId.CASE_UNKNOWN,
-        f"{what} '{text}' {'is ambiguous' if matches else 'does not exist'} in {root}",
-        f"newest: {', '.join(names[-3:])}" if names else f"there are no {what}s yet",
-        state="nothing was done",
-        help=f"list them: {listing}",
-    )
 
 
 def is_driven(directory: Path) -> bool:

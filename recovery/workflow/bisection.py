@@ -28,8 +28,10 @@ YES, NO = {"t", "true", "True", "1"}, {"f", "false", "False", "0"}
 
 @dataclass(frozen=True)
 class Bisection:
-    """What is looked for: the last moment at which `good`, one SELECT of one boolean, was true. `wanted`: how a copy
-    is restored; its target time is set anew for each."""
+    """What is looked for: the last moment at which `good`, one SELECT of one boolean, was true.
+
+    `wanted`: how a copy is restored; its target time is set anew for each.
+    """
 
     wanted: Request
     good: str
@@ -45,8 +47,9 @@ class Bisection:
 
 @dataclass(frozen=True)
 class Bracket:
-    """`good_at`: the last moment known to be good, None when none was; `bad_at`: the first known not to be, None when
-    the last that was looked for is good, so that it was lost after that.
+    """`good_at`: the last moment known to be good, None when none was; `bad_at`.
+
+    The first known not to be, None when the last that was looked for is good, so that it was lost after that.
     """
 
     good_at: datetime | None

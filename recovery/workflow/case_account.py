@@ -1,5 +1,7 @@
-"""The account of a case, folded from its journal: what became of every row at T, and what to do about those not
-back."""
+"""The account of a case, folded from its journal.
+
+What became of every row at T, and what to do about those that are not back.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ DROPPED = "its table was dropped since T"
 
 
 def account_of(case: Case) -> Account:
-    """What has become of the rows, or would if the plan were carried out; empty before the comparison. Mode beside puts
-    nothing into place, so it has none."""
+    """What has become of the rows, or would if the plan were carried out; empty before the comparison.
+
+    Mode beside puts nothing into place, so it has none.
+    """
     plan = case.repair_plan
     if plan is None or case.request.mode is Mode.BESIDE:
         return Account()

@@ -64,8 +64,10 @@ def run(recovery_run: RecoveryRun, *, until: str | None = None) -> None:
 
 
 def _perform_or_look_closer(recovery_run: RecoveryRun, step: Step) -> None:
-    """A table that the server refuses whole is compared row by row, and the rest of its rows come back: the load is
-    tried again for each such table."""
+    """A table that the server refuses whole is compared row by row, and the rest of its rows come back.
+
+    The load is tried again for each such table.
+    """
     while True:
         refused = len(recovery_run.case.noted(REFUSED_WHOLE))
         try:

@@ -21,8 +21,10 @@ def leftovers(live: Session) -> list[tuple[LeftSchema, timedelta, str]]:
 
 
 def clean(live: Session, *, named: Collection[str], older_than: timedelta | None) -> Iterator[tuple[LeftSchema, str]]:
-    """Remove the schemas of the cases `named`, and those older than `older_than` that nothing speaks for; each schema
-    with what was done about it. What an open case needs is kept even where it is named."""
+    """Remove the schemas of the cases `named`, and those older than `older_than` that nothing speaks for.
+
+    Each schema with what was done about it. What an open case needs is kept even where it is named.
+    """
     for case in all_cases():
         if case.closed_at is not None and not is_driven(case.directory):
             sweep_changes(case)

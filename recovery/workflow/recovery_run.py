@@ -61,15 +61,20 @@ def refuse_unapproved(plan: RepairPlan, database: str) -> None:
 class Listener(Protocol):
     """Whoever watches a run: terminal, plain lines, nothing."""
 
-    def step_started(self, name: str, title: str) -> None: ...
+    def step_started(self, name: str, title: str) -> None:
+        """A step begins; `title` says what it does."""
 
-    def progress(self, text: str, seconds: float) -> None: ...
+    def progress(self, text: str, seconds: float) -> None:
+        """The running step goes on, `seconds` after it began."""
 
-    def notice(self, text: str) -> None: ...
+    def notice(self, text: str) -> None:
+        """Something that a person should know, outside any step."""
 
-    def step_done(self, name: str, text: str, seconds: float) -> None: ...
+    def step_done(self, name: str, text: str, seconds: float) -> None:
+        """A step ended well; `text` says with what result."""
 
-    def step_failed(self, name: str, text: str) -> None: ...
+    def step_failed(self, name: str, text: str) -> None:
+        """A step ended with the error `text`."""
 
 
 @dataclass

@@ -38,7 +38,10 @@ def settle_before_closing(recovery_run: RecoveryRun) -> None:
 
 @contextmanager
 def undoing(case: Case) -> Iterator[None]:
-    """An error inside, once the undo's transaction was about to commit, does not say that nothing was written."""
+    """Raise an error of inside with a state that does not say that nothing was written.
+
+    Once the undo's transaction was about to commit, only the server knows.
+    """
     intended, finished = len(case.noted("undo.intent")), len(case.noted("undo.done"))
     try:
         yield

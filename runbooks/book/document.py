@@ -53,9 +53,11 @@ class Note:
 
 @dataclass(frozen=True)
 class Effects:
-    """What a step that runs something promises. `reads`: it changes nothing, which was checked of commands and
-    statements and is only the author's word for a script. `undo`: the command that takes it back; `no_undo`: why there
-    is none."""
+    """What a step that runs something promises.
+
+    `reads`: it changes nothing, which was checked of commands and statements and is only the author's word for a
+    script. `undo`: the command that takes it back; `no_undo`: why there is none.
+    """
 
     reads: bool
     timeout_s: float

@@ -54,7 +54,10 @@ def duration_s(text: str) -> float | None:
 
 
 def fence(kind: str, token: Any, line: int, reader: Reader) -> Step | None:
-    """A step of a fenced block: its first word is the kind, the rest says how."""
+    """A step of a fenced block: its first word is the kind, the rest says how.
+
+    Raises ValueError for a line that is too long to be one.
+    """
     try:
         if len(token.info) > LONGEST_COMMAND:
             raise ValueError(f"it has {len(token.info):,} characters")

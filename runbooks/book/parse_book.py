@@ -187,6 +187,7 @@ def _plain_loader() -> type[Any]:
 
     class Plain(yaml.SafeLoader):
         def compose_node(self, parent: Any, index: Any) -> Any:
+            """Raise YAMLError for an alias, which can multiply without end."""
             if self.check_event(yaml.AliasEvent):
                 raise yaml.YAMLError("it has an alias: write the value itself")
             return super().compose_node(parent, index)

@@ -21,4 +21,5 @@ class Reader:
     problems: list[Problem] = field(default_factory=list)
 
     def wrong(self, line: int, rule: str, text: str) -> None:
+        """Add a problem of line `line`, found by `rule`."""
         self.problems.append(Problem(line, rule, text))

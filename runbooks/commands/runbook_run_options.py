@@ -30,6 +30,10 @@ confirmed_option = click.option(
 
 
 def perform_run(opened: Run, journal: Journal, driver: PresetAnswers | AtTerminal, profile: Profile) -> None:
+    """Perform a run to its end and print its state.
+
+    Raises SystemExit with 130 on an interruption, saying how to resume.
+    """
     from recovery.workflow.case_lifecycle import terminate_like_interrupt
     from runbooks.execution.perform_book import Performance, perform
     from runbooks.execution.step_answers import StepLines, show_line
@@ -45,6 +49,7 @@ def perform_run(opened: Run, journal: Journal, driver: PresetAnswers | AtTermina
 
 
 def refuse_finished(opened: Run) -> None:
+    """Raise case-busy when the run is over."""
     if opened.closed_at:
         raise RowbackError(
             ErrorId.CASE_BUSY,
@@ -55,12 +60,14 @@ def refuse_finished(opened: Run) -> None:
 
 
 def driver_of(mode: str, answers: dict[str, str], confirmed: tuple[str, ...]) -> PresetAnswers | AtTerminal:
+    """Who answers during the run: what was given beforehand (mode auto), or the person at the terminal."""
     from runbooks.execution.step_answers import AtTerminal, PresetAnswers
 
     return PresetAnswers(answers, frozenset(confirmed)) if mode == "auto" else AtTerminal(answers)
 
 
 def answers_in(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Names and values of `-p NAME=VALUE`. Raises usage for a pair without a name or an equals sign."""
     answers = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

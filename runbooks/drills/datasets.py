@@ -81,7 +81,7 @@ def documents(*, articles: int, seed: int) -> Dataset:
 
 
 def chinook(script: Path) -> Dataset:
-    """The Chinook music shop, from its own script; keys without cascades."""
+    """The Chinook music shop, from its own script; keys without cascades. Raises LabError when it cannot be read."""
     try:
         text = script.read_text()
     except OSError as error:

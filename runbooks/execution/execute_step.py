@@ -38,9 +38,12 @@ class CutOff(StepError):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a step is run in: values of variables, where its output goes, what is masked, connections by name, and what
-    its commands are told: whose they are (`mark`), by which profile. `begun` hears of each child's process id.
-    `overruled`: values given with -p that replace those that a step would save."""
+    """What a step is run in.
+
+    `values`: of variables; `logs`: where its output goes; `redact`: what is masked; `connections`: by name. Its
+    commands learn whose they are (`mark`) and by which profile. `begun` hears of each child's process id. `overruled`:
+    values given with -p that replace those that a step would save.
+    """
 
     values: Mapping[str, str]
     logs: Path
@@ -58,8 +61,11 @@ class Surroundings:
 
 
 def command_lines(step: Executed, values: Mapping[str, str]) -> list[list[str]]:
-    """What would be run, as argument lists. Values are put into words that were split before, so that none of them can
-    become more than a word. Raises StepError for a variable without a value."""
+    """What would be run, as argument lists.
+
+    Values are put into words that were split before, so that none of them can become more than a word. Raises StepError
+    for a variable without a value.
+    """
     match step:
         case Command(lines=lines):
             return [_words(line, values) for line in lines]

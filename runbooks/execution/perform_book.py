@@ -29,15 +29,20 @@ class Driver(Protocol):
     """Answers the questions of a run: a person at a terminal, or values given beforehand (`answers`)."""
 
     @property
-    def answers(self) -> Mapping[str, str]: ...
+    def answers(self) -> Mapping[str, str]:
+        """Values that were given with -p."""
 
-    def answer(self, step: Ask) -> str: ...
+    def answer(self, step: Ask) -> str:
+        """The value of a question."""
 
-    def confirms(self, step: Confirm) -> bool: ...
+    def confirms(self, step: Confirm) -> bool:
+        """Whether a manual step was done."""
 
-    def lets(self, step: Executed, lines: list[list[str]]) -> bool: ...
+    def lets(self, step: Executed, lines: list[list[str]]) -> bool:
+        """Whether a step that writes may run; `lines`: the commands that it would run."""
 
-    def approves(self, step: Approve) -> bool: ...
+    def approves(self, step: Approve) -> bool:
+        """Whether an approval is given."""
 
 
 @dataclass
@@ -73,8 +78,11 @@ def perform(what: Performance, *, until: str | None = None) -> None:
 
 
 def give_up(what: Performance) -> tuple[list[str], list[str]]:
-    """Take back what was done, the last step first, and close the run. Returns what has no undo, and what may have
-    happened though nobody can tell. An undo that fails pauses the run: nothing is passed over."""
+    """Take back what was done, the last step first, and close the run.
+
+    Returns what has no undo, and what may have happened though nobody can tell. An undo that fails pauses the run:
+    nothing is passed over.
+    """
     not_undone: list[str] = []
     doubtful: list[str] = []
     for step in reversed(what.run.book.steps):

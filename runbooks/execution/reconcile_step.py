@@ -17,8 +17,9 @@ TELLS = {"undo": ("undo.done", None), "close": ("case.closed", None)}
 def already_happened(
     step: Executed, lines: list[list[str]], since: datetime, mark: str
 ) -> Command | dict[str, str] | None:
-    """For a step that began at `since` and did not end well: the values that it would have saved, when it has happened;
-    the command that continues it; None where it may be done again. `mark`: what its commands call themselves.
+    """For a step that began at `since` and did not end well: the values that it would have saved, when it has happened.
+
+    The command that continues it; None where it may be done again. `mark`: what its commands call themselves.
 
     Raises LookupError where nobody can tell: a statement or a script that writes.
     """

@@ -16,7 +16,8 @@ from recovery.config import state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.files import create_private, replace_private
 from recovery.model.approval import Approval, Person
-from recovery.store.journal import Journal, Record, directories_in, directory_named, is_driven, read_records, reading
+from recovery.store.journal import Journal, Record, is_driven, read_records, reading
+from recovery.store.journal_directories import directories_in, directory_named
 from runbooks.book.document import RUN_DIR, Approve, Book, Command, Shell, Sql, Step
 from runbooks.book.parse_book import parse, read_book
 from runbooks.execution.parameter_values import bound
@@ -27,8 +28,11 @@ FILES = "files"
 
 @dataclass
 class StepState:
-    """One step of a run. `open_since`: it began then, and has neither ended well nor been begun anew: what it does may
-    have happened. `child`: the process group it runs in."""
+    """One step of a run.
+
+    `open_since`: it began then, and has neither ended well nor been begun anew: what it does may have happened.
+    `child`: the process group it runs in.
+    """
 
     attempts: int = 0
     saved: dict[str, str] | None = None

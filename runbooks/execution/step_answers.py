@@ -16,22 +16,25 @@ from runbooks.execution.parameter_values import bound
 
 @dataclass(frozen=True)
 class PresetAnswers:
-    """Mode auto: refuses to guess. `answers` by the name of a question, `confirmed`: ids of manual steps that
-    were looked at, `approved`: ids of approvals that are given by the nature of the run (a drill)."""
+    """Mode auto: refuses to guess.
+
+    `answers` by the name of a question, `confirmed`: ids of manual steps that were looked at, `approved`: ids of
+    approvals that are given by the nature of the run (a drill).
+    """
 
     answers: Mapping[str, str]
     confirmed: frozenset[str] = frozenset()
     approved: frozenset[str] = frozenset()
 
     def answer(self, step: Ask) -> str:
-        """What was said, else the default."""
+        """The answer given beforehand, else the default. Raises usage when there is neither."""
         preset = self.answers.get(step.parameter.name, step.parameter.default)
         if preset is None:
             raise _unsaid(step.id, f"-p {step.parameter.name}=…")
         return preset
 
     def confirms(self, step: Confirm) -> bool:
-        """Only what was named."""
+        """True for what was named beforehand. Raises usage otherwise."""
         if step.id not in self.confirmed:
             raise _unsaid(step.id, f"--confirmed {step.id}, once it was looked at: {step.question}")
         return True
@@ -45,7 +48,7 @@ class PresetAnswers:
         return step.id in self.approved
 
     def refuse_gaps(self, book: Book, *, done: Collection[str] = ()) -> None:
-        """Before the first step: what would stop the run half-way."""
+        """Raise usage, before the first step, for what would stop the run half-way."""
         for step in book.steps:
             if step.id in done:
                 continue

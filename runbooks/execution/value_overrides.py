@@ -12,8 +12,10 @@ from runbooks.execution.run_store import Run
 
 
 def overrule(run: Run, journal: Journal, book: Book, answers: Mapping[str, str]) -> None:
-    """Take them for those that steps of this run have saved already. Raises usage where a later step went by the old
-    one: it has to be done again."""
+    """Take them for those that steps of this run have saved already.
+
+    Raises usage where a later step went by the old one: it has to be done again.
+    """
     overrides = overruled(book, answers)
     for number, step in enumerate(book.steps):
         saved = run.state(step.id).saved or {}

@@ -99,8 +99,10 @@ def status(root: Path) -> dict[str, Any] | None:
 
 
 def down(root: Path) -> bool:
-    """End the lab below `root` and remove every file of it; False when there was nothing. Raises LabError for a
-    directory that is no lab's."""
+    """End the lab below `root` and remove every file of it; False when there was nothing.
+
+    Raises LabError for a directory that is no lab's.
+    """
     state = status(root)
     if state:
         os.kill(state["pid"], signal.SIGTERM)
@@ -125,7 +127,7 @@ class Played:
 def play(root: Path, fault: str) -> Played:
     """Run one of FAULTS on the background lab's own instance, and then let its users write on.
 
-    Connects to the port and with the password of the lab's state file, so it cannot reach anything else.
+    Connects to the port and with the password of the lab's state file. Raises LabError when no lab is up.
     """
     state = status(root)
     if state is None:
@@ -159,7 +161,10 @@ def pass_a_second() -> datetime:
 
 
 def control(state: Mapping[str, Any], verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask a running lab something through its control path, with the token of its state file."""
+    """Ask a running lab something through its control path, with the token of its state file.
+
+    Raises LabError with the lab's words when it refuses.
+    """
     request = urllib.request.Request(  # noqa: S310 (loopback, our own scheme)
         f"http://127.0.0.1:{int(state['port'])}/_lab/{verb}",
         data=json.dumps(body).encode(),
@@ -186,8 +191,10 @@ def furnish_sample(lab: Lab, *, articles: int, seed: int) -> str:
 
 
 def log_everything(lab: Lab) -> None:
-    """What a team turns on that wants to find out afterwards: every statement, and csvlog next to stderr. RDS's own
-    default is log_statement = none."""
+    """What a team turns on that wants to find out afterwards: every statement, and csvlog next to stderr.
+
+    RDS's own default is log_statement = none.
+    """
     cluster = lab.engine.instances[INSTANCE].cluster
     cluster.settings |= {"log_statement": "all", "log_destination": "stderr,csvlog"}
     cluster.reload()

@@ -18,8 +18,10 @@ WORDS = "This directory is a lab of rowback; `rowback lab down` ends it and remo
 
 
 def is_lab(root: Path) -> bool:
-    """Whether `root` is a directory of this user's, no link, that only this user may write to and that bears the mark
-    of a lab, made by this user as well."""
+    """Whether `root` is a lab's directory, made and owned by this user.
+
+    No link, written to by this user alone, with the mark of a lab that this user made as well.
+    """
     try:
         directory, mark = root.lstat(), (root / MARK).lstat()
     except OSError:

@@ -56,7 +56,10 @@ class LabApi:
         return action in self._services.get(service, ())
 
     def answer(self, form: dict[str, str], *, service: str = "rds") -> tuple[int, str]:
-        """HTTP status and XML body for one call."""
+        """HTTP status and XML body for one call: what AWS would refuse is answered as AWS refuses it.
+
+        A Refusal that is raised inside becomes the answer.
+        """
         action, request_id = form.get("Action", ""), str(uuid.uuid4())
         try:
             if f"{service}:{action}" in self.account.engine.faults.denied:
@@ -121,9 +124,11 @@ class Control(Protocol):
     """What answers `/_lab/<verb>`, to who knows its token."""
 
     @property
-    def token(self) -> str: ...
+    def token(self) -> str:
+        """What a caller of the control path has to show."""
 
-    def __call__(self, verb: str, body: dict[str, Any]) -> dict[str, Any]: ...
+    def __call__(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one verb of the control path."""
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -53,8 +53,10 @@ class Engine:
         return Cluster(self.tools, self.root / resource_id[-12:].lower(), certificate=self.certificate)
 
     def effective_settings(self, instance: Instance) -> dict[str, str]:
-        """PostgreSQL settings of an instance: RDS's defaults, by its class where they depend on it, then its group's
-        values."""
+        """PostgreSQL settings of an instance.
+
+        RDS's defaults, by its class where they depend on it, then its group's values.
+        """
         settings = {
             "rds.force_ssl": "1" if self.tools.major >= 15 and self.certificate else "0",
             "log_statement": "none",

@@ -122,8 +122,11 @@ class Snapshot:
 
 @dataclass
 class Faults:
-    """Trouble on order. Each entry of `calls` is used up by the calls it spoils; `denied` are actions (`rds:…`) that
-    these credentials may not call."""
+    """Trouble on order.
+
+    Each entry of `calls` is used up by the calls it spoils; `denied` are actions (`rds:…`) that these credentials may
+    not call.
+    """
 
     denied: set[str] = field(default_factory=set)
     quotas_told: tuple[str, ...] | None = None  # these only, where it is not None

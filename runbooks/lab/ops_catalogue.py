@@ -39,7 +39,7 @@ class CatalogueOperations:
         return page("DBParameterGroups", [self._show(row) for row in rows], request)
 
     def CreateDBParameterGroup(self, request: Request) -> Result:
-        """A group with no values of its own yet."""
+        """A group with no values of its own yet. Raises Refusal as RDS does."""
         name, family = request["DBParameterGroupName"].lower(), request["DBParameterGroupFamily"]
         if name in self.engine.parameters:
             raise Refusal("DBParameterGroupAlreadyExists", f"Parameter group {name} already exists")
@@ -52,7 +52,10 @@ class CatalogueOperations:
         return {"DBParameterGroup": self._show(group)}
 
     def ModifyDBParameterGroup(self, request: Request) -> Result:
-        """Set values; dynamic ones take effect in running instances at once, static ones at the next reboot."""
+        """Set values. Raises Refusal as RDS does.
+
+        Dynamic ones take effect in running instances at once, static ones at the next reboot.
+        """
         group = self._parameters(request["DBParameterGroupName"])
         if group.name.startswith("default."):
             raise Refusal("InvalidDBParameterGroupState", "The default parameter group cannot be modified.")
@@ -84,7 +87,7 @@ class CatalogueOperations:
         return page("Parameters", rows, request)
 
     def CreateDBSubnetGroup(self, request: Request) -> Result:
-        """A name for a set of subnets."""
+        """A name for a set of subnets. Raises Refusal when it is taken."""
         name = request["DBSubnetGroupName"].lower()
         if name in self.engine.subnet_groups:
             raise Refusal("DBSubnetGroupAlreadyExists", f"The DB subnet group '{name}' already exists.")

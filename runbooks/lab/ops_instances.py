@@ -24,7 +24,7 @@ class InstanceOperations:
         self.account, self.engine = account, account.engine
 
     def CreateDBInstance(self, request: Request) -> Result:
-        """An empty instance with its first database."""
+        """An empty instance with its first database. Raises Refusal as RDS does."""
         identifier = self.account.claim(request["DBInstanceIdentifier"])
         self._check_engine(request)
         password = request.get("MasterUserPassword")
@@ -90,7 +90,7 @@ class InstanceOperations:
         return {"DBInstance": show_instance(self.account, instance)}
 
     def DeleteDBInstance(self, request: Request) -> Result:
-        """Delete, unless protected; a final snapshot is refused outright because the lab takes none."""
+        """Delete, unless protected. Raises Refusal as RDS does, and for a final snapshot: the lab takes none."""
         instance = self.account.find(request["DBInstanceIdentifier"])
         if instance.attributes["DeletionProtection"]:
             raise Refusal(

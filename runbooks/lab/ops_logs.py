@@ -38,7 +38,10 @@ class LogOperations:
         return page("DescribeDBLogFiles", rows, request)
 
     def DownloadDBLogFilePortion(self, request: Request) -> Result:
-        """A portion from Marker ("0": the beginning; none: the tail), at most 10,000 lines and 1 MB."""
+        """A portion from Marker ("0": the beginning; none: the tail), at most 10,000 lines and 1 MB.
+
+        Raises Refusal when there is no such file.
+        """
         name = request["LogFileName"]
         path = next((p for p in self._files(request["DBInstanceIdentifier"]) if f"error/{p.name}" == name), None)
         if path is None:
@@ -58,7 +61,7 @@ class LogOperations:
         }
 
     def DescribeEvents(self, request: Request) -> Result:
-        """Events of the last hour unless told otherwise, 14 days at most."""
+        """Events of the last hour unless told otherwise, 14 days at most. Raises Refusal as RDS does."""
         if "SourceIdentifier" in request and "SourceType" not in request:
             raise Refusal("InvalidParameterCombination", "SourceType is required with SourceIdentifier.")
         now = utc_now()

@@ -25,7 +25,7 @@ class SnapshotOperations:
         self.account, self.engine, self.instances = account, account.engine, instances
 
     def CreateDBSnapshot(self, request: Request) -> Result:
-        """A snapshot of an available instance."""
+        """A snapshot of an available instance. Raises Refusal as RDS does."""
         instance = self.account.find(request["DBInstanceIdentifier"])
         identifier = request["DBSnapshotIdentifier"].lower()
         if instance.status != "available":
@@ -78,7 +78,7 @@ class SnapshotOperations:
         ]
 
     def DeleteDBSnapshot(self, request: Request) -> Result:
-        """Forget a snapshot and remove its files."""
+        """Forget a snapshot and remove its files. Raises Refusal while it is being made."""
         snapshot = self._snapshot(request["DBSnapshotIdentifier"])
         if snapshot.status != "available":
             raise Refusal("InvalidDBSnapshotState", f"Snapshot {snapshot.identifier} is not available.")
@@ -87,7 +87,7 @@ class SnapshotOperations:
         return {"DBSnapshot": {**show_snapshot(self.account, snapshot), "Status": "deleted"}}
 
     def RestoreDBInstanceFromDBSnapshot(self, request: Request) -> Result:
-        """A new instance with the content of a snapshot."""
+        """A new instance with the content of a snapshot. Raises Refusal as RDS does."""
         snapshot = self._snapshot(request["DBSnapshotIdentifier"])
         if snapshot.status != "available":
             raise Refusal("InvalidDBSnapshotState", f"Snapshot {snapshot.identifier} is not available.")

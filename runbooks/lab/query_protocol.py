@@ -27,7 +27,7 @@ class Refusal(Exception):
 
 @cache
 def model_of(service: str) -> Any:
-    """botocore's model of a service (RDS's takes 0.17 s to load, so once)."""
+    """Botocore's model of a service (RDS's takes 0.17 s to load, so once)."""
     return botocore.session.get_session().get_service_model(service)
 
 

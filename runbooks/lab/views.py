@@ -70,7 +70,7 @@ class Account:
         return instance
 
     def claim(self, identifier: str) -> str:
-        """Check a name for a new instance against RDS's rules and the quota, and return it in lower case."""
+        """A name for a new instance in lower case. Raises Refusal by RDS's rules for names and its quota."""
         if not IDENTIFIER.fullmatch(identifier) or len(identifier) > 63:
             raise Refusal(
                 "InvalidParameterValue",

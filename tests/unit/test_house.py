@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,26 @@ def test_architecture_page_names_files_that_exist() -> None:
     modules = {name.removesuffix(".py") for name in re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9]+)+(?:\.py)?)`", text)}
     missing = [n for n in modules if not any((ROOT / r / n).is_dir() or (ROOT / r / f"{n}.py").exists() for r in HOMES)]
     assert sorted(missing) == []
+
+
+def _raises(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    inner = {each for nested in ast.walk(function) if nested is not function for each in _of_nested(nested)}
+    return any(isinstance(x, ast.Raise) and x.exc and x not in inner for x in ast.walk(function))
+
+
+def _of_nested(node: ast.AST) -> Iterator[ast.AST]:
+    return ast.walk(node) if isinstance(node, ast.FunctionDef | ast.Lambda) else iter(())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_docstrings_of_public_functions_say_what_is_raised(path: Path) -> None:
+    """Presence and form are ruff's (pydocstyle). The help of a command is for people, who see the error itself."""
+    tree = ast.parse(path.read_text())
+    for owner in [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]:
+        for function in owner.body:
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) or function.name.startswith("_"):
+                continue
+            if any("command(" in ast.unparse(d) for d in function.decorator_list) or not _raises(function):
+                continue
+            text = ast.get_docstring(function) or ""
+            assert re.search(r"\b[Rr]aise[sd]?\b", text), f"{function.name} raises, and its docstring does not say what"

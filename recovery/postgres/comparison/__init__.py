@@ -1,5 +1,6 @@
-"""Two tables side by side, in their servers: scanned in buckets of keys, by transaction ids, by the user's condition;
-what the copy answered is remembered.
+"""Two tables side by side, in their servers: scanned in buckets of keys, by transaction ids, by the user's condition.
 
-Read in this order: table_scan, row_lineage, predicates, subtransactions, scan_cache.
+What the copy answered is remembered.
+
+Read in this order: table_scan, key_buckets, row_lineage, predicates, subtransactions, scan_cache.
 """

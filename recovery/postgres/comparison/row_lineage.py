@@ -89,7 +89,7 @@ def lineage_of(live: Session, copy: Session, boundary: int) -> Lineage:
 
 
 def writers_since(live: Side, lineage: Lineage) -> dict[int, int]:
-    """xmin → rows, for every transaction that wrote rows of the scope and did not commit by T."""
+    """Xmin → rows, for every transaction that wrote rows of the scope and did not commit by T."""
     counts: Iterator[Values] = stream(
         live.session,
         sql.SQL("select xmin::text::bigint, count(*) from {} where {} group by 1").format(live.relation, live.where),

@@ -24,7 +24,7 @@ LONGEST_GAP = 10_000
 
 
 def first_commands(live: Session, tables: Collection[TableName], xids: Sequence[int]) -> dict[int, int]:
-    """xmin → the smallest command number of the rows it wrote last, over all `tables`."""
+    """Xmin → the smallest command number of the rows it wrote last, over all `tables`."""
     command_by_xid: dict[int, int] = {}
     for table in tables:
         rows = live.execute(
@@ -48,8 +48,10 @@ def commit_times(live: Session, xids: Sequence[int]) -> Mapping[int, datetime]:
 
 
 def committed_between(live: Session, after: int, before: int) -> Iterator[int]:
-    """Ids between two that committed: of other sessions, or of parts of the same transaction. A gap that is too long to
-    look at counts as one id that did."""
+    """Ids between two that committed: of other sessions, or of parts of the same transaction.
+
+    A gap that is too long to look at counts as one id that did.
+    """
     upcoming = next_xid(live)
     low, high = newest(after, upcoming), newest(before, upcoming)
     if high - low > LONGEST_GAP:

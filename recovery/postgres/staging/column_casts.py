@@ -28,6 +28,7 @@ where s.oid = %s::regtype and t.oid = to_regtype(%s) and o.oid = s.typoutput and
 
 def why_cast_loses(copy: Session, table: TableName, source: Field, own_type: str) -> str | None:
     """Why the values that a column held at T cannot be taken over into its type now; None: each comes back unchanged.
+
     Reads the column on the copy once.
 
     `source`: the column at T, with the type it is cast to; `own_type`: the type it had, as format_type() prints it.

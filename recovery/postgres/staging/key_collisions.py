@@ -70,8 +70,9 @@ def blocks_key(stage: Stage, op: str, rules: Sequence[DistinctRule]) -> bool:
 def _collisions(
     stage: Stage, rule: DistinctRule, which: sql.Composable, *, ops: str, others: bool = False
 ) -> sql.Composed:
-    """(n, the live row's key) of staged rows that collide with a live row `t` for which `which` holds. `others`: with
-    another row than their own.
+    """(n, the live row's key) of staged rows that collide with a live row `t` for which `which` holds.
+
+    `others`: with another row than their own.
 
     Nothing in it depends on the pair but the key's operators, so that the server may hash or merge, or go by index.
     """

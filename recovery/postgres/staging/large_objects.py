@@ -50,6 +50,7 @@ def pointed_to(session: Session, table: Table, columns: Iterable[str]) -> Iterat
 
 def bring(copy: Session, live: Session, number: int) -> bool:
     """Create the object on `live` as it is on `copy`, inside `live`'s open transaction, and compare the contents.
+
     False when one of that number was made meanwhile: that stays as it is.
 
     Raises privilege-missing when the role may not read it, or may not give it to its owner.

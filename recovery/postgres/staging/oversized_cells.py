@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 
 def carry(copy: Session, table: TableName, fields: Mapping[str, Field], stage: Stage, which: tuple[int, str]) -> None:
-    """Put one value of the copy in the place of its stand-in. `which`: the staged row and the column. `fields`: the
-    original's columns as they are on the copy."""
+    """Put one value of the copy in the place of its stand-in.
+
+    `which`: the staged row and the column. `fields`: the original's columns as they are on the copy.
+    """
     n, column = which
     keys = [fields[name] for name in stage.table.key]
     own = stage.session.execute(

@@ -2,7 +2,8 @@
 
 Expressions are the server's own text of its own definitions (pg_get_expr, pg_get_indexdef), printed under the pinned
 search_path, so that every name outside pg_catalog is qualified. They name columns without a table, hence hold for any
-relation with the same columns."""
+relation with the same columns.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +22,11 @@ SQL_BODIES_SINCE = 140000
 
 @dataclass(frozen=True)
 class DistinctRule:
-    """No two rows may agree in all `expressions` by `operators` where `predicate` holds. An expression carries its
-    index's collation, which need not be its column's. `columns`: those it is over, in any order; none: expressions."""
+    """No two rows may agree in all `expressions` by `operators` where `predicate` holds.
+
+    An expression carries its index's collation, which need not be its column's. `columns`: those it is over, in any
+    order; none: expressions.
+    """
 
     name: str
     expressions: tuple[str, ...]

@@ -27,9 +27,12 @@ FOUND_IN = "it is found in "  # a reason that begins so says that nothing is los
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """A table that rows may have moved to. `key_is_unique`: over all partitions of the root `name`, so a row of the
-    same key is the same row; otherwise all common `columns` must agree. `made_since`: a table that was
-    made since T, which may be a part that was split off, or a backup."""
+    """A table that rows may have moved to.
+
+    `key_is_unique`: over all partitions of the root `name`, so a row of the same key is the same row; otherwise all
+    common `columns` must agree. `made_since`: a table that was made since T, which may be a part that was split off, or
+    a backup.
+    """
 
     name: TableName
     columns: frozenset[str]
@@ -63,8 +66,10 @@ def mark_stale(stage: Stage) -> int:
 
 
 def mark_back_already(stage: Stage) -> int:
-    """Skip rows without a key of which as many equal ones as T had are there by now: another recovery, or people, put
-    them back since they were compared. Where there is a key, it says so itself."""
+    """Skip rows without a key of which as many equal ones as T had are there by now.
+
+    Another recovery, or people, put them back since they were compared. Where there is a key, it says so itself.
+    """
     if stage.table.key or not stage.ops["i"]:
         return 0
     return stage.mark(
@@ -152,8 +157,10 @@ def count_violating(stage: Stage, rule: CheckRule) -> int:
 
 
 def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int:
-    """Skip rows whose parent is neither live nor planned, or is another entity now. Where the key is away meanwhile,
-    rows that had no parent at T either are written."""
+    """Skip rows whose parent is neither live nor planned, or is another entity now.
+
+    Where the key is away meanwhile, rows that had no parent at T either are written.
+    """
     filled = sql.SQL(" and ").join(sql.SQL("s.{} is not null").format(sql.Identifier(c)) for c in key.columns)
     only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
     deleted = [p.leaving("p", ops="'d'") for p in parents]
@@ -196,9 +203,11 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
 def schedule_before_deletes(
     stage: Stage, references: Sequence[tuple[ForeignKey, Stage]], rules: Sequence[DistinctRule]
 ) -> int:
-    """Let updates come before deletes that they release: rows that let go of a parent about to be deleted, need none
-    that is only to come, and keep all their unique keys. `references`: the table's foreign keys with their parents'
-    stages."""
+    """Let updates come before deletes that they release.
+
+    Rows that let go of a parent about to be deleted, need none that is only to come, and keep all their unique keys.
+    `references`: the table's foreign keys with their parents' stages.
+    """
     if not stage.table.key or not references:
         return 0
     released = (
@@ -243,9 +252,11 @@ def schedule_before_deletes(
 
 
 def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first: bool) -> int:
-    """Skip deletes of rows that a live row still references, and updates of what it references: a cascade must never
-    do what nobody planned. `first`: the deletes come before children are moved away, so only children that are deleted
-    as well, or moved away early, do not count."""
+    """Skip deletes of rows that a live row still references, and updates of what it references.
+
+    A cascade must never do what nobody planned. `first`: the deletes come before children are moved away, so only
+    children that are deleted as well, or moved away early, do not count.
+    """
     leaves: sql.Composable = sql.SQL("false")
     if child is not None:
         leaves = child.leaving("c", ops="'u', 'd'")

@@ -51,9 +51,11 @@ where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
 
 @dataclass(frozen=True)
 class Staged:
-    """One row on its way into a stage: `op` is i, u, d; k for a row that stays and is only looked at; p for one that an
-    earlier portion put there, as transaction `xmin`. `nth`: of a lost row without a key, which one of its equals it was
-    at T, counted from 0."""
+    """One row on its way into a stage: `op` is i, u, d; k for a row that stays and is only looked at.
+
+    P for one that an earlier portion put there, as transaction `xmin`. `nth`: of a lost row without a key, which one of
+    its equals it was at T, counted from 0.
+    """
 
     n: int
     op: str
@@ -157,8 +159,11 @@ class Stage:
         try_rows(self.session, rows, lambda part: insert(part, keys), lambda part, _: insert(part, []))
 
     def complete(self) -> None:
-        """Columns that no value is given for keep, in updates, what the live row has: checks must see that. Learn which
-        columns the updates change at all: the others are not written, so what is wrong in them stands in no way."""
+        """Columns that no value is given for keep, in updates, what the live row has: checks must see that.
+
+        Learn which columns the updates change at all: the others are not written, so what is wrong in them stands in no
+        way.
+        """
         if not self.table.key or not self.ops["u"]:
             return
         absent = [c for c in self.table.columns if c.name not in self.columns and not c.generated]
@@ -264,8 +269,10 @@ class Stage:
         return sql.SQL("row({})::text").format(sql.SQL(", ").join(texts))
 
     def equal_rows(self) -> sql.Composable:
-        """Without a key: the same values, written by the same transaction. As one text, so that the server can hash it:
-        all rows of a load have one xmin."""
+        """Without a key: the same values, written by the same transaction.
+
+        As one text, so that the server can hash it: all rows of a load have one xmin.
+        """
         return self.sql(
             "{there} = {planned} and t.xmin = s.{xmin}", there=self.row_text("t"), planned=self.row_text("s")
         )
@@ -309,8 +316,10 @@ class Stage:
 
 
 def mark_at_once(markings: Iterable[tuple[Stage, sql.Composed]]) -> int:
-    """Execute statements that mark rows to be skipped, one after the other but without waiting for each answer: a
-    round trip for each of thousands of tables would be spent under the lock. Returns how many rows they marked."""
+    """Execute statements that mark rows to be skipped, one after the other but without waiting for each answer.
+
+    A round trip for each of thousands of tables would be spent under the lock. Returns how many rows they marked.
+    """
     sent: list[tuple[Stage, Cursor[tuple[object, ...]]]] = []
     with ExitStack() as opened:
         for stage, text in markings:

@@ -18,8 +18,10 @@ Hash = tuple[int, str]
 
 @dataclass(frozen=True)
 class Proof:
-    """What was to be inserted, updated and deleted; rows to be written and their checksum; the same of the rows of the
-    live table that our transaction wrote."""
+    """What was to be inserted, updated and deleted; rows to be written and their checksum.
+
+    The same of the rows of the live table that our transaction wrote.
+    """
 
     counts: tuple[int, int, int]
     planned: Hash
@@ -53,8 +55,10 @@ def _proving(stage: Stage, xid: int) -> sql.Composed:
 
 
 def dangling(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int:
-    """Rows just written with a reference they did not have whose parent is missing: replica mode never looks. Where the
-    key is away meanwhile, only those that had a parent at T count."""
+    """Rows just written with a reference they did not have whose parent is missing: replica mode never looks.
+
+    Where the key is away meanwhile, only those that had a parent at T count.
+    """
     filled = sql.SQL(" and ").join(sql.SQL("s.{} is not null").format(sql.Identifier(c)) for c in key.columns)
     only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
     return _count(

@@ -21,7 +21,8 @@ ALL: sql.Composable = sql.SQL("true")
 class Write(Protocol):
     """One kind of write of a stage: of all its rows, or of those for which a condition holds; how many it wrote."""
 
-    def __call__(self, stage: Stage, which: sql.Composable = ...) -> int: ...
+    def __call__(self, stage: Stage, which: sql.Composable = ...) -> int:
+        """Write the staged rows that fit `which`; how many were written."""
 
 
 def delete(stage: Stage, which: sql.Composable = ALL) -> int:
@@ -48,8 +49,11 @@ def update(stage: Stage, which: sql.Composable = ALL) -> int:
 
 
 def _update(stage: Stage, which: sql.Composable) -> int:
-    """Only columns in which some row changes are set. Of an equal key that is printed differently, the key as well;
-    rows whose GENERATED ALWAYS identity would change are marked before."""
+    """Only columns in which some row changes are set.
+
+    Of an equal key that is printed differently, the key as well; rows whose GENERATED ALWAYS identity would change are
+    marked before.
+    """
     changed = [f for f in stage.fields if f.name in stage.changing and f.column.identity != "a"]
     if (
         not stage.ops["u"] or not changed or not stage.table.key
@@ -89,8 +93,10 @@ def planned(stage: Stage, write: Write) -> list[int]:
 
 
 def try_first(stage: Stage, write: Write, numbers: Sequence[int]) -> list[int]:
-    """Do the write of these rows and take it back, row by row where the server refuses: rows that it refuses are
-    skipped from now on, and returned."""
+    """Do the write of these rows and take it back, row by row where the server refuses.
+
+    Rows that it refuses are skipped from now on, and returned.
+    """
 
     def attempt(part: Sequence[int]) -> None:
         with stage.session.transaction(force_rollback=True):

@@ -41,8 +41,10 @@ def before_image_schema(case: str) -> str:
 
 
 def create_before_images(stage: Stage, relation: TableName, *, unlogged: bool) -> None:
-    """The empty table `relation` of ours for every live row that is about to change. `unlogged`: a publication of all
-    tables would offer a logged one to its subscribers, who do not have it."""
+    """The empty table `relation` of ours for every live row that is about to change.
+
+    `unlogged`: a publication of all tables would offer a logged one to its subscribers, who do not have it.
+    """
     stage.images = sql.Identifier(*relation.key)
     stage.run("create schema if not exists {schema}", schema=sql.Identifier(relation.schema_name))
     kind = sql.SQL("unlogged table") if unlogged else sql.SQL("table")
@@ -56,8 +58,10 @@ def create_before_images(stage: Stage, relation: TableName, *, unlogged: bool) -
 
 
 def keep_before_images(stage: Stage) -> None:
-    """Copy every live row that is about to change, and the key of every row to come, into that table. That needs no
-    lock: a row of which another version is live by then will not be written (obstacles.mark_stale)."""
+    """Copy every live row that is about to change, and the key of every row to come, into that table.
+
+    That needs no lock: a row of which another version is live by then will not be written (obstacles.mark_stale).
+    """
     names = [column.name for column in stage.table.columns]
     if stage.table.key:
         values = [_before(stage, name) for name in names]

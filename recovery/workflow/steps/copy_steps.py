@@ -99,7 +99,7 @@ class SecureCopy(Step):
     undo = "the temporary instance is thrown away"
 
     def do(self, recovery_run: RecoveryRun) -> Outcome:
-        """Password first: without it nobody gets in, afterwards only this process."""
+        """Password first: without it nobody gets in, afterwards only this process. Raises target-too-late."""
         target = recovery_run.copy_target()
         with recovery_run.live() as live, connect(target, state=UNTOUCHED) as copy:
             identity = prove_copy(live, copy, recovery_run.case.plan.identity)

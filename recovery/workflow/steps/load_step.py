@@ -283,8 +283,10 @@ def _unchanged(case: Case, repair: RepairPlan, counts: Mapping[RowClass, int]) -
 
 
 def _left_by_earlier(case: Case) -> str | None:
-    """Rows that an earlier case of the same database left as conflicts: it repaired the others, so nothing tells any
-    more what the incident wrote, and here they count as newer."""
+    """Rows that an earlier case of the same database left as conflicts.
+
+    It repaired the others, so nothing tells any more what the incident wrote, and here they count as newer.
+    """
     for other in earlier_repairs(case):
         plan = other.repair_plan
         if plan and plan.conflicts and set(plan.request.incident_xids) & set(case.request.incident_xids):

@@ -38,7 +38,7 @@ class ReadTarget(Step):
     undo = "reads only"
 
     def do(self, recovery_run: RecoveryRun) -> Outcome:
-        """Compare the two catalogs and fingerprint those tables on the temporary instance."""
+        """Compare the two catalogs and fingerprint those tables on the copy. Raises nothing-at-target for no rows."""
         plan = recovery_run.case.plan
         beside = plan.request.mode is Mode.BESIDE
         with recovery_run.live() as live, recovery_run.copy() as copy:
@@ -171,8 +171,10 @@ def _dropped_tables(copy: Session, then: Catalog, now: Catalog, plan: RecoveryPl
 
 
 def alike(plan: RecoveryPlan, at_target: Catalog, live: Catalog) -> list[Pair]:
-    """The tables that were empty when planned and whose rows at T fit column by column, in load order. One that was
-    made anew since is another table, unless it was named."""
+    """The tables that were empty when planned and whose rows at T fit column by column, in load order.
+
+    One that was made anew since is another table, unless it was named.
+    """
     named = {table.name for table in plan.tables if table.why is Why.NAMED}
     both = ((at_target.table(name), live.table(name)) for name in plan.whole)
     # pg_dump passes the rows of an extension's own tables over
@@ -195,8 +197,10 @@ def beside_pairs(case: Case, at_target: Catalog) -> list[Pair]:
 
 
 def empty_tables(recovery_run: RecoveryRun) -> list[TableName]:
-    """The tables that are empty now and look as they did, in load order; without those that the server refused whole:
-    their rows are to be looked at one by one."""
+    """The tables that are empty now and look as they did, in load order; without those that the server refused whole.
+
+    Their rows are to be looked at one by one.
+    """
     prints = _read_target(recovery_run)["fingerprints"]
     if recovery_run.case.plan.request.mode is Mode.BESIDE:
         named = (

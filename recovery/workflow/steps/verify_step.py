@@ -31,7 +31,10 @@ class Verify(Step):
     undo = "reads only"
 
     def do(self, recovery_run: RecoveryRun) -> Outcome:
-        """Compare; a difference is an error, and the temporary instance stays for a look."""
+        """Compare what was written with what was planned.
+
+        Raises verify-differs for a difference, and the copy stays for a look.
+        """
         loaded = Loaded.model_validate(recovery_run.case.outcome_of(Load.name))
         with recovery_run.live() as live, job(recovery_run, live) as what, ExitStack() as opened:
             verification = verify(live, what, loaded)
@@ -57,8 +60,10 @@ class Verify(Step):
 def _compared_again(
     recovery_run: RecoveryRun, live: Session, repair: Repair, loaded: Loaded, opened: ExitStack
 ) -> dict[str, tuple[WorldProof, ...] | str]:
-    """Everything compared with the copy once more, beside what the load itself proved; or why that cannot be: a copy
-    that died since is not needed for rows that are back."""
+    """Everything compared with the copy once more, beside what the load itself proved; or why that cannot be.
+
+    A copy that died since is not needed for rows that are back.
+    """
     try:
         copy = opened.enter_context(recovery_run.copy())
     except RowbackError as error:

@@ -1,0 +1,120 @@
+"""Ranges of keys whose checksums are compared first, so that only differing ones are read row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from recovery.postgres.comparison.table_scan import Extent, Field, Side, Values, fields_hash, stream
+
+RANGE_TYPES = frozenset({"smallint", "integer", "bigint"})
+
+
+ROWS_PER_BUCKET = 128
+
+
+MOST_BUCKETS = 2**17
+
+
+WIDEST_RANGE = 2**62  # beyond it the distance between two bigint keys may not be a bigint
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """How keys fall into buckets. `low` and `width`: ranges of one integer or uuid key; None: hash of the key."""
+
+    count: int
+    low: int | None = None
+    width: int = 1
+
+    @classmethod
+    def over(cls, sides: Sequence[Side]) -> Buckets:
+        """Ranges or hashes that hold about ROWS_PER_BUCKET rows each, the same for both sides.
+
+        By the first side alone unless the other has outgrown it, so that the same question is asked next time.
+        """
+        extents = [extent(side) for side in sides]
+        if all(2 * extents[0][0] >= rows for rows, _, _ in extents) and _surrounds(extents[0], extents[1:]):
+            extents = extents[:1]
+        rows = max(count for count, _, _ in extents)
+        count = min(MOST_BUCKETS, 1 << max(0, (rows // ROWS_PER_BUCKET) - 1).bit_length())
+        lows = [low for _, low, _ in extents if low is not None]
+        highs = [high for _, _, high in extents if high is not None]
+        if not lows or not highs or max(highs) - min(lows) >= WIDEST_RANGE:
+            return cls(count)
+        return cls(count, min(lows), max(1, -(-(max(highs) - min(lows) + 1) // count)))
+
+    def number(self, side: Side) -> sql.Composable:
+        """The bucket of a row."""
+        if self.low is None:
+            return sql.SQL("(hashtextextended(row({})::text, 0) & {})").format(
+                sql.SQL(", ").join(field.text for field in side.key), sql.Literal(self.count - 1)
+            )
+        ordinal = _ordinal(side.key[0])
+        assert ordinal is not None
+        return sql.SQL("(({}::bigint - {}) / {})").format(ordinal, sql.Literal(self.low), sql.Literal(self.width))
+
+
+def _surrounds(one: Extent, others: Sequence[Extent]) -> bool:
+    """Whether the keys of `others` lie within, or not far beyond, those of `one`: ranges go on outside."""
+    _, low, high = one
+    if low is None or high is None:
+        return all(other[1] is None for other in others)
+    width = high - low + 1
+    return all(
+        other[1] is None or other[2] is None or (low <= other[1] and other[2] <= high + width) for other in others
+    )
+
+
+def extent(side: Side) -> Extent:
+    """Rows in scope, and the smallest and largest key as a number (None when the key is not of a ranged type)."""
+    ranged = len(side.key) == 1 and _ordinal(side.key[0])
+    low, high = (sql.SQL("{}({})").format(sql.SQL(f), ranged) if ranged else sql.SQL("null") for f in ("min", "max"))
+    statement = sql.SQL("select count(*), ({})::bigint, ({})::bigint from {} where {}")
+    ((count, lowest, highest),) = side.ask(side.session, statement.format(low, high, side.relation, side.where))
+    return int(count or 0), None if lowest is None else int(lowest), None if highest is None else int(highest)
+
+
+def bucket_sums(side: Side, buckets: Buckets, *, contents: Sequence[Field]) -> Iterator[Values]:
+    """(bucket, rows, checksum of `contents`) of every bucket that is not empty, ordered by bucket."""
+    return side.ask(
+        side.session,
+        sql.SQL("select {} b, count(*), sum({}) from {} where {} group by 1 order by 1").format(
+            buckets.number(side), fields_hash(contents, side.session), side.relation, side.where
+        ),
+    )
+
+
+def keys_in(side: Side, buckets: Buckets, wanted: Sequence[int], *, contents: Sequence[Field]) -> Iterator[Values]:
+    """(bucket, lines) of the buckets `wanted`, ordered by bucket.
+
+    A line is a row's key as a JSON array of texts, a blank, the checksum of `contents`; a message per bucket, because
+    one per row costs more than the row.
+    """
+    keys = sql.SQL(", ").join(field.text for field in side.key)
+    return stream(
+        side.session,
+        sql.SQL(
+            "select {0} b, string_agg(json_build_array({1})::text || ' ' || {2}, E'\\n')"
+            " from {3} where {4} and {0} = any({5}::bigint[]) group by 1 order by 1"
+        ).format(
+            buckets.number(side),
+            keys,
+            fields_hash(contents, side.session),
+            side.relation,
+            side.where,
+            sql.Literal(list(wanted)),
+        ),
+    )
+
+
+def _ordinal(field: Field) -> sql.Composable | None:
+    """The key as an integer, in the key's order: integers themselves, uuids by their first 60 bits."""
+    if field.column.base_type in RANGE_TYPES:
+        return field.value
+    if field.column.base_type == "uuid":
+        digits = sql.SQL("left(replace({}, '-', ''), 15)").format(field.text)
+        return sql.SQL("('x' || {})::bit(60)::bigint").format(digits)
+    return None
