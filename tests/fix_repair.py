@@ -20,7 +20,8 @@ from recovery.compare.row_decisions import parse_decisions
 from recovery.compare.scope import ScopeRequest, choose_scope
 from recovery.model.recovery_plan import PlannedTable
 from recovery.model.recovery_report import Verification
-from recovery.model.repair_plan import Pace, RepairPlan, RepairRequest, RowClass
+from recovery.model.repair_plan import Pace, RepairPlan, RepairRequest
+from recovery.model.row_class import RowClass
 from recovery.postgres.comparison.table_scan import Ask, stream
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.read_catalog import nonempty, read_catalog

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from recovery.model.repair_plan import Op
+from recovery.model.row_class import Op
 
 # A row that some portion skipped, `s`, and none wrote.
 _NEVER_WRITTEN = """

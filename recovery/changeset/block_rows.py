@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change
-from recovery.model.repair_plan import Op, RowClass
+from recovery.model.row_class import Op, RowClass
 from recovery.postgres.staging.row_obstacles import FOUND_IN
 
 

@@ -29,7 +29,7 @@ from recovery.changeset.row_change import (
 )
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import KEYS_SHOWN, Reason
-from recovery.model.repair_plan import Op, RowClass
+from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 
 BATCH = 5_000

@@ -8,7 +8,7 @@ from itertools import islice
 from recovery.changeset.batches import CHOSEN, Selection
 from recovery.changeset.change_set import BATCH, ChangeSet
 from recovery.model.catalog import Catalog
-from recovery.model.repair_plan import Op
+from recovery.model.row_class import Op
 from recovery.postgres.connect import Session
 from recovery.postgres.staging.large_objects import pointing_columns, present, same_content
 

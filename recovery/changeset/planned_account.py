@@ -7,7 +7,7 @@ import re
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Shape
 from recovery.model.account import Reason, TableAccount, merged
-from recovery.model.repair_plan import Op, RowClass
+from recovery.model.row_class import Op, RowClass
 
 NOT_RESTORED = "it was lost, and is to stay so by decision"
 KEPT_BY_DECISION = "the incident changed it, and it is to stay so by decision"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from recovery.model.catalog import Catalog, ColumnNumbers, Table
-from recovery.model.repair_plan import Op, RowClass
+from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 
 Texts = tuple[str | None, ...]

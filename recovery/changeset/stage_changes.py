@@ -14,7 +14,8 @@ from recovery.changeset.change_set import WRITES, ChangeSet
 from recovery.changeset.row_change import Change, Shape, changed_columns
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table
-from recovery.model.repair_plan import LiftedConstraint, Op, RowClass
+from recovery.model.repair_plan import LiftedConstraint
+from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.row_versions import xmin_of

@@ -10,7 +10,8 @@ import click
 
 from guards.plain_text import shell_word
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-from recovery.model.repair_plan import WRITTEN_AFTER_T, RepairPlan
+from recovery.model.repair_plan import RepairPlan
+from recovery.model.row_class import WRITTEN_AFTER_T
 from recovery.model.values import counted
 
 if TYPE_CHECKING:

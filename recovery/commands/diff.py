@@ -14,7 +14,9 @@ from recovery.commands.plan_rows import form_of, show_rows
 from recovery.commands.request_options import conflict_options, incident_of
 from recovery.errors import ErrorId, RowbackError
 from recovery.files import replace_private
-from recovery.model.repair_plan import Mode, OnConflict, RepairRequest, RowClass
+from recovery.model.modes import MODES
+from recovery.model.repair_plan import RepairRequest
+from recovery.model.row_class import OnConflict, RowClass
 from recovery.model.values import counted
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ CLASSES = {kind.name.lower(): kind for kind in RowClass if kind is not RowClass.
 
 @click.command(epilog="Example: rowback diff 7f3a --show conflict --limit 20")
 @case_argument
-@click.option("--mode", type=click.Choice([m.value for m in Mode if m is not Mode.BESIDE]), help="Another mode.")
+@click.option(
+    "--mode", type=click.Choice([name.value for name, mode in MODES.items() if mode.in_place]), help="Another mode."
+)
 @conflict_options()[0]
 @click.option("--on-conflict", type=click.Choice([c.value for c in OnConflict]), help="Another policy.")
 @click.option(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair_plan import Mode, RepairPlan, RowClass
+from recovery.model.modes.reload_mode import NewRows
+from recovery.model.repair_plan import RepairPlan
+from recovery.model.row_class import RowClass
 from recovery.model.values import counted
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | 
         click.echo("nothing was compared row by row: all tables are loaded whole", err=True)
         return
     listed, new_rows = NEW_ROWS_SHOWN, sum(table.count(RowClass.NEW) for table in plan.tables)
-    if new_rows > listed and plan.request.mode is not Mode.REPLACE and (not kinds or RowClass.NEW in kinds):
+    stay = plan.request.reload_mode.new_rows is NewRows.STAY
+    if new_rows > listed and stay and (not kinds or RowClass.NEW in kinds):
         click.echo(f"of {new_rows:,} new rows only the first {listed:,} of each table are kept to be listed", err=True)
     if problem := changes_problem(case, plan.number, plan.changes_digest):
         raise RowbackError(

@@ -10,9 +10,12 @@ import click
 from guards.plain_text import shell_word
 from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.modes import DEFAULT, MODES
+from recovery.model.modes.reload_mode import Mode
 from recovery.model.recovery_plan import Transport
 from recovery.model.recovery_report import Objectives
-from recovery.model.repair_plan import Mode, OnConflict, RepairRequest
+from recovery.model.repair_plan import RepairRequest
+from recovery.model.row_class import OnConflict
 from recovery.model.target import parse_target_time
 
 if TYPE_CHECKING:
@@ -110,11 +113,10 @@ REQUEST_OPTIONS = (
     ),
     click.option(
         "--mode",
-        type=click.Choice([m.value for m in Mode]),
-        default=Mode.MISSING.value,
+        type=click.Choice([name.value for name in MODES]),
+        default=DEFAULT.name.value,
         show_default=True,
-        help="missing: put lost rows back. repair: also revert rows the incident changed. replace: back to T."
-        " beside: load T's tables into a schema of their own.",
+        help=" ".join(f"{mode.name}: {mode.summary}" for mode in MODES.values()),
     ),
     click.option("--where", metavar="SQL", help="Only rows of the one --table that fit, and rows on them."),
     *conflict_options(),

@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from recovery.changeset.row_change import Change
-from recovery.compare.classify_row import WRITTEN_SINCE, columns_by_writer
+from recovery.compare.classify_row import columns_by_writer
 from recovery.compare.table_diff import Comparison
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair_plan import Mode, RepairRequest, RowClass, Writer
+from recovery.model.modes.reload_mode import IncidentNeed
+from recovery.model.repair_plan import RepairRequest, Writer
+from recovery.model.row_class import WRITTEN_SINCE, RowClass
 from recovery.model.values import counted
 from recovery.postgres.comparison.row_lineage import committed
 from recovery.postgres.comparison.subtransactions import commit_times, committed_between, first_commands
@@ -129,7 +131,7 @@ def refuse_unknown_incident(
     Raises incident-unknown when rows changed and no transaction was named, or a named one did not happen after T;
     nothing-to-repair when something else is gone instead. `facts`: what that is; `beside`: the command that brings it.
     """
-    if request.mode is not Mode.REPAIR:
+    if request.reload_mode.incident is not IncidentNeed.REQUIRED:
         return
     tables = comparison.tables.values()
     changed = sum(comparison.changes.classes(c.shape.no).get(RowClass.CHANGED, 0) for c in tables)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change, Texts
-from recovery.model.repair_plan import DetectionMethod, RowClass
+from recovery.model.repair_plan import DetectionMethod
+from recovery.model.row_class import RowClass
 from recovery.postgres.comparison.key_buckets import Buckets, bucket_sums, extent, keys_in
 from recovery.postgres.comparison.row_lineage import Lineage, keys_written_by, writers_since
 from recovery.postgres.comparison.table_scan import Field, Side, Values, whole_rows

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from recovery.changeset.row_change import Change, Texts
-from recovery.model.repair_plan import Mode, OnConflict, Op, RepairRequest, RowClass
+from recovery.model.repair_plan import RepairRequest
+from recovery.model.row_class import OnConflict, Op, RowClass
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
-WRITTEN_SINCE = (RowClass.REVERTED, RowClass.CONFLICT, RowClass.NEWER, RowClass.CHANGED, RowClass.REUSED)
 
 
 @dataclass(frozen=True)
@@ -160,15 +160,10 @@ def resolve(change: Change, request: RepairRequest, effect: Effect) -> Change:
 
     Lost rows are put back in every mode, new ones leave only in `replace` (ChangeSet.insert_lost, delete_new).
     """
-    update = replace(change, op=Op.UPDATE, want=change.target)
-    match request.mode, change.kind:
-        case ((Mode.REPAIR | Mode.REPLACE), RowClass.REVERTED):
-            return update
-        case Mode.REPAIR, RowClass.CONFLICT:
-            return resolve_conflict(change, request, effect)
-        case Mode.REPLACE, kind if kind in WRITTEN_SINCE:
-            return update
-    return change
+    mode = request.reload_mode
+    if change.kind in mode.set_back:
+        return replace(change, op=Op.UPDATE, want=change.target)
+    return resolve_conflict(change, request, effect) if change.kind in mode.by_policy else change
 
 
 def resolve_conflict(change: Change, request: RepairRequest, effect: Effect) -> Change:

@@ -9,7 +9,7 @@ from recovery.changeset.column_mapping import ColumnMapping
 from recovery.changeset.row_change import Texts
 from recovery.compare.classify_row import Entity
 from recovery.compare.table_diff import Compared, Comparison
-from recovery.model.repair_plan import RowClass
+from recovery.model.row_class import RowClass
 from recovery.postgres.comparison.key_buckets import extent
 from recovery.postgres.comparison.row_lineage import writers_since
 from recovery.postgres.comparison.table_scan import Side, holds_between, some_keys

@@ -15,7 +15,8 @@ from recovery.changeset.row_change import Change, Texts
 from recovery.compare.entity_keys import entity_of_table
 from recovery.compare.table_diff import Compared, Comparison
 from recovery.model.catalog import Catalog, ForeignKey
-from recovery.model.repair_plan import DetectionMethod, Op, RowClass
+from recovery.model.repair_plan import DetectionMethod
+from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.comparison.predicates import Predicate, condition, either, hangs_on
 from recovery.postgres.comparison.table_scan import Field, Side, distinct_values, rows_by_key

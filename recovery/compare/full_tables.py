@@ -13,7 +13,7 @@ from recovery.changeset.row_change import Texts
 from recovery.changeset.row_locations import chunks
 from recovery.compare.table_diff import Compared, Comparison
 from recovery.model.catalog import Catalog, ForeignKey
-from recovery.model.repair_plan import Op, RowClass
+from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.comparison.row_lineage import keys_written_by, writers_since
 from recovery.postgres.comparison.table_scan import Field, Side, distinct_values, rows_by_key

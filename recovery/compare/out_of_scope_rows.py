@@ -12,7 +12,8 @@ from recovery.compare.attribution import Incident
 from recovery.compare.table_diff import Compared, Comparison
 from recovery.model.account import Reason, TableAccount
 from recovery.model.catalog import ForeignKey, Table
-from recovery.model.repair_plan import DetectionMethod, RowClass
+from recovery.model.repair_plan import DetectionMethod
+from recovery.model.row_class import RowClass
 from recovery.model.values import TableName
 from recovery.postgres.comparison.key_buckets import extent
 from recovery.postgres.comparison.predicates import all_filled

@@ -13,17 +13,8 @@ from recovery.compare.attribution import Incident, incident_notices
 from recovery.compare.out_of_scope_rows import children_outside, written_outside
 from recovery.compare.table_diff import Compared, Comparison
 from recovery.model.account import KEYS_SHOWN, LostValues
-from recovery.model.repair_plan import (
-    WRITTEN_AFTER_T,
-    DetectionMethod,
-    LiftedConstraint,
-    Op,
-    RepairPlan,
-    RepairRequest,
-    RowClass,
-    TableRepair,
-    Writer,
-)
+from recovery.model.repair_plan import DetectionMethod, LiftedConstraint, RepairPlan, RepairRequest, TableRepair, Writer
+from recovery.model.row_class import WRITTEN_AFTER_T, Op, RowClass
 from recovery.model.values import TableName, counted
 from recovery.postgres.change_consumers import who_notices
 from recovery.postgres.comparison.table_scan import count_filled

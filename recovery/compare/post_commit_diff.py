@@ -13,7 +13,7 @@ from recovery.changeset.change_set import WRITES, ChangeSet
 from recovery.changeset.row_change import Change, Shape, key_text
 from recovery.compare.table_diff import Compared, Comparison
 from recovery.model.recovery_report import WorldProof
-from recovery.model.repair_plan import Op
+from recovery.model.row_class import Op
 from recovery.postgres.row_versions import xmin_of
 
 KEYS_SHOWN = 20

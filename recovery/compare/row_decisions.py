@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change, Shape, Texts
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair_plan import Op, RowClass
+from recovery.model.row_class import Op, RowClass
 
 NEEDED = {"table", "key", "op"}
 

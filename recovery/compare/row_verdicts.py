@@ -11,7 +11,9 @@ from recovery.compare.entity_keys import entity_of_table, renewed
 from recovery.compare.key_changes import BY_INCIDENT, MAYBE_MOVED, SAME_NUMBER, SAME_REST, root_of, row_signature_of
 from recovery.compare.table_diff import Compared, Comparison
 from recovery.model.catalog import ForeignKey
-from recovery.model.repair_plan import DetectionMethod, Mode, Op, RepairRequest, RowClass
+from recovery.model.modes.reload_mode import NewRows
+from recovery.model.repair_plan import DetectionMethod, RepairRequest
+from recovery.model.row_class import Op, RowClass
 
 MAYBE_AN_OLD_VERSION = "its table has no key, and rows written since T may be newer versions of it: see --mode beside"
 NO_KEY_TO_DELETE_BY = "its table has no key, so which of several equal rows to delete is not known"
@@ -30,7 +32,7 @@ def attribute_and_resolve(comparison: Comparison) -> None:
         request = _request_for(comparison, compared)
         converted = _converted(comparison, compared, incident)
         changes.insert_lost(no)
-        if request.mode is Mode.REPLACE:
+        if request.reload_mode.new_rows is NewRows.LEAVE:
             changes.delete_new(no)
         changes.update(
             resolve(attribute(change, effect, entity, incident), request, effect)
@@ -60,8 +62,9 @@ def _effect(comparison: Comparison, compared: Compared, incident: frozenset[int]
 def _request_for(comparison: Comparison, compared: Compared) -> RepairRequest:
     """Nobody asked for a followed table to be replaced: only what was lost or hit by the incident comes back."""
     request = comparison.request
-    if compared.engine is DetectionMethod.FOLLOWED and request.mode is Mode.REPLACE:
-        mode = Mode.REPAIR if request.incident_xids else Mode.MISSING
+    followed = request.reload_mode.followed
+    if compared.engine is DetectionMethod.FOLLOWED and followed:
+        mode = followed.with_incident if request.incident_xids else followed.without_incident
         return request.model_copy(update={"mode": mode})
     return request
 
@@ -120,7 +123,7 @@ def _tell_doubt(comparison: Comparison, compared: Compared, entity: Entity) -> N
 def _block_moved(comparison: Comparison, compared: Compared, entity: Entity) -> None:
     """A row that was only given another key, or moved to another partition, is not put back beside itself."""
     signature = row_signature_of(compared.columns, comparison.now)
-    if signature is None or comparison.request.mode is Mode.REPLACE:
+    if signature is None or comparison.request.reload_mode.new_rows is NewRows.LEAVE:
         return
     _block_alike(comparison, compared, signature.of, MAYBE_MOVED)
     if not (entity.renumbered or entity.renewed):
@@ -145,7 +148,8 @@ def _alike(comparison: Comparison, compared: Compared, mark_of: MarkOf) -> Itera
 
 def _block_renamed(comparison: Comparison, compared: Compared) -> None:
     """A parent whose children all follow a new key, as ON UPDATE CASCADE makes them, was renamed, not lost."""
-    if row_signature_of(compared.columns, comparison.now) is None or comparison.request.mode is Mode.REPLACE:
+    mode = comparison.request.reload_mode
+    if row_signature_of(compared.columns, comparison.now) is None or mode.new_rows is NewRows.LEAVE:
         return
     changes, name = comparison.changes, compared.columns.live.name
     renamed: dict[Texts, Texts] = {}

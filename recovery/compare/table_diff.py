@@ -12,7 +12,9 @@ from recovery.compare.candidate_rows import Sides, compare_whole_rows, find_cand
 from recovery.compare.classify_row import differing
 from recovery.compare.key_changes import row_signature_of
 from recovery.model.catalog import Catalog
-from recovery.model.repair_plan import DetectionMethod, Mode, Op, RepairRequest, RowClass
+from recovery.model.modes.reload_mode import IncidentNeed, NewRows
+from recovery.model.repair_plan import DetectionMethod, RepairRequest
+from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.comparison.key_buckets import extent
 from recovery.postgres.comparison.predicates import EVERY_ROW, Predicate, all_filled, by_writers
@@ -140,7 +142,7 @@ class Comparison:
             self.changes.add([Change(no, (*row, f"written {n}"), RowClass.NEW, None, row, int(xmin or 0), Op.DELETE)])
 
     def _only_by_incident(self, sides: Sides) -> bool:
-        if self.request.mode is not Mode.REPAIR or self.lineage is None:
+        if self.request.reload_mode.incident is not IncidentNeed.REQUIRED or self.lineage is None:
             return False
         if not all(self.request.names(xmin) for xmin in writers_since(sides.now, self.lineage)):
             return False
@@ -175,7 +177,7 @@ class Comparison:
                     if by_incident and (mark := signature.incident_rest_of(change.live)):
                         self.changes.note_new([mark])
                 self.new_rows[name] = self.new_rows.get(name, 0) + 1
-                bulk = self.request.mode is not Mode.REPLACE and self.new_rows[name] > NEW_ROWS_SHOWN
+                bulk = self.request.reload_mode.new_rows is NewRows.STAY and self.new_rows[name] > NEW_ROWS_SHOWN
                 if bulk and not by_incident:
                     continue
             yield change

@@ -9,7 +9,7 @@ from typing import Literal
 from recovery.model.approval import Demand
 from recovery.model.catalog import Identity, Sequence, Trigger
 from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
-from recovery.model.repair_plan import Mode, RepairRequest
+from recovery.model.repair_plan import RepairRequest
 from recovery.model.values import Moment, TableName, Value, digest_of
 
 
@@ -120,7 +120,7 @@ class RecoveryPlan(Value):
     @property
     def whole(self) -> tuple[TableName, ...]:
         """The tables that were empty when the plan was made, in load order."""
-        if self.where is not None or self.request.mode is Mode.BESIDE:
+        if self.where is not None or not self.request.reload_mode.in_place:
             return ()
         return tuple(table.name for table in self.tables if table.empty and table.why is not Why.FOLLOWED)
 

@@ -8,51 +8,10 @@ from typing import Literal
 
 from recovery.model.account import LostValues, TableAccount
 from recovery.model.catalog import ColumnNumbers, Trigger
+from recovery.model.modes import DEFAULT, MODES
+from recovery.model.modes.reload_mode import Mode, ReloadMode
+from recovery.model.row_class import OnConflict, RowClass
 from recovery.model.values import TableName, Value, digest_of
-
-
-class Mode(StrEnum):
-    """What a recovery may do to the original (docs/limits.md)."""
-
-    MISSING = "missing"
-    REPAIR = "repair"
-    REPLACE = "replace"
-    BESIDE = "beside"
-
-
-class OnConflict(StrEnum):
-    """What becomes of a row that both the incident and others after it changed."""
-
-    KEEP_LIVE = "keep-live"
-    TAKE_T = "take-t"
-    MERGE = "merge"
-
-
-class RowClass(StrEnum):
-    """What happened to a row between T and now. Only the first one is not listed row by row."""
-
-    UNCHANGED = "unchanged"
-    LOST = "lost"  # at T, not now
-    REVERTED = "changed by the incident"  # and by nobody since
-    CONFLICT = "conflict"  # changed by the incident and by others after it
-    NEWER = "newer"  # changed after T, not by the incident
-    CHANGED = "changed"  # after T; by whom is not known, because no incident was named
-    REUSED = "reused key"  # the same key names another entity now
-    MOVED = "moved"  # at T here, now in another partition or table: nothing is lost
-    NEW = "new"  # now, not at T
-    BLOCKED = "blocked"  # would be written, but something forbids it: see the reason
-
-
-WRITTEN_AFTER_T = (RowClass.NEW, RowClass.NEWER, RowClass.CHANGED, RowClass.CONFLICT, RowClass.REUSED)
-
-
-class Op(StrEnum):
-    """What the repair does to one row."""
-
-    INSERT = "insert"
-    UPDATE = "update"
-    DELETE = "delete"
-    KEEP = "keep"
 
 
 class DetectionMethod(StrEnum):
@@ -73,11 +32,16 @@ class RepairRequest(Value):
     `decisions`: the file of the case's directory that decides single rows over mode and policy.
     """
 
-    mode: Mode = Mode.MISSING
+    mode: Mode = DEFAULT.name
     incident_xids: tuple[int, ...] = ()
     incident_ranges: tuple[tuple[int, int], ...] = ()
     on_conflict: OnConflict = OnConflict.KEEP_LIVE
     decisions: str | None = None
+
+    @property
+    def reload_mode(self) -> ReloadMode:
+        """What the mode does to each class of rows."""
+        return MODES[self.mode]
 
     def names(self, xmin: int) -> bool:
         """Whether a row that carries `xmin` was written by the incident, as far as it was named."""
@@ -203,7 +167,7 @@ class RepairPlan(Value):
     @property
     def loses(self) -> int:
         """Rows whose present content would be lost, because they were written after T (mode replace)."""
-        return sum(table.loses for table in self.tables) if self.request.mode is Mode.REPLACE else 0
+        return sum(table.loses for table in self.tables) if self.request.reload_mode.overwrites_newer else 0
 
     def to_json(self) -> str:
         """The plan with its digest, for people and programs."""

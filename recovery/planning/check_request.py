@@ -18,8 +18,9 @@ from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
+from recovery.model.modes.reload_mode import ReloadMode
 from recovery.model.recovery_plan import Transport
-from recovery.model.repair_plan import Mode, RepairRequest
+from recovery.model.repair_plan import RepairRequest
 from recovery.model.target import format_utc
 from recovery.model.values import TableName, named_table
 from recovery.postgres.change_consumers import event_triggers, fixed_sequences, frozen
@@ -133,7 +134,7 @@ def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[T
     missing = [text for text in request.scope.tables if text not in spelled and not set(text) & set("*?[")]
     if not missing:
         return request, ()
-    if request.repair.mode is Mode.BESIDE:
+    if not request.repair.reload_mode.in_place:
         existing_texts = tuple(text for text in request.scope.tables if text not in missing)
         names = tuple(named_table(text) for text in missing)
         return replace(request, scope=replace(request.scope, tables=existing_texts)), names
@@ -171,9 +172,9 @@ def refuse_unstartable_copy(live: Session, source: InstanceFacts, settings: Copy
     )
 
 
-def plan_notices(live: Session, catalog: Catalog, scope: Scope, mode: Mode) -> Iterator[str]:
+def plan_notices(live: Session, catalog: Catalog, scope: Scope, mode: ReloadMode) -> Iterator[str]:
     """What a person should know of the original before anything is created."""
-    if mode is Mode.BESIDE and publishes_everything(live):
+    if not mode.in_place and publishes_everything(live):
         yield (
             "a publication of all tables exists: what is loaded beside is UNLOGGED, so that no subscriber is offered"
             " it, and a crash or failover empties it: copy from it soon"

@@ -20,8 +20,8 @@ from recovery.model.instance import (
     InstanceFacts,
 )
 from recovery.model.load_order import load_order
+from recovery.model.modes import DEFAULT
 from recovery.model.recovery_plan import ForeignKeyMode, LeftOut, RecoveryPlan, Transport, Why
-from recovery.model.repair_plan import Mode
 from recovery.model.target import format_utc
 from recovery.model.values import TableName
 from recovery.planning.check_request import (
@@ -76,7 +76,7 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         _leave_out_unreadable_on_copy(live, catalog, scope, source)
         tables = tuple(scope.chosen[name] for name in order if name in scope.chosen)
         refuse_unstartable_copy(live, source, settings)
-        notices = tuple(plan_notices(live, catalog, scope, request.repair.mode))
+        notices = tuple(plan_notices(live, catalog, scope, request.repair.reload_mode))
     return RecoveryPlan(
         tool_version=__version__,
         made_at=datetime.now(UTC),
@@ -133,7 +133,7 @@ def _like(plan: RecoveryPlan) -> str:
         [
             f"rowback plan {plan.source.identifier} --at {format_utc(plan.target_time)}",
             f"--database {shell_word(plan.database)}",
-            *([] if plan.request.mode is Mode.MISSING else [f"--mode {plan.request.mode}"]),
+            *([] if plan.request.mode is DEFAULT.name else [f"--mode {plan.request.mode}"]),
             *([f"--where {shell_word(plan.where)}"] if plan.where else []),
             *(f"--table {shell_word(text)}" for text in named),
             *(f"--except {shell_word(text)}" for text in excepted),
@@ -215,7 +215,7 @@ def _scope(live: Session, catalog: Catalog, request: Request, dropped: Sequence[
     visible = [table.name for table in catalog.tables if table.readable and not table.row_security]
     filled = nonempty(live, visible)
     scope = Scope() if dropped and not request.scope.tables else choose_scope(catalog, filled, request.scope)
-    if request.repair.mode is Mode.BESIDE:
+    if not request.repair.reload_mode.in_place:
         requested = (Why.NAMED, Why.WHOLE_DATABASE)
         scope.chosen = {name: table for name, table in scope.chosen.items() if table.why in requested}
     if not scope.chosen and not dropped:
@@ -233,10 +233,10 @@ def _check_where(live: Session, catalog: Catalog, scope: Scope, request: Request
     """A row scope needs one root table, and a predicate that the server understands."""
     if request.where is None:
         return
-    if request.repair.mode is Mode.BESIDE:
+    if not request.repair.reload_mode.in_place:
         raise RowbackError(
             ErrorId.USAGE,
-            "--where does not go with --mode beside, which loads whole tables",
+            f"--where does not go with --mode {request.repair.mode}, which loads whole tables",
             state=NOTHING_CREATED,
             help="leave --where out, or look at the rows with rowback peek",
         )

@@ -15,7 +15,8 @@ from recovery.changeset.batches import Batches, Selection, Size
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.load_order import load_order, with_referenced
 from recovery.model.recovery_report import SequenceMove
-from recovery.model.repair_plan import ImagesDigest, Op, Pace
+from recovery.model.repair_plan import ImagesDigest, Pace
+from recovery.model.row_class import Op
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import RowTransport

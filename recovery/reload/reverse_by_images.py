@@ -12,7 +12,7 @@ from itertools import islice
 from recovery.changeset.change_set import BATCH, ChangeSet
 from recovery.changeset.row_change import Change, Shape, Texts
 from recovery.model.catalog import Catalog, Table
-from recovery.model.repair_plan import Op, RowClass
+from recovery.model.row_class import Op, RowClass
 from recovery.postgres.comparison.table_scan import Field, Side, rows_by_key, rows_written
 from recovery.postgres.connect import Session
 from recovery.postgres.row_versions import xmin_of

@@ -14,7 +14,8 @@ from recovery.changeset.planned_account import account_of
 from recovery.changeset.preflight import Outlook, foresee
 from recovery.changeset.row_change import Change, Shape, Texts, column_numbers
 from recovery.model.catalog import Catalog, ForeignKey, Table
-from recovery.model.repair_plan import DetectionMethod, Op, RepairPlan, RepairRequest, RowClass, TableRepair
+from recovery.model.repair_plan import DetectionMethod, RepairPlan, RepairRequest, TableRepair
+from recovery.model.row_class import Op, RowClass
 from recovery.postgres.change_consumers import who_notices
 from recovery.postgres.comparison.table_scan import Field, Side, rows_written
 from recovery.postgres.connect import Session

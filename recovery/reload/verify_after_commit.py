@@ -9,7 +9,7 @@ from recovery.changeset.change_set import BATCH, ChangeSet
 from recovery.changeset.row_change import Change, Shape, Texts
 from recovery.model.catalog import ForeignKey, Table
 from recovery.model.recovery_report import RepairProof, TableProof, Verification
-from recovery.model.repair_plan import Op
+from recovery.model.row_class import Op
 from recovery.postgres import load_statements
 from recovery.postgres.comparison.table_scan import Field, Side, rows_by_key, rows_written
 from recovery.postgres.connect import Session

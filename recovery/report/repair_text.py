@@ -12,7 +12,8 @@ from itertools import islice
 from guards.plain_text import joined
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change, Shape, decoding
-from recovery.model.repair_plan import DetectionMethod, Op, RepairPlan, RowClass, TableRepair
+from recovery.model.repair_plan import DetectionMethod, RepairPlan, TableRepair
+from recovery.model.row_class import Op, RowClass
 from recovery.model.values import counted
 from recovery.report.report_text import MOST_SHOWN, columns, few
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from guards.plain_text import joined, plain
 from recovery.model.recovery_plan import RecoveryPlan, Transport
 from recovery.model.recovery_report import ReferenceCheck, RepairProof, Report, TableProof, Verification
-from recovery.model.repair_plan import Mode
 from recovery.model.target import format_utc
 from recovery.model.values import counted
 from recovery.postgres.beside_tables import beside_schema
@@ -51,7 +50,7 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
             ]
         ),
     ]
-    if plan.request.mode is Mode.BESIDE:
+    if not plan.request.reload_mode.in_place:
         lines += [
             "",
             "  note: the tables are loaded into a new schema recovered_CASE of the same database; no other is touched",

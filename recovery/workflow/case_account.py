@@ -12,7 +12,7 @@ from recovery.compare.make_repair_plan import MADE_ANEW
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Account, Reason, TableAccount
 from recovery.model.recovery_plan import Why
-from recovery.model.repair_plan import Mode, RepairPlan
+from recovery.model.repair_plan import RepairPlan
 from recovery.model.values import counted, leading_name
 from recovery.store.case_directory import Case
 from recovery.workflow.steps.load_step import written_by_load
@@ -26,7 +26,7 @@ def account_of(case: Case) -> Account:
     Mode beside puts nothing into place, so it has none.
     """
     plan = case.repair_plan
-    if plan is None or case.request.mode is Mode.BESIDE:
+    if plan is None or not case.request.reload_mode.in_place:
         return Account()
     return Account(
         tables=tuple(_tables(case, plan)), unexamined=tuple(_unexamined(case, plan)), values_lost=plan.values_lost

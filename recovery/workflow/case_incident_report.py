@@ -11,7 +11,8 @@ from recovery.errors import RowbackError
 from recovery.model.incident_report import Happened, Story, TableRows
 from recovery.model.outlook import LEAST_BILLED_S, Outlook
 from recovery.model.recovery_report import Report, Verification
-from recovery.model.repair_plan import Mode, RowClass, TableRepair
+from recovery.model.repair_plan import TableRepair
+from recovery.model.row_class import RowClass
 from recovery.model.target import format_utc
 from recovery.model.values import counted
 from recovery.store.case_directory import Case
@@ -115,7 +116,7 @@ def _samples(path: Path) -> dict[str, tuple[str, ...]]:
 def _amounts_to(case: Case, report: Report) -> str:
     """The outcome; of a case whose rows are proven back and whose copy is still there, what it would be closed with."""
     account = account_of(case)
-    if report.verification is None or case.request.mode is Mode.BESIDE:
+    if report.verification is None or not case.request.reload_mode.in_place:
         return report.outcome
     if account.complete:
         return outcome_of_load(case)
@@ -132,8 +133,8 @@ def _decisions(case: Case) -> Iterator[str]:
             if count := table.count(kind):
                 line = f"{table.name}: {count:,} row{'s' * (count != 1)} {kind.value}"
                 yield line + (f", {case.request.on_conflict.value}" if kind is RowClass.CONFLICT else "")
-        if table.loses and case.request.mode is Mode.REPLACE:
-            yield f"{table.name}: {table.loses:,} of them LOST what was written after T (mode replace)"
+        if table.loses and case.request.reload_mode.overwrites_newer:
+            yield f"{table.name}: {table.loses:,} of them LOST what was written after T (mode {case.request.mode})"
         elif not table.loses:
             yield from (f"{table.name}: all of these are kept",) if _later(table) else ()
     yield from plan.notices

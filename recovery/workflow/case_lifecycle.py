@@ -14,7 +14,6 @@ from types import FrameType
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError, disk_full
 from recovery.model.account import Partial
 from recovery.model.recovery_report import Outcome
-from recovery.model.repair_plan import Mode
 from recovery.store.case_directory import Case
 from recovery.store.change_set_files import sweep_changes
 from recovery.workflow.case_account import account_of, in_part
@@ -82,7 +81,7 @@ def _perform_or_look_closer(recovery_run: RecoveryRun, step: Step) -> None:
 
 def outcome_of_load(case: Case) -> Outcome:
     """What a case amounts to whose rows were put back and proven."""
-    if case.request.mode is Mode.BESIDE:
+    if not case.request.reload_mode.in_place:
         return "loaded beside"
     return "recovered" if account_of(case).complete else "recovered in part"
 

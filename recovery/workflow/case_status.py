@@ -8,7 +8,7 @@ from statistics import median
 
 from recovery.errors import ErrorId
 from recovery.model.case_progress import Standing, Status, StepStanding
-from recovery.model.repair_plan import Mode, OnConflict
+from recovery.model.row_class import OnConflict
 from recovery.store.case_directory import Case, fold
 from recovery.store.journal import Record, is_driven, read_records
 from recovery.workflow.case_account import account_of
@@ -64,7 +64,7 @@ def status_of(case: Case, records: Sequence[Record], past: Sequence[Case]) -> St
         rows=verification.rows if verification and not case.taken_back else None,
         not_back=account_of(case).not_back if verification and not case.taken_back else 0,
         written=case.wrote_to_live and not case.taken_back,
-        keeps_newer=case.request.mode is not Mode.REPLACE and case.request.on_conflict is OnConflict.KEEP_LIVE,
+        keeps_newer=not case.request.reload_mode.overwrites_newer and case.request.on_conflict is OnConflict.KEEP_LIVE,
         temporary_instance=case.outcome_of("start-copy") is not None and case.outcome_of("remove-copy") is None,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from recovery.changeset.change_set import ChangeSet
 from recovery.config import ColumnReference, Reference
 from recovery.model.recovery_report import ReferenceCheck
-from recovery.model.repair_plan import Op
+from recovery.model.row_class import Op
 from recovery.planning.original_login import original
 from recovery.planning.reference_declarations import existing_values, table_of
 from recovery.postgres.connect import Session

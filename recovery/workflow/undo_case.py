@@ -13,7 +13,8 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Partial
 from recovery.model.catalog import Catalog, Trigger
 from recovery.model.recovery_report import Verification
-from recovery.model.repair_plan import RepairPlan, RowClass
+from recovery.model.repair_plan import RepairPlan
+from recovery.model.row_class import RowClass
 from recovery.model.values import counted
 from recovery.postgres.connect import Session
 from recovery.postgres.lock_watchdog import watched

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from recovery.model.repair_plan import Mode
+from recovery.model.modes.reload_mode import Mode
 from runbooks.lab.background import FAULTS
 from runbooks.lab.documents import load_docs
 from runbooks.lab.lab_cluster import LabError

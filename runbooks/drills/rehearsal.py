@@ -15,9 +15,9 @@ from recovery.compare.scope import ScopeRequest, match_tables
 from recovery.config import LibpqCredentials, Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
+from recovery.model.modes.reload_mode import Mode
 from recovery.model.recovery_plan import Transport
 from recovery.model.recovery_report import Objectives, Report
-from recovery.model.repair_plan import Mode
 from recovery.model.values import TableName
 from recovery.planning.check_request import Request
 from recovery.planning.make_plan import make_plan

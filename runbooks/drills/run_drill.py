@@ -22,9 +22,11 @@ from recovery.compare.scope import ScopeRequest
 from recovery.config import Profile
 from recovery.incident.rank_suspects import Question
 from recovery.investigation.find_incident import Search, find
+from recovery.model.modes import MODES
+from recovery.model.modes.reload_mode import IncidentNeed, Mode
 from recovery.model.recovery_plan import Transport
 from recovery.model.recovery_report import Objectives, Report
-from recovery.model.repair_plan import Mode, RepairRequest
+from recovery.model.repair_plan import RepairRequest
 from recovery.model.values import Moment, Value
 from recovery.planning.check_request import Request
 from recovery.planning.make_plan import make_plan
@@ -277,7 +279,8 @@ def _find(request: DrillRequest, clock: Clock) -> _Told:
 def _recover(request: DrillRequest, incident: _Told, clock: Clock) -> Report:
     """The same steps as `rowback restore`: a drill that ran others would measure something else."""
     instances, fault = Instances.connect(None), request.dataset.faults[request.fault]
-    repair = RepairRequest(mode=fault.mode, incident_xids=incident.xids if fault.mode is Mode.REPAIR else ())
+    needed = MODES[fault.mode].incident is IncidentNeed.REQUIRED
+    repair = RepairRequest(mode=fault.mode, incident_xids=incident.xids if needed else ())
     restore = Request(
         instance=INSTANCE,
         database=request.dataset.database,

@@ -174,6 +174,43 @@ def json_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def modes_page() -> str:
+    """What each reload mode does to each class of rows, as the modes declare it."""
+    from recovery.model.modes import MODES
+    from recovery.model.modes.reload_mode import ReloadMode
+    from recovery.model.row_class import RowClass
+
+    def what(mode: ReloadMode, kind: RowClass) -> str:
+        if not mode.in_place:
+            return "not touched"
+        if kind in mode.by_policy:
+            return "as `--on-conflict` says"
+        if kind is RowClass.LOST or kind in mode.set_back:
+            return "as at T"
+        return mode.new_rows.value if kind is RowClass.NEW else "stays"
+
+    kinds = (
+        (RowClass.LOST, "was there at T, is not there now"),
+        (RowClass.REVERTED, "changed by the named incident alone"),
+        (RowClass.CONFLICT, "changed by the incident and by others"),
+        (RowClass.NEWER, "changed by others alone"),
+        (RowClass.CHANGED, "changed; no incident was named"),
+        (RowClass.REUSED, "its key names another entity now"),
+        (RowClass.NEW, "was not there at T"),
+    )
+    lines = [
+        "# The modes of a recovery",
+        "",
+        "`--mode MODE` of `plan`, `restore`, `open` and `diff`. Made of the code.",
+        "",
+    ]
+    for name, mode in MODES.items():
+        lines += [f"**{name.value}**: {mode.description} Its rows go into {mode.destination.value}.", ""]
+    lines += ["| row | " + " | ".join(MODES) + " |", "|---" * (len(MODES) + 1) + "|"]
+    lines += [f"| {words} | " + " | ".join(what(mode, kind) for mode in MODES.values()) + " |" for kind, words in kinds]
+    return "\n".join(lines) + "\n"
+
+
 def iam_page() -> str:
     """The policy, with placeholders."""
     from recovery.aws.permissions import Place, as_json
@@ -202,6 +239,7 @@ def write() -> None:
     (ROOT / "docs" / "reference" / "commands.md").write_text(commands_page())
     (ROOT / "docs" / "reference" / "json.md").write_text(json_page())
     (ROOT / "docs" / "reference" / "iam.md").write_text(iam_page())
+    (ROOT / "docs" / "reference" / "modes.md").write_text(modes_page())
     for page in PAGES:
         with tempfile.TemporaryDirectory() as directory:
             fresh = iter(run_page(page, Path(directory)))

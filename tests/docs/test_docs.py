@@ -11,7 +11,17 @@ import pytest
 from recovery.aws import instances as aws_instances
 from recovery.cli import GROUPS, SHORT, VERBS, rowback
 from recovery.errors import EXIT_CODES, ErrorId
-from tests.docs.pages import PAGES, ROOT, commands_page, console_blocks, iam_page, json_page, normalise, run_page
+from tests.docs.pages import (
+    PAGES,
+    ROOT,
+    commands_page,
+    console_blocks,
+    iam_page,
+    json_page,
+    modes_page,
+    normalise,
+    run_page,
+)
 
 
 @pytest.mark.drill
@@ -30,6 +40,7 @@ def test_generated_pages_are_current() -> None:
     assert (ROOT / "docs" / "reference" / "commands.md").read_text() == commands_page()
     assert (ROOT / "docs" / "reference" / "json.md").read_text() == json_page()
     assert (ROOT / "docs" / "reference" / "iam.md").read_text() == iam_page()
+    assert (ROOT / "docs" / "reference" / "modes.md").read_text() == modes_page()
 
 
 def test_every_error_is_documented_with_its_exit_code() -> None:

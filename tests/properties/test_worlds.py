@@ -22,8 +22,9 @@ from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import TableAccount
 from recovery.model.catalog import Catalog
+from recovery.model.modes.reload_mode import Mode
 from recovery.model.recovery_plan import PlannedTable, Why
-from recovery.model.repair_plan import DetectionMethod, Mode, Pace, RepairPlan, RepairRequest
+from recovery.model.repair_plan import DetectionMethod, Pace, RepairPlan, RepairRequest
 from recovery.postgres.beside_tables import beside_name, create_beside, plain
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.copy_rows import CopyTransport, Pair

@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from recovery.model.repair_plan import Mode
+from recovery.model.modes.reload_mode import Mode
 
 KEYS = {
     "int": ("id int", lambda n: (n,)),

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair_plan import RowClass
+from recovery.model.row_class import RowClass
 from recovery.reload.load_job import Loaded
 from tests.fix_lab import Database
 from tests.fix_repair import Past, Times

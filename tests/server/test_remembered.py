@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from recovery.model.repair_plan import Mode, OnConflict, RowClass
+from recovery.model.modes.reload_mode import Mode
+from recovery.model.row_class import OnConflict, RowClass
 from recovery.postgres.comparison.scan_cache import Remembered
 from recovery.postgres.connect import connect
 from tests.fix_lab import Database

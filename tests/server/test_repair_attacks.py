@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair_plan import Mode, OnConflict, RowClass
+from recovery.model.modes.reload_mode import Mode
+from recovery.model.row_class import OnConflict, RowClass
 from tests.fix_lab import Database, wait_until
 from tests.fix_repair import Past, Times, xid_of
 

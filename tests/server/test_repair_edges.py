@@ -8,7 +8,9 @@ import pytest
 
 import recovery.reload.load_transaction as load_module
 from recovery.errors import RowbackError
-from recovery.model.repair_plan import DetectionMethod, Mode, OnConflict, RowClass
+from recovery.model.modes.reload_mode import Mode
+from recovery.model.repair_plan import DetectionMethod
+from recovery.model.row_class import OnConflict, RowClass
 from tests.fix_lab import Database
 from tests.fix_repair import SCHEMA, Past, xid_of
 

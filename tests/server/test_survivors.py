@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from recovery.model.repair_plan import Mode, RowClass
+from recovery.model.modes.reload_mode import Mode
+from recovery.model.row_class import RowClass
 from recovery.postgres.staging import oversized_cells
 from recovery.report.repair_text import count_records
 from tests.fix_lab import Database

@@ -21,9 +21,10 @@ from recovery.errors import RowbackError
 from recovery.model.account import Partial
 from recovery.model.instance import Endpoint, InstanceFacts
 from recovery.model.load_order import load_order
+from recovery.model.modes.reload_mode import Mode
 from recovery.model.recovery_plan import RecoveryPlan
 from recovery.model.recovery_report import Objectives
-from recovery.model.repair_plan import Mode, Pace, RepairRequest
+from recovery.model.repair_plan import Pace, RepairRequest
 from recovery.model.values import TableName
 from recovery.postgres.before_images import drop_schema, left_schemas
 from recovery.postgres.connect import connect, identity_of

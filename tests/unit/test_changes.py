@@ -11,7 +11,7 @@ from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change
 from recovery.compare.row_decisions import parse_decisions
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair_plan import Op, RowClass
+from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.comparison.oversized_values import MOST_BYTES
 

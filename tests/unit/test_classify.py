@@ -9,7 +9,9 @@ from recovery.changeset.row_change import Change
 from recovery.compare.classify_row import Effect, Entity, attribute, resolve
 from recovery.config import load_profile
 from recovery.errors import RowbackError
-from recovery.model.repair_plan import Mode, OnConflict, Op, RepairRequest, RowClass
+from recovery.model.modes.reload_mode import Mode
+from recovery.model.repair_plan import RepairRequest
+from recovery.model.row_class import OnConflict, Op, RowClass
 
 BAD, APP = 100, 101
 

@@ -65,6 +65,12 @@ def test_reading_order_of_a_room_names_files_that_exist(room: Path) -> None:
     assert [n for n in names if not (room.parent / f"{n}.py").exists()] == []
 
 
+def test_modes_are_asked_for_what_they_declare() -> None:
+    """A sixth mode is a file in model/modes: nothing else compares its name."""
+    asks = [p for p in SOURCES if "modes" not in p.parts and "drills" not in p.parts]
+    assert [str(p) for p in asks if re.search(r"\bMode\.[A-Z]", p.read_text())] == []
+
+
 def test_architecture_page_names_files_that_exist() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     modules = {name.removesuffix(".py") for name in re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9]+)+(?:\.py)?)`", text)}

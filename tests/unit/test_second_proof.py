@@ -6,7 +6,7 @@ import pytest
 
 from recovery.changeset.row_change import Change
 from recovery.compare.post_commit_diff import _verdict
-from recovery.model.repair_plan import Op, RowClass
+from recovery.model.row_class import Op, RowClass
 
 OURS, BEFORE, OTHERS = 50, 40, 60
 T, LIVE, MERGED, LATER = (("1", text) for text in ("then", "live", "merged", "later"))

@@ -7,7 +7,8 @@ from recovery.changeset.change_set import ChangeSet
 from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
 from recovery.compare.row_decisions import parse_decisions
 from recovery.model.recovery_plan import Why
-from recovery.model.repair_plan import Mode, RepairPlan, RowClass
+from recovery.model.repair_plan import RepairPlan
+from recovery.model.row_class import RowClass
 from recovery.model.values import TableName, counted
 from recovery.postgres.change_consumers import who_notices
 from recovery.postgres.comparison.scan_cache import Remembered
@@ -29,7 +30,7 @@ class Diff(Step):
     def do(self, recovery_run: RecoveryRun) -> Outcome:
         """A change set per attempt: one that was cut short is never mistaken for a whole one."""
         case, empty = recovery_run.case, empty_tables(recovery_run)
-        if case.plan.request.mode is Mode.BESIDE:
+        if not case.plan.request.reload_mode.in_place:
             return {"repair": self._beside(recovery_run, empty).model_dump(mode="json")}
         number = case.new_number()
         case.changes_path(number).unlink(missing_ok=True)

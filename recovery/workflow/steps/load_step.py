@@ -13,7 +13,8 @@ from recovery.changeset.change_set import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.recovery_plan import Why
-from recovery.model.repair_plan import Mode, RepairPlan, RowClass
+from recovery.model.repair_plan import RepairPlan
+from recovery.model.row_class import RowClass
 from recovery.model.values import TableName, counted, leading_name
 from recovery.postgres import load_statements
 from recovery.postgres.beside_tables import create_beside
@@ -86,7 +87,7 @@ class Load(Step):
         if filled_tables(recovery_run):
             with recovery_run.live() as live, recovery_run.copy() as copy:
                 then = read_catalog(copy)
-                if recovery_run.case.plan.request.mode is Mode.BESIDE:
+                if not recovery_run.case.plan.request.reload_mode.in_place:
                     create_beside(
                         live, recovery_run.case.id, [p.at_target for p in beside_pairs(recovery_run.case, then)]
                     )
@@ -275,7 +276,7 @@ def _unchanged(case: Case, repair: RepairPlan, counts: Mapping[RowClass, int]) -
         names = " ".join(f"--table {shell_word(leading_name(line))}" for line in repair.unexamined)
         beside = case.restore_command("--mode beside", names)
         return f"see what the tables that were not compared held: rowback close {case.id}, then {beside}"
-    if repair.request.mode is Mode.MISSING and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):
+    if not repair.request.reload_mode.set_back and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):
         return f"rows that were changed, not deleted, need: rowback diff {case.id} --mode repair"
     if earlier := _left_by_earlier(case):
         return earlier
@@ -309,7 +310,7 @@ def _fills(recovery_run: RecoveryRun, live: Catalog, at_target: Catalog | None) 
         )
     if at_target is None:
         return [Pair(tables[name], tables[name]) for name in names]
-    if recovery_run.case.plan.request.mode is Mode.BESIDE:
+    if not recovery_run.case.plan.request.reload_mode.in_place:
         then = {pair.name: pair.at_target for pair in beside_pairs(recovery_run.case, at_target)}
     else:
         then = {table.name: table for table in at_target.tables}

@@ -11,7 +11,6 @@ from recovery.changeset.column_mapping import map_table
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.recovery_plan import RecoveryPlan, Transport, Why
-from recovery.model.repair_plan import Mode
 from recovery.model.target import format_utc
 from recovery.model.values import TableName, counted
 from recovery.postgres.beside_tables import beside_name, plain
@@ -40,7 +39,7 @@ class ReadTarget(Step):
     def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Compare the two catalogs and fingerprint those tables on the copy. Raises nothing-at-target for no rows."""
         plan = recovery_run.case.plan
-        beside = plan.request.mode is Mode.BESIDE
+        beside = not plan.request.reload_mode.in_place
         with recovery_run.live() as live, recovery_run.copy() as copy:
             then, now = read_catalog(copy), read_catalog(live)
             filled = nonempty(live, [name for name in plan.whole if now.table(name)])
@@ -116,7 +115,7 @@ class Extract(Step):
     def _dumps(recovery_run: RecoveryRun) -> bool:
         """Whether anything is dumped: whole tables alone, and not where they are streamed."""
         plan = recovery_run.case.plan
-        streamed = plan.transport is Transport.COPY or plan.request.mode is Mode.BESIDE
+        streamed = plan.transport is Transport.COPY or not plan.request.reload_mode.in_place
         return not streamed and bool(filled_tables(recovery_run))
 
     def tell(self, outcome: Outcome) -> str:
@@ -202,7 +201,7 @@ def empty_tables(recovery_run: RecoveryRun) -> list[TableName]:
     Their rows are to be looked at one by one.
     """
     prints = _read_target(recovery_run)["fingerprints"]
-    if recovery_run.case.plan.request.mode is Mode.BESIDE:
+    if not recovery_run.case.plan.request.reload_mode.in_place:
         named = (
             beside_name(recovery_run.case.id, name)
             for name in (*recovery_run.case.plan.scope, *recovery_run.case.plan.dropped)
