@@ -35,7 +35,7 @@ class Protections:
     def every(self) -> list[Protection]:
         """All instances and clusters of the region.
 
-        Aurora's members count through their cluster, and temporary instances of rowback's do not count.
+        Aurora's members count through their cluster, and copies of rowback's do not count.
         """
         windows, snapshots = self._windows(), self._snapshots("db_snapshots")
         instances = [

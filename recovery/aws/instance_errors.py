@@ -17,7 +17,7 @@ def delete_refused(copy: Copy, objections: Sequence[str]) -> RowbackError:
     """The refusal to delete an instance that bears the name of `copy`, with every objection."""
     return RowbackError(
         ErrorId.DELETE_REFUSED,
-        f"'{copy.identifier}' is not proven to be the temporary instance of case {copy.case}",
+        f"'{copy.identifier}' is not proven to be the copy of case {copy.case}",
         *objections,
         state="it was not deleted",
         help=f"look at it yourself: aws rds describe-db-instances --db-instance-identifier {copy.identifier}",
@@ -40,10 +40,9 @@ def copy_failed(identifier: str, what: str) -> RowbackError:
     case = identifier.removeprefix(COPY_PREFIX)
     return RowbackError(
         ErrorId.COPY_FAILED,
-        f"temporary instance '{identifier}' {what}",
+        f"copy '{identifier}' {what}",
         "RDS's reason: aws rds describe-events --source-type db-instance --duration 60 --source-identifier "
         + identifier,
-        state="nothing was written to the original; the temporary instance "
-        + ("is gone" if what == GONE else "still exists"),
+        state="nothing was written to the original; the copy " + ("is gone" if what == GONE else "still exists"),
         help=f"remove it: rowback close {case}; or, if RDS recovers it: rowback resume {case}",
     )

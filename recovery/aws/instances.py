@@ -138,7 +138,7 @@ class Instances:
     def start_copy(
         self, copy: Copy, source: InstanceFacts, database: str | None, settings: CopySettings
     ) -> InstanceFacts:
-        """Begin restoring `source` as of the target time of `copy.creation` into the temporary instance of the case.
+        """Begin restoring `source` as of the target time of `copy.creation` into the copy of the case.
 
         `copy.creation` must have been recorded: its nonce and target time are what proves the instance to be ours when
         nobody sees the answer. `database`: the database to recover, of which no second copy is restored meanwhile; None
@@ -164,8 +164,8 @@ class Instances:
             "DBParameterGroupName": settings.parameter_group,
         }
         call = f"rds:RestoreDBInstanceToPointInTime on '{source.identifier}'"
-        unanswered = "whether a temporary instance was created is not known here: resuming asks RDS"
-        with translated(call, state="no temporary instance was created, nothing was written", unanswered=unanswered):
+        unanswered = "whether a copy was created is not known here: resuming asks RDS"
+        with translated(call, state="no copy was created, nothing was written", unanswered=unanswered):
             answer = self.rds.restore_db_instance_to_point_in_time(
                 SourceDbiResourceId=source.resource_id,
                 TargetDBInstanceIdentifier=copy.identifier,
@@ -184,7 +184,7 @@ class Instances:
         return self._facts({**answer["DBInstance"], "TagList": self._tag_list(tags)})
 
     def wait_ready(self, identifier: str, *, deadline_s: float, watch: Watch) -> InstanceFacts:
-        """Wait until the temporary instance is available; `watch(status, seconds)` is called at each poll.
+        """Wait until the copy is available; `watch(status, seconds)` is called at each poll.
 
         Raises copy-failed at once when it enters a final state, or when `deadline_s` passes.
         """
@@ -230,7 +230,7 @@ class Instances:
         force in time, ValueError when the identifier is not a copy's.
         """
         if not identifier.startswith(COPY_PREFIX):
-            raise ValueError(f"{identifier} is not a temporary instance")
+            raise ValueError(f"{identifier} is not a copy")
         password = secrets.token_urlsafe(32)
         with translated(f"rds:ModifyDBInstance on '{identifier}'", state=f"'{identifier}' keeps running"):
             self.rds.modify_db_instance(
@@ -248,7 +248,7 @@ class Instances:
         raise copy_failed(identifier, f"did not take its new password within {deadline_s / 60:.0f} min")
 
     def delete_copy(self, copy: Copy, *, deadline_s: float, watch: Watch) -> bool:
-        """Delete the temporary instance and wait until it is gone; False when no instance of its name exists.
+        """Delete the copy and wait until it is gone; False when no instance of its name exists.
 
         Raises delete-refused unless the instance of that name is proven to be `copy` (model/deletion.py), copy-failed
         when it is still there after `deadline_s`. RDS has no conditional delete: docs/security.md.
@@ -275,7 +275,7 @@ class Instances:
             raise RowbackError(
                 ErrorId.DELETE_REFUSED,
                 f"'{name}' was replaced by another instance while it was being removed",
-                f"RDS deletes {deleted}; the temporary instance was {instance.resource_id}",
+                f"RDS deletes {deleted}; the copy was {instance.resource_id}",
                 state=f"{deleted} is being deleted, without a final snapshot",
                 help=f"restore it from its snapshots: aws rds describe-db-snapshots --dbi-resource-id {deleted}",
             )

@@ -1,4 +1,4 @@
-"""What a temporary instance costs: AWS's price list when it answers, else a small table with its date, else unknown.
+"""What a copy costs: AWS's price list when it answers, else a small table with its date, else unknown.
 
 Single-AZ, on demand, billed by the second with ten minutes at least (sources: RDS-cost). Provisioned IOPS and Extended
 Support are not counted.

@@ -41,7 +41,7 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
     accept_partial: bool,
     as_json: bool,
 ) -> None:
-    """Write what the repair plan with DIGEST says, and prove it. The temporary instance stays until it is closed.
+    """Write what the repair plan with DIGEST says, and prove it. The copy stays until it is closed.
 
     One transaction, or with --max-wal-rate one after the other: writers then wait for one portion at most and replicas
     keep up, but the rows come back one portion after the other. resume goes on where a paced load was cut off.
@@ -73,7 +73,7 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
         recovery_run.approver = approver(case.plan.database, confirmed, confirm_loss)
         recovery_run.partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
         run(recovery_run, until="verify")
-    click.echo(f"next: rowback close {case.id} (remove the temporary instance), or rowback undo {case.id}", err=True)
+    click.echo(f"next: rowback close {case.id} (remove the copy), or rowback undo {case.id}", err=True)
 
 
 def _pace(recovery_run: RecoveryRun, plan: RepairPlan, rate: int) -> None:

@@ -48,7 +48,7 @@ def bisect(  # noqa: PLR0913, PLR0917 (one argument an option)
 ) -> None:
     """When was it lost? For logs that do not tell: restores a copy, asks it, removes it, and halves the time.
 
-    Says what that costs and asks first. Copies are temporary instances like any other; one at a time.
+    Says what that costs and asks first. They are copies like any other; one at a time.
     """
     from recovery.aws.instances import Instances
     from recovery.model.target import format_utc

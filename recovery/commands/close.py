@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: rowback close 7f3a")
 @case_argument
 def close(case_id: str) -> None:
-    """Give a case up: remove its temporary instance, write nothing."""
+    """Give a case up: remove its copy, write nothing."""
     from recovery.aws.instances import Instances
     from recovery.commands.drive_case import shown
     from recovery.report.progress_listener import listener

@@ -39,7 +39,7 @@ def refuse_without_copy(case: Case) -> None:
     if case.outcome_of("secure-copy") is None:
         raise RowbackError(
             ErrorId.CASE_BUSY,
-            f"the temporary instance of case {case.id} is not ready yet",
+            f"the copy of case {case.id} is not ready yet",
             state="nothing was done",
             help=f"rowback resume {case.id}",
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @request_options
 @json_option
 def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
-    """Start a case: the temporary instance at T, taken over and made inert. Writes nothing to the original."""
+    """Start a case: the copy at T, taken over and made inert. Writes nothing to the original."""
     from recovery.aws.instances import Instances
     from recovery.commands.drive_case import interruptible, watched
     from recovery.planning.make_plan import make_plan, refuse_second_copy
@@ -37,5 +37,5 @@ def open_(as_json: bool, **asked: Unpack[Asked]) -> None:
     recovery_run = RecoveryRun(case, journal, instances, listener())
     with watched(recovery_run, "copy"), journal, interruptible(case):
         run(recovery_run, until="secure-copy")
-    click.echo(json.dumps({"case": case.id, "temporary_instance": case.copy.identifier}) if as_json else case.id)
+    click.echo(json.dumps({"case": case.id, "copy_instance": case.copy.identifier}) if as_json else case.id)
     click.echo(f"next: rowback diff {case.id}, or look first: rowback peek {case.id} 'select …'", err=True)

@@ -22,7 +22,7 @@ from recovery.commands.locked_case import locked_case, refuse_without_copy, spre
 @spreadsheet_option
 @json_option
 def peek(case_id: str, query: str, as_csv: bool, spreadsheet: bool, as_json: bool) -> None:
-    """Run one read-only query on the temporary instance: the database as it was at T."""
+    """Run one read-only query on the copy: the database as it was at T."""
     from recovery.postgres.peek_query import peek as look
     from recovery.report.repair_text import table_csv, table_text
     from recovery.report.spreadsheet import cell

@@ -128,14 +128,14 @@ REQUEST_OPTIONS = (
     click.option(
         "--copy-parameter-group",
         metavar="NAME",
-        help="Parameter group of the temporary instance (default: RDS's own).",
+        help="Parameter group of the copy (default: RDS's own).",
     ),
     click.option(
         "--max-cost",
         "max_cost_usd",
         type=click.FloatRange(min=0, min_open=True),
         metavar="USD",
-        help="Let the temporary instance expire before it costs more (reap removes it then); refuse if unsure.",
+        help="Let the copy expire before it costs more (reap removes it then); refuse if unsure.",
     ),
     click.option("--wait-for-window", metavar="10m", help="Wait for the restore window to reach T."),
     profile_option,

@@ -77,10 +77,10 @@ def _out_of_support(context: DoctorContext, until: date) -> Check:
     if context.facts.lifecycle_support == "open-source-rds-extended-support-disabled":
         return SAYS.problem(
             "engine",
-            f"{fact}, and RDS would upgrade the temporary instance to a newer major",
+            f"{fact}, and RDS would upgrade the copy to a newer major",
             "upgrade the instance, or turn Extended Support on",
         )
-    return SAYS.warning("engine", f"{fact}: the temporary instance is charged Extended Support", "upgrade the instance")
+    return SAYS.warning("engine", f"{fact}: the copy is charged Extended Support", "upgrade the instance")
 
 
 def backups(context: DoctorContext) -> Iterator[Check]:
@@ -136,15 +136,15 @@ def quota(context: DoctorContext) -> Iterator[Check]:
         if limit.most - limit.used < needed[limit.name]:
             yield SAYS.problem(
                 f"quota {limit.name}",
-                f"{limit.used:,} of {limit.most:,} are used; the temporary instance takes {needed[limit.name]:,}",
+                f"{limit.used:,} of {limit.most:,} are used; the copy takes {needed[limit.name]:,}",
                 "rowback reap, or ask AWS for a higher quota",
             )
             return
-    yield SAYS.ok("quota", "there is room for the temporary instance")
+    yield SAYS.ok("quota", "there is room for the copy")
 
 
 def network(context: DoctorContext) -> Iterator[Check]:
-    """The subnet group that the temporary instance is put into."""
+    """The subnet group that the copy is put into."""
     if context.protection.subnet_group_complete:
         yield SAYS.ok(
             "network",
@@ -160,7 +160,7 @@ def network(context: DoctorContext) -> Iterator[Check]:
 
 
 def instance_class(context: DoctorContext) -> Iterator[Check]:
-    """Whether RDS offers the class of the temporary instance."""
+    """Whether RDS offers the class of the copy."""
     copy_class = context.profile.copy_class or context.facts.instance_class
     if context.protections.orderable(copy_class, context.facts.engine_version):
         yield SAYS.ok("class", f"{copy_class} is offered for PostgreSQL {context.facts.engine_version}")
@@ -204,16 +204,16 @@ def certificate(context: DoctorContext) -> Iterator[Check]:
 
 
 def leftovers(context: DoctorContext) -> Iterator[Check]:
-    """Temporary instances of it: one of this database blocks a new case, one that outlived its time costs money."""
+    """Copies of it: one of this database blocks a new case, one that outlived its time costs money."""
     ours = [c for c in context.instances.copies() if c.tags.get(TAG_SOURCE) == context.facts.resource_id]
     blocking = [c for c in ours if c.tags.get(TAG_DATABASE) == database_tag(context.database)]
     old = [c.identifier for c in ours if (end := c.tags.get(TAG_EXPIRES)) and end < format_utc(context.now)]
     if blocking:
         case = blocking[0].tags.get(TAG_CASE, "CASE")
-        reason = f"temporary instance '{blocking[0].identifier}' of this database exists, so no new case can be opened"
+        reason = f"copy '{blocking[0].identifier}' of this database exists, so no new case can be opened"
         fix = f"on the machine that opened it: rowback resume {case}, or rowback close {case}"
         yield SAYS.problem("open-copy", reason, fix)
     elif old:
-        yield SAYS.warning("leftovers", f"temporary instances past their end: {listed(old)}", "rowback reap")
+        yield SAYS.warning("leftovers", f"copies past their end: {listed(old)}", "rowback reap")
     else:
-        yield SAYS.ok("leftovers", f"{len(ours)} temporary instances of it, none past its end" if ours else "none")
+        yield SAYS.ok("leftovers", f"{len(ours)} copies of it, none past its end" if ours else "none")

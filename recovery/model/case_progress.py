@@ -53,4 +53,4 @@ class Status(Value):
     not_back: int = 0
     written: bool
     keeps_newer: bool
-    temporary_instance: bool
+    copy_exists: bool

@@ -1,4 +1,4 @@
-"""Whether an instance is the temporary instance of a case, and may therefore be deleted: a pure decision.
+"""Whether an instance is the copy of a case, and may therefore be deleted: a pure decision.
 
 It is asked about the very instance that would be deleted, with nothing but what that instance shows and what the
 case's journal holds. Names and tags can be copied by anybody, so they never suffice: either the resource id was
@@ -38,7 +38,7 @@ class CreationRequest(Value):
 
 
 class Copy(Value):
-    """The temporary instance of a case (or of a drill), as far as its own records prove it.
+    """The copy of a case (or of a drill), as far as its own records prove it.
 
     `resource_id`: as RDS answered the create call, None while nobody saw that answer. `creation`: that call, None
     before it was journalled. `backup_days`: how long RDS keeps backups of the copy itself; only what is to be restored

@@ -6,7 +6,7 @@ from datetime import date
 
 from recovery.model.values import Moment, Value
 
-# Names and tags by which a temporary instance is recognised as ours (deletion.py).
+# Names and tags by which a copy is recognised as ours (deletion.py).
 COPY_PREFIX = "rowback-"
 TAG_MANAGED, TAG_CASE, TAG_SOURCE, TAG_EXPIRES = (
     "rowback:managed",
@@ -74,7 +74,7 @@ class InstanceFacts(Value):
 
 
 class CopySettings(Value):
-    """How the temporary instance is made. Every default that bites (sources: RDS-defaults) is set explicitly."""
+    """How the copy is made. Every default that bites (sources: RDS-defaults) is set explicitly."""
 
     instance_class: str
     subnet_group: str | None

@@ -9,7 +9,7 @@ HOURS_A_MONTH = 730.0
 
 
 class Price(Value):
-    """What RDS charges for one temporary instance, and who says so. Storage: None where nobody says."""
+    """What RDS charges for one copy, and who says so. Storage: None where nobody says."""
 
     usd_per_hour: float
     storage_usd_per_gib_month: float | None

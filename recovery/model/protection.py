@@ -16,7 +16,7 @@ class Protection(Value):
     `lasting_snapshots`: manual ones and AWS Backup's, which outlive the instance; `newest_snapshot`: of any kind.
     `aws_backup`: AWS Backup keeps a continuous backup. `copied_to`: regions that automated backups are replicated to.
     `member_of`: the cluster that backs an Aurora instance up; `replica_of`: the instance a replica follows.
-    `ours`: a temporary instance of rowback's.
+    `ours`: a copy of rowback's.
     """
 
     identifier: str

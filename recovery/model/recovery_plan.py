@@ -14,7 +14,7 @@ from recovery.model.values import Moment, TableName, Value, digest_of
 
 
 class Transport(StrEnum):
-    """How rows travel from the temporary instance to the original."""
+    """How rows travel from the copy to the original."""
 
     DUMP = "dump"
     COPY = "copy"

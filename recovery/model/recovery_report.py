@@ -189,8 +189,8 @@ class Report(Value):
     phases: tuple[Phase, ...]
     recovery_time_s: float | None
     objectives: Objectives
-    temporary_instance: str
-    temporary_instance_removed: bool
+    copy_instance: str
+    copy_removed: bool
     not_put_back: tuple[str, ...]
     skipped: int
     account: tuple[TableAccount, ...] = ()

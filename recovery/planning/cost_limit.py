@@ -1,4 +1,4 @@
-"""A limit on what the temporary instance may cost: kept by when it expires, or refused."""
+"""A limit on what the copy may cost: kept by when it expires, or refused."""
 
 from __future__ import annotations
 

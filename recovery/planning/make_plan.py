@@ -194,7 +194,7 @@ def refuse_second_copy(plan: RecoveryPlan, instances: Instances) -> None:
 
 
 def second_copy(plan: RecoveryPlan, instances: Instances) -> RowbackError | None:
-    """The refusal where a temporary instance for the plan's database exists, whoever made it; None: there is none."""
+    """The refusal where a copy for the plan's database exists, whoever made it; None: there is none."""
     source, database = plan.source, plan.database
     for copy in instances.copies():
         tags = copy.tags
@@ -202,7 +202,7 @@ def second_copy(plan: RecoveryPlan, instances: Instances) -> RowbackError | None
             case = tags.get(TAG_CASE, "unknown")
             return RowbackError(
                 ErrorId.CASE_OPEN,
-                f"temporary instance '{copy.identifier}' of '{source.identifier}' exists already for database"
+                f"copy '{copy.identifier}' of '{source.identifier}' exists already for database"
                 f" '{database}' (case {case}, {copy.status})",
                 state=NOTHING_CREATED,
                 help=f"continue it: rowback resume {case}; or give it up: rowback close {case}"

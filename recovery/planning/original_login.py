@@ -38,10 +38,10 @@ def original(facts: InstanceFacts, database: str, profile: Profile) -> Target:
 
 
 def temporary(facts: InstanceFacts, database: str, password: str, profile: Profile) -> Target:
-    """A database of the temporary instance, as its master user with the password that was just set."""
+    """A database of the copy, as its master user with the password that was just set."""
     assert facts.endpoint  # wait_ready returns no instance without one
     return Target(
-        label=f"temporary instance '{facts.identifier}'",
+        label=f"copy '{facts.identifier}'",
         endpoint=facts.endpoint,
         database=database,
         user=facts.master_username,

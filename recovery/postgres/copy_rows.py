@@ -1,4 +1,4 @@
-"""Rows out of the temporary instance into the original by COPY, streamed through this process in 64 KiB blocks."""
+"""Rows out of the copy into the original by COPY, streamed through this process in 64 KiB blocks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pair:
 
 
 class CopyTransport:
-    """COPY … TO STDOUT on the temporary instance, piped into COPY … FROM STDIN on the original. Nothing on disk."""
+    """COPY … TO STDOUT on the copy, piped into COPY … FROM STDIN on the original. Nothing on disk."""
 
     def __init__(self, source: Session) -> None:
         self._source = source

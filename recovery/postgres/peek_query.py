@@ -1,4 +1,4 @@
-"""One read-only query on the temporary instance."""
+"""One read-only query on the copy."""
 
 from __future__ import annotations
 

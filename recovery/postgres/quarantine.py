@@ -1,4 +1,4 @@
-"""Make the temporary instance inert before anyone uses it: a restored copy is a live twin in the wrong clothes."""
+"""Make the copy inert before anyone uses it: a restored copy is a live twin in the wrong clothes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recovery.model.catalog import Identity
 from recovery.postgres.connect import Session, connect, identity_of, one
 from recovery.postgres.connection_target import Target
 
-STATE = "nothing was written to the original; the temporary instance still runs"
+STATE = "nothing was written to the original; the copy still runs"
 
 
 def make_inert(copy: Target) -> dict[str, int]:
@@ -55,7 +55,7 @@ def prove_copy(live: Session, copy: Session, expected: Identity) -> Identity:
     if same_server(live, copy):
         raise RowbackError(
             ErrorId.SAME_SERVER,
-            "the temporary instance's address leads to the original itself",
+            "the copy's address leads to the original itself",
             state="nothing was written",
             help="check DNS, tunnels and security groups; the two endpoints must be different servers",
         )
@@ -64,7 +64,7 @@ def prove_copy(live: Session, copy: Session, expected: Identity) -> Identity:
     if identity.system_identifier != expected.system_identifier and not upgraded:
         raise RowbackError(
             ErrorId.INSTANCE_UNSUITABLE,
-            f"the temporary instance is no copy of the original: system identifier {identity.system_identifier},"
+            f"the copy is not one of the original: system identifier {identity.system_identifier},"
             f" not {expected.system_identifier}",
             state=STATE,
             help="check which instance the plan names; make a new plan",

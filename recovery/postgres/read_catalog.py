@@ -146,7 +146,7 @@ where c.relkind = 'S' and c.relpersistence <> 't' and {_USER_SCHEMAS}
   and has_schema_privilege(n.oid, 'USAGE') order by 1, 2, 3
 """  # noqa: S608 (constants only)
 
-# Who reads the temporary instance is its master user, whoever logs in to the original.
+# Who reads the copy is its master user, whoever logs in to the original.
 _HIDDEN_FROM = """
 select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.oid = any(%(oids)s) and (

@@ -68,7 +68,7 @@ class Loaded(Value):
 
 
 class AtTarget(Value):
-    """What the temporary instance holds: the truth to reproduce. `fingerprints`: of the tables loaded whole."""
+    """What the copy holds: the truth to reproduce. `fingerprints`: of the tables loaded whole."""
 
     fingerprints: dict[str, Fingerprint]
     sequences: tuple[Counter, ...]
@@ -100,7 +100,7 @@ class Repair:
 class Job:
     """Everything the load needs to know beforehand; `catalog` is the original's, read just now.
 
-    `copy`: opens the temporary instance once, for large objects (where rows may point to them: `large_objects`) and for
+    `copy`: opens the copy once, for large objects (where rows may point to them: `large_objects`) and for
     values that no text can carry.
     `say`: called with what the load waits for. `refused`: called with a table whose rows the server refused.
     `all_or_nothing`: a row that cannot be written ends the load instead of being set aside. `whole_database`: sequences

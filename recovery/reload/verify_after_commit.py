@@ -1,4 +1,4 @@
-"""After the commit: what the original holds now against what was planned and what the temporary instance held at T."""
+"""After the commit: what the original holds now against what was planned and what the copy held at T."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
     if source.publicly_accessible:
         lines += [
             "",
-            "  note: the original has a public address, the temporary instance will have none: run this inside the VPC",
+            "  note: the original has a public address, the copy will have none: run this inside the VPC",
         ]
     return joined(lines)
 
@@ -108,12 +108,12 @@ def report_text(report: Report) -> str:
         )
     if report.notices:
         lines += ["", *columns([("notice", line) for line in report.notices])]
-    removed = "removed" if report.temporary_instance_removed else "NOT removed yet"
+    removed = "removed" if report.copy_removed else "NOT removed yet"
     lines += [
         "",
         *columns([(phase.step, f"{phase.seconds:.1f} s", _attempts(phase.attempts)) for phase in report.phases]),
         "",
-        *columns([("temporary instance", f"{report.temporary_instance}: {removed}"), *_times(report)]),
+        *columns([("copy", f"{report.copy_instance}: {removed}"), *_times(report)]),
     ]
     return joined(line.rstrip() for line in lines)
 
@@ -129,7 +129,7 @@ def _headline(report: Report) -> str:
         case "loaded beside":
             return f"{where} stands beside {when}, in schema {beside_schema(report.case)}"
         case "recovered" | "recovered in part" | "open" if report.verification:
-            still = "" if report.temporary_instance_removed else "; the temporary instance is still there"
+            still = "" if report.copy_removed else "; the copy is still there"
             if account.complete:
                 return f"{where} is back {when}{still}"
             more = f", {counted(len(account.unexamined), 'table')} not looked at" if account.unexamined else ""

@@ -64,7 +64,7 @@ class Case:
 
     @property
     def copy(self) -> Copy:
-        """The temporary instance, as far as the journal proves it."""
+        """The copy, as far as the journal proves it."""
         started = self.steps.get("start-copy", StepState())
         creation = CreationRequest.model_validate(started.intent) if started.intent else None
         resource_id = started.done["resource_id"] if started.done else None

@@ -62,7 +62,7 @@ def in_part(case: Case, account: Account) -> RowbackError:
         f"'{case.plan.database}' is recovered in part: {counted(account.back, 'row')} back, {account.not_back:,} not"
         + (", and values stay lost" if account.values_lost else ""),
         *not_back_lines(account),
-        state=f"the rows were put back, committed and proven; temporary instance '{case.copy.identifier}' is kept until"
+        state=f"the rows were put back, committed and proven; copy '{case.copy.identifier}' is kept until"
         " it expires, and costs money",
         help=next_commands(case, account),
     )

@@ -159,23 +159,23 @@ def _proof(proof: Verification | None) -> Iterator[str]:
 
 
 def _cost(case: Case, outlook: Outlook | None, records: Sequence[Record]) -> str:
-    """From the start of the temporary instance to its removal, at the price that was known at the beginning."""
+    """From the start of the copy to its removal, at the price that was known at the beginning."""
     times = {(r.event, r.step): r.at for r in records}
     begun, ended = times.get(("step.done", "start-copy")), times.get(("step.done", "remove-copy"))
     if begun is None:
-        return "none: no temporary instance was made"
+        return "none: no copy was made"
     if ended is None:
-        return "not known yet: the temporary instance is still there"
+        return "not known yet: the copy is still there"
     if outlook is None or outlook.cost is None:
         return "not known: nobody told a price"
     lived_s = max((ended - begun).total_seconds(), LEAST_BILLED_S)
     usd = outlook.cost.price.hourly(case.plan.source.allocated_gib) * lived_s / 3600
-    return f"about ${usd:,.2f} for the temporary instance ({outlook.cost.price.source})"
+    return f"about ${usd:,.2f} for the copy ({outlook.cost.price.source})"
 
 
 def _leftovers(report: Report) -> Iterator[str]:
-    if not report.temporary_instance_removed:
-        yield f"temporary instance {report.temporary_instance}"
+    if not report.copy_removed:
+        yield f"copy {report.copy_instance}"
     if report.before_images:
         yield f"before-images in schema {report.before_images}: drop it when you are sure"
     for name in report.not_put_back:

@@ -94,7 +94,7 @@ def _refuse_partial(recovery_run: RecoveryRun) -> None:
 
 
 def diff_again(recovery_run: RecoveryRun) -> None:
-    """Compare T with now once more, on the temporary instance that is there.
+    """Compare T with now once more, on the copy that is there.
 
     Raises case-busy once rows were written.
     """
@@ -114,7 +114,7 @@ def diff_again(recovery_run: RecoveryRun) -> None:
 
 
 def give_up(recovery_run: RecoveryRun) -> Outcome:
-    """Remove the temporary instance and close the case without writing anything; returns the case's outcome.
+    """Remove the copy and close the case without writing anything; returns the case's outcome.
 
     Raises delete-refused and what AWS answers.
     """
@@ -130,7 +130,7 @@ def give_up(recovery_run: RecoveryRun) -> Outcome:
         removed = remove_copy(recovery_run)
     except RowbackError as error:
         listener.step_failed(RemoveCopy.name, error.fact)
-        lines = (f"temporary instance '{recovery_run.case.copy.identifier}' may still be running and costs money",)
+        lines = (f"copy '{recovery_run.case.copy.identifier}' may still be running and costs money",)
         help = (*error.helps[:-1], f"{error.helps[-1]}; then: rowback close {recovery_run.case.id}")
         progress = "" if error.state == NOTHING_CREATED else f"{error.state}; "
         state = f"{progress}the case stays open"
@@ -178,7 +178,7 @@ def paused_lines(case: Case) -> tuple[str, ...]:
     """Where a case stands and what still runs, for whoever was interrupted."""
     lines = [f"case {case.id} is paused at step '{case.current_step or 'none'}'"]
     if case.steps.get(StartCopy.name) and case.outcome_of(RemoveCopy.name) is None:
-        lines.append(f"temporary instance '{case.copy.identifier}' may still be running and costs money")
+        lines.append(f"copy '{case.copy.identifier}' may still be running and costs money")
     return tuple(lines)
 
 

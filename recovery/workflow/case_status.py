@@ -65,7 +65,7 @@ def status_of(case: Case, records: Sequence[Record], past: Sequence[Case]) -> St
         not_back=account_of(case).not_back if verification and not case.taken_back else 0,
         written=case.wrote_to_live and not case.taken_back,
         keeps_newer=not case.request.reload_mode.overwrites_newer and case.request.on_conflict is OnConflict.KEEP_LIVE,
-        temporary_instance=case.outcome_of("start-copy") is not None and case.outcome_of("remove-copy") is None,
+        copy_exists=case.outcome_of("start-copy") is not None and case.outcome_of("remove-copy") is None,
     )
 
 
@@ -87,7 +87,7 @@ def _standing(case: Case, records: Sequence[Record], *, driven: bool) -> tuple[S
     if driven:
         return Standing.WORKING, ""
     if case.outcome_of("verify") is not None:
-        return ENDS[outcome_of_load(case)], "the temporary instance is still there"
+        return ENDS[outcome_of_load(case)], "the copy is still there"
     waits = case.outcome_of("diff") is not None and not case.stops  # compared step by step: a person decides now
     return (Standing.WAITING if waits else Standing.PAUSED), (case.stops[-1] if case.stops else "")
 

@@ -1,4 +1,4 @@
-"""Remove temporary instances of dead cases: each instance is judged by itself, and what is not proven is kept."""
+"""Remove copies of dead cases: each instance is judged by itself, and what is not proven is kept."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _dead_case(instance: InstanceFacts) -> Case:
     """The dead case whose copy `instance` is proven to be. Raises _Kept with the reason why it is not one."""
     case = _case_of(instance)
     if objections := objections_to_delete(instance, case.copy):
-        raise _Kept(f"it is not proven to be the temporary instance of case {case.id}: {'; '.join(objections)}")
+        raise _Kept(f"it is not proven to be the copy of case {case.id}: {'; '.join(objections)}")
     if is_driven(case.directory):
         raise _Kept(f"case {case.id} is being driven by another process")
     expires = instance.tags.get(TAG_EXPIRES, "")

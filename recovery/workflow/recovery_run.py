@@ -119,13 +119,13 @@ class RecoveryRun:
             yield session
 
     def copy_facts(self) -> InstanceFacts:
-        """The temporary instance, available."""
+        """The copy, available."""
         return self.instances.wait_ready(
             self.case.copy.identifier, deadline_s=self.deadline_s, watch=self.listener.progress
         )
 
     def copy_target(self) -> Target:
-        """The affected database on the temporary instance; a resumed process sets a new master password first."""
+        """The affected database on the copy; a resumed process sets a new master password first."""
         facts = self.copy_facts()
         if self._copy_password is None:
             unknown = temporary(facts, self.case.plan.database, "", self.profile)
@@ -140,7 +140,7 @@ class RecoveryRun:
 
     @contextmanager
     def copy(self) -> Iterator[Session]:
-        """A read-only session on the temporary instance."""
+        """A read-only session on the copy."""
         with connect(self.copy_target(), state=UNTOUCHED) as session:
             session.execute("set default_transaction_read_only = on")
             session.execute("set lock_timeout = '60s'")  # a prepared transaction of T may hold a lock for good
@@ -148,5 +148,5 @@ class RecoveryRun:
 
     @property
     def deadline_s(self) -> float:
-        """How long a change of the temporary instance may take."""
+        """How long a change of the copy may take."""
         return self.profile.copy_timeout_minutes * 60.0

@@ -70,7 +70,7 @@ def rehearse(request: InstanceDrillRequest, listener: Listener) -> DrillReport:
 
     The copy gets backups of its own, so that it can be restored like its original. It is broken only in a session that
     was proven, by a lock taken in the original, to be on another server. It is removed whatever happens, and so is the
-    temporary instance of the repair. Nothing is written to `wanted.instance`.
+    copy of the repair. Nothing is written to `wanted.instance`.
 
     Raises what `rowback restore` raises, table-unknown for tables that do not exist, case-open while another drill's
     copy of the same instance exists.
@@ -220,7 +220,7 @@ def _run_or_give_up(recovery_run: RecoveryRun) -> None:
             error.id,
             error.fact,
             *error.facts,
-            state="the drill failed; its temporary instances are removed",
+            state="the drill failed; its copies are removed",
             help=f"what happened: rowback report {recovery_run.case.id} --format md",
         ) from paused
     finally:

@@ -47,7 +47,7 @@ class Scene:
 
 
 def refuse_second_drill(instances: Instances, source: InstanceFacts) -> None:
-    """Raise case-open while a drill's copy of `source` exists: it is the one temporary instance without a database."""
+    """Raise case-open while a drill's copy of `source` exists: it is the one copy without a database."""
     for copy in instances.copies():
         if copy.tags.get(TAG_SOURCE) == source.resource_id and TAG_DATABASE not in copy.tags:
             raise RowbackError(
@@ -130,7 +130,7 @@ def await_backup(instances: Instances, facts: InstanceFacts, listener: Listener)
 
 
 def remove(instances: Instances, copy: Copy, facts: InstanceFacts | None, clock: Clock) -> None:
-    """Delete the copy, under the same guard as every temporary instance, and wait until it is gone.
+    """Delete the copy, under the same guard as every copy, and wait until it is gone.
 
     `facts`: the answer of the create call, None when nobody saw it; then the nonce proves the instance to be the copy.
     """
@@ -164,6 +164,6 @@ def _by_hand(identifier: str) -> str:
 
 
 def left_over(instances: Instances, stand_in: StandIn) -> tuple[str, ...]:
-    """Temporary instances that the repair of the copy left behind."""
+    """Copies that the repair of the copy left behind."""
     source = stand_in.facts.resource_id
     return tuple(copy.identifier for copy in instances.copies() if copy.tags.get(TAG_SOURCE) == source)

@@ -221,7 +221,7 @@ def iam_page() -> str:
         "# The AWS permissions rowback needs\n\n"
         "`rowback doctor INSTANCE --iam-policy` prints this for one instance and profile (`--iam-policy=terraform`,"
         " `--iam-policy=cloudformation`),\nand `rowback doctor INSTANCE` asks IAM's simulator for each action."
-        " `rowback-*` are the temporary instances. Not tested against AWS\nitself yet.\n\n"
+        " `rowback-*` are the copies. Not tested against AWS\nitself yet.\n\n"
         f"```json\n{as_json(Place('aws', 'REGION', 'ACCOUNT', 'SOURCE', key), Profile())}\n```\n\n"
         "The two statements on the key are part of it when the instance is encrypted with one."
         " Credentials from Secrets Manager add\n"

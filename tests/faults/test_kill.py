@@ -56,7 +56,7 @@ def assert_proven_and_clean(cli: Cli, database: Database, held: list[tuple[Any, 
     assert ROWS < number <= ROWS + 33
     case = the_case(cli)
     assert case["outcome"] == "recovered"
-    assert case["temporary_instance"] not in cli.live.lab.engine.instances
+    assert case["copy_instance"] not in cli.live.lab.engine.instances
     home = cli.home / "cases" / case["case"]
     assert sorted(path.name for path in home.iterdir()) == ["journal.jsonl", "status.html"]
     assert not [pid for pid in _processes() if str(home).encode() in pid]
@@ -244,10 +244,10 @@ def test_a_copy_that_vanished_is_told_soon_and_a_begun_close_is_not_turned_back(
     wait_until(lambda: copy.identifier not in engine.instances, "somebody removed it")
     resumed = cli("resume", case)
     assert resumed.code == 50
-    assert f"temporary instance 'rowback-{case}' does not exist, or does not exist any more" in resumed.err
+    assert f"copy 'rowback-{case}' does not exist, or does not exist any more" in resumed.err
     failed = cli("close", case, AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert failed.code == 32
-    assert f"temporary instance 'rowback-{case}' may still be running and costs money" in failed.err
+    assert f"copy 'rowback-{case}' may still be running and costs money" in failed.err
     assert failed.err.endswith(f"; then: rowback close {case}\n")
     turned = cli("resume", case)
     assert (turned.code, turned.err.splitlines()[-1]) == (29, f"  help: finish it: rowback close {case}")

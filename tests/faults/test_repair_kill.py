@@ -1,4 +1,4 @@
-"""kill -9 of rowback, of the live backend and of the temporary instance at every stage of a row-level repair."""
+"""kill -9 of rowback, of the live backend and of the copy at every stage of a row-level repair."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def assert_whole(cli: Cli, database: Database, held: list[tuple[Any, ...]]) -> d
     assert database.rows("select count(*), sum(n) from u") == [(3000, sum(range(1, 3001)))]
     case = the_case(cli)
     assert case["outcome"] == "recovered"
-    assert case["temporary_instance"] not in cli.live.lab.engine.instances
+    assert case["copy_instance"] not in cli.live.lab.engine.instances
     return case
 
 
@@ -115,7 +115,7 @@ def test_the_live_backend_is_killed(
     assert_whole(cli, database, held)
 
 
-def test_the_temporary_instance_dies_while_it_is_compared(
+def test_the_copy_dies_while_it_is_compared(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
 ) -> None:
     target, held = incident
@@ -133,7 +133,7 @@ def test_the_temporary_instance_dies_while_it_is_compared(
     assert_whole(cli, database, held)
 
 
-def test_the_temporary_instance_is_not_needed_to_apply(
+def test_the_copy_is_not_needed_to_apply(
     cli: Cli, database: Database, incident: tuple[datetime, list[tuple[Any, ...]]]
 ) -> None:
     """Row-level changes are in the case's own files."""

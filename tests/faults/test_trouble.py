@@ -65,12 +65,12 @@ def test_a_restore_that_ends_badly_is_told_at_once_and_can_be_closed(
     case = the_case(cli)
     assert ran.code == 50
     assert ran.err.endswith(
-        f"error[copy-failed]: temporary instance 'rowback-{case}' is '{status}', which is final\n"
+        f"error[copy-failed]: copy 'rowback-{case}' is '{status}', which is final\n"
         "  RDS's reason: aws rds describe-events --source-type db-instance --duration 60 --source-identifier"
         f" rowback-{case}\n"
         f"  case {case} is paused at step 'await-copy'\n"
-        f"  temporary instance 'rowback-{case}' may still be running and costs money\n"
-        "  nothing was written to the original; the temporary instance still exists\n"
+        f"  copy 'rowback-{case}' may still be running and costs money\n"
+        "  nothing was written to the original; the copy still exists\n"
         f"  help: remove it: rowback close {case}; or, if RDS recovers it: rowback resume {case}\n"
     )
     assert cli("close", case).code == 0
@@ -137,7 +137,7 @@ def test_a_missing_permission_stops_before_anything_exists_and_resume_goes_on_wi
     case = the_case(cli)
     assert ran.code == 34
     assert "may not call rds:RestoreDBInstanceToPointInTime" in ran.err
-    assert "no temporary instance was created, nothing was written" in ran.err
+    assert "no copy was created, nothing was written" in ran.err
     assert cli("resume", case).code == 0
     assert database.rows("select count(*) from t") == [(1000,)]
 
@@ -170,7 +170,7 @@ def test_a_disk_too_small_for_the_dump(
     assert cli("resume", case).code == 0
 
 
-def test_the_temporary_instance_is_inert_and_named_and_tagged(cli: Cli, database: Database, target: datetime) -> None:
+def test_the_copy_is_inert_and_named_and_tagged(cli: Cli, database: Database, target: datetime) -> None:
     """Stop in front of the load and look at what the copy is."""
     with database.connect() as blocker:
         blocker.execute("create table if not exists u (n int)")
@@ -283,9 +283,7 @@ def test_a_copy_that_is_not_provably_ours_is_never_deleted(
         copy.tags = {} if where == "tags" else {**tags, TAG_CASE: "20200101-000000-aaaa"}
     ran = cli("close", case)
     assert ran.code == 24
-    assert (
-        f"error[delete-refused]: 'rowback-{case}' is not proven to be the temporary instance of case {case}" in ran.err
-    )
+    assert f"error[delete-refused]: 'rowback-{case}' is not proven to be the copy of case {case}" in ran.err
     assert "it was not deleted" in ran.err
     assert copy.status == "available"
     copy.resource_id, copy.tags = resource_id, tags

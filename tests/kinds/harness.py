@@ -143,7 +143,7 @@ class World:
             self._in_part()
         elif ran.code == RECOVERED:
             assert ("stands beside" if "beside" in extra else "is back as of") in headline(ran)
-            assert self.report()["temporary_instance_removed"] is True
+            assert self.report()["copy_removed"] is True
         if ran.code in (RECOVERED, IN_PART) and "beside" not in extra:
             assert self.account(), "what was written has an account"
         return ran

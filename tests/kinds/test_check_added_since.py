@@ -44,5 +44,5 @@ def test_a_part_that_is_accepted_ends_the_case_and_is_called_a_part(world: World
     world.holds("public.plants", world.without("public.plants", 7009, 7018, 7027, 7036))
     assert "is recovered in part" in headline(ran)
     world.told("public.plants", 4, "code_form")
-    assert world.report()["temporary_instance_removed"] is True
+    assert world.report()["copy_removed"] is True
     world.counts("public.plants", back=32, lost=4)

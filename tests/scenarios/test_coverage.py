@@ -200,7 +200,7 @@ def test_what_may_not_be_seen_is_told(cli: Cli, lab: Lab) -> None:
         lab.engine.faults.denied = set()
 
 
-def test_a_temporary_instance_is_no_gap(cli: Cli, lab: Lab) -> None:
+def test_a_copy_is_no_gap(cli: Cli, lab: Lab) -> None:
     lab.create_instance("rowback-z", BackupRetentionPeriod=0, Tags=[{"Key": "rowback:managed", "Value": "true"}])
     try:
         found = cli("coverage", "--json")

@@ -26,7 +26,7 @@ NOTHING = "nothing was created, nothing was written"
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(cli: Cli) -> Iterator[None]:
-    """Whatever a test provokes: no temporary instance, no case."""
+    """Whatever a test provokes: no copy, no case."""
     before = set(cli.live.lab.engine.instances)
     yield
     left = set(cli.live.lab.engine.instances) - before
@@ -292,7 +292,7 @@ def test_a_target_before_the_rows_existed_is_no_success(cli: Cli, database: Data
     assert ran.code == 16
     assert f"error[nothing-at-target]: at {format_utc(target)} all 1 tables in scope were empty already" in ran.err
     case = json.loads(cli("cases", "--json").out)[0]["case"]
-    assert f"temporary instance 'rowback-{case}' may still be running and costs money" in ran.err
+    assert f"copy 'rowback-{case}' may still be running and costs money" in ran.err
     assert f"help: rowback close {case}, then plan again with an earlier --at" in ran.err
     closed = cli("close", case)
     assert (closed.code, closed.out) == (0, f"case {case}: closed without change\n")
@@ -337,11 +337,11 @@ def test_a_second_run_on_the_same_target(cli: Cli, database: Database, target: d
     case = json.loads(cli("cases", "--json").out)[0]["case"]
     second = cli(*restore)
     assert second.code == 23
-    assert f"temporary instance 'rowback-{case}' of '{cli.live.identifier}' exists already for database" in second.err
+    assert f"copy 'rowback-{case}' of '{cli.live.identifier}' exists already for database" in second.err
     planned = cli("plan", *restore[1:-2], "--out", str(tmp_path / "plan.json"))
     assert planned.code == 0
     assert planned.err.endswith(
-        f"temporary instance 'rowback-{case}' of '{cli.live.identifier}' exists already for database"
+        f"copy 'rowback-{case}' of '{cli.live.identifier}' exists already for database"
         f" '{database.name}' (case {case}, storage-full); until it is ended, this plan is refused\n"
         f"next: continue it: rowback resume {case}; or give it up: rowback close {case}"
         " (on the machine that opened it)\n"

@@ -68,7 +68,7 @@ def subscribed(cli: Cli) -> Iterator[None]:
 
 
 def beside(cli: Cli) -> str:
-    """A temporary instance of a recovery of another database: no reason not to drill."""
+    """A copy of a recovery of another database: no reason not to drill."""
     facts = cli.live.lab.engine.instances[cli.live.identifier]
     tags = {TAG_SOURCE: facts.resource_id, TAG_DATABASE: database_tag("another"), TAG_MANAGED: "true"}
     rds_client(cli.live.lab).restore_db_instance_to_point_in_time(
@@ -258,9 +258,9 @@ def test_a_repair_that_fails_is_given_up_and_leaves_nothing(cli: Cli, staging: D
     (case,) = json.loads(cli("cases", "--json").out)
     copy = f"rowback-{case['case']}"
     assert told.splitlines()[-4:] == [
-        f"error[copy-failed]: temporary instance '{copy}' is 'storage-full', which is final",
+        f"error[copy-failed]: copy '{copy}' is 'storage-full', which is final",
         f"  RDS's reason: aws rds describe-events --source-type db-instance --duration 60 --source-identifier {copy}",
-        "  the drill failed; its temporary instances are removed",
+        "  the drill failed; its copies are removed",
         f"  help: what happened: rowback report {case['case']} --format md",
     ]
     assert case["outcome"] == "closed without change"

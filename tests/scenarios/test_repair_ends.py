@@ -23,7 +23,7 @@ def test_whole_tables_need_an_approval_too_and_the_end_is_told(cli: Cli, databas
     database.run("truncate t")
     opened = cli("open", *restoring(cli, database, target)[1:-2], "--json")
     case = json.loads(opened.out)["case"]
-    assert json.loads(opened.out) == {"case": case, "temporary_instance": f"rowback-{case}"}
+    assert json.loads(opened.out) == {"case": case, "copy_instance": f"rowback-{case}"}
     resumed = cli("resume", case)
     assert resumed.code == 21
     assert "nothing was written to the original" in resumed.err
@@ -172,7 +172,7 @@ def test_a_time_behind_the_incident_is_proven_wrong_before_anything_is_written(
         f"error[target-too-late]: at {format_utc(behind)} transaction {xid} of the incident was committed already",
         "  the copy says so, which was restored to that moment: it holds the damage",
         f"  case {case} is paused at step 'secure-copy'",
-        f"  temporary instance 'rowback-{case}' may still be running and costs money",
+        f"  copy 'rowback-{case}' may still be running and costs money",
         "  nothing was written to the original",
         f"  help: rowback close {case}, then the same with an earlier time, such as --at {earlier}",
     ]

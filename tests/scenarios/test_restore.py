@@ -77,7 +77,7 @@ def test_a_truncated_database_comes_back_and_nothing_else_moves(cli: Cli, databa
     }
     assert digests(database, *kept) == kept
     assert report["outcome"] == "recovered"
-    assert report["temporary_instance_removed"] is True
+    assert report["copy_removed"] is True
     assert {t["table"]["name"] for t in report["verification"]["tables"]} == {
         n.strip('"') for n in CONTENT if n != "tags"
     }
@@ -95,7 +95,7 @@ def test_a_truncated_database_comes_back_and_nothing_else_moves(cli: Cli, databa
         "verify",
         "remove-copy",
     ]
-    assert set(cli.live.lab.engine.instances) & {report["temporary_instance"]} == set()
+    assert set(cli.live.lab.engine.instances) & {report["copy_instance"]} == set()
     # the sequences were restarted by TRUNCATE: the next row must not collide
     ((number,),) = database.rows(
         "insert into content.members (email, display_name, joined_at) values ('n', 'n', now()) returning member_id"
@@ -190,7 +190,7 @@ def test_looking_at_a_finished_case(cli: Cli, database: Database) -> None:
     assert (resumed.code, resumed.err) == (0, f"case {case} is closed already: recovered\n")
     closed = cli("close", case)
     assert (closed.code, closed.err) == (0, f"case {case} is closed already: recovered\n")
-    assert cli("reap").out == "no temporary instances exist\n"
+    assert cli("reap").out == "no copies exist\n"
 
 
 def test_tables_dropped_since_are_told_and_not_called_back(cli: Cli, database: Database) -> None:

@@ -69,11 +69,11 @@ def test_the_report_in_three_forms(cli: Cli, database: Database, target: str) ->
     ]
     assert story["decisions"] == ["public.people: 1 row new", "public.people: all of these are kept"]
     assert story["proof"][0] == "2 rows are as they were at T"
-    assert story["cost"].startswith("about $0.00 for the temporary instance (AWS's price list, ")
+    assert story["cost"].startswith("about $0.00 for the copy (AWS's price list, ")
     assert [each["text"] for each in story["timeline"]][-4:] == [
         "prove the result",
         "the result was compared with T",
-        "remove the temporary instance",
+        "remove the copy",
         "case closed: recovered",
     ]
     for form in ("text", "md", "html"):
@@ -112,8 +112,8 @@ def test_a_case_that_is_not_over_has_a_report_too(cli: Cli, database: Database, 
     assert opened.code == 0, opened.err
     case = the_case(cli)["case"]
     text = cli("report", case, "--format", "md").out
-    assert "not known yet: the temporary instance is still there" in text
-    assert f"- temporary instance rowback-{case}" in text
+    assert "not known yet: the copy is still there" in text
+    assert f"- copy rowback-{case}" in text
     assert cli("close", case).code == 0
 
 

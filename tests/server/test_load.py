@@ -66,7 +66,7 @@ insert into s.nocolumns select from generate_series(1, 3);
 
 @pytest.fixture
 def source(live: Live) -> Iterator[Database]:
-    """What the temporary instance would be: another database of the same cluster is enough to move rows."""
+    """What the copy would be: another database of the same cluster is enough to move rows."""
     yield from database_on(live)
 
 

@@ -1,4 +1,4 @@
-"""The temporary instance is made inert, and proven to be a copy and not the original, before anyone uses it."""
+"""The copy is made inert, and proven to be a copy and not the original, before anyone uses it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_copy_is_told_from_the_original(copy: Live, live: Live, database: Da
         with connect(database.target()) as again, pytest.raises(RowbackError) as same:
             prove_copy(original, again, expected)
     assert same.value.exit_code == 28
-    assert same.value.fact == "the temporary instance's address leads to the original itself"
+    assert same.value.fact == "the copy's address leads to the original itself"
 
 
 def test_another_cluster_is_no_copy(live: Live) -> None:
@@ -79,4 +79,4 @@ def test_another_cluster_is_no_copy(live: Live) -> None:
         expected = identity_of(original)
         with pytest.raises(RowbackError) as refused:
             prove_copy(original, other, expected)
-    assert refused.value.fact.startswith("the temporary instance is no copy of the original: system identifier ")
+    assert refused.value.fact.startswith("the copy is not one of the original: system identifier ")

@@ -1,7 +1,7 @@
 """The product's workflow on two databases of one server: every call of level 2 into the product's inside.
 
 The second database is the copy: made by CREATE DATABASE … TEMPLATE at T, it has the same rows and transaction ids as a
-point-in-time restore. What needs RDS is answered by `OneServer`; the steps that prove and secure a temporary instance
+point-in-time restore. What needs RDS is answered by `OneServer`; the steps that prove and secure a copy
 are recorded as done. Everything else is the real thing: case, journal, comparison, load, resume, undo, close.
 """
 

@@ -1,4 +1,4 @@
-"""What the temporary instance answered once: it stands still, so a second diff need not scan it again."""
+"""What the copy answered once: it stands still, so a second diff need not scan it again."""
 
 from __future__ import annotations
 

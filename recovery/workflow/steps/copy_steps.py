@@ -1,4 +1,4 @@
-"""Steps around the temporary instance: start, wait, take over, remove."""
+"""Steps around the copy: start, wait, take over, remove."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CheckFacts(Step):
 class StartCopy(Step):
     """Ask RDS for a copy of the original as of T."""
 
-    name, title = "start-copy", "start the temporary instance"
+    name, title = "start-copy", "start the copy"
     undo = "remove-copy deletes it; so does: rowback close CASE"
 
     def intent(self, recovery_run: RecoveryRun) -> Outcome:
@@ -96,7 +96,7 @@ class SecureCopy(Step):
     """A password nobody knows, nothing that acts on its own, and proof that it is the copy and not the original."""
 
     name, title = "secure-copy", "take it over and make it inert"
-    undo = "the temporary instance is thrown away"
+    undo = "the copy is thrown away"
 
     def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Password first: without it nobody gets in, afterwards only this process. Raises target-too-late."""
@@ -135,9 +135,9 @@ def _too_late(recovery_run: RecoveryRun, xid: int) -> RowbackError:
 
 
 class RemoveCopy(Step):
-    """Delete the temporary instance, under guard."""
+    """Delete the copy, under guard."""
 
-    name, title = "remove-copy", "remove the temporary instance"
+    name, title = "remove-copy", "remove the copy"
     undo = "cannot be undone, and need not be: T can be restored again while the window holds it"
 
     def do(self, recovery_run: RecoveryRun) -> Outcome:
@@ -157,7 +157,7 @@ def _unconfirmed(recovery_run: RecoveryRun) -> Outcome | None:
 
 
 def remove_copy(recovery_run: RecoveryRun) -> bool:
-    """Delete the case's temporary instance and wait until it is gone; False when there was none."""
+    """Delete the case's copy and wait until it is gone; False when there was none."""
     begun = recovery_run.case.steps.get(StartCopy.name)
     if begun and begun.done is None and (started := _unconfirmed(recovery_run)):
         recovery_run.record("step.done", step=StartCopy.name, data=started)

@@ -219,7 +219,7 @@ def filled_tables(recovery_run: RecoveryRun) -> list[TableName]:
 
 
 def truth(recovery_run: RecoveryRun) -> AtTarget:
-    """What the temporary instance held, as read."""
+    """What the copy held, as read."""
     return AtTarget.model_validate({name: _read_target(recovery_run)[name] for name in AtTarget.model_fields})
 
 
