@@ -40,6 +40,11 @@ class GuardError(Exception):
         self.id, self.fact, self.facts, self.state, self.help = id, fact, facts, plain(state), plain(help)
 
     @property
+    def helps(self) -> tuple[str, ...]:
+        """The help, as errors with several ways on give theirs."""
+        return (self.help,)
+
+    @property
     def exit_code(self) -> int:
         """The process's exit code."""
         return EXIT_CODES[self.id]

@@ -179,7 +179,7 @@ def _fail(error: RowbackError | GuardError) -> NoReturn:
             "fact": error.fact,
             "facts": list(error.facts),
             "state": error.state,
-            "help": list(error.helps) if isinstance(error, RowbackError) else [error.help],
+            "help": list(error.helps),
         }
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps({"error": document}, indent=1, ensure_ascii=False), flush=True)

@@ -1,7 +1,7 @@
 """The change set of a diff: every differing row with its values on both sides, in one SQLite file of the case.
 
-Rows live on disk, never in a list, so memory stays flat. The file is also the before-image outside the database: `live`
-is each row as it was before the repair, and `apply` writes only rows that still are exactly so.
+Rows live on disk, never in a list, so memory stays flat. The file is also the before-image outside the database:
+`original` is each row as it was before the repair, and `apply` writes only rows that still are exactly so.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class ColumnMapping:
     """
 
     at_target: Table
-    live: Table
+    original: Table
     then: tuple[Field, ...]
     now: tuple[Field, ...]
     key: tuple[int, ...]
@@ -55,13 +55,13 @@ class ColumnMapping:
         return " → ".join(self.types[place])
 
 
-def map_table(at_target: Table, live: Table) -> ColumnMapping:
+def map_table(at_target: Table, original: Table) -> ColumnMapping:
     """Match the columns of a table at T to its columns now."""
-    sources, dropped = _sources(at_target, live)
-    added = [column for column in live.columns if sources[column.name] is None]
-    pairs = [(source, column) for column in live.columns if (source := sources[column.name])]
+    sources, dropped = _sources(at_target, original)
+    added = [column for column in original.columns if sources[column.name] is None]
+    pairs = [(source, column) for column in original.columns if (source := sources[column.name])]
     # What the server computes is not compared, unless rows are found by it.
-    compared = [(source, column) for source, column in pairs if not column.generated or column.name in live.key]
+    compared = [(source, column) for source, column in pairs if not column.generated or column.name in original.key]
     notes = [f"column {c.name} was added since T: {_value_of_added(c)}" for c in added]
     objections = ["it was unlogged at T, so no backup holds its rows"] if at_target.unlogged else []
     for source, column in pairs:
@@ -81,9 +81,9 @@ def map_table(at_target: Table, live: Table) -> ColumnMapping:
     dropped_names = tuple(c.name for c in dropped if not c.generated)
     notes += [f"column {name} was dropped since T: its values stay behind" for name in dropped_names]
     names = [column.name for _, column in compared]
-    if missing := [name for name in live.key if name not in names]:
+    if missing := [name for name in original.key if name not in names]:
         objections.append(f"its key column {missing[0]} did not exist at T")
-    key = tuple(names.index(name) for name in live.key if name in names)
+    key = tuple(names.index(name) for name in original.key if name in names)
     unmapped = tuple(column.name for column in added if not column.generated)
     then = tuple(
         Field(source.name, column, _cast(source, column), renamed_labels(source, column)) for source, column in compared
@@ -93,7 +93,7 @@ def map_table(at_target: Table, live: Table) -> ColumnMapping:
     types = tuple((source.type_name, column.type_name) for source, column in compared)
     return ColumnMapping(
         at_target,
-        live,
+        original,
         then,
         now,
         key,
@@ -107,13 +107,13 @@ def map_table(at_target: Table, live: Table) -> ColumnMapping:
     )
 
 
-def same_table_at(then: Catalog, live: Table, now: Catalog) -> Table | None:
-    """The table at T that `live` is: by oid, which survives a rename; by name where it was made anew since.
+def same_table_at(then: Catalog, original: Table, now: Catalog) -> Table | None:
+    """The table at T that `original` is: by oid, which survives a rename; by name where it was made anew since.
 
     A table that goes by another name now (swapped for a new one) is that one, and none by its old name.
     """
-    by_oid = next((table for table in then.tables if table.oid == live.oid), None)
-    by_name = then.table(live.name)
+    by_oid = next((table for table in then.tables if table.oid == original.oid), None)
+    by_name = then.table(original.name)
     renamed = by_name and any(table.oid == by_name.oid for table in now.tables)
     return by_oid or (None if renamed else by_name)
 
@@ -133,12 +133,12 @@ def widens(then: str, now: str) -> bool:
     return False
 
 
-def _sources(at_target: Table, live: Table) -> tuple[dict[str, Column | None], list[Column]]:
+def _sources(at_target: Table, original: Table) -> tuple[dict[str, Column | None], list[Column]]:
     """For each column now the one at T that it is, and those at T that none is."""
-    same_table = at_target.oid == live.oid
+    same_table = at_target.oid == original.oid
     unmatched = {(c.number if same_table else c.name): c for c in at_target.columns}
     sources = {
-        column.name: unmatched.pop(column.number if same_table else column.name, None) for column in live.columns
+        column.name: unmatched.pop(column.number if same_table else column.name, None) for column in original.columns
     }
     by_name = {column.name: column for column in unmatched.values()}
     for name in [name for name, source in sources.items() if source is None]:

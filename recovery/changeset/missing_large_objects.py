@@ -31,21 +31,21 @@ def objects_wanted(
                 yield from (int(value) for i in places if change.want and (value := change.want[i]))
 
 
-def gone_objects(live: Session, copy: Session, numbers: Iterator[int]) -> Iterator[int]:
+def gone_objects(original: Session, copy: Session, numbers: Iterator[int]) -> Iterator[int]:
     """Those that were large objects at T and are none now."""
     seen: set[int] = set()
     while batch := set(islice(numbers, BATCH)):
         then = present(copy, batch - seen)
         seen |= batch
-        yield from sorted(then - present(live, then))
+        yield from sorted(then - present(original, then))
 
 
-def object_notices(live: Session, copy: Session, changes: ChangeSet, catalog: Catalog) -> list[str]:
+def object_notices(original: Session, copy: Session, changes: ChangeSet, catalog: Catalog) -> list[str]:
     """What the plan tells: objects that come back, and objects that stay though they hold something else now."""
-    missing = sum(1 for _ in gone_objects(live, copy, objects_wanted(changes, catalog)))
+    missing = sum(1 for _ in gone_objects(original, copy, objects_wanted(changes, catalog)))
     numbers = set(objects_wanted(changes, catalog))
-    both = sorted(present(copy, numbers) & present(live, numbers))
-    differing = [str(number) for number in both if not same_content(copy, live, number)]
+    both = sorted(present(copy, numbers) & present(original, numbers))
+    differing = [str(number) for number in both if not same_content(copy, original, number)]
     notices = (
         [f"{missing:,} large objects that these rows point to are gone: they come back as well"] if missing else []
     )

@@ -36,17 +36,17 @@ class Outlook:
     elsewhere: Mapping[TableName, Sequence[row_obstacles.Elsewhere]]
 
 
-def foresee(live: Session, catalog: Catalog, changes: ChangeSet, outlook: Outlook) -> tuple[LiftedConstraint, ...]:
+def foresee(original: Session, catalog: Catalog, changes: ChangeSet, outlook: Outlook) -> tuple[LiftedConstraint, ...]:
     """Turn planned rows that cannot be written into blocked ones, and those that only moved into moved ones.
 
     Leaves no trace on the original. Returns the NOT VALID checks that have to be lifted for rows that were there beside
     them.
     """
-    _block_unwritable_tables(live, catalog, changes)
+    _block_unwritable_tables(original, catalog, changes)
     return tuple(
         lifted
         for part in _parts(catalog, [shape.table for shape in changes.shapes()])
-        for lifted in _foresee_part(live, catalog, changes, part, outlook)
+        for lifted in _foresee_part(original, catalog, changes, part, outlook)
     )
 
 
@@ -75,19 +75,19 @@ def _parts(catalog: Catalog, names: Sequence[TableName]) -> list[set[TableName]]
 
 
 def _foresee_part(
-    live: Session, catalog: Catalog, changes: ChangeSet, part: Collection[TableName], outlook: Outlook
+    original: Session, catalog: Catalog, changes: ChangeSet, part: Collection[TableName], outlook: Outlook
 ) -> tuple[LiftedConstraint, ...]:
-    with live.transaction(force_rollback=True):
-        load_statements.use_search_path_of_role(live)
-        stages = stage_changes(live, catalog, changes, only=part)
-        lifted = (*_checks_to_lift(live, stages, outlook), *_keys_to_lift(stages, catalog))
+    with original.transaction(force_rollback=True):
+        load_statements.use_search_path_of_role(original)
+        stages = stage_changes(original, catalog, changes, only=part)
+        lifted = (*_checks_to_lift(original, stages, outlook), *_keys_to_lift(stages, catalog))
         rules = lift_from(stages, outlook.rules, lifted)
         mark_by_content(stages, rules, outlook.elsewhere)
         mark_by_functions(stages, rules, outlook.rules_then)
         mark_unwritable(stages, rules, catalog.visible_keys, outlook.filled)
-        _block_hidden(live, stages, catalog)
+        _block_hidden(original, stages, catalog)
         _block_skipped(changes, stages)
-        load_statements.pin_search_path(live)
+        load_statements.pin_search_path(original)
     return lifted
 
 
@@ -132,10 +132,12 @@ def _keys_to_lift(stages: Mapping[TableName, Stage], catalog: Catalog) -> Iterat
             yield LiftedConstraint(table=key.child, name=key.name, rows=rows, parent=key.parent)
 
 
-def _checks_to_lift(live: Session, stages: Mapping[TableName, Stage], outlook: Outlook) -> tuple[LiftedConstraint, ...]:
+def _checks_to_lift(
+    original: Session, stages: Mapping[TableName, Stage], outlook: Outlook
+) -> tuple[LiftedConstraint, ...]:
     """Checks that were NOT VALID at T as well, and that rows to be written violate."""
     lifted = []
-    own = liftable(live, [stage.table for stage in stages.values() if stage.writes])
+    own = liftable(original, [stage.table for stage in stages.values() if stage.writes])
     for name, names in own.items():
         then = {(check.name, check.expression) for check in outlook.rules_then[name].checks if not check.validated}
         for check in outlook.rules[name].checks:
@@ -145,30 +147,30 @@ def _checks_to_lift(live: Session, stages: Mapping[TableName, Stage], outlook: O
     return tuple(lifted)
 
 
-def _block_unwritable_tables(live: Session, catalog: Catalog, changes: ChangeSet) -> None:
+def _block_unwritable_tables(original: Session, catalog: Catalog, changes: ChangeSet) -> None:
     """Some tables cannot be repaired row by row at all.
 
     They leave no room for our own columns beside theirs, or have rules that would act on every row.
     """
     for shape in changes.shapes():
         table = catalog.table(shape.table)
-        why = _unwritable(live, table) if table else None
+        why = _unwritable(original, table) if table else None
         for op in WRITES if why else ():
             block(changes, shape.no, op, why or "")
 
 
-def _unwritable(live: Session, table: Table) -> str | None:
+def _unwritable(original: Session, table: Table) -> str | None:
     if not stageable(table):
         return f"{len(table.columns):,} columns leave no room for rowback's own {OWN_COLUMNS} beside them"
     for rule in table.rules:
         if rule.state != "O":
             return f'rule "{rule.name}" is enabled ALWAYS or REPLICA and would act on every row'
-        if not load_statements.may_be_replica(live):
+        if not load_statements.may_be_replica(original):
             return f'rule "{rule.name}" would act on every row, and this role may not set session_replication_role'
     return None
 
 
-def _block_hidden(live: Session, stages: Mapping[TableName, Stage], catalog: Catalog) -> None:
+def _block_hidden(original: Session, stages: Mapping[TableName, Stage], catalog: Catalog) -> None:
     """A row is not deleted where rows that this role cannot see may reference it."""
     for key in catalog.hidden_keys:
         for parent in key.parent_tables:

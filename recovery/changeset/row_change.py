@@ -27,7 +27,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Change:
-    """One differing row. `target` at T, `live` as the diff saw it, `want` as it shall become; None: no row.
+    """One differing row. `target` at T, `original` as the diff saw it, `want` as it shall become; None: no row.
 
     `xmin`: of the live row. `key`: texts of the key columns, of the whole row and a counter in a table without key.
     """
@@ -36,7 +36,7 @@ class Change:
     key: Texts
     kind: RowClass
     target: Texts | None
-    live: Texts | None
+    original: Texts | None
     xmin: int | None
     op: Op = Op.KEEP
     want: Texts | None = None
@@ -79,7 +79,7 @@ def row_of(change: Change) -> tuple[object, ...]:
         change.kind.value,
         change.op.value,
         as_json(change.target),
-        as_json(change.live),
+        as_json(change.original),
         as_json(change.want),
         change.xmin,
         change.reason,
@@ -88,14 +88,14 @@ def row_of(change: Change) -> tuple[object, ...]:
 
 def change_of(row: tuple[object, ...]) -> Change:
     """The change of a row of the change set's table. Raises DataError for what no change set has."""
-    n, table, key, kind, op, target, live, want, xmin, reason = row
+    n, table, key, kind, op, target, original, want, xmin, reason = row
     with decoding():
         return Change(
             table=int(str(table)),
             key=texts_of(key) or (),
             kind=RowClass(str(kind)),
             target=texts_of(target),
-            live=texts_of(live),
+            original=texts_of(original),
             xmin=None if xmin is None else int(str(xmin)),
             op=Op(str(op)),
             want=texts_of(want),

@@ -17,7 +17,7 @@ CHUNK = 5_000
 
 
 def elsewhere_of(
-    live: Session, then: Catalog, now: Catalog, tables: Iterable[Table], excepted: Iterable[TableName]
+    original: Session, then: Catalog, now: Catalog, tables: Iterable[Table], excepted: Iterable[TableName]
 ) -> dict[TableName, list[Elsewhere]]:
     """Where rows of each table may stand now without being lost.
 
@@ -33,9 +33,9 @@ def elsewhere_of(
         and table.name not in left_alone
         and table.name not in now.hidden
     ]
-    filled = nonempty(live, [table.name for table in new])
+    filled = nonempty(original, [table.name for table in new])
     made = [table for table in new if table.name in filled]
-    return {table.name: [*_partitions(table, now), *_splits(live, table, made, now)] for table in tables}
+    return {table.name: [*_partitions(table, now), *_splits(original, table, made, now)] for table in tables}
 
 
 def _partitions(table: Table, now: Catalog) -> Iterator[Elsewhere]:
@@ -46,25 +46,25 @@ def _partitions(table: Table, now: Catalog) -> Iterator[Elsewhere]:
         yield Elsewhere(root.name, names, bool(root.key) and set(root.key) <= set(table.key))
 
 
-def _splits(live: Session, table: Table, made: Iterable[Table], now: Catalog) -> Iterator[Elsewhere]:
+def _splits(original: Session, table: Table, made: Iterable[Table], now: Catalog) -> Iterator[Elsewhere]:
     types = {column.name: column.value_type for column in table.columns}
     family = {leaf for part in now.partitioned if table.name in part.leaves for leaf in part.leaves}
     for other in made:
         theirs = {column.name: column.value_type for column in other.columns}
         if not table.key or other.name == table.name or other.name in family or not types.items() <= theirs.items():
             continue
-        if not holds_rows_of(live, other, table):
+        if not holds_rows_of(original, other, table):
             yield Elsewhere(other.name, frozenset(types), key_is_unique=False, made_since=True)
 
 
-def holds_rows_of(live: Session, other: Table, table: Table) -> bool:
+def holds_rows_of(original: Session, other: Table, table: Table) -> bool:
     """Whether some row of `table` that is there now stands in `other` as well."""
     by_name = {column.name: Field(column.name, column) for column in other.columns}
     key = tuple(by_name[name] for name in table.key)
-    side = Side(live, table.name, tuple(Field(name, by_name[name].column) for name in table.key), ())
+    side = Side(original, table.name, tuple(Field(name, by_name[name].column) for name in table.key), ())
     return any(
         next(rows_by_key(side, values), None)
-        for values in chunks(distinct_values(Side(live, other.name, key, ()), key))
+        for values in chunks(distinct_values(Side(original, other.name, key, ()), key))
     )
 
 

@@ -31,7 +31,7 @@ _LETTER = {Op.INSERT: "i", Op.UPDATE: "u", Op.DELETE: "d", Op.KEEP: "k"}
 
 
 def stage_changes(
-    live: Session,
+    original: Session,
     catalog: Catalog,
     changes: ChangeSet,
     *,
@@ -53,7 +53,7 @@ def stage_changes(
         rows = chain(_staged(changes, shape, by, selection), _retained_parents(changes, shape, catalog, selection))
         if table is None or not stageable(table) or next(rows, None) is None:
             continue
-        stage = Stage(live, table, shape.columns, shape.no)
+        stage = Stage(original, table, shape.columns, shape.no)
         stage.create()
         staged = _staged(changes, shape, by, selection)
         stage.fill(chain(staged, _retained_parents(changes, shape, catalog, selection)))
@@ -188,8 +188,8 @@ def _renamed(changes: ChangeSet, shape: Shape, referenced: Sequence[int]) -> Ite
     if not referenced:
         return
     for change in changes.changes(shape.no, kinds=STAYING, ops=[Op.KEEP]):
-        target, live = change.target, change.live
-        if target and live and any(target[i] != live[i] for i in referenced):
+        target, original = change.target, change.original
+        if target and original and any(target[i] != original[i] for i in referenced):
             yield change
 
 
@@ -244,9 +244,9 @@ def _planned(change: Change, shape: Shape) -> Staged:
 
 def _row(change: Change, letter: str) -> Staged:
     # What leaves is known by the values it has now; what stays in the way of children, by those they knew it by.
-    values = change.want if change.op in (Op.INSERT, Op.UPDATE) else change.live
+    values = change.want if change.op in (Op.INSERT, Op.UPDATE) else change.original
     if letter == _LETTER[Op.KEEP]:
-        values = change.target or change.live
+        values = change.target or change.original
     assert change.n is not None
     assert values is not None
     return Staged(change.n, letter, change.xmin, values)

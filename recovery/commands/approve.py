@@ -93,7 +93,7 @@ def _refuse_unsuitable(case: Case, digest: str, *, undoing: bool) -> None:
     """Only what can still be written can be approved."""
     plan = case.repair_plan
     if undoing:
-        why = "" if case.wrote_to_live else "it has written nothing that could be undone"
+        why = "" if case.wrote_to_original else "it has written nothing that could be undone"
     elif case.closed_at or case.load_done:
         why = f"it is over: {case.outcome}" if case.closed_at else "it has written its rows already"
     elif plan is None:

@@ -44,20 +44,20 @@ def cleanup(  # noqa: PLR0913, PLR0917 (one argument an option)
     Never what an open case needs. Once before-images are gone, undo rests on the case's directory alone.
     """
     from recovery.aws.instances import Instances
-    from recovery.planning.original_login import original
+    from recovery.planning.original_login import target_on_original
     from recovery.postgres.connect import connect
     from recovery.workflow.database_leftovers import clean, leftovers
 
     loaded = load_profile(profile)
     facts = Instances.connect(region or loaded.region).get(instance)
     age = timedelta(seconds=seconds(older_than)) if older_than else None
-    with connect(original(facts, database, loaded)) as live:
-        ages = {schema.name: days.days for schema, days, _ in leftovers(live)}
+    with connect(target_on_original(facts, database, loaded)) as original:
+        ages = {schema.name: days.days for schema, days, _ in leftovers(original)}
         if age is None and not cases:
-            schemas = [(schema, kept or "may be removed") for schema, _, kept in leftovers(live)]
+            schemas = [(schema, kept or "may be removed") for schema, _, kept in leftovers(original)]
         else:
             confirm(database, confirmed)
-            schemas = list(clean(live, named=cases, older_than=age))
+            schemas = list(clean(original, named=cases, older_than=age))
     _show(schemas, ages, as_json=as_json)
     if age is None and not cases and schemas:
         click.echo(f"next: rowback cleanup {instance} --database {shell_word(database)} --older-than 30d", err=True)

@@ -91,7 +91,7 @@ def diff(  # noqa: PLR0913, PLR0917 (one argument an option)
         show_rows(case, plan, [CLASSES[name] for name in show], limit, form)
         return
     click.echo(plan.to_json() if as_json else repair_text(plan, most=EVERY if every else MOST_SHOWN))
-    if not case.wrote_to_live and (plan.writes or plan.filled):
+    if not case.wrote_to_original and (plan.writes or plan.filled):
         if plan.conflicts and plan.request.on_conflict is OnConflict.KEEP_LIVE:
             click.echo(
                 f"\n{counted(plan.conflicts, 'row')} changed by the incident and by others: kept as they are, unless"

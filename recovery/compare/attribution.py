@@ -54,23 +54,23 @@ def incident_of(
     """
     named = {xmin_of(xid) for xid in request.incident_xids}
     named |= {w.xid for w in writers if any(low <= w.xid <= high for low, high in request.incident_ranges)}
-    live, others = comparison.live, sorted({w.xid for w in writers} - named)
+    original, others = comparison.original, sorted({w.xid for w in writers} - named)
     if not named or not others:
         return Incident(frozenset(named))
-    times = commit_times(live, [*named, *others])
+    times = commit_times(original, [*named, *others])
     if times:
         same = {xid for xid in others if times.get(xid) and times[xid] in {times.get(each) for each in named}}
         return Incident(frozenset(named | same), tuple(sorted(same)))
-    commands = first_commands(live, list(comparison.tables), others)
+    commands = first_commands(original, list(comparison.tables), others)
     parts = [xid for xid in others if commands.get(xid, 0) > 0 and any(xid > each for each in named)]
     alike = {xid for xid in parts if _alike(comparison, named, xid)}
     assumed: set[int] = set()
     for xid in parts:
         begun = max(each for each in named | assumed if each < xid)
-        if xid in alike and not set(committed_between(live, begun, xid)) - named - assumed:
+        if xid in alike and not set(committed_between(original, begun, xid)) - named - assumed:
             assumed.add(xid)
     silent = named - {w.xid for w in writers} - {xmin_of(xid) for xid in repaired}
-    behind = set() if _lost_rows(comparison) else _directly_behind(live, silent, others)
+    behind = set() if _lost_rows(comparison) else _directly_behind(original, silent, others)
     possible = [w for w in writers if w.xid in (set(parts) | behind) - assumed]
     return Incident(frozenset(named | assumed), tuple(sorted(assumed)), tuple(possible))
 
@@ -81,7 +81,7 @@ def _lost_rows(comparison: Comparison) -> bool:
     return any(comparison.changes.classes(each.shape.no).get(RowClass.LOST) for each in tables)
 
 
-def _directly_behind(live: Session, silent: Iterable[int], others: Sequence[int]) -> set[int]:
+def _directly_behind(original: Session, silent: Iterable[int], others: Sequence[int]) -> set[int]:
     """The writers whose ids follow at once on those of `silent` ones, which committed and left nothing.
 
     A transaction that begins to write behind a savepoint takes two ids, and its rows carry the second.
@@ -89,7 +89,7 @@ def _directly_behind(live: Session, silent: Iterable[int], others: Sequence[int]
     xids = set()
     for xid in silent:
         following = min((other for other in others if other > xid), default=None)
-        if following is not None and not list(committed_between(live, xid, following)):
+        if following is not None and not list(committed_between(original, xid, following)):
             xids.add(following)
     return xids
 
@@ -111,8 +111,8 @@ def _values_written(rows: Iterable[Change]) -> dict[int, set[str | None]]:
     by_column: dict[int, set[str | None]] = {}
     for row in rows:
         assert row.target is not None
-        assert row.live is not None
-        for i, value in enumerate(row.live):
+        assert row.original is not None
+        for i, value in enumerate(row.original):
             if value != row.target[i]:
                 by_column.setdefault(i, set()).add(value)
     return by_column
@@ -180,8 +180,8 @@ def refuse_unknown_incident(
 def _committed_after_target(comparison: Comparison, xid: int) -> bool:
     """Whether a transaction of that id committed after T, though others have rewritten every row it wrote."""
     if comparison.lineage is None:
-        return committed(comparison.live, xid)
-    return comparison.lineage.committed_after_target(comparison.live, xid)
+        return committed(comparison.original, xid)
+    return comparison.lineage.committed_after_target(comparison.original, xid)
 
 
 def incident_notices(incident: Incident, request: RepairRequest, writers: Sequence[Writer], case: str) -> list[str]:

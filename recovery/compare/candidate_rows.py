@@ -143,8 +143,8 @@ def _surplus(then: Iterator[_Run], now: Iterator[_Run], no: int) -> Iterator[Cha
             a, b = next(then, None), next(now, None)
 
 
-def _more(run: _Run, at_target: int, live: int, no: int) -> Iterator[Change]:
-    for number in range(live, at_target):
+def _more(run: _Run, at_target: int, original: int, no: int) -> Iterator[Change]:
+    for number in range(original, at_target):
         yield Change(no, (*run.values, str(number)), RowClass.LOST, run.values, None, None)
-    for number in range(at_target, live):
+    for number in range(at_target, original):
         yield Change(no, (*run.values, str(number)), RowClass.NEW, None, run.values, run.xmin)

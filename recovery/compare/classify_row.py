@@ -31,25 +31,25 @@ class Entity:
     renewed: bool = False
     rewriters: frozenset[int] = frozenset()
 
-    def replaced(self, target: Texts, live: Texts) -> bool:
+    def replaced(self, target: Texts, original: Texts) -> bool:
         """Whether the row with this key is another entity now.
 
         A unique key that is filled and unchanged says no. Where all rows are new, or the row's number was given out
         again, any difference says yes. Otherwise every other unique key and most columns must differ; where there is no
         other unique key, everything that the row held, and that must be several columns.
         """
-        if any(all(live[i] is not None and target[i] == live[i] for i in key) for key in self.distinct):
+        if any(all(original[i] is not None and target[i] == original[i] for i in key) for key in self.distinct):
             return False
         if self.renewed or self._reissued(target):
-            return any(target[i] != live[i] for i in self.own)
+            return any(target[i] != original[i] for i in self.own)
         unique_at_target = [i for i in self.own if target[i] is not None]
-        differing = [i for i in self.own if target[i] != live[i]]
+        differing = [i for i in self.own if target[i] != original[i]]
         if self.distinct:
-            elsewhere = all(any(target[i] != live[i] for i in key) for key in self.distinct)
+            elsewhere = all(any(target[i] != original[i] for i in key) for key in self.distinct)
             told_apart = len(self.own) > 1 or self.renumbered  # a rename of all there is says nothing
             return told_apart and elsewhere and 2 * len(differing) > len(self.own)
         return len(unique_at_target) >= (1 if self.renumbered else 2) and all(
-            target[i] != live[i] for i in unique_at_target
+            target[i] != original[i] for i in unique_at_target
         )
 
     def _reissued(self, target: Texts) -> bool:
@@ -73,10 +73,10 @@ class Effect:
     values: dict[int, set[str | None]] = field(default_factory=dict)
     before: dict[int, set[str | None]] = field(default_factory=dict)
 
-    def learn(self, target: Texts, live: Texts) -> None:
+    def learn(self, target: Texts, original: Texts) -> None:
         """One row that the incident wrote and nobody else since."""
         self.rows += 1
-        for i, value in enumerate(live):
+        for i, value in enumerate(original):
             for by_column, each in ((self.values, value), (self.before, target[i])):
                 if len(examples := by_column.setdefault(i, set())) < 2:
                     examples.add(each)
@@ -87,43 +87,43 @@ class Effect:
         """Whether the incident is what changed column `i`."""
         return bool(self.differing[i]) and (2 * self.differing[i] >= self.rows or len(self.values[i]) == 1)
 
-    def unexplained(self, target: Texts, live: Texts) -> bool:
+    def unexplained(self, target: Texts, original: Texts) -> bool:
         """Whether a row that the incident wrote last differs in a column that the incident did not write."""
-        return any(live[i] != target[i] and not self.wrote(i) for i in range(len(live)))
+        return any(original[i] != target[i] and not self.wrote(i) for i in range(len(original)))
 
     def counted(self, i: int) -> bool:
         """Whether the incident may have counted column `i` up or down rather than set it."""
         values = (*self.values[i], *self.before[i])
         return len(values) == 2 and all(value is not None and _NUMBER.fullmatch(value) for value in values)
 
-    def remains(self, target: Texts, live: Texts) -> list[int]:
+    def remains(self, target: Texts, original: Texts) -> list[int]:
         """ColumnMapping in which a row written later still shows, or may show, what the incident did."""
         return [
             i
             for i in self.differing
             if self.wrote(i)
-            and live[i] != target[i]
-            and (len(self.values[i]) > 1 or live[i] in self.values[i] or self.counted(i))
+            and original[i] != target[i]
+            and (len(self.values[i]) > 1 or original[i] in self.values[i] or self.counted(i))
         ]
 
-    def merged(self, target: Texts, live: Texts, *, last: bool) -> Texts | None:
+    def merged(self, target: Texts, original: Texts, *, last: bool) -> Texts | None:
         """Three ways, T being the base: columns the incident wrote go back, columns others wrote stay.
 
         `last`: the incident wrote the row last, so what its columns hold is its own. Otherwise None where a column may
         hold either: the incident left no single value that could be told from a later one.
         """
-        back = self.remains(target, live)
-        if not last and any(len(self.values[i]) > 1 or live[i] not in self.values[i] for i in back):
+        back = self.remains(target, original)
+        if not last and any(len(self.values[i]) > 1 or original[i] not in self.values[i] for i in back):
             return None
-        return tuple(target[i] if i in back else value for i, value in enumerate(live))
+        return tuple(target[i] if i in back else value for i, value in enumerate(original))
 
 
-def differing(no: int, key: Texts, target: Texts | None, live: tuple[int, Texts] | None) -> Change | None:
+def differing(no: int, key: Texts, target: Texts | None, original: tuple[int, Texts] | None) -> Change | None:
     """The change of one key's row, not attributed yet; None when both sides are equal.
 
     Raises AssertionError when neither side has a row.
     """
-    match target, live:
+    match target, original:
         case None, None:
             return None
         case _, None:
@@ -144,13 +144,13 @@ def attribute(change: Change, effect: Effect, entity: Entity, incident: frozense
     if change.kind is not RowClass.CHANGED:
         return change
     assert change.target is not None
-    assert change.live is not None
+    assert change.original is not None
     if change.xmin in incident:
-        mixed = effect.unexplained(change.target, change.live)
+        mixed = effect.unexplained(change.target, change.original)
         return replace(change, kind=RowClass.CONFLICT if mixed else RowClass.REVERTED)
-    if effect.remains(change.target, change.live):
+    if effect.remains(change.target, change.original):
         return replace(change, kind=RowClass.CONFLICT)
-    if change.xmin not in entity.rewriters and entity.replaced(change.target, change.live):
+    if change.xmin not in entity.rewriters and entity.replaced(change.target, change.original):
         return replace(change, kind=RowClass.REUSED)
     return replace(change, kind=RowClass.NEWER) if incident else change
 
@@ -169,12 +169,12 @@ def resolve(change: Change, request: RepairRequest, effect: Effect) -> Change:
 def resolve_conflict(change: Change, request: RepairRequest, effect: Effect) -> Change:
     """Keep-live by default; a merge that cannot tell the two writers apart keeps the live row as well."""
     assert change.target is not None
-    assert change.live is not None
+    assert change.original is not None
     last = change.xmin in request.incident_xids
     match request.on_conflict:
         case OnConflict.TAKE_T:
             return replace(change, op=Op.UPDATE, want=change.target)
-        case OnConflict.MERGE if (merged := effect.merged(change.target, change.live, last=last)) is not None:
+        case OnConflict.MERGE if (merged := effect.merged(change.target, change.original, last=last)) is not None:
             return replace(change, op=Op.UPDATE, want=merged)
         case OnConflict.MERGE:
             return replace(change, reason="the incident and a later writer cannot be told apart in one column")
@@ -186,10 +186,10 @@ def columns_by_writer(changes: Iterable[Change], columns: Sequence[str]) -> Mapp
     rows: Counter[int] = Counter()
     touched: dict[int, set[str]] = {}
     for change in changes:
-        if change.xmin is None or change.live is None or change.target is None:
+        if change.xmin is None or change.original is None or change.target is None:
             continue
         rows[change.xmin] += 1
         touched.setdefault(change.xmin, set()).update(
-            name for name, then, now in zip(columns, change.target, change.live, strict=True) if then != now
+            name for name, then, now in zip(columns, change.target, change.original, strict=True) if then != now
         )
     return {xmin: (count, tuple(c for c in columns if c in touched[xmin])) for xmin, count in rows.most_common()}

@@ -33,7 +33,7 @@ class Reissued:
 
 def entity_of_table(comparison: Comparison, compared: Compared) -> Entity:
     """What tells one entity of a compared table from another. Reads both servers."""
-    rules, again = comparison.rules[compared.columns.live.name], reissued(comparison, compared.columns)
+    rules, again = comparison.rules[compared.columns.original.name], reissued(comparison, compared.columns)
     return replace(
         entity_by_rules(compared.columns, rules),
         reissued=(again.place, again.last) if again and again.certain else None,
@@ -49,7 +49,7 @@ def entity_by_rules(columns: ColumnMapping, rules: Rules) -> Entity:
     distinct = []
     for rule in rules.distinct:
         plain = len(rule.columns) == len(rule.expressions) and set(rule.columns) <= at.keys()
-        if rule.predicate is None and plain and set(rule.columns) != set(columns.live.key):
+        if rule.predicate is None and plain and set(rule.columns) != set(columns.original.key):
             distinct.append(tuple(at[name] for name in rule.columns))
     own = tuple(i for i in range(len(columns.columns)) if i not in columns.key)
     return Entity(own, tuple(distinct))
@@ -62,7 +62,7 @@ def renewed(comparison: Comparison, compared: Compared) -> bool:
     table does the first two as well, and its rows are those of T.
     """
     columns = compared.columns
-    if comparison.lineage is None or columns.at_target.file_node == columns.live.file_node or columns.retyped:
+    if comparison.lineage is None or columns.at_target.file_node == columns.original.file_node or columns.retyped:
         return False
     now = comparison.sides(columns).now
     if sum(writers_since(now, comparison.lineage).values()) != extent(now)[0]:
@@ -73,7 +73,7 @@ def renewed(comparison: Comparison, compared: Compared) -> bool:
 def _some_are_as_at_target(comparison: Comparison, compared: Compared, now: Side) -> bool:
     if not compared.columns.key:
         lost = comparison.changes.classes(compared.shape.no).get(RowClass.LOST, 0)
-        return comparison.rows_at_target(compared.columns.live.name) > lost
+        return comparison.rows_at_target(compared.columns.original.name) > lost
     keys = some_keys(now, ROWS_LOOKED_AT)
     return bool(keys) and len(keys) > sum(1 for _ in comparison.look_up(compared, keys))
 
@@ -86,8 +86,8 @@ def reissued(comparison: Comparison, columns: ColumnMapping) -> Reissued | None:
     """
     then = comparison.sides(columns).then
     for counter in comparison.now.sequences:
-        places = [i for i in columns.key if columns.columns[i] not in columns.live.partition_key]
-        if counter.table != columns.live.name or not counter.integers or counter.increment <= 0:
+        places = [i for i in columns.key if columns.columns[i] not in columns.original.partition_key]
+        if counter.table != columns.original.name or not counter.integers or counter.increment <= 0:
             continue
         if [columns.columns[i] for i in places] != [counter.column]:
             continue
@@ -106,8 +106,8 @@ def _rewriters(comparison: Comparison, compared: Compared) -> frozenset[int]:
     rows: Counter[int] = Counter()
     own = [i for i in range(len(compared.columns.columns)) if i not in compared.columns.key]
     for change in comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]):
-        if change.xmin is not None and change.live is not None:
+        if change.xmin is not None and change.original is not None:
             rows[change.xmin] += 1
             if len(values := written_values.setdefault(change.xmin, set())) < 2:
-                values.add(tuple(change.live[i] for i in own))
+                values.add(tuple(change.original[i] for i in own))
     return frozenset(xid for xid, values in written_values.items() if len(values) == 1 and rows[xid] > 1)

@@ -111,9 +111,9 @@ def note_lost_references(comparison: Comparison, whole: Iterable[TableName], way
 
 def _lost_reference(comparison: Comparison, change: Change, way: Link, parent: Compared | None) -> bool:
     assert change.target is not None
-    assert change.live is not None
+    assert change.original is not None
     then = tuple(change.target[i] for i in way.child_at)
-    now = tuple(change.live[i] for i in way.child_at)
+    now = tuple(change.original[i] for i in way.child_at)
     emptied = None in now or way.on_delete == "d"  # SET NULL, or SET DEFAULT
     if None in then or then == now or not emptied:
         return False
@@ -124,7 +124,7 @@ def _lost_reference(comparison: Comparison, change: Change, way: Link, parent: C
     return (
         parent_row is not None
         and parent_row.target is not None
-        and (parent_row.live is None or parent_row.kind is RowClass.REUSED)
+        and (parent_row.original is None or parent_row.kind is RowClass.REUSED)
     )
 
 
@@ -185,11 +185,11 @@ def _note_strangers(comparison: Comparison, way: Link, parent: Compared, values:
     keys = [tuple(row[i] for i in positions) for _, _, row in rows]
     for start in range(0, len(keys), CHUNK):
         for change in comparison.look_up(parent, keys[start : start + CHUNK]):
-            if change.target is None or change.live is None:
+            if change.target is None or change.original is None:
                 comparison.changes.add([change] if change.target else [])
-            elif entity.replaced(change.target, change.live):
+            elif entity.replaced(change.target, change.original):
                 comparison.changes.add([replace(change, kind=RowClass.REUSED)])
-            elif any(change.target[i] != change.live[i] for i in way.parent_at if i not in positions):
+            elif any(change.target[i] != change.original[i] for i in way.parent_at if i not in positions):
                 comparison.changes.add([replace(change, kind=RowClass.NEWER)])
 
 
@@ -213,7 +213,7 @@ def _settle(comparison: Comparison, table: Compared, side: Side, values: list[Te
 
 
 def _tell_keyless(comparison: Comparison, table: Compared) -> None:
-    name = table.columns.live.name
+    name = table.columns.original.name
     comparison.notice(f"rows of {name} that lost rows lead to were not looked for: it has no key; name it too")
     comparison.unexamined.add(name)
 

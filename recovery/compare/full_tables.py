@@ -35,7 +35,7 @@ def open_questions(
         keys = [key for key in comparison.now.foreign_keys if key.child == name]
         questions = (
             _stricter(rules, then),
-            _reads_others(comparison.live, rules, comparison.now),
+            _reads_others(comparison.original, rules, comparison.now),
             _moved(comparison, columns, elsewhere.get(name, ())),
             *(_parents(comparison, columns, key, whole.keys() - reasons.keys()) for key in keys),
         )
@@ -57,9 +57,9 @@ def _stricter(now: Rules, then: Rules) -> str | None:
     return None
 
 
-def _reads_others(live: Session, rules: Rules, now: Catalog) -> str | None:
+def _reads_others(original: Session, rules: Rules, now: Catalog) -> str | None:
     functions = {oid for check in rules.checks for oid in check.functions}
-    read = mentioned_tables(live, functions, [table.name for table in now.tables]) if functions else set()
+    read = mentioned_tables(original, functions, [table.name for table in now.tables]) if functions else set()
     return f"a check of it reads {', '.join(sorted(map(str, read)))}" if read else None
 
 
@@ -68,9 +68,9 @@ def _moved(comparison: Comparison, columns: ColumnMapping, elsewhere: Sequence[E
         leaves = next((part.leaves for part in comparison.now.partitioned if part.name == other.name), None)
         if leaves is None:
             return f"its rows may have moved to {other.name}"
-        by = [i for i in columns.key if columns.columns[i] not in columns.live.partition_key] or list(columns.key)
+        by = [i for i in columns.key if columns.columns[i] not in columns.original.partition_key] or list(columns.key)
         for leaf in leaves:
-            if leaf != columns.live.name and (not by or _shares_rows(comparison, columns, leaf, by)):
+            if leaf != columns.original.name and (not by or _shares_rows(comparison, columns, leaf, by)):
                 return f"its rows may have moved to {leaf}"
     return None
 
@@ -78,7 +78,7 @@ def _moved(comparison: Comparison, columns: ColumnMapping, elsewhere: Sequence[E
 def _shares_rows(comparison: Comparison, columns: ColumnMapping, leaf: TableName, by: Sequence[int]) -> bool:
     """Whether a row that was written since T into another partition was a row of this one at T."""
     fields = tuple(columns.now[i] for i in by)
-    other = Side(comparison.live, leaf, fields, fields)
+    other = Side(comparison.original, leaf, fields, fields)
     if comparison.lineage is None:
         keys = distinct_values(other, fields)
     elif written := writers_since(other, comparison.lineage):
@@ -122,11 +122,11 @@ def _without_parent(
     if parent in whole and parent not in comparison.tables:
         present = {place for place, _, _ in rows_by_key(Side(comparison.copy, parent, by, ()), values)}
         return [value for place, value in enumerate(values) if place not in present]
-    present = {place for place, _, _ in rows_by_key(Side(comparison.live, parent, by, ()), values)}
+    present = {place for place, _, _ in rows_by_key(Side(comparison.original, parent, by, ()), values)}
     missing = [value for place, value in enumerate(values) if place not in present]
     if compared is None:
         return missing
-    if set(key.parent_columns) != set(compared.columns.live.key):
+    if set(key.parent_columns) != set(compared.columns.original.key):
         return None if comparison.changes.tally(compared.shape.no) else missing
     return _not_planned(comparison, key, compared, values, missing)
 
@@ -135,7 +135,7 @@ def _not_planned(
     comparison: Comparison, key: ForeignKey, parent: Compared, values: list[Texts], missing: list[Texts]
 ) -> list[Texts] | None:
     changes, no = comparison.changes, parent.shape.no
-    order = [key.parent_columns.index(name) for name in parent.columns.live.key]
+    order = [key.parent_columns.index(name) for name in parent.columns.original.key]
     change_by_value = {value: changes.find(no, tuple(value[i] for i in order)) for value in values}
     if any(change and change.kind is RowClass.REUSED and change.op is Op.KEEP for change in change_by_value.values()):
         return None

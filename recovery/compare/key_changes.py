@@ -66,7 +66,7 @@ class RowSignature:
 
 def row_signature_of(columns: ColumnMapping, catalog: Catalog) -> RowSignature | None:
     """How moved rows of a table are recognized. None where keys are given out by the server: nobody changes those."""
-    table = columns.live
+    table = columns.original
     given_out = {c.name for c in table.columns if c.identity or c.has_default} & set(table.key)
     if table.partition_key:
         free, family = set(table.partition_key), str(root_of(table.name, catalog))

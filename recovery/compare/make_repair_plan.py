@@ -64,7 +64,7 @@ class Inquiry:
 class Both:
     """Both sides of a comparison: sessions, definitions, the tables that can be compared and why others cannot."""
 
-    live: Session
+    original: Session
     copy: Session
     then: Catalog
     now: Catalog
@@ -74,22 +74,24 @@ class Both:
     ask: Ask
 
     @classmethod
-    def read(cls, live: Session, copy: Session, inquiry: Inquiry, ask: Ask) -> Both:
+    def read(cls, original: Session, copy: Session, inquiry: Inquiry, ask: Ask) -> Both:
         """Read both catalogs. Raises schema-drift."""
-        then, now = read_catalog(copy), read_catalog(live)
+        then, now = read_catalog(copy), read_catalog(original)
         unlogged = {table.name for table in then.tables if table.unlogged}
         mapped, unfit = _map_tables(inquiry, then, now, copy)
         unlogged_names = [str(table.name) for table in inquiry.plan.tables if table.name in unlogged - mapped.keys()]
-        return cls(live, copy, then, now, mapped, unfit, unlogged_names, ask)
+        return cls(original, copy, then, now, mapped, unfit, unlogged_names, ask)
 
     def comparison(self, inquiry: Inquiry, changes: ChangeSet, rules: Mapping[TableName, Rules]) -> Comparison:
         """Nothing compared yet."""
-        lineage = None if inquiry.boundary is None else lineage_of(self.live, self.copy, inquiry.boundary)
-        return Comparison(self.live, self.copy, self.then, self.now, rules, lineage, changes, inquiry.request, self.ask)
+        lineage = None if inquiry.boundary is None else lineage_of(self.original, self.copy, inquiry.boundary)
+        return Comparison(
+            self.original, self.copy, self.then, self.now, rules, lineage, changes, inquiry.request, self.ask
+        )
 
 
 def make_repair_plan(
-    live: Session, copy: Session, inquiry: Inquiry, changes: ChangeSet, *, ask: Ask = stream
+    original: Session, copy: Session, inquiry: Inquiry, changes: ChangeSet, *, ask: Ask = stream
 ) -> RepairPlan:
     """Compare everything and fill `changes`.
 
@@ -99,9 +101,9 @@ def make_repair_plan(
     Raises schema-drift when columns of a named table cannot be mapped, incident-unknown when rows changed and no
     transaction was named that changed them.
     """
-    with live.transaction(force_rollback=True):
-        live.execute("set transaction isolation level repeatable read")
-        both = Both.read(live, copy, inquiry, ask)
+    with original.transaction(force_rollback=True):
+        original.execute("set transaction isolation level repeatable read")
+        both = Both.read(original, copy, inquiry, ask)
         filled = {name for name in inquiry.filled if name in both.mapped}
         while True:
             outcome, questions = _compare(both, inquiry, changes, filled)
@@ -113,15 +115,15 @@ def make_repair_plan(
 
 
 def compare_again(
-    live: Session, copy: Session, inquiry: Inquiry, changes: ChangeSet, *, ask: Ask = stream
+    original: Session, copy: Session, inquiry: Inquiry, changes: ChangeSet, *, ask: Ask = stream
 ) -> Comparison:
     """The comparison alone, into a change set of its own: no verdicts, no plan.
 
     `inquiry.filled` were loaded whole, and count as lost for what they lead to.
     """
-    with live.transaction(force_rollback=True):
-        live.execute("set transaction isolation level repeatable read")
-        both = Both.read(live, copy, inquiry, ask)
+    with original.transaction(force_rollback=True):
+        original.execute("set transaction isolation level repeatable read")
+        both = Both.read(original, copy, inquiry, ask)
         whole = {name: mapping for name, mapping in both.mapped.items() if name in set(inquiry.filled)}
         columns = {name: mapping for name, mapping in both.mapped.items() if name not in whole}
         comparison = both.comparison(inquiry, changes, {})
@@ -133,10 +135,10 @@ def _compare(
     both: Both, inquiry: Inquiry, changes: ChangeSet, filled: set[TableName]
 ) -> tuple[Found, Mapping[TableName, str]]:
     """One comparison in which the tables `filled` are loaded whole; with those of them that must not be, and why."""
-    live, copy, then, now, mapped = both.live, both.copy, both.then, both.now, both.mapped
+    original, copy, then, now, mapped = both.original, both.copy, both.then, both.now, both.mapped
     columns = {name: mapping for name, mapping in mapped.items() if name not in filled}
     whole = {name: mapping for name, mapping in mapped.items() if name in filled}
-    rules = read_rules(live, [mapping.live for mapping in mapped.values()])
+    rules = read_rules(original, [mapping.original for mapping in mapped.values()])
     at_target = read_rules(copy, [mapping.at_target for mapping in mapped.values()])
     rules_then = {name: at_target[mapping.at_target.name] for name, mapping in mapped.items()}
     comparison = both.comparison(inquiry, changes, rules)
@@ -157,9 +159,9 @@ def _compare(
     refuse_unknown_incident(comparison, inquiry.case, inquiry.request, writers, dropped, inquiry.beside)
     apply_decisions(changes, inquiry.decisions)
     excepted = [out.name for out in inquiry.plan.left_out]
-    elsewhere = elsewhere_of(live, then, now, [mapping.live for mapping in mapped.values()], excepted)
+    elsewhere = elsewhere_of(original, then, now, [mapping.original for mapping in mapped.values()], excepted)
     lifted = foresee(
-        live, now, changes, Outlook(rules, rules_then, sorted(filled, key=lambda name: name.key), elsewhere)
+        original, now, changes, Outlook(rules, rules_then, sorted(filled, key=lambda name: name.key), elsewhere)
     )
     mapping = Found(
         comparison,

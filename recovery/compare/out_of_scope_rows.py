@@ -61,7 +61,7 @@ def _referencing(
     lost = (
         tuple(change.target[i] for i in places)
         for change in comparison.changes.changes(compared.shape.no, kinds=[RowClass.LOST, RowClass.BLOCKED])
-        if change.target is not None and change.live is None
+        if change.target is not None and change.original is None
     )
     while values := list(islice(lost, CHUNK)):
         count += sum(1 for _ in rows_by_key(side, [value for value in values if None not in value]))
@@ -104,8 +104,8 @@ def _were_there(comparison: Comparison, table: Table, compared: Compared | None,
     compared_keys: set[Values] = set()
     if compared:
         changes = comparison.changes.changes(compared.shape.no)
-        compared_keys = {change.key for change in changes if change.live is not None}
-    written = keys_written_by(Side(comparison.live, table.name, key, key), sorted(incident.xids))
+        compared_keys = {change.key for change in changes if change.original is not None}
+    written = keys_written_by(Side(comparison.original, table.name, key, key), sorted(incident.xids))
     keys = (each for each in written if each not in compared_keys)
     rows_at_target = Side(comparison.copy, at_target.name, key, ())
     count = 0

@@ -57,7 +57,7 @@ def repair_plan(
     written = {table.name for table in tables if table.writes}
     scope = {
         *filled,
-        *(c.columns.live.name for c in comparison.tables.values() if c.engine is not DetectionMethod.FOLLOWED),
+        *(c.columns.original.name for c in comparison.tables.values() if c.engine is not DetectionMethod.FOLLOWED),
     }
     elsewhere, unseen = written_outside(comparison, outcome.incident, scope)
     elsewhere += children_outside(comparison, outcome.scope, filled)
@@ -89,8 +89,8 @@ def repair_plan(
             *outcome.dropped,
             *incident_notices(outcome.incident, outcome.request, outcome.writers, case),
             *map(_lifted, outcome.lifted),
-            *object_notices(comparison.live, comparison.copy, changes, now),
-            *who_notices(comparison.live, [*written, *filled]),
+            *object_notices(comparison.original, comparison.copy, changes, now),
+            *who_notices(comparison.original, [*written, *filled]),
         ),
         elsewhere=tuple(elsewhere),
         possible_incident=outcome.incident.possible,
@@ -165,7 +165,7 @@ def _wal_bytes(comparison: Comparison, tables: Sequence[TableRepair]) -> int:
 
 
 def _table(comparison: Comparison, compared: Compared) -> TableRepair:
-    name, no = compared.columns.live.name, compared.shape.no
+    name, no = compared.columns.original.name, compared.shape.no
     tally = comparison.changes.tally(no)
     classes, ops = comparison.changes.classes(no), comparison.changes.planned(no)
     if (new := comparison.new_rows.get(name, 0)) > classes.get(RowClass.NEW, 0):

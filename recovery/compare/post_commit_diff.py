@@ -58,7 +58,7 @@ def _prove(
             case _:
                 unexplained.append(key_text(compared.shape, row.key))
     return WorldProof(
-        table=compared.columns.live.name,
+        table=compared.columns.original.name,
         differs_as_planned=stays,
         changed_since=since,
         unexplained=tuple(unexplained[:KEYS_SHOWN]),
@@ -71,14 +71,14 @@ def _verdict(row: Change, planned: Change | None, ours: Collection[int], *, wrot
     by_us = row.xmin is not None and row.xmin in ours
     if wrote and planned is not None:
         if planned.op is Op.DELETE:
-            return "wrong" if row.live == planned.live and row.xmin == planned.xmin else "since"
-        if row.live == planned.want:
+            return "wrong" if row.original == planned.original and row.xmin == planned.xmin else "since"
+        if row.original == planned.want:
             return "stays"  # a merge: as planned, though not as T
-        if planned.op is Op.INSERT and row.live is None:
+        if planned.op is Op.INSERT and row.original is None:
             # Before the commit the server itself counted and summed the rows that the load had inserted, under lock
             # (postgres/staging/stage_proofs.py): one that is not there any more was deleted by others.
             return "since"
-        return "wrong" if by_us or (row.live == planned.live and row.xmin == planned.xmin) else "since"
+        return "wrong" if by_us or (row.original == planned.original and row.xmin == planned.xmin) else "since"
     if by_us:
         return "wrong"
-    return "stays" if planned is not None and row.live == planned.live else "since"
+    return "stays" if planned is not None and row.original == planned.original else "since"

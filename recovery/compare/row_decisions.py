@@ -64,7 +64,7 @@ def _decided(changes: ChangeSet, shapes: dict[str, Shape], decisions: Sequence[D
 
 
 def _values_to_write(decision: Decision, change: Change) -> Texts | None:
-    exists_now, existed_at_target = change.live is not None, change.target is not None
+    exists_now, existed_at_target = change.original is not None, change.target is not None
     match decision.op:
         case Op.KEEP:
             return None

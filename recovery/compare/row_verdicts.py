@@ -54,8 +54,8 @@ def attribute_and_resolve(comparison: Comparison) -> None:
 def _effect(comparison: Comparison, compared: Compared, incident: frozenset[int]) -> Effect:
     effect = Effect()
     for change in comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]):
-        if change.xmin in incident and change.target and change.live:
-            effect.learn(change.target, change.live)
+        if change.xmin in incident and change.target and change.original:
+            effect.learn(change.target, change.original)
     return effect
 
 
@@ -79,12 +79,12 @@ def _converted(comparison: Comparison, compared: Compared, incident: frozenset[i
     if not retyped:
         return None
     differing = dict.fromkeys(retyped, 0)
-    both = comparison.rows_at_target(compared.columns.live.name)
+    both = comparison.rows_at_target(compared.columns.original.name)
     for change in comparison.changes.changes(compared.shape.no, kinds=[RowClass.LOST, RowClass.CHANGED]):
-        both -= change.live is None or change.xmin in incident
-        if change.live and change.target and change.xmin not in incident:
+        both -= change.original is None or change.xmin in incident
+        if change.original and change.target and change.xmin not in incident:
             for i in retyped:
-                differing[i] += change.live[i] != change.target[i]
+                differing[i] += change.original[i] != change.target[i]
     for i, rows in differing.items():
         if rows >= PAIRS_AT_LEAST and 2 * rows > both:
             name = compared.columns.columns[i]
@@ -98,7 +98,7 @@ def _block_keyless(comparison: Comparison, compared: Compared) -> None:
     Where the table was emptied, all rows are new, and none a version of another.
     """
     no, changes = compared.shape.no, comparison.changes
-    if compared.engine is not DetectionMethod.WHOLE_ROWS or compared.columns.live.name in comparison.exact:
+    if compared.engine is not DetectionMethod.WHOLE_ROWS or compared.columns.original.name in comparison.exact:
         return
     if any(kind is RowClass.NEW for kind, _ in changes.tally(no)) and not renewed(comparison, compared):
         block(changes, no, Op.INSERT, MAYBE_AN_OLD_VERSION)
@@ -107,7 +107,7 @@ def _block_keyless(comparison: Comparison, compared: Compared) -> None:
 
 def _tell_doubt(comparison: Comparison, compared: Compared, entity: Entity) -> None:
     """Where one column is all that could tell an entity from another, an edit and another entity look alike."""
-    name, keys = compared.columns.live.name, comparison.now.foreign_keys
+    name, keys = compared.columns.original.name, comparison.now.foreign_keys
     children = sorted({str(key.child) for key in keys if name in key.parent_tables and key.child != name})
     if len(entity.own) != 1 or not children:
         return
@@ -151,11 +151,11 @@ def _block_renamed(comparison: Comparison, compared: Compared) -> None:
     mode = comparison.request.reload_mode
     if row_signature_of(compared.columns, comparison.now) is None or mode.new_rows is NewRows.LEAVE:
         return
-    changes, name = comparison.changes, compared.columns.live.name
+    changes, name = comparison.changes, compared.columns.original.name
     renamed: dict[Texts, Texts] = {}
     for key in comparison.now.visible_keys:
         child = comparison.tables.get(key.child)
-        if child and name in key.parent_tables and sorted(key.parent_columns) == sorted(compared.columns.live.key):
+        if child and name in key.parent_tables and sorted(key.parent_columns) == sorted(compared.columns.original.key):
             renamed.update(_given_to(comparison, compared, child, key))
     if renamed:
         changes.update(
@@ -170,11 +170,11 @@ def _given_to(comparison: Comparison, parent: Compared, child: Compared, key: Fo
     if not set(key.columns) <= set(child.columns.columns):
         return {}
     pairs = dict(zip(key.parent_columns, key.columns, strict=True))
-    at = [child.columns.columns.index(pairs[name]) for name in parent.columns.live.key]
+    at = [child.columns.columns.index(pairs[name]) for name in parent.columns.original.key]
     followed: dict[Texts, set[Texts]] = {}
     for change in comparison.changes.changes(child.shape.no, kinds=[RowClass.NEWER, RowClass.CHANGED]):
-        if change.target and change.live:
-            old, new = (tuple(row[i] for i in at) for row in (change.target, change.live))
+        if change.target and change.original:
+            old, new = (tuple(row[i] for i in at) for row in (change.target, change.original))
             if old != new and None not in (*old, *new):
                 followed.setdefault(old, set()).add(new)
     renamed = {old: next(iter(new)) for old, new in followed.items() if len(new) == 1}

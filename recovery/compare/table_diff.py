@@ -40,9 +40,9 @@ class Compared:
 
 @dataclass
 class Comparison:
-    """Both sides and what is being found out. `live` is in one repeatable-read transaction, the copy stands still."""
+    """Both sides and what is known of them: the original in one repeatable-read transaction, the copy stands still."""
 
-    live: Session
+    original: Session
     copy: Session
     then: Catalog
     now: Catalog
@@ -73,15 +73,15 @@ class Comparison:
                 then_where,
                 self.ask,
             ),
-            Side(self.live, columns.live.name, tuple(columns.now[i] for i in key), columns.now, now_where),
+            Side(self.original, columns.original.name, tuple(columns.now[i] for i in key), columns.now, now_where),
             limited=where is not None,
         )
 
     def add_table(self, columns: ColumnMapping, sides: Sides, engine: DetectionMethod, because: str = "") -> Compared:
         """A place for the table's rows in the change set."""
-        shape = self.changes.add_table(columns.live.name, columns.live.key, columns.columns)
+        shape = self.changes.add_table(columns.original.name, columns.original.key, columns.columns)
         compared = Compared(columns, shape, sides, engine, because)
-        self.tables[columns.live.name] = compared
+        self.tables[columns.original.name] = compared
         return compared
 
     def notice(self, text: str) -> None:
@@ -96,15 +96,15 @@ class Comparison:
             return
         compared = self.add_table(columns, sides, DetectionMethod.BUCKETS)
         engine = find_candidate_rows(sides, self.lineage, self.changes, compared.shape.no)
-        self.tables[columns.live.name] = replace(compared, engine=engine)
+        self.tables[columns.original.name] = replace(compared, engine=engine)
         for keys in self.changes.candidates(compared.shape.no):
             self.changes.add(self._within_limit(compared, self.look_up(compared, keys)))
 
     def try_to_compare(self, columns: ColumnMapping, where: tuple[Predicate, Predicate] | None = None) -> None:
         """The same; a table that the servers cannot read or compare is set aside with their words."""
-        name = columns.live.name
+        name = columns.original.name
         try:
-            with self.live.transaction():
+            with self.original.transaction():
                 self.compare_table(columns, where)
         except ROW_ERRORS as error:
             self.not_compared[name] = server_words(error)
@@ -135,7 +135,7 @@ class Comparison:
             return
         assert self.lineage
         theirs, others = by_writers(sides.now.where, list(writers_since(sides.now, self.lineage)))
-        self.exact.add(compared.columns.live.name)
+        self.exact.add(compared.columns.original.name)
         self.changes.add(compare_whole_rows(replace(sides, now=replace(sides.now, where=others)), no))
         for n, (xmin, _, *values) in enumerate(whole_rows(replace(sides.now, where=theirs))):
             row = tuple(values)
@@ -158,23 +158,23 @@ class Comparison:
         positions = compared.columns.key
         then, now = compared.sides.then, compared.sides.now
         at_target = {place: row for place, _, row in rows_by_key(then, keys)}
-        live = {place: (int(xmin), row) for place, xmin, row in rows_by_key(now, keys)}
+        original = {place: (int(xmin), row) for place, xmin, row in rows_by_key(now, keys)}
         for place in range(len(keys)):
-            target, current = at_target.get(place), live.get(place)
+            target, current = at_target.get(place), original.get(place)
             row = current[1] if current else target
             if row and (change := differing(compared.shape.no, tuple(row[i] for i in positions), target, current)):
                 yield change
 
     def _within_limit(self, compared: Compared, changes: Iterable[Change]) -> Iterator[Change]:
         """All but the bulk of the new rows, of which only a replacement needs more than their number."""
-        name = compared.columns.live.name
+        name = compared.columns.original.name
         signature = row_signature_of(compared.columns, self.now)
         for change in changes:
             if change.kind is RowClass.NEW:
                 by_incident = change.xmin is not None and self.request.names(change.xmin)
-                if signature and change.live:
-                    self.changes.note_new(signature.marks(change.live))
-                    if by_incident and (mark := signature.incident_rest_of(change.live)):
+                if signature and change.original:
+                    self.changes.note_new(signature.marks(change.original))
+                    if by_incident and (mark := signature.incident_rest_of(change.original)):
                         self.changes.note_new([mark])
                 self.new_rows[name] = self.new_rows.get(name, 0) + 1
                 bulk = self.request.reload_mode.new_rows is NewRows.STAY and self.new_rows[name] > NEW_ROWS_SHOWN
@@ -186,9 +186,9 @@ class Comparison:
         """Whether anybody wrote rows of a table since T, as far as that can be excluded."""
         if self.lineage is None:
             return True
-        if columns.live.name not in self._written:
-            self._written[columns.live.name] = bool(writers_since(self.sides(columns).now, self.lineage))
-        return self._written[columns.live.name]
+        if columns.original.name not in self._written:
+            self._written[columns.original.name] = bool(writers_since(self.sides(columns).now, self.lineage))
+        return self._written[columns.original.name]
 
     def unique_at_target(self, root: TableName, columns: tuple[str, ...]) -> bool:
         """Whether no two rows of a partitioned table agreed in these columns at T, in whatever partitions they were."""

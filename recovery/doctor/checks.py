@@ -14,7 +14,7 @@ from recovery.doctor.context import DoctorContext, Words
 from recovery.doctor.database_checks import Opened
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.health_report import Check, Health
-from recovery.planning.original_login import original
+from recovery.planning.original_login import target_on_original
 from recovery.postgres.connect import IMPATIENT, connect, translate_errors
 from recovery.postgres.incident_traces import read_counters
 from recovery.postgres.recovery_obstacles import database_bytes as size_of
@@ -82,7 +82,7 @@ def _each(
 def _of_database(context: DoctorContext) -> tuple[list[Check], int | None]:
     """The checks, and the size of the database in bytes: None where nobody can say."""
     try:
-        target = original(context.facts, context.database, context.profile)
+        target = target_on_original(context.facts, context.database, context.profile)
         with connect(target) as session:
             session.execute(IMPATIENT)
             opened = Opened(context, session, target)

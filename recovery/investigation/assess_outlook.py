@@ -19,7 +19,7 @@ from recovery.model.outlook import LEAST_BILLED_S, Cost, Duration, Outlook
 from recovery.model.recovery_plan import RecoveryPlan
 from recovery.model.target import format_utc
 from recovery.planning.check_request import Request
-from recovery.planning.original_login import original
+from recovery.planning.original_login import target_on_original
 from recovery.postgres.change_consumers import lock_holders, who_notices
 from recovery.postgres.connect import IMPATIENT, Session, connect
 from recovery.postgres.write_pressure import wal_bytes_per_s
@@ -34,16 +34,16 @@ def look_ahead(plan: RecoveryPlan, instances: Instances, profile: Profile) -> Ou
     duration = _learned(plan, all_cases())
     replay_from = _replay_from(plan, instances)
     replay_s = (plan.target_time - replay_from).total_seconds() if replay_from else None
-    with connect(original(instances.get(plan.source.identifier), plan.database, profile)) as live:
-        live.execute(IMPATIENT)
+    with connect(target_on_original(instances.get(plan.source.identifier), plan.database, profile)) as original:
+        original.execute(IMPATIENT)
         return Outlook(
             replay_from=replay_from,
             replay_s=replay_s,
-            wal_bytes=_wal_bytes(live, replay_s),
+            wal_bytes=_wal_bytes(original, replay_s),
             duration=duration,
             cost=_cost(plan, duration),
-            in_the_way=tuple(_in_the_way(live, plan)),
-            listeners=tuple(who_notices(live, plan.scope)),
+            in_the_way=tuple(_in_the_way(original, plan)),
+            listeners=tuple(who_notices(original, plan.scope)),
         )
 
 
@@ -59,8 +59,8 @@ def with_incident(outlook: Outlook, plan: RecoveryPlan, profile: Profile) -> Out
     return outlook.model_copy(update={"incident": tuple(lines) or ("no statement in it could have been the incident",)})
 
 
-def _in_the_way(live: Session, plan: RecoveryPlan) -> Iterator[str]:
-    for holder in lock_holders(live, plan.scope):
+def _in_the_way(original: Session, plan: RecoveryPlan) -> Iterator[str]:
+    for holder in lock_holders(original, plan.scope):
         does = "the load waits for it" if holder.writes else "only reads"
         yield f"{holder.who}; {does}: {without_values(holder.query)}"
 
@@ -78,8 +78,8 @@ def _replay_from(plan: RecoveryPlan, instances: Instances) -> datetime | None:
         return None
 
 
-def _wal_bytes(live: Session, replay_s: float | None) -> int | None:
-    rate = wal_bytes_per_s(live)
+def _wal_bytes(original: Session, replay_s: float | None) -> int | None:
+    rate = wal_bytes_per_s(original)
     return round(rate * replay_s) if rate is not None and replay_s is not None else None
 
 

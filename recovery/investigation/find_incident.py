@@ -27,7 +27,7 @@ from recovery.investigation.log_sources import Say, Source, from_cloudwatch, fro
 from recovery.model.incident_findings import Finding, Proposal, Suspect
 from recovery.model.instance import InstanceFacts, RestoreWindow
 from recovery.model.target import format_utc
-from recovery.planning.original_login import original
+from recovery.planning.original_login import target_on_original
 
 SHOWN = 20
 NO_PROCESS = (
@@ -83,8 +83,8 @@ def find(search: Search, say: Say) -> Finding:
         state.facts = instances.get(search.instance)
         state.window = _window(instances, state)
     sources = _sources(search, say)
-    with _live(search, state, search.question.database or "postgres") as live:
-        state.settings = live.settings() if live else {}
+    with _original(search, state, search.question.database or "postgres") as original:
+        state.settings = original.settings() if original else {}
     readings = [_read(source, search, state) for source in sources]
     state.cut = [each for source in sources for each in source.cut]
     every = _merged(readings)
@@ -186,16 +186,16 @@ def _with_catalog(search: Search, state: _Known, suspects: list[Suspect], every:
     database = search.question.database or likely
     if not database:
         return suspects
-    with _live(search, state, database) as live:
-        if live is None:
+    with _original(search, state, database) as original:
+        if original is None:
             return suspects
-        since = live.since(search.since)
-        state.settings, state.traces = live.settings(), live.traces(since, search.question.table)
+        since = original.since(search.since)
+        state.settings, state.traces = original.settings(), original.traces(since, search.question.table)
         question = replace(_bounded(search), database=database)
         for sighting in every:
-            live.judge(sighting)
-        live.identify([each for each in every if each.record.database == database])
-        known_here = suspects_in(every, question, live.reach(since))
+            original.judge(sighting)
+        original.identify([each for each in every if each.record.database == database])
+        known_here = suspects_in(every, question, original.reach(since))
         return ranked([*known_here, *(s for s in suspects if s.database not in ("", database))])
 
 
@@ -230,20 +230,20 @@ def _window(instances: Instances, state: _Known) -> RestoreWindow | None:
 
 
 @contextmanager
-def _live(search: Search, state: _Known, database: str) -> Iterator[LiveDatabase | None]:
+def _original(search: Search, state: _Known, database: str) -> Iterator[LiveDatabase | None]:
     """The live database, or None with the reason noted."""
     with ExitStack() as stack:
-        live = None
+        original = None
         if state.facts is not None:
             try:
-                target = original(state.facts, database, search.profile)
-                live = stack.enter_context(looked_at(target, state.facts.resource_id, state.silent))
+                target = target_on_original(state.facts, database, search.profile)
+                original = stack.enter_context(looked_at(target, state.facts.resource_id, state.silent))
             except RowbackError as error:
                 if error.id is ErrorId.DATABASE_UNKNOWN and database == search.question.database:
                     state.unknown = error
                 facts = "; ".join([error.fact, *error.facts])
                 state.silent.append(f"database '{database}' could not be asked: {facts}")
-        yield live
+        yield original
 
 
 def _read(source: Source, search: Search, state: _Known) -> Found:

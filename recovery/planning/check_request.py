@@ -151,16 +151,16 @@ def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[T
     )
 
 
-def refuse_unstartable_copy(live: Session, source: InstanceFacts, settings: CopySettings) -> None:
+def refuse_unstartable_copy(original: Session, source: InstanceFacts, settings: CopySettings) -> None:
     """Raise instance-unsuitable when the copy would not start with the prepared transactions that it replays.
 
     One that was prepared between the backup and T is replayed in the copy, which does not start where
     max_prepared_transactions is 0, as in RDS's default parameter groups.
     """
-    allowed = int(one(live, "show max_prepared_transactions"))
+    allowed = int(one(original, "show max_prepared_transactions"))
     if not allowed or settings.parameter_group:
         return
-    pending = int(one(live, "select count(*) from pg_prepared_xacts"))
+    pending = int(one(original, "select count(*) from pg_prepared_xacts"))
     group = source.parameter_group or "GROUP"
     raise RowbackError(
         ErrorId.INSTANCE_UNSUITABLE,
@@ -172,21 +172,21 @@ def refuse_unstartable_copy(live: Session, source: InstanceFacts, settings: Copy
     )
 
 
-def plan_notices(live: Session, catalog: Catalog, scope: Scope, mode: ReloadMode) -> Iterator[str]:
+def plan_notices(original: Session, catalog: Catalog, scope: Scope, mode: ReloadMode) -> Iterator[str]:
     """What a person should know of the original before anything is created."""
-    if not mode.in_place and publishes_everything(live):
+    if not mode.in_place and publishes_everything(original):
         yield (
             "a publication of all tables exists: what is loaded beside is UNLOGGED, so that no subscriber is offered"
             " it, and a crash or failover empties it: copy from it soon"
         )
-    yield from frozen(live)
+    yield from frozen(original)
     yield from _extension_members(catalog, scope)
     yield from _rules(catalog, scope)
     yield from (
         f"sequence {name} may not be set by this role: if it was restarted, its owner has to move it on (setval)"
-        for name in fixed_sequences(live)
+        for name in fixed_sequences(original)
     )
-    yield from (f"event trigger {name} sees what rowback defines for the load" for name in event_triggers(live))
+    yield from (f"event trigger {name} sees what rowback defines for the load" for name in event_triggers(original))
 
 
 def _extension_members(catalog: Catalog, scope: Scope) -> Iterator[str]:

@@ -33,7 +33,7 @@ from recovery.planning.check_request import (
     window_with,
 )
 from recovery.planning.cost_limit import expiry_within
-from recovery.planning.original_login import original
+from recovery.planning.original_login import target_on_original
 from recovery.planning.reference_declarations import refuse_unusable_references
 from recovery.postgres.client_programs import find_client_tools
 from recovery.postgres.comparison.table_scan import refuses_predicate
@@ -58,25 +58,25 @@ def make_plan(request: Request, instances: Instances, *, say: Callable[[str], No
         parameter_group=request.copy_parameter_group or request.profile.copy_parameter_group,
     )
     settings = expiry_within(request.max_cost_usd, settings, source)
-    target = original(source, request.database, request.profile)
+    target = target_on_original(source, request.database, request.profile)
     if request.transport is Transport.DUMP:
         find_client_tools(server_major=source.major, tls=not is_loopback(target.endpoint.host))
     refuse_unusable_references(target, request.profile)
-    with connect(target) as live:
-        live.execute(IMPATIENT)
-        identity = identity_of(live)
-        catalog = read_catalog(live)
+    with connect(target) as original:
+        original.execute(IMPATIENT)
+        identity = identity_of(original)
+        catalog = read_catalog(original)
         request, dropped = dropped_tables(request, catalog)
-        scope = _scope(live, catalog, request, dropped)
-        _check_where(live, catalog, scope, request)
+        scope = _scope(original, catalog, request, dropped)
+        _check_where(original, catalog, scope, request)
         order, _ = load_order(scope.chosen, catalog)
         cycle, mode = load_order([name for name, table in scope.chosen.items() if table.empty], catalog)
-        if mode is ForeignKeyMode.REPLICA and not may_be_replica(live):
+        if mode is ForeignKeyMode.REPLICA and not may_be_replica(original):
             raise _unbreakable_cycle(cycle, target)
-        _leave_out_unreadable_on_copy(live, catalog, scope, source)
+        _leave_out_unreadable_on_copy(original, catalog, scope, source)
         tables = tuple(scope.chosen[name] for name in order if name in scope.chosen)
-        refuse_unstartable_copy(live, source, settings)
-        notices = tuple(plan_notices(live, catalog, scope, request.repair.reload_mode))
+        refuse_unstartable_copy(original, source, settings)
+        notices = tuple(plan_notices(original, catalog, scope, request.repair.reload_mode))
     return RecoveryPlan(
         tool_version=__version__,
         made_at=datetime.now(UTC),
@@ -153,16 +153,16 @@ def _changed_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -
     window = instances.window(source)
     if not window.earliest <= plan.target_time:
         return [f"target {format_utc(plan.target_time)} has left the restore window ({format_utc(window.earliest)} on)"]
-    with connect(original(source, plan.database, profile), state="nothing was written") as live:
-        live.execute(IMPATIENT)
-        identity = identity_of(live)
+    with connect(target_on_original(source, plan.database, profile), state="nothing was written") as original:
+        original.execute(IMPATIENT)
+        identity = identity_of(original)
         same = ("system_identifier", "database_oid")
         if any(getattr(identity, name) != getattr(plan.identity, name) for name in same):
             return [f"database '{plan.database}' there is another database now (system identifier or oid differ)"]
-        catalog = read_catalog(live)
+        catalog = read_catalog(original)
         if plan.where is not None:  # a plan is a file, and its digest is no signature
             named = [table.name for table in plan.tables if table.why is Why.NAMED]
-            _refuse_no_condition(live, catalog, named, plan.where)
+            _refuse_no_condition(original, catalog, named, plan.where)
         existing = {table.name for table in catalog.tables}
         missing = [f"table {name} does not exist any more" for name in plan.scope if name not in existing]
         if missing:
@@ -172,16 +172,16 @@ def _changed_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -
         )
         if triggers_to_hold != plan.held_triggers:
             return ["the triggers of the tables in scope changed"]
-        return _all_filled(live, plan)
+        return _all_filled(original, plan)
 
 
-def _all_filled(live: Session, plan: RecoveryPlan) -> list[str]:
+def _all_filled(original: Session, plan: RecoveryPlan) -> list[str]:
     """Every table was empty when the plan was made, and none is now: they were recovered since."""
     compared = [table for table in plan.tables if not table.empty and table.why is not Why.FOLLOWED]
-    filled = nonempty(live, plan.whole)
+    filled = nonempty(original, plan.whole)
     if compared or not filled or filled != set(plan.whole):
         return []
-    counts = count_rows(live, sorted(filled, key=lambda name: name.key))
+    counts = count_rows(original, sorted(filled, key=lambda name: name.key))
     return [
         f"table {name} holds {rows:,} rows now; the plan was made when it was empty" for name, rows in counts.items()
     ]
@@ -211,9 +211,9 @@ def second_copy(plan: RecoveryPlan, instances: Instances) -> RowbackError | None
     return None
 
 
-def _scope(live: Session, catalog: Catalog, request: Request, dropped: Sequence[TableName]) -> Scope:
+def _scope(original: Session, catalog: Catalog, request: Request, dropped: Sequence[TableName]) -> Scope:
     visible = [table.name for table in catalog.tables if table.readable and not table.row_security]
-    filled = nonempty(live, visible)
+    filled = nonempty(original, visible)
     scope = Scope() if dropped and not request.scope.tables else choose_scope(catalog, filled, request.scope)
     if not request.repair.reload_mode.in_place:
         requested = (Why.NAMED, Why.WHOLE_DATABASE)
@@ -229,7 +229,7 @@ def _scope(live: Session, catalog: Catalog, request: Request, dropped: Sequence[
     return scope
 
 
-def _check_where(live: Session, catalog: Catalog, scope: Scope, request: Request) -> None:
+def _check_where(original: Session, catalog: Catalog, scope: Scope, request: Request) -> None:
     """A row scope needs one root table, and a predicate that the server understands."""
     if request.where is None:
         return
@@ -249,13 +249,13 @@ def _check_where(live: Session, catalog: Catalog, scope: Scope, request: Request
             help="name exactly one --table; tables that hang on it are followed",
         )
     chosen = [name for name, planned in scope.chosen.items() if planned.why is Why.NAMED]
-    _refuse_no_condition(live, catalog, chosen, request.where)
+    _refuse_no_condition(original, catalog, chosen, request.where)
 
 
-def _refuse_no_condition(live: Session, catalog: Catalog, named: Sequence[TableName], where: str) -> None:
+def _refuse_no_condition(original: Session, catalog: Catalog, named: Sequence[TableName], where: str) -> None:
     """Raise usage unless `where` is one condition on each of the tables."""
     for name in named:
-        if words := refuses_predicate(live, name, where):
+        if words := refuses_predicate(original, name, where):
             raise RowbackError(
                 ErrorId.USAGE,
                 f"--where {where!r} is no condition on {name}: {words}",
@@ -265,10 +265,10 @@ def _refuse_no_condition(live: Session, catalog: Catalog, named: Sequence[TableN
             )
 
 
-def _leave_out_unreadable_on_copy(live: Session, catalog: Catalog, scope: Scope, source: InstanceFacts) -> None:
+def _leave_out_unreadable_on_copy(original: Session, catalog: Catalog, scope: Scope, source: InstanceFacts) -> None:
     """Privileges come with the copy as of T, and its master user reads it. Raises privilege-missing for a named one."""
     chosen = [table for table in catalog.tables if table.name in scope.chosen]
-    hidden = hidden_from(live, source.master_username, chosen)
+    hidden = hidden_from(original, source.master_username, chosen)
     if named := [name for name in hidden if scope.chosen[name].why is Why.NAMED]:
         raise RowbackError(
             ErrorId.PRIVILEGE_MISSING,

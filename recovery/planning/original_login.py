@@ -11,7 +11,7 @@ from recovery.model.instance import InstanceFacts
 from recovery.postgres.connection_target import Target
 
 
-def original(facts: InstanceFacts, database: str, profile: Profile) -> Target:
+def target_on_original(facts: InstanceFacts, database: str, profile: Profile) -> Target:
     """The original's database. Address from RDS, login from the profile; libpq finds what is not said.
 
     Raises instance-unsuitable when RDS shows no endpoint yet.
@@ -37,7 +37,7 @@ def original(facts: InstanceFacts, database: str, profile: Profile) -> Target:
     )
 
 
-def temporary(facts: InstanceFacts, database: str, password: str, profile: Profile) -> Target:
+def target_on_copy(facts: InstanceFacts, database: str, password: str, profile: Profile) -> Target:
     """A database of the copy, as its master user with the password that was just set."""
     assert facts.endpoint  # wait_ready returns no instance without one
     return Target(

@@ -35,18 +35,18 @@ def plain(table: Table) -> Table:
     )
 
 
-def create_beside(live: Session, case: str, tables: Iterable[Table]) -> None:
+def create_beside(original: Session, case: str, tables: Iterable[Table]) -> None:
     """The empty tables, with their keys.
 
     Does nothing when an attempt before made them already. Unlogged where a publication of all tables would offer logged
     ones to its subscribers, who do not have them.
     """
     schema = beside_schema(case)
-    if one(live, "select to_regnamespace(%s) is not null", (sql.Identifier(schema).as_string(live),)):
+    if one(original, "select to_regnamespace(%s) is not null", (sql.Identifier(schema).as_string(original),)):
         return
-    with live.transaction():
-        live.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
-        kind = sql.SQL("unlogged table" if publishes_everything(live) else "table")
+    with original.transaction():
+        original.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
+        kind = sql.SQL("unlogged table" if publishes_everything(original) else "table")
         for table in tables:
             columns = [
                 sql.SQL("{} {}").format(sql.Identifier(column.name), trusted_sql(column.type_name))
@@ -55,7 +55,7 @@ def create_beside(live: Session, case: str, tables: Iterable[Table]) -> None:
             if table.key:
                 key = sql.SQL(", ").join(map(sql.Identifier, table.key))
                 columns.append(sql.SQL("primary key ({})").format(key))
-            live.execute(
+            original.execute(
                 sql.SQL("create {} {} ({})").format(
                     kind, sql.Identifier(*beside_name(case, table.name).key), sql.SQL(", ").join(columns)
                 )

@@ -60,7 +60,7 @@ class LockHolder:
     ended_by: str
 
 
-def lock_holders(live: Session, tables: Iterable[TableName]) -> list[LockHolder]:
+def lock_holders(original: Session, tables: Iterable[TableName]) -> list[LockHolder]:
     """Those of other sessions, writers first, the oldest transaction first; ten at most."""
     names = [".".join(table.key) for table in tables]
     sessions = [
@@ -70,31 +70,31 @@ def lock_holders(live: Session, tables: Iterable[TableName]) -> list[LockHolder]
             query,
             f"select pg_terminate_backend({pid})",
         )
-        for pid, user, app, state, age, writes, query in live.execute(_LOCKS, (names,))
+        for pid, user, app, state, age, writes, query in original.execute(_LOCKS, (names,))
     ]
     prepared = [
         LockHolder(
             f"prepared transaction '{gid}' of {owner} waits for its COMMIT PREPARED since {age}",
             writes,
             "",
-            sql.SQL("rollback prepared {}").format(sql.Literal(gid)).as_string(live),
+            sql.SQL("rollback prepared {}").format(sql.Literal(gid)).as_string(original),
         )
-        for gid, owner, age, writes in live.execute(_PREPARED, (names,))
+        for gid, owner, age, writes in original.execute(_PREPARED, (names,))
     ]
     return sorted([*sessions, *prepared], key=lambda holder: not holder.writes)
 
 
-def event_triggers(live: Session) -> list[str]:
+def event_triggers(original: Session) -> list[str]:
     """Event triggers that see definitions being made, by name."""
-    rows = live.execute(
+    rows = original.execute(
         "select evtname from pg_event_trigger where evtenabled in ('O', 'A') and evtevent <> 'login' order by 1"
     )
     return [row[0] for row in rows]
 
 
-def frozen(live: Session) -> list[str]:
+def frozen(original: Session) -> list[str]:
     """Whether role or database start every transaction read-only: they were frozen on purpose, and stay so."""
-    if one(live, "select reset_val from pg_settings where name = 'default_transaction_read_only'") != "on":
+    if one(original, "select reset_val from pg_settings where name = 'default_transaction_read_only'") != "on":
         return []
     return [
         "default_transaction_read_only = on is set for role or database: rowback's own transactions write all the"
@@ -102,9 +102,9 @@ def frozen(live: Session) -> list[str]:
     ]
 
 
-def fixed_sequences(live: Session) -> list[str]:
+def fixed_sequences(original: Session) -> list[str]:
     """Sequences that this role may not read or set, by name: a load cannot move them forward."""
-    rows = live.execute(
+    rows = original.execute(
         "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace"
         " where c.relkind = 'S' and c.relpersistence <> 't' and n.nspname !~ '^(pg|rowback_case)_'"
         " and n.nspname <> 'information_schema'"
@@ -116,21 +116,21 @@ def fixed_sequences(live: Session) -> list[str]:
     return [row[0] for row in rows]
 
 
-def who_notices(live: Session, tables: Iterable[TableName]) -> list[str]:
+def who_notices(original: Session, tables: Iterable[TableName]) -> list[str]:
     """One line for each thing that a write to `tables` reaches or leaves behind."""
     names = [".".join(table.key) for table in tables]
     lines = [
         f"publication {name} sends the changes of {count} of these tables to its subscribers"
-        for name, count in live.execute(_PUBLICATIONS, (names,))
+        for name, count in original.execute(_PUBLICATIONS, (names,))
     ]
-    lines += [f"logical slot {name} ({plugin}) sees the changes" for name, plugin in live.execute(_SLOTS)]
+    lines += [f"logical slot {name} ({plugin}) sees the changes" for name, plugin in original.execute(_SLOTS)]
     lines += [
         f"materialized view {name} keeps its old rows until: refresh materialized view {name}"
-        for (name,) in live.execute(_VIEWS, (names,))
+        for (name,) in original.execute(_VIEWS, (names,))
     ]
     lines += [
         f"event trigger {name} sees that stages and before-images are made: what it writes of that is expected"
-        for name in event_triggers(live)
+        for name in event_triggers(original)
     ]
-    ((replicas,),) = live.execute(_REPLICAS).fetchall()
+    ((replicas,),) = original.execute(_REPLICAS).fetchall()
     return [*lines, *([f"{replicas} replicas replay the changes"] if replicas else [])]

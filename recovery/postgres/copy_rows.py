@@ -17,17 +17,17 @@ BLOCK_BYTES = 64 * 1024  # a write per row costs a quarter more (sources: ROWS-c
 class RowTransport(Protocol):
     """How rows travel. Both implementations pass tests/server/test_load.py with identical rows."""
 
-    def load(self, live: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
-        """Write the rows of every table, in the order given, inside `live`'s open transaction; rows per table."""
+    def load(self, original: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
+        """Write the rows of every table, in the order given, inside `original`'s open transaction; rows per table."""
         ...
 
 
 class Pair:
     """One table as it was at T and as it is on the original; same columns, checked before."""
 
-    def __init__(self, at_target: Table, live: Table) -> None:
-        self.at_target, self.live = at_target, live
-        self.name = live.name
+    def __init__(self, at_target: Table, original: Table) -> None:
+        self.at_target, self.original = at_target, original
+        self.name = original.name
 
     @property
     def columns(self) -> list[str]:
@@ -37,8 +37,8 @@ class Pair:
     @property
     def binary(self) -> bool:
         """Whether COPY's binary format is safe: the very same types on both sides, by name and by oid."""
-        live = {column.name: (column.type_oid, column.type_name) for column in self.live.columns}
-        return all(live[c.name] == (c.type_oid, c.type_name) for c in self.at_target.columns if not c.generated)
+        original = {column.name: (column.type_oid, column.type_name) for column in self.original.columns}
+        return all(original[c.name] == (c.type_oid, c.type_name) for c in self.at_target.columns if not c.generated)
 
 
 class CopyTransport:
@@ -47,25 +47,25 @@ class CopyTransport:
     def __init__(self, source: Session) -> None:
         self._source = source
 
-    def load(self, live: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
+    def load(self, original: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
         """See RowTransport."""
-        return {pair.name: self._pump(live, pair) for pair in tables}
+        return {pair.name: self._pump(original, pair) for pair in tables}
 
-    def _pump(self, live: Session, pair: Pair) -> int:
+    def _pump(self, original: Session, pair: Pair) -> int:
         form = sql.SQL("(format binary)" if pair.binary else "(format text)")
         read = sql.SQL("copy (select {} from only {}) to stdout {}").format(
             column_list(pair.columns), sql.Identifier(*pair.at_target.name.key), form
         )
         with self._source.cursor() as reader, reader.copy(read) as out:
-            return write_rows(live, pair, blocks(bytes(chunk) for chunk in out), form)
+            return write_rows(original, pair, blocks(bytes(chunk) for chunk in out), form)
 
 
-def write_rows(live: Session, pair: Pair, content: Iterable[bytes], form: sql.SQL) -> int:
+def write_rows(original: Session, pair: Pair, content: Iterable[bytes], form: sql.SQL) -> int:
     """COPY `content` into the table; how many rows the server took. Identity columns keep the values given."""
     # A table may have no column to write, and then there is no list to write either.
     columns = sql.SQL(" ({})").format(column_list(pair.columns)) if pair.columns else sql.SQL("")
     into = sql.SQL("copy {}{} from stdin {}").format(sql.Identifier(*pair.name.key), columns, form)
-    with live.cursor() as writer:
+    with original.cursor() as writer:
         with writer.copy(into) as copy:
             for block in content:
                 copy.write(block)

@@ -119,7 +119,7 @@ class DumpTransport:
     def __init__(self, tools: ClientTools, directory: Path) -> None:
         self._tools, self._directory = tools, directory
 
-    def load(self, live: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
+    def load(self, original: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
         """See RowTransport. Raises dump-failed when pg_restore does, or stalls."""
         entries = self._ordered_entries(tables)
         listing = self._directory.with_suffix(".list")
@@ -137,7 +137,7 @@ class DumpTransport:
             try:
                 sections = _CopySections(restore.stdout)
                 text = sql.SQL("(format text)")
-                rows = {pair.name: write_rows(live, pair, sections.next(), text) for pair in tables}
+                rows = {pair.name: write_rows(original, pair, sections.next(), text) for pair in tables}
                 sections.finish()
                 complaint = restore.stderr.read().decode(errors="replace").strip()
                 restore.wait()

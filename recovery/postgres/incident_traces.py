@@ -116,7 +116,7 @@ def read_counters(session: Session) -> Reading:
     ).fetchone()
     assert row
     counted = {
-        table: Counted(oid=oid, file=file, rows_estimate=live, inserted=inserted, updated=updated, deleted=deleted)
-        for table, oid, file, live, inserted, updated, deleted in session.execute(COUNTED, (FULL,))
+        table: Counted(oid=oid, file=file, rows_estimate=original, inserted=inserted, updated=updated, deleted=deleted)
+        for table, oid, file, original, inserted, updated, deleted in session.execute(COUNTED, (FULL,))
     }
     return Reading(at=row[0], reset_at=row[1], tables=counted)

@@ -31,9 +31,9 @@ _ENABLE: Mapping[str, LiteralString] = {
 }
 
 
-def transaction(live: Session) -> AbstractContextManager[object]:
+def transaction(original: Session) -> AbstractContextManager[object]:
     """One transaction: committed at the end, rolled back by any exception."""
-    return live.transaction()
+    return original.transaction()
 
 
 def unless_blocked() -> AbstractContextManager[object]:
@@ -42,51 +42,53 @@ def unless_blocked() -> AbstractContextManager[object]:
 
 
 def lock_tables(
-    live: Session, tables: Sequence[TableName], *, alone: Collection[TableName] = (), timeout_ms: int
+    original: Session, tables: Sequence[TableName], *, alone: Collection[TableName] = (), timeout_ms: int
 ) -> bool:
     """Lock against every writer (SHARE ROW EXCLUSIVE.
 
     Reading goes on), and those in `alone` against readers too (ACCESS EXCLUSIVE); after the timeout hold none and say
     False.
     """
-    live.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(timeout_ms)))
+    original.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(timeout_ms)))
     modes = ((alone, "access exclusive"), ([table for table in tables if table not in alone], "share row exclusive"))
     try:
-        with live.transaction():  # a savepoint, so that the timeout does not spoil the whole transaction
+        with original.transaction():  # a savepoint, so that the timeout does not spoil the whole transaction
             for locked, mode in modes:
                 if names := [sql.SQL("only {}").format(sql.Identifier(*table.key)) for table in locked]:
-                    live.execute(sql.SQL("lock table {} in {} mode").format(sql.SQL(", ").join(names), sql.SQL(mode)))
+                    original.execute(
+                        sql.SQL("lock table {} in {} mode").format(sql.SQL(", ").join(names), sql.SQL(mode))
+                    )
     except LockNotAvailable:
         return False
     return True
 
 
-def hold_triggers(live: Session, triggers: Iterable[Trigger]) -> None:
+def hold_triggers(original: Session, triggers: Iterable[Trigger]) -> None:
     """Disable user triggers by name: at T they have fired already. Foreign keys' own triggers stay on."""
     for trigger in triggers:
         if trigger.state != "D":
-            _alter_trigger(live, trigger, "disable trigger")
+            _alter_trigger(original, trigger, "disable trigger")
 
 
-def release_triggers(live: Session, triggers: Iterable[Trigger]) -> None:
+def release_triggers(original: Session, triggers: Iterable[Trigger]) -> None:
     """Bring every held trigger back to the state it had."""
     for trigger in triggers:
         if trigger.state != "D":
-            _alter_trigger(live, trigger, _ENABLE[trigger.state])
+            _alter_trigger(original, trigger, _ENABLE[trigger.state])
 
 
-def use_search_path_of_role(live: Session) -> None:
+def use_search_path_of_role(original: Session) -> None:
     """Until the transaction ends or `pin_search_path`.
 
     Functions behind CHECKs, domains and indexes may name things without their schema and find them the way the
     application's sessions do.
     """
-    live.execute("set local search_path = default")
+    original.execute("set local search_path = default")
 
 
-def pin_search_path(live: Session) -> None:
+def pin_search_path(original: Session) -> None:
     """Back to the path under which values print alike on both servers."""
-    live.execute("set local search_path = pg_catalog")
+    original.execute("set local search_path = pg_catalog")
 
 
 def to_hold(triggers: Iterable[Trigger], tables: Collection[TableName], mode: ForeignKeyMode) -> list[Trigger]:
@@ -95,51 +97,51 @@ def to_hold(triggers: Iterable[Trigger], tables: Collection[TableName], mode: Fo
     return [trigger for trigger in triggers if trigger.table in tables and trigger.state in firing]
 
 
-def needs_replica(live: Session, tables: Iterable[Table], triggers: Collection[Trigger]) -> bool:
+def needs_replica(original: Session, tables: Iterable[Table], triggers: Collection[Trigger]) -> bool:
     """Whether session_replication_role = replica is the better way, and open to this role.
 
     Rules on the tables would act on every row, and event triggers would see triggers being disabled.
     """
     ruled = any(rule.state == "O" for table in tables for rule in table.rules)
-    return (ruled or (bool(triggers) and bool(event_triggers(live)))) and may_be_replica(live)
+    return (ruled or (bool(triggers) and bool(event_triggers(original)))) and may_be_replica(original)
 
 
-def relax_foreign_keys(live: Session, mode: ForeignKeyMode) -> None:
+def relax_foreign_keys(original: Session, mode: ForeignKeyMode) -> None:
     """Let rows arrive in the planned order. `enforce_foreign_keys` must follow in every mode.
 
     What is deferrable waits until then, unique keys too: numbers that were shifted go back past each other.
     """
     match mode:
         case ForeignKeyMode.ORDERED | ForeignKeyMode.DEFERRED:
-            live.execute("set constraints all deferred")
+            original.execute("set constraints all deferred")
         case ForeignKeyMode.REPLICA:
-            live.execute("set local session_replication_role = replica")
+            original.execute("set local session_replication_role = replica")
 
 
-def enforce_foreign_keys(live: Session, mode: ForeignKeyMode) -> None:
+def enforce_foreign_keys(original: Session, mode: ForeignKeyMode) -> None:
     """Check deferred keys now and end the relaxation.
 
     In every mode: keys may be INITIALLY DEFERRED, and a table with pending checks refuses ALTER … ENABLE TRIGGER.
     """
     if mode is ForeignKeyMode.REPLICA:
-        live.execute("set local session_replication_role = origin")
-    live.execute("set constraints all immediate")
+        original.execute("set local session_replication_role = origin")
+    original.execute("set constraints all immediate")
 
 
-def may_be_replica(live: Session) -> bool:
+def may_be_replica(original: Session) -> bool:
     """Whether this role may set session_replication_role, tried in a transaction that is rolled back.
 
     has_parameter_privilege() is no probe: RDS patches the check instead of granting (sources: RDS-roles).
     """
     try:
-        with live.transaction(force_rollback=True):
-            live.execute("set local session_replication_role = replica")
+        with original.transaction(force_rollback=True):
+            original.execute("set local session_replication_role = replica")
     except psycopg.errors.InsufficientPrivilege:
         return False
     return True
 
 
-def dangling_references(live: Session, key: ForeignKey, *, only: Sequence[int] = ()) -> int:
+def dangling_references(original: Session, key: ForeignKey, *, only: Sequence[int] = ()) -> int:
     """How many child rows, or those of them that the transactions `only` wrote, reference no parent, by anti-join.
 
     Replica mode never re-checks by itself.
@@ -158,7 +160,7 @@ def dangling_references(live: Session, key: ForeignKey, *, only: Sequence[int] =
     alone = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
     ours = written_by(only, row="c") if only else sql.SQL("true")
     count: int = one(
-        live,
+        original,
         sql.SQL("select count(*) from only {} c where {} and {} and not exists (select from {}{} p where {})").format(
             child, ours, filled, alone, parent, equal
         ),
@@ -167,7 +169,7 @@ def dangling_references(live: Session, key: ForeignKey, *, only: Sequence[int] =
 
 
 def counters_of(
-    live: Session, counters: Iterable[Counter], tables: Collection[TableName], *, whole_database: bool
+    original: Session, counters: Iterable[Counter], tables: Collection[TableName], *, whole_database: bool
 ) -> list[Counter]:
     """The sequences behind the rows that come back: of their columns.
 
@@ -176,14 +178,14 @@ def counters_of(
     """
     counters = list(counters)
     free = {counter.name for counter in counters if counter.table is None} if tables else set()
-    named = free if whole_database else _mentioned(live, free, tables)
+    named = free if whole_database else _mentioned(original, free, tables)
     return [counter for counter in counters if counter.table in tables or counter.name in named]
 
 
-def _mentioned(live: Session, free: Collection[TableName], tables: Collection[TableName]) -> set[TableName]:
+def _mentioned(original: Session, free: Collection[TableName], tables: Collection[TableName]) -> set[TableName]:
     texts = [
         row[0]
-        for row in live.execute(
+        for row in original.execute(
             "with t as (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace"
             "  where (n.nspname || '.' || c.relname) = any(%s))"
             " select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d where d.adrelid in (select oid from t)"
@@ -195,7 +197,9 @@ def _mentioned(live: Session, free: Collection[TableName], tables: Collection[Ta
     return {name for name in free if any(re.search(rf"(?<!\w){re.escape(name.name)}(?!\w)", text) for text in texts)}
 
 
-def advance_sequences(live: Session, counters: Iterable[Counter], at_target: Iterable[Counter]) -> list[SequenceMove]:
+def advance_sequences(
+    original: Session, counters: Iterable[Counter], at_target: Iterable[Counter]
+) -> list[SequenceMove]:
     """Move each sequence forward to where it stood at T; one that did not exist then, past its column's values.
 
     Not transactional in PostgreSQL: if the load rolls back afterwards, numbers are skipped, never reused.
@@ -204,23 +208,23 @@ def advance_sequences(live: Session, counters: Iterable[Counter], at_target: Ite
     moves = []
     for counter in {counter.name: counter for counter in counters}.values():
         # At T known: only that. A column may hold a sentinel far beyond what its sequence ever reached.
-        target_value = then[counter.name] if counter.name in then else _furthest_in_column(live, counter)
-        now = last_value(live, counter.name)
+        target_value = then[counter.name] if counter.name in then else _furthest_in_column(original, counter)
+        now = last_value(original, counter.name)
         if target_value is not None and counter.settable and _further(target_value, now, counter.increment):
-            live.execute(
-                "select setval(%s::regclass, %s)", (sql.Identifier(*counter.name.key).as_string(live), target_value)
+            original.execute(
+                "select setval(%s::regclass, %s)", (sql.Identifier(*counter.name.key).as_string(original), target_value)
             )
             moves.append(SequenceMove(sequence=counter.name, before=now, after=target_value))
     return moves
 
 
-def _furthest_in_column(live: Session, counter: Counter) -> int | None:
+def _furthest_in_column(original: Session, counter: Counter) -> int | None:
     """The largest value in a sequence's column (the smallest when it counts down); None for other than integers."""
     if not counter.integers or counter.table is None or counter.column is None:
         return None
     extreme = sql.SQL("max" if counter.increment > 0 else "min")
     value: int | None = one(
-        live,
+        original,
         sql.SQL("select {0}({1})::bigint from only {2} where {1} between {3} and {4}").format(
             extreme,
             sql.Identifier(counter.column),
@@ -232,25 +236,25 @@ def _furthest_in_column(live: Session, counter: Counter) -> int | None:
     return value
 
 
-def server_time(live: Session) -> datetime:
+def server_time(original: Session) -> datetime:
     """The server's clock at this moment."""
-    moment: datetime = one(live, "select clock_timestamp()")
+    moment: datetime = one(original, "select clock_timestamp()")
     return moment
 
 
-def transaction_id(live: Session) -> int:
+def transaction_id(original: Session) -> int:
     """The id of the open transaction, with epoch: unique for the life of the cluster."""
-    return int(one(live, "select pg_current_xact_id()::text"))
+    return int(one(original, "select pg_current_xact_id()::text"))
 
 
-def transaction_status(live: Session, xid: int) -> str:
+def transaction_status(original: Session, xid: int) -> str:
     """`committed`, `aborted`, `in progress`, or `forgotten` when it is too old for the server to know."""
-    return str(one(live, "select coalesce(pg_xact_status(%s::text::xid8), 'forgotten')", (str(xid),)))
+    return str(one(original, "select coalesce(pg_xact_status(%s::text::xid8), 'forgotten')", (str(xid),)))
 
 
-def end_transaction_of_the_dead(live: Session, xid: int) -> None:
+def end_transaction_of_the_dead(original: Session, xid: int) -> None:
     """End our own session that still runs transaction `xid` though its client is gone."""
-    live.execute(
+    original.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity"
         " where backend_xid = (%s::bigint %% 4294967296)::text::xid and application_name = 'rowback'"
         " and usename = current_user and pid <> pg_backend_pid()",
@@ -283,9 +287,9 @@ def minus(now: Touched, before: Touched | None) -> Touched:
     )
 
 
-def touched_tables(live: Session) -> dict[TableName, Touched]:
+def touched_tables(original: Session) -> dict[TableName, Touched]:
     """Every table that the open transaction changed, triggers and cascades included (pg_stat_xact_all_tables)."""
-    rows = live.execute(
+    rows = original.execute(
         "select schemaname, relname, n_tup_ins, n_tup_upd, n_tup_del from pg_stat_xact_all_tables"
         " where n_tup_ins + n_tup_upd + n_tup_del > 0"
         # DISABLE TRIGGER updates pg_trigger itself; the digest of definitions watches the catalogs
@@ -301,8 +305,8 @@ def _further(target: int, now: int | None, increment: int) -> bool:
     return now is None or (target > now if increment > 0 else target < now)
 
 
-def _alter_trigger(live: Session, trigger: Trigger, how: LiteralString) -> None:
-    live.execute(
+def _alter_trigger(original: Session, trigger: Trigger, how: LiteralString) -> None:
+    original.execute(
         sql.SQL("/* rowback */ alter table only {} {} {}").format(
             sql.Identifier(*trigger.table.key), sql.SQL(how), sql.Identifier(trigger.name)
         )

@@ -47,12 +47,13 @@ def make_inert(copy: Target) -> dict[str, int]:
     return {"subscriptions_disabled": len(subscriptions), "jobs_stopped": jobs, "databases": len(databases)}
 
 
-def prove_copy(live: Session, copy: Session, expected: Identity) -> Identity:
-    """The identity of `copy`: another running server than `live`, and a physical copy of the same cluster, `expected`.
+def prove_copy(original: Session, copy: Session, expected: Identity) -> Identity:
+    """The identity of `copy`: another running server than `original`, and a physical copy of its cluster.
 
-    Raises same-server, and instance-unsuitable for a server of another cluster.
+    `expected`: the original's identity as planned. Raises same-server, and instance-unsuitable for a server of another
+    cluster.
     """
-    if same_server(live, copy):
+    if same_server(original, copy):
         raise RowbackError(
             ErrorId.SAME_SERVER,
             "the copy's address leads to the original itself",

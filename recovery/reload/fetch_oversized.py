@@ -17,7 +17,9 @@ from recovery.postgres.staging.stage import Stage
 NO_WAY = "it holds a value that is too large to travel as text, and the copy that has it is gone"
 
 
-def carry_oversized(live: Session, open_copy: Callable[[], Session] | None, stages: Mapping[TableName, Stage]) -> None:
+def carry_oversized(
+    original: Session, open_copy: Callable[[], Session] | None, stages: Mapping[TableName, Stage]
+) -> None:
     """Replace every stand-in by its value. Without a copy (in an undo) such rows are skipped."""
     waiting = [stage for stage in stages.values() if stage.oversized]
     if not waiting:
@@ -27,7 +29,7 @@ def carry_oversized(live: Session, open_copy: Callable[[], Session] | None, stag
             stage.set_aside([n for n, _ in stage.oversized], NO_WAY)
         return
     copy = open_copy()
-    then, now = read_catalog(copy), read_catalog(live)
+    then, now = read_catalog(copy), read_catalog(original)
     for stage in waiting:
         at_target = same_table_at(then, stage.table, now)
         assert at_target

@@ -15,14 +15,14 @@ from recovery.reload.load_job import Job, WrittenRows
 
 
 def prove_before_commit(
-    live: Session, job: Job, stages: Mapping[TableName, Stage], written: Mapping[TableName, WrittenRows], xid: int
+    original: Session, job: Job, stages: Mapping[TableName, Stage], written: Mapping[TableName, WrittenRows], xid: int
 ) -> list[ForeignKey]:
     """Rows and references, before anybody else can see them; returns the keys that were checked."""
-    load_refusals.refuse_differences(live, job.fills, job.truth.fingerprints, job.truth.oldest_version_num)
+    load_refusals.refuse_differences(original, job.fills, job.truth.fingerprints, job.truth.oldest_version_num)
     counts = {name: (rows.inserted, rows.updated, rows.deleted) for name, rows in written.items()}
     load_refusals.refuse_other_rows(list(stages.values()), counts, xid)
     whole = [key for key in keys_to_check(job.filled, job.catalog) if key.validated]
-    load_refusals.refuse_dangling((key, load_statements.dangling_references(live, key)) for key in whole)
+    load_refusals.refuse_dangling((key, load_statements.dangling_references(original, key)) for key in whole)
     touched = keys_to_check(list(stages), job.catalog)
     for key in touched:
         if key.child in stages:

@@ -51,10 +51,10 @@ def refuse_side_effects(
         )
 
 
-def refuse_rows(live: Session, tables: Sequence[TableName]) -> None:
+def refuse_rows(original: Session, tables: Sequence[TableName]) -> None:
     """Tables that are loaded whole must be empty, now that they are locked. Raises plan-facts-changed."""
-    if holding := nonempty(live, tables):
-        counts = count_rows(live, sorted(holding, key=lambda name: name.key))
+    if holding := nonempty(original, tables):
+        counts = count_rows(original, sorted(holding, key=lambda name: name.key))
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED,
             f"tables that were empty when they were compared hold rows now: {_listed(counts)}",
@@ -63,12 +63,12 @@ def refuse_rows(live: Session, tables: Sequence[TableName]) -> None:
         )
 
 
-def refuse_other_triggers(live: Session, tables: Sequence[TableName], planned: Iterable[Trigger]) -> None:
+def refuse_other_triggers(original: Session, tables: Sequence[TableName], planned: Iterable[Trigger]) -> None:
     """Under the lock nobody can change them any more: the plan's list must be what there is.
 
     Raises plan-facts-changed.
     """
-    enabled = {trigger for trigger in read_triggers(live, tables) if trigger.state != "D"}
+    enabled = {trigger for trigger in read_triggers(original, tables) if trigger.state != "D"}
     expected = {trigger for trigger in planned if trigger.table in set(tables)}
     if changed := sorted(f"{t.name} on {t.table}" for t in enabled ^ expected):
         raise RowbackError(
@@ -92,13 +92,13 @@ def refuse_changed_definitions(before: str, after: str) -> None:
 
 
 def refuse_differences(
-    live: Session, fills: Sequence[Pair], expected: Mapping[str, Fingerprint], oldest_version_num: int
+    original: Session, fills: Sequence[Pair], expected: Mapping[str, Fingerprint], oldest_version_num: int
 ) -> None:
     """Tables loaded whole must equal T. Raises verify-differs."""
     differing = []
     for pair in fills:
         at_target = expected[str(pair.name)]
-        loaded = fingerprint(live, pair.live, oldest_version_num=oldest_version_num)
+        loaded = fingerprint(original, pair.original, oldest_version_num=oldest_version_num)
         if loaded != at_target:
             differing.append(f"{pair.name}: {at_target.rows} rows at T, {loaded.rows} loaded, checksum differs")
     if differing:

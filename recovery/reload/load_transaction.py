@@ -76,7 +76,9 @@ class _Ready:
         return {name: stage for name, stage in self.stages.items() if stage.writes}
 
 
-def load(live: Session, job: Job, transport: RowTransport | None, *, before_commit: Callable[[Loaded], None]) -> Loaded:
+def load(
+    original: Session, job: Job, transport: RowTransport | None, *, before_commit: Callable[[Loaded], None]
+) -> Loaded:
     """Write the planned rows and commit.
 
     Raises RowbackError, with everything rolled back, unless all is proven first: whole tables were empty under lock and
@@ -89,18 +91,18 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
     while attempts < job.lock_attempts:
         locked = False
         try:
-            with load_statements.unless_blocked(), load_statements.transaction(live):
-                ready = _prepare(live, job, tries.row_by_row)
+            with load_statements.unless_blocked(), load_statements.transaction(original):
+                ready = _prepare(original, job, tries.row_by_row)
                 names = _to_lock(job, ready)
                 alone = job.repair.alone_on if job.repair else []
-                blocking = _tell_who_blocks(live, job, names, blocking)
-                if load_statements.lock_tables(live, names, alone=alone, timeout_ms=job.lock_timeout_ms):
-                    locked_at = load_statements.server_time(live)
-                    loaded = _write(live, job, ready, transport, tries)
-                    before_commit(_locked(live, loaded, locked_at))
+                blocking = _tell_who_blocks(original, job, names, blocking)
+                if load_statements.lock_tables(original, names, alone=alone, timeout_ms=job.lock_timeout_ms):
+                    locked_at = load_statements.server_time(original)
+                    loaded = _write(original, job, ready, transport, tries)
+                    before_commit(_locked(original, loaded, locked_at))
                     locked = True
             if locked:
-                return _locked(live, loaded, locked_at)
+                return _locked(original, loaded, locked_at)
         except RowsRefused as refused:
             _refuse_whole(job, tries, refused)
             tries = tries.after(refused.words, ready.busy)
@@ -112,7 +114,7 @@ def load(live: Session, job: Job, transport: RowTransport | None, *, before_comm
         time.sleep(min(0.1 * 2**attempts, MAXIMUM_PAUSE_S))  # let the writers through before asking again
         attempts += 1
     raise load_refusals.not_free(
-        job.database, f"{job.lock_attempts} tries of {job.lock_timeout_ms} ms", lock_holders(live, names)
+        job.database, f"{job.lock_attempts} tries of {job.lock_timeout_ms} ms", lock_holders(original, names)
     )
 
 
@@ -124,64 +126,66 @@ def _refuse_whole(job: Job, tries: Tries, refused: RowsRefused) -> None:
             raise load_refusals.rows_refused(table, words) from refused
 
 
-def _locked(live: Session, loaded: Loaded, since: datetime) -> Loaded:
+def _locked(original: Session, loaded: Loaded, since: datetime) -> Loaded:
     """With the time that the tables have been locked, by the server's clock: this machine may have slept."""
     return loaded.model_copy(
-        update={"seconds_locked": round((load_statements.server_time(live) - since).total_seconds(), 3)}
+        update={"seconds_locked": round((load_statements.server_time(original) - since).total_seconds(), 3)}
     )
 
 
-def _tell_who_blocks(live: Session, job: Job, names: Sequence[TableName], reported: frozenset[str]) -> frozenset[str]:
+def _tell_who_blocks(
+    original: Session, job: Job, names: Sequence[TableName], reported: frozenset[str]
+) -> frozenset[str]:
     """Report the sessions whose locks block the load before waiting for them, except those in `told` already."""
-    blocking = {holder.ended_by: holder for holder in lock_holders(live, names) if holder.writes}
+    blocking = {holder.ended_by: holder for holder in lock_holders(original, names) if holder.writes}
     for ended_by in blocking.keys() - reported:
         job.say(f"waiting for a lock: {blocking[ended_by].who}; to end it: {ended_by}")
     return frozenset(blocking)
 
 
-def _prepare(live: Session, job: Job, tried_first: Collection[TableName]) -> _Ready:
+def _prepare(original: Session, job: Job, tried_first: Collection[TableName]) -> _Ready:
     """Everything that needs no lock. What changes in the definitions from here on is seen in their digest."""
-    definitions, touched = definitions_digest(live), load_statements.touched_tables(live)
+    definitions, touched = definitions_digest(original), load_statements.touched_tables(original)
     stages: Mapping[TableName, Stage] = {}
     tables = []
     if job.repair is not None:
-        load_statements.use_search_path_of_role(live)
+        load_statements.use_search_path_of_role(original)
         for table in job.catalog.tables:
             refuse_changed_columns(table, dict(job.repair.columns.get(str(table.name), {})))
-        stages = stage_changes(live, job.catalog, job.repair.changes, selection=job.selection)
-        carry_oversized(live, job.copy, stages)
+        stages = stage_changes(original, job.catalog, job.repair.changes, selection=job.selection)
+        carry_oversized(original, job.copy, stages)
         tables = [stage.table for stage in stages.values()]
-        load_statements.pin_search_path(live)
-    rules = read_rules(live, tables)
+        load_statements.pin_search_path(original)
+    rules = read_rules(original, tables)
     if job.repair is not None:
         rules = lift_from(stages, rules, job.repair.lifted)
     if stages:
-        load_statements.use_search_path_of_role(live)
-        mark_by_content(stages, rules, elsewhere_of(live, job.catalog, job.catalog, tables, ()))
-        load_statements.pin_search_path(live)
+        load_statements.use_search_path_of_role(original)
+        mark_by_content(stages, rules, elsewhere_of(original, job.catalog, job.catalog, tables, ()))
+        load_statements.pin_search_path(original)
     busy = {name: stage for name, stage in stages.items() if stage.writes}
     scope = [*job.filled, *busy]
-    needs = {**_needs(live, rules, scope), **_last(job.catalog, scope, tried_first)}
+    needs = {**_needs(original, rules, scope), **_last(job.catalog, scope, tried_first)}
     order, mode = load_order(scope, job.catalog, needs=needs)
     if job.repair is not None:
-        unlogged = publishes_everything(live)
+        unlogged = publishes_everything(original)
         for stage in busy.values():
             create_before_images(stage, _image_table(job.repair, stage), unlogged=unlogged)
             keep_before_images(stage)
-    load_refusals.refuse_other_triggers(live, scope, job.held_triggers)
-    if load_statements.needs_replica(live, [t for t in job.catalog.tables if t.name in busy], job.held_triggers):
+    load_refusals.refuse_other_triggers(original, scope, job.held_triggers)
+    if load_statements.needs_replica(original, [t for t in job.catalog.tables if t.name in busy], job.held_triggers):
         mode = ForeignKeyMode.REPLICA
     return _Ready(stages, rules, order, mode, definitions, touched)
 
 
 def _needs(
-    live: Session, rules: Mapping[TableName, Rules], scope: Sequence[TableName]
+    original: Session, rules: Mapping[TableName, Rules], scope: Sequence[TableName]
 ) -> Mapping[TableName, set[TableName]]:
     """Tables that the functions behind a table's checks may read, by the words of their source."""
     functions = {
         name: {oid for check in table_rules.checks for oid in check.functions} for name, table_rules in rules.items()
     }
-    return {name: mentioned_tables(live, oids, scope) - {name} for name, oids in functions.items() if oids}
+    return {name: mentioned_tables(original, oids, scope) - {name} for name, oids in functions.items() if oids}
 
 
 def _last(
@@ -210,46 +214,48 @@ def _to_lock(job: Job, ready: _Ready) -> list[TableName]:
     return [*scope, *sorted(ends - set(scope), key=lambda name: name.key)]
 
 
-def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | None, tries: Tries) -> Loaded:
-    load_refusals.refuse_rows(live, job.filled)
-    xid = load_statements.transaction_id(live)
-    skipped = _mark(live, job, ready, xid)
+def _write(original: Session, job: Job, ready: _Ready, transport: RowTransport | None, tries: Tries) -> Loaded:
+    load_refusals.refuse_rows(original, job.filled)
+    xid = load_statements.transaction_id(original)
+    skipped = _mark(original, job, ready, xid)
     batch = job.repair is not None and job.selection is Selection.BATCH
-    brought = bring_objects(live, job, skipped)
+    brought = bring_objects(original, job, skipped)
     triggers_to_hold = load_statements.to_hold(job.held_triggers, {*job.filled, *ready.busy}, ready.mode)
-    load_statements.hold_triggers(live, triggers_to_hold)
-    checks = lift(live, job.repair.lifted if job.repair else ())
-    before = load_statements.touched_tables(live)
+    load_statements.hold_triggers(original, triggers_to_hold)
+    checks = lift(original, job.repair.lifted if job.repair else ())
+    before = load_statements.touched_tables(original)
     by_event_triggers = _between(ready.touched, before)
-    load_statements.relax_foreign_keys(live, ready.mode)
-    load_statements.use_search_path_of_role(live)
-    writer = RowWriter(live, job, ready.busy, ready.order, ready.rules, tries)
+    load_statements.relax_foreign_keys(original, ready.mode)
+    load_statements.use_search_path_of_role(original)
+    writer = RowWriter(original, job, ready.busy, ready.order, ready.rules, tries)
     rows, written = writer.write(transport)
-    load_statements.enforce_foreign_keys(live, ready.mode)
-    load_statements.pin_search_path(live)
-    after = load_statements.touched_tables(live)
+    load_statements.enforce_foreign_keys(original, ready.mode)
+    load_statements.pin_search_path(original)
+    after = load_statements.touched_tables(original)
     before |= {table: load_statements.plus(before.get(table), tried) for table, tried in writer.tried.items()}
     for name in tries.row_by_row & ready.busy.keys():
         drop_before_images(ready.busy[name])
-    load_statements.release_triggers(live, triggers_to_hold)
-    put_back(live, checks)
+    load_statements.release_triggers(original, triggers_to_hold)
+    put_back(original, checks)
     skipped = _note_skipped(job, ready, xid)
-    keys = prove_before_commit(live, job, ready.busy, written, xid)
-    load_refusals.refuse_changed_definitions(ready.definitions, definitions_digest(live))
+    keys = prove_before_commit(original, job, ready.busy, written, xid)
+    load_refusals.refuse_changed_definitions(ready.definitions, definitions_digest(original))
     load_refusals.refuse_side_effects(expected_changes(rows, written), before, after)
     if not batch:
         load_refusals.refuse_nothing(
             sum(rows.values()) + sum(table_rows.total for table_rows in written.values()), skipped.values()
         )
     inserting = {*job.filled, *(name for name, table_rows in written.items() if table_rows.inserted)}
-    counters = load_statements.counters_of(live, job.catalog.sequences, inserting, whole_database=job.whole_database)
+    counters = load_statements.counters_of(
+        original, job.catalog.sequences, inserting, whole_database=job.whole_database
+    )
     return Loaded(
         xids=(xid,),
         partial=batch,
         rows={str(table): count for table, count in rows.items()},
         touched={str(table): count for table, change in after.items() if (count := _more(change, before.get(table)))},
         definitions=ready.definitions,
-        sequence_moves=tuple(load_statements.advance_sequences(live, counters, job.truth.sequences)),
+        sequence_moves=tuple(load_statements.advance_sequences(original, counters, job.truth.sequences)),
         foreign_keys_checked=len(keys),
         seconds_locked=0.0,
         number=job.repair.number if job.repair else None,
@@ -260,7 +266,7 @@ def _write(live: Session, job: Job, ready: _Ready, transport: RowTransport | Non
         changes_digest=job.repair.digest if job.repair else "",
         columns=job.repair.columns if job.repair else {},
         images=_images(job.repair, ready),
-        by_event_triggers=dict(by_event_triggers + _between(after, load_statements.touched_tables(live))),
+        by_event_triggers=dict(by_event_triggers + _between(after, load_statements.touched_tables(original))),
     )
 
 
@@ -290,17 +296,17 @@ def _between(
     return Counter({str(table): rows for table, now in after.items() if (rows := _more(now, before.get(table)))})
 
 
-def _mark(live: Session, job: Job, ready: _Ready, xid: int) -> dict[int, str]:
+def _mark(original: Session, job: Job, ready: _Ready, xid: int) -> dict[int, str]:
     """Skip what cannot be written any more, note that durably, and keep before-images of everything else alone."""
     if job.repair is None:
         return {}
     marks = {name: stage.marks for name, stage in ready.busy.items()}
-    load_statements.use_search_path_of_role(live)
+    load_statements.use_search_path_of_role(original)
     mark_unwritable(ready.stages, ready.rules, job.catalog.visible_keys, job.filled)
     for name, stage in ready.busy.items():
         if stage.marks > marks[name]:
             drop_before_images(stage)
-    load_statements.pin_search_path(live)
+    load_statements.pin_search_path(original)
     skipped = _note_skipped(job, ready, xid)
     if job.selection is Selection.BATCH:
         job.repair.changes.batches.claim(xid)

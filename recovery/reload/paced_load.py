@@ -44,20 +44,20 @@ class Watch:
 
 
 def load_paced(
-    live: Session, job: Job, transport: RowTransport | None, pace: Pace, *, earlier: Sequence[Loaded], watch: Watch
+    original: Session, job: Job, transport: RowTransport | None, pace: Pace, *, earlier: Sequence[Loaded], watch: Watch
 ) -> Loaded:
     """Load portion by portion what `earlier` portions have not. Raises as `load` does; what was committed stays so."""
     assert job.repair
-    committed, throttle = list(earlier), Throttle(live, pace, watch.say)
+    committed, throttle = list(earlier), Throttle(original, pace, watch.say)
     changes = job.repair.changes
     job = replace(job, selection=Selection.BATCH)
     changes.batches.retain_committed(xid for portion in committed for xid in portion.xids)
     # what the tables loaded whole may need goes with them
     first = with_referenced(job.filled, job.catalog.foreign_keys) if not committed else set[TableName]()
     for fills in _choose(job, first, throttle):
-        started, began = wal_position(live), time.monotonic()
+        started, began = wal_position(original), time.monotonic()
         portion = load(
-            live,
+            original,
             job if fills else replace(job, fills=[]),
             transport if fills else None,
             before_commit=watch.before_commit,
@@ -65,7 +65,7 @@ def load_paced(
         watch.after_commit(portion)
         committed.append(portion)
         changes.batches.retain_committed(xid for each in committed for xid in each.xids)
-        throttle.wait(portion, wal_since(live, started), began)
+        throttle.wait(portion, wal_since(original, started), began)
     skipped = changes.batches.skipped()
     merged = merge(committed, skipped=len(skipped)).model_copy(update={"set_aside": set_aside(changes, skipped)})
     load_refusals.refuse_nothing(sum(merged.touched.values()), skipped.values())
@@ -158,8 +158,8 @@ def _fill(batches: Batches, ops: Collection[Op], tables: Sequence[int], throttle
 class Throttle:
     """Sizes the portions and waits between them."""
 
-    def __init__(self, live: Session, pace: Pace, say: Callable[[str, float], None]) -> None:
-        self._live, self._rate, self._say = live, pace.wal_bytes_per_s, say
+    def __init__(self, original: Session, pace: Pace, say: Callable[[str, float], None]) -> None:
+        self._original, self._rate, self._say = original, pace.wal_bytes_per_s, say
         self.rows = FIRST_ROWS
 
     @property
@@ -180,7 +180,7 @@ class Throttle:
 
     def _let_replicas_catch_up(self) -> None:
         began = time.monotonic()
-        while (lag := replica_lag_bytes(self._live)) > self._rate * BEHIND_S:
+        while (lag := replica_lag_bytes(self._original)) > self._rate * BEHIND_S:
             waited = time.monotonic() - began
             if waited > CATCH_UP_S:
                 raise RowbackError(

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def point_to_objects(catalog: Catalog, fills: Sequence[Pair], changes: ChangeSet | None) -> bool:
     """Whether a table to be written has columns that may point to large objects."""
     shapes = changes.shapes() if changes else []
-    tables = [*(pair.live for pair in fills), *(t for shape in shapes if (t := catalog.table(shape.table)))]
+    tables = [*(pair.original for pair in fills), *(t for shape in shapes if (t := catalog.table(shape.table)))]
     return any(pointing_columns(table) for table in tables)
 
 
-def bring_objects(live: Session, job: Job, but: Container[int]) -> int:
-    """Create every missing one inside `live`'s open transaction, each proven equal; how many there were.
+def bring_objects(original: Session, job: Job, but: Container[int]) -> int:
+    """Create every missing one inside `original`'s open transaction, each proven equal; how many there were.
 
     Rows whose number is in `but` will not be written: theirs stay away.
     """
@@ -39,6 +39,6 @@ def bring_objects(live: Session, job: Job, but: Container[int]) -> int:
             yield from objects_wanted(changes, job.catalog, selection=job.selection, but=but)
 
     brought = 0
-    for number in gone_objects(live, copy, numbers()):
-        brought += bring(copy, live, number)
+    for number in gone_objects(original, copy, numbers()):
+        brought += bring(copy, original, number)
     return brought

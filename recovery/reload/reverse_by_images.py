@@ -20,13 +20,13 @@ from recovery.postgres.staging.write_before_images import Images
 from recovery.reload.load_job import BeforeImages, Loaded
 
 
-def images_problem(live: Session, loaded: Loaded) -> str:
+def images_problem(original: Session, loaded: Loaded) -> str:
     """Why the before-images of `loaded` cannot be used, or an empty text: all are there and none was altered."""
     for name in loaded.written:
         if (before_images := loaded.images.get(name)) is None:
             return f"none were recorded of {name}"
         try:
-            digest = Images(live, before_images.relation).digest()
+            digest = Images(original, before_images.relation).digest()
         except LookupError as error:
             return str(error)
         if digest != before_images.digest:
@@ -35,21 +35,21 @@ def images_problem(live: Session, loaded: Loaded) -> str:
     return ""
 
 
-def invert_images(live: Session, catalog: Catalog, loaded: Loaded, into: ChangeSet) -> None:
+def invert_images(original: Session, catalog: Catalog, loaded: Loaded, into: ChangeSet) -> None:
     """Fill `into` with what takes the rows back that `loaded` wrote one by one, by their before-images."""
     tables = {str(table.name): table for table in catalog.tables}
     for name in loaded.written:
         if table := tables.get(name):
-            _invert_table(live, table, loaded.images[name], loaded.xids, into)
+            _invert_table(original, table, loaded.images[name], loaded.xids, into)
 
 
 def _invert_table(
-    live: Session, table: Table, before_images: BeforeImages, xids: Sequence[int], into: ChangeSet
+    original: Session, table: Table, before_images: BeforeImages, xids: Sequence[int], into: ChangeSet
 ) -> None:
-    images = Images(live, before_images.relation)
+    images = Images(original, before_images.relation)
     columns = [c for c in table.columns if c.name in images.columns and (not c.generated or c.name in table.key)]
     fields = {column.name: Field(column.name, column) for column in columns}
-    side = Side(live, table.name, tuple(fields[name] for name in table.key), tuple(fields.values()))
+    side = Side(original, table.name, tuple(fields[name] for name in table.key), tuple(fields.values()))
     shape = into.add_table(table.name, table.key, list(fields))
     rows = images.rows(side.fields)
     into.add(_by_key(side, shape, rows, xids) if table.key else _by_values(side, shape, rows, xids))

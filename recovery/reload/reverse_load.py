@@ -25,7 +25,7 @@ from recovery.reload.load_job import Loaded
 from recovery.reload.verify_after_commit import applied
 
 
-def invert(live: Session, catalog: Catalog, loaded: Loaded, source: ChangeSet | None, into: ChangeSet) -> None:
+def invert(original: Session, catalog: Catalog, loaded: Loaded, source: ChangeSet | None, into: ChangeSet) -> None:
     """Fill `into` with what takes `loaded` back: written rows leave or become what they were, deleted ones return."""
     tables = {str(table.name): table for table in catalog.tables}
     if source is not None:
@@ -35,19 +35,19 @@ def invert(live: Session, catalog: Catalog, loaded: Loaded, source: ChangeSet | 
                 into.add(_turned(change, turned, xmin) for xmin, change in applied(source, shape, loaded))
     for name in loaded.rows:
         if table := tables.get(name):
-            side = _whole(live, table)
+            side = _whole(original, table)
             shape = into.add_table(table.name, table.key, [field.name for field in side.fields])
             into.add(_leaving(rows_written(side, loaded.xids[:1]), shape, xmin_of(loaded.xids[0])))
 
 
 def plan_undo(
-    live: Session, catalog: Catalog, changes: ChangeSet, *, case: str, number: int, request: RepairRequest
+    original: Session, catalog: Catalog, changes: ChangeSet, *, case: str, number: int, request: RepairRequest
 ) -> RepairPlan:
     """What the undo will write, with the rows that cannot be taken back any more marked as blocked."""
     shapes = changes.shapes()
     tables = {table.name: table for table in catalog.tables}
-    rules = read_rules(live, [tables[shape.table] for shape in shapes])
-    lifted = foresee(live, catalog, changes, Outlook(rules, rules, (), {}))
+    rules = read_rules(original, [tables[shape.table] for shape in shapes])
+    lifted = foresee(original, catalog, changes, Outlook(rules, rules, (), {}))
     _keep_families(catalog, changes)
     table_plans = tuple(_counted(changes, shape) for shape in shapes)
     written = {table.name for table in table_plans if table.writes}
@@ -59,7 +59,7 @@ def plan_undo(
         filled=(),
         writers=(),
         held_triggers=tuple(t for name in written for t in tables[name].triggers if t.state != "D"),
-        notices=tuple(who_notices(live, written)),
+        notices=tuple(who_notices(original, written)),
         lifted=lifted,
         wal_bytes_estimated=sum(changes.bytes_wanted(s.no) for s in shapes) + 100 * sum(t.writes for t in table_plans),
         changes_digest=changes.digest(),
@@ -86,14 +86,14 @@ def _keep_children(changes: ChangeSet, child: Shape, parent: Shape, key: Foreign
     if len(up) != len(key.columns) or len(down) != len(key.columns):
         return 0
     staying = {
-        tuple(change.live[i] for i in up)
+        tuple(change.original[i] for i in up)
         for change in changes.changes(parent.no, kinds=[RowClass.BLOCKED])
-        if change.live is not None
+        if change.original is not None
     }
     retained = [
         blocked(change, f"its parent in {parent.table} stays")
         for change in (changes.changes(child.no, ops=[Op.DELETE]) if staying else ())
-        if change.live is not None and tuple(change.live[i] for i in down) in staying
+        if change.original is not None and tuple(change.original[i] for i in down) in staying
     ]
     changes.update(retained)
     return len(retained)
@@ -108,9 +108,9 @@ def _turned(change: Change, shape: Shape, xmin: int) -> Change:
                 op,
                 now,
                 want,
-            ) = Op.INSERT, None, change.live
+            ) = Op.INSERT, None, change.original
         case _:
-            op, now, want = Op.UPDATE, change.want, change.live
+            op, now, want = Op.UPDATE, change.want, change.original
     return Change(shape.no, change.key, change.kind, change.target, now, xmin if now is not None else None, op, want)
 
 
@@ -121,10 +121,10 @@ def _leaving(rows: Iterator[Texts], shape: Shape, xmin: int) -> Iterator[Change]
         yield Change(shape.no, key, RowClass.LOST, row, row, xmin, Op.DELETE)
 
 
-def _whole(live: Session, table: Table) -> Side:
+def _whole(original: Session, table: Table) -> Side:
     fields = tuple(Field(c.name, c) for c in table.columns if not c.generated or c.name in table.key)
     by_name: Mapping[str, Field] = {field.name: field for field in fields}
-    return Side(live, table.name, tuple(by_name[name] for name in table.key), fields)
+    return Side(original, table.name, tuple(by_name[name] for name in table.key), fields)
 
 
 def _counted(changes: ChangeSet, shape: Shape) -> TableRepair:

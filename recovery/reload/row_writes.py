@@ -67,7 +67,7 @@ class RowWriter:
     `order`: parents first. `tried`: what the server counted of the tries, though they were rolled back.
     """
 
-    live: Session
+    original: Session
     job: Job
     stages: Mapping[TableName, Stage]
     order: Sequence[TableName]
@@ -95,7 +95,7 @@ class RowWriter:
             if name in fills:
                 assert transport
                 try:
-                    rows |= _unrefused(name, partial(transport.load, self.live, [fills[name]]))
+                    rows |= _unrefused(name, partial(transport.load, self.original, [fills[name]]))
                 except RowsRefused:
                     if self._refused:  # what it needs was left out in this transaction, to learn of all refusals
                         raise RowsRefused(self._refused) from None
@@ -145,7 +145,7 @@ class RowWriter:
     def _refuses(self, name: TableName, write: Write) -> bool:
         """Whether the server refuses a write in one piece; the next transaction is told."""
         try:
-            with self._counting(), self.live.transaction(force_rollback=True):
+            with self._counting(), self.original.transaction(force_rollback=True):
                 write(self.stages[name])
         except ROW_ERRORS as error:
             self._refused[name] = server_words(error)
@@ -157,11 +157,11 @@ class RowWriter:
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
-        before = load_statements.touched_tables(self.live)
+        before = load_statements.touched_tables(self.original)
         try:
             yield
         finally:
-            for table, now in load_statements.touched_tables(self.live).items():
+            for table, now in load_statements.touched_tables(self.original).items():
                 self.tried[table] = load_statements.plus(
                     self.tried.get(table), load_statements.minus(now, before.get(table))
                 )

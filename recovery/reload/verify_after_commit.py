@@ -24,28 +24,28 @@ from recovery.reload.load_proofs import keys_to_check
 KEYS_SHOWN = 20
 
 
-def verify(live: Session, job: Job, loaded: Loaded) -> Verification:
+def verify(original: Session, job: Job, loaded: Loaded) -> Verification:
     """Compare every table that was written and every foreign key that touches it.
 
     The load committed only after all of it was proven under lock, and the server's accounts of its transaction were
     recorded before that. So what others do to the rows afterwards is counted apart, not taken for damage: rows they
     added (`written_since`), rows of ours they changed or deleted (`changed_since`), definitions they altered.
     """
-    repaired = tuple(_prove_repairs(live, job, loaded))
+    repaired = tuple(_prove_repairs(original, job, loaded))
     scope = [*job.filled, *(proof.table for proof in repaired)]
     keys = keys_to_check(scope, job.catalog)
     return Verification(
-        tables=tuple(_prove(live, pair, job, loaded.xids) for pair in job.fills),
+        tables=tuple(_prove(original, pair, job, loaded.xids) for pair in job.fills),
         repaired=repaired,
         foreign_keys_checked=len(keys),
-        dangling_references=sum(_dangling(live, key, job, loaded) for key in keys),
+        dangling_references=sum(_dangling(original, key, job, loaded) for key in keys),
         changed_outside_scope=tuple(sorted(loaded.touched.keys() - set(map(str, scope)))),
-        definitions_altered_since=definitions_digest(live) != loaded.definitions,
-        invalid_indexes=tuple(invalid_indexes(live, scope)),
+        definitions_altered_since=definitions_digest(original) != loaded.definitions,
+        invalid_indexes=tuple(invalid_indexes(original, scope)),
     )
 
 
-def _dangling(live: Session, key: ForeignKey, job: Job, loaded: Loaded) -> int:
+def _dangling(original: Session, key: ForeignKey, job: Job, loaded: Loaded) -> int:
     """Broken references that are ours.
 
     Under a key that is NOT VALID rows may have dangled at T already; the load has checked the references that it made.
@@ -53,7 +53,7 @@ def _dangling(live: Session, key: ForeignKey, job: Job, loaded: Loaded) -> int:
     whole = {key.child, *key.parent_tables} & set(job.filled)
     if not whole and not key.validated:
         return 0
-    return load_statements.dangling_references(live, key, only=() if whole else loaded.xids)
+    return load_statements.dangling_references(original, key, only=() if whole else loaded.xids)
 
 
 def applied(changes: ChangeSet, shape: Shape, loaded: Loaded) -> Iterator[tuple[int, Change]]:
@@ -61,25 +61,25 @@ def applied(changes: ChangeSet, shape: Shape, loaded: Loaded) -> Iterator[tuple[
     return ((xmin_of(xid), change) for xid in loaded.xids for change in changes.written(shape.no, xid))
 
 
-def live_side(live: Session, table: Table, shape: Shape) -> Side:
+def original_side(original: Session, table: Table, shape: Shape) -> Side:
     """The live table as the change set sees it."""
     by_name = {column.name: column for column in table.columns}
     fields = {name: Field(name, by_name[name]) for name in shape.columns}
-    return Side(live, shape.table, tuple(fields[name] for name in shape.key), tuple(fields.values()))
+    return Side(original, shape.table, tuple(fields[name] for name in shape.key), tuple(fields.values()))
 
 
-def _prove(live: Session, pair: Pair, job: Job, xids: Sequence[int]) -> TableProof:
+def _prove(original: Session, pair: Pair, job: Job, xids: Sequence[int]) -> TableProof:
     expected = job.truth.fingerprints[str(pair.name)]
     version = job.truth.oldest_version_num
-    now = fingerprint(live, pair.live, oldest_version_num=version)
+    now = fingerprint(original, pair.original, oldest_version_num=version)
     since = 0
-    if now != expected and (since := written_by_others(live, pair.name, xids)):
-        now = fingerprint(live, pair.live, oldest_version_num=version, only=xids)
+    if now != expected and (since := written_by_others(original, pair.name, xids)):
+        now = fingerprint(original, pair.original, oldest_version_num=version, only=xids)
     changed = max(0, expected.rows - now.rows)
     return TableProof(table=pair.name, at_target=expected, now=now, written_since=since, changed_since=changed)
 
 
-def _prove_repairs(live: Session, job: Job, loaded: Loaded) -> Iterator[RepairProof]:
+def _prove_repairs(original: Session, job: Job, loaded: Loaded) -> Iterator[RepairProof]:
     if job.repair is None:
         return
     tables = {table.name: table for table in job.catalog.tables}
@@ -87,7 +87,7 @@ def _prove_repairs(live: Session, job: Job, loaded: Loaded) -> Iterator[RepairPr
         counts = loaded.written.get(str(shape.table))
         if counts is None:
             continue
-        side = live_side(live, tables[shape.table], shape)
+        side = original_side(original, tables[shape.table], shape)
         rows = applied(job.repair.changes, shape, loaded)
         if shape.key:
             equal, since, differing = _compare_by_key(side, shape, rows)

@@ -195,7 +195,7 @@ def _record(shape: Shape, change: Change) -> dict[str, object]:
         "op": change.op.value,
         "xmin": change.xmin,
         "at_target": row(change.target),
-        "now": row(change.live),
+        "now": row(change.original),
         "reason": change.reason,
     }
 

@@ -128,7 +128,7 @@ class Case:
         return len(self.noted("undo.done")) % 2 == 1
 
     @property
-    def wrote_to_live(self) -> bool:
+    def wrote_to_original(self) -> bool:
         """Whether the load, or a portion of it, is known to have committed."""
         return self.load_done or bool(self.noted("load.portion"))
 
@@ -257,7 +257,7 @@ def earlier_repairs(case: Case) -> list[Case]:
         other
         for other in reversed(all_cases())
         if other.id != case.id
-        and other.wrote_to_live
+        and other.wrote_to_original
         and other.repair_plan
         and other.plan.source.resource_id == case.plan.source.resource_id
         and other.plan.database == case.plan.database

@@ -119,7 +119,7 @@ def _refuse(case: Case, digests: list[str], what: str, then: str) -> None:
             f"{demand.needed} approval{'s' * (demand.needed != 1)} by others of what is written"
             f" {'is' if demand.needed == 1 else 'are'} wanted; {what} has those of {names}",
             f"the case was opened by {opener}; others are told apart by {demand.by} (approvals_by)",
-            state=UNTOUCHED if not case.wrote_to_live else "nothing more was written",
+            state=UNTOUCHED if not case.wrote_to_original else "nothing more was written",
             help=f"another person: rowback approve {case.id} {then}",
         )
 

@@ -16,7 +16,7 @@ from recovery.model.recovery_report import Objectives
 from recovery.model.target import format_utc
 from recovery.planning.check_request import Request
 from recovery.planning.make_plan import make_plan, refuse_second_copy
-from recovery.planning.original_login import original
+from recovery.planning.original_login import target_on_original
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.peek_query import peek
 from recovery.store.case_directory import open_case
@@ -59,8 +59,8 @@ class Bracket:
 def refuse_unless_lost(search: Bisection, instances: Instances) -> None:
     """Raises nothing-suspect while `good` is true on the original itself: then nothing is lost that it can see."""
     facts = instances.get(search.wanted.instance)
-    with connect(original(facts, search.wanted.database, search.wanted.profile)) as live:
-        if _holds(live, search.good):
+    with connect(target_on_original(facts, search.wanted.database, search.wanted.profile)) as original:
+        if _holds(original, search.good):
             raise RowbackError(
                 ErrorId.NOTHING_SUSPECT,
                 f"--good {search.good!r} is true on the original now, so it shows no loss",

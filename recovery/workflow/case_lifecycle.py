@@ -99,7 +99,7 @@ def diff_again(recovery_run: RecoveryRun) -> None:
     Raises case-busy once rows were written.
     """
     case = recovery_run.case
-    if case.wrote_to_live or case.load_unsettled or case.closed_at:
+    if case.wrote_to_original or case.load_unsettled or case.closed_at:
         raise RowbackError(
             ErrorId.CASE_BUSY,
             f"case {case.id} has written its rows already, or may have",
@@ -229,7 +229,7 @@ def _outcome_when_given_up(recovery_run: RecoveryRun) -> Outcome:
     try:
         if Load().reconcile(recovery_run) is not None:
             return outcome_of_load(recovery_run.case)
-        return "recovered in part" if recovery_run.case.wrote_to_live else "closed without change"
+        return "recovered in part" if recovery_run.case.wrote_to_original else "closed without change"
     except RowbackError as error:
         # The copy costs money and must go even when the original cannot be asked any more.
         recovery_run.record("load.unknown", data={"error": error.fact})

@@ -12,15 +12,18 @@ from recovery.store.change_set_files import sweep_changes
 from recovery.store.journal import is_driven
 
 
-def leftovers(live: Session) -> list[tuple[LeftSchema, timedelta, str]]:
+def leftovers(original: Session) -> list[tuple[LeftSchema, timedelta, str]]:
     """Each schema with its age and why it is kept unless it is named: empty where nothing speaks for it."""
     cases = {case.id: case for case in all_cases()}
     return [
-        (schema, _age(schema.case), _reason_to_keep(schema, cases.get(schema.case))) for schema in left_schemas(live)
+        (schema, _age(schema.case), _reason_to_keep(schema, cases.get(schema.case)))
+        for schema in left_schemas(original)
     ]
 
 
-def clean(live: Session, *, named: Collection[str], older_than: timedelta | None) -> Iterator[tuple[LeftSchema, str]]:
+def clean(
+    original: Session, *, named: Collection[str], older_than: timedelta | None
+) -> Iterator[tuple[LeftSchema, str]]:
     """Remove the schemas of the cases `named`, and those older than `older_than` that nothing speaks for.
 
     Each schema with what was done about it. What an open case needs is kept even where it is named.
@@ -28,14 +31,14 @@ def clean(live: Session, *, named: Collection[str], older_than: timedelta | None
     for case in all_cases():
         if case.closed_at is not None and not is_driven(case.directory):
             sweep_changes(case)
-    for schema, age, kept in leftovers(live):
+    for schema, age, kept in leftovers(original):
         requested = schema.case in named
         if kept.startswith("case") or (kept and not requested):
             yield schema, f"kept: {kept}"
         elif not requested and (older_than is None or age < older_than):
             yield schema, "kept: younger than that" if older_than is not None else "kept: not named"
         else:
-            drop_schema(live, schema)
+            drop_schema(original, schema)
             yield schema, "removed"
 
 

@@ -16,7 +16,7 @@ from recovery.model.catalog import Identity
 from recovery.model.instance import InstanceFacts
 from recovery.model.recovery_plan import RecoveryPlan
 from recovery.model.repair_plan import RepairPlan
-from recovery.planning.original_login import original, temporary
+from recovery.planning.original_login import target_on_copy, target_on_original
 from recovery.postgres.connect import Session, await_answer, await_login, connect, identity_of
 from recovery.postgres.connection_target import Target
 from recovery.redaction import remember
@@ -108,11 +108,11 @@ class RecoveryRun:
         return record
 
     @contextmanager
-    def live(self) -> Iterator[Session]:
+    def original(self) -> Iterator[Session]:
         """A session on the affected database of the original, proven to be the planned one even after a long pause."""
         plan = self.case.plan
         source = self.instances.get(plan.source.identifier)
-        target = original(source, plan.database, self.profile)
+        target = target_on_original(source, plan.database, self.profile)
         remember(target.password or "")
         with connect(target, state=UNTOUCHED) as session:
             refuse_other_database(plan, source, identity_of(session))
@@ -128,15 +128,15 @@ class RecoveryRun:
         """The affected database on the copy; a resumed process sets a new master password first."""
         facts = self.copy_facts()
         if self._copy_password is None:
-            unknown = temporary(facts, self.case.plan.database, "", self.profile)
+            unknown = target_on_copy(facts, self.case.plan.database, "", self.profile)
             await_answer(unknown, deadline_s=ANSWER_DEADLINE_S, pause_s=self.instances.poll_s)
             self._copy_password = self.instances.reset_password(
                 facts.identifier, deadline_s=self.deadline_s, watch=self.listener.progress
             )
             remember(self._copy_password)
-            target = temporary(facts, self.case.plan.database, self._copy_password, self.profile)
+            target = target_on_copy(facts, self.case.plan.database, self._copy_password, self.profile)
             await_login(target, deadline_s=LOGIN_DEADLINE_S, pause_s=self.instances.poll_s)
-        return temporary(facts, self.case.plan.database, self._copy_password, self.profile)
+        return target_on_copy(facts, self.case.plan.database, self._copy_password, self.profile)
 
     @contextmanager
     def copy(self) -> Iterator[Session]:

@@ -6,7 +6,7 @@ from recovery.changeset.change_set import ChangeSet
 from recovery.config import ColumnReference, Reference
 from recovery.model.recovery_report import ReferenceCheck
 from recovery.model.row_class import Op
-from recovery.planning.original_login import original
+from recovery.planning.original_login import target_on_original
 from recovery.planning.reference_declarations import existing_values, table_of
 from recovery.postgres.connect import Session
 from recovery.postgres.connection_target import Target
@@ -17,29 +17,31 @@ from recovery.workflow.recovery_run import RecoveryRun
 KEYS_SHOWN = 20
 
 
-def check_references(recovery_run: RecoveryRun, live: Session, loaded: Loaded) -> tuple[ReferenceCheck, ...]:
+def check_references(recovery_run: RecoveryRun, original: Session, loaded: Loaded) -> tuple[ReferenceCheck, ...]:
     """One check for every declared reference that leads into or out of the repaired database.
 
     Rows we wrote must find their parents in the other database; rows there must find the parents we deleted here. A
     value that had no parent at T either dangled before: it is counted apart.
     """
     case = recovery_run.case
-    target = original(recovery_run.instances.get(case.plan.source.identifier), case.plan.database, recovery_run.profile)
+    target = target_on_original(
+        recovery_run.instances.get(case.plan.source.identifier), case.plan.database, recovery_run.profile
+    )
     checks = []
     for reference in recovery_run.profile.references:
         if reference.child.database == case.plan.database:
-            checks.append(_children_here(recovery_run, live, target, reference, loaded))
+            checks.append(_children_here(recovery_run, original, target, reference, loaded))
         if reference.parent.database == case.plan.database:
             checks.append(_parents_here(recovery_run, target, reference, loaded))
     return tuple(checks)
 
 
 def _children_here(
-    recovery_run: RecoveryRun, live: Session, target: Target, reference: Reference, loaded: Loaded
+    recovery_run: RecoveryRun, original: Session, target: Target, reference: Reference, loaded: Loaded
 ) -> ReferenceCheck:
     child, parent = reference.child, reference.parent
     written = str(table_of(child)) in {*loaded.rows, *loaded.written}
-    touched = list(values_written_by(live, table_of(child), child.column, loaded.xids)) if written else []
+    touched = list(values_written_by(original, table_of(child), child.column, loaded.xids)) if written else []
     missing = sorted(set(touched) - existing_values(target.to(parent.database), parent, touched)) if touched else []
     before = (
         set(missing) - existing_values(recovery_run.copy_target().to(parent.database), parent, missing)
@@ -64,7 +66,7 @@ def _deleted(recovery_run: RecoveryRun, parent: ColumnReference, loaded: Loaded)
             if shape.table == table_of(parent) and parent.column in shape.columns:
                 at = shape.columns.index(parent.column)
                 written = (change for xid in loaded.xids for change in changes.written(shape.no, xid))
-                values = [c.live[at] for c in written if c.op is Op.DELETE and c.live]
+                values = [c.original[at] for c in written if c.op is Op.DELETE and c.original]
                 return [value for value in values if value is not None]
     return []
 

@@ -20,9 +20,9 @@ def settle_undo(recovery_run: RecoveryRun) -> Loaded | None:
     """
     if not (open_intents := _open_intents(recovery_run.case)):
         return None
-    with recovery_run.live() as live:
+    with recovery_run.original() as original:
         for intent in reversed(open_intents):
-            if settled_status(live, intent["xids"][-1], recovery_run) == "committed":
+            if settled_status(original, intent["xids"][-1], recovery_run) == "committed":
                 recovery_run.record("undo.done", data=intent)
                 return Loaded.model_validate(intent)
     return None

@@ -82,7 +82,7 @@ def _take_back_at_last(recovery_run: RecoveryRun) -> tuple[Loaded, RepairPlan]:
 
 def _take_back(recovery_run: RecoveryRun) -> tuple[Loaded, RepairPlan]:
     case = recovery_run.case
-    with _turned(recovery_run) as (live, changes, plan):
+    with _turned(recovery_run) as (original, changes, plan):
         _refuse_half(recovery_run, plan)
         refuse_undo_without_second_person(case)
         recovery_run.approve(plan)
@@ -90,10 +90,10 @@ def _take_back(recovery_run: RecoveryRun) -> tuple[Loaded, RepairPlan]:
         repair = Repair(
             changes, plan.number, before_image_schema(case.id), plan.lifted, plan.changes_digest, plan.columns
         )
-        what = _job(recovery_run, live, repair, plan.held_triggers)
+        what = _job(recovery_run, original, repair, plan.held_triggers)
         rolled_back = "the transaction was rolled back: nothing was taken back"
-        with terminate_like_interrupt(), watched(live, state=rolled_back, say=recovery_run.listener.notice):
-            loaded = load(live, what, None, before_commit=lambda intended: _intend(recovery_run, intended))
+        with terminate_like_interrupt(), watched(original, state=rolled_back, say=recovery_run.listener.notice):
+            loaded = load(original, what, None, before_commit=lambda intended: _intend(recovery_run, intended))
             _note(recovery_run, "undo.done", loaded)
     return loaded, plan
 
@@ -117,8 +117,8 @@ def _turned(recovery_run: RecoveryRun) -> Iterator[tuple[Session, ChangeSet, Rep
     case.changes_path(number).unlink(missing_ok=True)
     recovery_run.record("changes.begun", data={"number": number})
     try:
-        with recovery_run.live() as live, ChangeSet(case.changes_path(number)) as changes:
-            yield live, changes, _plan(recovery_run, live, last, changes, number)
+        with recovery_run.original() as original, ChangeSet(case.changes_path(number)) as changes:
+            yield original, changes, _plan(recovery_run, original, last, changes, number)
     finally:
         sweep_changes(case)  # of a look, and of an undo that was refused, nothing stays
 
@@ -193,26 +193,28 @@ def verify_again(recovery_run: RecoveryRun) -> Verification:
 def prove(recovery_run: RecoveryRun, last: Loaded) -> Verification:
     """Compare what the original holds with what `last` wrote, and record it. Raises verify-differs."""
     case = recovery_run.case
-    with recovery_run.live() as live:
+    with recovery_run.original() as original:
         if not case.noted("undo.done"):
             refuse_altered_changes(case, last)
-            with job(recovery_run, live) as what:
-                verification = verify(live, what, last)
+            with job(recovery_run, original) as what:
+                verification = verify(original, what, last)
         else:
             assert last.number
             refuse_altered_changes(case, last)
             with ChangeSet(case.changes_path(last.number)) as changes:
-                verification = verify(live, _job(recovery_run, live, Repair(changes, last.number, ""), ()), last)
+                verification = verify(
+                    original, _job(recovery_run, original, Repair(changes, last.number, ""), ()), last
+                )
     recovery_run.record("verified.again", data=verification.model_dump(mode="json"))
     if not verification.proven:
         raise differs(recovery_run, verification)
     return verification
 
 
-def _plan(recovery_run: RecoveryRun, live: Session, last: Loaded, changes: ChangeSet, number: int) -> RepairPlan:
-    case, catalog = recovery_run.case, read_catalog(live)
-    notices = _invert(case, live, catalog, last, changes)
-    plan = plan_undo(live, catalog, changes, case=case.id, number=number, request=case.request)
+def _plan(recovery_run: RecoveryRun, original: Session, last: Loaded, changes: ChangeSet, number: int) -> RepairPlan:
+    case, catalog = recovery_run.case, read_catalog(original)
+    notices = _invert(case, original, catalog, last, changes)
+    plan = plan_undo(original, catalog, changes, case=case.id, number=number, request=case.request)
     missing = sorted({*last.rows, *last.written} - {str(table.name) for table in catalog.tables})
     notices += [f"table {name} does not exist any more: its rows are not taken back" for name in missing]
     if not plan.writes:
@@ -227,23 +229,23 @@ def _plan(recovery_run: RecoveryRun, live: Session, last: Loaded, changes: Chang
     return plan.model_copy(update={"notices": (*notices, *plan.notices)})
 
 
-def _invert(case: Case, live: Session, catalog: Catalog, last: Loaded, into: ChangeSet) -> list[str]:
+def _invert(case: Case, original: Session, catalog: Catalog, last: Loaded, into: ChangeSet) -> list[str]:
     """The last write turned round: by its change set, or, where that is gone or altered, by the before-images.
 
     Returns what the person has to know. Raises plan-facts-changed where neither can be used.
     """
     if last.number is None:
-        invert(live, catalog, last, None, into)
+        invert(original, catalog, last, None, into)
         return []
     _refuse_changed_columns(catalog, last)
     if not (problem := changes_problem(case, last.number, last.changes_digest)):
         with ChangeSet(case.changes_path(last.number)) as source:
-            invert(live, catalog, last, source, into)
+            invert(original, catalog, last, source, into)
         return []
-    if unusable := images_problem(live, last):
+    if unusable := images_problem(original, last):
         raise _no_record(case, problem, unusable)
-    invert(live, catalog, last, None, into)
-    invert_images(live, catalog, last, into)
+    invert(original, catalog, last, None, into)
+    invert_images(original, catalog, last, into)
     return [f"{problem}: rows are taken back by the before-images in schema {before_image_schema(case.id)}"]
 
 
@@ -290,10 +292,10 @@ def _no_record(case: Case, problem: str, unusable: str) -> RowbackError:
     )
 
 
-def _job(recovery_run: RecoveryRun, live: Session, repair: Repair, triggers_to_hold: tuple[Trigger, ...]) -> Job:
+def _job(recovery_run: RecoveryRun, original: Session, repair: Repair, triggers_to_hold: tuple[Trigger, ...]) -> Job:
     """The undo as a load: no table is loaded whole, no sequence moves."""
-    plan, catalog = recovery_run.case.plan, read_catalog(live)
-    state_now = AtTarget(fingerprints={}, sequences=catalog.sequences, oldest_version_num=live.info.server_version)
+    plan, catalog = recovery_run.case.plan, read_catalog(original)
+    state_now = AtTarget(fingerprints={}, sequences=catalog.sequences, oldest_version_num=original.info.server_version)
     return Job(
         plan.database, catalog, [], state_now, triggers_to_hold, plan.lock_timeout_ms, plan.lock_attempts, repair
     )

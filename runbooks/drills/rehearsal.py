@@ -21,7 +21,7 @@ from recovery.model.recovery_report import Objectives, Report
 from recovery.model.values import TableName
 from recovery.planning.check_request import Request
 from recovery.planning.make_plan import make_plan
-from recovery.planning.original_login import original
+from recovery.planning.original_login import target_on_original
 from recovery.postgres.connect import Session, connect, identity_of
 from recovery.postgres.read_catalog import read_catalog
 from recovery.store.case_directory import open_case
@@ -78,7 +78,7 @@ def rehearse(request: InstanceDrillRequest, listener: Listener) -> DrillReport:
     instances, clock = Instances.connect(request.profile.region), Clock(listener)
     source = instances.get(request.instance)
     refuse_second_drill(instances, source)
-    with connect(original(source, request.database, request.profile)) as live:
+    with connect(target_on_original(source, request.database, request.profile)) as live:
         scene = Scene(instances, source, request.database, identity_of(live), request.profile)
         tables = _chosen(read_catalog(live), request.tables)
     copy, facts = new_copy(instances, source), None

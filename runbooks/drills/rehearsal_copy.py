@@ -13,7 +13,7 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Identity
 from recovery.model.deletion import Copy, CreationRequest
 from recovery.model.instance import TAG_DATABASE, TAG_SOURCE, CopySettings, InstanceFacts
-from recovery.planning.original_login import original, temporary
+from recovery.planning.original_login import target_on_copy, target_on_original
 from recovery.postgres.connect import Session, await_login, connect
 from recovery.postgres.connection_target import Target
 from recovery.postgres.quarantine import make_inert, prove_copy
@@ -85,7 +85,7 @@ def take_over(scene: Scene, facts: InstanceFacts, listener: Listener) -> StandIn
     ready = _ready(scene, facts, listener)
     password = instances.reset_password(facts.identifier, deadline_s=PATIENCE_S, watch=listener.progress)
     remember(password)
-    target = temporary(ready, scene.database, password, scene.profile)
+    target = target_on_copy(ready, scene.database, password, scene.profile)
     await_login(target, deadline_s=LOGIN_DEADLINE_S, pause_s=instances.poll_s)
     with connect(target, state=NOT_BROKEN) as copy:
         prove(scene, copy)
@@ -111,7 +111,7 @@ def _ready(scene: Scene, facts: InstanceFacts, listener: Listener) -> InstanceFa
 def prove(scene: Scene, copy: Session) -> None:
     """Refuse unless `copy` is on another server than the instance, and a physical copy of it."""
     source = scene.instances.get(scene.source.identifier)
-    with connect(original(source, scene.database, scene.profile), state=NOT_BROKEN) as live:
+    with connect(target_on_original(source, scene.database, scene.profile), state=NOT_BROKEN) as live:
         prove_copy(live, copy, scene.identity)
 
 

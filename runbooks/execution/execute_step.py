@@ -249,7 +249,7 @@ def _shown(text: str, values: Mapping[str, str]) -> str:
 
 def _dsn(step: Sql, around: Surroundings) -> Any:
     from recovery.aws.instances import Instances
-    from recovery.planning.original_login import original
+    from recovery.planning.original_login import target_on_original
 
     if step.on != "live":
         variable = around.connections.get(step.on, "")
@@ -260,7 +260,7 @@ def _dsn(step: Sql, around: Surroundings) -> Any:
         if name not in around.values:
             raise StepError(f"a statement on live needs the parameter {name.lower()}")
     facts = Instances.connect(around.profile.region).get(around.values["INSTANCE"])
-    return original(facts, around.values["DATABASE"], around.profile)
+    return target_on_original(facts, around.values["DATABASE"], around.profile)
 
 
 def _saved(step: Executed, text: str, overruled: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -105,10 +105,10 @@ def _of_earlier_attempts(run: Run, step: Executed) -> list[str]:
     """Cases of a step that was begun anew: what they wrote is still there."""
     cases = [case_of(run.mark(step.id, generation)) for generation in range(run.state(step.id).generation)]
     return [
-        f"{step.id}: case {case.id} of an earlier attempt {'wrote rows' if case.wrote_to_live else 'is open'}:"
-        f" rowback {'undo' if case.wrote_to_live else 'close'} {case.id}"
+        f"{step.id}: case {case.id} of an earlier attempt {'wrote rows' if case.wrote_to_original else 'is open'}:"
+        f" rowback {'undo' if case.wrote_to_original else 'close'} {case.id}"
         for case in cases
-        if case and ((case.wrote_to_live and not case.taken_back) or case.closed_at is None)
+        if case and ((case.wrote_to_original and not case.taken_back) or case.closed_at is None)
     ]
 
 
@@ -121,7 +121,7 @@ def _is_done(what: Performance, step: Executed) -> bool:
         verb = words_of(step.lines[0])[1]
         if case.closed_at is None and (verb == "restore" or (verb == "open" and state.saved is None)):
             _execute(what, _extra(step, f"{step.id}-close", f"rowback close {case.id}"), len(what.run.book.steps) + 1)
-        return state.saved is not None or case.wrote_to_live
+        return state.saved is not None or case.wrote_to_original
     if state.saved is not None or state.done_before:
         return True
     lines = command_lines(step, what.run.values)

@@ -14,7 +14,7 @@ from recovery.aws.credentials import Login, from_iam, from_secret
 from recovery.config import IamCredentials, LibpqCredentials, Profile, SecretCredentials
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.instance import Endpoint
-from recovery.planning.original_login import original
+from recovery.planning.original_login import target_on_original
 from recovery.postgres.client_programs import ClientTools, find_client_tools
 from recovery.postgres.connect import connect, one
 from recovery.postgres.connection_target import Target
@@ -44,7 +44,7 @@ def test_libpq_finds_the_password_in_pgpass(
     passfile.write_text(f"127.0.0.1:{live.port}:*:postgres:{live.password}\n")
     passfile.chmod(0o600)
     environment.setenv("PGPASSFILE", str(passfile))
-    with connect(original(facts(live), database.name, Profile())) as session:
+    with connect(target_on_original(facts(live), database.name, Profile())) as session:
         assert one(session, "select current_user") == "postgres"
 
 
@@ -55,7 +55,7 @@ def test_libpq_finds_the_password_in_a_service(
     services.write_text(f"[staging]\npassword={live.password}\nhost=192.0.2.1\nport=1\n")
     environment.setenv("PGSERVICEFILE", str(services))
     profile = Profile(credentials=LibpqCredentials(service="staging"))
-    with connect(original(facts(live), database.name, profile)) as session:
+    with connect(target_on_original(facts(live), database.name, profile)) as session:
         assert one(session, "select current_database()") == database.name
 
 
@@ -64,7 +64,7 @@ def test_a_secret_of_secrets_manager(live: Live, database: Database, environment
     body = json.dumps({"username": "postgres", "password": live.password})
     good = client.create_secret(Name=f"good-{database.name}", SecretString=body)["ARN"]
     profile = Profile(credentials=SecretCredentials(source="secretsmanager", arn=good), region=REGION)
-    with connect(original(facts(live), database.name, profile)) as session:
+    with connect(target_on_original(facts(live), database.name, profile)) as session:
         assert one(session, "select 1") == 1
     bad = client.create_secret(Name=f"bad-{database.name}", SecretString="hunter2-not-json")["ARN"]
     with pytest.raises(RowbackError) as refused:
@@ -81,7 +81,9 @@ def test_an_iam_token_is_signed_locally(live: Live, environment: pytest.MonkeyPa
     assert login.user == "rowback"
     assert login.password is not None
     assert login.password.startswith("db.example.com:5432/?Action=connect&DBUser=rowback&X-Amz-Algorithm=")
-    target = original(facts(live), "d", Profile(credentials=IamCredentials(source="iam", user="u"), region=REGION))
+    target = target_on_original(
+        facts(live), "d", Profile(credentials=IamCredentials(source="iam", user="u"), region=REGION)
+    )
     assert (target.user, target.password is not None) == ("u", True)
 
 

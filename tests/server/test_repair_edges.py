@@ -479,7 +479,7 @@ def test_before_images_hold_every_row_as_it_was(past: Past, database: Database) 
             ("u", 1, "bad", 2),
             ("u", 2, "bad", 4),
         ]
-        assert [c.live for c in times.rows_of(RowClass.REVERTED)] == [("1", "bad"), ("2", "bad")]
+        assert [c.original for c in times.rows_of(RowClass.REVERTED)] == [("1", "bad"), ("2", "bad")]
 
 
 def test_rows_changed_between_diff_and_apply_are_skipped_and_told(past: Past, database: Database) -> None:

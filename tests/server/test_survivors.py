@@ -6,7 +6,7 @@ import pytest
 
 from recovery.model.modes.reload_mode import Mode
 from recovery.model.row_class import RowClass
-from recovery.postgres.staging import oversized_cells
+from recovery.postgres.comparison import oversized_values
 from recovery.report.repair_text import count_records
 from tests.fix_lab import Database
 from tests.fix_repair import SCHEMA, Past, xid_of
@@ -86,7 +86,7 @@ def test_values_too_large_for_text_travel_by_themselves(
     past: Past, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a limit of a kilobyte: bytes and text come back, lost or changed, and equal ones are not touched."""
-    monkeypatch.setattr(oversized_cells, "MOST_BYTES", 1000)
+    monkeypatch.setattr(oversized_values, "MOST_BYTES", 1000)
     with past(
         'create table big ("Weird Key" text primary key, image bytea, body text)',
         "insert into big select 'k' || g, decode(repeat(md5(g::text), 100), 'hex'), repeat(md5(g::text), 100)"

@@ -29,15 +29,15 @@ class Lineage:
 
     copy: Session
     boundary: int
-    live_next: int
+    original_next: int
 
     def full(self, xmin: int) -> int:
         """The 64-bit id of an xmin."""
-        return newest(xmin, self.live_next)
+        return newest(xmin, self.original_next)
 
-    def committed_after_target(self, live: Session, xmin: int) -> bool:
+    def committed_after_target(self, original: Session, xmin: int) -> bool:
         """Whether transaction `xmin` committed on the original, and not by T."""
-        return bool(self.after_target([xmin])) and committed(live, xmin)
+        return bool(self.after_target([xmin])) and committed(original, xmin)
 
     def after_target(self, xmins: Sequence[int]) -> set[int]:
         """Those of `xmins` that did not commit by T, or of which that is not certain."""
@@ -62,12 +62,12 @@ def next_xid(session: Session) -> int:
     return int(one(session, "select pg_snapshot_xmax(pg_current_snapshot())::text"))
 
 
-def committed(live: Session, xmin: int) -> bool:
+def committed(original: Session, xmin: int) -> bool:
     """Whether the server knows transaction `xmin` as committed."""
-    full = newest(xmin, next_xid(live))
+    full = newest(xmin, next_xid(original))
     if full < FIRST_NORMAL_XID:
         return False
-    return bool(one(live, "select pg_xact_status(%s::text::xid8)", (str(full),)) == "committed")
+    return bool(one(original, "select pg_xact_status(%s::text::xid8)", (str(full),)) == "committed")
 
 
 def own_boundary(copy: Session) -> int:
@@ -83,16 +83,18 @@ def own_boundary(copy: Session) -> int:
     return exact if row[1] else max(0, exact - BURNED_AT_MOST)
 
 
-def lineage_of(live: Session, copy: Session, boundary: int) -> Lineage:
+def lineage_of(original: Session, copy: Session, boundary: int) -> Lineage:
     """The lineage between the two; `boundary` from `own_boundary`, read as early as possible."""
-    return Lineage(copy, boundary, next_xid(live))
+    return Lineage(copy, boundary, next_xid(original))
 
 
-def writers_since(live: Side, lineage: Lineage) -> dict[int, int]:
+def writers_since(original: Side, lineage: Lineage) -> dict[int, int]:
     """Xmin → rows, for every transaction that wrote rows of the scope and did not commit by T."""
     counts: Iterator[Values] = stream(
-        live.session,
-        sql.SQL("select xmin::text::bigint, count(*) from {} where {} group by 1").format(live.relation, live.where),
+        original.session,
+        sql.SQL("select xmin::text::bigint, count(*) from {} where {} group by 1").format(
+            original.relation, original.where
+        ),
     )
     rows_by_xid: dict[int, int] = {}
     while chunk := [(int(xid or 0), int(rows or 0)) for xid, rows in islice(counts, CHUNK)]:
@@ -101,12 +103,12 @@ def writers_since(live: Side, lineage: Lineage) -> dict[int, int]:
     return rows_by_xid
 
 
-def keys_written_by(live: Side, xmins: Sequence[int]) -> Iterator[Values]:
+def keys_written_by(original: Side, xmins: Sequence[int]) -> Iterator[Values]:
     """The keys of rows in scope that one of the transactions `xmins` wrote last."""
-    keys = sql.SQL(", ").join(field.text for field in live.key)
+    keys = sql.SQL(", ").join(field.text for field in original.key)
     return stream(
-        live.session,
+        original.session,
         sql.SQL("select {} from {} where {} and xmin::text = any({})").format(
-            keys, live.relation, live.where, sql.Literal([str(xid) for xid in xmins])
+            keys, original.relation, original.where, sql.Literal([str(xid) for xid in xmins])
         ),
     )

@@ -23,11 +23,11 @@ from recovery.postgres.row_versions import written_by
 LONGEST_GAP = 10_000
 
 
-def first_commands(live: Session, tables: Collection[TableName], xids: Sequence[int]) -> dict[int, int]:
+def first_commands(original: Session, tables: Collection[TableName], xids: Sequence[int]) -> dict[int, int]:
     """Xmin → the smallest command number of the rows it wrote last, over all `tables`."""
     command_by_xid: dict[int, int] = {}
     for table in tables:
-        rows = live.execute(
+        rows = original.execute(
             sql.SQL("select xmin::text::bigint, min(cmin::text::bigint) from only {} where {} group by 1").format(
                 sql.Identifier(*table.key), written_by(xids)
             )
@@ -37,27 +37,27 @@ def first_commands(live: Session, tables: Collection[TableName], xids: Sequence[
     return command_by_xid
 
 
-def commit_times(live: Session, xids: Sequence[int]) -> Mapping[int, datetime]:
+def commit_times(original: Session, xids: Sequence[int]) -> Mapping[int, datetime]:
     """When each committed; empty where the server does not keep that."""
-    if one(live, "show track_commit_timestamp") != "on":
+    if one(original, "show track_commit_timestamp") != "on":
         return {}
-    rows = live.execute(
+    rows = original.execute(
         "select x, pg_xact_commit_timestamp(x::text::xid) from unnest(%s::bigint[]) x", (list(xids),)
     ).fetchall()
     return {xid: when for xid, when in rows if when is not None}
 
 
-def committed_between(live: Session, after: int, before: int) -> Iterator[int]:
+def committed_between(original: Session, after: int, before: int) -> Iterator[int]:
     """Ids between two that committed: of other sessions, or of parts of the same transaction.
 
     A gap that is too long to look at counts as one id that did.
     """
-    upcoming = next_xid(live)
+    upcoming = next_xid(original)
     low, high = newest(after, upcoming), newest(before, upcoming)
     if high - low > LONGEST_GAP:
         yield after + 1
         return
-    rows = live.execute(
+    rows = original.execute(
         "select x %% 4294967296 from generate_series(%s::bigint + 1, %s::bigint - 1) x"
         " where pg_xact_status(x::text::xid8) = 'committed'",
         (low, high),

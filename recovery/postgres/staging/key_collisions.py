@@ -96,7 +96,7 @@ def _collisions(
     return stage.sql(
         "select distinct on (s.{n}) s.{n}, t.shown from"
         " (select {n}, {values} from {name} where {op} in ({ops}) and {skip} is null and {where}) s"
-        " join (select row({shown})::text as shown, {values} from {live} t where {where} and {which}) t"
+        " join (select row({shown})::text as shown, {values} from {original} t where {where} and {which}) t"
         " on {collide} and {other} order by s.{n}, t.shown",
         **{
             **parts,

@@ -48,24 +48,23 @@ def pointed_to(session: Session, table: Table, columns: Iterable[str]) -> Iterat
         )
 
 
-def bring(copy: Session, live: Session, number: int) -> bool:
-    """Create the object on `live` as it is on `copy`, inside `live`'s open transaction, and compare the contents.
+def bring(copy: Session, original: Session, number: int) -> bool:
+    """Create the object on `original` as it is on `copy`, and compare the contents.
 
-    False when one of that number was made meanwhile: that stays as it is.
-
-    Raises privilege-missing when the role may not read it, or may not give it to its owner.
+    Inside `original`'s open transaction. False when one of that number was made meanwhile: that stays as it is. Raises
+    privilege-missing when the role may not read it, or may not give it to its owner.
     """
     try:
-        with live.transaction():
-            live.execute("select lo_create(%s::bigint::oid)", (number,))
+        with original.transaction():
+            original.execute("select lo_create(%s::bigint::oid)", (number,))
             wrote = hashlib.sha256()
             for offset, chunk in _chunks(copy, number):
-                live.execute("select lo_put(%s::bigint::oid, %s, %s)", (number, offset, chunk))
+                original.execute("select lo_put(%s::bigint::oid, %s, %s)", (number, offset, chunk))
                 wrote.update(chunk)
             hashed = hashlib.sha256()
-            for _, chunk in _chunks(live, number):
+            for _, chunk in _chunks(original, number):
                 hashed.update(chunk)
-            _give(copy, live, number)
+            _give(copy, original, number)
     except psycopg.errors.UniqueViolation:
         return False
     except psycopg.errors.InsufficientPrivilege as error:
@@ -74,10 +73,10 @@ def bring(copy: Session, live: Session, number: int) -> bool:
         )
         raise RowbackError(
             ErrorId.PRIVILEGE_MISSING,
-            f"large object {number} of '{owner}' cannot be brought back by '{live.info.user}'",
+            f"large object {number} of '{owner}' cannot be brought back by '{original.info.user}'",
             str(error).strip(),
             state="the transaction was rolled back: nothing was written to the original",
-            help=f"grant {owner} to {live.info.user}",
+            help=f"grant {owner} to {original.info.user}",
         ) from error
     if wrote.digest() != hashed.digest():
         raise RowbackError(
@@ -89,9 +88,9 @@ def bring(copy: Session, live: Session, number: int) -> bool:
     return True
 
 
-def same_content(copy: Session, live: Session, number: int) -> bool:
+def same_content(copy: Session, original: Session, number: int) -> bool:
     """Whether an object that both have holds the same bytes."""
-    return all(a == b for (_, a), (_, b) in zip(_padded(copy, number), _padded(live, number), strict=False))
+    return all(a == b for (_, a), (_, b) in zip(_padded(copy, number), _padded(original, number), strict=False))
 
 
 def _padded(session: Session, number: int) -> Iterator[tuple[int, bytes]]:
@@ -106,7 +105,7 @@ def _chunks(session: Session, number: int) -> Iterator[tuple[int, bytes]]:
         offset += len(chunk)
 
 
-def _give(copy: Session, live: Session, number: int) -> None:
+def _give(copy: Session, original: Session, number: int) -> None:
     """The owner and the grants it had at T."""
     object_ = sql.SQL("large object {}").format(sql.Literal(number))
     owner = one(
@@ -119,8 +118,8 @@ def _give(copy: Session, live: Session, number: int) -> None:
         (number,),
     ).fetchall()
     for privilege, grantee in grants:
-        live.execute(
+        original.execute(
             sql.SQL("grant {} on {} to {}").format(trusted_sql(_GRANTS[privilege]), object_, trusted_sql(grantee))
         )
-    if owner != one(live, "select current_user::regrole::text"):
-        live.execute(sql.SQL("alter {} owner to {}").format(object_, trusted_sql(owner)))
+    if owner != one(original, "select current_user::regrole::text"):
+        original.execute(sql.SQL("alter {} owner to {}").format(object_, trusted_sql(owner)))

@@ -45,11 +45,11 @@ class HeldConstraint:
     comment: str | None
 
 
-def liftable(live: Session, tables: Iterable[Table]) -> dict[TableName, set[str]]:
+def liftable(original: Session, tables: Iterable[Table]) -> dict[TableName, set[str]]:
     """Names of NOT VALID checks that this role may lift: of its own tables, and of no other table as well."""
     owned = {table.oid: table.name for table in tables if table.owned}
     checks: dict[TableName, set[str]] = {}
-    for oid, name in live.execute(_OWN, (list(owned),)):
+    for oid, name in original.execute(_OWN, (list(owned),)):
         checks.setdefault(owned[oid], set()).add(name)
     return checks
 
@@ -77,31 +77,31 @@ def without(rules: Rules, lifted: Collection[str]) -> Rules:
     return Rules(rules.distinct, tuple(check for check in rules.checks if check.constraint not in lifted))
 
 
-def lift(live: Session, lifted: Iterable[LiftedConstraint]) -> list[HeldConstraint]:
+def lift(original: Session, lifted: Iterable[LiftedConstraint]) -> list[HeldConstraint]:
     """Drop the constraints. Call only under an ACCESS EXCLUSIVE lock on their tables, of both ends of a key."""
     constraints = []
     for check in lifted:
         table = sql.Identifier(*check.table.key)
-        row = live.execute(_AS_IT_IS, (table.as_string(live), check.name)).fetchone()
+        row = original.execute(_AS_IT_IS, (table.as_string(original), check.name)).fetchone()
         if row is None:  # validated or dropped since it was compared: what is there now decides
             continue
         constraints.append(HeldConstraint(check.table, check.name, row[0], row[1]))
-        live.execute(
+        original.execute(
             sql.SQL("/* rowback */ alter table only {} drop constraint {}").format(table, sql.Identifier(check.name))
         )
     return constraints
 
 
-def put_back(live: Session, constraints: Iterable[HeldConstraint]) -> None:
+def put_back(original: Session, constraints: Iterable[HeldConstraint]) -> None:
     """Add the constraints again, as they were."""
     for check in constraints:
         table, name = sql.Identifier(*check.table.key), sql.Identifier(check.name)
-        live.execute(
+        original.execute(
             sql.SQL("/* rowback */ alter table only {} add constraint {} {}").format(
                 table, name, trusted_sql(check.definition)
             )
         )
         if check.comment is not None:
-            live.execute(
+            original.execute(
                 sql.SQL("comment on constraint {} on {} is {}").format(name, table, sql.Literal(check.comment))
             )

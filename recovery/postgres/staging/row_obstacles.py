@@ -50,7 +50,7 @@ def mark_stale(stage: Stage) -> int:
             "update {name} s set {skip} = {why} from"
             " (select {n}, {planned} as content, {xmin}::text as wrote, row_number() over"
             "    (partition by {planned}, {xmin}::text order by {n}) as nth from {name} s where {op} = 'd') q"
-            " left join (select {there} as content, xmin::text as wrote, count(*) as equal from {live} t"
+            " left join (select {there} as content, xmin::text as wrote, count(*) as equal from {original} t"
             "    group by 1, 2) l"
             " on l.content = q.content and l.wrote = q.wrote"
             " where s.{n} = q.{n} and s.{skip} is null and q.nth > coalesce(l.equal, 0)",
@@ -61,7 +61,7 @@ def mark_stale(stage: Stage) -> int:
     return _mark(
         stage,
         CHANGED_SINCE,
-        "s.{op} in ('u', 'd') and not exists (select from {live} t where {same} and t.xmin = s.{xmin})",
+        "s.{op} in ('u', 'd') and not exists (select from {original} t where {same} and t.xmin = s.{xmin})",
     )
 
 
@@ -74,7 +74,7 @@ def mark_back_already(stage: Stage) -> int:
         return 0
     return stage.mark(
         "update {name} s set {skip} = {why}"
-        " from (select {there} as content, count(*) as equal from {live} t where not ({leaving}) group by 1) l"
+        " from (select {there} as content, count(*) as equal from {original} t where not ({leaving}) group by 1) l"
         " where s.{op} = 'i' and s.{skip} is null and l.content = {planned} and l.equal > s.{nth}",
         why=sql.Literal(BACK_ALREADY),
         there=stage.row_text("t"),
@@ -90,7 +90,7 @@ def mark_identity(stage: Stage) -> int:
         _mark(
             stage,
             FIXED_IDENTITY.format(name),
-            "s.{op} = 'u' and exists (select from {live} t where {same} and {differs})",
+            "s.{op} = 'u' and exists (select from {original} t where {same} and {differs})",
             differs=stage.differs(name, "t", "s"),
         )
         for name in fixed
@@ -176,7 +176,7 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
     if stage.table.key:  # a reference that stays as it is may dangle already: the key may be NOT VALID
         changes = (sql.SQL("t.{0} is distinct from s.{0}").format(sql.Identifier(column)) for column in key.columns)
         moved = stage.sql(
-            "(s.{op} = 'i' or s.{op} = 'u' and exists (select from {live} t where {same} and ({changes})))",
+            "(s.{op} = 'i' or s.{op} = 'u' and exists (select from {original} t where {same} and ({changes})))",
             changes=sql.SQL(" or ").join(changes),
         )
     had = stage.had_parent(key, parents) if key.name in stage.lifted else sql.SQL("true")
@@ -212,7 +212,7 @@ def schedule_before_deletes(
         return 0
     released = (
         stage.sql(
-            "exists (select from {live} t where {same} and exists"
+            "exists (select from {original} t where {same} and exists"
             " (select from {parent} o where o.{pop} = 'd' and o.{pskip} is null and {equal}))",
             parent=parent.name,
             pop=parent.op,
@@ -232,7 +232,7 @@ def schedule_before_deletes(
     )
     conditions = (
         stage.sql(
-            "exists (select from (select {values} from {live} t where {same}) a,"
+            "exists (select from (select {values} from {original} t where {same}) a,"
             " (select {values} from {name} o where o.{n} = s.{n}) b where {alike})",
             values=rule_parts(stage, rule)["values"],
             alike=sql.SQL(" and ").join(
@@ -276,7 +276,7 @@ def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first
         marked += _mark(
             stage,
             why,
-            "s.{op} = 'u' and exists (select from {live} t where {same} and ({changes})"
+            "s.{op} = 'u' and exists (select from {original} t where {same} and ({changes})"
             " and exists (select from only {child} c where {equal}))",
             child=table,
             equal=refers(key, "c", "t"),
@@ -299,7 +299,7 @@ def _another(stage: Stage, key: ForeignKey, row: str) -> sql.Composable:
     """Whether the parent of `row` is not the one it had: its key names another entity, or it was taken just now."""
     return stage.sql(
         "exists (select from {name} o where {equal} and (o.{op} = 'k' or o.{op} = 'i' and o.{skip} is not null"
-        " or o.{op} = 'p' and not exists (select from {live} t where {same} and t.xmin = o.{xmin})))",
+        " or o.{op} = 'p' and not exists (select from {original} t where {same} and t.xmin = o.{xmin})))",
         equal=refers(key, row, "o"),
         same=stage.same("t", "o"),
     )

@@ -92,7 +92,7 @@ class Stage:
         self.changing: frozenset[str] = frozenset()
         self.lifted: frozenset[str] = frozenset()  # names of NOT VALID constraints that are away meanwhile
         self.oversized: list[tuple[int, str]] = []
-        self.live = sql.SQL("only {}").format(sql.Identifier(*table.name.key))
+        self.original = sql.SQL("only {}").format(sql.Identifier(*table.name.key))
 
     def create(self) -> None:
         """The empty stage: the table's columns without its constraints; it goes with the transaction."""
@@ -169,14 +169,14 @@ class Stage:
         absent = [c for c in self.table.columns if c.name not in self.columns and not c.generated]
         if absent:
             assignments = sql.SQL(", ").join(sql.SQL("{0} = t.{0}").format(sql.Identifier(c.name)) for c in absent)
-            self.run("update {name} s set {taken} from {live} t where s.{op} = 'u' and {same}", taken=assignments)
+            self.run("update {name} s set {taken} from {original} t where s.{op} = 'u' and {same}", taken=assignments)
         written = [field for field in self.fields if not field.column.generated]
         differ = (
             sql.SQL("coalesce(bool_or({}), false)").format(self.differs(field.name, "t", "s")) for field in written
         )
         row = self.session.execute(
             self.sql(
-                "select {differ} from {name} s join {live} t on {same} where s.{op} = 'u' and s.{skip} is null",
+                "select {differ} from {name} s join {original} t on {same} where s.{op} = 'u' and s.{skip} is null",
                 differ=sql.SQL(", ").join([*differ, sql.SQL("true")]),
             )
         ).fetchone()
@@ -299,10 +299,10 @@ class Stage:
         return self.session.execute(self.sql(text, **parts)).rowcount
 
     def sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
-        """Our own text, filled in: {name} (the stage), {live}, its own columns, {same}, `parts`."""
+        """Our own text, filled in: {name} (the stage), {original}, its own columns, {same}, `parts`."""
         standard_parts = {
             "name": self.name,
-            "live": self.live,
+            "original": self.original,
             "table": sql.Identifier(*self.table.name.key),
             "n": self.n,
             "op": self.op,

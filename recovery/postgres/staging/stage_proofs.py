@@ -47,7 +47,7 @@ def _proving(stage: Stage, xid: int) -> sql.Composed:
     return stage.sql(
         "select p.*, q.*, w.* from (select {counts} from {name} where {skip} is null) p,"
         " (select count(*), {total} from {name} where {op} in ('i', 'u') and {skip} is null) q (rows, total),"
-        " (select count(*), {total} from {live} where {ours}) w (rows, total)",
+        " (select count(*), {total} from {original} where {ours}) w (rows, total)",
         counts=counts,
         total=total,
         ours=written_by([xid]),

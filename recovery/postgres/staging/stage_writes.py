@@ -31,7 +31,7 @@ def delete(stage: Stage, which: sql.Composable = ALL) -> int:
         return 0
     same = stage.sql("{same}") if stage.table.key else stage.equal_rows()
     return stage.run(
-        "delete from {live} t using {name} s where s.{op} = 'd' and s.{skip} is null and {found}"
+        "delete from {original} t using {name} s where s.{op} = 'd' and s.{skip} is null and {found}"
         " and t.xmin = s.{xmin} and {which}",
         found=same,
         which=which,
@@ -61,7 +61,7 @@ def _update(stage: Stage, which: sql.Composable) -> int:
         return 0
     setting = sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(sql.Identifier(field.name)) for field in changed)
     return stage.run(
-        "update {live} t set {setting} from {name} s where s.{op} = 'u' and s.{skip} is null and {same}"
+        "update {original} t set {setting} from {name} s where s.{op} = 'u' and s.{skip} is null and {same}"
         " and t.xmin = s.{xmin} and {which}",
         setting=setting,
         which=which,

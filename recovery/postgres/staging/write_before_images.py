@@ -49,7 +49,7 @@ def create_before_images(stage: Stage, relation: TableName, *, unlogged: bool) -
     stage.run("create schema if not exists {schema}", schema=sql.Identifier(relation.schema_name))
     kind = sql.SQL("unlogged table") if unlogged else sql.SQL("table")
     stage.run(
-        "create {kind} if not exists {into} as select s.{n}, s.{op}, t.* from {name} s, {live} t with no data",
+        "create {kind} if not exists {into} as select s.{n}, s.{op}, t.* from {name} s, {original} t with no data",
         into=stage.images,
         kind=kind,
     )
@@ -66,7 +66,7 @@ def keep_before_images(stage: Stage) -> None:
     if stage.table.key:
         values = [_before(stage, name) for name in names]
         source = stage.sql(
-            "{name} s left join {live} t on s.{op} in ('u', 'd') and {same} and t.xmin = s.{xmin}"
+            "{name} s left join {original} t on s.{op} in ('u', 'd') and {same} and t.xmin = s.{xmin}"
             " where s.{skip} is null and s.{op} in ('i', 'u', 'd')"
         )
     else:

@@ -101,11 +101,11 @@ class SecureCopy(Step):
     def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Password first: without it nobody gets in, afterwards only this process. Raises target-too-late."""
         target = recovery_run.copy_target()
-        with recovery_run.live() as live, connect(target, state=UNTOUCHED) as copy:
-            identity = prove_copy(live, copy, recovery_run.case.plan.identity)
+        with recovery_run.original() as original, connect(target, state=UNTOUCHED) as copy:
+            identity = prove_copy(original, copy, recovery_run.case.plan.identity)
             boundary = own_boundary(copy)
             named = recovery_run.case.plan.request.incident_xids
-            late = sorted(set(named) - lineage_of(live, copy, boundary).after_target(named)) if named else []
+            late = sorted(set(named) - lineage_of(original, copy, boundary).after_target(named)) if named else []
         stopped = make_inert(target)
         if late:
             raise _too_late(recovery_run, late[0])

@@ -36,13 +36,13 @@ class Diff(Step):
         case.changes_path(number).unlink(missing_ok=True)
         inquiry = inquiry_of(recovery_run, empty, number)
         with (
-            recovery_run.live() as live,
+            recovery_run.original() as original,
             recovery_run.copy() as copy,
             ChangeSet(case.changes_path(number)) as changes,
             Remembered(case.directory / CHECKSUMS) as memory,
         ):
             recovery_run.record("changes.begun", data={"number": number})
-            repair = make_repair_plan(live, copy, inquiry, changes, ask=memory.ask)
+            repair = make_repair_plan(original, copy, inquiry, changes, ask=memory.ask)
         if not repair.tables:  # all that is to be written is loaded whole, and nothing else was compared
             case.changes_path(number).unlink()
             repair = repair.model_copy(update={"number": None, "changes_digest": ""})
@@ -62,8 +62,8 @@ class Diff(Step):
         """Nothing is compared; what is loaded beside is a plan to be approved all the same."""
         case, bytes_at_target = recovery_run.case, recovery_run.case.outcome_of(ReadTarget.name)
         assert bytes_at_target
-        with recovery_run.live() as live:
-            notices = who_notices(live, filled)
+        with recovery_run.original() as original:
+            notices = who_notices(original, filled)
         return RepairPlan(
             case=case.id,
             number=None,

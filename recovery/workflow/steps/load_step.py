@@ -85,16 +85,16 @@ class Load(Step):
         """Load, and record the proof before the commit."""
         then = None
         if filled_tables(recovery_run):
-            with recovery_run.live() as live, recovery_run.copy() as copy:
+            with recovery_run.original() as original, recovery_run.copy() as copy:
                 then = read_catalog(copy)
                 if not recovery_run.case.plan.request.reload_mode.in_place:
                     create_beside(
-                        live, recovery_run.case.id, [p.at_target for p in beside_pairs(recovery_run.case, then)]
+                        original, recovery_run.case.id, [p.at_target for p in beside_pairs(recovery_run.case, then)]
                     )
         with (
-            recovery_run.live() as live,
+            recovery_run.original() as original,
             transport(recovery_run) as rows,
-            job(recovery_run, live, then) as what,
+            job(recovery_run, original, then) as what,
             ExitStack() as opened,
         ):
             changes = what.repair.changes if what.repair else None
@@ -102,7 +102,7 @@ class Load(Step):
             objects = point_to_objects(what.catalog, what.fills, changes)
             if objects:
                 open_copy()  # before any lock is held
-            loaded = _load(recovery_run, live, replace(what, copy=open_copy, large_objects=objects), rows)
+            loaded = _load(recovery_run, original, replace(what, copy=open_copy, large_objects=objects), rows)
         return loaded.model_dump(mode="json")
 
     def tell(self, outcome: Outcome) -> str:
@@ -119,12 +119,12 @@ class Load(Step):
 
 
 @contextmanager
-def job(recovery_run: RecoveryRun, live: Session, at_target: Catalog | None = None) -> Iterator[Job]:
+def job(recovery_run: RecoveryRun, original: Session, at_target: Catalog | None = None) -> Iterator[Job]:
     """What is to be written, or was: whole tables in load order and the change set of the repair plan.
 
     `at_target`: the copy's catalog; rows travel in its order of columns and as its types. Only the proof goes without.
     """
-    case, catalog = recovery_run.case, read_catalog(live)
+    case, catalog = recovery_run.case, read_catalog(original)
     plan, repair_plan = case.plan, case.repair_plan
     fills = _fills(recovery_run, catalog, at_target)
 
@@ -183,7 +183,7 @@ def written_by_load(case: Case) -> Loaded | None:
     return merge(portions, skipped=sum(portion.skipped for portion in portions)) if portions else None
 
 
-def _load(recovery_run: RecoveryRun, live: Session, what: Job, rows: RowTransport | None) -> Loaded:
+def _load(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTransport | None) -> Loaded:
     def record(event: str) -> Callable[[Loaded], None]:
         def noting(committed: Loaded) -> None:
             recovery_run.record(event, data=committed.model_dump(mode="json"))
@@ -191,22 +191,22 @@ def _load(recovery_run: RecoveryRun, live: Session, what: Job, rows: RowTranspor
         return noting
 
     pace = recovery_run.case.pace
-    with watched(live, state=ROLLED_BACK, say=recovery_run.listener.notice):
+    with watched(original, state=ROLLED_BACK, say=recovery_run.listener.notice):
         if what.repair is not None:  # what an attempt took whose commit failed
             what.repair.changes.batches.retain_committed(
                 xid for committed in portions_of(recovery_run.case) for xid in committed.xids
             )
         if pace is None or what.repair is None:
-            return load(live, what, rows, before_commit=record("load.intent"))
+            return load(original, what, rows, before_commit=record("load.intent"))
         watch = Watch(record("load.intent"), record("load.portion"), recovery_run.listener.progress)
-        return load_paced(live, what, rows, pace, earlier=portions_of(recovery_run.case), watch=watch)
+        return load_paced(original, what, rows, pace, earlier=portions_of(recovery_run.case), watch=watch)
 
 
 def _last_committed(recovery_run: RecoveryRun) -> Loaded | None:
-    with recovery_run.live() as live:
+    with recovery_run.original() as original:
         for intent in reversed(recovery_run.case.noted("load.intent")):
             loaded = Loaded.model_validate(intent)
-            if settled_status(live, loaded.xids[-1], recovery_run) == "committed":
+            if settled_status(original, loaded.xids[-1], recovery_run) == "committed":
                 return loaded
     return None
 
@@ -299,8 +299,8 @@ def _left_by_earlier(case: Case) -> str | None:
     return None
 
 
-def _fills(recovery_run: RecoveryRun, live: Catalog, at_target: Catalog | None) -> list[Pair]:
-    names, tables = filled_tables(recovery_run), {table.name: table for table in live.tables}
+def _fills(recovery_run: RecoveryRun, original: Catalog, at_target: Catalog | None) -> list[Pair]:
+    names, tables = filled_tables(recovery_run), {table.name: table for table in original.tables}
     if missing := [str(name) for name in names if name not in tables]:
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED,
@@ -317,11 +317,11 @@ def _fills(recovery_run: RecoveryRun, live: Catalog, at_target: Catalog | None) 
     return [Pair(then[name], tables[name]) for name in names]
 
 
-def settled_status(live: Session, xid: int, recovery_run: RecoveryRun) -> str:
+def settled_status(original: Session, xid: int, recovery_run: RecoveryRun) -> str:
     """The transaction's end; a session whose client died is ended first. Raises stopped-midway."""
     deadline = time.monotonic() + DEAD_SESSION_DEADLINE_S
-    while (status := load_statements.transaction_status(live, xid)) == "in progress":
-        load_statements.end_transaction_of_the_dead(live, xid)
+    while (status := load_statements.transaction_status(original, xid)) == "in progress":
+        load_statements.end_transaction_of_the_dead(original, xid)
         if time.monotonic() > deadline:
             break
         time.sleep(0.1)

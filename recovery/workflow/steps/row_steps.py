@@ -40,14 +40,14 @@ class ReadTarget(Step):
         """Compare the two catalogs and fingerprint those tables on the copy. Raises nothing-at-target for no rows."""
         plan = recovery_run.case.plan
         beside = not plan.request.reload_mode.in_place
-        with recovery_run.live() as live, recovery_run.copy() as copy:
-            then, now = read_catalog(copy), read_catalog(live)
-            filled = nonempty(live, [name for name in plan.whole if now.table(name)])
+        with recovery_run.original() as original, recovery_run.copy() as copy:
+            then, now = read_catalog(copy), read_catalog(original)
+            filled = nonempty(original, [name for name in plan.whole if now.table(name)])
             pairs = [pair for pair in alike(plan, then, now) if pair.name not in filled]
             if beside:
                 pairs = beside_pairs(recovery_run.case, then)
             dropped_tables = {} if beside else _dropped_tables(copy, then, now, plan)
-            oldest = min(live.info.server_version, copy.info.server_version)
+            oldest = min(original.info.server_version, copy.info.server_version)
             prints = {str(p.name): fingerprint(copy, p.at_target, oldest_version_num=oldest) for p in pairs}
         compared = len(pairs) < len(plan.tables)
         if (not compared or beside) and not dropped_tables and not any(each.rows for each in prints.values()):
@@ -101,8 +101,8 @@ class Extract(Step):
         def started(pid: int) -> None:
             recovery_run.record("dump.started", data={"pid": pid, "directory": str(directory)})
 
-        with recovery_run.live() as live:
-            encoding = client_encoding(live)
+        with recovery_run.original() as original:
+            encoding = client_encoding(original)
         size = dump_tables(tools, recovery_run.copy_target(), whole, directory, encoding=encoding, started=started)
         return {
             "transport": Transport.DUMP.value,
@@ -169,13 +169,13 @@ def _dropped_tables(copy: Session, then: Catalog, now: Catalog, plan: RecoveryPl
     return {str(name): rows for name, rows in counts.items() if rows}
 
 
-def alike(plan: RecoveryPlan, at_target: Catalog, live: Catalog) -> list[Pair]:
+def alike(plan: RecoveryPlan, at_target: Catalog, original: Catalog) -> list[Pair]:
     """The tables that were empty when planned and whose rows at T fit column by column, in load order.
 
     One that was made anew since is another table, unless it was named.
     """
     named = {table.name for table in plan.tables if table.why is Why.NAMED}
-    both = ((at_target.table(name), live.table(name)) for name in plan.whole)
+    both = ((at_target.table(name), original.table(name)) for name in plan.whole)
     # pg_dump passes the rows of an extension's own tables over
     return [
         Pair(then, now)

@@ -36,15 +36,15 @@ class Verify(Step):
         Raises verify-differs for a difference, and the copy stays for a look.
         """
         loaded = Loaded.model_validate(recovery_run.case.outcome_of(Load.name))
-        with recovery_run.live() as live, job(recovery_run, live) as what, ExitStack() as opened:
-            verification = verify(live, what, loaded)
+        with recovery_run.original() as original, job(recovery_run, original) as what, ExitStack() as opened:
+            verification = verify(original, what, loaded)
             if what.repair is not None:
                 verification = verification.model_copy(
-                    update=_compared_again(recovery_run, live, what.repair, loaded, opened)
+                    update=_compared_again(recovery_run, original, what.repair, loaded, opened)
                 )
             if recovery_run.profile.references:
                 verification = verification.model_copy(
-                    update={"references": check_references(recovery_run, live, loaded)}
+                    update={"references": check_references(recovery_run, original, loaded)}
                 )
         recovery_run.record("verification", data=verification.model_dump(mode="json"))
         if not verification.proven:
@@ -58,7 +58,7 @@ class Verify(Step):
 
 
 def _compared_again(
-    recovery_run: RecoveryRun, live: Session, repair: Repair, loaded: Loaded, opened: ExitStack
+    recovery_run: RecoveryRun, original: Session, repair: Repair, loaded: Loaded, opened: ExitStack
 ) -> dict[str, tuple[WorldProof, ...] | str]:
     """Everything compared with the copy once more, beside what the load itself proved; or why that cannot be.
 
@@ -76,7 +76,7 @@ def _compared_again(
     left_out = repair.changes.batches.skipped() if len(loaded.xids) > 1 else repair.changes.skipped(loaded.xids[0])
     with ChangeSet(path) as changes, Remembered(case.directory / CHECKSUMS) as memory:
         again = compare_again(
-            live, copy, inquiry_of(recovery_run, filled_tables(recovery_run)), changes, ask=memory.ask
+            original, copy, inquiry_of(recovery_run, filled_tables(recovery_run)), changes, ask=memory.ask
         )
         proof = prove_world(again, Written(repair.changes, loaded.xids, left_out))
     path.unlink()
