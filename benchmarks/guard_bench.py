@@ -257,7 +257,7 @@ def main() -> None:
     with throw_away() as (dsn, home), tempfile.TemporaryDirectory() as directory:
         schema = Path(directory) / "schema.sql"
         schema.write_text(SCHEMA)
-        port = int(conninfo_to_dict(dsn)["port"])
+        port = int(str(conninfo_to_dict(dsn)["port"]))
         with forwarded(("127.0.0.1", port)) as tunnel:
             lines = statements(prepared(dsn, home, tunnel), asked.count, asked.rounds)
         if asked.tests:
@@ -269,7 +269,7 @@ def main() -> None:
 def prepared(dsn: str, home: Path, tunnel: int) -> dict[str, str]:
     """Three databases through a unix socket: one that is proven, one marked, one that its owner protected; and the
     first through a tunnel."""
-    over_tcp = conninfo_to_dict(dsn)
+    over_tcp: dict[str, Any] = {**conninfo_to_dict(dsn)}
     parts, names = {**over_tcp, "host": str(home / "s")}, ("open", "closed", "marked")
     with psycopg.connect(**parts, autocommit=True) as admin:
         for name in names:

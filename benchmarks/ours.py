@@ -23,7 +23,7 @@ from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.read_catalog import read_catalog
 from recovery.reload.load_job import AtTarget, Job, Repair
 from recovery.reload.load_transaction import load
-from tests.server.test_load import plan_for
+from tests.fix_plan import plan_for
 
 
 @dataclass(frozen=True)

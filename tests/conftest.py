@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.fix_repair",
     "tests.fix_plain",
     "tests.fix_pgbouncer",
+    "tests.guards.fix_reach",
     "tests.incident.fix_logs",
 ]
 

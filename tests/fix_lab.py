@@ -17,7 +17,6 @@ import pytest
 from guards.isolation.server_programs import system_directories
 from recovery.model.instance import Endpoint
 from recovery.postgres.connection_target import Target
-from runbooks.lab.background import pass_a_second  # noqa: F401 (a fixture of the tests)
 from runbooks.lab.lab_server import REGION, Lab
 
 _numbers = itertools.count(1)

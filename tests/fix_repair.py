@@ -31,7 +31,7 @@ from recovery.reload.paced_load import Watch, load_paced
 from recovery.reload.reverse_load import invert, plan_undo
 from recovery.reload.verify_after_commit import verify
 from tests.fix_lab import Database, Live
-from tests.server.test_load import plan_for
+from tests.fix_plan import plan_for
 
 SCHEMA = "rowback_case_test"
 
@@ -123,7 +123,8 @@ class Times:
         rate: int | None = None,
         copy: Session | None = None,
     ) -> Verification:
-        with self.changes(plan.number) as changes:
+        number = number_of(plan)
+        with self.changes(number) as changes:
             job = Job(
                 "db",
                 read_catalog(live),
@@ -132,7 +133,7 @@ class Times:
                 plan.held_triggers,
                 1000,
                 3,
-                Repair(changes, plan.number, SCHEMA),
+                Repair(changes, number, SCHEMA),
                 (lambda: copy) if copy else None,
             )
             if rate is None:
@@ -143,6 +144,12 @@ class Times:
             found = verify(live, job, self.done[-1])
             assert found.proven, found
             return found
+
+
+def number_of(plan: RepairPlan) -> int:
+    """The number of the plan's change set; there is one."""
+    assert plan.number is not None
+    return plan.number
 
 
 def _unnoted(done: Loaded) -> None:

@@ -21,7 +21,7 @@ BARE_CONNECTION, BARE_CURSOR = _psycopg.connection, _psycopg.cursor
 
 def may_make(connection: Any, text: str) -> bool:
     """Whether a statement about databases may be sent: none is made in a transaction."""
-    judgement = getattr(connection, "rowback_known", None)
+    judgement = getattr(connection, "rowback_judgement", None)
     if judgement is None or active() is None or connection.async_ or not contract.may_make(judgement, text):
         return False
     autocommit = getattr(connection, "autocommit", False)  # a replication connection has none

@@ -30,7 +30,7 @@ from guards.refusal_text import Judgement
 from guards.statements.classify_sql import REMEMBERED
 from guards.statements.placeholders import as_the_server_sees_it
 
-_JUDGEMENT = "_rowback_known"  # on each connection; _FREE on those that nobody judges
+_JUDGEMENT = "_rowback_judgement"  # on each connection; _FREE on those that nobody judges
 _ASKED_FOR = "_rowback_asked_for"  # what the caller said
 _PERMITTED = "_rowback_permitted"
 _FREE = object()  # the guard's own, and the console of a pooler, which is no database

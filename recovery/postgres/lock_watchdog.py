@@ -23,6 +23,7 @@ from recovery.postgres.connect import Session, connect, one
 from recovery.postgres.connection_target import Target
 
 BEAT_S, SILENT_S, LOOK_S = 1.5, 8, 1
+CANCEL_AGAIN_S = 0.2
 # What the server does by itself where the loop could not: between two statements, and at the very last.
 IDLE: LiteralString = "set idle_in_transaction_session_timeout = '60s'"
 TRANSACTION_LIMIT_S = 24 * 3600
@@ -146,9 +147,10 @@ class _Loop:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(psycopg.Error):
-            self._watch.cancel_safe()
-        self._thread.join()
+        while self._thread.is_alive():  # a cancel that comes before the statement has begun cancels nothing
+            with suppress(psycopg.Error):
+                self._watch.cancel_safe()
+            self._thread.join(CANCEL_AGAIN_S)
 
     def _run(self) -> None:
         with suppress(psycopg.Error):  # cancelled at the end, or cut off like everything else

@@ -17,10 +17,11 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
+from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_server import REGION, Lab
 from runbooks.lab.lab_state import CallFault
 from runbooks.processes import runs
-from tests.fix_lab import Live, pass_a_second, rds_client, wait_until
+from tests.fix_lab import Live, rds_client, wait_until
 
 QUICK = {"Delay": 0.1, "MaxAttempts": 600}
 
@@ -109,7 +110,7 @@ def test_the_master_is_no_superuser(live: Live) -> None:
 
 
 def test_plain_text_connections_are_refused_where_rds_refuses_them(live: Live) -> None:
-    arguments = {
+    arguments: dict[str, Any] = {
         "host": "127.0.0.1",
         "port": live.port,
         "user": live.user,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -234,6 +235,10 @@ def iam_page() -> str:
     )
 
 
+def _next_block(blocks: Iterator[str], _: re.Match[str]) -> str:
+    return f"```console\n{next(blocks)}```"
+
+
 def write() -> None:
     """Write every page."""
     (ROOT / "docs" / "reference" / "commands.md").write_text(commands_page())
@@ -244,7 +249,7 @@ def write() -> None:
         with tempfile.TemporaryDirectory() as directory:
             fresh = iter(run_page(page, Path(directory)))
         text = page.read_text()
-        page.write_text(CONSOLE.sub(lambda _, blocks=fresh: f"```console\n{next(blocks)}```", text))
+        page.write_text(CONSOLE.sub(partial(_next_block, fresh), text))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from recovery.model.target import format_utc
 from runbooks.book.document import Approve, Confirm, Note
 from runbooks.book.lint import lint
 from runbooks.book.parse_book import books_directory, find_book, read_book
-from runbooks.lab.background import FAULTS
+from runbooks.lab.background import FAULTS, pass_a_second
 from runbooks.lab.documents import load_docs
 from runbooks.lab.lab_server import REGION, Lab
 from tests.fix_cli import Cli, Ran, restoring, the_case
-from tests.fix_lab import Database, Live, discard, pass_a_second, rds_client, wait_until
+from tests.fix_lab import Database, Live, discard, rds_client, wait_until
 
 pytestmark = pytest.mark.drill
 

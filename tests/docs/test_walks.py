@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from runbooks.lab.background import pass_a_second
 from tests.docs.walker import Walker
 from tests.fix_cli import Cli
-from tests.fix_lab import Database, Live, pass_a_second, wait_until
+from tests.fix_lab import Database, Live, wait_until
 
 pytestmark = pytest.mark.drill
 

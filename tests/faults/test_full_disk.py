@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring
-from tests.fix_lab import Database, pass_a_second
+from tests.fix_lab import Database
 
 
 @contextmanager

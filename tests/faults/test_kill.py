@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 import pytest
 
 from recovery.workflow.case_lifecycle import STEPS
+from runbooks.lab.background import pass_a_second
+from tests.faults.processes import is_stopped
 from tests.fix_cli import Cli, restoring, the_case
-from tests.fix_lab import Database, pass_a_second, wait_until
+from tests.fix_lab import Database, wait_until
 
 pytestmark = pytest.mark.matrix
 
@@ -287,7 +288,7 @@ def test_a_dead_session_that_still_holds_the_load_is_ended(
     """The client is stopped, not dead, in front of its commit; another process resumes and must not wait for ever."""
     target, held = incident
     process = cli.start("SIGSTOP", "load.intent", "-", *of_table(cli, database, target), module=AT)
-    wait_until(lambda: _is_stopped(process.pid), "the process stopped itself", 120)
+    wait_until(lambda: is_stopped(process.pid), "the process stopped itself", 120)
     case = the_case(cli)["case"]
     journal = cli.home / "cases" / case / "journal.jsonl"
     copy = journal.read_bytes()
@@ -299,8 +300,3 @@ def test_a_dead_session_that_still_holds_the_load_is_ended(
     assert_proven_and_clean(cli, database, held)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-
-
-def _is_stopped(pid: int) -> bool:
-    time.sleep(0.01)
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from runbooks.drills.run_drill import HOME_PREFIX, sweep_homes
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring, the_case
-from tests.fix_lab import Database, pass_a_second
+from tests.fix_lab import Database
 
 AT = "tests.faults.signal_at"
 

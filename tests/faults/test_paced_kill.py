@@ -11,8 +11,9 @@ from contextlib import contextmanager
 import pytest
 
 from recovery.reload import paced_load
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring, the_case
-from tests.fix_lab import Database, pass_a_second, wait_until
+from tests.fix_lab import Database, wait_until
 
 pytestmark = pytest.mark.matrix
 

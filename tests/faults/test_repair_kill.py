@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring, the_case
-from tests.fix_lab import Database, pass_a_second
+from tests.fix_lab import Database
 
 pytestmark = pytest.mark.matrix
 

@@ -18,9 +18,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.faults.test_kill import _is_stopped
+from runbooks.lab.background import pass_a_second
+from tests.faults.processes import is_stopped
 from tests.fix_cli import Cli, restoring, the_case
-from tests.fix_lab import Database, pass_a_second, wait_until
+from tests.fix_lab import Database, wait_until
 
 pytestmark = pytest.mark.matrix
 
@@ -96,7 +97,7 @@ def test_stopped_between_lock_and_commit(
     """Idle in its transaction, with every row written and the tables locked."""
     target, held = deleted
     process = cli.start("SIGSTOP", "load.intent", "-", *restoring(cli, database, target), module=AT)
-    wait_until(lambda: _is_stopped(process.pid), "the process stopped itself", 120)
+    wait_until(lambda: is_stopped(process.pid), "the process stopped itself", 120)
     with stopped(process):
         write_as_somebody_else(database)
     unknown = "whether the load was committed is not known here; resuming asks the server"
@@ -128,7 +129,7 @@ def test_stopped_in_an_undo(cli: Cli, database: Database, deleted: tuple[datetim
     assert cli(*restoring(cli, database, target)).code == 0
     case = the_case(cli)["case"]
     process = cli.start("SIGSTOP", "undo.intent", "-", "undo", case, "--confirm", database.name, module=AT)
-    wait_until(lambda: _is_stopped(process.pid), "the process stopped itself", 120)
+    wait_until(lambda: is_stopped(process.pid), "the process stopped itself", 120)
     with stopped(process):
         write_as_somebody_else(database)
     _, err = process.communicate(timeout=120)
@@ -149,7 +150,7 @@ def test_the_report_tells_how_long_the_server_held_the_locks(
     It used to say 0.08 s after 80."""
     target, held = deleted
     process = cli.start("SIGSTOP", "load.intent", "-", *restoring(cli, database, target), module=AT)
-    wait_until(lambda: _is_stopped(process.pid), "the process stopped itself", 120)
+    wait_until(lambda: is_stopped(process.pid), "the process stopped itself", 120)
     with stopped(process), pytest.raises(psycopg.errors.LockNotAvailable), database.connect() as connection:
         connection.execute("set lock_timeout = 3000")
         connection.execute("update t set body = body where n = 1")

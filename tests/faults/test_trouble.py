@@ -18,9 +18,10 @@ from recovery.model.instance import TAG_CASE, TAG_EXPIRES
 from recovery.model.target import format_utc
 from recovery.store.journal import read_records
 from recovery.workflow.steps.row_steps import Extract
+from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_state import CallFault
 from tests.fix_cli import Cli, Ran
-from tests.fix_lab import Database, Live, pass_a_second, rds_client, wait_until
+from tests.fix_lab import Database, Live, rds_client, wait_until
 
 
 @pytest.fixture

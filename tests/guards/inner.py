@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+
 
 @dataclass(frozen=True)
 class Inner:
@@ -64,3 +66,14 @@ def script(home: Path, text: str, dsn: str, **environment: str) -> Inner:
     """A guarded script."""
     (home / "guarded.py").write_text(f"import guards\nguards.enable('dev')\n{text}")
     return ran(home, "guarded.py", TEST_DSN=dsn, **environment)
+
+
+def keywords_of(dsn: str) -> dict[str, str | int]:
+    """A conninfo string as asyncpg's keywords."""
+    way = psycopg.conninfo.conninfo_to_dict(dsn)
+    return {
+        "host": str(way["host"]),
+        "port": int(str(way["port"])),
+        "user": str(way["user"]),
+        "database": str(way["dbname"]),
+    }

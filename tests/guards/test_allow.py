@@ -10,8 +10,8 @@ import pytest
 
 from tests.fix_cli import Cli
 from tests.fix_lab import Database
+from tests.guards.fix_suite import SUITE, furnish, rows
 from tests.guards.inner import pytest_on
-from tests.guards.test_psycopg import SUITE, furnish, rows
 
 
 def target_of(database: Database) -> str:

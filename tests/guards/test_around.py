@@ -13,8 +13,8 @@ import pytest
 from runbooks.lab.lab_server import Lab
 from tests.fix_lab import wait_until
 from tests.fix_plain import Plain
+from tests.guards.fix_plugin import guard_run
 from tests.guards.inner import pytest_on, ran, script
-from tests.guards.test_plugin import guard_run
 
 WIPE = "import os, psycopg\npsycopg.connect(os.environ['TEST_DSN'], autocommit=True).execute('delete from orders')\n"
 

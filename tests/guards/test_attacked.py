@@ -17,9 +17,9 @@ from guards.cross_database_reach import may_reach_bytes
 from guards.statements import Reach, classify
 from tests.fix_cli import Cli
 from tests.fix_plain import Plain
-from tests.guards.inner import clean_environment, pytest_on, script
-from tests.guards.test_laptop import MAKES
-from tests.guards.test_reach import SEND, databases, mark, sent, siblings
+from tests.guards.fix_laptop import MAKES
+from tests.guards.fix_reach import SEND, databases, mark, sent, siblings
+from tests.guards.inner import clean_environment, keywords_of, pytest_on, script
 
 __all__ = ["siblings"]
 
@@ -130,8 +130,7 @@ asyncio.run(go())
 
 
 def test_a_session_that_is_cancelled_is_held_or_closed(old: Plain, prod: str, tmp_path: Path) -> None:
-    way = psycopg.conninfo.conninfo_to_dict(old.dsn())
-    keywords = {"host": way["host"], "port": int(way["port"]), "user": way["user"], "database": way["dbname"]}
+    keywords = keywords_of(old.dsn())
     found = script(tmp_path, f"KEYWORDS = {keywords!r}\n{CANCELLED}", old.dsn())
     assert found.code == 0, found.out
     assert "never awaited" not in found.out
@@ -357,14 +356,14 @@ def test_the_help_names_the_database_that_is_in_question(
     assert ("rowback guard unmark" in help_) is protected
     for command in re.findall(r"rowback (guard (?:un)?mark .*?)(?=; rowback|$)", help_):
         words = shlex.split(command.replace("…", "over"))
-        done = subprocess.run(
+        followed = subprocess.run(
             [sys.executable, "-m", "recovery.cli", *words],
             check=False,
             text=True,
             capture_output=True,
             env=clean_environment(),
         )
-        assert done.returncode == 0, done.stderr
+        assert followed.returncode == 0, followed.stderr
     assert script(tmp_path, text, old.dsn()).code == 0, "followed as printed"
     assert name not in databases(old)
 
@@ -471,15 +470,15 @@ def test_names_are_read_in_sql_ascii_as_well(
     """psycopg gives bytes there, and what the guard asks is asked in UTF-8."""
     texts = [text.format(**siblings) for text in ASCII_TEXTS]
     for name in ("postgres", siblings["test"]):
-        server = old.dsn(name) + " client_encoding=SQL_ASCII"
-        way = psycopg.conninfo.conninfo_to_dict(server)
+        in_ascii = old.dsn(name) + " client_encoding=SQL_ASCII"
+        way = psycopg.conninfo.conninfo_to_dict(in_ascii)
         assert way["client_encoding"] == "SQL_ASCII"
         act = f"import os\nDSN, KEYWORDS = os.environ['TEST_DSN'], {{}}\n{SEND[driver]}" + (
             "from guards import Refused\n"
             f"for text in {texts!r}:\n    try:\n        send(text)\n        print('passed', text)\n"
             "    except Refused:\n        print('refused')\n"
         )
-        assert script(tmp_path, act, server).out == "refused\n" * 3
+        assert script(tmp_path, act, in_ascii).out == "refused\n" * 3
     with psycopg.connect(old.dsn(), autocommit=True) as server:
         server.execute("create database ascii encoding 'SQL_ASCII' locale 'C' template template0")
     dsn = old.dsn("ascii")
@@ -638,8 +637,8 @@ def test_words_of_the_commands(old: Plain, prod: str, cli: Cli) -> None:
     url = f"postgresql+psycopg://app@127.0.0.1:{old.port}/{prod}"
     assert cli("guard", "show", "--dsn", url).out.startswith(f"'{prod}' on 127.0.0.1:{old.port}: NOT proven disposable")
     bare = cli("guard", "unmark", "--dsn", dsn)
-    words = shlex.split(bare.err.splitlines()[-1].partition("rowback ")[2])
-    assert cli(*words).code == 0, "as printed"
+    printed = shlex.split(bare.err.splitlines()[-1].partition("rowback ")[2])
+    assert cli(*printed).code == 0, "as printed"
 
 
 SHARED_BY_THREADS = """
@@ -706,8 +705,7 @@ asyncio.run(go())
 def test_who_shares_a_connection_shares_no_lifted_session(old: Plain, prod: str, tmp_path: Path) -> None:
     threads = script(tmp_path, SHARED_BY_THREADS, old.dsn(prod))
     assert (threads.code, threads.out) == (0, "[]\n"), threads.out
-    way = psycopg.conninfo.conninfo_to_dict(old.dsn(prod))
-    keywords = {"host": way["host"], "port": int(way["port"]), "user": way["user"], "database": way["dbname"]}
+    keywords = keywords_of(old.dsn(prod))
     tasks = script(tmp_path, f"KEYWORDS = {keywords!r}\n{SHARED_BY_TASKS}", old.dsn(prod))
     assert (tasks.code, tasks.out.splitlines()[-1]) == (0, "[]"), tasks.out
     with psycopg.connect(old.dsn(), autocommit=True) as server:

@@ -11,9 +11,9 @@ import pytest
 
 from guards.statements import Danger, classify
 from tests.fix_plain import Plain
+from tests.guards.fix_corpus import CORPUS
 from tests.guards.forwarder import forwarded
 from tests.guards.inner import script
-from tests.guards.test_statements import CORPUS
 
 TABLES = (
     "create table a (id int primary key, x text, code text, at timestamptz)",

@@ -9,9 +9,10 @@ import pytest
 
 from tests.fix_lab import Database
 from tests.fix_plain import Plain
+from tests.guards.fix_drivers import FURNITURE, as_url, reached
+from tests.guards.fix_suite import furnish, rows
 from tests.guards.forwarder import forwarded
 from tests.guards.inner import Inner, pytest_on, script
-from tests.guards.test_psycopg import furnish, rows
 
 PSYCOPG2 = """
 import io, os, psycopg2, psycopg2.extras, psycopg2.pool, pytest
@@ -222,22 +223,6 @@ def test_types_are_still_looked_up():
         await connection.close()
     asyncio.run(attempt())
 """
-FURNITURE = (
-    "create table parent (id int primary key)",
-    "create table child (id int, p int references parent)",
-    "insert into parent values (1), (2), (3)",
-    "insert into child values (1, 1)",
-    "analyze",
-    "create function wipe() returns void language sql as 'delete from child'",
-    "create type pair as (a int, b text)",
-    "alter database {} set log_statement = 'all'",
-)
-
-
-def as_url(dsn: str) -> str:
-    """For asyncpg, which reads no key=value."""
-    part = psycopg.conninfo.conninfo_to_dict(dsn)
-    return "postgresql://{user}:{password}@{host}:{port}/{dbname}".format(**{"password": "x", **part})
 
 
 def through(plain: Plain, name: str, suite: str, home: Path, *arguments: str, url: bool = False) -> Inner:
@@ -246,32 +231,6 @@ def through(plain: Plain, name: str, suite: str, home: Path, *arguments: str, ur
     with forwarded(("127.0.0.1", plain.port)) as port:
         dsn = plain.dsn(name, port=port)
         return pytest_on(home, suite, as_url(dsn) if url else dsn, *arguments)
-
-
-def reached(plain: Plain, name: str) -> list[str]:
-    """What reached the server of that database and is neither a read nor the guard's own setting."""
-    reads = (
-        "select",
-        "set default_transaction_read_only = on",
-        "begin",
-        "rollback",
-        "show",
-        "commit",
-        "discard",
-        "close",
-        "unlisten",
-        "reset all",
-        "abort",
-        "with recursive",
-        "declare",
-        "fetch",
-        "set session auth",
-        "listen",
-        "deallocate",
-        "savepoint",
-        "release",
-    )
-    return [text for text in plain.statements_in(name) if not text.lower().lstrip("; \n").startswith(reads)]
 
 
 def test_every_way_through_psycopg2(plain: Plain, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 from tests.fix_plain import Plain
+from tests.guards.fix_django import django, django_project
+from tests.guards.fix_drivers import FURNITURE, as_url, reached
 from tests.guards.forwarder import forwarded
 from tests.guards.inner import Inner, clean_environment, pytest_on, ran
-from tests.guards.test_drivers import FURNITURE, as_url, reached
 
 pytestmark = pytest.mark.matrix
 
@@ -151,46 +152,8 @@ def test_who_sent_it_is_told(plain: Plain, tmp_path: Path) -> None:
     ]
 
 
-SETTINGS = """
-import os
-from psycopg.conninfo import conninfo_to_dict
-way = conninfo_to_dict(os.environ["TEST_DSN"])
-DATABASES = {"default": {
-    "ENGINE": "django.db.backends.postgresql", "NAME": way["dbname"], "HOST": way["host"], "PORT": way["port"],
-    "USER": way["user"], "TEST": {"NAME": "test_" + way["dbname"]}}}
-INSTALLED_APPS = ["shop"]
-SECRET_KEY = "x"
-USE_TZ = True
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-"""
-MODELS = """
-from django.db import models
-class Thing(models.Model):
-    name = models.CharField(max_length=10)
-"""
-DJANGO_TESTS = """
-import pytest
-from django.test import TransactionTestCase
-from shop.models import Thing
-
-class Flushed(TransactionTestCase):
-    def test_something(self):
-        assert Thing.objects.count() >= 0
-"""
 # What pytest-django#966 tells of: the fixture that makes the test database is overridden, the real one is flushed.
 OVERRIDDEN = "import pytest\n@pytest.fixture(scope='session')\ndef django_db_setup():\n    pass\n"
-
-
-def django_project(home: Path) -> None:
-    (home / "shop").mkdir()
-    (home / "shop" / "__init__.py").touch()
-    (home / "shop" / "models.py").write_text(MODELS)
-    (home / "settings.py").write_text(SETTINGS)
-    (home / "test_shop.py").write_text(DJANGO_TESTS)
-
-
-def django(home: Path, dsn: str, *arguments: str) -> Inner:
-    return ran(home, *arguments, TEST_DSN=dsn, DJANGO_SETTINGS_MODULE="settings", PYTHONPATH=str(home))
 
 
 def test_django_flushes_only_what_is_proven(plain: Plain, tmp_path: Path) -> None:

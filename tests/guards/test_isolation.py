@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,16 @@ def test_a_restored_database_is_what_it_was_when_new(databases: Databases, one: 
         connection.execute(WRITES[what])
     assert databases._restore(one) is True
     assert everything(one.dsn) == new
+
+
+def runs(statements: str) -> Callable[[str], None]:
+    """Migrations that run these statements."""
+
+    def apply(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(statements)
+
+    return apply
 
 
 def test_restored_again_and_again_by_the_pool(databases: Databases) -> None:
@@ -179,7 +189,7 @@ def test_one_that_cannot_be_put_back_is_given_up_and_the_pool_goes_on(plain: Pla
         "create trigger no before delete on sealed for each row execute function no();"
         "alter table sealed enable always trigger no"
     )
-    migrations = Migrations("sealed", lambda dsn: psycopg.connect(dsn, autocommit=True).execute(sealed) and None)
+    migrations = Migrations("sealed", runs(sealed))
     with open_databases(migrations, dsn=plain.dsn()) as ours:
         for _ in range(6):
             for what in BREAKS.values():
@@ -193,7 +203,7 @@ def test_a_view_refreshed_concurrently_is_noticed(plain: Plain) -> None:
         "create table t (n int); insert into t values (1); create materialized view v as select n from t;"
         "create unique index on v (n)"
     )
-    migrations = Migrations("view", lambda dsn: psycopg.connect(dsn, autocommit=True).execute(view) and None)
+    migrations = Migrations("view", runs(view))
     with open_databases(migrations, dsn=plain.dsn()) as ours:
         one = ours._make()
         assert ours._restore(one) is True
@@ -344,11 +354,10 @@ def test_the_forsaken_are_reaped_and_nobody_elses(plain: Plain, schema: Path) ->
             assert not gone & {name, kept}, "one is in use, one is kept"
         wait_until(lambda: name in reap(server_at(plain.dsn())), "it is not in use any more")
         assert {"rowback_of_somebody", kept} <= existing(plain)
-        comment = str(
-            server.execute(
-                "select shobj_description(oid, 'pg_database') from pg_database where datname = %s", (kept,)
-            ).fetchone()[0]
-        )  # type: ignore[index]
+        row = server.execute(
+            "select shobj_description(oid, 'pg_database') from pg_database where datname = %s", (kept,)
+        ).fetchone()
+        comment = str(row and row[0])
         until = comment.split('"until": "')[1].split('"', maxsplit=1)[0]
         server.execute(f"comment on database {kept} is '{comment.replace(until, '2020-01-01T00:00:00+00:00')}'")
         assert reap(server_at(plain.dsn())) == [kept], "its day is over"

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_what_says_that_this_is_ci(environment: dict[str, str], ci: bool) -> Non
     assert in_ci(environment) is ci
 
 
-def told(code: str, *before: str, cwd: Path | None = None, **environment: str) -> str:
+def told(code: str, *before: str, cwd: Path | None = None, **environment: Any) -> str:
     done = subprocess.run(
         [*before, sys.executable, "-c", textwrap.dedent(code)],
         check=False,
@@ -57,7 +58,7 @@ def told(code: str, *before: str, cwd: Path | None = None, **environment: str) -
 BEGAN = "from guards.ci_job import job_began_at; print(job_began_at().isoformat())"
 
 
-def began(*before: str, **environment: str) -> datetime:
+def began(*before: str, **environment: Any) -> datetime:
     return datetime.fromisoformat(told(BEGAN, *before, **environment))
 
 
@@ -93,10 +94,12 @@ def test_children_belong_to_the_run_of_the_process_that_they_descend_from(monkey
     assert ours.key.endswith(f"/{own.pid}/{own.started_ticks}")
     assert ours.began_at <= system_clock.now()
     key = "from guards.guarded_run import this_run; print(this_run().key)"
-    assert told(key, **{VARIABLE: ours.key}) == ours.key
-    assert told(key, "sh", "-c", '"$@"; exit', "sh", **{VARIABLE: ours.key}) == ours.key
+    said: dict[str, Any] = {VARIABLE: ours.key}
+    assert told(key, **said) == ours.key
+    assert told(key, "sh", "-c", '"$@"; exit', "sh", **said) == ours.key
     for left_behind in ("", "another-boot/1/1", ours.key + "0", f"{ours.key.rpartition('/')[0]}/1"):
-        assert told(key, **{VARIABLE: left_behind}) not in (ours.key, left_behind)
+        said = {VARIABLE: left_behind}
+        assert told(key, **said) not in (ours.key, left_behind)
 
 
 def test_the_clock_is_the_machines() -> None:

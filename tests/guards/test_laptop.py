@@ -14,22 +14,13 @@ import psycopg
 import pytest
 
 from tests.fix_plain import Plain
+from tests.guards.fix_django import django, django_project
+from tests.guards.fix_drivers import as_url
+from tests.guards.fix_laptop import MAKES
+from tests.guards.fix_plugin import POSTGRESQL
 from tests.guards.inner import Inner, clean_environment, pytest_on, ran, script
-from tests.guards.test_drivers import as_url
-from tests.guards.test_frameworks import django, django_project
-from tests.guards.test_plugin import POSTGRESQL
 
 PRECIOUS = ("create table ledger (id int)", "insert into ledger select generate_series(1, 7)")
-MAKES = {
-    "psycopg": "import os, psycopg\ndef run(text, dsn=os.environ['TEST_DSN']):\n"
-    "    with psycopg.connect(dsn, autocommit=True) as c:\n        c.execute(text)\n",
-    "psycopg2": "import os, psycopg2\ndef run(text, dsn=os.environ['TEST_DSN']):\n    c = psycopg2.connect(dsn)\n"
-    "    c.autocommit = True\n    c.cursor().execute(text)\n    c.close()\n",
-    "asyncpg": "import asyncio, os, asyncpg\nfrom psycopg.conninfo import conninfo_to_dict\n"
-    "def run(text, dsn=os.environ['TEST_DSN']):\n    async def go():\n        w = conninfo_to_dict(dsn)\n"
-    "        w['database'] = w.pop('dbname')\n        c = await asyncpg.connect(**w)\n"
-    "        await c.execute(text)\n        await c.close()\n    asyncio.run(go())\n",
-}
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ import pytest
 from tests.fix_cli import AS_FROM_A_SHELL
 from tests.fix_lab import Database, wait_until
 from tests.fix_plain import Plain
+from tests.guards.fix_plugin import POSTGRESQL, guard_run
+from tests.guards.fix_suite import SUITE, SWALLOWED, furnish, rows
 from tests.guards.forwarder import forwarded
 from tests.guards.inner import clean_environment, pytest_on, ran
-from tests.guards.test_psycopg import SUITE, SWALLOWED, furnish, rows
 
 
 def test_the_header_tells_each_databases_verdict(plain: Plain, database: Database, tmp_path: Path) -> None:
@@ -150,11 +151,6 @@ def test_unittest_fails_even_if_it_was_swallowed(database: Database, tmp_path: P
     assert rows(database) == (3, 1)
     (tmp_path / "test_cleaning.py").write_text(UNITTEST.replace("drop table parent cascade", "select 1"))
     assert ran(tmp_path, "test_cleaning.py", TEST_DSN=database.live.dsn(database.name)).code == 0
-
-
-def guard_run(home: Path, *command: str, dsn: str = "", options: tuple[str, ...] = ()) -> tuple[int, str]:
-    found = ran(home, "-m", "recovery.cli", "guard", "run", *options, "--", *command, TEST_DSN=dsn)
-    return found.code, found.out
 
 
 CHILD = """
@@ -318,19 +314,6 @@ def test_with_pytest_asyncio(database: Database, tmp_path: Path) -> None:
     )
     assert (found.code, rows(database)) == (1, (3, 1))
     assert "  in test_inner.py::test_one (setup), fixture 'clean'\n  at test_inner.py:8 in clean\n" in found.out
-
-
-POSTGRESQL = """
-from pytest_postgresql import factories
-import os, psycopg
-way = psycopg.conninfo.conninfo_to_dict(os.environ["TEST_DSN"])
-server = factories.postgresql_noproc(host=way["host"], port=int(way["port"]), user=way["user"], dbname="janitor")
-made = factories.postgresql("server")
-
-def test_one(made):
-    made.execute("create table t ()")
-    made.execute("drop table t")
-"""
 
 
 def test_with_pytest_postgresql(plain: Plain, tmp_path: Path) -> None:

@@ -13,40 +13,9 @@ import pytest
 
 from tests.fix_lab import Database
 from tests.fix_plain import Plain
+from tests.guards.fix_suite import SUITE, SWALLOWED, furnish, rows
 from tests.guards.forwarder import forwarded
 from tests.guards.inner import pytest_on
-
-SUITE = """
-import os, psycopg, pytest
-DSN = os.environ["TEST_DSN"]
-
-@pytest.fixture
-def clean():
-    with psycopg.connect(DSN, autocommit=True) as connection:
-        connection.execute("truncate table parent cascade")
-    yield
-
-def test_one(clean):
-    pass
-
-def test_reading_goes_on():
-    with psycopg.connect(DSN) as connection:
-        assert connection.execute("select count(*) from parent").fetchone() == (3,)
-"""
-
-
-def furnish(database: Database) -> None:
-    database.run(
-        "create table parent (id int primary key)",
-        "create table child (id int, p int references parent)",
-        "insert into parent values (1), (2), (3)",
-        "insert into child values (1, 1)",
-        "analyze",
-    )
-
-
-def rows(database: Database) -> tuple[int, int]:
-    return database.rows("select (select count(*) from parent), (select count(*) from child)")[0]
 
 
 def test_a_forwarder_on_a_unix_socket_proves_nothing(plain: Plain, tmp_path: Path) -> None:
@@ -60,22 +29,6 @@ def test_a_forwarder_on_a_unix_socket_proves_nothing(plain: Plain, tmp_path: Pat
     assert f"TRUNCATE parent CASCADE was not sent to 'far' on 127.0.0.1:{plain.port}" in found.out
     assert f"  asked for host={path} port=5432 dbname=far user=app" in found.out
     assert "  no proof that it runs on this machine: no backend here serves our connection" in found.out
-
-
-SWALLOWED = """
-import os, psycopg, pytest
-
-def attempt():
-    with psycopg.connect(os.environ["TEST_DSN"], autocommit=True) as connection:
-        connection.execute("delete from parent")
-
-@pytest.mark.parametrize("n", range(4))
-def test_cleanup_that_swallows(n):
-    try:
-        attempt()
-    except BaseException:
-        pass
-"""
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import string
 import sys
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -18,18 +17,8 @@ from guards.statements import Danger, Reach, classify
 from guards.statements.classify_sql import walked_through
 from guards.statements.placeholders import as_the_server_sees_it
 from tests.fix_lab import Database
+from tests.guards.fix_corpus import CORPUS
 
-
-def corpus() -> list[tuple[str, str]]:
-    found = []
-    for line in (Path(__file__).parent / "corpus.txt").read_text().splitlines():
-        if line and not line.startswith("#"):
-            danger, _, text = line.partition(" |")
-            found.append((danger, text.strip().replace("\\n", "\n").replace("\\t", "\t")))
-    return found
-
-
-CORPUS = corpus()
 CORES = [text for danger, text in CORPUS if danger in ("destructive", "catastrophic")]
 SINGLE = [text for text in CORES if ";" not in text and not text.startswith(("--", "DO", "/*"))]
 

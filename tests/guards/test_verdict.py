@@ -143,7 +143,7 @@ def test_a_single_veto_outweighs_all_proofs(against: dict[str, Any], told: str) 
 
 def test_a_new_server_here_has_all_the_parts_of_a_suite() -> None:
     """Two roles, an application's container, a subscriber, a local Supabase: none of them comes from afar."""
-    parts = {"foreign_sessions": 2, "replicas": 1, "managed": ("Supabase",)}
+    parts: dict[str, Any] = {"foreign_sessions": 2, "replicas": 1, "managed": ("Supabase",)}
     for policy in (Policy(), CI):
         for near in (replace(YOUNG, on_this_kernel=HERE), NEXT_DOOR):
             assert judge(replace(near, **parts), policy, NOW).disposable

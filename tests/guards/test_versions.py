@@ -10,8 +10,8 @@ import pytest
 
 from tests.fix_plain import Plain
 from tests.guards import ways
+from tests.guards.fix_contract import furnished, outcomes, rows
 from tests.guards.inner import pytest_on
-from tests.guards.test_contract import furnished, outcomes, rows
 
 pytestmark = pytest.mark.matrix
 

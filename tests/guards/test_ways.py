@@ -16,10 +16,10 @@ import psycopg
 import pytest
 
 from tests.fix_lab import Database
+from tests.guards.fix_drivers import as_url
+from tests.guards.fix_suite import SUITE, furnish, rows
 from tests.guards.forwarder import forwarded
 from tests.guards.inner import pytest_on, script
-from tests.guards.test_drivers import as_url
-from tests.guards.test_psycopg import SUITE, furnish, rows
 
 pytestmark = pytest.mark.matrix
 
@@ -151,11 +151,12 @@ def test_refused_until_it_is_marked(
     with contextmanager(way)(database, tmp_path) as (dsn, environment, asked_for):
         refused = pytest_on(tmp_path, SUITE, dsn, "-k", "test_one", **environment)
         assert (refused.code, rows(database)) == (1, (3, 1)), refused.out
-        led_to = {
+        special: dict[object, str] = {
             service_file: shown(database, f"port={database.live.port}"),
             variables_alone: shown(database, f"hostaddr=127.0.0.1 port={database.live.port}"),
             socket_forwarder: asked_for.replace(" port=5432", ""),  # libpq leaves out what is its default
-        }.get(way, "")
+        }
+        led_to = special.get(way, "")
         assert told(database, asked_for, led_to, here=way not in (tunnel, socket_forwarder)) in refused.out
         mark(database)
         passed = pytest_on(tmp_path, SUITE, dsn, "-k", "test_one", **environment)

@@ -12,8 +12,9 @@ from typing import Any
 
 from recovery.errors import ErrorId
 from recovery.model.target import format_utc
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, Ran
-from tests.fix_lab import Database, Live, pass_a_second
+from tests.fix_lab import Database, Live
 
 COMMAND = re.compile(r"rowback ((?:'[^']*'|[^;,()'\n])+)")
 Story = Callable[["Place"], None]

@@ -14,8 +14,9 @@ import psycopg
 
 from recovery.errors import EXIT_CODES, ErrorId
 from recovery.model.target import format_utc
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Ran
-from tests.fix_lab import pass_a_second, rds_client, wait_until
+from tests.fix_lab import rds_client, wait_until
 from tests.helps.place import Place, commands_of, follows, help_of
 from tests.helps.stories_of_refusals import failing
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from recovery.errors import ErrorId
 from recovery.model.target import format_utc
+from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_state import CallFault
-from tests.fix_lab import pass_a_second, rds_client, wait_until
+from tests.fix_lab import rds_client, wait_until
 from tests.helps.place import Place, commands_of, follows, help_of
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -153,7 +154,11 @@ def test_a_process_number_that_comes_again_is_another_session() -> None:
     )
 
 
-READERS = {"stderr": read_stderr, "csv": lambda raw, _: read_csv(raw), "json": lambda raw, _: read_json(raw)}
+READERS: dict[str, Callable[[Iterable[bytes], str], Iterator[Record]]] = {
+    "stderr": read_stderr,
+    "csv": lambda raw, _: read_csv(raw),
+    "json": lambda raw, _: read_json(raw),
+}
 
 
 @pytest.mark.parametrize("form", FORMATS)

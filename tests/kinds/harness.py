@@ -17,8 +17,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, Ran, restoring
-from tests.fix_lab import Database, Live, pass_a_second
+from tests.fix_lab import Database, Live
 
 Row = tuple[Any, ...]
 TABLES = """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.kinds.fix_undo import directory, undo
 from tests.kinds.harness import World
-from tests.kinds.test_undo_records import directory, undo
 
 pytestmark = pytest.mark.kinds
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_server import Lab
 from tests.fix_cli import Cli, restoring
-from tests.fix_lab import Database, Live, discard, pass_a_second, rds_client
+from tests.fix_lab import Database, Live, discard, rds_client
 
 pytestmark = pytest.mark.kinds
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,8 @@ def test_bytes_come_back_as_bytes(ascii_world: World, transport: str, encoding: 
     assert (2, b"Caf\xe9") in world.held["public.rooms"]
     assert (2, b"cr\xe8me") in world.held["public.wishes"]
     world.incident("truncate rooms", "delete from wishes where id <= 7")
-    world.restore("--transport", transport, **({"PGCLIENTENCODING": encoding} if encoding else {}))
+    environment: dict[str, Any] = {"PGCLIENTENCODING": encoding} if encoding else {}
+    world.restore("--transport", transport, **environment)
     world.as_before("public.rooms", "public.wishes")
     world.counts("public.rooms", back=5)
     world.counts("public.wishes", back=7)

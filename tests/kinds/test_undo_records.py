@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fix_cli import Ran
+from tests.kinds.fix_undo import directory, undo
 from tests.kinds.harness import Row, World
 
 pytestmark = pytest.mark.kinds
@@ -47,18 +47,16 @@ def repaired(world: World) -> tuple[World, dict[str, list[Row]]]:
     return world, damaged
 
 
-def directory(world: World) -> Path:
-    return Path(world.cli.environment["ROWBACK_HOME"]) / "cases" / world.case
-
-
-def undo(world: World, *extra: str) -> Ran:
-    return world.run("undo", world.case, "--confirm", world.database.name, *extra)
-
-
 def alter(path: Path) -> None:
     with sqlite3.connect(path) as file:
         changed = file.execute("update change set live = replace(live, 'closed', 'never') where op = 'update'").rowcount
     assert changed
+
+
+def link(path: Path) -> None:
+    """The file elsewhere, and a link in its place."""
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -66,7 +64,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(),
     "emptied": lambda path: path.write_bytes(b""),
     "garbage": lambda path: path.write_bytes(b"no database" * 999),
-    "a link": lambda path: path.rename(path.with_name("elsewhere")) and path.symlink_to("elsewhere"),
+    "a link": link,
 }
 
 

@@ -13,8 +13,9 @@ from recovery.aws.instances import Instances
 from recovery.model.deletion import Copy
 from recovery.store.journal import Journal
 from recovery.workflow.reap_copies import reap
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring
-from tests.fix_lab import Database, pass_a_second, rds_client
+from tests.fix_lab import Database, rds_client
 from tests.properties.deletions import Instance, judged, worlds
 
 FEW, ON_LAB = 20_000, int(os.environ.get("ROWBACK_GUARD_WORLDS", "200"))

@@ -38,9 +38,10 @@ from recovery.reload.verify_after_commit import verify
 from runbooks.lab.lab_server import Lab
 from runbooks.lab.lab_state import Parameters
 from tests.fix_lab import Database, Live
+from tests.fix_plan import plan_for
+from tests.fix_repair import number_of
 from tests.properties.playing import build, live_on, state, subscribed
 from tests.properties.worlds import State, World, expected, worlds
-from tests.server.test_load import plan_for
 
 pytestmark = [pytest.mark.worlds, pytest.mark.timeout(0)]  # one test is many worlds
 
@@ -276,5 +277,5 @@ def job_of(live: Session, catalog: Catalog, plan: RepairPlan, changes: ChangeSet
         plan.held_triggers,
         2000,
         3,
-        Repair(changes, plan.number, "rowback_case_x", plan.lifted),
+        Repair(changes, number_of(plan), "rowback_case_x", plan.lifted),
     )

@@ -7,6 +7,7 @@ nothing with the product: no transaction ids, no checksums, no staging.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from recovery.model.modes.reload_mode import Mode
 
-KEYS = {
+KEYS: dict[str, tuple[str, Callable[[int], tuple[Any, ...]]]] = {
     "int": ("id int", lambda n: (n,)),
     "bigint": ("id bigint", lambda n: (n * 1_000_003,)),
     "uuid": ("id uuid", lambda n: (f"{n:08d}-0000-4000-8000-{n * 7919:012d}",)),
@@ -70,7 +71,7 @@ class World:
         return KEY_COLUMNS.get(self.key, ("id",))
 
     def key_of(self, n: int) -> Row:
-        return KEYS[self.key][1](n)  # type: ignore[no-any-return, operator]
+        return KEYS[self.key][1](n)
 
 
 def worlds() -> st.SearchStrategy[World]:

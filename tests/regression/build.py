@@ -99,7 +99,7 @@ def load_regression(dsn_of: Callable[[str], str], database: str, sources: Path, 
     psql = next(path / "psql" for path in system_directories() if "/15/" in f"{path}/" and (path / "psql").is_file())
     with psycopg.connect(dsn_of("postgres"), autocommit=True) as connection:
         _create_database(connection, database)
-        config = dict(connection.execute("select name, setting from pg_config").fetchall())
+        config: dict[str, str] = dict(connection.execute("select name, setting from pg_config").fetchall())
     library = _library(sources, Path(config["INCLUDEDIR-SERVER"]), Path(config["PKGLIBDIR"]))
     with tempfile.TemporaryDirectory(prefix="regression-") as name:
         paths = Paths(psql, sources, _scratch(Path(name), sources), library or Path(config["PKGLIBDIR"]))
@@ -140,7 +140,18 @@ def _library(sources: Path, headers: Path, installed: Path) -> Path | None:
     directory.mkdir(exist_ok=True)
     wanted = directory / "regress.so"
     made = directory / f"regress.{os.getpid()}"
-    arguments = [compiler, "-shared", "-fPIC", "-O1", "-w", "-I", headers, "-o", made, sources / "regress.c"]
+    arguments: list[str | Path] = [
+        compiler,
+        "-shared",
+        "-fPIC",
+        "-O1",
+        "-w",
+        "-I",
+        headers,
+        "-o",
+        made,
+        sources / "regress.c",
+    ]
     if not wanted.exists() and subprocess.run(arguments, check=False, capture_output=True).returncode == 0:
         made.rename(wanted)
     for module in ("refint.so", "autoinc.so"):
@@ -161,7 +172,7 @@ def _scratch(scratch: Path, sources: Path) -> Path:
 
 def _run_file(paths: Paths, dsn: str, test: str) -> None:
     """Run one file as pg_regress does. A file that hangs is left behind after its deadline."""
-    arguments = [
+    arguments: list[str | Path] = [
         paths.psql,
         "-X",
         "-a",

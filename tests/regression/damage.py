@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -55,7 +56,7 @@ def checksums(connection: Connection) -> dict[str, Checksum]:
     with connection.transaction():
         connection.execute("set local row_security = off")  # a policy that would hide rows is an error then
         for table, name, _ in _tables(connection):
-            row = _behind_savepoint(connection, lambda name=name: _one(connection, sql.SQL(CHECKSUM).format(name)))
+            row = _behind_savepoint(connection, partial(_one, connection, sql.SQL(CHECKSUM).format(name)))
             if row and row[0]:
                 found[table] = (row[0], row[1])
     return found
@@ -71,7 +72,7 @@ def halve(connection: Connection) -> dict[str, int]:
         _as_replica(connection)
         for table, name, _ in _tables(connection):
             statement = sql.SQL("delete from only {} where hashtid(ctid) & 1 = 0").format(name)
-            if count := _behind_savepoint(connection, lambda statement=statement: _count(connection, statement)):
+            if count := _behind_savepoint(connection, partial(_count, connection, statement)):
                 gone[table] = count
     return gone
 
@@ -87,7 +88,7 @@ def null_first_column(connection: Connection) -> tuple[int, dict[str, int]]:
             if column is None:
                 continue
             statement = sql.SQL("update only {} set {} = null").format(name, sql.Identifier(column[0]))
-            if count := _behind_savepoint(connection, lambda statement=statement: _count(connection, statement)):
+            if count := _behind_savepoint(connection, partial(_count, connection, statement)):
                 changed[table] = count
     return xid, changed
 
@@ -115,7 +116,7 @@ def _behind_savepoint(connection: Connection, step: Callable[[], Any]) -> Any:
 
 def _one(connection: Connection, statement: str | sql.Composed) -> tuple[Any, ...]:
     """The only row of a query."""
-    row = connection.execute(statement).fetchone()
+    row: tuple[Any, ...] | None = connection.execute(statement).fetchone()
     assert row is not None
     return row
 

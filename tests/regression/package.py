@@ -29,14 +29,16 @@ def regression_sources(cache: Path) -> Path | None:
         return found
     missing = [tool for tool in ("apt-get", "apt-cache", "tar", "bzip2") if shutil.which(tool) is None]
     if missing:
-        return _unavailable(f"no {missing[0]} on this machine")
+        _unavailable(f"no {missing[0]} on this machine")
+        return None
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as work:
         try:
             archive = _download(Path(work))
             return _unpack(archive, cache, Path(work))
         except (OSError, subprocess.SubprocessError, LookupError) as error:
-            return _unavailable(_words(error))
+            _unavailable(_words(error))
+            return None
 
 
 def _unavailable(reason: str) -> None:
@@ -60,7 +62,17 @@ def _unpacked(cache: Path) -> Path | None:
 def _unpack(archive: Path, cache: Path, work: Path) -> Path:
     """Take the regression tests out of the archive and put them into the cache in one step."""
     version = re.sub(r".*_(.+)\.orig\..*", r"\1", archive.name)
-    arguments = ["tar", "-x", "-f", archive, "-C", work, "--no-same-owner", "--wildcards", f"*/{INSIDE}/*"]
+    arguments: list[str | Path] = [
+        "tar",
+        "-x",
+        "-f",
+        archive,
+        "-C",
+        work,
+        "--no-same-owner",
+        "--wildcards",
+        f"*/{INSIDE}/*",
+    ]
     subprocess.run(arguments, check=True, capture_output=True, text=True)
     tree = _only(work, f"*/{INSIDE}")
     goal = cache / f"regress-{version}"

@@ -12,9 +12,10 @@ import psycopg
 import pytest
 
 from recovery.model.target import format_utc
+from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_server import Lab
 from tests.fix_cli import Cli, Ran
-from tests.fix_lab import Live, discard, pass_a_second, start_instance
+from tests.fix_lab import Live, discard, start_instance
 from tests.regression import damage
 from tests.regression.build import default_cache, load_regression, regression_sources
 

@@ -8,8 +8,9 @@ from datetime import datetime
 import pytest
 
 from recovery.model.target import format_utc
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, Ran
-from tests.fix_lab import Database, Live, pass_a_second
+from tests.fix_lab import Database, Live
 
 GOOD = "select count(*) = 3 from people"
 

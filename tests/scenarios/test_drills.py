@@ -14,7 +14,7 @@ import pytest
 from recovery.model.recovery_report import Objectives
 from recovery.store.drill_history import DrillRecord
 from tests.fix_cli import Cli
-from tests.scenarios.test_telling import ELSEWHERE
+from tests.scenarios.fix_telling import ELSEWHERE
 
 pytestmark = pytest.mark.drill
 
@@ -48,7 +48,8 @@ def test_a_drill_is_remembered_compared_and_kept(cli: Cli) -> None:
     held = json.loads(cli("drills", "--json").out)
     assert [each["passed"] for each in held] == [True] * 3
     (place,) = Path("kept").iterdir()
-    sums = dict(reversed(line.split("  ")) for line in (place / "SHA256SUMS").read_text().splitlines())
+    lines = [line.split("  ") for line in (place / "SHA256SUMS").read_text().splitlines()]
+    sums = {name: digest for digest, name in lines}
     assert sums == {name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in sums}
     assert sums.keys() == {"drill.json", "drill.html"}
     assert json.loads((place / "drill.json").read_text())["restored"] is True

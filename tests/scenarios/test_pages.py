@@ -11,8 +11,9 @@ import pytest
 
 from recovery.model.recovery_report import Objectives
 from recovery.store.drill_history import DrillRecord
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring, the_case
-from tests.fix_lab import Database, Live, pass_a_second
+from tests.fix_lab import Database, Live
 
 WIDTHS = (360, 1280)
 LONG = "a_name_of_a_table_that_is_as_long_as_postgresql_lets_it_be_63b"

@@ -14,9 +14,10 @@ import pytest
 from recovery.errors import EXIT_CODES, ErrorId
 from recovery.model.target import format_utc
 from recovery.store.journal import read_records
+from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_server import REGION, Lab
 from tests.fix_cli import Cli, Ran, the_case
-from tests.fix_lab import Database, Live, pass_a_second, wait_until
+from tests.fix_lab import Database, Live, wait_until
 
 TABLE = ("create table people (id int primary key, name text)", "insert into people values (1, 'ann'), (2, 'bob')")
 

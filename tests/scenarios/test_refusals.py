@@ -17,9 +17,10 @@ import pytest
 
 from recovery.model.recovery_plan import RecoveryPlan
 from recovery.model.target import format_utc
+from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_state import CallFault
 from tests.fix_cli import Cli, Ran
-from tests.fix_lab import Database, discard, pass_a_second
+from tests.fix_lab import Database, discard
 
 NOTHING = "nothing was created, nothing was written"
 

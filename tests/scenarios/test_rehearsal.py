@@ -14,8 +14,9 @@ import pytest
 from recovery.aws.instances import database_tag
 from recovery.model.instance import TAG_DATABASE, TAG_MANAGED, TAG_SOURCE
 from recovery.model.target import format_utc
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli
-from tests.fix_lab import Database, pass_a_second, rds_client, wait_until
+from tests.fix_lab import Database, rds_client, wait_until
 
 pytestmark = pytest.mark.drill
 

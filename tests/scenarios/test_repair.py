@@ -16,8 +16,9 @@ import pytest
 
 from recovery.errors import RowbackError
 from recovery.model.target import format_utc
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, Ran
-from tests.fix_lab import Database, Live, database_on, pass_a_second, wait_until
+from tests.fix_lab import Database, Live, database_on, wait_until
 from tests.fix_repair import Past
 
 SHOP = """

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from recovery.model.target import format_utc
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring, the_case
-from tests.fix_lab import Database, pass_a_second
+from tests.fix_lab import Database
 
 SIGNAL_AT = "tests.faults.signal_at"
 ROWS = "select * from t order by 1"

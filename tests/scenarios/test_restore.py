@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from recovery.model.target import format_utc
+from runbooks.lab.background import pass_a_second
 from runbooks.lab.documents import load_docs
 from runbooks.lab.lab_server import Lab
 from tests.fix_cli import Cli
-from tests.fix_lab import Database, Live, database_on, pass_a_second, start_instance
+from tests.fix_lab import Database, Live, database_on, start_instance
 
 DIGEST = "select count(*), md5(string_agg(t::text, '|' order by t::text)) from {} t"
 CONTENT = (

@@ -23,9 +23,11 @@ from recovery.model.target import format_utc
 from recovery.store.journal import read_records
 from runbooks.book.document import Command, Effects
 from runbooks.execution.reconcile_step import already_happened
-from runbooks.lab.lab_server import REGION, Lab, runs
+from runbooks.lab.background import pass_a_second
+from runbooks.lab.lab_server import REGION, Lab
+from runbooks.processes import runs
 from tests.fix_cli import Cli, Ran, restoring, the_case
-from tests.fix_lab import Database, pass_a_second, wait_until
+from tests.fix_lab import Database, wait_until
 
 pytestmark = pytest.mark.drill
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from recovery.model.target import format_utc
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli
-from tests.fix_lab import Database, pass_a_second
+from tests.fix_lab import Database
 
 
 @contextlib.contextmanager

@@ -22,8 +22,9 @@ from recovery.investigation.log_sources import from_files
 from recovery.model.instance import InstanceFacts
 from recovery.model.target import format_utc
 from recovery.store.journal import read_records
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, Ran, restoring, the_case
-from tests.fix_lab import Database, pass_a_second, rds_client
+from tests.fix_lab import Database, rds_client
 
 UNREADABLE = 19
 

@@ -19,11 +19,11 @@ from recovery.report.status_server import serve
 from recovery.report.status_words import LANGUAGES, WORDS
 from recovery.store.case_directory import all_cases, read_case
 from recovery.workflow.case_status import current_status
+from runbooks.lab.background import pass_a_second
 from tests.fix_browser import requested
 from tests.fix_cli import Cli, the_case
-from tests.fix_lab import Database, pass_a_second, wait_until
-
-ELSEWHERE = re.compile(r"""(?:src|href|action)\s*=\s*["']?(?:https?:)?//|@import|url\(""")
+from tests.fix_lab import Database, wait_until
+from tests.scenarios.fix_telling import ELSEWHERE
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from recovery.postgres.client_programs import ClientTools, find_client_tools
 from recovery.postgres.connect import connect, one
 from recovery.postgres.connection_target import Target
 from runbooks.lab.lab_server import REGION
+from tests.fix_instances import instance
 from tests.fix_lab import Database, Live
-from tests.unit.test_delete_guard import instance
 
 
 @pytest.fixture

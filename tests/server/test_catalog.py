@@ -116,7 +116,7 @@ def test_definitions_change_their_digest_and_rows_do_not(database: Database) -> 
         session.execute("insert into a values (1, 'x')")
         assert definitions_digest(session) == seen[0]
         for change in changes:
-            session.execute(change)  # type: ignore[arg-type]
+            session.execute(change)
             seen.append(definitions_digest(session))
     assert len(set(seen)) == len(changes) + 1
 

@@ -11,8 +11,9 @@ import pytest
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.target import format_utc
+from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring
-from tests.fix_lab import Database, pass_a_second
+from tests.fix_lab import Database
 from tests.fix_repair import Past
 
 BIG = 2 * 2**20 + 7  # more than one piece

@@ -7,17 +7,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.catalog import Catalog, Identity
-from recovery.model.instance import CopySettings, RestoreWindow
+from recovery.model.catalog import Catalog
 from recovery.model.load_order import load_order
-from recovery.model.recovery_plan import ForeignKeyMode, PlannedTable, RecoveryPlan, Transport, Why
+from recovery.model.recovery_plan import ForeignKeyMode
 from recovery.model.values import TableName
 from recovery.postgres import load_statements
 from recovery.postgres.client_programs import find_client_tools
@@ -31,7 +29,7 @@ from recovery.reload.load_refusals import side_effects
 from recovery.reload.load_transaction import load
 from recovery.reload.verify_after_commit import verify
 from tests.fix_lab import Database, Live, database_on
-from tests.unit.test_delete_guard import instance
+from tests.fix_plan import plan_for
 
 SHAPES = """
 create schema s;
@@ -68,33 +66,6 @@ insert into s.nocolumns select from generate_series(1, 3);
 def source(live: Live) -> Iterator[Database]:
     """What the copy would be: another database of the same cluster is enough to move rows."""
     yield from database_on(live)
-
-
-def plan_for(catalog: Catalog, **changes: Any) -> RecoveryPlan:
-    names = [t.name for t in catalog.tables]
-    order, mode = load_order(names, catalog)
-    now = datetime(2026, 11, 22, tzinfo=UTC)
-    facts = instance(identifier="live")
-    plan = RecoveryPlan(
-        tool_version="test",
-        made_at=now,
-        source=facts,
-        window=RestoreWindow(earliest=now, latest=now),
-        target_time=now,
-        database="db",
-        user="postgres",
-        identity=Identity(system_identifier="1", database_oid=1, database="db", server_version_num=1, started_at=""),
-        tables=tuple(PlannedTable(name=n, why=Why.NAMED, because="", bytes_now=0) for n in order),
-        left_out=(),
-        foreign_key_mode=mode,
-        held_triggers=tuple(t for table in catalog.tables for t in table.triggers if t.state != "D"),
-        sequences=catalog.sequences,
-        copy_settings=CopySettings.like(facts, instance_class=None, expires_after_hours=1),
-        transport=Transport.COPY,
-        lock_timeout_ms=200,
-        lock_attempts=2,
-    )
-    return plan.model_copy(update=changes)
 
 
 @contextmanager
@@ -567,7 +538,7 @@ def test_the_timeouts_of_a_role_do_not_cut_us_short(live: Live, database: Databa
     ours = {"idle_in_transaction_session_timeout": "4h"}
     with connect(database.target()) as session:
         for name in names:
-            assert session.execute(f"show {name}").fetchone() == (ours.get(name, "0"),)  # type: ignore[arg-type]
+            assert session.execute(f"show {name}").fetchone() == (ours.get(name, "0"),)
 
 
 def test_data_that_ends_at_the_border_of_a_block(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from guards.server_identity import identify, same_server
 from recovery.errors import RowbackError
 from recovery.postgres.connect import connect, identity_of
 from recovery.postgres.quarantine import make_inert, prove_copy
-from tests.fix_lab import Database, Live, pass_a_second, rds_client, start_instance, wait_until
+from runbooks.lab.background import pass_a_second
+from tests.fix_lab import Database, Live, rds_client, start_instance, wait_until
 
 
 @pytest.fixture(scope="module")

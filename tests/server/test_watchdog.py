@@ -122,3 +122,28 @@ def test_a_transaction_over_the_limit_is_ended_and_that_is_said(
     assert (
         ended.value.help == "load less at once: name fewer tables, or in mode repair: rowback apply with --max-wal-rate"
     )
+
+
+class LateThread(threading.Thread):
+    """A thread that a busy machine lets run only after a while."""
+
+    def run(self) -> None:
+        threading.Event().wait(0.5)
+        super().run()
+
+
+def test_work_that_is_over_before_the_watch_began_does_not_wait_for_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cancel came before the statement that it was for, and nothing ended that any more (soak, seed 11976)."""
+    monkeypatch.setattr(threading, "Thread", LateThread)
+    with connect(database.target()) as session:
+
+        def work() -> None:
+            with watched(session, state="nothing was written", say=print):
+                session.execute("select 1")
+
+        worker = threading.Thread(target=work, daemon=True)
+        worker.start()
+        wait_until(lambda: not worker.is_alive(), "the work is over")
+    wait_until(lambda: database.rows(WATCHING) == [(0,)], "the watch goes with the block")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing as mp
 import os
 import signal
@@ -48,6 +49,7 @@ def perform(work: Callable[[], Told], fault: Fault | None, victims: Place) -> En
 
 def _work(pipe: Pipe, work: Callable[[], Told], fault: Fault | None, victims: Place) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    faulthandler.register(signal.SIGUSR2, all_threads=True)  # where a process hangs is part of what is found
     if fault and fault.kind in AT_RECORDS:
         arm(fault, victims)
     try:
@@ -77,6 +79,8 @@ def _watch(process: mp.process.BaseProcess, fault: Fault | None, began: float) -
             if now - stopped_at > fault.seconds:
                 struck = _signal(process.pid, signal.SIGCONT)
         if now - began > DEADLINE_S:
+            _signal(process.pid, signal.SIGUSR2)
+            process.join(1)
             _signal(process.pid, signal.SIGKILL)
             raise TimeoutError(f"an operator's process did not end within {DEADLINE_S:.0f} s")
     return struck

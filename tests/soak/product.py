@@ -37,9 +37,9 @@ from recovery.workflow.case_account import account_of
 from recovery.workflow.case_lifecycle import diff_again, give_up, run
 from recovery.workflow.recovery_run import RecoveryRun
 from recovery.workflow.undo_case import undo
-from tests.server.test_load import plan_for
+from tests.fix_instances import instance
+from tests.fix_plan import plan_for
 from tests.soak.server import OWNER, Place
-from tests.unit.test_delete_guard import instance
 
 SOURCE, COPY_SUFFIX = "soak", "_t"
 LOCK_TIMEOUT_MS, LOCK_ATTEMPTS = 1000, 8

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -52,7 +52,7 @@ class Table:
 
     def key_of(self, n: int) -> Row:
         """The key of row `n`."""
-        make = cast(Callable[[int], Row], KEYS[self.key][1]) if self.key else None
+        make = KEYS[self.key][1] if self.key else None
         return make(n) if make else ()
 
 

@@ -91,7 +91,8 @@ def _of_nested(node: ast.AST) -> Iterator[ast.AST]:
 def test_docstrings_of_public_functions_say_what_is_raised(path: Path) -> None:
     """Presence and form are ruff's (pydocstyle). The help of a command is for people, who see the error itself."""
     tree = ast.parse(path.read_text())
-    for owner in [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]:
+    owners: list[ast.Module | ast.ClassDef] = [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]
+    for owner in owners:
         for function in owner.body:
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) or function.name.startswith("_"):
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,8 @@ def test_a_table_that_is_no_longer_there() -> None:
 
 
 def test_a_full_reading_says_nothing_of_what_it_leaves_out() -> None:
-    full = reading(AT + HOUR, **{f"t{n}": counted(1) for n in range(FULL)})
+    tables: dict[str, Any] = {f"t{n}": counted(1) for n in range(FULL)}
+    full = reading(AT + HOUR, **tables)
     assert compare(reading(gone=counted(5)), full).dropped == ()
 
 
