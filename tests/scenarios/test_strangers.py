@@ -24,7 +24,7 @@ from recovery.model.target import format_utc
 from recovery.store.journal import read_records
 from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, Ran, restoring, the_case
-from tests.fix_lab import Database, rds_client
+from tests.fix_lab import Database, discard, rds_client, wait_until
 
 UNREADABLE = 19
 
@@ -295,6 +295,8 @@ def test_an_instance_with_copied_tags_neither_dies_nor_kills(cli: Cli, paused: s
     assert (f"rowback-{paused}" in cli.live.lab.engine.instances) is not closed
     if not closed:
         assert cli("close", paused).code == 0
+    discard(cli.live.lab, lambda name: name == "rowback-zzz")
+    wait_until(lambda: "rowback-zzz" not in cli.live.lab.engine.instances, "no other test meets it")
 
 
 def test_an_instance_that_is_swapped_in_at_the_last_moment_is_told(
