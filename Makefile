@@ -70,6 +70,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.house.duplicates
 
 # Known vulnerabilities of what is pinned, where an advisory database can be reached; and a bill of materials.
 audit: $(STAMP)

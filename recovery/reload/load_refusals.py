@@ -101,14 +101,7 @@ def refuse_differences(
         loaded = fingerprint(original, pair.original, oldest_version_num=oldest_version_num)
         if loaded != at_target:
             differing.append(f"{pair.name}: {at_target.rows} rows at T, {loaded.rows} loaded, checksum differs")
-    if differing:
-        raise RowbackError(
-            ErrorId.VERIFY_DIFFERS,
-            "the loaded rows are not the rows at T",
-            *differing,
-            state=ROLLED_BACK,
-            help="a rule, a trigger or a default changed them; report this as a bug with the plan",
-        )
+    _refuse_any(differing, "the loaded rows are not the rows at T")
 
 
 def refuse_other_rows(stages: Sequence[Stage], written: Mapping[TableName, tuple[int, int, int]], xid: int) -> None:
@@ -126,10 +119,14 @@ def refuse_other_rows(stages: Sequence[Stage], written: Mapping[TableName, tuple
             differing.append(f"{name}: {counted[0]} were planned, {counted[1]} were written")
         elif proof.planned != proof.written:
             differing.append(f"{name}: {proof.planned[0]} rows planned, {proof.written[0]} written, checksum differs")
+    _refuse_any(differing, "the written rows are not the planned ones")
+
+
+def _refuse_any(differing: Sequence[str], fact: str) -> None:
     if differing:
         raise RowbackError(
             ErrorId.VERIFY_DIFFERS,
-            "the written rows are not the planned ones",
+            fact,
             *differing,
             state=ROLLED_BACK,
             help="a rule, a trigger or a default changed them; report this as a bug with the plan",

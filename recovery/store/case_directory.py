@@ -21,7 +21,7 @@ from recovery.model.recovery_report import Objectives, Outcome
 from recovery.model.repair_plan import Pace, RepairPlan, RepairRequest
 from recovery.model.target import format_utc
 from recovery.store.journal import Journal, Record, is_driven, read_records, reading
-from recovery.store.journal_directories import directories_in, directory_named
+from recovery.store.journal_directories import directories_in, directory_named, resumed
 
 RUN_VARIABLE = "ROWBACK_RUN"  # a runbook's step tells the commands it runs who they are for
 
@@ -231,13 +231,7 @@ def second_case(plan: RecoveryPlan) -> RowbackError | None:
 
 def resume_case(text: str) -> tuple[Case, Journal]:
     """An existing case, locked for this process. Raises case-busy, case-unknown."""
-    directory = find_case(text)
-    journal = Journal(directory)
-    try:
-        return fold(directory, journal.records), journal
-    except RowbackError:
-        journal.close()
-        raise
+    return resumed(find_case(text), fold)
 
 
 def read_case(text: str) -> Case:

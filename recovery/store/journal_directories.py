@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from recovery.errors import ErrorId, RowbackError
+from recovery.store.journal import Journal, Record
+
+Folded = TypeVar("Folded")
 
 
 def directories_in(root: Path) -> list[Path]:
@@ -31,3 +36,16 @@ def directory_named(text: str, root: Path, *, what: str, listing: str) -> Path:
         state="nothing was done",
         help=f"list them: {listing}",
     )
+
+
+def resumed(directory: Path, fold: Callable[[Path, Sequence[Record]], Folded]) -> tuple[Folded, Journal]:
+    """What `fold` makes of the journal in `directory`, and that journal, locked for this process.
+
+    Raises case-busy while another process holds it, and what `fold` raises, with the lock released.
+    """
+    journal = Journal(directory)
+    try:
+        return fold(directory, journal.records), journal
+    except RowbackError:
+        journal.close()
+        raise

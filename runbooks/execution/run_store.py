@@ -17,7 +17,7 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.files import create_private, replace_private
 from recovery.model.approval import Approval, Person
 from recovery.store.journal import Journal, Record, is_driven, read_records, reading
-from recovery.store.journal_directories import directories_in, directory_named
+from recovery.store.journal_directories import directories_in, directory_named, resumed
 from runbooks.book.document import RUN_DIR, Approve, Book, Command, Shell, Sql, Step
 from runbooks.book.parse_book import parse, read_book
 from runbooks.execution.parameter_values import bound
@@ -180,13 +180,7 @@ def open_run(source: Path, book: Book, values: Mapping[str, str], how: Begun) ->
 
 def resume_run(text: str) -> tuple[Run, Journal]:
     """An existing run, locked for this process. Raises case-busy, case-unknown."""
-    directory = find_run(text)
-    journal = Journal(directory)
-    try:
-        return fold(directory, journal.records), journal
-    except RowbackError:
-        journal.close()
-        raise
+    return resumed(find_run(text), fold)
 
 
 def read_run(text: str) -> Run:

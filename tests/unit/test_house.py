@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.house.duplicates import duplicates
+
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(p for room in ("recovery", "guards", "runbooks") for p in (ROOT / room).rglob("*.py"))
 HOMES = ("", "recovery", "guards", "runbooks")
@@ -100,3 +102,13 @@ def test_docstrings_of_public_functions_say_what_is_raised(path: Path) -> None:
                 continue
             text = ast.get_docstring(function) or ""
             assert re.search(r"\b[Rr]aise[sd]?\b", text), f"{function.name} raises, and its docstring does not say what"
+
+
+def test_the_duplicates_check_sees_folded_names_and_passes_boilerplate_over() -> None:
+    body = "    a = one(1)\n    if a > 1:\n        b = a.read()\n    else:\n        b = a.write(2)\n    return b\n"
+    other = body.replace("a", "x").replace("x.rexd", "x.read").replace("b", "y").replace("1", "7").replace("one", "two")
+    twice = duplicates({"p.py": f"def f():\n{body}", "q.py": f"def g():\n{other}"})
+    assert twice == [[("p.py", 2, 7), ("q.py", 2, 7)]]
+    assert duplicates({"p.py": f"def f():\n{body}", "q.py": f"def g():\n{other.replace('write', 'send')}"}) == []
+    raises = "def f():\n    if a:\n        raise E(\n            1,\n            2,\n            3,\n        )\n"
+    assert duplicates({"p.py": raises, "q.py": raises}) == []

@@ -1,0 +1,1 @@
+"""House rules that need more than a linter's configuration."""
