@@ -34,14 +34,14 @@ where c.relkind in ('r', 'p', 'm') order by 2 desc, 1
 """
 
 
-class Session(Protocol):
+class Querier(Protocol):
     """As much of a connection as is asked."""
 
     def execute(self, query: Any, params: Any = None, /) -> Any:
         """Run one query; what it returns has fetchall()."""
 
 
-def radius(session: Session, findings: Sequence[Finding]) -> str | None:
+def radius(session: Querier, findings: Sequence[Finding]) -> str | None:
     """One line, or None when nothing of these names is known there. `reltuples` is an estimate and says so."""
     tables = session.execute(RADIUS_QUERY, _named(findings)).fetchall()
     if not tables:
@@ -81,7 +81,7 @@ where w.fdwname = 'postgres_fdw'
 """
 
 
-def foreign_tables(session: Session, findings: Sequence[Finding]) -> list[tuple[str, Sequence[str]]]:
+def foreign_tables(session: Querier, findings: Sequence[Finding]) -> list[tuple[str, Sequence[str]]]:
     """The tables of other servers that statements may write to, with how those are reached."""
     named = {key: value for key, value in _named(findings).items() if key in ("tables", "schemas")}
     return [(name, options or ()) for name, options in session.execute(ABROAD_QUERY, named).fetchall()]

@@ -108,10 +108,10 @@ class Sibling:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """All databases and roles of a server, its replication slots with their databases (None.
+    """What surrounds a session on its server.
 
-    Of the whole server), and the connection strings of subscriptions of the session's database (None: its role may not
-    see them).
+    `databases`, `roles`: all of them. `slots`: replication slots with their databases (None: of the whole server).
+    `subscriptions`: connection strings of those of the session's database (None: its role may not see them).
     """
 
     databases: Mapping[str, Sibling]

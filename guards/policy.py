@@ -61,7 +61,7 @@ class Policy:
 
 
 @dataclass
-class _Said:
+class _PolicyTables:
     """The tables [guard] of the policy files, the nearest first."""
 
     tables: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
@@ -80,7 +80,7 @@ def policy_here(
     Raises GuardError(policy-invalid) for a file that cannot be read: what it forbids is unknown.
     """
     place, now = place or Path.cwd(), system_clock.now()
-    decisions = _Said(list(_tables(place)))
+    decisions = _PolicyTables(list(_tables(place)))
     forbidden_by = next((path for path, table in decisions.tables if table.get("allow") == "forbidden"), None)
     default: Strictness = decisions.first("strictness") or ("ci" if in_ci(os.environ) else "dev")
     strictness = strictness or default

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import replace
 
-from guards.container_neighbour import next_door
+from guards.container_bridge import next_door
 from guards.same_kernel import client_of, is_direct, peer_of, runs_here
 from guards.server_evidence import EVIDENCE_QUERY, Evidence, Link, OtherSession, Wire, as_text, evidence_of
 

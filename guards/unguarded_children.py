@@ -39,7 +39,7 @@ class Unguarded:
 
 
 @dataclass
-class Watch:
+class ChildrenWatch:
     """Looks at all descendants of a process until it is ended. `unguarded`: what was noticed."""
 
     root_pid: int

@@ -45,13 +45,13 @@ def _is_secret(value: str) -> bool:
     return len(value) >= SHORTEST and sum(any(map(kind, value)) for kind in kinds) > 1
 
 
-_KNOWN: set[str] = set()
+_SECRETS: set[str] = set()
 
 
 def remember(secret: str) -> None:
     """A secret that is not in the environment, such as a password out of Secrets Manager: masked from now on."""
     if secret:
-        _KNOWN.add(secret)
+        _SECRETS.add(secret)
 
 
 def _masked(match: re.Match[str]) -> str:
@@ -69,7 +69,7 @@ class Redactor:
     @classmethod
     def of_this_process(cls) -> Redactor:
         """Of what the environment holds, and of what was remembered."""
-        return cls(secrets_in(os.environ) | _KNOWN)
+        return cls(secrets_in(os.environ) | _SECRETS)
 
     def keep(self, secret: str) -> None:
         """Mask this text from now on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from recovery.model.catalog import Catalog, Identity
+from recovery.model.catalog import Catalog, DatabaseIdentity
 from recovery.model.instance import CopySettings, RestoreWindow
 from recovery.model.load_order import load_order
 from recovery.model.recovery_plan import PlannedTable, RecoveryPlan, Transport, Why
@@ -25,7 +25,9 @@ def plan_for(catalog: Catalog, **changes: Any) -> RecoveryPlan:
         target_time=now,
         database="db",
         user="postgres",
-        identity=Identity(system_identifier="1", database_oid=1, database="db", server_version_num=1, started_at=""),
+        identity=DatabaseIdentity(
+            system_identifier="1", database_oid=1, database="db", server_version_num=1, started_at=""
+        ),
         tables=tuple(PlannedTable(name=n, why=Why.NAMED, because="", bytes_now=0) for n in order),
         left_out=(),
         foreign_key_mode=mode,

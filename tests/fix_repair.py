@@ -15,8 +15,8 @@ import pytest
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change
+from recovery.compare.edited_csv import parse_decisions
 from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
-from recovery.compare.row_decisions import parse_decisions
 from recovery.compare.scope import ScopeRequest, choose_scope
 from recovery.model.recovery_plan import PlannedTable
 from recovery.model.recovery_report import Verification
@@ -27,7 +27,7 @@ from recovery.postgres.connect import Session, connect
 from recovery.postgres.read_catalog import nonempty, read_catalog
 from recovery.reload.load_job import AtTarget, Job, Loaded, Repair
 from recovery.reload.load_transaction import load
-from recovery.reload.paced_load import Watch, load_paced
+from recovery.reload.paced_load import LoadListener, load_paced
 from recovery.reload.reverse_load import invert, plan_undo
 from recovery.reload.verify_after_commit import verify
 from tests.fix_lab import Database, Live
@@ -139,7 +139,7 @@ class Times:
             if rate is None:
                 self.done.append(load(live, job, None, before_commit=_unnoted))
             else:
-                watch = Watch(_unnoted, self._between, lambda text, seconds: None)
+                watch = LoadListener(_unnoted, self._between, lambda text, seconds: None)
                 self.done.append(load_paced(live, job, None, Pace(wal_bytes_per_s=rate), earlier=[], watch=watch))
             found = verify(live, job, self.done[-1])
             assert found.proven, found

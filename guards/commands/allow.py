@@ -6,7 +6,7 @@ import getpass
 
 import click
 
-from guards.commands.guard_target import Duration
+from guards.commands.guard_target import DurationParameter
 from guards.refusal import GuardError
 
 target_option = click.option(
@@ -17,7 +17,9 @@ target_option = click.option(
 @click.command(epilog="Example: rowback guard allow --target 7300000000000000001/16400/1795790000.1 --reason mine")
 @target_option
 @click.option("--reason", required=True, help="Printed in every run.")
-@click.option("--for", "seconds", type=Duration(), default="30m", show_default=True, help="30m, 12h; a day at most.")
+@click.option(
+    "--for", "seconds", type=DurationParameter(), default="30m", show_default=True, help="30m, 12h; a day at most."
+)
 def allow(target: str, reason: str, seconds: float) -> None:
     """Let this user destroy one database for a while, whatever speaks against it but a protection."""
     from guards.allowance import LONGEST, Allowance, write_allowance

@@ -21,7 +21,7 @@ UNITS_S = {"m": 60, "h": 3600, "d": 86400}
 LONGEST_S = 366 * 86400
 
 
-class Duration(click.ParamType[float]):
+class DurationParameter(click.ParamType[float]):
     """30m, 12h, 90d: in seconds."""
 
     name = "duration"

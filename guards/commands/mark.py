@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from guards.commands.guard_target import Duration, connected, dsn_option, judged
+from guards.commands.guard_target import DurationParameter, connected, dsn_option, judged
 from guards.refusal import GuardError
 from guards.refusal_text import has_terminal, mark_help, quoted
 
@@ -26,7 +26,7 @@ confirm_option = click.option("--confirm", "confirmed", metavar="D", help="The d
 @click.command(epilog="Example: rowback guard mark --dsn dbname=app_test --reason 'CI scratch' --confirm app_test")
 @dsn_option
 @click.option("--reason", required=True, help="Why nobody will miss it.")
-@click.option("--for", "seconds", type=Duration(), default="90d", show_default=True, help="30m, 12h, 90d.")
+@click.option("--for", "seconds", type=DurationParameter(), default="90d", show_default=True, help="30m, 12h, 90d.")
 @click.option("--protected", is_flag=True, help="The opposite: never disposable, and it does not run out.")
 @click.option("--once", is_flag=True, help="Not for databases that are made anew under its name on this machine.")
 @confirm_option

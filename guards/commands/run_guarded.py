@@ -73,7 +73,7 @@ def _finished(command: tuple[str, ...], environment: dict[str, str]) -> tuple[in
 
     Ctrl-C reaches both of us: it ends, then we do.
     """
-    from guards.unguarded_children import Watch
+    from guards.unguarded_children import ChildrenWatch
 
     with _unmoved_by_ctrl_c():
         try:
@@ -85,7 +85,7 @@ def _finished(command: tuple[str, ...], environment: dict[str, str]) -> tuple[in
                 state="nothing was run",
                 help="rowback guard run -- COMMAND [ARGUMENT …]",
             ) from error
-        watch = Watch(child.pid)
+        watch = ChildrenWatch(child.pid)
         watch.begin()
         code = child.wait()
         unguarded = watch.end()

@@ -2,7 +2,7 @@
 
 What is not imported costs nothing: its guard is loaded when it is imported.
 
-Read in this order: contract, psycopg3, psycopg2_, asyncpg_; then surrounding_queries,
+Read in this order: driver_hooks, psycopg3, psycopg2_, asyncpg_; then surrounding_queries,
 guard_connection, open_connection.
 """
 

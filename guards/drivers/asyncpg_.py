@@ -19,7 +19,7 @@ from asyncpg.exceptions import InterfaceError, PostgresError
 from asyncpg.prepared_stmt import PreparedStatement
 
 from guards.connection_words import shown
-from guards.drivers import contract
+from guards.drivers import driver_hooks
 from guards.drivers.guard_connection import ASKING
 from guards.drivers.surrounding_queries import mark_as_own
 from guards.guard_session import Ends, Row, active
@@ -103,9 +103,9 @@ def _making_in(connection: Any, text: str) -> Making | None:
     judgement = _JUDGEMENT.get(connection)
     if judgement is None or active() is None or _has_turn(connection) or connection.is_in_transaction():
         return None
-    if not contract.may_make(judgement, text):
+    if not driver_hooks.may_make(judgement, text):
         return None
-    return contract.making_in(judgement, text, lambda: _ends_of(connection))
+    return driver_hooks.making_in(judgement, text, lambda: _ends_of(connection))
 
 
 async def _around(connection: Any, made: Making, send: Callable[[], Awaitable[Any]]) -> Any:
@@ -117,13 +117,13 @@ async def _around(connection: Any, made: Making, send: Callable[[], Awaitable[An
     with _turn(connection), ExitStack() as unless_held:
         unless_held.callback(connection.terminate)
         try:
-            await contract.conducted_async(contract.lift(made), lambda text: _ask(connection, text))
+            await driver_hooks.conducted_async(driver_hooks.lift(made), lambda text: _ask(connection, text))
             result = await send()
         except PostgresError:
-            await contract.conducted_async(contract.held_again(made), lambda text: _ask(connection, text))
+            await driver_hooks.conducted_async(driver_hooks.held_again(made), lambda text: _ask(connection, text))
             unless_held.pop_all()
             raise
-        await contract.conducted_async(contract.held_again(made), lambda text: _ask(connection, text))
+        await driver_hooks.conducted_async(driver_hooks.held_again(made), lambda text: _ask(connection, text))
         unless_held.pop_all()
     for name in made.marks:
         mark_as_own(ends, name)
@@ -162,7 +162,7 @@ def _guarded_records(send: Callable[..., Any]) -> Callable[..., Any]:
 
 def _check(connection: Any, text: str) -> None:
     if active() is not None and not _has_turn(connection):
-        contract.check(_JUDGEMENT.get(connection), text, lambda: _ends_of(connection))
+        driver_hooks.check(_JUDGEMENT.get(connection), text, lambda: _ends_of(connection))
 
 
 def _ends_of(connection: Any) -> Ends:
@@ -193,8 +193,8 @@ def _link_of(connection: Any) -> Link:
 async def _meet(connection: Any) -> None:
     guard = active()
     assert guard is not None
-    talk = contract.meet(guard, _link_of(connection), lambda: _ends_of(connection))
-    _JUDGEMENT[connection] = await contract.conducted_async(talk, lambda text: _ask(connection, text))
+    talk = driver_hooks.meet(guard, _link_of(connection), lambda: _ends_of(connection))
+    _JUDGEMENT[connection] = await driver_hooks.conducted_async(talk, lambda text: _ask(connection, text))
 
 
 async def _ask(connection: Any, text: str) -> Row:
@@ -208,4 +208,6 @@ async def _ask(connection: Any, text: str) -> Row:
 
 
 async def _hold(connection: Any) -> None:
-    await contract.conducted_async(contract.hold(_JUDGEMENT.get(connection)), lambda text: _ask(connection, text))
+    await driver_hooks.conducted_async(
+        driver_hooks.hold(_JUDGEMENT.get(connection)), lambda text: _ask(connection, text)
+    )

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import _psycopg, extensions
 
-from guards.drivers import contract
+from guards.drivers import driver_hooks
 from guards.drivers.guard_connection import ASKING
 from guards.drivers.psycopg2_talks import (
     BARE_CONNECTION,
@@ -203,7 +203,7 @@ class _GuardedConnection(_Guarded):
     def rowback_check(self, text: str) -> None:
         self.rowback_meet()
         if not self.rowback_free and not self.rowback_meeting and not ASKING.get():
-            contract.check(self.rowback_judgement, text, lambda: ends_of(self))
+            driver_hooks.check(self.rowback_judgement, text, lambda: ends_of(self))
 
     def _refuse(self, verb: str) -> None:
         guard, judgement = active(), self.rowback_judgement
@@ -216,7 +216,7 @@ class _GuardedConnection(_Guarded):
         Where it goes in or out of autocommit, psycopg2 may send SET default_transaction_read_only TO DEFAULT: it is
         held again.
         """
-        if contract.is_held(self.rowback_judgement) and (not readonly or str(readonly).upper() == "DEFAULT"):
+        if driver_hooks.is_held(self.rowback_judgement) and (not readonly or str(readonly).upper() == "DEFAULT"):
             readonly = None
         made: Any = super()
         result = made.set_session(isolation_level, readonly, *rest, **options)
@@ -282,7 +282,7 @@ class _GuardedCursor(_Guarded):
             return None
         connection.rowback_meet()
         text = _text(connection, query)
-        if contract.passes(connection.rowback_judgement, text):
+        if driver_hooks.passes(connection.rowback_judgement, text):
             return None
         if parameters:  # AsIs and the like put SQL into the text
             made: Any = self
@@ -292,7 +292,7 @@ class _GuardedCursor(_Guarded):
 
     def _turn(self) -> AbstractContextManager[object]:
         """Threads may share a connection: while one sends what an unproven session is lifted for, the others wait."""
-        if not isinstance(self.connection, _GuardedConnection) or not contract.is_held(
+        if not isinstance(self.connection, _GuardedConnection) or not driver_hooks.is_held(
             self.connection.rowback_judgement
         ):
             return nullcontext()
@@ -308,7 +308,7 @@ class _GuardedCursor(_Guarded):
         made: Any = super()
         if may_make(self.connection, _text(self.connection, query)):
             text, ends = _text(self.connection, made.mogrify(query, vars)), ends_of(self.connection)
-            if making := contract.making_in(self.connection.rowback_judgement, text, lambda: ends):
+            if making := driver_hooks.making_in(self.connection.rowback_judgement, text, lambda: ends):
                 return around(self.connection, making, ends, lambda: made.execute(query, vars))
         self._check(query, vars)
         return made.execute(query, vars)

@@ -10,7 +10,7 @@ import psycopg2
 from psycopg2 import _psycopg, extensions, extras
 
 from guards.connection_words import shown, way_of
-from guards.drivers import contract
+from guards.drivers import driver_hooks
 from guards.drivers.open_connection import wire_of
 from guards.drivers.surrounding_queries import judgement_at, mark_as_own
 from guards.guard_session import Ends, active
@@ -22,7 +22,7 @@ BARE_CONNECTION, BARE_CURSOR = _psycopg.connection, _psycopg.cursor
 def may_make(connection: Any, text: str) -> bool:
     """Whether a statement about databases may be sent: none is made in a transaction."""
     judgement = getattr(connection, "rowback_judgement", None)
-    if judgement is None or active() is None or connection.async_ or not contract.may_make(judgement, text):
+    if judgement is None or active() is None or connection.async_ or not driver_hooks.may_make(judgement, text):
         return False
     autocommit = getattr(connection, "autocommit", False)  # a replication connection has none
     return bool(autocommit and connection.get_transaction_status() == extensions.TRANSACTION_STATUS_IDLE)
@@ -33,13 +33,13 @@ def around(connection: Any, making: Making, ends: Ends, send: Callable[[], Any])
     with ExitStack() as unless_held:
         unless_held.callback(connection.close)
         try:
-            contract.conducted(contract.lift(making), lambda text: ask(connection, text))
+            driver_hooks.conducted(driver_hooks.lift(making), lambda text: ask(connection, text))
             result = send()
         except psycopg2.Error:
-            contract.conducted(contract.held_again(making), lambda text: ask(connection, text))
+            driver_hooks.conducted(driver_hooks.held_again(making), lambda text: ask(connection, text))
             unless_held.pop_all()
             raise
-        contract.conducted(contract.held_again(making), lambda text: ask(connection, text))
+        driver_hooks.conducted(driver_hooks.held_again(making), lambda text: ask(connection, text))
         unless_held.pop_all()
     for name in making.marks:
         mark_as_own(ends, name)
@@ -72,15 +72,15 @@ def meet(connection: Any) -> None:
         return
     if not connection.async_ and connection.status != extensions.STATUS_READY:
         BARE_CONNECTION.commit(connection)  # nothing but reads and settings passed until now
-    connection.rowback_judgement = contract.conducted(
-        contract.meet(guard, wire_of(connection).link, lambda: ends_of(connection)),
+    connection.rowback_judgement = driver_hooks.conducted(
+        driver_hooks.meet(guard, wire_of(connection).link, lambda: ends_of(connection)),
         lambda text: ask(connection, text),
     )
 
 
 def hold(connection: Any) -> None:
     """Make an unproven session read-only, again where something may have undone it."""
-    contract.conducted(contract.hold(connection.rowback_judgement), lambda text: ask(connection, text))
+    driver_hooks.conducted(driver_hooks.hold(connection.rowback_judgement), lambda text: ask(connection, text))
 
 
 def ask(connection: Any, text: str) -> Sequence[str | None]:

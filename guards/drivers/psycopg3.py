@@ -20,7 +20,7 @@ from psycopg._transformer import Transformer
 
 from guards.connection_words import shown, way_of
 from guards.cross_database_reach import may_reach_bytes, stays
-from guards.drivers import contract
+from guards.drivers import driver_hooks
 from guards.drivers.guard_connection import ASKING
 from guards.drivers.open_connection import wire_of
 from guards.drivers.surrounding_queries import judgement_at, mark_as_own
@@ -104,7 +104,7 @@ def _stand_in_cursors() -> None:
         if connection._rowback_plain or not _may_make(connection, query):
             return begun
         judgement, text = getattr(connection, _JUDGEMENT, None), _merged(connection, query, params)
-        made = contract.making_in(judgement, text, lambda: _ends_of(connection)) if judgement else None
+        made = driver_hooks.making_in(judgement, text, lambda: _ends_of(connection)) if judgement else None
         return begun if made is None else _around(connection, made, begun)
 
     cursor._execute_gen = guarded_execute
@@ -120,7 +120,7 @@ def _guarded_many(execute: Callable[..., Any]) -> Callable[..., Any]:
         judgement = getattr(connection, _JUDGEMENT, None)
         if active() is not None and judgement is not _FREE and may_reach_bytes(_encoded(connection, query)):
             text = as_the_server_sees_it(_decoded(connection, _encoded(connection, query)))
-            contract.check(judgement, text, lambda: _ends_of(connection))
+            driver_hooks.check(judgement, text, lambda: _ends_of(connection))
         return execute(self, query, *arguments, **options)
 
     return guarded_many
@@ -138,16 +138,16 @@ def _around(connection: Any, made: Making, begun: Generator[Any, Any, Any]) -> G
     with ExitStack() as unless_held:
         unless_held.callback(connection.pgconn.finish)
         try:
-            yield from _conducted(connection, contract.lift(made))
+            yield from _conducted(connection, driver_hooks.lift(made))
             setattr(connection, _PERMITTED, True)
             result = yield from begun
         except psycopg.Error:
-            yield from _conducted(connection, contract.held_again(made))
+            yield from _conducted(connection, driver_hooks.held_again(made))
             unless_held.pop_all()
             raise
         finally:
             setattr(connection, _PERMITTED, False)
-        yield from _conducted(connection, contract.held_again(made))
+        yield from _conducted(connection, driver_hooks.held_again(made))
         unless_held.pop_all()
     for name in made.marks:
         mark_as_own(ends, name)
@@ -215,7 +215,7 @@ def _check(connection: Any, text: bytes, query: Any = None, vars: Any = None) ->
         return
     proven = judgement is not None and judgement.verdict.disposable
     sent = _merged(connection, query, vars) if proven and vars else _decoded(connection, text)
-    contract.check(judgement, sent, lambda: _ends_of(connection))
+    driver_hooks.check(judgement, sent, lambda: _ends_of(connection))
     if judgement is None or not judgement.verdict.disposable:
         if len(_READS) >= REMEMBERED:
             _READS.clear()
@@ -263,10 +263,10 @@ def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
     if _follows(info):  # its session takes no questions
         setattr(connection, _JUDGEMENT, judgement_at(_ends_of(connection).parameters, guard))
         return
-    talk = contract.meet(guard, wire_of(connection).link, lambda: _ends_of(connection))
+    talk = driver_hooks.meet(guard, wire_of(connection).link, lambda: _ends_of(connection))
     judgement = yield from _while_connecting(connection, _conducted(connection, talk))
     setattr(connection, _JUDGEMENT, judgement)
-    connection._rowback_fast = contract.is_free(judgement)
+    connection._rowback_fast = driver_hooks.is_free(judgement)
     connection._rowback_plain = judgement.verdict.disposable and not judgement.verdict.by_owner
     if judgement.evidence.pooled and not judgement.verdict.disposable:
         # Settings of this session would stay with the pooler's server connection, for whoever comes next.

@@ -15,7 +15,7 @@ from guards.blast_radius import foreign_tables
 from guards.connection_words import shown
 from guards.cross_database_reach import Neighbourhood, Sibling
 from guards.database_mark import KEY, as_comment
-from guards.drivers.contract import conducted
+from guards.drivers.driver_hooks import conducted
 from guards.drivers.guard_connection import KNOWN_TO_LIBPQ, NOT_ASKED, asking, connected, radius_of, same_as_application
 from guards.drivers.open_connection import wire_of
 from guards.guard_session import Ends, Guard, Row, active

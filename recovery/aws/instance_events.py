@@ -11,14 +11,14 @@ KEPT = timedelta(days=14)
 
 
 @dataclass(frozen=True)
-class Event:
+class InstanceEvent:
     """One line of DescribeEvents."""
 
     at: datetime
     message: str
 
 
-def events_of(instance: str, region: str | None, since: datetime, until: datetime) -> list[Event]:
+def events_of(instance: str, region: str | None, since: datetime, until: datetime) -> list[InstanceEvent]:
     """Those of that time, the oldest first. Raises what `translated` makes of AWS."""
     rds, now = client("rds", region=region), datetime.now(UTC)
     begin, end = max(since, now - KEPT + timedelta(minutes=1)), min(until, now)
@@ -28,5 +28,5 @@ def events_of(instance: str, region: str | None, since: datetime, until: datetim
         pages = rds.get_paginator("describe_events").paginate(
             SourceIdentifier=instance, SourceType="db-instance", StartTime=begin, EndTime=end
         )
-        events = [Event(row["Date"], row["Message"]) for page in pages for row in page["Events"]]
+        events = [InstanceEvent(row["Date"], row["Message"]) for page in pages for row in page["Events"]]
     return sorted(events, key=lambda event: event.at)

@@ -61,7 +61,7 @@ BLIND_LOOKS = 12
 
 UNSEEN_LOOKS = 30  # RDS shows a new instance within seconds; 5 minutes of nothing means that it is gone
 
-Watch = Callable[[str, float], None]
+StatusListener = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -183,19 +183,19 @@ class Instances:
             )
         return self._facts({**answer["DBInstance"], "TagList": self._tag_list(tags)})
 
-    def wait_ready(self, identifier: str, *, deadline_s: float, watch: Watch) -> InstanceFacts:
+    def wait_ready(self, identifier: str, *, deadline_s: float, watch: StatusListener) -> InstanceFacts:
         """Wait until the copy is available; `watch(status, seconds)` is called at each poll.
 
         Raises copy-failed at once when it enters a final state, or when `deadline_s` passes.
         """
         return self._wait(identifier, copy_failed, deadline_s=deadline_s, watch=watch)
 
-    def wait_available(self, identifier: str, *, deadline_s: float, watch: Watch) -> InstanceFacts:
+    def wait_available(self, identifier: str, *, deadline_s: float, watch: StatusListener) -> InstanceFacts:
         """Wait until an instance is available. Raises instance-unsuitable if it never will be, or too late."""
         return self._wait(identifier, not_available, deadline_s=deadline_s, watch=watch)
 
     def _wait(
-        self, identifier: str, failed: Callable[[str, str], RowbackError], *, deadline_s: float, watch: Watch
+        self, identifier: str, failed: Callable[[str, str], RowbackError], *, deadline_s: float, watch: StatusListener
     ) -> InstanceFacts:
         started, status, blind = time.monotonic(), "not visible yet", 0
         last_seen_s = 0.0
@@ -223,7 +223,7 @@ class Instances:
                 raise
             return None, blind + 1
 
-    def reset_password(self, identifier: str, *, deadline_s: float, watch: Watch) -> str:
+    def reset_password(self, identifier: str, *, deadline_s: float, watch: StatusListener) -> str:
         """Give the copy a random master password and return it once it is in force.
 
         The restored password is the source's as of T (sources: RDS-password). Raises copy-failed when it is not in
@@ -247,7 +247,7 @@ class Instances:
             time.sleep(self.poll_s)
         raise copy_failed(identifier, f"did not take its new password within {deadline_s / 60:.0f} min")
 
-    def delete_copy(self, copy: Copy, *, deadline_s: float, watch: Watch) -> bool:
+    def delete_copy(self, copy: Copy, *, deadline_s: float, watch: StatusListener) -> bool:
         """Delete the copy and wait until it is gone; False when no instance of its name exists.
 
         Raises delete-refused unless the instance of that name is proven to be `copy` (model/deletion.py), copy-failed
@@ -280,7 +280,7 @@ class Instances:
                 help=f"restore it from its snapshots: aws rds describe-db-snapshots --dbi-resource-id {deleted}",
             )
 
-    def _wait_gone(self, doomed: InstanceFacts, deadline_s: float, watch: Watch) -> None:
+    def _wait_gone(self, doomed: InstanceFacts, deadline_s: float, watch: StatusListener) -> None:
         started = time.monotonic()
         while (waited := time.monotonic() - started) < deadline_s:
             instance = self.find(doomed.identifier)

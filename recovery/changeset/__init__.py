@@ -4,5 +4,5 @@ Rows with their verdicts, batches of them, and how they are staged beside their 
 way. Below both compare, which fills it, and reload, which writes it; it decides nothing.
 
 Read in this order: row_change, change_set, column_mapping, batches; then stage_changes, preflight, block_rows,
-row_locations, planned_account, missing_large_objects.
+move_targets, planned_account, missing_large_objects.
 """

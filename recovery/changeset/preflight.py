@@ -24,7 +24,7 @@ STAGED_AT_ONCE = 100  # tables; a stage takes up to five locks
 
 
 @dataclass(frozen=True)
-class Outlook:
+class WriteOutlook:
     """What planned rows will meet.
 
     The tables' rules now and at T, tables loaded whole beside them, and tables that rows may have moved to.
@@ -36,7 +36,9 @@ class Outlook:
     elsewhere: Mapping[TableName, Sequence[row_obstacles.Elsewhere]]
 
 
-def foresee(original: Session, catalog: Catalog, changes: ChangeSet, outlook: Outlook) -> tuple[LiftedConstraint, ...]:
+def foresee(
+    original: Session, catalog: Catalog, changes: ChangeSet, outlook: WriteOutlook
+) -> tuple[LiftedConstraint, ...]:
     """Turn planned rows that cannot be written into blocked ones, and those that only moved into moved ones.
 
     Leaves no trace on the original. Returns the NOT VALID checks that have to be lifted for rows that were there beside
@@ -75,7 +77,7 @@ def _parts(catalog: Catalog, names: Sequence[TableName]) -> list[set[TableName]]
 
 
 def _foresee_part(
-    original: Session, catalog: Catalog, changes: ChangeSet, part: Collection[TableName], outlook: Outlook
+    original: Session, catalog: Catalog, changes: ChangeSet, part: Collection[TableName], outlook: WriteOutlook
 ) -> tuple[LiftedConstraint, ...]:
     with original.transaction(force_rollback=True):
         load_statements.use_search_path_of_role(original)
@@ -133,7 +135,7 @@ def _keys_to_lift(stages: Mapping[TableName, Stage], catalog: Catalog) -> Iterat
 
 
 def _checks_to_lift(
-    original: Session, stages: Mapping[TableName, Stage], outlook: Outlook
+    original: Session, stages: Mapping[TableName, Stage], outlook: WriteOutlook
 ) -> tuple[LiftedConstraint, ...]:
     """Checks that were NOT VALID at T as well, and that rows to be written violate."""
     lifted = []

@@ -220,7 +220,7 @@ def _retained_parents(changes: ChangeSet, shape: Shape, catalog: Catalog, select
     """
     if selection is not Selection.BATCH:
         return
-    by_table, seen = {known.table: known for known in changes.shapes()}, set[int]()
+    by_table, seen = {each.table: each for each in changes.shapes()}, set[int]()
     for key in catalog.foreign_keys:
         child = by_table.get(key.child)
         if child is None or shape.table not in key.parent_tables or sorted(key.parent_columns) != sorted(shape.key):

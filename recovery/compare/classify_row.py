@@ -97,7 +97,7 @@ class Effect:
         return len(values) == 2 and all(value is not None and _NUMBER.fullmatch(value) for value in values)
 
     def remains(self, target: Texts, original: Texts) -> list[int]:
-        """ColumnMapping in which a row written later still shows, or may show, what the incident did."""
+        """Indexes of the columns in which a row written later still shows, or may show, what the incident did."""
         return [
             i
             for i in self.differing

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from recovery.changeset.column_mapping import ColumnMapping
 from recovery.changeset.row_change import Texts
 from recovery.compare.classify_row import Entity
-from recovery.compare.table_diff import Compared, Comparison
+from recovery.compare.table_diff import ComparedTable, Comparison
 from recovery.model.row_class import RowClass
 from recovery.postgres.comparison.key_buckets import extent
 from recovery.postgres.comparison.row_lineage import writers_since
@@ -31,7 +31,7 @@ class Reissued:
     certain: bool
 
 
-def entity_of_table(comparison: Comparison, compared: Compared) -> Entity:
+def entity_of_table(comparison: Comparison, compared: ComparedTable) -> Entity:
     """What tells one entity of a compared table from another. Reads both servers."""
     rules, again = comparison.rules[compared.columns.original.name], reissued(comparison, compared.columns)
     return replace(
@@ -55,7 +55,7 @@ def entity_by_rules(columns: ColumnMapping, rules: Rules) -> Entity:
     return Entity(own, tuple(distinct))
 
 
-def renewed(comparison: Comparison, compared: Compared) -> bool:
+def renewed(comparison: Comparison, compared: ComparedTable) -> bool:
     """Whether the table was emptied since T.
 
     Its file is a new one, every row in it was written since, and none is as it was. An ALTER TABLE that rewrites the
@@ -70,7 +70,7 @@ def renewed(comparison: Comparison, compared: Compared) -> bool:
     return not _some_are_as_at_target(comparison, compared, now)
 
 
-def _some_are_as_at_target(comparison: Comparison, compared: Compared, now: Side) -> bool:
+def _some_are_as_at_target(comparison: Comparison, compared: ComparedTable, now: Side) -> bool:
     if not compared.columns.key:
         lost = comparison.changes.classes(compared.shape.no).get(RowClass.LOST, 0)
         return comparison.rows_at_target(compared.columns.original.name) > lost
@@ -100,7 +100,7 @@ def reissued(comparison: Comparison, columns: ColumnMapping) -> Reissued | None:
     return None
 
 
-def _rewriters(comparison: Comparison, compared: Compared) -> frozenset[int]:
+def _rewriters(comparison: Comparison, compared: ComparedTable) -> frozenset[int]:
     """Transactions that left the same values in several rows, as an UPDATE does and new entities do not."""
     written_values: dict[int, set[Texts]] = {}
     rows: Counter[int] = Counter()

@@ -13,7 +13,7 @@ from itertools import groupby, islice
 from recovery.changeset.column_mapping import ColumnMapping
 from recovery.changeset.row_change import Change, Texts
 from recovery.compare.entity_keys import entity_of_table
-from recovery.compare.table_diff import Compared, Comparison
+from recovery.compare.table_diff import ComparedTable, Comparison
 from recovery.model.catalog import Catalog, ForeignKey
 from recovery.model.repair_plan import DetectionMethod
 from recovery.model.row_class import Op, RowClass
@@ -28,7 +28,7 @@ LOST_REFERENCE = (
 
 
 @dataclass(frozen=True)
-class Link:
+class ForeignKeyLink:
     """A foreign key, at T or now, by positions in both tables' compared columns. `on_delete`: confdeltype."""
 
     child: TableName
@@ -38,12 +38,12 @@ class Link:
     on_delete: str = ""
 
 
-def links(then: Catalog, now: Catalog, tables: Mapping[TableName, ColumnMapping]) -> list[Link]:
+def links(then: Catalog, now: Catalog, tables: Mapping[TableName, ColumnMapping]) -> list[ForeignKeyLink]:
     """The foreign keys of both times between `tables`, without duplicates.
 
     A key dropped since T counts as well: what hung together then is put back together.
     """
-    links_found: dict[Link, None] = {}
+    links_found: dict[ForeignKeyLink, None] = {}
     by_name_then = {columns.at_target.name: name for name, columns in tables.items()}
     for key in now.visible_keys:
         for parent in key.parent_tables:
@@ -56,7 +56,7 @@ def links(then: Catalog, now: Catalog, tables: Mapping[TableName, ColumnMapping]
     return list(links_found)
 
 
-def follow(comparison: Comparison, followed: Mapping[TableName, ColumnMapping], ways: Iterable[Link]) -> None:
+def follow(comparison: Comparison, followed: Mapping[TableName, ColumnMapping], ways: Iterable[ForeignKeyLink]) -> None:
     """Add rows of `followed` tables that lost rows lead to, and what they lead to in turn, until nothing is added."""
     ways, last = list(ways), -1
     if not followed or not ways:
@@ -73,7 +73,7 @@ def follow_whole(
     comparison: Comparison,
     followed: Mapping[TableName, ColumnMapping],
     whole: Mapping[TableName, ColumnMapping],
-    ways: Iterable[Link],
+    ways: Iterable[ForeignKeyLink],
 ) -> None:
     """What tables loaded whole lead to.
 
@@ -93,7 +93,7 @@ def follow_whole(
                 _tell_keyless(comparison, child)
 
 
-def note_lost_references(comparison: Comparison, whole: Iterable[TableName], ways: Iterable[Link]) -> None:
+def note_lost_references(comparison: Comparison, whole: Iterable[TableName], ways: Iterable[ForeignKeyLink]) -> None:
     """Say of rows that stay as they are now that they lost their reference to a row that was lost: that is no edit."""
     whole = set(whole)
     for way in ways:
@@ -109,7 +109,7 @@ def note_lost_references(comparison: Comparison, whole: Iterable[TableName], way
         )
 
 
-def _lost_reference(comparison: Comparison, change: Change, way: Link, parent: Compared | None) -> bool:
+def _lost_reference(comparison: Comparison, change: Change, way: ForeignKeyLink, parent: ComparedTable | None) -> bool:
     assert change.target is not None
     assert change.original is not None
     then = tuple(change.target[i] for i in way.child_at)
@@ -131,7 +131,7 @@ def _lost_reference(comparison: Comparison, change: Change, way: Link, parent: C
 def _follow_rows(
     comparison: Comparison,
     followed: Mapping[TableName, ColumnMapping],
-    ways: list[Link],
+    ways: list[ForeignKeyLink],
     name: TableName,
     rows: list[Change],
 ) -> None:
@@ -144,7 +144,7 @@ def _follow_rows(
 
 def _followed(
     comparison: Comparison, followed: Mapping[TableName, ColumnMapping], name: TableName, source: TableName
-) -> Compared | None:
+) -> ComparedTable | None:
     """The table's place in the comparison, made when its first row is looked for; None when it is not followed."""
     if name not in followed:
         return None
@@ -156,13 +156,15 @@ def _followed(
     return compared if compared.engine is DetectionMethod.FOLLOWED else None
 
 
-def _parents(comparison: Comparison, way: Link, parent: Compared, rows: list[Change]) -> None:
+def _parents(comparison: Comparison, way: ForeignKeyLink, parent: ComparedTable, rows: list[Change]) -> None:
     """Parents that the rows had at T and that are gone: they were lost, too."""
     if parent_keys := _values(rows, way.child_at):
         _missing_parents(comparison, way, parent, parent_keys)
 
 
-def _missing_parents(comparison: Comparison, way: Link, parent: Compared, parent_keys: list[Texts]) -> None:
+def _missing_parents(
+    comparison: Comparison, way: ForeignKeyLink, parent: ComparedTable, parent_keys: list[Texts]
+) -> None:
     by_now, by_then = _fields(parent.columns.now, way.parent_at), _fields(parent.columns.then, way.parent_at)
     present = {place for place, _, _ in rows_by_key(parent.sides.now, parent_keys, by=by_now)}
     if missing := [values for place, values in enumerate(parent_keys) if place not in present]:
@@ -173,7 +175,7 @@ def _missing_parents(comparison: Comparison, way: Link, parent: Compared, parent
         )
 
 
-def _note_strangers(comparison: Comparison, way: Link, parent: Compared, values: list[Texts]) -> None:
+def _note_strangers(comparison: Comparison, way: ForeignKeyLink, parent: ComparedTable, values: list[Texts]) -> None:
     """Of parents whose keys are there: those that are another entity now, or whose keys another one has.
 
     What else became of such a row is not asked: its table is not in the scope.
@@ -193,14 +195,16 @@ def _note_strangers(comparison: Comparison, way: Link, parent: Compared, values:
                 comparison.changes.add([replace(change, kind=RowClass.NEWER)])
 
 
-def _children(comparison: Comparison, way: Link, child: Compared, rows: list[Change]) -> None:
+def _children(comparison: Comparison, way: ForeignKeyLink, child: ComparedTable, rows: list[Change]) -> None:
     """Rows that hung on the lost ones at T."""
     lost = _values([row for row in rows if row.kind is RowClass.LOST], way.parent_at)
     if lost:
         _settle(comparison, child, child.sides.then, lost, _fields(child.columns.then, way.child_at))
 
 
-def _settle(comparison: Comparison, table: Compared, side: Side, values: list[Texts], by: tuple[Field, ...]) -> None:
+def _settle(
+    comparison: Comparison, table: ComparedTable, side: Side, values: list[Texts], by: tuple[Field, ...]
+) -> None:
     positions = table.columns.key
     if not positions:
         if next(rows_by_key(side, values, by=by), None):
@@ -212,7 +216,7 @@ def _settle(comparison: Comparison, table: Compared, side: Side, values: list[Te
         comparison.changes.add(change for change in looked_up if change.target is not None)
 
 
-def _tell_keyless(comparison: Comparison, table: Compared) -> None:
+def _tell_keyless(comparison: Comparison, table: ComparedTable) -> None:
     name = table.columns.original.name
     comparison.notice(f"rows of {name} that lost rows lead to were not looked for: it has no key; name it too")
     comparison.unexamined.add(name)
@@ -234,7 +238,7 @@ def _fields(fields: tuple[Field, ...], positions: tuple[int, ...]) -> tuple[Fiel
 
 
 def _add_link(  # noqa: PLR0913
-    links_found: dict[Link, None],
+    links_found: dict[ForeignKeyLink, None],
     key: ForeignKey,
     child: TableName,
     parent: TableName,
@@ -248,7 +252,7 @@ def _add_link(  # noqa: PLR0913
     at = [{field.name: i for i, field in enumerate(side)} for side in sides]
     if all(c in at[0] for c in key.columns) and all(c in at[1] for c in key.parent_columns):
         links_found[
-            Link(
+            ForeignKeyLink(
                 child,
                 parent,
                 tuple(at[0][c] for c in key.columns),

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from recovery.changeset.column_mapping import ColumnMapping
+from recovery.changeset.move_targets import chunks
 from recovery.changeset.row_change import Texts
-from recovery.changeset.row_locations import chunks
-from recovery.compare.table_diff import Compared, Comparison
+from recovery.compare.table_diff import ComparedTable, Comparison
 from recovery.model.catalog import Catalog, ForeignKey
 from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
@@ -132,7 +132,7 @@ def _without_parent(
 
 
 def _not_planned(
-    comparison: Comparison, key: ForeignKey, parent: Compared, values: list[Texts], missing: list[Texts]
+    comparison: Comparison, key: ForeignKey, parent: ComparedTable, values: list[Texts], missing: list[Texts]
 ) -> list[Texts] | None:
     changes, no = comparison.changes, parent.shape.no
     order = [key.parent_columns.index(name) for name in parent.columns.original.key]

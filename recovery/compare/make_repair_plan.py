@@ -8,13 +8,20 @@ from dataclasses import dataclass, field
 from guards.plain_text import shell_word
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.column_mapping import ColumnMapping, map_table, same_table_at
-from recovery.changeset.preflight import Outlook, foresee
-from recovery.changeset.row_locations import elsewhere_of
+from recovery.changeset.move_targets import elsewhere_of
+from recovery.changeset.preflight import WriteOutlook, foresee
 from recovery.compare.attribution import incident_of, refuse_unknown_incident, writers_of
-from recovery.compare.foreign_key_traversal import Link, follow, follow_whole, links, note_lost_references, predicates
+from recovery.compare.edited_csv import Decision, apply_decisions
+from recovery.compare.foreign_key_traversal import (
+    ForeignKeyLink,
+    follow,
+    follow_whole,
+    links,
+    note_lost_references,
+    predicates,
+)
 from recovery.compare.full_tables import open_questions
-from recovery.compare.plan_summary import Found, dropped_values, gone_notices, hit_in_between, repair_plan
-from recovery.compare.row_decisions import Decision, apply_decisions
+from recovery.compare.plan_summary import ComparisonResult, dropped_values, gone_notices, hit_in_between, repair_plan
 from recovery.compare.row_verdicts import attribute_and_resolve
 from recovery.compare.table_diff import Comparison
 from recovery.errors import ErrorId, RowbackError
@@ -133,7 +140,7 @@ def compare_again(
 
 def _compare(
     both: Both, inquiry: Inquiry, changes: ChangeSet, filled: set[TableName]
-) -> tuple[Found, Mapping[TableName, str]]:
+) -> tuple[ComparisonResult, Mapping[TableName, str]]:
     """One comparison in which the tables `filled` are loaded whole; with those of them that must not be, and why."""
     original, copy, then, now, mapped = both.original, both.copy, both.then, both.now, both.mapped
     columns = {name: mapping for name, mapping in mapped.items() if name not in filled}
@@ -161,9 +168,9 @@ def _compare(
     excepted = [out.name for out in inquiry.plan.left_out]
     elsewhere = elsewhere_of(original, then, now, [mapping.original for mapping in mapped.values()], excepted)
     lifted = foresee(
-        original, now, changes, Outlook(rules, rules_then, sorted(filled, key=lambda name: name.key), elsewhere)
+        original, now, changes, WriteOutlook(rules, rules_then, sorted(filled, key=lambda name: name.key), elsewhere)
     )
-    mapping = Found(
+    mapping = ComparisonResult(
         comparison,
         incident,
         writers,
@@ -256,7 +263,7 @@ def _compare_all(
     inquiry: Inquiry,
     columns: Mapping[TableName, ColumnMapping],
     whole: Mapping[TableName, ColumnMapping],
-    ways: Sequence[Link],
+    ways: Sequence[ForeignKeyLink],
 ) -> None:
     where = inquiry.plan.where
     requested_reasons = [Why.NAMED] if where is not None else [why for why in Why if why is not Why.FOLLOWED]

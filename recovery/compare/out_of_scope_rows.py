@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 
 from recovery.compare.attribution import Incident
-from recovery.compare.table_diff import Compared, Comparison
+from recovery.compare.table_diff import ComparedTable, Comparison
 from recovery.model.account import Reason, TableAccount
 from recovery.model.catalog import ForeignKey, Table
 from recovery.model.repair_plan import DetectionMethod
@@ -93,7 +93,7 @@ def written_outside(
     return accounts, unseen
 
 
-def _were_there(comparison: Comparison, table: Table, compared: Compared | None, incident: Incident) -> int:
+def _were_there(comparison: Comparison, table: Table, compared: ComparedTable | None, incident: Incident) -> int:
     """Rows of a table that the incident wrote last, that were there at T, and that are not in the comparison."""
     at_target = next((t for t in comparison.then.tables if t.oid == table.oid), None)
     names = {column.name for column in at_target.columns} if at_target else set()

@@ -11,7 +11,7 @@ from recovery.changeset.planned_account import account_of
 from recovery.changeset.row_change import column_numbers, key_text
 from recovery.compare.attribution import Incident, incident_notices
 from recovery.compare.out_of_scope_rows import children_outside, written_outside
-from recovery.compare.table_diff import Compared, Comparison
+from recovery.compare.table_diff import ComparedTable, Comparison
 from recovery.model.account import KEYS_SHOWN, LostValues
 from recovery.model.repair_plan import DetectionMethod, LiftedConstraint, RepairPlan, RepairRequest, TableRepair, Writer
 from recovery.model.row_class import WRITTEN_AFTER_T, Op, RowClass
@@ -24,7 +24,7 @@ WRITERS_KEPT = 50
 
 
 @dataclass(frozen=True)
-class Found:
+class ComparisonResult:
     """One finished comparison.
 
     `request`: as the user made it. `dropped`: tables that are gone since T, and columns with what they held. `scope`:
@@ -42,7 +42,7 @@ class Found:
 
 
 def repair_plan(
-    outcome: Found, case: str, number: int, filled: Sequence[TableName], unfit: Sequence[str]
+    outcome: ComparisonResult, case: str, number: int, filled: Sequence[TableName], unfit: Sequence[str]
 ) -> RepairPlan:
     """The plan that follows from a comparison.
 
@@ -164,7 +164,7 @@ def _wal_bytes(comparison: Comparison, tables: Sequence[TableRepair]) -> int:
     )
 
 
-def _table(comparison: Comparison, compared: Compared) -> TableRepair:
+def _table(comparison: Comparison, compared: ComparedTable) -> TableRepair:
     name, no = compared.columns.original.name, compared.shape.no
     tally = comparison.changes.tally(no)
     classes, ops = comparison.changes.classes(no), comparison.changes.planned(no)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from recovery.changeset.change_set import WRITES, ChangeSet
 from recovery.changeset.row_change import Change, Shape, key_text
-from recovery.compare.table_diff import Compared, Comparison
+from recovery.compare.table_diff import ComparedTable, Comparison
 from recovery.model.recovery_report import WorldProof
 from recovery.model.row_class import Op
 from recovery.postgres.row_versions import xmin_of
@@ -45,7 +45,7 @@ def prove_world(again: Comparison, written: Written) -> tuple[WorldProof, ...]:
 
 
 def _prove(
-    again: Comparison, compared: Compared, shape: Shape | None, written: Written, ours: Collection[int]
+    again: Comparison, compared: ComparedTable, shape: Shape | None, written: Written, ours: Collection[int]
 ) -> WorldProof:
     stays, since, unexplained = 0, 0, []
     for row in again.changes.changes(compared.shape.no):

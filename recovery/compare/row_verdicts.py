@@ -8,8 +8,8 @@ from recovery.changeset.block_rows import block, blocked
 from recovery.changeset.row_change import Change, Texts
 from recovery.compare.classify_row import Effect, Entity, attribute, resolve
 from recovery.compare.entity_keys import entity_of_table, renewed
-from recovery.compare.key_changes import BY_INCIDENT, MAYBE_MOVED, SAME_NUMBER, SAME_REST, root_of, row_signature_of
-from recovery.compare.table_diff import Compared, Comparison
+from recovery.compare.moved_rows import BY_INCIDENT, MAYBE_MOVED, SAME_NUMBER, SAME_REST, root_of, row_signature_of
+from recovery.compare.table_diff import ComparedTable, Comparison
 from recovery.model.catalog import ForeignKey
 from recovery.model.modes.reload_mode import NewRows
 from recovery.model.repair_plan import DetectionMethod, RepairRequest
@@ -51,7 +51,7 @@ def attribute_and_resolve(comparison: Comparison) -> None:
         _block_renamed(comparison, compared)
 
 
-def _effect(comparison: Comparison, compared: Compared, incident: frozenset[int]) -> Effect:
+def _effect(comparison: Comparison, compared: ComparedTable, incident: frozenset[int]) -> Effect:
     effect = Effect()
     for change in comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]):
         if change.xmin in incident and change.target and change.original:
@@ -59,7 +59,7 @@ def _effect(comparison: Comparison, compared: Compared, incident: frozenset[int]
     return effect
 
 
-def _request_for(comparison: Comparison, compared: Compared) -> RepairRequest:
+def _request_for(comparison: Comparison, compared: ComparedTable) -> RepairRequest:
     """Nobody asked for a followed table to be replaced: only what was lost or hit by the incident comes back."""
     request = comparison.request
     followed = request.reload_mode.followed
@@ -69,7 +69,7 @@ def _request_for(comparison: Comparison, compared: Compared) -> RepairRequest:
     return request
 
 
-def _converted(comparison: Comparison, compared: Compared, incident: frozenset[int]) -> str | None:
+def _converted(comparison: Comparison, compared: ComparedTable, incident: frozenset[int]) -> str | None:
     """Whether a change of type changed the values as well (ALTER … TYPE … USING).
 
     Then T has other units, and no row of T may be written. Said by the rows that are there at both times and that the
@@ -92,7 +92,7 @@ def _converted(comparison: Comparison, compared: Compared, incident: frozenset[i
     return None
 
 
-def _block_keyless(comparison: Comparison, compared: Compared) -> None:
+def _block_keyless(comparison: Comparison, compared: ComparedTable) -> None:
     """Without a key a changed row looks like a lost and a new one: never put the old version beside the new.
 
     Where the table was emptied, all rows are new, and none a version of another.
@@ -105,7 +105,7 @@ def _block_keyless(comparison: Comparison, compared: Compared) -> None:
     block(changes, no, Op.DELETE, NO_KEY_TO_DELETE_BY)
 
 
-def _tell_doubt(comparison: Comparison, compared: Compared, entity: Entity) -> None:
+def _tell_doubt(comparison: Comparison, compared: ComparedTable, entity: Entity) -> None:
     """Where one column is all that could tell an entity from another, an edit and another entity look alike."""
     name, keys = compared.columns.original.name, comparison.now.foreign_keys
     children = sorted({str(key.child) for key in keys if name in key.parent_tables and key.child != name})
@@ -120,7 +120,7 @@ def _tell_doubt(comparison: Comparison, compared: Compared, entity: Entity) -> N
         )
 
 
-def _block_moved(comparison: Comparison, compared: Compared, entity: Entity) -> None:
+def _block_moved(comparison: Comparison, compared: ComparedTable, entity: Entity) -> None:
     """A row that was only given another key, or moved to another partition, is not put back beside itself."""
     signature = row_signature_of(compared.columns, comparison.now)
     if signature is None or comparison.request.reload_mode.new_rows is NewRows.LEAVE:
@@ -135,18 +135,18 @@ def _block_moved(comparison: Comparison, compared: Compared, entity: Entity) -> 
             _block_alike(comparison, compared, signature.rest_of, SAME_REST)
 
 
-def _block_alike(comparison: Comparison, compared: Compared, mark_of: MarkOf, reason: str) -> None:
+def _block_alike(comparison: Comparison, compared: ComparedTable, mark_of: MarkOf, reason: str) -> None:
     comparison.changes.update(blocked(change, reason) for change in _alike(comparison, compared, mark_of))
 
 
-def _alike(comparison: Comparison, compared: Compared, mark_of: MarkOf) -> Iterator[Change]:
+def _alike(comparison: Comparison, compared: ComparedTable, mark_of: MarkOf) -> Iterator[Change]:
     """The rows to be inserted whose mark a row written since T has as well."""
     for change in comparison.changes.changes(compared.shape.no, ops=[Op.INSERT]):
         if change.target and (mark := mark_of(change.target)) and comparison.changes.noted(mark):
             yield change
 
 
-def _block_renamed(comparison: Comparison, compared: Compared) -> None:
+def _block_renamed(comparison: Comparison, compared: ComparedTable) -> None:
     """A parent whose children all follow a new key, as ON UPDATE CASCADE makes them, was renamed, not lost."""
     mode = comparison.request.reload_mode
     if row_signature_of(compared.columns, comparison.now) is None or mode.new_rows is NewRows.LEAVE:
@@ -165,7 +165,9 @@ def _block_renamed(comparison: Comparison, compared: Compared) -> None:
         )
 
 
-def _given_to(comparison: Comparison, parent: Compared, child: Compared, key: ForeignKey) -> Mapping[Texts, Texts]:
+def _given_to(
+    comparison: Comparison, parent: ComparedTable, child: ComparedTable, key: ForeignKey
+) -> Mapping[Texts, Texts]:
     """Key at T → the one new key that all changed children of it reference now; rows of the incident do not count."""
     if not set(key.columns) <= set(child.columns.columns):
         return {}

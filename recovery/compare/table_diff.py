@@ -10,7 +10,7 @@ from recovery.changeset.column_mapping import ColumnMapping
 from recovery.changeset.row_change import Change, Shape, Texts
 from recovery.compare.candidate_rows import Sides, compare_whole_rows, find_candidate_rows
 from recovery.compare.classify_row import differing
-from recovery.compare.key_changes import row_signature_of
+from recovery.compare.moved_rows import row_signature_of
 from recovery.model.catalog import Catalog
 from recovery.model.modes.reload_mode import IncidentNeed, NewRows
 from recovery.model.repair_plan import DetectionMethod, RepairRequest
@@ -28,7 +28,7 @@ NEW_ROWS_SHOWN = 1_000
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedTable:
     """One table of the comparison: its columns on both sides, its place in the change set, how it was compared."""
 
     columns: ColumnMapping
@@ -51,7 +51,7 @@ class Comparison:
     changes: ChangeSet
     request: RepairRequest
     ask: Ask = stream
-    tables: dict[TableName, Compared] = field(default_factory=dict)
+    tables: dict[TableName, ComparedTable] = field(default_factory=dict)
     new_rows: dict[TableName, int] = field(default_factory=dict)
     exact: set[TableName] = field(default_factory=set)
     unexamined: set[TableName] = field(default_factory=set)
@@ -77,10 +77,12 @@ class Comparison:
             limited=where is not None,
         )
 
-    def add_table(self, columns: ColumnMapping, sides: Sides, engine: DetectionMethod, because: str = "") -> Compared:
+    def add_table(
+        self, columns: ColumnMapping, sides: Sides, engine: DetectionMethod, because: str = ""
+    ) -> ComparedTable:
         """A place for the table's rows in the change set."""
         shape = self.changes.add_table(columns.original.name, columns.original.key, columns.columns)
-        compared = Compared(columns, shape, sides, engine, because)
+        compared = ComparedTable(columns, shape, sides, engine, because)
         self.tables[columns.original.name] = compared
         return compared
 
@@ -111,7 +113,7 @@ class Comparison:
             if compared := self.tables.pop(name, None):
                 self.changes.forget(compared.shape.no)
 
-    def compare_referencing(self, compared: Compared, places: Sequence[int]) -> None:
+    def compare_referencing(self, compared: ComparedTable, places: Sequence[int]) -> None:
         """Find the rows of a followed table that held a reference in the columns at `places` at T and differ now.
 
         Of a parent that is loaded whole, every row was lost.
@@ -123,7 +125,7 @@ class Comparison:
             rows = self.look_up(compared, keys)
             self.changes.add(row for row in rows if row.target and all(row.target[i] is not None for i in places))
 
-    def _compare_keyless(self, compared: Compared) -> None:
+    def _compare_keyless(self, compared: ComparedTable) -> None:
         """Without a key a changed row is a lost and a new one.
 
         Where the incident is known to have written everything that was written since T, all its rows leave, and all
@@ -149,7 +151,7 @@ class Comparison:
         # More rows than T had: some were committed between T and the incident, and none of them may leave.
         return extent(sides.now)[0] <= extent(sides.then)[0]
 
-    def look_up(self, compared: Compared, keys: list[Texts]) -> Iterator[Change]:
+    def look_up(self, compared: ComparedTable, keys: list[Texts]) -> Iterator[Change]:
         """The rows of `keys` on both sides, those that differ.
 
         Which rows are the same, the servers say: keys may be equal and yet print differently (citext, nondeterministic
@@ -165,7 +167,7 @@ class Comparison:
             if row and (change := differing(compared.shape.no, tuple(row[i] for i in positions), target, current)):
                 yield change
 
-    def _within_limit(self, compared: Compared, changes: Iterable[Change]) -> Iterator[Change]:
+    def _within_limit(self, compared: ComparedTable, changes: Iterable[Change]) -> Iterator[Change]:
         """All but the bulk of the new rows, of which only a replacement needs more than their number."""
         name = compared.columns.original.name
         signature = row_signature_of(compared.columns, self.now)

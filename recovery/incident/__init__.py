@@ -2,6 +2,6 @@
 
 Pure: text in, values out. A log may hold any text.
 
-Read in this order: log_line_prefix, log_record, session_state, session_tracking, statement_sighting, rank_suspects,
-target_time.
+Read in this order: log_formats, log_line_prefix, log_record, session_state, session_tracking, statement_sighting,
+rank_suspects, target_time.
 """

@@ -69,16 +69,16 @@ class Jump:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedReadings:
     """Two readings. `jumps` by table, what shrank most first; `dropped`: tables that are no longer there, in words."""
 
     jumps: Mapping[str, Jump] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
 
 
-def compare(then: Reading, now: Reading) -> Compared:
+def compare(then: Reading, now: Reading) -> ComparedReadings:
     """What happened between them, as far as it is much."""
-    return Compared(_jumps(then, now), tuple(_dropped(then, now)))
+    return ComparedReadings(_jumps(then, now), tuple(_dropped(then, now)))
 
 
 def _dropped(then: Reading, now: Reading) -> list[str]:

@@ -134,7 +134,7 @@ def names_sessions(prefix: str) -> bool:
     return any(name in pattern_of(prefix).groupindex for name in "pcr")
 
 
-class Clock:
+class LogClock:
     """Times of log lines as seconds since 1970.
 
     Neighbours share their second, so the last one is remembered. `zone`: log_timezone, for abbreviations that name no

@@ -9,7 +9,7 @@ from typing import NamedTuple
 TRUNCATED = b"[Your log message was truncated]"
 
 
-class Record(NamedTuple):
+class LogRecord(NamedTuple):
     """A record as the server wrote it. What its format does not tell is empty.
 
     `at`: seconds since 1970; `exact`: whether that is finer than a second. `session`: the session's own id (csvlog,

@@ -12,7 +12,7 @@ from recovery.incident.damage import costs_rows
 from recovery.incident.statement_redaction import on_one_line, shape_of, without_values
 from recovery.incident.statement_retention import danger_of, says_which
 from recovery.incident.statement_sighting import Outcome, Sighting
-from recovery.model.incident_findings import Reach, Reached, Suspect
+from recovery.model.incident_findings import Reached, StatementReach, Suspect
 from recovery.model.values import name_parts
 
 # Damage comes first: an unbounded statement whose end no log shows stands before any bounded one that was committed.
@@ -32,7 +32,7 @@ OWN, OWN_WRITES = "rowback", -200  # a repair, or an undo: `rowback cases` knows
 _OWN_TEXT = re.compile(r'"pg_temp"\."rowback_stage_\d+"|^\s*/\* rowback \*/')
 OF_RDS = "rdsadmin"  # RDS's own housekeeping; no customer can connect to that database (sources: RDS-roles)
 _QUOTED = re.compile(r'"[^"]*"|"[^"]*$')
-Closure = Callable[[Sequence[str], Reach], Sequence[Reached]]
+Closure = Callable[[Sequence[str], StatementReach], Sequence[Reached]]
 
 
 @dataclass(frozen=True)
@@ -150,10 +150,12 @@ def _suspect(sighting: Sighting, question: Question, closure: Closure | None, al
     )
 
 
-def _reach(classified: Classified) -> Reach:
+def _reach(classified: Classified) -> StatementReach:
     if any(finding.cascade for finding in classified.worst):
-        return Reach.CASCADE
-    return Reach.DELETE if any(finding.verb == "DELETE" for finding in classified.worst) else Reach.NAMED
+        return StatementReach.CASCADE
+    return (
+        StatementReach.DELETE if any(finding.verb == "DELETE" for finding in classified.worst) else StatementReach.NAMED
+    )
 
 
 def _by_table(table: str | None, tables: Sequence[str], reached: Sequence[Reached]) -> int:

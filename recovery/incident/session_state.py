@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from recovery.incident.log_record import Record
+from recovery.incident.log_record import LogRecord
 from recovery.incident.pgaudit_records import Audited
 from recovery.incident.statement_sighting import Outcome, Sighting
-from recovery.incident.statement_text import Control
+from recovery.incident.statement_text import TransactionControl
 from recovery.incident.temporary_tables import Scratch
 
 
@@ -39,9 +39,9 @@ class Group:
 
     text: str
     sightings: list[Sighting]
-    ends: Control | None = None
+    ends: TransactionControl | None = None
     earlier: tuple[Group, ...] = ()
-    done: tuple[Record, float] | None = None
+    done: tuple[LogRecord, float] | None = None
     number: int = 0  # pgaudit's
     origin: Origin = Origin.SIMPLE
 
@@ -57,7 +57,7 @@ class Group:
 
 
 @dataclass
-class Session:
+class LoggedSession:
     """`block`: in a transaction block; None: not known, its beginning is not in the log."""
 
     block: bool | None
@@ -66,8 +66,8 @@ class Session:
     savepoints: list[tuple[str, int]] = field(default_factory=list)
     failed: bool = False
     running: Group | None = None
-    last: Record | None = None
-    erring: Record | None = None  # an error whose statement stands on the next line
+    last: LogRecord | None = None
+    erring: LogRecord | None = None  # an error whose statement stands on the next line
     batch: list[Sighting] = field(default_factory=list)  # executed outside a block, and perhaps not synced yet
     scratch: Scratch = field(default_factory=Scratch)
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 
-from recovery.incident.log_record import Record
+from recovery.incident.log_record import LogRecord
 from recovery.incident.pgaudit_records import Audited, audited
-from recovery.incident.session_state import Group, LogMessage, Origin, Session
+from recovery.incident.session_state import Group, LoggedSession, LogMessage, Origin
 from recovery.incident.statement_sighting import Outcome, Sighting
-from recovery.incident.statement_text import Control, control_of, pieces, prepared_text
+from recovery.incident.statement_text import TransactionControl, control_of, pieces, prepared_text
 from recovery.incident.transaction_outcome import Keep, Outcomes, whose
 
 NOTHING_FOLLOWS = "nothing of its session follows in the log"
@@ -54,7 +54,7 @@ class Sessions:
 
     def __init__(self, keep: Keep = lambda sighting: True) -> None:
         self.open_pids: set[bytes] = set()
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, LoggedSession] = {}
         self._outcomes = Outcomes(keep, self._sessions)
         self._from_the_start = False
         self._first_s: float | None = None
@@ -72,7 +72,7 @@ class Sessions:
         session.block, session.failed = verb == "begin", False
         return True
 
-    def feed(self, record: Record) -> None:
+    def feed(self, record: LogRecord) -> None:
         """Take one record into account."""
         message = record.message
         self._first_s = record.at if self._first_s is None else self._first_s
@@ -90,7 +90,7 @@ class Sessions:
         else:
             self.open_pids.discard(str(record.pid).encode())
 
-    def _take(self, session: Session, record: Record) -> None:
+    def _take(self, session: LoggedSession, record: LogRecord) -> None:
         message = record.message
         if record.severity == "STATEMENT":
             self._erred(session, record, message)
@@ -120,7 +120,7 @@ class Sessions:
         self._outcomes.judge_assumed()
         return sorted(self._outcomes.found, key=lambda sighting: sighting.from_s)
 
-    def _cut_off(self, session: Session) -> None:
+    def _cut_off(self, session: LoggedSession) -> None:
         """The log ends.
 
         A COMMIT that is the last of its session is one unless an error follows; so is a statement by itself in a log
@@ -138,10 +138,10 @@ class Sessions:
         else:
             self._outcomes.unknown(still, NOTHING_FOLLOWS if session.block is not None else BEGAN_BEFORE)
 
-    def _session(self, record: Record) -> Session:
+    def _session(self, record: LogRecord) -> LoggedSession:
         session = self._sessions.get(record.session)
         if session is None:
-            session = self._sessions[record.session] = Session(False if self._from_the_start else None)
+            session = self._sessions[record.session] = LoggedSession(False if self._from_the_start else None)
         if session.whose != (now := whose(record)) and "[unknown]" not in now:
             if session.whose and "[unknown]" not in session.whose:  # the process id belongs to another by now
                 self._outcomes.gone(session, "its session ended")
@@ -159,12 +159,12 @@ class Sessions:
                 self._outcomes.gone(session, "the server went down")
             self._sessions.clear()
 
-    def _of_no_session(self, record: Record, text: str) -> None:
+    def _of_no_session(self, record: LogRecord, text: str) -> None:
         """The lines name no session: each statement stands by itself."""
         alone = (piece for piece in pieces(text) if not control_of(piece))
         self._outcomes.unknown((Sighting(piece, record, record.at) for piece in alone), NO_SESSION)
 
-    def _log(self, session: Session, record: Record) -> None:
+    def _log(self, session: LoggedSession, record: LogRecord) -> None:
         message = record.message
         if match := _DURATION.match(message):
             self._outcomes.succeeded(session, record, float(match[1]))
@@ -186,7 +186,7 @@ class Sessions:
             self._outcomes.gone(session, "its session ended")
             del self._sessions[record.session]
 
-    def _ran(self, session: Session, record: Record, message: LogMessage) -> None:
+    def _ran(self, session: LoggedSession, record: LogRecord, message: LogMessage) -> None:
         """A message with statements began; with a duration it is over already."""
         text, duration_ms = message.text, message.duration_ms
         if session.running and _is_same(session.running, message):
@@ -212,12 +212,12 @@ class Sessions:
         if duration_ms is not None:
             session.running.done = record, duration_ms
 
-    def _prove(self, record: Record, duration_ms: float | None) -> None:
+    def _prove(self, record: LogRecord, duration_ms: float | None) -> None:
         """What stands in the log only where BEGIN and COMMIT do; a long one may stand there alone."""
         if duration_ms is None or duration_ms < SHORT_MS:
             self._outcomes.prove(whose(record))
 
-    def _control(self, session: Session, group: Group, control: Control, record: Record) -> None:
+    def _control(self, session: LoggedSession, group: Group, control: TransactionControl, record: LogRecord) -> None:
         match control.verb:
             case "begin":
                 if session.block is None:  # what came before was no part of a block
@@ -238,7 +238,7 @@ class Sessions:
                 for sighting in (*session.pending, *group.sightings):
                     sighting.commit_from_s = record.at
 
-    def _error(self, session: Session, record: Record) -> None:
+    def _error(self, session: LoggedSession, record: LogRecord) -> None:
         if record.severity in ("FATAL", "PANIC"):
             self._outcomes.gone(session, record.message)
         elif record.statement:
@@ -246,7 +246,7 @@ class Sessions:
         else:
             session.erring = record
 
-    def _erred(self, session: Session, record: Record, text: str) -> None:
+    def _erred(self, session: LoggedSession, record: LogRecord, text: str) -> None:
         """An error and, where it is told, the text that it stopped.
 
         A text that is not the running one tells that the running one had gone well before.
@@ -269,7 +269,7 @@ class Sessions:
         if group is None or not self._outcomes.failed(session, group, error_report.message):
             session.failed = session.block is not False
 
-    def _detail(self, session: Session, message: str) -> None:
+    def _detail(self, session: LoggedSession, message: str) -> None:
         group = session.running
         if group is None:
             return
@@ -280,7 +280,7 @@ class Sessions:
             for sighting in group.sightings:
                 sighting.parameters = message[len("parameters: ") :]
 
-    def _audited(self, session: Session, record: Record, audit: Audited) -> None:
+    def _audited(self, session: LoggedSession, record: LogRecord, audit: Audited) -> None:
         """Pgaudit tells of statements inside functions, too; those belong to the one that runs."""
         group = session.running
         if audit.nested == 1 and (group is None or not group.is_audited(audit)):

@@ -22,12 +22,12 @@ def without_values(text: str) -> str:
     """The statement with $1 or … for each constant, and without comments, on one line."""
     with suppress(PGQueryError):  # cut off, or what no parser knows: its constants go all the same
         text = normalize(text)
-    return on_one_line(_TOKEN.sub(lambda found: found["kept"] or ("" if found["comment"] else "…"), text))
+    return on_one_line(_TOKEN.sub(lambda token: token["kept"] or ("" if token["comment"] else "…"), text))
 
 
 def shape_of(text: str) -> str:
     """What statements have in common that differ in their values alone."""
-    return on_one_line(_TOKEN.sub(lambda found: "" if found["comment"] else _shape(found["kept"]), text))
+    return on_one_line(_TOKEN.sub(lambda token: "" if token["comment"] else _shape(token["kept"]), text))
 
 
 def _shape(token: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from recovery.incident.log_record import Record
+from recovery.incident.log_record import LogRecord
 
 
 class Outcome(StrEnum):
@@ -25,7 +25,7 @@ class Sighting:
     """
 
     text: str
-    record: Record
+    record: LogRecord
     from_s: float
     parameters: str = ""
     duration_ms: float | None = None

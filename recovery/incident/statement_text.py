@@ -8,7 +8,7 @@ from functools import lru_cache
 
 
 @dataclass(frozen=True)
-class Control:
+class TransactionControl:
     """Transaction control.
 
     `verb`: begin, commit, rollback, savepoint, release, rollback to, prepare, commit prepared, rollback prepared.
@@ -42,7 +42,7 @@ _MAY_BE = re.compile(rf"{_SPACE}*+(?:begin|start|commit|end|rollback|abort|savep
 
 
 @lru_cache(maxsize=1024)
-def control_of(text: str) -> Control | None:
+def control_of(text: str) -> TransactionControl | None:
     """What a single statement does to its transaction; None for everything else."""
     if not _MAY_BE.match(text) or (match := _WORDS.match(text)) is None:
         return None
@@ -51,9 +51,9 @@ def control_of(text: str) -> Control | None:
         r"\band\s+no\s+chain\b", part["rest"], re.IGNORECASE
     )
     if part["begin"]:
-        return Control("begin")
+        return TransactionControl("begin")
     if part["prepared"]:
-        return Control(f"{part['prepared'].lower()} prepared", part["gid"])
+        return TransactionControl(f"{part['prepared'].lower()} prepared", part["gid"])
     for verb, group in (
         ("prepare", "prepare"),
         ("rollback to", "back"),
@@ -61,8 +61,8 @@ def control_of(text: str) -> Control | None:
         ("release", "release"),
     ):
         if part[group] is not None:
-            return Control(verb, _name(part[group]))
-    return Control("commit" if part["commit"] else "rollback", chains=chains)
+            return TransactionControl(verb, _name(part[group]))
+    return TransactionControl("commit" if part["commit"] else "rollback", chains=chains)
 
 
 _PREPARED = re.compile(rf"{_SPACE}*+prepare{_SPACE}+[^\n]*?{_SPACE}as{_SPACE}+(.*)", re.IGNORECASE | re.DOTALL)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from recovery.incident.log_line_prefix import Clock, pattern_of
-from recovery.incident.log_record import TRUNCATED, Record, Wanted, everything
+from recovery.incident.log_line_prefix import LogClock, pattern_of
+from recovery.incident.log_record import TRUNCATED, LogRecord, Wanted, everything
 
 LARGEST_RECORD = 16 << 20  # a record without an end is cut here: nobody shall make us hold a whole file
 # RDS ends a portion with it, and the next begins on the same line.
@@ -16,7 +16,7 @@ _FIELDS = ("m", "y", "t", "z", "n", "p", "u", "d", "h", "r", "a", "c", "v", "x")
 
 def read_stderr(
     chunks: Iterable[bytes], prefix: str, wanted: Wanted = everything, zone: str | None = None
-) -> Iterator[Record]:
+) -> Iterator[LogRecord]:
     """Records of a stderr log, in the order of their lines; what is no record of that prefix is passed over.
 
     `chunks`: the bytes, cut anywhere. Memory: one chunk and one record. Never raises for what a line holds.
@@ -64,19 +64,19 @@ def _last_start(block: bytes, pattern: re.Pattern[bytes]) -> int:
     return 0
 
 
-def _taker(pattern: re.Pattern[bytes], zone: str | None) -> Callable[[re.Match[bytes], bytes], Record | None]:
+def _taker(pattern: re.Pattern[bytes], zone: str | None) -> Callable[[re.Match[bytes], bytes], LogRecord | None]:
     """Turns a match and the message behind it into a record, or into nothing where its time is none."""
-    clock = Clock(zone)
+    clock = LogClock(zone)
     present = [name if name in pattern.groupindex else None for name in _FIELDS]
 
-    def take(match: re.Match[bytes], body: bytes) -> Record | None:
+    def take(match: re.Match[bytes], body: bytes) -> LogRecord | None:
         m, y, t, z, n, p, u, d, h, r, a, c, v, x = (match[name] if name else None for name in present)
         try:
             at = clock.seconds(m or t or b"", y or z or b"") if m or t else float(n or 0)
         except ValueError:
             return None
         message = _text(body.rstrip(b"\n").replace(b"\n\t", b"\n"))
-        return Record(
+        return LogRecord(
             at,
             bool(m or n),
             _text(c or p or r),

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from recovery.incident.log_line_prefix import Clock
-from recovery.incident.log_record import Record, Wanted, everything
+from recovery.incident.log_line_prefix import LogClock
+from recovery.incident.log_record import LogRecord, Wanted, everything
 from recovery.incident.stderr_log import LARGEST_RECORD
 
 # PostgreSQL documentation 20.8.4: the columns that every version since 9.0 has, in their order.
@@ -20,9 +20,9 @@ EXACT = True  # milliseconds
 _START = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [^,\n]{1,10},", re.MULTILINE)
 
 
-def read_csv(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[Record]:
+def read_csv(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[LogRecord]:
     """Records of a csvlog. A record that is cut off or makes no sense is passed over, the next is not lost."""
-    clock = Clock()
+    clock = LogClock()
     for raw in _between(chunks, _START):
         try:
             row = next(csv.reader(io.StringIO(raw.decode("utf-8", "replace"), newline=""), strict=True))
@@ -32,9 +32,9 @@ def read_csv(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[R
             continue
 
 
-def _of_row(row: list[str], clock: Clock) -> Record:
+def _of_row(row: list[str], clock: LogClock) -> LogRecord:
     text, _, zone = row[_TIME].rpartition(" ")
-    return Record(
+    return LogRecord(
         clock.seconds(text.encode(), zone.encode()),
         EXACT,
         row[_SESSION],
@@ -52,9 +52,9 @@ def _of_row(row: list[str], clock: Clock) -> Record:
     )
 
 
-def read_json(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[Record]:
+def read_json(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[LogRecord]:
     """Records of a jsonlog (PostgreSQL 15 and later). A line that is no JSON object is passed over."""
-    clock = Clock()
+    clock = LogClock()
     for line in _lines(chunks):
         try:
             fields = json.loads(line)
@@ -66,9 +66,9 @@ def read_json(chunks: Iterable[bytes], wanted: Wanted = everything) -> Iterator[
             continue
 
 
-def _of_object(fields: dict[str, Any], clock: Clock) -> Record:
+def _of_object(fields: dict[str, Any], clock: LogClock) -> LogRecord:
     text, _, zone = _text(fields["timestamp"]).rpartition(" ")
-    return Record(
+    return LogRecord(
         clock.seconds(text.encode(), zone.encode()),
         EXACT,
         _text(fields.get("session_id", fields.get("pid", ""))),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from recovery.incident.log_record import Record
-from recovery.incident.session_state import Group, Session
+from recovery.incident.log_record import LogRecord
+from recovery.incident.session_state import Group, LoggedSession
 from recovery.incident.statement_sighting import Outcome, Sighting
 
 NOT_LOGGED = "BEGIN, COMMIT and ROLLBACK are not logged here: it may have been rolled back"
@@ -14,7 +14,7 @@ IN_A_BATCH = "an error followed, and it may have been sent in one batch with wha
 Keep = Callable[[Sighting], bool]
 
 
-def whose(record: Record) -> tuple[str, str]:
+def whose(record: LogRecord) -> tuple[str, str]:
     """Database and role: what is logged depends on both."""
     return record.database, record.role
 
@@ -26,7 +26,7 @@ class Outcomes:
     far. `sessions`: all that are known.
     """
 
-    def __init__(self, keep: Keep, sessions: Mapping[str, Session]) -> None:
+    def __init__(self, keep: Keep, sessions: Mapping[str, LoggedSession]) -> None:
         self.found: list[Sighting] = []
         self.settings = 0
         self._controls_logged: set[tuple[str, str, int]] = set()
@@ -48,7 +48,7 @@ class Outcomes:
     def _shows_controls(self, sighting: Sighting) -> bool:
         return (*whose(sighting.record), sighting.settings) in self._controls_logged
 
-    def succeeded(self, session: Session, record: Record, duration_ms: float | None = None) -> None:
+    def succeeded(self, session: LoggedSession, record: LogRecord, duration_ms: float | None = None) -> None:
         """Whatever ran before is over, and no error was told of it."""
         group = session.running
         if group is None:
@@ -72,11 +72,11 @@ class Outcomes:
             session.executed(group)
 
     @staticmethod
-    def _is_its_own(session: Session, record: Record, duration_ms: float | None) -> bool:
+    def _is_its_own(session: LoggedSession, record: LogRecord, duration_ms: float | None) -> bool:
         """Csvlog and jsonlog: a duration line with a virtual transaction and no real one, right behind a write."""
         return bool(record.virtual and not record.xid and duration_ms is not None and session.block is not True)
 
-    def _ended(self, session: Session, group: Group, record: Record) -> None:
+    def _ended(self, session: LoggedSession, group: Group, record: LogRecord) -> None:
         """A COMMIT, ROLLBACK or PREPARE TRANSACTION went well."""
         control, everything = group.ends, [*session.pending, *group.sightings]
         assert control is not None
@@ -102,7 +102,7 @@ class Outcomes:
         if not control.verb.endswith("prepared"):
             session.block, session.failed = control.chains, False
 
-    def _prepared_as(self, name: str, record: Record) -> list[Sighting]:
+    def _prepared_as(self, name: str, record: LogRecord) -> list[Sighting]:
         """What a prepared transaction did. Whoever ends it proves that preparing it went well."""
         for session in self._sessions.values():
             group = session.running
@@ -110,7 +110,7 @@ class Outcomes:
                 self.succeeded(session, record)
         return self.prepared.pop(name, [])
 
-    def rolled_back_to(self, session: Session, group: Group, name: str) -> None:
+    def rolled_back_to(self, session: LoggedSession, group: Group, name: str) -> None:
         """A savepoint took back what was run since: those statements cost nothing."""
         session.pending += group.sightings
         group.sightings = []
@@ -124,7 +124,7 @@ class Outcomes:
             self._end(sighting, Outcome.ROLLED_BACK, f"ROLLBACK TO {name}")
         session.pending, session.failed = session.pending[:at], False
 
-    def failed(self, session: Session, group: Group, why: str) -> bool:
+    def failed(self, session: LoggedSession, group: Group, why: str) -> bool:
         """A message failed, and with it all that it did; True when it was the end of its transaction as well."""
         for sighting in (sighting for earlier in group.earlier for sighting in earlier.sightings):
             self._end(sighting, Outcome.UNKNOWN, "a later statement of the same message failed")
@@ -137,7 +137,7 @@ class Outcomes:
         return True
 
     @staticmethod
-    def batch_failed(session: Session) -> None:
+    def batch_failed(session: LoggedSession) -> None:
         """One of the statements between two Syncs failed, so none of them is known to have been committed.
 
         The extended protocol makes one transaction of them, and logs none (PostgreSQL documentation 55.2.3).
@@ -146,7 +146,7 @@ class Outcomes:
             sighting.outcome, sighting.why, sighting.assumed = Outcome.UNKNOWN, IN_A_BATCH, False
         session.batch.clear()
 
-    def gone(self, session: Session, why: str) -> None:
+    def gone(self, session: LoggedSession, why: str) -> None:
         """The session ended: what was not committed by then is rolled back."""
         ends = session.running.ends if session.running else None
         if ends is not None and ends.verb != "rollback":
@@ -166,7 +166,9 @@ class Outcomes:
         for sighting in sightings:
             self._end(sighting, Outcome.UNKNOWN, why)
 
-    def commit(self, sightings: Iterable[Sighting], record: Record, until_s: float, *, assumed: bool = False) -> None:
+    def commit(
+        self, sightings: Iterable[Sighting], record: LogRecord, until_s: float, *, assumed: bool = False
+    ) -> None:
         """These were committed, at `until_s` at the latest.
 
         `assumed`: no record says so, the next statement implies it.

@@ -15,14 +15,14 @@ from recovery.incident.rank_suspects import Question
 from recovery.incident.statement_redaction import without_values
 from recovery.investigation.find_incident import Search, find
 from recovery.model.incident_findings import Suspect
-from recovery.model.outlook import LEAST_BILLED_S, Cost, Duration, Outlook
+from recovery.model.outlook import LEAST_BILLED_S, Cost, Outlook, PastDuration
 from recovery.model.recovery_plan import RecoveryPlan
 from recovery.model.target import format_utc
 from recovery.planning.check_request import Request
 from recovery.planning.original_login import target_on_original
 from recovery.postgres.change_consumers import lock_holders, who_notices
 from recovery.postgres.connect import IMPATIENT, Session, connect
-from recovery.postgres.write_pressure import wal_bytes_per_s
+from recovery.postgres.wal_and_replica_lag import wal_bytes_per_s
 from recovery.store.case_directory import Case, all_cases
 
 INCIDENT_WITHIN = timedelta(minutes=15)
@@ -83,14 +83,14 @@ def _wal_bytes(original: Session, replay_s: float | None) -> int | None:
     return round(rate * replay_s) if rate is not None and replay_s is not None else None
 
 
-def _learned(plan: RecoveryPlan, cases: Sequence[Case]) -> Duration | None:
+def _learned(plan: RecoveryPlan, cases: Sequence[Case]) -> PastDuration | None:
     """From recovered cases of this instance; without any, from those of others."""
     recovered = [case for case in cases if case.outcome == "recovered"]
     same = [case for case in recovered if case.plan.source.resource_id == plan.source.resource_id]
     durations_s = [_seconds(case) for case in same or recovered]
     if not durations_s:
         return None
-    return Duration(
+    return PastDuration(
         typical_s=median(durations_s),
         least_s=min(durations_s),
         most_s=max(durations_s),
@@ -103,7 +103,7 @@ def _seconds(case: Case) -> float:
     return round(sum(step.seconds for step in case.steps.values()), 1)
 
 
-def _cost(plan: RecoveryPlan, duration: Duration | None) -> Cost | None:
+def _cost(plan: RecoveryPlan, duration: PastDuration | None) -> Cost | None:
     price = price_of(plan.copy_settings.instance_class, plan.source.region)
     if price is None:
         return None

@@ -18,13 +18,13 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.incident.log_gaps import errors_hidden, not_logged
 from recovery.incident.log_line_prefix import OF_RDS, guess, is_zone, names_sessions, refuse_unusable, unclear_zone
 from recovery.incident.rank_suspects import Question, ranked, same_table, suspects_in
-from recovery.incident.scan_log import Found, find_in
+from recovery.incident.scan_log import LogScan, find_in
 from recovery.incident.statement_retention import MOST, Keeper
 from recovery.incident.statement_sighting import Outcome, Sighting
 from recovery.incident.target_time import propose
 from recovery.investigation.live_database import LiveDatabase, looked_at
 from recovery.investigation.log_sources import Say, Source, from_cloudwatch, from_files, from_instance
-from recovery.model.incident_findings import Finding, Proposal, Suspect
+from recovery.model.incident_findings import FindReport, Proposal, Suspect
 from recovery.model.instance import InstanceFacts, RestoreWindow
 from recovery.model.target import format_utc
 from recovery.planning.original_login import target_on_original
@@ -58,7 +58,7 @@ class Search:
 
 
 @dataclass
-class _Known:
+class _Gathered:
     """What the instance and its database say; empty where they were not asked or did not answer."""
 
     facts: InstanceFacts | None = None
@@ -71,12 +71,12 @@ class _Known:
     unknown: RowbackError | None = None  # the database that was asked about does not exist
 
 
-def find(search: Search, say: Say) -> Finding:
+def find(search: Search, say: Say) -> FindReport:
     """Read everything and propose a target time. Writes nothing, anywhere.
 
     Raises log-unreadable, instance-unknown and what AWS answers; a database that does not answer only costs its part.
     """
-    state = _Known()
+    state = _Gathered()
     instances = None
     if search.instance:
         instances = Instances.connect(search.profile.region)
@@ -100,7 +100,7 @@ def find(search: Search, say: Say) -> Finding:
         [each.last_s for each in readings if each.last_s],
     )
     events = tuple(_events(search, state))
-    return Finding(
+    return FindReport(
         instance=search.instance,
         sources=tuple(name for source in sources for name in source.names),
         from_time=_moment(min(begun, default=None)),
@@ -126,7 +126,7 @@ def _untouched(table: str | None, suspects: Sequence[Suspect]) -> str | None:
     return None if table is None or any(same_table(table, name) for name in reached_names) else table
 
 
-def _events(search: Search, state: _Known) -> Iterator[str]:
+def _events(search: Search, state: _Gathered) -> Iterator[str]:
     if search.instance is None:
         return
     try:
@@ -137,7 +137,9 @@ def _events(search: Search, state: _Known) -> Iterator[str]:
     yield from (f"{format_utc(event.at)} {event.message}" for event in events)
 
 
-def _proposed(search: Search, state: _Known, suspects: Sequence[Suspect], readings: Sequence[Found]) -> Proposal | None:
+def _proposed(
+    search: Search, state: _Gathered, suspects: Sequence[Suspect], readings: Sequence[LogScan]
+) -> Proposal | None:
     """None where the zone of the log's times is not known.
 
     With low confidence where sessions cannot be told apart, where errors may not be told, or where there was more than
@@ -158,7 +160,7 @@ def _proposed(search: Search, state: _Known, suspects: Sequence[Suspect], readin
     return proposal.model_copy(update={"confidence": "low"})
 
 
-def _merged(readings: Sequence[Found]) -> list[Sighting]:
+def _merged(readings: Sequence[LogScan]) -> list[Sighting]:
     """Each statement once: a server may write the same record in several formats, and reads the clock for each.
 
     Of two looks at one statement, that which knows its outcome counts; else the first, whose format tells more.
@@ -180,7 +182,9 @@ def _merged(readings: Sequence[Found]) -> list[Sighting]:
     return sorted(every, key=lambda sighting: sighting.from_s)
 
 
-def _with_catalog(search: Search, state: _Known, suspects: list[Suspect], every: Sequence[Sighting]) -> list[Suspect]:
+def _with_catalog(
+    search: Search, state: _Gathered, suspects: list[Suspect], every: Sequence[Sighting]
+) -> list[Suspect]:
     """The same, with what the catalog of the database in question knows: CASCADE, row estimates, how it logs."""
     likely = suspects[0].database if suspects else None
     database = search.question.database or likely
@@ -220,7 +224,7 @@ def _bounded(search: Search) -> Question:
     return replace(search.question, since_s=search.since.timestamp(), until_s=search.until.timestamp())
 
 
-def _window(instances: Instances, state: _Known) -> RestoreWindow | None:
+def _window(instances: Instances, state: _Gathered) -> RestoreWindow | None:
     assert state.facts
     try:
         return instances.window(state.facts)
@@ -230,7 +234,7 @@ def _window(instances: Instances, state: _Known) -> RestoreWindow | None:
 
 
 @contextmanager
-def _original(search: Search, state: _Known, database: str) -> Iterator[LiveDatabase | None]:
+def _original(search: Search, state: _Gathered, database: str) -> Iterator[LiveDatabase | None]:
     """The live database, or None with the reason noted."""
     with ExitStack() as stack:
         original = None
@@ -246,7 +250,7 @@ def _original(search: Search, state: _Known, database: str) -> Iterator[LiveData
         yield original
 
 
-def _read(source: Source, search: Search, state: _Known) -> Found:
+def _read(source: Source, search: Search, state: _Gathered) -> LogScan:
     refuse_unusable(search.prefix or "")
     chunks, prefix = iter(source.chunks), search.prefix or state.settings.get("log_line_prefix") or OF_RDS
     if source.form == "stderr":
@@ -269,7 +273,7 @@ def _read(source: Source, search: Search, state: _Known) -> Found:
     return find_in(chunks, prefix, source.form, Keeper(search.question.table), zone)
 
 
-def _silent(search: Search, state: _Known, sources: Sequence[Source], readings: Sequence[Found]) -> Iterator[str]:
+def _silent(search: Search, state: _Gathered, sources: Sequence[Source], readings: Sequence[LogScan]) -> Iterator[str]:
     """What an empty answer would not prove."""
     yield from dict.fromkeys([*state.silent, *state.cut])
     for zone in dict.fromkeys(state.zones):

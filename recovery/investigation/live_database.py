@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from guards.statements import Danger
 from recovery.errors import RowbackError
-from recovery.incident.counter_jumps import Compared, compare
+from recovery.incident.counter_jumps import ComparedReadings, compare
 from recovery.incident.rank_suspects import Closure, habits_of, same_table
 from recovery.incident.session_tracking import LAST_COMMIT
 from recovery.incident.statement_redaction import shape_of
 from recovery.incident.statement_retention import danger_of, says_which
 from recovery.incident.statement_sighting import Outcome, Sighting
-from recovery.model.incident_findings import Reach, Reached
+from recovery.model.incident_findings import Reached, StatementReach
 from recovery.postgres.connect import IMPATIENT, Session, connect, translate_errors
 from recovery.postgres.connection_target import Target
 from recovery.postgres.incident_traces import closure, commit_time_of, emptied, log_settings, read_counters, status_of
@@ -37,20 +37,20 @@ class LiveDatabase:
     target: Target
     resource_id: str
     silent: list[str]
-    _reached: dict[tuple[tuple[str, ...], Reach], list[Reached]] = field(default_factory=dict)
+    _reached: dict[tuple[tuple[str, ...], StatementReach], list[Reached]] = field(default_factory=dict)
 
     def settings(self) -> Mapping[str, str]:
         """How it logs."""
         return self._ask_or("its log settings", lambda: log_settings(self.session), {})
 
-    def since(self, begin: datetime) -> Compared:
+    def since(self, begin: datetime) -> ComparedReadings:
         """What became of the tables since doctor looked at it from this machine, if it ever did."""
         then = reading_before(begin, self.resource_id, self.target.database)
         if then is None or then.at > datetime.now(UTC):
-            return Compared()
-        return self._ask_or("its counters", lambda: compare(then, read_counters(self.session)), Compared())
+            return ComparedReadings()
+        return self._ask_or("its counters", lambda: compare(then, read_counters(self.session)), ComparedReadings())
 
-    def traces(self, since: Compared, table: str | None) -> list[str]:
+    def traces(self, since: ComparedReadings, table: str | None) -> list[str]:
         """What tables and rows tell, in words."""
         none: dict[str, str] = {}
         looks_emptied = self._ask_or("its emptied tables", lambda: emptied(self.session), none)
@@ -60,10 +60,10 @@ class LiveDatabase:
             rows = self._ask_or(f"the rows of {table}", lambda: row_traces(self.session, table), rows)
         return [*since.dropped, *map(str, since.jumps.values()), *without_jump, *rows]
 
-    def reach(self, since: Compared) -> Closure:
+    def reach(self, since: ComparedReadings) -> Closure:
         """Which tables a statement reaches; each set of names is asked for once."""
 
-        def reach(tables: Sequence[str], how: Reach) -> list[Reached]:
+        def reach(tables: Sequence[str], how: StatementReach) -> list[Reached]:
             named, none = (tuple(tables), how), list[Reached]()
             if named not in self._reached:
                 hits = self._ask_or("its catalog", lambda: closure(self.session, tables, how), none)
@@ -154,7 +154,7 @@ def looked_at(target: Target, resource_id: str, silent: list[str]) -> Iterator[L
         yield LiveDatabase(session, target, resource_id, silent)
 
 
-def _with_past(table: Reached, since: Compared) -> Reached:
+def _with_past(table: Reached, since: ComparedReadings) -> Reached:
     jump = since.jumps.get(table.table)
     if jump is None:
         return table

@@ -18,11 +18,10 @@ from pathlib import Path
 from recovery.aws.cloudwatch import LogGroup
 from recovery.aws.log_files import LogFile, LogFiles
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-from recovery.incident.scan_log import Format
+from recovery.incident.log_formats import FORMATS, Format, format_of_file
 
 Say = Callable[[str], None]
 CHUNK_BYTES = 1 << 20
-FORMS: tuple[Format, ...] = ("csv", "json", "stderr")  # those that tell more come first
 
 PIPE_S = 10
 _EMPTY_LINES = re.compile(rb"\n{4096,}")  # a compressed log may hold gigabytes of them
@@ -52,7 +51,7 @@ def from_files(paths: Sequence[Path]) -> list[Source]:
             raise _unreadable(str(path), "it is a directory")
     if len(paths) > 1:  # a shell puts postgresql.log before postgresql.log.1, which is the older
         paths = sorted(paths, key=_begins)
-    groups = {form: [path for path in paths if _form(path.name) == form] for form in FORMS}
+    groups = {form: [path for path in paths if format_of_file(path.name) == form] for form in FORMATS}
     return [_of_files(form, group) for form, group in groups.items() if group]
 
 
@@ -66,19 +65,14 @@ def from_instance(logs: LogFiles, since: datetime, until: datetime, say: Say) ->
     files = logs.between(since, until)
     return [
         Source(form, tuple(file.name for file in group), _joined(_with_progress(logs, file, say=say) for file in group))
-        for form in FORMS
-        if (group := [file for file in files if _form(file.name) == form])
+        for form in FORMATS
+        if (group := [file for file in files if format_of_file(file.name) == form])
     ]
 
 
 def from_cloudwatch(group: LogGroup, since: datetime, until: datetime) -> list[Source]:
     """What was exported of that time; it outlives the files on the instance."""
     return [Source("stderr", (group.name,), group.read(since, until))]
-
-
-def _form(name: str) -> Format:
-    plain = name.removesuffix(".gz")
-    return "csv" if plain.endswith(".csv") else "json" if plain.endswith(".json") else "stderr"
 
 
 def _joined(parts: Iterable[Iterable[bytes]]) -> Iterator[bytes]:

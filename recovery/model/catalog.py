@@ -157,7 +157,7 @@ class Catalog(Value):
         return tuple(key for key in self.foreign_keys if {key.child, *key.parent_tables} & self.hidden)
 
 
-class Identity(Value):
+class DatabaseIdentity(Value):
     """Which database on which server this is: survives renames, aliases and tunnels."""
 
     system_identifier: str

@@ -9,7 +9,7 @@ from recovery.model.instance import RestoreWindow
 from recovery.model.values import Moment, Value
 
 
-class Reach(StrEnum):
+class StatementReach(StrEnum):
     """What a statement reaches beyond the tables that it names: nothing; all that references them (CASCADE).
 
     Or what foreign keys delete or change with their rows (DELETE).
@@ -104,7 +104,7 @@ class Proposal(Value):
     choices: tuple[Choice, ...] = ()
 
 
-class Finding(Value):
+class FindReport(Value):
     """What `rowback find` says.
 
     `sources`: what was read; `silent`: what these logs cannot show; `own`: how many statements of rowback itself were

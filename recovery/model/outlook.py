@@ -20,7 +20,7 @@ class Price(Value):
         return self.usd_per_hour + gib * (self.storage_usd_per_gib_month or 0.0) / HOURS_A_MONTH
 
 
-class Duration(Value):
+class PastDuration(Value):
     """How long past cases took from opening to removal, pauses left out. `of`: of this instance, or of others."""
 
     typical_s: float
@@ -49,7 +49,7 @@ class Outlook(Value):
     replay_from: Moment | None
     replay_s: float | None
     wal_bytes: int | None
-    duration: Duration | None
+    duration: PastDuration | None
     cost: Cost | None
     in_the_way: tuple[str, ...]
     listeners: tuple[str, ...]

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 from recovery.model.approval import Demand
-from recovery.model.catalog import Identity, Sequence, Trigger
+from recovery.model.catalog import DatabaseIdentity, Sequence, Trigger
 from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
 from recovery.model.repair_plan import RepairRequest
 from recovery.model.values import Moment, TableName, Value, digest_of
@@ -74,7 +74,7 @@ class RecoveryPlan(Value):
     window: RestoreWindow
     target_time: Moment
     database: str
-    identity: Identity
+    identity: DatabaseIdentity
     user: str
     request: RepairRequest = RepairRequest()
     where: str | None = None

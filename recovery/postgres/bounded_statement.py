@@ -22,7 +22,7 @@ Judged = TypeVar("Judged")
 Judge = Callable[[list[tuple[Any, ...]], int], Judged]
 
 
-class Scope(StrEnum):
+class StatementScope(StrEnum):
     """What one statement is run in.
 
     Nothing but itself, a transaction that ends as it is judged, or one that cannot write.
@@ -33,7 +33,9 @@ class Scope(StrEnum):
     READ_ONLY = "read-only transaction"
 
 
-def ask(where: Target | str, statement: str, judge: Judge[Judged], *, timeout_s: float, scope: Scope) -> Judged:
+def ask(
+    where: Target | str, statement: str, judge: Judge[Judged], *, timeout_s: float, scope: StatementScope
+) -> Judged:
     """What `judge` makes of one statement's rows and of how many it gave or changed. `where`: a target, or a DSN.
 
     A transaction is rolled back if `judge` raises. Raises what connecting raises, what `judge` raises, and usage with
@@ -42,8 +44,8 @@ def ask(where: Target | str, statement: str, judge: Judge[Judged], *, timeout_s:
     try:
         with _opened(where) as session:
             session.execute("select set_config('statement_timeout', %s, false)", (f"{timeout_s * 1000:.0f}",))
-            with nullcontext() if scope is Scope.STATEMENT else session.transaction():
-                if scope is Scope.READ_ONLY:
+            with nullcontext() if scope is StatementScope.STATEMENT else session.transaction():
+                if scope is StatementScope.READ_ONLY:
                     session.execute("set transaction read only")
                 return judge(*_rows(session, statement))
     except psycopg.Error as error:

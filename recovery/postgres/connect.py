@@ -12,9 +12,9 @@ import psycopg
 
 from guards.server_identity import identify
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-from recovery.model.catalog import Identity
+from recovery.model.catalog import DatabaseIdentity
 from recovery.postgres.connection_target import Target
-from recovery.postgres.network_silence import watched_for_silence
+from recovery.postgres.dead_peer_warning import watched_for_silence
 from recovery.postgres.server_errors import connection_refused, server_unreachable, session_failed
 
 # The server converts nothing in such a database, and refuses bytes that are no UTF-8 from a UTF8 client: a client of
@@ -149,10 +149,10 @@ def _connect_when_not(passing: ErrorId, target: Target, deadline_s: float, pause
         time.sleep(pause_s)
 
 
-def identity_of(session: Session) -> Identity:
+def identity_of(session: Session) -> DatabaseIdentity:
     """The server's identity as a value for plans and journals."""
     identity = identify(session)
-    return Identity(
+    return DatabaseIdentity(
         system_identifier=identity.system_identifier,
         database_oid=identity.database_oid,
         database=identity.database,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from psycopg import errors as pg
 
 from recovery.model.counter_reading import FULL, Counted, Reading
-from recovery.model.incident_findings import Reach, Reached
+from recovery.model.incident_findings import Reached, StatementReach
 from recovery.postgres.connect import Session
 from recovery.postgres.table_names import relations_named
 
@@ -87,7 +87,7 @@ def commit_time_of(session: Session, xid: int) -> datetime | None:
     return row[0].astimezone(UTC) if row and row[0] else None
 
 
-def closure(session: Session, tables: Sequence[str], reach: Reach) -> list[Reached]:
+def closure(session: Session, tables: Sequence[str], reach: StatementReach) -> list[Reached]:
     """All tables that these names may mean (as a statement writes them) and those that are reached through them.
 
     Of a partitioned table the rows of its partitions count.

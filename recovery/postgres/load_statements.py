@@ -44,10 +44,9 @@ def unless_blocked() -> AbstractContextManager[object]:
 def lock_tables(
     original: Session, tables: Sequence[TableName], *, alone: Collection[TableName] = (), timeout_ms: int
 ) -> bool:
-    """Lock against every writer (SHARE ROW EXCLUSIVE.
+    """Lock against every writer (SHARE ROW EXCLUSIVE: reading goes on).
 
-    Reading goes on), and those in `alone` against readers too (ACCESS EXCLUSIVE); after the timeout hold none and say
-    False.
+    Those in `alone` against readers too (ACCESS EXCLUSIVE). After the timeout holds none and returns False.
     """
     original.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(timeout_ms)))
     modes = ((alone, "access exclusive"), ([table for table in tables if table not in alone], "share row exclusive"))

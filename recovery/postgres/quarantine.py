@@ -10,7 +10,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from guards.server_identity import same_server
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.catalog import Identity
+from recovery.model.catalog import DatabaseIdentity
 from recovery.postgres.connect import Session, connect, identity_of, one
 from recovery.postgres.connection_target import Target
 
@@ -47,7 +47,7 @@ def make_inert(copy: Target) -> dict[str, int]:
     return {"subscriptions_disabled": len(subscriptions), "jobs_stopped": jobs, "databases": len(databases)}
 
 
-def prove_copy(original: Session, copy: Session, expected: Identity) -> Identity:
+def prove_copy(original: Session, copy: Session, expected: DatabaseIdentity) -> DatabaseIdentity:
     """The identity of `copy`: another running server than `original`, and a physical copy of its cluster.
 
     `expected`: the original's identity as planned. Raises same-server, and instance-unsuitable for a server of another

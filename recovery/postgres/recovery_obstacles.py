@@ -19,7 +19,7 @@ OLD_TRANSACTION_S = 600
 
 
 @dataclass(frozen=True)
-class Login:
+class SessionFacts:
     """How this session is connected. `tls`: the protocol, empty without; `clock`: the server's time."""
 
     user: str
@@ -28,7 +28,7 @@ class Login:
     free_connections: int
 
 
-def login_of(session: Session) -> Login:
+def login_of(session: Session) -> SessionFacts:
     """What the server says of this session."""
     row = session.execute(
         "select current_user, coalesce((select version from pg_stat_ssl where pid = pg_backend_pid() and ssl), ''),"
@@ -37,7 +37,7 @@ def login_of(session: Session) -> Login:
         " - (select sum(numbackends) from pg_stat_database)::int"
     ).fetchone()
     assert row
-    return Login(row[0], row[1], row[2].astimezone(UTC), row[3])
+    return SessionFacts(row[0], row[1], row[2].astimezone(UTC), row[3])
 
 
 def may_create_schema(session: Session) -> bool:

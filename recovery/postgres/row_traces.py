@@ -51,7 +51,7 @@ ALIKE = 20  # where one row in so many says the same time, one statement wrote t
 
 
 @dataclass(frozen=True)
-class _Table:
+class _TracedTable:
     oid: int
     name: TableName
     size_bytes: int
@@ -88,7 +88,7 @@ def row_traces(session: Session, table: str) -> list[str]:
             traces.append(f"{relation.name}: {KINDS[relation.kind]}, whose rows tell nothing; its tables' own may")
             continue
         size = session.execute("select pg_relation_size(%s)", (relation.oid,)).fetchone()
-        plain_table = _Table(relation.oid, relation.name, size[0] if size else 0)
+        plain_table = _TracedTable(relation.oid, relation.name, size[0] if size else 0)
         traces += [*_last_writers(session, plain_table), *_application_marks(session, plain_table)]
     return traces
 
@@ -108,12 +108,12 @@ def oldest_writer(session: Session, table: str) -> OldestWriter | None:
     if len(relations) != 1:
         return None
     size = session.execute("select pg_relation_size(%s)", (relations[0].oid,)).fetchone()
-    plain_table = _Table(relations[0].oid, relations[0].name, size[0] if size else 0)
+    plain_table = _TracedTable(relations[0].oid, relations[0].name, size[0] if size else 0)
     row = session.execute(sql.SQL(OLDEST).format(table=plain_table.rows)).fetchone()
     return OldestWriter(*row) if row else None
 
 
-def _last_writers(session: Session, table: _Table) -> list[str]:
+def _last_writers(session: Session, table: _TracedTable) -> list[str]:
     traces = []
     for xid, rows, of in session.execute(sql.SQL(WRITERS).format(table=table.rows)).fetchall():
         at = commit_time_of(session, xid)
@@ -122,7 +122,7 @@ def _last_writers(session: Session, table: _Table) -> list[str]:
     return traces
 
 
-def _application_marks(session: Session, table: _Table) -> list[str]:
+def _application_marks(session: Session, table: _TracedTable) -> list[str]:
     traces = []
     for column, zone in session.execute(MARKS, (table.oid,)).fetchall():
         statement = sql.SQL(MARKED).format(

@@ -8,7 +8,7 @@ from recovery.model.values import TableName, name_parts
 from recovery.postgres.connect import Session
 
 # The catalog itself, not to_regclass: that one needs USAGE on the schema, and knows one search_path.
-FOUND = """
+RELATIONS_NAMED = """
 select c.oid::bigint, n.nspname, c.relname, c.relkind::text
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relname = %(name)s
@@ -36,7 +36,7 @@ def relations_named(session: Session, text: str) -> list[Relation]:
     parts = name_parts(text)[-2:]
     for spelt in (parts, tuple(part.lower() for part in parts), (text,)):
         schema = spelt[0] if len(spelt) > 1 else None
-        rows = session.execute(FOUND, {"name": spelt[-1], "schema": schema}).fetchall()
+        rows = session.execute(RELATIONS_NAMED, {"name": spelt[-1], "schema": schema}).fetchall()
         if rows:
             return [Relation(oid, TableName(schema_name=nsp, name=name), kind) for oid, nsp, name, kind in rows]
     return []

@@ -19,8 +19,8 @@ from datetime import datetime
 
 from recovery.changeset.batches import Selection
 from recovery.changeset.change_set import ChangeSet
+from recovery.changeset.move_targets import elsewhere_of
 from recovery.changeset.planned_account import general
-from recovery.changeset.row_locations import elsewhere_of
 from recovery.changeset.stage_changes import (
     lift_from,
     mark_by_content,
@@ -95,7 +95,7 @@ def load(
                 ready = _prepare(original, job, tries.row_by_row)
                 names = _to_lock(job, ready)
                 alone = job.repair.alone_on if job.repair else []
-                blocking = _tell_who_blocks(original, job, names, blocking)
+                blocking = _report_blocking_sessions(original, job, names, blocking)
                 if load_statements.lock_tables(original, names, alone=alone, timeout_ms=job.lock_timeout_ms):
                     locked_at = load_statements.server_time(original)
                     loaded = _write(original, job, ready, transport, tries)
@@ -133,10 +133,10 @@ def _locked(original: Session, loaded: Loaded, since: datetime) -> Loaded:
     )
 
 
-def _tell_who_blocks(
+def _report_blocking_sessions(
     original: Session, job: Job, names: Sequence[TableName], reported: frozenset[str]
 ) -> frozenset[str]:
-    """Report the sessions whose locks block the load before waiting for them, except those in `told` already."""
+    """Report the sessions whose locks block the load before waiting for them, except those in `reported` already."""
     blocking = {holder.ended_by: holder for holder in lock_holders(original, names) if holder.writes}
     for ended_by in blocking.keys() - reported:
         job.say(f"waiting for a lock: {blocking[ended_by].who}; to end it: {ended_by}")

@@ -21,7 +21,7 @@ from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import RowTransport
 from recovery.postgres.staging.row_obstacles import CHANGED_SINCE
-from recovery.postgres.write_pressure import replica_lag_bytes, wal_position, wal_since
+from recovery.postgres.wal_and_replica_lag import replica_lag_bytes, wal_position, wal_since
 from recovery.reload import load_refusals
 from recovery.reload.load_job import BeforeImages, Job, Loaded, WrittenRows
 from recovery.reload.load_transaction import load, set_aside
@@ -35,7 +35,7 @@ PUT, LEAVE = (Op.INSERT, Op.UPDATE), (Op.DELETE,)
 
 
 @dataclass(frozen=True)
-class Watch:
+class LoadListener:
     """Who is told: `before_commit` and `after_commit` of every portion, `say` while the load waits."""
 
     before_commit: Callable[[Loaded], None]
@@ -44,7 +44,13 @@ class Watch:
 
 
 def load_paced(
-    original: Session, job: Job, transport: RowTransport | None, pace: Pace, *, earlier: Sequence[Loaded], watch: Watch
+    original: Session,
+    job: Job,
+    transport: RowTransport | None,
+    pace: Pace,
+    *,
+    earlier: Sequence[Loaded],
+    watch: LoadListener,
 ) -> Loaded:
     """Load portion by portion what `earlier` portions have not. Raises as `load` does; what was committed stays so."""
     assert job.repair

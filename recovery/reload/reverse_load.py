@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from recovery.changeset.block_rows import blocked
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.planned_account import account_of
-from recovery.changeset.preflight import Outlook, foresee
+from recovery.changeset.preflight import WriteOutlook, foresee
 from recovery.changeset.row_change import Change, Shape, Texts, column_numbers
 from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair_plan import DetectionMethod, RepairPlan, RepairRequest, TableRepair
@@ -47,7 +47,7 @@ def plan_undo(
     shapes = changes.shapes()
     tables = {table.name: table for table in catalog.tables}
     rules = read_rules(original, [tables[shape.table] for shape in shapes])
-    lifted = foresee(original, catalog, changes, Outlook(rules, rules, (), {}))
+    lifted = foresee(original, catalog, changes, WriteOutlook(rules, rules, (), {}))
     _keep_families(catalog, changes)
     table_plans = tuple(_counted(changes, shape) for shape in shapes)
     written = {table.name for table in table_plans if table.writes}

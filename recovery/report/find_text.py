@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from guards.plain_text import joined
-from recovery.model.incident_findings import Finding, Reached, Suspect
+from recovery.model.incident_findings import FindReport, Reached, Suspect
 from recovery.model.target import format_utc
 from recovery.report.report_text import columns
 
@@ -13,7 +13,7 @@ TABLES_SHOWN = 6
 CHOICES_SHOWN = 8
 
 
-def find_text(finding: Finding) -> str:
+def find_text(finding: FindReport) -> str:
     """The whole answer."""
     where = f"'{finding.instance}'" if finding.instance else "the log"
     count = len(finding.suspects) + finding.more
@@ -76,7 +76,7 @@ def _reached_text(reached: Reached) -> str:
     return f"{reached.table} (about {reached.rows_estimate:,} rows now{before})"
 
 
-def _proposal(finding: Finding) -> Iterator[str]:
+def _proposal(finding: FindReport) -> Iterator[str]:
     proposal = finding.proposal
     if proposal is None:
         zone = any("--log-timezone" in gap for gap in finding.silent)
@@ -111,7 +111,7 @@ def _proposal(finding: Finding) -> Iterator[str]:
         yield f"  and {rest} more: name the --table, the --database or a shorter time"
 
 
-def _notes(finding: Finding) -> Iterator[str]:
+def _notes(finding: FindReport) -> Iterator[str]:
     if finding.traces:
         yield from ("", "traces in the database itself:")
         yield from (f"  {trace}" for trace in finding.traces)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from guards.plain_text import joined
-from recovery.model.outlook import Cost, Duration, Outlook
+from recovery.model.outlook import Cost, Outlook, PastDuration
 from recovery.model.target import format_utc
 from recovery.report.report_text import columns
 
@@ -38,7 +38,7 @@ def _replay(outlook: Outlook) -> str:
     return f"{duration_text(outlook.replay_s)} from the backup of {format_utc(outlook.replay_from)}{wal}"
 
 
-def _time(duration: Duration | None) -> str:
+def _time(duration: PastDuration | None) -> str:
     if duration is None:
         return NEVER_MEASURED
     cases = f"{duration.cases} recovered case{'s' * (duration.cases != 1)} of {duration.of}"

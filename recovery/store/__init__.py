@@ -2,6 +2,6 @@
 
 The history of drills. It reads and writes files of this user alone, knows no server and decides nothing.
 
-Read in this order: journal_key, journal, journal_directories, case_directory; then change_set_files, counter_readings,
-drill_history.
+Read in this order: journal_signature, journal, journal_directories, case_directory; then change_set_files,
+counter_readings, drill_history.
 """

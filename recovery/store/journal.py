@@ -27,7 +27,7 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.files import create_private, open_regular, private_directory, read_regular
 from recovery.model.values import Moment, Value
 from recovery.redaction import Redactor
-from recovery.store.journal_key import KEY_FILE, key_file, known_keys, sign, signing_key, verifies
+from recovery.store.journal_signature import KEY_FILE, key_file, known_keys, sign, signing_key, verifies
 
 FILE, RESERVE = "journal.jsonl", "reserve"
 RESERVE_BYTES = 64 * 1024

@@ -35,7 +35,7 @@ def current_principal(region: str | None) -> Person:
 
 
 def approval(digest: str, by: str, note: str, region: str | None) -> Approval:
-    """Mine, now."""
+    """An approval by the current principal, as of now."""
     return Approval(digest=digest, by=by, note=note, person=current_principal(region), at=datetime.now(UTC))
 
 

@@ -50,7 +50,7 @@ def story_of(case: Case, records: Sequence[Record]) -> Story:
 
 
 Words = tuple[str, Literal["plain", "good", "bad"]]
-TOLD: Mapping[str, Callable[[str, Mapping[str, Any]], Words]] = {
+TIMELINE_WORDS: Mapping[str, Callable[[str, Mapping[str, Any]], Words]] = {
     "case.opened": lambda title, data: (f"case opened, plan {data['plan_digest'][:8]}", "plain"),
     "step.start": lambda title, data: (title, "plain"),
     "step.failed": lambda title, data: (f"stopped: {title}: {data['error']}", "bad"),
@@ -71,7 +71,7 @@ def _timeline(records: Iterable[Record]) -> Iterator[Happened]:
         if record.event == "undo.done" and undone % 2 == 0:
             yield Happened(at=record.at, text="what was taken back is put back again", kind="plain")
             continue
-        if tell := TOLD.get(record.event):
+        if tell := TIMELINE_WORDS.get(record.event):
             text, kind = tell(TITLES.get(record.step or "", record.step or ""), record.data)
             yield Happened(at=record.at, text=text, kind=kind)
 

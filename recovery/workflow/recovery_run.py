@@ -12,7 +12,7 @@ from recovery.aws.instances import Instances
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Partial
-from recovery.model.catalog import Identity
+from recovery.model.catalog import DatabaseIdentity
 from recovery.model.instance import InstanceFacts
 from recovery.model.recovery_plan import RecoveryPlan
 from recovery.model.repair_plan import RepairPlan
@@ -29,7 +29,7 @@ ANSWER_DEADLINE_S = 30.0  # RDS calls an instance available whose engine is dead
 UNTOUCHED = "nothing was written to the original"
 
 
-def refuse_other_database(plan: RecoveryPlan, source: InstanceFacts, identity: Identity) -> None:
+def refuse_other_database(plan: RecoveryPlan, source: InstanceFacts, identity: DatabaseIdentity) -> None:
     """Raises plan-facts-changed for an instance or a database that only carries the name of the planned one."""
     expected = plan.identity
     changed = []

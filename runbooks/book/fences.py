@@ -13,7 +13,7 @@ from runbooks.book.problems import Reader
 
 KINDS = ("rowback", "sql", "sh", "ask", "approve")
 FLAGS = ("reads", "writes")
-KNOWN = {
+ATTRIBUTES = {
     "rowback": {"id", "timeout", "undo", "exit", "expect", "save"},
     "sh": {"id", "timeout", "undo", "exit", "expect", "save"},
     "sql": {"id", "timeout", "undo", "on", "rows", "expect", "save"},
@@ -69,7 +69,7 @@ def fence(kind: str, token: Any, line: int, reader: Reader) -> Step | None:
     saves = [value for name, _, value in pairs if name == "save"]
     attributes = {name: value for name, equals, value in pairs if equals and name != "save"}
     flags = {name for name, equals, _ in pairs if not equals}
-    for name in (attributes.keys() - KNOWN[kind]) | (flags - set(FLAGS)):
+    for name in (attributes.keys() - ATTRIBUTES[kind]) | (flags - set(FLAGS)):
         reader.wrong(line, "attribute", f"a {kind} step knows no '{name}'")
     if not re.fullmatch(r"[a-z][a-z0-9-]*", attributes.get("id", "")):
         reader.wrong(line, "id", f"this {kind} step has no id=name in lower case")

@@ -10,7 +10,7 @@ from recovery.errors import ErrorId, RowbackError
 from runbooks.commands.runbook_arguments import run_argument
 
 if TYPE_CHECKING:
-    from runbooks.execution.run_store import Run
+    from runbooks.execution.run_store import BookRun
 
 from runbooks.commands.runbook_run_options import refuse_finished
 
@@ -54,7 +54,7 @@ def approve(run_id: str, step: str, by: str, note: str) -> None:
     click.echo(f"next: rowback runbook resume {opened.id}", err=True)
 
 
-def _refuse_early(opened: Run, step: str, by: str) -> None:
+def _refuse_early(opened: BookRun, step: str, by: str) -> None:
     """Who agrees has a name, and can have seen what the run made up to there."""
     if not by.strip():
         raise RowbackError(

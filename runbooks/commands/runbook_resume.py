@@ -14,7 +14,7 @@ from runbooks.commands.runbook_arguments import run_argument
 if TYPE_CHECKING:
     from recovery.store.journal import Journal
     from runbooks.book.document import Book
-    from runbooks.execution.run_store import Run
+    from runbooks.execution.run_store import BookRun
 
 from runbooks.commands.runbook_run_options import (
     MODES,
@@ -73,7 +73,7 @@ def resume(  # noqa: PLR0913, PLR0917 (one argument an option)
         perform_run(opened, journal, driver, loaded)
 
 
-def _move(opened: Run, journal: Journal, *, from_: str | None, skip: str | None, reason: str | None) -> None:
+def _move(opened: BookRun, journal: Journal, *, from_: str | None, skip: str | None, reason: str | None) -> None:
     """Begin steps anew, or leave one out. An approval of what stood there before is none of what comes."""
     ids = [step.id for step in opened.book.steps]
     for id in ids[ids.index(from_) :] if from_ else ():
@@ -83,14 +83,14 @@ def _move(opened: Run, journal: Journal, *, from_: str | None, skip: str | None,
         opened.take(journal.append("step.skipped", step=skip, data={"reason": reason}))
 
 
-def _staying(opened: Run, book: Book, *, from_: str | None, skip: str | None) -> list[str]:
+def _staying(opened: BookRun, book: Book, *, from_: str | None, skip: str | None) -> list[str]:
     """Steps that will not be performed."""
     ids = [step.id for step in book.steps]
     again = set(ids[ids.index(from_) :]) if from_ else set()
     return [id for id, state in opened.steps.items() if state.over and id not in again] + ([skip] if skip else [])
 
 
-def _refuse_move(opened: Run, book: Book, *, from_: str | None, skip: str | None, reason: str | None) -> None:
+def _refuse_move(opened: BookRun, book: Book, *, from_: str | None, skip: str | None, reason: str | None) -> None:
     from runbooks.book.document import Approve
     from runbooks.processes import runs
 
@@ -127,7 +127,7 @@ def _refuse_move(opened: Run, book: Book, *, from_: str | None, skip: str | None
         )
 
 
-def _refuse_bound(opened: Run, book: Book, answers: dict[str, str]) -> None:
+def _refuse_bound(opened: BookRun, book: Book, answers: dict[str, str]) -> None:
     """What was said at the beginning stays; a question that is not the book's helps nobody."""
     if unknown := sorted(answers.keys() - book.questions.keys() - book.overrules.keys()):
         raise RowbackError(

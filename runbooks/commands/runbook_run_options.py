@@ -11,7 +11,7 @@ from recovery.errors import ErrorId, RowbackError
 
 if TYPE_CHECKING:
     from recovery.store.journal import Journal
-    from runbooks.execution.run_store import Run
+    from runbooks.execution.run_store import BookRun
     from runbooks.execution.step_answers import AtTerminal, PresetAnswers
 
 
@@ -29,7 +29,7 @@ confirmed_option = click.option(
 )
 
 
-def perform_run(opened: Run, journal: Journal, driver: PresetAnswers | AtTerminal, profile: Profile) -> None:
+def perform_run(opened: BookRun, journal: Journal, driver: PresetAnswers | AtTerminal, profile: Profile) -> None:
     """Perform a run to its end and print its state.
 
     Raises SystemExit with 130 on an interruption, saying how to resume.
@@ -48,7 +48,7 @@ def perform_run(opened: Run, journal: Journal, driver: PresetAnswers | AtTermina
     click.echo(f"run {opened.id} is finished; its journal and the output of every step: {opened.directory}")
 
 
-def refuse_finished(opened: Run) -> None:
+def refuse_finished(opened: BookRun) -> None:
     """Raise case-busy when the run is over."""
     if opened.closed_at:
         raise RowbackError(

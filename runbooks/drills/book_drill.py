@@ -22,7 +22,7 @@ from runbooks.book.parse_book import find_book, read_book
 from runbooks.drills.datasets import FaultKind
 from runbooks.execution.parameter_values import bind
 from runbooks.execution.perform_book import Performance, perform
-from runbooks.execution.run_store import Begun, Run, open_run
+from runbooks.execution.run_store import Begun, BookRun, open_run
 from runbooks.execution.step_answers import PresetAnswers
 
 # The fault that each recovering book is for.
@@ -74,7 +74,7 @@ def recover_by_book(name: str, answers: Mapping[str, str], listener: Listener) -
     return report_of(cases[-1])
 
 
-def _stopped(name: str, run: Run, error: RowbackError) -> RowbackError:
+def _stopped(name: str, run: BookRun, error: RowbackError) -> RowbackError:
     """The run goes with the drill's own lab, so nobody can resume it; what its steps printed tells why."""
     logs = Path(tempfile.mkdtemp(prefix="rowback-drill-logs-"))
     if (run.directory / "logs").is_dir():

@@ -12,8 +12,8 @@ import psycopg
 
 from recovery.model.modes.reload_mode import Mode
 from runbooks.lab.background import FAULTS
-from runbooks.lab.documents import load_docs
 from runbooks.lab.lab_cluster import LabError
+from runbooks.lab.sample_data import load_docs
 
 
 class FaultKind(StrEnum):

@@ -33,7 +33,7 @@ def digests(connection: psycopg.Connection[Any]) -> dict[str, tuple[int, str]]:
 
 
 @dataclass
-class Clock:
+class PhaseClock:
     """Phase timings, told to whoever watches."""
 
     listener: Listener

@@ -28,7 +28,7 @@ from recovery.store.case_directory import open_case
 from recovery.workflow.case_lifecycle import give_up, run, terminate_like_interrupt
 from recovery.workflow.case_report import report_of
 from recovery.workflow.recovery_run import Listener, RecoveryRun
-from runbooks.drills.drill_measures import Clock, digests
+from runbooks.drills.drill_measures import PhaseClock, digests
 from runbooks.drills.rehearsal_copy import (
     NOT_BROKEN,
     PATIENCE_S,
@@ -75,7 +75,7 @@ def rehearse(request: InstanceDrillRequest, listener: Listener) -> DrillReport:
     Raises what `rowback restore` raises, table-unknown for tables that do not exist, case-open while another drill's
     copy of the same instance exists.
     """
-    instances, clock = Instances.connect(request.profile.region), Clock(listener)
+    instances, clock = Instances.connect(request.profile.region), PhaseClock(listener)
     source = instances.get(request.instance)
     refuse_second_drill(instances, source)
     with connect(target_on_original(source, request.database, request.profile)) as live:
@@ -107,7 +107,7 @@ def _chosen(catalog: Catalog, tables: tuple[str, ...]) -> tuple[TableName, ...]:
     return tuple(dict.fromkeys(name for text in tables for name in match_tables(text, catalog)))
 
 
-def _on(stand_in: StandIn, broken_tables: _Broken, scene: Scene, clock: Clock) -> DrillReport:
+def _on(stand_in: StandIn, broken_tables: _Broken, scene: Scene, clock: PhaseClock) -> DrillReport:
     request, names = broken_tables.wanted, ", ".join(map(str, broken_tables.tables))
     with connect(stand_in.target, state=NOT_BROKEN) as broken:
         # make_inert left the master user read-only, which holds for sessions that do not say otherwise.
@@ -176,7 +176,7 @@ def _refuse_empty(before: dict[str, tuple[int, str]], tables: tuple[TableName, .
 
 
 def _recover(
-    stand_in: StandIn, wanted: InstanceDrillRequest, incident: tuple[datetime, tuple[str, ...]], clock: Clock
+    stand_in: StandIn, wanted: InstanceDrillRequest, incident: tuple[datetime, tuple[str, ...]], clock: PhaseClock
 ) -> Report:
     """The same steps as `rowback restore`, on the copy; given up, never paused, when one fails."""
     profile = wanted.profile.model_copy(

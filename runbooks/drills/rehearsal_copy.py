@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from recovery.aws.instances import Instances
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.catalog import Identity
+from recovery.model.catalog import DatabaseIdentity
 from recovery.model.deletion import Copy, CreationRequest
 from recovery.model.instance import TAG_DATABASE, TAG_SOURCE, CopySettings, InstanceFacts
 from recovery.planning.original_login import target_on_copy, target_on_original
@@ -19,7 +19,7 @@ from recovery.postgres.connection_target import Target
 from recovery.postgres.quarantine import make_inert, prove_copy
 from recovery.redaction import remember
 from recovery.workflow.recovery_run import Listener
-from runbooks.drills.drill_measures import Clock
+from runbooks.drills.drill_measures import PhaseClock
 
 PATIENCE_S = 3600.0  # RDS takes the first backup of a restored instance at once, and 5 min more to show its window
 LOGIN_DEADLINE_S = 300.0
@@ -42,7 +42,7 @@ class Scene:
     instances: Instances
     source: InstanceFacts
     database: str
-    identity: Identity
+    identity: DatabaseIdentity
     profile: Profile
 
 
@@ -129,7 +129,7 @@ def await_backup(instances: Instances, facts: InstanceFacts, listener: Listener)
         time.sleep(instances.poll_s)
 
 
-def remove(instances: Instances, copy: Copy, facts: InstanceFacts | None, clock: Clock) -> None:
+def remove(instances: Instances, copy: Copy, facts: InstanceFacts | None, clock: PhaseClock) -> None:
     """Delete the copy, under the same guard as every copy, and wait until it is gone.
 
     `facts`: the answer of the create call, None when nobody saw it; then the nonce proves the instance to be the copy.

@@ -39,10 +39,10 @@ from runbooks.book.parse_book import find_book, read_book
 from runbooks.drills.book_drill import answers, recover_by_book
 from runbooks.drills.bystander_service import BillingWriter
 from runbooks.drills.datasets import Dataset, Fault, FaultKind
-from runbooks.drills.drill_measures import Clock, digests
+from runbooks.drills.drill_measures import PhaseClock, digests
 from runbooks.lab.background import INSTANCE, MASTER, connect, foreign_variables, log_everything, pass_a_second
-from runbooks.lab.documents import load_billing
 from runbooks.lab.lab_server import Lab
+from runbooks.lab.sample_data import load_billing
 from runbooks.processes import runs
 
 HOME_PREFIX = "rowback-drill-home-"
@@ -159,7 +159,7 @@ def failed(target: str, fault: str, objectives: Objectives) -> DrillRecord:
 
 def perform(request: DrillRequest, listener: Listener) -> DrillReport:
     """Run the whole drill and take the lab down again, whatever happens. Raises RowbackError where rowback does."""
-    clock = Clock(listener)
+    clock = PhaseClock(listener)
     with _own_environment():
         with clock.phase("lab", "start a lab: Amazon RDS on this machine"):
             lab = Lab.start()
@@ -189,7 +189,7 @@ def _furnish(lab: Lab, request: DrillRequest) -> str:
     return password
 
 
-def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: Clock) -> DrillReport:
+def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: PhaseClock) -> DrillReport:
     dataset, fault = request.dataset, request.dataset.faults[request.fault]
     writer = BillingWriter(lab, password)
     with writer, connect(lab, password, dataset.database) as live:
@@ -201,7 +201,7 @@ def _rehearse(lab: Lab, password: str, request: DrillRequest, clock: Clock) -> D
         fault_at = datetime.now(UTC)
         good = dataset.good if request.fault is not FaultKind.TRUNCATE else ()
         outside = _write_on(lab, password, live, dataset, good)
-        incident = _find(request, clock) if request.find else _Told(target, fault.tables, (xid,))
+        incident = _find(request, clock) if request.find else _Incident(target, fault.tables, (xid,))
         report = _by_book(request, incident, clock) if request.book else _recover(request, incident, clock)
         with clock.phase("steady-state-again", "compare with a world without the incident, count billing's writes"):
             now = digests(live)
@@ -255,7 +255,7 @@ def _inside(digests: dict[str, tuple[int, str]], dataset: Dataset) -> dict[str, 
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Incident:
     """What the recovery is told of the incident."""
 
     target: datetime
@@ -263,7 +263,7 @@ class _Told:
     xids: tuple[int, ...]
 
 
-def _find(request: DrillRequest, clock: Clock) -> _Told:
+def _find(request: DrillRequest, clock: PhaseClock) -> _Incident:
     """What `rowback find` makes of the log, asked only for the database. Raises RuntimeError when that is nothing."""
     with clock.phase("find", "find out what happened from the log"):
         now = datetime.now(UTC)
@@ -273,10 +273,10 @@ def _find(request: DrillRequest, clock: Clock) -> _Told:
         proposal = find(search, lambda text: None).proposal
     if proposal is None:
         raise RuntimeError("rowback find proposes no target time for the drill's own incident")
-    return _Told(proposal.target_time, proposal.tables, proposal.incident_xids)
+    return _Incident(proposal.target_time, proposal.tables, proposal.incident_xids)
 
 
-def _recover(request: DrillRequest, incident: _Told, clock: Clock) -> Report:
+def _recover(request: DrillRequest, incident: _Incident, clock: PhaseClock) -> Report:
     """The same steps as `rowback restore`: a drill that ran others would measure something else."""
     instances, fault = Instances.connect(None), request.dataset.faults[request.fault]
     needed = MODES[fault.mode].incident is IncidentNeed.REQUIRED
@@ -300,7 +300,7 @@ def _recover(request: DrillRequest, incident: _Told, clock: Clock) -> Report:
     return report_of(case)
 
 
-def _by_book(request: DrillRequest, incident: _Told, clock: Clock) -> Report:
+def _by_book(request: DrillRequest, incident: _Incident, clock: PhaseClock) -> Report:
     assert request.book
     database = request.dataset.database
     values = answers(

@@ -215,7 +215,7 @@ def _kill(child: subprocess.Popen[str]) -> None:
 
 def _ask(step: Sql, around: Surroundings, out: Path) -> dict[str, str]:
     """Ask, and judge the answer before it is committed: a statement that did not do what it should, did nothing."""
-    from recovery.postgres.bounded_statement import Scope, ask
+    from recovery.postgres.bounded_statement import StatementScope, ask
 
     def judge(rows: list[tuple[Any, ...]], count: int) -> dict[str, str]:
         text = "".join("\t".join("" if value is None else str(value) for value in row) + "\n" for row in rows)
@@ -228,7 +228,13 @@ def _ask(step: Sql, around: Surroundings, out: Path) -> dict[str, str]:
         return _judged(step, text, text, around)
 
     judged = bool(step.rows or step.effects.expects or step.effects.saves)
-    scope = Scope.READ_ONLY if step.effects.reads else Scope.ONE_TRANSACTION if judged else Scope.STATEMENT
+    scope = (
+        StatementScope.READ_ONLY
+        if step.effects.reads
+        else StatementScope.ONE_TRANSACTION
+        if judged
+        else StatementScope.STATEMENT
+    )
     return ask(
         _dsn(step, around), _shown(step.text, around.values), judge, timeout_s=step.effects.timeout_s, scope=scope
     )

@@ -20,7 +20,7 @@ from runbooks.book.fences import words_of
 from runbooks.execution.execute_step import CutOff, StepError, Surroundings, command_lines, execute
 from runbooks.execution.parameter_values import bound, overruled
 from runbooks.execution.reconcile_step import already_happened, case_of
-from runbooks.execution.run_store import Run
+from runbooks.execution.run_store import BookRun
 from runbooks.execution.step_output import shown
 from runbooks.processes import runs
 
@@ -49,7 +49,7 @@ class Driver(Protocol):
 class Performance:
     """One run in the hands of one process. `show`: prints a line of a step's output, or a value that it saved."""
 
-    run: Run
+    run: BookRun
     journal: Journal
     driver: Driver
     listener: Listener
@@ -101,7 +101,7 @@ def give_up(what: Performance) -> tuple[list[str], list[str]]:
     return not_undone, doubtful
 
 
-def _of_earlier_attempts(run: Run, step: Executed) -> list[str]:
+def _of_earlier_attempts(run: BookRun, step: Executed) -> list[str]:
     """Cases of a step that was begun anew: what they wrote is still there."""
     cases = [case_of(run.mark(step.id, generation)) for generation in range(run.state(step.id).generation)]
     return [
@@ -207,7 +207,7 @@ def _execute(what: Performance, step: Executed, number: int) -> None:
     what.record("step.done", step=step.id, data={"saved": saved})
 
 
-def _instead(run: Run, step: Executed, lines: list[list[str]]) -> Command | dict[str, str] | None:
+def _instead(run: BookRun, step: Executed, lines: list[list[str]]) -> Command | dict[str, str] | None:
     """What is left to do of a step that began before, if not all of it."""
     state = run.state(step.id)
     if state.open_since is None:
@@ -220,7 +220,7 @@ def _instead(run: Run, step: Executed, lines: list[list[str]]) -> Command | dict
         raise _paused(run, step.id, f"{error}; do it again with --from {step.id}") from None
 
 
-def _refuse_while_it_runs(run: Run, step: Executed) -> None:
+def _refuse_while_it_runs(run: BookRun, step: Executed) -> None:
     """A process that a killed run left behind is still at it."""
     child = run.state(step.id).child
     if child is not None and run.state(step.id).saved is None and runs(child):
@@ -278,7 +278,7 @@ def _step_line(step: Executed, instead: Command | dict[str, str] | None, what: P
     return f"{step.id}: {step.kind}"
 
 
-def _paused(run: Run, step: str, why: str) -> RowbackError:
+def _paused(run: BookRun, step: str, why: str) -> RowbackError:
     return RowbackError(
         ErrorId.RUN_PAUSED,
         f"run {run.id} is paused at step '{step}': {why}",
@@ -288,7 +288,7 @@ def _paused(run: Run, step: str, why: str) -> RowbackError:
     )
 
 
-def _better(run: Run, step: str) -> str:
+def _better(run: BookRun, step: str) -> str:
     """The option that gives another target time than the one the step found."""
     ids = [each.id for each in run.book.steps]
     names = [

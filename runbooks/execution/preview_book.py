@@ -22,12 +22,12 @@ from runbooks.execution.execute_step import StepError, Surroundings, command_lin
 
 @dataclass
 class Preview:
-    """One preview. `scripts`: ids of the shell steps that the person wants to have run. `known`: values so far."""
+    """One preview. `scripts`: ids of the shell steps that the person wants to have run. `values`: those so far."""
 
     around: Surroundings
     listener: Listener
     scripts: Collection[str]
-    known: dict[str, str]
+    values: dict[str, str]
     ran: Counter[str] = field(default_factory=Counter)
     withheld: int = 0
 
@@ -59,7 +59,7 @@ def preview(book: Book, what: Preview) -> list[str]:
 def _previewed(step: Executed, what: Preview, number: int) -> list[str]:
     around = what.around
     try:
-        words = command_lines(step, what.known)
+        words = command_lines(step, what.values)
     except StepError:
         what.withheld += not step.effects.reads
         later = step.lines if isinstance(step, Command) else (step.text,)
@@ -72,7 +72,7 @@ def _previewed(step: Executed, what: Preview, number: int) -> list[str]:
     what.listener.step_started(step.id, f"{step.id}: {lines[0]}")
     began = time.monotonic()
     try:
-        what.known |= execute(step, replace(around, values=what.known), number)
+        what.values |= execute(step, replace(around, values=what.values), number)
     except (StepError, RowbackError) as error:
         what.listener.step_failed(step.id, str(error).splitlines()[0])
         return [f"{step.id}: was run, and failed: {str(error).splitlines()[0]}"]
@@ -99,7 +99,7 @@ def _withheld(step: Executed, lines: Sequence[Sequence[str]], what: Preview) -> 
         if acting := [word for word in words if word.partition("=")[0] in ACTING]:
             return f" (with {acting[0].partition('=')[0]} it does more than read)"
         for out in _files_written(words):
-            if not _inside(Path(out), Path(what.known[RUN_DIR])):
+            if not _inside(Path(out), Path(what.values[RUN_DIR])):
                 return f" (it writes {out}, which is not in this run's directory)"
     return None
 

@@ -27,7 +27,7 @@ FILES = "files"
 
 
 @dataclass
-class StepState:
+class BookStepState:
     """One step of a run.
 
     `open_since`: it began then, and has neither ended well nor been begun anew: what it does may have happened.
@@ -57,7 +57,7 @@ class StepState:
 
 
 @dataclass
-class Run:
+class BookRun:
     """The state of a run: a fold over its journal."""
 
     id: str
@@ -67,7 +67,7 @@ class Run:
     values: dict[str, str]
     how: Begun
     opened_at: datetime
-    steps: dict[str, StepState] = field(default_factory=dict)
+    steps: dict[str, BookStepState] = field(default_factory=dict)
     approvals: dict[str, list[Approval]] = field(default_factory=dict)
     closed_at: datetime | None = None
     outcome: str = "open"
@@ -76,9 +76,9 @@ class Run:
         """What commands of a step call themselves, now or when it was begun before."""
         return f"{self.id}/{id}/{self.state(id).generation if generation is None else generation}"
 
-    def state(self, id: str) -> StepState:
+    def state(self, id: str) -> BookStepState:
         """Of one step; a fresh one where it has not begun."""
-        return self.steps.setdefault(id, StepState())
+        return self.steps.setdefault(id, BookStepState())
 
     @property
     def waiting_at(self) -> str | None:
@@ -131,7 +131,7 @@ class Run:
                 state.open_since, state.child = None, None
 
     @staticmethod
-    def _ended(state: StepState, record: Record) -> None:
+    def _ended(state: BookStepState, record: Record) -> None:
         if state._began_s and state._began_s[0] == record.pid:
             state.seconds += record.clock_s - state._began_s[1]
         state._began_s = None
@@ -153,7 +153,7 @@ class Begun:
     confirmed: tuple[str, ...] = ()
 
 
-def open_run(source: Path, book: Book, values: Mapping[str, str], how: Begun) -> tuple[Run, Journal]:
+def open_run(source: Path, book: Book, values: Mapping[str, str], how: Begun) -> tuple[BookRun, Journal]:
     """A new run with its own copy of the book."""
     id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     journal = Journal.create(runs_directory() / id)
@@ -178,18 +178,18 @@ def open_run(source: Path, book: Book, values: Mapping[str, str], how: Begun) ->
     return fold(journal.directory, journal.records), journal
 
 
-def resume_run(text: str) -> tuple[Run, Journal]:
+def resume_run(text: str) -> tuple[BookRun, Journal]:
     """An existing run, locked for this process. Raises case-busy, case-unknown."""
     return resumed(find_run(text), fold)
 
 
-def read_run(text: str) -> Run:
+def read_run(text: str) -> BookRun:
     """A run to look at; takes no lock."""
     directory = find_run(text)
     return fold(directory, read_records(directory))
 
 
-def all_runs() -> list[tuple[Run, bool]]:
+def all_runs() -> list[tuple[BookRun, bool]]:
     """Every readable run, oldest first, and whether a process drives it."""
     runs = []
     for path in directories_in(runs_directory()):
@@ -214,7 +214,7 @@ def find_run(text: str) -> Path:
     return directory_named(text, runs_directory(), what="run", listing="rowback runbook runs")
 
 
-def fold(directory: Path, records: Sequence[Record]) -> Run:
+def fold(directory: Path, records: Sequence[Record]) -> BookRun:
     """The state that `records` amount to. Raises plan-unreadable when they do not begin with an opened run."""
     first = records[0] if records else None
     if first is None or first.event != "run.opened" or first.data.get("schema_version") != 1:
@@ -240,7 +240,7 @@ def fold(directory: Path, records: Sequence[Record]) -> Run:
     return run
 
 
-def _opened(directory: Path, first: Record) -> Run:
+def _opened(directory: Path, first: Record) -> BookRun:
     fields: dict[str, Any] = first.data
     how = Begun(
         fields["mode"],
@@ -249,7 +249,7 @@ def _opened(directory: Path, first: Record) -> Run:
         fields.get("answers", {}),
         tuple(fields.get("confirmed", ())),
     )
-    return Run(
+    return BookRun(
         id=directory.name,
         directory=directory,
         book=parse(fields["book"], _own_text(directory))[0],
@@ -272,7 +272,7 @@ def _own_text(directory: Path) -> str:
         ) from error
 
 
-def refuse_changed(run: Run) -> None:
+def refuse_changed(run: BookRun) -> None:
     """Raises book-changed when the book's file is no longer the text that the run goes by."""
     if not run.source.exists():
         return
@@ -287,7 +287,7 @@ def refuse_changed(run: Run) -> None:
         )
 
 
-def rebased(run: Run) -> Book:
+def rebased(run: BookRun) -> Book:
     """The text as it is now. Raises book-changed where it lacks a step that is done, or goes round an approval."""
     now = read_book(run.source)
     missing = [id for id, state in run.steps.items() if (state.over or state.attempts) and now.step(id) is None]
@@ -323,7 +323,7 @@ def _writes(step: Step) -> bool:
     return isinstance(step, Command | Sql | Shell) and not step.effects.reads
 
 
-def rebase(run: Run, journal: Journal, now: Book) -> None:
+def rebase(run: BookRun, journal: Journal, now: Book) -> None:
     """Go on by the text as it is `now`. Steps are known by their ids: what is done stays done."""
     values = {
         each.variable: bound(each, each.default)

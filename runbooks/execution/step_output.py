@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from pydantic import ValidationError
 
-from recovery.model.incident_findings import Finding
+from recovery.model.incident_findings import FindReport
 from recovery.model.recovery_report import Report
 from recovery.model.repair_plan import RepairPlan
 from recovery.report.find_text import find_text
@@ -18,7 +18,7 @@ from runbooks.book.fences import words_of
 
 LINES_SHOWN = 60
 _AS_TEXT: Mapping[str, Callable[[str], str]] = {
-    "find": lambda text: find_text(Finding.model_validate_json(text)),
+    "find": lambda text: find_text(FindReport.model_validate_json(text)),
     "diff": lambda text: repair_text(
         RepairPlan.model_validate({name: value for name, value in json.loads(text).items() if name != "digest"})
     ),

@@ -8,10 +8,10 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.store.journal import Journal
 from runbooks.book.document import Ask, Book, Confirm
 from runbooks.execution.parameter_values import overruled
-from runbooks.execution.run_store import Run
+from runbooks.execution.run_store import BookRun
 
 
-def overrule(run: Run, journal: Journal, book: Book, answers: Mapping[str, str]) -> None:
+def overrule(run: BookRun, journal: Journal, book: Book, answers: Mapping[str, str]) -> None:
     """Take them for those that steps of this run have saved already.
 
     Raises usage where a later step went by the old one: it has to be done again.

@@ -21,10 +21,10 @@ from typing import Any
 import psycopg
 
 from runbooks.lab.directory import claim, is_lab, remove
-from runbooks.lab.documents import load_billing, load_docs
 from runbooks.lab.endpoint import TOKEN_HEADER
 from runbooks.lab.lab_cluster import LabError
 from runbooks.lab.lab_server import STATE_FILE, Lab, environment, write_state
+from runbooks.lab.sample_data import load_billing, load_docs
 from runbooks.processes import runs
 
 INSTANCE, MASTER = "docs-staging", "postgres"

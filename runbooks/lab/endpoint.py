@@ -24,7 +24,7 @@ from runbooks.lab.ops_logs import LogOperations
 from runbooks.lab.ops_pricing import get_products
 from runbooks.lab.ops_snapshots import SnapshotOperations, TagOperations
 from runbooks.lab.query_protocol import Refusal, Request, Result, parse_request, render_refusal, render_result
-from runbooks.lab.views import Account
+from runbooks.lab.views import LabAccount
 
 SCOPE = re.compile(r"Credential=[^/]+/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 TOKEN_HEADER = "X-Rowback-Lab-Token"  # noqa: S105 (the header's name)
@@ -34,7 +34,7 @@ HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 class LabApi:
     """All operations of the lab, by action name: RDS's, and the few of IAM that moto does not have."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: LabAccount) -> None:
         self.account = account
         instances = InstanceOperations(account)
         groups = (
@@ -120,7 +120,7 @@ class OtherServices:
             return host, port
 
 
-class Control(Protocol):
+class LabControl(Protocol):
     """What answers `/_lab/<verb>`, to who knows its token."""
 
     @property
@@ -138,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     api: ClassVar[LabApi]
     others: ClassVar[OtherServices]
-    control: ClassVar[Control]
+    control: ClassVar[LabControl]
 
     def do_POST(self) -> None:
         """The Query protocol of RDS and IAM, the lab's control, or another service."""
@@ -201,7 +201,7 @@ class Handler(BaseHTTPRequestHandler):
         """Silent: the caller sees every answer anyway."""
 
 
-def serve(api: LabApi, others: OtherServices, control: Control, port: int) -> ThreadingHTTPServer:
+def serve(api: LabApi, others: OtherServices, control: LabControl, port: int) -> ThreadingHTTPServer:
     """Start answering on loopback (`port` 0: any free one) in a thread of its own."""
     handler = type("BoundHandler", (Handler,), {"api": api, "others": others, "control": control})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)

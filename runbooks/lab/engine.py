@@ -15,7 +15,7 @@ import psycopg
 from guards.isolation.server_programs import PostgresError, Tools
 from runbooks.lab.classes import most_connections
 from runbooks.lab.lab_cluster import Certificate, Cluster, LabError
-from runbooks.lab.lab_state import BaseBackup, Event, Faults, Instance, Parameters, Snapshot, SubnetGroup, utc_now
+from runbooks.lab.lab_state import BaseBackup, Faults, Instance, LabEvent, Parameters, Snapshot, SubnetGroup, utc_now
 from runbooks.lab.roles import furnish, set_master_password
 
 ARCHIVE_DEADLINE_S = 30.0
@@ -31,7 +31,7 @@ class Engine:
         self.instances: dict[str, Instance] = {}
         self.retained: dict[str, Instance] = {}
         self.snapshots: dict[str, Snapshot] = {}
-        self.events: list[Event] = []
+        self.events: list[LabEvent] = []
         self.faults = Faults()
         family = f"postgres{tools.major}"
         self.parameters = {
@@ -257,7 +257,7 @@ class Engine:
         instance.status = "available"
 
     def _announce(self, instance: Instance, message: str, category: str) -> None:
-        self.events.append(Event(utc_now(), instance.identifier, "db-instance", message, (category,)))
+        self.events.append(LabEvent(utc_now(), instance.identifier, "db-instance", message, (category,)))
 
 
 def _only(connection: psycopg.Connection[Any], query: LiteralString) -> Any:

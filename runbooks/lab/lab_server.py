@@ -20,7 +20,7 @@ from runbooks.lab.endpoint import LabApi, OtherServices, serve
 from runbooks.lab.engine import Engine
 from runbooks.lab.lab_cluster import LabError
 from runbooks.lab.lab_state import CallFault, Instance
-from runbooks.lab.views import Account
+from runbooks.lab.views import LabAccount
 from runbooks.processes import runs
 
 REGION, ACCOUNT_NUMBER = "eu-west-1", "123456789012"
@@ -46,7 +46,7 @@ class Lab:
 
     root: Path
     engine: Engine
-    account: Account
+    account: LabAccount
     token: str  # of the control path
     _api: LabApi
     _others: OtherServices
@@ -75,7 +75,7 @@ class Lab:
             raise
         engine.root.mkdir(exist_ok=True)
         engine.root.chmod(0o755)
-        account = Account(engine, REGION, ACCOUNT_NUMBER)
+        account = LabAccount(engine, REGION, ACCOUNT_NUMBER)
         others = OtherServices()
         api, token = LabApi(account), secrets.token_urlsafe(24)
         return cls(root, engine, account, token, api, others, serve(api, others, _Control(engine, token), port))

@@ -57,7 +57,7 @@ class SubnetGroup:
 
 
 @dataclass
-class Event:
+class LabEvent:
     """One line of DescribeEvents."""
 
     at: datetime

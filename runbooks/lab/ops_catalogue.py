@@ -5,7 +5,7 @@ from __future__ import annotations
 from runbooks.lab.classes import MEMORY_GIB
 from runbooks.lab.lab_state import Parameters, SubnetGroup
 from runbooks.lab.query_protocol import Refusal, Request, Result
-from runbooks.lab.views import Account, page, show_subnet_group
+from runbooks.lab.views import LabAccount, page, show_subnet_group
 
 # name: (apply type, default, description); the ones a recovery cares about.
 PARAMETERS = {
@@ -28,7 +28,7 @@ PARAMETERS = {
 class CatalogueOperations:
     """What an account can choose from."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: LabAccount) -> None:
         self.account, self.engine = account, account.engine
 
     def DescribeDBParameterGroups(self, request: Request) -> Result:

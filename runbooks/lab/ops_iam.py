@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runbooks.lab.query_protocol import Request, Result
-from runbooks.lab.views import Account
+from runbooks.lab.views import LabAccount
 
 RESULTS_A_PAGE = 4
 
@@ -11,7 +11,7 @@ RESULTS_A_PAGE = 4
 class IamOperations:
     """The policy simulator. Denied actions are refused when they are called as well, so that both tell the same."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: LabAccount) -> None:
         self.faults = account.engine.faults
 
     def SimulatePrincipalPolicy(self, request: Request) -> Result:

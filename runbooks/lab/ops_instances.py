@@ -8,7 +8,7 @@ from runbooks.lab.lab_state import Instance, Parameters, new_resource_id
 from runbooks.lab.query_protocol import Refusal, Request, Result
 from runbooks.lab.views import (
     SHOWN_BACK,
-    Account,
+    LabAccount,
     attributes_of,
     page,
     show_backup,
@@ -20,7 +20,7 @@ from runbooks.lab.views import (
 class InstanceOperations:
     """Create, describe, restore, modify, reboot and delete."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: LabAccount) -> None:
         self.account, self.engine = account, account.engine
 
     def CreateDBInstance(self, request: Request) -> Result:

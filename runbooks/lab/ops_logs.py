@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runbooks.lab.lab_state import utc_now
 from runbooks.lab.query_protocol import Refusal, Request, Result
-from runbooks.lab.views import Account, page
+from runbooks.lab.views import LabAccount, page
 
 PORTION_BYTES = 1_000_000
 PORTION_LINES = 10_000
@@ -20,7 +20,7 @@ EVENTS_DEFAULT = timedelta(hours=1)
 class LogOperations:
     """Log files as RDS names them (`error/postgresql.log.YYYY-MM-DD-HH`) and events."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: LabAccount) -> None:
         self.account, self.engine = account, account.engine
 
     def DescribeDBLogFiles(self, request: Request) -> Result:

@@ -9,7 +9,7 @@ from runbooks.lab.ops_instances import InstanceOperations
 from runbooks.lab.query_protocol import Refusal, Request, Result
 from runbooks.lab.views import (
     SHOWN_BACK,
-    Account,
+    LabAccount,
     page,
     show_instance,
     show_snapshot,
@@ -21,7 +21,7 @@ from runbooks.lab.views import (
 class SnapshotOperations:
     """Manual snapshots, and instances restored from them."""
 
-    def __init__(self, account: Account, instances: InstanceOperations) -> None:
+    def __init__(self, account: LabAccount, instances: InstanceOperations) -> None:
         self.account, self.engine, self.instances = account, account.engine, instances
 
     def CreateDBSnapshot(self, request: Request) -> Result:
@@ -111,7 +111,7 @@ class SnapshotOperations:
 class TagOperations:
     """Tags of instances and snapshots, by ARN."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: LabAccount) -> None:
         self.account, self.engine = account, account.engine
 
     def AddTagsToResource(self, request: Request) -> Result:

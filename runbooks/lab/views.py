@@ -46,7 +46,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Account:
+class LabAccount:
     """Whose lab this is: the engine with the region and account number that go into ARNs, and its quotas."""
 
     engine: Engine
@@ -91,7 +91,7 @@ class Account:
         raise Refusal("DBSubnetGroupNotFoundFault", f"DBSubnetGroup {name} not found.", 404)
 
 
-def attributes_of(account: Account, request: Request, inherited: dict[str, object]) -> dict[str, object]:
+def attributes_of(account: LabAccount, request: Request, inherited: dict[str, object]) -> dict[str, object]:
     """What the API will show back: defaults, then `inherited`, then what the caller said (False and 0 included).
 
     Networking is never inherited: unspoken, RDS takes the default security group and subnet group, and a public
@@ -126,7 +126,7 @@ def page(key: str, rows: Sequence[Any], request: Request) -> Result:
     return {key: list(rows[start : start + size]), "Marker": str(start + size) if more else None}
 
 
-def show_instance(account: Account, instance: Instance) -> Result:
+def show_instance(account: LabAccount, instance: Instance) -> Result:
     """DescribeDBInstances' view: no endpoint and no create time while `creating`."""
     attributes = instance.attributes
     group = account.engine.subnet_groups[str(attributes["DBSubnetGroupName"])]
@@ -169,7 +169,7 @@ def show_instance(account: Account, instance: Instance) -> Result:
     }
 
 
-def show_subnet_group(account: Account, group: SubnetGroup) -> Result:
+def show_subnet_group(account: LabAccount, group: SubnetGroup) -> Result:
     """A subnet group with its status."""
     return {
         "DBSubnetGroupName": group.name,
@@ -181,7 +181,7 @@ def show_subnet_group(account: Account, group: SubnetGroup) -> Result:
     }
 
 
-def show_snapshot(account: Account, snapshot: Snapshot) -> Result:
+def show_snapshot(account: LabAccount, snapshot: Snapshot) -> Result:
     """DescribeDBSnapshots' view."""
     complete = snapshot.status == "available"
     return {
@@ -201,7 +201,7 @@ def show_snapshot(account: Account, snapshot: Snapshot) -> Result:
     }
 
 
-def show_backup(account: Account, instance: Instance, status: str) -> Result:
+def show_backup(account: LabAccount, instance: Instance, status: str) -> Result:
     """DescribeDBInstanceAutomatedBackups' view, with the restore window."""
     latest = instance.latest_restorable
     return {

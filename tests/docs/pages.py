@@ -130,7 +130,7 @@ def json_page() -> str:
     """The schema of every `--json` document that is a model."""
     from recovery.model.coverage_report import Coverage
     from recovery.model.health_report import Health
-    from recovery.model.incident_findings import Finding
+    from recovery.model.incident_findings import FindReport
     from recovery.model.outlook import Outlook
     from recovery.model.recovery_plan import RecoveryPlan
     from recovery.model.recovery_report import Report
@@ -166,7 +166,7 @@ def json_page() -> str:
         ("Report", Report),
         ("Drill report", DrillReport),
         ("Outlook", Outlook),
-        ("Finding", Finding),
+        ("Finding", FindReport),
         ("Health report", Health),
         ("Coverage report", Coverage),
     ):

@@ -16,8 +16,8 @@ from runbooks.book.document import Approve, Confirm, Note
 from runbooks.book.lint import lint
 from runbooks.book.parse_book import books_directory, find_book, read_book
 from runbooks.lab.background import FAULTS, pass_a_second
-from runbooks.lab.documents import load_docs
 from runbooks.lab.lab_server import REGION, Lab
+from runbooks.lab.sample_data import load_docs
 from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, Live, discard, rds_client, wait_until
 

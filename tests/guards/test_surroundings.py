@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from guards.certificate import certificate_names, certified
-from guards.container_neighbour import next_door
+from guards.container_bridge import next_door
 from guards.drivers.open_connection import wire_of
 from guards.policy import Policy
 from guards.same_kernel import runs_here
@@ -247,7 +247,7 @@ def test_next_door_is_what_a_bridge_or_a_virtual_cable_leads_to() -> None:
             "nonsense",
             "::1",
         ]
-        code = "import json; from guards.container_neighbour import next_door\n"
+        code = "import json; from guards.container_bridge import next_door\n"
         code += f"print(json.dumps([next_door(a) for a in {asked}]))"
         told = subprocess.run(
             ["ip", "netns", "exec", name, sys.executable, "-c", code], check=True, capture_output=True, text=True

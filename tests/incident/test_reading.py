@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recovery.incident.log_line_prefix import OF_RDS, guess
-from recovery.incident.log_record import TRUNCATED, Record
+from recovery.incident.log_record import TRUNCATED, LogRecord
 from recovery.incident.scan_log import find_in
 from recovery.incident.session_tracking import Sessions
 from recovery.incident.statement_sighting import Outcome
@@ -23,7 +23,7 @@ HEAD = "2026-11-22 14:20:00 UTC:10.0.0.7(51234):ann@docs:[77]:"
 AT = datetime(2026, 11, 22, 14, 20, tzinfo=UTC).timestamp()
 
 
-def stderr(text: str, prefix: str = OF_RDS, size: int = 10_000) -> list[Record]:
+def stderr(text: str, prefix: str = OF_RDS, size: int = 10_000) -> list[LogRecord]:
     raw = text.encode()
     return list(read_stderr([raw[at : at + size] for at in range(0, len(raw), size)], prefix))
 
@@ -75,7 +75,7 @@ def test_what_rds_cut_off_costs_that_record_alone() -> None:
     assert second.message == "statement: delete from c"
 
 
-def outcomes(records: list[Record]) -> list[tuple[str, Outcome]]:
+def outcomes(records: list[LogRecord]) -> list[tuple[str, Outcome]]:
     sessions = Sessions()
     for record in records:
         sessions.feed(record)
@@ -154,7 +154,7 @@ def test_a_process_number_that_comes_again_is_another_session() -> None:
     )
 
 
-READERS: dict[str, Callable[[Iterable[bytes], str], Iterator[Record]]] = {
+READERS: dict[str, Callable[[Iterable[bytes], str], Iterator[LogRecord]]] = {
     "stderr": read_stderr,
     "csv": lambda raw, _: read_csv(raw),
     "json": lambda raw, _: read_json(raw),

@@ -16,7 +16,7 @@ from recovery.incident import rank_suspects
 from recovery.incident.log_line_prefix import OF_RDS
 from recovery.incident.rank_suspects import Question
 from recovery.investigation.find_incident import Search, find
-from recovery.model.incident_findings import Finding, Suspect
+from recovery.model.incident_findings import FindReport, Suspect
 from runbooks.lab.lab_server import Lab
 from tests.incident.fix_logs import logging_server
 from tests.incident.stories import FURNISH, STORIES, Afternoon, Incident, Story
@@ -35,7 +35,7 @@ class Told:
     log: Path
     incidents: dict[tuple[str, str], list[Incident]]
 
-    def find(self, way: str, name: str) -> Finding:
+    def find(self, way: str, name: str) -> FindReport:
         """As somebody would ask who knows the database alone."""
         began = datetime.fromtimestamp(0, UTC)
         return find(

@@ -32,7 +32,7 @@ from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.read_catalog import read_catalog
 from recovery.reload.load_job import AtTarget, Job, Loaded, Repair
 from recovery.reload.load_transaction import load
-from recovery.reload.paced_load import Watch, load_paced
+from recovery.reload.paced_load import LoadListener, load_paced
 from recovery.reload.reverse_load import invert, plan_undo
 from recovery.reload.verify_after_commit import verify
 from runbooks.lab.lab_server import Lab
@@ -62,7 +62,7 @@ def unnoted(done: Loaded) -> None:
     """No journal here."""
 
 
-PACE, QUIET = Pace(wal_bytes_per_s=2**30), Watch(unnoted, unnoted, lambda text, seconds: None)
+PACE, QUIET = Pace(wal_bytes_per_s=2**30), LoadListener(unnoted, unnoted, lambda text, seconds: None)
 
 
 def logical(lab: Lab) -> Live:

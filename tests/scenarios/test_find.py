@@ -18,7 +18,7 @@ import pytest
 
 from recovery.incident.rank_suspects import CASCADES, JUMPED
 from recovery.model.counter_reading import Reading
-from recovery.model.incident_findings import Finding
+from recovery.model.incident_findings import FindReport
 from recovery.model.target import format_utc
 from recovery.postgres import row_traces
 from runbooks.drills import datasets
@@ -158,7 +158,7 @@ def test_what_became_of_the_tables_since_doctor_looked(cli: Cli, logged: Live, d
         found.out
     )
     told = cli("find", logged.identifier, "--database", database.name, "--since", "10m", "--json")
-    score = {one.statement: one.score for one in Finding.model_validate_json(told.out).suspects}
+    score = {one.statement: one.score for one in FindReport.model_validate_json(told.out).suspects}
     assert score["truncate parent cascade"] - score["drop table dropped"] == JUMPED + CASCADES
     for path in kept.parent.iterdir():
         path.unlink()
@@ -318,7 +318,7 @@ def test_what_was_rolled_back_is_told_and_not_proposed(cli: Cli, logged: Live, d
         session.rollback()
         session.execute("select 1")
     found = cli("find", logged.identifier, "--database", database.name, "--json")
-    finding = Finding.model_validate_json(found.out)
+    finding = FindReport.model_validate_json(found.out)
     (suspect,) = [s for s in finding.suspects if s.tables == ("child",)]
     assert (suspect.outcome, suspect.why) == ("rolled back", "ROLLBACK")
     assert finding.proposal is None
@@ -335,7 +335,7 @@ def test_the_server_is_asked_where_the_log_only_names_the_transaction(
     kept.commit()
     try:
         found = cli("find", logged.identifier, "--database", database.name, "--json")
-        (suspect,) = [s for s in Finding.model_validate_json(found.out).suspects if s.tables == ("child",)]
+        (suspect,) = [s for s in FindReport.model_validate_json(found.out).suspects if s.tables == ("child",)]
         assert suspect.outcome == "committed"
         assert suspect.why == f"the server says that transaction {suspect.xid} is committed"
         assert suspect.exact
@@ -360,7 +360,7 @@ def test_a_whole_table_among_bounded_writes_is_first_and_nothing_is_proposed_beh
     psql(database, *(f"update parent set email = 'c' where id between {n} and {n + 1}" for n in range(20, 40)))
     for extra in ((), ("--table", "public.parent")):
         asked = ("find", logged.identifier, "--database", database.name, "--since", "10m", *extra, "--json")
-        finding = Finding.model_validate_json(cli(*asked).out)
+        finding = FindReport.model_validate_json(cli(*asked).out)
         assert finding.suspects[0].effects == ("UPDATE parent (without WHERE)",)
         assert finding.proposal is not None
         assert finding.proposal.choices == ()
@@ -391,7 +391,7 @@ def test_a_dropped_database_is_among_the_first_though_nobody_named_it(
         server.execute(f'drop database "{database.name}_gone"')
         server.execute("select 1")
     psql(database, *(f"update parent set email = 'b' where id between {n} and {n + 1}" for n in range(40)))
-    finding = Finding.model_validate_json(cli("find", logged.identifier, "--since", "10m", "--json").out)
+    finding = FindReport.model_validate_json(cli("find", logged.identifier, "--since", "10m", "--json").out)
     assert finding.suspects[0].effects[0].startswith("DROP DATABASE")
     assert finding.suspects[0].database == f"{database.name}_gone"
 
@@ -624,14 +624,14 @@ def test_the_rows_name_the_transaction_of_an_update_of_everything(cli: Cli, logg
     assert row
     database.run("update parent set email = 'x' where id = 3", "insert into parent values (99, 'new')")
     ran = cli("find", logged.identifier, "--since", "10m", "--database", database.name, "--json")
-    found = Finding.model_validate_json(ran.out)
+    found = FindReport.model_validate_json(ran.out)
     assert found.suspects[0].xid == int(row[0])
     why = f"; 29 of 31 rows of parent were written by transaction {row[0]}, and none before it"
     assert found.suspects[0].why.endswith(why)
     assert found.proposal
     assert found.proposal.command.endswith(f"--table public.parent --mode repair --incident-xid {row[0]}")
     database.run("update parent set email = lower(email) where email is not null")
-    found = Finding.model_validate_json(
+    found = FindReport.model_validate_json(
         cli("find", logged.identifier, "--since", "10m", "--database", database.name, "--json").out
     )
     assert [suspect.xid for suspect in found.suspects if suspect.unbounded] == [0], "the rows tell of the good one"

@@ -13,8 +13,8 @@ import pytest
 
 from recovery.model.target import format_utc
 from runbooks.lab.background import pass_a_second
-from runbooks.lab.documents import load_docs
 from runbooks.lab.lab_server import Lab
+from runbooks.lab.sample_data import load_docs
 from tests.fix_cli import Cli
 from tests.fix_lab import Database, Live, database_on, start_instance
 

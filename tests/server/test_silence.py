@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from recovery.errors import RowbackError
 from recovery.model.instance import Endpoint
-from recovery.postgres import network_silence
+from recovery.postgres import dead_peer_warning
 from recovery.postgres.connect import connect
 from tests.fix_lab import Database, wait_until
 from tests.guards.machines import needs_namespaces
@@ -30,8 +30,8 @@ SLOW = "select count(*) from generate_series(1, 3) g, lateral (select pg_sleep(0
 def test_a_server_that_thinks_for_long_is_not_called_silent(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(network_silence, "SILENT_S", 0.1)
-    monkeypatch.setattr(network_silence, "AGAIN_S", 0.1)
+    monkeypatch.setattr(dead_peer_warning, "SILENT_S", 0.1)
+    monkeypatch.setattr(dead_peer_warning, "AGAIN_S", 0.1)
     with caplog.at_level(logging.WARNING, "rowback"), connect(database.target()) as session:
         assert session.execute(SLOW).fetchone() == (3,)
     assert caplog.messages == []
@@ -41,9 +41,9 @@ def test_the_word_and_when(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The kernel's counters are asked for real below; here only that they lead to a word, again and again."""
-    monkeypatch.setattr(network_silence, "SILENT_S", 0.2)
-    monkeypatch.setattr(network_silence, "AGAIN_S", 0.3)
-    monkeypatch.setattr(network_silence, "unanswered", lambda session: True)
+    monkeypatch.setattr(dead_peer_warning, "SILENT_S", 0.2)
+    monkeypatch.setattr(dead_peer_warning, "AGAIN_S", 0.3)
+    monkeypatch.setattr(dead_peer_warning, "unanswered", lambda session: True)
     with caplog.at_level(logging.WARNING, "rowback"), connect(database.target()) as session:
         assert session.execute(SLOW).fetchone() == (3,)
     assert len(caplog.messages) >= 3

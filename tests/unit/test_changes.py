@@ -9,7 +9,7 @@ import pytest
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change
-from recovery.compare.row_decisions import parse_decisions
+from recovery.compare.edited_csv import parse_decisions
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from recovery.incident.log_record import Record
+from recovery.incident.log_record import LogRecord
 from recovery.incident.rank_suspects import JUMPED, Closure, Question, suspects_in
 from recovery.incident.statement_sighting import Outcome, Sighting
 from recovery.incident.target_time import propose
-from recovery.model.incident_findings import Proposal, Reach, Reached, Suspect
+from recovery.model.incident_findings import Proposal, Reached, StatementReach, Suspect
 from recovery.model.instance import RestoreWindow
 
 AT = datetime(2026, 11, 22, 14, 20, 5, tzinfo=UTC)
 
 
 def sighting(text: str, *, seconds: float = 0.0, exact: bool = False, pid: int = 7, **changed: Any) -> Sighting:
-    record = Record(AT.timestamp() + seconds, exact, str(pid), pid, "ann", "docs", "10.0.0.7", "psql", "LOG", "")
+    record = LogRecord(AT.timestamp() + seconds, exact, str(pid), pid, "ann", "docs", "10.0.0.7", "psql", "LOG", "")
     given = {"outcome": Outcome.COMMITTED, "why": "the log shows its end", "until_s": record.at + 1, **changed}
     return Sighting(text, record, record.at, **given)
 
@@ -147,7 +147,7 @@ def test_the_table_that_lost_something_decides() -> None:
     by_cascade = suspects_in(
         both,
         Question(table="s.child"),
-        lambda tables, how: [Reached(table="s.child", rows_estimate=1)] * (how is Reach.CASCADE),
+        lambda tables, how: [Reached(table="s.child", rows_estimate=1)] * (how is StatementReach.CASCADE),
     )
     assert by_cascade[0].tables == ("a",)
 
@@ -185,7 +185,7 @@ def test_a_database_that_was_dropped_is_asked_for_by_its_name() -> None:
 
 
 def test_of_two_tables_with_one_name_a_log_does_not_tell_which() -> None:
-    def closure(tables: Sequence[str], how: Reach) -> list[Reached]:
+    def closure(tables: Sequence[str], how: StatementReach) -> list[Reached]:
         return [Reached(table=f"{schema}.orders", rows_estimate=1) for schema in ("public", "tenant")]
 
     def said(**question: Any) -> tuple[str, tuple[str, ...]]:

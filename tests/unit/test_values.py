@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recovery.changeset.column_mapping import map_table
-from recovery.incident.log_record import Record
+from recovery.incident.log_record import LogRecord
 from recovery.incident.statement_retention import Keeper
 from recovery.incident.statement_sighting import Sighting
 from recovery.model.catalog import Column, Table
@@ -105,7 +105,7 @@ def test_names_as_people_write_them(text: str, parts: tuple[str, ...]) -> None:
 
 
 def test_a_write_is_kept_for_the_table_that_was_named_whatever_its_quotes() -> None:
-    record = Record(0.0, True, "7", 7, "ann", "docs", "", "psql", "LOG", "")
+    record = LogRecord(0.0, True, "7", 7, "ann", "docs", "", "psql", "LOG", "")
     write = Sighting('update "Big.Name ""x""" set a = 1 where id = 3', record, 0.0)
     assert Keeper('public."Big.Name ""x"""')(write)
     assert not Keeper("public.other")(write)

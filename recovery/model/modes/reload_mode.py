@@ -1,4 +1,4 @@
-"""What a recovery may do to the original, as values: one for each mode, asked by everybody who acts on one."""
+"""What a recovery may do to the original, as values: one for each mode, asked by whatever acts on one."""
 
 from __future__ import annotations
 

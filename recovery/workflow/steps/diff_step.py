@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from guards.plain_text import shell_word
 from recovery.changeset.change_set import ChangeSet
+from recovery.compare.edited_csv import parse_decisions
 from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
-from recovery.compare.row_decisions import parse_decisions
 from recovery.model.recovery_plan import Why
 from recovery.model.repair_plan import RepairPlan
 from recovery.model.row_class import RowClass

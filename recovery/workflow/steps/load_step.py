@@ -26,7 +26,7 @@ from recovery.postgres.staging.write_before_images import before_image_schema
 from recovery.reload.load_job import Job, Loaded, Repair
 from recovery.reload.load_refusals import ROLLED_BACK
 from recovery.reload.load_transaction import load
-from recovery.reload.paced_load import Watch, load_paced, merge
+from recovery.reload.paced_load import LoadListener, load_paced, merge
 from recovery.reload.restore_large_objects import point_to_objects
 from recovery.store.case_directory import Case, earlier_repairs
 from recovery.workflow.approvals import refuse_without_second_person
@@ -198,7 +198,7 @@ def _load(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTran
             )
         if pace is None or what.repair is None:
             return load(original, what, rows, before_commit=record("load.intent"))
-        watch = Watch(record("load.intent"), record("load.portion"), recovery_run.listener.progress)
+        watch = LoadListener(record("load.intent"), record("load.portion"), recovery_run.listener.progress)
         return load_paced(original, what, rows, pace, earlier=portions_of(recovery_run.case), watch=watch)
 
 

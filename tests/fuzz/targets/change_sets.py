@@ -16,7 +16,7 @@ from typing import Any
 
 from recovery.changeset.change_set import WRITES, ChangeSet
 from recovery.changeset.row_change import Change
-from recovery.compare.row_decisions import apply_decisions, parse_decisions
+from recovery.compare.edited_csv import apply_decisions, parse_decisions
 from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 from recovery.report.repair_text import count_records, records_csv, records_text, row_records

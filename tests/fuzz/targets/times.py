@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from guards.commands.guard_target import Duration
+from guards.commands.guard_target import DurationParameter
 from recovery.commands.parameter_types import BYTES, XidRange, seconds
 from recovery.incident.log_line_prefix import is_zone
 from recovery.model.target import format_utc, parse_target_time
@@ -75,7 +75,7 @@ def _parse_length(data: tuple[str, str], directory: Path) -> None:
         case "since":
             seconds(text)
         case "for":
-            Duration().convert(text, None, None)
+            DurationParameter().convert(text, None, None)
         case "pace":
             BYTES.convert(text, None, None)
         case _:
