@@ -87,7 +87,7 @@ class Times:
         return self.plans[-1]
 
     def apply(self, *, rate: int | None = None, between: Callable[[Loaded], None] = lambda done: None) -> Verification:
-        """Write what the last diff planned, and prove it; with a rate in portions, and `between` after each of them."""
+        """Write what the last diff planned, and prove it; with a rate in batches, and `between` after each of them."""
         self._between = between
         with self.sessions() as (live, copy):
             truth = AtTarget(fingerprints={}, sequences=read_catalog(copy).sequences, oldest_version_num=150000)

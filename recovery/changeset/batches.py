@@ -1,6 +1,6 @@
 """Which rows each transaction of a paced load took: a table of the change set's file.
 
-A portion is chosen, taken under the id of a transaction before its COMMIT, and forgotten when that did not commit.
+A batch is chosen, taken under the id of a transaction before its COMMIT, and forgotten when that did not commit.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from enum import Enum
 
 from recovery.model.row_class import Op
 
-# A row that some portion skipped, `s`, and none wrote.
+# A row that some batch skipped, `s`, and none wrote.
 _NEVER_WRITTEN = """
 skipped s join portion p on p.xid = s.xid and p.n = s.n where not exists (
   select 1 from portion o left join skipped f on f.xid = o.xid and f.n = o.n
   where o.n = s.n and o.xid <> 0 and f.n is null)
 """
-CHOSEN = 0  # in place of a transaction id: the portion that is about to be loaded
+CHOSEN = 0  # in place of a transaction id: the batch that is about to be loaded
 
 
 class Selection(Enum):
@@ -30,7 +30,7 @@ class Selection(Enum):
 
 @dataclass(frozen=True)
 class Size:
-    """What a portion may hold: rows, and bytes of their texts."""
+    """What a batch may hold: rows, and bytes of their texts."""
 
     rows: int
     bytes: int = 2**62
@@ -42,7 +42,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Rows of one table that were added to a portion: the last one's number, how many, and bytes of their texts."""
+    """Rows of one table that were added to a batch: the last one's number, how many, and bytes of their texts."""
 
     last: int
     rows: int
@@ -50,13 +50,13 @@ class Chosen:
 
 
 class Batches:
-    """The portions of one change set."""
+    """The batches of one change set."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
     def select_next(self, no: int, ops: Iterable[Op], size: Size, *, after: int = -1) -> Chosen | None:
-        """Add the next rows of one table that nobody has taken to the chosen portion, from behind number `after` on.
+        """Add the next rows of one table that nobody has taken to the chosen batch, from behind number `after` on.
 
         As many as `size` allows, one at least. None when there was none.
         """
@@ -77,7 +77,7 @@ class Batches:
         return Chosen(chosen[-1], len(chosen), size_bytes) if chosen else None
 
     def select_skipped(self, *, but: str) -> int:
-        """Choose what committed portions skipped for another reason than `but`: what was in the way may be gone now."""
+        """Choose what committed batches skipped for another reason than `but`: what was in the way may be gone now."""
         return self._db.execute(
             f"insert or ignore into portion select ?, s.n from {_NEVER_WRITTEN} and s.reason <> ?",  # noqa: S608
             (CHOSEN, but),
@@ -98,7 +98,7 @@ class Batches:
         self._db.commit()
 
     def retain_committed(self, committed: Iterable[int]) -> None:
-        """Forget the chosen portion and all that were taken by transactions that did not commit."""
+        """Forget the chosen batch and all that were taken by transactions that did not commit."""
         self._db.execute("create temp table if not exists committed (xid integer primary key)")
         self._db.execute("delete from committed")
         self._db.executemany("insert into committed values (?)", ((xid,) for xid in committed))
@@ -106,5 +106,5 @@ class Batches:
         self._db.commit()
 
     def skipped(self) -> dict[int, str]:
-        """Rows that no portion could write, with the reason."""
+        """Rows that no batch could write, with the reason."""
         return dict(self._db.execute(f"select s.n, s.reason from {_NEVER_WRITTEN}").fetchall())  # noqa: S608

@@ -152,17 +152,17 @@ class ChangeSet:
         ops: Iterable[Op] = (),
         limit: int | None = None,
         after: int = -1,
-        portion: int | None = None,
+        batch: int | None = None,
     ) -> Iterator[Change]:
         """Rows in the order they were found: of one table, some classes, some operations; behind number `after`.
 
-        Of the portion that one transaction took.
+        Of the batch that one transaction took.
 
         Rows may be updated or added meanwhile.
         """
-        parameters: list[str | int] = [value for value in (no, portion) if value is not None]
+        parameters: list[str | int] = [value for value in (no, batch) if value is not None]
         where = [] if no is None else ["tab = ?"]
-        where += [] if portion is None else ["n in (select n from portion where xid = ?)"]
+        where += [] if batch is None else ["n in (select n from portion where xid = ?)"]
         for column, allowed in (("kind", [kind.value for kind in kinds]), ("op", [op.value for op in ops])):
             if allowed:
                 where.append(f"{column} in ({', '.join('?' * len(allowed))})")
@@ -271,17 +271,17 @@ class ChangeSet:
         self._db.commit()
 
     def written(self, no: int, xid: int) -> Iterator[Change]:
-        """The rows of one table that transaction `xid` wrote: of its portion, or of all that were planned."""
+        """The rows of one table that transaction `xid` wrote: of its batch, or of all that were planned."""
         skipped = self.skipped(xid)
-        # a portion may hold no row at all: of tables that are loaded whole nothing stands here
+        # a batch may hold no row at all: of tables that are loaded whole nothing stands here
         paced = self._db.execute("select 1 from portion where xid <> 0 limit 1").fetchone()
-        planned = self.changes(no, ops=WRITES, portion=xid if paced else None)
+        planned = self.changes(no, ops=WRITES, batch=xid if paced else None)
         return (change for change in planned if change.n not in skipped)
 
     def standing(self, no: int) -> Iterator[Change]:
         """Rows of one table that are not chosen and that no child must be given to.
 
-        Their key names another entity, or an earlier portion could not write them.
+        Their key names another entity, or an earlier batch could not write them.
         """
         return self._select(
             "tab = ? and n not in (select n from portion where xid = 0) and n in"

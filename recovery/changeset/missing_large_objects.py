@@ -19,13 +19,13 @@ def objects_wanted(
     changes: ChangeSet, catalog: Catalog, *, selection: Selection = Selection.EVERYTHING, but: Container[int] = ()
 ) -> Iterator[int]:
     """The numbers in columns that may point to large objects, of every row of `selection` but those numbered `but`."""
-    portion = CHOSEN if selection is Selection.BATCH else None
+    batch = CHOSEN if selection is Selection.BATCH else None
     for shape in changes.shapes():
         table = catalog.table(shape.table)
         names = pointing_columns(table) if table else []
         places = [shape.columns.index(name) for name in names if name in shape.columns]
         if places:
-            for change in changes.changes(shape.no, ops=(Op.INSERT, Op.UPDATE), portion=portion):
+            for change in changes.changes(shape.no, ops=(Op.INSERT, Op.UPDATE), batch=batch):
                 if change.n in but:
                     continue
                 yield from (int(value) for i in places if change.want and (value := change.want[i]))

@@ -81,6 +81,17 @@ def mark_unwritable(
         pass
 
 
+def lock_referenced(stages: Mapping[TableName, Stage], keys: Iterable[ForeignKey]) -> None:
+    """Lock staged rows that others may reference and that are to go, under the table locks and before any is marked.
+
+    Raises LockNotAvailable when a session that references one of them does not end within lock_timeout.
+    """
+    for key in keys:
+        for parent in key.parent_tables:
+            if parent in stages:
+                row_obstacles.lock_referenced(stages[parent], key)
+
+
 def mark_by_content(
     stages: Mapping[TableName, Stage],
     rules: Mapping[TableName, Rules],
@@ -148,7 +159,9 @@ def refuse_changed_columns(table: Table, compared: Mapping[str, int | None]) -> 
         )
 
 
-def _mark_early(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Sequence[ForeignKey]) -> int:
+def _mark_for_early_write(
+    stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules], keys: Sequence[ForeignKey]
+) -> int:
     """Let updates come before deletes that they release, where a key waits for those deletes."""
     references: dict[TableName, list[tuple[ForeignKey, Stage]]] = {}
     for key in keys:
@@ -168,7 +181,7 @@ def _mark_once(
     filled: set[TableName],
 ) -> int:
     marked = key_collisions.mark_taken(stages, rules)
-    marked += _mark_early(stages, rules, keys)
+    marked += _mark_for_early_write(stages, rules, keys)
     for key in keys:
         if key.child in stages and not filled & set(key.parent_tables):
             parents = [stages[parent] for parent in key.parent_tables if parent in stages]
@@ -203,7 +216,7 @@ def _referenced(shape: Shape, catalog: Catalog) -> list[int]:
 
 def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int], selection: Selection) -> Iterator[Staged]:
     if selection is Selection.BATCH:
-        yield from (_planned(change, shape) for change in changes.changes(shape.no, portion=CHOSEN))
+        yield from (_planned(change, shape) for change in changes.changes(shape.no, batch=CHOSEN))
         yield from (_row(change, _LETTER[Op.KEEP]) for change in changes.standing(shape.no))
         return
     yield from (_planned(change, shape) for change in changes.changes(shape.no, ops=WRITES))
@@ -226,7 +239,7 @@ def _retained_parents(changes: ChangeSet, shape: Shape, catalog: Catalog, select
         if child is None or shape.table not in key.parent_tables or sorted(key.parent_columns) != sorted(shape.key):
             continue
         at = [child.columns.index(dict(zip(key.parent_columns, key.columns, strict=True))[name]) for name in shape.key]
-        for change in changes.changes(child.no, ops=(Op.INSERT, Op.UPDATE), portion=CHOSEN):
+        for change in changes.changes(child.no, ops=(Op.INSERT, Op.UPDATE), batch=CHOSEN):
             assert change.want is not None
             parent = changes.find(shape.no, tuple(change.want[i] for i in at))
             xid = changes.batches.writer_of(parent.n) if parent and parent.n and parent.n not in seen else None

@@ -28,7 +28,7 @@ from recovery.commands.locked_case import locked_case
     "--max-wal-rate",
     type=BYTES,
     metavar="SIZE",
-    help="In portions, each its own transaction, with at most so much WAL a second (8MiB).",
+    help="In batches, each its own transaction, with at most so much WAL a second (8MiB).",
 )
 @click.option("--accept-partial", is_flag=True, help="End with 0 where rows stay lost that the plan names.")
 @json_option
@@ -43,8 +43,8 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
 ) -> None:
     """Write what the repair plan with DIGEST says, and prove it. The copy stays until it is closed.
 
-    One transaction, or with --max-wal-rate one after the other: writers then wait for one portion at most and replicas
-    keep up, but the rows come back one portion after the other. resume goes on where a paced load was cut off.
+    One transaction, or with --max-wal-rate one after the other: writers then wait for one batch at most and replicas
+    keep up, but the rows come back one batch after the other. resume goes on where a paced load was cut off.
     """
     from recovery.commands.drive_case import reported
     from recovery.model.account import Partial

@@ -64,7 +64,7 @@ def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | 
 
 
 def _left_at_load(changes: ChangeSet, loaded: Loaded) -> dict[int, str]:
-    """Rows that were planned and that the load, or every portion of it, left as they were: number → reason."""
+    """Rows that were planned and that the load, or every batch of it, left as they were: number → reason."""
     match loaded.xids:
         case (xid,):
             return changes.skipped(xid)

@@ -57,7 +57,7 @@ def run_checks(instance: str, database: str, profile: Profile) -> Health:
     """
     instances, now = Instances.connect(profile.region), datetime.now(UTC)
     context = DoctorContext(instances, instances.get(instance), profile, database, now)
-    database_results, size = _of_database(context)
+    database_results, size = _database_checks(context)
     checks = [*_each(OF_AWS, context, aws_checks.SAYS), *database_results, *host_checks.run_checks(context, size)]
     return Health(instance=instance, database=database, examined_at=now, checks=tuple(checks))
 
@@ -79,7 +79,7 @@ def _each(
         yield from results
 
 
-def _of_database(context: DoctorContext) -> tuple[list[Check], int | None]:
+def _database_checks(context: DoctorContext) -> tuple[list[Check], int | None]:
     """The checks, and the size of the database in bytes: None where nobody can say."""
     try:
         target = target_on_original(context.facts, context.database, context.profile)

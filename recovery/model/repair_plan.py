@@ -51,7 +51,7 @@ class RepairRequest(Value):
 
 
 class Pace(Value):
-    """How fast rows may come back: in portions, each its own transaction, with at most so much WAL a second."""
+    """How fast rows may come back: in batches, each its own transaction, with at most so much WAL a second."""
 
     wal_bytes_per_s: int
 

@@ -40,7 +40,7 @@ class BeforeImages(Value):
 class Loaded(Value):
     """What one committed load did. Journalled before the commit; its ids tell afterwards whether it happened.
 
-    `xids`: of one transaction, or of the portions of a paced load. `partial`: one portion of it, the next one follows.
+    `xids`: of one transaction, or of the batches of a paced load. `partial`: one batch of it, the next one follows.
     `rows`: tables loaded whole, by the first of them. `written`, `skipped`: tables repaired row by row, from the change
     set `number`. `set_aside`: table → rows at T that were planned and left out at the last moment.
     `changes_digest`, `columns`: of that change set, and of its tables when they were compared. `images`: table → where

@@ -23,6 +23,7 @@ from recovery.changeset.move_targets import elsewhere_of
 from recovery.changeset.planned_account import general
 from recovery.changeset.stage_changes import (
     lift_from,
+    lock_referenced,
     mark_by_content,
     mark_unwritable,
     refuse_changed_columns,
@@ -302,6 +303,7 @@ def _mark(original: Session, job: Job, ready: _Ready, xid: int) -> dict[int, str
         return {}
     marks = {name: stage.marks for name, stage in ready.busy.items()}
     load_statements.use_search_path_of_role(original)
+    lock_referenced(ready.stages, job.catalog.visible_keys)
     mark_unwritable(ready.stages, ready.rules, job.catalog.visible_keys, job.filled)
     for name, stage in ready.busy.items():
         if stage.marks > marks[name]:

@@ -1,7 +1,7 @@
-"""A paced load: row by row repairs in portions, each a short transaction of its own that proves itself.
+"""A paced load: row by row repairs in batches, each a short transaction of its own that proves itself.
 
-Writers wait for one portion at most, replicas keep up, and WAL stays below a rate. The price against one transaction:
-others see the rows come back portion by portion. The portions together are one write of the case: proven, undone and
+Writers wait for one batch at most, replicas keep up, and WAL stays below a rate. The price against one transaction:
+others see the rows come back batch by batch. The batches together are one write of the case: proven, undone and
 resumed as one.
 """
 
@@ -27,8 +27,8 @@ from recovery.reload.load_job import BeforeImages, Job, Loaded, WrittenRows
 from recovery.reload.load_transaction import load, set_aside
 
 FIRST_ROWS, FEWEST_ROWS, MOST_ROWS, MOST_TABLES = 1_000, 100, 50_000, 40
-LOCKED_S = 0.5  # a portion that held its locks longer was too large
-PORTION_S = 1.0  # a portion writes at most what the rate allows in this time
+LOCKED_S = 0.5  # a batch that held its locks longer was too large
+BATCH_S = 1.0  # a batch writes at most what the rate allows in this time
 BEHIND_S = 5.0  # replicas may be behind by what the rate allows in this time
 CATCH_UP_S, LOOK_AGAIN_S = 1800.0, 0.2
 PUT, LEAVE = (Op.INSERT, Op.UPDATE), (Op.DELETE,)
@@ -36,7 +36,7 @@ PUT, LEAVE = (Op.INSERT, Op.UPDATE), (Op.DELETE,)
 
 @dataclass(frozen=True)
 class LoadListener:
-    """Who is told: `before_commit` and `after_commit` of every portion, `say` while the load waits."""
+    """Who is told: `before_commit` and `after_commit` of every batch, `say` while the load waits."""
 
     before_commit: Callable[[Loaded], None]
     after_commit: Callable[[Loaded], None]
@@ -52,83 +52,83 @@ def load_paced(
     earlier: Sequence[Loaded],
     watch: LoadListener,
 ) -> Loaded:
-    """Load portion by portion what `earlier` portions have not. Raises as `load` does; what was committed stays so."""
+    """Load batch by batch what `earlier` batches have not. Raises as `load` does; what was committed stays so."""
     assert job.repair
     committed, throttle = list(earlier), Throttle(original, pace, watch.say)
     changes = job.repair.changes
     job = replace(job, selection=Selection.BATCH)
-    changes.batches.retain_committed(xid for portion in committed for xid in portion.xids)
+    changes.batches.retain_committed(xid for batch in committed for xid in batch.xids)
     # what the tables loaded whole may need goes with them
     first = with_referenced(job.filled, job.catalog.foreign_keys) if not committed else set[TableName]()
     for fills in _choose(job, first, throttle):
         started, began = wal_position(original), time.monotonic()
-        portion = load(
+        batch = load(
             original,
             job if fills else replace(job, fills=[]),
             transport if fills else None,
             before_commit=watch.before_commit,
         )
-        watch.after_commit(portion)
-        committed.append(portion)
+        watch.after_commit(batch)
+        committed.append(batch)
         changes.batches.retain_committed(xid for each in committed for xid in each.xids)
-        throttle.wait(portion, wal_since(original, started), began)
+        throttle.wait(batch, wal_since(original, started), began)
     skipped = changes.batches.skipped()
     merged = merge(committed, skipped=len(skipped)).model_copy(update={"set_aside": set_aside(changes, skipped)})
     load_refusals.refuse_nothing(sum(merged.touched.values()), skipped.values())
     return merged
 
 
-def merge(portions: Sequence[Loaded], *, skipped: int) -> Loaded:
-    """All portions as one write of the case, which left `skipped` planned rows as they are."""
-    last = portions[-1]
+def merge(batches: Sequence[Loaded], *, skipped: int) -> Loaded:
+    """All batches as one write of the case, which left `skipped` planned rows as they are."""
+    last = batches[-1]
     written: dict[str, WrittenRows] = {}
     touched: dict[str, int] = {}
     moves: dict[TableName, SequenceMove] = {}
-    for portion in portions:
-        for name, table_rows in portion.written.items():
+    for batch in batches:
+        for name, table_rows in batch.written.items():
             so_far = written.get(name, WrittenRows(inserted=0, updated=0, deleted=0))
             written[name] = WrittenRows(
                 inserted=so_far.inserted + table_rows.inserted,
                 updated=so_far.updated + table_rows.updated,
                 deleted=so_far.deleted + table_rows.deleted,
             )
-        for name, rows in portion.touched.items():
+        for name, rows in batch.touched.items():
             touched[name] = touched.get(name, 0) + rows
-        for move in portion.sequence_moves:
+        for move in batch.sequence_moves:
             first = moves.get(move.sequence, move)
             moves[move.sequence] = SequenceMove(sequence=move.sequence, before=first.before, after=move.after)
     return last.model_copy(
         update={
-            "xids": tuple(xid for portion in portions for xid in portion.xids),
+            "xids": tuple(xid for batch in batches for xid in batch.xids),
             "partial": False,
-            "rows": {name: rows for portion in portions for name, rows in portion.rows.items()},
+            "rows": {name: rows for batch in batches for name, rows in batch.rows.items()},
             "touched": touched,
             "sequence_moves": tuple(moves.values()),
-            "foreign_keys_checked": max(portion.foreign_keys_checked for portion in portions),
-            "seconds_locked": max(portion.seconds_locked for portion in portions),
+            "foreign_keys_checked": max(batch.foreign_keys_checked for batch in batches),
+            "seconds_locked": max(batch.seconds_locked for batch in batches),
             "written": written,
             "skipped": skipped,
-            "large_objects": sum(portion.large_objects for portion in portions),
-            "images": _images(portions),
+            "large_objects": sum(batch.large_objects for batch in batches),
+            "images": _images(batches),
         }
     )
 
 
-def _images(portions: Sequence[Loaded]) -> dict[str, BeforeImages]:
-    """Of all portions: they share a table, and each recorded the digest of what it added."""
+def _images(batches: Sequence[Loaded]) -> dict[str, BeforeImages]:
+    """Of all batches: they share a table, and each recorded the digest of what it added."""
     images: dict[str, BeforeImages] = {}
-    for portion in portions:
-        for name, added in portion.images.items():
+    for batch in batches:
+        for name, added in batch.images.items():
             before = images[name].digest if name in images else ImagesDigest()
             images[name] = BeforeImages(relation=added.relation, digest=before.plus(added.digest))
     return images
 
 
 def _choose(job: Job, first: Collection[TableName], throttle: Throttle) -> Iterator[bool]:
-    """Choose one portion after the other; says whether the whole tables are to be loaded with it.
+    """Choose one batch after the other; says whether the whole tables are to be loaded with it.
 
     Parents before children, deletes after everything else and children first, and once more at the end what had to be
-    skipped because it waited for a later portion.
+    skipped because it waited for a later batch.
     """
     assert job.repair
     changes = job.repair.changes
@@ -147,7 +147,7 @@ def _choose(job: Job, first: Collection[TableName], throttle: Throttle) -> Itera
 
 
 def _fill(batches: Batches, ops: Collection[Op], tables: Sequence[int], throttle: Throttle) -> Iterator[None]:
-    """Stop whenever a portion is full: of rows, or of tables, since each takes locks of its own."""
+    """Stop whenever a batch is full: of rows, or of tables, since each takes locks of its own."""
     room, holding = throttle.size, set[int]()
     for no in tables:
         after = -1
@@ -162,7 +162,7 @@ def _fill(batches: Batches, ops: Collection[Op], tables: Sequence[int], throttle
 
 
 class Throttle:
-    """Sizes the portions and waits between them."""
+    """Sizes the batches and waits between them."""
 
     def __init__(self, original: Session, pace: Pace, say: Callable[[str, float], None]) -> None:
         self._original, self._rate, self._say = original, pace.wal_bytes_per_s, say
@@ -170,14 +170,14 @@ class Throttle:
 
     @property
     def size(self) -> Size:
-        """What the next portion may hold: rows by what the last one taught, bytes by the rate alone."""
-        return Size(self.rows, int(self._rate * PORTION_S))
+        """What the next batch may hold: rows by what the last one taught, bytes by the rate alone."""
+        return Size(self.rows, int(self._rate * BATCH_S))
 
-    def wait(self, portion: Loaded, wal_bytes: int, began: float) -> None:
-        """Until the rate is kept and the replicas are near; then the next portion may come."""
-        rows = max(1, sum(portion.touched.values()))
-        grown = self.rows * 2 if portion.seconds_locked < LOCKED_S else self.rows // 2
-        by_rate = int(self._rate * PORTION_S * rows / max(1, wal_bytes))
+    def wait(self, batch: Loaded, wal_bytes: int, began: float) -> None:
+        """Until the rate is kept and the replicas are near; then the next batch may come."""
+        rows = max(1, sum(batch.touched.values()))
+        grown = self.rows * 2 if batch.seconds_locked < LOCKED_S else self.rows // 2
+        by_rate = int(self._rate * BATCH_S * rows / max(1, wal_bytes))
         self.rows = max(FEWEST_ROWS, min(MOST_ROWS, grown, by_rate))
         while (remaining_s := began + wal_bytes / self._rate - time.monotonic()) > 0:
             self._say(f"keeping below {self._rate / 2**20:.1f} MiB of WAL a second", time.monotonic() - began)
@@ -192,7 +192,7 @@ class Throttle:
                 raise RowbackError(
                     ErrorId.REPLICA_BEHIND,
                     f"a replica is {lag / 2**20:,.0f} MiB of WAL behind and does not catch up",
-                    state="the portions so far are committed",
+                    state="the batches so far are committed",
                     help="find out what holds it up, then go on",
                 )
             self._say(f"waiting for a replica that is {lag / 2**20:,.1f} MiB of WAL behind", waited)

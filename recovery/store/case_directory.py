@@ -129,7 +129,7 @@ class Case:
 
     @property
     def wrote_to_original(self) -> bool:
-        """Whether the load, or a portion of it, is known to have committed."""
+        """Whether the load, or a batch of it, is known to have committed."""
         return self.load_done or bool(self.noted("load.portion"))
 
     @property

@@ -58,7 +58,7 @@ TIMELINE_WORDS: Mapping[str, Callable[[str, Mapping[str, Any]], Words]] = {
     "plan.seconded": lambda title, data: (f"approved by '{data['by']}'", "good"),
     "repair.approved": lambda title, data: (f"repair plan {data['digest'][:8]} approved", "good"),
     "verification": lambda title, data: ("the result was compared with T", "good"),
-    "load.portion": lambda title, data: ("a portion of the rows is committed", "plain"),
+    "load.portion": lambda title, data: ("a batch of the rows is committed", "plain"),
     "undo.done": lambda title, data: ("what was written is taken back", "bad"),
     "case.closed": lambda title, data: (f"case closed: {data['outcome']}", "plain"),
 }

@@ -21,7 +21,7 @@ from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.settle_undo import settle_before_closing
 from recovery.workflow.steps.copy_steps import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
 from recovery.workflow.steps.diff_step import Diff
-from recovery.workflow.steps.load_step import Load, portions_of
+from recovery.workflow.steps.load_step import Load, batches_of
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, Extract, ReadTarget, end_orphans
 from recovery.workflow.steps.step import Step
 from recovery.workflow.steps.verify_step import Verify
@@ -186,13 +186,13 @@ def written_state(case: Case) -> str:
     """What a case has written to the original so far; empty when it has written nothing."""
     if case.load_done:
         return "the rows were put back and committed"
-    portions = portions_of(case)
-    if not portions:
+    batches = batches_of(case)
+    if not batches:
         return (
             "whether the load was committed is not known here; resuming asks the server" if case.load_unsettled else ""
         )
-    rows = sum(sum(portion.touched.values()) for portion in portions)
-    so_far = f"{rows:,} rows in {len(portions):,} portion{'s' * (len(portions) > 1)} are put back and committed"
+    rows = sum(sum(batch.touched.values()) for batch in batches)
+    so_far = f"{rows:,} rows in {len(batches):,} batch{'es' * (len(batches) > 1)} are put back and committed"
     if case.load_unsettled:
         return f"{so_far}; whether the next one was is not known here; resuming asks the server"
     return f"{so_far}, the rest is not"

@@ -60,8 +60,8 @@ def undo(recovery_run: RecoveryRun) -> Undone:
     case = recovery_run.case
     with undoing(case):
         unfinished = settle(recovery_run)
-        if not case.load_done and (portions := written_by_load(case)):  # what was not put back so far, never will be
-            recovery_run.record("step.done", step=Load.name, data=portions.model_dump(mode="json"))
+        if not case.load_done and (batches := written_by_load(case)):  # what was not put back so far, never will be
+            recovery_run.record("step.done", step=Load.name, data=batches.model_dump(mode="json"))
         if unfinished:
             return Undone(prove(recovery_run, unfinished), unfinished.skipped)
         loaded, plan = _take_back_at_last(recovery_run)

@@ -1,4 +1,4 @@
-"""A paced load cut off between, before and in its portions: gone on with, or taken back."""
+"""A paced load cut off between, before and in its batches: gone on with, or taken back."""
 
 from __future__ import annotations
 
@@ -88,9 +88,7 @@ def test_killed_and_resumed(cli: Cli, database: Database, opened: tuple[str, str
     assert before(database)
 
 
-def test_the_live_backend_is_killed_in_the_second_portion(
-    cli: Cli, database: Database, opened: tuple[str, str]
-) -> None:
+def test_the_live_backend_is_killed_in_the_second_batch(cli: Cli, database: Database, opened: tuple[str, str]) -> None:
     process = cli.start(
         "load.intent#2",
         "-",
@@ -100,7 +98,7 @@ def test_the_live_backend_is_killed_in_the_second_portion(
     )
     _, err = process.communicate(timeout=120)
     assert process.returncode == 51, err
-    assert "1,000 rows in 1 portion are put back and committed; whether the next one was is not known here" in err
+    assert "1,000 rows in 1 batch are put back and committed; whether the next one was is not known here" in err
     resumed = cli("resume", opened[0])
     assert resumed.code == 0, resumed.err
     whole(database)
@@ -111,12 +109,12 @@ def test_interrupted_between_portions_it_says_how_far_it_is(
 ) -> None:
     process = cli.start(*applying(opened, database, SLOW))
     journal = cli.home / "cases" / opened[0] / "journal.jsonl"
-    wait_until(lambda: '"load.portion"' in journal.read_text(), "the first portion is written down")
+    wait_until(lambda: '"load.portion"' in journal.read_text(), "the first batch is written down")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert f"case {opened[0]} is paused at step 'load'" in err
-    assert "1,000 rows in 1 portion are put back and committed, the rest is not" in err
+    assert "1,000 rows in 1 batch are put back and committed, the rest is not" in err
     refused = cli("diff", opened[0], "--mode", "repair")
     assert refused.code == 29
     closed = cli("close", opened[0])
@@ -148,17 +146,17 @@ def stalled_replica(database: Database) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_it_waits_for_a_replica(cli: Cli, database: Database, opened: tuple[str, str]) -> None:
-    portion = "select count(*) from t"
+    batch = "select count(*) from t"
     with stalled_replica(database) as replica:
         database.run("create table ballast as select md5(g::text) from generate_series(1, 40000) g")
         process = cli.start(*applying(opened, database, "500kB"))
-        wait_until(lambda: database.rows(portion) != [(2001,)], "the first portion commits")
-        first = database.rows(portion)
+        wait_until(lambda: database.rows(batch) != [(2001,)], "the first batch commits")
+        first = database.rows(batch)
         journal = cli.home / "cases" / opened[0] / "journal.jsonl"
         assert journal.read_text().count('"load.portion"') <= 1
         lag = "select max(pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn)) > 5 * 500000 from pg_stat_replication"
         assert database.rows(lag) == [(True,)]
-        assert database.rows(portion) == first, "no second portion while the replica is behind"
+        assert database.rows(batch) == first, "no second batch while the replica is behind"
         assert process.poll() is None
         replica.send_signal(signal.SIGCONT)
         _, err = process.communicate(timeout=120)

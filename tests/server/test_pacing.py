@@ -1,4 +1,4 @@
-"""A paced load: portions in the order that rows need each other, proven and taken back as one write."""
+"""A paced load: batches in the order that rows need each other, proven and taken back as one write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.fix_repair import Past, Times
 PLENTY = 10**9
 
 
-def portions(times: Times) -> int:
+def batches(times: Times) -> int:
     return len(times.done[-1].xids)
 
 
@@ -37,7 +37,7 @@ def test_many_portions_are_one_write(past: Past, database: Database) -> None:
         xid = database.rows("select xmin::text::int from b where id = 3600")[0][0]
         times.diff(mode="repair", incident_xids=(xid,))
         found = times.apply(rate=PLENTY)
-        assert portions(times) == 3
+        assert batches(times) == 3
         assert sum(proof.equal for proof in found.repaired) == 6500
         assert [database.rows(f"select * from {name} where id < 5000 order by 1") for name in "ab"] == held
         assert database.rows("select body from a where id = 5000") == [("new",)]
@@ -144,13 +144,13 @@ def test_rows_without_a_key(past: Past, database: Database, rate: int | None) ->
         found = times.apply(rate=rate)
         assert [(proof.equal, proof.changed_since) for proof in found.repaired] == [(1500, 0)]
         assert database.rows("select * from k order by 1") == held
-        assert (portions(times) > 1) is (rate is not None)
+        assert (batches(times) > 1) is (rate is not None)
         times.undo()
         assert database.rows("select count(*) from k") == [(600,)]
 
 
 def test_a_slow_rate_is_kept(past: Past, database: Database) -> None:
-    """WAL of the portions over the time they took, by the server's own count; others may write at full speed."""
+    """WAL of the batches over the time they took, by the server's own count; others may write at full speed."""
     with past(
         "create table t (id int primary key, body text)",
         "insert into t select g, repeat(md5(g::text), 10) from generate_series(1, 6000) g",
@@ -164,7 +164,7 @@ def test_a_slow_rate_is_kept(past: Past, database: Database) -> None:
             after = watched(watcher)
         wal, seconds = after[0] - before[0], float(after[1] - before[1])
         assert wal > 2 * 2**20
-        # one portion may be underway beyond what the rate allows so far
+        # one batch may be underway beyond what the rate allows so far
         assert wal <= rate * (seconds + 1.5)
         assert len(times.rows_of(RowClass.LOST)) == 5999
 
@@ -177,7 +177,7 @@ def watched(connection: psycopg.Connection[Any]) -> tuple[int, Any]:
     return row[0], row[1]
 
 
-def test_a_parent_that_was_put_back_and_replaced_between_portions(past: Past, database: Database) -> None:
+def test_a_parent_that_was_put_back_and_replaced_between_batches(past: Past, database: Database) -> None:
     """Rows go in the order of their keys' texts: 2 and 3 with the first thousand, their children with the second."""
     with past(
         "create table p (id int primary key, body text)",
@@ -203,7 +203,7 @@ def test_a_parent_that_was_put_back_and_replaced_between_portions(past: Past, da
 
 
 def test_portions_are_counted_and_sized_by_what_they_write(past: Past, database: Database) -> None:
-    """Wide rows after narrow ones: no portion may hold more than a second's worth of the rate."""
+    """Wide rows after narrow ones: no batch may hold more than a second's worth of the rate."""
     with past(
         "create table a (id int primary key)",
         "create table b (id int primary key, x text)",
@@ -216,9 +216,9 @@ def test_portions_are_counted_and_sized_by_what_they_write(past: Past, database:
         seen: list[Loaded] = []
         times.apply(rate=4 * 2**20, between=seen.append)
         assert times.done[-1].touched == {"public.a": 19999, "public.b": 1999}
-        for portion in seen:
-            assert portion.touched == {name: done.total for name, done in portion.written.items() if done.total}
-            wide = portion.touched.get("public.b", 0)
+        for batch in seen:
+            assert batch.touched == {name: done.total for name, done in batch.written.items() if done.total}
+            wide = batch.touched.get("public.b", 0)
             assert wide * 3200 <= 4 * 2**20
 
 

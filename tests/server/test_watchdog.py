@@ -70,7 +70,7 @@ def test_a_silent_client_loses_its_transaction(
 def test_between_transactions_silence_ends_nothing(
     database: Database, writer: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A paced load waits between its portions, and holds nothing then."""
+    """A paced load waits between its batches, and holds nothing then."""
     silence(monkeypatch)
     with watched(writer, state=STATE, say=pytest.fail):
         threading.Event().wait(3)

@@ -64,10 +64,10 @@ def draw_fault(rng: random.Random, act: str, *, paced: bool) -> Fault | None:
         return None
     kind = rng.choice([*AT_RECORDS, "kill", "kill later", "interrupt later", "network", "network"])
     if kind in AT_RECORDS:
-        portions = paced and act == "load"
-        events = {"compare": COMPARE_EVENTS, "load": PORTION_EVENTS if portions else LOAD_EVENTS}.get(act, UNDO_EVENTS)
+        batches = paced and act == "load"
+        events = {"compare": COMPARE_EVENTS, "load": PORTION_EVENTS if batches else LOAD_EVENTS}.get(act, UNDO_EVENTS)
         event = rng.choice(events)
-        times = rng.choice([1, 1, 2, 3]) if portions and "/" not in event else 1
+        times = rng.choice([1, 1, 2, 3]) if batches and "/" not in event else 1
         return Fault(kind, event, times, rng.uniform(0.05, 0.4) if kind == "stop" else 0.0)
     if kind != "network":
         return Fault(kind, seconds=rng.uniform(0.0, 0.25))

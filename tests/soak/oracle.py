@@ -193,7 +193,7 @@ class Judge:
             self.say(span, table, "(without a key) were lost or made up", wrong)
 
     def _whole(self, span: Span) -> None:
-        """Nothing is half visible: all quiet rows change in one moment. A paced load is allowed its portions."""
+        """Nothing is half visible: all quiet rows change in one moment. A paced load is allowed its batches."""
         if span.paced:
             return
         strange = [digest for digest in span.digests if digest not in (span.before.digest, span.after.digest)]

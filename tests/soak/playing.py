@@ -145,7 +145,7 @@ class Run(ABC):
         )
 
     def note_write(self, span: Span, *, goes_on: bool) -> None:
-        """Remember what the last write led from and to. `goes_on`: it is a further portion of one."""
+        """Remember what the last write led from and to. `goes_on`: it is a further batch of one."""
         if goes_on and self.write:
             self.write = Write(self.write.before, span.after, self.write.mark)
         else:

@@ -195,7 +195,7 @@ def _plan(operator: Operator, request: RepairRequest) -> RecoveryPlan:
 @contextmanager
 def _errand(operator: Operator, case_id: str) -> Iterator[SoakErrand]:
     os.environ["ROWBACK_HOME"] = str(operator.home)
-    # portions of a few rows: their boundaries are what is tested
+    # batches of a few rows: their boundaries are what is tested
     paced_load.FIRST_ROWS, paced_load.FEWEST_ROWS, paced_load.MOST_ROWS = PORTION_ROWS, PORTION_ROWS, 2 * PORTION_ROWS
     case, journal = resume_case(case_id)
     recovery_run = SoakErrand(

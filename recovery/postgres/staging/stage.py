@@ -53,7 +53,7 @@ where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
 class Staged:
     """One row on its way into a stage: `op` is i, u, d; k for a row that stays and is only looked at.
 
-    P for one that an earlier portion put there, as transaction `xmin`. `nth`: of a lost row without a key, which one of
+    P for one that an earlier batch put there, as transaction `xmin`. `nth`: of a lost row without a key, which one of
     its equals it was at T, counted from 0.
     """
 

@@ -72,12 +72,12 @@ class Load(Step):
     def reconcile(self, recovery_run: RecoveryRun) -> Outcome | None:
         """The transaction's id was recorded before its commit: the server knows whether it committed.
 
-        Of a paced load that is noted portion by portion; it is over when `do` says so.
+        Of a paced load that is noted batch by batch; it is over when `do` says so.
         """
         committed = _last_committed(recovery_run)
         if committed is None or not committed.partial:
             return committed.model_dump(mode="json") if committed else None
-        if committed.xids not in [portion.xids for portion in portions_of(recovery_run.case)]:
+        if committed.xids not in [batch.xids for batch in batches_of(recovery_run.case)]:
             recovery_run.record("load.portion", data=committed.model_dump(mode="json"))
         return None
 
@@ -110,11 +110,11 @@ class Load(Step):
         loaded = Loaded.model_validate(outcome)
         rows = sum(loaded.rows.values()) + sum(table_rows.total for table_rows in loaded.written.values())
         skipped = f", {loaded.skipped:,} skipped" if loaded.skipped else ""
-        portions = f" in {len(loaded.xids):,} portions" if len(loaded.xids) > 1 else ""
-        each = " at a time" if portions else ""
+        batches = f" in {len(loaded.xids):,} batches" if len(loaded.xids) > 1 else ""
+        each = " at a time" if batches else ""
         objects = f", {counted(loaded.large_objects, 'large object')}" if loaded.large_objects else ""
         return (
-            f"{counted(rows, 'row')}{objects}{portions}{skipped}, tables locked for {loaded.seconds_locked:.2f} s{each}"
+            f"{counted(rows, 'row')}{objects}{batches}{skipped}, tables locked for {loaded.seconds_locked:.2f} s{each}"
         )
 
 
@@ -170,17 +170,17 @@ def job(recovery_run: RecoveryRun, original: Session, at_target: Catalog | None 
         )
 
 
-def portions_of(case: Case) -> list[Loaded]:
-    """The portions of a paced load that are known to have committed."""
+def batches_of(case: Case) -> list[Loaded]:
+    """The batches of a paced load that are known to have committed."""
     return [Loaded.model_validate(note) for note in case.noted("load.portion")]
 
 
 def written_by_load(case: Case) -> Loaded | None:
-    """What the load wrote, or its portions so far."""
+    """What the load wrote, or its batches so far."""
     if outcome := case.outcome_of(Load.name):
         return Loaded.model_validate(outcome)
-    portions = portions_of(case)
-    return merge(portions, skipped=sum(portion.skipped for portion in portions)) if portions else None
+    batches = batches_of(case)
+    return merge(batches, skipped=sum(batch.skipped for batch in batches)) if batches else None
 
 
 def _load(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTransport | None) -> Loaded:
@@ -194,12 +194,12 @@ def _load(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTran
     with watched(original, state=ROLLED_BACK, say=recovery_run.listener.notice):
         if what.repair is not None:  # what an attempt took whose commit failed
             what.repair.changes.batches.retain_committed(
-                xid for committed in portions_of(recovery_run.case) for xid in committed.xids
+                xid for committed in batches_of(recovery_run.case) for xid in committed.xids
             )
         if pace is None or what.repair is None:
             return load(original, what, rows, before_commit=record("load.intent"))
         watch = LoadListener(record("load.intent"), record("load.portion"), recovery_run.listener.progress)
-        return load_paced(original, what, rows, pace, earlier=portions_of(recovery_run.case), watch=watch)
+        return load_paced(original, what, rows, pace, earlier=batches_of(recovery_run.case), watch=watch)
 
 
 def _last_committed(recovery_run: RecoveryRun) -> Loaded | None:
