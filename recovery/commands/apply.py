@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from recovery.commands.confirmation import approver
+from recovery.commands.locked_case import locked_case
 from recovery.commands.options import case_argument, json_option
 from recovery.commands.parameter_types import BYTES
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.repair_plan import Pace
-
-if TYPE_CHECKING:
-    from recovery.model.repair_plan import RepairPlan
-    from recovery.workflow.recovery_run import RecoveryRun
-
-from recovery.commands.locked_case import locked_case
 
 
 @click.command(epilog="Example: rowback apply 7f3a 1b2c3d4e --confirm docs")
@@ -49,6 +41,7 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
     from recovery.commands.drive_case import reported
     from recovery.model.account import Partial
     from recovery.workflow.case_lifecycle import run
+    from recovery.workflow.case_requests import request_pace
 
     with locked_case(case_id, work="repair") as recovery_run, reported(recovery_run.case, as_json=as_json):
         case, plan = recovery_run.case, recovery_run.case.repair_plan
@@ -69,19 +62,8 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
                 help=f"read it: rowback diff {case.id}",
             )
         if max_wal_rate:
-            _pace(recovery_run, plan, max_wal_rate)
+            request_pace(recovery_run, plan, max_wal_rate)
         recovery_run.approver = approver(case.plan.database, confirmed, confirm_loss)
         recovery_run.partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
         run(recovery_run, until="verify")
     click.echo(f"next: rowback close {case.id} (remove the copy), or rowback undo {case.id}", err=True)
-
-
-def _pace(recovery_run: RecoveryRun, plan: RepairPlan, rate: int) -> None:
-    if not plan.writes:
-        raise RowbackError(
-            ErrorId.USAGE,
-            f"case {recovery_run.case.id} loads whole tables only, and those come back in one transaction",
-            state="nothing was done",
-            help=f"rowback apply {recovery_run.case.id} {plan.digest[:8]}, without --max-wal-rate",
-        )
-    recovery_run.record("load.paced", data=Pace(wal_bytes_per_s=rate).model_dump())

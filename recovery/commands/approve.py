@@ -64,7 +64,7 @@ def _approve_file(path: Path, digest: str | None, by: str, note: str) -> None:
 def _approve_case(text: str, digest: str, by: str, note: str) -> None:
     from recovery.report.repair_text import repair_text
     from recovery.store.case_directory import resume_case
-    from recovery.workflow.approvals import EVENT, approval, demand_of, undo_label
+    from recovery.workflow.approvals import approve_case, undo_label
 
     case, journal = resume_case(text)
     with journal:
@@ -72,19 +72,9 @@ def _approve_case(text: str, digest: str, by: str, note: str) -> None:
         _refuse_unsuitable(case, digest, undoing=undoing)
         plan = case.repair_plan
         label = undo_label(case) if undoing or plan is None else plan.digest
-        approved = approval(label, by, note, case.plan.source.region)
-        opener = case.opener
-        if opener and not approved.person.is_another_than(opener, demand_of(case).by):
-            raise RowbackError(
-                ErrorId.APPROVAL_MISSING,
-                f"'{by}' ({approved.person}) is not another than {opener}, who opened case {case.id}",
-                f"people are told apart by {demand_of(case).by} (approvals_by in rowback.toml)",
-                state="nothing was approved",
-                help="another person must approve it, with their own identity",
-            )
+        approved = approve_case(case, journal, label, by, note)
         if plan and not undoing:
             click.echo(repair_text(plan) + "\n", err=True)
-        journal.append(EVENT, data=approved.model_dump(mode="json"))
     name = "the undo of the last write" if undoing else f"repair plan {label[:8]}"
     click.echo(f"{name} of case {case.id} is approved by '{by}' ({approved.person})")
 

@@ -13,9 +13,7 @@ from recovery.commands.options import case_argument, json_option
 from recovery.commands.plan_rows import form_of, show_rows
 from recovery.commands.request_options import conflict_options, incident_of
 from recovery.errors import ErrorId, RowbackError
-from recovery.files import replace_private
 from recovery.model.modes import MODES
-from recovery.model.repair_plan import RepairRequest
 from recovery.model.row_class import OnConflict, RowClass
 from recovery.model.values import counted
 
@@ -117,14 +115,10 @@ def _read(path: Path) -> str:
 
 def _compare(case_id: str, options: Mapping[str, object]) -> Case:
     from recovery.workflow.case_lifecycle import diff_again
+    from recovery.workflow.case_requests import request_comparison
 
     with locked_case(case_id) as recovery_run:
         refuse_closed(recovery_run.case)
-        if text := options.get("decisions"):
-            options = {**options, "decisions": f"decisions-{recovery_run.case.new_number()}.csv"}
-            replace_private(recovery_run.case.directory / str(options["decisions"]), str(text).encode())
-        if options:
-            request = RepairRequest.model_validate({**recovery_run.case.request.model_dump(), **options})
-            recovery_run.record("repair.asked", data=request.model_dump(mode="json"))
+        request_comparison(recovery_run, options)
         diff_again(recovery_run)
         return recovery_run.case

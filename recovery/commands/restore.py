@@ -48,7 +48,8 @@ def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
     from recovery.report.progress_listener import listener
     from recovery.report.report_text import plan_text
     from recovery.store.case_directory import open_case
-    from recovery.workflow.approvals import EVENT, approvals_beside, current_principal
+    from recovery.workflow.approvals import approvals_beside, current_principal
+    from recovery.workflow.case_requests import record_confirmed
     from recovery.workflow.recovery_run import RecoveryRun
 
     if plan_file:
@@ -75,9 +76,7 @@ def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
     approvals = approvals_beside(plan_file) if plan_file else []
     opener = current_principal(made.source.region) if made.approvals.or_stricter(profile.approvals).needed else None
     case, journal = open_case(made, objectives_of(profile), profile, approved=True, opener=opener)
-    case.take(journal.append("outlook", data=outlook.model_dump(mode="json")))
-    for approved in approvals:
-        case.take(journal.append(EVENT, data=approved.model_dump(mode="json")))
+    record_confirmed(case, journal, outlook, approvals)
     click.echo(f"case {case.id}", err=True)
     approve = approver(made.database, confirmed, confirm_loss)
     partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN

@@ -16,6 +16,7 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.approval import Approval, Demand, Person, approvers
 from recovery.model.repair_plan import RepairPlan
 from recovery.store.case_directory import Case
+from recovery.store.journal import Journal
 from recovery.workflow.recovery_run import UNTOUCHED
 
 EVENT = "plan.seconded"
@@ -37,6 +38,25 @@ def current_principal(region: str | None) -> Person:
 def approval(digest: str, by: str, note: str, region: str | None) -> Approval:
     """An approval by the current principal, as of now."""
     return Approval(digest=digest, by=by, note=note, person=current_principal(region), at=datetime.now(UTC))
+
+
+def approve_case(case: Case, journal: Journal, label: str, by: str, note: str) -> Approval:
+    """The current principal's agreement to what `label` names, written down.
+
+    Raises approval-missing when that is the person who opened the case.
+    """
+    approved = approval(label, by, note, case.plan.source.region)
+    opener = case.opener
+    if opener and not approved.person.is_another_than(opener, demand_of(case).by):
+        raise RowbackError(
+            ErrorId.APPROVAL_MISSING,
+            f"'{by}' ({approved.person}) is not another than {opener}, who opened case {case.id}",
+            f"people are told apart by {demand_of(case).by} (approvals_by in rowback.toml)",
+            state="nothing was approved",
+            help="another person must approve it, with their own identity",
+        )
+    journal.append(EVENT, data=approved.model_dump(mode="json"))
+    return approved
 
 
 def approvals_beside(plan_file: Path) -> list[Approval]:

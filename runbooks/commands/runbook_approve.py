@@ -22,9 +22,8 @@ from runbooks.commands.runbook_run_options import refuse_finished
 @click.option("--note", default="", help="What the approver wants to have said.")
 def approve(run_id: str, step: str, by: str, note: str) -> None:
     """Agree to a step of a run that waits for another person."""
-    from recovery.model.approval import Distinct
-    from recovery.workflow.approvals import approval
     from runbooks.book.document import Approve
+    from runbooks.execution.run_moves import approve_step
     from runbooks.execution.run_store import resume_run
 
     opened, journal = resume_run(run_id)
@@ -40,16 +39,7 @@ def approve(run_id: str, step: str, by: str, note: str) -> None:
                 help=f"rowback runbook show {opened.directory / 'book.md'}",
             )
         _refuse_early(opened, step, by)
-        approved = approval(step, by, note, None)
-        if not approved.person.is_another_than(opened.how.opener, Distinct(opened.book.approvals_by)):
-            raise RowbackError(
-                ErrorId.APPROVAL_MISSING,
-                f"'{by}' ({approved.person}) is not another than {opened.how.opener}, who began run {opened.id}",
-                state="nothing was approved",
-                help="a person with other AWS credentials approves it; on a lab:"
-                f' (eval "$(rowback lab colleague)"; rowback runbook approve {opened.id} {step} --by NAME)',
-            )
-        journal.append("step.approved", step=step, data=approved.model_dump(mode="json"))
+        approved = approve_step(opened, journal, step, by, note)
     click.echo(f"'{step}' of run {opened.id} is approved by '{by}' ({approved.person})")
     click.echo(f"next: rowback runbook resume {opened.id}", err=True)
 

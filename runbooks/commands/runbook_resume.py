@@ -12,7 +12,6 @@ from recovery.errors import ErrorId, RowbackError
 from runbooks.commands.runbook_arguments import run_argument
 
 if TYPE_CHECKING:
-    from recovery.store.journal import Journal
     from runbooks.book.document import Book
     from runbooks.execution.run_store import BookRun
 
@@ -49,6 +48,7 @@ def resume(  # noqa: PLR0913, PLR0917 (one argument an option)
     profile: str | None,
 ) -> None:
     """Continue a run where it stopped, or from any step; finds out first whether a step that was cut off happened."""
+    from runbooks.execution.run_moves import begin_again, leave_out
     from runbooks.execution.run_store import rebase, rebased, refuse_changed, resume_run
     from runbooks.execution.value_overrides import overrule
 
@@ -68,19 +68,12 @@ def resume(  # noqa: PLR0913, PLR0917 (one argument an option)
         # everything that can be refused has been: only now is anything written down
         if rebase_:
             rebase(opened, journal, book)
-        _move(opened, journal, from_=from_, skip=skip, reason=reason)
+        if from_:
+            begin_again(opened, journal, from_)
+        if skip:
+            leave_out(opened, journal, skip, str(reason))
         overrule(opened, journal, book, answers)
         perform_run(opened, journal, driver, loaded)
-
-
-def _move(opened: BookRun, journal: Journal, *, from_: str | None, skip: str | None, reason: str | None) -> None:
-    """Begin steps anew, or leave one out. An approval of what stood there before is none of what comes."""
-    ids = [step.id for step in opened.book.steps]
-    for id in ids[ids.index(from_) :] if from_ else ():
-        if opened.state(id).over or opened.state(id).open_since or opened.approvals.get(id):
-            opened.take(journal.append("step.again", step=id))
-    if skip:
-        opened.take(journal.append("step.skipped", step=skip, data={"reason": reason}))
 
 
 def _staying(opened: BookRun, book: Book, *, from_: str | None, skip: str | None) -> list[str]:

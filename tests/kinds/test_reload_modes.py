@@ -1,5 +1,4 @@
-"""The contract of the reload modes through the whole command line: rows as declared, in place or in their own schema.
-"""
+"""The contract of the reload modes through the whole command line: rows as declared, in place or beside."""
 
 from __future__ import annotations
 

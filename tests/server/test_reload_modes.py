@@ -1,5 +1,4 @@
-"""The contract of the reload modes, for those that write in place: rows as declared, and an undo that takes them back.
-"""
+"""The contract of the reload modes that write in place: rows as declared, and an undo that takes them back."""
 
 from __future__ import annotations
 

@@ -73,8 +73,9 @@ def test_modes_are_asked_for_what_they_declare() -> None:
     assert [str(p) for p in asks if re.search(r"\bMode\.[A-Z]", p.read_text())] == []
 
 
-def test_architecture_page_names_files_that_exist() -> None:
-    text = (ROOT / "docs/architecture.md").read_text()
+@pytest.mark.parametrize("page", ["architecture.md", "extending.md"])
+def test_pages_on_the_code_name_files_that_exist(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
     modules = {name.removesuffix(".py") for name in re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9]+)+(?:\.py)?)`", text)}
     missing = [n for n in modules if not any((ROOT / r / n).is_dir() or (ROOT / r / f"{n}.py").exists() for r in HOMES)]
     assert sorted(missing) == []
@@ -144,3 +145,9 @@ def test_a_class_name_has_one_meaning() -> None:
     trees = [ast.parse(path.read_text()) for path in SOURCES]
     classes = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
     assert [name for name, count in classes.items() if count > 1] == []
+
+
+def test_no_command_writes_a_journal() -> None:
+    """It asks a room below to; what is recorded, and in which order with what is done, is decided there."""
+    commands = [path for path in SOURCES if path.parent.name == "commands"]
+    assert [p.name for p in commands if re.search(r"journal\.append\(|\.record\(", p.read_text())] == []
