@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -30,6 +29,7 @@ from recovery.model.instance import (
     InstanceFacts,
     RestoreWindow,
 )
+from recovery.model.nearest import nearest, nearest_line
 from recovery.model.target import format_utc
 
 READY = frozenset({"available", "storage-optimization"})
@@ -87,11 +87,11 @@ class Instances:
         if instance := self.find(identifier):
             return instance
         names = [facts.identifier for facts in self.visible()]
-        near = get_close_matches(identifier, names, n=3, cutoff=0.4)
+        near = nearest(identifier, names)
         raise RowbackError(
             ErrorId.INSTANCE_UNKNOWN,
             f"no DB instance '{identifier}' in {self.region}",
-            f"nearest names: {', '.join(near)}" if near else f"{len(names)} instances are visible in {self.region}",
+            nearest_line(near, f"{len(names)} instances are visible in {self.region}"),
             state=NOTHING_CREATED,
             help="list them: aws rds describe-db-instances --query 'DBInstances[].DBInstanceIdentifier'",
         )
@@ -312,7 +312,6 @@ class Instances:
             allocated_gib=row.get("AllocatedStorage", 0),
             publicly_accessible=row.get("PubliclyAccessible", False),
             parameter_group=next((g["DBParameterGroupName"] for g in row.get("DBParameterGroups", ())), None),
-            master_secret_arn=(row.get("MasterUserSecret") or {}).get("SecretArn"),
             created_at=row.get("InstanceCreateTime"),
             tags={tag["Key"]: tag.get("Value", "") for tag in row.get("TagList", ())},
         )

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import click
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-
-if TYPE_CHECKING:
-    pass
-
-
-UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-LONGEST_S = 100 * 365 * 86400
+from recovery.model.durations import duration_s
 
 
 class Bytes(click.ParamType[int]):
@@ -59,9 +51,8 @@ class XidRange(click.ParamType[tuple[int, int]]):
 
 def seconds(text: str) -> float:
     """`90s`, `10m`, `2h`, `1d` as seconds. Raises usage."""
-    match = re.fullmatch(r"(\d{1,12})([smhd])", text)
-    if match and (length_s := int(match[1]) * UNITS_S[match[2]]) <= LONGEST_S:
-        return float(length_s)
+    if (length_s := duration_s(text)) is not None:
+        return length_s
     raise RowbackError(
         ErrorId.USAGE,
         f"'{text}' is not a duration",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
 import click
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.nearest import nearest, nearest_line
 
 CASES_SHOWN = 10
 _UNKNOWN = re.compile(r"No such command '(.+?)'")
@@ -52,12 +52,12 @@ def _which_case(path: str) -> RowbackError:
 
 def _unknown_command(name: str, ctx: click.Context, group: click.Group) -> RowbackError:
     commands = group.list_commands(ctx)
-    near = difflib.get_close_matches(name, commands, n=3, cutoff=0.5)
+    near = nearest(name, commands)
     path = ctx.command_path
     return RowbackError(
         ErrorId.USAGE,
         f"'{path}' has no command '{name}'",
-        f"nearest names: {', '.join(near)}" if near else f"there are: {', '.join(commands)}",
+        nearest_line(near, f"there are: {', '.join(commands)}"),
         state=NOTHING_CREATED,
         help=f"{path} {near[0]} --help" if near else f"{path} --help",
     )

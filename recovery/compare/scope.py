@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table
+from recovery.model.nearest import nearest, nearest_line
 from recovery.model.recovery_plan import LeftOut, PlannedTable, Why
 from recovery.model.values import TableName
 
@@ -71,11 +71,11 @@ def match_tables(text: str, catalog: Catalog) -> list[TableName]:
             help="write schema.table",
         )
     if not matches:
-        near = get_close_matches(text, [str(n) for n in names] + [n.name for n in names], n=3, cutoff=0.5)
+        near = nearest(text, [str(n) for n in names] + [n.name for n in names])
         raise RowbackError(
             ErrorId.TABLE_UNKNOWN,
             f"no table matches '{text}'",
-            f"nearest names: {', '.join(near)}" if near else f"the database has {len(names)} tables",
+            nearest_line(near, f"the database has {len(names)} tables"),
             state=NOTHING_CREATED,
             help="correct the name; a table that was dropped since T is brought beside: add --mode beside",
         )

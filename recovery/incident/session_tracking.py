@@ -206,7 +206,7 @@ class Sessions:
                 self._control(session, group, control, record)
                 continue
             settings = self._outcomes.settings
-            sighting = Sighting(piece, record, began, xid=record.xid, commit_from_s=began, settings=settings)
+            sighting = Sighting(piece, record, began, xid=record.xid, settings=settings)
             sighting.scratch = session.scratch.takes(piece)
             group.sightings.append(sighting)
         if duration_ms is not None:
@@ -235,8 +235,6 @@ class Sessions:
                 self._outcomes.rolled_back_to(session, group, control.name)
             case _:
                 group.ends = control
-                for sighting in (*session.pending, *group.sightings):
-                    sighting.commit_from_s = record.at
 
     def _error(self, session: LoggedSession, record: LogRecord) -> None:
         if record.severity in ("FATAL", "PANIC"):
@@ -299,7 +297,6 @@ class Sessions:
                     record,
                     began,
                     xid=record.xid,
-                    commit_from_s=began,
                     nested=True,
                     settings=self._outcomes.settings,
                     objects=(audit.object,) if audit.object else (),

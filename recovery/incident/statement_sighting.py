@@ -21,7 +21,6 @@ class Sighting:
     """One statement in one session. Times in seconds since 1970; `exact`: to the millisecond.
 
     `from_s`: when it began. `until_s`: when it, or its COMMIT, was known to be over; None while nothing tells.
-    `commit_from_s`: when its COMMIT began (its own start outside a transaction block).
     """
 
     text: str
@@ -32,7 +31,6 @@ class Sighting:
     objects: tuple[str, ...] = ()
     outcome: Outcome = Outcome.UNKNOWN
     why: str = "the log ends before its outcome"
-    commit_from_s: float | None = None
     until_s: float | None = None
     xid: int = 0
     nested: bool = False  # inside a function or procedure

@@ -102,7 +102,6 @@ class ForeignKey(Value):
     parent_columns: tuple[str, ...]
     operators: tuple[tuple[str, str], ...]
     deferrable: bool
-    full_match: bool = False
     validated: bool = True
     on_delete: str = "a"
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 
 from guards.plain_text import shell_word
 from recovery.aws.instances import Instances
@@ -19,6 +18,7 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
 from recovery.model.modes.reload_mode import ReloadMode
+from recovery.model.nearest import nearest, nearest_line
 from recovery.model.recovery_plan import Transport
 from recovery.model.repair_plan import RepairRequest
 from recovery.model.target import format_utc
@@ -138,12 +138,12 @@ def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[T
         existing_texts = tuple(text for text in request.scope.tables if text not in missing)
         names = tuple(named_table(text) for text in missing)
         return replace(request, scope=replace(request.scope, tables=existing_texts)), names
-    near = [name for text in missing for name in get_close_matches(text, sorted(spelled), n=3, cutoff=0.5)]
+    near = [name for text in missing for name in nearest(text, sorted(spelled))]
     tables = " ".join(f"--table {shell_word(text)}" for text in missing)
     raise RowbackError(
         ErrorId.TABLE_UNKNOWN,
         f"no table matches '{missing[0]}' in '{request.database}' now",
-        f"nearest names: {', '.join(near)}" if near else f"the database has {len(existing)} tables",
+        nearest_line(near, f"the database has {len(existing)} tables"),
         "one that was dropped since T is brought beside, into a schema of its own; not put back into place",
         state=NOTHING_CREATED,
         help=f"correct the name; or, if it was dropped: rowback restore {request.instance}"

@@ -106,7 +106,7 @@ where tgrelid = any(%s) and not tgisinternal order by tgrelid, tgname
 """
 
 _FOREIGN_KEYS = """
-select con.conname, con.conrelid::bigint, con.confrelid::bigint, con.condeferrable, con.confmatchtype = 'f',
+select con.conname, con.conrelid::bigint, con.confrelid::bigint, con.condeferrable,
   con.convalidated, con.confdeltype::text,
   (select array_agg(a.attname order by k.n) from unnest(con.conkey) with ordinality k(num, n)
      join pg_attribute a on a.attrelid = con.conrelid and a.attnum = k.num),
@@ -256,7 +256,6 @@ def _foreign_keys(
             child,
             parent,
             deferrable,
-            full,
             validated,
             on_delete,
             columns,
@@ -275,7 +274,6 @@ def _foreign_keys(
             parent_columns=tuple(parent_columns),
             operators=tuple((s, o) for s, o in operators),
             deferrable=deferrable,
-            full_match=full,
             validated=validated,
             on_delete=on_delete,
         )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 import psycopg
 from psycopg import errors as pg
 
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.nearest import nearest, nearest_line
 from recovery.postgres.connection_target import Target
 
 
@@ -91,8 +90,8 @@ def _near(target: Target) -> list[str]:
             names = [row[0] for row in session.execute("select datname from pg_database where datallowconn")]
     except psycopg.Error:
         return []
-    near = get_close_matches(target.database, names, n=3, cutoff=0.4)
-    return [f"nearest names: {', '.join(near)}"] if near else []
+    near = nearest(target.database, names)
+    return [nearest_line(near, "")] if near else []
 
 
 def server_unreachable(target: Target, words: str, state: str) -> RowbackError:

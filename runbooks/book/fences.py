@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from guards.statements import Danger, classify
+from recovery.model.durations import duration_s
 from runbooks.book.document import Approve, Ask, Command, Effects, Parameter, Shell, Sql, Step, Type
 from runbooks.book.problems import Reader
 
@@ -44,13 +45,6 @@ READING = {
 ACTING = {"--again", "--incident-xid", "--on-conflict", "--mode", "--serve", "--dsn"}
 DRY = {"restore", "reap"}  # what --dry-run turns into reading
 LONGEST_COMMAND = 20_000
-UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def duration_s(text: str) -> float | None:
-    """`90s`, `10m`, `2h` as seconds; None for anything else."""
-    match = re.fullmatch(r"([0-9]{1,9})([smh])", text)
-    return int(match[1]) * UNITS_S[match[2]] if match else None
 
 
 def fence(kind: str, token: Any, line: int, reader: Reader) -> Step | None:

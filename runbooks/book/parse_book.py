@@ -12,9 +12,11 @@ from typing import Any
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.approval import Distinct
+from recovery.model.durations import duration_s
+from recovery.model.nearest import nearest, nearest_line
 from recovery.redaction import named_like_secret
 from runbooks.book.document import RUN_DIR, Book, Confirm, Note, Parameter, Section, Step, Type
-from runbooks.book.fences import KINDS, duration_s, fence
+from runbooks.book.fences import KINDS, fence
 from runbooks.book.problems import Problem, Reader
 
 MOST_BYTES = 2**20
@@ -33,18 +35,16 @@ def books_directory() -> Path:
 
 def find_book(name: str) -> Path:
     """A file, or a shipped book by its name. Raises usage with the nearest names."""
-    from difflib import get_close_matches
-
     if Path(name).is_file():
         return Path(name)
     shipped = {path.stem: path for path in sorted(books_directory().glob("*.md"))}
     if name in shipped:
         return shipped[name]
-    near = get_close_matches(name, shipped, n=3, cutoff=0.3)
+    near = nearest(name, shipped)
     raise RowbackError(
         ErrorId.USAGE,
         f"there is no runbook '{name}'",
-        *([f"nearest names: {', '.join(near)}"] if near else []),
+        *([nearest_line(near, "")] if near else []),
         state="nothing was done",
         help="list them: rowback runbook list",
     )

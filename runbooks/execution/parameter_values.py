@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.durations import duration_s
 from recovery.model.target import format_utc, parse_target_time
 from recovery.redaction import Redactor
 from runbooks.book.document import Book, Parameter, Type
-from runbooks.book.fences import duration_s
 
 _FORMS = {
     Type.INSTANCE: re.compile(r"[A-Za-z](?:-?[A-Za-z0-9]){0,62}"),

@@ -212,6 +212,30 @@ def modes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def python_page() -> str:
+    """What a test suite or a script may import, out of the docstrings."""
+    import inspect
+
+    import guards
+    import guards.isolation
+
+    lines = ["# The Python API", "", "What may be imported; everything else may change. Made of the code.", ""]
+    for package in (guards, guards.isolation):
+        summary, _, rest = inspect.cleandoc(package.__doc__ or "").partition("\n\n")
+        lines += [f"## `{package.__name__}`", "", summary, "", "```python", rest, "```", ""]
+        for name in sorted(package.__all__):
+            thing = getattr(package, name)
+            signature = str(inspect.signature(thing)).replace("'", "") if inspect.isfunction(thing) else ""
+            lines += [f"### `{name}{signature}`", "", inspect.getdoc(thing) or "", ""]
+            if inspect.isclass(thing):
+                for method, member in vars(thing).items():
+                    function = getattr(member, "__func__", getattr(member, "fget", member))
+                    if not method.startswith("_") and inspect.isfunction(function) and function.__doc__:
+                        lines += [f"- `{method}`: {(inspect.getdoc(function) or '').splitlines()[0]}"]
+                lines += [""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def iam_page() -> str:
     """The policy, with placeholders."""
     from recovery.aws.permissions import Place, as_json
@@ -245,6 +269,7 @@ def write() -> None:
     (ROOT / "docs" / "reference" / "json.md").write_text(json_page())
     (ROOT / "docs" / "reference" / "iam.md").write_text(iam_page())
     (ROOT / "docs" / "reference" / "modes.md").write_text(modes_page())
+    (ROOT / "docs" / "reference" / "python.md").write_text(python_page())
     for page in PAGES:
         with tempfile.TemporaryDirectory() as directory:
             fresh = iter(run_page(page, Path(directory)))

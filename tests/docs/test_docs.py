@@ -20,6 +20,7 @@ from tests.docs.pages import (
     json_page,
     modes_page,
     normalise,
+    python_page,
     run_page,
 )
 
@@ -41,6 +42,7 @@ def test_generated_pages_are_current() -> None:
     assert (ROOT / "docs" / "reference" / "json.md").read_text() == json_page()
     assert (ROOT / "docs" / "reference" / "iam.md").read_text() == iam_page()
     assert (ROOT / "docs" / "reference" / "modes.md").read_text() == modes_page()
+    assert (ROOT / "docs" / "reference" / "python.md").read_text() == python_page()
 
 
 def test_every_error_is_documented_with_its_exit_code() -> None:
