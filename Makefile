@@ -11,7 +11,7 @@ N ?= 1000
 # The tests start rowback hundreds of times; compiling it anew for each would take a minute.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup drill drill-all kinds regression worlds matrix soak fuzz test unit lint audit sbom bench docs clean
+.PHONY: setup drill drill-all kinds regression worlds matrix soak fuzz test unit lint audit sbom bench site docs clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -85,8 +85,17 @@ bench: $(STAMP)
 	@$(BIN)/python -m benchmarks.guard_bench
 	@$(BIN)/python -m benchmarks.log_bench
 
+# The documentation as a site in .site, with every link and anchor checked; its tools live in an environment of their own.
+site: .venv-site/.installed
+	NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --quiet
+
+.venv-site/.installed: constraints-site.txt
+	$(PYTHON) -m venv .venv-site
+	.venv-site/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints-site.txt
+	touch $@
+
 docs: $(STAMP)
 	$(BIN)/python -m tests.docs.pages
 
 clean:
-	rm -rf $(VENV) .venv-audit dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-audit .venv-site .site dist .mypy_cache .ruff_cache .pytest_cache

@@ -236,6 +236,30 @@ def python_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def incidents_page() -> str:
+    """The shipped runbooks by what a person sees, out of their front matter."""
+    from runbooks.book.parse_book import books_directory, read_book
+
+    lines = [
+        "# When it happened",
+        "",
+        "Find the line that fits, then read its runbook (`rowback runbook show NAME`) or run it:",
+        "`--mode preview` changes nothing.",
+        "[Runbooks](runbooks.md) says how they are run. Made of the shipped books.",
+        "",
+        "| what you see | what is done | runbook |",
+        "|---|---|---|",
+    ]
+    for path in sorted(books_directory().glob("*.md")):
+        book = read_book(path)
+        lines += [f"| {book.when} | {book.purpose} | `{path.stem}` |"]
+    lines += ["", "To begin with one:", "", "```sh"]
+    for path in sorted(books_directory().glob("*.md")):
+        needed = " ".join(f"-p {p.name}={p.example or '…'}" for p in read_book(path).parameters if p.default is None)
+        lines += [f"rowback runbook run {path.stem} {needed}".rstrip()]
+    return "\n".join([*lines, "```", ""])
+
+
 def iam_page() -> str:
     """The policy, with placeholders."""
     from recovery.aws.permissions import Place, as_json
@@ -270,6 +294,7 @@ def write() -> None:
     (ROOT / "docs" / "reference" / "iam.md").write_text(iam_page())
     (ROOT / "docs" / "reference" / "modes.md").write_text(modes_page())
     (ROOT / "docs" / "reference" / "python.md").write_text(python_page())
+    (ROOT / "docs" / "incidents.md").write_text(incidents_page())
     for page in PAGES:
         with tempfile.TemporaryDirectory() as directory:
             fresh = iter(run_page(page, Path(directory)))

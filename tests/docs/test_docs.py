@@ -17,6 +17,7 @@ from tests.docs.pages import (
     commands_page,
     console_blocks,
     iam_page,
+    incidents_page,
     json_page,
     modes_page,
     normalise,
@@ -43,6 +44,7 @@ def test_generated_pages_are_current() -> None:
     assert (ROOT / "docs" / "reference" / "iam.md").read_text() == iam_page()
     assert (ROOT / "docs" / "reference" / "modes.md").read_text() == modes_page()
     assert (ROOT / "docs" / "reference" / "python.md").read_text() == python_page()
+    assert (ROOT / "docs" / "incidents.md").read_text() == incidents_page()
 
 
 def test_every_error_is_documented_with_its_exit_code() -> None:
