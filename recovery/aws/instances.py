@@ -226,8 +226,8 @@ class Instances:
     def reset_password(self, identifier: str, *, deadline_s: float, watch: StatusListener) -> str:
         """Give the copy a random master password and return it once it is in force.
 
-        The restored password is the source's as of T (sources: RDS-password). Raises copy-failed when it is not in
-        force in time, ValueError when the identifier is not a copy's.
+        Never stored: resume makes a new one. The restored password is the source's as of T (sources: RDS-password).
+        Raises copy-failed when it is not in force in time, ValueError when the identifier is not a copy's.
         """
         if not identifier.startswith(COPY_PREFIX):
             raise ValueError(f"{identifier} is not a copy")
@@ -312,6 +312,7 @@ class Instances:
             allocated_gib=row.get("AllocatedStorage", 0),
             publicly_accessible=row.get("PubliclyAccessible", False),
             parameter_group=next((g["DBParameterGroupName"] for g in row.get("DBParameterGroups", ())), None),
+            master_secret_arn=(row.get("MasterUserSecret") or {}).get("SecretArn"),
             created_at=row.get("InstanceCreateTime"),
             tags={tag["Key"]: tag.get("Value", "") for tag in row.get("TagList", ())},
         )

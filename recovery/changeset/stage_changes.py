@@ -19,7 +19,7 @@ from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.row_versions import xmin_of
-from recovery.postgres.staging import key_collisions, row_obstacles
+from recovery.postgres.staging import key_collisions, row_locks, row_obstacles
 from recovery.postgres.staging.not_valid_constraints import without
 from recovery.postgres.staging.row_constraints import Rules
 from recovery.postgres.staging.stage import Stage, Staged, stageable
@@ -76,20 +76,33 @@ def mark_unwritable(
     for stage in stages.values():
         row_obstacles.mark_stale(stage)
         row_obstacles.mark_back_already(stage)
+    mark_again(stages, rules, keys, filled)
+
+
+def mark_again(
+    stages: Mapping[TableName, Stage],
+    rules: Mapping[TableName, Rules],
+    keys: Iterable[ForeignKey],
+    filled: Iterable[TableName],
+) -> None:
+    """Ask once more what `mark_unwritable` asked of other rows: some may have come, or been set aside, since."""
     inside = [key for key in keys if key.child in stages or not stages.keys().isdisjoint(key.parent_tables)]
     while _mark_once(stages, rules, inside, set(filled)):
         pass
 
 
-def lock_referenced(stages: Mapping[TableName, Stage], keys: Iterable[ForeignKey]) -> None:
-    """Lock staged rows that others may reference and that are to go, under the table locks and before any is marked.
+def lock_referenced(stages: Mapping[TableName, Stage], keys: Iterable[ForeignKey]) -> dict[TableName, list[int]] | None:
+    """Lock staged rows that others may reference and that are to go; ask about them again afterwards (`mark_again`).
 
-    Raises LockNotAvailable when a session that references one of them does not end within lock_timeout.
+    Returns the rows that other sessions hold, by table; None where there is nothing to lock.
     """
+    columns: dict[TableName, list[tuple[str, ...]]] = {}
     for key in keys:
         for parent in key.parent_tables:
-            if parent in stages:
-                row_obstacles.lock_referenced(stages[parent], key)
+            if parent in stages and (stages[parent].ops["d"] or stages[parent].ops["u"]):
+                columns.setdefault(parent, []).append(key.parent_columns)
+    held = {name: row_locks.lock_rows(stages[name], referenced) for name, referenced in columns.items()}
+    return {name: numbers for name, numbers in held.items() if numbers} if columns else None
 
 
 def mark_by_content(

@@ -64,7 +64,7 @@ def _approve_file(path: Path, digest: str | None, by: str, note: str) -> None:
 def _approve_case(text: str, digest: str, by: str, note: str) -> None:
     from recovery.report.repair_text import repair_text
     from recovery.store.case_directory import resume_case
-    from recovery.workflow.approvals import approve_case, undo_label
+    from recovery.workflow.approvals import approval_for, record_approval, undo_label
 
     case, journal = resume_case(text)
     with journal:
@@ -72,9 +72,10 @@ def _approve_case(text: str, digest: str, by: str, note: str) -> None:
         _refuse_unsuitable(case, digest, undoing=undoing)
         plan = case.repair_plan
         label = undo_label(case) if undoing or plan is None else plan.digest
-        approved = approve_case(case, journal, label, by, note)
+        approved = approval_for(case, label, by, note)
         if plan and not undoing:
             click.echo(repair_text(plan) + "\n", err=True)
+        record_approval(journal, approved)
     name = "the undo of the last write" if undoing else f"repair plan {label[:8]}"
     click.echo(f"{name} of case {case.id} is approved by '{by}' ({approved.person})")
 

@@ -42,14 +42,14 @@ class Entity:
             return False
         if self.renewed or self._reissued(target):
             return any(target[i] != original[i] for i in self.own)
-        unique_at_target = [i for i in self.own if target[i] is not None]
+        filled_at_target = [i for i in self.own if target[i] is not None]
         differing = [i for i in self.own if target[i] != original[i]]
         if self.distinct:
             elsewhere = all(any(target[i] != original[i] for i in key) for key in self.distinct)
             told_apart = len(self.own) > 1 or self.renumbered  # a rename of all there is says nothing
             return told_apart and elsewhere and 2 * len(differing) > len(self.own)
-        return len(unique_at_target) >= (1 if self.renumbered else 2) and all(
-            target[i] != original[i] for i in unique_at_target
+        return len(filled_at_target) >= (1 if self.renumbered else 2) and all(
+            target[i] != original[i] for i in filled_at_target
         )
 
     def _reissued(self, target: Texts) -> bool:

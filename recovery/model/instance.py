@@ -62,6 +62,7 @@ class InstanceFacts(Value):
     ca_identifier: str | None
     allocated_gib: int
     publicly_accessible: bool = False
+    master_secret_arn: str | None = None
     parameter_group: str | None = None
     created_at: Moment | None = None
     tags: dict[str, str] = {}

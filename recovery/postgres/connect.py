@@ -52,6 +52,7 @@ _ORIGIN: WeakKeyDictionary[psycopg.Error, Session] = WeakKeyDictionary()
 SETTINGS: tuple[LiteralString, ...] = (
     "set statement_timeout = 0",
     "set lock_timeout = 0",
+    "set default_transaction_isolation = 'read committed'",  # what is asked under a lock sees what came before it
     # Longer than any comparison leaves a transaction idle; one that writes has a limit of seconds (lock_watchdog.py).
     "set idle_in_transaction_session_timeout = '4h'",
     # The server notices as well when this machine is asleep or cut off, and gives up what the session holds.

@@ -11,7 +11,7 @@ from typing import LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from recovery.model.catalog import ForeignKey, Table, Trigger
 from recovery.model.catalog import Sequence as Counter
@@ -37,8 +37,11 @@ def transaction(original: Session) -> AbstractContextManager[object]:
 
 
 def unless_blocked() -> AbstractContextManager[object]:
-    """Ends quietly when a row stayed locked longer than lock_timeout: the transaction inside was rolled back."""
-    return suppress(LockNotAvailable)
+    """Ends quietly when a row stayed locked longer than lock_timeout, or two sessions waited for each other.
+
+    The transaction inside was rolled back.
+    """
+    return suppress(LockNotAvailable, DeadlockDetected)
 
 
 def lock_tables(

@@ -65,7 +65,7 @@ def prove_copy(original: Session, copy: Session, expected: DatabaseIdentity) -> 
     if identity.system_identifier != expected.system_identifier and not upgraded:
         raise RowbackError(
             ErrorId.INSTANCE_UNSUITABLE,
-            f"the copy is not one of the original: system identifier {identity.system_identifier},"
+            f"what was restored is no copy of the original: system identifier {identity.system_identifier},"
             f" not {expected.system_identifier}",
             state=STATE,
             help="check which instance the plan names; make a new plan",

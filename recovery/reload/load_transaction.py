@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from recovery.changeset.batches import Selection
@@ -24,6 +24,7 @@ from recovery.changeset.planned_account import general
 from recovery.changeset.stage_changes import (
     lift_from,
     lock_referenced,
+    mark_again,
     mark_by_content,
     mark_unwritable,
     refuse_changed_columns,
@@ -43,6 +44,7 @@ from recovery.postgres.isolate_bad_rows import NO_ROOM, lacks_locks
 from recovery.postgres.publications import publishes_everything
 from recovery.postgres.staging.not_valid_constraints import lift, put_back
 from recovery.postgres.staging.row_constraints import Rules, mentioned_tables, read_rules
+from recovery.postgres.staging.row_locks import IN_USE
 from recovery.postgres.staging.stage import Stage
 from recovery.postgres.staging.write_before_images import (
     create_before_images,
@@ -55,8 +57,9 @@ from recovery.reload.fetch_oversized import carry_oversized
 from recovery.reload.load_job import BeforeImages, Job, Loaded, Repair
 from recovery.reload.load_proofs import expected_changes, keys_to_check, prove_before_commit
 from recovery.reload.restore_large_objects import bring_objects
-from recovery.reload.row_writes import RowsRefused, RowWriter, Tries
+from recovery.reload.row_writes import RowsHeld, RowsRefused, RowWriter, Tries
 
+GIVE_WAY = 5  # tries that let a session end which holds a row that is to be deleted
 MAXIMUM_PAUSE_S = 2.0
 
 
@@ -104,6 +107,8 @@ def load(
                     locked = True
             if locked:
                 return _locked(original, loaded, locked_at)
+        except RowsHeld:
+            tries = replace(tries, waited=tries.waited + 1)
         except RowsRefused as refused:
             _refuse_whole(job, tries, refused)
             tries = tries.after(refused.words, ready.busy)
@@ -218,7 +223,7 @@ def _to_lock(job: Job, ready: _Ready) -> list[TableName]:
 def _write(original: Session, job: Job, ready: _Ready, transport: RowTransport | None, tries: Tries) -> Loaded:
     load_refusals.refuse_rows(original, job.filled)
     xid = load_statements.transaction_id(original)
-    skipped = _mark(original, job, ready, xid)
+    skipped = _mark(original, job, ready, tries, xid)
     batch = job.repair is not None and job.selection is Selection.BATCH
     brought = bring_objects(original, job, skipped)
     triggers_to_hold = load_statements.to_hold(job.held_triggers, {*job.filled, *ready.busy}, ready.mode)
@@ -297,14 +302,21 @@ def _between(
     return Counter({str(table): rows for table, now in after.items() if (rows := _more(now, before.get(table)))})
 
 
-def _mark(original: Session, job: Job, ready: _Ready, xid: int) -> dict[int, str]:
+def _mark(original: Session, job: Job, ready: _Ready, tries: Tries, xid: int) -> dict[int, str]:
     """Skip what cannot be written any more, note that durably, and keep before-images of everything else alone."""
     if job.repair is None:
         return {}
     marks = {name: stage.marks for name, stage in ready.busy.items()}
     load_statements.use_search_path_of_role(original)
-    lock_referenced(ready.stages, job.catalog.visible_keys)
-    mark_unwritable(ready.stages, ready.rules, job.catalog.visible_keys, job.filled)
+    keys = job.catalog.visible_keys
+    mark_unwritable(ready.stages, ready.rules, keys, job.filled)
+    held = lock_referenced(ready.stages, keys)
+    if held and tries.waited < min(GIVE_WAY, job.lock_attempts - 1):
+        raise RowsHeld
+    for name, numbers in (held or {}).items():
+        ready.stages[name].set_aside(numbers, IN_USE)
+    if held is not None:
+        mark_again(ready.stages, ready.rules, keys, job.filled)
     for name, stage in ready.busy.items():
         if stage.marks > marks[name]:
             drop_before_images(stage)

@@ -34,6 +34,10 @@ Done = TypeVar("Done")
 PASSES_AT_MOST = 25  # of rows that only fit when others of their table are there
 
 
+class RowsHeld(Exception):
+    """Another session holds rows that are to go; the transaction is given up, so that it can end."""
+
+
 class RowsRefused(Exception):
     """The server refused rows of these tables, in its words; the transaction is lost."""
 
@@ -48,16 +52,18 @@ class Tries:
 
     `row_by_row`, the tables whose rows the server refused in an earlier transaction; those that it refuses are left
     out, with the children that need them. `whole`: tables whose writes are tried in one piece, to learn in this
-    transaction of all that the next one must try row by row.
+    transaction of all that the next one must try row by row. `waited`: how often the load gave way to a session that
+    holds a row that is to go.
     """
 
     row_by_row: frozenset[TableName] = frozenset()
     whole: frozenset[TableName] = frozenset()
+    waited: int = 0
 
     def after(self, refused: Iterable[TableName], scope: Collection[TableName]) -> Tries:
         """For the next transaction: that after the first refusal asks about all other tables."""
         row_by_row = self.row_by_row | set(refused)
-        return Tries(row_by_row, frozenset() if self.row_by_row else frozenset(scope) - row_by_row)
+        return Tries(row_by_row, frozenset() if self.row_by_row else frozenset(scope) - row_by_row, self.waited)
 
 
 @dataclass

@@ -38,7 +38,7 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
         *columns(
             [
                 ("window", f"{format_utc(plan.window.earliest)} to {format_utc(plan.window.latest)}"),
-                ("temporary", f"{settings.instance_class}, PostgreSQL {source.engine_version}, {network},"),
+                ("copy", f"{settings.instance_class}, PostgreSQL {source.engine_version}, {network},"),
                 ("", "not public, no backups of its own, default parameter group, random password, made inert;"),
                 ("", f"tagged to expire after {settings.expires_after_hours} h, removed at the end"),
                 ("rows", f"{how}; foreign keys: {plan.foreign_key_mode.value}"),

@@ -187,7 +187,7 @@ def cases_directory() -> Path:
 def open_case(
     plan: RecoveryPlan, objectives: Objectives, profile: Profile, *, approved: bool, opener: Person | None = None
 ) -> tuple[Case, Journal]:
-    """A new case. Raises when its directory or its first record cannot be written.
+    """A new case. Raises case-open where another one for the database is open here, and what cannot be written.
 
     `approved`: the plan was read, and it was agreed that the tables it names as empty are loaded. `opener`: who that
     is, where others have to approve.

@@ -2,7 +2,7 @@
 
 It is the only truth about a run: state is a fold over it, the report is another. Looking takes no lock; writing
 takes one, so that two processes cannot drive the same case (sources: OPS-journal). A journal that this
-user's key does not verify can be looked at, and nothing is done by it (journal_key.py).
+user's key does not verify can be looked at, and nothing is done by it (journal_signature.py).
 """
 
 from __future__ import annotations

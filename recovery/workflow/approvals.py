@@ -40,8 +40,8 @@ def approval(digest: str, by: str, note: str, region: str | None) -> Approval:
     return Approval(digest=digest, by=by, note=note, person=current_principal(region), at=datetime.now(UTC))
 
 
-def approve_case(case: Case, journal: Journal, label: str, by: str, note: str) -> Approval:
-    """The current principal's agreement to what `label` names, written down.
+def approval_for(case: Case, label: str, by: str, note: str) -> Approval:
+    """The current principal's agreement to what `label` names; record_approval writes it down.
 
     Raises approval-missing when that is the person who opened the case.
     """
@@ -55,8 +55,12 @@ def approve_case(case: Case, journal: Journal, label: str, by: str, note: str) -
             state="nothing was approved",
             help="another person must approve it, with their own identity",
         )
-    journal.append(EVENT, data=approved.model_dump(mode="json"))
     return approved
+
+
+def record_approval(journal: Journal, approved: Approval) -> None:
+    """Write an agreement down, in the journal of its case. Raises when it cannot be written."""
+    journal.append(EVENT, data=approved.model_dump(mode="json"))
 
 
 def approvals_beside(plan_file: Path) -> list[Approval]:

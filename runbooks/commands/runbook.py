@@ -12,7 +12,7 @@ from recovery.commands.options import json_option
 from recovery.errors import ErrorId, RowbackError
 from runbooks.commands.runbook_abort import abort
 from runbooks.commands.runbook_approve import approve
-from runbooks.commands.runbook_arguments import book_argument, complete_book
+from runbooks.commands.runbook_arguments import book_argument, complete_book, needed_parameters
 from runbooks.commands.runbook_resume import resume
 from runbooks.commands.runbook_run import run
 from runbooks.commands.runbook_runs import runs
@@ -49,8 +49,8 @@ def show(book: str) -> None:
 
     parsed = read_book(find_book(book))
     click.echo(parsed.text.rstrip())
-    needed = " ".join(f"-p {p.name}={p.example or '…'}" for p in parsed.parameters if p.default is None)
-    click.echo(f"\nnext: rowback runbook run {book} {needed} --mode preview", err=True)
+    words = f"rowback runbook run {book} {needed_parameters(parsed)}".rstrip()
+    click.echo(f"\nnext: {words} --mode preview", err=True)
 
 
 @runbook.command(epilog="Example: rowback runbook lint runbooks/*.md --sarif")

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from guards.plain_text import shell_word
+
+if TYPE_CHECKING:
+    from runbooks.book.document import Book
 
 
 def complete_book(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -26,3 +32,9 @@ def complete_run(_: click.Context, __: click.Parameter, incomplete: str) -> list
 
 book_argument = click.argument("book", shell_complete=complete_book)
 run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_run)
+
+
+def needed_parameters(book: Book) -> str:
+    """The options that `runbook run` wants for a book, with its own examples, as a shell takes them."""
+    values = ((p.name, p.example or "…") for p in book.parameters if p.default is None)
+    return " ".join(f"-p {shell_word(f'{name}={value}')}" for name, value in values)

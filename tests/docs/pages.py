@@ -202,7 +202,7 @@ def modes_page() -> str:
     lines = [
         "# The modes of a recovery",
         "",
-        "`--mode MODE` of `plan`, `restore`, `open` and `diff`. Made of the code.",
+        "`--mode MODE` of `plan`, `restore`, `open` and, where rows go in place, `diff`. Made of the code.",
         "",
     ]
     for name, mode in MODES.items():
@@ -239,6 +239,7 @@ def python_page() -> str:
 def incidents_page() -> str:
     """The shipped runbooks by what a person sees, out of their front matter."""
     from runbooks.book.parse_book import books_directory, read_book
+    from runbooks.commands.runbook_arguments import needed_parameters
 
     lines = [
         "# When it happened",
@@ -255,7 +256,7 @@ def incidents_page() -> str:
         lines += [f"| {book.when} | {book.purpose} | `{path.stem}` |"]
     lines += ["", "To begin with one:", "", "```sh"]
     for path in sorted(books_directory().glob("*.md")):
-        needed = " ".join(f"-p {p.name}={p.example or '…'}" for p in read_book(path).parameters if p.default is None)
+        needed = needed_parameters(read_book(path))
         lines += [f"rowback runbook run {path.stem} {needed}".rstrip()]
     return "\n".join([*lines, "```", ""])
 

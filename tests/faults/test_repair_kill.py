@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from runbooks.lab.background import pass_a_second
+from tests.faults.processes import processes_in
 from tests.fix_cli import Cli, restoring, the_case
-from tests.fix_lab import Database
+from tests.fix_lab import Database, wait_until
 
 pytestmark = pytest.mark.matrix
 
@@ -127,6 +128,8 @@ def test_the_copy_dies_while_it_is_compared(
     assert code == 51, err
     assert "nothing was written to the original" in err
     assert len(database.rows(T_ROWS)) == 2002
+    data = Path(copy.cluster.data).resolve()
+    wait_until(lambda: not processes_in(data), "what was left of the server is gone")
     copy.cluster.start()  # RDS restarts an engine that crashed
     ran = cli("apply", case, digest(cli, case), "--confirm", database.name)
     assert ran.code == 0, ran.err

@@ -80,4 +80,4 @@ def test_another_cluster_is_no_copy(live: Live) -> None:
         expected = identity_of(original)
         with pytest.raises(RowbackError) as refused:
             prove_copy(original, other, expected)
-    assert refused.value.fact.startswith("the copy is not one of the original: system identifier ")
+    assert refused.value.fact.startswith("what was restored is no copy of the original: system identifier ")

@@ -27,8 +27,8 @@ class Destination(StrEnum):
 class NewRows(StrEnum):
     """What becomes of rows that T does not have."""
 
-    STAY = "stay"
-    LEAVE = "are deleted"
+    STAY = "stays"
+    LEAVE = "is deleted"
 
 
 class IncidentNeed(StrEnum):

@@ -17,7 +17,7 @@ NO_ROW: Predicate = sql.SQL("false")
 
 
 def condition(where: str) -> Predicate:
-    """The user's own condition, checked before by `scan.refuses_predicate`."""
+    """The user's own condition, checked before by `table_scan.refuses_predicate`."""
     return sql.SQL("({})").format(user_sql(where))
 
 

@@ -251,25 +251,6 @@ def schedule_before_deletes(
     )
 
 
-def lock_referenced(stage: Stage, key: ForeignKey) -> None:
-    """Lock the rows that are to be deleted, or whose referenced values change, before it is asked who references them.
-
-    A session that is inserting a child holds its parent's row: it is waited for, and the child is seen then. Else the
-    child could come between the question and the delete, whose action (SET NULL, CASCADE) would reach it.
-    """
-    which = [stage.leaving(ops="'d'")] if stage.ops["d"] else []
-    if stage.ops["u"] and stage.table.key and not set(key.parent_columns) <= set(stage.table.key):
-        changes = (sql.SQL("t.{0} is distinct from s.{0}").format(sql.Identifier(c)) for c in key.parent_columns)
-        which.append(
-            stage.sql(
-                "exists (select from {name} s where s.{op} = 'u' and s.{skip} is null and {same} and ({changes}))",
-                changes=sql.SQL(" or ").join(changes),
-            )
-        )
-    if which:
-        stage.run("select from {original} t where {which} for update", which=sql.SQL(" or ").join(which))
-
-
 def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first: bool) -> int:
     """Skip deletes of rows that a live row still references, and updates of what it references.
 

@@ -51,10 +51,10 @@ where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
 
 @dataclass(frozen=True)
 class Staged:
-    """One row on its way into a stage: `op` is i, u, d; k for a row that stays and is only looked at.
+    """One row on its way into a stage.
 
-    P for one that an earlier batch put there, as transaction `xmin`. `nth`: of a lost row without a key, which one of
-    its equals it was at T, counted from 0.
+    `op`: i, u, d; k for a row that stays and is only looked at; p for one that an earlier batch put there, as
+    transaction `xmin`. `nth`: of a lost row without a key, which one of its equals it was at T, counted from 0.
     """
 
     n: int

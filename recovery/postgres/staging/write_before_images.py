@@ -60,7 +60,7 @@ def create_before_images(stage: Stage, relation: TableName, *, unlogged: bool) -
 def keep_before_images(stage: Stage) -> None:
     """Copy every live row that is about to change, and the key of every row to come, into that table.
 
-    That needs no lock: a row of which another version is live by then will not be written (obstacles.mark_stale).
+    That needs no lock: a row of which another version is live by then will not be written (row_obstacles.mark_stale).
     """
     names = [column.name for column in stage.table.columns]
     if stage.table.key:
