@@ -222,7 +222,7 @@ def python_page() -> str:
     lines = ["# The Python API", "", "What may be imported; everything else may change. Made of the code.", ""]
     for package in (guards, guards.isolation):
         summary, _, rest = inspect.cleandoc(package.__doc__ or "").partition("\n\n")
-        lines += [f"## `{package.__name__}`", "", summary, "", "```python", rest, "```", ""]
+        lines += [f"## `{package.__name__}`", "", summary, "", "```text", rest, "```", ""]
         for name in sorted(package.__all__):
             thing = getattr(package, name)
             signature = str(inspect.signature(thing)).replace("'", "") if inspect.isfunction(thing) else ""
