@@ -38,8 +38,8 @@ def enable(
     `.refusals` itself, or be run by `rowback guard run`.
     Raises GuardError(policy-invalid) for a rowback.toml or a database's DSN that cannot be read.
     """
-    from guards.drivers import install
     from guards.drivers.guard_connection import resolved
+    from guards.drivers.guarded_drivers import install
     from guards.drivers.surrounding_queries import OwnQuestions
     from guards.guard_session import Guard, activate, active
     from guards.guarded_run import join

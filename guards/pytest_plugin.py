@@ -49,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _stand_early() -> None:
     """Plugins that are loaded after this one may connect while they are imported; what the settings say comes later."""
     import guards
-    from guards.drivers import GUARDED
+    from guards.drivers.guarded_drivers import GUARDED
     from guards.refusal import GuardError
 
     _IMPORTED_EARLIER.update(driver for driver in GUARDED if driver in sys.modules and driver != "unittest")

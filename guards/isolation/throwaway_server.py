@@ -11,8 +11,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from guards import system_clock
 from guards.connection_words import shown
-from guards.drivers import install
 from guards.drivers.guard_connection import asking
+from guards.drivers.guarded_drivers import install
 from guards.drivers.open_connection import wire_of
 from guards.own_databases import may_hold
 from guards.policy import policy_here

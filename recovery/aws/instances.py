@@ -17,6 +17,8 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.deletion import Copy, objections_to_delete
 from recovery.model.instance import (
     COPY_PREFIX,
+    PENDING,
+    READY,
     TAG_CASE,
     TAG_DATABASE,
     TAG_EXPIRES,
@@ -31,29 +33,6 @@ from recovery.model.instance import (
 )
 from recovery.model.nearest import nearest, nearest_line
 from recovery.model.target import format_utc
-
-READY = frozenset({"available", "storage-optimization"})
-
-# Everything else that is not pending is final: boto3's waiter would poll it for 30 minutes (sources: RDS-waiting).
-PENDING = frozenset(
-    {
-        "creating",
-        "backing-up",
-        "modifying",
-        "rebooting",
-        "resetting-master-credentials",
-        "renaming",
-        "starting",
-        "upgrading",
-        "maintenance",
-        "moving-to-vpc",
-        "storage-initialization",
-        "storage-config-upgrade",
-        "configuring-enhanced-monitoring",
-        "configuring-iam-database-auth",
-        "configuring-log-exports",
-    }
-)
 
 POLL_S, POLL_LOOPBACK_S = 10.0, 0.1
 

@@ -6,11 +6,19 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 from recovery.aws.caller_identity import caller
-from recovery.aws.instances import PENDING, READY, database_tag
+from recovery.aws.instances import database_tag
 from recovery.aws.permissions import missing, statements
 from recovery.doctor.context import DoctorContext, Words, listed
 from recovery.model.health_report import Area, Check, State
-from recovery.model.instance import STANDARD_SUPPORT_UNTIL, TAG_CASE, TAG_DATABASE, TAG_EXPIRES, TAG_SOURCE
+from recovery.model.instance import (
+    PENDING,
+    READY,
+    STANDARD_SUPPORT_UNTIL,
+    TAG_CASE,
+    TAG_DATABASE,
+    TAG_EXPIRES,
+    TAG_SOURCE,
+)
 from recovery.model.protection import USUAL_LAG
 from recovery.model.target import format_utc
 
