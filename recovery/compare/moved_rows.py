@@ -3,7 +3,8 @@
 Such a row is a lost one and a new one. Putting the old version back beside the new would double it, so a lost row stays
 blocked when a row written since T agrees with it in everything that such a change leaves alone, or, in another
 partition, has what tells this one from others over all partitions: the number that the server gave to it; the rest of
-its key, where that is known to be its alone.
+its key, where that is known to be its alone. A row that moved and is otherwise as it was is told by the server, when it
+is staged: postgres/staging/row_obstacles.py (mark_moved), asked about the tables of changeset/move_targets.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-ALIKE = 0.4  # of difflib's ratio: orders-stagin and orders-staging have 0.96
+ALIKE = 0.5  # of difflib's ratio: orders-stagin and orders-staging have 0.96
 SHOWN = 3
 
 
