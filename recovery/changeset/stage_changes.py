@@ -99,7 +99,7 @@ def lock_referenced(stages: Mapping[TableName, Stage], keys: Iterable[ForeignKey
     columns: dict[TableName, list[tuple[str, ...]]] = {}
     for key in keys:
         for parent in key.parent_tables:
-            if parent in stages and (stages[parent].ops["d"] or stages[parent].ops["u"]):
+            if parent in stages and row_locks.releases(stages[parent], key.parent_columns):
                 columns.setdefault(parent, []).append(key.parent_columns)
     held = {name: row_locks.lock_rows(stages[name], referenced) for name, referenced in columns.items()}
     return {name: numbers for name, numbers in held.items() if numbers} if columns else None
@@ -209,7 +209,7 @@ def _mark_once(
 def _renamed(changes: ChangeSet, shape: Shape, referenced: Sequence[int]) -> Iterator[Change]:
     """Rows that stay, and that others referenced at T by values which they do not have any more.
 
-    Whoever has them now is another entity.
+    A row that has those values now is another entity.
     """
     if not referenced:
         return

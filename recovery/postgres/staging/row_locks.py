@@ -17,11 +17,17 @@ from recovery.postgres.staging.stage import Stage
 IN_USE = "another session holds it, and may be referencing it"
 
 
-def lock_rows(stage: Stage, referenced: Iterable[Sequence[str]]) -> list[int]:
-    """Lock the rows that are to be deleted, or to lose values by which others reference them; waits for nobody.
+def releases(stage: Stage, columns: Sequence[str]) -> bool:
+    """Whether the stage deletes rows, or updates `columns`, by which a foreign key references the table."""
+    return bool(stage.ops["d"] or (stage.ops["u"] and not set(columns) <= set(stage.table.key)))
 
-    `referenced`: the columns of each foreign key that leads here. Returns the numbers of rows that another session
-    holds. A role that may delete and not update cannot lock; then the load's proof alone notices a child.
+
+def lock_rows(stage: Stage, referenced: Iterable[Sequence[str]]) -> list[int]:
+    """Lock the rows that are to be deleted, or whose referenced columns are to change, without waiting.
+
+    `referenced`: the columns of each foreign key that references the table. Returns the numbers of the rows that
+    another session has locked. Locking takes the UPDATE privilege; for a role with DELETE alone, only the load's
+    proof notices a new child.
     """
     if not one(stage.session, "select has_any_column_privilege(%s::oid, 'UPDATE')", (stage.table.oid,)):
         return []
