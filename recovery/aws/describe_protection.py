@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from recovery.aws.clients import client, translated
 from recovery.model.instance import TAG_MANAGED, InstanceFacts
 from recovery.model.protection import Protection, Quota
 
 Taken = dict[str, set[tuple[str, datetime]]]  # snapshots: kind and time, by what they were taken of
+
+
+class _Backups(TypedDict):
+    """What RDS says of an instance and of a cluster in the same words."""
+
+    engine: str
+    engine_version: str
+    retention_days: int
+    deletion_protection: bool
+    encrypted: bool
+    kms_key: str | None
+    lasting_snapshots: int
+    newest_snapshot: datetime | None
+    aws_backup: bool
 
 
 @dataclass(frozen=True)
@@ -78,25 +92,14 @@ class Protections:
 
     def _instance(self, row: dict[str, Any], windows: dict[str, Any], snapshots: Taken) -> Protection:
         window = windows.get(row["DbiResourceId"], {})
-        own_snapshots = snapshots.get(row["DBInstanceIdentifier"], set())
         group = row.get("DBSubnetGroup") or {}
         return Protection(
             identifier=row["DBInstanceIdentifier"],
             kind="instance",
             region=self.region,
-            engine=row["Engine"],
-            engine_version=row["EngineVersion"],
             status=row["DBInstanceStatus"],
-            retention_days=row.get("BackupRetentionPeriod", 0),
             earliest=window.get("EarliestTime"),
             latest=window.get("LatestTime") or row.get("LatestRestorableTime"),
-            deletion_protection=row.get("DeletionProtection", False),
-            encrypted=row.get("StorageEncrypted", False),
-            kms_key=row.get("KmsKeyId"),
-            lasting_snapshots=sum(kind != "automated" for kind, _ in own_snapshots),
-            newest_snapshot=max((at for _, at in own_snapshots), default=None),
-            aws_backup=bool(row.get("AwsBackupRecoveryPointArn"))
-            or any(kind == "awsbackup" for kind, _ in own_snapshots),
             copied_to=tuple(
                 sorted(
                     each["DBInstanceAutomatedBackupsArn"].split(":")[3]
@@ -109,29 +112,20 @@ class Protections:
             member_of=row.get("DBClusterIdentifier"),
             replica_of=row.get("ReadReplicaSourceDBInstanceIdentifier"),
             ours=any(tag["Key"] == TAG_MANAGED for tag in row.get("TagList", ())),
+            **_backups(row, snapshots.get(row["DBInstanceIdentifier"], set())),
         )
 
     def _cluster(self, row: dict[str, Any], snapshots: Taken) -> Protection:
-        own_snapshots = snapshots.get(row["DBClusterIdentifier"], set())
         return Protection(
             identifier=row["DBClusterIdentifier"],
             kind="cluster",
             region=self.region,
-            engine=row["Engine"],
-            engine_version=row["EngineVersion"],
             status=row["Status"],
-            retention_days=row.get("BackupRetentionPeriod", 0),
             earliest=row.get("EarliestRestorableTime"),
             latest=row.get("LatestRestorableTime"),
-            deletion_protection=row.get("DeletionProtection", False),
-            encrypted=row.get("StorageEncrypted", False),
-            kms_key=row.get("KmsKeyId"),
-            lasting_snapshots=sum(kind != "automated" for kind, _ in own_snapshots),
-            newest_snapshot=max((at for _, at in own_snapshots), default=None),
-            aws_backup=bool(row.get("AwsBackupRecoveryPointArn"))
-            or any(kind == "awsbackup" for kind, _ in own_snapshots),
             multi_az=row.get("MultiAZ", False),
             replica_of=row.get("ReplicationSourceIdentifier"),
+            **_backups(row, snapshots.get(row["DBClusterIdentifier"], set())),
         )
 
     def _windows(self) -> dict[str, Any]:
@@ -160,3 +154,17 @@ class Protections:
         action = "rds:" + "".join(part.capitalize() for part in operation.split("_")).replace("Db", "DB")
         with translated(action):
             return [row for page in self.rds.get_paginator(operation).paginate(**filters) for row in page[key]]
+
+
+def _backups(row: dict[str, Any], snapshots: set[tuple[str, datetime]]) -> _Backups:
+    return {
+        "engine": row["Engine"],
+        "engine_version": row["EngineVersion"],
+        "retention_days": row.get("BackupRetentionPeriod", 0),
+        "deletion_protection": row.get("DeletionProtection", False),
+        "encrypted": row.get("StorageEncrypted", False),
+        "kms_key": row.get("KmsKeyId"),
+        "lasting_snapshots": sum(kind != "automated" for kind, _ in snapshots),
+        "newest_snapshot": max((at for _, at in snapshots), default=None),
+        "aws_backup": bool(row.get("AwsBackupRecoveryPointArn")) or any(kind == "awsbackup" for kind, _ in snapshots),
+    }
