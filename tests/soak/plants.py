@@ -6,6 +6,7 @@ Each acts inside the load's transaction after everything was proven, in the last
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,6 +108,16 @@ def leave_file(live: Session) -> None:
     """A file beside the cases."""
     (Path(os.environ["ROWBACK_HOME"]) / "scratch").mkdir()
     (Path(os.environ["ROWBACK_HOME"]) / "scratch" / "rows").write_text("rows")
+
+
+def fail(live: Session) -> None:
+    """An error that rowback does not expect."""
+    raise RuntimeError(PLANTED)
+
+
+def die(live: Session) -> None:
+    """An end by a signal that is no fault of the schedule."""
+    os.kill(os.getpid(), signal.SIGUSR1)
 
 
 def deny_rows(patch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from tests.soak import leftovers, product
 from tests.soak.oracle import Judge, Past, Span
-from tests.soak.process import CRASHED, INTERRUPTED, KILLED, Ended
+from tests.soak.process import CRASHED, INTERRUPTED, KILLED, Ended, is_crash
 from tests.soak.product import Noted
 from tests.soak.schedules import Act, Schedule
 from tests.soak.server import Place
@@ -174,8 +174,8 @@ class Run(ABC):
 
     def blame(self, act: Act, ended: Ended) -> None:
         """Ends that no fault excuses."""
-        if ended.told.code == CRASHED and "Traceback" in ended.told.words:
-            self.broken.append(f"{act.verb}: traceback: {ended.told.words[-1500:]}")
+        if is_crash(ended.told, act.fault):
+            self.broken.append(f"{act.verb}: crash: {ended.told.words[-1500:]}")
         if ended.told.code == VERIFY_DIFFERS:
             self.broken.append(f"{act.verb}: exit 40: {ended.told.words}")
 

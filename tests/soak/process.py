@@ -19,6 +19,7 @@ from tests.soak.server import Place
 
 DEADLINE_S = 60.0
 KILLED, INTERRUPTED, CRASHED, HUNG = -9, 130, 1, 124
+UNANSWERED = "ended with {}"
 LOOK_S = 0.005
 
 
@@ -90,7 +91,14 @@ def _receive(pipe: Pipe, process: mp.process.BaseProcess) -> Told:
     if process.exitcode == 0 and pipe.poll():
         told: Told = pipe.recv()
         return told
-    return Told(KILLED if process.exitcode == -signal.SIGKILL else CRASHED, f"ended with {process.exitcode}")
+    return Told(KILLED if process.exitcode == -signal.SIGKILL else CRASHED, UNANSWERED.format(process.exitcode))
+
+
+def is_crash(told: Told, fault: Fault | None) -> bool:
+    """Whether a process ended by a traceback, or without an answer. An interrupt may cut the answer off."""
+    interrupted = fault is not None and fault.kind.startswith("interrupt") and told.words == UNANSWERED.format(1)
+    silent = told.words.startswith(UNANSWERED.format("")) and not interrupted
+    return told.code == CRASHED and (silent or "Traceback" in told.words)
 
 
 def _shows(told: Told, fault: Fault) -> bool:

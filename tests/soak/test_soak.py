@@ -66,6 +66,8 @@ def test_nothing_is_broken_where_nothing_is_planted(server: Server, acts: tuple[
         (plants.leave_trigger_off, (0, 0), "definitions are not as they were"),
         (plants.leave_schema, (0, 0), "schema rowback_scratch is left"),
         (plants.leave_file, (0, 0), "file scratch/rows is left"),
+        (plants.fail, (0, 0), "raise RuntimeError(PLANTED)\nRuntimeError: planted by tests.soak"),
+        (plants.die, (0, 0), "load: crash: ended with -10"),
     ],
 )
 def test_a_load_that_does_something_else_is_reported(
