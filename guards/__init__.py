@@ -1,9 +1,9 @@
-"""Refuse destruction of anything that is not proven disposable. Imports nothing of ours, no boto3.
+"""Refuse destruction of anything that is not proven disposable. Imports nothing else of the project, no boto3.
 
 import guards
 guards.enable()                       # from now on every connection of this process is judged (unittest, scripts)
 guards.assert_disposable(connection)  # or ask yourself
-guards.identify(connection)           # who the server really is
+guards.identify(connection)           # which server it really is
 guards.classify("truncate orders")    # what a text would do
 """
 

@@ -1,4 +1,4 @@
-"""What this user said of databases, in files of one's own.
+"""What this user declared about databases, in files of the user's own.
 
 Allowances, the escape hatch, for one database, a while and a reason, printed in every run; and marks by name, which
 outlive `dropdb` and `createdb` on a server of this machine.
@@ -56,7 +56,8 @@ class Allowance:
 class NamedMark:
     """A database that is disposable by its name on one server, whatever its oid, until `until` (ISO 8601, UTC).
 
-    Whoever marked it makes it anew by scripts. It counts where the server is proven to be on this machine.
+    Its scripts drop and create it again, so its oid changes. It counts where the server is proven to run on this
+    machine.
     """
 
     system_identifier: str

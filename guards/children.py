@@ -1,6 +1,6 @@
-"""Python children of a guarded process: they are guarded as soon as they import a driver, and tell what was refused.
+"""Python children of a guarded process: guarded as soon as they import a driver; what was refused is reported back.
 
-The environment carries it: a directory of ours comes first on PYTHONPATH and holds a sitecustomize.py, which Python
+The environment carries it: the guard's directory comes first on PYTHONPATH and holds a sitecustomize.py, which Python
 imports by itself. It is put back where a child is given an environment of its own. Children in isolated mode (-I, -E,
 -S) and those of other languages are not reached.
 """

@@ -122,12 +122,12 @@ class Neighbourhood:
 
 @dataclass
 class Judging:
-    """What is needed to judge statements of one session that leave its database.
+    """What is needed to judge statements of one session that act outside its database.
 
-    `neighbourhood`: asked once, when a statement needs it. `application`: the configured database of the application
-    that an evidence is of, or None. `whole_server`: the evidence proves the server, whoever said something of the one
-    database. `at`: why the database where a connection string leads is not disposable, None where it is. `roles`:
-    those that this process made.
+    `neighbourhood`: read once, when a statement needs it. `application`: the application's configured database that the
+    evidence describes, or None. `whole_server`: the proof holds for every database of the server, not only for
+    this one. `at`: why the database that a connection string leads to is not disposable, None where it is.
+    `roles`: roles that this process created.
     """
 
     judgement: Judgement

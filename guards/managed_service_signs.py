@@ -53,5 +53,5 @@ SCHEMAS = {"heroku_ext": "Heroku"}
 
 
 def array(names: Iterable[str]) -> str:
-    """Constants of ours as an array literal: no driver's parameters are needed to ask."""
+    """Constant names as an array literal, so that the query needs no driver's parameters."""
     return "array[" + ", ".join(f"'{name}'" for name in names) + "]::text[]"

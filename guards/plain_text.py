@@ -1,7 +1,7 @@
 """Text that a terminal shows as it is: names, values and log lines may hold anything, and none of it is obeyed.
 
 Control characters (C0, DEL, C1), what turns the direction of text, line separators and halves of surrogate pairs are
-shown as escapes. A newline inside a value is one of them, because a forged line reads like one of ours.
+shown as escapes. A newline inside a value is one of them, because a forged line reads like a genuine one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All words of a refusal: what was not sent, to whom, why, and what to do, for readers who do not know rowback."""
+"""All words of a refusal: what was not sent, to which database, why, and what to do, for readers new to rowback."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def _protected(judgement: Judgement) -> bool:
 
 
 def _confirmation(name: str) -> str:
-    """Without a terminal nobody can be asked for the name."""
+    """The name is asked for only on a terminal."""
     return "" if has_terminal() else f" --confirm {quoted(name)}"
 
 

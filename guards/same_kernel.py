@@ -58,11 +58,11 @@ def _serves(fd: int, backend_pid: int) -> bool:
 
 
 def runs_here(fd: int, backend_pid: int, client: str | None = None, server: str | None = None) -> str | None:
-    """How it is proven that backend `backend_pid` (as the server calls it) serves socket `fd`; None when it is not.
+    """The proof that backend `backend_pid` (the server's own number) serves socket `fd` on this kernel, or None.
 
-    `client`: whom the server sees, as its title writes it: `172.18.0.1(45678)`; `server`: its own end in that form. A
-    container's published port is served by Docker's proxy, so that is not us; but no container here has that number
-    and that client unless it is the one.
+    `client`: the client's address as the server sees it, in the form of a process title: `172.18.0.1(45678)`;
+    `server`: the server's own address in that form. Behind a container's published port the client is Docker's proxy;
+    that a container here runs a backend of that number for that client is the proof.
     """
     with socket.socket(fileno=os.dup(fd)) as ours:
         if ours.family == socket.AF_UNIX:
@@ -82,7 +82,7 @@ def is_direct(fd: int, client: str | None, server: str | None) -> bool:
 
 
 def client_of(backend_pid: int) -> str | None:
-    """Whom a backend of this kernel serves, as its title writes it, for servers hide that from ordinary roles."""
+    """The client of a backend on this kernel, from its process title; servers hide it from ordinary roles."""
     match = _CLIENT.match(title(backend_pid))
     return match["client"] if match else None
 

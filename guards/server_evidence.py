@@ -86,19 +86,19 @@ class OtherSession:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one database on one server, and of our way to it.
+    """What was read about one database on one server, and about the connection to it.
 
-    `at`: the server's own time when it was asked. `taken_off`: protections that it had. `ends`: our connection as the
-    server sees it, the client's end first. `others`: sessions that are not this one. `foreign_servers`: tables of
-    the database may be those of another server. `managed`: services whose
-    tell-tales were found. `pooled`: another process answers than the one that greeted us, so session settings belong
-    to whoever comes next.
+    `at`: the server's clock when it was read. `taken_off`: protections that were removed from it. `ends`: the
+    connection as the server sees it, the client's address first. `others`: other sessions. `foreign_servers`: tables of
+    the database may be those of another server. `managed`: managed services that its settings and roles point to.
+    `pooled`: another process answers than the one that authenticated the connection, so session settings reach other
+    clients.
 
-    Of what follows each is None, or 0, until it was looked for (guards.server_location, and what costs more).
-    `on_this_kernel`: how it is proven that the server runs on this kernel. `next_door`: the bridge or virtual cable
-    that leads to it. `foreign_sessions`, `replicas`: of others than us; of these `from_afar` come from elsewhere than
-    this machine and its containers. `certified`: what the server's certificate tells, `application`: the configured
-    database of the application that this is.
+    The following are None, or 0, until they are looked up (guards.server_location, and what costs more).
+    `on_this_kernel`: the proof that the server runs on this kernel. `next_door`: the bridge or virtual cable that leads
+    to it. `foreign_sessions`, `replicas`: sessions and replicas of other clients; `from_afar`: how many of them connect
+    from outside this machine and its containers. `certified`: what the server's certificate says. `application`: the
+    configured database of the application that this is.
     """
 
     identity: ServerIdentity

@@ -96,7 +96,7 @@ class Webhook(_Section):
 class Program(_Section):
     """A program that gets the same document on its standard input.
 
-    `pass_env`: variables that it gets of ours, beside the usual ones such as PATH and HOME.
+    `pass_env`: environment variables that are passed to it, besides the usual ones such as PATH and HOME.
     """
 
     command: tuple[str, ...] = Field(min_length=1)

@@ -9,9 +9,9 @@ from guards.plain_text import plain_lines, whole_characters
 
 
 class PlainStream(io.TextIOBase):
-    """A text stream of ours in front of `wrapped`. `begun`: whether something was written to it.
+    """A text stream that writes to `wrapped`. `begun`: whether anything was written to it.
 
-    Data that a program reads (`exact`) passes unchanged where no terminal shows it.
+    Output for programs (`exact`) passes unchanged, unless a terminal shows it.
     """
 
     def __init__(self, wrapped: TextIO, *, exact: bool = False) -> None:

@@ -94,9 +94,9 @@ def _finished(command: tuple[str, ...], environment: dict[str, str]) -> tuple[in
 
 @contextmanager
 def _unmoved_by_ctrl_c() -> Iterator[None]:
-    """A KeyboardInterrupt amid Popen.wait can lose the child's code, and it counts as 0 then.
+    """A KeyboardInterrupt amid Popen.wait can lose the child's exit code, which then counts as 0.
 
-    A handler of ours ends with exec, so the child has its own; an ignored SIGINT stays ignored for both.
+    Python handlers are reset by exec, so the child has the default one; an ignored SIGINT stays ignored for both.
     """
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler:

@@ -111,7 +111,8 @@ def _making_in(connection: Any, text: str) -> Making | None:
 async def _around(connection: Any, made: Making, send: Callable[[], Awaitable[Any]]) -> Any:
     """Send a text about databases of this run, and hold the session again.
 
-    Whatever comes between closes it, and other tasks that share the connection are told so, as asyncpg tells them.
+    Anything but a server error in between closes the session. Other tasks that use the connection meanwhile get the
+    InterfaceError of asyncpg.
     """
     ends = _ends_of(connection)
     with _turn(connection), ExitStack() as unless_held:
@@ -132,7 +133,7 @@ async def _around(connection: Any, made: Making, send: Callable[[], Awaitable[An
 
 @contextmanager
 def _turn(connection: Any) -> Iterator[None]:
-    """Inside, this task sends on the connection what nobody looks at, and no other task sends anything.
+    """Inside, only this task sends on the connection, and what it sends is not judged.
 
     Query loggers and what else asyncpg calls run outside of it.
     """
@@ -198,7 +199,10 @@ async def _meet(connection: Any) -> None:
 
 
 async def _ask(connection: Any, text: str) -> Row:
-    """One statement of ours; its row as text. A setting has none, and goes the simple way: it may be several."""
+    """Run one of the guard's statements; its row as text.
+
+    Settings return none and go by the simple protocol, because they may be several.
+    """
     with _turn(connection):
         if not text.lstrip().startswith("select"):
             await Connection.execute(connection, text)

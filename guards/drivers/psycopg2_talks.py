@@ -84,7 +84,7 @@ def hold(connection: Any) -> None:
 
 
 def ask(connection: Any, text: str) -> Sequence[str | None]:
-    """One question of ours, in a transaction of its own; its row as text."""
+    """Run one of the guard's own queries in a transaction of its own; returns its row as text."""
     # The bare class: a connection's own cursors may answer in any shape.
     cursor = BARE_CONNECTION.cursor(connection, cursor_factory=BARE_CURSOR)
     try:

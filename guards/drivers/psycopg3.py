@@ -274,7 +274,7 @@ def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
 
 
 def _conducted(connection: Any, talk: Talk[Any]) -> Generator[Any, Any, Any]:
-    """A talk on a connection, as psycopg's own generators: whoever drives it waits for what is yielded."""
+    """A talk on a connection as a generator like psycopg's own: the caller waits for what is yielded."""
     try:
         text = next(talk)
         while True:
@@ -284,7 +284,7 @@ def _conducted(connection: Any, talk: Talk[Any]) -> Generator[Any, Any, Any]:
 
 
 def _ask(connection: Any, text: str) -> Generator[Any, Any, Row]:
-    """Run a query of ours on a connection that nobody else uses now; its first row as text."""
+    """Run one of the guard's queries on a connection that is otherwise idle; its first row as text."""
     pgconn = connection.pgconn
     pgconn.send_query(text.encode())
     running = generators.execute(pgconn)

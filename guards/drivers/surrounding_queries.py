@@ -180,10 +180,10 @@ def judgement_at(parameters: Mapping[str, Any], guard: Guard) -> Judgement:
 
 
 def mark_as_own(ends: Ends, name: str) -> None:
-    """Mark a database that this run has just created, or commented on.
+    """Mark a database that this run has just created or commented on.
 
-    One that bears a mark already stays as it is; one that cannot be marked is told at the end of the run, for it will
-    be refused as unproven.
+    A database that has a mark keeps it. One that cannot be marked is reported at the end of the run, because it will be
+    refused as unproven.
     """
     import psycopg
 

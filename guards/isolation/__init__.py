@@ -1,4 +1,4 @@
-"""A database of its own for each test, so that nobody needs a shared one: the fastest tier that does.
+"""A database of its own for each test instead of a shared one, by the fastest tier that suffices.
 
 from guards.isolation import Migrations, open_databases
 

@@ -1,4 +1,4 @@
-"""Things that are made ahead by a thread of their own, so that nobody waits for them."""
+"""Things that a thread makes ahead of time, so that taking one does not wait."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ class Pool(Generic[T]):
             self._end(thing)
 
     def _work(self) -> None:
-        """Until closed.
+        """Run until the pool is closed.
 
-        What goes wrong is raised where a database is waited for, and told by the thread itself: perhaps nobody ever
-        waits again.
+        An error is raised where a database is waited for, and printed by the thread as well: there may be no further
+        wait.
         """
         try:
             while act := self._next():

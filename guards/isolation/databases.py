@@ -130,7 +130,7 @@ class Databases:
             pool.give_back(database)
 
     def keep(self, database: Database, why: str) -> None:
-        """Leave it there for a day (an hour on a cluster of our own) and tell how to reach it."""
+        """Keep the database for a day (an hour on a temporary cluster) and log how to connect to it."""
         database.kept = True
         if self.home and not os.environ.get("CI"):
             keep(self.home)
@@ -138,7 +138,7 @@ class Databases:
         _LOG.warning("kept because %s: %s", why, database.shown)
 
     def close(self) -> None:
-        """End what is left of ours. On a cluster of our own that goes with it."""
+        """Drop the databases that are left. On a temporary cluster they go with it."""
         for name in ("_used", "_fresh"):
             if name in vars(self):
                 vars(self)[name].close()

@@ -38,7 +38,7 @@ def rowback_migrations() -> Migrations:
 
 @pytest.fixture(scope="session")
 def rowback_databases(request: pytest.FixtureRequest, rowback_migrations: Migrations) -> Iterator[Databases]:
-    """The tiers as functions, for fixtures of one's own: guards.isolation.Databases.
+    """The tiers as functions, for fixtures that a project writes itself: guards.isolation.Databases.
 
     Raises UsageError when the option names no migrations.
     """

@@ -1,4 +1,4 @@
-"""The migrated database that all clones come from: made once for each state of the migrations, whoever comes first."""
+"""The migrated database that all clones come from: made once for each state of the migrations, by the first process."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def _place() -> Path:
 
 
 def _enter(home: Path) -> IO[bytes]:
-    """Take part in the cluster of `home`, started now if nobody has. The file holds our part: close it to leave."""
+    """Take part in the cluster of `home`; start it if it is not running. Closing the returned file ends the part."""
     while True:
         home.mkdir(mode=0o755, exist_ok=True)
         if home.stat().st_uid != os.getuid():

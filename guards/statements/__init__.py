@@ -1,4 +1,4 @@
-"""What a piece of SQL would do: read, write, destroy, or nobody can tell. Decided by PostgreSQL's own parser.
+"""What a piece of SQL would do: read, write, destroy, or unknown. Decided by PostgreSQL's own parser.
 
 Read in this order: danger, classify_sql, statement_rules, functions, beyond_database; then conditions, constant_text,
 placeholders, plpgsql, command_tags, parse_tree.

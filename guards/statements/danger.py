@@ -8,7 +8,7 @@ from functools import cached_property
 
 
 class Danger(IntEnum):
-    """From harmless to unknown: whoever cannot say what a text does must take it for the worst."""
+    """From harmless to unknown. Where it cannot be decided what a text does, it counts as the worst."""
 
     READ = 0
     WRITE = 1  # adds or changes what it names one by one

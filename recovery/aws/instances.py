@@ -119,9 +119,9 @@ class Instances:
     ) -> InstanceFacts:
         """Begin restoring `source` as of the target time of `copy.creation` into the copy of the case.
 
-        `copy.creation` must have been recorded: its nonce and target time are what proves the instance to be ours when
-        nobody sees the answer. `database`: the database to recover, of which no second copy is restored meanwhile; None
-        for a drill.
+        `copy.creation` must have been recorded before: if the answer of the call is lost, its nonce and target time
+        prove that the instance is this case's copy. `database`: the database to recover; no second copy for it is
+        restored at the same time. None for a drill.
         """
         assert copy.creation is not None
         target = copy.creation.target_time

@@ -183,10 +183,10 @@ def as_cloudformation(place: Place, profile: Profile) -> str:
 
 
 def missing(needed: tuple[Statement, ...], caller: str, region: str) -> dict[str, str]:
-    """Actions that IAM's own simulator would not allow `caller` (an ARN), each with what suffers without it.
+    """Actions that IAM's own simulator denies `caller` (an ARN), each with what does not work without it.
 
-    Service control policies and the key's own policy are not part of it. Raises iam-missing where the caller may not
-    simulate, aws-refused for the root user, whom AWS does not simulate.
+    Service control policies and the key's own policy are not simulated. Raises iam-missing where the caller may not
+    simulate, aws-refused for the root user, for which AWS does not simulate.
     """
     denied: dict[str, str] = {}
     iam = client("iam", region=region, timeout_s=TIMEOUT_S)

@@ -46,7 +46,7 @@ def price_of(instance_class: str, region: str) -> Price | None:
 
 
 def _dearest(product: Mapping[str, str], unit: str, region: str) -> float | None:
-    """The highest price of such a product: which kind of storage it will be is not told."""
+    """The highest price of such a product: which kind of storage the copy will have is not known here."""
     criteria = {"regionCode": region, "databaseEngine": ENGINE, "deploymentOption": "Single-AZ", **product}
     with translated("pricing:GetProducts"):
         answer = client("pricing", region=LISTED_IN, timeout_s=TIMEOUT_S).get_products(

@@ -42,7 +42,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Rows of one table that were added to a batch: the last one's number, how many, and bytes of their texts."""
+    """Rows of one table that were added to a batch: the greatest number, how many, and bytes of their texts."""
 
     last: int
     rows: int
@@ -56,9 +56,10 @@ class Batches:
         self._db = db
 
     def select_next(self, no: int, ops: Iterable[Op], size: Size, *, after: int = -1) -> Chosen | None:
-        """Add the next rows of one table that nobody has taken to the chosen batch, from behind number `after` on.
+        """Add the next rows of one table that belong to no batch yet to the chosen batch, in order of their numbers.
 
-        As many as `size` allows, one at least. None when there was none.
+        `after`: only rows with a greater number. Adds as many as `size` allows, but at least one; returns None when no
+        row is left.
         """
         op_letters = [op.value for op in ops]
         rows = self._db.execute(

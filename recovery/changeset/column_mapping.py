@@ -1,7 +1,7 @@
 """Which column at T is which column now, when the schema changed in between. Pure.
 
 A physical copy shares table oids and column numbers with the original, so a rename is recognized by them, not guessed.
-What keeps every value is mapped and told; what might not is an objection, or a question to the rows at T.
+What keeps every value is mapped and reported; what might not is an objection, or a question to the rows at T.
 """
 
 from __future__ import annotations

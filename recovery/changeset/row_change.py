@@ -106,7 +106,7 @@ def change_of(row: tuple[object, ...]) -> Change:
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """Turn what stands in the file and is none of ours into an error of the file.
+    """Report content that a change set cannot have as an error of the file.
 
     Raises DataError, as SQLite itself does.
     """

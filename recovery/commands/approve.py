@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 @click.option("--by", required=True, metavar="NAME", help="Who approves. Account and AWS identity are kept as well.")
 @click.option("--note", default="", help="What the approver wants to have said.")
 def approve(what: str, digest: str | None, by: str, note: str) -> None:
-    """Agree to a plan file, to the repair plan DIGEST of a case that waits, or to its undo. Writes no row.
+    """Approve a plan file, the repair plan DIGEST of a case that waits, or its undo. Writes no row.
 
     With DIGEST a plan file must be that plan.
 
-    Profiles demand it with approvals_needed. Whoever opened the case cannot approve it. Plan files and cases are
-    readable by their owner: hand the plan file over, and put what is written next to it back.
+    Profiles require approvals with approvals_needed. The person who opened the case cannot approve it. Plan files and
+    cases are readable by their owner only: hand the plan file over, and bring back the file that is written next to it.
     """
     if Path(what).is_file():
         _approve_file(Path(what), digest, by, note)

@@ -46,9 +46,9 @@ def bisect(  # noqa: PLR0913, PLR0917 (one argument an option)
     region: str | None,
     as_json: bool,
 ) -> None:
-    """When was it lost? For logs that do not tell: restores a copy, asks it, removes it, and halves the time.
+    """When was it lost? For logs that do not say: restores a copy, asks it, removes it, and halves the time.
 
-    Says what that costs and asks first. They are copies like any other; one at a time.
+    Says what that costs and asks first. There is one copy at a time, like the copy of any case.
     """
     from recovery.aws.instances import Instances
     from recovery.model.target import format_utc

@@ -83,7 +83,7 @@ def watched(recovery_run: RecoveryRun, work: str = "recovery") -> Iterator[None]
 
 
 def _sinks(recovery_run: RecoveryRun) -> tuple[Notify, ...]:
-    """Whom this user's configuration wants notified, by the name of the case's profile: a case names no programs."""
+    """The notifications of this user's configuration, by the name of the case's profile: a case names no programs."""
     if recovery_run.profile.name is None:
         return ()
     try:
@@ -123,7 +123,7 @@ def interruptible(case: Case, *, undoing: bool = False) -> Iterator[None]:
 
 
 def _undo_interrupted(case: Case, *, committed: bool) -> str:
-    """Another undo would turn a finished one round, so the two cases must not be told alike."""
+    """The next command depends on whether it committed: another undo would reverse a finished one."""
     if committed:
         return f"interrupted\n  the undo was committed\n  help: rowback verify {case.id}"
     return (

@@ -47,7 +47,7 @@ def refuse_without_copy(case: Case) -> None:
 
 @contextmanager
 def locked_case(case_id: str, *, work: Literal["repair", "undo"] | None = None) -> Iterator[RecoveryRun]:
-    """The case, locked and ready to be driven. `work` that writes is told to those whom the profile names."""
+    """The case, locked for this process. The profile's notifications are sent for `work`, which writes."""
     from recovery.aws.instances import Instances
     from recovery.commands.drive_case import interruptible, shown, watched
     from recovery.report.progress_listener import listener

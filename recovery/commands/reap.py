@@ -1,4 +1,4 @@
-"""`rowback reap`: remove copies that nobody owns any more."""
+"""`rowback reap`: remove copies that no running case needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recovery.config import load_profile
 @click.option("--dry-run", is_flag=True, help="Say what would be removed.")
 @json_option
 def reap(profile: str | None, region: str | None, dry_run: bool, as_json: bool) -> None:
-    """Remove copies of dead cases (closed, or expired and driven by nobody); refuse everything else."""
+    """Remove copies of dead cases (closed, or expired and with no process running them); refuse everything else."""
     from recovery.aws.instances import Instances
     from recovery.workflow.reap_copies import reap as reap_copies
 

@@ -38,7 +38,7 @@ def restore(  # noqa: PLR0913, PLR0917 (one argument an option)
     as_json: bool,
     **asked: Unpack[Asked],
 ) -> None:
-    """Put the lost rows back: copy, comparison, reload, proof, removal. Asks before it writes."""
+    """Put the lost rows back: make a copy, compare, reload, prove, remove the copy. Asks before it writes."""
     from recovery.aws.instances import Instances
     from recovery.commands.drive_case import drive
     from recovery.investigation.assess_outlook import look_ahead, with_incident

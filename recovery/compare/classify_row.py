@@ -74,7 +74,7 @@ class Effect:
     before: dict[int, set[str | None]] = field(default_factory=dict)
 
     def learn(self, target: Texts, original: Texts) -> None:
-        """One row that the incident wrote and nobody else since."""
+        """Count one row that the incident was the last to write."""
         self.rows += 1
         for i, value in enumerate(original):
             for by_column, each in ((self.values, value), (self.before, target[i])):
@@ -107,10 +107,11 @@ class Effect:
         ]
 
     def merged(self, target: Texts, original: Texts, *, last: bool) -> Texts | None:
-        """Three ways, T being the base: columns the incident wrote go back, columns others wrote stay.
+        """A three-way merge with T as the base: columns the incident wrote are set back, columns others wrote are kept.
 
-        `last`: the incident wrote the row last, so what its columns hold is its own. Otherwise None where a column may
-        hold either: the incident left no single value that could be told from a later one.
+        `last`: the incident wrote the row last, so the values of its columns are its own. Otherwise returns None where
+        a column may hold a value of either: the incident wrote no single value that would distinguish it from a later
+        one.
         """
         back = self.remains(target, original)
         if not last and any(len(self.values[i]) > 1 or original[i] not in self.values[i] for i in back):

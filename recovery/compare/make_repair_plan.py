@@ -188,7 +188,7 @@ def _map_tables(
 ) -> tuple[dict[TableName, ColumnMapping], list[str]]:
     """The tables that existed at T, and why others cannot be compared.
 
-    A table that was named is refused for that; of a whole database it is left alone and told.
+    A table that was named is refused for that; one of a whole database is left out and reported.
     """
     mappings: dict[TableName, ColumnMapping] = {}
     refused: list[str] = []

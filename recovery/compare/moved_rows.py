@@ -2,9 +2,10 @@
 
 Such a row is a lost one and a new one. Putting the old version back beside the new would double it, so a lost row stays
 blocked when a row written since T agrees with it in everything that such a change leaves alone, or, in another
-partition, has what tells this one from others over all partitions: the number that the server gave to it; the rest of
-its key, where that is known to be its alone. A row that moved and is otherwise as it was is told by the server, when it
-is staged: postgres/staging/row_obstacles.py (mark_moved), asked about the tables of changeset/move_targets.py.
+partition, has what distinguishes this one from others over all partitions: the number that the server gave to it; the
+rest of its key, where that is known to be its alone. Whether a row moved and is otherwise as it was is asked of the
+server, when it is staged: postgres/staging/row_obstacles.py (mark_moved), with the tables of
+changeset/move_targets.py.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class RowSignature:
         return self._mark("rest by incident", [row[i] for i in self.rest]) if self.rest else None
 
     def marks(self, row: Texts) -> list[str]:
-        """All marks of a row, whoever wrote it."""
+        """All marks of a row, for rows that the incident wrote and for others."""
         return [mark for mark in (self.of(row), self.number_of(row), self.rest_of(row)) if mark]
 
     def _mark(self, kind: str, values: list[str | None]) -> str:
@@ -66,7 +67,7 @@ class RowSignature:
 
 
 def row_signature_of(columns: ColumnMapping, catalog: Catalog) -> RowSignature | None:
-    """How moved rows of a table are recognized. None where keys are given out by the server: nobody changes those."""
+    """How moved rows of a table are recognized. None where the server generates the key, which is not updated then."""
     table = columns.original
     given_out = {c.name for c in table.columns if c.identity or c.has_default} & set(table.key)
     if table.partition_key:

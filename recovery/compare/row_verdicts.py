@@ -60,7 +60,7 @@ def _effect(comparison: Comparison, compared: ComparedTable, incident: frozenset
 
 
 def _request_for(comparison: Comparison, compared: ComparedTable) -> RepairRequest:
-    """Nobody asked for a followed table to be replaced: only what was lost or hit by the incident comes back."""
+    """A followed table is never replaced: only what was lost or hit by the incident comes back."""
     request = comparison.request
     followed = request.reload_mode.followed
     if compared.engine is DetectionMethod.FOLLOWED and followed:

@@ -80,7 +80,7 @@ def _each(
 
 
 def _database_checks(context: DoctorContext) -> tuple[list[Check], int | None]:
-    """The checks, and the size of the database in bytes: None where nobody can say."""
+    """The checks, and the size of the database in bytes: None where it is not known."""
     try:
         target = target_on_original(context.facts, context.database, context.profile)
         with connect(target) as session:

@@ -19,8 +19,8 @@ ORDER = list(Severity)
 def survey(profile: Profile, *, all_regions: bool, say: Callable[[str], None]) -> Coverage:
     """Every instance and cluster of the profile's region, or of all.
 
-    A region that refuses is told in `unseen`. Raises aws-credentials, aws-unreachable, and iam-missing where no region
-    at all could be looked at.
+    A region that refuses is listed in `unseen`. Raises aws-credentials, aws-unreachable, and iam-missing where every
+    region refused.
     """
     now, home = datetime.now(UTC), Protections.connect(profile.region).region
     account = caller(home).split(":")[4]

@@ -105,7 +105,7 @@ def _pattern(prefix: str, used_escapes: set[str]) -> str:
 
 
 def guess(sample: bytes, *, configured: str | None = None) -> str | None:
-    """The prefix that fits most lines of `sample`: the told one if it fits at all, else one of the common ones."""
+    """The prefix that matches most lines of `sample`: `configured` if it matches any, otherwise a common one."""
     counts = [
         (len(pattern_of(prefix).findall(sample)), prefix) for prefix in ((configured,) if configured else ()) + COMMON
     ]
@@ -116,7 +116,7 @@ def guess(sample: bytes, *, configured: str | None = None) -> str | None:
 
 
 def unclear_zone(sample: bytes, prefix: str) -> str | None:
-    """The abbreviation that the times of a log stand in, if it names no one offset (BST, CST, IST); None if it does."""
+    """The time zone abbreviation of a log's times if it has several offsets (BST, CST, IST); None if it has one."""
     pattern = pattern_of(prefix)
     match = pattern.search(sample)
     zones = [match[name] for name in ("z", "y") if name in pattern.groupindex] if match else []
@@ -125,7 +125,7 @@ def unclear_zone(sample: bytes, prefix: str) -> str | None:
 
 
 def is_zone(name: str) -> bool:
-    """Whether a name tells the offset of every moment: an IANA zone, or an offset itself."""
+    """Whether a name determines the offset of every moment: an IANA zone, or an offset itself."""
     return bool(name) and _offset_s(name, _ANY_TIME) is not None
 
 
@@ -167,7 +167,7 @@ class LogClock:
 
 @lru_cache(maxsize=256)
 def _offset_s(zone: str, moment: datetime) -> float | None:
-    """Seconds east of Greenwich; None for an abbreviation that names no one offset."""
+    """Seconds east of Greenwich; None for an abbreviation that has several offsets."""
     if match := re.fullmatch(r"([+-])(\d\d):?(\d\d)?", zone):
         seconds = int(match[2]) * 3600 + int(match[3] or 0) * 60
         return float(-seconds if match[1] == "-" else seconds)

@@ -22,7 +22,7 @@ class Origin(Enum):
 
 @dataclass(frozen=True)
 class LogMessage:
-    """One message as a record tells it. `duration_ms`: it is over already."""
+    """One message of a log record. `duration_ms`: set when it has ended already."""
 
     text: str
     origin: Origin
@@ -31,10 +31,10 @@ class LogMessage:
 
 @dataclass
 class Group:
-    """What one message to the server does, until the log shows how it ended.
+    """The statements of one message to the server, until the log shows how it ended.
 
     `text`: as an error would quote it. `ends`: the transaction that it ends. `earlier`: transactions that the same
-    message began and ended before. `done`: the record that told its end and duration at once; its DETAIL may follow.
+    message began and ended before. `done`: the record that logged its end and duration together; its DETAIL may follow.
     """
 
     text: str
@@ -50,7 +50,7 @@ class Group:
         return replace(self, sightings=[], ends=None, earlier=(*self.earlier, self), done=None)
 
     def is_audited(self, audit: Audited) -> bool:
-        """Whether a record of pgaudit tells of this very message."""
+        """Whether a record of pgaudit belongs to this very message."""
         if self.number:
             return self.number == audit.number
         return not audit.text or audit.text in (self.text, *(sighting.text for sighting in self.sightings))

@@ -60,9 +60,10 @@ class Sessions:
         self._first_s: float | None = None
 
     def noted(self, pid: bytes, verb: str) -> bool:
-        """BEGIN ("begin") or the end of a transaction ("end") in a session that is known and has nothing open.
+        """Take BEGIN ("begin") or the end of a transaction ("end") into account for a session that has none open.
 
-        False where that is not so, or where sessions are not told by their process.
+        Returns False where the session is not known, has a transaction open, or where the log does not name its
+        process.
         """
         session = self._sessions.get(pid.decode())
         if session is None or session.whose is None or session.is_open():
@@ -245,9 +246,9 @@ class Sessions:
             session.erring = record
 
     def _erred(self, session: LoggedSession, record: LogRecord, text: str) -> None:
-        """An error and, where it is told, the text that it stopped.
+        """An error and, where the log has it, the text that it stopped.
 
-        A text that is not the running one tells that the running one had gone well before.
+        Where that text is not the running one, the running one had succeeded before.
         """
         error_report, session.erring = session.erring or record, None
         if not error_report.error:

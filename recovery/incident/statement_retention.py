@@ -1,4 +1,4 @@
-"""Which statements are worth remembering: those that destroy, those nobody can tell, and writes that reach far."""
+"""Which statements are remembered: destructive ones, those that cannot be classified, and writes of many rows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Keeper:
         self.dropped = 0
 
     def __call__(self, sighting: Sighting) -> bool:
-        """A transaction's end is told once for each of its statements; this is where most of them are forgotten."""
+        """Asked for each statement of a transaction when it ends; most of them are forgotten here."""
         if not self._matters(sighting.text):
             return False
         danger = danger_of(sighting.text).danger

@@ -49,7 +49,7 @@ class Outcomes:
         return (*whose(sighting.record), sighting.settings) in self._controls_logged
 
     def succeeded(self, session: LoggedSession, record: LogRecord, duration_ms: float | None = None) -> None:
-        """Whatever ran before is over, and no error was told of it."""
+        """The running message has ended, and the log has no error of it."""
         group = session.running
         if group is None:
             return
@@ -103,7 +103,7 @@ class Outcomes:
             session.block, session.failed = control.chains, False
 
     def _prepared_as(self, name: str, record: LogRecord) -> list[Sighting]:
-        """What a prepared transaction did. Whoever ends it proves that preparing it went well."""
+        """What a prepared transaction did. Its COMMIT or ROLLBACK PREPARED proves that PREPARE succeeded."""
         for session in self._sessions.values():
             group = session.running
             if group and group.ends and (group.ends.verb, group.ends.name) == ("prepare", name):

@@ -40,10 +40,10 @@ SAME_S = 1.5  # the seconds of a stderr line and the milliseconds of its csvlog 
 
 @dataclass(frozen=True)
 class Search:
-    """What was asked for.
+    """What to search for and in which logs.
 
-    `files`: logs of this machine instead of the instance's. `prefix`: log_line_prefix, told. `cloudwatch`: read what
-    was exported there instead. `zone`: log_timezone, told.
+    `files`: log files on this machine instead of the instance's. `prefix`: the log_line_prefix, where it was given.
+    `cloudwatch`: read the logs exported to CloudWatch instead. `zone`: the log_timezone, where it was given.
     """
 
     instance: str | None
@@ -142,8 +142,8 @@ def _proposed(
 ) -> Proposal | None:
     """None where the zone of the log's times is not known.
 
-    With low confidence where sessions cannot be told apart, where errors may not be told, or where there was more than
-    could be kept.
+    With low confidence where the log does not distinguish sessions, where errors may not be logged, or where there was
+    more than could be kept.
     """
     days = state.facts.retention_days if state.facts else 0
     if state.zones:

@@ -148,7 +148,7 @@ def _rewrites(sighting: Sighting, table: str) -> bool:
 
 @contextmanager
 def looked_at(target: Target, resource_id: str, silent: list[str]) -> Iterator[LiveDatabase]:
-    """A session that waits for nobody's lock. Raises what connecting raises."""
+    """A session for reading that never waits for a lock. Raises what connecting raises."""
     with connect(target) as session:
         session.execute(IMPATIENT)
         yield LiveDatabase(session, target, resource_id, silent)

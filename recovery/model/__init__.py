@@ -1,1 +1,1 @@
-"""Values that all rooms share: frozen, validated, with units in their names. They do nothing and ask nobody."""
+"""Values that all rooms share: frozen, validated, with units in their names. They do no input or output."""

@@ -9,9 +9,9 @@ from recovery.model.values import Moment, Value
 
 
 class Distinct(StrEnum):
-    """By what two people are told apart, the strictest first.
+    """What distinguishes two people, the strictest first.
 
-    Names of role sessions can be chosen freely, so they count only where a site says that they name people (as those of
+    Role session names can be chosen freely, so they count only where a site declares that they name people (as those of
     IAM Identity Center do).
     """
 
@@ -27,14 +27,14 @@ class Demand(Value):
     by: Distinct = Distinct.PRINCIPAL
 
     def or_stricter(self, other: Demand) -> Demand:
-        """What satisfies both: the larger number, told apart by the stricter of what those that want any say."""
+        """A demand that satisfies both: the larger number, and the stricter `by` of those that need any approval."""
         wanting = [each.by for each in (self, other) if each.needed]
         by = min(wanting, key=list(Distinct).index, default=self.by)
         return Demand(needed=max(self.needed, other.needed), by=by)
 
 
 class Person(Value):
-    """Who sits at a machine: the account there, and whom AWS takes its credentials for (empty: not known)."""
+    """The operating system account on a machine, and the AWS identity of its credentials (empty: unknown)."""
 
     account: str
     aws: str

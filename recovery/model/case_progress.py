@@ -8,7 +8,7 @@ from recovery.model.values import Moment, Value
 
 
 class Standing(StrEnum):
-    """`waiting`: for a person; `paused`: something stopped it, or nobody drives it."""
+    """`waiting`: for a person; `paused`: an error stopped it, or no process is running it."""
 
     WORKING = "working"
     WAITING = "waiting"

@@ -2,7 +2,7 @@
 
 It is asked about the very instance that would be deleted, with nothing but what that instance shows and what the
 case's journal holds. Names and tags can be copied by anybody, so they never suffice: either the resource id was
-recorded when RDS answered the create call, or, where nobody saw the answer, the instance carries the random nonce that
+recorded when RDS answered the create call, or, where that answer was lost, the instance carries the random nonce that
 was journalled before the call, the same source and target time, and was not created before that.
 """
 
@@ -40,9 +40,9 @@ class CreationRequest(Value):
 class Copy(Value):
     """The copy of a case (or of a drill), as far as its own records prove it.
 
-    `resource_id`: as RDS answered the create call, None while nobody saw that answer. `creation`: that call, None
-    before it was journalled. `backup_days`: how long RDS keeps backups of the copy itself; only what is to be restored
-    again needs any.
+    `resource_id`: as RDS answered the create call, None while no answer was received. `creation`: that call, None
+    before it was journalled. `backup_days`: how long RDS keeps backups of the copy itself; needed only for a copy that
+    is to be restored again.
     """
 
     case: str

@@ -9,7 +9,7 @@ HOURS_A_MONTH = 730.0
 
 
 class Price(Value):
-    """What RDS charges for one copy, and who says so. Storage: None where nobody says."""
+    """What RDS charges for one copy. `source`: where the price is from. Storage: None where it is not known."""
 
     usd_per_hour: float
     storage_usd_per_gib_month: float | None
@@ -39,11 +39,11 @@ class Cost(Value):
 
 
 class Outlook(Value):
-    """Looked at beside the plan and not part of its digest: all of it may be different in a minute.
+    """Read beside the plan and not part of its digest: all of it may be different in a minute.
 
     `replay_from`: the automated backup that RDS starts from; `wal_bytes`: what was written from then to T at the
     server's average rate. `in_the_way`: sessions that hold locks on the tables now. `listeners`: what a write reaches.
-    `incident`: what the log says of the time after T; None where nobody looked.
+    `incident`: what the log says of the time after T; None where it was not read.
     """
 
     replay_from: Moment | None

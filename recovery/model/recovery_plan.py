@@ -51,7 +51,7 @@ class PlannedTable(Value):
 class LeftOut(Value):
     """A table that stays as it is, with the reason.
 
-    `hit`: rows of it may be lost all the same, and nobody asked for it to be left out.
+    `hit`: rows of it may be lost all the same, and it was not left out by request.
     """
 
     name: TableName

@@ -32,10 +32,10 @@ class TableProof(Value):
 
     @property
     def equal(self) -> bool:
-        """Whether the loaded rows are the rows at T: all of them, or all that nobody has touched since.
+        """Whether the loaded rows are the rows at T: all of them, or all that were not changed since.
 
-        Equality of every row was proven before the commit; a row that is missing now was changed by others.
-        A table of which nothing is left was emptied again: that is no success, whoever did it.
+        Equality of every row was proven before the commit, so a row that is missing now was changed by another session.
+        A table that is empty now is not equal: it was emptied again.
         """
         return self.at_target == self.now or (self.changed_since > 0 and 0 < self.now.rows < self.at_target.rows)
 

@@ -194,7 +194,7 @@ def refuse_second_copy(plan: RecoveryPlan, instances: Instances) -> None:
 
 
 def second_copy(plan: RecoveryPlan, instances: Instances) -> RowbackError | None:
-    """The refusal where a copy for the plan's database exists, whoever made it; None: there is none."""
+    """The refusal where any case has a copy for the plan's database already; None where there is no such copy."""
     source, database = plan.source, plan.database
     for copy in instances.copies():
         tags = copy.tags

@@ -20,9 +20,9 @@ where n.nspname ~ '_[0-9]{8}_[0-9]{6}_[0-9a-f]{4}$' group by 1, 2, 3, 6 order by
 
 @dataclass(frozen=True)
 class LeftSchema:
-    """A schema of ours.
+    """A schema that rowback created and that is still there.
 
-    `beside`: it holds tables that were loaded beside; otherwise before-images. `owned`: this role may drop it.
+    `beside`: it holds tables that were loaded beside; otherwise before-images. `owned`: the current role may drop it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How one database is reached: host, login, TLS, and what libpq is told."""
+"""How one database is reached: host, login, TLS, and the parameters for libpq."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A word to the person while a server does not answer because the network swallows what is sent to it.
+"""A message to the user while a server does not answer because the network swallows what is sent to it.
 
-A query may take hours; a connection that nobody acknowledges any more is another matter, and the kernel knows it: it
-counts what it sent again and the keepalives that stayed unanswered. It gives up by itself within half a minute
-(connect.KEEPALIVE); until then the person is told what is waited for.
+A query may take hours; a connection whose packets are no longer acknowledged is another matter, and the kernel knows
+it: it counts what it sent again and the keepalives that stayed unanswered. It gives up by itself within half a minute
+(connect.KEEPALIVE); until then the message says what is waited for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Publications that would offer tables of ours to subscribers, who do not have them."""
+"""Publications that would offer tables that rowback creates to subscribers, who do not have them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from recovery.postgres.connect import Session, one
 
 
 def publishes_everything(original: Session) -> bool:
-    """Whether a new table would be published by itself.
+    """Whether any publication is FOR ALL TABLES, so that it would publish a new table.
 
-    FOR ALL TABLES. (One FOR TABLES IN SCHEMA never names a schema of ours.) Temporary and unlogged tables are in no
-    publication.
+    One FOR TABLES IN SCHEMA never names a schema that rowback creates. Temporary and unlogged tables are not published.
     """
     return bool(one(original, "select exists (select from pg_publication where puballtables)"))

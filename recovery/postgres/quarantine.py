@@ -84,8 +84,8 @@ def _writable(copy: Target) -> Iterator[Session]:
 def _end_prepared(copy: Target, session: Session) -> None:
     """Transactions that were prepared and pending at T had not committed by T.
 
-    On the copy they are rolled back, so that their locks stand in nobody's way. One of another role stays, and what
-    waits for it gives up (RecoveryRun.copy).
+    On the copy they are rolled back, so that their locks block no query. One of another role stays, and what waits for
+    it gives up (RecoveryRun.copy).
     """
     for gid, database in session.execute("select gid, database from pg_prepared_xacts").fetchall():
         with _writable(copy.to(database)) as session_on_copy, suppress(InsufficientPrivilege):

@@ -75,7 +75,7 @@ def sees_others(session: Session) -> bool:
 
 
 def databases(session: Session) -> list[str]:
-    """Those of the server that hold something of ours to look at."""
+    """Databases that accept connections, without the templates, postgres and rdsadmin."""
     rows = session.execute(
         "select datname from pg_database where datallowconn and not datistemplate"
         " and datname not in ('postgres', 'rdsadmin') order by 1"

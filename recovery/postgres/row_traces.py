@@ -103,7 +103,10 @@ class OldestWriter:
 
 
 def oldest_writer(session: Session, table: str) -> OldestWriter | None:
-    """Who wrote all rows of a table leaves none that is older; None where the name is no one table, or it is empty."""
+    """The transaction that wrote the oldest row versions of a table.
+
+    None where `table` does not name exactly one table, or where the table is empty.
+    """
     relations = [relation for relation in relations_named(session, table) if relation.kind == "r"]
     if len(relations) != 1:
         return None

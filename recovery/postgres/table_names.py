@@ -29,9 +29,9 @@ class Relation:
 
 
 def relations_named(session: Session, text: str) -> list[Relation]:
-    """Every relation that `text` may mean; without a schema there may be several. Temporary ones are nobody's.
+    """Every permanent relation that `text` may mean; without a schema there may be several.
 
-    What is found as it is written is meant so; else in lower case, as SQL folds it; else as one name, dots and all.
+    The name is looked up as it is written; then in lower case, as SQL folds it; then as one name that contains dots.
     """
     parts = name_parts(text)[-2:]
     for spelt in (parts, tuple(part.lower() for part in parts), (text,)):

@@ -64,7 +64,7 @@ def refuse_rows(original: Session, tables: Sequence[TableName]) -> None:
 
 
 def refuse_other_triggers(original: Session, tables: Sequence[TableName], planned: Iterable[Trigger]) -> None:
-    """Under the lock nobody can change them any more: the plan's list must be what there is.
+    """Compare the triggers of the locked tables with those of the plan: under the lock they cannot change any more.
 
     Raises plan-facts-changed.
     """
@@ -80,7 +80,7 @@ def refuse_other_triggers(original: Session, tables: Sequence[TableName], planne
 
 
 def refuse_changed_definitions(before: str, after: str) -> None:
-    """Nobody altered, created or granted anything meanwhile, nor did we. Raises plan-facts-changed."""
+    """Compare digests of the database's definitions and privileges. Raises plan-facts-changed where they differ."""
     if before != after:
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED,

@@ -65,7 +65,7 @@ MAXIMUM_PAUSE_S = 2.0
 
 @dataclass(frozen=True)
 class _Ready:
-    """What was read and staged before any lock is held. `touched`: row changes before any definition of ours."""
+    """What was read and staged before any lock. `touched`: row changes before the load changed any definition."""
 
     stages: Mapping[TableName, Stage]
     rules: Mapping[TableName, Rules]
@@ -298,7 +298,7 @@ def _more(after: load_statements.Touched, before: load_statements.Touched | None
 def _between(
     before: Mapping[TableName, load_statements.Touched], after: Mapping[TableName, load_statements.Touched]
 ) -> Counter[str]:
-    """Row changes by event triggers: between two readings nothing but definitions of ours changed."""
+    """Row changes by event triggers: between two readings the load changed only definitions."""
     return Counter({str(table): rows for table, now in after.items() if (rows := _more(now, before.get(table)))})
 
 

@@ -36,7 +36,7 @@ PUT, LEAVE = (Op.INSERT, Op.UPDATE), (Op.DELETE,)
 
 @dataclass(frozen=True)
 class LoadListener:
-    """Who is told: `before_commit` and `after_commit` of every batch, `say` while the load waits."""
+    """Callbacks of a load: `before_commit` and `after_commit` of every batch, `say` while the load waits."""
 
     before_commit: Callable[[Loaded], None]
     after_commit: Callable[[Loaded], None]

@@ -149,7 +149,7 @@ class RowWriter:
         return written_rows, refused
 
     def _refuses(self, name: TableName, write: Write) -> bool:
-        """Whether the server refuses a write in one piece; the next transaction is told."""
+        """Whether the server refuses a write in one piece; if so it is remembered for the next transaction."""
         try:
             with self._counting(), self.original.transaction(force_rollback=True):
                 write(self.stages[name])

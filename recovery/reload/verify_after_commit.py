@@ -27,9 +27,9 @@ KEYS_SHOWN = 20
 def verify(original: Session, job: Job, loaded: Loaded) -> Verification:
     """Compare every table that was written and every foreign key that touches it.
 
-    The load committed only after all of it was proven under lock, and the server's accounts of its transaction were
-    recorded before that. So what others do to the rows afterwards is counted apart, not taken for damage: rows they
-    added (`written_since`), rows of ours they changed or deleted (`changed_since`), definitions they altered.
+    The load committed only after all of it was proven under lock, and the server's statistics of its transaction were
+    recorded before that. So later changes by others are counted separately and are no damage: rows they added
+    (`written_since`), loaded rows they changed or deleted (`changed_since`), definitions they altered.
     """
     repaired = tuple(_prove_repairs(original, job, loaded))
     scope = [*job.filled, *(proof.table for proof in repaired)]

@@ -1,4 +1,4 @@
-"""FanoutListener who watches a recovery: the terminal, the status page on disk, and whoever is notified."""
+"""Passes the progress of a recovery on to the terminal, the status page on disk, and the notifications."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ class FanoutListener:
         self._terminal.step_done(name, text, seconds)
 
     def step_failed(self, name: str, text: str) -> None:
-        """Something stopped it; whoever drives says what that means."""
+        """Show the step's failure; the caller reports what it means for the case."""
         self._terminal.step_failed(name, text)
         self._refresh()

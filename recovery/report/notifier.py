@@ -106,7 +106,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _environment(sink: Program) -> dict[str, str]:
-    """What a program needs to run, and the variables that its configuration names: no password of ours, no key."""
+    """What a program needs to run, and the variables that its configuration names: no secret of rowback's own."""
     names = {*USUAL, *sink.pass_env}
     return {name: value for name, value in os.environ.items() if name in names or name.startswith("LC_")}
 

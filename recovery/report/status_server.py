@@ -1,4 +1,4 @@
-"""The status page, served: loopback unless told otherwise, a random path, GET only, pushed by server-sent events."""
+"""The status page, served: on loopback by default, a random path, GET only, pushed by server-sent events."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Page(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Silent: the terminal belongs to whoever started it."""
+        """Log nothing: the terminal shows the command's own output."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -118,7 +118,7 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that was reset concerns nobody."""
+        """Ignore connections that a client reset."""
 
 
 def _name_of(host: str) -> str:

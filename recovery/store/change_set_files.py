@@ -1,4 +1,4 @@
-"""The files of a case's change sets: whether they are what was recorded, and what is left of those nobody needs."""
+"""The files of a case's change sets: whether they are what was recorded, and which are not needed any more."""
 
 from __future__ import annotations
 

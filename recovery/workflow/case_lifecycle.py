@@ -1,4 +1,4 @@
-"""The recovery_run, told in order; and how it is continued, given up, and cleaned up after."""
+"""A recovery from its first step to its last; and how it is continued, given up, and cleaned up after."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _failed(recovery_run: RecoveryRun, step: Step, error: RowbackError) -> Rowba
 
 
 def paused_lines(case: Case) -> tuple[str, ...]:
-    """Where a case stands and what still runs, for whoever was interrupted."""
+    """Where an interrupted case stands, and whether its copy still runs."""
     lines = [f"case {case.id} is paused at step '{case.current_step or 'none'}'"]
     if case.steps.get(StartCopy.name) and case.outcome_of(RemoveCopy.name) is None:
         lines.append(f"copy '{case.copy.identifier}' may still be running and costs money")

@@ -1,4 +1,4 @@
-"""What people ask of a case and what they are told before they confirm, written down before it is acted on."""
+"""What a user asks of a case, and what was shown before the user confirmed, recorded before it is acted on."""
 
 from __future__ import annotations
 

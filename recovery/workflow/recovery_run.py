@@ -48,7 +48,7 @@ def refuse_other_database(plan: RecoveryPlan, source: InstanceFacts, identity: D
 
 
 def refuse_unapproved(plan: RepairPlan, database: str) -> None:
-    """Nobody is there to approve: the case waits. Raises confirmation-missing."""
+    """Refuse a repair plan without an approval; the case waits for one. Raises confirmation-missing."""
     write = f"rowback apply {plan.case} {plan.digest[:8]} --confirm {shell_word(database)}"
     raise RowbackError(
         ErrorId.CONFIRMATION_MISSING,
@@ -59,7 +59,7 @@ def refuse_unapproved(plan: RepairPlan, database: str) -> None:
 
 
 class Listener(Protocol):
-    """Whoever watches a run: terminal, plain lines, nothing."""
+    """Shows the progress of a run: on a terminal, as plain lines, or not at all."""
 
     def step_started(self, name: str, title: str) -> None:
         """A step begins; `title` says what it does."""

@@ -14,9 +14,9 @@ from recovery.workflow.steps.load_step import settled_status
 
 
 def settle_undo(recovery_run: RecoveryRun) -> Loaded | None:
-    """Record the undo that was begun last and whose commit nobody recorded, if it committed, and return it.
+    """Record and return the undo that was begun last if it committed although no commit was recorded.
 
-    A session of ours that still runs one, though its client is gone, is ended first. Raises stopped-midway.
+    A server process that still runs one, though its client is gone, is terminated first. Raises stopped-midway.
     """
     if not (open_intents := _open_intents(recovery_run.case)):
         return None

@@ -51,11 +51,11 @@ class Undone:
 
 
 def undo(recovery_run: RecoveryRun) -> Undone:
-    """Take the last write of the case back, a repair or an undo, as far as nobody has changed its rows since.
+    """Undo the last write of the case, a repair or an undo, for rows that were not changed since.
 
-    One that was cut off in its commit is finished, not turned round: then only its proof is left to be made. Raises
-    nothing-to-undo when the case wrote nothing, or when no row is left that could be taken back, and undo-in-part when
-    rows would stay and the run does not accept that.
+    An undo that was cut off in its commit is finished, not undone itself: only its proof is missing then. Raises
+    nothing-to-undo when the case wrote nothing, or when no row can be undone any more, and undo-in-part when rows would
+    stay and the run does not accept that.
     """
     case = recovery_run.case
     with undoing(case):

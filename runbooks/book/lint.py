@@ -1,4 +1,4 @@
-"""What can be wrong with a runbook that reads well (sources: OPS-runbooks), told before anybody needs it."""
+"""What can be wrong with a runbook that reads well (sources: OPS-runbooks), reported before it is needed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _undo(book: Book) -> Iterator[Problem]:
 
 
 def _one_write(book: Book) -> Iterator[Problem]:
-    """After a crash it has to be found out whether the step happened: that can be told of one command."""
+    """After a crash it must be determined whether the step took effect: that is possible for one command only."""
     for step in _executed(book):
         if isinstance(step, Command) and not step.effects.reads and len(step.lines) > 1:
             yield Problem(

@@ -1,4 +1,4 @@
-"""Markdown → Book. CommonMark through markdown-it; what is not understood is told with its line, never passed over."""
+"""Markdown → Book. CommonMark through markdown-it; what is not understood is an error with its line, never skipped."""
 
 from __future__ import annotations
 

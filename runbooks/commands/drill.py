@@ -125,7 +125,7 @@ def _dataset(chinook: Path | None, rows: int | None, articles: int, seed: int) -
 def _hold(
     request: DrillRequest | InstanceDrillRequest, repeat: int, evidence: Path | None, *, as_text: bool
 ) -> list[DrillReport]:
-    """So many drills in a row, each remembered, told and kept as asked."""
+    """Several drills in a row, each recorded, printed and kept as requested."""
     from recovery.store.drill_history import held_drills
     from runbooks.drills.drill_evidence import keep_evidence
 

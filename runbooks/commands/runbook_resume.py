@@ -121,7 +121,7 @@ def _refuse_move(opened: BookRun, book: Book, *, from_: str | None, skip: str | 
 
 
 def _refuse_bound(opened: BookRun, book: Book, answers: dict[str, str]) -> None:
-    """What was said at the beginning stays; a question that is not the book's helps nobody."""
+    """Answers given at the beginning stay, and an answer must belong to a question of the book."""
     if unknown := sorted(answers.keys() - book.questions.keys() - book.overrules.keys()):
         raise RowbackError(
             ErrorId.USAGE,

@@ -75,7 +75,7 @@ def recover_by_book(name: str, answers: Mapping[str, str], listener: Listener) -
 
 
 def _stopped(name: str, run: BookRun, error: RowbackError) -> RowbackError:
-    """The run goes with the drill's own lab, so nobody can resume it; what its steps printed tells why."""
+    """The run ends with the drill's own lab and cannot be resumed; the output of its steps says why."""
     logs = Path(tempfile.mkdtemp(prefix="rowback-drill-logs-"))
     if (run.directory / "logs").is_dir():
         shutil.copytree(run.directory / "logs", logs, dirs_exist_ok=True)

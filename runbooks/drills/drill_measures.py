@@ -34,7 +34,7 @@ def digests(connection: psycopg.Connection[Any]) -> dict[str, tuple[int, str]]:
 
 @dataclass
 class PhaseClock:
-    """Phase timings, told to whoever watches."""
+    """Measures phases and reports them to `listener`."""
 
     listener: Listener
     phases: dict[str, float] = field(default_factory=dict)

@@ -132,7 +132,7 @@ def await_backup(instances: Instances, facts: InstanceFacts, listener: Listener)
 def remove(instances: Instances, copy: Copy, facts: InstanceFacts | None, clock: PhaseClock) -> None:
     """Delete the copy, under the same guard as every copy, and wait until it is gone.
 
-    `facts`: the answer of the create call, None when nobody saw it; then the nonce proves the instance to be the copy.
+    `facts`: the answer of the create call, None when none was received; then the nonce proves that it is the copy.
     """
     for _ in range(1 if facts else UNSEEN_LOOKS):
         if facts or instances.find(copy.identifier):

@@ -256,7 +256,7 @@ def _inside(digests: dict[str, tuple[int, str]], dataset: Dataset) -> dict[str, 
 
 @dataclass(frozen=True)
 class _Incident:
-    """What the recovery is told of the incident."""
+    """What is passed to the recovery about the incident."""
 
     target: datetime
     tables: tuple[str, ...]

@@ -33,7 +33,7 @@ class StepError(Exception):
 
 
 class CutOff(StepError):
-    """A step was ended before it ended itself: what it had done by then, nobody knows."""
+    """A step was ended before it ended itself: what it had done by then is not known."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Surroundings:
     """What a step is run in.
 
     `values`: of variables; `logs`: where its output goes; `redact`: what is masked; `connections`: by name. Its
-    commands learn whose they are (`mark`) and by which profile. `begun` hears of each child's process id. `overruled`:
-    values given with -p that replace those that a step would save.
+    commands get the run's `mark` and profile. `begun` is called with each child's process id. `overruled`: values given
+    with -p that replace those that a step would save.
     """
 
     values: Mapping[str, str]
@@ -188,7 +188,7 @@ def _environment(step: Command | Shell, around: Surroundings) -> dict[str, str]:
 
 
 def _pass_on(source: IO[str], output: IO[str], redact: Redactor) -> None:
-    """What it says on stderr: into its file, and to whoever watches."""
+    """Copy the step's stderr into its file and to the terminal."""
     with suppress(ValueError):  # the file is closed: nobody waits for what comes this late
         for line in source:
             shown = redact(line)

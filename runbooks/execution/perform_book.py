@@ -78,10 +78,10 @@ def perform(what: Performance, *, until: str | None = None) -> None:
 
 
 def give_up(what: Performance) -> tuple[list[str], list[str]]:
-    """Take back what was done, the last step first, and close the run.
+    """Undo the steps that were done, the last one first, and close the run.
 
-    Returns what has no undo, and what may have happened though nobody can tell. An undo that fails pauses the run:
-    nothing is passed over.
+    Returns the steps without an undo, and those that may have taken effect though that cannot be determined. An undo
+    that fails pauses the run: no step is skipped.
     """
     not_undone: list[str] = []
     doubtful: list[str] = []

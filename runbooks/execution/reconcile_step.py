@@ -17,11 +17,10 @@ TELLS = {"undo": ("undo.done", None), "close": ("case.closed", None)}
 def already_happened(
     step: Executed, lines: list[list[str]], since: datetime, mark: str
 ) -> Command | dict[str, str] | None:
-    """For a step that began at `since` and did not end well: the values that it would have saved, when it has happened.
+    """Whether a step that began at `since` and did not end well took effect: then the values that it would have saved.
 
-    The command that continues it; None where it may be done again. `mark`: what its commands call themselves.
-
-    Raises LookupError where nobody can tell: a statement or a script that writes.
+    Returns the command that continues it instead, or None where it may be done again. `mark`: what identifies the
+    step's commands. Raises LookupError where it cannot be determined: a statement or a script that writes.
     """
     if step.effects.reads:
         return None
@@ -55,7 +54,7 @@ def _of_a_new_case(step: Command, verb: str, arguments: list[str], mark: str) ->
 
 
 def _of_an_apply(step: Command, arguments: list[str], since: datetime) -> Command | dict[str, str] | None:
-    """Nobody has done it before its proof is made."""
+    """An apply took effect only when its proof was made."""
     if not _in_journal("step.done", "load", arguments[0], since):
         return None
     if _in_journal("step.done", "verify", arguments[0], since):

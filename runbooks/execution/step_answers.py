@@ -44,7 +44,7 @@ class PresetAnswers:
         return True
 
     def approves(self, step: Approve) -> bool:
-        """In a drill there is nobody to wait for."""
+        """Only what was approved beforehand: a drill does not wait for approvals."""
         return step.id in self.approved
 
     def refuse_gaps(self, book: Book, *, done: Collection[str] = ()) -> None:

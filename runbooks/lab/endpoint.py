@@ -49,7 +49,7 @@ class LabApi:
         self._lock = threading.RLock()
 
     def answers(self, service: str, region: str, form: dict[str, str]) -> bool:
-        """Whether a call is ours: instances of RDS in our region, and of other services what we have."""
+        """Whether the lab serves a call: RDS instances of its region, and the implemented calls of other services."""
         action = form.get("Action", "")
         if service == "rds":
             return region == self.account.region and "Cluster" not in action

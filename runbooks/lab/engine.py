@@ -45,7 +45,7 @@ class Engine:
 
     @property
     def default_parameters(self) -> Parameters:
-        """The parameter group an instance gets when nobody names one."""
+        """The parameter group of an instance that is created without one."""
         return self.parameters[f"default.postgres{self.tools.major}"]
 
     def new_cluster(self, resource_id: str) -> Cluster:

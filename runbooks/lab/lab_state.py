@@ -69,7 +69,7 @@ class LabEvent:
 
 @dataclass
 class Instance:
-    """A DB instance. `attributes` holds what the API was told and only shows back, in botocore's own names."""
+    """A DB instance. `attributes`: parameters of calls that are only returned again, under botocore's names."""
 
     identifier: str
     resource_id: str

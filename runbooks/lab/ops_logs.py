@@ -61,7 +61,7 @@ class LogOperations:
         }
 
     def DescribeEvents(self, request: Request) -> Result:
-        """Events of the last hour unless told otherwise, 14 days at most. Raises Refusal as RDS does."""
+        """Events of the last hour by default, of 14 days at most. Raises Refusal as RDS does."""
         if "SourceIdentifier" in request and "SourceType" not in request:
             raise Refusal("InvalidParameterCombination", "SourceType is required with SourceIdentifier.")
         now = utc_now()

@@ -76,8 +76,11 @@ def _only_raises(statement: ast.stmt) -> bool:
 
 
 def main() -> int:
-    """Print each set of places, and fail when there is one."""
+    """Print each set of places, and fail when there is one, or when a room has no files."""
     files = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+    if missing := set(ROOMS) - {path.relative_to(ROOT).parts[0] for path in files}:
+        print(f"no Python files in {', '.join(sorted(missing))}")  # noqa: T201
+        return 1
     found = duplicates({str(path.relative_to(ROOT)): path.read_text() for path in files})
     for places in found:
         print("written twice: " + ", ".join(f"{path}:{first}-{last}" for path, first, last in places))  # noqa: T201

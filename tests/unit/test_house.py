@@ -77,6 +77,7 @@ def test_modes_are_asked_for_what_they_declare() -> None:
 def test_pages_on_the_code_name_files_that_exist(page: str) -> None:
     text = (ROOT / "docs" / page).read_text()
     modules = {name.removesuffix(".py") for name in re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9]+)+(?:\.py)?)`", text)}
+    assert modules
     missing = [n for n in modules if not any((ROOT / r / n).is_dir() or (ROOT / r / f"{n}.py").exists() for r in HOMES)]
     assert sorted(missing) == []
 
@@ -123,6 +124,8 @@ PRIVATE_NAMES = {
     *("put_earlier", "me", "portions"),
 }
 PRIVATE_IDIOMS = re.compile(r"\b(somebody|everybody|temporary instance|recovery instance)\b|Mine, now", re.IGNORECASE)
+# A docstring says what a function guarantees, not who hears of it.
+DOCSTRING_IDIOMS = re.compile(r"\b(nobody|no one|whoever|whom|told|hears?|of ours|one's own)\b", re.IGNORECASE)
 
 
 def _bound_names(tree: ast.Module) -> Iterator[tuple[str, int]]:
@@ -139,6 +142,15 @@ def test_names_and_words_are_those_of_the_field(path: Path) -> None:
     text = path.read_text()
     assert [(name, line) for name, line in _bound_names(ast.parse(text)) if name.strip("_") in PRIVATE_NAMES] == []
     assert PRIVATE_IDIOMS.findall(text) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_docstrings_speak_as_postgresql_s_documentation_does(path: Path) -> None:
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, documented)]
+    texts = [text for node in nodes if (text := ast.get_docstring(node))]
+    assert texts
+    assert [text for text in texts if DOCSTRING_IDIOMS.search(text)] == []
 
 
 def test_a_class_name_has_one_meaning() -> None:

@@ -1,7 +1,7 @@
 """Reload modes as values: one file each, and their registry.
 
 The choices and help of the command line, the reference and the contract suite are made of the registry. Pure: what a
-mode decides is data, and whoever acts asks it.
+mode decides is data, which the planning and writing code reads.
 
 Read in this order: reload_mode, missing, repair, replace, beside.
 """

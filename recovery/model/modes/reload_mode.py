@@ -40,7 +40,7 @@ class IncidentNeed(StrEnum):
 
 @dataclass(frozen=True)
 class Followed:
-    """The mode for tables that nobody named and foreign keys led to, with a named incident and without."""
+    """The mode for tables included only through foreign keys, with a named incident and without."""
 
     with_incident: Mode
     without_incident: Mode

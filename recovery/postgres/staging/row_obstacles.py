@@ -254,8 +254,8 @@ def schedule_before_deletes(
 def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first: bool) -> int:
     """Skip deletes of rows that a live row still references, and updates of what it references.
 
-    A cascade must never do what nobody planned. `first`: the deletes come before children are moved away, so only
-    children that are deleted as well, or moved away early, do not count.
+    Referential actions must not change rows that the plan does not contain. `first`: the deletes come before children
+    are moved away, so only children that are deleted as well, or moved away early, do not count.
     """
     leaves: sql.Composable = sql.SQL("false")
     if child is not None:

@@ -41,9 +41,9 @@ def before_image_schema(case: str) -> str:
 
 
 def create_before_images(stage: Stage, relation: TableName, *, unlogged: bool) -> None:
-    """The empty table `relation` of ours for every live row that is about to change.
+    """Create the empty table `relation` for the before-images of the live rows that are about to change.
 
-    `unlogged`: a publication of all tables would offer a logged one to its subscribers, who do not have it.
+    `unlogged`: set where a publication of all tables would publish a logged table to subscribers that do not have it.
     """
     stage.images = sql.Identifier(*relation.key)
     stage.run("create schema if not exists {schema}", schema=sql.Identifier(relation.schema_name))

@@ -45,9 +45,9 @@ class StartCopy(Step):
         return creation.model_dump(mode="json")
 
     def reconcile(self, recovery_run: RecoveryRun) -> Outcome | None:
-        """The call may have reached RDS before the crash: the instance that carries our nonce is ours.
+        """The call may have reached RDS before the crash: an instance with this case's nonce is its copy.
 
-        Raises instance-unsuitable where another instance bears its name.
+        Raises instance-unsuitable where another instance has its name.
         """
         copy = recovery_run.case.copy
         instance = recovery_run.instances.find(copy.identifier)
@@ -93,13 +93,13 @@ class AwaitCopy(Step):
 
 
 class SecureCopy(Step):
-    """A password nobody knows, nothing that acts on its own, and proof that it is the copy and not the original."""
+    """Set a random password, disable what acts by itself, and prove that it is the copy and not the original."""
 
     name, title = "secure-copy", "take it over and make it inert"
     undo = "the copy is thrown away"
 
     def do(self, recovery_run: RecoveryRun) -> Outcome:
-        """Password first: without it nobody gets in, afterwards only this process. Raises target-too-late."""
+        """Change the password first: from then on only this process can connect. Raises target-too-late."""
         target = recovery_run.copy_target()
         with recovery_run.original() as original, connect(target, state=UNTOUCHED) as copy:
             identity = prove_copy(original, copy, recovery_run.case.plan.identity)
@@ -146,7 +146,7 @@ class RemoveCopy(Step):
 
 
 def _unconfirmed(recovery_run: RecoveryRun) -> Outcome | None:
-    """What RDS made of a call that nobody saw answered. It may show the instance only after a while."""
+    """What RDS did with a call whose answer was lost. It may show the instance only after a while."""
     state = recovery_run.case.steps[StartCopy.name]
     looks = VISIBILITY_LOOKS if state.failed is None else 1
     for _ in range(looks - 1):

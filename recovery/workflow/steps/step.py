@@ -31,5 +31,5 @@ class Step(ABC):
         """Act, and say what later steps and the report need to know."""
 
     def tell(self, outcome: Outcome) -> str:
-        """The outcome in a few words for whoever watches."""
+        """The outcome in a few words, for the progress lines."""
         return ""
