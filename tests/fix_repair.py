@@ -47,6 +47,7 @@ class Times:
     plans: list[RepairPlan] = field(default_factory=list)
     done: list[Loaded] = field(default_factory=list)
     _between: Callable[[Loaded], None] = lambda done: None
+    _all_or_nothing: bool = False
 
     @contextmanager
     def sessions(self) -> Iterator[tuple[Session, Session]]:
@@ -86,9 +87,15 @@ class Times:
             self.plans.append(make_repair_plan(live, copy, inquiry, changes, ask=ask))
         return self.plans[-1]
 
-    def apply(self, *, rate: int | None = None, between: Callable[[Loaded], None] = lambda done: None) -> Verification:
+    def apply(
+        self,
+        *,
+        rate: int | None = None,
+        between: Callable[[Loaded], None] = lambda done: None,
+        all_or_nothing: bool = False,
+    ) -> Verification:
         """Write what the last diff planned, and prove it; with a rate in batches, and `between` after each of them."""
-        self._between = between
+        self._between, self._all_or_nothing = between, all_or_nothing
         with self.sessions() as (live, copy):
             truth = AtTarget(fingerprints={}, sequences=read_catalog(copy).sequences, oldest_version_num=150000)
             return self._load(live, truth, self.plans[-1], rate, copy)
@@ -135,6 +142,7 @@ class Times:
                 3,
                 Repair(changes, number, SCHEMA),
                 (lambda: copy) if copy else None,
+                all_or_nothing=self._all_or_nothing,
             )
             if rate is None:
                 self.done.append(load(live, job, None, before_commit=_unnoted))

@@ -6,7 +6,7 @@ A batch is chosen, taken under the id of a transaction before its COMMIT, and fo
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -77,11 +77,12 @@ class Batches:
         self._db.executemany("insert into portion values (?, ?)", ((CHOSEN, n) for n in chosen))
         return Chosen(chosen[-1], len(chosen), size_bytes) if chosen else None
 
-    def select_skipped(self, *, but: str) -> int:
-        """Choose what committed batches skipped for another reason than `but`: what was in the way may be gone now."""
+    def select_skipped(self, *, but: Sequence[str]) -> int:
+        """Choose what committed batches skipped for other reasons than `but`: what was in the way may be gone now."""
+        excluded = ", ".join("?" * len(but))
         return self._db.execute(
-            f"insert or ignore into portion select ?, s.n from {_NEVER_WRITTEN} and s.reason <> ?",  # noqa: S608
-            (CHOSEN, but),
+            f"insert or ignore into portion select ?, s.n from {_NEVER_WRITTEN} and s.reason not in ({excluded})",  # noqa: S608 (placeholders only)
+            (CHOSEN, *but),
         ).rowcount
 
     def writer_of(self, n: int) -> int | None:

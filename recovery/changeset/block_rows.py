@@ -7,7 +7,7 @@ from dataclasses import replace
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change
 from recovery.model.row_class import Op, RowClass
-from recovery.postgres.staging.row_obstacles import FOUND_IN
+from recovery.postgres.staging.row_obstacles import FOUND_IN, GONE_SINCE
 
 
 def block(changes: ChangeSet, no: int, op: Op, reason: str) -> None:
@@ -16,6 +16,7 @@ def block(changes: ChangeSet, no: int, op: Op, reason: str) -> None:
 
 
 def blocked(change: Change, reason: str) -> Change:
-    """The row stays as it is, for `reason`; one that was found elsewhere is not lost."""
+    """The row stays as it is, for `reason`; one that was found elsewhere, or is gone already, is not blocked."""
     kind = RowClass.MOVED if reason.startswith(FOUND_IN) else RowClass.BLOCKED
+    kind = RowClass.GONE if reason == GONE_SINCE else kind
     return replace(change, kind=kind, op=Op.KEEP, want=None, reason=reason)

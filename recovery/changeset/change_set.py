@@ -10,7 +10,7 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -22,13 +22,12 @@ from recovery.changeset.row_change import (
     as_json,
     change_of,
     decoding,
-    key_text,
     names_of,
     row_of,
     texts_of,
 )
+from recovery.changeset.row_outcomes import RowOutcomes
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.account import KEYS_SHOWN, Reason
 from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 
@@ -60,6 +59,7 @@ class ChangeSet:
         self.path = path
         self._db = sqlite3.connect(path)
         self.batches = Batches(self._db)
+        self.outcomes = RowOutcomes(self._db)
         if fresh:
             self._db.executescript(_SCHEMA)
 
@@ -201,35 +201,6 @@ class ChangeSet:
         rows = self._db.execute("select kind, op, count(*) from change where tab = ? group by 1, 2", (no,))
         with decoding():
             return {(RowClass(kind), Op(op)): count for kind, op, count in rows}
-
-    def rows_at_target(self, no: int) -> list[tuple[RowClass, Op, str | None, int]]:
-        """Rows of one table that were there at T: by class, operation and reason, with their number."""
-        rows = self._db.execute(
-            "select kind, op, reason, count(*) from change where tab = ? and target is not null group by 1, 2, 3", (no,)
-        )
-        with decoding():
-            return [(RowClass(kind), Op(op), reason, count) for kind, op, reason, count in rows]
-
-    def keys_of(self, shape: Shape, kind: RowClass, op: Op, reason: str | None) -> tuple[str, ...]:
-        """The keys of the first rows at T of one class, operation and reason, for people."""
-        rows = self._db.execute(
-            "select key from change where tab = ? and kind = ? and op = ? and reason is ? and target is not null"
-            " order by n limit ?",
-            (shape.no, kind.value, op.value, reason, KEYS_SHOWN),
-        )
-        return tuple(key_text(shape, texts_of(key) or ()) for (key,) in rows)
-
-    def skipped_at_target(self, skipped: Mapping[int, str]) -> dict[str, list[Reason]]:
-        """Table → reasons, of those among the `skipped` (number → reason) that were to come back as at T."""
-        reasons: dict[str, list[Reason]] = {}
-        shapes = {shape.no: shape for shape in self.shapes()}
-        query = "select tab, key from change where n = ? and op in ('insert', 'update') and target is not null"
-        for n, reason in skipped.items():
-            if row := self._db.execute(query, (n,)).fetchone():
-                shape = shapes[row[0]]
-                key = key_text(shape, texts_of(row[1]) or ())
-                reasons.setdefault(str(shape.table), []).append(Reason(reason=reason, rows=1, keys=(key,)))
-        return reasons
 
     def forget(self, no: int) -> None:
         """Drop what was found of one table; its number stays taken."""

@@ -123,7 +123,8 @@ REQUEST_OPTIONS = (
     click.option(
         "--all-or-nothing",
         is_flag=True,
-        help="One row that cannot come back keeps all others away (default: it is set aside and named).",
+        help="One row that cannot come back, or be deleted, keeps all others away (default: it is set aside and"
+        " named).",
     ),
     click.option(
         "--copy-parameter-group",

@@ -40,7 +40,7 @@ def status(case_id: str, serve_: bool, address: str, port: int, as_json: bool) -
 
 def _show_status(case: Case, *, as_json: bool) -> None:
     from recovery.store.journal import is_driven
-    from recovery.workflow.case_account import account_of, next_commands, not_back_lines
+    from recovery.workflow.case_account import account_of, next_commands, not_back_lines, not_deleted_lines
     from recovery.workflow.case_lifecycle import paused_lines, steps_done
 
     driven = is_driven(case.directory)
@@ -56,18 +56,23 @@ def _show_status(case: Case, *, as_json: bool) -> None:
         }
         click.echo(json.dumps(shown, indent=1))
         return
+    account = account_of(case)
     back, now = ", taken back" * case.taken_back, ", being driven now" * driven
-    part = case.outcome == "open" and case.outcome_of("verify") is not None and not account_of(case).complete
+    part = case.outcome == "open" and case.outcome_of("verify") is not None and not account.complete
     click.echo(f"case {case.id}: {case.outcome}{', recovered in part' * part}{back}{now}")
     for name, finished in finished_steps.items():
         step = case.steps.get(name)
         took = f"{step.seconds:.1f} s" if step and finished else (step.failed or "begun") if step else ""
         click.echo(f"  {'✓' if finished else '·'} {name:12} {took}".rstrip())
-    for line in (*not_back_lines(account_of(case)), *(case.repair_plan.notices if case.repair_plan else ())):
+    for line in (
+        *not_back_lines(account),
+        *not_deleted_lines(account),
+        *(case.repair_plan.notices if case.repair_plan else ()),
+    ):
         click.echo(f"  {line}")
     if not case.closed_at and not driven:
         click.echo(joined(paused_lines(case)))
-        if case.outcome_of("verify") is not None and not (account := account_of(case)).complete:
+        if case.outcome_of("verify") is not None and not account.complete:
             click.echo(joined(f"next: {command}" for command in next_commands(case, account)))
         else:
             click.echo(f"next: rowback resume {case.id}, or rowback close {case.id}")

@@ -1,15 +1,16 @@
-"""Find the keys whose rows may differ between T and now. Two engines, one result: suspects, to be looked up.
+"""Find the keys whose rows may differ between T and now. Two methods, one result: candidate rows.
 
 Lineage reads transaction ids of the original and asks the copy which of them had committed by T; buckets compare
 checksums of key ranges, one pass each side, then keys in the ranges that differ (sources: ROWS-buckets, ROWS-lineage).
-A suspect that turns out equal costs a lookup and nothing else.
+A candidate that turns out equal costs a lookup and nothing else.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change, Texts
@@ -105,12 +106,20 @@ def _differing_buckets(left: Iterator[Values], right: Iterator[Values]) -> Itera
 
 @dataclass(frozen=True)
 class _Run:
-    """Equal rows of one side, in the order of their checksums. `xmin`: of one of them."""
+    """Equal rows of one side, in the order of their checksums. `xmins`: how many of them each transaction wrote."""
 
     checksum: str
     values: Texts
-    xmin: int
-    rows: int
+    xmins: Counter[int]
+
+    @property
+    def rows(self) -> int:
+        return self.xmins.total()
+
+    @property
+    def latest_first(self) -> Iterator[int]:
+        """The xmin of each row, so that of equal ones those that were there at T stay."""
+        return (xmin for xmin, rows in sorted(self.xmins.items(), reverse=True) for _ in range(rows))
 
 
 def _counted(rows: Iterator[Values]) -> Iterator[_Run]:
@@ -118,11 +127,11 @@ def _counted(rows: Iterator[Values]) -> Iterator[_Run]:
     current: _Run | None = None
     for xmin, checksum, *values in rows:
         if current and current.checksum == checksum:
-            current = replace(current, rows=current.rows + 1)
+            current.xmins[int(xmin or 0)] += 1
         else:
             if current:
                 yield current
-            current = _Run(checksum or "", tuple(values), int(xmin or 0), 1)
+            current = _Run(checksum or "", tuple(values), Counter([int(xmin or 0)]))
     if current:
         yield current
 
@@ -146,5 +155,5 @@ def _surplus(then: Iterator[_Run], now: Iterator[_Run], no: int) -> Iterator[Cha
 def _more(run: _Run, at_target: int, original: int, no: int) -> Iterator[Change]:
     for number in range(original, at_target):
         yield Change(no, (*run.values, str(number)), RowClass.LOST, run.values, None, None)
-    for number in range(at_target, original):
-        yield Change(no, (*run.values, str(number)), RowClass.NEW, None, run.values, run.xmin)
+    for number, xmin in zip(range(at_target, original), run.latest_first, strict=False):
+        yield Change(no, (*run.values, str(number)), RowClass.NEW, None, run.values, xmin)

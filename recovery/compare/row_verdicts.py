@@ -16,7 +16,6 @@ from recovery.model.repair_plan import DetectionMethod, RepairRequest
 from recovery.model.row_class import Op, RowClass
 
 MAYBE_AN_OLD_VERSION = "its table has no key, and rows written since T may be newer versions of it: see --mode beside"
-NO_KEY_TO_DELETE_BY = "its table has no key, so which of several equal rows to delete is not known"
 CONVERTED = "column {} was converted when its type changed since T ({}): most rows hold another value than theirs at T"
 RENAMED = "the rows that referenced it were given to {} since T: it may have been renamed"
 PAIRS_AT_LEAST = 2
@@ -95,14 +94,16 @@ def _converted(comparison: Comparison, compared: ComparedTable, incident: frozen
 def _block_keyless(comparison: Comparison, compared: ComparedTable) -> None:
     """Without a key a changed row looks like a lost and a new one: never put the old version beside the new.
 
-    Where the table was emptied, all rows are new, and none a version of another.
+    Where the table was emptied, all rows are new, and none a version of another. Where new rows leave, none stays
+    beside an old version, and which of several equal rows leaves makes no difference.
     """
     no, changes = compared.shape.no, comparison.changes
+    if _request_for(comparison, compared).reload_mode.new_rows is NewRows.LEAVE:
+        return
     if compared.engine is not DetectionMethod.WHOLE_ROWS or compared.columns.original.name in comparison.exact:
         return
     if any(kind is RowClass.NEW for kind, _ in changes.tally(no)) and not renewed(comparison, compared):
         block(changes, no, Op.INSERT, MAYBE_AN_OLD_VERSION)
-    block(changes, no, Op.DELETE, NO_KEY_TO_DELETE_BY)
 
 
 def _tell_doubt(comparison: Comparison, compared: ComparedTable, entity: Entity) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from recovery.model.values import Value
+from recovery.model.values import Value, counted
 
 
 class Partial(StrEnum):
@@ -32,7 +32,7 @@ class TableAccount(Value):
     `back`: put back, or reverted. `never_gone`: as at T all the time, or `moved` to another table. `kept_newer`:
     changed since T, and meant to stay so. `conflict`: changed by the incident and by others, left for a person.
     `blocked`: would have been written, but something forbids it. `left_out`: lost, and not asked for or not possible
-    in this mode.
+    in this mode. Beside them, `not_deleted`: rows that T does not have, that the mode deletes, and that stay.
     """
 
     table: str
@@ -44,6 +44,7 @@ class TableAccount(Value):
     blocked: tuple[Reason, ...] = ()
     left_out: tuple[Reason, ...] = ()
     moved: tuple[Reason, ...] = ()
+    not_deleted: tuple[Reason, ...] = ()
 
     @property
     def not_back(self) -> int:
@@ -55,11 +56,16 @@ class TableAccount(Value):
         """Whether every row at T is in one class."""
         return self.at_target == self.back + self.never_gone + self.kept_newer + self.not_back
 
-    def without(self, skipped: Iterable[Reason]) -> TableAccount:
-        """The same when rows that were to come back were left out at the last moment."""
-        skipped = list(skipped)
-        back = self.back - sum(each.rows for each in skipped)
-        return self.model_copy(update={"back": back, "blocked": merged([*self.blocked, *skipped])})
+    def without(self, set_aside: Iterable[Reason], not_deleted: Iterable[Reason] = ()) -> TableAccount:
+        """The same when rows that were to come back, or to be deleted, were left as they are at the last moment."""
+        set_aside = list(set_aside)
+        return self.model_copy(
+            update={
+                "back": self.back - sum(each.rows for each in set_aside),
+                "blocked": merged([*self.blocked, *set_aside]),
+                "not_deleted": merged([*self.not_deleted, *not_deleted]),
+            }
+        )
 
 
 class LostValues(Value):
@@ -79,7 +85,7 @@ class LostValues(Value):
 class Account(Value):
     """All tables. `unexamined`: what was not looked at, though rows of it may be lost, with the reason.
 
-    `complete` is what "recovered" means: nothing that was lost stays lost.
+    `complete` is what "recovered" means: nothing that was lost stays lost, and nothing stays that was to be deleted.
     """
 
     tables: tuple[TableAccount, ...] = ()
@@ -97,9 +103,20 @@ class Account(Value):
         return sum(table.not_back for table in self.tables)
 
     @property
+    def not_deleted(self) -> int:
+        """Rows that T does not have, that the mode deletes, and that stay."""
+        return sum(each.rows for table in self.tables for each in table.not_deleted)
+
+    @property
     def complete(self) -> bool:
-        """Whether nothing that was lost stays lost."""
-        return not self.not_back and not self.unexamined and not self.values_lost
+        """Whether nothing that was lost stays lost, and nothing stays that was to be deleted."""
+        return not (self.not_back or self.not_deleted or self.unexamined or self.values_lost)
+
+    @property
+    def summary(self) -> str:
+        """The numbers in words, such as `5 rows back, 2 not`."""
+        kept = f", {self.not_deleted:,} not deleted" if self.not_deleted else ""
+        return f"{counted(self.back, 'row')} back, {self.not_back:,} not{kept}"
 
 
 def merged(reasons: Iterable[Reason]) -> tuple[Reason, ...]:

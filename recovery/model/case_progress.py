@@ -33,7 +33,8 @@ class Status(Value):
     """`seq`, `at`: the journal's last record.
 
     `progress`: 0 to 1 by what steps took in past cases; `eta_s`: None where no past case tells. `written`: rows are
-    back in the original already; `not_back`: lost rows that stay lost; `keeps_newer`: what was written since T stays.
+    back in the original already; `not_back`: lost rows that stay lost; `not_deleted`: rows that were to be deleted and
+    stay; `keeps_newer`: what was written since T stays.
     """
 
     case: str
@@ -51,6 +52,7 @@ class Status(Value):
     eta_s: float | None
     rows: int | None = None
     not_back: int = 0
+    not_deleted: int = 0
     written: bool
     keeps_newer: bool
     copy_exists: bool

@@ -43,7 +43,7 @@ class Story(Value):
     """Everything an incident report holds.
 
     `incident`: what the log said; `cost`: in words, unknown where it is. `amounts_to`: the outcome in words that cannot
-    be read as more; `not_back`: each reason with its rows.
+    be read as more; `not_back`, `not_deleted`: each reason with its rows.
     """
 
     schema_version: Literal[1] = 1
@@ -57,6 +57,7 @@ class Story(Value):
     decisions: tuple[str, ...]
     amounts_to: str = ""
     not_back: tuple[str, ...] = ()
+    not_deleted: tuple[str, ...] = ()
     proof: tuple[str, ...]
     cost: str
     leftovers: tuple[str, ...]

@@ -64,7 +64,8 @@ class RecoveryPlan(Value):
 
     `digest` covers every field but `made_at`. `profile`: by which it was made, and is to be carried out; `approvals`:
     what that demanded. `dropped`: tables that were named and do not exist any more, to be loaded beside. `notices`:
-    what a person should know beforehand. `all_or_nothing`: one row that cannot come back keeps all others away.
+    what a person should know beforehand. `all_or_nothing`: one row that cannot come back, or be deleted, keeps
+    all others away.
     """
 
     schema_version: Literal[1] = 1

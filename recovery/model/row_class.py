@@ -24,6 +24,7 @@ class RowClass(StrEnum):
     CHANGED = "changed"  # after T; by whom is not known, because no incident was named
     REUSED = "reused key"  # the same key names another entity now
     MOVED = "moved"  # at T here, now in another partition or table: nothing is lost
+    GONE = "gone already"  # was to be deleted, and others deleted it first
     NEW = "new"  # now, not at T
     BLOCKED = "blocked"  # would be written, but something forbids it: see the reason
 

@@ -42,7 +42,8 @@ class Loaded(Value):
 
     `xids`: of one transaction, or of the batches of a paced load. `partial`: one batch of it, the next one follows.
     `rows`: tables loaded whole, by the first of them. `written`, `skipped`: tables repaired row by row, from the change
-    set `number`. `set_aside`: table → rows at T that were planned and left out at the last moment.
+    set `number`. `set_aside`: table → rows at T that were planned and left out at the last moment; `not_deleted`: those
+    that T does not have, and that were to be deleted.
     `changes_digest`, `columns`: of that change set, and of its tables when they were compared. `images`: table → where
     its before-images are.
     `by_event_triggers`: rows that event triggers wrote because of our definitions (stages, triggers held back).
@@ -60,6 +61,7 @@ class Loaded(Value):
     written: dict[str, WrittenRows] = {}
     skipped: int = 0
     set_aside: dict[str, tuple[Reason, ...]] = {}
+    not_deleted: dict[str, tuple[Reason, ...]] = {}
     large_objects: int = 0
     changes_digest: str = ""
     columns: ColumnNumbers = {}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.account import Reason
 from recovery.model.catalog import ForeignKey, Trigger
 from recovery.model.recovery_report import Fingerprint
-from recovery.model.values import TableName
+from recovery.model.values import TableName, counted
 from recovery.postgres import load_statements
 from recovery.postgres.change_consumers import LockHolder
 from recovery.postgres.connect import Session
@@ -177,6 +178,24 @@ def refuse_dangling(counts: Iterable[tuple[ForeignKey, int]]) -> None:
             *(f"{key.child}: {count} rows ({key.name}) miss their {key.parent}" for key, count in dangling),
             state=ROLLED_BACK,
             help="put the parents back as well: name them with --table",
+        )
+
+
+def refuse_part(aside: Mapping[str, Sequence[Reason]], stay: Mapping[str, Sequence[Reason]]) -> None:
+    """Rows that others kept from being written keep all others away. Raises load-refused."""
+    lines = [
+        f"{table}  {counted(each.rows, 'row')} {what}: {each.reason}"
+        for what, by_table in (("not back", aside), ("not deleted", stay))
+        for table, reasons in by_table.items()
+        for each in reasons
+    ]
+    if lines:
+        raise RowbackError(
+            ErrorId.LOAD_REFUSED,
+            "rows changed since they were compared, and --all-or-nothing was asked for",
+            *lines,
+            state=ROLLED_BACK,
+            help="compare again: rowback diff CASE --again",
         )
 
 

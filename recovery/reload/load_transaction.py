@@ -13,27 +13,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from recovery.changeset.batches import Selection
-from recovery.changeset.change_set import ChangeSet
-from recovery.changeset.move_targets import elsewhere_of
-from recovery.changeset.planned_account import general
-from recovery.changeset.stage_changes import (
-    lift_from,
-    lock_referenced,
-    mark_again,
-    mark_by_content,
-    mark_unwritable,
-    refuse_changed_columns,
-    stage_changes,
-)
-from recovery.model.account import Reason, merged
-from recovery.model.catalog import Catalog
-from recovery.model.load_order import load_order, with_referencing
-from recovery.model.recovery_plan import ForeignKeyMode
 from recovery.model.values import TableName
 from recovery.postgres import load_statements
 from recovery.postgres.change_consumers import lock_holders
@@ -41,43 +25,17 @@ from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import RowTransport
 from recovery.postgres.definition_digest import definitions_digest
 from recovery.postgres.isolate_bad_rows import NO_ROOM, lacks_locks
-from recovery.postgres.publications import publishes_everything
 from recovery.postgres.staging.not_valid_constraints import lift, put_back
-from recovery.postgres.staging.row_constraints import Rules, mentioned_tables, read_rules
-from recovery.postgres.staging.row_locks import IN_USE
-from recovery.postgres.staging.stage import Stage
-from recovery.postgres.staging.write_before_images import (
-    create_before_images,
-    drop_before_images,
-    image_table,
-    keep_before_images,
-)
+from recovery.postgres.staging.write_before_images import drop_before_images
 from recovery.reload import load_refusals
-from recovery.reload.fetch_oversized import carry_oversized
 from recovery.reload.load_job import BeforeImages, Job, Loaded, Repair
-from recovery.reload.load_proofs import expected_changes, keys_to_check, prove_before_commit
+from recovery.reload.load_proofs import expected_changes, prove_before_commit
+from recovery.reload.prepare_load import PreparedLoad, prepare, relation_of_images, tables_to_lock
 from recovery.reload.restore_large_objects import bring_objects
 from recovery.reload.row_writes import RowsHeld, RowsRefused, RowWriter, Tries
+from recovery.reload.skip_rows import left_as_they_are, note_skipped, skip_unwritable
 
-GIVE_WAY = 5  # tries that let a session end which holds a row that is to be deleted
 MAXIMUM_PAUSE_S = 2.0
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """What was read and staged before any lock. `touched`: row changes before the load changed any definition."""
-
-    stages: Mapping[TableName, Stage]
-    rules: Mapping[TableName, Rules]
-    order: Sequence[TableName]
-    mode: ForeignKeyMode
-    definitions: str
-    touched: Mapping[TableName, load_statements.Touched]
-
-    @property
-    def busy(self) -> dict[TableName, Stage]:
-        """The stages of tables that are written to."""
-        return {name: stage for name, stage in self.stages.items() if stage.writes}
 
 
 def load(
@@ -96,8 +54,8 @@ def load(
         locked = False
         try:
             with load_statements.unless_blocked(), load_statements.transaction(original):
-                ready = _prepare(original, job, tries.row_by_row)
-                names = _to_lock(job, ready)
+                ready = prepare(original, job, tries.row_by_row)
+                names = tables_to_lock(job, ready)
                 alone = job.repair.alone_on if job.repair else []
                 blocking = _report_blocking_sessions(original, job, names, blocking)
                 if load_statements.lock_tables(original, names, alone=alone, timeout_ms=job.lock_timeout_ms):
@@ -149,81 +107,10 @@ def _report_blocking_sessions(
     return frozenset(blocking)
 
 
-def _prepare(original: Session, job: Job, tried_first: Collection[TableName]) -> _Ready:
-    """Everything that needs no lock. What changes in the definitions from here on is seen in their digest."""
-    definitions, touched = definitions_digest(original), load_statements.touched_tables(original)
-    stages: Mapping[TableName, Stage] = {}
-    tables = []
-    if job.repair is not None:
-        load_statements.use_search_path_of_role(original)
-        for table in job.catalog.tables:
-            refuse_changed_columns(table, dict(job.repair.columns.get(str(table.name), {})))
-        stages = stage_changes(original, job.catalog, job.repair.changes, selection=job.selection)
-        carry_oversized(original, job.copy, stages)
-        tables = [stage.table for stage in stages.values()]
-        load_statements.pin_search_path(original)
-    rules = read_rules(original, tables)
-    if job.repair is not None:
-        rules = lift_from(stages, rules, job.repair.lifted)
-    if stages:
-        load_statements.use_search_path_of_role(original)
-        mark_by_content(stages, rules, elsewhere_of(original, job.catalog, job.catalog, tables, ()))
-        load_statements.pin_search_path(original)
-    busy = {name: stage for name, stage in stages.items() if stage.writes}
-    scope = [*job.filled, *busy]
-    needs = {**_needs(original, rules, scope), **_last(job.catalog, scope, tried_first)}
-    order, mode = load_order(scope, job.catalog, needs=needs)
-    if job.repair is not None:
-        unlogged = publishes_everything(original)
-        for stage in busy.values():
-            create_before_images(stage, _image_table(job.repair, stage), unlogged=unlogged)
-            keep_before_images(stage)
-    load_refusals.refuse_other_triggers(original, scope, job.held_triggers)
-    if load_statements.needs_replica(original, [t for t in job.catalog.tables if t.name in busy], job.held_triggers):
-        mode = ForeignKeyMode.REPLICA
-    return _Ready(stages, rules, order, mode, definitions, touched)
-
-
-def _needs(
-    original: Session, rules: Mapping[TableName, Rules], scope: Sequence[TableName]
-) -> Mapping[TableName, set[TableName]]:
-    """Tables that the functions behind a table's checks may read, by the words of their source."""
-    functions = {
-        name: {oid for check in table_rules.checks for oid in check.functions} for name, table_rules in rules.items()
-    }
-    return {name: mentioned_tables(original, oids, scope) - {name} for name, oids in functions.items() if oids}
-
-
-def _last(
-    catalog: Catalog, scope: Sequence[TableName], tried_first: Collection[TableName]
-) -> Mapping[TableName, set[TableName]]:
-    """Tables whose rows the server refused come after all that do not reference them.
-
-    What refused the rows may have looked at tables that were still empty.
-    """
-    refused = set(tried_first)
-    return {
-        name: set(scope) - with_referencing([name], catalog.foreign_keys) - refused for name in refused & set(scope)
-    }
-
-
-def _to_lock(job: Job, ready: _Ready) -> list[TableName]:
-    """The tables written to.
-
-    When foreign keys are held back, the tables at their other ends as well: the server then takes no lock on a parent
-    row, and another session could delete it between our check and the commit.
-    """
-    scope = [*job.filled, *ready.busy]
-    if ready.mode is not ForeignKeyMode.REPLICA:
-        return scope
-    ends = {table for key in keys_to_check(scope, job.catalog) for table in (key.child, *key.parent_tables)}
-    return [*scope, *sorted(ends - set(scope), key=lambda name: name.key)]
-
-
-def _write(original: Session, job: Job, ready: _Ready, transport: RowTransport | None, tries: Tries) -> Loaded:
+def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTransport | None, tries: Tries) -> Loaded:
     load_refusals.refuse_rows(original, job.filled)
     xid = load_statements.transaction_id(original)
-    skipped = _mark(original, job, ready, tries, xid)
+    skipped = skip_unwritable(original, job, ready, tries, xid)
     batch = job.repair is not None and job.selection is Selection.BATCH
     brought = bring_objects(original, job, skipped)
     triggers_to_hold = load_statements.to_hold(job.held_triggers, {*job.filled, *ready.busy}, ready.mode)
@@ -243,7 +130,8 @@ def _write(original: Session, job: Job, ready: _Ready, transport: RowTransport |
         drop_before_images(ready.busy[name])
     load_statements.release_triggers(original, triggers_to_hold)
     put_back(original, checks)
-    skipped = _note_skipped(job, ready, xid)
+    skipped = note_skipped(job, ready, xid)
+    aside, stay = left_as_they_are(job, skipped)
     keys = prove_before_commit(original, job, ready.busy, written, xid)
     load_refusals.refuse_changed_definitions(ready.definitions, definitions_digest(original))
     load_refusals.refuse_side_effects(expected_changes(rows, written), before, after)
@@ -267,7 +155,8 @@ def _write(original: Session, job: Job, ready: _Ready, transport: RowTransport |
         number=job.repair.number if job.repair else None,
         written={str(table): table_rows for table, table_rows in written.items()},
         skipped=len(skipped),
-        set_aside=set_aside(job.repair.changes, skipped) if job.repair else {},
+        set_aside=aside,
+        not_deleted=stay,
         large_objects=brought,
         changes_digest=job.repair.digest if job.repair else "",
         columns=job.repair.columns if job.repair else {},
@@ -276,17 +165,13 @@ def _write(original: Session, job: Job, ready: _Ready, transport: RowTransport |
     )
 
 
-def _images(repair: Repair | None, ready: _Ready) -> dict[str, BeforeImages]:
+def _images(repair: Repair | None, ready: PreparedLoad) -> dict[str, BeforeImages]:
     if repair is None:
         return {}
     return {
-        str(name): BeforeImages(relation=_image_table(repair, stage), digest=stage.kept)
+        str(name): BeforeImages(relation=relation_of_images(repair, stage), digest=stage.kept)
         for name, stage in ready.busy.items()
     }
-
-
-def _image_table(repair: Repair, stage: Stage) -> TableName:
-    return image_table(repair.schema, repair.number, stage.no)
 
 
 def _more(after: load_statements.Touched, before: load_statements.Touched | None) -> int:
@@ -300,42 +185,3 @@ def _between(
 ) -> Counter[str]:
     """Row changes by event triggers: between two readings the load changed only definitions."""
     return Counter({str(table): rows for table, now in after.items() if (rows := _more(now, before.get(table)))})
-
-
-def _mark(original: Session, job: Job, ready: _Ready, tries: Tries, xid: int) -> dict[int, str]:
-    """Skip what cannot be written any more, note that durably, and keep before-images of everything else alone."""
-    if job.repair is None:
-        return {}
-    marks = {name: stage.marks for name, stage in ready.busy.items()}
-    load_statements.use_search_path_of_role(original)
-    keys = job.catalog.visible_keys
-    mark_unwritable(ready.stages, ready.rules, keys, job.filled)
-    held = lock_referenced(ready.stages, keys)
-    if held and tries.waited < min(GIVE_WAY, job.lock_attempts - 1):
-        raise RowsHeld
-    for name, numbers in (held or {}).items():
-        ready.stages[name].set_aside(numbers, IN_USE)
-    if held is not None:
-        mark_again(ready.stages, ready.rules, keys, job.filled)
-    for name, stage in ready.busy.items():
-        if stage.marks > marks[name]:
-            drop_before_images(stage)
-    load_statements.pin_search_path(original)
-    skipped = _note_skipped(job, ready, xid)
-    if job.selection is Selection.BATCH:
-        job.repair.changes.batches.claim(xid)
-    return skipped
-
-
-def _note_skipped(job: Job, ready: _Ready, xid: int) -> dict[int, str]:
-    if job.repair is None:
-        return {}
-    skipped = {n: why for stage in ready.stages.values() for n, why in stage.skipped()}
-    job.repair.changes.skip(xid, skipped.items())
-    return skipped
-
-
-def set_aside(changes: ChangeSet, skipped: Mapping[int, str]) -> dict[str, tuple[Reason, ...]]:
-    """Table → reasons, of rows at T that were to come back and were left out: of the row numbers `skipped`."""
-    by_table = changes.skipped_at_target({n: general(reason) for n, reason in skipped.items()})
-    return {table: merged(reasons) for table, reasons in by_table.items()}

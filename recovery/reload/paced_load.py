@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from recovery.changeset.batches import Batches, Selection, Size
+from recovery.changeset.planned_account import not_deleted, set_aside
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.load_order import load_order, with_referenced
 from recovery.model.recovery_report import SequenceMove
@@ -20,11 +21,11 @@ from recovery.model.row_class import Op
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import RowTransport
-from recovery.postgres.staging.row_obstacles import CHANGED_SINCE
+from recovery.postgres.staging.row_obstacles import CHANGED_SINCE, GONE_SINCE
 from recovery.postgres.wal_and_replica_lag import replica_lag_bytes, wal_position, wal_since
 from recovery.reload import load_refusals
 from recovery.reload.load_job import BeforeImages, Job, Loaded, WrittenRows
-from recovery.reload.load_transaction import load, set_aside
+from recovery.reload.load_transaction import load
 
 FIRST_ROWS, FEWEST_ROWS, MOST_ROWS, MOST_TABLES = 1_000, 100, 50_000, 40
 LOCKED_S = 0.5  # a batch that held its locks longer was too large
@@ -73,7 +74,8 @@ def load_paced(
         changes.batches.retain_committed(xid for each in committed for xid in each.xids)
         throttle.wait(batch, wal_since(original, started), began)
     skipped = changes.batches.skipped()
-    merged = merge(committed, skipped=len(skipped)).model_copy(update={"set_aside": set_aside(changes, skipped)})
+    left = {"set_aside": set_aside(changes, skipped), "not_deleted": not_deleted(changes, skipped)}
+    merged = merge(committed, skipped=len(skipped)).model_copy(update=left)
     load_refusals.refuse_nothing(sum(merged.touched.values()), skipped.values())
     return merged
 
@@ -142,7 +144,7 @@ def _choose(job: Job, first: Collection[TableName], throttle: Throttle) -> Itera
     for ops, names in ((PUT, order), (LEAVE, [*reversed(order)])):
         for _ in _fill(changes.batches, ops, [numbers[name] for name in names], throttle):
             yield False
-    if changes.batches.select_skipped(but=CHANGED_SINCE):
+    if changes.batches.select_skipped(but=(CHANGED_SINCE, GONE_SINCE)):
         yield False
 
 

@@ -6,14 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 
 from guards.plain_text import joined
+from recovery.changeset.block_rows import blocked
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change, Shape, decoding
 from recovery.model.repair_plan import DetectionMethod, RepairPlan, TableRepair
-from recovery.model.row_class import Op, RowClass
+from recovery.model.row_class import RowClass
 from recovery.model.values import counted
 from recovery.report.report_text import MOST_SHOWN, columns, few
 
@@ -107,7 +107,8 @@ def row_records(
 ) -> Iterator[Mapping[str, object]]:
     """The differing rows of some classes: table, key, class, what will be done, both versions, the reason.
 
-    `late`: rows (number → reason) that were planned and left alone when they were to be written; they count as blocked.
+    `late`: rows (number → reason) that were planned and left alone when they were to be written; they count as
+    blocked, or as gone.
     """
     shapes = {shape.no: shape for shape in changes.shapes()}
     for change in islice(_of_classes(changes, kinds, late), limit):
@@ -125,14 +126,14 @@ def count_records(changes: ChangeSet, kinds: Sequence[RowClass], late: Mapping[i
 
 
 def _of_classes(changes: ChangeSet, kinds: Sequence[RowClass], late: Mapping[int, str]) -> Iterator[Change]:
-    classes = [] if late and RowClass.BLOCKED in kinds else kinds  # what was planned is of any class
+    classes = [] if late else kinds  # what was planned is of any class
     listed = (_as_left(change, late) for change in changes.changes(kinds=classes))
     return (change for change in listed if not kinds or change.kind in kinds)
 
 
 def _as_left(change: Change, late: Mapping[int, str]) -> Change:
     reason = late.get(change.n) if change.n is not None else None
-    return replace(change, kind=RowClass.BLOCKED, op=Op.KEEP, reason=reason) if reason else change
+    return blocked(change, reason) if reason else change
 
 
 def records_csv(records: Iterable[Mapping[str, object]]) -> str:

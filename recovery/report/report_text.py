@@ -12,7 +12,7 @@ from recovery.model.target import format_utc
 from recovery.model.values import counted
 from recovery.postgres.beside_tables import beside_schema
 from recovery.store.case_directory import Case
-from recovery.workflow.case_account import not_back_lines
+from recovery.workflow.case_account import not_back_lines, not_deleted_lines
 
 MOST_SHOWN, FEW, EVERY = 60, 12, 2**31
 
@@ -134,10 +134,7 @@ def _headline(report: Report) -> str:
                 return f"{where} is back {when}{still}"
             more = f", {counted(len(account.unexamined), 'table')} not looked at" if account.unexamined else ""
             more += ", and values stay lost" if account.values_lost else ""
-            return (
-                f"{where} is recovered in part {when}: {counted(account.back, 'row')} back,"
-                f" {account.not_back:,} not{more}{still}"
-            )
+            return f"{where} is recovered in part {when}: {account.summary}{more}{still}"
         case "open":
             return f"case {report.case}: not finished"
     return f"case {report.case}: {report.outcome}"
@@ -145,7 +142,7 @@ def _headline(report: Report) -> str:
 
 def account_lines(report: Report) -> list[str]:
     """The account: every table with lost rows by class, and why rows are not back."""
-    shown = [t for t in report.account if t.back or t.not_back or t.kept_newer or t.moved]
+    shown = [t for t in report.account if t.back or t.not_back or t.kept_newer or t.moved or t.not_deleted]
     if not shown and not report.unexamined and not report.values_lost:
         return []
     title = (
@@ -183,8 +180,11 @@ def account_lines(report: Report) -> list[str]:
     ]
     if moved:
         lines += ["", "moved since T:", *moved]
-    if not account.complete:
-        lines += ["", "not back:", *(f"  {line}" for line in not_back_lines(account))]
+    for title, not_done in (
+        ("not back:", not_back_lines(account)),
+        ("not deleted, though T does not have them:", not_deleted_lines(account)),
+    ):
+        lines += ["", title, *(f"  {line}" for line in not_done)] if not_done else []
     return [*lines, ""]
 
 

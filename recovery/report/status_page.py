@@ -56,6 +56,8 @@ def _safe(status: Status) -> list[tuple[str, Mapping[str, object]]]:
         messages.append(("safe-written" if status.written else "safe-unwritten", {}))
     if status.not_back:
         messages.append(("not-back", {"rows": f"{status.not_back:,}"}))
+    if status.not_deleted:
+        messages.append(("not-deleted", {"rows": f"{status.not_deleted:,}"}))
     return messages
 
 

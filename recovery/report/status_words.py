@@ -50,6 +50,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "{rows} lost rows are not back; an engineer knows which.",
         "잃어버린 데이터 {rows}건은 돌아오지 않았습니다. 어떤 것인지는 담당자가 알고 있습니다.",
     ),
+    "not-deleted": (
+        "{rows} rows that were to go are still there; an engineer knows which.",
+        "지우려던 데이터 {rows}건이 아직 남아 있습니다. 어떤 것인지는 담당자가 알고 있습니다.",
+    ),
     "next": ("What comes next", "다음 단계"),
     "next-none": ("Nothing: it is over.", "없습니다. 모두 끝났습니다."),
     "next-person": ("A person reads the plan and approves it.", "담당자가 계획을 확인한 뒤 계속 진행합니다."),

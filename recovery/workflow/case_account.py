@@ -13,7 +13,9 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Account, Reason, TableAccount
 from recovery.model.recovery_plan import Why
 from recovery.model.repair_plan import RepairPlan
-from recovery.model.values import counted, leading_name
+from recovery.model.values import leading_name
+from recovery.postgres.staging.row_locks import IN_USE
+from recovery.postgres.staging.row_obstacles import CHANGED_SINCE, REFERENCED
 from recovery.store.case_directory import Case
 from recovery.workflow.steps.load_step import written_by_load
 
@@ -41,9 +43,12 @@ def _tables(case: Case, plan: RepairPlan) -> Iterator[TableAccount]:
         if rows:
             yield TableAccount(table=name, at_target=rows, back=rows)
     for table in plan.tables:
-        late = loaded.set_aside.get(str(table.name), ()) if loaded else ()
-        if table.account.at_target:
-            yield table.account.without(late)
+        name = str(table.name)
+        account = table.account
+        if loaded:
+            account = account.without(loaded.set_aside.get(name, ()), loaded.not_deleted.get(name, ()))
+        if account.at_target or account.not_deleted:
+            yield account
     yield from plan.elsewhere
     for name, rows in target.get("gone", {}).items():
         yield TableAccount(table=name, at_target=rows, left_out=(Reason(reason=DROPPED, rows=rows),))
@@ -59,9 +64,10 @@ def in_part(case: Case, account: Account) -> RowbackError:
     """Rows were put back and proven, and others stay lost: each reason, and the command that leads on from it."""
     return RowbackError(
         ErrorId.RECOVERED_IN_PART,
-        f"'{case.plan.database}' is recovered in part: {counted(account.back, 'row')} back, {account.not_back:,} not"
+        f"'{case.plan.database}' is recovered in part: {account.summary}"
         + (", and values stay lost" if account.values_lost else ""),
         *not_back_lines(account),
+        *not_deleted_lines(account),
         state=f"the rows were put back, committed and proven; copy '{case.copy.identifier}' is kept until"
         " it expires, and costs money",
         help=next_commands(case, account),
@@ -83,15 +89,24 @@ def not_back_lines(account: Account) -> list[str]:
     return lines + [f"values lost    {line}" for line in account.values_lost]
 
 
+def not_deleted_lines(account: Account) -> list[str]:
+    """One line for each table and reason of rows that T does not have and that stay, though the mode deletes them."""
+    return [
+        f"{table.table}  {_rows(each.rows)}  not deleted: {each.reason}{_keys(each)}"
+        for table in account.tables
+        for each in table.not_deleted
+    ]
+
+
 def next_commands(case: Case, account: Account) -> list[str]:
     """The commands that lead on, one for each kind of reason, with the user's own names."""
     commands: dict[str, None] = {}
-    if any(table.blocked for table in account.tables):
+    if any(table.blocked or table.not_deleted for table in account.tables):
         commands[f"see each row and why: rowback diff {case.id} --show blocked"] = None
     if any(table.conflict for table in account.tables):
         commands[f"see both versions: rowback diff {case.id} --show conflict"] = None
     for table in account.tables:
-        for each in table.left_out:
+        for each in (*table.left_out, *table.blocked, *table.not_deleted):
             if command := _way_on(case, table.table, each.reason):
                 commands[command] = None
     for command in (*_unexamined_commands(case, account), *_values_commands(case, account)):
@@ -124,8 +139,7 @@ def _options_of(tables: Iterable[str]) -> str:
 
 
 def _way_on(case: Case, table: str, reason: str) -> str | None:
-    named = [f"--incident-xid {xid}" for xid in case.plan.request.incident_xids]
-    named += [f"--incident-xid {low}..{high}" for low, high in case.plan.request.incident_ranges]
+    named = _incident_of(case)
     first = f"rowback close {case.id}, then "
     if reason == DROPPED:
         return first + _again(case, "--mode beside", f"--table {shell_word(table)}")
@@ -135,7 +149,20 @@ def _way_on(case: Case, table: str, reason: str) -> str | None:
         requested_tables = (str(each.name) for each in case.plan.tables if each.why is Why.NAMED)
         scope = " ".join(f"--table {shell_word(name)}" for name in dict.fromkeys([table, *requested_tables]))
         return first + _again(case, "--mode repair", "--incident-xid XID", scope)
+    mode = f"--mode {case.request.mode}"
+    if reason in (IN_USE, CHANGED_SINCE):
+        return f"compare those again: {first}" + _again(case, mode, *named, f"--table {shell_word(table)}")
+    if reason.startswith(REFERENCED):
+        child = reason.removeprefix(REFERENCED)
+        both = _again(case, mode, *named, _options_of([table, child]))
+        return f"if the rows of {child} that reference them may go as well: {first}{both}"
     return None
+
+
+def _incident_of(case: Case) -> list[str]:
+    """The options that name the incident's transactions, as the case has them."""
+    named = [f"--incident-xid {xid}" for xid in case.request.incident_xids]
+    return named + [f"--incident-xid {low}..{high}" for low, high in case.request.incident_ranges]
 
 
 def _keys(reason: Reason) -> str:

@@ -17,7 +17,7 @@ from recovery.model.target import format_utc
 from recovery.model.values import counted
 from recovery.store.case_directory import Case
 from recovery.store.journal import Record
-from recovery.workflow.case_account import account_of, not_back_lines
+from recovery.workflow.case_account import account_of, not_back_lines, not_deleted_lines
 from recovery.workflow.case_lifecycle import STEPS, outcome_of_load
 from recovery.workflow.case_report import report_of
 
@@ -42,6 +42,7 @@ def story_of(case: Case, records: Sequence[Record]) -> Story:
         decisions=tuple(_decisions(case)),
         amounts_to=_amounts_to(case, report),
         not_back=tuple(not_back_lines(account_of(case))),
+        not_deleted=tuple(not_deleted_lines(account_of(case))),
         proof=tuple(_proof(report.verification)),
         cost=_cost(case, outlook, records),
         leftovers=tuple(_leftovers(report)),
@@ -120,7 +121,7 @@ def _amounts_to(case: Case, report: Report) -> str:
         return report.outcome
     if account.complete:
         return outcome_of_load(case)
-    return f"recovered in part: {counted(account.back, 'row')} back, {account.not_back:,} not"
+    return f"recovered in part: {account.summary}"
 
 
 def _decisions(case: Case) -> Iterator[str]:

@@ -38,7 +38,14 @@ def request_comparison(recovery_run: RecoveryRun, options: Mapping[str, object])
 
 
 def request_pace(recovery_run: RecoveryRun, plan: RepairPlan, wal_bytes_per_s: int) -> None:
-    """Load `plan` in batches at that rate. Raises usage when it loads whole tables only."""
+    """Load `plan` in batches at that rate. Raises usage when it loads whole tables only, or all or nothing."""
+    if recovery_run.case.plan.all_or_nothing:
+        raise RowbackError(
+            ErrorId.USAGE,
+            f"case {recovery_run.case.id} was opened with --all-or-nothing, and batches are committed one by one",
+            state="nothing was done",
+            help=f"rowback apply {recovery_run.case.id} {plan.digest[:8]}, without --max-wal-rate",
+        )
     if not plan.writes:
         raise RowbackError(
             ErrorId.USAGE,

@@ -63,6 +63,7 @@ def status_of(case: Case, records: Sequence[Record], past: Sequence[Case]) -> St
         eta_s=_eta(steps, typical) if standing is Standing.WORKING else None,
         rows=verification.rows if verification and not case.taken_back else None,
         not_back=account_of(case).not_back if verification and not case.taken_back else 0,
+        not_deleted=account_of(case).not_deleted if verification and not case.taken_back else 0,
         written=case.wrote_to_original and not case.taken_back,
         keeps_newer=not case.request.reload_mode.overwrites_newer and case.request.on_conflict is OnConflict.KEEP_LIVE,
         copy_exists=case.outcome_of("start-copy") is not None and case.outcome_of("remove-copy") is None,

@@ -128,11 +128,11 @@ def staying(plan: RepairPlan) -> list[str]:
     lines = []
     for table in plan.tables:
         lines += [
-            f"{table.name}  {each.rows:,} row{'s' * (each.rows != 1)} stay: {each.reason}"
+            f"{table.name}  {counted(each.rows, 'row')} stay{'s' * (each.rows == 1)}: {each.reason}"
             for each in table.account.blocked
         ]
         if (more := table.count(RowClass.BLOCKED) - sum(each.rows for each in table.account.blocked)) > 0:
-            lines.append(f"{table.name}  {more:,} deleted row{'s' * (more != 1)} cannot be brought back")
+            lines.append(f"{table.name}  {counted(more, 'deleted row')} cannot be brought back")
     return lines
 
 

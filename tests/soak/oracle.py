@@ -179,7 +179,8 @@ class Judge:
         wrong = []
         for row in before.keys() | after.keys() | theirs.keys() | goal.keys():
             if row in theirs:
-                fits = after[row] == theirs[row]
+                deleted = span.compared and span.kind == "load" and span.mode == "replace" and not after[row]
+                fits = after[row] == theirs[row] or deleted
             elif span.kind == "compare" or (span.kind == "load" and span.mode == "missing"):
                 most = before[row] if span.kind == "compare" else max(before[row], goal[row])
                 fits = before[row] <= after[row] <= most
@@ -215,6 +216,9 @@ class Judge:
             named = line.not_back if line else 0
             if len(missing) > named:
                 self.say(span, table, f"are not right, and the account names {named}", missing)
+            stays = list(self._not_deleted(span, table)) if span.mode == "replace" else []
+            if len(stays) > (named := line.not_deleted if line else 0):
+                self.say(span, table, f"stay that T does not have, and the account names {named}", stays)
             if table.key and line and line.back > (most := self._put_back(span, table)):
                 self.say(span, table, f"may be back, and the account says {line.back}", [most])
 
@@ -223,6 +227,23 @@ class Judge:
         then, damaged = self.past.at_target.keyed[table.no], self.past.after.keyed[table.no]
         touched, after = _by_number(span.ledger, table.no), span.after.keyed[table.no]
         return sum(n in touched or (damaged.get(n) != row and after.get(n) == row) for n, row in then.items())
+
+    def _not_deleted(self, span: Span, table: Table) -> Iterator[object]:
+        """Rows that T does not have, that were there when the first comparison began, and that no one touched since."""
+        first = span.compared_from or span.before
+        if not table.key:
+            yield from (
+                (first.loose[table.no] & span.after.loose[table.no]) - self.past.at_target.loose[table.no]
+            ).elements()
+            return
+        touched = _by_number(span.since_comparison, table.no)
+        for n, row in span.after.keyed[table.no].items():
+            if (
+                n not in self.past.at_target.keyed[table.no]
+                and first.keyed[table.no].get(n) == row
+                and n not in touched
+            ):
+                yield n, row
 
     def _lost(self, span: Span, table: Table) -> Iterator[object]:
         """Rows of a table without a key that were there at T; others only add to it."""

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 
+from recovery.changeset.change_set import ChangeSet
 from recovery.model.account import Account
 from recovery.postgres.connect import Session
 from recovery.reload.load_transaction import load
@@ -118,6 +119,11 @@ def fail(live: Session) -> None:
 def die(live: Session) -> None:
     """An end by a signal that is no fault of the schedule."""
     os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def keep_new_rows(patch: pytest.MonkeyPatch) -> None:
+    """A comparison that forgets to delete what T does not have."""
+    patch.setattr(ChangeSet, "delete_new", lambda changes, no: None)
 
 
 def deny_rows(patch: pytest.MonkeyPatch) -> None:

@@ -48,12 +48,13 @@ PORTION_ROWS = 6
 
 @dataclass(frozen=True)
 class AccountLine:
-    """One table of rowback's account: rows at T, back, and not back."""
+    """One table of rowback's account: rows at T, back, not back, and rows to go that stay."""
 
     table: str
     at_target: int
     back: int
     not_back: int
+    not_deleted: int
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,12 @@ def _told(operator: Operator, case_id: str, code: int, words: str) -> Told:
     case = read_case(case_id)
     account = account_of(case)
     plan = case.repair_plan
-    lines = tuple(AccountLine(table.table, table.at_target, table.back, table.not_back) for table in account.tables)
+    lines = tuple(
+        AccountLine(
+            table.table, table.at_target, table.back, table.not_back, sum(each.rows for each in table.not_deleted)
+        )
+        for table in account.tables
+    )
     return Told(code, words, case.outcome, lines, account.complete, plan.digest if plan else "")
 
 

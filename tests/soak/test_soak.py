@@ -99,6 +99,11 @@ def test_an_account_that_hides_rows_is_reported(server: Server, monkeypatch: pyt
     assert "and the account names 0" in broken(server, LOAD)
 
 
+def test_new_rows_that_stay_are_reported(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    plants.keep_new_rows(monkeypatch)
+    assert "rows stay that T does not have, and the account names 0" in broken(server, LOAD, (0, 6), mode="replace")
+
+
 def test_before_images_that_are_not_there_are_reported(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     plants.before_commit_of_load(monkeypatch, plants.forget_images)
     assert "were changed and have no before-image" in broken(server, LOAD, (0, 6), mode="replace")

@@ -16,8 +16,10 @@ from recovery.postgres.staging.stage import Stage, refers
 from recovery.postgres.trusted_sql import trusted_sql
 
 CHANGED_SINCE = "changed by others since it was read"
+GONE_SINCE = "deleted by others since it was read"
 BACK_ALREADY = "as many rows equal to it as T had are there by now"
 FIXED_IDENTITY = 'column "{}" is GENERATED ALWAYS AS IDENTITY: no statement but INSERT can give it a value'
+REFERENCED = "it is still referenced from "
 STANDS_IN = (
     "it stands unchanged in {name}, which was made since T: a table that was split off? (if it is but a backup:"
     " --except {name})"
@@ -58,7 +60,12 @@ def mark_stale(stage: Stage) -> int:
             planned=stage.row_text("s"),
             there=stage.row_text("t"),
         )
-    return _mark(
+    gone = (
+        _mark(stage, GONE_SINCE, "s.{op} = 'd' and not exists (select from {original} t where {same})")
+        if stage.ops["d"]
+        else 0
+    )
+    return gone + _mark(
         stage,
         CHANGED_SINCE,
         "s.{op} in ('u', 'd') and not exists (select from {original} t where {same} and t.xmin = s.{xmin})",
@@ -262,7 +269,7 @@ def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first
         leaves = child.leaving("c", ops="'u', 'd'")
         if first and child.table.key:
             leaves = child.sql("({deleted} or {moved})", deleted=child.leaving("c", ops="'d'"), moved=child.moved("c"))
-    why, table = f"it is still referenced from {key.child}", sql.Identifier(*key.child.key)
+    why, table = f"{REFERENCED}{key.child}", sql.Identifier(*key.child.key)
     marked = _mark(
         stage,
         why,

@@ -228,6 +228,11 @@ def _refuse_nothing(recovery_run: RecoveryRun, repair: RepairPlan) -> None:
         for table in repair.tables
         for each in table.account.blocked
     ]
+    blocked += [
+        f"{table.name}: {counted(each.rows, 'row')} not deleted: {each.reason}"
+        for table in repair.tables
+        for each in table.account.not_deleted
+    ]
     raise RowbackError(
         ErrorId.NOTHING_TO_REPAIR,
         f"mode '{repair.request.mode}' has no row to write in '{recovery_run.case.plan.database}'",
@@ -241,12 +246,15 @@ def _refuse_nothing(recovery_run: RecoveryRun, repair: RepairPlan) -> None:
 
 
 def _refuse_part(recovery_run: RecoveryRun, repair: RepairPlan) -> None:
-    """With --all-or-nothing one row that cannot come back keeps all others away."""
+    """With --all-or-nothing one row that cannot come back, or be deleted, keeps all others away."""
     blocked = sum(each.rows for table in repair.tables for each in table.account.blocked)
-    if recovery_run.case.plan.all_or_nothing and blocked:
+    stay = sum(each.rows for table in repair.tables for each in table.account.not_deleted)
+    if recovery_run.case.plan.all_or_nothing and (blocked or stay):
+        numbers = ((blocked, "cannot come back"), (stay, "cannot be deleted"))
+        rows_left = " and ".join(f"{counted(rows, 'row')} {what}" for rows, what in numbers if rows)
         raise RowbackError(
             ErrorId.LOAD_REFUSED,
-            f"{blocked:,} rows cannot come back, and --all-or-nothing was asked for",
+            f"{rows_left}, and --all-or-nothing was asked for",
             state=UNTOUCHED,
             help=f"see which and why: rowback diff {recovery_run.case.id} --show blocked",
         )

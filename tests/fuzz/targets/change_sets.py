@@ -157,8 +157,8 @@ def _act(data: Altered, directory: Path) -> None:
 
 def _keys(changes: ChangeSet, no: int) -> None:
     shape = next(each for each in changes.shapes() if each.no == no)
-    for kind, op, reason, _ in changes.rows_at_target(no):
-        printed(str(changes.keys_of(shape, kind, op, reason)))
+    for kind, op, reason, _ in changes.outcomes.at_target(no):
+        printed(str(changes.outcomes.keys_of(shape, kind, op, reason)))
     for change in changes.changes(no, ops=WRITES, limit=3):
         printed(str(change))
 
