@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from recovery.aws.clients import client, code_of, is_loopback, translated
 from recovery.aws.instance_errors import GONE, copy_failed, delete_refused, not_available
+from recovery.aws.restorable_source import StatusListener
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.deletion import Copy, objections_to_delete
 from recovery.model.instance import (
@@ -39,8 +40,6 @@ POLL_S, POLL_LOOPBACK_S = 10.0, 0.1
 BLIND_LOOKS = 12
 
 UNSEEN_LOOKS = 30  # RDS shows a new instance within seconds; 5 minutes of nothing means that it is gone
-
-StatusListener = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

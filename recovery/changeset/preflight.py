@@ -17,7 +17,8 @@ from recovery.postgres.connect import Session
 from recovery.postgres.staging import row_obstacles
 from recovery.postgres.staging.not_valid_constraints import liftable, orphans_of_old
 from recovery.postgres.staging.row_constraints import Rules
-from recovery.postgres.staging.stage import OWN_COLUMNS, Stage, stageable
+from recovery.postgres.staging.stage import Stage
+from recovery.postgres.staging.stage_query import OWN_COLUMNS, StagedOp, stageable
 
 NO_RULES = Rules((), ())
 STAGED_AT_ONCE = 100  # tables; a stage takes up to five locks
@@ -125,7 +126,7 @@ def _keys_to_lift(stages: Mapping[TableName, Stage], catalog: Catalog) -> Iterat
     for key in catalog.visible_keys:
         child = stages.get(key.child)
         ends = [table for name in (key.child, *key.parent_tables) if (table := catalog.table(name))]
-        if child is None or not child.ops["i"] or key.validated or not all(table.owned for table in ends):
+        if child is None or not child.ops[StagedOp.INSERT] or key.validated or not all(table.owned for table in ends):
             continue
         if key.parent_tables != (key.parent,) or child.table.partition_key:  # of a whole tree: at its root alone
             continue
@@ -177,7 +178,7 @@ def _block_hidden(original: Session, stages: Mapping[TableName, Stage], catalog:
     for key in catalog.hidden_keys:
         for parent in key.parent_tables:
             if parent in stages:
-                deleted_parents = stages[parent].numbers(stages[parent].sql("s.{op} = 'd'"))
+                deleted_parents = stages[parent].numbers(stages[parent].sql("s.{op} = {delete}"))
                 stages[parent].set_aside(
                     deleted_parents, f"rows of {key.child}, which this role cannot see, may reference it"
                 )

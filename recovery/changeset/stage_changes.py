@@ -20,14 +20,21 @@ from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.row_versions import xmin_of
 from recovery.postgres.staging import key_collisions, row_locks, row_obstacles
+from recovery.postgres.staging.fill_stage import Staged, complete_stage, create_stage, fill_stage
 from recovery.postgres.staging.not_valid_constraints import without
 from recovery.postgres.staging.row_constraints import Rules
-from recovery.postgres.staging.stage import Stage, Staged, stageable
+from recovery.postgres.staging.stage import Stage
+from recovery.postgres.staging.stage_query import StagedOp, stageable
 
 STAYING = (RowClass.NEWER, RowClass.CHANGED, RowClass.CONFLICT, RowClass.REVERTED)
 
 
-_LETTER = {Op.INSERT: "i", Op.UPDATE: "u", Op.DELETE: "d", Op.KEEP: "k"}
+_STAGED = {
+    Op.INSERT: StagedOp.INSERT,
+    Op.UPDATE: StagedOp.UPDATE,
+    Op.DELETE: StagedOp.DELETE,
+    Op.KEEP: StagedOp.STAYING,
+}
 
 
 def stage_changes(
@@ -53,11 +60,10 @@ def stage_changes(
         rows = chain(_staged(changes, shape, by, selection), _retained_parents(changes, shape, catalog, selection))
         if table is None or not stageable(table) or next(rows, None) is None:
             continue
-        stage = Stage(original, table, shape.columns, shape.no)
-        stage.create()
+        stage = create_stage(original, table, shape.columns, shape.no)
         staged = _staged(changes, shape, by, selection)
-        stage.fill(chain(staged, _retained_parents(changes, shape, catalog, selection)))
-        stage.complete()
+        fill_stage(stage, chain(staged, _retained_parents(changes, shape, catalog, selection)))
+        complete_stage(stage)
         stages[shape.table] = stage
     return stages
 
@@ -183,7 +189,10 @@ def _mark_for_early_write(
     return sum(
         row_obstacles.schedule_before_deletes(stages[name], parents_of, rules[name].distinct)
         for name, parents_of in references.items()
-        if any(key_collisions.blocks_key(parent, "d", rules[parent.table.name].distinct) for _, parent in parents_of)
+        if any(
+            key_collisions.blocks_key(parent, StagedOp.DELETE, rules[parent.table.name].distinct)
+            for _, parent in parents_of
+        )
     )
 
 
@@ -201,7 +210,7 @@ def _mark_once(
             marked += row_obstacles.mark_orphans(stages[key.child], key, parents)
         for parent in key.parent_tables:
             if parent in stages:
-                first = key_collisions.blocks_key(stages[parent], "d", rules[parent].distinct)
+                first = key_collisions.blocks_key(stages[parent], StagedOp.DELETE, rules[parent].distinct)
                 marked += row_obstacles.mark_referenced(stages[parent], key, stages.get(key.child), first=first)
     return marked
 
@@ -230,13 +239,13 @@ def _referenced(shape: Shape, catalog: Catalog) -> list[int]:
 def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int], selection: Selection) -> Iterator[Staged]:
     if selection is Selection.BATCH:
         yield from (_planned(change, shape) for change in changes.changes(shape.no, batch=CHOSEN))
-        yield from (_row(change, _LETTER[Op.KEEP]) for change in changes.standing(shape.no))
+        yield from (_row(change, StagedOp.STAYING) for change in changes.standing(shape.no))
         return
     yield from (_planned(change, shape) for change in changes.changes(shape.no, ops=WRITES))
     yield from (
-        _row(change, _LETTER[Op.KEEP]) for change in changes.changes(shape.no, kinds=[RowClass.REUSED], ops=[Op.KEEP])
+        _row(change, StagedOp.STAYING) for change in changes.changes(shape.no, kinds=[RowClass.REUSED], ops=[Op.KEEP])
     )
-    yield from (_row(change, _LETTER[Op.KEEP]) for change in _renamed(changes, shape, referenced))
+    yield from (_row(change, StagedOp.STAYING) for change in _renamed(changes, shape, referenced))
 
 
 def _retained_parents(changes: ChangeSet, shape: Shape, catalog: Catalog, selection: Selection) -> Iterator[Staged]:
@@ -258,21 +267,21 @@ def _retained_parents(changes: ChangeSet, shape: Shape, catalog: Catalog, select
             xid = changes.batches.writer_of(parent.n) if parent and parent.n and parent.n not in seen else None
             if parent and parent.n and parent.want and xid is not None:
                 seen.add(parent.n)
-                yield Staged(parent.n, "p", xmin_of(xid), parent.want)
+                yield Staged(parent.n, StagedOp.EARLIER, xmin_of(xid), parent.want)
 
 
 def _planned(change: Change, shape: Shape) -> Staged:
-    row = _row(change, _LETTER[change.op])
+    row = _row(change, _STAGED[change.op])
     if shape.key or change.op is not Op.INSERT or change.kind is not RowClass.LOST:
         return row
     return replace(row, nth=int(change.key[-1] or 0))  # see compare_whole_rows
 
 
-def _row(change: Change, letter: str) -> Staged:
+def _row(change: Change, op: StagedOp) -> Staged:
     # What leaves is known by the values it has now; what stays in the way of children, by those they knew it by.
     values = change.want if change.op in (Op.INSERT, Op.UPDATE) else change.original
-    if letter == _LETTER[Op.KEEP]:
+    if op is StagedOp.STAYING:
         values = change.target or change.original
     assert change.n is not None
     assert values is not None
-    return Staged(change.n, letter, change.xmin, values)
+    return Staged(change.n, op, change.xmin, values)

@@ -17,7 +17,7 @@ from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 
 if TYPE_CHECKING:
-    from recovery.aws.instances import Instances
+    from recovery.aws.restorable_source import RestorableSource
     from recovery.workflow.bisection import Bisection
 
 
@@ -84,7 +84,7 @@ def bisect(  # noqa: PLR0913, PLR0917 (one argument an option)
 
 
 def _search(
-    instances: Instances,
+    instances: RestorableSource,
     profile: Profile,
     what: tuple[str, str, str],
     span: tuple[str | None, str | None],
@@ -118,7 +118,7 @@ def _search(
     return Bisection(request, good, since, until, max(1, round(precision_s)))
 
 
-def _confirm(search: Bisection, instances: Instances, confirmed: int | None) -> None:
+def _confirm(search: Bisection, instances: RestorableSource, confirmed: int | None) -> None:
     """The number of copies, typed: each is an instance that costs money and takes its time."""
     from recovery.investigation.assess_outlook import of_copies
 

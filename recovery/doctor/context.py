@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import cached_property, partial
 
 from recovery.aws.describe_protection import Protections
-from recovery.aws.instances import Instances
 from recovery.aws.permissions import Place
+from recovery.aws.restorable_source import RestorableSource
 from recovery.config import Profile
 from recovery.errors import RowbackError
 from recovery.model.health_report import Area, Check, State
@@ -23,7 +23,7 @@ SHOWN = 5
 class DoctorContext:
     """One instance and database under examination. `now`: the same moment for every check."""
 
-    instances: Instances
+    instances: RestorableSource
     facts: InstanceFacts
     profile: Profile
     database: str
@@ -32,7 +32,7 @@ class DoctorContext:
     @cached_property
     def protections(self) -> Protections:
         """The RDS API as far as it tells how things are protected."""
-        return Protections(self.instances.rds, self.instances.region)
+        return Protections.connect(self.instances.region)
 
     @cached_property
     def protection(self) -> Protection:

@@ -17,7 +17,7 @@ def place_of(instance: str, region: str | None) -> tuple[Place, str]:
     instances = Instances.connect(region)
     try:
         facts = instances.get(instance)
-        key = Protections(instances.rds, instances.region).of(facts).kms_key
+        key = Protections.connect(instances.region).of(facts).kms_key
         return Place.of(facts, kms_key=key), ""
     except RowbackError as error:
         if error.id is not ErrorId.IAM_MISSING:

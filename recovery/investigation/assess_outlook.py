@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from recovery.aws.describe_protection import Protections
-from recovery.aws.instances import Instances
 from recovery.aws.price_list import price_of
+from recovery.aws.restorable_source import RestorableSource
 from recovery.config import Profile
 from recovery.errors import RowbackError
 from recovery.incident.rank_suspects import Question
@@ -29,7 +29,7 @@ INCIDENT_WITHIN = timedelta(minutes=15)
 SUSPECTS_SHOWN = 3
 
 
-def look_ahead(plan: RecoveryPlan, instances: Instances, profile: Profile) -> Outlook:
+def look_ahead(plan: RecoveryPlan, instances: RestorableSource, profile: Profile) -> Outlook:
     """Everything but the log. What RDS does not say for want of a permission is None. Raises what connecting raises."""
     duration = _learned(plan, all_cases())
     replay_from = _replay_from(plan, instances)
@@ -71,9 +71,9 @@ def _suspect_line(suspect: Suspect) -> str:
     return f"{format_utc(suspect.from_time)} {suspect.outcome}: {what}{who}"
 
 
-def _replay_from(plan: RecoveryPlan, instances: Instances) -> datetime | None:
+def _replay_from(plan: RecoveryPlan, instances: RestorableSource) -> datetime | None:
     try:
-        return Protections(instances.rds, instances.region).automated_before(plan.source, plan.target_time)
+        return Protections.connect(instances.region).automated_before(plan.source, plan.target_time)
     except RowbackError:
         return None
 
@@ -112,7 +112,7 @@ def _cost(plan: RecoveryPlan, duration: PastDuration | None) -> Cost | None:
     return Cost(price=price, expected_usd=expected, most_usd=hourly * plan.copy_settings.expires_after_hours)
 
 
-def of_copies(count: int, request: Request, instances: Instances) -> str:
+def of_copies(count: int, request: Request, instances: RestorableSource) -> str:
     """What that many copies one after the other take and cost, in words; unknown is said to be."""
     source = instances.get(request.instance)
     price = price_of(request.profile.copy_class or source.instance_class, source.region)

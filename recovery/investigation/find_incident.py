@@ -13,6 +13,7 @@ from recovery.aws.cloudwatch import LogGroup
 from recovery.aws.instance_events import events_of
 from recovery.aws.instances import Instances
 from recovery.aws.log_files import LogFiles
+from recovery.aws.restorable_source import RestorableSource
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.incident.log_gaps import errors_hidden, not_logged
@@ -224,7 +225,7 @@ def _bounded(search: Search) -> Question:
     return replace(search.question, since_s=search.since.timestamp(), until_s=search.until.timestamp())
 
 
-def _window(instances: Instances, state: _Gathered) -> RestoreWindow | None:
+def _window(instances: RestorableSource, state: _Gathered) -> RestoreWindow | None:
     assert state.facts
     try:
         return instances.window(state.facts)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from guards.plain_text import shell_word
-from recovery.aws.instances import Instances
+from recovery.aws.restorable_source import RestorableSource
 from recovery.compare.scope import Scope, ScopeRequest
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
@@ -81,7 +81,7 @@ def refuse_unsuitable(source: InstanceFacts) -> None:
 
 
 def window_with(
-    request: Request, instances: Instances, source: InstanceFacts, say: Callable[[str], None]
+    request: Request, instances: RestorableSource, source: InstanceFacts, say: Callable[[str], None]
 ) -> RestoreWindow:
     """The restore window, once it holds T. RDS moves its end every 5 minutes or so; the caller sets the patience.
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from guards.plain_text import shell_word
 from recovery import __version__
-from recovery.aws.instances import Instances, database_tag
+from recovery.aws.instances import database_tag
+from recovery.aws.restorable_source import RestorableSource
 from recovery.compare.scope import LEFT_OUT_BY_EXCEPT, Scope, choose_scope
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
@@ -43,7 +44,7 @@ from recovery.postgres.load_statements import may_be_replica
 from recovery.postgres.read_catalog import count_rows, hidden_from, nonempty, read_catalog
 
 
-def make_plan(request: Request, instances: Instances, *, say: Callable[[str], None]) -> RecoveryPlan:
+def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[str], None]) -> RecoveryPlan:
     """Everything that `restore` will do. Creates and writes nothing.
 
     Raises whatever would stop it later.
@@ -111,7 +112,7 @@ def _held_triggers(catalog: Catalog, scope: Scope) -> tuple[Trigger, ...]:
     return tuple(trigger for table in tables for trigger in table.triggers if trigger.state != "D")
 
 
-def check_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -> None:
+def check_facts(plan: RecoveryPlan, instances: RestorableSource, profile: Profile) -> None:
     """Whether what the plan rests on is still so. Reads only. Raises plan-facts-changed, or case-open."""
     refuse_second_copy(plan, instances)
     changed = _changed_facts(plan, instances, profile)
@@ -146,7 +147,7 @@ def stable(source: InstanceFacts) -> InstanceFacts:
     return source.model_copy(update={"status": "available", "tags": {}})
 
 
-def _changed_facts(plan: RecoveryPlan, instances: Instances, profile: Profile) -> list[str]:
+def _changed_facts(plan: RecoveryPlan, instances: RestorableSource, profile: Profile) -> list[str]:
     source = instances.get(plan.source.identifier)
     if source.resource_id != plan.source.resource_id:
         return [f"'{source.identifier}' is another instance now: {source.resource_id}, not {plan.source.resource_id}"]
@@ -187,13 +188,13 @@ def _all_filled(original: Session, plan: RecoveryPlan) -> list[str]:
     ]
 
 
-def refuse_second_copy(plan: RecoveryPlan, instances: Instances) -> None:
+def refuse_second_copy(plan: RecoveryPlan, instances: RestorableSource) -> None:
     """Raise case-open when a copy for the database exists already."""
     if error := second_copy(plan, instances):
         raise error
 
 
-def second_copy(plan: RecoveryPlan, instances: Instances) -> RowbackError | None:
+def second_copy(plan: RecoveryPlan, instances: RestorableSource) -> RowbackError | None:
     """The refusal where any case has a copy for the plan's database already; None where there is no such copy."""
     source, database = plan.source, plan.database
     for copy in instances.copies():

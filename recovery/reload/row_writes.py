@@ -19,6 +19,7 @@ from recovery.postgres.isolate_bad_rows import ROW_ERRORS, server_words
 from recovery.postgres.staging.key_collisions import blocks_key
 from recovery.postgres.staging.row_constraints import Rules
 from recovery.postgres.staging.stage import Stage
+from recovery.postgres.staging.stage_query import StagedOp
 from recovery.postgres.staging.stage_writes import (
     Write,
     delete,
@@ -174,7 +175,7 @@ class RowWriter:
 
     def _put(self, name: TableName) -> tuple[int, int]:
         """Insert and update; the other way round where an insert waits for a key that an update sets free."""
-        if blocks_key(self.stages[name], "u", self.rules[name].distinct):
+        if blocks_key(self.stages[name], StagedOp.UPDATE, self.rules[name].distinct):
             updated = self._do(name, update)
             return self._do(name, insert), updated
         return self._do(name, insert), self._do(name, update)
@@ -191,5 +192,5 @@ def _deleted_early(
     catalog: Catalog, stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rules]
 ) -> set[TableName]:
     """Tables whose deletes set keys free that rows to come wait for, with the tables that reference them."""
-    blocking = {name for name, stage in stages.items() if blocks_key(stage, "d", rules[name].distinct)}
+    blocking = {name for name, stage in stages.items() if blocks_key(stage, StagedOp.DELETE, rules[name].distinct)}
     return with_referencing(blocking, [key for key in catalog.foreign_keys if key.child in stages])

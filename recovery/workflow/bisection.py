@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil, log2
 
-from recovery.aws.instances import Instances
+from recovery.aws.restorable_source import RestorableSource
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.recovery_report import Objectives
 from recovery.model.target import format_utc
@@ -56,7 +56,7 @@ class Bracket:
     bad_at: datetime | None
 
 
-def refuse_unless_lost(search: Bisection, instances: Instances) -> None:
+def refuse_unless_lost(search: Bisection, instances: RestorableSource) -> None:
     """Raises nothing-suspect while `good` is true on the original itself: then nothing is lost that it can see."""
     facts = instances.get(search.wanted.instance)
     with connect(target_on_original(facts, search.wanted.database, search.wanted.profile)) as original:
@@ -70,7 +70,7 @@ def refuse_unless_lost(search: Bisection, instances: Instances) -> None:
 
 
 def bisect(
-    search: Bisection, instances: Instances, listener: Listener, tell: Callable[[datetime, bool], None]
+    search: Bisection, instances: RestorableSource, listener: Listener, tell: Callable[[datetime, bool], None]
 ) -> Bracket:
     """Halve the time until it is narrower than the precision. First the beginning: without a good one there is none.
 
@@ -96,7 +96,7 @@ def bisect(
     return Bracket(good, bad)
 
 
-def _probe(search: Bisection, at: datetime, instances: Instances, listener: Listener) -> bool:
+def _probe(search: Bisection, at: datetime, instances: RestorableSource, listener: Listener) -> bool:
     """One copy: restored, asked, removed."""
     request = replace(search.wanted, target_time=at)
     plan = make_plan(request, instances, say=lambda text: None)

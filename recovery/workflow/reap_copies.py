@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from recovery.aws.instances import Instances
+from recovery.aws.restorable_source import RestorableSource
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.deletion import objections_to_delete
 from recovery.model.instance import COPY_PREFIX, TAG_CASE, TAG_EXPIRES, InstanceFacts
@@ -15,7 +15,7 @@ from recovery.store.journal import is_driven, read_records
 DEADLINE_S = 3600.0
 
 
-def reap(instances: Instances, *, remove: bool) -> Iterator[tuple[InstanceFacts, str]]:
+def reap(instances: RestorableSource, *, remove: bool) -> Iterator[tuple[InstanceFacts, str]]:
     """Every instance that carries our prefix, with what was done about it. Deletes only copies of dead cases.
 
     A case is dead when no process drives it and it is closed, or its copy has expired by its own tag. "removed" is said
@@ -66,7 +66,7 @@ def _case_of(instance: InstanceFacts) -> Case:
         raise _Kept(error.fact) from error
 
 
-def _remove(instances: Instances, instance: InstanceFacts, case: Case) -> str:
+def _remove(instances: RestorableSource, instance: InstanceFacts, case: Case) -> str:
     # Where nobody saw the create call answered, `instance` was proven by its nonce: it and no other is deleted.
     copy = case.copy.model_copy(update={"resource_id": instance.resource_id})
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from guards.plain_text import shell_word
-from recovery.aws.instances import Instances
+from recovery.aws.restorable_source import RestorableSource
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Partial
@@ -83,7 +83,7 @@ class RecoveryRun:
 
     case: Case
     journal: Journal
-    instances: Instances
+    instances: RestorableSource
     listener: Listener
     approver: Callable[[RepairPlan], None] | None = None
     partial: Partial = Partial.KEEP_OPEN

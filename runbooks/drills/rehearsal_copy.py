@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from recovery.aws.instances import Instances
+from recovery.aws.restorable_source import RestorableSource
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import DatabaseIdentity
@@ -39,14 +39,14 @@ class StandIn:
 class Scene:
     """What is known of the instance that is not to be touched."""
 
-    instances: Instances
+    instances: RestorableSource
     source: InstanceFacts
     database: str
     identity: DatabaseIdentity
     profile: Profile
 
 
-def refuse_second_drill(instances: Instances, source: InstanceFacts) -> None:
+def refuse_second_drill(instances: RestorableSource, source: InstanceFacts) -> None:
     """Raise case-open while a drill's copy of `source` exists: it is the one copy without a database."""
     for copy in instances.copies():
         if copy.tags.get(TAG_SOURCE) == source.resource_id and TAG_DATABASE not in copy.tags:
@@ -59,7 +59,7 @@ def refuse_second_drill(instances: Instances, source: InstanceFacts) -> None:
             )
 
 
-def new_copy(instances: Instances, source: InstanceFacts) -> Copy:
+def new_copy(instances: RestorableSource, source: InstanceFacts) -> Copy:
     """A copy of `source` as of its latest restorable time, with backups of its own, so that it can be restored too."""
     now = datetime.now(UTC)
     latest = instances.window(source).latest
@@ -115,7 +115,7 @@ def prove(scene: Scene, copy: Session) -> None:
         prove_copy(live, copy, scene.identity)
 
 
-def await_backup(instances: Instances, facts: InstanceFacts, listener: Listener) -> None:
+def await_backup(instances: RestorableSource, facts: InstanceFacts, listener: Listener) -> None:
     """Return once RDS has backups of it to restore from."""
     began = time.monotonic()
     while True:
@@ -129,7 +129,7 @@ def await_backup(instances: Instances, facts: InstanceFacts, listener: Listener)
         time.sleep(instances.poll_s)
 
 
-def remove(instances: Instances, copy: Copy, facts: InstanceFacts | None, clock: PhaseClock) -> None:
+def remove(instances: RestorableSource, copy: Copy, facts: InstanceFacts | None, clock: PhaseClock) -> None:
     """Delete the copy, under the same guard as every copy, and wait until it is gone.
 
     `facts`: the answer of the create call, None when none was received; then the nonce proves that it is the copy.
@@ -143,7 +143,7 @@ def remove(instances: Instances, copy: Copy, facts: InstanceFacts | None, clock:
         time.sleep(instances.poll_s)
 
 
-def _delete(instances: Instances, copy: Copy, listener: Listener) -> None:
+def _delete(instances: RestorableSource, copy: Copy, listener: Listener) -> None:
     try:
         instances.delete_copy(copy, deadline_s=PATIENCE_S, watch=listener.progress)
     except RowbackError as error:
@@ -163,7 +163,7 @@ def _by_hand(identifier: str) -> str:
     )
 
 
-def left_over(instances: Instances, stand_in: StandIn) -> tuple[str, ...]:
+def left_over(instances: RestorableSource, stand_in: StandIn) -> tuple[str, ...]:
     """Copies that the repair of the copy left behind."""
     source = stand_in.facts.resource_id
     return tuple(copy.identifier for copy in instances.copies() if copy.tags.get(TAG_SOURCE) == source)

@@ -9,6 +9,7 @@ from psycopg import sql
 from recovery.model.values import TableName
 from recovery.postgres.staging.row_constraints import DistinctRule, Rules
 from recovery.postgres.staging.stage import Stage, mark_at_once
+from recovery.postgres.staging.stage_query import PUTS, StagedOp, op_list
 from recovery.postgres.trusted_sql import trusted_sql
 
 
@@ -24,14 +25,15 @@ def mark_taken(stages: Mapping[TableName, Stage], rules: Mapping[TableName, Rule
 
 def _taken_by_live_rows(stage: Stage, rule: DistinctRule) -> Iterator[sql.Composed]:
     own_key = _is_own_key(stage, rule)
-    ops = "i" if own_key else "iu"  # an update keeps its row's key
+    ops = (StagedOp.INSERT,) if own_key else PUTS  # an update keeps its row's key
     if any(stage.ops[op] for op in ops):
         free = sql.SQL("not ({})").format(stage.leaving())
-        hits = _collisions(stage, rule, free, ops=", ".join(f"'{op}'" for op in ops))
+        hits = _collisions(stage, rule, free, ops=ops)
         yield _marking(stage, "unique key %I is taken by %s", rule, hits)
-    if stage.table.key and stage.ops["u"] and not rule.deferrable and not own_key:
+    if stage.table.key and stage.ops[StagedOp.UPDATE] and not rule.deferrable and not own_key:
+        updates = (StagedOp.UPDATE,)
         # One statement updates them all, and the server looks at each row on its own.
-        swapped = _collisions(stage, rule, stage.leaving(ops="'u'"), ops="'u'", others=True)
+        swapped = _collisions(stage, rule, stage.leaving(ops=updates), ops=updates, others=True)
         yield _marking(stage, "unique key %I is held by %s until that is repaired itself", rule, swapped)
 
 
@@ -56,19 +58,19 @@ def _marking(stage: Stage, why: str, rule: DistinctRule, hits: sql.Composed) -> 
     )
 
 
-def blocks_key(stage: Stage, op: str, rules: Sequence[DistinctRule]) -> bool:
-    """Whether a row to come needs a key that a live row holds until it is updated (u) or deleted (d)."""
-    ops = "'i'" if op == "u" else "'i', 'u'"
+def blocks_key(stage: Stage, op: StagedOp, rules: Sequence[DistinctRule]) -> bool:
+    """Whether a row to come needs a key that a live row holds until it is updated or deleted (`op`)."""
+    ops = (StagedOp.INSERT,) if op is StagedOp.UPDATE else PUTS
     return bool(stage.table.key and stage.ops[op]) and any(
         stage.session.execute(
-            stage.sql("{hits} limit 1", hits=_collisions(stage, rule, stage.leaving(ops=f"'{op}'"), ops=ops))
+            stage.sql("{hits} limit 1", hits=_collisions(stage, rule, stage.leaving(ops=[op]), ops=ops))
         ).fetchone()
         for rule in rules
     )
 
 
 def _collisions(
-    stage: Stage, rule: DistinctRule, which: sql.Composable, *, ops: str, others: bool = False
+    stage: Stage, rule: DistinctRule, which: sql.Composable, *, ops: Sequence[StagedOp], others: bool = False
 ) -> sql.Composed:
     """(n, the live row's key) of staged rows that collide with a live row `t` for which `which` holds.
 
@@ -100,7 +102,7 @@ def _collisions(
         " on {collide} and {other} order by s.{n}, t.shown",
         **{
             **parts,
-            "ops": trusted_sql(ops),
+            "ops": op_list(ops),
             "which": which,
             "other": other,
             "values": sql.SQL(", ").join([*key, parts["values"]]),
@@ -112,9 +114,9 @@ def _rivals(stage: Stage, rule: DistinctRule) -> sql.Composed:
     """(n, the rival's key) of staged rows that want what a staged row before them wants."""
     return stage.sql(
         "select distinct on (s.{n}) s.{n}, t.shown from"
-        " (select {n}, {values} from {name} where {op} in ('i', 'u') and {skip} is null and {where}) s"
+        " (select {n}, {values} from {name} where {op} in ({puts}) and {skip} is null and {where}) s"
         " join (select {n}, row({shown})::text as shown, {values} from {name}"
-        "       where {op} in ('i', 'u') and {skip} is null and {where}) t"
+        "       where {op} in ({puts}) and {skip} is null and {where}) t"
         " on t.{n} < s.{n} and {collide} order by s.{n}, t.shown",
         **rule_parts(stage, rule),
     )

@@ -17,7 +17,8 @@ from recovery.model.repair_plan import LiftedConstraint
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 from recovery.postgres.staging.row_constraints import Rules
-from recovery.postgres.staging.stage import Stage, refers
+from recovery.postgres.staging.stage import Stage
+from recovery.postgres.staging.stage_query import refers
 from recovery.postgres.trusted_sql import trusted_sql
 
 # Neither inherited nor handed down: such a check is changed at its root alone. Nor of a published table: a subscriber
@@ -61,7 +62,7 @@ def orphans_of_old(child: Stage, key: ForeignKey, parents: Sequence[Stage]) -> i
         one(
             child.session,
             child.sql(
-                "select count(*) from {name} s where s.{op} = 'i' and s.{skip} is null and {filled} and not {had}"
+                "select count(*) from {name} s where s.{op} = {insert} and s.{skip} is null and {filled} and not {had}"
                 " and not exists (select from only {parent} p where {equal})",
                 filled=filled,
                 had=child.had_parent(key, parents),

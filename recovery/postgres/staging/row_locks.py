@@ -13,13 +13,14 @@ from psycopg import sql
 
 from recovery.postgres.connect import one
 from recovery.postgres.staging.stage import Stage
+from recovery.postgres.staging.stage_query import StagedOp
 
 IN_USE = "another session holds it, and may be referencing it"
 
 
 def releases(stage: Stage, columns: Sequence[str]) -> bool:
     """Whether the stage deletes rows, or updates `columns`, by which a foreign key references the table."""
-    return bool(stage.ops["d"] or (stage.ops["u"] and not set(columns) <= set(stage.table.key)))
+    return bool(stage.ops[StagedOp.DELETE] or (stage.ops[StagedOp.UPDATE] and not set(columns) <= set(stage.table.key)))
 
 
 def lock_rows(stage: Stage, referenced: Iterable[Sequence[str]]) -> list[int]:
@@ -39,14 +40,14 @@ def lock_rows(stage: Stage, referenced: Iterable[Sequence[str]]) -> list[int]:
 
 
 def _lock_deletes(stage: Stage) -> list[int]:
-    return _lock(stage, stage.sql("s.{op} = 'd'")) if stage.ops["d"] else []
+    return _lock(stage, stage.sql("s.{op} = {delete}")) if stage.ops[StagedOp.DELETE] else []
 
 
 def _lock_rekeyed(stage: Stage, columns: Sequence[str]) -> list[int]:
-    if not stage.ops["u"] or not stage.table.key:
+    if not stage.ops[StagedOp.UPDATE] or not stage.table.key:
         return []
     changes = (sql.SQL("t.{0} is distinct from s.{0}").format(sql.Identifier(name)) for name in columns)
-    return _lock(stage, stage.sql("s.{op} = 'u' and ({changes})", changes=sql.SQL(" or ").join(changes)))
+    return _lock(stage, stage.sql("s.{op} = {update} and ({changes})", changes=sql.SQL(" or ").join(changes)))
 
 
 def _lock(stage: Stage, which: sql.Composable) -> list[int]:

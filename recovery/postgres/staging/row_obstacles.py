@@ -12,7 +12,8 @@ from recovery.model.values import TableName
 from recovery.postgres.isolate_bad_rows import ROW_ERRORS, try_rows
 from recovery.postgres.staging.key_collisions import rule_parts
 from recovery.postgres.staging.row_constraints import CheckRule, DistinctRule
-from recovery.postgres.staging.stage import Stage, refers
+from recovery.postgres.staging.stage import Stage
+from recovery.postgres.staging.stage_query import LEAVES, StagedOp, refers
 from recovery.postgres.trusted_sql import trusted_sql
 
 CHANGED_SINCE = "changed by others since it was read"
@@ -44,14 +45,14 @@ class Elsewhere:
 
 def mark_stale(stage: Stage) -> int:
     """Skip updates and deletes whose live row is not the very version that the diff saw."""
-    if not stage.ops["u"] and not stage.ops["d"]:
+    if not stage.ops[StagedOp.UPDATE] and not stage.ops[StagedOp.DELETE]:
         return 0
     if not stage.table.key:
         # Equal rows are counted: each of those planned needs one of its own.
         return stage.mark(
             "update {name} s set {skip} = {why} from"
             " (select {n}, {planned} as content, {xmin}::text as wrote, row_number() over"
-            "    (partition by {planned}, {xmin}::text order by {n}) as nth from {name} s where {op} = 'd') q"
+            "    (partition by {planned}, {xmin}::text order by {n}) as nth from {name} s where {op} = {delete}) q"
             " left join (select {there} as content, xmin::text as wrote, count(*) as equal from {original} t"
             "    group by 1, 2) l"
             " on l.content = q.content and l.wrote = q.wrote"
@@ -61,14 +62,14 @@ def mark_stale(stage: Stage) -> int:
             there=stage.row_text("t"),
         )
     gone = (
-        _mark(stage, GONE_SINCE, "s.{op} = 'd' and not exists (select from {original} t where {same})")
-        if stage.ops["d"]
+        _mark(stage, GONE_SINCE, "s.{op} = {delete} and not exists (select from {original} t where {same})")
+        if stage.ops[StagedOp.DELETE]
         else 0
     )
     return gone + _mark(
         stage,
         CHANGED_SINCE,
-        "s.{op} in ('u', 'd') and not exists (select from {original} t where {same} and t.xmin = s.{xmin})",
+        "s.{op} in ({update}, {delete}) and not exists (select from {original} t where {same} and t.xmin = s.{xmin})",
     )
 
 
@@ -77,12 +78,12 @@ def mark_back_already(stage: Stage) -> int:
 
     Another recovery, or people, put them back since they were compared. Where there is a key, it says so itself.
     """
-    if stage.table.key or not stage.ops["i"]:
+    if stage.table.key or not stage.ops[StagedOp.INSERT]:
         return 0
     return stage.mark(
         "update {name} s set {skip} = {why}"
         " from (select {there} as content, count(*) as equal from {original} t where not ({leaving}) group by 1) l"
-        " where s.{op} = 'i' and s.{skip} is null and l.content = {planned} and l.equal > s.{nth}",
+        " where s.{op} = {insert} and s.{skip} is null and l.content = {planned} and l.equal > s.{nth}",
         why=sql.Literal(BACK_ALREADY),
         there=stage.row_text("t"),
         planned=stage.row_text("s"),
@@ -97,7 +98,7 @@ def mark_identity(stage: Stage) -> int:
         _mark(
             stage,
             FIXED_IDENTITY.format(name),
-            "s.{op} = 'u' and exists (select from {original} t where {same} and {differs})",
+            "s.{op} = {update} and exists (select from {original} t where {same} and {differs})",
             differs=stage.differs(name, "t", "s"),
         )
         for name in fixed
@@ -106,7 +107,7 @@ def mark_identity(stage: Stage) -> int:
 
 def mark_moved(stage: Stage, elsewhere: Elsewhere) -> int:
     """Skip rows that stand in another table now: in another partition of the same root, or where a table was split."""
-    if not stage.ops["i"]:
+    if not stage.ops[StagedOp.INSERT]:
         return 0
     place: sql.Composable = sql.SQL("{} || r.tableoid::regclass::text").format(sql.Literal(FOUND_IN))
     if elsewhere.made_since:
@@ -117,7 +118,7 @@ def mark_moved(stage: Stage, elsewhere: Elsewhere) -> int:
         equal = sql.SQL("{} = {}").format(stage.row_text("r", names), stage.row_text("s", names))
     return stage.mark(
         "update {name} s set {skip} = {place} from {other} r"
-        " where s.{op} = 'i' and s.{skip} is null and r.tableoid <> {own}::oid and {equal}",
+        " where s.{op} = {insert} and s.{skip} is null and r.tableoid <> {own}::oid and {equal}",
         place=place,
         other=sql.Identifier(*elsewhere.name.key),
         equal=equal,
@@ -127,7 +128,7 @@ def mark_moved(stage: Stage, elsewhere: Elsewhere) -> int:
 
 def mark_violating(stage: Stage, rule: CheckRule) -> None:
     """Skip rows that a check, perhaps added since T, would refuse, or cannot even be asked about."""
-    which = "{op} in ('i', 'u')" if rule.column is None or rule.column in stage.changing else "{op} = 'i'"
+    which = "{op} in ({puts})" if rule.column is None or rule.column in stage.changing else "{op} = {insert}"
 
     def ask(numbers: Sequence[int]) -> None:
         stage.mark(
@@ -153,7 +154,7 @@ def count_violating(stage: Stage, rule: CheckRule) -> int:
             return len(
                 stage.numbers(
                     stage.sql(
-                        "{n} in (select {n} from {name} as {itself} where {op} in ('i', 'u') and not ({rule}))",
+                        "{n} in (select {n} from {name} as {itself} where {op} in ({puts}) and not ({rule}))",
                         rule=trusted_sql(rule.expression),
                         itself=sql.Identifier(stage.table.name.name),
                     )
@@ -170,8 +171,8 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
     """
     filled = sql.SQL(" and ").join(sql.SQL("s.{} is not null").format(sql.Identifier(c)) for c in key.columns)
     only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
-    deleted = [p.leaving("p", ops="'d'") for p in parents]
-    planned = [_planned(p, key, "s", "'i', 'u'") for p in parents]
+    deleted = [p.leaving("p", ops=[StagedOp.DELETE]) for p in parents]
+    planned = [_planned(p, key, "s") for p in parents]
     parent_exists = stage.sql(
         "exists (select from {only}{parent} p where {equal} and not ({deleted}))",
         only=only,
@@ -179,11 +180,12 @@ def mark_orphans(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int
         equal=refers(key, "s", "p"),
         deleted=sql.SQL(" or ").join(deleted or [sql.SQL("false")]),
     )
-    moved = stage.sql("s.{op} = 'i'")
+    moved = stage.sql("s.{op} = {insert}")
     if stage.table.key:  # a reference that stays as it is may dangle already: the key may be NOT VALID
         changes = (sql.SQL("t.{0} is distinct from s.{0}").format(sql.Identifier(column)) for column in key.columns)
         moved = stage.sql(
-            "(s.{op} = 'i' or s.{op} = 'u' and exists (select from {original} t where {same} and ({changes})))",
+            "(s.{op} = {insert}"
+            " or s.{op} = {update} and exists (select from {original} t where {same} and ({changes})))",
             changes=sql.SQL(" or ").join(changes),
         )
     had = stage.had_parent(key, parents) if key.name in stage.lifted else sql.SQL("true")
@@ -220,7 +222,7 @@ def schedule_before_deletes(
     released = (
         stage.sql(
             "exists (select from {original} t where {same} and exists"
-            " (select from {parent} o where o.{pop} = 'd' and o.{pskip} is null and {equal}))",
+            " (select from {parent} o where o.{pop} = {delete} and o.{pskip} is null and {equal}))",
             parent=parent.name,
             pop=parent.op,
             pskip=parent.skip,
@@ -230,7 +232,7 @@ def schedule_before_deletes(
     )
     needed = (
         stage.sql(
-            "exists (select from {parent} o where o.{pop} = 'i' and {equal})",
+            "exists (select from {parent} o where o.{pop} = {insert} and {equal})",
             parent=parent.name,
             pop=parent.op,
             equal=refers(key, "s", "o"),
@@ -250,7 +252,7 @@ def schedule_before_deletes(
         for rule in rules
     )
     return stage.run(
-        "update {name} s set {early} = true where s.{op} = 'u' and s.{skip} is null and not s.{early}"
+        "update {name} s set {early} = true where s.{op} = {update} and s.{skip} is null and not s.{early}"
         " and ({released}) and not ({needed}) and {kept}",
         released=sql.SQL(" or ").join(released),
         needed=sql.SQL(" or ").join(needed),
@@ -266,14 +268,16 @@ def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first
     """
     leaves: sql.Composable = sql.SQL("false")
     if child is not None:
-        leaves = child.leaving("c", ops="'u', 'd'")
+        leaves = child.leaving("c", ops=LEAVES)
         if first and child.table.key:
-            leaves = child.sql("({deleted} or {moved})", deleted=child.leaving("c", ops="'d'"), moved=child.moved("c"))
+            leaves = child.sql(
+                "({deleted} or {moved})", deleted=child.leaving("c", ops=[StagedOp.DELETE]), moved=child.moved("c")
+            )
     why, table = f"{REFERENCED}{key.child}", sql.Identifier(*key.child.key)
     marked = _mark(
         stage,
         why,
-        "s.{op} = 'd' and exists (select from only {child} c where {equal} and not {leaves})",
+        "s.{op} = {delete} and exists (select from only {child} c where {equal} and not {leaves})",
         child=table,
         equal=refers(key, "c", "s"),
         leaves=leaves,
@@ -283,7 +287,7 @@ def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first
         marked += _mark(
             stage,
             why,
-            "s.{op} = 'u' and exists (select from {original} t where {same} and ({changes})"
+            "s.{op} = {update} and exists (select from {original} t where {same} and ({changes})"
             " and exists (select from only {child} c where {equal}))",
             child=table,
             equal=refers(key, "c", "t"),
@@ -292,12 +296,11 @@ def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first
     return marked
 
 
-def _planned(stage: Stage, key: ForeignKey, row: str, ops: str) -> sql.Composable:
-    """Whether a row of this stage with one of `ops` is the parent of `row`."""
+def _planned(stage: Stage, key: ForeignKey, row: str) -> sql.Composable:
+    """Whether a row of this stage that is put back is the parent of `row`."""
     equal = refers(key, row, "o")
     return stage.sql(
-        "exists (select from {name} o where o.{op} in ({ops}) and o.{skip} is null and {equal})",
-        ops=trusted_sql(ops),
+        "exists (select from {name} o where o.{op} in ({puts}) and o.{skip} is null and {equal})",
         equal=equal,
     )
 
@@ -305,8 +308,9 @@ def _planned(stage: Stage, key: ForeignKey, row: str, ops: str) -> sql.Composabl
 def _another(stage: Stage, key: ForeignKey, row: str) -> sql.Composable:
     """Whether the parent of `row` is not the one it had: its key names another entity, or it was taken just now."""
     return stage.sql(
-        "exists (select from {name} o where {equal} and (o.{op} = 'k' or o.{op} = 'i' and o.{skip} is not null"
-        " or o.{op} = 'p' and not exists (select from {original} t where {same} and t.xmin = o.{xmin})))",
+        "exists (select from {name} o where {equal}"
+        " and (o.{op} = {staying} or o.{op} = {insert} and o.{skip} is not null"
+        " or o.{op} = {earlier} and not exists (select from {original} t where {same} and t.xmin = o.{xmin})))",
         equal=refers(key, row, "o"),
         same=stage.same("t", "o"),
     )

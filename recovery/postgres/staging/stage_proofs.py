@@ -11,7 +11,8 @@ from recovery.model.catalog import ForeignKey
 from recovery.postgres.comparison.table_scan import fields_hash
 from recovery.postgres.connect import one
 from recovery.postgres.row_versions import written_by
-from recovery.postgres.staging.stage import Stage, refers
+from recovery.postgres.staging.stage import Stage
+from recovery.postgres.staging.stage_query import WRITES, refers
 
 Hash = tuple[int, str]
 
@@ -41,12 +42,12 @@ def prove_rows(stages: Sequence[Stage], xid: int) -> list[Proof]:
 
 def _proving(stage: Stage, xid: int) -> sql.Composed:
     counts = sql.SQL(", ").join(
-        stage.sql("count(*) filter (where {op} = {wanted})", wanted=sql.Literal(op)) for op in "iud"
+        stage.sql("count(*) filter (where {op} = {wanted})", wanted=sql.Literal(op.value)) for op in WRITES
     )
     total = sql.SQL("coalesce(sum({}), 0)::text").format(fields_hash(stage.fields, stage.session))
     return stage.sql(
         "select p.*, q.*, w.* from (select {counts} from {name} where {skip} is null) p,"
-        " (select count(*), {total} from {name} where {op} in ('i', 'u') and {skip} is null) q (rows, total),"
+        " (select count(*), {total} from {name} where {op} in ({puts}) and {skip} is null) q (rows, total),"
         " (select count(*), {total} from {original} where {ours}) w (rows, total)",
         counts=counts,
         total=total,
@@ -63,7 +64,7 @@ def dangling(stage: Stage, key: ForeignKey, parents: Sequence[Stage]) -> int:
     only = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
     return _count(
         stage,
-        "select count(*) from {name} s where s.{skip} is null and {filled} and (s.{op} = 'i' or s.{op} = 'u'"
+        "select count(*) from {name} s where s.{skip} is null and {filled} and (s.{op} = {insert} or s.{op} = {update}"
         " and exists (select from {images} b where b.{n} = s.{n} and ({changes})))"
         " and not exists (select from {only}{parent} p where {equal}) and {had}",
         had=stage.had_parent(key, parents) if key.name in stage.lifted else sql.SQL("true"),
@@ -83,7 +84,7 @@ def left_behind(stage: Stage, key: ForeignKey) -> int:
     return _count(
         stage,
         "select count(*) from only {child} c where exists"
-        " (select from {name} s where s.{op} = 'd' and s.{skip} is null and {equal})",
+        " (select from {name} s where s.{op} = {delete} and s.{skip} is null and {equal})",
         child=sql.Identifier(*key.child.key),
         equal=refers(key, "c", "s"),
     )

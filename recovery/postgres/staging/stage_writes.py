@@ -14,6 +14,7 @@ from psycopg import sql
 
 from recovery.postgres.isolate_bad_rows import try_rows
 from recovery.postgres.staging.stage import Stage
+from recovery.postgres.staging.stage_query import StagedOp
 
 ALL: sql.Composable = sql.SQL("true")
 
@@ -27,11 +28,11 @@ class Write(Protocol):
 
 def delete(stage: Stage, which: sql.Composable = ALL) -> int:
     """Delete the planned rows."""
-    if not stage.ops["d"]:
+    if not stage.ops[StagedOp.DELETE]:
         return 0
     same = stage.sql("{same}") if stage.table.key else stage.equal_rows()
     return stage.run(
-        "delete from {original} t using {name} s where s.{op} = 'd' and s.{skip} is null and {found}"
+        "delete from {original} t using {name} s where s.{op} = {delete} and s.{skip} is null and {found}"
         " and t.xmin = s.{xmin} and {which}",
         found=same,
         which=which,
@@ -56,12 +57,12 @@ def _update(stage: Stage, which: sql.Composable) -> int:
     """
     changed = [f for f in stage.fields if f.name in stage.changing and f.column.identity != "a"]
     if (
-        not stage.ops["u"] or not changed or not stage.table.key
+        not stage.ops[StagedOp.UPDATE] or not changed or not stage.table.key
     ):  # without a key a changed row is a lost one and a new one
         return 0
     setting = sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(sql.Identifier(field.name)) for field in changed)
     return stage.run(
-        "update {original} t set {setting} from {name} s where s.{op} = 'u' and s.{skip} is null and {same}"
+        "update {original} t set {setting} from {name} s where s.{op} = {update} and s.{skip} is null and {same}"
         " and t.xmin = s.{xmin} and {which}",
         setting=setting,
         which=which,
@@ -70,13 +71,13 @@ def _update(stage: Stage, which: sql.Composable) -> int:
 
 def insert(stage: Stage, which: sql.Composable = ALL) -> int:
     """Insert the planned rows with the identity values they had."""
-    if not stage.ops["i"]:
+    if not stage.ops[StagedOp.INSERT]:
         return 0
     names = [sql.Identifier(field.name) for field in stage.fields if not field.column.generated]
     columns = sql.SQL(", ").join(names)
     into = sql.SQL("({}) overriding system value").format(columns) if names else sql.SQL("")
     return stage.run(
-        "insert into {table} {into} select {columns} from {name} s where {op} = 'i' and {skip} is null and {which}"
+        "insert into {table} {into} select {columns} from {name} s where {op} = {insert} and {skip} is null and {which}"
         " order by {n}",
         into=into,
         columns=columns,
@@ -84,12 +85,17 @@ def insert(stage: Stage, which: sql.Composable = ALL) -> int:
     )
 
 
-_OPERATIONS: dict[Write, str] = {insert: "i", update: "u", update_early: "u", delete: "d"}
+_OPERATIONS: dict[Write, StagedOp] = {
+    insert: StagedOp.INSERT,
+    update: StagedOp.UPDATE,
+    update_early: StagedOp.UPDATE,
+    delete: StagedOp.DELETE,
+}
 
 
 def planned(stage: Stage, write: Write) -> list[int]:
     """The numbers of the rows that a write is about."""
-    return stage.numbers(stage.sql("s.{op} = {wanted}", wanted=sql.Literal(_OPERATIONS[write])))
+    return stage.numbers(stage.sql("s.{op} = {wanted}", wanted=sql.Literal(_OPERATIONS[write].value)))
 
 
 def try_first(stage: Stage, write: Write, numbers: Sequence[int]) -> list[int]:

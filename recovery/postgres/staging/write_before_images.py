@@ -66,13 +66,13 @@ def keep_before_images(stage: Stage) -> None:
     if stage.table.key:
         values = [_before(stage, name) for name in names]
         source = stage.sql(
-            "{name} s left join {original} t on s.{op} in ('u', 'd') and {same} and t.xmin = s.{xmin}"
-            " where s.{skip} is null and s.{op} in ('i', 'u', 'd')"
+            "{name} s left join {original} t on s.{op} in ({update}, {delete}) and {same} and t.xmin = s.{xmin}"
+            " where s.{skip} is null and s.{op} in ({writes})"
         )
     else:
         # without a key nothing is updated, and a row that leaves is known by all its values
-        values = [sql.SQL("case s.{} when 'd' then s.{} end").format(stage.op, sql.Identifier(name)) for name in names]
-        source = stage.sql("{name} s where s.{skip} is null and s.{op} in ('i', 'd')")
+        values = [stage.sql("case s.{op} when {delete} then s.{own} end", own=sql.Identifier(name)) for name in names]
+        source = stage.sql("{name} s where s.{skip} is null and s.{op} in ({insert}, {delete})")
     stage.kept = stage.kept.plus(
         _digested(
             stage,
@@ -88,7 +88,7 @@ def _before(stage: Stage, column: str) -> sql.Composable:
     own = sql.Identifier(column)
     if column not in stage.table.key:
         return sql.SQL("t.{}").format(own)
-    return sql.SQL("case s.{0} when 'i' then s.{1} else t.{1} end").format(stage.op, own)
+    return stage.sql("case s.{op} when {insert} then s.{own} else t.{own} end", own=own)
 
 
 def drop_before_images(stage: Stage) -> None:

@@ -1,0 +1,152 @@
+"""Fill a stage: its table is created, rows are copied in, and columns that no value is given for are completed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+from psycopg import sql
+
+from recovery.model.catalog import Table
+from recovery.postgres.comparison.oversized_values import oversized_bytes
+from recovery.postgres.comparison.table_scan import Field, Values
+from recovery.postgres.connect import Session, one
+from recovery.postgres.isolate_bad_rows import try_rows
+from recovery.postgres.staging.stage import Stage
+from recovery.postgres.staging.stage_query import PUTS, StagedOp
+from recovery.postgres.trusted_sql import trusted_sql
+
+BATCH = 5_000
+SMALL = 500  # rows up to which indexes and statistics of a stage cost more, in time and in locks, than they save
+
+# Generated columns stay generated, because rules may be over them; defaults stand for columns that T had not.
+_DEFINITION = """
+select string_agg(format('%%I %%s%%s%%s', a.attname, format_type(b.oid, b.modifier),
+    coalesce((select format(' collate %%I.%%I', n.nspname, c.collname) from pg_collation c
+              join pg_namespace n on n.oid = c.collnamespace where c.oid = a.attcollation and c.collname <>
+              'default'), ''),
+    case when d.adbin is null then ''
+         when a.attgenerated = '' then ' default ' || pg_get_expr(d.adbin, d.adrelid)
+         else format(' generated always as (%%s) stored', pg_get_expr(d.adbin, d.adrelid)) end), ', ' order by a.attnum)
+from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+cross join lateral (
+  with recursive below as (
+    select t.oid, t.typtype, t.typbasetype, t.typtypmod, a.atttypmod as modifier, 0 as depth
+    from pg_type t where t.oid = a.atttypid
+    union all
+    select t.oid, t.typtype, t.typbasetype, t.typtypmod, below.typtypmod, depth + 1
+    from below join pg_type t on t.oid = below.typbasetype where below.typtype = 'd')
+  select oid, modifier from below order by depth desc limit 1) b
+where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
+"""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """One row on its way into a stage.
+
+    `xmin`: the transaction that wrote the version of it that was compared, or that put it there earlier. `nth`: of a
+    lost row without a key, which one of its equals it was at T, counted from 0.
+    """
+
+    n: int
+    op: StagedOp
+    xmin: int | None
+    values: Values
+    nth: int | None = None
+
+
+def create_stage(session: Session, table: Table, columns_given: Sequence[str], no: int) -> Stage:
+    """The empty stage: the table's columns without its constraints; it goes with the transaction."""
+    stage = Stage(session, table, columns_given, no)
+    columns = one(stage.session, _DEFINITION, (stage.table.oid,))
+    stage.run(
+        "create temporary table {name} ({columns} {n} bigint not null, {op} text not null, {xmin} xid,"
+        " {nth} bigint, {skip} text, {early} boolean not null default false) on commit drop",
+        name=sql.Identifier(stage.relation),
+        columns=trusted_sql(f"{columns}," if columns else ""),
+    )
+    return stage
+
+
+def fill_stage(stage: Stage, rows: Iterable[Staged]) -> None:
+    """COPY the rows in. One that not even the stage can take is kept by its key alone, to be skipped."""
+    rows = iter(rows)
+    while batch := list(islice(rows, BATCH)):
+        stage.ops.update(row.op for row in batch)
+        stage.oversized += [
+            (row.n, field.name)
+            for row in batch
+            for field, value in zip(stage.fields, row.values, strict=True)
+            if row.op in PUTS and oversized_bytes(value)
+        ]
+        try_rows(stage.session, batch, partial(_copy, stage), partial(_keep_keys, stage))
+    if stage.ops.total() > SMALL:
+        _index(stage)
+
+
+def _index(stage: Stage) -> None:
+    stage.run("create unique index on {name} ({n})")
+    if stage.table.key:
+        keys = sql.SQL(", ").join(map(sql.Identifier, stage.table.key))
+        stage.run("create index on {name} ({keys})", keys=keys)
+    stage.run("analyze {name}")
+
+
+def _copy(stage: Stage, rows: Sequence[Staged]) -> None:
+    written_fields = [(i, field) for i, field in enumerate(stage.fields) if not field.column.generated]
+    into = stage.sql(
+        "copy {name} ({columns}) from stdin",
+        columns=sql.SQL(", ").join(
+            [stage.n, stage.op, stage.xmin, stage.nth, *(sql.Identifier(f.name) for _, f in written_fields)]
+        ),
+    )
+    with stage.session.cursor() as cursor, cursor.copy(into) as copy:
+        for row in rows:
+            own = (str(row.n), row.op, _text(row.xmin), _text(row.nth))
+            copy.write_row((*own, *(row.values[i] for i, _ in written_fields)))
+
+
+def _keep_keys(stage: Stage, rows: Sequence[Staged], words: str) -> None:
+    """Children of such a row must be known to lose their parent, so its key is staged where it can be."""
+    stage.marks += len(rows)
+    keys = [(i, field) for i, field in enumerate(stage.fields) if field.name in stage.table.key]
+
+    def insert(part: Sequence[Staged], named: Sequence[tuple[int, Field]]) -> None:
+        names = [stage.n, stage.op, stage.xmin, stage.skip, *(sql.Identifier(field.name) for _, field in named)]
+        into = stage.sql("copy {name} ({columns}) from stdin", columns=sql.SQL(", ").join(names))
+        with stage.session.cursor() as cursor, cursor.copy(into) as copy:
+            for row in part:
+                copy.write_row((str(row.n), row.op, _text(row.xmin), words, *(row.values[i] for i, _ in named)))
+
+    try_rows(stage.session, rows, lambda part: insert(part, keys), lambda part, _: insert(part, []))
+
+
+def complete_stage(stage: Stage) -> None:
+    """Columns that no value is given for keep, in updates, what the live row has: checks must see that.
+
+    Learn which columns the updates change at all: the others are not written, so what is wrong in them stands in no
+    way.
+    """
+    if not stage.table.key or not stage.ops[StagedOp.UPDATE]:
+        return
+    absent = [c for c in stage.table.columns if c.name not in stage.columns and not c.generated]
+    if absent:
+        assignments = sql.SQL(", ").join(sql.SQL("{0} = t.{0}").format(sql.Identifier(c.name)) for c in absent)
+        stage.run("update {name} s set {taken} from {original} t where s.{op} = {update} and {same}", taken=assignments)
+    written = [field for field in stage.fields if not field.column.generated]
+    differ = (sql.SQL("coalesce(bool_or({}), false)").format(stage.differs(field.name, "t", "s")) for field in written)
+    row = stage.session.execute(
+        stage.sql(
+            "select {differ} from {name} s join {original} t on {same} where s.{op} = {update} and s.{skip} is null",
+            differ=sql.SQL(", ").join([*differ, sql.SQL("true")]),
+        )
+    ).fetchone()
+    assert row
+    stage.changing = frozenset(f.name for f, differs in zip(written, row, strict=False) if differs)
+
+
+def _text(number: int | None) -> str | None:
+    return None if number is None else str(number)
