@@ -5,42 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import ClassVar
 
-RUN_DIR = "RUN_DIR"  # a directory that each run has for files of its own
-# Programs are led by hundreds of variables (LD_PRELOAD, OPENSSL_CONF, https_proxy, …): a book sets none but its own.
-SHELL_PREFIX = "RUNBOOK_"
-
-
-class Type(StrEnum):
-    """What a parameter or an answer may be."""
-
-    TEXT = "text"
-    INSTANCE = "instance"
-    DATABASE = "database"
-    TABLE = "table"
-    TIME = "time"
-    DURATION = "duration"
-    NUMBER = "number"
-    CHOICE = "choice"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """Something that has to be known before the first step. In steps it is `$NAME`, in capitals."""
-
-    name: str
-    type: Type
-    help: str = ""
-    default: str | None = None
-    example: str = ""
-    choices: tuple[str, ...] = ()
-
-    @property
-    def variable(self) -> str:
-        """The name that steps use."""
-        return self.name.upper()
+from runbooks.steps.book_step import RUN_DIR, BookStep, Executed, Parameter, Type
+from runbooks.steps.person_steps import Ask
 
 
 @dataclass(frozen=True)
@@ -52,102 +19,15 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Effects:
-    """What a step that runs something promises.
-
-    `reads`: it changes nothing, which was checked of commands and statements and is only the author's word for a
-    script. `undo`: the command that takes it back; `no_undo`: why there is none.
-    """
-
-    reads: bool
-    timeout_s: float
-    undo: str = ""
-    no_undo: str = ""
-    exits: tuple[int, ...] = (0,)
-    expects: str = ""
-    saves: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Command:
-    """`rowback …`, a line each; run in order."""
-
-    kind: ClassVar[str] = "rowback"
-    id: str
-    line: int
-    lines: tuple[str, ...]
-    effects: Effects
-
-
-@dataclass(frozen=True)
-class Sql:
-    """One statement on a named connection: `live`, or a name whose DSN an environment variable holds."""
-
-    kind: ClassVar[str] = "sql"
-    id: str
-    line: int
-    text: str
-    on: str
-    effects: Effects
-    rows: str = ""
-
-
-@dataclass(frozen=True)
-class Shell:
-    """A bash script; parameters and saved values are variables with SHELL_PREFIX in its environment."""
-
-    kind: ClassVar[str] = "sh"
-    id: str
-    line: int
-    text: str
-    effects: Effects
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A value that a person gives."""
-
-    kind: ClassVar[str] = "ask"
-    id: str
-    line: int
-    question: str
-    parameter: Parameter
-
-
-@dataclass(frozen=True)
-class Approve:
-    """Another person agrees before it goes on."""
-
-    kind: ClassVar[str] = "approve"
-    id: str
-    line: int
-    question: str
-
-
-@dataclass(frozen=True)
-class Confirm:
-    """A person looks, and says that it is so: an item of a task list."""
-
-    kind: ClassVar[str] = "confirm"
-    id: str
-    line: int
-    question: str
-
-
-Executed = Command | Sql | Shell
-Step = Executed | Ask | Approve | Confirm
-
-
-@dataclass(frozen=True)
 class Section:
     """A heading and what stands under it."""
 
     title: str
     level: int
-    parts: tuple[Note | Step, ...] = ()
+    parts: tuple[Note | BookStep, ...] = ()
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[BookStep, ...]:
         """What is done in it."""
         return tuple(part for part in self.parts if not isinstance(part, Note))
 
@@ -174,7 +54,7 @@ class Book:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[BookStep, ...]:
         """All steps in their order."""
         return tuple(step for section in self.sections for step in section.steps)
 
@@ -186,7 +66,7 @@ class Book:
     @property
     def overrules(self) -> dict[str, Parameter]:
         """Names of saved values that -p may replace; a target time also as `at`."""
-        looked_up = [step for step in self.steps if isinstance(step, Command | Sql | Shell) and step.effects.reads]
+        looked_up = [step for step in self.steps if isinstance(step, Executed) and step.effects.reads]
         saved = {
             name: Parameter(name, Type.TIME if path.endswith("target_time") else Type.TEXT)
             for step in looked_up
@@ -197,20 +77,14 @@ class Book:
         named = {**({"at": times[0]} if times else {}), **saved}
         return {name: each for name, each in named.items() if name not in own_names}
 
-    def step(self, id: str) -> Step | None:
+    def step(self, id: str) -> BookStep | None:
         """The step of that id."""
         return next((step for step in self.steps if step.id == id), None)
 
-    def produced(self) -> Iterator[tuple[str, Step | None]]:
+    def produced(self) -> Iterator[tuple[str, BookStep | None]]:
         """Each variable with the step that gives it a value; parameters, and RUN_DIR, come from outside."""
         yield RUN_DIR, None
         for parameter in self.parameters:
             yield parameter.variable, None
         for step in self.steps:
-            match step:
-                case Ask(parameter=parameter):
-                    yield parameter.variable, step
-                case Command(effects=effects) | Sql(effects=effects) | Shell(effects=effects):
-                    yield from ((name.upper(), step) for name, _ in effects.saves)
-                case _:
-                    pass
+            yield from ((name, step) for name in step.gives)

@@ -10,21 +10,21 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from recovery.redaction import Redactor
-from runbooks.book.document import SHELL_PREFIX, Approve, Ask, Book, Command, Confirm, Executed, Note, Shell, Sql, Step
-from runbooks.book.fences import words_of
+from runbooks.book.document import Book, Note
 from runbooks.book.parse_book import parse, read_text
-from runbooks.book.problems import Problem
+from runbooks.steps.book_step import VARIABLE, BookStep, Executed, PersonStep
+from runbooks.steps.problems import Problem
+from runbooks.steps.rowback_command import Command
+from runbooks.steps.shell_script import SHELL_PREFIX
+from runbooks.steps.sql_statement import ORIGINAL, Sql
+from runbooks.steps.step_effects import words_of
 
 if TYPE_CHECKING:
     import click
 
-WRITES_TO_LIVE = {"restore", "apply", "undo"}
 OPENS, CLOSES = {"open"}, {"close", "reap", "resume"}
-_VARIABLE = re.compile(r"\$\{?([A-Z][A-Z0-9_]*)\}?")
-_ASSIGNED = re.compile(r"(?:\b(?:for|read)\s+|\b)([A-Z][A-Z0-9_]*)(?:=|\s)")
 _PLACE = re.compile(r""":['"](\w+)['"]""")
 _LITERAL = re.compile(r"\bAKIA[0-9A-Z]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----")
-OF_BASH = {"HOME", "PATH", "USER", "SECONDS", "RANDOM", "PWD", "HOSTNAME", "LINENO", "EPOCHSECONDS", "BASHPID"}
 
 
 def lint(path: Path) -> list[Problem]:
@@ -40,7 +40,7 @@ def lint(path: Path) -> list[Problem]:
 
 
 def _executed(book: Book) -> Iterator[Executed]:
-    yield from (step for step in book.steps if isinstance(step, Command | Sql | Shell))
+    yield from (step for step in book.steps if isinstance(step, Executed))
 
 
 def _undo(book: Book) -> Iterator[Problem]:
@@ -62,73 +62,52 @@ def _variables(book: Book) -> Iterator[Problem]:
     defined = {name for name, step in book.produced() if step is None}
     names = dict(book.produced())
     for step in book.steps:
-        available = defined
-        if isinstance(step, Shell):
-            available = {f"{SHELL_PREFIX}{name}" for name in defined} | OF_BASH | set(book.connections.values())
-        for name in sorted(_used(step) - available):
+        for name in sorted(step.needs - step.sees(defined, book.connections.values())):
             later = names.get(name.removeprefix(SHELL_PREFIX))
             why = f"is saved only later, by step '{later.id}'" if later else "has no parameter, question or save"
-            if isinstance(step, Shell) and name in defined:
+            if name in defined:
                 why = f"programs are given as ${SHELL_PREFIX}{name}"
             yield Problem(step.line, "variable", f"step '{step.id}' uses ${name}, which {why}")
         defined |= {name for name, by in book.produced() if by is step}
-        for name in sorted(_of_undo(step) - defined):
+        for name in sorted(step.undo_needs - defined) if isinstance(step, Executed) else ():
             yield Problem(step.line, "variable", f"the undo of step '{step.id}' uses ${name}, which nothing gives")
-
-
-def _used(step: Step) -> set[str]:
-    match step:
-        case Command(lines=lines):
-            return set(_VARIABLE.findall("\n".join(lines)))
-        case Sql(text=text):
-            return {name.upper() for name in _PLACE.findall(text)}
-        case Shell(text=text):
-            return set(_VARIABLE.findall(text)) - set(_ASSIGNED.findall(text))
-        case _:
-            return set()
-
-
-def _of_undo(step: Step) -> set[str]:
-    return set(_VARIABLE.findall(step.effects.undo)) if isinstance(step, Command | Sql | Shell) else set()
 
 
 def _gates(book: Book) -> Iterator[Problem]:
     """A person looks before rows are written to the original."""
     looked = False
     for step in book.steps:
-        looked = looked or isinstance(step, Approve | Confirm | Ask)
-        writes = isinstance(step, Command) and bool(_verbs(step) & WRITES_TO_LIVE)
-        writes = writes or (isinstance(step, Sql) and step.on == "live" and not step.effects.reads)
-        if not looked and writes:
+        looked = looked or isinstance(step, PersonStep)
+        if not looked and step.writes_to_original:
             yield Problem(step.line, "gate", f"step '{step.id}' writes to the original before anybody was asked")
 
 
 def _teardown(book: Book) -> Iterator[Problem]:
-    opened: Step | None = None
+    opened: BookStep | None = None
     for step in book.steps:
         if isinstance(step, Command):
-            opened = step if _verbs(step) & OPENS else opened
-            opened = None if _verbs(step) & CLOSES else opened
+            opened = step if step.verbs & OPENS else opened
+            opened = None if step.verbs & CLOSES else opened
     if opened:
         yield Problem(opened.line, "teardown", f"step '{opened.id}' opens a case that no later step closes")
 
 
 def _connections(book: Book) -> Iterator[Problem]:
     for step in book.steps:
-        if isinstance(step, Sql) and step.on != "live" and step.on not in book.connections:
+        if isinstance(step, Sql) and step.on != ORIGINAL and step.on not in book.connections:
             yield Problem(step.line, "connection", f"step '{step.id}' is on={step.on}, which no connection declares")
 
 
 def _secrets(book: Book) -> Iterator[Problem]:
     redact = Redactor()
     for number, line in enumerate(book.text.splitlines(), 1):
-        plain = _PLACE.sub("", _VARIABLE.sub("", line))
+        plain = _PLACE.sub("", VARIABLE.sub("", line))
         if redact(plain) != plain or _LITERAL.search(line):
             yield Problem(number, "secret", "a secret stands in it; take it from the environment or a profile")
 
 
 def _objectives(book: Book) -> Iterator[Problem]:
-    writes = any(isinstance(step, Command) and _verbs(step) & WRITES_TO_LIVE for step in book.steps)
+    writes = any(isinstance(step, Command) and step.writes_to_original for step in book.steps)
     if writes and book.recovery_time_s is None:
         yield Problem(1, "objective", "it recovers something, and has no objectives: recovery_time in its front matter")
 
@@ -138,7 +117,7 @@ def _commands(book: Book) -> Iterator[Problem]:
     for step in book.steps:
         if isinstance(step, Command):
             yield from (Problem(step.line, "command", why) for line in step.lines if (why := _misspelt(line)))
-        undo = step.effects.undo if isinstance(step, Command | Sql | Shell) else ""
+        undo = step.effects.undo if isinstance(step, Executed) else ""
         if undo.startswith("rowback ") and (why := _misspelt(undo)):
             yield Problem(step.line, "undo", why)
 
@@ -184,10 +163,6 @@ def _prose(book: Book) -> Iterator[Problem]:
             yield Problem(
                 section.steps[0].line, "prose", f"section '{section.title}' has steps and not a word about them"
             )
-
-
-def _verbs(step: Command) -> set[str]:
-    return {words[1] for line in step.lines if len(words := words_of(line)) > 1}
 
 
 RULES: tuple[Callable[[Book], Iterator[Problem]], ...] = (

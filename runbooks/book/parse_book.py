@@ -15,9 +15,12 @@ from recovery.model.approval import Distinct
 from recovery.model.durations import duration_s
 from recovery.model.nearest import nearest, nearest_line
 from recovery.redaction import named_like_secret
-from runbooks.book.document import RUN_DIR, Book, Confirm, Note, Parameter, Section, Step, Type
-from runbooks.book.fences import KINDS, fence
-from runbooks.book.problems import Problem, Reader
+from runbooks.book.document import Book, Note, Section
+from runbooks.book.fences import step_of
+from runbooks.steps.book_step import RUN_DIR, BookStep, Parameter, Type
+from runbooks.steps.person_steps import Confirm
+from runbooks.steps.problems import Problem, Reader
+from runbooks.steps.step_kinds import KINDS
 
 MOST_BYTES = 2**20
 FRONT_KEYS = {"title", "purpose", "when", "parameters", "objectives", "connections", "approvals_by"}
@@ -240,7 +243,7 @@ def _objectives(front: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
 
 def _sections(tokens: Sequence[Any], lines: list[str], offset: int, reader: Reader) -> Iterator[Section]:
     title, level = "", 1
-    parts: list[Note | Step] = []
+    parts: list[Note | BookStep] = []
     for kind, token, inline in _blocks(tokens):
         if kind == "heading":
             if title or parts:
@@ -252,7 +255,7 @@ def _sections(tokens: Sequence[Any], lines: list[str], offset: int, reader: Read
         yield Section(title, level, tuple(parts))
 
 
-def _part(kind: str, token: Any, inline: Any, where: tuple[list[str], int], reader: Reader) -> Note | Step | None:
+def _part(kind: str, token: Any, inline: Any, where: tuple[list[str], int], reader: Reader) -> Note | BookStep | None:
     lines, offset = where
     line = token.map[0] + offset + 1 if token.map else offset + 1
     if kind == "nested":
@@ -260,7 +263,7 @@ def _part(kind: str, token: Any, inline: Any, where: tuple[list[str], int], read
         return None
     if kind == "fence" and (words := token.info.split()):
         if words[0] in KINDS:
-            return fence(words[0], token, line, reader)
+            return step_of(words[0], token, line, reader)
         if _is_step(token.info):
             reader.wrong(line, "unknown-step", f"'{words[0]}' is no kind of step; known: {', '.join(KINDS)}")
     if kind == "task":

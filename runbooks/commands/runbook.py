@@ -18,7 +18,7 @@ from runbooks.commands.runbook_run import run
 from runbooks.commands.runbook_runs import runs
 
 if TYPE_CHECKING:
-    from runbooks.book.problems import Problem
+    from runbooks.steps.problems import Problem
 
 
 @click.group(epilog="Example: rowback runbook run truncated-tables -p instance=docs-staging -p database=docs")

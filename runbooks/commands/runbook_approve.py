@@ -22,9 +22,9 @@ from runbooks.commands.runbook_run_options import refuse_finished
 @click.option("--note", default="", help="What the approver wants to have said.")
 def approve(run_id: str, step: str, by: str, note: str) -> None:
     """Agree to a step of a run that waits for another person."""
-    from runbooks.book.document import Approve
     from runbooks.execution.run_moves import approve_step
     from runbooks.execution.run_store import resume_run
+    from runbooks.steps.person_steps import Approve
 
     opened, journal = resume_run(run_id)
     with journal:

@@ -84,8 +84,8 @@ def _staying(opened: BookRun, book: Book, *, from_: str | None, skip: str | None
 
 
 def _refuse_move(opened: BookRun, book: Book, *, from_: str | None, skip: str | None, reason: str | None) -> None:
-    from runbooks.book.document import Approve
     from runbooks.processes import runs
+    from runbooks.steps.person_steps import Approve
 
     ids = [step.id for step in book.steps]
     if unknown := [named for named in (from_, skip) if named and named not in ids]:

@@ -76,10 +76,11 @@ def run(  # noqa: PLR0913, PLR0917 (one argument an option)
 
 def _preview(book: Book, values: dict[str, str], profile: Profile, scripts: tuple[str, ...]) -> None:
     from recovery.redaction import Redactor
-    from runbooks.book.document import RUN_DIR, Shell
-    from runbooks.execution.execute_step import Surroundings
     from runbooks.execution.preview_book import Preview, preview
     from runbooks.execution.step_answers import StepLines
+    from runbooks.steps.book_step import RUN_DIR
+    from runbooks.steps.shell_script import Shell
+    from runbooks.steps.surroundings import Surroundings
 
     if unknown := sorted(set(scripts) - {step.id for step in book.steps if isinstance(step, Shell)}):
         raise RowbackError(

@@ -17,13 +17,14 @@ from recovery.store.case_directory import all_cases
 from recovery.workflow.approvals import current_principal
 from recovery.workflow.case_report import report_of
 from recovery.workflow.recovery_run import Listener
-from runbooks.book.document import Approve, Book, Confirm
+from runbooks.book.document import Book
 from runbooks.book.parse_book import find_book, read_book
 from runbooks.drills.datasets import FaultKind
 from runbooks.execution.parameter_values import bind
 from runbooks.execution.perform_book import Performance, perform
 from runbooks.execution.run_store import Begun, BookRun, open_run
 from runbooks.execution.step_answers import PresetAnswers
+from runbooks.steps.person_steps import Approve, Confirm
 
 # The fault that each recovering book is for.
 FAULTS: Mapping[str, FaultKind] = {

@@ -9,7 +9,8 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.durations import duration_s
 from recovery.model.target import format_utc, parse_target_time
 from recovery.redaction import Redactor
-from runbooks.book.document import Book, Parameter, Type
+from runbooks.book.document import Book
+from runbooks.steps.book_step import Parameter, Type
 
 _FORMS = {
     Type.INSTANCE: re.compile(r"[A-Za-z](?:-?[A-Za-z0-9]){0,62}"),

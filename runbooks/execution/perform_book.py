@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,14 +14,15 @@ from recovery.model.approval import Distinct, approvers
 from recovery.redaction import Redactor
 from recovery.store.journal import Journal
 from recovery.workflow.recovery_run import Listener
-from runbooks.book.document import Approve, Ask, Command, Confirm, Executed, Shell, Sql, Step
-from runbooks.book.fences import words_of
-from runbooks.execution.execute_step import CutOff, StepError, Surroundings, command_lines, execute
 from runbooks.execution.parameter_values import bound, overruled
-from runbooks.execution.reconcile_step import already_happened, case_of
 from runbooks.execution.run_store import BookRun
 from runbooks.execution.step_output import shown
 from runbooks.processes import runs
+from runbooks.steps.book_step import BookStep, Executed
+from runbooks.steps.person_steps import Approve, Ask, Confirm
+from runbooks.steps.rowback_command import Command, case_of
+from runbooks.steps.step_effects import words_of
+from runbooks.steps.surroundings import CutOff, StepError, Surroundings
 
 
 class Driver(Protocol):
@@ -87,7 +87,7 @@ def give_up(what: Performance) -> tuple[list[str], list[str]]:
     doubtful: list[str] = []
     for step in reversed(what.run.book.steps):
         state = what.run.state(step.id)
-        if isinstance(step, Ask | Confirm | Approve) or step.effects.reads or not state.attempts:
+        if not isinstance(step, Executed) or step.effects.reads or not state.attempts:
             continue
         doubtful += _of_earlier_attempts(what.run, step)
         if not _is_done(what, step):
@@ -124,9 +124,9 @@ def _is_done(what: Performance, step: Executed) -> bool:
         return state.saved is not None or case.wrote_to_original
     if state.saved is not None or state.done_before:
         return True
-    lines = command_lines(step, what.run.values)
+    lines = step.command_lines(what.run.values)
     try:
-        happened = already_happened(step, lines, state.open_since or what.run.opened_at, what.run.mark(step.id))
+        happened = step.already_happened(lines, state.open_since or what.run.opened_at, what.run.mark(step.id))
     except LookupError:
         return False
     return isinstance(happened, dict)
@@ -139,10 +139,10 @@ def _undo(what: Performance, step: Executed) -> None:
 
 
 def _extra(step: Executed, id: str, line: str) -> Command:
-    return Command(id, step.line, (line,), replace(step.effects, saves=(), expects="", exits=(0,)))
+    return Command(id, step.line, replace(step.effects, saves=(), expects="", exits=(0,)), (line,))
 
 
-def _one(what: Performance, step: Step, number: int) -> None:
+def _one(what: Performance, step: BookStep, number: int) -> None:
     match step:
         case Ask():
             value = bound(step.parameter, what.driver.answer(step))
@@ -153,7 +153,7 @@ def _one(what: Performance, step: Step, number: int) -> None:
             what.record("step.done", step=step.id, data={"saved": {}})
         case Approve():
             _await_approval(what, step)
-        case _:
+        case Executed():
             _execute(what, step, number)
 
 
@@ -188,7 +188,7 @@ def _execute(what: Performance, step: Executed, number: int) -> None:
         _overruled(what, step),
     )
     try:
-        lines = command_lines(step, run.values)
+        lines = step.command_lines(run.values)
         instead = _instead(run, step, lines)
         if instead is None and not what.driver.lets(step, lines):
             raise _paused(run, step.id, "it was not let through")
@@ -207,13 +207,13 @@ def _execute(what: Performance, step: Executed, number: int) -> None:
     what.record("step.done", step=step.id, data={"saved": saved})
 
 
-def _instead(run: BookRun, step: Executed, lines: list[list[str]]) -> Command | dict[str, str] | None:
+def _instead(run: BookRun, step: Executed, lines: list[list[str]]) -> Executed | dict[str, str] | None:
     """What is left to do of a step that began before, if not all of it."""
     state = run.state(step.id)
     if state.open_since is None:
         return None
     try:
-        return already_happened(step, lines, state.open_since, run.mark(step.id))
+        return step.already_happened(lines, state.open_since, run.mark(step.id))
     except LookupError as error:
         if state.failed:  # it ended, badly; a person has mended that and lets it go on
             return None
@@ -228,7 +228,7 @@ def _refuse_while_it_runs(run: BookRun, step: Executed) -> None:
 
 
 def _do(
-    what: Performance, step: Executed, around: Surroundings, number: int, instead: Command | dict[str, str] | None
+    what: Performance, step: Executed, around: Surroundings, number: int, instead: Executed | dict[str, str] | None
 ) -> dict[str, str]:
     """Run it, or what continues it, or nothing where it has happened."""
     what.listener.step_started(step.id, _step_line(step, instead, what))
@@ -248,10 +248,10 @@ def _do(
 
 def _executed(what: Performance, step: Executed, around: Surroundings, number: int) -> dict[str, str]:
     """Execute a step and show its output. One that only reads values which -p has given may fail."""
-    out = around.output(step, number)
+    out = around.output(step.id, number)
     out.unlink(missing_ok=True)  # of an earlier attempt
     try:
-        return execute(step, around, number)
+        return step.execute(around, number)
     except StepError as error:
         if not (step.effects.reads and around.overruled and len(around.overruled) == len(step.effects.saves)):
             raise
@@ -268,14 +268,12 @@ def _overruled(what: Performance, step: Executed) -> dict[str, str]:
     return {name: value for name, value in overrides.items() if name in names}
 
 
-def _step_line(step: Executed, instead: Command | dict[str, str] | None, what: Performance) -> str:
+def _step_line(step: Executed, instead: Executed | dict[str, str] | None, what: Performance) -> str:
     if isinstance(instead, dict):
         return f"{step.id}: it happened already"
-    if isinstance(instead, Command):
-        return f"{step.id}: continue what was begun: {instead.lines[0]}"
-    if isinstance(step, Command):
-        return f"{step.id}: {what.redact(shlex.join(command_lines(step, what.run.values)[0]))}"
-    return f"{step.id}: {step.kind}"
+    if instead is not None:
+        return f"{step.id}: continue what was begun: {instead.texts[0]}"
+    return f"{step.id}: {what.redact(step.headline(what.run.values))}"
 
 
 def _paused(run: BookRun, step: str, why: str) -> RowbackError:
@@ -294,7 +292,7 @@ def _better(run: BookRun, step: str) -> str:
     names = [
         name
         for each in run.book.steps[: ids.index(step) + 1]
-        if isinstance(each, Command | Sql | Shell)
+        if isinstance(each, Executed)
         for name, path in each.effects.saves
         if path.endswith("target_time")
     ]

@@ -15,9 +15,9 @@ from pathlib import Path
 from recovery.errors import RowbackError
 from recovery.model.values import counted
 from recovery.workflow.recovery_run import Listener
-from runbooks.book.document import RUN_DIR, Approve, Ask, Book, Command, Confirm, Executed, Shell
-from runbooks.book.fences import ACTING
-from runbooks.execution.execute_step import StepError, Surroundings, command_lines, execute
+from runbooks.book.document import Book
+from runbooks.steps.book_step import RUN_DIR, Executed, PersonStep
+from runbooks.steps.surroundings import StepError, Surroundings
 
 
 @dataclass
@@ -29,14 +29,14 @@ class Preview:
     scripts: Collection[str]
     values: dict[str, str]
     ran: Counter[str] = field(default_factory=Counter)
+    unchecked: int = 0
     withheld: int = 0
 
     @property
     def summary(self) -> str:
         """What was run and what was not, in one line."""
-        kinds = {"rowback": "command", "sql": "statement", "sh": "script"}
-        ran = [counted(self.ran[kind], word) for kind, word in kinds.items() if self.ran[kind]]
-        scripts = ", which nothing checks" if self.ran["sh"] else ""
+        ran = [counted(count, noun) for noun, count in self.ran.items()]
+        scripts = ", which nothing checks" if self.unchecked else ""
         return (
             f"preview: {' and '.join(ran) or 'nothing'} of this book {'were' if sum(self.ran.values()) > 1 else 'was'}"
             f" run{scripts}; {counted(self.withheld, 'step')} that may write {'were' if self.withheld != 1 else 'was'}"
@@ -49,9 +49,9 @@ def preview(book: Book, what: Preview) -> list[str]:
     lines = []
     for number, step in enumerate(book.steps, 1):
         match step:
-            case Ask(question=text) | Confirm(question=text) | Approve(question=text):
+            case PersonStep(question=text):
                 lines.append(f"{step.id}: {step.kind}: {text}")
-            case _:
+            case Executed():
                 lines += _previewed(step, what, number)
     return lines
 
@@ -59,20 +59,20 @@ def preview(book: Book, what: Preview) -> list[str]:
 def _previewed(step: Executed, what: Preview, number: int) -> list[str]:
     around = what.around
     try:
-        words = command_lines(step, what.values)
+        words = step.command_lines(what.values)
     except StepError:
         what.withheld += not step.effects.reads
-        later = step.lines if isinstance(step, Command) else (step.text,)
-        return _shown(f"{step.id}: would run, once what it needs is known", later)
+        return _shown(f"{step.id}: would run, once what it needs is known", step.texts)
     lines = [around.redact(" ".join(line)) for line in words]
     if (why := _withheld(step, words, what)) is not None:
         what.withheld += 1
         return _shown(f"{step.id}: would run{why}", lines)
-    what.ran[step.kind] += len(words) if isinstance(step, Command) else 1
+    what.ran[step.noun] += len(words)
+    what.unchecked += not step.reads_are_checked
     what.listener.step_started(step.id, f"{step.id}: {lines[0]}")
     began = time.monotonic()
     try:
-        what.values |= execute(step, replace(around, values=what.values), number)
+        what.values |= step.execute(replace(around, values=what.values), number)
     except (StepError, RowbackError) as error:
         what.listener.step_failed(step.id, str(error).splitlines()[0])
         return [f"{step.id}: was run, and failed: {str(error).splitlines()[0]}"]
@@ -93,22 +93,6 @@ def _withheld(step: Executed, lines: Sequence[Sequence[str]], what: Preview) -> 
     """Why a step is not run, in words behind `would run`; None where it is."""
     if not step.effects.reads:
         return ""
-    if isinstance(step, Shell):
-        return None if step.id in what.scripts else f" (a script is only run with --run-shell {step.id})"
-    for words in lines if isinstance(step, Command) else ():
-        if acting := [word for word in words if word.partition("=")[0] in ACTING]:
-            return f" (with {acting[0].partition('=')[0]} it does more than read)"
-        for out in _files_written(words):
-            if not _inside(Path(out), Path(what.values[RUN_DIR])):
-                return f" (it writes {out}, which is not in this run's directory)"
-    return None
-
-
-def _files_written(words: Sequence[str]) -> list[str]:
-    """Every file that an `--out` names, of `plan`: of several the last one counts, and none is trusted to be it."""
-    named = [following for word, following in zip(words, [*words[1:], ""], strict=True) if word == "--out"]
-    return named + [word.removeprefix("--out=") for word in words if word.startswith("--out=")]
-
-
-def _inside(path: Path, directory: Path) -> bool:
-    return path.resolve().is_relative_to(directory.resolve())
+    if not step.reads_are_checked and step.id not in what.scripts:
+        return f" (a script is only run with --run-shell {step.id})"
+    return step.withheld(lines, Path(what.values[RUN_DIR]))

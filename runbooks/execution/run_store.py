@@ -18,9 +18,11 @@ from recovery.files import create_private, replace_private
 from recovery.model.approval import Approval, Person
 from recovery.store.journal import Journal, Record, is_driven, read_records, reading
 from recovery.store.journal_directories import directories_in, directory_named, resumed
-from runbooks.book.document import RUN_DIR, Approve, Book, Command, Shell, Sql, Step
+from runbooks.book.document import Book
 from runbooks.book.parse_book import parse, read_book
 from runbooks.execution.parameter_values import bound
+from runbooks.steps.book_step import RUN_DIR, BookStep, Executed
+from runbooks.steps.person_steps import Approve
 
 BOOK = "book.md"
 FILES = "files"
@@ -319,8 +321,8 @@ def _gone_round(gate: Approve, old: Book, now: Book) -> bool:
     return any(step.id not in early and (old.step(step.id) or _writes(step)) for step in before)
 
 
-def _writes(step: Step) -> bool:
-    return isinstance(step, Command | Sql | Shell) and not step.effects.reads
+def _writes(step: BookStep) -> bool:
+    return isinstance(step, Executed) and not step.effects.reads
 
 
 def rebase(run: BookRun, journal: Journal, now: Book) -> None:

@@ -10,8 +10,10 @@ import click
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.redaction import Redactor
-from runbooks.book.document import Approve, Ask, Book, Confirm, Executed, Shell
+from runbooks.book.document import Book
 from runbooks.execution.parameter_values import bound
+from runbooks.steps.book_step import Executed
+from runbooks.steps.person_steps import Approve, Ask, Confirm
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class AtTerminal:
 
     def lets(self, step: Executed, lines: list[list[str]]) -> bool:
         """What was checked to read passes; what writes, and every script, is shown first."""
-        if step.effects.reads and not isinstance(step, Shell):
+        if step.effects.reads and step.reads_are_checked:
             return True
         redact = Redactor.of_this_process()
         for words in lines:

@@ -13,8 +13,9 @@ from recovery.model.repair_plan import RepairPlan
 from recovery.report.find_text import find_text
 from recovery.report.repair_text import repair_text
 from recovery.report.report_text import report_text
-from runbooks.book.document import Command, Executed
-from runbooks.book.fences import words_of
+from runbooks.steps.book_step import Executed
+from runbooks.steps.rowback_command import Command
+from runbooks.steps.step_effects import words_of
 
 LINES_SHOWN = 60
 _AS_TEXT: Mapping[str, Callable[[str], str]] = {

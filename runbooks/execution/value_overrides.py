@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.store.journal import Journal
-from runbooks.book.document import Ask, Book, Confirm
+from runbooks.book.document import Book
 from runbooks.execution.parameter_values import overruled
 from runbooks.execution.run_store import BookRun
+from runbooks.steps.person_steps import Ask, Confirm
 
 
 def overrule(run: BookRun, journal: Journal, book: Book, answers: Mapping[str, str]) -> None:

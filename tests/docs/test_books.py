@@ -12,12 +12,13 @@ import boto3
 import pytest
 
 from recovery.model.target import format_utc
-from runbooks.book.document import Approve, Confirm, Note
+from runbooks.book.document import Note
 from runbooks.book.lint import lint
 from runbooks.book.parse_book import books_directory, find_book, read_book
 from runbooks.lab.background import FAULTS, pass_a_second
 from runbooks.lab.lab_server import REGION, Lab
 from runbooks.lab.sample_data import load_docs
+from runbooks.steps.person_steps import Approve, Confirm
 from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, Live, discard, rds_client, wait_until
 

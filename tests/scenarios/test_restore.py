@@ -183,6 +183,7 @@ def test_looking_at_a_finished_case(cli: Cli, database: Database) -> None:
                 "blocked": [],
                 "left_out": [],
                 "moved": [],
+                "not_deleted": [],
             }
         ],
     }

@@ -21,11 +21,11 @@ import pytest
 
 from recovery.model.target import format_utc
 from recovery.store.journal import read_records
-from runbooks.book.document import Command, Effects
-from runbooks.execution.reconcile_step import already_happened
 from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_server import REGION, Lab
 from runbooks.processes import runs
+from runbooks.steps.book_step import Effects
+from runbooks.steps.rowback_command import Command
 from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, wait_until
 
@@ -663,22 +663,22 @@ def test_an_apply_is_done_when_it_is_proven(cli: Cli, database: Database, target
     case = the_case(cli)["case"]
     path = cli.home / "cases" / case / "journal.jsonl"
     effects = Effects(reads=False, timeout_s=60)
-    step = Command("apply", 1, (f"rowback apply {case} 12345678",), effects)
+    step = Command("apply", 1, effects, (f"rowback apply {case} 12345678",))
     lines = [["rowback", "apply", case, "12345678"]]
     monkey = pytest.MonkeyPatch()
     monkey.setenv("ROWBACK_HOME", str(cli.home))
     try:
         begun = datetime(2026, 1, 1, tzinfo=UTC)
-        assert already_happened(step, lines, begun, "x") == {}
+        assert step.already_happened(lines, begun, "x") == {}
         records = path.read_bytes().splitlines(keepends=True)
         proven = next(n for n, line in enumerate(records) if b'"step.done"' in line and b'"verify"' in line)
         path.write_bytes(b"".join(records[:proven]))
-        unproven = already_happened(step, lines, begun, "x")
+        unproven = step.already_happened(lines, begun, "x")
         assert isinstance(unproven, Command)
         assert unproven.lines == (f"rowback resume {case}",)
         loaded = next(n for n, line in enumerate(records) if b'"step.done"' in line and b'"load"' in line)
         path.write_bytes(b"".join(records[:loaded]))
-        assert already_happened(step, lines, begun, "x") is None
+        assert step.already_happened(lines, begun, "x") is None
     finally:
         monkey.undo()
 

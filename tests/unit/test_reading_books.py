@@ -8,9 +8,14 @@ import pytest
 
 from recovery.errors import ErrorId, RowbackError
 from runbooks.book.book_template import TEMPLATE
-from runbooks.book.document import Approve, Ask, Command, Confirm, Note, Shell, Sql, Type
+from runbooks.book.document import Note
 from runbooks.book.lint import lint
 from runbooks.book.parse_book import parse, read_book
+from runbooks.steps.book_step import Type
+from runbooks.steps.person_steps import Approve, Ask, Confirm
+from runbooks.steps.rowback_command import Command
+from runbooks.steps.shell_script import Shell
+from runbooks.steps.sql_statement import Sql
 
 FRONT = "---\ntitle: T\npurpose: P\nwhen: W\nparameters:\n  instance: {type: instance}\n---\n"
 
@@ -63,7 +68,7 @@ just: an example
     assert (a.lines, a.effects.reads, a.effects.timeout_s) == (("rowback find $INSTANCE    --json",), True, 300.0)
     assert a.effects.saves == (("target", "proposal.target_time"), ("all", ""))
     assert isinstance(b, Sql)
-    assert (b.on, b.rows, b.effects.reads) == ("live", "1+", True)
+    assert (b.on, b.rows, b.effects.reads) == ("original", "1+", True)
     assert isinstance(c, Sql)
     assert (c.effects.reads, c.effects.no_undo) == (False, "gone is gone")
     assert isinstance(d, Shell)
