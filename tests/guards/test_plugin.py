@@ -18,7 +18,7 @@ from tests.fix_plain import Plain
 from tests.guards.fix_plugin import POSTGRESQL, guard_run
 from tests.guards.fix_suite import SUITE, SWALLOWED, furnish, rows
 from tests.guards.forwarder import forwarded
-from tests.guards.inner import clean_environment, pytest_on, ran
+from tests.guards.inner import clean_environment, inner_suite, pytest_on, ran
 
 
 def test_the_header_tells_each_databases_verdict(plain: Plain, database: Database, tmp_path: Path) -> None:
@@ -116,27 +116,7 @@ def test_files_of_a_policy_are_found_from_below(plain: Plain, tmp_path: Path) ->
         assert found.code == 21, found.out
 
 
-UNITTEST = """
-import os, sys, unittest
-import guards
-guards.enable("dev")
-import psycopg
-
-class Cleaning(unittest.TestCase):
-    def test_swallowed(self):
-        try:
-            with psycopg.connect(os.environ["TEST_DSN"], autocommit=True) as connection:
-                connection.execute("drop table parent cascade")
-        except BaseException:
-            pass
-
-    def test_reading(self):
-        with psycopg.connect(os.environ["TEST_DSN"]) as connection:
-            assert connection.execute("select count(*) from parent").fetchone() == (3,)
-
-if __name__ == "__main__":
-    unittest.main()
-"""
+UNITTEST = inner_suite("unittest_suite")
 
 
 def test_unittest_fails_even_if_it_was_swallowed(database: Database, tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 # Provoked and gone on from in tests of their own, because no command line alone brings them about.
 ELSEWHERE = {
     ErrorId.APPROVAL_MISSING: "tests/scenarios/test_plan.py",
-    ErrorId.BOOK_CHANGED: "tests/scenarios/test_runbook.py",
+    ErrorId.BOOK_CHANGED: "tests/scenarios/runbook/test_runs.py",
     ErrorId.DISK_FULL: "tests/faults/test_trouble.py",
     ErrorId.REPLICA_BEHIND: "tests/faults/test_paced_kill.py",
     ErrorId.SAME_SERVER: "tests/server/test_quarantine.py",
-    ErrorId.VERIFY_DIFFERS: "tests/server/test_load.py",
+    ErrorId.VERIFY_DIFFERS: "tests/server/load/test_triggers.py",
 }
 
 

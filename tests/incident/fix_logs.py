@@ -16,7 +16,8 @@ import pytest
 from guards.isolation.server_programs import Tools, free_port
 from recovery.incident.log_line_prefix import OF_RDS
 from runbooks.lab.lab_server import Lab
-from tests.incident.corpus import CASES, Stage
+from tests.incident.corpus import CASES
+from tests.incident.log_stages import Stage
 
 # How a database logs: its settings.
 WAYS = {

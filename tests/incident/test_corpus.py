@@ -14,8 +14,9 @@ from recovery.incident.statement_retention import Keeper
 from recovery.incident.statement_sighting import Outcome, Sighting
 from recovery.incident.stderr_log import read_stderr
 from recovery.incident.structured_log import read_csv, read_json
-from tests.incident.corpus import CASES, GONE, C, Case
+from tests.incident.corpus import CASES
 from tests.incident.fix_logs import FORMATS, WAYS, Logs
+from tests.incident.log_stages import GONE, C, Case
 
 # What is not in the log cannot be found in it: failed statements are told by no duration, …
 FAILED = {

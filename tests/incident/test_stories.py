@@ -18,8 +18,9 @@ from recovery.incident.rank_suspects import Question
 from recovery.investigation.find_incident import Search, find
 from recovery.model.incident_findings import FindReport, Suspect
 from runbooks.lab.lab_server import Lab
+from tests.incident.afternoons import FURNISH, Afternoon, Incident, Story
 from tests.incident.fix_logs import logging_server
-from tests.incident.stories import FURNISH, STORIES, Afternoon, Incident, Story
+from tests.incident.stories import STORIES
 
 WAYS = ("all", "mod")  # log_statement
 # Replay may stop a second early: RDS takes whole seconds, and a line of its log has no fraction.

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from guards.isolation.server_programs import system_directories
+from guards.postgres_programs import system_directories
 from tests.regression.package import default_cache, regression_sources
 
 __all__ = ["default_cache", "load_regression", "regression_sources"]

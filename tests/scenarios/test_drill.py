@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from guards.isolation.server_programs import system_directories
+from guards.postgres_programs import system_directories
 from runbooks.commands.drill import drill_text
 from runbooks.drills.run_drill import DrillReport
 

@@ -31,6 +31,26 @@ def test_files_and_functions_fit(path: Path) -> None:
             assert command or len(arguments) <= 6, f"{node.name} takes {len(arguments)} arguments"
 
 
+TESTS = [
+    path
+    for room in ("tests", "benchmarks")
+    for path in sorted((ROOT / room).rglob("*.py"))
+    if "inner_suites" not in path.parts
+]
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_tests_are_files_that_fit_and_import_no_test(path: Path) -> None:
+    """What tests share stands in modules of its own; suites for an inner run are files, not long strings."""
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= 350
+    modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert [name for name in modules if re.search(r"^tests\.(\w+\.)*test_\w+$", name)] == []
+    strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    assert [s[:60] for s in strings if isinstance(s, str) and "import " in s and len(s.splitlines()) > 60] == []
+
+
 def test_our_own_code_is_never_mocked() -> None:
     needle = "patch(" + '"recovery'
     guilty = [

@@ -1,0 +1,176 @@
+"""What was asked for does not exist, is out of reach, or may not be had."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from recovery.model.target import format_utc
+from runbooks.lab.lab_state import CallFault
+from tests.fix_cli import Cli
+from tests.fix_lab import Database, discard
+from tests.scenarios.refusals.requests import NOTHING, plan
+
+
+def test_unknown_instance(cli: Cli) -> None:
+    ran = cli("plan", "lvie-1", "--at", "2026-11-22T14:20:00Z", "--database", "x")
+    assert ran.code == 10
+    assert ran.err.startswith("error[instance-unknown]: no DB instance 'lvie-1' in eu-west-1\n  nearest names: live-")
+    assert NOTHING in ran.err
+
+
+def test_unknown_database_and_table(cli: Cli, database: Database, target: datetime) -> None:
+    ran = plan(cli, database.name + "x", target)
+    assert ran.code == 14
+    assert ran.err.startswith(
+        f"error[database-unknown]: instance '{cli.live.identifier}' has no database '{database.name}x'\n"
+        "  nearest names: "
+    )
+    ran = plan(cli, database.name, target, "--table", "public.tt")
+    assert (ran.code, ran.err) == (
+        15,
+        f"error[table-unknown]: no table matches 'public.tt' in '{database.name}' now\n  nearest names: public.t\n"
+        "  one that was dropped since T is brought beside, into a schema of its own; not put back into place\n"
+        f"  {NOTHING}\n  help: correct the name; or, if it was dropped: rowback restore {cli.live.identifier}"
+        f" --at {format_utc(target)} --database {database.name} --mode beside --table public.tt\n",
+    )
+
+
+def test_times_without_offset_and_outside_the_window(cli: Cli, database: Database, target: datetime) -> None:
+    for text, code, message in (
+        ("2026-11-22T14:20:00", 2, "has no UTC offset"),
+        ("noon", 2, "is not an ISO 8601 time"),
+        ("1999-01-01T00:00:00Z", 11, r"before the earliest restorable time of 'live-\d+'"),
+        (format_utc(datetime.now(UTC) + timedelta(days=3)), 12, "it lies in the future"),
+    ):
+        ran = cli("plan", cli.live.identifier, "--at", text, "--database", database.name)
+        assert ran.code == code
+        assert re.search(message, ran.err)
+        assert NOTHING in ran.err
+
+
+def test_a_target_that_is_too_recent_can_be_waited_for(cli: Cli, database: Database, target: datetime) -> None:
+    faults = cli.live.lab.engine.faults
+    faults.restorable_lag_s = 3.0
+    try:
+        recent = datetime.now(UTC).replace(microsecond=0)
+        ran = plan(cli, database.name, recent)
+        assert ran.code == 12
+        assert "help: run the same command again later, or add --wait-for-window 10m" in ran.err
+        assert plan(cli, database.name, recent, "--wait-for-window", "1x").code == 2
+        ran = plan(cli, database.name, recent, "--wait-for-window", "60s")
+        assert ran.code == 0
+        assert f"waiting until the restore window reaches {format_utc(recent)}" in ran.err
+    finally:
+        faults.restorable_lag_s = 0.0
+
+
+def test_tables_that_hold_rows_are_compared_row_by_row(cli: Cli, database: Database, target: datetime) -> None:
+    database.run('create table "Weird Name; --" as select generate_series(1, 1200)')
+    ran = plan(cli, database.name, target)
+    assert ran.code == 0, ran.err
+    rows = [line.split() for line in ran.out.splitlines() if "whole database" in line]
+    assert sorted(rows) == [
+        ['public."Weird', "Name;", '--"', "holds", "rows", "whole", "database"],
+        ["public.t", "empty", "whole", "database"],
+    ]
+
+
+def test_wrong_password_and_unreachable_server(cli: Cli, database: Database, target: datetime) -> None:
+    ran = plan(cli, database.name, target, PGPASSWORD="wrong")
+    assert (ran.code, ran.err) == (
+        31,
+        f"error[authentication-failed]: user 'postgres' may not log in to '{database.name}' on"
+        f" 127.0.0.1:{cli.live.port} (instance '{cli.live.identifier}')\n"
+        '  password authentication failed for user "postgres"\n'
+        f"  {NOTHING}\n"
+        "  help: check PGUSER with PGPASSWORD, ~/.pgpass, or the credentials of the profile in rowback.toml\n",
+    )
+    cluster = cli.live.lab.engine.instances[cli.live.identifier].cluster
+    port, cluster.port = cluster.port, 1
+    try:
+        ran = plan(cli, database.name, target)
+    finally:
+        cluster.port = port
+    assert ran.code == 30
+    assert ran.err.startswith(
+        f"error[server-unreachable]: no connection to instance '{cli.live.identifier}' at 127.0.0.1:1\n"
+    )
+
+
+def test_missing_and_too_old_client_tools(cli: Cli, database: Database, target: datetime, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    ran = plan(cli, database.name, target, ROWBACK_PG_BIN=str(old))
+    assert ran.code == 37
+    assert "no pg_dump at all was found" in ran.err
+    for tool in ("pg_dump", "pg_restore"):
+        (old / tool).write_text("#!/bin/sh\necho pg_dump '(PostgreSQL)' 12.4\n")
+        (old / tool).chmod(0o755)
+    ran = plan(cli, database.name, target, ROWBACK_PG_BIN=str(old))
+    assert ran.code == 37
+    assert f"  {old}: 12.4 is older than the server\n" in ran.err
+    assert "--transport copy, which needs none" in ran.err
+    assert plan(cli, database.name, target, "--transport", "copy", ROWBACK_PG_BIN=str(old)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        (
+            CallFault("DescribeDBInstances", "AccessDenied", "User: arn:aws:iam::1:user/x is not authorized", 403),
+            34,
+            "error[iam-missing]: these credentials may not call rds:DescribeDBInstances on '{name}'\n"
+            "  User: arn:aws:iam::1:user/x is not authorized\n"
+            "  nothing was created, nothing was written\n"
+            "  help: who am I: aws sts get-caller-identity; the policy rowback needs is in docs/reference/iam.md\n",
+        ),
+        (
+            CallFault("DescribeDBInstances", "ExpiredToken", "The security token included is expired", 403),
+            33,
+            "error[aws-credentials]: rds:DescribeDBInstances on '{name}': AWS does not accept these credentials"
+            " (ExpiredToken)\n  The security token included is expired\n"
+            "  nothing was created, nothing was written\n"
+            "  help: log in again (aws sso login), then run the same command again\n",
+        ),
+        (
+            CallFault("DescribeDBInstances", "Throttling", "Rate exceeded", 400, times=99),
+            35,
+            "error[aws-throttled]: rds:DescribeDBInstances on '{name}': AWS is throttling this account (Throttling)\n"
+            "  nothing was created, nothing was written\n"
+            "  help: run the same command again in a minute\n",
+        ),
+    ],
+)
+def test_what_aws_refuses(
+    cli: Cli, database: Database, target: datetime, fault: CallFault, code: int, message: str
+) -> None:
+    faults = cli.live.lab.engine.faults
+    faults.calls.append(fault)
+    try:
+        ran = plan(cli, database.name, target, AWS_MAX_ATTEMPTS="2")
+    finally:
+        faults.calls.clear()
+    assert (ran.code, ran.err) == (code, message.format(name=cli.live.identifier))
+
+
+def test_no_aws_at_all(cli: Cli, database: Database, target: datetime) -> None:
+    ran = plan(cli, database.name, target, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert ran.code == 32
+    assert ran.err.startswith("error[aws-unreachable]: rds:DescribeDBInstances on ")
+    ran = plan(cli, database.name, target, AWS_PROFILE="no-such-profile")
+    assert ran.code == 33
+    assert "no-such-profile" in ran.err
+
+
+def test_backups_off(cli: Cli) -> None:
+    cli.live.lab.create_instance("careless", BackupRetentionPeriod=0)
+    try:
+        ran = cli("plan", "careless", "--at", "2026-11-22T14:20:00Z", "--database", "postgres")
+    finally:
+        discard(cli.live.lab, lambda name: name == "careless")
+    assert ran.code == 13
+    assert ran.err.startswith("error[backups-off]: 'careless' has no automated backups to restore from\n")
