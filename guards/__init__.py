@@ -81,7 +81,7 @@ def assert_disposable(connection: Any, strictness: Strictness | None = None) -> 
     """
     from guards.drivers.open_connection import wire_of
     from guards.drivers.surrounding_queries import OwnQuestions
-    from guards.guard_session import Ends, Guard
+    from guards.guard_session import ConnectionEnds, Guard
     from guards.policy import policy_here
     from guards.server_evidence import EVIDENCE_QUERY, as_text
     from guards.statements import Danger, Finding
@@ -90,7 +90,9 @@ def assert_disposable(connection: Any, strictness: Strictness | None = None) -> 
     row = wire.execute(EVIDENCE_QUERY).fetchone()
     assert row is not None  # a session is always in a database
     guard = Guard(policy_here(strictness), questions=OwnQuestions())
-    judgement = guard.meet(as_text(row), Ends(wire.link, {}, asked_for="this connection", way=wire.way))
+    judgement = guard.judge_evidence(
+        as_text(row), ConnectionEnds(wire.link, {}, asked_for="this connection", conninfo=wire.conninfo)
+    )
     if not judgement.verdict.disposable:
         guard.refuse(judgement, [Finding(Danger.UNKNOWN, "what comes next")], None)
 

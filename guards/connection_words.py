@@ -9,7 +9,7 @@ from typing import Any
 SHOWN = ("service", "host", "hostaddr", "port", "dbname", "user")
 
 
-def way_of(parameters: Mapping[str, Any]) -> str:
+def conninfo_of(parameters: Mapping[str, Any]) -> str:
     """Where a connection led in the end, in libpq's words: what a service file or a variable said is resolved."""
     return shown({key: value for key, value in parameters.items() if key != "service"})
 

@@ -121,7 +121,7 @@ class Neighbourhood:
 
 
 @dataclass
-class Judging:
+class StatementJudge:
     """What is needed to judge statements of one session that act outside its database.
 
     `neighbourhood`: read once, when a statement needs it. `application`: the application's configured database that the
@@ -145,8 +145,8 @@ class Judging:
         """
         if finding.reach in (None, Reach.NEW_DATABASE):
             return []
-        if finding.reach is Reach.ELSEWHERE and finding.way:
-            return self._elsewhere([finding.way])
+        if finding.reach is Reach.ELSEWHERE and finding.conninfo:
+            return self._elsewhere([finding.conninfo])
         around = self.neighbourhood()
         if around is None:
             return ["what else is on its server could not be asked"]
@@ -235,7 +235,7 @@ class Judging:
     def _elsewhere(self, ways: Sequence[str | None]) -> list[str]:
         if not all(ways):
             return ["where it leads is not known here"]
-        return [f"it leads to {objection}" for way in ways if way and (objection := self.at(way))]
+        return [f"it leads to {objection}" for conninfo in ways if conninfo and (objection := self.at(conninfo))]
 
 
 def _is_read(name: str) -> bool:

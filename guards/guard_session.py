@@ -10,11 +10,11 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from guards import system_clock
 from guards.certificate import certified
 from guards.children import report_refusal
-from guards.cross_database_reach import Judging, Neighbourhood
+from guards.cross_database_reach import Neighbourhood, StatementJudge
 from guards.policy import Policy
 from guards.refusal_text import Judgement, refusal_text
 from guards.same_kernel import Backend, backend_here, peer_of
-from guards.server_evidence import EVIDENCE_QUERY, MET_BEFORE_QUERY, Evidence, Link, evidence_of
+from guards.server_evidence import EVIDENCE_QUERY, JUDGED_BEFORE_QUERY, Evidence, Link, evidence_of
 from guards.server_identity import ServerIdentity
 from guards.server_location import located
 from guards.statements import Classified, Danger, Finding, Reach, classify
@@ -30,7 +30,7 @@ T = TypeVar("T")
 Row: TypeAlias = Sequence[str | None]
 # The guard's own statements on a connection of a driver, each answered by its first row as text, in whatever way that
 # driver waits; ends with a result.
-Talk: TypeAlias = Generator[str, Row, T]
+QueryExchange: TypeAlias = Generator[str, Row, T]
 
 
 class Refused(BaseException):
@@ -38,7 +38,7 @@ class Refused(BaseException):
 
 
 @dataclass(frozen=True)
-class Ends:
+class ConnectionEnds:
     """Both ends of a connection.
 
     `parameters`: how the guard itself gets there (libpq's words, and the password); `asked_for`, `way`: what the caller
@@ -48,32 +48,32 @@ class Ends:
     link: Link
     parameters: Mapping[str, Any]
     asked_for: str
-    way: str
+    conninfo: str
 
 
 class Questions(Protocol):
     """What the guard asks through connections of its own."""
 
-    def radius(self, ends: Ends, findings: Sequence[Finding]) -> str | None:
+    def radius(self, ends: ConnectionEnds, findings: Sequence[Finding]) -> str | None:
         """What the findings would have hit, in one line."""
 
     def application(self, policy: Policy, evidence: Evidence) -> str | None:
         """The configured database of the application that this is."""
 
-    def neighbourhood(self, ends: Ends) -> Neighbourhood | None:
+    def neighbourhood(self, ends: ConnectionEnds) -> Neighbourhood | None:
         """What else is on the server; None where it cannot be asked."""
 
-    def at(self, guard: Guard, ends: Ends, way: str) -> str | None:
+    def at(self, guard: Guard, ends: ConnectionEnds, conninfo: str) -> str | None:
         """Why the database where a connection string leads is not disposable; None where it is."""
 
-    def abroad(self, guard: Guard, ends: Ends, findings: Sequence[Finding]) -> str | None:
+    def abroad(self, guard: Guard, ends: ConnectionEnds, findings: Sequence[Finding]) -> str | None:
         """Why tables of other servers that the findings write to are not disposable; None where they are, or none."""
 
 
 class Unasked:
     """No questions: what depends on an answer is refused."""
 
-    def radius(self, ends: Ends, findings: Sequence[Finding]) -> str | None:
+    def radius(self, ends: ConnectionEnds, findings: Sequence[Finding]) -> str | None:
         """Nothing is known."""
         return None
 
@@ -81,15 +81,15 @@ class Unasked:
         """No application is configured."""
         return None
 
-    def neighbourhood(self, ends: Ends) -> Neighbourhood | None:
+    def neighbourhood(self, ends: ConnectionEnds) -> Neighbourhood | None:
         """Nothing is known."""
         return None
 
-    def at(self, guard: Guard, ends: Ends, way: str) -> str | None:
+    def at(self, guard: Guard, ends: ConnectionEnds, conninfo: str) -> str | None:
         """Not judged."""
         return "a server that was not asked"
 
-    def abroad(self, guard: Guard, ends: Ends, findings: Sequence[Finding]) -> str | None:
+    def abroad(self, guard: Guard, ends: ConnectionEnds, findings: Sequence[Finding]) -> str | None:
         """Not judged."""
         return "tables of a server that was not asked"
 
@@ -105,28 +105,28 @@ class Guard:
     policy: Policy
     refusals: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    met: dict[ServerIdentity, Judgement] = field(default_factory=dict)
+    judged: dict[ServerIdentity, Judgement] = field(default_factory=dict)
     fixture: str | None = None
     questions: Questions = field(default_factory=Unasked)
     _proven_here: dict[Backend, tuple[Judgement, float]] = field(default_factory=dict)
     _peers: set[tuple[str, int]] = field(default_factory=set)
-    _met_before: dict[tuple[object, ...], Judgement] = field(default_factory=dict)
+    _judged_before: dict[tuple[object, ...], Judgement] = field(default_factory=dict)
     _elsewhere: set[tuple[str, int, str, str]] = field(default_factory=set)
     _roles: set[tuple[str, str]] = field(default_factory=set)
 
-    def meeting(self, link: Link, ends: Callable[[], Ends]) -> Talk[Judgement]:
+    def judge_connection(self, link: Link, ends: Callable[[], ConnectionEnds]) -> QueryExchange[Judgement]:
         """Judge the database of a new connection: by its process, by one short question, or by the whole evidence."""
         if judgement := self.recognise(link):
             return judgement
         peer = peer_of(link.fd)
         if peer in self._peers:
-            row = yield MET_BEFORE_QUERY
-            if judgement := self._met_before.get((peer, *_key(row))):
+            row = yield JUDGED_BEFORE_QUERY
+            if judgement := self._judged_before.get((peer, *_key(row))):
                 pooled = link.key_pid != int(row[2] or 0)
                 return judgement if pooled == judgement.evidence.pooled else _pooled(judgement, pooled)
         self._peers.add(peer)
         row = yield EVIDENCE_QUERY
-        return self.meet(row, ends())
+        return self.judge_evidence(row, ends())
 
     def recognise(self, link: Link) -> Judgement | None:
         """A database of this kernel that was proven a moment ago, known again without asking the server anything.
@@ -138,16 +138,16 @@ class Guard:
         judgement, until = self._proven_here.get(backend, (None, 0.0))
         return judgement if system_clock.seconds() < until else None
 
-    def meet(self, row: Row, ends: Ends) -> Judgement:
+    def judge_evidence(self, row: Row, ends: ConnectionEnds) -> Judgement:
         """Judge a database by the row that EVIDENCE_QUERY gave on a new connection.
 
         What is proven holds for the run, and so does what is missing; sessions of others come and go.
         """
         evidence, verdict = self._judged(evidence_of(row, ends.link), ends.link)
-        judgement = Judgement(evidence, verdict, ends.asked_for, ends.way)
-        self.met[evidence.identity] = judgement
+        judgement = Judgement(evidence, verdict, ends.asked_for, ends.conninfo)
+        self.judged[evidence.identity] = judgement
         if verdict.disposable or not (evidence.foreign_sessions or evidence.replicas):
-            self._met_before[peer_of(ends.link.fd), *_key(row)] = judgement
+            self._judged_before[peer_of(ends.link.fd), *_key(row)] = judgement
         # A mark or an allowance is bound to an oid, which the kernel does not tell: those are asked for each time.
         lasting = verdict.disposable and evidence.on_this_kernel and not verdict.by_owner
         if lasting and (backend := backend_here(ends.link.fd, ends.link.key_pid)):
@@ -181,7 +181,7 @@ class Guard:
             self._elsewhere.add(server)
         return evidence
 
-    def check(self, judgement: Judgement | None, text: str, ends: Callable[[], Ends]) -> None:
+    def check(self, judgement: Judgement | None, text: str, ends: Callable[[], ConnectionEnds]) -> None:
         """Let `text` pass or raise Refused. On a proven database only what leaves it is looked at.
 
         `judgement` None: the connection is older than the guard, so nothing is known of its server.
@@ -192,44 +192,50 @@ class Guard:
         elif classified.danger is not Danger.READ:
             self.refuse(judgement, classified.worst, ends, *self._of_named(judgement, classified, ends))
 
-    def _check_reach(self, judgement: Judgement, classified: Classified, ends: Callable[[], Ends]) -> None:
-        judging = self.judging(judgement, ends()) if classified.reaching else None
+    def _check_reach(self, judgement: Judgement, classified: Classified, ends: Callable[[], ConnectionEnds]) -> None:
+        statement_judge = self.statement_judge(judgement, ends()) if classified.reaching else None
         for finding in classified.reaching:
-            if judging and (objections := judging.objections(finding)):
+            if statement_judge and (objections := statement_judge.objections(finding)):
                 self.refuse(judgement, [finding], ends, *objections)
         if judgement.evidence.foreign_servers and classified.danger is not Danger.READ:
             writes = [finding for finding in classified.findings if finding.danger is not Danger.READ]
             if objection := self.questions.abroad(self, ends(), writes):
                 self.refuse(judgement, classified.worst, ends, objection)
 
-    def _of_named(self, judgement: Judgement | None, classified: Classified, ends: Callable[[], Ends]) -> Sequence[str]:
+    def _of_named(
+        self, judgement: Judgement | None, classified: Classified, ends: Callable[[], ConnectionEnds]
+    ) -> Sequence[str]:
         """Where a text is about another database on a server of this machine, that one is in question."""
         if judgement is None or any(f.reach not in (Reach.DATABASE, Reach.SESSIONS) for f in classified.worst):
             return ()
-        judging = self.judging(judgement, ends())
-        if not judging.judgement.evidence.on_this_kernel:
+        statement_judge = self.statement_judge(judgement, ends())
+        if not statement_judge.judgement.evidence.on_this_kernel:
             return ()
-        return [objection for finding in classified.worst for objection in judging.objections(finding)]
+        return [objection for finding in classified.worst for objection in statement_judge.objections(finding)]
 
-    def judging(self, judgement: Judgement, ends: Ends) -> Judging:
+    def statement_judge(self, judgement: Judgement, ends: ConnectionEnds) -> StatementJudge:
         """What judges the statements of a session that leave its database.
 
         Marks by name count on a server of this machine alone, so a database that its own mark proved is located now.
         """
         if not judgement.evidence.on_this_kernel:
             judgement = replace(judgement, evidence=self._located(judgement.evidence, ends.link))
-        return Judging(
+        return StatementJudge(
             judgement,
             self.policy,
             cache(lambda: self.questions.neighbourhood(ends)),
             self.questions.application,
-            lambda way: self.questions.at(self, ends, way),
+            lambda conninfo: self.questions.at(self, ends, conninfo),
             judge_by_evidence(judgement.evidence, self.policy).disposable,
             self._roles,
         )
 
     def refuse(
-        self, judgement: Judgement | None, worst: Sequence[Finding], ends: Callable[[], Ends] | None, *beyond: str
+        self,
+        judgement: Judgement | None,
+        worst: Sequence[Finding],
+        ends: Callable[[], ConnectionEnds] | None,
+        *beyond: str,
     ) -> None:
         """Raise Refused, and remember it.
 
@@ -239,7 +245,7 @@ class Guard:
         radius = None
         if judgement and ends:
             ends_now = ends()
-            judgement = replace(judgement, asked_for=ends_now.asked_for, way=ends_now.way)
+            judgement = replace(judgement, asked_for=ends_now.asked_for, conninfo=ends_now.conninfo)
             radius = None if beyond else self.questions.radius(ends_now, worst)
         refusal = refusal_text(judgement, worst, self.policy, fixture=self.fixture, radius=radius, beyond=beyond)
         self.refusals.append(refusal)

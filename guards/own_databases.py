@@ -13,7 +13,7 @@ from datetime import timedelta
 from pgparse import PGQueryError, parse
 
 from guards import system_clock
-from guards.cross_database_reach import Judging
+from guards.cross_database_reach import StatementJudge
 from guards.database_mark import Marker
 from guards.guarded_run import this_run
 from guards.server_evidence import Evidence
@@ -51,15 +51,15 @@ class Making:
     lifts: bool
 
 
-def making(text: str, judging: Judging) -> Making | None:
+def making(text: str, statement_judge: StatementJudge) -> Making | None:
     """What a text makes or ends, if it is one statement about databases that are the run's own, marked, or new."""
     finding = _only_finding(text)
-    if finding is None or not may_hold(judging.judgement.evidence) or judging.objections(finding):
+    if finding is None or not may_hold(statement_judge.judgement.evidence) or statement_judge.objections(finding):
         return None
-    proven = judging.judgement.verdict.disposable
+    proven = statement_judge.judgement.verdict.disposable
     if finding.reach is Reach.SESSIONS:
         return None if proven else Making((), lifts=False)
-    marks = _marks(finding, judging)
+    marks = _marks(finding, statement_judge)
     return None if proven and not marks else Making(marks, lifts=not proven)
 
 
@@ -77,16 +77,16 @@ def _only_finding(text: str) -> Finding | None:
     return findings[0] if len(kinds) == 1 and kinds[0] in _UTILITIES else None
 
 
-def _marks(finding: Finding, judging: Judging) -> tuple[str, ...]:
+def _marks(finding: Finding, statement_judge: StatementJudge) -> tuple[str, ...]:
     """The databases that are marked as the run's own once the statement succeeded.
 
     A new name, where the server does not prove all of its databases, and one of the run's own whose comment is
     replaced. A taken name is not new.
     """
     if finding.reach is Reach.NEW_DATABASE:
-        around = None if judging.whole_server else judging.neighbourhood()
+        around = None if statement_judge.whole_server else statement_judge.neighbourhood()
         return finding.objects if around and not any(name in around.databases for name in finding.objects) else ()
-    return finding.objects if finding.verb == "COMMENT" and judging.is_own(finding.objects) else ()
+    return finding.objects if finding.verb == "COMMENT" and statement_judge.is_own(finding.objects) else ()
 
 
 def mark_of_run(identity: ServerIdentity) -> Marker:

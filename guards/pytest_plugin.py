@@ -180,7 +180,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if guard:
         refusals.extend(guard.refusals)
         refusals.extend(_of_children(session.config))
-        met.update({judgement.name: judgement.summary for judgement in guard.met.values()})
+        met.update({judgement.name: judgement.summary for judgement in guard.judged.values()})
         session.config.stash[WARNINGS].extend(guard.warnings)
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output[OPTION], output[_OF_XDIST] = [*refusals], {**met}

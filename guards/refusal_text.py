@@ -29,7 +29,7 @@ class Judgement:
     evidence: Evidence
     verdict: Verdict
     asked_for: str
-    way: str
+    conninfo: str
 
     @property
     def name(self) -> str:
@@ -138,7 +138,9 @@ def _help(judgement: Judgement, policy: Policy) -> Iterator[str]:
 def mark_help(judgement: Judgement) -> str:
     """The command by which its owner makes a database disposable; for a protected one, first what takes that off."""
     name = judgement.evidence.identity.database
-    return _commands(f"--dsn {quoted(judgement.way)} --reason …{_confirmation(name)}", protected=_protected(judgement))
+    return _commands(
+        f"--dsn {quoted(judgement.conninfo)} --reason …{_confirmation(name)}", protected=_protected(judgement)
+    )
 
 
 def _commands(options: str, *, protected: bool) -> str:
@@ -159,18 +161,18 @@ def _help_beyond(judgement: Judgement, worst: Sequence[Finding], beyond: Sequenc
     yield "help: let it name a throw-away database; do not work around this."
     for name in dict.fromkeys(named):
         objections = [objection for objection in beyond if objection.startswith(f"'{name}' ")]
-        options = f"--dsn {quoted(way_to(judgement.way, name))} --reason …{_confirmation(name)}"
+        options = f"--dsn {quoted(conninfo_to(judgement.conninfo, name))} --reason …{_confirmation(name)}"
         if objections:
             commands = _commands(options, protected=any(" is marked protected " in each for each in objections))
             yield f"      '{name}': {commands}"
 
 
-def way_to(way: str, database: str) -> str:
+def conninfo_to(conninfo: str, database: str) -> str:
     """The way to another database of the same server, in libpq's words."""
     value = f"dbname={conninfo_value(database)}"
-    if "dbname=" not in way:
-        return f"{way} {value}"
-    return re.sub(r"\bdbname=(?:'(?:[^'\\]|\\.)*'|\S+)", lambda _: value, way)
+    if "dbname=" not in conninfo:
+        return f"{conninfo} {value}"
+    return re.sub(r"\bdbname=(?:'(?:[^'\\]|\\.)*'|\S+)", lambda _: value, conninfo)
 
 
 def _protected(judgement: Judgement) -> bool:

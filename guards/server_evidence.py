@@ -44,7 +44,7 @@ select {_OF_DATABASE}, (select system_identifier from pg_control_system())::text
 from pg_database d where d.datname = current_database()
 """  # noqa: S608 (constants)
 # What tells a database that was met at the same address before, and a mark that was made or taken off since.
-MET_BEFORE_QUERY = f"select {_OF_DATABASE} from pg_database d where d.datname = current_database()"  # noqa: S608
+JUDGED_BEFORE_QUERY = f"select {_OF_DATABASE} from pg_database d where d.datname = current_database()"  # noqa: S608
 
 
 @dataclass(frozen=True)

@@ -138,5 +138,5 @@ def judged(connection: psycopg.Connection[Any], dsn: str, strictness: str) -> Ju
     evidence = replace(
         evidence, certified=certified(*peer_of(wire.link.fd)), application=same_as_application(policy, evidence)
     )
-    way = shown(conninfo_to_dict(dsn)) if dsn else wire.way
-    return Judgement(evidence, judge(evidence, policy, system_clock.now()), asked_for=way, way=way)
+    conninfo = shown(conninfo_to_dict(dsn)) if dsn else wire.conninfo
+    return Judgement(evidence, judge(evidence, policy, system_clock.now()), asked_for=conninfo, conninfo=conninfo)

@@ -122,7 +122,7 @@ def unmark(dsn: str, reason: str | None, confirmed: str | None) -> None:
                 "mark-refused",
                 f"{judgement.name} bears no mark",
                 state="nothing was done",
-                help=f"look at it: rowback guard show --dsn {quoted(judgement.way)}",
+                help=f"look at it: rowback guard show --dsn {quoted(judgement.conninfo)}",
             )
         if marker and marker.state == "protected" and judgement.verdict.by_owner:
             _take_protection_off(connection, judgement, marker, reason, confirmed)
@@ -143,7 +143,7 @@ def _take_protection_off(
             "usage",
             f"{judgement.name} is {judgement.verdict.vetoes[0]}: say why that is over",
             state="nothing was done",
-            help=f"rowback guard unmark --dsn {quoted(judgement.way)} --reason …"
+            help=f"rowback guard unmark --dsn {quoted(judgement.conninfo)} --reason …"
             + ("" if has_terminal() else f" --confirm {quoted(judgement.evidence.identity.database)}"),
         )
     _confirm(judgement, confirmed, "take the protection off")

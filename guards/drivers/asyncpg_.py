@@ -22,7 +22,7 @@ from guards.connection_words import shown
 from guards.drivers import driver_hooks
 from guards.drivers.guard_connection import ASKING
 from guards.drivers.surrounding_queries import mark_as_own
-from guards.guard_session import Ends, Row, active
+from guards.guard_session import ConnectionEnds, Row, active
 from guards.own_databases import Making
 from guards.refusal_text import Judgement
 from guards.server_evidence import Link
@@ -105,7 +105,7 @@ def _making_in(connection: Any, text: str) -> Making | None:
         return None
     if not driver_hooks.may_make(judgement, text):
         return None
-    return driver_hooks.making_in(judgement, text, lambda: _ends_of(connection))
+    return driver_hooks.making_in(judgement, text, lambda: _connection_ends(connection))
 
 
 async def _around(connection: Any, made: Making, send: Callable[[], Awaitable[Any]]) -> Any:
@@ -114,17 +114,17 @@ async def _around(connection: Any, made: Making, send: Callable[[], Awaitable[An
     Anything but a server error in between closes the session. Other tasks that use the connection meanwhile get the
     InterfaceError of asyncpg.
     """
-    ends = _ends_of(connection)
+    ends = _connection_ends(connection)
     with _turn(connection), ExitStack() as unless_held:
         unless_held.callback(connection.terminate)
         try:
             await driver_hooks.conducted_async(driver_hooks.lift(made), lambda text: _ask(connection, text))
             result = await send()
         except PostgresError:
-            await driver_hooks.conducted_async(driver_hooks.held_again(made), lambda text: _ask(connection, text))
+            await driver_hooks.conducted_async(driver_hooks.hold_again(made), lambda text: _ask(connection, text))
             unless_held.pop_all()
             raise
-        await driver_hooks.conducted_async(driver_hooks.held_again(made), lambda text: _ask(connection, text))
+        await driver_hooks.conducted_async(driver_hooks.hold_again(made), lambda text: _ask(connection, text))
         unless_held.pop_all()
     for name in made.marks:
         mark_as_own(ends, name)
@@ -163,10 +163,10 @@ def _guarded_records(send: Callable[..., Any]) -> Callable[..., Any]:
 
 def _check(connection: Any, text: str) -> None:
     if active() is not None and not _has_turn(connection):
-        driver_hooks.check(_JUDGEMENT.get(connection), text, lambda: _ends_of(connection))
+        driver_hooks.check(_JUDGEMENT.get(connection), text, lambda: _connection_ends(connection))
 
 
-def _ends_of(connection: Any) -> Ends:
+def _connection_ends(connection: Any) -> ConnectionEnds:
     """How the guard itself gets to where this connection leads; asyncpg keeps nothing of what it was given.
 
     TLS as libpq does it by default.
@@ -182,7 +182,7 @@ def _ends_of(connection: Any) -> Ends:
         "dbname": parameters.database,
         "password": parameters.password if isinstance(parameters.password, str) else None,
     }
-    return Ends(_link_of(connection), reached, asked_for=shown(reached), way=shown(reached))
+    return ConnectionEnds(_link_of(connection), reached, asked_for=shown(reached), conninfo=shown(reached))
 
 
 def _link_of(connection: Any) -> Link:
@@ -194,8 +194,8 @@ def _link_of(connection: Any) -> Link:
 async def _meet(connection: Any) -> None:
     guard = active()
     assert guard is not None
-    talk = driver_hooks.meet(guard, _link_of(connection), lambda: _ends_of(connection))
-    _JUDGEMENT[connection] = await driver_hooks.conducted_async(talk, lambda text: _ask(connection, text))
+    exchange = driver_hooks.judge_and_hold(guard, _link_of(connection), lambda: _connection_ends(connection))
+    _JUDGEMENT[connection] = await driver_hooks.conducted_async(exchange, lambda text: _ask(connection, text))
 
 
 async def _ask(connection: Any, text: str) -> Row:
@@ -213,5 +213,5 @@ async def _ask(connection: Any, text: str) -> Row:
 
 async def _hold(connection: Any) -> None:
     await driver_hooks.conducted_async(
-        driver_hooks.hold(_JUDGEMENT.get(connection)), lambda text: _ask(connection, text)
+        driver_hooks.hold_read_only(_JUDGEMENT.get(connection)), lambda text: _ask(connection, text)
     )

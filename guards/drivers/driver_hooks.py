@@ -1,8 +1,8 @@
-"""What every driver's guard does, in one place: it meets each new connection, holds unproven ones, checks each text.
+"""What every driver's guard does, in one place: it judges each new connection, holds unproven ones, checks each text.
 
 A driver's module says how its connections are asked, and where its texts pass; it decides nothing. The guard's own
-statements come as a `Talk`, which each driver conducts in its own way of waiting. One contract suite runs over all
-drivers and ways (tests/guards/test_contract.py).
+statements come as a `QueryExchange`, which each driver conducts in its own way of waiting. One contract suite runs over
+all drivers and ways (tests/guards/test_contract.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
 from guards.cross_database_reach import may_reach
-from guards.guard_session import READ_ONLY, Ends, Guard, Row, Talk, active
+from guards.guard_session import READ_ONLY, ConnectionEnds, Guard, QueryExchange, Row, active
 from guards.own_databases import LIFT, Making, making
 from guards.refusal_text import Judgement
 from guards.server_evidence import Link
@@ -19,14 +19,14 @@ from guards.server_evidence import Link
 T = TypeVar("T")
 
 
-def meet(guard: Guard, link: Link, ends: Callable[[], Ends]) -> Talk[Judgement]:
+def judge_and_hold(guard: Guard, link: Link, ends: Callable[[], ConnectionEnds]) -> QueryExchange[Judgement]:
     """Judge the server of a new connection before its caller has it, and hold it unless it is proven."""
-    judgement = yield from guard.meeting(link, ends)
-    yield from hold(judgement)
+    judgement = yield from guard.judge_connection(link, ends)
+    yield from hold_read_only(judgement)
     return judgement
 
 
-def hold(judgement: Judgement | None) -> Talk[None]:
+def hold_read_only(judgement: Judgement | None) -> QueryExchange[None]:
     """Make the session of an unproven database read-only.
 
     Behind a pooler nothing is set: session settings would stay on the pooler's server connection, which other clients
@@ -51,7 +51,7 @@ def is_free(judgement: Judgement | None) -> bool:
     return judgement is not None and judgement.verdict.disposable and not judgement.evidence.foreign_servers
 
 
-def check(judgement: Judgement | None, text: str, ends: Callable[[], Ends]) -> None:
+def check(judgement: Judgement | None, text: str, ends: Callable[[], ConnectionEnds]) -> None:
     """Raise Refused, or let the text be sent. `judgement` None: the connection is older than the guard."""
     guard = active()
     if guard is not None and not passes(judgement, text):
@@ -65,39 +65,39 @@ def may_make(judgement: Judgement | None, text: str) -> bool:
     )
 
 
-def making_in(judgement: Judgement, text: str, ends: Callable[[], Ends]) -> Making | None:
+def making_in(judgement: Judgement, text: str, ends: Callable[[], ConnectionEnds]) -> Making | None:
     """Whether a text only makes or ends databases of this run. On a connection that is in no transaction."""
     guard = active()
-    return making(text, guard.judging(judgement, ends())) if guard else None
+    return making(text, guard.statement_judge(judgement, ends())) if guard else None
 
 
-def lift(made: Making) -> Talk[None]:
+def lift(made: Making) -> QueryExchange[None]:
     """Before such a text is sent. Whatever keeps `held_again` from its end closes the connection."""
     if made.lifts:
         yield LIFT
 
 
-def held_again(made: Making) -> Talk[None]:
+def hold_again(made: Making) -> QueryExchange[None]:
     """Afterwards, whether the server took it or not."""
     if made.lifts:
         yield READ_ONLY
 
 
-def conducted(talk: Talk[T], ask: Callable[[str], Row]) -> T:
+def conducted(exchange: QueryExchange[T], ask: Callable[[str], Row]) -> T:
     """A talk on a connection that answers at once."""
     try:
-        text = next(talk)
+        text = next(exchange)
         while True:
-            text = talk.send(ask(text))
+            text = exchange.send(ask(text))
     except StopIteration as stop:
         return cast(T, stop.value)
 
 
-async def conducted_async(talk: Talk[T], ask: Callable[[str], Awaitable[Row]]) -> T:
+async def conducted_async(exchange: QueryExchange[T], ask: Callable[[str], Awaitable[Row]]) -> T:
     """A talk on a connection that is awaited."""
     try:
-        text = next(talk)
+        text = next(exchange)
         while True:
-            text = talk.send(await ask(text))
+            text = exchange.send(await ask(text))
     except StopIteration as stop:
         return cast(T, stop.value)

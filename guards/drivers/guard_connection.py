@@ -94,7 +94,7 @@ def verdict_on(guard: Guard, configured: str) -> str:
         return "this is no DSN"  # its own words would repeat it, password and all
     except psycopg.Error as error:
         return (str(error).strip().splitlines() or ["no connection"])[0]
-    judgement = guard.met.get(identity)
+    judgement = guard.judged.get(identity)
     return judgement.summary if judgement else "not judged"
 
 

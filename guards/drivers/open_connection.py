@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from guards.connection_words import way_of
+from guards.connection_words import conninfo_of
 from guards.server_evidence import Link
 from guards.server_identity import Cursor
 
@@ -22,7 +22,7 @@ class Open(Protocol):
         """Our end of the connection."""
 
     @property
-    def way(self) -> str:
+    def conninfo(self) -> str:
         """How the connection was reached, as `rowback guard` takes it."""
 
 
@@ -31,8 +31,8 @@ class _OfPsycopg:
     connection: Any
 
     @property
-    def way(self) -> str:
-        return way_of(self.connection.info.get_parameters())
+    def conninfo(self) -> str:
+        return conninfo_of(self.connection.info.get_parameters())
 
     @property
     def link(self) -> Link:
@@ -49,8 +49,8 @@ class _OfPsycopg2:
     connection: Any
 
     @property
-    def way(self) -> str:
-        return way_of(self.connection.info.dsn_parameters)
+    def conninfo(self) -> str:
+        return conninfo_of(self.connection.info.dsn_parameters)
 
     @property
     def link(self) -> Link:

@@ -20,16 +20,16 @@ from psycopg2 import _psycopg, extensions
 
 from guards.drivers import driver_hooks
 from guards.drivers.guard_connection import ASKING
-from guards.drivers.psycopg2_talks import (
+from guards.drivers.psycopg2_exchanges import (
     BARE_CONNECTION,
     BARE_CURSOR,
     around,
     ask,
-    ends_of,
-    hold,
+    connection_ends,
+    hold_read_only,
     is_console,
+    judge_and_hold,
     may_make,
-    meet,
 )
 from guards.drivers.surrounding_queries import judgement_at
 from guards.guard_session import READ_ONLY, active
@@ -75,7 +75,7 @@ def _hold_older(connection: Any) -> None:
     guard = active()
     if guard is None or ASKING.get() or is_console(connection):
         return
-    judgement = judgement_at(ends_of(connection).parameters, guard)
+    judgement = judgement_at(connection_ends(connection).parameters, guard)
     if judgement.verdict.disposable:
         return
     if connection.status != extensions.STATUS_READY:
@@ -196,14 +196,14 @@ class _GuardedConnection(_Guarded):
         ):
             self.rowback_meeting = True
             try:
-                meet(self)
+                judge_and_hold(self)
             finally:
                 self.rowback_meeting = False
 
     def rowback_check(self, text: str) -> None:
         self.rowback_meet()
         if not self.rowback_free and not self.rowback_meeting and not ASKING.get():
-            driver_hooks.check(self.rowback_judgement, text, lambda: ends_of(self))
+            driver_hooks.check(self.rowback_judgement, text, lambda: connection_ends(self))
 
     def _refuse(self, verb: str) -> None:
         guard, judgement = active(), self.rowback_judgement
@@ -220,14 +220,14 @@ class _GuardedConnection(_Guarded):
             readonly = None
         made: Any = super()
         result = made.set_session(isolation_level, readonly, *rest, **options)
-        hold(self)
+        hold_read_only(self)
         return result
 
     def set_isolation_level(self, *arguments: Any) -> Any:
         """One of the levels is autocommit."""
         made: Any = super()
         result = made.set_isolation_level(*arguments)
-        hold(self)
+        hold_read_only(self)
         return result
 
     @property
@@ -252,7 +252,7 @@ class _GuardedConnection(_Guarded):
         """RESET ALL is part of it: an unproven session is read-only again afterwards."""
         made: Any = super()
         made.reset()
-        hold(self)
+        hold_read_only(self)
 
     def lobject(self, *arguments: Any, **named: Any) -> Any:
         self._refuse("lobject()")
@@ -307,7 +307,7 @@ class _GuardedCursor(_Guarded):
     def rowback_execute(self, query: Any, vars: Any) -> Any:
         made: Any = super()
         if may_make(self.connection, _text(self.connection, query)):
-            text, ends = _text(self.connection, made.mogrify(query, vars)), ends_of(self.connection)
+            text, ends = _text(self.connection, made.mogrify(query, vars)), connection_ends(self.connection)
             if making := driver_hooks.making_in(self.connection.rowback_judgement, text, lambda: ends):
                 return around(self.connection, making, ends, lambda: made.execute(query, vars))
         self._check(query, vars)

@@ -18,13 +18,13 @@ from psycopg._connection_base import BaseConnection
 from psycopg._cursor_base import BaseCursor
 from psycopg._transformer import Transformer
 
-from guards.connection_words import shown, way_of
+from guards.connection_words import conninfo_of, shown
 from guards.cross_database_reach import may_reach_bytes, stays
 from guards.drivers import driver_hooks
 from guards.drivers.guard_connection import ASKING
 from guards.drivers.open_connection import wire_of
 from guards.drivers.surrounding_queries import judgement_at, mark_as_own
-from guards.guard_session import Ends, Row, Talk, active
+from guards.guard_session import ConnectionEnds, QueryExchange, Row, active
 from guards.own_databases import Making
 from guards.refusal_text import Judgement
 from guards.statements.classify_sql import REMEMBERED
@@ -104,7 +104,7 @@ def _stand_in_cursors() -> None:
         if connection._rowback_plain or not _may_make(connection, query):
             return begun
         judgement, text = getattr(connection, _JUDGEMENT, None), _merged(connection, query, params)
-        made = driver_hooks.making_in(judgement, text, lambda: _ends_of(connection)) if judgement else None
+        made = driver_hooks.making_in(judgement, text, lambda: _connection_ends(connection)) if judgement else None
         return begun if made is None else _around(connection, made, begun)
 
     cursor._execute_gen = guarded_execute
@@ -120,7 +120,7 @@ def _guarded_many(execute: Callable[..., Any]) -> Callable[..., Any]:
         judgement = getattr(connection, _JUDGEMENT, None)
         if active() is not None and judgement is not _FREE and may_reach_bytes(_encoded(connection, query)):
             text = as_the_server_sees_it(_decoded(connection, _encoded(connection, query)))
-            driver_hooks.check(judgement, text, lambda: _ends_of(connection))
+            driver_hooks.check(judgement, text, lambda: _connection_ends(connection))
         return execute(self, query, *arguments, **options)
 
     return guarded_many
@@ -134,7 +134,7 @@ def _may_make(connection: Any, query: Any) -> bool:
 
 def _around(connection: Any, made: Making, begun: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """Send a text about databases of this run, and hold the session again. Whatever comes between closes it."""
-    ends = _ends_of(connection)
+    ends = _connection_ends(connection)
     with ExitStack() as unless_held:
         unless_held.callback(connection.pgconn.finish)
         try:
@@ -142,12 +142,12 @@ def _around(connection: Any, made: Making, begun: Generator[Any, Any, Any]) -> G
             setattr(connection, _PERMITTED, True)
             result = yield from begun
         except psycopg.Error:
-            yield from _conducted(connection, driver_hooks.held_again(made))
+            yield from _conducted(connection, driver_hooks.hold_again(made))
             unless_held.pop_all()
             raise
         finally:
             setattr(connection, _PERMITTED, False)
-        yield from _conducted(connection, driver_hooks.held_again(made))
+        yield from _conducted(connection, driver_hooks.hold_again(made))
         unless_held.pop_all()
     for name in made.marks:
         mark_as_own(ends, name)
@@ -215,7 +215,7 @@ def _check(connection: Any, text: bytes, query: Any = None, vars: Any = None) ->
         return
     proven = judgement is not None and judgement.verdict.disposable
     sent = _merged(connection, query, vars) if proven and vars else _decoded(connection, text)
-    driver_hooks.check(judgement, sent, lambda: _ends_of(connection))
+    driver_hooks.check(judgement, sent, lambda: _connection_ends(connection))
     if judgement is None or not judgement.verdict.disposable:
         if len(_READS) >= REMEMBERED:
             _READS.clear()
@@ -237,11 +237,11 @@ def _decoded(connection: Any, text: bytes) -> str:
         return text.decode("utf-8", "replace")
 
 
-def _ends_of(connection: Any) -> Ends:
+def _connection_ends(connection: Any) -> ConnectionEnds:
     info: str | None = getattr(connection, _ASKED_FOR, None)
     parameters = {**connection.info.get_parameters(), "password": connection.info.password}
-    asked_for = shown(conninfo.conninfo_to_dict(info)) if info is not None else way_of(parameters)
-    return Ends(wire_of(connection).link, parameters, asked_for, way_of(parameters))
+    asked_for = shown(conninfo.conninfo_to_dict(info)) if info is not None else conninfo_of(parameters)
+    return ConnectionEnds(wire_of(connection).link, parameters, asked_for, conninfo_of(parameters))
 
 
 def _is_console(connection: Any) -> bool:
@@ -261,10 +261,10 @@ def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
     assert guard is not None
     setattr(connection, _ASKED_FOR, info)
     if _follows(info):  # its session takes no questions
-        setattr(connection, _JUDGEMENT, judgement_at(_ends_of(connection).parameters, guard))
+        setattr(connection, _JUDGEMENT, judgement_at(_connection_ends(connection).parameters, guard))
         return
-    talk = driver_hooks.meet(guard, wire_of(connection).link, lambda: _ends_of(connection))
-    judgement = yield from _while_connecting(connection, _conducted(connection, talk))
+    exchange = driver_hooks.judge_and_hold(guard, wire_of(connection).link, lambda: _connection_ends(connection))
+    judgement = yield from _while_connecting(connection, _conducted(connection, exchange))
     setattr(connection, _JUDGEMENT, judgement)
     connection._rowback_fast = driver_hooks.is_free(judgement)
     connection._rowback_plain = judgement.verdict.disposable and not judgement.verdict.by_owner
@@ -273,12 +273,12 @@ def _meet(connection: Any, info: str) -> Generator[Any, Any, None]:
         connection._read_only, connection._begin_statement = True, b""
 
 
-def _conducted(connection: Any, talk: Talk[Any]) -> Generator[Any, Any, Any]:
+def _conducted(connection: Any, exchange: QueryExchange[Any]) -> Generator[Any, Any, Any]:
     """A talk on a connection as a generator like psycopg's own: the caller waits for what is yielded."""
     try:
-        text = next(talk)
+        text = next(exchange)
         while True:
-            text = talk.send((yield from _ask(connection, text)))
+            text = exchange.send((yield from _ask(connection, text)))
     except StopIteration as stop:
         return stop.value
 

@@ -18,7 +18,7 @@ from guards.database_mark import KEY, as_comment
 from guards.drivers.driver_hooks import conducted
 from guards.drivers.guard_connection import KNOWN_TO_LIBPQ, NOT_ASKED, asking, connected, radius_of, same_as_application
 from guards.drivers.open_connection import wire_of
-from guards.guard_session import Ends, Guard, Row, active
+from guards.guard_session import ConnectionEnds, Guard, Row, active
 from guards.own_databases import mark_of_run
 from guards.policy import Policy
 from guards.refusal_text import Judgement
@@ -41,7 +41,7 @@ T = TypeVar("T")
 class OwnQuestions:
     """guards.guard_session.Questions through psycopg 3."""
 
-    def radius(self, ends: Ends, findings: Sequence[Finding]) -> str | None:
+    def radius(self, ends: ConnectionEnds, findings: Sequence[Finding]) -> str | None:
         """What the findings would have hit: the refused connection may be amid anything, so another one is asked."""
         return _in_time(lambda: radius_of(ends.parameters, findings), NOT_ASKED)
 
@@ -49,33 +49,33 @@ class OwnQuestions:
         """See same_as_application."""
         return same_as_application(policy, evidence)
 
-    def neighbourhood(self, ends: Ends) -> Neighbourhood | None:
+    def neighbourhood(self, ends: ConnectionEnds) -> Neighbourhood | None:
         """All databases and roles of the server, if it answers."""
         return _in_time(lambda: _neighbourhood(ends.parameters), None)
 
-    def at(self, guard: Guard, ends: Ends, way: str) -> str | None:
+    def at(self, guard: Guard, ends: ConnectionEnds, conninfo: str) -> str | None:
         """Judge where a connection string leads, as the session's server would follow it.
 
         What it leaves out is not guessed.
         """
-        unknown: str | None = f"a server that could not be asked ({shown_way(way)})"
-        return _in_time(lambda: _at(guard, ends.parameters, way), unknown)
+        unknown: str | None = f"a server that could not be asked ({shown_conninfo(conninfo)})"
+        return _in_time(lambda: _at(guard, ends.parameters, conninfo), unknown)
 
-    def abroad(self, guard: Guard, ends: Ends, findings: Sequence[Finding]) -> str | None:
+    def abroad(self, guard: Guard, ends: ConnectionEnds, findings: Sequence[Finding]) -> str | None:
         """Judge the servers of all foreign tables that the findings write to, through views, partitions and CASCADE."""
         unknown: str | None = "its foreign tables could not be asked"
         return _in_time(lambda: _abroad(guard, ends.parameters, findings), unknown)
 
 
-def _at(guard: Guard, parameters: Mapping[str, Any], way: str) -> str | None:
+def _at(guard: Guard, parameters: Mapping[str, Any], conninfo: str) -> str | None:
     import psycopg
 
-    if "=" not in way and "://" not in way:
+    if "=" not in conninfo and "://" not in conninfo:
         with asking(), connected(parameters) as ours:
-            row = ours.execute("select srvoptions from pg_foreign_server where srvname = %s", (way,)).fetchone()
+            row = ours.execute("select srvoptions from pg_foreign_server where srvname = %s", (conninfo,)).fetchone()
         return _of_options(guard, parameters, row[0] or ()) if row else None  # a connection that was judged when made
     try:
-        parsed = psycopg.conninfo.conninfo_to_dict(way)
+        parsed = psycopg.conninfo.conninfo_to_dict(conninfo)
     except psycopg.Error:
         return "what is no connection string"
     return _of_way(guard, parameters, parsed)
@@ -153,12 +153,12 @@ def _in_time(ask: Callable[[], T], otherwise: T) -> T:
     return answers[0] if answers else otherwise
 
 
-def shown_way(way: str) -> str:
+def shown_conninfo(conninfo: str) -> str:
     """A connection string as it may be printed."""
     import psycopg
 
     try:
-        return shown(psycopg.conninfo.conninfo_to_dict(way))
+        return shown(psycopg.conninfo.conninfo_to_dict(conninfo))
     except psycopg.Error:
         return "what is no connection string"
 
@@ -170,16 +170,16 @@ def judgement_at(parameters: Mapping[str, Any], guard: Guard) -> Judgement:
         parameters["dbname"] = "postgres"  # a session that follows the whole server is in none
     with asking(), connected(parameters) as ours:
         wire = wire_of(ours)
-        ends = Ends(wire.link, parameters, asked_for=shown(parameters), way=wire.way)
+        ends = ConnectionEnds(wire.link, parameters, asked_for=shown(parameters), conninfo=wire.conninfo)
 
         def ask(text: str) -> Row:
             row = ours.execute(text).fetchone()
             return [None if value is None else str(value) for value in row or ()]
 
-        return conducted(guard.meeting(wire.link, lambda: ends), ask)
+        return conducted(guard.judge_connection(wire.link, lambda: ends), ask)
 
 
-def mark_as_own(ends: Ends, name: str) -> None:
+def mark_as_own(ends: ConnectionEnds, name: str) -> None:
     """Mark a database that this run has just created or commented on.
 
     A database that has a mark keeps it. One that cannot be marked is reported at the end of the run, because it will be
@@ -195,7 +195,7 @@ def mark_as_own(ends: Ends, name: str) -> None:
             guard.warnings.append(f"database '{name}' could not be marked as this run's own: {why}")
 
 
-def _mark_as_own(ends: Ends, name: str) -> None:
+def _mark_as_own(ends: ConnectionEnds, name: str) -> None:
     from psycopg import sql
 
     with asking(), connected(ends.parameters, read_only=False) as ours:

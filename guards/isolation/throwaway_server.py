@@ -69,7 +69,9 @@ def server_at(dsn: str) -> Server:
     with connection, asking():
         wire = wire_of(connection)
         evidence = gather(wire)
-        judgement = Judgement(evidence, judge(evidence, policy_here(), system_clock.now()), shown(parameters), wire.way)
+        judgement = Judgement(
+            evidence, judge(evidence, policy_here(), system_clock.now()), shown(parameters), wire.conninfo
+        )
         backend = backend_here(wire.link.fd, wire.link.key_pid)
     if not (judgement.verdict.disposable or (may_hold(judgement.evidence) and not judgement.verdict.by_owner)):
         raise GuardError(
@@ -79,6 +81,6 @@ def server_at(dsn: str) -> Server:
             *judgement.verdict.missing,
             state="no database was made",
             help="leave the DSN out (a cluster of our own is started then), or have its owner mark it:"
-            f" rowback guard mark --dsn '{judgement.way}' --reason …",
+            f" rowback guard mark --dsn '{judgement.conninfo}' --reason …",
         )
     return Server(parameters, judgement, backend)

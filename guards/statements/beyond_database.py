@@ -80,14 +80,14 @@ def _foreign_server(kind: str, fields: Node) -> Iterator[Finding]:
     named = [(str(o.get("defname")), constant_text(o.get("arg", {}))) for o in options]
     ways = " ".join(f"{key}={conninfo_value(value)}" for key, value in named if key in _SETTINGS_OF_A_SERVER)
     reach = Reach.ELSEWHERE if ways or kind == "CreateForeignServerStmt" else None
-    yield Finding(Danger.WRITE, tag_of(kind, fields), (str(fields["servername"]),), reach=reach, way=ways)
+    yield Finding(Danger.WRITE, tag_of(kind, fields), (str(fields["servername"]),), reach=reach, conninfo=ways)
 
 
 def _subscription(kind: str, fields: Node) -> Iterator[Finding]:
     """It makes, moves or drops a slot on the publisher."""
     danger = Danger.DESTRUCTIVE if kind == "DropSubscriptionStmt" else Danger.WRITE
-    way = str(fields.get("conninfo", ""))
-    yield Finding(danger, tag_of(kind, fields), (str(fields["subname"]),), reach=Reach.ELSEWHERE, way=way)
+    conninfo = str(fields.get("conninfo", ""))
+    yield Finding(danger, tag_of(kind, fields), (str(fields["subname"]),), reach=Reach.ELSEWHERE, conninfo=conninfo)
 
 
 def constant_text(node: Any) -> str:

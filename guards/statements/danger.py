@@ -47,7 +47,7 @@ class Finding:
     cascade: bool = False
     why: str = ""
     reach: Reach | None = None
-    way: str = ""
+    conninfo: str = ""
 
     def __str__(self) -> str:
         named = f" {', '.join(self.objects)}" if self.objects else ""

@@ -243,14 +243,14 @@ def _elsewhere(shown: str, arguments: Sequence[Any]) -> list[Finding | str | Sen
     """
     connects = "dblink_connect" in shown
     text = folded_text(arguments[len(arguments) - 1 if connects else 0]) if arguments else None
-    way = text if text and HOLE not in text else ""
+    conninfo = text if text and HOLE not in text else ""
     sent: list[Finding | str | Sent] = [] if connects else [Sent(folded_text(each)) for each in arguments[1:]]
     finding = Finding(
         Danger.UNKNOWN,
         f"{shown}()",
         why="what it sends to another session is not seen here",
         reach=Reach.ELSEWHERE,
-        way=way,
+        conninfo=conninfo,
     )
     return [finding, *sent]
 

@@ -107,7 +107,7 @@ INTERRUPTED = {
 
 @pytest.mark.parametrize("driver", INTERRUPTED)
 def test_an_interrupt_while_it_is_marked_leaves_it_held(old: Plain, prod: str, tmp_path: Path, driver: str) -> None:
-    module = {"psycopg": "psycopg3", "psycopg2": "psycopg2_talks"}[driver]
+    module = {"psycopg": "psycopg3", "psycopg2": "psycopg2_exchanges"}[driver]
     act = (
         f"import os\nDSN = os.environ['TEST_DSN']\n{INTERRUPTED[driver]}import guards.drivers.{module} as d\n"
         "def interrupted(*_):\n    raise KeyboardInterrupt\nd.mark_as_own = interrupted\n"

@@ -9,11 +9,11 @@ from typing import Any
 import psycopg2
 from psycopg2 import _psycopg, extensions, extras
 
-from guards.connection_words import shown, way_of
+from guards.connection_words import conninfo_of, shown
 from guards.drivers import driver_hooks
 from guards.drivers.open_connection import wire_of
 from guards.drivers.surrounding_queries import judgement_at, mark_as_own
-from guards.guard_session import Ends, active
+from guards.guard_session import ConnectionEnds, active
 from guards.own_databases import Making
 
 BARE_CONNECTION, BARE_CURSOR = _psycopg.connection, _psycopg.cursor
@@ -28,7 +28,7 @@ def may_make(connection: Any, text: str) -> bool:
     return bool(autocommit and connection.get_transaction_status() == extensions.TRANSACTION_STATUS_IDLE)
 
 
-def around(connection: Any, making: Making, ends: Ends, send: Callable[[], Any]) -> Any:
+def around(connection: Any, making: Making, ends: ConnectionEnds, send: Callable[[], Any]) -> Any:
     """Send a text about databases of this run, and hold the session again. Whatever comes between closes it."""
     with ExitStack() as unless_held:
         unless_held.callback(connection.close)
@@ -36,21 +36,21 @@ def around(connection: Any, making: Making, ends: Ends, send: Callable[[], Any])
             driver_hooks.conducted(driver_hooks.lift(making), lambda text: ask(connection, text))
             result = send()
         except psycopg2.Error:
-            driver_hooks.conducted(driver_hooks.held_again(making), lambda text: ask(connection, text))
+            driver_hooks.conducted(driver_hooks.hold_again(making), lambda text: ask(connection, text))
             unless_held.pop_all()
             raise
-        driver_hooks.conducted(driver_hooks.held_again(making), lambda text: ask(connection, text))
+        driver_hooks.conducted(driver_hooks.hold_again(making), lambda text: ask(connection, text))
         unless_held.pop_all()
     for name in making.marks:
         mark_as_own(ends, name)
     return result
 
 
-def ends_of(connection: Any) -> Ends:
+def connection_ends(connection: Any) -> ConnectionEnds:
     """Both ends of a connection, as the guard needs them for a connection of its own."""
     parameters = {**connection.info.dsn_parameters, "password": connection.info.password}
-    way = way_of(parameters)
-    return Ends(wire_of(connection).link, parameters, shown(extensions.parse_dsn(connection.dsn)), way)
+    conninfo = conninfo_of(parameters)
+    return ConnectionEnds(wire_of(connection).link, parameters, shown(extensions.parse_dsn(connection.dsn)), conninfo)
 
 
 def is_console(connection: Any) -> bool:
@@ -58,7 +58,7 @@ def is_console(connection: Any) -> bool:
     return "bouncer" in (connection.get_parameter_status("server_version") or "")
 
 
-def meet(connection: Any) -> None:
+def judge_and_hold(connection: Any) -> None:
     """Judge the server of a connection, and hold the session unless it is proven: `rowback_judgement` is set then."""
     guard = active()
     assert guard is not None
@@ -68,19 +68,21 @@ def meet(connection: Any) -> None:
         connection.rowback_free = True
         return
     if isinstance(connection, _psycopg.ReplicationConnection):  # its session takes no questions
-        connection.rowback_judgement = judgement_at(ends_of(connection).parameters, guard)
+        connection.rowback_judgement = judgement_at(connection_ends(connection).parameters, guard)
         return
     if not connection.async_ and connection.status != extensions.STATUS_READY:
         BARE_CONNECTION.commit(connection)  # nothing but reads and settings passed until now
     connection.rowback_judgement = driver_hooks.conducted(
-        driver_hooks.meet(guard, wire_of(connection).link, lambda: ends_of(connection)),
+        driver_hooks.judge_and_hold(guard, wire_of(connection).link, lambda: connection_ends(connection)),
         lambda text: ask(connection, text),
     )
 
 
-def hold(connection: Any) -> None:
+def hold_read_only(connection: Any) -> None:
     """Make an unproven session read-only, again where something may have undone it."""
-    driver_hooks.conducted(driver_hooks.hold(connection.rowback_judgement), lambda text: ask(connection, text))
+    driver_hooks.conducted(
+        driver_hooks.hold_read_only(connection.rowback_judgement), lambda text: ask(connection, text)
+    )
 
 
 def ask(connection: Any, text: str) -> Sequence[str | None]:
