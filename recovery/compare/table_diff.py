@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.column_mapping import ColumnMapping
 from recovery.changeset.row_change import Change, Shape, Texts
-from recovery.compare.candidate_rows import Sides, compare_whole_rows, find_candidate_rows
+from recovery.compare.candidate_rows import Sides, find_candidate_rows
 from recovery.compare.classify_row import differing
 from recovery.compare.moved_rows import row_signature_of
+from recovery.compare.rows_without_key import compare_whole_rows
 from recovery.model.catalog import Catalog
 from recovery.model.modes.reload_mode import IncidentNeed, NewRows
 from recovery.model.repair_plan import DetectionMethod, RepairRequest
