@@ -63,7 +63,7 @@ def _previewed(step: Executed, what: Preview, number: int) -> list[str]:
     except StepError:
         what.withheld += not step.effects.reads
         return _shown(f"{step.id}: would run, once what it needs is known", step.texts)
-    lines = [around.redact(" ".join(line)) for line in words]
+    lines = [around.redact(step.printed(line)) for line in words]
     if (why := _withheld(step, words, what)) is not None:
         what.withheld += 1
         return _shown(f"{step.id}: would run{why}", lines)

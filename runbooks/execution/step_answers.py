@@ -100,7 +100,7 @@ class AtTerminal:
             return True
         redact = Redactor.of_this_process()
         for words in lines:
-            click.echo("  " + redact(" ".join(words)), err=True)
+            click.echo("  " + redact(step.printed(words)), err=True)
         return click.confirm(f"Run step '{step.id}'?", err=True)
 
     def approves(self, step: Approve) -> bool:

@@ -159,6 +159,10 @@ class Executed(FencedStep):
     def command_lines(self, values: Mapping[str, str]) -> list[list[str]]:
         """What would be run, as argument lists. Raises StepError for a variable without a value."""
 
+    def printed(self, words: Sequence[str]) -> str:
+        """One of its `command_lines` as people read it."""
+        return " ".join(words)
+
     def withheld(self, lines: Sequence[Sequence[str]], run_directory: Path) -> str | None:
         """Why a preview does not run it though it reads, in words behind `would run`; None where it does."""
         return None

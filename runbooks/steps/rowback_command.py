@@ -94,7 +94,11 @@ class Command(Executed):
 
     def headline(self, values: Mapping[str, str]) -> str:
         """The first command. Raises StepError for a variable without a value."""
-        return shlex.join(self.command_lines(values)[0])
+        return self.printed(self.command_lines(values)[0])
+
+    def printed(self, words: Sequence[str]) -> str:
+        """As it can be pasted into a shell."""
+        return shlex.join(words)
 
     def command_lines(self, values: Mapping[str, str]) -> list[list[str]]:
         """Values are put into words that were split before: none becomes more than a word. Raises StepError."""
