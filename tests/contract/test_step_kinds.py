@@ -17,6 +17,7 @@ from runbooks.book.parse_book import parse
 from runbooks.execution.preview_book import Preview, preview
 from runbooks.execution.step_answers import StepLines
 from runbooks.steps.book_step import Executed, PersonStep
+from runbooks.steps import child_program
 from runbooks.steps.problems import Problem
 from runbooks.steps.step_kinds import KINDS
 from runbooks.steps.surroundings import CutOff, StepError, Surroundings
@@ -210,7 +211,8 @@ def test_a_step_saves_no_secret(kind: str, around: Surroundings) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sql", "sh"])
-def test_a_step_ends_with_its_time(kind: str, around: Surroundings) -> None:
+def test_a_step_ends_with_its_time(kind: str, around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_program, "GRACE_S", 0.5)  # whoever started us may have had SIGINT ignored
     step = step_of(kind, EXECUTED[kind].slow, EXECUTED[kind].reads_more)
     hurried = replace(step, effects=replace(step.effects, timeout_s=0.3))
     with pytest.raises((StepError, Exception)) as ended:

@@ -50,6 +50,9 @@ def test_no_password_is_ever_written_down(
         reset(instance, password)  # type: ignore[arg-type]
 
     monkeypatch.setattr(engine, "reset_password", listening)
+    configuration = cli.home / "impatient.toml"
+    configuration.parent.mkdir(parents=True, exist_ok=True)
+    configuration.write_text("[profiles.p]\nlock_attempts = 2\n")
     database.run("create table t (n int)", "insert into t select generate_series(1, 50000)")
     target = pass_a_second()
     database.run("truncate t")
@@ -65,6 +68,9 @@ def test_no_password_is_ever_written_down(
             database.name,
             "--confirm",
             database.name,
+            "--profile",
+            "p",
+            ROWBACK_CONFIG=str(configuration),
         )
     assert (ran.code == 0) is works, ran.err
     assert len(passwords) == 2, "the copy got a password of its own"
