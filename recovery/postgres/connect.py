@@ -49,8 +49,9 @@ _ORIGIN: WeakKeyDictionary[psycopg.Error, Session] = WeakKeyDictionary()
 
 # Role and database defaults must not cut our own sessions short, nor change how values print.
 # row_security off: a policy makes a query fail instead of silently hiding rows.
+NO_STATEMENT_TIMEOUT: LiteralString = "set statement_timeout = 0"
+LIFTING_TRIES = 100
 SETTINGS: tuple[LiteralString, ...] = (
-    "set statement_timeout = 0",
     "set lock_timeout = 0",
     "set default_transaction_isolation = 'read committed'",  # what is asked under a lock sees what came before it
     # Longer than any comparison leaves a transaction idle; one that writes has a limit of seconds (lock_watchdog.py).
@@ -93,6 +94,7 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
         raise server_unreachable(target, str(error), state) from error
     session.target = target
     with translate_errors(session, target, state=state), session:
+        _lift_statement_timeout(session)
         for statement in SETTINGS:
             session.execute(statement)
         if session.info.parameter_status("server_encoding") == "SQL_ASCII":
@@ -104,6 +106,17 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
             if session.info.server_version >= since:
                 session.execute(statement)
         yield session
+
+
+def _lift_statement_timeout(session: Session) -> None:
+    """The limit of the role or database holds for the statement that lifts it too, and may be a millisecond."""
+    for _ in range(LIFTING_TRIES - 1):
+        try:
+            session.execute(NO_STATEMENT_TIMEOUT)
+            return
+        except psycopg.errors.QueryCanceled:
+            continue
+    session.execute(NO_STATEMENT_TIMEOUT)
 
 
 @contextmanager

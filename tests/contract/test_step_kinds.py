@@ -16,8 +16,8 @@ from runbooks.book.lint import lint
 from runbooks.book.parse_book import parse
 from runbooks.execution.preview_book import Preview, preview
 from runbooks.execution.step_answers import StepLines
-from runbooks.steps.book_step import Executed, PersonStep
 from runbooks.steps import child_program
+from runbooks.steps.book_step import Executed, PersonStep
 from runbooks.steps.problems import Problem
 from runbooks.steps.step_kinds import KINDS
 from runbooks.steps.surroundings import CutOff, StepError, Surroundings

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.guards.inner import ran
+
+pytestmark = pytest.mark.matrix
 
 ROOT = Path(__file__).parents[2]
 

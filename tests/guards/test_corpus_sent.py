@@ -15,6 +15,8 @@ from tests.guards.fix_corpus import CORPUS
 from tests.guards.forwarder import forwarded
 from tests.guards.inner import script
 
+pytestmark = pytest.mark.matrix
+
 TABLES = (
     "create table a (id int primary key, x text, code text, at timestamptz)",
     "create table b (id int primary key, a_id int)",

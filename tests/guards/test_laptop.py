@@ -20,6 +20,8 @@ from tests.guards.fix_laptop import MAKES
 from tests.guards.fix_plugin import POSTGRESQL
 from tests.guards.inner import Inner, clean_environment, pytest_on, ran, script
 
+pytestmark = pytest.mark.matrix
+
 PRECIOUS = ("create table ledger (id int)", "insert into ledger select generate_series(1, 7)")
 
 

@@ -20,6 +20,8 @@ import pytest
 from recovery.aws.permissions import Place, as_json
 from recovery.config import IamCredentials, LibpqCredentials, Profile, SecretCredentials
 
+pytestmark = pytest.mark.matrix
+
 CALLS = 100_000
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds-login"

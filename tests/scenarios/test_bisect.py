@@ -12,6 +12,8 @@ from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, Ran
 from tests.fix_lab import Database, Live
 
+pytestmark = pytest.mark.drill
+
 GOOD = "select count(*) = 3 from people"
 
 

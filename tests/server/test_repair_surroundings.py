@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 import pytest
 
 from recovery.errors import ErrorId, RowbackError
+from recovery.postgres.connect import NO_STATEMENT_TIMEOUT, Session, connect
 from tests.fix_lab import Database
 from tests.fix_repair import Past, xid_of
 
@@ -78,6 +81,28 @@ def test_timeouts_of_the_role_are_not_ours(past: Past, database: Database) -> No
             with database.live.connect() as server:
                 server.execute(f"alter database {database.name} reset all")
         assert database.rows("select count(*), sum(length(x)) from t") == [(20000, 4000000)]
+
+
+def test_a_timeout_of_a_millisecond_does_not_end_the_statement_that_lifts_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statement is made to take longer than the role allows, at its first tries."""
+    tries: list[int] = []
+    execute = Session.execute
+
+    def slow(session: Session, query: Any, *arguments: Any, **options: Any) -> Any:
+        if query == NO_STATEMENT_TIMEOUT and len(tries) < 5:
+            tries.append(1)
+            execute(session, "select pg_sleep(10)")
+        return execute(session, query, *arguments, **options)
+
+    with database.live.connect() as server:
+        server.execute(f"alter database {database.name} set statement_timeout = '1ms'")
+    monkeypatch.setattr(Session, "execute", slow)
+    with connect(database.target()) as session:
+        assert session.execute("select 1").fetchone() == (1,)
+        assert session.execute("show statement_timeout").fetchone() == ("0",)
+    assert len(tries) == 5
 
 
 AUDIT = """
