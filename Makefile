@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 3
 ROWS ?= 100000
 REPEAT ?= 3
+SCALE ?= 0.02
 N ?= 1000
 
 # The tests start rowback hundreds of times; compiling it anew for each would take a minute.
@@ -81,6 +82,7 @@ sbom: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks.bench --rows $(ROWS) --repeat $(REPEAT)
+	@$(BIN)/python -m benchmarks.tables_bench --scale $(SCALE) --repeat $(REPEAT)
 	@$(BIN)/python -m benchmarks.repair_bench
 	@$(BIN)/python -m benchmarks.guard_bench
 	@$(BIN)/python -m benchmarks.log_bench

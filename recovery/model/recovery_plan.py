@@ -36,6 +36,7 @@ class ForeignKeyMode(StrEnum):
     ORDERED = "parents first"
     DEFERRED = "deferred to the end of the transaction"
     REPLICA = "held back by session_replication_role"
+    SETS = "checked by one statement each, session_replication_role holds their triggers back"
 
 
 class PlannedTable(Value):

@@ -31,6 +31,10 @@ _ENABLE: Mapping[str, LiteralString] = {
 }
 
 
+# In these modes the session's triggers do not fire, those of foreign keys neither.
+HOLDING_BACK = (ForeignKeyMode.REPLICA, ForeignKeyMode.SETS)
+
+
 def transaction(original: Session) -> AbstractContextManager[object]:
     """One transaction: committed at the end, rolled back by any exception."""
     return original.transaction()
@@ -95,7 +99,7 @@ def pin_search_path(original: Session) -> None:
 
 def to_hold(triggers: Iterable[Trigger], tables: Collection[TableName], mode: ForeignKeyMode) -> list[Trigger]:
     """The triggers that have to be disabled by name: in replica mode those alone that fire in it."""
-    firing = "RA" if mode is ForeignKeyMode.REPLICA else "ORA"
+    firing = "RA" if mode in HOLDING_BACK else "ORA"
     return [trigger for trigger in triggers if trigger.table in tables and trigger.state in firing]
 
 
@@ -116,7 +120,7 @@ def relax_foreign_keys(original: Session, mode: ForeignKeyMode) -> None:
     match mode:
         case ForeignKeyMode.ORDERED | ForeignKeyMode.DEFERRED:
             original.execute("set constraints all deferred")
-        case ForeignKeyMode.REPLICA:
+        case ForeignKeyMode.REPLICA | ForeignKeyMode.SETS:
             original.execute("set local session_replication_role = replica")
 
 
@@ -125,7 +129,7 @@ def enforce_foreign_keys(original: Session, mode: ForeignKeyMode) -> None:
 
     In every mode: keys may be INITIALLY DEFERRED, and a table with pending checks refuses ALTER … ENABLE TRIGGER.
     """
-    if mode is ForeignKeyMode.REPLICA:
+    if mode in HOLDING_BACK:
         original.execute("set local session_replication_role = origin")
     original.execute("set constraints all immediate")
 
@@ -149,25 +153,64 @@ def dangling_references(original: Session, key: ForeignKey, *, only: Sequence[in
     Replica mode never re-checks by itself.
     """
     child, parent = sql.Identifier(*key.child.key), sql.Identifier(*key.parent.key)
-    columns = [sql.Identifier("c", name) for name in key.columns]
-    filled = sql.SQL(" and ").join(sql.SQL("{} is not null").format(column) for column in columns)
-    equal = sql.SQL(" and ").join(
-        # The constraint's own operator: with pg_catalog first, `=` on citext would compare as text.
-        sql.SQL("{} operator({}.{}) {}").format(
-            sql.Identifier("p", name), sql.Identifier(schema), sql.SQL(operator), column
-        )
-        for column, name, (schema, operator) in zip(columns, key.parent_columns, key.operators, strict=True)
-    )
+    filled = sql.SQL(" and ").join(sql.SQL("{} is not null").format(sql.Identifier("c", n)) for n in key.columns)
     # A partitioned parent has no rows of its own; any other must not lend its inheritance children's.
     alone = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
     ours = written_by(only, row="c") if only else sql.SQL("true")
     count: int = one(
         original,
         sql.SQL("select count(*) from only {} c where {} and {} and not exists (select from {}{} p where {})").format(
-            child, ours, filled, alone, parent, equal
+            child, ours, filled, alone, parent, _references(key)
         ),
     )
     return count
+
+
+def need_their_triggers(original: Session, tables: Sequence[int]) -> bool:
+    """Whether constraints of `tables` (oids) hold by triggers in a way that no single statement here asks.
+
+    Keys that are deferrable, though unique, and foreign keys with MATCH FULL or over periods.
+    """
+    query = (
+        "select exists (select from pg_constraint c where c.conrelid = any(%s) and"
+        " (c.contype in ('p', 'u', 'x') and c.condeferrable"
+        "  or c.contype = 'f' and (c.confmatchtype = 'f' or pg_get_constraintdef(c.oid) ~ ' PERIOD ')))"
+    )
+    return bool(one(original, query, (list(tables),)))
+
+
+def may_lock_parents(original: Session, key: ForeignKey) -> bool:
+    """Whether this role may lock rows of the table that a key references."""
+    name = sql.Identifier(*key.parent.key).as_string(original)
+    query = "select has_table_privilege(%s, 'select') and has_table_privilege(%s, 'update')"
+    return bool(one(original, query, (name, name)))
+
+
+def lock_parents(original: Session, key: ForeignKey) -> None:
+    """Lock the parents that the rows of `key.child` reference, as the server does it row by row (FOR KEY SHARE).
+
+    They can be written to, not deleted, until the transaction ends. Ask for dangling references afterwards: a parent
+    that left before is none.
+    """
+    child, parent = sql.Identifier(*key.child.key), sql.Identifier(*key.parent.key)
+    alone = sql.SQL("only ") if key.parent_tables == (key.parent,) else sql.SQL("")
+    original.execute(
+        sql.SQL(
+            "select count(*) from (select from {}{} p where exists (select from only {} c where {})"
+            " for key share of p) q"
+        ).format(alone, parent, child, _references(key))
+    )
+
+
+def _references(key: ForeignKey) -> sql.Composable:
+    """Whether the child `c` references the parent `p`, by the constraint's own operators."""
+    return sql.SQL(" and ").join(
+        # With pg_catalog first, `=` on citext would compare as text.
+        sql.SQL("{} operator({}.{}) {}").format(
+            sql.Identifier("p", name), sql.Identifier(schema), sql.SQL(operator), sql.Identifier("c", column)
+        )
+        for column, name, (schema, operator) in zip(key.columns, key.parent_columns, key.operators, strict=True)
+    )
 
 
 def counters_of(

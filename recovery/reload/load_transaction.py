@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from recovery.changeset.batches import Selection
+from recovery.model.recovery_plan import ForeignKeyMode
 from recovery.model.values import TableName
 from recovery.postgres import load_statements
 from recovery.postgres.change_consumers import lock_holders
@@ -25,9 +26,11 @@ from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import RowTransport
 from recovery.postgres.definition_digest import definitions_digest
 from recovery.postgres.isolate_bad_rows import NO_ROOM, lacks_locks
+from recovery.postgres.plain_indexes import build_indexes
 from recovery.postgres.staging.not_valid_constraints import lift, put_back
 from recovery.postgres.staging.write_before_images import drop_before_images
 from recovery.reload import load_refusals
+from recovery.reload.foreign_keys_by_sets import lock_parents_outside
 from recovery.reload.load_job import BeforeImages, Job, Loaded, Repair
 from recovery.reload.load_proofs import expected_changes, prove_before_commit
 from recovery.reload.prepare_load import PreparedLoad, prepare, relation_of_images, tables_to_lock
@@ -122,7 +125,10 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
     load_statements.use_search_path_of_role(original)
     writer = RowWriter(original, job, ready.busy, ready.order, ready.rules, tries)
     rows, written = writer.write(transport)
+    build_indexes(original, job.held_indexes)
     load_statements.enforce_foreign_keys(original, ready.mode)
+    if ready.mode is ForeignKeyMode.SETS:
+        lock_parents_outside(original, job)
     load_statements.pin_search_path(original)
     after = load_statements.touched_tables(original)
     before |= {table: load_statements.plus(before.get(table), tried) for table, tried in writer.tried.items()}
@@ -133,7 +139,7 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
     skipped = note_skipped(job, ready, xid)
     aside, stay = left_as_they_are(job, skipped)
     keys = prove_before_commit(original, job, ready.busy, written, xid)
-    load_refusals.refuse_changed_definitions(ready.definitions, definitions_digest(original))
+    definitions = _definitions_now(original, job, ready)
     load_refusals.refuse_side_effects(expected_changes(rows, written), before, after)
     if not batch:
         load_refusals.refuse_nothing(
@@ -148,7 +154,7 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
         partial=batch,
         rows={str(table): count for table, count in rows.items()},
         touched={str(table): count for table, change in after.items() if (count := _more(change, before.get(table)))},
-        definitions=ready.definitions,
+        definitions=definitions,
         sequence_moves=tuple(load_statements.advance_sequences(original, counters, job.truth.sequences)),
         foreign_keys_checked=len(keys),
         seconds_locked=0.0,
@@ -161,8 +167,17 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
         changes_digest=job.repair.digest if job.repair else "",
         columns=job.repair.columns if job.repair else {},
         images=_images(job.repair, ready),
+        indexes_built=len(job.held_indexes),
         by_event_triggers=dict(by_event_triggers + _between(after, load_statements.touched_tables(original))),
     )
+
+
+def _definitions_now(original: Session, job: Job, ready: PreparedLoad) -> str:
+    """The digest of all definitions, which are what they were. Raises plan-facts-changed."""
+    held = [index.relation for index in job.held_indexes]
+    load_refusals.refuse_changed_definitions(ready.definitions, definitions_digest(original, without=held))
+    load_refusals.refuse_other_indexes(original, job.catalog, job.held_indexes)
+    return definitions_digest(original) if held else ready.definitions
 
 
 def _images(repair: Repair | None, ready: PreparedLoad) -> dict[str, BeforeImages]:

@@ -20,6 +20,7 @@ from recovery.postgres.staging.stage import Stage
 from recovery.postgres.staging.write_before_images import create_before_images, image_table, keep_before_images
 from recovery.reload import load_refusals
 from recovery.reload.fetch_oversized import carry_oversized
+from recovery.reload.foreign_keys_by_sets import may_check_by_sets
 from recovery.reload.load_job import Job, Repair
 from recovery.reload.load_proofs import keys_to_check
 
@@ -43,37 +44,47 @@ class PreparedLoad:
 
 def prepare(original: Session, job: Job, tried_first: Collection[TableName]) -> PreparedLoad:
     """Everything that needs no lock. What changes in the definitions from here on is seen in their digest."""
-    definitions, touched = definitions_digest(original), load_statements.touched_tables(original)
-    stages: Mapping[TableName, Stage] = {}
-    tables = []
-    if job.repair is not None:
-        load_statements.use_search_path_of_role(original)
-        for table in job.catalog.tables:
-            refuse_changed_columns(table, dict(job.repair.columns.get(str(table.name), {})))
-        stages = stage_changes(original, job.catalog, job.repair.changes, selection=job.selection)
-        carry_oversized(original, job.copy, stages)
-        tables = [stage.table for stage in stages.values()]
-        load_statements.pin_search_path(original)
-    rules = read_rules(original, tables)
-    if job.repair is not None:
-        rules = lift_from(stages, rules, job.repair.lifted)
-    if stages:
-        load_statements.use_search_path_of_role(original)
-        mark_by_content(stages, rules, elsewhere_of(original, job.catalog, job.catalog, tables, ()))
-        load_statements.pin_search_path(original)
+    held = [index.relation for index in job.held_indexes]
+    definitions, touched = definitions_digest(original, without=held), load_statements.touched_tables(original)
+    stages, rules = _staged(original, job)
     busy = {name: stage for name, stage in stages.items() if stage.writes}
     scope = [*job.filled, *busy]
     needs = {**_needs(original, rules, scope), **_last(job.catalog, scope, tried_first)}
     order, mode = load_order(scope, job.catalog, needs=needs)
     if job.repair is not None:
-        unlogged = publishes_everything(original)
-        for stage in busy.values():
-            create_before_images(stage, relation_of_images(job.repair, stage), unlogged=unlogged)
-            keep_before_images(stage)
+        _keep_images(original, job.repair, busy)
     load_refusals.refuse_other_triggers(original, scope, job.held_triggers)
+    if not busy and mode is not ForeignKeyMode.REPLICA and may_check_by_sets(original, job):
+        mode = ForeignKeyMode.SETS
     if load_statements.needs_replica(original, [t for t in job.catalog.tables if t.name in busy], job.held_triggers):
         mode = ForeignKeyMode.REPLICA
     return PreparedLoad(stages, rules, order, mode, definitions, touched)
+
+
+def _staged(original: Session, job: Job) -> tuple[Mapping[TableName, Stage], Mapping[TableName, Rules]]:
+    """The rows of the change set beside their tables, marked by what needs no lock, and the rules that they meet."""
+    if job.repair is None:
+        return {}, read_rules(original, [])
+    load_statements.use_search_path_of_role(original)
+    for table in job.catalog.tables:
+        refuse_changed_columns(table, dict(job.repair.columns.get(str(table.name), {})))
+    stages = stage_changes(original, job.catalog, job.repair.changes, selection=job.selection)
+    carry_oversized(original, job.copy, stages)
+    tables = [stage.table for stage in stages.values()]
+    load_statements.pin_search_path(original)
+    rules = lift_from(stages, read_rules(original, tables), job.repair.lifted)
+    if stages:
+        load_statements.use_search_path_of_role(original)
+        mark_by_content(stages, rules, elsewhere_of(original, job.catalog, job.catalog, tables, ()))
+        load_statements.pin_search_path(original)
+    return stages, rules
+
+
+def _keep_images(original: Session, repair: Repair, busy: Mapping[TableName, Stage]) -> None:
+    unlogged = publishes_everything(original)
+    for stage in busy.values():
+        create_before_images(stage, relation_of_images(repair, stage), unlogged=unlogged)
+        keep_before_images(stage)
 
 
 def _needs(
