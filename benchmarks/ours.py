@@ -20,7 +20,6 @@ from recovery.postgres.connect import Session, connect
 from recovery.postgres.connection_target import Target
 from recovery.postgres.copy_rows import CopyTransport, Pair
 from recovery.postgres.fingerprint import fingerprint
-from recovery.postgres.plain_indexes import drop_indexes, plain_indexes
 from recovery.postgres.read_catalog import nonempty, read_catalog
 from recovery.reload.load_job import AtTarget, Job, Repair
 from recovery.reload.load_transaction import load
@@ -68,16 +67,13 @@ def apply(live: Session, copy: Session, scratch: Path) -> float:
 
 
 def fill(live: Session, copy: Session) -> float:
-    """Every empty table loaded whole, as the load step does it: plain indexes are away meanwhile."""
+    """Every empty table loaded whole, parents first."""
     catalog = read_catalog(live)
     version, filled = live.info.server_version, set(nonempty(live, [t.name for t in catalog.tables]))
     tables = [t for t in catalog.tables if t.name not in filled]
     prints = {str(t.name): fingerprint(copy, t, oldest_version_num=version) for t in tables}
     truth = AtTarget(fingerprints=prints, sequences=(), oldest_version_num=version)
-    held = plain_indexes(live, [t.oid for t in tables])
-    if held:
-        assert drop_indexes(live, held, timeout_ms=5000)
-    job = Job("bench", catalog, [Pair(t, t) for t in tables], truth, (), 5000, 3, held_indexes=tuple(held))
+    job = Job("bench", catalog, [Pair(t, t) for t in tables], truth, (), 5000, 3)
     return load(live, job, CopyTransport(copy), before_commit=lambda done: None).seconds_locked
 
 

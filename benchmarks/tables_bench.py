@@ -3,7 +3,7 @@
     python -m benchmarks.tables_bench [--scale 0.1] [--repeat 3]
 
 At scale 1: 5 M articles, 3 M revisions, 2 M tags of articles; ten indexes, one of them GIN, and four foreign keys.
-rowback's time holds the checksums of T, the proof and the builds of the indexes; the other proves nothing.
+rowback's time holds the checksums of T and the proof; the other proves nothing.
 """
 
 from __future__ import annotations

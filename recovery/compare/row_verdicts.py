@@ -37,7 +37,6 @@ def attribute_and_resolve(comparison: Comparison) -> None:
             resolve(attribute(change, effect, entity, incident), request, effect)
             for change in changes.changes(no, kinds=[RowClass.CHANGED])
         )
-        _block_keyless(comparison, compared)
         _tell_doubt(comparison, compared, entity)
         _block_moved(comparison, compared, entity)
         if converted:
@@ -46,6 +45,7 @@ def attribute_and_resolve(comparison: Comparison) -> None:
         if added := compared.columns.added:
             why = f"its column {added[0]} was added since T, so undo could not bring it back"
             block(changes, no, Op.DELETE, why)
+        _block_keyless(comparison, compared)
     for compared in comparison.tables.values():
         _block_renamed(comparison, compared)
 
@@ -94,15 +94,15 @@ def _converted(comparison: Comparison, compared: ComparedTable, incident: frozen
 def _block_keyless(comparison: Comparison, compared: ComparedTable) -> None:
     """Without a key a changed row looks like a lost and a new one: never put the old version beside the new.
 
-    Where the table was emptied, all rows are new, and none a version of another. Where new rows leave, none stays
+    Where the table was emptied, all rows are new, and none a version of another. Where all new rows leave, none stays
     beside an old version, and which of several equal rows leaves makes no difference.
     """
     no, changes = compared.shape.no, comparison.changes
-    if _request_for(comparison, compared).reload_mode.new_rows is NewRows.LEAVE:
-        return
     if compared.engine is not DetectionMethod.WHOLE_ROWS or compared.columns.original.name in comparison.exact:
         return
-    if any(kind is RowClass.NEW for kind, _ in changes.tally(no)) and not renewed(comparison, compared):
+    leaving = _request_for(comparison, compared).reload_mode.new_rows is NewRows.LEAVE
+    staying = (RowClass.BLOCKED,) if leaving else (RowClass.NEW,)
+    if any(kind in staying for kind, _ in changes.tally(no)) and not renewed(comparison, compared):
         block(changes, no, Op.INSERT, MAYBE_AN_OLD_VERSION)
 
 

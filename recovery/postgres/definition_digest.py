@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import LiteralString
-
-from psycopg import sql
-
-from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 from recovery.postgres.read_catalog import USER_RELATIONS
 
 
-def definitions_digest(session: Session, *, without: Sequence[TableName] = ()) -> str:
-    """A digest over the definitions in this database: columns, constraints, indexes, triggers, policies, grants.
-
-    `without`: indexes that do not count, because they are away meanwhile.
-    """
-    indexes = (sql.Literal([name.schema_name for name in without]), sql.Literal([name.name for name in without]))
-    return str(one(session, sql.SQL(_DEFINITIONS).format(*indexes)))
+def definitions_digest(session: Session) -> str:
+    """A digest over the definitions in this database: columns, constraints, indexes, triggers, policies, grants."""
+    return str(one(session, _DEFINITIONS))
 
 
-_DEFINITIONS: LiteralString = f"""
-with away as (
-  select x.oid from unnest({{}}::text[], {{}}::text[]) as a (schema, name)
-  join pg_namespace n on n.nspname = a.schema join pg_class x on x.relnamespace = n.oid and x.relname = a.name
-  where x.relkind = 'i'),
-c as (select c.oid, c.relname, c.relkind, c.relacl, c.relrowsecurity, c.relforcerowsecurity, n.nspname
+_DEFINITIONS = f"""
+with c as (select c.oid, c.relname, c.relkind, c.relacl, c.relrowsecurity, c.relforcerowsecurity, n.nspname
            from pg_class c join pg_namespace n on n.oid = c.relnamespace
            where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'i', 'I') and c.relpersistence <> 't'
-             and {USER_RELATIONS} and c.oid not in (select oid from away)),
+             and {USER_RELATIONS}),
 lines as (
   select format('%s %s.%s %s %s %s', relkind, nspname, relname, relacl, relrowsecurity, relforcerowsecurity) l from c
   union all select format('col %s %s %s %s', attrelid, attnum, attname, format_type(atttypid, atttypmod))
@@ -37,7 +23,7 @@ lines as (
   union all select format('con %s %s', conname, pg_get_constraintdef(oid)) || convalidated from pg_constraint
     where conrelid in (select oid from c)
   union all select 'idx ' || pg_get_indexdef(indexrelid) || indisvalid from pg_index
-    where indrelid in (select oid from c) and indexrelid not in (select oid from away)
+    where indrelid in (select oid from c)
   union all select 'trg ' || pg_get_triggerdef(oid) || tgenabled::text from pg_trigger
     where tgrelid in (select oid from c) and not tgisinternal
   union all select format('pol %s %s %s', polrelid, polname, pg_get_expr(polqual, polrelid)) from pg_policy

@@ -7,7 +7,7 @@ parents outside of the load are locked as they would be (FOR KEY SHARE), and the
 from __future__ import annotations
 
 from recovery.model.catalog import ForeignKey
-from recovery.postgres import load_statements
+from recovery.postgres import foreign_key_checks, load_statements
 from recovery.postgres.connect import Session
 from recovery.reload.load_job import Job
 
@@ -28,8 +28,8 @@ def may_check_by_sets(original: Session, job: Job) -> bool:
     return (
         bool(keys)
         and all(key.validated and key in visible for key in keys)
-        and not load_statements.need_their_triggers(original, [pair.original.oid for pair in job.fills])
-        and all(load_statements.may_lock_parents(original, key) for key in keys)
+        and not foreign_key_checks.need_their_triggers(original, [pair.original.oid for pair in job.fills])
+        and all(foreign_key_checks.may_lock_parents(original, key) for key in keys)
         and load_statements.may_be_replica(original)
     )
 
@@ -43,4 +43,4 @@ def parents_outside(job: Job) -> list[ForeignKey]:
 def lock_parents_outside(original: Session, job: Job) -> None:
     """Keep them from leaving before the commit; dangling references are asked for afterwards."""
     for key in parents_outside(job):
-        load_statements.lock_parents(original, key)
+        foreign_key_checks.lock_parents(original, key)

@@ -10,7 +10,6 @@ from recovery.changeset.change_set import ChangeSet
 from recovery.model.account import Reason
 from recovery.model.catalog import Catalog, ColumnNumbers, Trigger
 from recovery.model.catalog import Sequence as Counter
-from recovery.model.held_index import HeldIndex
 from recovery.model.recovery_report import Fingerprint, SequenceMove
 from recovery.model.repair_plan import ImagesDigest, LiftedConstraint
 from recovery.model.values import TableName, Value
@@ -48,7 +47,6 @@ class Loaded(Value):
     `changes_digest`, `columns`: of that change set, and of its tables when they were compared. `images`: table → where
     its before-images are.
     `by_event_triggers`: rows that event triggers wrote because of our definitions (stages, triggers held back).
-    `indexes_built`: those of tables loaded whole that were away until their rows were there.
     """
 
     xids: tuple[int, ...]
@@ -69,7 +67,6 @@ class Loaded(Value):
     columns: ColumnNumbers = {}
     images: dict[str, BeforeImages] = {}
     by_event_triggers: dict[str, int] = {}
-    indexes_built: int = 0
 
 
 class AtTarget(Value):
@@ -109,8 +106,7 @@ class Job:
     values that no text can carry.
     `say`: called with what the load waits for. `refused`: called with a table whose rows the server refused.
     `all_or_nothing`: a row that cannot be written ends the load instead of being set aside. `whole_database`: sequences
-    that stand by themselves belong to the scope. `selection`: what of the change set is written. `held_indexes`: away
-    from the tables loaded whole; the load builds them.
+    that stand by themselves belong to the scope. `selection`: what of the change set is written.
     """
 
     database: str
@@ -128,7 +124,6 @@ class Job:
     say: Callable[[str], None] = lambda text: None
     whole_database: bool = True
     selection: Selection = Selection.EVERYTHING
-    held_indexes: tuple[HeldIndex, ...] = ()
 
     @property
     def filled(self) -> list[TableName]:

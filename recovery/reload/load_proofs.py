@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from recovery.model.catalog import Catalog, ForeignKey
 from recovery.model.values import TableName
-from recovery.postgres import load_statements
+from recovery.postgres import foreign_key_checks, load_statements
 from recovery.postgres.connect import Session
 from recovery.postgres.staging import stage_proofs
 from recovery.postgres.staging.stage import Stage
@@ -22,7 +22,7 @@ def prove_before_commit(
     counts = {name: (rows.inserted, rows.updated, rows.deleted) for name, rows in written.items()}
     load_refusals.refuse_other_rows(list(stages.values()), counts, xid)
     whole = [key for key in keys_to_check(job.filled, job.catalog) if key.validated]
-    load_refusals.refuse_dangling((key, load_statements.dangling_references(original, key)) for key in whole)
+    load_refusals.refuse_dangling((key, foreign_key_checks.dangling_references(original, key)) for key in whole)
     touched = keys_to_check(list(stages), job.catalog)
     for key in touched:
         if key.child in stages:

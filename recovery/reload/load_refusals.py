@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Reason
-from recovery.model.catalog import Catalog, ForeignKey, Trigger
-from recovery.model.held_index import HeldIndex
+from recovery.model.catalog import ForeignKey, Trigger
 from recovery.model.recovery_report import Fingerprint
 from recovery.model.values import TableName, counted
 from recovery.postgres import load_statements
@@ -15,7 +14,6 @@ from recovery.postgres.change_consumers import LockHolder
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import Pair
 from recovery.postgres.fingerprint import fingerprint
-from recovery.postgres.plain_indexes import plain_indexes
 from recovery.postgres.read_catalog import count_rows, nonempty, read_triggers
 from recovery.postgres.staging.stage import Stage
 from recovery.postgres.staging.stage_proofs import prove_rows
@@ -169,20 +167,6 @@ def so_many_locks(tables: int) -> RowbackError:
         help="repair them one after the other, each in a transaction of its own: rowback apply CASE DIGEST"
         " --max-wal-rate 64MiB; or raise max_locks_per_transaction in the parameter group, which takes a reboot",
     )
-
-
-def refuse_other_indexes(original: Session, catalog: Catalog, held: Sequence[HeldIndex]) -> None:
-    """Indexes that were built again must be in everything what they were. Raises plan-facts-changed."""
-    names = {index.table for index in held}
-    built = plain_indexes(original, [table.oid for table in catalog.tables if table.name in names])
-    if lines := [f"index {index.relation} is not what it was" for index in held if index not in built]:
-        raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED,
-            "indexes in the database changed while the rows were loaded",
-            *lines,
-            state=ROLLED_BACK,
-            help="rowback close CASE, then a new plan",
-        )
 
 
 def refuse_dangling(counts: Iterable[tuple[ForeignKey, int]]) -> None:

@@ -26,7 +26,6 @@ from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import RowTransport
 from recovery.postgres.definition_digest import definitions_digest
 from recovery.postgres.isolate_bad_rows import NO_ROOM, lacks_locks
-from recovery.postgres.plain_indexes import build_indexes
 from recovery.postgres.staging.not_valid_constraints import lift, put_back
 from recovery.postgres.staging.write_before_images import drop_before_images
 from recovery.reload import load_refusals
@@ -86,10 +85,14 @@ def load(
 
 
 def _refuse_whole(job: Job, tries: Tries, refused: RowsRefused) -> None:
-    """Rows that the server refuses are tried one by one the next time, but for these. Raises load-refused."""
+    """Rows that the server refuses are tried one by one the next time, but for these. Raises load-refused.
+
+    Of a table that was loaded whole that is noted: compared row by row, it can be loaded without them.
+    """
     for table, words in refused.words.items():
-        if job.all_or_nothing or table in tries.row_by_row or table in job.filled:
+        if table in job.filled:
             job.refused(table)
+        if job.all_or_nothing or table in tries.row_by_row or table in job.filled:
             raise load_refusals.rows_refused(table, words) from refused
 
 
@@ -125,7 +128,6 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
     load_statements.use_search_path_of_role(original)
     writer = RowWriter(original, job, ready.busy, ready.order, ready.rules, tries)
     rows, written = writer.write(transport)
-    build_indexes(original, job.held_indexes)
     load_statements.enforce_foreign_keys(original, ready.mode)
     if ready.mode is ForeignKeyMode.SETS:
         lock_parents_outside(original, job)
@@ -139,7 +141,7 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
     skipped = note_skipped(job, ready, xid)
     aside, stay = left_as_they_are(job, skipped)
     keys = prove_before_commit(original, job, ready.busy, written, xid)
-    definitions = _definitions_now(original, job, ready)
+    load_refusals.refuse_changed_definitions(ready.definitions, definitions_digest(original))
     load_refusals.refuse_side_effects(expected_changes(rows, written), before, after)
     if not batch:
         load_refusals.refuse_nothing(
@@ -154,7 +156,7 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
         partial=batch,
         rows={str(table): count for table, count in rows.items()},
         touched={str(table): count for table, change in after.items() if (count := _more(change, before.get(table)))},
-        definitions=definitions,
+        definitions=ready.definitions,
         sequence_moves=tuple(load_statements.advance_sequences(original, counters, job.truth.sequences)),
         foreign_keys_checked=len(keys),
         seconds_locked=0.0,
@@ -167,17 +169,8 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
         changes_digest=job.repair.digest if job.repair else "",
         columns=job.repair.columns if job.repair else {},
         images=_images(job.repair, ready),
-        indexes_built=len(job.held_indexes),
         by_event_triggers=dict(by_event_triggers + _between(after, load_statements.touched_tables(original))),
     )
-
-
-def _definitions_now(original: Session, job: Job, ready: PreparedLoad) -> str:
-    """The digest of all definitions, which are what they were. Raises plan-facts-changed."""
-    held = [index.relation for index in job.held_indexes]
-    load_refusals.refuse_changed_definitions(ready.definitions, definitions_digest(original, without=held))
-    load_refusals.refuse_other_indexes(original, job.catalog, job.held_indexes)
-    return definitions_digest(original) if held else ready.definitions
 
 
 def _images(repair: Repair | None, ready: PreparedLoad) -> dict[str, BeforeImages]:

@@ -44,8 +44,7 @@ class PreparedLoad:
 
 def prepare(original: Session, job: Job, tried_first: Collection[TableName]) -> PreparedLoad:
     """Everything that needs no lock. What changes in the definitions from here on is seen in their digest."""
-    held = [index.relation for index in job.held_indexes]
-    definitions, touched = definitions_digest(original, without=held), load_statements.touched_tables(original)
+    definitions, touched = definitions_digest(original), load_statements.touched_tables(original)
     stages, rules = _staged(original, job)
     busy = {name: stage for name, stage in stages.items() if stage.writes}
     scope = [*job.filled, *busy]

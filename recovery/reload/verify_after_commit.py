@@ -10,7 +10,7 @@ from recovery.changeset.row_change import Change, Shape, Texts
 from recovery.model.catalog import ForeignKey, Table
 from recovery.model.recovery_report import RepairProof, TableProof, Verification
 from recovery.model.row_class import Op
-from recovery.postgres import load_statements
+from recovery.postgres import foreign_key_checks
 from recovery.postgres.comparison.table_scan import Field, Side, rows_by_key, rows_written
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import Pair
@@ -53,7 +53,7 @@ def _dangling(original: Session, key: ForeignKey, job: Job, loaded: Loaded) -> i
     whole = {key.child, *key.parent_tables} & set(job.filled)
     if not whole and not key.validated:
         return 0
-    return load_statements.dangling_references(original, key, only=() if whole else loaded.xids)
+    return foreign_key_checks.dangling_references(original, key, only=() if whole else loaded.xids)
 
 
 def applied(changes: ChangeSet, shape: Shape, loaded: Loaded) -> Iterator[tuple[int, Change]]:

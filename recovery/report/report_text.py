@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from guards.plain_text import joined, plain
-from recovery.model.held_index import HELD_FROM_ROWS
 from recovery.model.recovery_plan import RecoveryPlan, Transport
 from recovery.model.recovery_report import ReferenceCheck, RepairProof, Report, TableProof, Verification
 from recovery.model.target import format_utc
@@ -45,7 +44,6 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
                 ("rows", f"{how}; foreign keys: {plan.foreign_key_mode.value}"),
                 ("locks", "SHARE ROW EXCLUSIVE on the tables written to (reading goes on, writing waits),"),
                 ("", f"tried {plan.lock_attempts} times for {plan.lock_timeout_ms} ms; one transaction"),
-                *_indexes(plan),
                 ("triggers", _or_none(few([f"{t.name} on {t.table}" for t in plan.held_triggers]), "held back: ")),
                 ("sequences", f"{len(plan.sequences)}, moved forward only"),
                 ("never", f"'{source.identifier}' itself is not restored, modified, rebooted or deleted"),
@@ -64,15 +62,6 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
             "  note: the original has a public address, the copy will have none: run this inside the VPC",
         ]
     return joined(lines)
-
-
-def _indexes(plan: RecoveryPlan) -> list[tuple[str, str]]:
-    if not plan.request.reload_mode.in_place or not any(table.empty for table in plan.tables):
-        return []
-    return [
-        ("indexes", f"plain ones of empty tables that held {HELD_FROM_ROWS:,} rows and more are dropped first"),
-        ("", "and built from all rows at once; none that is unique or a constraint's"),
-    ]
 
 
 def _tables(plan: RecoveryPlan, most: int) -> list[str]:

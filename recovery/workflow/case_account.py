@@ -5,6 +5,7 @@ What became of every row at T, and what to do about those that are not back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from guards.plain_text import shell_word
@@ -19,6 +20,7 @@ from recovery.postgres.staging.row_obstacles import CHANGED_SINCE, REFERENCED
 from recovery.store.case_directory import Case
 from recovery.workflow.steps.load_step import written_by_load
 
+_NAMES = re.compile(r'((?:[^,"]|"(?:[^"]|"")*")+)(?:, )?')  # of tables, as they are printed
 DROPPED = "its table was dropped since T"
 
 
@@ -109,6 +111,12 @@ def next_commands(case: Case, account: Account) -> list[str]:
         for each in (*table.left_out, *table.blocked, *table.not_deleted):
             if command := _way_on(case, table.table, each.reason):
                 commands[command] = None
+    staying, children = _referencing(account)
+    if staying:
+        tables = _options_of([*staying, *children])
+        again = _again(case, f"--mode {case.request.mode}", *_incident_of(case), tables)
+        rows = f"the rows of {', '.join(children)} that reference them"
+        commands[f"if {rows} may go as well: rowback close {case.id}, then {again}"] = None
     for command in (*_unexamined_commands(case, account), *_values_commands(case, account)):
         commands[command] = None
     commands[f"when that is all: rowback close {case.id}"] = None
@@ -152,11 +160,18 @@ def _way_on(case: Case, table: str, reason: str) -> str | None:
     mode = f"--mode {case.request.mode}"
     if reason in (IN_USE, CHANGED_SINCE):
         return f"compare those again: {first}" + _again(case, mode, *named, f"--table {shell_word(table)}")
-    if reason.startswith(REFERENCED):
-        child = reason.removeprefix(REFERENCED)
-        both = _again(case, mode, *named, _options_of([table, child]))
-        return f"if the rows of {child} that reference them may go as well: {first}{both}"
     return None
+
+
+def _referencing(account: Account) -> tuple[list[str], list[str]]:
+    """Tables with rows that stay because others reference them, and those others."""
+    staying, children = dict[str, None](), dict[str, None]()
+    for table in account.tables:
+        for each in table.not_deleted:
+            if each.reason.startswith(REFERENCED):
+                staying[table.table] = None
+                children.update(dict.fromkeys(_NAMES.findall(each.reason.removeprefix(REFERENCED))))
+    return list(staying), list(children)
 
 
 def _incident_of(case: Case) -> list[str]:

@@ -21,7 +21,6 @@ from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.settle_undo import settle_before_closing
 from recovery.workflow.steps.copy_steps import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
 from recovery.workflow.steps.diff_step import Diff
-from recovery.workflow.steps.hold_indexes import bring_back, indexes_away
 from recovery.workflow.steps.load_step import Load, batches_of
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, Extract, ReadTarget, end_orphans
 from recovery.workflow.steps.step import Step
@@ -121,7 +120,6 @@ def give_up(recovery_run: RecoveryRun) -> Outcome:
     """
     recovery_run.record("case.closing")
     settle_before_closing(recovery_run)
-    bring_back(recovery_run)
     outcome = _outcome_when_given_up(recovery_run)
     end_orphans(recovery_run.case)
     listener = recovery_run.listener
@@ -179,9 +177,6 @@ def _failed(recovery_run: RecoveryRun, step: Step, error: RowbackError) -> Rowba
 def paused_lines(case: Case) -> tuple[str, ...]:
     """Where an interrupted case stands, and whether its copy still runs."""
     lines = [f"case {case.id} is paused at step '{case.current_step or 'none'}'"]
-    if away := indexes_away(case):
-        names = ", ".join(str(index.relation) for index in away)
-        lines.append(f"indexes may be away until it is resumed or closed: {names}")
     if case.steps.get(StartCopy.name) and case.outcome_of(RemoveCopy.name) is None:
         lines.append(f"copy '{case.copy.identifier}' may still be running and costs money")
     return tuple(lines)

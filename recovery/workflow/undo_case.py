@@ -31,7 +31,6 @@ from recovery.workflow.approvals import refuse_undo_without_second_person
 from recovery.workflow.case_lifecycle import terminate_like_interrupt
 from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.settle_undo import settle_undo, undoing
-from recovery.workflow.steps.hold_indexes import bring_back
 from recovery.workflow.steps.load_step import Load, job, written_by_load
 from recovery.workflow.steps.verify_step import differs
 
@@ -168,7 +167,6 @@ def settle(recovery_run: RecoveryRun) -> Loaded | None:
     case = recovery_run.case
     if case.load_unsettled and (outcome := Load().reconcile(recovery_run)) is not None:
         recovery_run.record("step.done", step=Load.name, data=outcome)
-    bring_back(recovery_run)
     return settle_undo(recovery_run)
 
 

@@ -100,3 +100,60 @@ def test_batches_cannot_be_all_or_nothing(kept: World) -> None:
     assert words in ran.err
     assert f"help: rowback apply {opened} {digest[:8]}, without --max-wal-rate" in ran.err
     kept.holds("public.authors", spoiled)
+
+
+def test_all_tables_that_reference_such_rows_are_in_one_command(world: World) -> None:
+    """One row is referenced from two tables, another from a third; a quoted name holds a comma."""
+    world.past(
+        "create table p (id int primary key)",
+        'create table "a, b" (p int references p)',
+        "create table c (p int references p)",
+        "create table d (p int references p)",
+        "insert into p values (1), (2)",
+    )
+    world.good(
+        "insert into p values (7), (8)",
+        'insert into "a, b" values (7)',
+        "insert into c values (7)",
+        "insert into d values (8)",
+    )
+    world.good("delete from p where id = 2")
+    ran = world.restore("--mode", "replace", "--table", "public.p", "--confirm-loss", "0", code=(IN_PART, 21))
+    (way_on,) = [text for text in ran.err.splitlines() if "may go as well: " in text]
+    assert """if the rows of public."a, b", public.c, public.d that reference them may go as well: """ in way_on
+    close, _, again = way_on.partition("may go as well: ")[2].partition(", then ")
+    assert world.run(*shlex.split(close)[1:]).code == 0
+    counted = world.run(*shlex.split(again)[1:])
+    (approve,) = (command for command in commands_of(counted) if "--confirm-loss 5" in command)
+    assert world.run(*shlex.split(approve)).code == RECOVERED, world.ran.err
+    world.as_before("public.p", 'public."a, b"', "public.c", "public.d")
+
+
+@pytest.mark.parametrize(
+    ("table", "rows"),
+    [
+        ("create table l (a int unique, b text)", "(1, 'x'), (2, 'y'), (null, 'n')"),
+        ("create table l (a int, b text, exclude using btree (a with =))", "(1, 'x'), (2, 'y'), (null, 'n')"),
+        ("create table l (a int, b text); create unique index on l ((a + 1))", "(1, 'x'), (2, 'y'), (null, 'n')"),
+    ],
+)
+def test_rows_without_a_key_change_places_under_a_unique_rule(world: World, table: str, rows: str) -> None:
+    """What leaves sets the values free that come back."""
+    world.past(*table.split("; "), f"insert into l values {rows}")
+    world.good("update l set b = 'q' where a in (1, 2)", "insert into l values (9, 'new')")
+    world.restore("--mode", "replace", "--table", "public.l", "--confirm-loss", "3")
+    world.as_before("public.l")
+
+
+def test_with_all_or_nothing_a_row_that_the_server_refuses_ends_it_once(world: World) -> None:
+    """It was compared and tried again without end."""
+    world.past(
+        "create table t (n int primary key, body text)", "insert into t select g, 'x' from generate_series(1, 20) g"
+    )
+    world.good("delete from t where n > 10")
+    world.database.run("vacuum t", "create index on t ((100 / (n - 15)))")
+    left = world.rows("public.t")
+    ran = world.restore("--table", "public.t", "--all-or-nothing", code=LOAD_REFUSED)
+    assert ran.err.count("error[load-refused]: ") == 1
+    assert "division by zero" in ran.err
+    world.holds("public.t", left)

@@ -103,7 +103,7 @@ def test_children_without_a_key_leave_with_their_parents(
     world.incident('delete from "line;s" where order_id < 8', incident, "update labels set body = 'x' where code = 'a'")
     world.good("insert into orders values (100, 'other')", "insert into \"line;s\" values (100, 'other', 1)")
     damaged = {name: world.rows(name) for name in TABLES}
-    extra = ("--confirm-loss", "2") if mode == "replace" else ()
+    extra = ("--confirm-loss", "3") if mode == "replace" else ()
     world.restore("--mode", mode, *extra, code=(RECOVERED, IN_PART))
     assert world.rows("public.orders") != damaged["public.orders"]
     ran = undo(world, "--confirm", world.database.name)

@@ -7,7 +7,7 @@ import psycopg
 from recovery.model.catalog import Catalog
 from recovery.postgres.connect import connect
 from recovery.postgres.definition_digest import definitions_digest
-from recovery.postgres.load_statements import dangling_references
+from recovery.postgres.foreign_key_checks import dangling_references
 from recovery.postgres.read_catalog import hidden_from, last_value, nonempty, read_catalog
 from tests.fix_lab import Database
 

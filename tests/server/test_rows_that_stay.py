@@ -127,6 +127,28 @@ def test_rows_without_a_key_that_others_changed_meanwhile_are_counted(past: Past
         assert (reason, rows) == ("changed by others since it was read", 1)
 
 
+def test_no_old_version_comes_back_beside_one_that_others_changed(past: Past, database: Database) -> None:
+    """Without a key nothing tells which new row is whose old one."""
+    with past(KEYLESS, "insert into l values (1, 'x'), (2, 'y')") as times:
+        database.run("update l set b = 'bad' where a = 1", "insert into l values (3, 'z')")
+        times.diff(mode=Mode.REPLACE)
+        database.run("update l set b = 'worse' where a = 1")
+        times.apply()
+        assert database.rows("select * from l order by 1, 2") == [(1, "worse"), (2, "y")]
+        old = "its table has no key, and it may be an old version of a row that was changed since it was read"
+        assert sorted(times.skipped()) == ["changed by others since it was read", old]
+        assert not account(times).complete
+
+
+def test_no_old_version_comes_back_where_new_rows_cannot_leave(past: Past, database: Database) -> None:
+    with past(KEYLESS, "insert into l values (1, 'x'), (2, 'y')") as times:
+        database.run("alter table l add column c int", "update l set b = 'bad' where a = 1")
+        plan = times.diff(mode=Mode.REPLACE)
+        assert plan.writes == 0
+        assert [each.rows for each in plan.tables[0].account.blocked] == [1]
+        assert [each.rows for each in plan.tables[0].account.not_deleted] == [1]
+
+
 def test_a_table_without_a_key_becomes_what_it_was(past: Past, database: Database) -> None:
     """Lost, changed and new rows, and more equal rows than T had, written by several transactions; and an undo."""
     with past(

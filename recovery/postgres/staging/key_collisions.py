@@ -61,7 +61,8 @@ def _marking(stage: Stage, why: str, rule: DistinctRule, hits: sql.Composed) -> 
 def blocks_key(stage: Stage, op: StagedOp, rules: Sequence[DistinctRule]) -> bool:
     """Whether a row to come needs a key that a live row holds until it is updated or deleted (`op`)."""
     ops = (StagedOp.INSERT,) if op is StagedOp.UPDATE else PUTS
-    return bool(stage.table.key and stage.ops[op]) and any(
+    possible = stage.table.key or op is StagedOp.DELETE  # without a key nothing is updated
+    return bool(possible and stage.ops[op]) and any(
         stage.session.execute(
             stage.sql("{hits} limit 1", hits=_collisions(stage, rule, stage.leaving(ops=[op]), ops=ops))
         ).fetchone()

@@ -20,6 +20,7 @@ CHANGED_SINCE = "changed by others since it was read"
 GONE_SINCE = "deleted by others since it was read"
 BACK_ALREADY = "as many rows equal to it as T had are there by now"
 FIXED_IDENTITY = 'column "{}" is GENERATED ALWAYS AS IDENTITY: no statement but INSERT can give it a value'
+OLD_VERSION = "its table has no key, and it may be an old version of a row that was changed since it was read"
 REFERENCED = "it is still referenced from "
 STANDS_IN = (
     "it stands unchanged in {name}, which was made since T: a table that was split off? (if it is but a backup:"
@@ -48,19 +49,7 @@ def mark_stale(stage: Stage) -> int:
     if not stage.ops[StagedOp.UPDATE] and not stage.ops[StagedOp.DELETE]:
         return 0
     if not stage.table.key:
-        # Equal rows are counted: each of those planned needs one of its own.
-        return stage.mark(
-            "update {name} s set {skip} = {why} from"
-            " (select {n}, {planned} as content, {xmin}::text as wrote, row_number() over"
-            "    (partition by {planned}, {xmin}::text order by {n}) as nth from {name} s where {op} = {delete}) q"
-            " left join (select {there} as content, xmin::text as wrote, count(*) as equal from {original} t"
-            "    group by 1, 2) l"
-            " on l.content = q.content and l.wrote = q.wrote"
-            " where s.{n} = q.{n} and s.{skip} is null and q.nth > coalesce(l.equal, 0)",
-            why=sql.Literal(CHANGED_SINCE),
-            planned=stage.row_text("s"),
-            there=stage.row_text("t"),
-        )
+        return _mark_stale_without_key(stage)
     gone = (
         _mark(stage, GONE_SINCE, "s.{op} = {delete} and not exists (select from {original} t where {same})")
         if stage.ops[StagedOp.DELETE]
@@ -71,6 +60,28 @@ def mark_stale(stage: Stage) -> int:
         CHANGED_SINCE,
         "s.{op} in ({update}, {delete}) and not exists (select from {original} t where {same} and t.xmin = s.{xmin})",
     )
+
+
+def _mark_stale_without_key(stage: Stage) -> int:
+    """Equal rows are counted: each of those planned to go needs one of its own.
+
+    One that is not there any more may have been changed: no row comes back that may be an old version of it.
+    """
+    if not stage.ops[StagedOp.DELETE]:
+        return 0
+    stale = stage.mark(
+        "update {name} s set {skip} = {why} from"
+        " (select {n}, {planned} as content, {xmin}::text as wrote, row_number() over"
+        "    (partition by {planned}, {xmin}::text order by {n}) as nth from {name} s where {op} = {delete}) q"
+        " left join (select {there} as content, xmin::text as wrote, count(*) as equal from {original} t"
+        "    group by 1, 2) l"
+        " on l.content = q.content and l.wrote = q.wrote"
+        " where s.{n} = q.{n} and s.{skip} is null and q.nth > coalesce(l.equal, 0)",
+        why=sql.Literal(CHANGED_SINCE),
+        planned=stage.row_text("s"),
+        there=stage.row_text("t"),
+    )
+    return stale + (_mark(stage, OLD_VERSION, "s.{op} = {insert}") if stale else 0)
 
 
 def mark_back_already(stage: Stage) -> int:
@@ -274,10 +285,14 @@ def mark_referenced(stage: Stage, key: ForeignKey, child: Stage | None, *, first
                 "({deleted} or {moved})", deleted=child.leaving("c", ops=[StagedOp.DELETE]), moved=child.moved("c")
             )
     why, table = f"{REFERENCED}{key.child}", sql.Identifier(*key.child.key)
-    marked = _mark(
-        stage,
-        why,
-        "s.{op} = {delete} and exists (select from only {child} c where {equal} and not {leaves})",
+    marked = stage.mark(
+        "update {name} s set {skip} = case when s.{skip} is null then {why} else s.{skip} || ', ' || {child_name} end"
+        " where (s.{skip} is null or starts_with(s.{skip}, {prefix}) and position("
+        "   ', ' || {child_name} || ', ' in ', ' || substr(s.{skip}, length({prefix}) + 1) || ', ') = 0)"
+        " and s.{op} = {delete} and exists (select from only {child} c where {equal} and not {leaves})",
+        why=sql.Literal(why),
+        prefix=sql.Literal(REFERENCED),
+        child_name=sql.Literal(str(key.child)),
         child=table,
         equal=refers(key, "c", "s"),
         leaves=leaves,

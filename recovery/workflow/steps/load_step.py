@@ -31,7 +31,6 @@ from recovery.reload.restore_large_objects import point_to_objects
 from recovery.store.case_directory import Case, earlier_repairs
 from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
-from recovery.workflow.steps.hold_indexes import bring_back, indexes_held
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
 from recovery.workflow.steps.step import Step
 
@@ -76,7 +75,6 @@ class Load(Step):
         Of a paced load that is noted batch by batch; it is over when `do` says so.
         """
         committed = _last_committed(recovery_run)
-        bring_back(recovery_run)
         if committed is None or not committed.partial:
             return committed.model_dump(mode="json") if committed else None
         if committed.xids not in [batch.xids for batch in batches_of(recovery_run.case)]:
@@ -104,9 +102,7 @@ class Load(Step):
             objects = point_to_objects(what.catalog, what.fills, changes)
             if objects:
                 open_copy()  # before any lock is held
-            with indexes_held(recovery_run, original, what) as with_indexes:
-                full_job = replace(with_indexes, copy=open_copy, large_objects=objects)
-                loaded = _load(recovery_run, original, full_job, rows)
+            loaded = _load(recovery_run, original, replace(what, copy=open_copy, large_objects=objects), rows)
         return loaded.model_dump(mode="json")
 
     def tell(self, outcome: Outcome) -> str:
@@ -117,9 +113,9 @@ class Load(Step):
         batches = f" in {len(loaded.xids):,} batches" if len(loaded.xids) > 1 else ""
         each = " at a time" if batches else ""
         objects = f", {counted(loaded.large_objects, 'large object')}" if loaded.large_objects else ""
-        built = f", {loaded.indexes_built:,} index{'es' * (loaded.indexes_built != 1)}" if loaded.indexes_built else ""
-        what = f"{counted(rows, 'row')}{objects}{built}{batches}{skipped}"
-        return f"{what}, tables locked for {loaded.seconds_locked:.2f} s{each}"
+        return (
+            f"{counted(rows, 'row')}{objects}{batches}{skipped}, tables locked for {loaded.seconds_locked:.2f} s{each}"
+        )
 
 
 @contextmanager
