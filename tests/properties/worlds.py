@@ -237,9 +237,10 @@ def _wanted_children(world: World, then: State, now: State) -> dict[Row, Row]:
 
 def _loose(world: World, then: list[Row], now: list[Row]) -> list[Row]:
     """Without a key, rows written since T may be versions of lost ones: lost ones come back only where there are none,
-    or where the incident wrote them all and is to be taken back."""
+    or where the incident wrote them all and is to be taken back, or where everything new leaves."""
     new = Counter(now) - Counter(then)
-    exact = world.mode is Mode.REPAIR and world.lineage and all(row[1] == "bad" for row in new)
+    taken_back = world.mode is Mode.REPAIR and world.lineage and all(row[1] == "bad" for row in new)
+    exact = taken_back or world.mode is Mode.REPLACE
     return now if world.named or (new and not exact) else then
 
 
