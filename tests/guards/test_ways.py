@@ -193,7 +193,7 @@ def test_behind_a_pooler_nothing_stays_with_whoever_comes_next(
         "async def through_asyncpg():\n"
         "    await (await asyncpg.connect(dsn, statement_cache_size=0)).execute('delete from child')\n"
         f"try:\n    {acts[driver]}\n"
-        "except Refused:\n    print([known.evidence.pooled for known in active().met.values()])"
+        "except Refused:\n    print([judgement.evidence.pooled for judgement in active().judged.values()])"
     )
     dsn = as_url(pooled(database.name)) if driver == "asyncpg" else pooled(database.name)
     found = script(tmp_path, attempt, dsn)
