@@ -109,6 +109,17 @@ def discard(lab: Lab, which: Callable[[str], bool]) -> None:
             lab.engine.delete(instance, keep_backups=False)
 
 
+def end_instance(lab: Lab, name: str, *groups: str) -> None:
+    """Delete an instance and its parameter groups and wait for its end.
+
+    A module's fixture may be set up twice in one process: tests of another module may run in between.
+    """
+    discard(lab, lambda identifier: identifier == name)
+    wait_until(lambda: name not in lab.engine.instances, f"the end of {name}")
+    for group in groups:
+        del lab.engine.parameters[group]
+
+
 def start_instance(lab: Lab) -> Live:
     identifier = f"live-{next(_numbers)}"
     password = lab.create_instance(identifier, PubliclyAccessible=False)

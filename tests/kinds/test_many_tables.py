@@ -11,7 +11,7 @@ import pytest
 from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_server import Lab
 from tests.fix_cli import Cli, restoring
-from tests.fix_lab import Database, Live, discard, rds_client
+from tests.fix_lab import Database, Live, end_instance, rds_client
 
 pytestmark = pytest.mark.kinds
 
@@ -29,7 +29,7 @@ def live(lab_of_a_version: Lab) -> Iterator[Live]:
     rds.modify_db_parameter_group(DBParameterGroupName=name, Parameters=[few])
     password = lab_of_a_version.create_instance(name, PubliclyAccessible=False, DBParameterGroupName=name)
     yield Live(lab_of_a_version, name, password)
-    discard(lab_of_a_version, lambda identifier: identifier == name)
+    end_instance(lab_of_a_version, name, name)
 
 
 def everywhere(database: Database, statement: str) -> None:

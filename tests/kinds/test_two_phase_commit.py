@@ -9,7 +9,7 @@ import pytest
 from runbooks.lab.lab_server import Lab
 from runbooks.lab.lab_state import Parameters
 from tests.fix_cli import Ran
-from tests.fix_lab import Live, discard
+from tests.fix_lab import Live, end_instance
 from tests.kinds.harness import World
 
 pytestmark = pytest.mark.kinds
@@ -37,7 +37,7 @@ def live(lab_of_a_version: Lab) -> Iterator[Live]:
     family = f"postgres{lab.engine.tools.major}"
     lab.engine.parameters[GROUP] = Parameters(GROUP, family, "two-phase commit", {"max_prepared_transactions": "5"})
     yield Live(lab, INSTANCE, lab.create_instance(INSTANCE, DBParameterGroupName=GROUP, PubliclyAccessible=False))
-    discard(lab, lambda name: name == INSTANCE)
+    end_instance(lab, INSTANCE, GROUP)
 
 
 def is_told(world: World, ran: Ran) -> None:

@@ -18,7 +18,7 @@ from recovery.postgres.staging.write_before_images import before_image_schema
 from runbooks.lab.lab_server import Lab
 from runbooks.lab.lab_state import Parameters
 from tests import fix_repair
-from tests.fix_lab import Database, Live, discard, wait_until
+from tests.fix_lab import Database, Live, end_instance, wait_until
 from tests.fix_repair import Past, xid_of
 
 GROUP, INSTANCE = "logical", "live-logical"
@@ -32,7 +32,7 @@ def live(lab: Lab) -> Iterator[Live]:
     family = f"postgres{lab.engine.tools.major}"
     lab.engine.parameters[GROUP] = Parameters(GROUP, family, "logical", {"rds.logical_replication": "1"})
     yield Live(lab, INSTANCE, lab.create_instance(INSTANCE, DBParameterGroupName=GROUP, PubliclyAccessible=False))
-    discard(lab, lambda name: name == INSTANCE)
+    end_instance(lab, INSTANCE, GROUP)
 
 
 @contextmanager

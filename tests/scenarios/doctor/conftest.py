@@ -12,7 +12,7 @@ from recovery.model.recovery_report import Objectives
 from recovery.store.drill_history import DrillRecord
 from runbooks.lab.lab_server import Lab
 from tests.fix_cli import Cli
-from tests.fix_lab import Database, Live, discard, rds_client
+from tests.fix_lab import Database, Live, end_instance, rds_client
 from tests.scenarios.doctor.doctor_lab import (
     SETTINGS,
     DoctorLab,
@@ -36,7 +36,7 @@ def live(lab: Lab) -> Iterator[Live]:
         "well-1", PubliclyAccessible=False, DeletionProtection=True, DBParameterGroupName="well"
     )
     yield Live(lab, "well-1", password)
-    discard(lab, lambda name: name == "well-1")
+    end_instance(lab, "well-1", "well")
 
 
 @pytest.fixture
