@@ -9,10 +9,8 @@ from fnmatch import fnmatchcase
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.nearest import nearest, nearest_line
-from recovery.model.recovery_plan import LeftOut, PlannedTable, Why
+from recovery.model.recovery_plan import LEFT_OUT_BY_EXCEPT, LeftOut, PlannedTable, Why
 from recovery.model.values import TableName
-
-LEFT_OUT_BY_EXCEPT = "left out by --except"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
 from recovery.model.repair_plan import RepairRequest
 from recovery.model.values import Moment, TableName, Value, digest_of
 
+LEFT_OUT_BY_EXCEPT = "left out by --except"
+
 
 class Transport(StrEnum):
     """How rows travel from the copy to the original."""

@@ -9,7 +9,7 @@ from guards.plain_text import shell_word
 from recovery import __version__
 from recovery.aws.instances import database_tag
 from recovery.aws.restorable_source import RestorableSource
-from recovery.compare.scope import LEFT_OUT_BY_EXCEPT, Scope, choose_scope
+from recovery.compare.scope import Scope, choose_scope
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Catalog, Trigger
@@ -21,7 +21,7 @@ from recovery.model.instance import (
     InstanceFacts,
 )
 from recovery.model.load_order import load_order
-from recovery.model.modes import DEFAULT
+from recovery.model.plan_options import command_for, options_of
 from recovery.model.recovery_plan import ForeignKeyMode, LeftOut, RecoveryPlan, Transport, Why
 from recovery.model.target import format_utc
 from recovery.model.values import TableName
@@ -122,24 +122,8 @@ def check_facts(plan: RecoveryPlan, instances: RestorableSource, profile: Profil
             f"plan {plan.digest[:8]} was made for '{plan.source.identifier}' as it no longer is",
             *changed,
             state="nothing was written",
-            help=f"make a new plan: {_like(plan)}",
+            help=f"make a new plan: {command_for('plan', plan, *options_of(plan, plan.request))}",
         )
-
-
-def _like(plan: RecoveryPlan) -> str:
-    """The command that makes the same plan again."""
-    named = {table.because: None for table in plan.tables if table.why is Why.NAMED}
-    excepted = [".".join(out.name.key) for out in plan.left_out if out.reason == LEFT_OUT_BY_EXCEPT]
-    return " ".join(
-        [
-            f"rowback plan {plan.source.identifier} --at {format_utc(plan.target_time)}",
-            f"--database {shell_word(plan.database)}",
-            *([] if plan.request.mode is DEFAULT.name else [f"--mode {plan.request.mode}"]),
-            *([f"--where {shell_word(plan.where)}"] if plan.where else []),
-            *(f"--table {shell_word(text)}" for text in named),
-            *(f"--except {shell_word(text)}" for text in excepted),
-        ]
-    )
 
 
 def stable(source: InstanceFacts) -> InstanceFacts:

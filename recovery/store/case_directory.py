@@ -10,16 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from guards.plain_text import shell_word
 from recovery import __version__
 from recovery.config import Profile, state_home
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.approval import Person
 from recovery.model.deletion import Copy, CreationRequest
+from recovery.model.plan_options import command_for
 from recovery.model.recovery_plan import RecoveryPlan
 from recovery.model.recovery_report import Objectives, Outcome
 from recovery.model.repair_plan import Pace, RepairPlan, RepairRequest
-from recovery.model.target import format_utc
 from recovery.store.journal import Journal, Record, is_driven, read_records, reading
 from recovery.store.journal_directories import directories_in, directory_named, resumed
 
@@ -113,14 +112,7 @@ class Case:
 
     def restore_command(self, *options: str) -> str:
         """The command that restores the same database as of the same T anew, once this case is closed."""
-        plan = self.plan
-        return " ".join(
-            (
-                f"rowback restore {plan.source.identifier} --at {format_utc(plan.target_time)}",
-                f"--database {shell_word(plan.database)}",
-                *options,
-            )
-        )
+        return command_for("restore", self.plan, *options)
 
     @property
     def taken_back(self) -> bool:

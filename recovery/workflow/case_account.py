@@ -12,13 +12,14 @@ from guards.plain_text import shell_word
 from recovery.compare.make_repair_plan import MADE_ANEW
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Account, Reason, TableAccount
+from recovery.model.plan_options import incident_options, options_of
 from recovery.model.recovery_plan import Why
 from recovery.model.repair_plan import RepairPlan
-from recovery.model.values import leading_name
+from recovery.model.values import counted, leading_name
 from recovery.postgres.staging.row_locks import IN_USE
 from recovery.postgres.staging.row_obstacles import CHANGED_SINCE, REFERENCED
 from recovery.store.case_directory import Case
-from recovery.workflow.steps.load_step import written_by_load
+from recovery.workflow.steps.load_records import written_by_load
 
 _NAMES = re.compile(r'((?:[^,"]|"(?:[^"]|"")*")+)(?:, )?')  # of tables, as they are printed
 DROPPED = "its table was dropped since T"
@@ -57,8 +58,8 @@ def _tables(case: Case, plan: RepairPlan) -> Iterator[TableAccount]:
 
 
 def _unexamined(case: Case, plan: RepairPlan) -> Iterator[str]:
-    counted = {account.table for account in plan.elsewhere}
-    yield from (f"{out.name}: {out.reason}" for out in case.plan.left_out if out.hit and str(out.name) not in counted)
+    elsewhere = {account.table for account in plan.elsewhere}
+    yield from (f"{out.name}: {out.reason}" for out in case.plan.left_out if out.hit and str(out.name) not in elsewhere)
     yield from plan.unexamined
 
 
@@ -83,7 +84,7 @@ def not_back_lines(account: Account) -> list[str]:
         conflict = (Reason(reason="the incident and others changed them", rows=table.conflict),)
         for kind, reasons in (("conflict", conflict), ("blocked", table.blocked), ("left out", table.left_out)):
             lines += [
-                f"{table.table}  {_rows(each.rows)}  {kind}: {each.reason}{_keys(each)}"
+                f"{table.table}  {counted(each.rows, 'row')}  {kind}: {each.reason}{_keys(each)}"
                 for each in reasons
                 if each.rows
             ]
@@ -94,7 +95,7 @@ def not_back_lines(account: Account) -> list[str]:
 def not_deleted_lines(account: Account) -> list[str]:
     """One line for each table and reason of rows that T does not have and that stay, though the mode deletes them."""
     return [
-        f"{table.table}  {_rows(each.rows)}  not deleted: {each.reason}{_keys(each)}"
+        f"{table.table}  {counted(each.rows, 'row')}  not deleted: {each.reason}{_keys(each)}"
         for table in account.tables
         for each in table.not_deleted
     ]
@@ -112,11 +113,11 @@ def next_commands(case: Case, account: Account) -> list[str]:
             if command := _way_on(case, table.table, each.reason):
                 commands[command] = None
     staying, children = _referencing(account)
-    if staying:
+    if staying and case.plan.where is None and case.request.decisions is None:  # with those, tables ask for more
         tables = _options_of([*staying, *children])
-        again = _again(case, f"--mode {case.request.mode}", *_incident_of(case), tables)
-        rows = f"the rows of {', '.join(children)} that reference them"
-        commands[f"if {rows} may go as well: rowback close {case.id}, then {again}"] = None
+        again = _again(case, f"--mode {case.request.mode}", *incident_options(case.request), tables)
+        cost = f"if {', '.join(children)} may become what it was at T as well"
+        commands[f"{cost}: rowback close {case.id}, then {again}"] = None
     for command in (*_unexamined_commands(case, account), *_values_commands(case, account)):
         commands[command] = None
     commands[f"when that is all: rowback close {case.id}"] = None
@@ -147,20 +148,32 @@ def _options_of(tables: Iterable[str]) -> str:
 
 
 def _way_on(case: Case, table: str, reason: str) -> str | None:
-    named = _incident_of(case)
     first = f"rowback close {case.id}, then "
     if reason == DROPPED:
         return first + _again(case, "--mode beside", f"--table {shell_word(table)}")
     if reason.startswith("the incident wrote"):
-        return first + _again(case, "--mode repair", *named, f"--table {shell_word(table)}")
+        return first + _again(case, "--mode repair", *incident_options(case.request), f"--table {shell_word(table)}")
     if reason.startswith("its reference"):
-        requested_tables = (str(each.name) for each in case.plan.tables if each.why is Why.NAMED)
-        scope = " ".join(f"--table {shell_word(name)}" for name in dict.fromkeys([table, *requested_tables]))
-        return first + _again(case, "--mode repair", "--incident-xid XID", scope)
-    mode = f"--mode {case.request.mode}"
-    if reason in (IN_USE, CHANGED_SINCE):
-        return f"compare those again: {first}" + _again(case, mode, *named, f"--table {shell_word(table)}")
+        incident = incident_options(case.request) or ["--incident-xid XID"]
+        if case.plan.where is not None:  # it goes with the one table that it limits
+            more = "if rows that --where kept out may come back as well: "
+            return more + first + _again(case, "--mode repair", *incident, _options_of([table]))
+        named = (str(each.name) for each in case.plan.tables if each.why is Why.NAMED)
+        return first + _again(case, "--mode repair", *incident, _options_of([table, *named]))
+    if _may_be_asked_again(case, reason):
+        return f"compare again, as before: {first}" + _again(case, *options_of(case.plan, case.request))
     return None
+
+
+def _may_be_asked_again(case: Case, reason: str) -> bool:
+    """Whether the same request, made anew, reaches a row that others held or changed meanwhile.
+
+    Nothing less than the same request: the table alone would lose its --where. What others changed counts as newer by
+    then. Decisions about single rows belong to this case.
+    """
+    if case.request.decisions is not None:
+        return False
+    return reason == IN_USE or reason == CHANGED_SINCE and case.request.reload_mode.overwrites_newer
 
 
 def _referencing(account: Account) -> tuple[list[str], list[str]]:
@@ -174,19 +187,9 @@ def _referencing(account: Account) -> tuple[list[str], list[str]]:
     return list(staying), list(children)
 
 
-def _incident_of(case: Case) -> list[str]:
-    """The options that name the incident's transactions, as the case has them."""
-    named = [f"--incident-xid {xid}" for xid in case.request.incident_xids]
-    return named + [f"--incident-xid {low}..{high}" for low, high in case.request.incident_ranges]
-
-
 def _keys(reason: Reason) -> str:
     more = ", …" if len(reason.keys) < reason.rows else ""
     return f" (keys: {'; '.join(reason.keys)}{more})" if reason.keys else ""
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'s' * (count != 1)}"
 
 
 def _again(case: Case, *options: str) -> str:

@@ -20,7 +20,7 @@ from recovery.store.journal import read_records
 from recovery.workflow.steps.row_steps import Extract
 from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_state import CallFault
-from tests.fix_cli import Cli, Ran
+from tests.fix_cli import Cli, Ran, restoring
 from tests.fix_lab import Database, Live, rds_client, wait_until
 
 
@@ -33,17 +33,7 @@ def target(database: Database) -> datetime:
 
 
 def restore(cli: Cli, database: Database, target: datetime, **environment: str) -> Ran:
-    return cli(
-        "restore",
-        cli.live.identifier,
-        "--at",
-        format_utc(target),
-        "--database",
-        database.name,
-        "--confirm",
-        database.name,
-        **environment,
-    )
+    return cli(*restoring(cli, database, target), **environment)
 
 
 def the_case(cli: Cli) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
-from tests.kinds.harness import IN_PART, World
+from tests.kinds.harness import IN_PART, RECOVERED, World
 
 pytestmark = pytest.mark.kinds
 
@@ -48,3 +50,19 @@ def test_mode_repair_brings_the_references_as_well(world: World) -> None:
     world.as_before("public.doctors", "public.visits", "public.letters")
     world.counts("public.doctors", back=25)
     world.counts("public.letters", back=75)
+
+
+@pytest.mark.parametrize(
+    ("where", "condition"),
+    [((), ""), (("--where", "id <= 5"), "if rows that --where kept out may come back as well: ")],
+)
+def test_the_way_on_gives_the_references_back(world: World, where: tuple[str, ...], condition: str) -> None:
+    """As it is printed after mode missing, close and restore; it says where it brings more than was asked for."""
+    world.past(CLINIC)
+    incident = world.incident("delete from doctors")
+    ran = world.restore("--mode", "missing", "--table", "public.doctors", *where, code=IN_PART)
+    (line,) = [text for text in ran.err.splitlines() if "--incident-xid XID" in text]
+    close, _, again = line.removeprefix(f"  help: {condition}").partition(", then ")
+    assert world.run(*shlex.split(close)[1:]).code == 0, world.ran.err
+    assert world.run(*shlex.split(again.replace("XID", str(incident)))[1:]).code == RECOVERED, world.ran.err
+    world.as_before("public.doctors", "public.visits", "public.letters")

@@ -47,8 +47,8 @@ def test_a_row_that_others_reference_is_named_and_the_way_on_deletes_it(kept: Wo
     assert kept.account()["public.authors"]["not_deleted"] == [{"reason": REFERENCED, "rows": 1, "keys": ["50"]}]
     (listed,) = json.loads(kept.cli("diff", kept.case, "--show", "blocked", "--json").out)
     assert (listed["key"], listed["reason"]) == ({"id": "50"}, REFERENCED)
-    (way_on,) = [text for text in ran.err.splitlines() if "may go as well: " in text]
-    close, _, again = way_on.partition("may go as well: ")[2].partition(", then ")
+    (way_on,) = [text for text in ran.err.splitlines() if "may become what it was at T as well: " in text]
+    close, _, again = way_on.partition("may become what it was at T as well: ")[2].partition(", then ")
     assert kept.run(*shlex.split(close)[1:]).code == 0
     counted = kept.run(*shlex.split(again)[1:])
     assert counted.code != RECOVERED
@@ -119,9 +119,9 @@ def test_all_tables_that_reference_such_rows_are_in_one_command(world: World) ->
     )
     world.good("delete from p where id = 2")
     ran = world.restore("--mode", "replace", "--table", "public.p", "--confirm-loss", "0", code=(IN_PART, 21))
-    (way_on,) = [text for text in ran.err.splitlines() if "may go as well: " in text]
-    assert """if the rows of public."a, b", public.c, public.d that reference them may go as well: """ in way_on
-    close, _, again = way_on.partition("may go as well: ")[2].partition(", then ")
+    (way_on,) = [text for text in ran.err.splitlines() if "may become what it was at T as well: " in text]
+    assert """if public."a, b", public.c, public.d may become what it was at T as well: """ in way_on
+    close, _, again = way_on.partition("may become what it was at T as well: ")[2].partition(", then ")
     assert world.run(*shlex.split(close)[1:]).code == 0
     counted = world.run(*shlex.split(again)[1:])
     (approve,) = (command for command in commands_of(counted) if "--confirm-loss 5" in command)

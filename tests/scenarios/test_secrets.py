@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from recovery.model.target import format_utc
 from runbooks.lab.background import pass_a_second
-from tests.fix_cli import Cli
+from tests.fix_cli import Cli, restoring
 from tests.fix_lab import Database
 
 
@@ -59,19 +58,7 @@ def test_no_password_is_ever_written_down(
     with every_command_line() as seen, database.connect() as blocker, blocker.transaction():
         if not works:
             blocker.execute("lock table t in row exclusive mode")
-        ran = cli(
-            "restore",
-            cli.live.identifier,
-            "--at",
-            format_utc(target),
-            "--database",
-            database.name,
-            "--confirm",
-            database.name,
-            "--profile",
-            "p",
-            ROWBACK_CONFIG=str(configuration),
-        )
+        ran = cli(*restoring(cli, database, target, "--profile", "p"), ROWBACK_CONFIG=str(configuration))
     assert (ran.code == 0) is works, ran.err
     assert len(passwords) == 2, "the copy got a password of its own"
     assert any("pg_dump" in command and "--format=directory" in command for command in seen)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from guards.plain_text import shell_word
 from recovery.changeset.change_set import ChangeSet
 from recovery.compare.edited_csv import parse_decisions
 from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
-from recovery.model.recovery_plan import Why
+from recovery.model.plan_options import table_options
 from recovery.model.repair_plan import RepairPlan
 from recovery.model.row_class import RowClass
 from recovery.model.values import TableName, counted
@@ -82,8 +81,6 @@ def inquiry_of(recovery_run: RecoveryRun, filled: list[TableName], number: int =
     """What a case compares. `filled`: tables that may be loaded whole, or were."""
     case, chosen = recovery_run.case, recovery_run.case.request.decisions
     secured = case.outcome_of(SecureCopy.name) or {}
-    named = [table.because for table in case.plan.tables if table.why is Why.NAMED]
-    tables = [f"--table {shell_word(text)}" for text in dict.fromkeys(named)]
     return Inquiry(
         case.id,
         case.plan,
@@ -93,7 +90,7 @@ def inquiry_of(recovery_run: RecoveryRun, filled: list[TableName], number: int =
         secured.get("own_transactions_from"),
         parse_decisions((case.directory / chosen).read_text()) if chosen else [],
         (case.outcome_of(ReadTarget.name) or {}).get("gone", {}),
-        f"rowback close {case.id}, then {case.restore_command('--mode beside', *tables)}",
+        f"rowback close {case.id}, then {case.restore_command('--mode beside', *table_options(case.plan))}",
         frozenset(
             xid
             for other in earlier_repairs(case)

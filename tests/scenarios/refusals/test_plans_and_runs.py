@@ -17,7 +17,7 @@ import pytest
 from recovery.model.recovery_plan import RecoveryPlan
 from recovery.model.target import format_utc
 from runbooks.lab.background import pass_a_second
-from tests.fix_cli import Cli, Ran
+from tests.fix_cli import Cli, Ran, restoring
 from tests.fix_lab import Database
 from tests.scenarios.refusals.requests import NOTHING, plan
 
@@ -91,16 +91,7 @@ def test_a_target_before_the_rows_existed_is_no_success(cli: Cli, database: Data
     database.run("create table t (n int)")
     target = pass_a_second()
     database.run("insert into t values (1)", "truncate t")
-    ran = cli(
-        "restore",
-        cli.live.identifier,
-        "--at",
-        format_utc(target),
-        "--database",
-        database.name,
-        "--confirm",
-        database.name,
-    )
+    ran = cli(*restoring(cli, database, target))
     assert ran.code == 16
     assert f"error[nothing-at-target]: at {format_utc(target)} all 1 tables in scope were empty already" in ran.err
     case = json.loads(cli("cases", "--json").out)[0]["case"]
@@ -112,16 +103,7 @@ def test_a_target_before_the_rows_existed_is_no_success(cli: Cli, database: Data
 
 def test_schema_drift_is_refused_before_anything_is_written(cli: Cli, database: Database, target: datetime) -> None:
     database.run("alter table t add added text", "alter table t alter n type timestamptz using now()")
-    ran = cli(
-        "restore",
-        cli.live.identifier,
-        "--at",
-        format_utc(target),
-        "--database",
-        database.name,
-        "--confirm",
-        database.name,
-    )
+    ran = cli(*restoring(cli, database, target))
     assert ran.code == 25
     assert (
         "\n  public.t: column n (integer → timestamp with time zone): whether its values are still the same depends on"
@@ -133,16 +115,7 @@ def test_schema_drift_is_refused_before_anything_is_written(cli: Cli, database: 
 
 
 def test_a_second_run_on_the_same_target(cli: Cli, database: Database, target: datetime, tmp_path: Path) -> None:
-    restore = (
-        "restore",
-        cli.live.identifier,
-        "--at",
-        format_utc(target),
-        "--database",
-        database.name,
-        "--confirm",
-        database.name,
-    )
+    restore = restoring(cli, database, target)
     cli.live.lab.engine.faults.next_restores.append("storage-full")
     first = cli(*restore)
     assert first.code == 50

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from recovery.model.target import format_utc
-from tests.fix_cli import Cli, Ran
+from tests.fix_cli import Cli, Ran, restoring
 from tests.fix_lab import Database
 
 SHOP = """
@@ -26,17 +26,7 @@ insert into items select o.id, l, 'thing ' || l from orders o, generate_series(1
 
 
 def restore(cli: Cli, database: Database, target: datetime, *extra: str) -> Ran:
-    return cli(
-        "restore",
-        cli.live.identifier,
-        "--at",
-        format_utc(target),
-        "--database",
-        database.name,
-        "--confirm",
-        database.name,
-        *extra,
-    )
+    return cli(*restoring(cli, database, target, *extra))
 
 
 def opened(cli: Cli, database: Database, target: datetime, *extra: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from recovery.model.target import format_utc
 from runbooks.lab.background import pass_a_second
-from tests.fix_cli import Cli
+from tests.fix_cli import Cli, restoring
 from tests.fix_lab import Database
 from tests.scenarios.restore.contents import CONTENT, TRUNCATE, digests, docs
 
@@ -19,23 +19,8 @@ def test_a_truncated_database_comes_back_and_nothing_else_moves(cli: Cli, databa
     held, target = docs(database)
     database.run(TRUNCATE, "insert into ops.audit_log (article_id, what) values (9, 'after')")
     kept = digests(database, "ops.audit_log", "ops.schema_migrations", "content.tags")
-    ran = cli(
-        "restore",
-        cli.live.identifier,
-        "--at",
-        format_utc(target),
-        "--database",
-        database.name,
-        "--table",
-        "content.spaces",
-        "--table",
-        "content.members",
-        "--transport",
-        transport,
-        "--confirm",
-        database.name,
-        "--json",
-    )
+    tables = ("--table", "content.spaces", "--table", "content.members")
+    ran = cli(*restoring(cli, database, target, *tables, "--transport", transport, "--json"))
     assert ran.code == 0, ran.err
     report = json.loads(ran.out)
     assert digests(database, *(f"content.{name}" for name in CONTENT)) == {
@@ -98,16 +83,7 @@ def test_looking_at_a_finished_case(cli: Cli, database: Database) -> None:
     database.run("create table t (n int)", "insert into t values (1)")
     target = pass_a_second()
     database.run("truncate t")
-    cli(
-        "restore",
-        cli.live.identifier,
-        "--at",
-        format_utc(target),
-        "--database",
-        database.name,
-        "--confirm",
-        database.name,
-    )
+    cli(*restoring(cli, database, target))
     case = json.loads(cli("cases", "--json").out)[0]["case"]
     assert cli("cases").out.splitlines()[1].split() == [
         case,

