@@ -47,10 +47,10 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
 
 _ORIGIN: WeakKeyDictionary[psycopg.Error, Session] = WeakKeyDictionary()
 
-# Role and database defaults must not cut our own sessions short, nor change how values print.
-# row_security off: a policy makes a query fail instead of silently hiding rows.
 NO_STATEMENT_TIMEOUT: LiteralString = "set statement_timeout = 0"
 LIFTING_TRIES = 100
+# Role and database defaults must not cut our own sessions short, nor change how values print.
+# row_security off: a policy makes a query fail instead of silently hiding rows.
 SETTINGS: tuple[LiteralString, ...] = (
     "set lock_timeout = 0",
     "set default_transaction_isolation = 'read committed'",  # what is asked under a lock sees what came before it

@@ -8,6 +8,7 @@ from typing import TypeVar
 import psycopg
 from psycopg import errors as pg
 
+from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.redaction import Redactor
 
@@ -63,6 +64,12 @@ def try_rows(
 def lacks_locks(error: psycopg.Error) -> bool:
     """Whether one of NO_ROOM is about the table of locks, which is sized by max_locks_per_transaction."""
     return "max_locks_per_transaction" in str(error)
+
+
+def refused_table(error: psycopg.Error) -> TableName | None:
+    """The table that the server names when one of ROW_ERRORS is about a row of it."""
+    schema, table = error.diag.schema_name, error.diag.table_name
+    return TableName(schema_name=schema, name=table) if schema and table else None
 
 
 def server_words(error: psycopg.Error) -> str:

@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from recovery.model.catalog import Catalog, ForeignKey
-from recovery.model.values import TableName
+from recovery.model.values import TableName, counted
 from recovery.postgres import foreign_key_checks, load_statements
 from recovery.postgres.connect import Session
 from recovery.postgres.staging import stage_proofs
 from recovery.postgres.staging.stage import Stage
 from recovery.reload import load_refusals
 from recovery.reload.load_job import Job, WrittenRows
+from recovery.reload.row_writes import RowsRefused
 
 
 def prove_before_commit(
     original: Session, job: Job, stages: Mapping[TableName, Stage], written: Mapping[TableName, WrittenRows], xid: int
 ) -> list[ForeignKey]:
-    """Rows and references, before anybody else can see them; returns the keys that were checked."""
+    """Rows and references, before anybody else can see them; returns the keys that were checked.
+
+    Raises verify-differs, load-refused, and RowsRefused for tables loaded whole of which rows have no parent now.
+    """
     load_refusals.refuse_differences(original, job.fills, job.truth.fingerprints, job.truth.oldest_version_num)
     counts = {name: (rows.inserted, rows.updated, rows.deleted) for name, rows in written.items()}
     load_refusals.refuse_other_rows(list(stages.values()), counts, xid)
     whole = [key for key in keys_to_check(job.filled, job.catalog) if key.validated]
-    load_refusals.refuse_dangling((key, foreign_key_checks.dangling_references(original, key)) for key in whole)
+    dangling = [(key, foreign_key_checks.dangling_references(original, key)) for key in whole]
+    _refuse_without_parents([(key, count) for key, count in dangling if count and key.child in job.filled])
+    load_refusals.refuse_dangling(dangling)
     touched = keys_to_check(list(stages), job.catalog)
     for key in touched:
         if key.child in stages:
@@ -32,6 +38,16 @@ def prove_before_commit(
             if parent in stages:
                 load_refusals.refuse_dangling([(key, stage_proofs.left_behind(stages[parent], key))])
     return list({(key.child, key.name): key for key in [*whole, *touched]}.values())
+
+
+def _refuse_without_parents(dangling: Sequence[tuple[ForeignKey, int]]) -> None:
+    words: dict[TableName, list[str]] = {}
+    for key, count in dangling:
+        words.setdefault(key.child, []).append(
+            f"{counted(count, 'row')} without {'its' if count == 1 else 'their'} parent in {key.parent} ({key.name})"
+        )
+    if words:
+        raise RowsRefused({table: ", ".join(lines) for table, lines in words.items()})
 
 
 def keys_to_check(scope: Sequence[TableName], catalog: Catalog) -> list[ForeignKey]:

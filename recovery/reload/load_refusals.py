@@ -175,7 +175,10 @@ def refuse_dangling(counts: Iterable[tuple[ForeignKey, int]]) -> None:
         raise RowbackError(
             ErrorId.LOAD_REFUSED,
             "rows at T reference rows that do not exist now",
-            *(f"{key.child}: {count} rows ({key.name}) miss their {key.parent}" for key, count in dangling),
+            *(
+                f"{key.child}: {counted(count, 'row')} without parent in {key.parent} ({key.name})"
+                for key, count in dangling
+            ),
             state=ROLLED_BACK,
             help="put the parents back as well: name them with --table",
         )
@@ -192,7 +195,7 @@ def refuse_part(aside: Mapping[str, Sequence[Reason]], stay: Mapping[str, Sequen
     if lines:
         raise RowbackError(
             ErrorId.LOAD_REFUSED,
-            "rows changed since they were compared, and --all-or-nothing was asked for",
+            "rows cannot be written as they were compared, and --all-or-nothing was asked for",
             *lines,
             state=ROLLED_BACK,
             help="compare again: rowback diff CASE --again",

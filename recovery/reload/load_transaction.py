@@ -25,7 +25,7 @@ from recovery.postgres.change_consumers import lock_holders
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import RowTransport
 from recovery.postgres.definition_digest import definitions_digest
-from recovery.postgres.isolate_bad_rows import NO_ROOM, lacks_locks
+from recovery.postgres.isolate_bad_rows import NO_ROOM, ROW_ERRORS, lacks_locks, refused_table, server_words
 from recovery.postgres.staging.not_valid_constraints import lift, put_back
 from recovery.postgres.staging.write_before_images import drop_before_images
 from recovery.reload import load_refusals
@@ -89,9 +89,9 @@ def _refuse_whole(job: Job, tries: Tries, refused: RowsRefused) -> None:
 
     Of a table that was loaded whole that is noted: compared row by row, it can be loaded without them.
     """
+    for table in refused.words.keys() & set(job.filled):
+        job.refused(table)
     for table, words in refused.words.items():
-        if table in job.filled:
-            job.refused(table)
         if job.all_or_nothing or table in tries.row_by_row or table in job.filled:
             raise load_refusals.rows_refused(table, words) from refused
 
@@ -128,7 +128,7 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
     load_statements.use_search_path_of_role(original)
     writer = RowWriter(original, job, ready.busy, ready.order, ready.rules, tries)
     rows, written = writer.write(transport)
-    load_statements.enforce_foreign_keys(original, ready.mode)
+    _enforce_foreign_keys(original, ready)
     if ready.mode is ForeignKeyMode.SETS:
         lock_parents_outside(original, job)
     load_statements.pin_search_path(original)
@@ -171,6 +171,17 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
         images=_images(job.repair, ready),
         by_event_triggers=dict(by_event_triggers + _between(after, load_statements.touched_tables(original))),
     )
+
+
+def _enforce_foreign_keys(original: Session, ready: PreparedLoad) -> None:
+    """Check now what was deferred. Raises RowsRefused where a row of these tables breaks it."""
+    try:
+        load_statements.enforce_foreign_keys(original, ready.mode)
+    except ROW_ERRORS as error:
+        table = refused_table(error)
+        if table is None or table not in ready.order:
+            raise
+        raise RowsRefused({table: server_words(error)}) from error
 
 
 def _images(repair: Repair | None, ready: PreparedLoad) -> dict[str, BeforeImages]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import psycopg
 import pytest
 
@@ -59,9 +61,16 @@ def test_a_parent_that_is_gone_refuses_the_rows(family: tuple[Database, Database
     database.run("delete from parents where id = 7")
     with job_for(source, database, tables=CHILDREN_ALONE) as (there, here, job):
         assert prepare(here, job, ()).mode is ForeignKeyMode.SETS
+        refused_tables: list[TableName] = []
         with pytest.raises(RowbackError) as refused:
-            load(here, job, CopyTransport(there), before_commit=ignore)
-    assert refused.value.fact == "rows at T reference rows that do not exist now"
+            load(here, replace(job, refused=refused_tables.append), CopyTransport(there), before_commit=ignore)
+    assert list(map(str, refused_tables)) == ["public.children"], "it is compared row by row, and the rest comes back"
+    assert str(refused.value) == (
+        "error[load-refused]: rows of public.children cannot be written\n"
+        "  4 rows without their parent in public.parents (children_parent_fkey)\n"
+        "  the transaction was rolled back: nothing was written to the original\n"
+        "  help: compare again, so that they are found beforehand: rowback diff CASE --again"
+    )
     assert database.rows("select count(*) from children") == [(0,)]
 
 

@@ -10,6 +10,7 @@ import pytest
 from recovery.errors import RowbackError
 from recovery.model.load_order import load_order
 from recovery.model.recovery_plan import ForeignKeyMode
+from recovery.model.values import TableName
 from recovery.postgres import load_statements
 from recovery.postgres.copy_rows import CopyTransport
 from recovery.reload.load_job import Loaded
@@ -134,12 +135,14 @@ def test_a_missing_parent_rolls_everything_back_even_in_replica_mode(source: Dat
     source.run("set session_replication_role = replica; insert into a values (1, null, 77)")
     with job_for(source, database) as (there, here, job):
         narrow = replace(job, fills=[p for p in job.fills if p.name.name != "outside"])
+        refused_tables: list[TableName] = []
         with pytest.raises(RowbackError) as refused:
-            load(here, narrow, CopyTransport(there), before_commit=ignore)
+            load(here, replace(narrow, refused=refused_tables.append), CopyTransport(there), before_commit=ignore)
+    assert list(map(str, refused_tables)) == ["public.a"], "it is compared row by row, and the rest comes back"
     assert str(refused.value) == (
-        "error[load-refused]: rows at T reference rows that do not exist now\n"
-        "  public.a: 1 rows (a_o_fkey) miss their public.outside\n"
+        "error[load-refused]: rows of public.a cannot be written\n"
+        "  1 row without its parent in public.outside (a_o_fkey)\n"
         "  the transaction was rolled back: nothing was written to the original\n"
-        "  help: put the parents back as well: name them with --table"
+        "  help: compare again, so that they are found beforehand: rowback diff CASE --again"
     )
     assert database.rows("select count(*) from a") == [(0,)]
