@@ -1,6 +1,7 @@
 """The port to what can be restored: what planning, recovering and reaping ask of AWS, whatever is restored.
 
-One file for each implementation, named in SOURCES; tests/contract/test_restorable_sources.py runs over that registry.
+One file for each implementation (instances.py). tests/contract/test_restorable_sources.py lists them, and holds each to
+what is said here.
 """
 
 from __future__ import annotations

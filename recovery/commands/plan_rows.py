@@ -30,7 +30,7 @@ def show_rows(case: Case, plan: RepairPlan, kinds: list[RowClass], limit: int | 
     from recovery.report.repair_text import count_records, records_csv, records_text, row_records
     from recovery.report.spreadsheet import cells
     from recovery.store.change_set_files import changes_problem
-    from recovery.workflow.steps.load_step import written_by_load
+    from recovery.workflow.steps.load_records import written_by_load
 
     if plan.number is None:
         click.echo("nothing was compared row by row: all tables are loaded whole", err=True)

@@ -21,7 +21,8 @@ from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.settle_undo import settle_before_closing
 from recovery.workflow.steps.copy_steps import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
 from recovery.workflow.steps.diff_step import Diff
-from recovery.workflow.steps.load_step import Load, batches_of
+from recovery.workflow.steps.load_records import batches_of
+from recovery.workflow.steps.load_step import Load
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, Extract, ReadTarget, end_orphans
 from recovery.workflow.steps.step import Step
 from recovery.workflow.steps.verify_step import Verify

@@ -13,7 +13,7 @@ from recovery.store.case_directory import Case, all_cases, unreadable_cases
 from recovery.store.journal import reading
 from recovery.workflow.approvals import approvals_in
 from recovery.workflow.case_account import account_of
-from recovery.workflow.steps.load_step import written_by_load
+from recovery.workflow.steps.load_records import written_by_load
 
 
 def listed_cases() -> tuple[list[tuple[Case, Report]], list[tuple[str, str]]]:

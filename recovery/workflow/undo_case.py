@@ -31,7 +31,8 @@ from recovery.workflow.approvals import refuse_undo_without_second_person
 from recovery.workflow.case_lifecycle import terminate_like_interrupt
 from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.settle_undo import settle_undo, undoing
-from recovery.workflow.steps.load_step import Load, job, written_by_load
+from recovery.workflow.steps.load_records import written_by_load
+from recovery.workflow.steps.load_step import Load, job
 from recovery.workflow.steps.verify_step import differs
 
 ATTEMPTS = 5  # where people write to these rows all the time

@@ -157,7 +157,7 @@ def test_only_a_copy_gets_another_password(place: Restorable) -> None:
         assert session.execute("select 1").fetchone() == (1,)
 
 
-@pytest.mark.parametrize("other", ["nonce", "case", "source"])
+@pytest.mark.parametrize("other", ["nonce", "resource", "source"])
 def test_what_is_not_proven_to_be_the_copy_is_not_deleted(place: Restorable, other: str) -> None:
     moment = pass_a_second()
     place.reaches(moment)
@@ -167,7 +167,7 @@ def test_what_is_not_proven_to_be_the_copy_is_not_deleted(place: Restorable, oth
     assert copy.creation
     claims = {
         "nonce": copy.model_copy(update={"creation": copy.creation.model_copy(update={"nonce": "0" * 32})}),
-        "case": copy.model_copy(update={"resource_id": place.original.resource_id}),
+        "resource": copy.model_copy(update={"resource_id": place.original.resource_id}),
         "source": copy.model_copy(update={"source_resource_id": "db-ANOTHER"}),
     }
     with pytest.raises(RowbackError) as refused:

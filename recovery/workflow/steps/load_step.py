@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 
-from guards.plain_text import shell_word
 from recovery.changeset.change_set import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.recovery_plan import Why
-from recovery.model.repair_plan import RepairPlan
-from recovery.model.row_class import RowClass
-from recovery.model.values import TableName, counted, leading_name
+from recovery.model.values import TableName, counted
 from recovery.postgres import load_statements
 from recovery.postgres.beside_tables import create_beside
 from recovery.postgres.connect import Session
@@ -26,11 +23,12 @@ from recovery.postgres.staging.write_before_images import before_image_schema
 from recovery.reload.load_job import Job, Loaded, Repair
 from recovery.reload.load_refusals import ROLLED_BACK
 from recovery.reload.load_transaction import load
-from recovery.reload.paced_load import LoadListener, load_paced, merge
+from recovery.reload.paced_load import LoadListener, load_paced
 from recovery.reload.restore_large_objects import point_to_objects
-from recovery.store.case_directory import Case, earlier_repairs
 from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
+from recovery.workflow.steps.load_records import batches_of
+from recovery.workflow.steps.nothing_to_load import refuse_nothing, refuse_part
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
 from recovery.workflow.steps.step import Step
 
@@ -51,8 +49,8 @@ class Load(Step):
         """
         repair = recovery_run.case.repair_plan
         assert repair
-        _refuse_nothing(recovery_run, repair)
-        _refuse_part(recovery_run, repair)
+        refuse_nothing(recovery_run, repair)
+        refuse_part(recovery_run, repair)
         covered = recovery_run.case.plan_approved and not repair.writes
         refuse_without_second_person(recovery_run.case, repair, covered=covered)
         if not covered and repair.digest not in recovery_run.case.approved:
@@ -170,19 +168,6 @@ def job(recovery_run: RecoveryRun, original: Session, at_target: Catalog | None 
         )
 
 
-def batches_of(case: Case) -> list[Loaded]:
-    """The batches of a paced load that are known to have committed."""
-    return [Loaded.model_validate(note) for note in case.noted("load.portion")]
-
-
-def written_by_load(case: Case) -> Loaded | None:
-    """What the load wrote, or its batches so far."""
-    if outcome := case.outcome_of(Load.name):
-        return Loaded.model_validate(outcome)
-    batches = batches_of(case)
-    return merge(batches, skipped=sum(batch.skipped for batch in batches)) if batches else None
-
-
 def _load(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTransport | None) -> Loaded:
     def record(event: str) -> Callable[[Loaded], None]:
         def noting(committed: Loaded) -> None:
@@ -208,102 +193,6 @@ def _last_committed(recovery_run: RecoveryRun) -> Loaded | None:
             loaded = Loaded.model_validate(intent)
             if settled_status(original, loaded.xids[-1], recovery_run) == "committed":
                 return loaded
-    return None
-
-
-def _refuse_nothing(recovery_run: RecoveryRun, repair: RepairPlan) -> None:
-    """Zero effect is never success."""
-    fingerprints = truth(recovery_run).fingerprints
-    if repair.writes or any(fingerprints[str(name)].rows for name in repair.filled):
-        return
-    target = recovery_run.case.outcome_of("read-target") or {}
-    dropped_tables = target.get("gone", {})
-    counts = [
-        f"{table.name}: " + ", ".join(f"{count:,} {kind}" for kind, count in table.classes.items() if count)
-        for table in repair.tables
-        if any(table.classes.values())
-    ]
-    blocked = [
-        f"{table.name}: {each.rows:,} row{'s' * (each.rows != 1)} blocked: {each.reason}"
-        for table in repair.tables
-        for each in table.account.blocked
-    ]
-    blocked += [
-        f"{table.name}: {counted(each.rows, 'row')} not deleted: {each.reason}"
-        for table in repair.tables
-        for each in table.account.not_deleted
-    ]
-    raise RowbackError(
-        ErrorId.NOTHING_TO_REPAIR,
-        f"mode '{repair.request.mode}' has no row to write in '{recovery_run.case.plan.database}'",
-        *counts,
-        *blocked,
-        *repair.notices,
-        *repair.unexamined,
-        state=UNTOUCHED,
-        help=_elsewhere(recovery_run.case, repair, dropped_tables),
-    )
-
-
-def _refuse_part(recovery_run: RecoveryRun, repair: RepairPlan) -> None:
-    """With --all-or-nothing one row that cannot come back, or be deleted, keeps all others away."""
-    blocked = sum(each.rows for table in repair.tables for each in table.account.blocked)
-    stay = sum(each.rows for table in repair.tables for each in table.account.not_deleted)
-    if recovery_run.case.plan.all_or_nothing and (blocked or stay):
-        numbers = ((blocked, "cannot come back"), (stay, "cannot be deleted"))
-        rows_left = " and ".join(f"{counted(rows, 'row')} {what}" for rows, what in numbers if rows)
-        raise RowbackError(
-            ErrorId.LOAD_REFUSED,
-            f"{rows_left}, and --all-or-nothing was asked for",
-            state=UNTOUCHED,
-            help=f"see which and why: rowback diff {recovery_run.case.id} --show blocked",
-        )
-
-
-def _elsewhere(case: Case, repair: RepairPlan, dropped_tables: Mapping[str, int]) -> str:
-    """Where the rows may be that are missed."""
-    counts = {kind: sum(table.count(kind) for table in repair.tables) for kind in RowClass}
-    close, beside = f"rowback close {case.id}, then", case.restore_command("--mode beside")
-    if dropped_tables:
-        tables = " ".join(f"--table {shell_word(name)}" for name in dropped_tables)
-        return f"bring what was dropped beside: {close} {beside} {tables}"
-    if dropped := [leading_name(line) for line in repair.notices if "was dropped since T" in line]:
-        tables = " ".join(f"--table {shell_word(name)}" for name in dict.fromkeys(dropped))
-        return f"bring the dropped columns' values beside: {close} {beside} {tables}"
-    if repair.possible_incident:
-        xids = sorted({*case.request.incident_xids, *(writer.xid for writer in repair.possible_incident)})
-        named = " ".join(f"--incident-xid {xid}" for xid in xids)
-        return f"if those are its savepoints: rowback diff {case.id} --mode repair {named}"
-    if counts[RowClass.BLOCKED]:
-        return f"see why: rowback diff {case.id} --show blocked"
-    return _unchanged(case, repair, counts)
-
-
-def _unchanged(case: Case, repair: RepairPlan, counts: Mapping[RowClass, int]) -> str:
-    if repair.unexamined:
-        names = " ".join(f"--table {shell_word(leading_name(line))}" for line in repair.unexamined)
-        beside = case.restore_command("--mode beside", names)
-        return f"see what the tables that were not compared held: rowback close {case.id}, then {beside}"
-    if not repair.request.reload_mode.set_back and any(counts[kind] for kind in (RowClass.CHANGED, RowClass.NEWER)):
-        return f"rows that were changed, not deleted, need: rowback diff {case.id} --mode repair"
-    if earlier := _left_by_earlier(case):
-        return earlier
-    return f"nothing was lost in these tables since T: rowback close {case.id}, then an earlier --at or other tables"
-
-
-def _left_by_earlier(case: Case) -> str | None:
-    """Rows that an earlier case of the same database left as conflicts.
-
-    It repaired the others, so nothing tells any more what the incident wrote, and here they count as newer.
-    """
-    for other in earlier_repairs(case):
-        plan = other.repair_plan
-        if plan and plan.conflicts and set(plan.request.incident_xids) & set(case.request.incident_xids):
-            return (
-                f"case {other.id} repaired these tables and left {counted(plan.conflicts, 'row')} that the incident and"
-                " others changed, which count as newer now; both versions of each:"
-                f" rowback diff {other.id} --show conflict"
-            )
     return None
 
 
