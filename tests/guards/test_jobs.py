@@ -55,6 +55,8 @@ def told(code: str, *before: str, cwd: Path | None = None, **environment: Any) -
     return done.stdout.strip()
 
 
+# Its boot time is told in whole seconds, the start of a process in ticks, both rounded down.
+KERNEL_ROUNDS = timedelta(seconds=1 + 1 / os.sysconf("SC_CLK_TCK"))
 BEGAN = "from guards.ci_job import job_began_at; print(job_began_at().isoformat())"
 
 
@@ -72,7 +74,7 @@ def test_gitlab_says_when_its_job_began() -> None:
 @pytest.mark.parametrize("name", ["Runner.Listener", "gitlab-runner", "buildkite-agent", "Agent.Listener"])
 def test_the_job_is_what_a_runner_that_stays_has_started(tmp_path: Path, name: str) -> None:
     shutil.copy("/bin/sh", tmp_path / name)
-    before = system_clock.now() - timedelta(seconds=1)
+    before = system_clock.now() - KERNEL_ROUNDS
     inner = began(str(tmp_path / name), "-c", 'sh -c \'"$@"; exit\' job "$@"; exit', "runner")
     assert before <= inner <= system_clock.now()
     worker = tmp_path / "Runner.Worker"
@@ -82,7 +84,7 @@ def test_the_job_is_what_a_runner_that_stays_has_started(tmp_path: Path, name: s
 
 def test_without_a_runner_it_is_the_session() -> None:
     """setsid begins one: a terminal, or what a service has started."""
-    before = system_clock.now() - timedelta(seconds=1)
+    before = system_clock.now() - KERNEL_ROUNDS
     assert before <= began("setsid", "--wait", "sh", "-c", '"$@"; exit', "sh") <= system_clock.now()
 
 
