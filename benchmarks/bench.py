@@ -217,7 +217,7 @@ def whole(bench: Bench, scratch: Path) -> list[Line]:
         return bench.anew(*extra, "truncate t")
 
     def ours() -> float:
-        return bench.ours("whole", again(), scratch).seconds
+        return bench.ours("auto", again(), scratch).seconds
 
     def psql() -> float:
         again()

@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from recovery.changeset.change_set import ChangeSet
 from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
 from recovery.model.instance import Endpoint
+from recovery.model.load_strategy import LoadStrategy
 from recovery.model.recovery_plan import PlannedTable, Why
 from recovery.model.repair_plan import RepairRequest
 from recovery.postgres.connect import Session, connect
@@ -21,9 +22,12 @@ from recovery.postgres.connection_target import Target
 from recovery.postgres.copy_rows import CopyTransport, Pair
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.read_catalog import nonempty, read_catalog
-from recovery.reload.load_job import AtTarget, Job, Repair
+from recovery.reload.load_job import AtTarget, DroppedIndexes, Job, Repair
 from recovery.reload.load_transaction import load
+from recovery.reload.rebuild_indexes import choose_indexes, drop_before_load
 from tests.fix_plan import plan_for
+
+SCHEMA = "rowback_case_bench"
 
 
 @dataclass(frozen=True)
@@ -62,18 +66,21 @@ def apply(live: Session, copy: Session, scratch: Path) -> float:
         fingerprints={}, sequences=read_catalog(copy).sequences, oldest_version_num=live.info.server_version
     )
     with ChangeSet(scratch / "changes.sqlite") as changes:
-        job = Job("bench", read_catalog(live), [], truth, (), 5000, 3, Repair(changes, 1, "rowback_case_bench"))
+        job = Job("bench", read_catalog(live), [], truth, (), 5000, 3, Repair(changes, 1, SCHEMA))
         return load(live, job, None, before_commit=lambda done: None).seconds_locked
 
 
-def fill(live: Session, copy: Session) -> float:
-    """Every empty table loaded whole, parents first."""
+def fill(live: Session, copy: Session, strategy: LoadStrategy) -> float:
+    """Every empty table loaded whole, parents first, as `restore --load` does it."""
     catalog = read_catalog(live)
     version, filled = live.info.server_version, set(nonempty(live, [t.name for t in catalog.tables]))
     tables = [t for t in catalog.tables if t.name not in filled]
     prints = {str(t.name): fingerprint(copy, t, oldest_version_num=version) for t in tables}
     truth = AtTarget(fingerprints=prints, sequences=(), oldest_version_num=version)
-    job = Job("bench", catalog, [Pair(t, t) for t in tables], truth, (), 5000, 3)
+    rows = {table.name: prints[str(table.name)].rows for table in tables}
+    indexes, _ = choose_indexes(live, rows, strategy)
+    dropped = DroppedIndexes(SCHEMA, drop_before_load(live, SCHEMA, indexes))
+    job = Job("bench", catalog, [Pair(t, t) for t in tables], truth, (), 5000, 3, dropped_indexes=dropped)
     return load(live, job, CopyTransport(copy), before_commit=lambda done: None).seconds_locked
 
 
@@ -88,7 +95,7 @@ def main(act: str, now: str, then: str, boundary: int, scratch: Path) -> Measure
             case "apply":
                 locked = apply(live, copy, scratch)
             case _:
-                locked = fill(live, copy)
+                locked = fill(live, copy, LoadStrategy(act))
         took = time.perf_counter() - began
     return Measured(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, locked)
 

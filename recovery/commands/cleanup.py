@@ -52,9 +52,10 @@ def cleanup(  # noqa: PLR0913, PLR0917 (one argument an option)
     facts = Instances.connect(region or loaded.region).get(instance)
     age = timedelta(seconds=seconds(older_than)) if older_than else None
     with connect(target_on_original(facts, database, loaded)) as original:
-        ages = {schema.name: days.days for schema, days, _ in leftovers(original)}
+        all_left = leftovers(original)
+        ages = {left.schema.name: left.age.days for left in all_left}
         if age is None and not cases:
-            schemas = [(schema, kept or "may be removed") for schema, _, kept in leftovers(original)]
+            schemas = [(left.schema, left.needed or left.kept or "may be removed") for left in all_left]
         else:
             confirm(database, confirmed)
             schemas = list(clean(original, named=cases, older_than=age))

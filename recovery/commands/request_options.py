@@ -10,6 +10,7 @@ import click
 from guards.plain_text import shell_word
 from recovery.config import Profile, load_profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.load_strategy import LoadStrategy
 from recovery.model.modes import DEFAULT, MODES
 from recovery.model.modes.reload_mode import Mode
 from recovery.model.recovery_plan import Transport
@@ -52,6 +53,7 @@ class Asked(TypedDict):
     tables: Sequence[str]
     leave_out: Sequence[str]
     transport: str
+    load: str
     mode: str
     where: str | None
     incident_xids: Sequence[tuple[int, int]]
@@ -110,6 +112,14 @@ REQUEST_OPTIONS = (
         default=Transport.DUMP.value,
         show_default=True,
         help="pg_dump to disk, or rows streamed by COPY.",
+    ),
+    click.option(
+        "--load",
+        type=click.Choice([strategy.value for strategy in LoadStrategy]),
+        default=LoadStrategy.AUTO.value,
+        show_default=True,
+        help="Tables loaded whole: in-place drops their plain indexes before and builds them after the rows; plain"
+        " keeps them; auto: in-place for many rows.",
     ),
     click.option(
         "--mode",
@@ -173,6 +183,7 @@ def request_of(options: Asked) -> Request:
         target_time=parse_target_time(at, zone=options["tz"]),
         scope=ScopeRequest(tables=tuple(options["tables"]), leave_out=tuple(options["leave_out"])),
         transport=Transport(options["transport"]),
+        load=LoadStrategy(options["load"]),
         profile=profile,
         wait_for_window_s=seconds(options["wait_for_window"] or "0s"),
         repair=RepairRequest(

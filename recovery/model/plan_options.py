@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from guards.plain_text import shell_word
+from recovery.model.load_strategy import LoadStrategy
 from recovery.model.modes import DEFAULT
 from recovery.model.recovery_plan import LEFT_OUT_BY_EXCEPT, RecoveryPlan, Transport, Why
 from recovery.model.repair_plan import RepairRequest
@@ -33,6 +34,7 @@ def options_of(plan: RecoveryPlan, request: RepairRequest) -> list[str]:
         *([] if request.on_conflict is OnConflict.KEEP_LIVE else [f"--on-conflict {request.on_conflict}"]),
         *(["--all-or-nothing"] if plan.all_or_nothing else []),
         *([] if plan.transport is Transport.DUMP else [f"--transport {plan.transport}"]),
+        *([] if plan.load is LoadStrategy.AUTO else [f"--load {plan.load}"]),
         *([f"--where {shell_word(plan.where)}"] if plan.where is not None else []),
         *table_options(plan),
         *(

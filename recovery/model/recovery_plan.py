@@ -9,6 +9,7 @@ from typing import Literal
 from recovery.model.approval import Demand
 from recovery.model.catalog import DatabaseIdentity, Sequence, Trigger
 from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
+from recovery.model.load_strategy import LoadStrategy
 from recovery.model.repair_plan import RepairRequest
 from recovery.model.values import Moment, TableName, Value, digest_of
 
@@ -92,6 +93,7 @@ class RecoveryPlan(Value):
     sequences: tuple[Sequence, ...]
     copy_settings: CopySettings
     transport: Transport
+    load: LoadStrategy = LoadStrategy.AUTO
     lock_timeout_ms: int
     lock_attempts: int
     profile: str | None = None
@@ -100,7 +102,8 @@ class RecoveryPlan(Value):
     @property
     def digest(self) -> str:
         """sha256 of the plan's facts; `apply` and `resume` refuse a plan whose digest is not the approved one."""
-        return digest_of(self, without=frozenset({"made_at"}))
+        by_default = {"load"} if self.load is LoadStrategy.AUTO else set[str]()  # older plans do not have it
+        return digest_of(self, without=frozenset({"made_at", *by_default}))
 
     def to_file(self) -> str:
         """The plan as JSON with its digest, for a person to read and `from_file` to check."""

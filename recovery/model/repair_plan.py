@@ -8,6 +8,7 @@ from typing import Literal
 
 from recovery.model.account import LostValues, TableAccount
 from recovery.model.catalog import ColumnNumbers, Trigger
+from recovery.model.load_strategy import PlainIndex
 from recovery.model.modes import DEFAULT, MODES
 from recovery.model.modes.reload_mode import Mode, ReloadMode
 from recovery.model.row_class import OnConflict, RowClass
@@ -128,7 +129,8 @@ class RepairPlan(Value):
 
     `elsewhere`: rows that the incident changed in tables outside the scope. `possible_incident`: transactions that may
     be savepoints of the incident, which nothing proves. `unexamined`: tables that may have lost rows and could not be
-    looked at. `columns`: of the tables in the change set, as they were called when they were compared.
+    looked at. `columns`: of the tables in the change set, as they were called when they were compared. `rebuilt`:
+    indexes of `filled` that are dropped before the rows come and built after them.
     """
 
     schema_version: Literal[1] = 1
@@ -145,6 +147,7 @@ class RepairPlan(Value):
     unexamined: tuple[str, ...] = ()
     values_lost: tuple[LostValues, ...] = ()
     lifted: tuple[LiftedConstraint, ...] = ()
+    rebuilt: tuple[PlainIndex, ...] = ()
     wal_bytes_estimated: int
     changes_digest: str
     columns: ColumnNumbers = {}
@@ -152,7 +155,7 @@ class RepairPlan(Value):
     @property
     def digest(self) -> str:
         """What `apply` must be given."""
-        return digest_of(self)
+        return digest_of(self, without=frozenset() if self.rebuilt else frozenset({"rebuilt"}))
 
     @property
     def writes(self) -> int:

@@ -17,6 +17,7 @@ from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
+from recovery.model.load_strategy import LoadStrategy
 from recovery.model.modes.reload_mode import ReloadMode
 from recovery.model.nearest import nearest, nearest_line
 from recovery.model.recovery_plan import Transport
@@ -41,6 +42,7 @@ class Request:
     transport: Transport
     profile: Profile
     wait_for_window_s: float = 0.0
+    load: LoadStrategy = LoadStrategy.AUTO
     repair: RepairRequest = RepairRequest()
     where: str | None = None
     all_or_nothing: bool = False

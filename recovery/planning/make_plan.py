@@ -99,6 +99,7 @@ def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[s
         sequences=tuple({c.name: c for c in catalog.sequences if c.table in scope.chosen}.values()),
         copy_settings=settings,
         transport=request.transport,
+        load=request.load,
         lock_timeout_ms=request.profile.lock_timeout_ms,
         lock_attempts=request.profile.lock_attempts,
         profile=request.profile_name,

@@ -11,7 +11,8 @@ from recovery.postgres.connect import Session
 # Their names are made of the case's id: 20261128-143000-7f3a → …_20261128_143000_7f3a.
 _LEFT = """
 select n.nspname, substr(n.nspname, length(m.prefix) + 1), m.prefix = 'recovered_', count(c.oid),
-  coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, pg_has_role(n.nspowner, 'USAGE')
+  coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, pg_has_role(n.nspowner, 'USAGE'),
+  coalesce(bool_or(c.relname = 'dropped_indexes'), false)
 from pg_namespace n join (values ('rowback_case_'), ('recovered_')) m (prefix) on starts_with(n.nspname, m.prefix)
 left join pg_class c on c.relnamespace = n.oid and c.relkind = 'r'
 where n.nspname ~ '_[0-9]{8}_[0-9]{6}_[0-9a-f]{4}$' group by 1, 2, 3, 6 order by 2, 1
@@ -23,6 +24,7 @@ class LeftSchema:
     """A schema that rowback created and that is still there.
 
     `beside`: it holds tables that were loaded beside; otherwise before-images. `owned`: the current role may drop it.
+    `statements`: it holds those that build indexes which a load dropped.
     """
 
     name: str
@@ -31,14 +33,12 @@ class LeftSchema:
     tables: int
     bytes: int
     owned: bool
+    statements: bool
 
 
 def left_schemas(session: Session) -> list[LeftSchema]:
     """Every schema of a case in this database, oldest case first."""
-    return [
-        LeftSchema(name, case.replace("_", "-"), beside, tables, size, owned)
-        for name, case, beside, tables, size, owned in session.execute(_LEFT)
-    ]
+    return [LeftSchema(name, case.replace("_", "-"), *rest) for name, case, *rest in session.execute(_LEFT)]
 
 
 def drop_schema(session: Session, schema: LeftSchema) -> None:

@@ -10,6 +10,7 @@ from recovery.changeset.change_set import ChangeSet
 from recovery.model.account import Reason
 from recovery.model.catalog import Catalog, ColumnNumbers, Trigger
 from recovery.model.catalog import Sequence as Counter
+from recovery.model.load_strategy import PlainIndex
 from recovery.model.recovery_report import Fingerprint, SequenceMove
 from recovery.model.repair_plan import ImagesDigest, LiftedConstraint
 from recovery.model.values import TableName, Value
@@ -47,6 +48,7 @@ class Loaded(Value):
     `changes_digest`, `columns`: of that change set, and of its tables when they were compared. `images`: table → where
     its before-images are.
     `by_event_triggers`: rows that event triggers wrote because of our definitions (stages, triggers held back).
+    `indexes_built`: those that were dropped before the rows came.
     """
 
     xids: tuple[int, ...]
@@ -67,6 +69,7 @@ class Loaded(Value):
     columns: ColumnNumbers = {}
     images: dict[str, BeforeImages] = {}
     by_event_triggers: dict[str, int] = {}
+    indexes_built: int = 0
 
 
 class AtTarget(Value):
@@ -99,6 +102,14 @@ class Repair:
 
 
 @dataclass(frozen=True)
+class DroppedIndexes:
+    """Plain indexes that were dropped before the load; `schema` keeps their statements until they are built."""
+
+    schema: str
+    indexes: Sequence[PlainIndex]
+
+
+@dataclass(frozen=True)
 class Job:
     """Everything the load needs to know beforehand; `catalog` is the original's, read just now.
 
@@ -106,7 +117,8 @@ class Job:
     values that no text can carry.
     `say`: called with what the load waits for. `refused`: called with a table whose rows the server refused.
     `all_or_nothing`: a row that cannot be written ends the load instead of being set aside. `whole_database`: sequences
-    that stand by themselves belong to the scope. `selection`: what of the change set is written.
+    that stand by themselves belong to the scope. `selection`: what of the change set is written. `dropped_indexes`: of
+    tables loaded whole, to be built after their rows.
     """
 
     database: str
@@ -124,6 +136,7 @@ class Job:
     say: Callable[[str], None] = lambda text: None
     whole_database: bool = True
     selection: Selection = Selection.EVERYTHING
+    dropped_indexes: DroppedIndexes | None = None
 
     @property
     def filled(self) -> list[TableName]:

@@ -26,6 +26,7 @@ from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import RowTransport
 from recovery.postgres.definition_digest import definitions_digest
 from recovery.postgres.isolate_bad_rows import NO_ROOM, ROW_ERRORS, lacks_locks, refused_table, server_words
+from recovery.postgres.plain_indexes import index_oids
 from recovery.postgres.staging.not_valid_constraints import lift, put_back
 from recovery.postgres.staging.write_before_images import drop_before_images
 from recovery.reload import load_refusals
@@ -33,6 +34,7 @@ from recovery.reload.foreign_keys_by_sets import lock_parents_outside
 from recovery.reload.load_job import BeforeImages, Job, Loaded, Repair
 from recovery.reload.load_proofs import expected_changes, prove_before_commit
 from recovery.reload.prepare_load import PreparedLoad, prepare, relation_of_images, tables_to_lock
+from recovery.reload.rebuild_indexes import build_after_rows
 from recovery.reload.restore_large_objects import bring_objects
 from recovery.reload.row_writes import RowsHeld, RowsRefused, RowWriter, Tries
 from recovery.reload.skip_rows import left_as_they_are, note_skipped, skip_unwritable
@@ -132,6 +134,7 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
     if ready.mode is ForeignKeyMode.SETS:
         lock_parents_outside(original, job)
     load_statements.pin_search_path(original)
+    built = _build_dropped_indexes(original, job)
     after = load_statements.touched_tables(original)
     before |= {table: load_statements.plus(before.get(table), tried) for table, tried in writer.tried.items()}
     for name in tries.row_by_row & ready.busy.keys():
@@ -141,7 +144,7 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
     skipped = note_skipped(job, ready, xid)
     aside, stay = left_as_they_are(job, skipped)
     keys = prove_before_commit(original, job, ready.busy, written, xid)
-    load_refusals.refuse_changed_definitions(ready.definitions, definitions_digest(original))
+    load_refusals.refuse_changed_definitions(ready.definitions, definitions_digest(original, without=built))
     load_refusals.refuse_side_effects(expected_changes(rows, written), before, after)
     if not batch:
         load_refusals.refuse_nothing(
@@ -156,7 +159,7 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
         partial=batch,
         rows={str(table): count for table, count in rows.items()},
         touched={str(table): count for table, change in after.items() if (count := _more(change, before.get(table)))},
-        definitions=ready.definitions,
+        definitions=definitions_digest(original) if built else ready.definitions,
         sequence_moves=tuple(load_statements.advance_sequences(original, counters, job.truth.sequences)),
         foreign_keys_checked=len(keys),
         seconds_locked=0.0,
@@ -170,7 +173,17 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
         columns=job.repair.columns if job.repair else {},
         images=_images(job.repair, ready),
         by_event_triggers=dict(by_event_triggers + _between(after, load_statements.touched_tables(original))),
+        indexes_built=len(built),
     )
+
+
+def _build_dropped_indexes(original: Session, job: Job) -> list[int]:
+    """The oids of the indexes that were away while the rows came."""
+    if job.dropped_indexes is None or not job.fills:
+        return []
+    indexes = job.dropped_indexes.indexes
+    build_after_rows(original, job.dropped_indexes.schema, indexes)
+    return index_oids(original, indexes)
 
 
 def _enforce_foreign_keys(original: Session, ready: PreparedLoad) -> None:

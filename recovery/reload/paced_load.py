@@ -111,6 +111,7 @@ def merge(batches: Sequence[Loaded], *, skipped: int) -> Loaded:
             "written": written,
             "skipped": skipped,
             "large_objects": sum(batch.large_objects for batch in batches),
+            "indexes_built": sum(batch.indexes_built for batch in batches),
             "images": _images(batches),
         }
     )

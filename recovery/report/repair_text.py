@@ -12,6 +12,7 @@ from guards.plain_text import joined
 from recovery.changeset.block_rows import blocked
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change, Shape, decoding
+from recovery.model.load_strategy import named_indexes
 from recovery.model.repair_plan import DetectionMethod, RepairPlan, TableRepair
 from recovery.model.row_class import RowClass
 from recovery.model.values import counted
@@ -70,6 +71,7 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
             if plan.held_triggers
             else "none to hold back",
         ),
+        *_indexes(plan),
         ("WAL", f"about {plan.wal_bytes_estimated / 2**20:,.1f} MiB"),
         ("before-images", "of every row, in the database and in the case's directory; rowback undo takes it back"),
         *(("notice", line) for line in plan.notices),
@@ -77,6 +79,12 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
     if plan.loses:
         facts.append(("LOSES", f"what was written after T to {counted(plan.loses, 'row')}"))
     return joined([*lines, "", *columns(facts)])
+
+
+def _indexes(plan: RepairPlan) -> list[tuple[str, str]]:
+    if not plan.rebuilt:
+        return []
+    return [("indexes", f"dropped before the rows come, built after them: {named_indexes(plan.rebuilt)}")]
 
 
 def _writers(plan: RepairPlan) -> list[str]:

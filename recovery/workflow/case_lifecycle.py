@@ -13,6 +13,7 @@ from types import FrameType
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError, disk_full
 from recovery.model.account import Partial
+from recovery.model.load_strategy import named_indexes
 from recovery.model.recovery_report import Outcome
 from recovery.store.case_directory import Case
 from recovery.store.change_set_files import sweep_changes
@@ -21,6 +22,7 @@ from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.settle_undo import settle_before_closing
 from recovery.workflow.steps.copy_steps import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
 from recovery.workflow.steps.diff_step import Diff
+from recovery.workflow.steps.dropped_indexes import settle_indexes, unbuilt_indexes
 from recovery.workflow.steps.load_records import batches_of
 from recovery.workflow.steps.load_step import Load
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, Extract, ReadTarget, end_orphans
@@ -121,6 +123,7 @@ def give_up(recovery_run: RecoveryRun) -> Outcome:
     """
     recovery_run.record("case.closing")
     settle_before_closing(recovery_run)
+    unbuilt = _build_before_closing(recovery_run)
     outcome = _outcome_when_given_up(recovery_run)
     end_orphans(recovery_run.case)
     listener = recovery_run.listener
@@ -138,8 +141,27 @@ def give_up(recovery_run: RecoveryRun) -> Outcome:
         raise RowbackError(error.id, error.fact, *error.facts, *lines, state=state, help=help) from error
     recovery_run.record("step.done", step=RemoveCopy.name, data={"removed": removed})
     listener.step_done(RemoveCopy.name, "removed" if removed else "there was none", time.monotonic() - began)
+    if unbuilt is not None:
+        raise unbuilt
     _close(recovery_run, outcome)
     return outcome
+
+
+def _build_before_closing(recovery_run: RecoveryRun) -> RowbackError | None:
+    """The error of an original on which dropped indexes cannot be built now: the copy goes, the case stays open."""
+    try:
+        settle_indexes(recovery_run)
+    except RowbackError as error:
+        close = f"rowback close {recovery_run.case.id}"
+        return RowbackError(
+            error.id,
+            error.fact,
+            *error.facts,
+            f"{named_indexes(unbuilt_indexes(recovery_run.case))} still to be built",
+            state="the copy is removed, the case stays open",
+            help=f"once the original can be written to: {close}; it builds them and closes the case",
+        )
+    return None
 
 
 def _perform(recovery_run: RecoveryRun, step: Step) -> None:
@@ -178,6 +200,8 @@ def _failed(recovery_run: RecoveryRun, step: Step, error: RowbackError) -> Rowba
 def paused_lines(case: Case) -> tuple[str, ...]:
     """Where an interrupted case stands, and whether its copy still runs."""
     lines = [f"case {case.id} is paused at step '{case.current_step or 'none'}'"]
+    if unbuilt := unbuilt_indexes(case):
+        lines.append(f"{named_indexes(unbuilt)} may still have to be built: resume and close build them first")
     if case.steps.get(StartCopy.name) and case.outcome_of(RemoveCopy.name) is None:
         lines.append(f"copy '{case.copy.identifier}' may still be running and costs money")
     return tuple(lines)

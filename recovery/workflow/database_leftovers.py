@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from recovery.postgres.before_images import LeftSchema, drop_schema, left_schemas
@@ -12,11 +13,23 @@ from recovery.store.change_set_files import sweep_changes
 from recovery.store.journal import is_driven
 
 
-def leftovers(original: Session) -> list[tuple[LeftSchema, timedelta, str]]:
-    """Each schema with its age and why it is kept unless it is named: empty where nothing speaks for it."""
+@dataclass(frozen=True)
+class Leftover:
+    """A schema with its age. `needed`: why it must not go; `kept`: why it does not go unless it is named; or empty."""
+
+    schema: LeftSchema
+    age: timedelta
+    needed: str
+    kept: str
+
+
+def leftovers(original: Session) -> list[Leftover]:
+    """Every schema that cases left in this database."""
     cases = {case.id: case for case in all_cases()}
     return [
-        (schema, _age(schema.case), _reason_to_keep(schema, cases.get(schema.case)))
+        Leftover(
+            schema, _age(schema.case), _need(schema, cases.get(schema.case)), _doubt(schema, cases.get(schema.case))
+        )
         for schema in left_schemas(original)
     ]
 
@@ -26,25 +39,31 @@ def clean(
 ) -> Iterator[tuple[LeftSchema, str]]:
     """Remove the schemas of the cases `named`, and those older than `older_than` that nothing speaks for.
 
-    Each schema with what was done about it. What an open case needs is kept even where it is named.
+    Each schema with what was done about it. What is needed is kept even where it is named.
     """
     for case in all_cases():
         if case.closed_at is not None and not is_driven(case.directory):
             sweep_changes(case)
-    for schema, age, kept in leftovers(original):
-        requested = schema.case in named
-        if kept.startswith("case") or (kept and not requested):
-            yield schema, f"kept: {kept}"
-        elif not requested and (older_than is None or age < older_than):
-            yield schema, "kept: younger than that" if older_than is not None else "kept: not named"
+    for left in leftovers(original):
+        requested = left.schema.case in named
+        if left.needed or (left.kept and not requested):
+            yield left.schema, f"kept: {left.needed or left.kept}"
+        elif not requested and (older_than is None or left.age < older_than):
+            yield left.schema, "kept: younger than that" if older_than is not None else "kept: not named"
         else:
-            drop_schema(original, schema)
-            yield schema, "removed"
+            drop_schema(original, left.schema)
+            yield left.schema, "removed"
 
 
-def _reason_to_keep(schema: LeftSchema, case: Case | None) -> str:
+def _need(schema: LeftSchema, case: Case | None) -> str:
     if case is not None and case.closed_at is None:
         return f"case {case.id} is open and may be undone: rowback close {case.id}"
+    if schema.statements:
+        return f"it holds the statements that build dropped indexes: table {schema.name}.dropped_indexes"
+    return ""
+
+
+def _doubt(schema: LeftSchema, case: Case | None) -> str:
     if not schema.owned:
         return "another role owns it"
     if schema.beside:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from recovery.changeset.change_set import ChangeSet
 from recovery.compare.edited_csv import parse_decisions
 from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
+from recovery.model.load_strategy import counted_indexes
 from recovery.model.plan_options import table_options
 from recovery.model.repair_plan import RepairPlan
 from recovery.model.row_class import RowClass
 from recovery.model.values import TableName, counted
 from recovery.postgres.change_consumers import who_notices
 from recovery.postgres.comparison.scan_cache import Remembered
+from recovery.postgres.connect import Session
+from recovery.reload.rebuild_indexes import choose_indexes
 from recovery.store.case_directory import earlier_repairs
 from recovery.workflow.recovery_run import Outcome, RecoveryRun
 from recovery.workflow.steps.copy_steps import SecureCopy
-from recovery.workflow.steps.row_steps import ReadTarget, empty_tables
+from recovery.workflow.steps.row_steps import ReadTarget, empty_tables, truth
 from recovery.workflow.steps.step import Step
 
 CHECKSUMS = "copy-checksums.sqlite"
@@ -42,6 +45,7 @@ class Diff(Step):
         ):
             recovery_run.record("changes.begun", data={"number": number})
             repair = make_repair_plan(original, copy, inquiry, changes, ask=memory.ask)
+            repair = _with_rebuilt_indexes(recovery_run, original, repair)
         if not repair.tables:  # all that is to be written is loaded whole, and nothing else was compared
             case.changes_path(number).unlink()
             repair = repair.model_copy(update={"number": None, "changes_digest": ""})
@@ -51,7 +55,8 @@ class Diff(Step):
         """What was found."""
         repair = RepairPlan.model_validate(outcome["repair"])
         if not any(any(table.classes.values()) for table in repair.tables):
-            return f"{counted(len(repair.filled), 'table')} to be loaded whole, nothing else differs"
+            without = f" without {counted_indexes(len(repair.rebuilt))}" if repair.rebuilt else ""
+            return f"{counted(len(repair.filled), 'table')} to be loaded whole{without}, nothing else differs"
         totals = {kind: sum(table.count(kind) for table in repair.tables) for kind in RowClass}
         counts = [f"{count:,} {kind}" for kind, count in totals.items() if count]
         return f"{', '.join(counts) or 'no rows'}; {counted(repair.writes, 'row')} to write"
@@ -75,6 +80,14 @@ class Diff(Step):
             wal_bytes_estimated=bytes_at_target["bytes"],
             changes_digest="",
         )
+
+
+def _with_rebuilt_indexes(recovery_run: RecoveryRun, original: Session, repair: RepairPlan) -> RepairPlan:
+    """The plan with the indexes that its whole tables are loaded without, and why others of them stay."""
+    prints = truth(recovery_run).fingerprints
+    rows = {name: prints[str(name)].rows for name in repair.filled}
+    indexes, notices = choose_indexes(original, rows, recovery_run.case.plan.load)
+    return repair.model_copy(update={"rebuilt": tuple(indexes), "notices": (*repair.notices, *notices)})
 
 
 def inquiry_of(recovery_run: RecoveryRun, filled: list[TableName], number: int = 0) -> Inquiry:

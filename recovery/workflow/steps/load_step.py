@@ -27,6 +27,7 @@ from recovery.reload.paced_load import LoadListener, load_paced
 from recovery.reload.restore_large_objects import point_to_objects
 from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
+from recovery.workflow.steps.dropped_indexes import indexes_dropped, settle_indexes
 from recovery.workflow.steps.load_records import batches_of
 from recovery.workflow.steps.nothing_to_load import refuse_nothing, refuse_part
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
@@ -73,6 +74,8 @@ class Load(Step):
         Of a paced load that is noted batch by batch; it is over when `do` says so.
         """
         committed = _last_committed(recovery_run)
+        if committed is not None:
+            settle_indexes(recovery_run)
         if committed is None or not committed.partial:
             return committed.model_dump(mode="json") if committed else None
         if committed.xids not in [batch.xids for batch in batches_of(recovery_run.case)]:
@@ -81,6 +84,7 @@ class Load(Step):
 
     def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Load, and record the proof before the commit."""
+        settle_indexes(recovery_run)
         then = None
         if filled_tables(recovery_run):
             with recovery_run.original() as original, recovery_run.copy() as copy:
@@ -110,10 +114,12 @@ class Load(Step):
         skipped = f", {loaded.skipped:,} skipped" if loaded.skipped else ""
         batches = f" in {len(loaded.xids):,} batches" if len(loaded.xids) > 1 else ""
         each = " at a time" if batches else ""
-        objects = f", {counted(loaded.large_objects, 'large object')}" if loaded.large_objects else ""
-        return (
-            f"{counted(rows, 'row')}{objects}{batches}{skipped}, tables locked for {loaded.seconds_locked:.2f} s{each}"
+        indexes = (
+            f", {loaded.indexes_built} index{'es' * (loaded.indexes_built > 1)} built" if loaded.indexes_built else ""
         )
+        objects = f", {counted(loaded.large_objects, 'large object')}" if loaded.large_objects else ""
+        written = f"{counted(rows, 'row')}{objects}{batches}{indexes}{skipped}"
+        return f"{written}, tables locked for {loaded.seconds_locked:.2f} s{each}"
 
 
 @contextmanager
@@ -176,15 +182,18 @@ def _load(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTran
         return noting
 
     pace = recovery_run.case.pace
-    with watched(original, state=ROLLED_BACK, say=recovery_run.listener.notice):
-        if what.repair is not None:  # what an attempt took whose commit failed
-            what.repair.changes.batches.retain_committed(
+    with (
+        watched(original, state=ROLLED_BACK, say=recovery_run.listener.notice),
+        indexes_dropped(recovery_run, original, what) as ready,
+    ):
+        if ready.repair is not None:  # what an attempt took whose commit failed
+            ready.repair.changes.batches.retain_committed(
                 xid for committed in batches_of(recovery_run.case) for xid in committed.xids
             )
-        if pace is None or what.repair is None:
-            return load(original, what, rows, before_commit=record("load.intent"))
+        if pace is None or ready.repair is None:
+            return load(original, ready, rows, before_commit=record("load.intent"))
         watch = LoadListener(record("load.intent"), record("load.portion"), recovery_run.listener.progress)
-        return load_paced(original, what, rows, pace, earlier=batches_of(recovery_run.case), watch=watch)
+        return load_paced(original, ready, rows, pace, earlier=batches_of(recovery_run.case), watch=watch)
 
 
 def _last_committed(recovery_run: RecoveryRun) -> Loaded | None:
