@@ -7,7 +7,6 @@ Rows live on disk, never in a list, so memory stays flat. The file is also the b
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from types import TracebackType
 
 from recovery.changeset.batches import Batches
 from recovery.changeset.row_change import (
+    JSON_TEXT,
     Change,
     Shape,
     Texts,
@@ -109,9 +109,9 @@ class ChangeSet:
                 for no, schema, name, key, columns in rows
             ]
 
-    def add_candidates(self, no: int, keys: Iterable[Texts]) -> None:
-        """Remember keys to be looked up on both sides; a key is remembered once."""
-        self._db.executemany("insert or ignore into suspect values (?, ?)", ((no, as_json(key)) for key in keys))
+    def add_candidates(self, no: int, keys: Iterable[str]) -> None:
+        """Remember keys, each a JSON array of texts, to be looked up on both sides; a key is remembered once."""
+        self._db.executemany("insert or ignore into suspect values (?, ?)", ((no, key) for key in keys))
 
     def candidates(self, no: int) -> Iterator[list[Texts]]:
         """The remembered keys of one table in batches, without those that are settled already."""
@@ -185,6 +185,10 @@ class ChangeSet:
     def noted(self, mark: str) -> bool:
         """Whether a row written since T bears this mark."""
         return self._db.execute("select 1 from likeness where mark = ?", (mark,)).fetchone() is not None
+
+    def notes_nothing(self) -> bool:
+        """Whether no row written since T bears any mark."""
+        return self._db.execute("select 1 from likeness limit 1").fetchone() is None
 
     def insert_lost(self, no: int) -> None:
         """Plan to put every lost row of a table back as it was at T."""
@@ -276,5 +280,5 @@ class ChangeSet:
         for table in ("tab", "change"):
             for row in self._db.execute(f"select * from {table} order by 1"):  # noqa: S608 (constants)
                 with decoding():
-                    hashed.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+                    hashed.update(JSON_TEXT(row).encode() + b"\n")
         return hashed.hexdigest()

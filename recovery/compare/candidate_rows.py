@@ -7,12 +7,11 @@ A candidate that turns out equal costs a lookup and nothing else.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from recovery.changeset.change_set import ChangeSet
-from recovery.changeset.row_change import Texts
+from recovery.changeset.row_change import json_array
 from recovery.model.repair_plan import DetectionMethod
 from recovery.postgres.comparison.key_buckets import Buckets, bucket_sums, extent, keys_in
 from recovery.postgres.comparison.row_lineage import Lineage, keys_written_by, writers_since
@@ -38,7 +37,7 @@ def find_candidate_rows(sides: Sides, lineage: Lineage | None, changes: ChangeSe
         rows = sum(written.values())
         if rows <= max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * total):
             if written:
-                changes.add_candidates(no, keys_written_by(sides.now, list(written)))
+                changes.add_candidates(no, map(json_array, keys_written_by(sides.now, list(written))))
             # What was not written since is as at T: rows at T beyond those were changed or are gone.
             if sides.limited or extent(sides.then)[0] > total - rows:
                 _compare_buckets(sides, changes, no, only_keys=True)
@@ -60,18 +59,18 @@ def _compare_buckets(sides: Sides, changes: ChangeSet, no: int, *, only_keys: bo
     dirty = list(_differing_buckets(*sums))
     if not dirty:
         return
-    rows = read(lambda side: keys_in(side, buckets, dirty, contents=contents(side)))
+    rows = read(lambda side: keys_in(side, buckets, dirty, contents=() if only_keys else side.fields))
     changes.add_candidates(no, _differing_keys(*rows))
 
 
-def _differing_keys(left: Iterator[Values], right: Iterator[Values]) -> Iterator[Texts]:
-    """Keys of rows that only one side has, or that differ, bucket by bucket."""
+def _differing_keys(left: Iterator[Values], right: Iterator[Values]) -> Iterator[str]:
+    """Keys, as JSON, of rows that only one side has, or that differ, bucket by bucket."""
     a, b = next(left, None), next(right, None)
     while a is not None or b is not None:
         left_is_next = a is not None and (b is None or _number(a) <= _number(b))
         right_is_next = b is not None and (a is None or _number(b) <= _number(a))
         lines = (_lines(a) if left_is_next else set()) ^ (_lines(b) if right_is_next else set())
-        yield from {tuple(json.loads(line.rpartition(" ")[0])): None for line in lines}
+        yield from {line.partition(" ")[2] for line in lines}
         a, b = next(left, None) if left_is_next else a, next(right, None) if right_is_next else b
 
 

@@ -126,6 +126,8 @@ def _block_moved(comparison: Comparison, compared: ComparedTable, entity: Entity
     signature = row_signature_of(compared.columns, comparison.now)
     if signature is None or comparison.request.reload_mode.new_rows is NewRows.LEAVE:
         return
+    if comparison.changes.notes_nothing():
+        return
     _block_alike(comparison, compared, signature.of, MAYBE_MOVED)
     if not (entity.renumbered or entity.renewed):
         _block_alike(comparison, compared, signature.number_of, SAME_NUMBER)

@@ -53,14 +53,14 @@ def test_the_digest_sees_every_decision(tmp_path: Path) -> None:
 
 def test_suspects_are_told_once_and_not_when_settled(tmp_path: Path) -> None:
     with filled(tmp_path / "c.sqlite") as changes:
-        changes.add_candidates(0, [("1",), ("2",), ("2",), ("10",)])
+        changes.add_candidates(0, ['["1"]', '["2"]', '["2"]', '["10"]'])
         assert sorted(key for batch in changes.candidates(0) for key in batch) == [("10",), ("2",)]
 
 
 def test_a_full_disk_and_a_broken_file_are_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(RowbackError) as full, filled(tmp_path / "c.sqlite") as changes:
         changes._db.execute("pragma max_page_count = 8")  # SQLite itself runs out of room
-        changes.add_candidates(0, ((str(n) * 50,) for n in range(5000)))
+        changes.add_candidates(0, (f'["{str(n) * 50}"]' for n in range(5000)))
     assert full.value.id is ErrorId.DISK_FULL
     assert full.value.fact.endswith("cannot be written: database or disk is full")
     (tmp_path / "broken.sqlite").write_bytes(b"no database" * 100)

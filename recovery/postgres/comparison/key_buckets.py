@@ -90,19 +90,19 @@ def bucket_sums(side: Side, buckets: Buckets, *, contents: Sequence[Field]) -> I
 def keys_in(side: Side, buckets: Buckets, wanted: Sequence[int], *, contents: Sequence[Field]) -> Iterator[Values]:
     """(bucket, lines) of the buckets `wanted`, ordered by bucket.
 
-    A line is a row's key as a JSON array of texts, a blank, the checksum of `contents`; a message per bucket, because
-    one per row costs more than the row.
+    A line is the checksum of `contents` (empty where they are), a blank, the row's key as a JSON array of texts; a
+    message per bucket, because one per row costs more than the row.
     """
     keys = sql.SQL(", ").join(field.text for field in side.key)
     return stream(
         side.session,
         sql.SQL(
-            "select {0} b, string_agg(json_build_array({1})::text || ' ' || {2}, E'\\n')"
+            "select {0} b, string_agg({2} || ' ' || json_build_array({1})::text, E'\\n')"
             " from {3} where {4} and {0} = any({5}::bigint[]) group by 1 order by 1"
         ).format(
             buckets.number(side),
             keys,
-            fields_hash(contents, side.session),
+            fields_hash(contents, side.session) if contents else sql.SQL("''"),
             side.relation,
             side.where,
             sql.Literal(list(wanted)),

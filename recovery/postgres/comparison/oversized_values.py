@@ -19,7 +19,8 @@ MOST_BYTES = 224 * 2**20
 
 MEASURED = frozenset({"bytea", "text", "character varying"})  # their size is known without reading the value
 
-_STAND_IN = re.compile(r"rowback:sha256:[0-9a-f]{64}:(\d+)")
+STAND_IN = "rowback:sha256:"
+_STAND_IN = re.compile(rf"{STAND_IN}[0-9a-f]{{64}}:(\d+)")
 
 
 def carried_text(value: sql.Composable, base_type: str) -> sql.Composable:
@@ -35,5 +36,5 @@ def carried_text(value: sql.Composable, base_type: str) -> sql.Composable:
 
 def oversized_bytes(text: str | None) -> int | None:
     """The size of the value that `text` stands in for; None when it is a value itself."""
-    match = _STAND_IN.fullmatch(text) if text and len(text) < 100 else None
+    match = _STAND_IN.fullmatch(text) if text and text.startswith(STAND_IN) else None
     return int(match[1]) if match else None

@@ -10,7 +10,7 @@ from itertools import islice
 from psycopg import sql
 
 from recovery.model.catalog import Table
-from recovery.postgres.comparison.oversized_values import oversized_bytes
+from recovery.postgres.comparison.oversized_values import STAND_IN, oversized_bytes
 from recovery.postgres.comparison.table_scan import Field, Values
 from recovery.postgres.connect import Session, one
 from recovery.postgres.isolate_bad_rows import try_rows
@@ -79,8 +79,9 @@ def fill_stage(stage: Stage, rows: Iterable[Staged]) -> None:
         stage.oversized += [
             (row.n, field.name)
             for row in batch
+            if row.op in PUTS
             for field, value in zip(stage.fields, row.values, strict=True)
-            if row.op in PUTS and oversized_bytes(value)
+            if value and value.startswith(STAND_IN) and oversized_bytes(value)
         ]
         try_rows(stage.session, batch, partial(_copy, stage), partial(_keep_keys, stage))
     if stage.ops.total() > SMALL:

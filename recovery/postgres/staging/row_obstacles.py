@@ -141,7 +141,7 @@ def mark_violating(stage: Stage, rule: CheckRule) -> None:
     """Skip rows that a check, perhaps added since T, would refuse, or cannot even be asked about."""
     which = "{op} in ({puts})" if rule.column is None or rule.column in stage.changing else "{op} = {insert}"
 
-    def ask(numbers: Sequence[int]) -> None:
+    def ask(some: sql.Composable) -> None:
         stage.mark(
             # under the table's own name: an expression may speak of the whole row by it
             "update {name} as {itself} set {skip} = {why} where {skip} is null and {which} and {some} and not ({rule})",
@@ -149,13 +149,17 @@ def mark_violating(stage: Stage, rule: CheckRule) -> None:
             rule=trusted_sql(rule.expression),
             itself=sql.Identifier(stage.table.name.name),
             which=stage.sql(which),
-            some=stage.sql("{n} = any({numbers})", numbers=sql.Literal(list(numbers)))
-            if numbers != everything
-            else sql.SQL("true"),
+            some=some,
         )
 
-    everything = stage.numbers(stage.sql(which))
-    try_rows(stage.session, everything, ask, stage.set_aside)
+    def ask_of(numbers: Sequence[int]) -> None:
+        ask(stage.sql("{n} = any({numbers})", numbers=sql.Literal(list(numbers))))
+
+    try:
+        with stage.session.transaction():
+            ask(sql.SQL("true"))
+    except ROW_ERRORS:
+        try_rows(stage.session, stage.numbers(stage.sql(which)), ask_of, stage.set_aside)
 
 
 def count_violating(stage: Stage, rule: CheckRule) -> int:
