@@ -7,15 +7,14 @@ A candidate that turns out equal costs a lookup and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from recovery.changeset.change_set import ChangeSet
-from recovery.changeset.row_change import json_array
 from recovery.model.repair_plan import DetectionMethod
-from recovery.postgres.comparison.key_buckets import Buckets, bucket_sums, extent, keys_in
-from recovery.postgres.comparison.row_lineage import Lineage, keys_written_by, writers_since
-from recovery.postgres.comparison.table_scan import Field, Side, Values
+from recovery.postgres.comparison.key_buckets import Buckets, bucket_counts, bucket_sums, extent, extents, keys_in
+from recovery.postgres.comparison.row_lineage import Lineage, keys_and_buckets_written_by, writers_and_extent
+from recovery.postgres.comparison.table_scan import Extent, Side, Values
 
 MOSTLY_WRITTEN = 0.25  # of a table: beyond it (a repack, a rewrite) checksums are cheaper than lookups
 WRITTEN_AT_LEAST = 10_000
@@ -33,34 +32,67 @@ class Sides:
 def find_candidate_rows(sides: Sides, lineage: Lineage | None, changes: ChangeSet, no: int) -> DetectionMethod:
     """Put the keys of all rows that may differ into `changes`; every row that does differ is among them."""
     if lineage is not None:
-        written, total = writers_since(sides.now, lineage), extent(sides.now)[0]
+        written, now = writers_and_extent(sides.now, lineage)
         rows = sum(written.values())
-        if rows <= max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * total):
-            if written:
-                changes.add_candidates(no, map(json_array, keys_written_by(sides.now, list(written))))
-            # What was not written since is as at T: rows at T beyond those were changed or are gone.
-            if sides.limited or extent(sides.then)[0] > total - rows:
-                _compare_buckets(sides, changes, no, only_keys=True)
+        if rows <= max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * now[0]):
+            _compare_lineage(sides, Written(written, now), changes, no)
             return DetectionMethod.LINEAGE
-    _compare_buckets(sides, changes, no, only_keys=False)
+    _compare_buckets(sides, Buckets.over(extents((sides.then, sides.now))), changes, no, only_keys=False)
     return DetectionMethod.BUCKETS
 
 
-def _compare_buckets(sides: Sides, changes: ChangeSet, no: int, *, only_keys: bool) -> None:
-    buckets = Buckets.over((sides.then, sides.now))
+@dataclass(frozen=True)
+class Written:
+    """What was written to a table since T: xmin → rows, and the extent of all its rows now."""
 
-    def read(ask: Callable[[Side], Iterator[Values]]) -> tuple[Iterator[Values], Iterator[Values]]:
-        return ask(sides.then), ask(sides.now)
+    rows_by_xmin: Mapping[int, int]
+    now: Extent
 
-    def contents(side: Side) -> tuple[Field, ...]:
-        return side.key if only_keys else side.fields
+    @property
+    def unwritten(self) -> int:
+        """Rows that are there now and were not written since."""
+        return self.now[0] - sum(self.rows_by_xmin.values())
 
-    sums = read(lambda side: bucket_sums(side, buckets, contents=contents(side)))
-    dirty = list(_differing_buckets(*sums))
-    if not dirty:
-        return
-    rows = read(lambda side: keys_in(side, buckets, dirty, contents=() if only_keys else side.fields))
-    changes.add_candidates(no, _differing_keys(*rows))
+
+def _compare_lineage(sides: Sides, written: Written, changes: ChangeSet, no: int) -> None:
+    """What was not written since is as at T: rows at T beyond those were changed or are gone."""
+    xmins, then = list(written.rows_by_xmin), extent(sides.then)
+    buckets = Buckets.over((then, written.now))
+    dirty = set[int]()
+
+    def keys() -> Iterator[str]:
+        for bucket, key in keys_and_buckets_written_by(sides.now, xmins, buckets):
+            dirty.add(int(bucket or 0))
+            yield str(key)
+
+    if xmins:
+        changes.add_candidates(no, keys())
+    scattered = len(dirty) > MOSTLY_WRITTEN * buckets.count
+    if sides.limited or (scattered and then[0] > written.unwritten):
+        _compare_buckets(sides, buckets, changes, no, only_keys=True)
+    elif then[0] > written.unwritten:
+        # Every row of now that was not written since has its row at T: where as many are there, none is gone.
+        dirty.update(_differing_buckets(bucket_counts(sides.then, buckets), bucket_counts(sides.now, buckets)))
+        _compare_keys(sides, buckets, sorted(dirty), changes, no, only_keys=True)
+
+
+def _compare_buckets(sides: Sides, buckets: Buckets, changes: ChangeSet, no: int, *, only_keys: bool) -> None:
+    sums = (
+        bucket_sums(side, buckets, contents=side.key if only_keys else side.fields) for side in (sides.then, sides.now)
+    )
+    then, now = sums
+    _compare_keys(sides, buckets, list(_differing_buckets(then, now)), changes, no, only_keys=only_keys)
+
+
+def _compare_keys(
+    sides: Sides, buckets: Buckets, dirty: Sequence[int], changes: ChangeSet, no: int, *, only_keys: bool
+) -> None:
+    if dirty:
+        rows = (
+            keys_in(side, buckets, dirty, contents=() if only_keys else side.fields) for side in (sides.then, sides.now)
+        )
+        then, now = rows
+        changes.add_candidates(no, _differing_keys(then, now))
 
 
 def _differing_keys(left: Iterator[Values], right: Iterator[Values]) -> Iterator[str]:

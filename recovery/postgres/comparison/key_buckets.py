@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -30,12 +30,11 @@ class Buckets:
     width: int = 1
 
     @classmethod
-    def over(cls, sides: Sequence[Side]) -> Buckets:
+    def over(cls, extents: Sequence[Extent]) -> Buckets:
         """Ranges or hashes that hold about ROWS_PER_BUCKET rows each, the same for both sides.
 
         By the first side alone unless the other has outgrown it, so that the same question is asked next time.
         """
-        extents = [extent(side) for side in sides]
         if all(2 * extents[0][0] >= rows for rows, _, _ in extents) and _surrounds(extents[0], extents[1:]):
             extents = extents[:1]
         rows = max(count for count, _, _ in extents)
@@ -70,11 +69,48 @@ def _surrounds(one: Extent, others: Sequence[Extent]) -> bool:
 
 def extent(side: Side) -> Extent:
     """Rows in scope, and the smallest and largest key as a number (None when the key is not of a ranged type)."""
+    return extents([side])[0]
+
+
+def extents(sides: Sequence[Side]) -> list[Extent]:
+    """The extent of each side; their servers count at the same time."""
+    answers = [
+        side.ask(
+            side.session,
+            sql.SQL("select count(*), {} from {} where {}").format(extremes(side), side.relation, side.where),
+        )
+        for side in sides
+    ]
+    return [widest(answer) for answer in answers]
+
+
+def extremes(side: Side) -> sql.Composed:
+    """The smallest and the largest key of some rows, as expressions for a query that groups them."""
     ranged = len(side.key) == 1 and _ordinal(side.key[0])
-    low, high = (sql.SQL("{}({})").format(sql.SQL(f), ranged) if ranged else sql.SQL("null") for f in ("min", "max"))
-    statement = sql.SQL("select count(*), ({})::bigint, ({})::bigint from {} where {}")
-    ((count, lowest, highest),) = side.ask(side.session, statement.format(low, high, side.relation, side.where))
-    return int(count or 0), None if lowest is None else int(lowest), None if highest is None else int(highest)
+    return sql.SQL(", ").join(
+        sql.SQL("({}({}))::bigint").format(sql.SQL(function), ranged) if ranged else sql.SQL("null::bigint")
+        for function in ("min", "max")
+    )
+
+
+def widest(counts: Iterable[Values]) -> Extent:
+    """The extent of all rows out of (rows, smallest, largest key) of their parts."""
+    total, lowest, highest = 0, list[int](), list[int]()
+    for rows, low, high in counts:
+        total += int(rows or 0)
+        if low is not None and high is not None:
+            lowest, highest = [min([*lowest, int(low)])], [max([*highest, int(high)])]
+    return total, next(iter(lowest), None), next(iter(highest), None)
+
+
+def bucket_counts(side: Side, buckets: Buckets) -> Iterator[Values]:
+    """(bucket, rows) of every bucket that is not empty, ordered by bucket."""
+    return side.ask(
+        side.session,
+        sql.SQL("select {} b, count(*) from {} where {} group by 1 order by 1").format(
+            buckets.number(side), side.relation, side.where
+        ),
+    )
 
 
 def bucket_sums(side: Side, buckets: Buckets, *, contents: Sequence[Field]) -> Iterator[Values]:

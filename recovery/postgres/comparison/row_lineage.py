@@ -9,12 +9,13 @@ whose transaction the copy does not know. Errors are only ever false suspicions,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from psycopg import sql
 
-from recovery.postgres.comparison.table_scan import Side, Values, stream
+from recovery.postgres.comparison.key_buckets import Buckets, extremes, widest
+from recovery.postgres.comparison.table_scan import Extent, Side, Values, stream
 from recovery.postgres.connect import Session, one
 
 BURNED_AT_MOST = 50_000
@@ -90,25 +91,42 @@ def lineage_of(original: Session, copy: Session, boundary: int) -> Lineage:
 
 def writers_since(original: Side, lineage: Lineage) -> dict[int, int]:
     """Xmin → rows, for every transaction that wrote rows of the scope and did not commit by T."""
+    return writers_and_extent(replace(original, key=()), lineage)[0]
+
+
+def writers_and_extent(original: Side, lineage: Lineage) -> tuple[dict[int, int], Extent]:
+    """The same, and the extent of all rows in scope, by one scan."""
     counts: Iterator[Values] = stream(
         original.session,
-        sql.SQL("select xmin::text::bigint, count(*) from {} where {} group by 1").format(
-            original.relation, original.where
+        sql.SQL("select xmin::text::bigint, count(*), {} from {} where {} group by 1").format(
+            extremes(original), original.relation, original.where
         ),
     )
     rows_by_xid: dict[int, int] = {}
-    while chunk := [(int(xid or 0), int(rows or 0)) for xid, rows in islice(counts, CHUNK)]:
-        since = lineage.after_target([xid for xid, _ in chunk])
-        rows_by_xid.update((xid, rows) for xid, rows in chunk if xid in since)
-    return rows_by_xid
+    total: list[Values] = []
+    while chunk := list(islice(counts, CHUNK)):
+        since = lineage.after_target([int(xid or 0) for xid, *_ in chunk])
+        rows_by_xid.update((int(xid or 0), int(rows or 0)) for xid, rows, *_ in chunk if int(xid or 0) in since)
+        total = [tuple(None if part is None else str(part) for part in widest([*total, *(row[1:] for row in chunk)]))]
+    return rows_by_xid, widest(total)
 
 
 def keys_written_by(original: Side, xmins: Sequence[int]) -> Iterator[Values]:
     """The keys of rows in scope that one of the transactions `xmins` wrote last."""
+    return _of_written(original, xmins, sql.SQL(", ").join(field.text for field in original.key))
+
+
+def keys_and_buckets_written_by(original: Side, xmins: Sequence[int], buckets: Buckets) -> Iterator[Values]:
+    """(bucket, key as a JSON array of texts) of the same rows."""
     keys = sql.SQL(", ").join(field.text for field in original.key)
+    columns = sql.SQL("{}, json_build_array({})::text").format(buckets.number(original), keys)
+    return _of_written(original, xmins, columns)
+
+
+def _of_written(original: Side, xmins: Sequence[int], columns: sql.Composable) -> Iterator[Values]:
     return stream(
         original.session,
         sql.SQL("select {} from {} where {} and xmin::text = any({})").format(
-            keys, original.relation, original.where, sql.Literal([str(xid) for xid in xmins])
+            columns, original.relation, original.where, sql.Literal([str(xid) for xid in xmins])
         ),
     )
