@@ -16,6 +16,7 @@ from types import TracebackType
 from recovery.changeset.batches import Batches
 from recovery.changeset.row_change import (
     JSON_TEXT,
+    OPS,
     Change,
     Shape,
     Texts,
@@ -131,6 +132,13 @@ class ChangeSet:
             (row_of(change) for change in changes),
         )
 
+    def add_lost(self, no: int, rows: Iterable[tuple[str, str]]) -> None:
+        """Keep rows that were there at T and are not now: (key, values), each a JSON array of texts."""
+        self._db.executemany(
+            "insert or ignore into change (tab, key, kind, op, target) values (?, ?, ?, ?, ?)",
+            ((no, key, RowClass.LOST.value, Op.KEEP.value, target) for key, target in rows),
+        )
+
     def find(self, no: int, key: Texts) -> Change | None:
         """The row with this key, when it differs."""
         query = f"select {_COLUMNS} from change where tab = ? and key = ?"  # noqa: S608 (constants)
@@ -168,6 +176,21 @@ class ChangeSet:
                 where.append(f"{column} in ({', '.join('?' * len(allowed))})")
                 parameters += allowed
         return self._select(" and ".join(where) or "true", parameters, after=after, limit=limit)
+
+    def writes(self, no: int) -> Iterator[tuple[int, Op, int | None, Texts]]:
+        """(n, operation, xmin, values) of every row of one table that is to be written, in the order they were found.
+
+        The values are those that the row shall have, of one that leaves those that it has.
+        """
+        query = (
+            "select n, op, xmin, case op when 'delete' then live else want end from change"
+            " where n > ? and tab = ? and op in ('insert', 'update', 'delete') order by n limit ?"
+        )
+        last = -1
+        while rows := self._db.execute(query, (last, no, BATCH)).fetchall():
+            with decoding():
+                yield from [(n, OPS[op], xmin, texts_of(values) or ()) for n, op, xmin, values in rows]
+            last = rows[-1][0]
 
     def _select(
         self, where: str, parameters: Sequence[str | int], *, after: int = -1, limit: int | None = None

@@ -16,7 +16,7 @@ from recovery.model.values import TableName
 
 Texts = tuple[str | None, ...]
 _CLASSES = {kind.value: kind for kind in RowClass}
-_OPS = {op.value: op for op in Op}
+OPS = {op.value: op for op in Op}
 JSON_TEXT = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes an encoder for every call
 _TEXT_OR_NULL = frozenset({str, type(None)})
 
@@ -104,7 +104,7 @@ def change_of(row: tuple[object, ...]) -> Change:
             target=at_target,
             original=texts_of(original),
             xmin=None if xmin is None else int(str(xmin)),
-            op=_OPS[str(op)],
+            op=OPS[str(op)],
             want=at_target if want == target else texts_of(want),  # most rows come back as they were
             reason=None if reason is None else str(reason),
             n=int(str(n)),

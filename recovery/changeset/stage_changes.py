@@ -241,7 +241,10 @@ def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int], selecti
         yield from (_planned(change, shape) for change in changes.changes(shape.no, batch=CHOSEN))
         yield from (_row(change, StagedOp.STAYING) for change in changes.standing(shape.no))
         return
-    yield from (_planned(change, shape) for change in changes.changes(shape.no, ops=WRITES))
+    if shape.key:
+        yield from (Staged(n, _STAGED[op], xmin, values) for n, op, xmin, values in changes.writes(shape.no))
+    else:
+        yield from (_planned(change, shape) for change in changes.changes(shape.no, ops=WRITES))
     yield from (
         _row(change, StagedOp.STAYING) for change in changes.changes(shape.no, kinds=[RowClass.REUSED], ops=[Op.KEEP])
     )

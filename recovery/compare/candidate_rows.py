@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.model.repair_plan import DetectionMethod
-from recovery.postgres.comparison.key_buckets import Buckets, bucket_counts, bucket_sums, extent, extents, keys_in
+from recovery.postgres.comparison.key_buckets import (
+    Buckets,
+    KeyBits,
+    bucket_counts,
+    bucket_sums,
+    extent,
+    extents,
+    keys_in,
+)
 from recovery.postgres.comparison.row_lineage import Lineage, keys_and_buckets_written_by, writers_and_extent
 from recovery.postgres.comparison.table_scan import Extent, Side, Values
 
@@ -35,14 +43,14 @@ def find_candidate_rows(sides: Sides, lineage: Lineage | None, changes: ChangeSe
         written, now = writers_and_extent(sides.now, lineage)
         rows = sum(written.values())
         if rows <= max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * now[0]):
-            _compare_lineage(sides, Written(written, now), changes, no)
+            _compare_lineage(sides, WrittenSince(written, now), changes, no)
             return DetectionMethod.LINEAGE
     _compare_buckets(sides, Buckets.over(extents((sides.then, sides.now))), changes, no, only_keys=False)
     return DetectionMethod.BUCKETS
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenSince:
     """What was written to a table since T: xmin → rows, and the extent of all its rows now."""
 
     rows_by_xmin: Mapping[int, int]
@@ -54,7 +62,7 @@ class Written:
         return self.now[0] - sum(self.rows_by_xmin.values())
 
 
-def _compare_lineage(sides: Sides, written: Written, changes: ChangeSet, no: int) -> None:
+def _compare_lineage(sides: Sides, written: WrittenSince, changes: ChangeSet, no: int) -> None:
     """What was not written since is as at T: rows at T beyond those were changed or are gone."""
     xmins, then = list(written.rows_by_xmin), extent(sides.then)
     buckets = Buckets.over((then, written.now))
@@ -67,6 +75,9 @@ def _compare_lineage(sides: Sides, written: Written, changes: ChangeSet, no: int
 
     if xmins:
         changes.add_candidates(no, keys())
+    if then[0] > written.unwritten and (bits := KeyBits.over((sides.then, sides.now), (then, written.now))):
+        changes.add_candidates(no, _differing_bits(bits, bits.of(sides.then), bits.of(sides.now)))
+        return
     scattered = len(dirty) > MOSTLY_WRITTEN * buckets.count
     if sides.limited or (scattered and then[0] > written.unwritten):
         _compare_buckets(sides, buckets, changes, no, only_keys=True)
@@ -95,33 +106,36 @@ def _compare_keys(
         changes.add_candidates(no, _differing_keys(then, now))
 
 
+def _differing_bits(bits: KeyBits, left: Iterator[Values], right: Iterator[Values]) -> Iterator[str]:
+    """Keys, as JSON, that only one side has."""
+    for number, *words in _side_by_side(left, right):
+        one, other = (int(word[1] or 0) if word else 0 for word in words)
+        yield from (f'["{key}"]' for key in bits.keys(number, one ^ other))
+
+
 def _differing_keys(left: Iterator[Values], right: Iterator[Values]) -> Iterator[str]:
     """Keys, as JSON, of rows that only one side has, or that differ, bucket by bucket."""
-    a, b = next(left, None), next(right, None)
-    while a is not None or b is not None:
-        left_is_next = a is not None and (b is None or _number(a) <= _number(b))
-        right_is_next = b is not None and (a is None or _number(b) <= _number(a))
-        lines = (_lines(a) if left_is_next else set()) ^ (_lines(b) if right_is_next else set())
-        yield from {line.partition(" ")[2] for line in lines}
-        a, b = next(left, None) if left_is_next else a, next(right, None) if right_is_next else b
+    for _, one, other in _side_by_side(left, right):
+        yield from {line.partition(" ")[2] for line in _lines(one) ^ _lines(other)}
 
 
 def _lines(bucket: Values | None) -> set[str]:
     return set((bucket[1] or "").split("\n")) if bucket else set()
 
 
-def _number(bucket: Values) -> int:
-    return int(bucket[0] or 0)
-
-
 def _differing_buckets(left: Iterator[Values], right: Iterator[Values]) -> Iterator[int]:
     """Buckets of two ordered streams whose rows or checksums differ, or that only one side has."""
+    return (number for number, one, other in _side_by_side(left, right) if one != other)
+
+
+def _side_by_side(
+    left: Iterator[Values], right: Iterator[Values]
+) -> Iterator[tuple[int, Values | None, Values | None]]:
+    """(number, left, right) of two streams that are ordered by number; None where a side has none of it."""
     a, b = next(left, None), next(right, None)
     while a is not None or b is not None:
-        left_is_next = a is not None and (b is None or _number(a) <= _number(b))
-        right_is_next = b is not None and (a is None or _number(b) <= _number(a))
-        if not (left_is_next and right_is_next and a == b):
-            first = a if left_is_next else b
-            assert first
-            yield _number(first)
-        a, b = next(left, None) if left_is_next else a, next(right, None) if right_is_next else b
+        number = min(int(each[0] or 0) for each in (a, b) if each is not None)
+        one = a if a is not None and int(a[0] or 0) == number else None
+        other = b if b is not None and int(b[0] or 0) == number else None
+        yield number, one, other
+        a, b = next(left, None) if one else a, next(right, None) if other else b

@@ -20,7 +20,15 @@ from recovery.model.values import TableName
 from recovery.postgres.comparison.key_buckets import extent
 from recovery.postgres.comparison.predicates import EVERY_ROW, Predicate, all_filled, by_writers
 from recovery.postgres.comparison.row_lineage import Lineage, writers_since
-from recovery.postgres.comparison.table_scan import Ask, Side, repeats, rows_by_key, stream, whole_rows
+from recovery.postgres.comparison.table_scan import (
+    Ask,
+    Side,
+    repeats,
+    rows_as_json,
+    rows_by_key,
+    stream,
+    whole_rows,
+)
 from recovery.postgres.connect import Session
 from recovery.postgres.isolate_bad_rows import ROW_ERRORS, server_words
 from recovery.postgres.staging.row_constraints import Rules
@@ -101,7 +109,17 @@ class Comparison:
         engine = find_candidate_rows(sides, self.lineage, self.changes, compared.shape.no)
         self.tables[columns.original.name] = replace(compared, engine=engine)
         for keys in self.changes.candidates(compared.shape.no):
-            self.changes.add(self._within_limit(compared, self.look_up(compared, keys)))
+            self._add_differing(compared, keys)
+
+    def _add_differing(self, compared: ComparedTable, keys: list[Texts]) -> None:
+        """Rows that are gone go from the copy into the change set as they are; the others are compared here."""
+        no, sides = compared.shape.no, compared.sides
+        present = {place for place, _, _ in rows_by_key(replace(sides.now, fields=()), keys)}
+        if gone := [key for place, key in enumerate(keys) if place not in present]:
+            lost = {place: (key, row) for place, key, row in rows_as_json(sides.then, gone)}
+            self.changes.add_lost(no, lost.values())
+        if remaining := [keys[place] for place in sorted(present)]:
+            self.changes.add(self._within_limit(compared, self.look_up(compared, remaining)))
 
     def try_to_compare(self, columns: ColumnMapping, where: tuple[Predicate, Predicate] | None = None) -> None:
         """The same; a table that the servers cannot read or compare is set aside with their words."""

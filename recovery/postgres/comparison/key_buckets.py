@@ -18,6 +18,9 @@ ROWS_PER_BUCKET = 128
 MOST_BUCKETS = 2**17
 
 
+KEYS_PER_WORD, ROWS_PER_WORD = 64, 4  # bits of a bigint, and how many rows they must stand for on average
+
+
 WIDEST_RANGE = 2**62  # beyond it the distance between two bigint keys may not be a bigint
 
 
@@ -101,6 +104,43 @@ def widest(counts: Iterable[Values]) -> Extent:
         if low is not None and high is not None:
             lowest, highest = [min([*lowest, int(low)])], [max([*highest, int(high)])]
     return total, next(iter(lowest), None), next(iter(highest), None)
+
+
+@dataclass(frozen=True)
+class KeyBits:
+    """One integer key as bits: of 64 keys from `low` on, of the next 64, and so on, which of them are there."""
+
+    low: int
+
+    @classmethod
+    def over(cls, sides: Sequence[Side], extents: Sequence[Extent]) -> KeyBits | None:
+        """None where keys are no integers, or so far apart that their bits would not be shorter than themselves."""
+        if any(len(side.key) != 1 or side.key[0].column.base_type not in RANGE_TYPES for side in sides):
+            return None
+        lows, highs = ([key for each in extents if (key := each[place]) is not None] for place in (1, 2))
+        if not lows or (max(highs) - min(lows)) // KEYS_PER_WORD > max(rows for rows, _, _ in extents) // ROWS_PER_WORD:
+            return None
+        return cls(min(lows))
+
+    def of(self, side: Side) -> Iterator[Values]:
+        """(number, bits) of every 64 keys of which any is there, ordered by number."""
+        key = _ordinal(side.key[0])
+        assert key is not None
+        return side.ask(
+            side.session,
+            sql.SQL(
+                "select ({0}::bigint - {1}) / 64 b, bit_or(1::bigint << (({0}::bigint - {1}) % 64)::integer)"
+                " from {2} where {3} group by 1 order by 1"
+            ).format(key, sql.Literal(self.low), side.relation, side.where),
+        )
+
+    def keys(self, number: int, bits: int) -> Iterator[int]:
+        """The keys that these bits stand for."""
+        bits %= 1 << KEYS_PER_WORD
+        while bits:
+            lowest = bits & -bits
+            yield self.low + number * KEYS_PER_WORD + lowest.bit_length() - 1
+            bits ^= lowest
 
 
 def bucket_counts(side: Side, buckets: Buckets) -> Iterator[Values]:

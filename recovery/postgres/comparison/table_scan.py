@@ -143,7 +143,26 @@ def rows_by_key(
 
     Values in the order of `fields`.
     """
-    by = by or side.key
+    columns = sql.SQL(", ").join([sql.SQL("xmin::text"), *(field.carried for field in side.fields)])
+    for row in side.session.execute(_matching(side, keys, by or side.key, columns)):
+        yield row[0], row[1], row[2:]
+
+
+def rows_as_json(side: Side, keys: Sequence[Values]) -> Iterator[tuple[int, str, str]]:
+    """(place in `keys`, key, values) of every row whose key is among `keys`, both as JSON arrays of texts.
+
+    The server writes them: rows that are only kept need not become objects here. The key is written as
+    changeset/row_change.json_array writes it.
+    """
+    key = sql.SQL(", ").join(field.text for field in side.key)
+    values = sql.SQL(", ").join(field.carried for field in side.fields)
+    # json_build_array takes no more than 100 values
+    columns = sql.SQL("json_build_array({})::text, array_to_json(array[{}]::text[])::text").format(key, values)
+    yield from side.session.execute(_matching(side, keys, side.key, columns))
+
+
+def _matching(side: Side, keys: Sequence[Values], by: Sequence[Field], columns: sql.Composable) -> sql.Composed:
+    """The statement that asks for (place in `keys`, `columns`) of the rows whose columns `by` are among `keys`."""
     names = [sql.Identifier(f"k{number}") for number in range(len(by))]
     same = sql.SQL(" and ").join(
         sql.SQL("{} operator({}.{}) k.{}::{}").format(
@@ -156,18 +175,16 @@ def rows_by_key(
         for field, name in zip(by, names, strict=True)
     )
     # The aliases keep a table named k and a column named k0 from being taken for ours.
-    statement = sql.SQL(
+    return sql.SQL(
         "select k.place - 1, r.* from unnest({}) with ordinality k({}, place)"
         " cross join lateral (select {} from {} as rowback where {}) r"
     ).format(
         sql.SQL(", ").join(sql.SQL("{}::text[]").format(sql.Literal(list(c))) for c in zip(*keys, strict=True)),
         sql.SQL(", ").join(names),
-        sql.SQL(", ").join([sql.SQL("xmin::text"), *(field.carried for field in side.fields)]),
+        columns,
         side.relation,
         same,
     )
-    for row in side.session.execute(statement):
-        yield row[0], row[1], row[2:]
 
 
 def holds_between(side: Side, field: Field, low: int, high: int) -> bool:
