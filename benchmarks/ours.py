@@ -79,7 +79,7 @@ def fill(live: Session, copy: Session, strategy: LoadStrategy) -> float:
     truth = AtTarget(fingerprints=prints, sequences=(), oldest_version_num=version)
     rows = {table.name: prints[str(table.name)].rows for table in tables}
     indexes, _ = choose_indexes(live, rows, strategy)
-    dropped = DroppedIndexes(SCHEMA, drop_before_load(live, SCHEMA, indexes))
+    dropped = DroppedIndexes(SCHEMA, drop_before_load(live, SCHEMA, indexes, lambda text: None))
     job = Job("bench", catalog, [Pair(t, t) for t in tables], truth, (), 5000, 3, dropped_indexes=dropped)
     return load(live, job, CopyTransport(copy), before_commit=lambda done: None).seconds_locked
 

@@ -11,7 +11,7 @@ ROWS_IN_PLACE = 50_000  # from here on it is worth the two more statements for e
 
 
 class LoadStrategy(StrEnum):
-    """What becomes of a table's plain indexes while it is loaded whole."""
+    """What becomes of a table's non-unique indexes while it is loaded whole."""
 
     AUTO = "auto"  # in place where a table gets many rows, else plain
     IN_PLACE = "in-place"  # dropped before, built again from all rows at once
@@ -19,21 +19,24 @@ class LoadStrategy(StrEnum):
 
 
 INDEXES = {
-    LoadStrategy.AUTO: f"plain ones of tables that get {ROWS_IN_PLACE:,} rows and more are dropped before the rows"
+    LoadStrategy.AUTO: f"non-unique ones of tables that get {ROWS_IN_PLACE:,} rows and more are dropped before the rows"
     " come, and built after them (--load plain keeps them)",
-    LoadStrategy.IN_PLACE: "plain ones of tables loaded whole are dropped before the rows come, and built after them",
+    LoadStrategy.IN_PLACE: "non-unique ones of tables loaded whole are dropped before the rows come, and built after"
+    " them",
     LoadStrategy.PLAIN: "all stay, and every row is entered into each",
 }  # what a plan says of it
 
 
 class PlainIndex(Value):
-    """An index that no constraint rests on, and all that it takes to build it again under its own name.
+    """A non-unique index that no constraint rests on, and all that it takes to build it again under its own name.
 
-    It lies in the schema of its table. `definition`: pg_get_indexdef's text, without the `tablespace` (empty: the
-    database's). `statistics`: column number → target, of its expressions. `clustered`: CLUSTER orders the table by it.
+    It lies in the schema of its table; `table_oid` knows that by whatever name. `definition`: pg_get_indexdef's text,
+    without the `tablespace` (empty: the database's). `statistics`: column number → target, of its expressions.
+    `clustered`: CLUSTER orders the table by it.
     """
 
     table: TableName
+    table_oid: int
     name: str
     definition: str
     tablespace: str = ""

@@ -24,6 +24,7 @@ from recovery.model.recovery_plan import Transport
 from recovery.model.repair_plan import RepairRequest
 from recovery.model.target import format_utc
 from recovery.model.values import TableName, named_table
+from recovery.postgres.before_images import left_schemas
 from recovery.postgres.change_consumers import event_triggers, fixed_sequences, frozen
 from recovery.postgres.connect import Session, one
 from recovery.postgres.publications import publishes_everything
@@ -182,6 +183,12 @@ def plan_notices(original: Session, catalog: Catalog, scope: Scope, mode: Reload
             " it, and a crash or failover empties it: copy from it soon"
         )
     yield from frozen(original)
+    yield from (
+        f"case {schema.case} dropped indexes that are still to be built: rowback close {schema.case}, or by hand:"
+        f" select obj_description('{schema.name}'::regnamespace)"
+        for schema in left_schemas(original)
+        if schema.statements
+    )
     yield from _extension_members(catalog, scope)
     yield from _rules(catalog, scope)
     yield from (

@@ -12,10 +12,11 @@ from recovery.postgres.connect import Session
 _LEFT = """
 select n.nspname, substr(n.nspname, length(m.prefix) + 1), m.prefix = 'recovered_', count(c.oid),
   coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, pg_has_role(n.nspowner, 'USAGE'),
-  coalesce(bool_or(c.relname = 'dropped_indexes'), false)
+  m.prefix = 'rowback_case_' and obj_description(n.oid, 'pg_namespace') like '{%' and exists (
+    select from json_object_keys(obj_description(n.oid, 'pg_namespace')::json) name where to_regclass(name) is null)
 from pg_namespace n join (values ('rowback_case_'), ('recovered_')) m (prefix) on starts_with(n.nspname, m.prefix)
 left join pg_class c on c.relnamespace = n.oid and c.relkind = 'r'
-where n.nspname ~ '_[0-9]{8}_[0-9]{6}_[0-9a-f]{4}$' group by 1, 2, 3, 6 order by 2, 1
+where n.nspname ~ '_[0-9]{8}_[0-9]{6}_[0-9a-f]{4}$' group by n.oid, m.prefix, 1, 2, 6 order by 2, 1
 """
 
 
@@ -24,7 +25,7 @@ class LeftSchema:
     """A schema that rowback created and that is still there.
 
     `beside`: it holds tables that were loaded beside; otherwise before-images. `owned`: the current role may drop it.
-    `statements`: it holds those that build indexes which a load dropped.
+    `statements`: its comment is those that build indexes which a load dropped and that are not there.
     """
 
     name: str

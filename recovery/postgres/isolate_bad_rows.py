@@ -26,6 +26,8 @@ ROW_ERRORS: tuple[type[psycopg.Error], ...] = (
     pg.InternalError_,
     pg.ObjectNotInPrerequisiteState,
 )
+# What an index that is built meets beside that: a limit that rows entered one by one stay below.
+BUILD_ERRORS: tuple[type[psycopg.Error], ...] = (*ROW_ERRORS, pg.ConfigurationLimitExceeded)
 NO_ROOM: tuple[type[psycopg.Error], ...] = (pg.OutOfMemory,)
 REFUSED_AT_MOST = 500  # rows of one table tried one by one; beyond them the rest is set aside together
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Reason
 from recovery.model.catalog import ForeignKey, Trigger
-from recovery.model.load_strategy import PlainIndex, named_indexes
 from recovery.model.recovery_report import Fingerprint
 from recovery.model.values import TableName, counted
 from recovery.postgres import load_statements
@@ -90,17 +89,6 @@ def refuse_changed_definitions(before: str, after: str) -> None:
             "another session created, altered or granted something at the same moment",
             state=ROLLED_BACK,
             help="try again when no migration is running",
-        )
-
-
-def refuse_other_indexes(indexes: Sequence[PlainIndex]) -> None:
-    """Raises load-refused for indexes that were built again and are not what they were."""
-    if indexes:
-        raise RowbackError(
-            ErrorId.LOAD_REFUSED,
-            f"{named_indexes(indexes)} would not be built again as they were",
-            state=ROLLED_BACK,
-            help="rowback close CASE, then the same with --load plain",
         )
 
 

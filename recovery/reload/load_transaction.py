@@ -34,7 +34,6 @@ from recovery.reload.foreign_keys_by_sets import lock_parents_outside
 from recovery.reload.load_job import BeforeImages, Job, Loaded, Repair
 from recovery.reload.load_proofs import expected_changes, prove_before_commit
 from recovery.reload.prepare_load import PreparedLoad, prepare, relation_of_images, tables_to_lock
-from recovery.reload.rebuild_indexes import build_after_rows
 from recovery.reload.restore_large_objects import bring_objects
 from recovery.reload.row_writes import RowsHeld, RowsRefused, RowWriter, Tries
 from recovery.reload.skip_rows import left_as_they_are, note_skipped, skip_unwritable
@@ -134,7 +133,7 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
     if ready.mode is ForeignKeyMode.SETS:
         lock_parents_outside(original, job)
     load_statements.pin_search_path(original)
-    built = _build_dropped_indexes(original, job)
+    built = index_oids(original, writer.built)
     after = load_statements.touched_tables(original)
     before |= {table: load_statements.plus(before.get(table), tried) for table, tried in writer.tried.items()}
     for name in tries.row_by_row & ready.busy.keys():
@@ -175,15 +174,6 @@ def _write(original: Session, job: Job, ready: PreparedLoad, transport: RowTrans
         by_event_triggers=dict(by_event_triggers + _between(after, load_statements.touched_tables(original))),
         indexes_built=len(built),
     )
-
-
-def _build_dropped_indexes(original: Session, job: Job) -> list[int]:
-    """The oids of the indexes that were away while the rows came."""
-    if job.dropped_indexes is None or not job.fills:
-        return []
-    indexes = job.dropped_indexes.indexes
-    build_after_rows(original, job.dropped_indexes.schema, indexes)
-    return index_oids(original, indexes)
 
 
 def _enforce_foreign_keys(original: Session, ready: PreparedLoad) -> None:

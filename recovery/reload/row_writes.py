@@ -11,6 +11,7 @@ from typing import TypeVar
 from recovery.changeset.stage_changes import mark_lost_parents
 from recovery.model.catalog import Catalog
 from recovery.model.load_order import with_referencing
+from recovery.model.load_strategy import PlainIndex
 from recovery.model.values import TableName
 from recovery.postgres import load_statements
 from recovery.postgres.connect import Session
@@ -30,6 +31,7 @@ from recovery.postgres.staging.stage_writes import (
     update_early,
 )
 from recovery.reload.load_job import Job, WrittenRows
+from recovery.reload.rebuild_indexes import build_after_rows
 
 Done = TypeVar("Done")
 PASSES_AT_MOST = 25  # of rows that only fit when others of their table are there
@@ -71,7 +73,8 @@ class Tries:
 class RowWriter:
     """Writes the staged rows of every table inside the open transaction.
 
-    `order`: parents first. `tried`: what the server counted of the tries, though they were rolled back.
+    `order`: parents first. `tried`: what the server counted of the tries, though they were rolled back. `built`: the
+    indexes that were built after the rows of their tables.
     """
 
     original: Session
@@ -81,6 +84,7 @@ class RowWriter:
     rules: Mapping[TableName, Rules]
     tries: Tries
     tried: dict[TableName, load_statements.Touched] = field(default_factory=dict)
+    built: list[PlainIndex] = field(default_factory=list)
     _left: list[TableName] = field(default_factory=list)
     _refused: dict[TableName, str] = field(default_factory=dict)
 
@@ -103,6 +107,7 @@ class RowWriter:
                 assert transport
                 try:
                     rows |= _unrefused(name, partial(transport.load, self.original, [fills[name]]))
+                    self._build_indexes(name)
                 except RowsRefused:
                     if self._refused:  # what it needs was left out in this transaction, to learn of all refusals
                         raise RowsRefused(self._refused) from None
@@ -118,6 +123,14 @@ class RowWriter:
             name: WrittenRows(inserted=inserted, updated=updated + moved.get(name, 0), deleted=deleted[name])
             for name, (inserted, updated) in put.items()
         }
+
+    def _build_indexes(self, name: TableName) -> None:
+        """Those that were away while its rows came: rows that leave later may be looked for by them."""
+        if dropped := self.job.dropped_indexes:
+            indexes = [index for index in dropped.indexes if index.table == name]
+            if indexes:
+                build_after_rows(self.original, dropped.schema, indexes)
+                self.built += indexes
 
     def _do(self, name: TableName, write: Write) -> int:
         if name in self.tries.whole and self._refuses(name, write):

@@ -110,6 +110,7 @@ def diff_again(recovery_run: RecoveryRun) -> None:
             help=f"rowback resume {case.id}, rowback verify {case.id} or rowback undo {case.id}",
         )
     run(recovery_run, until=SecureCopy.name)
+    settle_indexes(recovery_run)
     with terminate_like_interrupt():
         extracted = case.outcome_of(Extract.name) is not None
         for step in (ReadTarget(), Diff(), *([Extract()] if extracted else [])):
@@ -149,17 +150,19 @@ def give_up(recovery_run: RecoveryRun) -> Outcome:
 
 def _build_before_closing(recovery_run: RecoveryRun) -> RowbackError | None:
     """The error of an original on which dropped indexes cannot be built now: the copy goes, the case stays open."""
+    close = f"rowback close {recovery_run.case.id}"
     try:
-        settle_indexes(recovery_run)
+        settle_indexes(recovery_run, then=close)
     except RowbackError as error:
-        close = f"rowback close {recovery_run.case.id}"
         return RowbackError(
             error.id,
             error.fact,
             *error.facts,
             f"{named_indexes(unbuilt_indexes(recovery_run.case))} still to be built",
             state="the copy is removed, the case stays open",
-            help=f"once the original can be written to: {close}; it builds them and closes the case",
+            help=error.helps
+            if any(close in line for line in error.helps)
+            else f"once the original can be written to: {close}; it builds them and closes the case",
         )
     return None
 

@@ -59,7 +59,7 @@ def _need(schema: LeftSchema, case: Case | None) -> str:
     if case is not None and case.closed_at is None:
         return f"case {case.id} is open and may be undone: rowback close {case.id}"
     if schema.statements:
-        return f"it holds the statements that build dropped indexes: table {schema.name}.dropped_indexes"
+        return f"its comment is what builds dropped indexes: select obj_description('{schema.name}'::regnamespace)"
     return ""
 
 

@@ -5,23 +5,28 @@ What hangs on the table is compared by pg_dump, the rows by checksums of the tes
 
 from __future__ import annotations
 
-import re
-import signal
-import subprocess
-from dataclasses import dataclass
-from datetime import datetime
-
 import pytest
 
-from runbooks.lab.background import pass_a_second
-from tests.fix_cli import Cli, restoring, the_case
-from tests.fix_lab import Database, Live
+from tests.faults.in_place import (
+    INDEXES,
+    ROWS,
+    SIGNAL_AT,
+    STRIKE_AT,
+    Incident,
+    assert_as_it_was,
+    assert_recovered,
+    cluster_dsn,
+    in_place,
+    incident,
+    indexes,
+    killed,
+)
+from tests.fix_cli import Cli, the_case
+from tests.fix_lab import Database
 
+__all__ = ["incident"]
 pytestmark = pytest.mark.matrix
 
-SIGNAL_AT, STRIKE_AT = "tests.faults.signal_at", "tests.faults.strike_at"
-ROWS = 3000
-QUERY = "select count(*), sum(hashtextextended(t::text, 0)) from t"
 PLACES = [
     ("indexes.dropping", "-"),
     ("indexes.dropped", "-"),
@@ -29,75 +34,13 @@ PLACES = [
     ("indexes.built", "-"),
     ("step.done", "load"),
 ]
-INDEXES = {"t_pkey", "by_body", "by_part"}
-OWN_LINES = re.compile(r"^\\(un)?restrict .*$", re.MULTILINE)  # random in every dump
-
-
-def definitions(database: Database) -> str:
-    program = database.live.lab.engine.tools.bin / "pg_dump"
-    done = subprocess.run([program, "-s", database.live.dsn(database.name)], check=True, capture_output=True, text=True)
-    return OWN_LINES.sub("", done.stdout)
-
-
-@dataclass(frozen=True)
-class Incident:
-    """A truncated table, what it held, and how it is defined."""
-
-    target: datetime
-    held: list[tuple[object, ...]]
-    definitions: str
-
-
-@pytest.fixture
-def incident(database: Database) -> Incident:
-    database.run(
-        "create table t (n int primary key, body text)",
-        "create index by_body on t using gin (to_tsvector('simple', body))",
-        "create index by_part on t (left(body, 4) desc) where n > 10",
-        "comment on index by_part is 'hers; \"theirs\"'",
-        f"insert into t select g, md5(g::text) from generate_series(1, {ROWS}) g",
-    )
-    held = database.rows(QUERY)
-    target = pass_a_second()
-    database.run("truncate t")
-    return Incident(target, held, definitions(database))
-
-
-def in_place(cli: Cli, database: Database, incident: Incident) -> list[str]:
-    return restoring(cli, database, incident.target, "--table", "t", "--load", "in-place")
-
-
-def indexes(database: Database) -> set[str]:
-    return {
-        name
-        for (name,) in database.rows("select indexrelid::regclass::text from pg_index where indrelid = 't'::regclass")
-    }
-
-
-def assert_recovered(cli: Cli, database: Database, incident: Incident) -> None:
-    assert database.rows(QUERY) == incident.held
-    assert the_case(cli)["outcome"] == "recovered"
-    assert_as_it_was(database, incident)
-
-
-def assert_as_it_was(database: Database, incident: Incident) -> None:
-    assert definitions(database) == incident.definitions
-    assert database.rows("select nspname from pg_namespace where nspname like 'rowback%'") == []
-
-
-def killed(cli: Cli, database: Database, incident: Incident, event: str, step: str) -> str:
-    process = cli.start("SIGKILL", event, step, *in_place(cli, database, incident), module=SIGNAL_AT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL, err
-    return str(the_case(cli)["case"])
 
 
 def test_not_interrupted(cli: Cli, database: Database, incident: Incident) -> None:
     ran = cli(*in_place(cli, database, incident))
     assert ran.code == 0, ran.err
-    assert (
-        "indexes    plain ones of tables loaded whole are dropped before the rows come, and built after them" in ran.err
-    )
+    dropped = "indexes    non-unique ones of tables loaded whole are dropped before the rows come, and built after them"
+    assert dropped in ran.err
     assert "1 table to be loaded whole without 2 indexes, nothing else differs" in ran.err
     assert f"{ROWS:,} rows, 2 indexes built, tables locked for" in ran.err
     assert_recovered(cli, database, incident)
@@ -196,18 +139,16 @@ def test_cleanup_keeps_their_statements(cli: Cli, database: Database, incident: 
     schema = f"rowback_case_{case.replace('-', '_')}"
     (cli.home / "cases" / case).rename(cli.home / "lost")
     where = ("cleanup", database.live.identifier, "--database", database.name)
+    query = f"select obj_description('{schema}'::regnamespace)"
     swept = cli(*where, "--case", case, "--confirm", database.name)
-    kept = f"kept: it holds the statements that build dropped indexes: table {schema}.dropped_indexes"
-    assert kept in swept.out
+    assert f"kept: its comment is what builds dropped indexes: {query}" in swept.out
+    planned = cli("plan", *in_place(cli, database, incident)[1:-6])
+    told = f"case {case} dropped indexes that are still to be built: rowback close {case}, or by hand: {query}"
+    assert told in planned.out + planned.err
     with database.connect() as person, person.transaction():
-        for (statements,) in person.execute(f"select statements from {schema}.dropped_indexes").fetchall():
+        for (statements,) in person.execute(f"select value from json_each_text(({query})::json)").fetchall():
             for statement in statements.split(";\n"):
                 person.execute(statement)
-        person.execute(f"drop table {schema}.dropped_indexes")
+        person.execute(f"comment on schema {schema} is null")
     assert cli(*where, "--case", case, "--confirm", database.name).code == 0
     assert_as_it_was(database, incident)
-
-
-def cluster_dsn(database: Database) -> str:
-    live: Live = database.live
-    return str(live.lab.engine.instances[live.identifier].cluster.dsn(database.name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
@@ -64,9 +63,9 @@ def test_scattered_keys_are_not_compared_as_bits(database: Database) -> None:
 
 def test_the_servers_json_is_ours(database: Database, tmp_path: Path) -> None:
     """Keys are looked up in the change set by their text, whoever wrote it."""
-    characters = random.Random(1).sample(range(1, 0x2FFF), 4000)
+    characters = [*range(1, 0x2FFF, 3)]
     texts = ["".join(map(chr, range(1, 128))), '"\\\b\f\n\r\t', "\x7f\x80\u2028\u2029", "한글 𝄞", ""]
-    texts += ["".join(map(chr, characters[n : n + 40])) for n in range(0, 4000, 40)]
+    texts += ["".join(map(chr, characters[n : n + 40])) for n in range(0, len(characters), 40)]
     database.run("create table t (k text primary key, a int, b text)")
     with database.connect() as connection:
         connection.cursor().executemany("insert into t values (%s, null, %s)", [(text, text) for text in texts])

@@ -24,6 +24,7 @@ from recovery.reload.load_job import Job, Loaded, Repair
 from recovery.reload.load_refusals import ROLLED_BACK
 from recovery.reload.load_transaction import load
 from recovery.reload.paced_load import LoadListener, load_paced
+from recovery.reload.rebuild_indexes import IndexesNotBuilt
 from recovery.reload.restore_large_objects import point_to_objects
 from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
@@ -175,6 +176,17 @@ def job(recovery_run: RecoveryRun, original: Session, at_target: Catalog | None 
 
 
 def _load(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTransport | None) -> Loaded:
+    """Without the indexes that the plan names; where they cannot be built from the rows, with them in their places."""
+    with watched(original, state=ROLLED_BACK, say=recovery_run.listener.notice):
+        try:
+            with indexes_dropped(recovery_run, original, what) as ready:
+                return _load_rows(recovery_run, original, ready, rows)
+        except IndexesNotBuilt as error:
+            recovery_run.listener.notice(f"loaded again with all indexes in their places: {error}")
+        return _load_rows(recovery_run, original, what, rows)
+
+
+def _load_rows(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTransport | None) -> Loaded:
     def record(event: str) -> Callable[[Loaded], None]:
         def noting(committed: Loaded) -> None:
             recovery_run.record(event, data=committed.model_dump(mode="json"))
@@ -182,18 +194,14 @@ def _load(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTran
         return noting
 
     pace = recovery_run.case.pace
-    with (
-        watched(original, state=ROLLED_BACK, say=recovery_run.listener.notice),
-        indexes_dropped(recovery_run, original, what) as ready,
-    ):
-        if ready.repair is not None:  # what an attempt took whose commit failed
-            ready.repair.changes.batches.retain_committed(
-                xid for committed in batches_of(recovery_run.case) for xid in committed.xids
-            )
-        if pace is None or ready.repair is None:
-            return load(original, ready, rows, before_commit=record("load.intent"))
-        watch = LoadListener(record("load.intent"), record("load.portion"), recovery_run.listener.progress)
-        return load_paced(original, ready, rows, pace, earlier=batches_of(recovery_run.case), watch=watch)
+    if what.repair is not None:  # what an attempt took whose commit failed
+        what.repair.changes.batches.retain_committed(
+            xid for committed in batches_of(recovery_run.case) for xid in committed.xids
+        )
+    if pace is None or what.repair is None:
+        return load(original, what, rows, before_commit=record("load.intent"))
+    watch = LoadListener(record("load.intent"), record("load.portion"), recovery_run.listener.progress)
+    return load_paced(original, what, rows, pace, earlier=batches_of(recovery_run.case), watch=watch)
 
 
 def _last_committed(recovery_run: RecoveryRun) -> Loaded | None:

@@ -91,9 +91,10 @@ SHAPES = (
     plain("a publication", "create index i on t (a)", "create publication p for table t (id, a) where (id > 3)"),
     plain("not valid", "create index i on t (a)", "alter table t add check (a > 100) not valid",
           "alter table t drop constraint t_a_check"),
-    other("storage and options", "create table t (id int primary key, b text storage external compression pglz)"
+    other("storage and options", "create table t (id int primary key, b text compression pglz)"
           " with (fillfactor = 80, autovacuum_enabled = off)", "insert into t select g, repeat('x', g)"
-          " from generate_series(1, 300) g", "create index i on t (left(b, 10))"),
+          " from generate_series(1, 300) g", "create index i on t (left(b, 10))",
+          "alter table t alter b set storage external"),
     other("identity and generated", "create table t (id int generated always as identity primary key, a int,"
           " b int generated always as (a * 2) stored)", "insert into t (a) select g from generate_series(1, 300) g",
           "create index i on t (b)"),

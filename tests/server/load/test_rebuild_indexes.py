@@ -11,14 +11,19 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from recovery.errors import RowbackError
 from recovery.model.load_strategy import ROWS_IN_PLACE, LoadStrategy, PlainIndex
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import CopyTransport
-from recovery.postgres.plain_indexes import missing_indexes
+from recovery.postgres.plain_indexes import OTHERWISE, remove_empty_schema
 from recovery.reload.load_job import DroppedIndexes, Job
 from recovery.reload.load_transaction import load
-from recovery.reload.rebuild_indexes import build_missing, choose_indexes, drop_before_load
+from recovery.reload.rebuild_indexes import (
+    IndexesNotBuilt,
+    build_again,
+    choose_indexes,
+    drop_before_load,
+    unbuilt,
+)
 from tests.fix_lab import Database
 from tests.server.load.index_shapes import SHAPES, TYPES, Shape
 from tests.server.load.jobs import ignore, job_for
@@ -43,7 +48,7 @@ def without_indexes(here: Session, job: Job) -> Iterator[Job]:
     """The job, with all that can be dropped dropped."""
     rows = {pair.name: job.rows_to_fill(pair.name) for pair in job.fills}
     chosen, _ = choose_indexes(here, rows, LoadStrategy.IN_PLACE)
-    yield replace(job, dropped_indexes=DroppedIndexes(SCHEMA, drop_before_load(here, SCHEMA, chosen)))
+    yield replace(job, dropped_indexes=DroppedIndexes(SCHEMA, drop_before_load(here, SCHEMA, chosen, print)))
 
 
 def indexes_in(database: Database) -> set[str]:
@@ -59,6 +64,7 @@ def test_what_is_built_again_is_what_it_was(source: Database, database: Database
     with job_for(source, database) as (there, here, job), without_indexes(here, job) as ready:
         assert present - indexes_in(database) == set(shape.dropped)
         loaded = load(here, ready, CopyTransport(there), before_commit=ignore)
+        remove_empty_schema(here, SCHEMA)
     assert loaded.indexes_built == len(shape.dropped)
     assert checksum(database, shape.table) == checksum(source, shape.table)
     assert definitions(database) == before
@@ -98,16 +104,22 @@ def test_readers_never_wait_for_the_rows_and_writers_do(source: Database, databa
         assert other.execute("select count(*) from t").fetchall() == [(300,)]
 
 
-def test_a_reader_that_stays_keeps_the_indexes_and_nothing_else(source: Database, database: Database) -> None:
+def test_a_reader_that_stays_keeps_the_indexes_and_nothing_else(
+    source: Database, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recovery.reload.rebuild_indexes.PATIENCE_S", 0.5)
     for each in (source, database):
         each.run("create table t (id int primary key, a int)", "create index i on t (a)")
     source.run("insert into t select g, g from generate_series(1, 300) g")
+    told: list[str] = []
     with database.connect() as reader, job_for(source, database) as (there, here, job), reader.transaction():
         reader.execute("select count(*) from t")
-        with without_indexes(here, job) as ready:
-            assert ready.dropped_indexes == DroppedIndexes(SCHEMA, [])
-            assert "i" in indexes_in(database)
-            loaded = load(here, ready, CopyTransport(there), before_commit=ignore)
+        chosen, _ = choose_indexes(here, {job.fills[0].name: 300}, LoadStrategy.IN_PLACE)
+        assert drop_before_load(here, SCHEMA, chosen, told.append) == []
+        (line,) = told
+        assert line.startswith(f"indexes of public.t stay: the lock is not free: pid {reader.info.backend_pid} (")
+        loaded = load(here, job, CopyTransport(there), before_commit=ignore)
+    assert "i" in indexes_in(database)
     assert (loaded.rows, loaded.indexes_built) == ({"public.t": 300}, 0)
     assert checksum(database, "t") == checksum(source, "t")
 
@@ -120,31 +132,30 @@ def test_rows_of_others_keep_the_indexes(source: Database, database: Database) -
     with job_for(source, database) as (_, here, job):
         chosen, _ = choose_indexes(here, {job.fills[0].name: 300}, LoadStrategy.IN_PLACE)
         database.run("insert into t values (1, 1)")
-        assert drop_before_load(here, SCHEMA, chosen) == []
+        assert drop_before_load(here, SCHEMA, chosen, print) == []
         database.run("delete from t", "drop index i", "create index i on t (a desc)")
-        assert drop_before_load(here, SCHEMA, chosen) == [], "it is another index now"
+        assert drop_before_load(here, SCHEMA, chosen, print) == [], "it is another index now"
         assert "i" in indexes_in(database)
 
 
-def test_rows_that_an_index_refuses_are_found_and_the_index_comes_back_empty(
+def test_rows_that_an_index_refuses_end_the_build_and_the_index_comes_back_empty(
     source: Database, database: Database
 ) -> None:
     """It was created while the table was empty, and not every row of T fits it."""
     for each in (source, database):
         each.run("create table t (id int primary key, b text)")
-    database.run("create index i on t ((b::int))")
+    database.run("create index i on t ((b::int))", "create index j on t (b)")
     source.run("insert into t values (1, '1'), (2, 'two')")
     before = definitions(database)
     with job_for(source, database) as (there, here, job), without_indexes(here, job) as ready:
-        with pytest.raises(RowbackError) as refused:
+        with pytest.raises(IndexesNotBuilt, match='invalid input syntax for type integer: "two"'):
             load(here, ready, CopyTransport(there), before_commit=ignore)
-        assert str(refused.value).splitlines()[:2] == [
-            "error[load-refused]: rows of public.t cannot be written",
-            '  the server refuses it: invalid input syntax for type integer: "two"',
-        ]
         assert ready.dropped_indexes
-        assert missing_indexes(here, ready.dropped_indexes.indexes) == ready.dropped_indexes.indexes
-        assert build_missing(here, SCHEMA, ready.dropped_indexes.indexes, timeout_ms=200)
+        indexes = ready.dropped_indexes.indexes
+        assert unbuilt(here, SCHEMA, indexes) == indexes
+        assert [build_again(here, SCHEMA, index, timeout_ms=200) for index in indexes] == ["", ""]
+        assert unbuilt(here, SCHEMA, indexes) == []
+        remove_empty_schema(here, SCHEMA)
     assert definitions(database) == before
     assert database.rows("select * from t") == []
 
@@ -163,7 +174,8 @@ def test_their_statements_are_in_the_database_while_they_are_away(source: Databa
     source.run('insert into "Weird Name; --" values (1, 1)')
     before = definitions(database)
     with job_for(source, database) as (_, here, job), without_indexes(here, job):
-        ((name, statements),) = database.rows(f"select * from {SCHEMA}.dropped_indexes")
+        query = f"select key, value from json_each_text(obj_description('{SCHEMA}'::regnamespace)::json)"
+        ((name, statements),) = database.rows(query)
         assert name == 'public."I"""'
         with database.connect() as person, person.transaction():
             for statement in statements.split(";\n"):
@@ -186,7 +198,12 @@ def test_the_rule(database: Database, rows: int, strategy: LoadStrategy, *, drop
     database.run("create table t (id int primary key, a int)", "create index i on t (a)")
     with job_for(database, database) as (_, here, job):
         name = job.fills[0].name
-        index = PlainIndex(table=name, name="i", definition="CREATE INDEX i ON public.t USING btree (a)")
+        index = PlainIndex(
+            table=name,
+            table_oid=job.fills[0].original.oid,
+            name="i",
+            definition="CREATE INDEX i ON public.t USING btree (a)",
+        )
         assert choose_indexes(here, {name: rows}, strategy) == ([index] if dropped else [], [])
 
 
@@ -198,7 +215,7 @@ def test_an_event_trigger_keeps_them(database: Database) -> None:
         "create function f() returns event_trigger language plpgsql as 'begin end'",
         "create event trigger watch on ddl_command_end execute function f()",
     )
-    stays = 'public.t: index "i" stays while the rows are loaded: event trigger watch would see it dropped and created'
+    stays = 'public.t: "i" stay while the rows are loaded: event trigger watch would see it dropped and created'
     with job_for(database, database) as (_, here, job):
         assert choose_indexes(here, {job.fills[0].name: 300}, LoadStrategy.IN_PLACE) == ([], [stays])
 
@@ -220,3 +237,60 @@ def as_superuser(database: Database, *statements: str) -> None:
     with psycopg.connect(cluster.dsn(database.name), autocommit=True) as admin:
         for statement in statements:
             admin.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "predicate", ["b in ('new', 'paid')", "b not in ('new', 'paid')", "b = any (array['a', 'b']::varchar[])"]
+)
+def test_what_postgresql_prints_otherwise_than_it_reads_stays(database: Database, predicate: str) -> None:
+    """An index built from its own definition would be another one."""
+    database.run("create table t (id int primary key, b varchar(20))", f"create index i on t (id) where {predicate}")
+    with job_for(database, database) as (_, here, job):
+        assert choose_indexes(here, {job.fills[0].name: 300}, LoadStrategy.IN_PLACE) == (
+            [],
+            [f'public.t: "i" stay while the rows are loaded: {OTHERWISE}'],
+        )
+    assert indexes_in(database) >= {"i", "t_pkey"}
+
+
+def test_who_reads_the_statements_or_dumps_the_schema_is_in_nobodys_way(source: Database, database: Database) -> None:
+    for each in (source, database):
+        each.run("create table t (id int primary key, a int)", "create index i on t (a)")
+    source.run("insert into t values (1, 1)")
+    with (
+        database.connect() as person,
+        job_for(source, database) as (there, here, job),
+        without_indexes(here, job) as ready,
+        person.transaction(),
+    ):
+        person.execute("select obj_description(oid) from pg_namespace")
+        definitions(database)
+        load(here, ready, CopyTransport(there), before_commit=ignore)
+    assert "i" in indexes_in(database)
+
+
+def test_one_that_cannot_be_built_keeps_no_other_away(source: Database, database: Database) -> None:
+    for each in (source, database):
+        each.run("create table t (id int primary key, b text)")
+    database.run("create index i on t ((b::int))", "create index j on t (b)", "create index k on t (id, b)")
+    source.run("insert into t values (1, '1')")
+    with job_for(source, database) as (_, here, job), without_indexes(here, job) as ready:
+        assert ready.dropped_indexes
+        i, j, k = ready.dropped_indexes.indexes
+        database.run("insert into t values (2, 'two')", "create table k (n int)")
+        reasons = {index.name: build_again(here, SCHEMA, index, timeout_ms=200) for index in (i, j, k)}
+        assert reasons == {
+            "i": 'the server refuses it: invalid input syntax for type integer: "two"',
+            "j": "",
+            "k": 'the server refuses it: relation "k" already exists',
+        }
+        assert unbuilt(here, SCHEMA, [i, j, k]) == [i, k]
+        database.run("drop table k", "create index k on t (b desc)")
+        assert unbuilt(here, SCHEMA, [i, j, k]) == [i, k], "another index of its name is not it"
+        database.run("drop index k")
+        assert build_again(here, SCHEMA, k, timeout_ms=200) == ""
+        database.run("alter table t rename to t_emptied")
+        assert build_again(here, SCHEMA, i, timeout_ms=200) == (
+            "the table that it was dropped from is not called public.t any more"
+        )
+        assert unbuilt(here, SCHEMA, [i, j, k]) == [i], "it is not forgotten because its table has another name"

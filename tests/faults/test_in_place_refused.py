@@ -1,0 +1,241 @@
+"""In place where something is in the way: never a lost index, never a refusal that --load plain would not make.
+
+The first version lost indexes, ended default restores with an error, or waited for hours in each of these.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+
+from runbooks.lab.background import pass_a_second
+from tests.faults.in_place import (
+    SIGNAL_AT,
+    Incident,
+    assert_as_it_was,
+    assert_recovered,
+    cluster_dsn,
+    definitions,
+    in_place,
+    incident,
+    indexes,
+    killed,
+)
+from tests.fix_cli import Cli, restoring, the_case
+from tests.fix_lab import Database, wait_until
+
+__all__ = ["incident"]
+pytestmark = pytest.mark.matrix
+
+
+def as_superuser(database: Database, *statements: str) -> None:
+    with psycopg.connect(cluster_dsn(database), autocommit=True) as admin:
+        for statement in statements:
+            admin.execute(statement)
+
+
+def built_by(dump: str) -> list[str]:
+    """What makes the indexes in a dump of definitions."""
+    return [line for line in dump.splitlines() if line.startswith(("CREATE INDEX", "COMMENT ON INDEX"))]
+
+
+def digest_of(cli: Cli, case: str) -> str:
+    return str(json.loads(cli("diff", case, "--json").out)["digest"])[:8]
+
+
+def test_a_predicate_that_postgresql_prints_otherwise(cli: Cli, database: Database) -> None:
+    database.run(
+        "create table orders (id int primary key, status varchar(20) not null)",
+        "create index open_orders on orders (id) where status in ('new', 'paid')",
+        "insert into orders select g, 'new' from generate_series(1, 60000) g",
+    )
+    before, target = definitions(database), pass_a_second()
+    database.run("truncate orders")
+    ran = cli(*restoring(cli, database, target, "--table", "orders"))
+    assert ran.code == 0, ran.err
+    assert database.rows("select count(*) from orders where status = 'new'") == [(60000,)]
+    assert definitions(database) == before
+
+
+def test_rows_that_leave_find_their_children_by_the_index(cli: Cli, database: Database) -> None:
+    """Each parent that is deleted looks for its children: without their index by reading all of them."""
+    database.run(
+        "create table p (id int primary key, x int)",
+        "create table c (id int primary key, p_id int references p on delete cascade)",
+        "create index c_p on c (p_id)",
+        "insert into p select g from generate_series(1, 100) g",
+        "insert into c select g, 1 + g % 100 from generate_series(1, 20000) g",
+    )
+    held, target = database.rows("select * from c order by 1"), pass_a_second()
+    database.run("truncate c", "insert into p select g from generate_series(5001, 5400) g")
+    scans = "select seq_scan from pg_stat_user_tables where relname = 'c'"
+    options = ("--table", "p", "--table", "c", "--mode", "replace", "--load", "in-place", "--confirm-loss", "400")
+    before = database.rows(scans)[0][0]
+    ran = cli(*restoring(cli, database, target, *options))
+    assert ran.code == 0, ran.err
+    assert "1 index built" in ran.err
+    assert database.rows("select * from c order by 1") == held
+    database.run("select pg_stat_clear_snapshot()")
+    assert database.rows(scans)[0][0] - before < 100, "not one for each of 400 parents"
+
+
+def test_a_paced_load_that_goes_on_drops_nothing_again(cli: Cli, database: Database) -> None:
+    database.run(
+        "create table t (n int primary key, body text)",
+        "create index by_body on t (body)",
+        "create table r (n int primary key, body text)",
+        "insert into t select g, md5(g::text) from generate_series(1, 3000) g",
+        "insert into r select g, md5(g::text) from generate_series(1, 6000) g",
+    )
+    before, target = definitions(database), pass_a_second()
+    held = database.rows("select n, body from r order by 1")
+    database.run("truncate t", "delete from r where n % 3 > 0")
+    case = cli("open", *restoring(cli, database, target)[1:-2], "--load", "in-place").out.strip()
+    apply = ("apply", case, digest_of(cli, case), "--confirm", database.name, "--max-wal-rate", "1GiB")
+    process = cli.start("SIGKILL", "load.intent#3", "-", *apply, module=SIGNAL_AT)
+    process.communicate(timeout=120)
+    database.run("truncate t")  # the tests run once more
+    resumed = cli("resume", case)
+    assert "stay" not in resumed.err
+    cli("close", case)
+    assert database.rows("select n, body from r order by 1") == held
+    assert indexes(database) == {"t_pkey", "by_body"}
+    assert built_by(definitions(database)) == built_by(before)
+
+
+def test_a_row_that_an_index_refuses_is_told_and_keeps_no_other_away(
+    cli: Cli, database: Database, incident: Incident
+) -> None:
+    database.run("create index by_num on t ((('0' || body)::int)) where n < 0")
+    before = definitions(database)
+    case = killed(cli, database, incident, "indexes.dropped", "-")
+    database.run("insert into t values (-1, 'two')")
+    closed = cli("close", case)
+    assert closed.code == 54, closed.err
+    refused = 'public.by_num: the server refuses it: invalid input syntax for type integer: "0two"'
+    assert refused in closed.err
+    assert 'error[load-refused]: 1 index of public.t ("by_num") cannot be built\n' in closed.err
+    assert "resume" not in closed.err, "a case that is being given up cannot be resumed"
+    assert indexes(database) == {"t_pkey", "by_body", "by_part"}
+    schema = f"rowback_case_{case.replace('-', '_')}"
+    assert f"comment on schema {schema} is null" in closed.err
+    database.run("delete from t")
+    # a deleted row is entered as well until no older transaction can see it, such as the watch of the killed process
+    wait_until(lambda: cli("close", case).code == 0, "the index is built")
+    assert definitions(database) == before
+
+
+def test_an_index_that_is_not_wanted_any_more(cli: Cli, database: Database, incident: Incident) -> None:
+    """As the help says: the comment is what is still to be built."""
+    case = killed(cli, database, incident, "indexes.dropped", "-")
+    database.run("create table by_part (n int)")
+    assert 'public.by_part: the server refuses it: relation "by_part" already exists' in cli("close", case).err
+    database.run(f"comment on schema rowback_case_{case.replace('-', '_')} is null")
+    assert cli("close", case).code == 0
+    assert indexes(database) == {"t_pkey", "by_body"}
+
+
+@pytest.mark.parametrize("verb", ["close", "resume"])
+def test_a_table_with_another_name_is_not_forgotten(
+    cli: Cli, database: Database, incident: Incident, verb: str
+) -> None:
+    case = killed(cli, database, incident, "indexes.dropped", "-")
+    database.run("alter table t rename to t_emptied", "create table t (n int primary key, body text)")
+    ran = cli(verb, case)
+    assert ran.code != 0
+    reason = "the table that it was dropped from is not called public.t any more"
+    assert f"  public.by_body: {reason}\n  public.by_part: {reason}\n" in ran.err
+    assert indexes(database) == {"t_pkey1"}
+    database.run("drop table t", "alter table t_emptied rename to t")
+    ran = cli(verb, case) if verb == "resume" else cli("close", case)
+    assert ran.code == 0, ran.err
+    assert_as_it_was(database, incident)
+
+
+def test_another_user_of_the_owners_role_goes_on(cli: Cli, database: Database, incident: Incident) -> None:
+    roles = [name for (name,) in database.rows("select rolname from pg_roles")]
+    as_superuser(
+        database,
+        *(f"create role {name} login password '{name}-pass-1'" for name in ("app_owner", "anna", "bert")
+          if name not in roles),
+        "grant app_owner to anna, bert",
+        "grant pg_read_all_data to anna, bert",
+        f'grant create on database "{database.name}" to anna, bert',
+        "grant create on schema public to app_owner, anna, bert",
+        "alter table t owner to app_owner",
+    )  # fmt: skip
+    before = definitions(database)
+    anna, bert = ({"PGUSER": name, "PGPASSWORD": f"{name}-pass-1"} for name in ("anna", "bert"))
+    process = cli.start("SIGKILL", "indexes.dropped", "-", *in_place(cli, database, incident), module=SIGNAL_AT, **anna)
+    process.communicate(timeout=120)
+    case = the_case(cli)["case"]
+    assert indexes(database) == {"t_pkey"}
+    resumed = cli("resume", case, **bert)
+    assert resumed.code == 0, resumed.err
+    assert database.rows("select count(*) from t") == [(3000,)]
+    assert built_by(definitions(database)) == built_by(before)
+    planned = cli("plan", *in_place(cli, database, incident)[1:-6])
+    assert "still to be built" not in planned.out + planned.err
+
+
+def test_a_build_for_which_there_is_no_room(cli: Cli, database: Database) -> None:
+    """The rows are entered one by one then, as with --load plain."""
+    database.run(
+        "create table t (n int primary key, body text)",
+        "create index by_body on t (body)",
+        "insert into t select g, md5(g::text) || md5(g::text) from generate_series(1, 120000) g",
+    )
+    query = "select count(*), sum(hashtextextended(t::text, 0)) from t"
+    before, held, target = definitions(database), database.rows(query), pass_a_second()
+    database.run("truncate t")
+    as_superuser(
+        database,
+        f"alter role postgres in database \"{database.name}\" set temp_file_limit = '1MB'",
+        "alter table t set (parallel_workers = 0)",
+    )
+    before = definitions(database)
+    ran = cli(*restoring(cli, database, target, "--table", "t", "--load", "in-place"))
+    assert ran.code == 0, ran.err
+    assert database.rows(query) == held
+    assert definitions(database) == before
+
+
+def test_an_event_trigger_made_since_the_plan_keeps_them(cli: Cli, database: Database, incident: Incident) -> None:
+    case = cli("open", *restoring(cli, database, incident.target)[1:-2], "--load", "in-place").out.strip()
+    digest = digest_of(cli, case)
+    as_superuser(
+        database,
+        "create function refuse() returns event_trigger language plpgsql as $$ begin raise 'no drops here'; end $$",
+        "create event trigger refuse on sql_drop execute function refuse()",
+    )
+    ran = cli("apply", case, digest, "--confirm", database.name)
+    as_superuser(database, "drop event trigger refuse", "drop function refuse()")
+    assert ran.code == 0, ran.err
+    assert cli("resume", case).code == 0
+    assert_recovered(cli, database, incident)
+
+
+def test_compared_again_after_a_kill_they_go_again(cli: Cli, database: Database, incident: Incident) -> None:
+    case = killed(cli, database, incident, "indexes.dropped", "-")
+    again = cli("diff", case, "--again")
+    assert "2 indexes of public.t" in again.out + again.err
+    assert indexes(database) == {"t_pkey", "by_body", "by_part"}
+    ran = cli("apply", case, digest_of(cli, case), "--confirm", database.name)
+    assert "2 indexes built" in ran.err
+    assert cli("resume", case).code == 0
+    assert_recovered(cli, database, incident)
+
+
+def test_a_table_beside_may_have_any_name(cli: Cli, database: Database) -> None:
+    database.run(
+        "create table dropped_indexes (n int primary key)", "insert into dropped_indexes select generate_series(1, 30)"
+    )
+    target = pass_a_second()
+    database.run("truncate dropped_indexes")
+    assert cli(*restoring(cli, database, target, "--table", "dropped_indexes", "--mode", "beside")).code == 0
+    case: dict[str, Any] = the_case(cli)
+    where = ("cleanup", database.live.identifier, "--database", database.name)
+    assert "removed" in cli(*where, "--case", case["case"], "--confirm", database.name).out
