@@ -68,7 +68,10 @@ class ChildrenWatch:
             return
         arguments = read(PROC / str(pid) / "cmdline").split("\0")
         is_python = "python" in Path(arguments[0]).name or "python" in _executable(pid)
-        if not (is_python and _is_guarded(pid, arguments)):
+        environment = read(PROC / str(pid) / "environ")
+        if not environment and not _loaded_driver(pid):
+            return  # it ended while it was looked at: what it had read cannot be seen any more
+        if not (is_python and _is_guarded(environment, arguments)):
             name = " ".join([Path(arguments[0]).name, *_script(arguments)] if is_python else [child.name])
             self.unguarded[pid, child.started_ticks] = Unguarded(pid, name, is_python)
 
@@ -85,10 +88,9 @@ def _loaded_driver(pid: int) -> bool:
     return _DRIVERS.search(read(PROC / str(pid) / "maps")) is not None
 
 
-def _is_guarded(pid: int, arguments: Sequence[str]) -> bool:
-    """Whether a Python read our variables when it was started."""
-    entries = (entry.partition("=") for entry in read(PROC / str(pid) / "environ").split("\0"))
-    environment = {name: value for name, _, value in entries}
+def _is_guarded(environ: str, arguments: Sequence[str]) -> bool:
+    """Whether a Python read our variables when it was started. `environ`: as /proc shows it."""
+    environment = {name: value for name, _, value in (entry.partition("=") for entry in environ.split("\0"))}
     isolated = any(_ISOLATED.match(option) for option in _options(arguments[1:]))
     first = environment.get("PYTHONPATH", "").split(os.pathsep)[0]
     return not isolated and bool(environment.get(STRICTNESS)) and first == str(ACTIVATION)
