@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from recovery.postgres.connect import Session
+from recovery.postgres.connect import Session, one
+from recovery.postgres.plain_indexes import kept_statements
 
 # Their names are made of the case's id: 20261128-143000-7f3a → …_20261128_143000_7f3a.
 _LEFT = """
 select n.nspname, substr(n.nspname, length(m.prefix) + 1), m.prefix = 'recovered_', count(c.oid),
   coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, pg_has_role(n.nspowner, 'USAGE'),
-  m.prefix = 'rowback_case_' and obj_description(n.oid, 'pg_namespace') like '{%' and exists (
-    select from json_object_keys(obj_description(n.oid, 'pg_namespace')::json) name where to_regclass(name) is null)
+  m.prefix = 'rowback_case_'
 from pg_namespace n join (values ('rowback_case_'), ('recovered_')) m (prefix) on starts_with(n.nspname, m.prefix)
 left join pg_class c on c.relnamespace = n.oid and c.relkind = 'r'
 where n.nspname ~ '_[0-9]{8}_[0-9]{6}_[0-9a-f]{4}$' group by n.oid, m.prefix, 1, 2, 6 order by 2, 1
@@ -39,7 +39,15 @@ class LeftSchema:
 
 def left_schemas(session: Session) -> list[LeftSchema]:
     """Every schema of a case in this database, oldest case first."""
-    return [LeftSchema(name, case.replace("_", "-"), *rest) for name, case, *rest in session.execute(_LEFT)]
+    return [
+        LeftSchema(name, case.replace("_", "-"), beside, tables, size, owned, images and _builds_indexes(session, name))
+        for name, case, beside, tables, size, owned, images in session.execute(_LEFT).fetchall()
+    ]
+
+
+def _builds_indexes(session: Session, schema: str) -> bool:
+    names = list(kept_statements(session, schema))
+    return bool(one(session, "select bool_or(to_regclass(name) is null) from unnest(%s::text[]) name", (names,)))
 
 
 def drop_schema(session: Session, schema: LeftSchema) -> None:

@@ -106,9 +106,10 @@ def kept_statements(original: Session, schema: str) -> dict[str, str]:
         "select obj_description(oid, 'pg_namespace') from pg_namespace where nspname = %s", (schema,)
     ).fetchone()
     try:
-        return dict(json.loads(row[0])) if row and row[0] else {}
+        statements = json.loads(row[0]) if row and row[0] else {}
     except ValueError:  # a person's own comment stands there
         return {}
+    return statements if isinstance(statements, dict) else {}
 
 
 def drop_indexes(original: Session, schema: str, indexes: Sequence[PlainIndex]) -> None:

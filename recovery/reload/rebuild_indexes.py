@@ -81,17 +81,17 @@ def drop_before_load(
     dropped: list[PlainIndex] = []
     waiting = [] if _objection(original) else list(dict.fromkeys(index.table for index in indexes))
     deadline = time.monotonic() + PATIENCE_S
-    while waiting:
-        for table in list(waiting):
-            gone = _drop_of_table(original, schema, table, [index for index in indexes if index.table == table])
-            if gone is not None:
-                waiting.remove(table)
-                dropped += gone
-        if waiting and time.monotonic() > deadline:
-            holders = "; ".join(holder.who for holder in lock_holders(original, waiting)[:3])
-            say(f"indexes of {', '.join(map(str, waiting))} stay: the lock is not free{holders and f': {holders}'}")
-            break
-        time.sleep(PAUSE_S if waiting else 0)
+    while waiting and time.monotonic() < deadline:
+        table = waiting.pop(0)
+        gone = _drop_of_table(original, schema, table, [index for index in indexes if index.table == table])
+        if gone is None:
+            waiting.append(table)  # the others first
+            time.sleep(PAUSE_S / len(waiting))
+        else:
+            dropped += gone
+    if waiting:
+        holders = "; ".join(holder.who for holder in lock_holders(original, waiting)[:3])
+        say(f"indexes of {', '.join(map(str, waiting))} stay: the lock is not free{holders and f': {holders}'}")
     return dropped
 
 

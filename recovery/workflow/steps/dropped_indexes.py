@@ -78,11 +78,12 @@ def settle_indexes(recovery_run: RecoveryRun, *, patience_s: float = DEADLINE_S,
     refused: dict[PlainIndex, str] = {}
     with recovery_run.original() as original:
         while missing := [index for index in unbuilt(original, schema, recorded) if index not in refused]:
-            reason = build_again(original, schema, missing[0], timeout_ms=LOCK_MS)
-            if reason:
-                refused[missing[0]] = reason
-            if reason is None and time.monotonic() > deadline:
-                raise _not_free(original, missing, then)
+            for index in missing:
+                if reason := build_again(original, schema, index, timeout_ms=LOCK_MS):
+                    refused[index] = reason
+            busy = [index for index in unbuilt(original, schema, missing) if index not in refused]
+            if busy and time.monotonic() > deadline:
+                raise _not_free(original, busy, then)
         if refused:
             raise _not_built(schema, refused, then)
         remove_empty_schema(original, schema)
