@@ -27,13 +27,13 @@ BUSY = (Act("compare", None, calm=True), Act("load", None, calm=False))
 
 
 def test_recoveries_on_one_server() -> None:
-    tally = soak(2, 1, 60, 60.0)
+    tally = soak(2, 1, 40, 60.0)
     print(tally.table())  # noqa: T201 (the figures are what one runs it for)
     assert tally.failures == []
 
 
 def test_recoveries_by_the_command_line() -> None:
-    tally = soak(1, 1, 10, 60.0)
+    tally = soak(1, 1, 6, 60.0)
     print(tally.table())  # noqa: T201
     assert tally.failures == []
 
