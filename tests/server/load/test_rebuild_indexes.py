@@ -12,9 +12,11 @@ import psycopg
 import pytest
 
 from recovery.model.load_strategy import ROWS_IN_PLACE, LoadStrategy, PlainIndex
+from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import CopyTransport
 from recovery.postgres.plain_indexes import OTHERWISE, remove_empty_schema
+from recovery.postgres.read_catalog import nonempty
 from recovery.reload.load_job import DroppedIndexes, Job
 from recovery.reload.load_transaction import load
 from recovery.reload.rebuild_indexes import (
@@ -122,6 +124,28 @@ def test_a_reader_that_stays_keeps_the_indexes_and_nothing_else(
     assert "i" in indexes_in(database)
     assert (loaded.rows, loaded.indexes_built) == ({"public.t": 300}, 0)
     assert checksum(database, "t") == checksum(source, "t")
+
+
+def test_readers_go_on_while_it_is_seen_that_the_table_is_empty(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a mass DELETE that reads all dead rows: only writers are kept out meanwhile."""
+    database.run("create table t (id int primary key, a int)", "create index i on t (a)")
+    asked: list[bool] = []
+    with database.connect() as other, job_for(database, database) as (_, here, job):
+        other.execute("set lock_timeout = '100ms'")
+
+        def nonempty_meanwhile(session: Session, tables: list[TableName]) -> set[TableName]:
+            assert other.execute("select count(*) from t").fetchall() == [(0,)]
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                other.execute("insert into t values (1, 1)")
+            asked.append(True)
+            return nonempty(session, tables)
+
+        monkeypatch.setattr("recovery.reload.rebuild_indexes.nonempty", nonempty_meanwhile)
+        chosen, _ = choose_indexes(here, {job.fills[0].name: 300}, LoadStrategy.IN_PLACE)
+        assert drop_before_load(here, SCHEMA, chosen, print) == chosen
+    assert asked == [True]
 
 
 def test_rows_of_others_keep_the_indexes(source: Database, database: Database) -> None:
