@@ -13,13 +13,12 @@ from botocore.exceptions import ClientError
 
 from recovery.aws.clients import client, code_of, is_loopback, translated
 from recovery.aws.instance_errors import GONE, copy_failed, delete_refused, not_available
+from recovery.aws.instance_status import PENDING, READY
 from recovery.aws.restorable_source import StatusListener
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.deletion import Copy, objections_to_delete
 from recovery.model.instance import (
     COPY_PREFIX,
-    PENDING,
-    READY,
     TAG_CASE,
     TAG_DATABASE,
     TAG_EXPIRES,

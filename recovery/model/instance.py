@@ -26,29 +26,6 @@ STANDARD_SUPPORT_UNTIL = {
     18: date(2031, 2, 28),
 }
 
-READY = frozenset({"available", "storage-optimization"})
-
-# Everything else that is not pending is final: boto3's waiter would poll it for 30 minutes (sources: RDS-waiting).
-PENDING = frozenset(
-    {
-        "creating",
-        "backing-up",
-        "modifying",
-        "rebooting",
-        "resetting-master-credentials",
-        "renaming",
-        "starting",
-        "upgrading",
-        "maintenance",
-        "moving-to-vpc",
-        "storage-initialization",
-        "storage-config-upgrade",
-        "configuring-enhanced-monitoring",
-        "configuring-iam-database-auth",
-        "configuring-log-exports",
-    }
-)
-
 
 class Endpoint(Value):
     """Where an instance listens."""

@@ -7,8 +7,6 @@ from enum import StrEnum
 
 from recovery.model.values import TableName, Value
 
-ROWS_IN_PLACE = 50_000  # from here on it is worth the two more statements for each index
-
 
 class LoadStrategy(StrEnum):
     """What becomes of a table's non-unique indexes while it is loaded whole."""
@@ -19,8 +17,8 @@ class LoadStrategy(StrEnum):
 
 
 INDEXES = {
-    LoadStrategy.AUTO: f"non-unique ones of tables that get {ROWS_IN_PLACE:,} rows and more are dropped before the rows"
-    " come, and built after them (--load plain keeps them)",
+    LoadStrategy.AUTO: "non-unique ones of tables that get many rows are dropped before the rows come, and built after"
+    " them (--load plain keeps them)",
     LoadStrategy.IN_PLACE: "non-unique ones of tables loaded whole are dropped before the rows come, and built after"
     " them",
     LoadStrategy.PLAIN: "all stay, and every row is entered into each",

@@ -168,13 +168,13 @@ def remove_empty_schema(original: Session, schema: str) -> None:
 
 def table_oid(original: Session, table: TableName) -> int | None:
     """The oid of the table of that name."""
-    oid: int | None = one(original, "select to_regclass(%s)::oid::bigint", (_quoted(original, *table.key),))
+    oid: int | None = one(original, "select to_regclass(%s)::oid::bigint", (str(table),))
     return oid
 
 
 def index_oids(original: Session, indexes: Iterable[PlainIndex]) -> list[int]:
     """The oids of those that are there."""
-    names = [_quoted(original, *index.relation.key) for index in indexes]
+    names = [str(index.relation) for index in indexes]
     rows = original.execute("select to_regclass(name)::oid::bigint from unnest(%s::text[]) name", (names,))
     return [oid for (oid,) in rows if oid is not None]
 

@@ -103,7 +103,7 @@ class Repair:
 
 @dataclass(frozen=True)
 class DroppedIndexes:
-    """Plain indexes that were dropped before the load; `schema` keeps their statements until they are built."""
+    """Non-unique indexes that were dropped before the load; `schema` keeps their statements until they are built."""
 
     schema: str
     indexes: Sequence[PlainIndex]

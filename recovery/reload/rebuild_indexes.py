@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from recovery.model.load_strategy import ROWS_IN_PLACE, LoadStrategy, PlainIndex
+from recovery.model.load_strategy import LoadStrategy, PlainIndex
 from recovery.model.values import TableName
 from recovery.postgres import load_statements
 from recovery.postgres.change_consumers import event_triggers, lock_holders
@@ -27,6 +27,7 @@ from recovery.postgres.plain_indexes import (
 )
 from recovery.postgres.read_catalog import nonempty
 
+ROWS_IN_PLACE = 50_000  # from here on it is worth the two more statements for each index
 # Longer than deadlock_timeout, after which the server ends an autovacuum that is in the way; readers go on.
 WRITERS_WAIT_MS = 1_500
 READERS_WAIT_MS = 200  # who reads the table then waits behind us so long at most

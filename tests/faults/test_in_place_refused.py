@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from recovery.workflow.steps import dropped_indexes
 from runbooks.lab.background import pass_a_second
 from tests.faults.in_place import (
     SIGNAL_AT,
@@ -181,26 +182,58 @@ def test_another_user_of_the_owners_role_goes_on(cli: Cli, database: Database, i
     assert "still to be built" not in planned.out + planned.err
 
 
-def test_a_build_for_which_there_is_no_room(cli: Cli, database: Database) -> None:
-    """The rows are entered one by one then, as with --load plain."""
+QUERY = "select count(*), sum(hashtextextended(t::text, 0)) from t"
+
+
+@pytest.fixture
+def without_room(database: Database) -> Incident:
+    """A truncated table whose index cannot be built from its rows: the role may write no file of that size."""
     database.run(
         "create table t (n int primary key, body text)",
         "create index by_body on t (body)",
         "insert into t select g, md5(g::text) || md5(g::text) from generate_series(1, 120000) g",
     )
-    query = "select count(*), sum(hashtextextended(t::text, 0)) from t"
-    before, held, target = definitions(database), database.rows(query), pass_a_second()
+    held, target = database.rows(QUERY), pass_a_second()
     database.run("truncate t")
     as_superuser(
         database,
         f"alter role postgres in database \"{database.name}\" set temp_file_limit = '1MB'",
-        "alter table t set (parallel_workers = 0)",
+        "alter table t set (parallel_workers = 2)",  # workers hand over what they sorted in files
     )
-    before = definitions(database)
-    ran = cli(*restoring(cli, database, target, "--table", "t", "--load", "in-place"))
+    return Incident(target, held, definitions(database))
+
+
+def test_a_build_for_which_there_is_no_room(cli: Cli, database: Database, without_room: Incident) -> None:
+    """The rows are entered one by one then, as with --load plain."""
+    ran = cli(*in_place(cli, database, without_room))
     assert ran.code == 0, ran.err
-    assert database.rows(query) == held
-    assert definitions(database) == before
+    assert "loaded again with all indexes in their places: the server refuses it: temporary file size" in ran.err
+    assert database.rows(QUERY) == without_room.held
+    assert definitions(database) == without_room.definitions
+
+
+def test_no_load_is_tried_again_and_no_case_closed_while_an_index_is_missing(
+    cli: Cli, database: Database, without_room: Incident, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody takes the table as soon as the load has let go of it: the index cannot come back at once."""
+    monkeypatch.setattr(dropped_indexes, "DEADLINE_S", 0.5)
+    with database.connect() as other:
+
+        def taken_by_another(recovery_run: object) -> None:
+            other.execute("begin")
+            other.execute("lock table t in row exclusive mode")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(dropped_indexes, "_build_if_possible", taken_by_another)
+            ran = cli(*in_place(cli, database, without_room))
+        assert 'error[lock-not-granted]: 1 index of public.t ("by_body") cannot be built' in ran.err
+        assert the_case(cli)["outcome"] == "open"
+        assert database.rows("select count(*) from t") == [(0,)]
+        other.execute("rollback")
+    resumed = cli("resume", the_case(cli)["case"])
+    assert resumed.code == 0, resumed.err
+    assert database.rows(QUERY) == without_room.held
+    assert definitions(database) == without_room.definitions
 
 
 def test_an_event_trigger_made_since_the_plan_keeps_them(cli: Cli, database: Database, incident: Incident) -> None:

@@ -63,7 +63,7 @@ def _build_if_possible(recovery_run: RecoveryRun) -> None:
         recovery_run.listener.notice(error.fact)
 
 
-def settle_indexes(recovery_run: RecoveryRun, *, patience_s: float = DEADLINE_S, then: str = "") -> None:
+def settle_indexes(recovery_run: RecoveryRun, *, patience_s: float | None = None, then: str = "") -> None:
     """Build what a load dropped and did not build. The database itself says what that is.
 
     Each by itself: one that cannot be built keeps no other away. `then`: the command that goes on from an error.
@@ -74,7 +74,8 @@ def settle_indexes(recovery_run: RecoveryRun, *, patience_s: float = DEADLINE_S,
     if not (recorded := unbuilt_indexes(case)):
         return
     then = then or f"rowback resume {case.id}, or rowback close {case.id}"
-    schema, deadline = before_image_schema(case.id), time.monotonic() + patience_s
+    schema = before_image_schema(case.id)
+    deadline = time.monotonic() + (DEADLINE_S if patience_s is None else patience_s)
     refused: dict[PlainIndex, str] = {}
     with recovery_run.original() as original:
         while missing := [index for index in unbuilt(original, schema, recorded) if index not in refused]:

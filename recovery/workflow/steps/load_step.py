@@ -11,6 +11,7 @@ from functools import cache
 from recovery.changeset.change_set import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
+from recovery.model.load_strategy import counted_indexes
 from recovery.model.recovery_plan import Why
 from recovery.model.values import TableName, counted
 from recovery.postgres import load_statements
@@ -115,9 +116,7 @@ class Load(Step):
         skipped = f", {loaded.skipped:,} skipped" if loaded.skipped else ""
         batches = f" in {len(loaded.xids):,} batches" if len(loaded.xids) > 1 else ""
         each = " at a time" if batches else ""
-        indexes = (
-            f", {loaded.indexes_built} index{'es' * (loaded.indexes_built > 1)} built" if loaded.indexes_built else ""
-        )
+        indexes = f", {counted_indexes(loaded.indexes_built)} built" if loaded.indexes_built else ""
         objects = f", {counted(loaded.large_objects, 'large object')}" if loaded.large_objects else ""
         written = f"{counted(rows, 'row')}{objects}{batches}{indexes}{skipped}"
         return f"{written}, tables locked for {loaded.seconds_locked:.2f} s{each}"
@@ -183,6 +182,7 @@ def _load(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTran
                 return _load_rows(recovery_run, original, ready, rows)
         except IndexesNotBuilt as error:
             recovery_run.listener.notice(f"loaded again with all indexes in their places: {error}")
+        settle_indexes(recovery_run)  # nothing is loaded, and no case closed, while one of them is missing
         return _load_rows(recovery_run, original, what, rows)
 
 

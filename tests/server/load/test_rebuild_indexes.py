@@ -11,7 +11,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from recovery.model.load_strategy import ROWS_IN_PLACE, LoadStrategy, PlainIndex
+from recovery.model.load_strategy import LoadStrategy, PlainIndex
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import CopyTransport
@@ -20,6 +20,7 @@ from recovery.postgres.read_catalog import nonempty
 from recovery.reload.load_job import DroppedIndexes, Job
 from recovery.reload.load_transaction import load
 from recovery.reload.rebuild_indexes import (
+    ROWS_IN_PLACE,
     IndexesNotBuilt,
     build_again,
     choose_indexes,
