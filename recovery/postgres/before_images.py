@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from recovery.model.values import named_table
 from recovery.postgres.connect import Session, one
 from recovery.postgres.plain_indexes import kept_statements
 
@@ -46,8 +47,14 @@ def left_schemas(session: Session) -> list[LeftSchema]:
 
 
 def _builds_indexes(session: Session, schema: str) -> bool:
-    names = list(kept_statements(session, schema))
-    return bool(one(session, "select bool_or(to_regclass(name) is null) from unnest(%s::text[]) name", (names,)))
+    """Whether an index of which the schema keeps the statements is not there."""
+    names = [named_table(text) for text in kept_statements(session, schema)]  # what is no name is no index's either
+    missing = (
+        "select exists (select from unnest(%s::text[], %s::text[]) w (schema_name, name) where not exists"
+        " (select from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        "  where n.nspname = w.schema_name and c.relname = w.name))"
+    )
+    return bool(one(session, missing, ([name.schema_name for name in names], [name.name for name in names])))
 
 
 def drop_schema(session: Session, schema: LeftSchema) -> None:

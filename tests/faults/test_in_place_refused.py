@@ -272,3 +272,15 @@ def test_a_table_beside_may_have_any_name(cli: Cli, database: Database) -> None:
     case: dict[str, Any] = the_case(cli)
     where = ("cleanup", database.live.identifier, "--database", database.name)
     assert "removed" in cli(*where, "--case", case["case"], "--confirm", database.name).out
+
+
+@pytest.mark.parametrize("comment", ["ours, please ask", '{"a b": 1, "": null, "x"": {}}', "[1]", "7"])
+def test_a_comment_of_a_persons_own_ends_no_command(
+    cli: Cli, database: Database, incident: Incident, comment: str
+) -> None:
+    schema = "rowback_case_20260101_000000_abcd"
+    database.run(f"create schema {schema}", f"comment on schema {schema} is '{comment}'")
+    planned = cli("plan", *in_place(cli, database, incident)[1:-6])
+    assert planned.code == 0, planned.err
+    listed = cli("cleanup", database.live.identifier, "--database", database.name)
+    assert (listed.code, schema in listed.out) == (0, True), listed.err
