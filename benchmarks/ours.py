@@ -22,9 +22,9 @@ from recovery.postgres.connection_target import Target
 from recovery.postgres.copy_rows import CopyTransport, Pair
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.read_catalog import nonempty, read_catalog
+from recovery.reload.load_in_place import choose_indexes, drop_before_load
 from recovery.reload.load_job import AtTarget, DroppedIndexes, Job, Repair
 from recovery.reload.load_transaction import load
-from recovery.reload.rebuild_indexes import choose_indexes, drop_before_load
 from tests.fix_plan import plan_for
 
 SCHEMA = "rowback_case_bench"

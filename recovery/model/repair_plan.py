@@ -8,9 +8,9 @@ from typing import Literal
 
 from recovery.model.account import LostValues, TableAccount
 from recovery.model.catalog import ColumnNumbers, Trigger
-from recovery.model.load_strategy import PlainIndex
 from recovery.model.modes import DEFAULT, MODES
 from recovery.model.modes.reload_mode import Mode, ReloadMode
+from recovery.model.plain_index import PlainIndex
 from recovery.model.row_class import OnConflict, RowClass
 from recovery.model.values import TableName, Value, digest_of
 

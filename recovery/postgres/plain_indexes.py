@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from psycopg import sql
 from psycopg.errors import DependentObjectsStillExist, InsufficientPrivilege, LockNotAvailable
 
-from recovery.model.load_strategy import PlainIndex
+from recovery.model.plain_index import PlainIndex
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 from recovery.postgres.isolate_bad_rows import ROW_ERRORS, server_words

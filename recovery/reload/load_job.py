@@ -10,7 +10,7 @@ from recovery.changeset.change_set import ChangeSet
 from recovery.model.account import Reason
 from recovery.model.catalog import Catalog, ColumnNumbers, Trigger
 from recovery.model.catalog import Sequence as Counter
-from recovery.model.load_strategy import PlainIndex
+from recovery.model.plain_index import PlainIndex
 from recovery.model.recovery_report import Fingerprint, SequenceMove
 from recovery.model.repair_plan import ImagesDigest, LiftedConstraint
 from recovery.model.values import TableName, Value

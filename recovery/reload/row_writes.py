@@ -11,7 +11,7 @@ from typing import TypeVar
 from recovery.changeset.stage_changes import mark_lost_parents
 from recovery.model.catalog import Catalog
 from recovery.model.load_order import with_referencing
-from recovery.model.load_strategy import PlainIndex
+from recovery.model.plain_index import PlainIndex
 from recovery.model.values import TableName
 from recovery.postgres import load_statements
 from recovery.postgres.connect import Session
@@ -30,8 +30,8 @@ from recovery.postgres.staging.stage_writes import (
     update,
     update_early,
 )
+from recovery.reload.load_in_place import build_after_rows
 from recovery.reload.load_job import Job, WrittenRows
-from recovery.reload.rebuild_indexes import build_after_rows
 
 Done = TypeVar("Done")
 PASSES_AT_MOST = 25  # of rows that only fit when others of their table are there

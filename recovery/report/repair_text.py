@@ -12,7 +12,7 @@ from guards.plain_text import joined
 from recovery.changeset.block_rows import blocked
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change, Shape, decoding
-from recovery.model.load_strategy import named_indexes
+from recovery.model.plain_index import named_indexes
 from recovery.model.repair_plan import DetectionMethod, RepairPlan, TableRepair
 from recovery.model.row_class import RowClass
 from recovery.model.values import counted

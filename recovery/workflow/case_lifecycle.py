@@ -13,7 +13,7 @@ from types import FrameType
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError, disk_full
 from recovery.model.account import Partial
-from recovery.model.load_strategy import named_indexes
+from recovery.model.plain_index import named_indexes
 from recovery.model.recovery_report import Outcome
 from recovery.store.case_directory import Case
 from recovery.store.change_set_files import sweep_changes
@@ -22,11 +22,11 @@ from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.settle_undo import settle_before_closing
 from recovery.workflow.steps.copy_steps import AwaitCopy, CheckFacts, RemoveCopy, SecureCopy, StartCopy, remove_copy
 from recovery.workflow.steps.diff_step import Diff
-from recovery.workflow.steps.dropped_indexes import settle_indexes, unbuilt_indexes
 from recovery.workflow.steps.load_records import batches_of
 from recovery.workflow.steps.load_step import Load
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, Extract, ReadTarget, end_orphans
 from recovery.workflow.steps.step import Step
+from recovery.workflow.steps.unbuilt_indexes import settle_indexes, unbuilt_indexes
 from recovery.workflow.steps.verify_step import Verify
 
 STEPS: tuple[Step, ...] = (

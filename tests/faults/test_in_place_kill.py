@@ -119,7 +119,7 @@ def test_an_original_that_is_away_keeps_the_case_open_and_the_copy_goes(
 def test_whoever_holds_the_table_is_named(
     cli: Cli, database: Database, incident: Incident, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recovery.workflow.steps.dropped_indexes.DEADLINE_S", 0.5)
+    monkeypatch.setattr("recovery.workflow.steps.unbuilt_indexes.DEADLINE_S", 0.5)
     case = killed(cli, database, incident, "indexes.dropped", "-")
     with database.connect() as other, other.transaction():
         other.execute("insert into t values (1, 'mine')")

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from recovery.workflow.steps import dropped_indexes
+from recovery.workflow.steps import unbuilt_indexes
 from runbooks.lab.background import pass_a_second
 from tests.faults.in_place import (
     SIGNAL_AT,
@@ -216,7 +216,7 @@ def test_no_load_is_tried_again_and_no_case_closed_while_an_index_is_missing(
     cli: Cli, database: Database, without_room: Incident, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody takes the table as soon as the load has let go of it: the index cannot come back at once."""
-    monkeypatch.setattr(dropped_indexes, "DEADLINE_S", 0.5)
+    monkeypatch.setattr(unbuilt_indexes, "DEADLINE_S", 0.5)
     with database.connect() as other:
 
         def taken_by_another(recovery_run: object) -> None:
@@ -224,7 +224,7 @@ def test_no_load_is_tried_again_and_no_case_closed_while_an_index_is_missing(
             other.execute("lock table t in row exclusive mode")
 
         with monkeypatch.context() as patch:
-            patch.setattr(dropped_indexes, "_build_if_possible", taken_by_another)
+            patch.setattr(unbuilt_indexes, "_build_if_possible", taken_by_another)
             ran = cli(*in_place(cli, database, without_room))
         assert 'error[lock-not-granted]: 1 index of public.t ("by_body") cannot be built' in ran.err
         assert the_case(cli)["outcome"] == "open"

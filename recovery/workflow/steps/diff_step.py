@@ -5,7 +5,7 @@ from __future__ import annotations
 from recovery.changeset.change_set import ChangeSet
 from recovery.compare.edited_csv import parse_decisions
 from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
-from recovery.model.load_strategy import counted_indexes
+from recovery.model.plain_index import counted_indexes
 from recovery.model.plan_options import table_options
 from recovery.model.repair_plan import RepairPlan
 from recovery.model.row_class import RowClass
@@ -13,7 +13,7 @@ from recovery.model.values import TableName, counted
 from recovery.postgres.change_consumers import who_notices
 from recovery.postgres.comparison.scan_cache import Remembered
 from recovery.postgres.connect import Session
-from recovery.reload.rebuild_indexes import choose_indexes
+from recovery.reload.load_in_place import choose_indexes
 from recovery.store.case_directory import earlier_repairs
 from recovery.workflow.recovery_run import Outcome, RecoveryRun
 from recovery.workflow.steps.copy_steps import SecureCopy

@@ -11,7 +11,7 @@ from functools import cache
 from recovery.changeset.change_set import ChangeSet
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
-from recovery.model.load_strategy import counted_indexes
+from recovery.model.plain_index import counted_indexes
 from recovery.model.recovery_plan import Why
 from recovery.model.values import TableName, counted
 from recovery.postgres import load_statements
@@ -21,19 +21,19 @@ from recovery.postgres.copy_rows import Pair, RowTransport
 from recovery.postgres.lock_watchdog import watched
 from recovery.postgres.read_catalog import read_catalog
 from recovery.postgres.staging.write_before_images import before_image_schema
+from recovery.reload.load_in_place import IndexesNotBuilt
 from recovery.reload.load_job import Job, Loaded, Repair
 from recovery.reload.load_refusals import ROLLED_BACK
 from recovery.reload.load_transaction import load
 from recovery.reload.paced_load import LoadListener, load_paced
-from recovery.reload.rebuild_indexes import IndexesNotBuilt
 from recovery.reload.restore_large_objects import point_to_objects
 from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
-from recovery.workflow.steps.dropped_indexes import indexes_dropped, settle_indexes
 from recovery.workflow.steps.load_records import batches_of
 from recovery.workflow.steps.nothing_to_load import refuse_nothing, refuse_part
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
 from recovery.workflow.steps.step import Step
+from recovery.workflow.steps.unbuilt_indexes import indexes_dropped, settle_indexes
 
 DEAD_SESSION_DEADLINE_S = 60.0
 

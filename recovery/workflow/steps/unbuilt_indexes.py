@@ -1,4 +1,4 @@
-"""Indexes that a load drops: recorded before they go, and built again whatever becomes of the load."""
+"""Indexes that a load dropped and did not build: recorded before they go, built again at every end, or reported."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.load_strategy import PlainIndex, named_indexes
+from recovery.model.plain_index import PlainIndex, named_indexes
 from recovery.model.values import TableName
 from recovery.postgres.change_consumers import lock_holders
 from recovery.postgres.connect import Session
 from recovery.postgres.plain_indexes import remove_empty_schema
 from recovery.postgres.staging.write_before_images import before_image_schema
+from recovery.reload.load_in_place import build_again, drop_before_load, unbuilt
 from recovery.reload.load_job import DroppedIndexes, Job
-from recovery.reload.rebuild_indexes import build_again, drop_before_load, unbuilt
 from recovery.store.case_directory import Case
 from recovery.workflow.recovery_run import RecoveryRun
 from recovery.workflow.steps.load_records import batches_of

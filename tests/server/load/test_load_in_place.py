@@ -11,22 +11,22 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from recovery.model.load_strategy import LoadStrategy, PlainIndex
+from recovery.model.load_strategy import ROWS_IN_PLACE, LoadStrategy
+from recovery.model.plain_index import PlainIndex
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import CopyTransport
 from recovery.postgres.plain_indexes import OTHERWISE, remove_empty_schema
 from recovery.postgres.read_catalog import nonempty
-from recovery.reload.load_job import DroppedIndexes, Job
-from recovery.reload.load_transaction import load
-from recovery.reload.rebuild_indexes import (
-    ROWS_IN_PLACE,
+from recovery.reload.load_in_place import (
     IndexesNotBuilt,
     build_again,
     choose_indexes,
     drop_before_load,
     unbuilt,
 )
+from recovery.reload.load_job import DroppedIndexes, Job
+from recovery.reload.load_transaction import load
 from tests.fix_lab import Database
 from tests.server.load.index_shapes import SHAPES, TYPES, Shape
 from tests.server.load.jobs import ignore, job_for
@@ -110,7 +110,7 @@ def test_readers_never_wait_for_the_rows_and_writers_do(source: Database, databa
 def test_a_reader_that_stays_keeps_the_indexes_and_nothing_else(
     source: Database, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recovery.reload.rebuild_indexes.PATIENCE_S", 0.5)
+    monkeypatch.setattr("recovery.reload.load_in_place.PATIENCE_S", 0.5)
     for each in (source, database):
         each.run("create table t (id int primary key, a int)", "create index i on t (a)")
     source.run("insert into t select g, g from generate_series(1, 300) g")
@@ -143,7 +143,7 @@ def test_readers_go_on_while_it_is_seen_that_the_table_is_empty(
             asked.append(True)
             return nonempty(session, tables)
 
-        monkeypatch.setattr("recovery.reload.rebuild_indexes.nonempty", nonempty_meanwhile)
+        monkeypatch.setattr("recovery.reload.load_in_place.nonempty", nonempty_meanwhile)
         chosen, _ = choose_indexes(here, {job.fills[0].name: 300}, LoadStrategy.IN_PLACE)
         assert drop_before_load(here, SCHEMA, chosen, print) == chosen
     assert asked == [True]
@@ -212,11 +212,11 @@ def test_their_statements_are_in_the_database_while_they_are_away(source: Databa
 @pytest.mark.parametrize(
     ("rows", "strategy", "dropped"),
     [
-        (ROWS_IN_PLACE, LoadStrategy.AUTO, True),
-        (ROWS_IN_PLACE - 1, LoadStrategy.AUTO, False),
+        (ROWS_IN_PLACE[LoadStrategy.AUTO], LoadStrategy.AUTO, True),
+        (ROWS_IN_PLACE[LoadStrategy.AUTO] - 1, LoadStrategy.AUTO, False),
         (1, LoadStrategy.IN_PLACE, True),
         (0, LoadStrategy.IN_PLACE, False),
-        (ROWS_IN_PLACE, LoadStrategy.PLAIN, False),
+        (ROWS_IN_PLACE[LoadStrategy.AUTO], LoadStrategy.PLAIN, False),
     ],
 )
 def test_the_rule(database: Database, rows: int, strategy: LoadStrategy, *, dropped: bool) -> None:

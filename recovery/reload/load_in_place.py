@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from recovery.model.load_strategy import LoadStrategy, PlainIndex
+from recovery.model.load_strategy import ROWS_IN_PLACE, LoadStrategy
+from recovery.model.plain_index import PlainIndex
 from recovery.model.values import TableName
 from recovery.postgres import load_statements
 from recovery.postgres.change_consumers import event_triggers, lock_holders
@@ -27,7 +28,6 @@ from recovery.postgres.plain_indexes import (
 )
 from recovery.postgres.read_catalog import nonempty
 
-ROWS_IN_PLACE = 50_000  # from here on it is worth the two more statements for each index
 # Longer than deadlock_timeout, after which the server ends an autovacuum that is in the way; readers go on.
 WRITERS_WAIT_MS = 1_500
 READERS_WAIT_MS = 200  # who reads the table then waits behind us so long at most
@@ -45,10 +45,9 @@ def choose_indexes(
 
     `rows`: those tables with the number of rows that they get.
     """
-    fewest = {LoadStrategy.AUTO: ROWS_IN_PLACE, LoadStrategy.IN_PLACE: 1}
     if strategy is LoadStrategy.PLAIN:
         return [], []
-    reasons = plain_indexes(original, [name for name, count in rows.items() if count >= fewest[strategy]])
+    reasons = plain_indexes(original, [name for name, count in rows.items() if count >= ROWS_IN_PLACE[strategy]])
     if not reasons:
         return [], []
     if in_general := _objection(original):
