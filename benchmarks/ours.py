@@ -1,4 +1,4 @@
-"""One measured act of rowback in a process of its own: python -m benchmarks.ours ACT NOW THEN BOUNDARY SCRATCH"""
+"""One measured act in a process of its own: python -m benchmarks.ours ACT NOW THEN SCRATCH BOUNDARY [XID …]"""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import json
 import resource
 import sys
 import time
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
+from recovery.model.catalog import Sequence
 from recovery.model.instance import Endpoint
+from recovery.model.load_order import load_order
 from recovery.model.load_strategy import LoadStrategy
+from recovery.model.modes.reload_mode import Mode
 from recovery.model.recovery_plan import PlannedTable, Why
 from recovery.model.repair_plan import RepairRequest
 from recovery.postgres.connect import Session, connect
@@ -22,9 +27,12 @@ from recovery.postgres.connection_target import Target
 from recovery.postgres.copy_rows import CopyTransport, Pair
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.read_catalog import nonempty, read_catalog
+from recovery.reload.build_hidden import SwapSchemas, build_hidden
+from recovery.reload.load_by_swap import load_by_swap, rehearse, why_no_swap
 from recovery.reload.load_in_place import choose_indexes, drop_before_load
-from recovery.reload.load_job import AtTarget, DroppedIndexes, Job, Repair
+from recovery.reload.load_job import AtTarget, DroppedIndexes, Job, Loaded, Repair
 from recovery.reload.load_transaction import load
+from recovery.reload.reverse_load import invert, plan_undo
 from tests.fix_plan import plan_for
 
 SCHEMA = "rowback_case_bench"
@@ -50,56 +58,107 @@ def target(dsn: str) -> Target:
     )
 
 
-def compare(live: Session, copy: Session, boundary: int | None, scratch: Path) -> None:
-    catalog = read_catalog(live)
-    tables = tuple(
-        PlannedTable(name=t.name, why=Why.NAMED, because="", bytes_now=0, empty=False) for t in catalog.tables
-    )
-    plan = plan_for(catalog).model_copy(update={"tables": tables})
-    (scratch / "changes.sqlite").unlink(missing_ok=True)
-    with ChangeSet(scratch / "changes.sqlite") as changes:
-        make_repair_plan(live, copy, Inquiry("bench", plan, RepairRequest(), [], 1, boundary), changes)
+@dataclass(frozen=True)
+class Act:
+    """The databases at both times, where the files are, the first transaction after T, and those of the incident."""
+
+    now: Target
+    live: Session
+    copy: Session
+    scratch: Path
+    boundary: int
+    xids: tuple[int, ...]
+
+    def compare(self, request: RepairRequest, boundary: int | None) -> float:
+        catalog = read_catalog(self.live)
+        tables = tuple(
+            PlannedTable(name=t.name, why=Why.NAMED, because="", bytes_now=0, empty=False) for t in catalog.tables
+        )
+        plan = plan_for(catalog).model_copy(update={"tables": tables})
+        path = self.scratch / "changes.sqlite"
+        path.unlink(missing_ok=True)
+        with ChangeSet(path) as changes:
+            make_repair_plan(self.live, self.copy, Inquiry("bench", plan, request, [], 1, boundary), changes)
+        return 0.0
+
+    def apply(self) -> float:
+        with ChangeSet(self.scratch / "changes.sqlite") as changes:
+            loaded = self._load([], Repair(changes, 1, SCHEMA), read_catalog(self.copy).sequences)
+        (self.scratch / "loaded.json").write_text(loaded.model_dump_json())
+        return loaded.seconds_locked
+
+    def undo(self) -> float:
+        """Take the last act back, as `undo` does it: planned, with the rows that stay told apart."""
+        loaded = Loaded.model_validate_json((self.scratch / "loaded.json").read_text())
+        path = self.scratch / "undo.sqlite"
+        path.unlink(missing_ok=True)
+        source = self.scratch / "changes.sqlite" if loaded.written else None
+        with ChangeSet(path) as changes, ExitStack() as opened:
+            source_changes = opened.enter_context(ChangeSet(source)) if source else None
+            catalog = read_catalog(self.live)
+            invert(self.live, catalog, loaded, source_changes, changes)
+            plan = plan_undo(self.live, catalog, changes, case="bench", number=2, request=RepairRequest())
+            done = self._load([], Repair(changes, 2, SCHEMA, plan.lifted, plan.changes_digest, plan.columns), ())
+        return done.seconds_locked
+
+    def fill(self, strategy: LoadStrategy) -> float:
+        """Every empty table loaded whole, parents first, as `restore --load` does it."""
+        catalog = read_catalog(self.live)
+        version, filled = self.live.info.server_version, set(nonempty(self.live, [t.name for t in catalog.tables]))
+        tables = {t.name: t for t in catalog.tables if t.name not in filled}
+        pairs = [Pair(tables[name], tables[name]) for name in load_order(tables, catalog)[0]]
+        prints = {str(t.name): fingerprint(self.copy, t, oldest_version_num=version) for t in tables.values()}
+        truth = AtTarget(fingerprints=prints, sequences=(), oldest_version_num=version)
+        rows = {name: prints[str(name)].rows for name in tables}
+        job, transport = Job("bench", catalog, pairs, truth, (), 5000, 3), CopyTransport(self.copy)
+        if why_no_swap(self.live, rows, strategy) == "":
+            schemas = SwapSchemas(f"{SCHEMA}_swap", f"{SCHEMA}_old")
+            rehearse(self.live, job, schemas)
+            again = partial(connect, self.now)
+            ready = build_hidden(self.live, job, transport, schemas, again)
+            loaded = load_by_swap(self.live, job, ready, schemas, before_commit=_unnoted)
+        else:
+            indexes, _ = choose_indexes(self.live, rows, strategy)
+            dropped = DroppedIndexes(SCHEMA, drop_before_load(self.live, SCHEMA, indexes, lambda text: None))
+            loaded = load(self.live, replace(job, dropped_indexes=dropped), transport, before_commit=_unnoted)
+        (self.scratch / "loaded.json").write_text(loaded.model_dump_json())
+        return loaded.seconds_locked
+
+    def _load(self, fills: list[Pair], repair: Repair, sequences: tuple[Sequence, ...]) -> Loaded:
+        truth = AtTarget(fingerprints={}, sequences=sequences, oldest_version_num=self.live.info.server_version)
+        job = Job("bench", read_catalog(self.live), fills, truth, (), 5000, 3, repair)
+        return load(self.live, job, None, before_commit=_unnoted)
 
 
-def apply(live: Session, copy: Session, scratch: Path) -> float:
-    truth = AtTarget(
-        fingerprints={}, sequences=read_catalog(copy).sequences, oldest_version_num=live.info.server_version
-    )
-    with ChangeSet(scratch / "changes.sqlite") as changes:
-        job = Job("bench", read_catalog(live), [], truth, (), 5000, 3, Repair(changes, 1, SCHEMA))
-        return load(live, job, None, before_commit=lambda done: None).seconds_locked
+def _unnoted(done: Loaded) -> None:
+    """No journal here."""
 
 
-def fill(live: Session, copy: Session, strategy: LoadStrategy) -> float:
-    """Every empty table loaded whole, parents first, as `restore --load` does it."""
-    catalog = read_catalog(live)
-    version, filled = live.info.server_version, set(nonempty(live, [t.name for t in catalog.tables]))
-    tables = [t for t in catalog.tables if t.name not in filled]
-    prints = {str(t.name): fingerprint(copy, t, oldest_version_num=version) for t in tables}
-    truth = AtTarget(fingerprints=prints, sequences=(), oldest_version_num=version)
-    rows = {table.name: prints[str(table.name)].rows for table in tables}
-    indexes, _ = choose_indexes(live, rows, strategy)
-    dropped = DroppedIndexes(SCHEMA, drop_before_load(live, SCHEMA, indexes, lambda text: None))
-    job = Job("bench", catalog, [Pair(t, t) for t in tables], truth, (), 5000, 3, dropped_indexes=dropped)
-    return load(live, job, CopyTransport(copy), before_commit=lambda done: None).seconds_locked
+def perform(what: str, act: Act) -> float:
+    """Seconds for which writers waited."""
+    match what:
+        case "lineage":
+            return act.compare(RepairRequest(), act.boundary)
+        case "buckets":
+            return act.compare(RepairRequest(), None)
+        case "repair":
+            return act.compare(RepairRequest(mode=Mode.REPAIR, incident_xids=act.xids), act.boundary)
+        case "apply":
+            return act.apply()
+        case "undo":
+            return act.undo()
+        case _:
+            return act.fill(LoadStrategy(what))
 
 
-def main(act: str, now: str, then: str, boundary: int, scratch: Path) -> Measured:
+def main(what: str, now: str, then: str, scratch: str, *numbers: str) -> Measured:
+    boundary, *xids = map(int, numbers)
     with connect(target(now)) as live, connect(target(then)) as copy:
-        began, locked = time.perf_counter(), 0.0
-        match act:
-            case "lineage":
-                compare(live, copy, boundary, scratch)
-            case "buckets":
-                compare(live, copy, None, scratch)
-            case "apply":
-                locked = apply(live, copy, scratch)
-            case _:
-                locked = fill(live, copy, LoadStrategy(act))
+        began = time.perf_counter()
+        locked = perform(what, Act(target(now), live, copy, Path(scratch), boundary, tuple(xids)))
         took = time.perf_counter() - began
     return Measured(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, locked)
 
 
 if __name__ == "__main__":
-    what, now_dsn, then_dsn, first, directory = sys.argv[1:]
-    sys.stdout.write(json.dumps(asdict(main(what, now_dsn, then_dsn, int(first), Path(directory)))))
+    sys.stdout.write(json.dumps(asdict(main(*sys.argv[1:]))))

@@ -118,8 +118,8 @@ REQUEST_OPTIONS = (
         type=click.Choice([strategy.value for strategy in LoadStrategy]),
         default=LoadStrategy.AUTO.value,
         show_default=True,
-        help="Tables loaded whole: in-place drops their non-unique indexes before and builds them after the rows;"
-        " plain keeps them; auto: in-place for many rows.",
+        help="Tables loaded whole: swap builds them under hidden names and exchanges them; in-place drops their"
+        " non-unique indexes before and builds them after the rows; plain keeps them; auto: the fastest that can be.",
     ),
     click.option(
         "--mode",

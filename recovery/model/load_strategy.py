@@ -6,20 +6,20 @@ from enum import StrEnum
 
 
 class LoadStrategy(StrEnum):
-    """What becomes of a table's non-unique indexes while it is loaded whole."""
+    """How the rows of tables that are loaded whole get into them and their indexes."""
 
-    AUTO = "auto"  # in place where a table gets many rows, else plain
-    IN_PLACE = "in-place"  # dropped before, built again from all rows at once
-    PLAIN = "plain"  # they stay, and every row is entered into each
+    AUTO = "auto"  # many rows by swap, or in place where that cannot be; few plain
+    SWAP = "swap"  # into new tables under hidden names, which are exchanged for the old ones
+    IN_PLACE = "in-place"  # non-unique indexes are dropped before, and built again from all rows at once
+    PLAIN = "plain"  # all indexes stay, and every row is entered into each
 
 
-# The fewest rows of a table that is loaded in place: from there on it is worth two more statements for each index.
-ROWS_IN_PLACE = {LoadStrategy.AUTO: 50_000, LoadStrategy.IN_PLACE: 1}
+# The fewest rows that are worth it: of one table in place, of all together by swap.
+ROWS_IN_PLACE = {LoadStrategy.AUTO: 50_000, LoadStrategy.SWAP: 1, LoadStrategy.IN_PLACE: 1}
 
-INDEXES = {
-    LoadStrategy.AUTO: "non-unique ones of tables that get many rows are dropped before the rows come, and built after"
-    " them (--load plain keeps them)",
-    LoadStrategy.IN_PLACE: "non-unique ones of tables loaded whole are dropped before the rows come, and built after"
-    " them",
-    LoadStrategy.PLAIN: "all stay, and every row is entered into each",
+LOADS = {
+    LoadStrategy.AUTO: "many rows by swap, in place where that cannot be; few with all indexes in their places",
+    LoadStrategy.SWAP: "built beside the tables under hidden names, then exchanged; in place where that cannot be",
+    LoadStrategy.IN_PLACE: "non-unique indexes are dropped before the rows come, and built after them",
+    LoadStrategy.PLAIN: "all indexes stay, and every row is entered into each",
 }  # what a plan says of it

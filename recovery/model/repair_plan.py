@@ -130,7 +130,8 @@ class RepairPlan(Value):
     `elsewhere`: rows that the incident changed in tables outside the scope. `possible_incident`: transactions that may
     be savepoints of the incident, which nothing proves. `unexamined`: tables that may have lost rows and could not be
     looked at. `columns`: of the tables in the change set, as they were called when they were compared. `rebuilt`:
-    indexes of `filled` that are dropped before the rows come and built after them.
+    indexes of `filled` that are dropped before the rows come and built after them. `swapped`: those that are built
+    under hidden names and exchanged.
     """
 
     schema_version: Literal[1] = 1
@@ -148,6 +149,7 @@ class RepairPlan(Value):
     values_lost: tuple[LostValues, ...] = ()
     lifted: tuple[LiftedConstraint, ...] = ()
     rebuilt: tuple[PlainIndex, ...] = ()
+    swapped: tuple[TableName, ...] = ()
     wal_bytes_estimated: int
     changes_digest: str
     columns: ColumnNumbers = {}
@@ -155,7 +157,8 @@ class RepairPlan(Value):
     @property
     def digest(self) -> str:
         """What `apply` must be given."""
-        return digest_of(self, without=frozenset() if self.rebuilt else frozenset({"rebuilt"}))
+        by_default = {name for name in ("rebuilt", "swapped") if not getattr(self, name)}  # as in older plans
+        return digest_of(self, without=frozenset(by_default))
 
     @property
     def writes(self) -> int:

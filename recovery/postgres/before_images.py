@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from psycopg import sql
-
 from recovery.model.values import named_table
 from recovery.postgres.connect import Session, one
 from recovery.postgres.plain_indexes import kept_statements
+from recovery.postgres.swap.hidden_tables import drop_schema_with_tables
 
-# Their names are made of the case's id: 20261128-143000-7f3a → …_20261128_143000_7f3a.
+# Their names are made of the case's id: 20261128-143000-7f3a → …_20261128_143000_7f3a; hidden tables: …_swap.
 _LEFT = """
-select n.nspname, substr(n.nspname, length(m.prefix) + 1), m.prefix = 'recovered_', count(c.oid),
+select n.nspname, substr(n.nspname, length(m.prefix) + 1, 20), m.prefix = 'recovered_', count(c.oid),
   coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, pg_has_role(n.nspowner, 'USAGE'),
   m.prefix = 'rowback_case_'
 from pg_namespace n join (values ('rowback_case_'), ('recovered_')) m (prefix) on starts_with(n.nspname, m.prefix)
 left join pg_class c on c.relnamespace = n.oid and c.relkind = 'r'
-where n.nspname ~ '_[0-9]{8}_[0-9]{6}_[0-9a-f]{4}$' group by n.oid, m.prefix, 1, 2, 6 order by 2, 1
+where n.nspname ~ '_[0-9]{8}_[0-9]{6}_[0-9a-f]{4}(_swap)?$' group by n.oid, m.prefix, 1, 2, 6 order by 2, 1
 """
 
 
@@ -60,11 +59,4 @@ def _builds_indexes(session: Session, schema: str) -> bool:
 def drop_schema(session: Session, schema: LeftSchema) -> None:
     """Drop one of them with its tables, and nothing that depends on them: a view of a user's stands in the way."""
     with session.transaction():
-        rows = session.execute(
-            "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-            " where n.nspname = %s and c.relkind = 'r'",
-            (schema.name,),
-        ).fetchall()
-        for (table,) in rows:
-            session.execute(sql.SQL("drop table {}").format(sql.Identifier(schema.name, table)))
-        session.execute(sql.SQL("drop schema {}").format(sql.Identifier(schema.name)))
+        drop_schema_with_tables(session, schema.name)

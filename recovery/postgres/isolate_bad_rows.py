@@ -26,6 +26,8 @@ ROW_ERRORS: tuple[type[psycopg.Error], ...] = (
     pg.InternalError_,
     pg.ObjectNotInPrerequisiteState,
 )
+# Of these, what only other rows could help.
+BAD_ROWS: tuple[type[psycopg.Error], ...] = (psycopg.DataError, psycopg.IntegrityError)
 # What an index that is built meets beside that: a limit that rows entered one by one stay below.
 BUILD_ERRORS: tuple[type[psycopg.Error], ...] = (*ROW_ERRORS, pg.ConfigurationLimitExceeded)
 NO_ROOM: tuple[type[psycopg.Error], ...] = (pg.OutOfMemory,)

@@ -279,6 +279,14 @@ def touched_tables(original: Session) -> dict[TableName, Touched]:
     return {change.table: change for change in touched}
 
 
+def settle_accounts(original: Session) -> None:
+    """Have the server book what earlier transactions of this session did, so that a table that is renamed starts at 0.
+
+    Since PostgreSQL 15; call outside a transaction.
+    """
+    original.execute("select pg_stat_force_next_flush()")
+
+
 def _further(target: int, now: int | None, increment: int) -> bool:
     return now is None or (target > now if increment > 0 else target < now)
 

@@ -133,11 +133,7 @@ def build_indexes(original: Session, schema: str, indexes: Sequence[PlainIndex])
     Raises ROW_ERRORS for rows, names or tables that do not fit. Where the schema belongs to another role, the
     statements stay: that an index is there tells as well.
     """
-    original.execute(
-        "select set_config('maintenance_work_mem',"
-        " greatest(pg_size_bytes(current_setting('maintenance_work_mem')), %s) / 1024 || 'kB', true)",
-        (MEMORY_BYTES,),
-    )
+    use_memory(original)
     for index in indexes:
         for statement in _building(index):
             original.execute(statement)
@@ -148,6 +144,15 @@ def build_indexes(original: Session, schema: str, indexes: Sequence[PlainIndex])
             _keep(original, schema, {name: text for name, text in kept.items() if name not in names})
     except InsufficientPrivilege:
         return
+
+
+def use_memory(original: Session) -> None:
+    """Give builds of the open transaction MEMORY_BYTES, where the server's own setting is less."""
+    original.execute(
+        "select set_config('maintenance_work_mem',"
+        " greatest(pg_size_bytes(current_setting('maintenance_work_mem')), %s) / 1024 || 'kB', true)",
+        (MEMORY_BYTES,),
+    )
 
 
 def remove_empty_schema(original: Session, schema: str) -> None:

@@ -48,7 +48,8 @@ class Loaded(Value):
     `changes_digest`, `columns`: of that change set, and of its tables when they were compared. `images`: table → where
     its before-images are.
     `by_event_triggers`: rows that event triggers wrote because of our definitions (stages, triggers held back).
-    `indexes_built`: those that were dropped before the rows came.
+    `indexes_built`: those that were built from the rows. `written_by`: table that was swapped in → the transaction that
+    wrote its rows, before the one that made them visible.
     """
 
     xids: tuple[int, ...]
@@ -70,6 +71,12 @@ class Loaded(Value):
     images: dict[str, BeforeImages] = {}
     by_event_triggers: dict[str, int] = {}
     indexes_built: int = 0
+    written_by: dict[str, int] = {}
+
+    def writers_of(self, table: TableName) -> tuple[int, ...]:
+        """The transactions whose id the rows of a table carry that was loaded whole."""
+        writer = self.written_by.get(str(table))
+        return self.xids if writer is None else (writer,)
 
 
 class AtTarget(Value):

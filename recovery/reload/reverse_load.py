@@ -37,7 +37,8 @@ def invert(original: Session, catalog: Catalog, loaded: Loaded, source: ChangeSe
         if table := tables.get(name):
             side = _whole(original, table)
             shape = into.add_table(table.name, table.key, [field.name for field in side.fields])
-            into.add(_leaving(rows_written(side, loaded.xids[:1]), shape, xmin_of(loaded.xids[0])))
+            writer = loaded.writers_of(table.name)[0]
+            into.add(_leaving(rows_written(side, [writer]), shape, xmin_of(writer)))
 
 
 def plan_undo(

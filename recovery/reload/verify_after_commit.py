@@ -35,7 +35,7 @@ def verify(original: Session, job: Job, loaded: Loaded) -> Verification:
     scope = [*job.filled, *(proof.table for proof in repaired)]
     keys = keys_to_check(scope, job.catalog)
     return Verification(
-        tables=tuple(_prove(original, pair, job, loaded.xids) for pair in job.fills),
+        tables=tuple(_prove(original, pair, job, loaded.writers_of(pair.name)) for pair in job.fills),
         repaired=repaired,
         foreign_keys_checked=len(keys),
         dangling_references=sum(_dangling(original, key, job, loaded) for key in keys),

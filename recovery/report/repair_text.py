@@ -58,11 +58,7 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
         lines += [f"  {table.name}: {note}" for note in table.mapped]
     lines += _writers(plan)
     facts = [
-        (
-            "locks",
-            "SHARE ROW EXCLUSIVE on the tables written to, about"
-            f" {_locked_s(plan):,.1f} s beside what whole tables take; one transaction",
-        ),
+        ("locks", _locks(plan)),
         (
             "triggers",
             "held back: "
@@ -81,7 +77,21 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
     return joined([*lines, "", *columns(facts)])
 
 
+def _locks(plan: RepairPlan) -> str:
+    if plan.swapped:
+        return "ACCESS EXCLUSIVE for milliseconds on the tables, and on those at the other ends of their foreign keys"
+    return (
+        "SHARE ROW EXCLUSIVE on the tables written to, about"
+        f" {_locked_s(plan):,.1f} s beside what whole tables take; one transaction"
+    )
+
+
 def _indexes(plan: RepairPlan) -> list[tuple[str, str]]:
+    if plan.swapped:
+        return [
+            ("load", "built under hidden names with all that hangs on them, then exchanged (swap);"),
+            ("", "readers and writers go on meanwhile, and what they write is kept"),
+        ]
     if not plan.rebuilt:
         return []
     return [("indexes", f"dropped before the rows come, built after them: {named_indexes(plan.rebuilt)}")]

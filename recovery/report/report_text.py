@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from guards.plain_text import joined, plain
-from recovery.model.load_strategy import INDEXES
+from recovery.model.load_strategy import LOADS
 from recovery.model.recovery_plan import RecoveryPlan, Transport
 from recovery.model.recovery_report import ReferenceCheck, RepairProof, Report, TableProof, Verification
 from recovery.model.target import format_utc
@@ -43,7 +43,7 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
                 ("", "not public, no backups of its own, default parameter group, random password, made inert;"),
                 ("", f"tagged to expire after {settings.expires_after_hours} h, removed at the end"),
                 ("rows", f"{how}; foreign keys: {plan.foreign_key_mode.value}"),
-                *([("indexes", INDEXES[plan.load])] if plan.whole else []),
+                *([("load", LOADS[plan.load])] if plan.whole else []),
                 ("locks", "SHARE ROW EXCLUSIVE on the tables written to (reading goes on, writing waits),"),
                 ("", f"tried {plan.lock_attempts} times for {plan.lock_timeout_ms} ms; one transaction"),
                 ("triggers", _or_none(few([f"{t.name} on {t.table}" for t in plan.held_triggers]), "held back: ")),

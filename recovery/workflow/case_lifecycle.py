@@ -13,7 +13,6 @@ from types import FrameType
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError, disk_full
 from recovery.model.account import Partial
-from recovery.model.plain_index import named_indexes
 from recovery.model.recovery_report import Outcome
 from recovery.store.case_directory import Case
 from recovery.store.change_set_files import sweep_changes
@@ -25,8 +24,8 @@ from recovery.workflow.steps.diff_step import Diff
 from recovery.workflow.steps.load_records import batches_of
 from recovery.workflow.steps.load_step import Load
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, Extract, ReadTarget, end_orphans
+from recovery.workflow.steps.settle_load import left_by_load, settle_load
 from recovery.workflow.steps.step import Step
-from recovery.workflow.steps.unbuilt_indexes import settle_indexes, unbuilt_indexes
 from recovery.workflow.steps.verify_step import Verify
 
 STEPS: tuple[Step, ...] = (
@@ -110,7 +109,7 @@ def diff_again(recovery_run: RecoveryRun) -> None:
             help=f"rowback resume {case.id}, rowback verify {case.id} or rowback undo {case.id}",
         )
     run(recovery_run, until=SecureCopy.name)
-    settle_indexes(recovery_run)
+    settle_load(recovery_run)
     with terminate_like_interrupt():
         extracted = case.outcome_of(Extract.name) is not None
         for step in (ReadTarget(), Diff(), *([Extract()] if extracted else [])):
@@ -124,7 +123,7 @@ def give_up(recovery_run: RecoveryRun) -> Outcome:
     """
     recovery_run.record("case.closing")
     settle_before_closing(recovery_run)
-    unbuilt = _build_before_closing(recovery_run)
+    unsettled = _settle_before_closing(recovery_run)
     outcome = _outcome_when_given_up(recovery_run)
     end_orphans(recovery_run.case)
     listener = recovery_run.listener
@@ -142,27 +141,27 @@ def give_up(recovery_run: RecoveryRun) -> Outcome:
         raise RowbackError(error.id, error.fact, *error.facts, *lines, state=state, help=help) from error
     recovery_run.record("step.done", step=RemoveCopy.name, data={"removed": removed})
     listener.step_done(RemoveCopy.name, "removed" if removed else "there was none", time.monotonic() - began)
-    if unbuilt is not None:
-        raise unbuilt
+    if unsettled is not None:
+        raise unsettled
     _close(recovery_run, outcome)
     return outcome
 
 
-def _build_before_closing(recovery_run: RecoveryRun) -> RowbackError | None:
-    """The error of an original on which dropped indexes cannot be built now: the copy goes, the case stays open."""
+def _settle_before_closing(recovery_run: RecoveryRun) -> RowbackError | None:
+    """The error of an original in which a load's remains cannot be settled now: the copy goes, the case stays open."""
     close = f"rowback close {recovery_run.case.id}"
     try:
-        settle_indexes(recovery_run, then=close)
+        settle_load(recovery_run, then=close)
     except RowbackError as error:
         return RowbackError(
             error.id,
             error.fact,
             *error.facts,
-            f"{named_indexes(unbuilt_indexes(recovery_run.case))} still to be built",
+            *(f"{what} still to be {deed}" for what, deed in left_by_load(recovery_run.case)),
             state="the copy is removed, the case stays open",
             help=error.helps
             if any(close in line for line in error.helps)
-            else f"once the original can be written to: {close}; it builds them and closes the case",
+            else f"once the original can be written to: {close}; it does that and closes the case",
         )
     return None
 
@@ -203,8 +202,9 @@ def _failed(recovery_run: RecoveryRun, step: Step, error: RowbackError) -> Rowba
 def paused_lines(case: Case) -> tuple[str, ...]:
     """Where an interrupted case stands, and whether its copy still runs."""
     lines = [f"case {case.id} is paused at step '{case.current_step or 'none'}'"]
-    if unbuilt := unbuilt_indexes(case):
-        lines.append(f"{named_indexes(unbuilt)} may still have to be built: resume and close build them first")
+    lines += [
+        f"{what} may still have to be {deed}: resume and close do that first" for what, deed in left_by_load(case)
+    ]
     if case.steps.get(StartCopy.name) and case.outcome_of(RemoveCopy.name) is None:
         lines.append(f"copy '{case.copy.identifier}' may still be running and costs money")
     return tuple(lines)

@@ -41,7 +41,11 @@ def _children_here(
 ) -> ReferenceCheck:
     child, parent = reference.child, reference.parent
     written = str(table_of(child)) in {*loaded.rows, *loaded.written}
-    touched = list(values_written_by(original, table_of(child), child.column, loaded.xids)) if written else []
+    touched = (
+        list(values_written_by(original, table_of(child), child.column, loaded.writers_of(table_of(child))))
+        if written
+        else []
+    )
     missing = sorted(set(touched) - existing_values(target.to(parent.database), parent, touched)) if touched else []
     before = (
         set(missing) - existing_values(recovery_run.copy_target().to(parent.database), parent, missing)

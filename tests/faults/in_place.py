@@ -21,9 +21,11 @@ INDEXES = {"t_pkey", "by_body", "by_part"}
 OWN_LINES = re.compile(r"^\\(un)?restrict .*$", re.MULTILINE)  # random in every dump
 
 
-def definitions(database: Database) -> str:
+def definitions(database: Database, *options: str) -> str:
     program = database.live.lab.engine.tools.bin / "pg_dump"
-    done = subprocess.run([program, "-s", database.live.dsn(database.name)], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [program, "-s", *options, database.live.dsn(database.name)], check=True, capture_output=True, text=True
+    )
     return OWN_LINES.sub("", done.stdout)
 
 

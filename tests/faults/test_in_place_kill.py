@@ -39,7 +39,7 @@ PLACES = [
 def test_not_interrupted(cli: Cli, database: Database, incident: Incident) -> None:
     ran = cli(*in_place(cli, database, incident))
     assert ran.code == 0, ran.err
-    dropped = "indexes    non-unique ones of tables loaded whole are dropped before the rows come, and built after them"
+    dropped = "load       non-unique indexes are dropped before the rows come, and built after them"
     assert dropped in ran.err
     assert "1 table to be loaded whole without 2 indexes, nothing else differs" in ran.err
     assert f"{ROWS:,} rows, 2 indexes built, tables locked for" in ran.err
@@ -107,7 +107,7 @@ def test_an_original_that_is_away_keeps_the_case_open_and_the_copy_goes(
     assert closed.code != 0
     assert '  2 indexes of public.t ("by_body", "by_part") still to be built\n' in closed.err
     assert "  the copy is removed, the case stays open\n" in closed.err
-    assert f"rowback close {case}; it builds them and closes the case" in closed.err
+    assert f"rowback close {case}; it does that and closes the case" in closed.err
     assert copy not in database.live.lab.engine.instances
     assert the_case(cli)["outcome"] == "open"
     assert indexes(database) == {"t_pkey"}

@@ -13,6 +13,7 @@ from recovery.model.values import TableName, counted
 from recovery.postgres.change_consumers import who_notices
 from recovery.postgres.comparison.scan_cache import Remembered
 from recovery.postgres.connect import Session
+from recovery.reload.load_by_swap import why_no_swap
 from recovery.reload.load_in_place import choose_indexes
 from recovery.store.case_directory import earlier_repairs
 from recovery.workflow.recovery_run import Outcome, RecoveryRun
@@ -45,7 +46,7 @@ class Diff(Step):
         ):
             recovery_run.record("changes.begun", data={"number": number})
             repair = make_repair_plan(original, copy, inquiry, changes, ask=memory.ask)
-            repair = _with_rebuilt_indexes(recovery_run, original, repair)
+            repair = _with_load_strategy(recovery_run, original, repair)
         if not repair.tables:  # all that is to be written is loaded whole, and nothing else was compared
             case.changes_path(number).unlink()
             repair = repair.model_copy(update={"number": None, "changes_digest": ""})
@@ -55,8 +56,9 @@ class Diff(Step):
         """What was found."""
         repair = RepairPlan.model_validate(outcome["repair"])
         if not any(any(table.classes.values()) for table in repair.tables):
-            without = f" without {counted_indexes(len(repair.rebuilt))}" if repair.rebuilt else ""
-            return f"{counted(len(repair.filled), 'table')} to be loaded whole{without}, nothing else differs"
+            how = f" without {counted_indexes(len(repair.rebuilt))}" if repair.rebuilt else ""
+            how = " and swapped in" if repair.swapped else how
+            return f"{counted(len(repair.filled), 'table')} to be loaded whole{how}, nothing else differs"
         totals = {kind: sum(table.count(kind) for table in repair.tables) for kind in RowClass}
         counts = [f"{count:,} {kind}" for kind, count in totals.items() if count]
         return f"{', '.join(counts) or 'no rows'}; {counted(repair.writes, 'row')} to write"
@@ -82,11 +84,17 @@ class Diff(Step):
         )
 
 
-def _with_rebuilt_indexes(recovery_run: RecoveryRun, original: Session, repair: RepairPlan) -> RepairPlan:
-    """The plan with the indexes that its whole tables are loaded without, and why others of them stay."""
+def _with_load_strategy(recovery_run: RecoveryRun, original: Session, repair: RepairPlan) -> RepairPlan:
+    """The plan with how its whole tables are loaded: swapped, or without which of their indexes, and why not others."""
     prints = truth(recovery_run).fingerprints
     rows = {name: prints[str(name)].rows for name in repair.filled}
     indexes, notices = choose_indexes(original, rows, recovery_run.case.plan.load)
+    why_not = why_no_swap(original, rows, recovery_run.case.plan.load)
+    if why_not == "" and repair.writes:
+        why_not = "rows of other tables are written in the same transaction"
+    if why_not == "":  # in place stays the way out
+        return repair.model_copy(update={"swapped": repair.filled, "rebuilt": tuple(indexes)})
+    notices = [f"loaded in place, not swapped: {why_not}", *notices] if why_not else notices
     return repair.model_copy(update={"rebuilt": tuple(indexes), "notices": (*repair.notices, *notices)})
 
 

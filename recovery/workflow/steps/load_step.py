@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.errors import ErrorId, RowbackError
@@ -29,9 +29,11 @@ from recovery.reload.paced_load import LoadListener, load_paced
 from recovery.reload.restore_large_objects import point_to_objects
 from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
+from recovery.workflow.steps.hidden_tables import swap_tables
 from recovery.workflow.steps.load_records import batches_of
 from recovery.workflow.steps.nothing_to_load import refuse_nothing, refuse_part
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
+from recovery.workflow.steps.settle_load import settle_load
 from recovery.workflow.steps.step import Step
 from recovery.workflow.steps.unbuilt_indexes import indexes_dropped, settle_indexes
 
@@ -77,7 +79,7 @@ class Load(Step):
         """
         committed = _last_committed(recovery_run)
         if committed is not None:
-            settle_indexes(recovery_run)
+            settle_load(recovery_run)
         if committed is None or not committed.partial:
             return committed.model_dump(mode="json") if committed else None
         if committed.xids not in [batch.xids for batch in batches_of(recovery_run.case)]:
@@ -86,7 +88,7 @@ class Load(Step):
 
     def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Load, and record the proof before the commit."""
-        settle_indexes(recovery_run)
+        settle_load(recovery_run)
         then = None
         if filled_tables(recovery_run):
             with recovery_run.original() as original, recovery_run.copy() as copy:
@@ -117,8 +119,9 @@ class Load(Step):
         batches = f" in {len(loaded.xids):,} batches" if len(loaded.xids) > 1 else ""
         each = " at a time" if batches else ""
         indexes = f", {counted_indexes(loaded.indexes_built)} built" if loaded.indexes_built else ""
+        swapped = f", {counted(len(loaded.written_by), 'table')} swapped" if loaded.written_by else ""
         objects = f", {counted(loaded.large_objects, 'large object')}" if loaded.large_objects else ""
-        written = f"{counted(rows, 'row')}{objects}{batches}{indexes}{skipped}"
+        written = f"{counted(rows, 'row')}{objects}{batches}{indexes}{swapped}{skipped}"
         return f"{written}, tables locked for {loaded.seconds_locked:.2f} s{each}"
 
 
@@ -175,8 +178,11 @@ def job(recovery_run: RecoveryRun, original: Session, at_target: Catalog | None 
 
 
 def _load(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTransport | None) -> Loaded:
-    """Without the indexes that the plan names; where they cannot be built from the rows, with them in their places."""
+    """By swap or without the indexes that the plan names; where neither can be, with all indexes in their places."""
     with watched(original, state=ROLLED_BACK, say=recovery_run.listener.notice):
+        loaded = swap_tables(recovery_run, original, what, rows, _recording(recovery_run, "load.intent"))
+        if loaded is not None:
+            return loaded
         try:
             with indexes_dropped(recovery_run, original, what) as ready:
                 return _load_rows(recovery_run, original, ready, rows)
@@ -186,13 +192,15 @@ def _load(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTran
         return _load_rows(recovery_run, original, what, rows)
 
 
+def _recording(recovery_run: RecoveryRun, event: str) -> Callable[[Loaded], None]:
+    def record(committed: Loaded) -> None:
+        recovery_run.record(event, data=committed.model_dump(mode="json"))
+
+    return record
+
+
 def _load_rows(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTransport | None) -> Loaded:
-    def record(event: str) -> Callable[[Loaded], None]:
-        def noting(committed: Loaded) -> None:
-            recovery_run.record(event, data=committed.model_dump(mode="json"))
-
-        return noting
-
+    record = partial(_recording, recovery_run)
     pace = recovery_run.case.pace
     if what.repair is not None:  # what an attempt took whose commit failed
         what.repair.changes.batches.retain_committed(

@@ -122,10 +122,15 @@ SHAPES = (
           ('insert into "S; x"."Weird Name; --" select g, g from generate_series(1, 300) g',),
           '"S; x"."Weird Name; --"'),
 )  # fmt: skip
-TYPES = (
-    "create type mood as enum ('sad', 'glad')",
-    "create domain positive as int check (value > 0)",
-    "create extension citext",
-    "create extension ltree",
-    "create extension hstore",
-)
+TYPES = {
+    "mood": "create type mood as enum ('sad', 'glad')",
+    "positive": "create domain positive as int check (value > 0)",
+    "citext": "create extension citext",
+    "ltree": "create extension ltree",
+    "hstore": "create extension hstore",
+}
+
+
+def types_for(definitions: tuple[str, ...]) -> list[str]:
+    """What has to be made before, of the types that are named."""
+    return [statement for name, statement in TYPES.items() if any(name in text for text in definitions)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,22 +26,11 @@ from recovery.reload.load_in_place import (
 from recovery.reload.load_job import DroppedIndexes, Job
 from recovery.reload.load_transaction import load
 from tests.fix_lab import Database
-from tests.server.load.index_shapes import SHAPES, TYPES, Shape
-from tests.server.load.jobs import ignore, job_for
+from tests.server.load.index_shapes import SHAPES, Shape, types_for
+from tests.server.load.jobs import as_superuser, ignore, job_for
+from tests.server.load.schema_dump import checksum, definitions
 
 SCHEMA = "rowback_case_20260101_000000_abcd"
-OWN_LINES = re.compile(r"^\\(un)?restrict .*$", re.MULTILINE)  # random in every dump
-
-
-def definitions(database: Database) -> str:
-    """By pg_dump: nothing of ours."""
-    program = database.live.lab.engine.tools.bin / "pg_dump"
-    done = subprocess.run([program, "-s", database.live.dsn(database.name)], check=True, capture_output=True, text=True)
-    return OWN_LINES.sub("", done.stdout)
-
-
-def checksum(database: Database, table: str) -> list[tuple[object, ...]]:
-    return database.rows(f"select count(*), sum(hashtextextended(x::text, 0)) from only {table} x")
 
 
 @contextmanager
@@ -61,7 +48,7 @@ def indexes_in(database: Database) -> set[str]:
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_what_is_built_again_is_what_it_was(source: Database, database: Database, shape: Shape) -> None:
     for each in (source, database):
-        each.run(*TYPES, *shape.definitions)
+        each.run(*types_for(shape.definitions), *shape.definitions)
     source.run(*shape.rows)
     before, present = definitions(database), indexes_in(database)
     with job_for(source, database) as (there, here, job), without_indexes(here, job) as ready:
@@ -255,13 +242,6 @@ def test_a_publication_of_all_tables_does_not_meet_ours(source: Database, databa
         assert database.rows(published) == [("t",)]
         load(here, ready, CopyTransport(there), before_commit=ignore)
     assert "i" in indexes_in(database)
-
-
-def as_superuser(database: Database, *statements: str) -> None:
-    cluster = database.live.lab.engine.instances[database.live.identifier].cluster
-    with psycopg.connect(cluster.dsn(database.name), autocommit=True) as admin:
-        for statement in statements:
-            admin.execute(statement)
 
 
 @pytest.mark.parametrize(

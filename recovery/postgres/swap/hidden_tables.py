@@ -1,0 +1,157 @@
+"""Tables under hidden names: made empty, built from their rows by the statements of a phase, and removed again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from psycopg import sql
+from psycopg.errors import LockNotAvailable
+
+from recovery.model.catalog import Table
+from recovery.model.values import TableName
+from recovery.postgres.connect import Session, one
+from recovery.postgres.plain_indexes import use_memory
+from recovery.postgres.swap.statements import Statement
+from recovery.postgres.trusted_sql import trusted_sql
+
+PATIENCE_S, PAUSE_S = 30.0, 0.1
+LOCK_MS = 1_500  # longer than deadlock_timeout, after which the server ends an autovacuum that is in the way
+
+_FACTS = """
+select c.relowner::regrole::text, pg_get_userbyid(c.relowner) = current_user,
+  coalesce((select spcname from pg_tablespace where oid = c.reltablespace), '')
+from pg_class c where c.oid = to_regclass(%s)
+"""
+_IDENTITY = """
+select attname, s.relname from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
+join pg_attribute on attrelid = d.refobjid and attnum = d.refobjsubid
+where d.refclassid = 'pg_class'::regclass and d.refobjid = to_regclass(%s) and d.classid = 'pg_class'::regclass
+  and d.deptype = 'i' order by attnum
+"""
+# Rights that ALTER DEFAULT PRIVILEGES gave to what was just made.
+_RIGHTS = """
+select c.relkind::text, c.relname, coalesce(nullif(a.grantee, 0)::regrole::text, 'public')
+from pg_class c join pg_namespace n on n.oid = c.relnamespace, aclexplode(c.relacl) a
+where n.nspname = %s and c.relkind in ('r', 'S') group by 1, 2, 3
+"""
+_OURS = """
+select pg_terminate_backend(a.pid) from pg_stat_activity a where a.application_name = 'rowback'
+  and a.usename = current_user and a.pid <> pg_backend_pid() and a.pid in (select l.pid from pg_locks l
+    join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace where n.nspname = %s)
+"""
+
+
+class LockNotFree(Exception):
+    """The lock on a table was not free for as long as it was asked for."""
+
+
+def hidden_name(schema: str, table: TableName) -> TableName:
+    """What the new table is called until it is exchanged."""
+    return TableName(schema_name=schema, name=table.name)
+
+
+def make_hidden_tables(original: Session, schema: str, tables: Sequence[TableName]) -> None:
+    """The schema and, in it, each table anew and empty: columns, defaults, checks, identity. One transaction.
+
+    Nobody but the tables' owners may look into the schema. Raises what the server raises where the role may not.
+    """
+    with original.transaction():
+        original.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
+        for table in tables:
+            _make(original, schema, table)
+        for kind, name, grantee in original.execute(_RIGHTS, (schema,)).fetchall():
+            original.execute(
+                sql.SQL("revoke all on {} {} from {}").format(
+                    sql.SQL("table" if kind == "r" else "sequence"),
+                    sql.Identifier(schema, name),
+                    trusted_sql(grantee),
+                )
+            )
+
+
+def _make(original: Session, schema: str, table: TableName) -> None:
+    ((owner, ours, tablespace),) = original.execute(_FACTS, (str(table),)).fetchall()
+    new = sql.Identifier(schema, table.name)
+    original.execute(sql.SQL("set local default_tablespace = {}").format(sql.Literal(tablespace)))
+    original.execute(
+        sql.SQL(
+            "create table {} (like {} including defaults including constraints including generated including identity"
+            " including storage including compression including comments)"
+        ).format(new, sql.Identifier(*table.key))
+    )
+    names = {column: name for column, name in original.execute(_IDENTITY, (str(table),)).fetchall()}
+    for column, made in original.execute(_IDENTITY, (new.as_string(original),)).fetchall():
+        if made != names[column]:
+            original.execute(
+                sql.SQL("alter sequence {} rename to {}").format(
+                    sql.Identifier(schema, made), sql.Identifier(names[column])
+                )
+            )
+    if not ours:
+        original.execute(
+            sql.SQL("grant usage, create on schema {} to {}").format(sql.Identifier(schema), trusted_sql(owner))
+        )
+        original.execute(sql.SQL("alter table {} owner to {}").format(new, trusted_sql(owner)))
+
+
+def execute_unit(session: Session, statements: Iterable[Statement]) -> None:
+    """Statements that belong together, in one transaction. Raises LockNotFree, or what the server raises."""
+    statements = list(statements)
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with session.transaction():
+                session.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(LOCK_MS)))
+                use_memory(session)
+                for statement in statements:
+                    session.execute(
+                        sql.SQL("set local default_tablespace = {}").format(sql.Literal(statement.tablespace))
+                    )
+                    session.execute(statement.sql)
+            return
+        except LockNotAvailable as error:
+            if time.monotonic() > deadline:
+                raise LockNotFree from error
+        time.sleep(PAUSE_S)
+
+
+def analyze(session: Session, table: Table) -> None:
+    """Statistics for the planner: the first query after the exchange needs them."""
+    session.execute(sql.SQL("analyze {}").format(sql.Identifier(*table.name.key)))
+
+
+def remove_hidden_tables(original: Session, schema: str) -> bool:
+    """Remove the schema with the tables in it, where it is there. False where a lock was not free.
+
+    Sessions of ours that still build in it are ended: their client is gone.
+    """
+    if not one(original, "select to_regnamespace(quote_ident(%s)) is not null", (schema,)):
+        return True
+    original.execute(_OURS, (schema,))
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        try:
+            with original.transaction():
+                original.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(LOCK_MS)))
+                drop_schema_with_tables(original, schema)
+            return True
+        except LockNotAvailable:
+            time.sleep(PAUSE_S)
+    return False
+
+
+def drop_schema_with_tables(original: Session, schema: str) -> None:
+    """Drop the tables of a schema, all at once because they may reference each other, and the schema.
+
+    Nothing that depends on them goes along.
+    """
+    rows = original.execute(
+        "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where n.nspname = %s and c.relkind = 'r'",
+        (schema,),
+    ).fetchall()
+    if rows:
+        names = sql.SQL(", ").join(sql.Identifier(schema, name) for (name,) in rows)
+        original.execute(sql.SQL("drop table {}").format(names))
+    original.execute(sql.SQL("drop schema {}").format(sql.Identifier(schema)))

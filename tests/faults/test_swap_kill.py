@@ -1,0 +1,167 @@
+"""A swap is killed, cut off or given up at every step: nothing is half visible, nothing is left, no row is lost.
+
+What hangs on the tables is compared by pg_dump, the rows by checksums of the test's own.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults.in_place import SIGNAL_AT, STRIKE_AT, cluster_dsn, definitions
+from tests.faults.swap import (
+    PUBLIC,
+    Incident,
+    assert_as_it_was,
+    assert_recovered,
+    incident,
+    killed,
+    swapping,
+)
+from tests.fix_cli import Cli, the_case
+from tests.fix_lab import Database, wait_until
+
+__all__ = ["incident"]
+pytestmark = pytest.mark.matrix
+
+PLACES = [("hidden.building", "-"), ("load.intent", "-"), ("hidden.ended", "-"), ("step.done", "load")]
+
+
+def test_not_interrupted(cli: Cli, database: Database, incident: Incident) -> None:
+    ran = cli(*swapping(cli, database, incident))
+    assert ran.code == 0, ran.err
+    assert "built beside the tables under hidden names, then exchanged; in place where that cannot be" in ran.err
+    assert "2 tables to be loaded whole and swapped in, nothing else differs" in ran.err
+    assert "4,000 rows, 3 indexes built, 2 tables swapped, tables locked for" in ran.err
+    assert_recovered(cli, database, incident)
+
+
+@pytest.mark.parametrize(("event", "step"), PLACES)
+def test_killed_and_resumed(cli: Cli, database: Database, incident: Incident, event: str, step: str) -> None:
+    case = killed(cli, database, incident, event, step)
+    resumed = cli("resume", case)
+    assert resumed.code == 0, resumed.err
+    assert_recovered(cli, database, incident)
+
+
+@pytest.mark.parametrize(("event", "step"), PLACES[:2])
+def test_killed_and_given_up(cli: Cli, database: Database, incident: Incident, event: str, step: str) -> None:
+    case = killed(cli, database, incident, event, step)
+    database.run("insert into p overriding system value values (5, 1)")
+    closed = cli("close", case)
+    assert (closed.code, closed.out) == (0, f"case {case}: closed without change\n"), closed.err
+    assert_as_it_was(database, incident)
+    assert database.rows("select * from p") == [(5, 1)]
+
+
+@pytest.mark.parametrize(("event", "step"), PLACES[:2])
+def test_interrupted_nothing_is_left(cli: Cli, database: Database, incident: Incident, event: str, step: str) -> None:
+    process = cli.start("SIGINT", event, step, *swapping(cli, database, incident), module=SIGNAL_AT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert_as_it_was(database, incident)
+    resumed = cli("resume", the_case(cli)["case"])
+    assert resumed.code == 0, resumed.err
+    assert_recovered(cli, database, incident)
+
+
+@pytest.mark.parametrize(("event", "step"), PLACES[:2])
+def test_cut_off_nothing_is_left(cli: Cli, database: Database, incident: Incident, event: str, step: str) -> None:
+    """Every session of rowback is terminated on the server."""
+    victim = {"STRIKE_DSN": cluster_dsn(database)}
+    process = cli.start(event, step, *swapping(cli, database, incident), module=STRIKE_AT, **victim)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode not in {0, 1}, err
+    assert_as_it_was(database, incident)
+    resumed = cli("resume", the_case(cli)["case"])
+    assert resumed.code == 0, resumed.err
+    assert_recovered(cli, database, incident)
+
+
+@contextmanager
+def stopped_while_building(cli: Cli, database: Database, incident: Incident) -> Iterator[subprocess.Popen[str]]:
+    """A process whose tables are built, and that waits for a lock on a table that they reference."""
+    process = cli.start("SIGSTOP", "hidden.building", "-", *swapping(cli, database, incident), module=SIGNAL_AT)
+    wait_until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].startswith("T"), "it stops")
+    with database.connect() as other, other.transaction():
+        other.execute("lock table space in row exclusive mode")
+        process.send_signal(signal.SIGCONT)
+        hidden = "select count(*) from pg_class c join pg_namespace n on n.oid = relnamespace where nspname ~ '_swap$'"
+        wait_until(
+            lambda: database.rows(f"{hidden} and relname in ('by_body', 't_pkey', 'p_pkey')") == [(3,)], "its indexes"
+        )
+        waiting = "select count(*) from pg_locks where not granted and relation = 'space'::regclass"
+        wait_until(lambda: database.rows(waiting) == [(1,)], "it waits for the parents")
+        yield process
+
+
+def test_killed_while_it_builds(cli: Cli, database: Database, incident: Incident) -> None:
+    with stopped_while_building(cli, database, incident) as process:
+        database.run("insert into p (space) values (1)")  # nobody waits for it
+        process.kill()
+        process.communicate(timeout=120)
+    case = the_case(cli)["case"]
+    schema = f"rowback_case_{case.replace('-', '_')}_swap"
+    assert f"schema {schema} may still have to be removed: resume and close do that first" in cli("status", case).out
+    where = ("cleanup", database.live.identifier, "--database", database.name)
+    assert f"{schema}" in cli(*where).out
+    assert "is open and may be undone" in cli(*where, "--case", case, "--confirm", database.name).out
+    database.run("truncate p, t")
+    resumed = cli("resume", case)
+    assert resumed.code == 0, resumed.err
+    assert_recovered(cli, database, incident)
+
+
+def test_interrupted_while_it_builds(cli: Cli, database: Database, incident: Incident) -> None:
+    with stopped_while_building(cli, database, incident) as process:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 130, err
+        assert_as_it_was(database, incident)
+    resumed = cli("resume", the_case(cli)["case"])
+    assert resumed.code == 0, resumed.err
+    assert_recovered(cli, database, incident)
+
+
+def test_its_machine_is_lost(cli: Cli, database: Database, incident: Incident) -> None:
+    """What it left keeps parents from being deleted; whoever meets that finds the case's id, and cleanup removes it."""
+    with stopped_while_building(cli, database, incident) as process:
+        process.kill()
+        process.communicate(timeout=120)
+    case = the_case(cli)["case"]
+    (cli.home / "cases" / case).rename(cli.home / "lost")
+    where = ("cleanup", database.live.identifier, "--database", database.name)
+    assert "its case is not on this machine" in cli(*where).out
+    swept = cli(*where, "--case", case, "--confirm", database.name)
+    assert "removed" in swept.out
+    assert_as_it_was(database, incident)
+
+
+def test_undone(cli: Cli, database: Database, incident: Incident) -> None:
+    """The rows of T go, those that others wrote since stay, and the parents of those."""
+    ran = cli(*swapping(cli, database, incident))
+    assert ran.code == 0, ran.err
+    database.run("insert into p (space) values (1)", "insert into t (p, body) select max(id), 'mine' from p")
+    undone = cli("undo", the_case(cli)["case"], "--confirm", database.name)
+    assert undone.code == 0, undone.err
+    assert database.rows("select p = id, id > 1000, n > 3000, body from t join p on true") == [
+        (True, True, True, "mine")
+    ]
+    assert definitions(database, *PUBLIC) == incident.public
+
+
+def test_a_row_that_was_changed_since_is_not_undone(cli: Cli, database: Database, incident: Incident) -> None:
+    ran = cli(*swapping(cli, database, incident))
+    assert ran.code == 0, ran.err
+    database.run("update t set body = 'changed' where n = 9")
+    undone = cli("undo", the_case(cli)["case"], "--confirm", database.name)
+    assert "public.p  1 row stays: it is still referenced from public.t" in undone.err
+    assert database.rows("select count(*) from t") == [(3000,)]
+    cli("undo", the_case(cli)["case"], "--accept-partial", "--confirm", database.name)
+    assert database.rows("select n, p, body from t where body = 'changed'") == [(9, 10, "changed")]
+    assert database.rows("select id from p") == [(10,)]

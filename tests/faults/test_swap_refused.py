@@ -1,0 +1,130 @@
+"""A swap where something is in the way: in place then, with the reason, and never a refusal that it would not make."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from runbooks.lab.background import pass_a_second
+from tests.faults.in_place import definitions
+from tests.faults.swap import PUBLIC, QUERIES, Incident, assert_recovered, digest_of, incident, opening, swapping
+from tests.fix_cli import Cli, restoring
+from tests.fix_lab import Database, wait_until
+
+__all__ = ["incident"]
+pytestmark = pytest.mark.matrix
+IN_PLACE = "the tables are not swapped, they are loaded in place"
+
+
+def test_a_reader_that_stays(cli: Cli, database: Database, incident: Incident, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recovery.reload.load_by_swap.PATIENCE_S", 0.5)
+    monkeypatch.setattr("recovery.reload.load_in_place.PATIENCE_S", 0.5)
+    with database.connect() as reader, reader.transaction():
+        reader.execute("select count(*) from t")
+        ran = cli(*swapping(cli, database, incident))
+        assert ran.code == 0, ran.err
+        assert f"{IN_PLACE}: the lock is not free: pid {reader.info.backend_pid} (" in ran.err
+    assert_recovered(cli, database, incident)
+
+
+def test_a_view_that_postgresql_prints_otherwise(cli: Cli, database: Database) -> None:
+    database.run(
+        "create table t (id int primary key, status varchar(20) not null)",
+        "create view open_orders as select id from t where status in ('new', 'paid')",
+        "insert into t select g, 'new' from generate_series(1, 60000) g",
+    )
+    before, target = definitions(database), pass_a_second()
+    database.run("truncate t")
+    ran = cli(*restoring(cli, database, target, "--table", "t"))
+    assert ran.code == 0, ran.err
+    assert f"{IN_PLACE}: it would not read as it did: view public.open_orders: " in ran.err
+    assert database.rows("select count(*) from open_orders") == [(60000,)]
+    assert definitions(database) == before
+
+
+def test_the_default_for_many_rows(cli: Cli, database: Database) -> None:
+    database.run(
+        "create table t (id bigserial primary key, status text not null)",
+        "insert into t (status) select 'new' from generate_series(1, 60000) g",
+    )
+    before, target = definitions(database), pass_a_second()
+    database.run("truncate t")
+    ran = cli(*restoring(cli, database, target, "--table", "t"))
+    assert ran.code == 0, ran.err
+    assert "60,000 rows, 1 index built, 1 table swapped, tables locked for 0." in ran.err
+    assert database.rows("select count(*), sum(id) from t") == [(60000, 60000 * 60001 // 2)]
+    assert definitions(database) == before
+
+
+def test_a_published_table(cli: Cli, database: Database, incident: Incident) -> None:
+    """Its subscribers would never see the rows."""
+    database.run("create publication p for table t")
+    ran = cli(*swapping(cli, database, incident))
+    assert ran.code == 0, ran.err
+    reason = "loaded in place, not swapped: public.t: it is published: subscribers would not see the rows"
+    assert reason in ran.out
+    assert "1 index built, tables locked for" in ran.err
+    database.run("drop publication p")
+    assert_recovered(cli, database, incident)
+
+
+def test_rows_that_the_original_refuses_are_set_aside_one_by_one(
+    cli: Cli, database: Database, incident: Incident
+) -> None:
+    database.run("alter table t add constraint few check (n <> 17)")
+    before = definitions(database, *PUBLIC)
+    ran = cli(*swapping(cli, database, incident), "--accept-partial")
+    assert ran.code == 0, ran.err
+    assert "recovered in part" in ran.out
+    assert "3,999 rows back, 1 not" in ran.out
+    assert database.rows("select count(*), count(*) filter (where n = 17) from t") == [(2999, 0)]
+    assert database.rows(QUERIES[0]) == incident.held[0]
+    assert definitions(database, *PUBLIC) == before
+
+
+def test_rows_that_came_with_the_same_key_are_seen_under_the_lock(
+    cli: Cli, database: Database, incident: Incident
+) -> None:
+    """The application went on with numbers of its own, and they are some of T's."""
+    case = cli("open", *opening(cli, database, incident)).out.strip()
+    digest = digest_of(cli, case)
+    database.run("insert into p overriding system value values (5, 1)")
+    apply = cli("apply", case, digest, "--confirm", database.name)
+    assert "hold rows now: public.p (1)" in apply.err, apply.err
+    assert database.rows("select * from p") == [(5, 1)]
+    again = cli("diff", case, "--again")
+    assert again.code == 0, again.err
+
+
+def test_the_application_goes_on_and_the_account_tells_of_its_rows(
+    cli: Cli, database: Database, incident: Incident
+) -> None:
+    stop = threading.Event()
+    written: list[int] = []
+
+    def write() -> None:
+        with database.connect() as session:
+            while not stop.is_set():
+                with session.transaction():
+                    query = "insert into p (space) values (1) returning id"
+                    ((parent,),) = session.execute(query).fetchall()
+                    session.execute("insert into t (p, body) values (%s, 'mine')", (parent,))
+                written.append(parent)
+
+    writer = threading.Thread(target=write)
+    case = cli("open", *opening(cli, database, incident)).out.strip()
+    digest = digest_of(cli, case)
+    writer.start()
+    try:
+        wait_until(lambda: len(written) > 5, "it writes")
+        ran = cli("apply", case, digest, "--confirm", database.name)
+    finally:
+        stop.set()
+        writer.join()
+    assert ran.code == 0, ran.err
+    assert "2 tables swapped" in ran.err
+    assert [parent for (parent,) in database.rows("select id from p where id > 1000 order by 1")] == sorted(written)
+    assert database.rows("select count(*) from t where body = 'mine'") == [(len(written),)]
+    assert [database.rows(query) for query in QUERIES] == incident.held
+    assert definitions(database) == incident.definitions
