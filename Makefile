@@ -4,9 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 3
-ROWS ?= 100000
-REPEAT ?= 3
-SCALE ?= 0.02
+SHARE ?= 0.01
+REPEAT ?= 1
 N ?= 1000
 
 # The tests start rowback hundreds of times; compiling it anew for each would take a minute.
@@ -80,12 +79,13 @@ audit: $(STAMP)
 sbom: $(STAMP)
 	@$(BIN)/python -m tests.supply sbom
 
+# Both sides of every claim: all scenes small, or SCENE=name at SHARE of its full size, medians of REPEAT.
 bench: $(STAMP)
-	@$(BIN)/python -m benchmarks.bench --rows $(ROWS) --repeat $(REPEAT)
-	@$(BIN)/python -m benchmarks.tables_bench --scale $(SCALE) --repeat $(REPEAT)
-	@$(BIN)/python -m benchmarks.repair_bench
+	@$(BIN)/python -m benchmarks.bench $(if $(SCENE),--scene $(SCENE)) --share $(SHARE) --repeat $(REPEAT)
+ifeq ($(SCENE),)
 	@$(BIN)/python -m benchmarks.guard_bench
 	@$(BIN)/python -m benchmarks.log_bench
+endif
 
 # The documentation as a site in .site, with every link and anchor checked; its tools live in an environment of their own.
 site: .venv-site/.installed

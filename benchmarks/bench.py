@@ -42,10 +42,10 @@ def main() -> None:
 
 def put(scene: str, text: str) -> None:
     """Replace the scene's table on the page."""
-    first, last = f"<!-- {scene} -->\n", f"\n<!-- /{scene} -->"
+    first, last = f"<!-- {scene} -->\n", f"<!-- /{scene} -->"
     head, _, rest = PAGE.read_text().partition(first)
     assert rest, f"docs/performance.md has no place for {scene}"
-    PAGE.write_text(f"{head}{first}{text}{last}{rest.partition(last)[2]}")
+    PAGE.write_text(f"{head}{first}{text}\n{last}{rest.partition(last)[2]}")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,13 @@ BAD_ROWS: tuple[type[psycopg.Error], ...] = (psycopg.DataError, psycopg.Integrit
 # What an index that is built meets beside that: a limit that rows entered one by one stay below.
 BUILD_ERRORS: tuple[type[psycopg.Error], ...] = (*ROW_ERRORS, pg.ConfigurationLimitExceeded)
 NO_ROOM: tuple[type[psycopg.Error], ...] = (pg.OutOfMemory,)
+# What a change of definitions meets beside that.
+DEFINITION_ERRORS: tuple[type[psycopg.Error], ...] = (
+    *BUILD_ERRORS,
+    *NO_ROOM,
+    pg.DependentObjectsStillExist,
+    pg.ObjectInUse,
+)
 REFUSED_AT_MOST = 500  # rows of one table tried one by one; beyond them the rest is set aside together
 
 

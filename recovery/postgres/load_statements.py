@@ -39,6 +39,11 @@ def transaction(original: Session) -> AbstractContextManager[object]:
     return original.transaction()
 
 
+def use_one_snapshot(original: Session) -> None:
+    """Let all statements of the transaction that was just begun see the same rows."""
+    original.execute("set transaction isolation level repeatable read")
+
+
 def unless_blocked() -> AbstractContextManager[object]:
     """Ends quietly when a row stayed locked longer than lock_timeout, or two sessions waited for each other.
 

@@ -1,4 +1,4 @@
-"""Everything of a swap that takes time, and that nobody sees: rows, indexes, foreign keys, statistics, the proof."""
+"""Everything of a swap that takes time, in tables that no other session sees: rows, indexes, keys, the proof."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
+from recovery.errors import RowbackError
 from recovery.model.values import TableName
 from recovery.postgres import load_statements
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import Pair, RowTransport
 from recovery.postgres.fingerprint import fingerprint
-from recovery.postgres.isolate_bad_rows import BAD_ROWS, BUILD_ERRORS, NO_ROOM, server_words
-from recovery.postgres.swap.hidden_tables import LockNotFree, analyze, execute_unit, hidden_name, make_hidden_tables
-from recovery.postgres.swap.phase import Phase
-from recovery.postgres.swap.statements import Statement, statements_of
+from recovery.postgres.isolate_bad_rows import BAD_ROWS, DEFINITION_ERRORS, server_words
+from recovery.postgres.swap.brief_locks import LockNotFree
+from recovery.postgres.swap.hidden_tables import analyze, execute_unit, hidden_name, make_hidden_tables
+from recovery.postgres.swap.phase import SwapPhase
+from recovery.postgres.swap.statements import SwapStatement, statements_of
 from recovery.postgres.swap.table_definition import definition_lines
 from recovery.reload.build_queue import BuildQueue
 from recovery.reload.load_job import Job
@@ -45,18 +47,18 @@ class HiddenTables:
 
     xids: Mapping[TableName, int]
     rows: Mapping[TableName, int]
-    statements: Sequence[Statement]
+    statements: Sequence[SwapStatement]
     lines: frozenset[str]
 
     @property
     def indexes(self) -> int:
         """How many indexes were built."""
-        return len({(each.table, each.unit) for each in self.statements if each.phase is Phase.INDEX})
+        return len({(each.table, each.unit) for each in self.statements if each.phase is SwapPhase.INDEX})
 
     @property
     def keys(self) -> int:
         """How many foreign keys were checked."""
-        return sum(each.phase is Phase.VALIDATE for each in self.statements)
+        return sum(each.phase is SwapPhase.VALIDATE for each in self.statements)
 
 
 def build_hidden(
@@ -76,35 +78,46 @@ def build_hidden(
     xids: dict[TableName, int] = {}
     rows: dict[TableName, int] = {}
     with ExitStack() as opened:
-        builders = [opened.enter_context(connect()) for _ in range(BUILDERS)]
-        queue = opened.enter_context(BuildQueue(builders))
+        queue = opened.enter_context(BuildQueue(_builders(connect, opened)))
         for pair in job.fills:
-            _refusing(pair.name, partial(_load_rows, original, pair, transport, schemas.hidden, xids, rows))
-            _add(queue, [each for each in statements if each.table == pair.name], Phase.INDEX)
+            refusing(pair.name, partial(_load_rows, original, pair, transport, schemas.hidden, xids, rows))
+            _add(queue, [each for each in statements if each.table == pair.name], SwapPhase.INDEX)
         for pair in job.fills:
             queue.add(partial(_prove, pair=pair, job=job, hidden=schemas.hidden))
         queue.wait()
-        _execute(original, statements, Phase.CONSTRAINT)
-        _execute(original, statements, Phase.KEY)
+        _execute(original, statements, SwapPhase.CONSTRAINT)
+        _execute(original, statements, SwapPhase.KEY)
         for pair in job.fills:
-            keys = [each for each in statements if each.table == pair.name and each.phase is Phase.VALIDATE]
+            keys = [each for each in statements if each.table == pair.name and each.phase is SwapPhase.VALIDATE]
             queue.add(partial(_check_keys, pair=pair, keys=keys, hidden=schemas.hidden))
         queue.wait()
     return replace(made, xids=xids, rows=rows)
 
 
+def _builders(connect: Callable[[], AbstractContextManager[Session]], opened: ExitStack) -> list[Session]:
+    """As many sessions as may be had, at most BUILDERS. Raises NotSwapped where there is none."""
+    sessions: list[Session] = []
+    try:
+        while len(sessions) < BUILDERS:
+            sessions.append(opened.enter_context(connect()))
+    except RowbackError as error:
+        if not sessions:
+            raise NotSwapped(f"no other session can be had: {error.fact}") from error
+    return sessions
+
+
 def build_empty(original: Session, job: Job, schemas: SwapSchemas) -> HiddenTables:
     """The same without rows and without foreign keys, in the open transaction."""
     made = _make(original, job, schemas)
-    _execute(original, made.statements, Phase.INDEX)
-    _execute(original, made.statements, Phase.CONSTRAINT)
+    _execute(original, made.statements, SwapPhase.INDEX)
+    _execute(original, made.statements, SwapPhase.CONSTRAINT)
     return made
 
 
 def add_keys(original: Session, made: HiddenTables) -> None:
     """Their foreign keys, which need a lock on the tables that they reference."""
-    _execute(original, made.statements, Phase.KEY)
-    _execute(original, made.statements, Phase.VALIDATE)
+    _execute(original, made.statements, SwapPhase.KEY)
+    _execute(original, made.statements, SwapPhase.VALIDATE)
 
 
 def _make(original: Session, job: Job, schemas: SwapSchemas) -> HiddenTables:
@@ -115,8 +128,8 @@ def _make(original: Session, job: Job, schemas: SwapSchemas) -> HiddenTables:
         statements_of(original, tables, hidden=schemas.hidden, old=schemas.old),
         definition_lines(original, tables),
     )
-    _refusing(tables[0], partial(make_hidden_tables, original, schemas.hidden, tables))
-    _execute(original, made.statements, Phase.TABLE)
+    refusing(tables[0], partial(make_hidden_tables, original, schemas.hidden, tables))
+    _execute(original, made.statements, SwapPhase.TABLE)
     return made
 
 
@@ -139,26 +152,26 @@ def _hidden_pair(pair: Pair, hidden: str) -> Pair:
     return Pair(pair.at_target, pair.original.model_copy(update={"name": hidden_name(hidden, pair.name)}))
 
 
-def _add(queue: BuildQueue, statements: Iterable[Statement], phase: Phase) -> None:
+def _add(queue: BuildQueue, statements: Iterable[SwapStatement], phase: SwapPhase) -> None:
     """Indexes each by itself, those first that take longest."""
     for unit in sorted(_units(statements, phase), key=lambda unit: " USING gin " not in unit[0].text):
         queue.add(partial(_build, unit=unit))
 
 
-def _units(statements: Iterable[Statement], phase: Phase) -> list[list[Statement]]:
+def _units(statements: Iterable[SwapStatement], phase: SwapPhase) -> list[list[SwapStatement]]:
     """The statements of a phase, those together that are about the same."""
-    units: dict[tuple[TableName, str], list[Statement]] = {}
+    units: dict[tuple[TableName, str], list[SwapStatement]] = {}
     for each in statements:
         if each.phase is phase:
             units.setdefault((each.table, each.unit), []).append(each)
     return list(units.values())
 
 
-def _build(session: Session, *, unit: Sequence[Statement]) -> None:
-    _refusing(unit[0].table, partial(execute_unit, session, unit))
+def _build(session: Session, *, unit: Sequence[SwapStatement]) -> None:
+    refusing(unit[0].table, partial(execute_unit, session, unit))
 
 
-def _execute(original: Session, statements: Iterable[Statement], phase: Phase) -> None:
+def _execute(original: Session, statements: Iterable[SwapStatement], phase: SwapPhase) -> None:
     for unit in _units(statements, phase):
         _build(original, unit=unit)
 
@@ -170,19 +183,19 @@ def _prove(session: Session, *, pair: Pair, job: Job, hidden: str) -> None:
         raise NotSwapped(f"{pair.name}: {then.rows} rows at T, {now.rows} loaded, checksum differs")
 
 
-def _check_keys(session: Session, *, pair: Pair, keys: Sequence[Statement], hidden: str) -> None:
+def _check_keys(session: Session, *, pair: Pair, keys: Sequence[SwapStatement], hidden: str) -> None:
     if keys:
         _build(session, unit=keys)
     analyze(session, _hidden_pair(pair, hidden).original)
 
 
-def _refusing(table: TableName, act: Callable[[], object]) -> None:
+def refusing(table: TableName, act: Callable[[], object]) -> None:
     """Do it, with the server's refusals in our words. Raises RowsRefused, NotSwapped."""
     try:
         act()
     except BAD_ROWS as error:
         raise RowsRefused({table: server_words(error)}) from error
-    except (*BUILD_ERRORS, *NO_ROOM) as error:
+    except DEFINITION_ERRORS as error:
         raise NotSwapped(f"{table}: {server_words(error)}") from error
     except LockNotFree as error:
-        raise NotSwapped(f"{table}: a table that it references is in use") from error
+        raise NotSwapped(f"{table}: {error}") from error

@@ -6,7 +6,6 @@ catalogs change, and all definitions must read afterwards as they did before.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -14,33 +13,35 @@ from recovery.model.load_strategy import ROWS_IN_PLACE, LoadStrategy
 from recovery.model.recovery_plan import ForeignKeyMode
 from recovery.model.values import TableName, counted
 from recovery.postgres import load_statements
-from recovery.postgres.change_consumers import event_triggers, lock_holders
+from recovery.postgres.change_consumers import event_triggers
 from recovery.postgres.connect import Session
 from recovery.postgres.definition_digest import definitions_digest
-from recovery.postgres.isolate_bad_rows import ROW_ERRORS, server_words
+from recovery.postgres.isolate_bad_rows import DEFINITION_ERRORS, server_words
 from recovery.postgres.plain_indexes import may_keep_statements
+from recovery.postgres.swap.brief_locks import LockNotFree, lock_alone, until_locked
 from recovery.postgres.swap.exchange import (
-    continue_identities,
     exchange,
-    rows_of_others,
+    relations_of,
     tables_to_exchange_under_lock,
-    take_along,
 )
 from recovery.postgres.swap.hidden_tables import hidden_name
 from recovery.postgres.swap.obstacles import swap_obstacles
+from recovery.postgres.swap.rows_of_others import OthersRows, how_many
 from recovery.postgres.swap.table_definition import definition_lines
 from recovery.reload import load_refusals
 from recovery.reload.build_hidden import HiddenTables, NotSwapped, SwapSchemas, add_keys, build_empty
 from recovery.reload.load_job import Job, Loaded
+from recovery.reload.row_writes import RowsRefused
 
-WRITERS_WAIT_MS = 1_500  # longer than deadlock_timeout, after which the server ends an autovacuum that is in the way
-READERS_WAIT_MS = 200
-PATIENCE_S, PAUSE_S = 30.0, 0.2
-ROWS_TAKEN_ALONG = 50_000  # under the lock, so many of a table at most
+RELATIONS_AT_ONCE = 200  # exchanged under one lock, for some milliseconds each
+ROWS_FOLLOWED = 200_000  # of others in all tables together; under the lock they are compared with what was copied
+ROWS_REHEARSED = 2_000  # copied under the lock of the rehearsal
+ROUNDS, FEW_ROWS = 10, 200
+NO_KEY = "whose rows no key tells apart"
 
 
 def why_no_swap(original: Session, rows: Mapping[TableName, int], strategy: LoadStrategy) -> str | None:
-    """Why the tables are not exchanged; empty where they can be, None where nobody would expect it.
+    """Why the tables are not exchanged; empty where they can be, None where that is not asked for.
 
     `rows`: the tables that are loaded whole with the number of rows that they get.
     """
@@ -52,7 +53,12 @@ def why_no_swap(original: Session, rows: Mapping[TableName, int], strategy: Load
         return f"event trigger {names[0]} would see tables created and dropped"
     if not may_keep_statements(original):
         return "this role may not create the schema that would hide the tables"
-    reasons = swap_obstacles(original, list(rows))
+    if relations_of(original, list(rows)) > RELATIONS_AT_ONCE:
+        return f"together they have more than {RELATIONS_AT_ONCE} tables and indexes, which would be locked for long"
+    return _listed(swap_obstacles(original, list(rows)))
+
+
+def _listed(reasons: Mapping[TableName, str]) -> str:
     return "; ".join(f"{table}: {reason}" for table, reason in reasons.items())
 
 
@@ -63,16 +69,19 @@ def rehearse(original: Session, job: Job, schemas: SwapSchemas) -> None:
     """
     locked = tables_to_exchange_under_lock(original, job.filled)
 
-    def attempt() -> bool:
+    def attempt(wait_ms: int) -> bool:
         with original.transaction(force_rollback=True):
             empty = build_empty(original, job, schemas)
-            if not _lock(original, locked):
+            others = _others(original, job, schemas)
+            if sum(how_many(original, job.filled, at_most=ROWS_REHEARSED).values()) > ROWS_REHEARSED:
+                others = []
+            if not lock_alone(original, locked, wait_ms=wait_ms):
                 return False
             add_keys(original, empty)
-            _exchange(original, job, empty, schemas)
+            _exchange(original, job, empty, schemas, others)
         return True
 
-    _until_locked(original, locked, attempt)
+    _refused_at_most(lambda: until_locked(original, locked, attempt))
 
 
 def load_by_swap(
@@ -89,82 +98,104 @@ def load_by_swap(
     """
     locked = tables_to_exchange_under_lock(original, job.filled)
     hidden = [hidden_name(schemas.hidden, table) for table in job.filled]
-    load_statements.settle_accounts(original)
     done: list[tuple[Loaded, datetime]] = []
 
-    def attempt() -> bool:
+    others = _others(original, job, schemas)
+    followed = {each.table for each in others}
+
+    def attempt(wait_ms: int) -> bool:
         done.clear()
+        _catch_up(original, others)
+        load_statements.settle_accounts(original)
         with load_statements.transaction(original):
             definitions = definitions_digest(original)
             touched = load_statements.touched_tables(original)
             xid = load_statements.transaction_id(original)
-            if not load_statements.lock_tables(original, [], alone=hidden, timeout_ms=WRITERS_WAIT_MS):
-                return False
-            if not _lock(original, locked):
+            if not lock_alone(original, hidden, wait_ms=wait_ms):
                 return False
             since = load_statements.server_time(original)
-            taken = _exchange(original, job, ready, schemas)
-            load_refusals.refuse_side_effects(taken, touched, load_statements.touched_tables(original))
+            if not lock_alone(original, locked, wait_ms=wait_ms):
+                return False
+            if late := how_many(original, [table for table in job.filled if table not in followed], at_most=0):
+                raise NotSwapped(f"others began to write into {', '.join(map(str, late))} meanwhile, {NO_KEY}")
+            _exchange(original, job, ready, schemas, others)
+            written = {each.table: load_statements.Touched(each.table, each.came, 0, each.left) for each in others}
+            load_refusals.refuse_side_effects(written, touched, load_statements.touched_tables(original))
             loaded = _loaded(original, job, ready, xid, definitions)
             before_commit(_locked(original, loaded, since))
             done.append((loaded, since))
         return True
 
-    _until_locked(original, locked, attempt)
+    _refused_at_most(lambda: until_locked(original, locked, attempt))
     ((loaded, since),) = done
     return _locked(original, loaded, since)
 
 
-def _until_locked(original: Session, locked: Sequence[TableName], attempt: Callable[[], bool]) -> None:
-    """Try until it was done; what is locked is free for others between two tries. Raises NotSwapped."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            with load_statements.unless_blocked():
-                if attempt():
-                    return
-        except ROW_ERRORS as error:
-            raise NotSwapped(server_words(error)) from error
-        if time.monotonic() > deadline:
-            holders = "; ".join(holder.who for holder in lock_holders(original, locked)[:3])
-            raise NotSwapped(f"the lock is not free{holders and f': {holders}'}")
-        time.sleep(PAUSE_S)
-
-
-def _lock(original: Session, tables: Sequence[TableName]) -> bool:
-    """Writers first, so that an autovacuum gives way; then readers, who wait for so short a time."""
-    return load_statements.lock_tables(original, tables, timeout_ms=WRITERS_WAIT_MS) and load_statements.lock_tables(
-        original, [], alone=tables, timeout_ms=READERS_WAIT_MS
-    )
+def _refused_at_most(act: Callable[[], None]) -> None:
+    """Do it. Raises NotSwapped for whatever the server refuses, and for locks that are not free."""
+    try:
+        act()
+    except DEFINITION_ERRORS as error:
+        raise NotSwapped(server_words(error)) from error
+    except RowsRefused as refused:
+        raise NotSwapped("; ".join(refused.words.values())) from refused
+    except LockNotFree as error:
+        raise NotSwapped(str(error)) from error
 
 
 def _exchange(
-    original: Session, job: Job, ready: HiddenTables, schemas: SwapSchemas
-) -> dict[TableName, load_statements.Touched]:
-    """Under the locks: what others wrote is taken along, the names change. Returns the rows taken along."""
+    original: Session, job: Job, ready: HiddenTables, schemas: SwapSchemas, others: Sequence[OthersRows]
+) -> None:
+    """Under the locks: what others wrote is taken along, the names change.
+
+    Some definitions change without a lock on their table (rights, comments): they are read right before the exchange.
+    """
     load_refusals.refuse_other_triggers(original, job.filled, job.held_triggers)
-    if definition_lines(original, job.filled) != ready.lines or swap_obstacles(original, job.filled):
+    _follow(original, others)
+    if reasons := swap_obstacles(original, job.filled):
+        raise NotSwapped(_listed(reasons))
+    if definition_lines(original, job.filled) != ready.lines:
         raise NotSwapped("something that hangs on the tables was changed meanwhile")
-    taken = _take_along(original, job, schemas)
-    for table in job.filled:
-        continue_identities(original, schemas.hidden, table)
     exchange(original, job.filled, ready.statements, hidden=schemas.hidden, old=schemas.old)
     if different := definition_lines(original, job.filled) ^ ready.lines:
         raise NotSwapped(f"it would not read as it did: {min(different, key=len)}")
-    return {table: load_statements.Touched(table, rows, 0, 0) for table, rows in taken.items()}
 
 
-def _take_along(original: Session, job: Job, schemas: SwapSchemas) -> dict[TableName, int]:
-    """Rows of others in the tables that were empty, parents first."""
-    holding = rows_of_others(original, job.filled, at_most=ROWS_TAKEN_ALONG)
-    if many := [str(table) for table, rows in holding.items() if rows > ROWS_TAKEN_ALONG]:
-        raise NotSwapped(f"others wrote more than {counted(ROWS_TAKEN_ALONG, 'row')} into {', '.join(many)}")
+def _others(original: Session, job: Job, schemas: SwapSchemas) -> list[OthersRows]:
+    """What others write into the tables, parents first. Raises NotSwapped where no key tells their rows apart.
+
+    They may be T's own, put back by somebody else, and would be there twice.
+    """
+    holding = how_many(original, job.filled, at_most=ROWS_FOLLOWED)
+    if sum(holding.values()) > ROWS_FOLLOWED:
+        raise NotSwapped(f"others wrote more than {counted(ROWS_FOLLOWED, 'row')} into the tables meanwhile")
+    if keyless := [str(pair.name) for pair in job.fills if pair.name in holding and not pair.original.key]:
+        raise NotSwapped(f"others wrote into {', '.join(keyless)} meanwhile, {NO_KEY}")
+    keyed = [pair for pair in job.fills if pair.original.key]
+    return [OthersRows(original, pair, schemas.hidden, number) for number, pair in enumerate(keyed)]
+
+
+def _catch_up(original: Session, others: Sequence[OthersRows]) -> None:
+    """Copy what others wrote so far, until little is left for the lock."""
+    for _ in range(ROUNDS):
+        with load_statements.transaction(original):
+            load_statements.use_one_snapshot(original)  # no child without its parent
+            _follow(original, others)
+        if sum(each.came + each.left for each in others) <= FEW_ROWS:
+            break
+
+
+def _follow(original: Session, others: Sequence[OthersRows]) -> None:
+    """Bring the new tables to what others have written by now: children leave first, parents come first."""
     load_statements.use_search_path_of_role(original)
     load_statements.relax_foreign_keys(original, ForeignKeyMode.DEFERRED)
-    taken = {pair.name: take_along(original, schemas.hidden, pair) for pair in job.fills if pair.name in holding}
+    for each in reversed(others):
+        each.count_anew()
+        each.leave()
+    for each in others:
+        each.come()
     load_statements.enforce_foreign_keys(original, ForeignKeyMode.DEFERRED)
     load_statements.pin_search_path(original)
-    return taken
 
 
 def _loaded(original: Session, job: Job, ready: HiddenTables, xid: int, definitions: str) -> Loaded:

@@ -61,7 +61,17 @@ def run(recovery_run: RecoveryRun, *, until: str | None = None) -> None:
             if step.name == until:
                 _refuse_partial(recovery_run)
                 return
+        _settle_at_the_end(recovery_run)
         _close(recovery_run, outcome_of_load(recovery_run.case))
+
+
+def _settle_at_the_end(recovery_run: RecoveryRun) -> None:
+    """Put in order what an attempt to load left, before the case is closed: later nothing would remember it."""
+    try:
+        settle_load(recovery_run)
+    except RowbackError as error:
+        state = f"{written_state(recovery_run.case)}; the copy is removed, the case stays open"
+        raise RowbackError(error.id, error.fact, *error.facts, state=state, help=error.helps) from error
 
 
 def _perform_or_look_closer(recovery_run: RecoveryRun, step: Step) -> None:

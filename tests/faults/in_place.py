@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
 import pytest
 
 from runbooks.lab.background import pass_a_second
@@ -85,3 +86,9 @@ def killed(cli: Cli, database: Database, incident: Incident, event: str, step: s
 def cluster_dsn(database: Database) -> str:
     live: Live = database.live
     return str(live.lab.engine.instances[live.identifier].cluster.dsn(database.name))
+
+
+def as_superuser(database: Database, *statements: str) -> None:
+    with psycopg.connect(cluster_dsn(database), autocommit=True) as admin:
+        for statement in statements:
+            admin.execute(statement)

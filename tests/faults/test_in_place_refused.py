@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import psycopg
 import pytest
 
 from recovery.workflow.steps import unbuilt_indexes
@@ -16,9 +15,9 @@ from runbooks.lab.background import pass_a_second
 from tests.faults.in_place import (
     SIGNAL_AT,
     Incident,
+    as_superuser,
     assert_as_it_was,
     assert_recovered,
-    cluster_dsn,
     definitions,
     in_place,
     incident,
@@ -30,12 +29,6 @@ from tests.fix_lab import Database, wait_until
 
 __all__ = ["incident"]
 pytestmark = pytest.mark.matrix
-
-
-def as_superuser(database: Database, *statements: str) -> None:
-    with psycopg.connect(cluster_dsn(database), autocommit=True) as admin:
-        for statement in statements:
-            admin.execute(statement)
 
 
 def built_by(dump: str) -> list[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
+from recovery.reload.build_hidden import HiddenTables, build_hidden
+from recovery.workflow.steps import swap_tables
 from runbooks.lab.background import pass_a_second
-from tests.faults.in_place import definitions
+from tests.faults.in_place import as_superuser, definitions
 from tests.faults.swap import PUBLIC, QUERIES, Incident, assert_recovered, digest_of, incident, opening, swapping
-from tests.fix_cli import Cli, restoring
+from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, wait_until
 
 __all__ = ["incident"]
@@ -18,7 +21,7 @@ IN_PLACE = "the tables are not swapped, they are loaded in place"
 
 
 def test_a_reader_that_stays(cli: Cli, database: Database, incident: Incident, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recovery.reload.load_by_swap.PATIENCE_S", 0.5)
+    monkeypatch.setattr("recovery.postgres.swap.brief_locks.PATIENCE_S", 0.5)
     monkeypatch.setattr("recovery.reload.load_in_place.PATIENCE_S", 0.5)
     with database.connect() as reader, reader.transaction():
         reader.execute("select count(*) from t")
@@ -128,3 +131,60 @@ def test_the_application_goes_on_and_the_account_tells_of_its_rows(
     assert database.rows("select count(*) from t where body = 'mine'") == [(len(written),)]
     assert [database.rows(query) for query in QUERIES] == incident.held
     assert definitions(database) == incident.definitions
+
+
+def test_a_table_that_was_empty_at_t_stays_the_one_it_is(cli: Cli, database: Database, incident: Incident) -> None:
+    database.run("create table down (id int primary key, p int references p)")
+    before = definitions(database)
+    oids = "select 'down'::regclass::oid, 'space'::regclass::oid"
+    held, swapped = database.rows(oids), database.rows("select 'p'::regclass::oid")
+    database.run("insert into p overriding system value select g, 1 from generate_series(1, 50) g")
+    at = pass_a_second()
+    database.run("truncate p, t, down")
+    ran = cli(*restoring(cli, database, at, "--load", "swap"))
+    assert ran.code == 0, ran.err
+    assert "1 table swapped" in ran.err
+    assert database.rows(oids) == held
+    assert database.rows("select 'p'::regclass::oid") != swapped
+    assert database.rows("select count(*), sum(id) from p") == [(50, 1275)]
+    database.run("insert into down values (1, 50)")
+    assert definitions(database) == before
+
+
+def test_what_cannot_be_removed_keeps_the_case_open(
+    cli: Cli, database: Database, incident: Incident, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its keys would keep others from deleting parents, and a closed case is asked nothing any more."""
+    monkeypatch.setattr("recovery.postgres.swap.brief_locks.PATIENCE_S", 0.5)
+    with database.connect() as reader:
+
+        def built(*given: Any) -> HiddenTables:
+            ready = build_hidden(*given)
+            reader.execute("begin")
+            reader.execute("select count(*) from space")
+            return ready
+
+        monkeypatch.setattr(swap_tables, "build_hidden", built)
+        ran = cli(*swapping(cli, database, incident))
+        case = the_case(cli)["case"]
+        schema = f"rowback_case_{case.replace('-', '_')}_swap"
+        assert f"{IN_PLACE}: the lock is not free: pid {reader.info.backend_pid} (" in ran.err
+        assert f"error[lock-not-granted]: schema {schema} cannot be removed" in ran.err
+        assert "  the rows were put back and committed; the copy is removed, the case stays open\n" in ran.err
+        assert f"once the tables are free: rowback resume {case}, or rowback close {case}" in ran.err
+        assert [database.rows(query) for query in QUERIES] == incident.held
+        assert the_case(cli)["outcome"] == "open"
+        reader.execute("rollback")
+    resumed = cli("resume", case)
+    assert resumed.code == 0, resumed.err
+    assert_recovered(cli, database, incident)
+
+
+def test_a_role_that_may_not_have_more_sessions(cli: Cli, database: Database, incident: Incident) -> None:
+    as_superuser(database, "alter role postgres connection limit 4")
+    try:
+        ran = cli(*swapping(cli, database, incident))
+    finally:
+        as_superuser(database, "alter role postgres connection limit -1")
+    assert ran.code == 0, ran.err
+    assert_recovered(cli, database, incident)

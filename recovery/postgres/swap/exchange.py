@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from psycopg import sql
 
 from recovery.model.values import TableName
-from recovery.postgres.connect import Session
-from recovery.postgres.copy_rows import Pair, column_list
+from recovery.postgres.connect import Session, one
 from recovery.postgres.swap.hidden_tables import drop_schema_with_tables, hidden_name
-from recovery.postgres.swap.phase import Phase
-from recovery.postgres.swap.statements import Statement
+from recovery.postgres.swap.phase import SwapPhase
+from recovery.postgres.swap.statements import SwapStatement
 
 _NEIGHBOURS = """
 select distinct n.nspname, c.relname from pg_constraint k
@@ -37,43 +36,15 @@ def tables_to_exchange_under_lock(original: Session, tables: Sequence[TableName]
     return sorted({*tables, *neighbours}, key=lambda table: table.key)
 
 
-def rows_of_others(original: Session, tables: Sequence[TableName], *, at_most: int) -> Mapping[TableName, int]:
-    """How many rows each table holds, counted no further than one beyond `at_most`."""
-    counted = sql.SQL(" union all ").join(
-        sql.SQL("select {}, count(*) from (select from only {} limit {}) r").format(
-            sql.Literal(number), sql.Identifier(*table.key), sql.Literal(at_most + 1)
-        )
-        for number, table in enumerate(tables)
-    )
-    return {tables[number]: rows for number, rows in original.execute(counted).fetchall() if rows}
-
-
-def take_along(original: Session, schema: str, pair: Pair) -> int:
-    """Copy the rows that others wrote into the old table meanwhile; how many."""
-    columns = [column.name for column in pair.original.columns if not column.generated]
-    names = column_list(columns)
-    listed = sql.SQL(" ({})").format(names) if columns else sql.SQL("")
-    statement = sql.SQL("insert into {}{} overriding system value select {} from only {}").format(
-        sql.Identifier(*hidden_name(schema, pair.name).key), listed, names, sql.Identifier(*pair.name.key)
-    )
-    return original.execute(statement).rowcount
-
-
-def continue_identities(original: Session, schema: str, table: TableName) -> None:
-    """Let the new table's identity sequences go on where the old one's stand."""
-    here = {
-        column: name for column, *name in original.execute(_COUNTERS, (str(hidden_name(schema, table)),)).fetchall()
-    }
-    for column, *sequence in original.execute(_COUNTERS, (str(table),)).fetchall():
-        original.execute(
-            sql.SQL("select setval({}::regclass, last_value, is_called) from {}").format(
-                sql.Literal(sql.Identifier(*here[column]).as_string(original)), sql.Identifier(*sequence)
-            )
-        )
+def relations_of(original: Session, tables: Sequence[TableName]) -> int:
+    """How many tables and indexes they are together."""
+    names = [str(table) for table in tables]
+    query = "select count(*) from pg_index where indrelid = any(%s::text[]::regclass[])"
+    return len(tables) + int(one(original, query, (names,)))
 
 
 def exchange(
-    original: Session, tables: Sequence[TableName], statements: Iterable[Statement], *, hidden: str, old: str
+    original: Session, tables: Sequence[TableName], statements: Iterable[SwapStatement], *, hidden: str, old: str
 ) -> None:
     """Give the new tables the names and all that hangs on the old ones, and drop those, in the open transaction.
 
@@ -81,17 +52,18 @@ def exchange(
     """
     statements = list(statements)
     original.execute(sql.SQL("create schema {}").format(sql.Identifier(old)))
-    _execute(original, statements, Phase.BEFORE)
+    _execute(original, statements, SwapPhase.BEFORE)
     for table in tables:
         _move(original, table, old)
+        _continue_identities(original, hidden_name(old, table), hidden_name(hidden, table))
     for table in tables:
         _move(original, hidden_name(hidden, table), table.schema_name)
-    _execute(original, statements, Phase.AFTER)
+    _execute(original, statements, SwapPhase.AFTER)
     drop_schema_with_tables(original, old)
     drop_schema_with_tables(original, hidden)
 
 
-def _execute(original: Session, statements: Iterable[Statement], phase: Phase) -> None:
+def _execute(original: Session, statements: Iterable[SwapStatement], phase: SwapPhase) -> None:
     for statement in statements:
         if statement.phase is phase:
             original.execute(statement.sql)
@@ -101,3 +73,14 @@ def _move(original: Session, table: TableName, schema: str) -> None:
     original.execute(
         sql.SQL("/* rowback */ alter table {} set schema {}").format(sql.Identifier(*table.key), sql.Identifier(schema))
     )
+
+
+def _continue_identities(original: Session, old: TableName, new: TableName) -> None:
+    """Let the new table's identity sequences go on where the old one's stand, which are locked by now."""
+    here = {column: name for column, *name in original.execute(_COUNTERS, (str(new),)).fetchall()}
+    for column, *sequence in original.execute(_COUNTERS, (str(old),)).fetchall():
+        original.execute(
+            sql.SQL("select setval({}::regclass, last_value, is_called) from {}").format(
+                sql.Literal(sql.Identifier(*here[column]).as_string(original)), sql.Identifier(*sequence)
+            )
+        )

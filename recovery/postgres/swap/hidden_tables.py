@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from psycopg import sql
-from psycopg.errors import LockNotAvailable
 
 from recovery.model.catalog import Table
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 from recovery.postgres.plain_indexes import use_memory
-from recovery.postgres.swap.statements import Statement
+from recovery.postgres.swap.brief_locks import LockNotFree, until_locked
+from recovery.postgres.swap.statements import SwapStatement
 from recovery.postgres.trusted_sql import trusted_sql
-
-PATIENCE_S, PAUSE_S = 30.0, 0.1
-LOCK_MS = 1_500  # longer than deadlock_timeout, after which the server ends an autovacuum that is in the way
 
 _FACTS = """
 select c.relowner::regrole::text, pg_get_userbyid(c.relowner) = current_user,
@@ -42,10 +38,6 @@ select pg_terminate_backend(a.pid) from pg_stat_activity a where a.application_n
 """
 
 
-class LockNotFree(Exception):
-    """The lock on a table was not free for as long as it was asked for."""
-
-
 def hidden_name(schema: str, table: TableName) -> TableName:
     """What the new table is called until it is exchanged."""
     return TableName(schema_name=schema, name=table.name)
@@ -54,7 +46,7 @@ def hidden_name(schema: str, table: TableName) -> TableName:
 def make_hidden_tables(original: Session, schema: str, tables: Sequence[TableName]) -> None:
     """The schema and, in it, each table anew and empty: columns, defaults, checks, identity. One transaction.
 
-    Nobody but the tables' owners may look into the schema. Raises what the server raises where the role may not.
+    The tables' owners alone may look into the schema. Raises what the server raises where the role may not.
     """
     with original.transaction():
         original.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
@@ -95,25 +87,19 @@ def _make(original: Session, schema: str, table: TableName) -> None:
         original.execute(sql.SQL("alter table {} owner to {}").format(new, trusted_sql(owner)))
 
 
-def execute_unit(session: Session, statements: Iterable[Statement]) -> None:
+def execute_unit(session: Session, statements: Sequence[SwapStatement]) -> None:
     """Statements that belong together, in one transaction. Raises LockNotFree, or what the server raises."""
-    statements = list(statements)
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            with session.transaction():
-                session.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(LOCK_MS)))
-                use_memory(session)
-                for statement in statements:
-                    session.execute(
-                        sql.SQL("set local default_tablespace = {}").format(sql.Literal(statement.tablespace))
-                    )
-                    session.execute(statement.sql)
-            return
-        except LockNotAvailable as error:
-            if time.monotonic() > deadline:
-                raise LockNotFree from error
-        time.sleep(PAUSE_S)
+
+    def attempt(wait_ms: int) -> bool:
+        with session.transaction():
+            session.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(wait_ms)))
+            use_memory(session)
+            for statement in statements:
+                session.execute(sql.SQL("set local default_tablespace = {}").format(sql.Literal(statement.tablespace)))
+                session.execute(statement.sql)
+        return True
+
+    until_locked(session, [statement.table for statement in statements], attempt)
 
 
 def analyze(session: Session, table: Table) -> None:
@@ -124,21 +110,23 @@ def analyze(session: Session, table: Table) -> None:
 def remove_hidden_tables(original: Session, schema: str) -> bool:
     """Remove the schema with the tables in it, where it is there. False where a lock was not free.
 
-    Sessions of ours that still build in it are ended: their client is gone.
+    Sessions of rowback that still build in it are terminated.
     """
     if not one(original, "select to_regnamespace(quote_ident(%s)) is not null", (schema,)):
         return True
     original.execute(_OURS, (schema,))
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        try:
-            with original.transaction():
-                original.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(LOCK_MS)))
-                drop_schema_with_tables(original, schema)
-            return True
-        except LockNotAvailable:
-            time.sleep(PAUSE_S)
-    return False
+
+    def attempt(wait_ms: int) -> bool:
+        with original.transaction():
+            original.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(wait_ms)))
+            drop_schema_with_tables(original, schema)
+        return True
+
+    try:
+        until_locked(original, [], attempt)
+    except LockNotFree:
+        return False
+    return True
 
 
 def drop_schema_with_tables(original: Session, schema: str) -> None:

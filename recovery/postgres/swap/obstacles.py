@@ -12,7 +12,7 @@ from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 
 SINCE = 150_000  # publications of whole schemas are asked about
-CHECKED_PAGES = 10_000  # of a table that references the exchanged one: it is read under the lock, so much at most
+CHECKED_BYTES = 64 * 1024 * 1024  # of a table that references the exchanged one: it is read under the lock
 
 _TABLES = """
 with t as (
@@ -50,6 +50,13 @@ with t as (
       or exists (select from pg_publication_rel where prrelid = t.oid)
       or exists (select from pg_publication_namespace where pnnspid = relnamespace)
       then 'it is published: subscribers would not see the rows'
+    when exists (select from pg_subscription_rel where srrelid = t.oid) then 'it is filled by a subscription'
+    when exists (select from pg_type y where y.oid in (reltype, typarray)
+                 and (typacl is not null or obj_description(y.oid, 'pg_type') is not null))
+      then 'its row type has rights or a comment of its own'
+    when exists (select from pg_proc p join pg_language l on l.oid = p.prolang where lanname = 'plpgsql'
+                 and prosrc ~* ('\mdeclare\M.*\m' || regexp_replace(relname, '(\W)', '\\\1', 'g') || '\M.*\mbegin\M'))
+      then 'a PL/pgSQL function may have variables of its row type, which sessions keep'
     when exists (select from pg_replication_slots where slot_type = 'logical' and database = current_database())
       then 'a logical slot would see the rows come into a table of another name'
     end as reason from t
@@ -67,7 +74,7 @@ with t as (
   select t.oid, 3, case
     when not k.convalidated then format('the key "%%s" of %%s is not valid', k.conname, k.conrelid::regclass)
     when c.relkind <> 'r' or c.relispartition then format('%%s references it and is partitioned', k.conrelid::regclass)
-    when c.relpages > %(pages)s then format('%%s references it and is large', k.conrelid::regclass)
+    when pg_relation_size(c.oid) > %(bytes)s then format('%%s references it and is large', k.conrelid::regclass)
     when not pg_has_role(c.relowner, 'MEMBER')
       then format('%%s references it and belongs to another role', k.conrelid::regclass)
     end from t join pg_constraint k on k.contype = 'f' and k.confrelid = t.oid join pg_class c on c.oid = k.conrelid
@@ -78,7 +85,8 @@ with t as (
     when i.reltablespace <> 0 and not has_tablespace_privilege(i.reltablespace, 'create')
       then format('this role may not create in the tablespace of index "%%s"', i.relname)
     when exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.oid
-                 and (d.deptype in ('e', 'x') or d.refclassid = 'pg_proc'::regclass and d.refobjid >= 16384))
+                 and (d.deptype in ('e', 'x') or d.refobjid >= 16384
+                      and d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)))
       then format('index "%%s" calls a function that is not PostgreSQL''s own', i.relname)
     end from t join pg_index x on x.indrelid = t.oid join pg_class i on i.oid = x.indexrelid
   union all
@@ -151,7 +159,7 @@ def swap_obstacles(original: Session, tables: Collection[TableName]) -> dict[Tab
     parameters = {
         "schemas": [name.schema_name for name in tables],
         "names": [name.name for name in tables],
-        "pages": CHECKED_PAGES,
+        "bytes": CHECKED_BYTES,
     }
     rows = original.execute(_TABLES, parameters).fetchall()
     reasons = {TableName(schema_name=schema, name=name): reason for schema, name, reason in rows}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Phase(StrEnum):
-    """In this order; the first five where nobody else sees it."""
+class SwapPhase(StrEnum):
+    """In this order; the first five where no other session sees it."""
 
     TABLE = "on the new table while it is empty"
     INDEX = "once it has its rows; each index by itself"

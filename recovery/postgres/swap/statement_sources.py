@@ -6,7 +6,7 @@ what belongs together (an index, a constraint), and the statement. `{t}` is foll
 
 from __future__ import annotations
 
-from recovery.postgres.swap.phase import Phase
+from recovery.postgres.swap.phase import SwapPhase
 
 # `name`: the table's own; `new`: what it is called until the exchange.
 TABLES = """
@@ -40,42 +40,43 @@ _KEYS = """
      join pg_attribute on attrelid = conrelid and attnum = number)) as head) printed
 """
 
-SOURCES: tuple[tuple[Phase, str], ...] = (
+SOURCES: tuple[tuple[SwapPhase, str], ...] = (
     (  # LIKE makes them bigint, with the limits of what they were
-        Phase.TABLE,
+        SwapPhase.TABLE,
         f"""select nspname, t.relname, '', format('alter sequence %%I.%%I as %%s minvalue %%s maxvalue %%s',
               %(hidden)s::text, s.relname, seqtypid::regtype, seqmin, seqmax)
             from t {_SEQUENCES} join pg_sequence on seqrelid = s.oid where d.deptype = 'i'""",
     ),
     (
-        Phase.TABLE,
+        SwapPhase.TABLE,
         f"""select nspname, relname, '', format('alter table only %%s set (%%s)', new,
               {_OPTIONS.format(prefix="", of="reloptions")}) from t where reloptions is not null""",
     ),
     (
-        Phase.TABLE,
+        SwapPhase.TABLE,
         f"""select t.nspname, t.relname, '', format('alter table only %%s set (%%s)', new,
               {_OPTIONS.format(prefix="toast.", of="o.reloptions")})
             from t join pg_class o on o.oid = t.reltoastrelid and o.reloptions is not null""",
     ),
     (
-        Phase.TABLE,
+        SwapPhase.TABLE,
         """select nspname, relname, '', format('alter table only %%s alter column %%I set statistics %%s', new, attname,
              attstattarget) from t join pg_attribute on attrelid = t.oid and attnum > 0 and attstattarget >= 0""",
     ),
     (
-        Phase.TABLE,
-        f"""select nspname, relname, '', format('alter table only %%s alter column %%I set (%%s)', new, attname,
-              {_OPTIONS.format(prefix="", of="attoptions")})
-            from t join pg_attribute on attrelid = t.oid and attnum > 0 and attoptions is not null""",
+        SwapPhase.TABLE,
+        """select nspname, relname, '', format('alter table only %%s alter column %%I set (%%s)', new, attname, options)
+           from t join pg_attribute on attrelid = t.oid and attnum > 0, lateral (
+             select string_agg(format('%%s = %%L', option_name, option_value), ', ') as options
+             from pg_options_to_table(attoptions) where option_name <> 'pg_attver') listed where options is not null""",
     ),
     (
-        Phase.TABLE,
+        SwapPhase.TABLE,
         """select nspname, relname, '', format('alter table only %%s replica identity %%s', new,
              case relreplident when 'f' then 'full' else 'nothing' end) from t where relreplident in ('f', 'n')""",
     ),
     (
-        Phase.TABLE,
+        SwapPhase.TABLE,
         f"""select t.nspname, t.relname, '', format('CREATE STATISTICS %%I.%%I%%s FROM %%s', %(hidden)s::text, stxname,
               case when starts_with(definition, head) and right(definition, length(tail)) = tail
                 then substr(definition, length(head) + 1, length(definition) - length(head) - length(tail))
@@ -84,23 +85,23 @@ SOURCES: tuple[tuple[Phase, str], ...] = (
               format('CREATE STATISTICS %%I.%%I', n.nspname, stxname) as head, ' FROM ' || t.name as tail) printed""",
     ),
     (
-        Phase.TABLE,
+        SwapPhase.TABLE,
         f"""select t.nspname, t.relname, '', format('alter statistics %%I.%%I set statistics %%s', %(hidden)s::text,
               stxname, stxstattarget) from t {_STATISTICS} where stxstattarget >= 0""",
     ),
     (
-        Phase.TABLE,
+        SwapPhase.TABLE,
         f"""select t.nspname, t.relname, '', format('comment on statistics %%I.%%I is %%L', %(hidden)s::text, stxname,
               description) from t {_STATISTICS}, obj_description(x.oid, 'pg_statistic_ext') description
             where description is not null""",
     ),
     (
-        Phase.TABLE,
+        SwapPhase.TABLE,
         f"""select t.nspname, t.relname, '', format('alter statistics %%I.%%I owner to %%s', %(hidden)s::text, stxname,
               stxowner::regrole) from t {_STATISTICS} where pg_get_userbyid(stxowner) <> current_user""",
     ),
     (
-        Phase.INDEX,
+        SwapPhase.INDEX,
         f"""select t.nspname, t.relname, i.relname, format('CREATE %%sINDEX %%I ON %%s USING %%s', kind, i.relname, new,
               case when starts_with(definition, head) then substr(definition, length(head) + 1) else '!' end)
             from t {_INDEXES} cross join lateral (select case when indisunique then 'UNIQUE ' else '' end as kind) kinds
@@ -108,19 +109,19 @@ SOURCES: tuple[tuple[Phase, str], ...] = (
               format('CREATE %%sINDEX %%I ON %%s USING ', kind, i.relname, t.name) as head) printed""",
     ),
     (
-        Phase.INDEX,
+        SwapPhase.INDEX,
         f"""select t.nspname, t.relname, i.relname, format('alter index %%I.%%I alter column %%s set statistics %%s',
               %(hidden)s::text, i.relname, attnum, attstattarget)
             from t {_INDEXES} join pg_attribute on attrelid = i.oid and attstattarget >= 0""",
     ),
     (
-        Phase.INDEX,
+        SwapPhase.INDEX,
         f"""select t.nspname, t.relname, i.relname, format('comment on index %%I.%%I is %%L', %(hidden)s::text,
               i.relname, description) from t {_INDEXES}, obj_description(i.oid, 'pg_class') description
             where description is not null""",
     ),
     (
-        Phase.CONSTRAINT,
+        SwapPhase.CONSTRAINT,
         """select t.nspname, t.relname, conname, format('alter table only %%s add constraint %%I %%s', new, conname,
              case contype when 'x' then pg_get_constraintdef(k.oid) else format('%%s using index %%I%%s%%s',
                case contype when 'p' then 'primary key' else 'unique' end, i.relname,
@@ -130,80 +131,80 @@ SOURCES: tuple[tuple[Phase, str], ...] = (
            join pg_class i on i.oid = conindid""",
     ),
     (
-        Phase.CONSTRAINT,
+        SwapPhase.CONSTRAINT,
         """select nspname, relname, conname, format('comment on constraint %%I on %%s is %%L', conname, new,
              description) from t join pg_constraint k on k.conrelid = t.oid and contype in ('p', 'u', 'x'),
              obj_description(k.oid, 'pg_constraint') description where description is not null""",
     ),
     (
-        Phase.CONSTRAINT,
+        SwapPhase.CONSTRAINT,
         f"""select t.nspname, t.relname, i.relname, format('alter table only %%s %%s %%I', new, what, i.relname)
             from t {_INDEXES}, lateral (select 'cluster on' as what where indisclustered
               union all select 'replica identity using index' where indisreplident) marks""",
     ),
-    (Phase.KEY, _KEYS),
+    (SwapPhase.KEY, _KEYS),
     (
-        Phase.KEY,
+        SwapPhase.KEY,
         """select nspname, relname, conname, format('comment on constraint %%I on %%s is %%L', conname, new,
              description) from t join pg_constraint k on k.conrelid = t.oid and contype = 'f',
              obj_description(k.oid, 'pg_constraint') description where description is not null""",
     ),
     (
-        Phase.VALIDATE,
+        SwapPhase.VALIDATE,
         """select nspname, relname, conname, format('alter table only %%s validate constraint %%I', new, conname)
            from t join pg_constraint on conrelid = t.oid and contype = 'f'""",
     ),
     (
-        Phase.BEFORE,
+        SwapPhase.BEFORE,
         f"""select nspname, relname, '', format('alter table only %%s drop constraint %%I', conrelid::regclass, conname)
             from t {_INCOMING}""",
     ),
     (
-        Phase.BEFORE,
+        SwapPhase.BEFORE,
         f"""select nspname, t.relname, '', format('alter sequence %%s owned by none', s.oid::regclass)
             from t {_SEQUENCES} where d.deptype = 'a'""",
     ),
     (
-        Phase.BEFORE,
+        SwapPhase.BEFORE,
         f"""select t.nspname, t.relname, '', format('alter statistics %%I.%%I set schema %%I', n.nspname, stxname,
               %(old)s::text) from t {_STATISTICS}""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         f"""select nspname, t.relname, '', format('alter sequence %%s owned by %%s.%%I', s.oid::regclass, t.name,
               attname) from t {_SEQUENCES} join pg_attribute on attrelid = t.oid and attnum = d.refobjsubid
             where d.deptype = 'a'""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         f"""select nspname, t.relname, '', format('comment on sequence %%s is %%L', s.oid::regclass, description)
             from t {_SEQUENCES}, obj_description(s.oid, 'pg_class') description
             where d.deptype = 'i' and description is not null""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         f"""select t.nspname, t.relname, '', format('alter statistics %%I.%%I set schema %%I', %(hidden)s::text,
               stxname, n.nspname) from t {_STATISTICS}""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         """select nspname, relname, '', pg_get_triggerdef(g.oid)
            from t join pg_trigger g on tgrelid = t.oid and not tgisinternal""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         """select nspname, relname, '', format('alter table only %%s %%s trigger %%I', name, case tgenabled
              when 'D' then 'disable' when 'A' then 'enable always' else 'enable replica' end, tgname)
            from t join pg_trigger on tgrelid = t.oid and not tgisinternal and tgenabled <> 'O'""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         """select nspname, relname, '', format('comment on trigger %%I on %%s is %%L', tgname, name, description)
            from t join pg_trigger g on tgrelid = t.oid and not tgisinternal,
              obj_description(g.oid, 'pg_trigger') description where description is not null""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         """select nspname, relname, '', format('create policy %%I on %%s as %%s for %%s to %%s%%s%%s', polname, name,
              case when polpermissive then 'permissive' else 'restrictive' end, case polcmd when 'r' then 'select'
                when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
@@ -214,34 +215,34 @@ SOURCES: tuple[tuple[Phase, str], ...] = (
            from t join pg_policy on polrelid = t.oid""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         """select nspname, relname, '', format('comment on policy %%I on %%s is %%L', polname, name, description)
            from t join pg_policy p on polrelid = t.oid, obj_description(p.oid, 'pg_policy') description
            where description is not null""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         """select nspname, relname, '', format('alter table only %%s enable row level security', name) from t
            where relrowsecurity""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         """select nspname, relname, '', format('comment on table %%s is %%L', name, description)
            from t, obj_description(t.oid, 'pg_class') description where description is not null""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         f"""select nspname, relname, conname, format('alter table only %%s add constraint %%I %%s', conrelid::regclass,
               conname, pg_get_constraintdef(k.oid)) from t {_INCOMING}""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         f"""select nspname, relname, conname, format('comment on constraint %%I on %%s is %%L', conname,
               conrelid::regclass, description) from t {_INCOMING}, obj_description(k.oid, 'pg_constraint') description
             where description is not null""",
     ),
     (
-        Phase.AFTER,
+        SwapPhase.AFTER,
         f"""select min(nspname), min(t.relname), '', format('create or replace view %%s%%s as %%s', v.oid::regclass,
               ' with (' || {_OPTIONS.format(prefix="", of="v.reloptions")} || ')', pg_get_viewdef(v.oid))
             from t join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = t.oid

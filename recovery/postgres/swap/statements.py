@@ -8,7 +8,7 @@ from psycopg import sql
 
 from recovery.model.values import TableName, Value
 from recovery.postgres.connect import Session
-from recovery.postgres.swap.phase import Phase
+from recovery.postgres.swap.phase import SwapPhase
 from recovery.postgres.swap.statement_sources import GRANTS, SOURCES, TABLES
 from recovery.postgres.trusted_sql import trusted_sql
 
@@ -20,11 +20,11 @@ where n.nspname = any(%(schemas)s) and t.relname = any(%(names)s)
 """
 
 
-class Statement(Value):
+class SwapStatement(Value):
     """One statement. `unit`: the index or constraint that it is about. `tablespace`: where an index is put."""
 
     table: TableName
-    phase: Phase
+    phase: SwapPhase
     unit: str
     text: str
     tablespace: str = ""
@@ -35,7 +35,7 @@ class Statement(Value):
         return trusted_sql(self.text)
 
 
-def statements_of(original: Session, tables: Collection[TableName], *, hidden: str, old: str) -> list[Statement]:
+def statements_of(original: Session, tables: Collection[TableName], *, hidden: str, old: str) -> list[SwapStatement]:
     """Every statement that carries over what hangs on `tables`, within each phase in the order of execution.
 
     `hidden`: the schema of the new tables until the exchange; `old`: that of the old ones in its transaction. `!`
@@ -53,9 +53,9 @@ def statements_of(original: Session, tables: Collection[TableName], *, hidden: s
         for phase, query in SOURCES
         for row in sorted(original.execute(trusted_sql(TABLES + query), parameters).fetchall())
     ]
-    printed += [(Phase.AFTER, *row) for row in original.execute(trusted_sql(GRANTS), parameters).fetchall()]
+    printed += [(SwapPhase.AFTER, *row) for row in original.execute(trusted_sql(GRANTS), parameters).fetchall()]
     return [
-        Statement(
+        SwapStatement(
             table=TableName(schema_name=schema, name=name),
             phase=phase,
             unit=unit,

@@ -37,7 +37,9 @@ select format('%%s %%s: %%s', relkind, name, concat_ws(' | ', relowner::regrole,
 union all
 select format('column %%s.%%I: %%s', name, attname, concat_ws(' | ', attnum, format_type(atttypid, atttypmod),
     attcollation::regcollation, attnotnull, attidentity, attgenerated, attstorage, attcompression,
-    coalesce(attstattarget, -1), attoptions::text, attacl::text, attislocal, attinhcount,
+    coalesce(attstattarget, -1),
+    (select array_agg(o)::text from unnest(attoptions) o where o not like 'pg_attver=%%'), attacl::text,
+    attislocal, attinhcount,
     (select 'default ' || pg_get_expr(adbin, adrelid) from pg_attrdef where adrelid = attrelid and adnum = attnum),
     'comment ' || quote_nullable(col_description(attrelid, attnum))))
   from (select oid, name from t union all select oid, name from v) c join pg_attribute on attrelid = c.oid
@@ -45,6 +47,7 @@ select format('column %%s.%%I: %%s', name, attname, concat_ws(' | ', attnum, for
 union all
 select format('constraint %%s on %%s: %%s', quote_ident(conname), conrelid::regclass, concat_ws(' | ', contype,
     pg_get_constraintdef(k.oid), condeferrable, condeferred, convalidated, conislocal, coninhcount, connoinherit,
+    case contype when 'f' then conindid::regclass end,
     'comment ' || quote_nullable(obj_description(k.oid, 'pg_constraint')),
     (select string_agg(tgenabled::text, '' order by tgenabled::text) from pg_trigger where tgconstraint = k.oid)))
   from pg_constraint k where conrelid in (select oid from t) or confrelid in (select oid from t)

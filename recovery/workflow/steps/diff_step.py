@@ -89,11 +89,12 @@ def _with_load_strategy(recovery_run: RecoveryRun, original: Session, repair: Re
     prints = truth(recovery_run).fingerprints
     rows = {name: prints[str(name)].rows for name in repair.filled}
     indexes, notices = choose_indexes(original, rows, recovery_run.case.plan.load)
-    why_not = why_no_swap(original, rows, recovery_run.case.plan.load)
+    held = {name: count for name, count in rows.items() if count}  # a table that was empty at T stays as it is
+    why_not = why_no_swap(original, held, recovery_run.case.plan.load)
     if why_not == "" and repair.writes:
         why_not = "rows of other tables are written in the same transaction"
     if why_not == "":  # in place stays the way out
-        return repair.model_copy(update={"swapped": repair.filled, "rebuilt": tuple(indexes)})
+        return repair.model_copy(update={"swapped": tuple(held), "rebuilt": tuple(indexes)})
     notices = [f"loaded in place, not swapped: {why_not}", *notices] if why_not else notices
     return repair.model_copy(update={"rebuilt": tuple(indexes), "notices": (*repair.notices, *notices)})
 

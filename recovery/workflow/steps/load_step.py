@@ -29,12 +29,12 @@ from recovery.reload.paced_load import LoadListener, load_paced
 from recovery.reload.restore_large_objects import point_to_objects
 from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
-from recovery.workflow.steps.hidden_tables import swap_tables
 from recovery.workflow.steps.load_records import batches_of
 from recovery.workflow.steps.nothing_to_load import refuse_nothing, refuse_part
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
 from recovery.workflow.steps.settle_load import settle_load
 from recovery.workflow.steps.step import Step
+from recovery.workflow.steps.swap_tables import swap_tables
 from recovery.workflow.steps.unbuilt_indexes import indexes_dropped, settle_indexes
 
 DEAD_SESSION_DEADLINE_S = 60.0

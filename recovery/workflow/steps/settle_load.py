@@ -5,7 +5,7 @@ from __future__ import annotations
 from recovery.model.plain_index import named_indexes
 from recovery.store.case_directory import Case
 from recovery.workflow.recovery_run import RecoveryRun
-from recovery.workflow.steps.hidden_tables import hidden_schema, remove_hidden
+from recovery.workflow.steps.swap_tables import hidden_schema, remove_hidden
 from recovery.workflow.steps.unbuilt_indexes import settle_indexes, unbuilt_indexes
 
 

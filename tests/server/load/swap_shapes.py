@@ -172,6 +172,21 @@ HUNG = (
     hung("a view that prints otherwise", "alter table t add s varchar(9)",
          "create view v as select id from t where s in ('new', 'paid')", otherwise="view"),
     hung("a check that prints otherwise", "alter table t add s varchar(9) check (s in ('new', 'paid'))"),
+    hung("rights on its row type", "grant usage on type t to public",
+         obstacle="its row type has rights or a comment of its own"),
+    hung("a comment on its row type", "comment on type t is 'row'",
+         obstacle="its row type has rights or a comment of its own"),
+    hung("a PL/pgSQL variable of its row type", "create function g() returns void language plpgsql as"
+         " 'declare r T%rowtype; begin select * into r from t; end'",
+         obstacle="a PL/pgSQL function may have variables of its row type, which sessions keep"),
+    hung("a PL/pgSQL array of its row type", "create function g() returns void language plpgsql as"
+         " 'begin declare s public.t[]; begin s := array(select x from t x); end; end'",
+         obstacle="a PL/pgSQL function may have variables of its row type, which sessions keep"),
+    hung("a PL/pgSQL function that reads it", "create function g() returns bigint language plpgsql as"
+         " 'declare n bigint; begin return count(*) from tt; end'", "create function h() returns bigint language"
+         " plpgsql as 'begin return count(*) from t; end'"),
+    hung("a key by another unique index", "create unique index aaa on t (id)", "create table c (id int references t)",
+         otherwise="constraint"),
     hung("typed", "drop table t", "create type u as (id int, a int, b text, c numeric, d timestamptz, e int4range,"
          " f jsonb, g text[])", "create table t of u", obstacle="it is a typed table"),
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from recovery.errors import ErrorId, RowbackError
 from recovery.postgres.connect import Session
@@ -46,12 +47,13 @@ def swap_tables(
     try:
         if what.large_objects:
             raise NotSwapped("rows may point to large objects")
-        if set(repair.swapped) != set(what.filled):
+        if {name for name in what.filled if what.rows_to_fill(name)} != set(repair.swapped):
             raise NotSwapped("other tables are loaded than were planned")
-        rehearse(original, what, _schemas(recovery_run.case))
+        swapped = replace(what, fills=[pair for pair in what.fills if pair.name in repair.swapped])
+        rehearse(original, swapped, _schemas(recovery_run.case))
         with _building(recovery_run) as schemas:
-            ready = build_hidden(original, what, rows, schemas, recovery_run.original)
-            loaded = load_by_swap(original, what, ready, schemas, before_commit=before_commit)
+            ready = build_hidden(original, swapped, rows, schemas, recovery_run.original)
+            loaded = load_by_swap(original, swapped, ready, schemas, before_commit=before_commit)
         recovery_run.record(ENDED)
     except NotSwapped as error:
         recovery_run.listener.notice(f"the tables are not swapped, they are loaded in place: {error}")
