@@ -128,11 +128,17 @@ class Bench:
     def sums(self, database: str, tables: Iterable[str]) -> list[object]:
         """Rows of each table and their checksum, and how many valid indexes and validated foreign keys there are."""
         with psycopg.connect(self.dsn(database), autocommit=True) as session:
+            listed = list(tables)
+            indexes = "select count(*) from pg_index where indisvalid and indrelid = any(%s::regclass[])"
+            keys = (
+                "select count(*) from pg_constraint where contype = 'f' and convalidated"
+                " and conrelid = any(%s::regclass[])"
+            )
             of_rows = "select count(*), sum(hash_record_extended(t, 0)) from {} t"
             return [
-                *(session.execute(of_rows.format(name)).fetchone() for name in tables),
-                session.execute("select count(*) from pg_index where indisvalid").fetchone(),
-                session.execute("select count(*) from pg_constraint where contype = 'f' and convalidated").fetchone(),
+                *(session.execute(of_rows.format(name)).fetchone() for name in listed),
+                session.execute(indexes, (listed,)).fetchone(),
+                session.execute(keys, (listed,)).fetchone(),
             ]
 
     def copy_over(self, query: str, into: str) -> None:

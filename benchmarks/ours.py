@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,6 +23,7 @@ from recovery.model.load_strategy import LoadStrategy
 from recovery.model.modes.reload_mode import Mode
 from recovery.model.recovery_plan import PlannedTable, Why
 from recovery.model.repair_plan import RepairRequest
+from recovery.model.values import TableName
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.connection_target import Target
 from recovery.postgres.copy_rows import CopyTransport, Pair
@@ -101,10 +103,9 @@ class Act:
             done = self._load([], Repair(changes, 2, SCHEMA, plan.lifted, plan.changes_digest, plan.columns), ())
         return done.seconds_locked
 
-    def fill(self, strategy: LoadStrategy) -> float:
-        """Every empty table loaded whole, parents first, as `restore --load` does it."""
-        catalog = read_catalog(self.live)
-        version, filled = self.live.info.server_version, set(nonempty(self.live, [t.name for t in catalog.tables]))
+    def fill(self, strategy: LoadStrategy, filled: Collection[TableName]) -> float:
+        """Every table but the `filled` ones loaded whole, parents first, as `restore --load` does it."""
+        catalog, version = read_catalog(self.live), self.live.info.server_version
         tables = {t.name: t for t in catalog.tables if t.name not in filled}
         pairs = [Pair(tables[name], tables[name]) for name in load_order(tables, catalog)[0]]
         prints = {str(t.name): fingerprint(self.copy, t, oldest_version_num=version) for t in tables.values()}
@@ -137,18 +138,19 @@ def _unnoted(done: Loaded) -> None:
 def perform(what: str, act: Act) -> float:
     """Seconds for which writers waited."""
     match what:
-        case "lineage":
-            return act.compare(RepairRequest(), act.boundary)
-        case "buckets":
-            return act.compare(RepairRequest(), None)
+        case "lineage" | "buckets":
+            return act.compare(RepairRequest(), act.boundary if what == "lineage" else None)
         case "repair":
             return act.compare(RepairRequest(mode=Mode.REPAIR, incident_xids=act.xids), act.boundary)
         case "apply":
             return act.apply()
         case "undo":
             return act.undo()
+        case "swap-under-load":
+            return act.fill(LoadStrategy.SWAP, ())
         case _:
-            return act.fill(LoadStrategy(what))
+            filled = nonempty(act.live, [table.name for table in read_catalog(act.live).tables])
+            return act.fill(LoadStrategy(what), filled)
 
 
 def main(what: str, now: str, then: str, scratch: str, *numbers: str) -> Measured:

@@ -66,7 +66,7 @@ def measure(bench: Bench) -> list[Line]:
     for _ in range(swaps):
         boundary = bench.anew("truncate parents, children")
         with Users(bench) as users:
-            locked.append(bench.ours("swap", boundary).locked_s)
+            locked.append(bench.ours("swap-under-load", boundary).locked_s)
         assert not users.errors, users.errors
         waited.append(max(users.longest_s))
         (parents, *_) = bench.sums(NOW, ["parents"])

@@ -14,7 +14,7 @@ from recovery.postgres.connect import Session
 SINCE = 150_000  # publications of whole schemas are asked about
 CHECKED_BYTES = 64 * 1024 * 1024  # of a table that references the exchanged one: it is read under the lock
 
-_TABLES = """
+_TABLES = r"""
 with t as (
   select c.*, n.nspname, y.typarray from pg_class c join pg_namespace n on n.oid = c.relnamespace
   join pg_type y on y.oid = c.reltype

@@ -182,6 +182,11 @@ HUNG = (
     hung("a PL/pgSQL array of its row type", "create function g() returns void language plpgsql as"
          " 'begin declare s public.t[]; begin s := array(select x from t x); end; end'",
          obstacle="a PL/pgSQL function may have variables of its row type, which sessions keep"),
+    SwapShape("a PL/pgSQL variable of a strange row type",
+              ('create table "T(.x" (id int)', "create function g() returns"
+              ' void language plpgsql as \'declare r "T(.x"; begin end\''), ('insert into "T(.x" values (1)',),
+              ('public."T(.x"',),
+              "a PL/pgSQL function may have variables of its row type, which sessions keep"),
     hung("a PL/pgSQL function that reads it", "create function g() returns bigint language plpgsql as"
          " 'declare n bigint; begin return count(*) from tt; end'", "create function h() returns bigint language"
          " plpgsql as 'begin return count(*) from t; end'"),

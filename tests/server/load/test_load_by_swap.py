@@ -24,11 +24,8 @@ from tests.server.load.swap_shapes import HUNG, INDEXED, SwapShape
 from tests.server.load.swapping import PARENT_AND_CHILD, ROWS, SCHEMAS, nothing_hidden, swapping
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [*HUNG, *(pytest.param(shape, marks=pytest.mark.matrix) for shape in INDEXED)],
-    ids=lambda shape: shape.name,
-)
+@pytest.mark.matrix
+@pytest.mark.parametrize("shape", [*HUNG, *INDEXED], ids=lambda shape: shape.name)
 def test_what_is_swapped_in_is_what_it_was(source: Database, database: Database, shape: SwapShape) -> None:
     for each in (source, database):
         each.run(*types_for(shape.definitions), *shape.definitions)
