@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.errors import DeadlockDetected, LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
 
 from recovery.model.catalog import Sequence as Counter
 from recovery.model.catalog import Table, Trigger
@@ -39,9 +39,12 @@ def transaction(original: Session) -> AbstractContextManager[object]:
     return original.transaction()
 
 
-def use_one_snapshot(original: Session) -> None:
-    """Let all statements of the transaction that was just begun see the same rows."""
-    original.execute("set transaction isolation level repeatable read")
+@contextmanager
+def one_snapshot(original: Session) -> Iterator[None]:
+    """One transaction whose statements all see the same rows; ends quietly when another one outran it."""
+    with suppress(SerializationFailure), original.transaction():
+        original.execute("set transaction isolation level repeatable read")
+        yield
 
 
 def unless_blocked() -> AbstractContextManager[object]:

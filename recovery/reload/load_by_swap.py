@@ -99,7 +99,6 @@ def load_by_swap(
     locked = tables_to_exchange_under_lock(original, job.filled)
     hidden = [hidden_name(schemas.hidden, table) for table in job.filled]
     done: list[tuple[Loaded, datetime]] = []
-
     others = _others(original, job, schemas)
     followed = {each.table for each in others}
 
@@ -178,11 +177,10 @@ def _others(original: Session, job: Job, schemas: SwapSchemas) -> list[OthersRow
 def _catch_up(original: Session, others: Sequence[OthersRows]) -> None:
     """Copy what others wrote so far, until little is left for the lock."""
     for _ in range(ROUNDS):
-        with load_statements.transaction(original):
-            load_statements.use_one_snapshot(original)  # no child without its parent
+        with load_statements.one_snapshot(original):  # no child without its parent
             _follow(original, others)
-        if sum(each.came + each.left for each in others) <= FEW_ROWS:
-            break
+            if sum(each.came + each.left for each in others) <= FEW_ROWS:
+                return
 
 
 def _follow(original: Session, others: Sequence[OthersRows]) -> None:

@@ -335,3 +335,28 @@ def test_what_is_defined_without_a_lock_on_the_table_is_seen_before_the_exchange
             swap.exchange(ready)
         assert remove_hidden_tables(swap.here, SCHEMAS.hidden)
     assert nothing_hidden(database)
+
+
+def test_a_parent_that_goes_while_its_new_child_is_followed(
+    source: Database, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends that round, which sees the child still, and not the parent any more."""
+    for each in (source, database):
+        each.run("create table o (id int primary key)", "insert into o values (1), (2)")
+        each.run("create table t (id int primary key, o int references o)")
+    source.run("insert into t select g, 1 from generate_series(1, 50) g")
+    come, rounds = OthersRows.come, list[int]()
+
+    def outrun(rows: OthersRows) -> None:
+        rounds.append(1)
+        if len(rounds) == 1:
+            database.run("delete from t", "delete from o where id = 2", "insert into t values (1001, 1)")
+        come(rows)
+
+    with swapping(source, database, "public.t") as swap:
+        ready = swap.build()
+        database.run("insert into t values (1000, 2)")
+        monkeypatch.setattr(OthersRows, "come", outrun)
+        swap.exchange(ready)
+    assert len(rounds) == 3, "one that was outrun, one more, and that under the lock"
+    assert database.rows("select count(*), max(id) from t") == [(51, 1001)]
