@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change
 from recovery.model.row_class import Op, RowClass
@@ -19,4 +17,4 @@ def blocked(change: Change, reason: str) -> Change:
     """The row stays as it is, for `reason`; one that was found elsewhere, or is gone already, is not blocked."""
     kind = RowClass.MOVED if reason.startswith(FOUND_IN) else RowClass.BLOCKED
     kind = RowClass.GONE if reason == GONE_SINCE else kind
-    return replace(change, kind=kind, op=Op.KEEP, want=None, reason=reason)
+    return change._replace(kind=kind, op=Op.KEEP, want=None, reason=reason)

@@ -26,6 +26,7 @@ from recovery.changeset.row_change import (
     names_of,
     row_of,
     texts_of,
+    values_json,
 )
 from recovery.changeset.row_outcomes import RowOutcomes
 from recovery.errors import ErrorId, RowbackError
@@ -149,7 +150,7 @@ class ChangeSet:
         """Write the verdict on rows that are kept already, found by their number."""
         self._db.executemany(
             "update change set kind = ?, op = ?, want = ?, reason = ? where n = ?",
-            ((c.kind.value, c.op.value, as_json(c.want), c.reason, c.n) for c in changes),
+            ((c.kind.value, c.op.value, values_json(c.want), c.reason, c.n) for c in changes),
         )
 
     def changes(

@@ -7,8 +7,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from recovery.model.catalog import Catalog, ColumnNumbers, Table
 from recovery.model.row_class import Op, RowClass
@@ -19,6 +20,7 @@ _CLASSES = {kind.value: kind for kind in RowClass}
 OPS = {op.value: op for op in Op}
 JSON_TEXT = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes an encoder for every call
 _TEXT_OR_NULL = frozenset({str, type(None)})
+_NOT_OURS = (ValueError, TypeError, LookupError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class Shape:
     columns: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One differing row. `target` at T, `original` as the diff saw it, `want` as it shall become; None: no row.
 
     `xmin`: of the live row. `key`: texts of the key columns, of the whole row and a counter in a table without key.
+    A named tuple, because there are millions: it is made in a third of a dataclass's time.
     """
 
     table: int
@@ -84,9 +86,9 @@ def row_of(change: Change) -> tuple[object, ...]:
         as_json(change.key),
         change.kind.value,
         change.op.value,
-        as_json(change.target),
-        as_json(change.original),
-        as_json(change.want),
+        values_json(change.target),
+        values_json(change.original),
+        values_json(change.want),
         change.xmin,
         change.reason,
     )
@@ -95,20 +97,22 @@ def row_of(change: Change) -> tuple[object, ...]:
 def change_of(row: tuple[object, ...]) -> Change:
     """The change of a row of the change set's table. Raises DataError for what no change set has."""
     n, table, key, kind, op, target, original, want, xmin, reason = row
-    with decoding():
+    try:
         at_target = texts_of(target)
         return Change(
-            table=int(str(table)),
-            key=texts_of(key) or (),
-            kind=_CLASSES[str(kind)],
-            target=at_target,
-            original=texts_of(original),
-            xmin=None if xmin is None else int(str(xmin)),
-            op=OPS[str(op)],
-            want=at_target if want == target else texts_of(want),  # most rows come back as they were
-            reason=None if reason is None else str(reason),
-            n=int(str(n)),
+            int(str(table)),
+            texts_of(key) or (),
+            _CLASSES[str(kind)],
+            at_target,
+            texts_of(original),
+            None if xmin is None else int(str(xmin)),
+            OPS[str(op)],
+            at_target if want == target else texts_of(want),  # most rows come back as they were
+            None if reason is None else str(reason),
+            int(str(n)),
         )
+    except _NOT_OURS as error:
+        raise _unreadable(error) from error
 
 
 @contextmanager
@@ -119,13 +123,22 @@ def decoding() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise sqlite3.DataError(f"it holds what no change set has: {type(error).__name__}") from error
+    except _NOT_OURS as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> sqlite3.DataError:
+    return sqlite3.DataError(f"it holds what no change set has: {type(error).__name__}")
 
 
 def as_json(values: Iterable[str | None] | None) -> str | None:
     """A row's values, or none of them, as a JSON array of texts."""
     return None if values is None else json_array(values)
+
+
+def values_json(values: Texts | None) -> str | None:
+    """The same for what no key is compared with: in a quarter of the time, and without blanks."""
+    return None if values is None else to_json(values).decode()
 
 
 def json_array(values: Iterable[str | None]) -> str:

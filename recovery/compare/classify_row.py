@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from recovery.changeset.row_change import Change, Texts
 from recovery.model.repair_plan import RepairRequest
@@ -76,11 +76,10 @@ class Effect:
     def learn(self, target: Texts, original: Texts) -> None:
         """Count one row that the incident was the last to write."""
         self.rows += 1
-        for i, value in enumerate(original):
-            for by_column, each in ((self.values, value), (self.before, target[i])):
-                if len(examples := by_column.setdefault(i, set())) < 2:
-                    examples.add(each)
-            if value != target[i]:
+        for i, (value, at_target) in enumerate(zip(original, target, strict=True)):
+            _keep_two(self.values, i, value)
+            _keep_two(self.before, i, at_target)
+            if value != at_target:
                 self.differing[i] += 1
 
     def wrote(self, i: int) -> bool:
@@ -119,6 +118,14 @@ class Effect:
         return tuple(target[i] if i in back else value for i, value in enumerate(original))
 
 
+def _keep_two(examples: dict[int, set[str | None]], i: int, value: str | None) -> None:
+    """Whether a column has one value or more is all that is asked of them."""
+    if (values := examples.get(i)) is None:
+        examples[i] = {value}
+    elif len(values) < 2:
+        values.add(value)
+
+
 def differing(no: int, key: Texts, target: Texts | None, original: tuple[int, Texts] | None) -> Change | None:
     """The change of one key's row, not attributed yet; None when both sides are equal.
 
@@ -148,12 +155,12 @@ def attribute(change: Change, effect: Effect, entity: Entity, incident: frozense
     assert change.original is not None
     if change.xmin in incident:
         mixed = effect.unexplained(change.target, change.original)
-        return replace(change, kind=RowClass.CONFLICT if mixed else RowClass.REVERTED)
+        return change._replace(kind=RowClass.CONFLICT if mixed else RowClass.REVERTED)
     if effect.remains(change.target, change.original):
-        return replace(change, kind=RowClass.CONFLICT)
+        return change._replace(kind=RowClass.CONFLICT)
     if change.xmin not in entity.rewriters and entity.replaced(change.target, change.original):
-        return replace(change, kind=RowClass.REUSED)
-    return replace(change, kind=RowClass.NEWER) if incident else change
+        return change._replace(kind=RowClass.REUSED)
+    return change._replace(kind=RowClass.NEWER) if incident else change
 
 
 def resolve(change: Change, request: RepairRequest, effect: Effect) -> Change:
@@ -163,7 +170,7 @@ def resolve(change: Change, request: RepairRequest, effect: Effect) -> Change:
     """
     mode = request.reload_mode
     if change.kind in mode.set_back:
-        return replace(change, op=Op.UPDATE, want=change.target)
+        return change._replace(op=Op.UPDATE, want=change.target)
     return resolve_conflict(change, request, effect) if change.kind in mode.by_policy else change
 
 
@@ -174,11 +181,11 @@ def resolve_conflict(change: Change, request: RepairRequest, effect: Effect) -> 
     last = change.xmin in request.incident_xids
     match request.on_conflict:
         case OnConflict.TAKE_T:
-            return replace(change, op=Op.UPDATE, want=change.target)
+            return change._replace(op=Op.UPDATE, want=change.target)
         case OnConflict.MERGE if (merged := effect.merged(change.target, change.original, last=last)) is not None:
-            return replace(change, op=Op.UPDATE, want=merged)
+            return change._replace(op=Op.UPDATE, want=merged)
         case OnConflict.MERGE:
-            return replace(change, reason="the incident and a later writer cannot be told apart in one column")
+            return change._replace(reason="the incident and a later writer cannot be told apart in one column")
     return change
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change, Shape, Texts
@@ -58,9 +58,8 @@ def _decided(changes: ChangeSet, shapes: dict[str, Shape], decisions: Sequence[D
         if decision.op is change.op:
             continue  # a line that was left as it stood: a merge stays a merge
         kind = RowClass.LOST if decision.op is Op.INSERT else change.kind
-        yield replace(
-            change, kind=kind, op=decision.op, want=_values_to_write(decision, change), reason="decided by hand"
-        )
+        want = _values_to_write(decision, change)
+        yield change._replace(kind=kind, op=decision.op, want=want, reason="decided by hand")
 
 
 def _values_to_write(decision: Decision, change: Change) -> Texts | None:

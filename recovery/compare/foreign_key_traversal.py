@@ -103,7 +103,7 @@ def note_lost_references(comparison: Comparison, whole: Iterable[TableName], way
         changes, no = comparison.changes, child.shape.no
         names = ", ".join(child.columns.columns[i] for i in way.child_at)
         changes.update(
-            replace(change, reason=LOST_REFERENCE.format(parent=way.parent, columns=names))
+            change._replace(reason=LOST_REFERENCE.format(parent=way.parent, columns=names))
             for change in changes.changes(no, kinds=[RowClass.CHANGED, RowClass.NEWER], ops=[Op.KEEP])
             if _lost_reference(comparison, change, way, parent)
         )
@@ -190,9 +190,9 @@ def _note_strangers(comparison: Comparison, way: ForeignKeyLink, parent: Compare
             if change.target is None or change.original is None:
                 comparison.changes.add([change] if change.target else [])
             elif entity.replaced(change.target, change.original):
-                comparison.changes.add([replace(change, kind=RowClass.REUSED)])
+                comparison.changes.add([change._replace(kind=RowClass.REUSED)])
             elif any(change.target[i] != change.original[i] for i in way.parent_at if i not in positions):
-                comparison.changes.add([replace(change, kind=RowClass.NEWER)])
+                comparison.changes.add([change._replace(kind=RowClass.NEWER)])
 
 
 def _children(comparison: Comparison, way: ForeignKeyLink, child: ComparedTable, rows: list[Change]) -> None:

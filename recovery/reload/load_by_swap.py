@@ -163,7 +163,7 @@ def _exchange(
 def _others(original: Session, job: Job, schemas: SwapSchemas) -> list[OthersRows]:
     """What others write into the tables, parents first. Raises NotSwapped where no key tells their rows apart.
 
-    They may be T's own, put back by somebody else, and would be there twice.
+    They may be T's own, put back from elsewhere, and would be there twice.
     """
     holding = how_many(original, job.filled, at_most=ROWS_FOLLOWED)
     if sum(holding.values()) > ROWS_FOLLOWED:

@@ -1,4 +1,4 @@
-"""Locks against readers: asked for so briefly that nobody waits for long behind the one who asks."""
+"""Locks against readers, asked for so briefly that no other session waits for long behind the request."""
 
 from __future__ import annotations
 
