@@ -188,3 +188,14 @@ def test_a_role_that_may_not_have_more_sessions(cli: Cli, database: Database, in
         as_superuser(database, "alter role postgres connection limit -1")
     assert ran.code == 0, ran.err
     assert_recovered(cli, database, incident)
+
+
+def test_children_of_more_parents_than_are_asked_for_at_once(
+    cli: Cli, database: Database, incident: Incident, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy was asked for parents while it was still giving out the children's keys, and never answered."""
+    monkeypatch.setattr("recovery.changeset.move_targets.CHUNK", 50)
+    ran = cli(*swapping(cli, database, incident))
+    assert ran.code == 0, ran.err
+    assert "2 tables swapped" in ran.err
+    assert_recovered(cli, database, incident)

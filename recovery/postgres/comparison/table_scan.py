@@ -36,6 +36,8 @@ Values = tuple[str | None, ...]
 Ask = Callable[[Session, sql.Composed], Iterator[Values]]
 Extent = tuple[int, int | None, int | None]
 
+HELD_ROWS = 5_000  # of a server's cursor, fetched at once
+
 
 @dataclass(frozen=True)
 class Field:
@@ -196,10 +198,17 @@ def holds_between(side: Side, field: Field, low: int, high: int) -> bool:
 
 
 def distinct_values(side: Side, fields: Sequence[Field]) -> Iterator[Values]:
-    """The distinct values of some columns, leaving out those with a null."""
+    """The distinct values of some columns, leaving out those with a null.
+
+    A cursor of the server's holds them: its session may be asked other things between two of them, as one that streams
+    may not.
+    """
     texts = sql.SQL(", ").join(field.text for field in fields)
     filled = sql.SQL(" and ").join(sql.SQL("{} is not null").format(sql.Identifier(field.name)) for field in fields)
-    return stream(side.session, sql.SQL("select distinct {} from {} where {}").format(texts, side.relation, filled))
+    with side.session.cursor(name="rowback_distinct", withhold=True) as cursor:
+        cursor.itersize = HELD_ROWS
+        cursor.execute(sql.SQL("select distinct {} from {} where {}").format(texts, side.relation, filled))
+        yield from cursor
 
 
 def some_keys(side: Side, most: int) -> list[Values]:
