@@ -109,7 +109,7 @@ def test_stopped_in_the_middle_of_copy(
 ) -> None:
     """No timeout of the server's own ends a COPY that waits for its client."""
     target, held = emptied
-    process = cli.start(*restoring(cli, database, target, "--table", "t", "--transport", "copy"))
+    process = cli.start(*restoring(cli, database, target, "--table", "t", "--transport", "copy", "--load", "plain"))
     copying = (
         "select count(*) from pg_stat_activity where application_name = 'rowback' and state = 'active'"
         " and query ilike 'copy%%t%%from stdin%%' and datname = current_database()"
