@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -105,6 +106,15 @@ class Bench:
         assert row
         return int(row[0])
 
+    def incident(self, *statements: str) -> int:
+        """The transaction id of `statements`, executed now in one transaction."""
+        with psycopg.connect(self.dsn(NOW)) as session:
+            for statement in statements:
+                session.execute(statement)
+            row = session.execute("select pg_current_xact_id()::text::bigint % 4294967296").fetchone()
+        assert row
+        return int(row[0])
+
     def ours(self, what: str, boundary: int, *xids: int) -> Measured:
         """rowback in a process of its own, so that its memory is its own."""
         numbers = map(str, (boundary, *xids))
@@ -116,6 +126,12 @@ class Bench:
         )
         return Measured(**json.loads(done.stdout))
 
+    def changes(self) -> int:
+        """How many rows the last comparison found to differ."""
+        with sqlite3.connect(self.scratch / "changes.sqlite") as file:
+            (count,) = file.execute("select count(*) from change").fetchone()
+        return int(count)
+
     def wal(self, act: Callable[[], object]) -> float:
         """MiB of WAL that `act` writes."""
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as server:
@@ -125,7 +141,7 @@ class Bench:
         assert row
         return float(row[0]) / 2**20
 
-    def sums(self, database: str, tables: Iterable[str]) -> list[object]:
+    def sums(self, database: str, tables: Iterable[str], where: str = "true") -> list[object]:
         """Rows of each table and their checksum, and how many valid indexes and validated foreign keys there are."""
         with psycopg.connect(self.dsn(database), autocommit=True) as session:
             listed = list(tables)
@@ -134,12 +150,18 @@ class Bench:
                 "select count(*) from pg_constraint where contype = 'f' and convalidated"
                 " and conrelid = any(%s::regclass[])"
             )
-            of_rows = "select count(*), sum(hash_record_extended(t, 0)) from {} t"
+            of_rows = "select count(*), sum(hash_record_extended(t, 0)) from {} t where {}"
             return [
-                *(session.execute(of_rows.format(name)).fetchone() for name in listed),
+                *(session.execute(of_rows.format(name, where)).fetchone() for name in listed),
                 session.execute(indexes, (listed,)).fetchone(),
                 session.execute(keys, (listed,)).fetchone(),
             ]
+
+    def counts(self, database: str, tables: Iterable[str], where: str) -> list[int]:
+        """Rows of each table."""
+        with psycopg.connect(self.dsn(database), autocommit=True) as session:
+            queries = [f"select count(*) from {name} where {where}" for name in tables]
+            return [int(rows) for query in queries for (rows,) in session.execute(query)]
 
     def copy_over(self, query: str, into: str) -> None:
         """What `query` selects at T into the table `into` now, in binary."""

@@ -19,7 +19,7 @@ from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
 from recovery.model.catalog import Sequence
 from recovery.model.instance import Endpoint
 from recovery.model.load_order import load_order
-from recovery.model.load_strategy import LoadStrategy
+from recovery.model.load_strategy import SWAPPING, LoadStrategy
 from recovery.model.modes.reload_mode import Mode
 from recovery.model.recovery_plan import PlannedTable, Why
 from recovery.model.repair_plan import RepairRequest
@@ -90,7 +90,7 @@ class Act:
         return loaded.seconds_locked
 
     def undo(self) -> float:
-        """Take the last act back, as `undo` does it: planned, with the rows that stay told apart."""
+        """Undo the last load: plan it, mark the rows that cannot be undone, write the others."""
         loaded = Loaded.model_validate_json((self.scratch / "loaded.json").read_text())
         path = self.scratch / "undo.sqlite"
         path.unlink(missing_ok=True)
@@ -112,7 +112,7 @@ class Act:
         truth = AtTarget(fingerprints=prints, sequences=(), oldest_version_num=version)
         rows = {name: prints[str(name)].rows for name in tables}
         job, transport = Job("bench", catalog, pairs, truth, (), 5000, 3), CopyTransport(self.copy)
-        if why_no_swap(self.live, rows, strategy) == "":
+        if strategy in SWAPPING and not why_no_swap(self.live, rows):
             schemas = SwapSchemas(f"{SCHEMA}_swap", f"{SCHEMA}_old")
             rehearse(self.live, job, schemas)
             again = partial(connect, self.now)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import psycopg
-
 from benchmarks.bench_lab import NOW, THEN, Bench, Line, alternating, seconds
 from benchmarks.scenes.wal_of_repairs import upsert
 
@@ -58,8 +56,4 @@ def measure(bench: Bench) -> list[Line]:
 
 def _update(bench: Bench, every: int) -> int:
     """The transaction id of the UPDATE."""
-    with psycopg.connect(bench.dsn(NOW)) as session:
-        session.execute(f"update t set title = 'wrong', amount = 0 where id % {every} = 0")
-        row = session.execute("select pg_current_xact_id()::text::bigint % 4294967296").fetchone()
-    assert row
-    return int(row[0])
+    return bench.incident(f"update t set title = 'wrong', amount = 0 where id % {every} = 0")

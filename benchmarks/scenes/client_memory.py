@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.bench_lab import Bench, Line
+from benchmarks.bench_lab import NOW, THEN, Bench, Line
 
 SIZES = (500_000, 2_000_000, 8_000_000)
 
@@ -14,6 +14,7 @@ def measure(bench: Bench) -> list[Line]:
         bench.build_rows(count)
         boundary = bench.anew("delete from t where id % 20 = 0")
         compared, applied = bench.ours("lineage", boundary), bench.ours("apply", boundary)
+        assert bench.sums(NOW, ["t"]) == bench.sums(THEN, ["t"])
         lines.append(
             Line(
                 f"{count:,} rows, one in twenty gone: peak client memory; writers waited",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.bench_lab import NOW, Bench, Line
+from benchmarks.bench_lab import NOW, THEN, Bench, Line
 from benchmarks.scenes.differences import scattered
 
 FULL = 1_000_000
@@ -20,9 +20,11 @@ def upsert(*, guarded: bool) -> str:
 def measure(bench: Bench) -> list[Line]:
     count = bench.sized(FULL)
     bench.build_rows(count)
-    boundary = bench.anew(*scattered(count))
-    bench.ours("lineage", boundary)
+    held = bench.sums(THEN, ["t"])
+    boundary = bench.anew()
+    bench.ours("repair", boundary, bench.incident(*scattered(count)))
     ours = bench.wal(lambda: bench.ours("apply", boundary))
+    assert bench.sums(NOW, ["t"]) == held
     lines = []
     for name, guarded in (("guarded upsert", True), ("plain upsert", False)):
         bench.anew(*scattered(count), "create unlogged table stage (like t)")

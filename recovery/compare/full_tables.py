@@ -86,7 +86,8 @@ def _shares_rows(comparison: Comparison, columns: ColumnMapping, leaf: TableName
     else:
         return False
     then, at = comparison.sides(columns).then, tuple(columns.then[i] for i in by)
-    return any(next(rows_by_key(then, values, by=at), None) for values in chunks(keys))
+    shared = [next(rows_by_key(then, values, by=at), None) for values in chunks(keys)]  # all: the keys are streamed
+    return any(shared)
 
 
 def _parents(comparison: Comparison, columns: ColumnMapping, key: ForeignKey, whole: Iterable[TableName]) -> str | None:

@@ -16,6 +16,13 @@ class LoadStrategy(StrEnum):
 
 # The fewest rows that are worth it: of one table in place, of all together by swap.
 ROWS_IN_PLACE = {LoadStrategy.AUTO: 50_000, LoadStrategy.SWAP: 1, LoadStrategy.IN_PLACE: 1}
+SWAPPING = (LoadStrategy.AUTO, LoadStrategy.SWAP)
+
+
+def is_worth_a_swap(strategy: LoadStrategy, rows: int) -> bool:
+    """Whether tables that get so many rows together are to be swapped, if nothing is in the way."""
+    return strategy in SWAPPING and rows >= ROWS_IN_PLACE[strategy]
+
 
 LOADS = {
     LoadStrategy.AUTO: "many rows by swap, in place where that cannot be; few with all indexes in their places",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,26 @@ BYTE_BY_BYTE: LiteralString = "set client_encoding = 'LATIN1'"
 READ_ONLY: LiteralString = "show default_transaction_read_only"
 
 
+class _StatementLock:
+    """Held while a statement is executed, and rows of a COPY are read.
+
+    psycopg's own lock lets a thread that sends another statement meanwhile wait for itself, for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._holder = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        if self._holder == threading.get_ident():
+            raise AssertionError("a statement was sent to a session whose rows are still being read")
+        self._lock.acquire()
+        self._holder = threading.get_ident()
+
+    def __exit__(self, *error: object) -> None:
+        self._holder = 0
+        self._lock.release()
+
+
 class Session(psycopg.Connection[tuple[Any, ...]]):
     """A connection whose errors know it: with two of them open, blame goes to the right server.
 
@@ -32,6 +53,10 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     """
 
     target: Target
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.lock = _StatementLock()  # type: ignore[assignment]  # used as a context manager alone
 
     def wait(self, gen: Any, *arguments: Any, **keywords: Any) -> Any:
         """Every exchange with the server passes through here."""

@@ -95,8 +95,8 @@ def why_not_again(original: Session, index: PlainIndex) -> str:
     return "" if again.partition(" USING ")[2] == index.definition.removeprefix(header) else OTHERWISE
 
 
-def may_keep_statements(original: Session) -> bool:
-    """Whether this role may make the schema that keeps their statements."""
+def may_create_schema(original: Session) -> bool:
+    """Whether this role may create a schema in the database: that of the statements, or of hidden tables."""
     return bool(one(original, "select has_database_privilege(current_database(), 'create')"))
 
 

@@ -40,11 +40,12 @@ class BuildQueue:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        while wait(self._futures, timeout=0 if kind else None).not_done:
+        self._pool.shutdown(wait=kind is None, cancel_futures=True)
+        # wait() counts no future as done that was cancelled before it began
+        while running := [future for future in self._futures if not future.done()]:
             for session in self._sessions:  # again and again: between two statements there is nothing to cancel
                 session.cancel()
-            wait(self._futures, timeout=CANCEL_EVERY_S)
+            wait(running, timeout=CANCEL_EVERY_S)
 
     def _perform(self, act: Callable[[Session], None]) -> None:
         session = self._free.get()

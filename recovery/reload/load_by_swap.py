@@ -6,10 +6,9 @@ catalogs change, and all definitions must read afterwards as they did before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
-from recovery.model.load_strategy import ROWS_IN_PLACE, LoadStrategy
 from recovery.model.recovery_plan import ForeignKeyMode
 from recovery.model.values import TableName, counted
 from recovery.postgres import load_statements
@@ -17,12 +16,12 @@ from recovery.postgres.change_consumers import event_triggers
 from recovery.postgres.connect import Session
 from recovery.postgres.definition_digest import definitions_digest
 from recovery.postgres.isolate_bad_rows import DEFINITION_ERRORS, server_words
-from recovery.postgres.plain_indexes import may_keep_statements
+from recovery.postgres.plain_indexes import may_create_schema
 from recovery.postgres.swap.brief_locks import LockNotFree, lock_alone, until_locked
 from recovery.postgres.swap.exchange import (
     exchange,
     relations_of,
-    tables_to_exchange_under_lock,
+    tables_to_lock,
 )
 from recovery.postgres.swap.hidden_tables import hidden_name
 from recovery.postgres.swap.obstacles import swap_obstacles
@@ -40,22 +39,17 @@ ROUNDS, FEW_ROWS = 10, 200
 NO_KEY = "whose rows no key tells apart"
 
 
-def why_no_swap(original: Session, rows: Mapping[TableName, int], strategy: LoadStrategy) -> str | None:
-    """Why the tables are not exchanged; empty where they can be, None where that is not asked for.
-
-    `rows`: the tables that are loaded whole with the number of rows that they get.
-    """
-    if strategy in (LoadStrategy.PLAIN, LoadStrategy.IN_PLACE) or sum(rows.values()) < ROWS_IN_PLACE[strategy]:
-        return None
-    if len({table.schema_name for table in rows}) > 1:
+def why_no_swap(original: Session, tables: Collection[TableName]) -> str:
+    """What keeps the tables from being exchanged together; empty where nothing does."""
+    if len({table.schema_name for table in tables}) > 1:
         return "the tables are in several schemas"
     if names := event_triggers(original):
         return f"event trigger {names[0]} would see tables created and dropped"
-    if not may_keep_statements(original):
+    if not may_create_schema(original):
         return "this role may not create the schema that would hide the tables"
-    if relations_of(original, list(rows)) > RELATIONS_AT_ONCE:
+    if relations_of(original, tables) > RELATIONS_AT_ONCE:
         return f"together they have more than {RELATIONS_AT_ONCE} tables and indexes, which would be locked for long"
-    return _listed(swap_obstacles(original, list(rows)))
+    return _listed(swap_obstacles(original, tables))
 
 
 def _listed(reasons: Mapping[TableName, str]) -> str:
@@ -65,9 +59,10 @@ def _listed(reasons: Mapping[TableName, str]) -> str:
 def rehearse(original: Session, job: Job, schemas: SwapSchemas) -> None:
     """Exchange the tables for empty ones and take it back, before any row is copied. Raises NotSwapped.
 
-    Whatever the server prints otherwise than it reads shows then. The locks are held for as long as in the exchange.
+    So an expression of which PostgreSQL's text, read again, prints as another one is found before the work is done. The
+    locks are held for as long as in the exchange.
     """
-    locked = tables_to_exchange_under_lock(original, job.filled)
+    locked = tables_to_lock(original, job.filled)
 
     def attempt(wait_ms: int) -> bool:
         with original.transaction(force_rollback=True):
@@ -81,7 +76,7 @@ def rehearse(original: Session, job: Job, schemas: SwapSchemas) -> None:
             _exchange(original, job, empty, schemas, others)
         return True
 
-    _refused_at_most(lambda: until_locked(original, locked, attempt))
+    _or_not_swapped(lambda: until_locked(original, locked, attempt))
 
 
 def load_by_swap(
@@ -96,7 +91,7 @@ def load_by_swap(
 
     Raises verify-differs where more was written than expected.
     """
-    locked = tables_to_exchange_under_lock(original, job.filled)
+    locked = tables_to_lock(original, job.filled)
     hidden = [hidden_name(schemas.hidden, table) for table in job.filled]
     done: list[tuple[Loaded, datetime]] = []
     others = _others(original, job, schemas)
@@ -125,13 +120,13 @@ def load_by_swap(
             done.append((loaded, since))
         return True
 
-    _refused_at_most(lambda: until_locked(original, locked, attempt))
+    _or_not_swapped(lambda: until_locked(original, locked, attempt))
     ((loaded, since),) = done
     return _locked(original, loaded, since)
 
 
-def _refused_at_most(act: Callable[[], None]) -> None:
-    """Do it. Raises NotSwapped for whatever the server refuses, and for locks that are not free."""
+def _or_not_swapped(act: Callable[[], None]) -> None:
+    """Call `act`. Raises NotSwapped for what the server refuses, and for locks that are not free."""
     try:
         act()
     except DEFINITION_ERRORS as error:
@@ -154,7 +149,7 @@ def _exchange(
     if reasons := swap_obstacles(original, job.filled):
         raise NotSwapped(_listed(reasons))
     if definition_lines(original, job.filled) != ready.lines:
-        raise NotSwapped("something that hangs on the tables was changed meanwhile")
+        raise NotSwapped("the tables, or what depends on them, were altered meanwhile")
     exchange(original, job.filled, ready.statements, hidden=schemas.hidden, old=schemas.old)
     if different := definition_lines(original, job.filled) ^ ready.lines:
         raise NotSwapped(f"it would not read as it did: {min(different, key=len)}")

@@ -21,7 +21,7 @@ from recovery.postgres.plain_indexes import (
     build_indexes,
     drop_indexes,
     kept_statements,
-    may_keep_statements,
+    may_create_schema,
     plain_indexes,
     table_oid,
     why_not_again,
@@ -67,7 +67,7 @@ def choose_indexes(
 def _objection(original: Session) -> str:
     if names := event_triggers(original):
         return f"event trigger {names[0]} would see it dropped and created"
-    return "" if may_keep_statements(original) else "this role may not create the schema that would keep its definition"
+    return "" if may_create_schema(original) else "this role may not create the schema that would keep its definition"
 
 
 def drop_before_load(

@@ -67,7 +67,7 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
             if plan.held_triggers
             else "none to hold back",
         ),
-        *_indexes(plan),
+        *_load(plan),
         ("WAL", f"about {plan.wal_bytes_estimated / 2**20:,.1f} MiB"),
         ("before-images", "of every row, in the database and in the case's directory; rowback undo takes it back"),
         *(("notice", line) for line in plan.notices),
@@ -86,10 +86,10 @@ def _locks(plan: RepairPlan) -> str:
     )
 
 
-def _indexes(plan: RepairPlan) -> list[tuple[str, str]]:
+def _load(plan: RepairPlan) -> list[tuple[str, str]]:
     if plan.swapped:
         return [
-            ("load", "built under hidden names with all that hangs on them, then exchanged (swap);"),
+            ("load", "built under hidden names with all that depends on them, then exchanged (swap);"),
             ("", "readers and writers go on meanwhile, and what they write is kept"),
         ]
     if not plan.rebuilt:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import json
 import signal
-import subprocess
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,28 +13,20 @@ import pytest
 from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, Live
+from tests.schema_dump import definitions
 
 SIGNAL_AT, STRIKE_AT = "tests.faults.signal_at", "tests.faults.strike_at"
 ROWS = 3000
 QUERY = "select count(*), sum(hashtextextended(t::text, 0)) from t"
 INDEXES = {"t_pkey", "by_body", "by_part"}
-OWN_LINES = re.compile(r"^\\(un)?restrict .*$", re.MULTILINE)  # random in every dump
-
-
-def definitions(database: Database, *options: str) -> str:
-    program = database.live.lab.engine.tools.bin / "pg_dump"
-    done = subprocess.run(
-        [program, "-s", *options, database.live.dsn(database.name)], check=True, capture_output=True, text=True
-    )
-    return OWN_LINES.sub("", done.stdout)
 
 
 @dataclass(frozen=True)
 class Incident:
-    """A truncated table, what it held, and how it is defined."""
+    """Truncated tables, what queries said that they held, and how everything is defined."""
 
     target: datetime
-    held: list[tuple[object, ...]]
+    held: dict[str, list[tuple[object, ...]]]
     definitions: str
 
 
@@ -48,7 +39,7 @@ def incident(database: Database) -> Incident:
         "comment on index by_part is 'hers; \"theirs\"'",
         f"insert into t select g, md5(g::text) from generate_series(1, {ROWS}) g",
     )
-    held = database.rows(QUERY)
+    held = {QUERY: database.rows(QUERY)}
     target = pass_a_second()
     database.run("truncate t")
     return Incident(target, held, definitions(database))
@@ -66,7 +57,7 @@ def indexes(database: Database) -> set[str]:
 
 
 def assert_recovered(cli: Cli, database: Database, incident: Incident) -> None:
-    assert database.rows(QUERY) == incident.held
+    assert {query: database.rows(query) for query in incident.held} == incident.held
     assert the_case(cli)["outcome"] == "recovered"
     assert_as_it_was(database, incident)
 
@@ -76,8 +67,18 @@ def assert_as_it_was(database: Database, incident: Incident) -> None:
     assert database.rows("select nspname from pg_namespace where nspname like 'rowback%'") == []
 
 
+def digest_of(cli: Cli, case: str) -> str:
+    """Of its repair plan, as `apply` takes it."""
+    return str(json.loads(cli("diff", case, "--json").out)["digest"])[:8]
+
+
 def killed(cli: Cli, database: Database, incident: Incident, event: str, step: str) -> str:
-    process = cli.start("SIGKILL", event, step, *in_place(cli, database, incident), module=SIGNAL_AT)
+    return killed_at(cli, event, step, *in_place(cli, database, incident))
+
+
+def killed_at(cli: Cli, event: str, step: str, *arguments: str) -> str:
+    """The case of a command that was killed when it recorded an event."""
+    process = cli.start("SIGKILL", event, step, *arguments, module=SIGNAL_AT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL, err
     return str(the_case(cli)["case"])

@@ -1,33 +1,20 @@
-"""What the tests of swaps share: two truncated tables, how they were defined, and a process that is killed."""
+"""What the tests of swaps share: two truncated tables, and the commands that bring them back."""
 
 from __future__ import annotations
-
-import json
-import signal
-from dataclasses import dataclass
-from datetime import datetime
 
 import pytest
 
 from runbooks.lab.background import pass_a_second
-from tests.faults.in_place import SIGNAL_AT, definitions
-from tests.fix_cli import Cli, restoring, the_case
+from tests.faults.in_place import Incident, killed_at
+from tests.fix_cli import Cli, restoring
 from tests.fix_lab import Database
+from tests.schema_dump import definitions
 
+PUBLIC = ("--schema", "public")
 QUERIES = (
     "select count(*), sum(hashtextextended(p::text, 0)) from p where id <= 1000",
     "select count(*), sum(hashtextextended(t::text, 0)) from t where n <= 3000",
 )
-
-
-@dataclass(frozen=True)
-class Incident:
-    """Two truncated tables, what they held, and how they are defined: everything, and what is in schema public."""
-
-    target: datetime
-    held: list[list[tuple[object, ...]]]
-    definitions: str
-    public: str
 
 
 @pytest.fixture
@@ -44,13 +31,12 @@ def incident(database: Database) -> Incident:
         "insert into p (space) select 1 + g % 10 from generate_series(1, 1000) g",
         "insert into t (p, body) select 1 + g % 1000, md5(g::text) from generate_series(1, 3000) g",
     )
-    held = [database.rows(query) for query in QUERIES]
+    held = {query: database.rows(query) for query in QUERIES}
     target = pass_a_second()
     database.run("truncate p, t")
-    return Incident(target, held, definitions(database), definitions(database, *PUBLIC))
+    return Incident(target, held, definitions(database))
 
 
-PUBLIC = ("--schema", "public")
 OPTIONS = ("--table", "p", "--table", "t", "--load", "swap")
 
 
@@ -58,29 +44,10 @@ def swapping(cli: Cli, database: Database, incident: Incident) -> list[str]:
     return restoring(cli, database, incident.target, *OPTIONS)
 
 
-def digest_of(cli: Cli, case: str) -> str:
-    """Of its repair plan, as `apply` takes it."""
-    return str(json.loads(cli("diff", case, "--json").out)["digest"])[:8]
-
-
 def opening(cli: Cli, database: Database, incident: Incident) -> list[str]:
     """The arguments of `open`."""
     return [*restoring(cli, database, incident.target)[1:-2], *OPTIONS]
 
 
-def assert_recovered(cli: Cli, database: Database, incident: Incident) -> None:
-    assert [database.rows(query) for query in QUERIES] == incident.held
-    assert the_case(cli)["outcome"] == "recovered"
-    assert_as_it_was(database, incident)
-
-
-def assert_as_it_was(database: Database, incident: Incident) -> None:
-    assert definitions(database) == incident.definitions
-    assert database.rows("select nspname from pg_namespace where nspname like 'rowback%'") == []
-
-
 def killed(cli: Cli, database: Database, incident: Incident, event: str, step: str) -> str:
-    process = cli.start("SIGKILL", event, step, *swapping(cli, database, incident), module=SIGNAL_AT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL, err
-    return str(the_case(cli)["case"])
+    return killed_at(cli, event, step, *swapping(cli, database, incident))

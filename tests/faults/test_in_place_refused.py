@@ -5,7 +5,6 @@ The first version lost indexes, ended default restores with an error, or waited 
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -13,12 +12,13 @@ import pytest
 from recovery.workflow.steps import unbuilt_indexes
 from runbooks.lab.background import pass_a_second
 from tests.faults.in_place import (
+    QUERY,
     SIGNAL_AT,
     Incident,
     as_superuser,
     assert_as_it_was,
     assert_recovered,
-    definitions,
+    digest_of,
     in_place,
     incident,
     indexes,
@@ -26,6 +26,7 @@ from tests.faults.in_place import (
 )
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, wait_until
+from tests.schema_dump import definitions
 
 __all__ = ["incident"]
 pytestmark = pytest.mark.matrix
@@ -34,10 +35,6 @@ pytestmark = pytest.mark.matrix
 def built_by(dump: str) -> list[str]:
     """What makes the indexes in a dump of definitions."""
     return [line for line in dump.splitlines() if line.startswith(("CREATE INDEX", "COMMENT ON INDEX"))]
-
-
-def digest_of(cli: Cli, case: str) -> str:
-    return str(json.loads(cli("diff", case, "--json").out)["digest"])[:8]
 
 
 def test_a_predicate_that_postgresql_prints_otherwise(cli: Cli, database: Database) -> None:
@@ -175,9 +172,6 @@ def test_another_user_of_the_owners_role_goes_on(cli: Cli, database: Database, i
     assert "still to be built" not in planned.out + planned.err
 
 
-QUERY = "select count(*), sum(hashtextextended(t::text, 0)) from t"
-
-
 @pytest.fixture
 def without_room(database: Database) -> Incident:
     """A truncated table whose index cannot be built from its rows: the role may write no file of that size."""
@@ -186,7 +180,7 @@ def without_room(database: Database) -> Incident:
         "create index by_body on t (body)",
         "insert into t select g, md5(g::text) || md5(g::text) from generate_series(1, 120000) g",
     )
-    held, target = database.rows(QUERY), pass_a_second()
+    held, target = {QUERY: database.rows(QUERY)}, pass_a_second()
     database.run("truncate t")
     as_superuser(
         database,
@@ -201,7 +195,7 @@ def test_a_build_for_which_there_is_no_room(cli: Cli, database: Database, withou
     ran = cli(*in_place(cli, database, without_room))
     assert ran.code == 0, ran.err
     assert "loaded again with all indexes in their places: the server refuses it: temporary file size" in ran.err
-    assert database.rows(QUERY) == without_room.held
+    assert {QUERY: database.rows(QUERY)} == without_room.held
     assert definitions(database) == without_room.definitions
 
 
@@ -225,7 +219,7 @@ def test_no_load_is_tried_again_and_no_case_closed_while_an_index_is_missing(
         other.execute("rollback")
     resumed = cli("resume", the_case(cli)["case"])
     assert resumed.code == 0, resumed.err
-    assert database.rows(QUERY) == without_room.held
+    assert {QUERY: database.rows(QUERY)} == without_room.held
     assert definitions(database) == without_room.definitions
 
 

@@ -6,6 +6,7 @@ settings make exact (connect.SETTINGS). `hash_record_extended` over them, as in 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -200,8 +201,8 @@ def holds_between(side: Side, field: Field, low: int, high: int) -> bool:
 def distinct_values(side: Side, fields: Sequence[Field]) -> Iterator[Values]:
     """The distinct values of some columns, leaving out those with a null.
 
-    A cursor of the server's holds them: its session may be asked other things between two of them, as one that streams
-    may not.
+    They are held by a cursor of the server, so that the session takes other statements before they are read to their
+    end.
     """
     texts = sql.SQL(", ").join(field.text for field in fields)
     filled = sql.SQL(" and ").join(sql.SQL("{} is not null").format(sql.Identifier(field.name)) for field in fields)
@@ -258,7 +259,11 @@ def whole_rows(side: Side) -> Iterator[Values]:
 
 
 def stream(session: Session, query: sql.Composed) -> Iterator[Values]:
-    """Rows as text, streamed by COPY: nothing gathers in this process. The query runs from the call on."""
+    """Rows as text, streamed by COPY: nothing gathers in this process. The query runs from the call on.
+
+    Until they are read to their end the session takes no other statement. Leaving them earlier cancels the query, and
+    with it the transaction.
+    """
     cursor = session.cursor()
     copying = cursor.copy(sql.SQL("copy ({}) to stdout").format(query))
     copy = copying.__enter__()
@@ -267,7 +272,7 @@ def stream(session: Session, query: sql.Composed) -> Iterator[Values]:
         try:
             yield from copy.rows()
         finally:
-            copying.__exit__(None, None, None)
+            copying.__exit__(*sys.exc_info())  # with an exception, the rest is cancelled and not left to be read
             cursor.close()
 
     return rows()

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from psycopg import sql
 
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
-from recovery.postgres.swap.hidden_tables import drop_schema_with_tables, hidden_name
+from recovery.postgres.swap.hidden_tables import drop_schema_with_tables, hidden_name, identity_sequences
 from recovery.postgres.swap.phase import SwapPhase
 from recovery.postgres.swap.statements import SwapStatement
 
 _NEIGHBOURS = """
 select distinct n.nspname, c.relname from pg_constraint k
-join unnest(%s::text[], %s::text[]) w (schema_name, name) on true
-join pg_class t on t.relname = w.name join pg_namespace s on s.oid = t.relnamespace and s.nspname = w.schema_name
-join pg_class c on c.oid = case when k.conrelid = t.oid then k.confrelid else k.conrelid end
-join pg_namespace n on n.oid = c.relnamespace
-where k.contype = 'f' and t.oid in (k.conrelid, k.confrelid)
-"""
-_COUNTERS = """
-select attname, n.nspname, s.relname from pg_depend d
-join pg_class s on s.oid = d.objid and s.relkind = 'S' join pg_namespace n on n.oid = s.relnamespace
-join pg_attribute on attrelid = d.refobjid and attnum = d.refobjsubid
-where d.refclassid = 'pg_class'::regclass and d.refobjid = to_regclass(%s) and d.classid = 'pg_class'::regclass
-  and d.deptype = 'i'
+join pg_class c on c.oid in (k.conrelid, k.confrelid) join pg_namespace n on n.oid = c.relnamespace
+where k.contype = 'f' and array[k.conrelid, k.confrelid] && %s::text[]::regclass[]::oid[]
 """
 
 
-def tables_to_exchange_under_lock(original: Session, tables: Sequence[TableName]) -> list[TableName]:
+def tables_to_lock(original: Session, tables: Sequence[TableName]) -> list[TableName]:
     """The tables, and those at the other ends of their foreign keys, whose triggers come and go with them."""
-    rows = original.execute(_NEIGHBOURS, ([t.schema_name for t in tables], [t.name for t in tables])).fetchall()
+    rows = original.execute(_NEIGHBOURS, ([str(table) for table in tables],)).fetchall()
     neighbours = {TableName(schema_name=schema, name=name) for schema, name in rows}
     return sorted({*tables, *neighbours}, key=lambda table: table.key)
 
 
-def relations_of(original: Session, tables: Sequence[TableName]) -> int:
+def relations_of(original: Session, tables: Collection[TableName]) -> int:
     """How many tables and indexes they are together."""
     names = [str(table) for table in tables]
     query = "select count(*) from pg_index where indrelid = any(%s::text[]::regclass[])"
@@ -46,9 +36,9 @@ def relations_of(original: Session, tables: Sequence[TableName]) -> int:
 def exchange(
     original: Session, tables: Sequence[TableName], statements: Iterable[SwapStatement], *, hidden: str, old: str
 ) -> None:
-    """Give the new tables the names and all that hangs on the old ones, and drop those, in the open transaction.
+    """Give the new tables the names and all that depends on the old ones, and drop those, in the open transaction.
 
-    Call under ACCESS EXCLUSIVE locks on `tables_to_exchange_under_lock`.
+    Call under ACCESS EXCLUSIVE locks on `tables_to_lock`.
     """
     statements = list(statements)
     original.execute(sql.SQL("create schema {}").format(sql.Identifier(old)))
@@ -77,10 +67,10 @@ def _move(original: Session, table: TableName, schema: str) -> None:
 
 def _continue_identities(original: Session, old: TableName, new: TableName) -> None:
     """Let the new table's identity sequences go on where the old one's stand, which are locked by now."""
-    here = {column: name for column, *name in original.execute(_COUNTERS, (str(new),)).fetchall()}
-    for column, *sequence in original.execute(_COUNTERS, (str(old),)).fetchall():
+    here = identity_sequences(original, new)
+    for column, sequence in identity_sequences(original, old).items():
         original.execute(
             sql.SQL("select setval({}::regclass, last_value, is_called) from {}").format(
-                sql.Literal(sql.Identifier(*here[column]).as_string(original)), sql.Identifier(*sequence)
+                sql.Literal(str(here[column])), sql.Identifier(*sequence.key)
             )
         )

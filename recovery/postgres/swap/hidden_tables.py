@@ -20,8 +20,8 @@ select c.relowner::regrole::text, pg_get_userbyid(c.relowner) = current_user,
 from pg_class c where c.oid = to_regclass(%s)
 """
 _IDENTITY = """
-select attname, s.relname from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
-join pg_attribute on attrelid = d.refobjid and attnum = d.refobjsubid
+select attname, n.nspname, s.relname from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
+join pg_namespace n on n.oid = s.relnamespace join pg_attribute on attrelid = d.refobjid and attnum = d.refobjsubid
 where d.refclassid = 'pg_class'::regclass and d.refobjid = to_regclass(%s) and d.classid = 'pg_class'::regclass
   and d.deptype = 'i' order by attnum
 """
@@ -41,6 +41,12 @@ select pg_terminate_backend(a.pid) from pg_stat_activity a where a.application_n
 def hidden_name(schema: str, table: TableName) -> TableName:
     """What the new table is called until it is exchanged."""
     return TableName(schema_name=schema, name=table.name)
+
+
+def identity_sequences(original: Session, table: TableName) -> dict[str, TableName]:
+    """Identity column → its sequence."""
+    rows = original.execute(_IDENTITY, (str(table),)).fetchall()
+    return {column: TableName(schema_name=schema, name=name) for column, schema, name in rows}
 
 
 def make_hidden_tables(original: Session, schema: str, tables: Sequence[TableName]) -> None:
@@ -72,12 +78,12 @@ def _make(original: Session, schema: str, table: TableName) -> None:
             " including storage including compression including comments)"
         ).format(new, sql.Identifier(*table.key))
     )
-    names = {column: name for column, name in original.execute(_IDENTITY, (str(table),)).fetchall()}
-    for column, made in original.execute(_IDENTITY, (new.as_string(original),)).fetchall():
-        if made != names[column]:
+    names = identity_sequences(original, table)
+    for column, made in identity_sequences(original, hidden_name(schema, table)).items():
+        if made.name != names[column].name:
             original.execute(
                 sql.SQL("alter sequence {} rename to {}").format(
-                    sql.Identifier(schema, made), sql.Identifier(names[column])
+                    sql.Identifier(*made.key), sql.Identifier(names[column].name)
                 )
             )
     if not ours:

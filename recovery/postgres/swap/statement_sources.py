@@ -1,7 +1,7 @@
-"""Queries that print, each for one kind of thing that hangs on a table, the statements that carry it over.
+"""Queries that print, each for one kind of thing that depends on a table, the statements that carry it over.
 
-They stand in the order in which their statements are executed within a phase. All select schema and name of the table,
-what belongs together (an index, a constraint), and the statement. `{t}` is followed by what they are about.
+They stand in the order in which their statements are executed within a phase. Each selects the table's schema and name,
+the index or constraint that the statement is about (or an empty text), and the statement.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The statements that carry over what hangs on a table, as the server itself prints them."""
+"""The statements that carry over what depends on a table, as the server itself prints them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SwapStatement(Value):
 
 
 def statements_of(original: Session, tables: Collection[TableName], *, hidden: str, old: str) -> list[SwapStatement]:
-    """Every statement that carries over what hangs on `tables`, within each phase in the order of execution.
+    """Every statement that carries over what depends on `tables`, within each phase in the order of execution.
 
     `hidden`: the schema of the new tables until the exchange; `old`: that of the old ones in its transaction. `!`
     stands where the server prints a definition otherwise than expected: no statement then, but a syntax error.

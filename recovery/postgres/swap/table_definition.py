@@ -85,7 +85,7 @@ select format('view %%s: %%s', name, pg_get_viewdef(oid)) from v
 
 
 def definition_lines(original: Session, tables: Collection[TableName]) -> frozenset[str]:
-    """What defines `tables`, and the views, keys, triggers, policies, statistics and sequences that hang on them.
+    """What defines `tables`, and the views, keys, triggers, policies, statistics and sequences that depend on them.
 
     One line for each thing. Needs the session's pinned search_path, under which names print with their schemas.
     """

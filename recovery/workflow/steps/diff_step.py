@@ -5,6 +5,7 @@ from __future__ import annotations
 from recovery.changeset.change_set import ChangeSet
 from recovery.compare.edited_csv import parse_decisions
 from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
+from recovery.model.load_strategy import is_worth_a_swap
 from recovery.model.plain_index import counted_indexes
 from recovery.model.plan_options import table_options
 from recovery.model.repair_plan import RepairPlan
@@ -90,12 +91,11 @@ def _with_load_strategy(recovery_run: RecoveryRun, original: Session, repair: Re
     rows = {name: prints[str(name)].rows for name in repair.filled}
     indexes, notices = choose_indexes(original, rows, recovery_run.case.plan.load)
     held = {name: count for name, count in rows.items() if count}  # a table that was empty at T stays as it is
-    why_not = why_no_swap(original, held, recovery_run.case.plan.load)
-    if why_not == "" and repair.writes:
-        why_not = "rows of other tables are written in the same transaction"
-    if why_not == "":  # in place stays the way out
-        return repair.model_copy(update={"swapped": tuple(held), "rebuilt": tuple(indexes)})
-    notices = [f"loaded in place, not swapped: {why_not}", *notices] if why_not else notices
+    if is_worth_a_swap(recovery_run.case.plan.load, sum(held.values())):
+        why_not = "rows of other tables are written in the same transaction" if repair.writes else ""
+        if not (why_not := why_not or why_no_swap(original, held)):  # in place stays the way out
+            return repair.model_copy(update={"swapped": tuple(held), "rebuilt": tuple(indexes)})
+        notices = [f"loaded in place, not swapped: {why_not}", *notices]
     return repair.model_copy(update={"rebuilt": tuple(indexes), "notices": (*repair.notices, *notices)})
 
 

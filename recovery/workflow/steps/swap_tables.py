@@ -59,9 +59,9 @@ def swap_tables(
         recovery_run.listener.notice(f"the tables are not swapped, they are loaded in place: {error}")
         return None
     except RowsRefused as refused:
-        for table, words in refused.words.items():
+        for table in refused.words:
             what.refused(table)
-            raise rows_refused(table, words) from refused
+        raise rows_refused(*next(iter(refused.words.items()))) from refused
     return loaded
 
 

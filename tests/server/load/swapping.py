@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from recovery.model.load_strategy import LoadStrategy
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.copy_rows import CopyTransport
 from recovery.postgres.swap.hidden_tables import remove_hidden_tables
@@ -43,10 +42,8 @@ class Swap:
     def __init__(self, there: Session, here: Session, database: Database, job: Job) -> None:
         self.there, self.here, self.database, self.job = there, here, database, job
 
-    def why_not(self, strategy: LoadStrategy = LoadStrategy.SWAP) -> str | None:
-        return why_no_swap(
-            self.here, {pair.name: self.job.rows_to_fill(pair.name) for pair in self.job.fills}, strategy
-        )
+    def why_not(self) -> str:
+        return why_no_swap(self.here, self.job.filled)
 
     def rehearse(self) -> None:
         rehearse(self.here, self.job, SCHEMAS)

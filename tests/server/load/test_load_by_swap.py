@@ -10,8 +10,8 @@ from recovery.reload.build_hidden import NotSwapped
 from recovery.reload.load_job import Loaded
 from recovery.reload.row_writes import RowsRefused
 from tests.fix_lab import Database
+from tests.schema_dump import checksum, definitions
 from tests.server.load.index_shapes import types_for
-from tests.server.load.schema_dump import checksum, definitions
 from tests.server.load.swap_shapes import HUNG, INDEXED, SwapShape
 from tests.server.load.swapping import PARENT_AND_CHILD, ROWS, nothing_hidden, swapping
 

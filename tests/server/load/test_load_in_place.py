@@ -26,9 +26,9 @@ from recovery.reload.load_in_place import (
 from recovery.reload.load_job import DroppedIndexes, Job
 from recovery.reload.load_transaction import load
 from tests.fix_lab import Database
+from tests.schema_dump import checksum, definitions
 from tests.server.load.index_shapes import SHAPES, Shape, types_for
 from tests.server.load.jobs import as_superuser, ignore, job_for
-from tests.server.load.schema_dump import checksum, definitions
 
 SCHEMA = "rowback_case_20260101_000000_abcd"
 

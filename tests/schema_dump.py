@@ -7,18 +7,13 @@ import subprocess
 
 from tests.fix_lab import Database
 
-OWN_LINES = re.compile(r"^\\(un)?restrict .*$", re.MULTILINE)
+OWN_LINES = re.compile(r"^\\(un)?restrict .*$", re.MULTILINE)  # random in every dump
 
 
-def definitions(database: Database) -> str:
-    """By pg_dump: nothing of ours, and not what a swap hides until its exchange."""
-    program = database.live.lab.engine.tools.bin / "pg_dump"
-    command: list[str] = [
-        str(program),
-        "-s",
-        "--exclude-schema=rowback_case_test_swap",
-        database.live.dsn(database.name),
-    ]
+def definitions(database: Database, *options: str) -> str:
+    """By pg_dump with `options`."""
+    program, dsn = database.live.lab.engine.tools.bin / "pg_dump", database.live.dsn(database.name)
+    command = [str(program), "-s", *options, dsn]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return OWN_LINES.sub("", done.stdout)
 
