@@ -15,34 +15,37 @@ from types import TracebackType
 
 from recovery.changeset.batches import Batches
 from recovery.changeset.row_change import (
-    JSON_TEXT,
-    OPS,
     Change,
     Shape,
     Texts,
     as_json,
     change_of,
     decoding,
+    line_or_none,
     names_of,
     row_of,
-    texts_of,
-    values_json,
 )
+from recovery.changeset.row_lines import RowLines
 from recovery.changeset.row_outcomes import RowOutcomes
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 
 BATCH = 5_000
+CACHE_KIB = 32 * 1024  # of the file in memory: its indexes are entered in no order
 WRITES = (Op.INSERT, Op.UPDATE, Op.DELETE)
 
-_SCHEMA = """
+_FORMAT = 2  # of the file; in 1, up to 0.2, rows were JSON arrays
+_SCHEMA = f"""
+pragma user_version = {_FORMAT};
 create table tab (no integer primary key, schema text, name text, key text, columns text);
-create table suspect (tab integer, key text, primary key (tab, key)) without rowid;
+create table suspect (n integer primary key, tab integer, key text, unique (tab, key));
 create table change (
   n integer primary key, tab integer not null, key text not null, kind text not null, op text not null,
   target text, live text, want text, xmin integer, reason text, unique (tab, key)
 );
+create index suspect_page on suspect (tab);
+create index change_page on change (tab);
 create index change_reused on change (tab) where kind = 'reused key';
 create table likeness (mark text primary key) without rowid;
 create table skipped (xid integer, n integer, reason text, primary key (xid, n)) without rowid;
@@ -60,12 +63,22 @@ class ChangeSet:
         path.touch(mode=0o600)
         self.path = path
         self._db = sqlite3.connect(path)
+        self._db.execute(f"pragma cache_size = -{CACHE_KIB}")
         self.batches = Batches(self._db)
         self.outcomes = RowOutcomes(self._db)
+        self.lines = RowLines(self._db)
         if fresh:
             self._db.executescript(_SCHEMA)
 
     def __enter__(self) -> ChangeSet:
+        """Raises plan-unreadable for a file that another version of rowback wrote."""
+        try:
+            (written_as,) = self._db.execute("pragma user_version").fetchone()
+            if written_as != _FORMAT:
+                raise sqlite3.DataError("another version of rowback wrote it")
+        except sqlite3.Error as error:
+            self._db.close()
+            raise self._unusable(error) from error
         return self
 
     def __exit__(
@@ -113,17 +126,17 @@ class ChangeSet:
 
     def add_candidates(self, no: int, keys: Iterable[str]) -> None:
         """Remember keys, each a JSON array of texts, to be looked up on both sides; a key is remembered once."""
-        self._db.executemany("insert or ignore into suspect values (?, ?)", ((no, key) for key in keys))
+        self._db.executemany("insert or ignore into suspect (tab, key) values (?, ?)", ((no, key) for key in keys))
 
-    def candidates(self, no: int) -> Iterator[list[Texts]]:
-        """The remembered keys of one table in batches, without those that are settled already."""
+    def candidates(self, no: int) -> Iterator[list[str]]:
+        """The remembered keys of one table in batches, as they came, without those that are settled already."""
         query = (
-            "select key from suspect s where tab = ? and key > ? and not exists"
-            " (select 1 from change c where c.tab = s.tab and c.key = s.key) order by key limit ?"
+            "select n, key from suspect s where tab = ? and n > ? and not exists"
+            " (select 1 from change c where c.tab = s.tab and c.key = s.key) order by n limit ?"
         )
-        last = ""
+        last = -1
         while rows := self._db.execute(query, (no, last, BATCH)).fetchall():
-            yield [texts_of(key) or () for (key,) in rows]
+            yield [key for _, key in rows]
             last = rows[-1][0]
 
     def add(self, changes: Iterable[Change]) -> None:
@@ -131,13 +144,6 @@ class ChangeSet:
         self._db.executemany(
             f"insert or ignore into change ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
             (row_of(change) for change in changes),
-        )
-
-    def add_lost(self, no: int, rows: Iterable[tuple[str, str]]) -> None:
-        """Keep rows that were there at T and are not now: (key, values), each a JSON array of texts."""
-        self._db.executemany(
-            "insert or ignore into change (tab, key, kind, op, target) values (?, ?, ?, ?, ?)",
-            ((no, key, RowClass.LOST.value, Op.KEEP.value, target) for key, target in rows),
         )
 
     def find(self, no: int, key: Texts) -> Change | None:
@@ -150,7 +156,7 @@ class ChangeSet:
         """Write the verdict on rows that are kept already, found by their number."""
         self._db.executemany(
             "update change set kind = ?, op = ?, want = ?, reason = ? where n = ?",
-            ((c.kind.value, c.op.value, values_json(c.want), c.reason, c.n) for c in changes),
+            ((c.kind.value, c.op.value, line_or_none(c.want), c.reason, c.n) for c in changes),
         )
 
     def changes(
@@ -178,21 +184,6 @@ class ChangeSet:
                 parameters += allowed
         return self._select(" and ".join(where) or "true", parameters, after=after, limit=limit)
 
-    def writes(self, no: int) -> Iterator[tuple[int, Op, int | None, Texts]]:
-        """(n, operation, xmin, values) of every row of one table that is to be written, in the order they were found.
-
-        The values are those that the row shall have, of one that leaves those that it has.
-        """
-        query = (
-            "select n, op, xmin, case op when 'delete' then live else want end from change"
-            " where n > ? and tab = ? and op in ('insert', 'update', 'delete') order by n limit ?"
-        )
-        last = -1
-        while rows := self._db.execute(query, (last, no, BATCH)).fetchall():
-            with decoding():
-                yield from [(n, OPS[op], xmin, texts_of(values) or ()) for n, op, xmin, values in rows]
-            last = rows[-1][0]
-
     def _select(
         self, where: str, parameters: Sequence[str | int], *, after: int = -1, limit: int | None = None
     ) -> Iterator[Change]:
@@ -213,6 +204,18 @@ class ChangeSet:
     def notes_nothing(self) -> bool:
         """Whether no row written since T bears any mark."""
         return self._db.execute("select 1 from likeness limit 1").fetchone() is None
+
+    def set_back(self, kind: RowClass, numbers: Iterable[int]) -> None:
+        """Plan to give rows the values that they had at T, because they are of a class."""
+        self._db.executemany(
+            "update change set kind = ?, op = 'update', want = target where n = ?", ((kind.value, n) for n in numbers)
+        )
+
+    def keep(self, kind: RowClass, numbers: Iterable[int]) -> None:
+        """Rows of a class stay as they are."""
+        self._db.executemany(
+            "update change set kind = ?, op = 'keep', want = null where n = ?", ((kind.value, n) for n in numbers)
+        )
 
     def insert_lost(self, no: int) -> None:
         """Plan to put every lost row of a table back as it was at T."""
@@ -269,14 +272,6 @@ class ChangeSet:
         self._db.executemany("insert or replace into skipped values (?, ?, ?)", ((xid, n, why) for n, why in skipped))
         self._db.commit()
 
-    def written(self, no: int, xid: int) -> Iterator[Change]:
-        """The rows of one table that transaction `xid` wrote: of its batch, or of all that were planned."""
-        skipped = self.skipped(xid)
-        # a batch may hold no row at all: of tables that are loaded whole nothing stands here
-        paced = self._db.execute("select 1 from portion where xid <> 0 limit 1").fetchone()
-        planned = self.changes(no, ops=WRITES, batch=xid if paced else None)
-        return (change for change in planned if change.n not in skipped)
-
     def standing(self, no: int) -> Iterator[Change]:
         """Rows of one table that are not chosen and that no child must be given to.
 
@@ -301,8 +296,7 @@ class ChangeSet:
         """sha256 over every row and every decision."""
         self._db.commit()
         hashed = hashlib.sha256()
-        for table in ("tab", "change"):
-            for row in self._db.execute(f"select * from {table} order by 1"):  # noqa: S608 (constants)
-                with decoding():
-                    hashed.update(JSON_TEXT(row).encode() + b"\n")
+        for query in ("select * from tab order by no", f"select {_COLUMNS} from change order by n"):  # noqa: S608 (constants)
+            for row in self._db.execute(query):
+                hashed.update(ascii(row).encode() + b"\n")
         return hashed.hexdigest()

@@ -8,7 +8,8 @@ from itertools import islice
 from recovery.changeset.row_change import Texts
 from recovery.model.catalog import Catalog, Table
 from recovery.model.values import TableName
-from recovery.postgres.comparison.table_scan import Field, Side, distinct_values, rows_by_key
+from recovery.postgres.comparison.key_lookup import rows_by_key
+from recovery.postgres.comparison.table_scan import Field, Side, distinct_values
 from recovery.postgres.connect import Session
 from recovery.postgres.read_catalog import nonempty
 from recovery.postgres.staging.row_obstacles import Elsewhere

@@ -1,4 +1,7 @@
-"""A differing row and the table it is of, and how both are written in the file of a change set."""
+"""A differing row and the table it is of, and how both are written in the file of a change set.
+
+A row's key is a JSON array of texts there, its values are a line as COPY writes it (postgres/copy_line.py).
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from recovery.model.catalog import Catalog, ColumnNumbers, Table
 from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
+from recovery.postgres.copy_line import line_of, values_of
 
 Texts = tuple[str | None, ...]
 _CLASSES = {kind.value: kind for kind in RowClass}
@@ -86,9 +90,9 @@ def row_of(change: Change) -> tuple[object, ...]:
         as_json(change.key),
         change.kind.value,
         change.op.value,
-        values_json(change.target),
-        values_json(change.original),
-        values_json(change.want),
+        line_or_none(change.target),
+        line_or_none(change.original),
+        line_or_none(change.want),
         change.xmin,
         change.reason,
     )
@@ -98,16 +102,16 @@ def change_of(row: tuple[object, ...]) -> Change:
     """The change of a row of the change set's table. Raises DataError for what no change set has."""
     n, table, key, kind, op, target, original, want, xmin, reason = row
     try:
-        at_target = texts_of(target)
+        at_target = values_or_none(target)
         return Change(
             int(str(table)),
             texts_of(key) or (),
             _CLASSES[str(kind)],
             at_target,
-            texts_of(original),
+            values_or_none(original),
             None if xmin is None else int(str(xmin)),
             OPS[str(op)],
-            at_target if want == target else texts_of(want),  # most rows come back as they were
+            at_target if want == target else values_or_none(want),  # most rows come back as they were
             None if reason is None else str(reason),
             int(str(n)),
         )
@@ -132,22 +136,27 @@ def _unreadable(error: Exception) -> sqlite3.DataError:
 
 
 def as_json(values: Iterable[str | None] | None) -> str | None:
-    """A row's values, or none of them, as a JSON array of texts."""
+    """A key, column names, or none of them, as a JSON array of texts."""
     return None if values is None else json_array(values)
 
 
-def values_json(values: Texts | None) -> str | None:
-    """The same for what no key is compared with: in a quarter of the time, and without blanks."""
-    return None if values is None else to_json(values).decode()
+def line_or_none(values: Texts | None) -> str | None:
+    """A row as the change set holds it, or none."""
+    return None if values is None else line_of(values)
+
+
+def values_or_none(line: object) -> Texts | None:
+    """The values of a row as the change set holds it, or none."""
+    return None if line is None else values_of(str(line))
 
 
 def json_array(values: Iterable[str | None]) -> str:
-    """Values as a JSON array of texts."""
+    """Texts as a JSON array, written as the server's json_build_array writes it."""
     return JSON_TEXT(list(values))
 
 
 def texts_of(text: object) -> Texts | None:
-    """A row's values out of a JSON array of texts. Raises TypeError for any other JSON."""
+    """A key out of a JSON array of texts. Raises TypeError for any other JSON."""
     if text is None:
         return None
     values = from_json(str(text), cache_strings="none")  # half of the time of json.loads

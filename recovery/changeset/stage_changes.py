@@ -6,7 +6,6 @@ The diff does this to foresee what `apply` will meet; `apply` does it again, und
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 
 from recovery.changeset.batches import CHOSEN, Selection
@@ -18,6 +17,7 @@ from recovery.model.repair_plan import LiftedConstraint
 from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
+from recovery.postgres.copy_line import line_of
 from recovery.postgres.row_versions import xmin_of
 from recovery.postgres.staging import key_collisions, row_locks, row_obstacles
 from recovery.postgres.staging.fill_stage import Staged, complete_stage, create_stage, fill_stage
@@ -242,7 +242,7 @@ def _staged(changes: ChangeSet, shape: Shape, referenced: Sequence[int], selecti
         yield from (_row(change, StagedOp.STAYING) for change in changes.standing(shape.no))
         return
     if shape.key:
-        yield from (Staged(n, _STAGED[op], xmin, values) for n, op, xmin, values in changes.writes(shape.no))
+        yield from (Staged(n, _STAGED[op], xmin, line) for n, op, xmin, line in changes.lines.planned(shape.no))
     else:
         yield from (_planned(change, shape) for change in changes.changes(shape.no, ops=WRITES))
     yield from (
@@ -270,14 +270,14 @@ def _retained_parents(changes: ChangeSet, shape: Shape, catalog: Catalog, select
             xid = changes.batches.writer_of(parent.n) if parent and parent.n and parent.n not in seen else None
             if parent and parent.n and parent.want and xid is not None:
                 seen.add(parent.n)
-                yield Staged(parent.n, StagedOp.EARLIER, xmin_of(xid), parent.want)
+                yield Staged(parent.n, StagedOp.EARLIER, xmin_of(xid), line_of(parent.want))
 
 
 def _planned(change: Change, shape: Shape) -> Staged:
     row = _row(change, _STAGED[change.op])
     if shape.key or change.op is not Op.INSERT or change.kind is not RowClass.LOST:
         return row
-    return replace(row, nth=int(change.key[-1] or 0))  # see compare_whole_rows
+    return row._replace(nth=int(change.key[-1] or 0))  # see compare_whole_rows
 
 
 def _row(change: Change, op: StagedOp) -> Staged:
@@ -287,4 +287,4 @@ def _row(change: Change, op: StagedOp) -> Staged:
         values = change.target or change.original
     assert change.n is not None
     assert values is not None
-    return Staged(change.n, op, change.xmin, values)
+    return Staged(change.n, op, change.xmin, line_of(values))

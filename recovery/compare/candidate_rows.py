@@ -7,12 +7,15 @@ A candidate that turns out equal costs a lookup and nothing else.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.model.repair_plan import DetectionMethod
 from recovery.postgres.comparison.key_buckets import (
+    KEYS_PER_WORD,
     Buckets,
     KeyBits,
     bucket_counts,
@@ -37,16 +40,51 @@ class Sides:
     limited: bool = False
 
 
-def find_candidate_rows(sides: Sides, lineage: Lineage | None, changes: ChangeSet, no: int) -> DetectionMethod:
-    """Put the keys of all rows that may differ into `changes`; every row that does differ is among them."""
+@dataclass(frozen=True)
+class Candidates:
+    """How rows that may differ were found; `gone`: keys that only T has in scope, beside those in the change set."""
+
+    method: DetectionMethod
+    gone: GoneKeys | None = None
+
+
+def find_candidate_rows(sides: Sides, lineage: Lineage | None, changes: ChangeSet, no: int) -> Candidates:
+    """Put the keys of rows that may differ into `changes`; with those returned, every row that does is among them."""
     if lineage is not None:
         written, now = writers_and_extent(sides.now, lineage)
         rows = sum(written.values())
         if rows <= max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * now[0]):
-            _compare_lineage(sides, WrittenSince(written, now), changes, no)
-            return DetectionMethod.LINEAGE
+            gone = _compare_lineage(sides, WrittenSince(written, now), changes, no)
+            return Candidates(DetectionMethod.LINEAGE, gone)
     _compare_buckets(sides, Buckets.over(extents((sides.then, sides.now))), changes, no, only_keys=False)
-    return DetectionMethod.BUCKETS
+    return Candidates(DetectionMethod.BUCKETS)
+
+
+@dataclass(frozen=True)
+class GoneKeys:
+    """Integer keys that T has and now has not, kept as bits: two numbers for each 64 keys of which any is gone."""
+
+    bits: KeyBits
+    numbers: array[int]
+    words: array[int]
+
+    @classmethod
+    def between(cls, bits: KeyBits, then: Iterator[Values], now: Iterator[Values]) -> GoneKeys:
+        """Out of the bits of both sides."""
+        gone = cls(bits, array("q"), array("Q"))
+        for number, *words in _side_by_side(then, now):
+            at_target, current = (int(word[1] or 0) if word else 0 for word in words)
+            if missing := (at_target & ~current) % (1 << KEYS_PER_WORD):
+                gone.numbers.append(number)
+                gone.words.append(missing)
+        return gone
+
+    def batches(self, size: int) -> Iterator[list[str]]:
+        """The keys in their order, each as a JSON array of texts, so many at a time."""
+        words = zip(self.numbers, self.words, strict=True)
+        keys = (f'["{key}"]' for number, word in words for key in self.bits.keys(number, word))
+        while batch := list(islice(keys, size)):
+            yield batch
 
 
 @dataclass(frozen=True)
@@ -62,7 +100,7 @@ class WrittenSince:
         return self.now[0] - sum(self.rows_by_xmin.values())
 
 
-def _compare_lineage(sides: Sides, written: WrittenSince, changes: ChangeSet, no: int) -> None:
+def _compare_lineage(sides: Sides, written: WrittenSince, changes: ChangeSet, no: int) -> GoneKeys | None:
     """What was not written since is as at T: rows at T beyond those were changed or are gone."""
     xmins, then = list(written.rows_by_xmin), extent(sides.then)
     buckets = Buckets.over((then, written.now))
@@ -76,8 +114,8 @@ def _compare_lineage(sides: Sides, written: WrittenSince, changes: ChangeSet, no
     if xmins:
         changes.add_candidates(no, keys())
     if then[0] > written.unwritten and (bits := KeyBits.over((sides.then, sides.now), (then, written.now))):
-        changes.add_candidates(no, _differing_bits(bits, bits.of(sides.then), bits.of(sides.now)))
-        return
+        # a key that only now has was written since, so it is among those above
+        return GoneKeys.between(bits, bits.of(sides.then), bits.of(sides.now))
     scattered = len(dirty) > MOSTLY_WRITTEN * buckets.count
     if sides.limited or (scattered and then[0] > written.unwritten):
         _compare_buckets(sides, buckets, changes, no, only_keys=True)
@@ -85,6 +123,7 @@ def _compare_lineage(sides: Sides, written: WrittenSince, changes: ChangeSet, no
         # Every row of now that was not written since has its row at T: where as many are there, none is gone.
         dirty.update(_differing_buckets(bucket_counts(sides.then, buckets), bucket_counts(sides.now, buckets)))
         _compare_keys(sides, buckets, sorted(dirty), changes, no, only_keys=True)
+    return None
 
 
 def _compare_buckets(sides: Sides, buckets: Buckets, changes: ChangeSet, no: int, *, only_keys: bool) -> None:
@@ -104,13 +143,6 @@ def _compare_keys(
         )
         then, now = rows
         changes.add_candidates(no, _differing_keys(then, now))
-
-
-def _differing_bits(bits: KeyBits, left: Iterator[Values], right: Iterator[Values]) -> Iterator[str]:
-    """Keys, as JSON, that only one side has."""
-    for number, *words in _side_by_side(left, right):
-        one, other = (int(word[1] or 0) if word else 0 for word in words)
-        yield from (f'["{key}"]' for key in bits.keys(number, one ^ other))
 
 
 def _differing_keys(left: Iterator[Values], right: Iterator[Values]) -> Iterator[str]:

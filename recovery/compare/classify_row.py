@@ -126,23 +126,6 @@ def _keep_two(examples: dict[int, set[str | None]], i: int, value: str | None) -
         values.add(value)
 
 
-def differing(no: int, key: Texts, target: Texts | None, original: tuple[int, Texts] | None) -> Change | None:
-    """The change of one key's row, not attributed yet; None when both sides are equal.
-
-    Raises AssertionError when neither side has a row.
-    """
-    match target, original:
-        case None, None:
-            return None
-        case _, None:
-            return Change(no, key, RowClass.LOST, target, None, None)
-        case None, (xmin, row):
-            return Change(no, key, RowClass.NEW, None, row, xmin)
-        case _, (xmin, row):
-            return None if target == row else Change(no, key, RowClass.CHANGED, target, row, xmin)
-    raise AssertionError
-
-
 def attribute(change: Change, effect: Effect, entity: Entity, incident: frozenset[int]) -> Change:
     """Classify a changed row by the transactions that wrote it.
 

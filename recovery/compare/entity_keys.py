@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from recovery.changeset.column_mapping import ColumnMapping
-from recovery.changeset.row_change import Texts
+from recovery.changeset.row_change import Texts, json_array
 from recovery.compare.classify_row import Entity
 from recovery.compare.table_diff import ComparedTable, Comparison
 from recovery.model.row_class import RowClass
@@ -74,7 +74,7 @@ def _some_are_as_at_target(comparison: Comparison, compared: ComparedTable, now:
     if not compared.columns.key:
         lost = comparison.changes.classes(compared.shape.no).get(RowClass.LOST, 0)
         return comparison.rows_at_target(compared.columns.original.name) > lost
-    keys = some_keys(now, ROWS_LOOKED_AT)
+    keys = [json_array(key) for key in some_keys(now, ROWS_LOOKED_AT)]
     return bool(keys) and len(keys) > sum(1 for _ in comparison.look_up(compared, keys))
 
 

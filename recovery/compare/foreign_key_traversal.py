@@ -11,15 +11,16 @@ from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
 from recovery.changeset.column_mapping import ColumnMapping
-from recovery.changeset.row_change import Change, Texts
+from recovery.changeset.row_change import Change, Texts, json_array
 from recovery.compare.entity_keys import entity_of_table
 from recovery.compare.table_diff import ComparedTable, Comparison
 from recovery.model.catalog import Catalog, ForeignKey
 from recovery.model.repair_plan import DetectionMethod
 from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
+from recovery.postgres.comparison.key_lookup import rows_by_key
 from recovery.postgres.comparison.predicates import Predicate, condition, either, hangs_on
-from recovery.postgres.comparison.table_scan import Field, Side, distinct_values, rows_by_key
+from recovery.postgres.comparison.table_scan import Field, Side, distinct_values
 
 CHUNK = 5_000
 LOST_REFERENCE = (
@@ -184,9 +185,10 @@ def _note_strangers(comparison: Comparison, way: ForeignKeyLink, parent: Compare
     positions, entity = parent.columns.key, replace(entity_of_table(comparison, parent), renumbered=False)
     by_then = _fields(parent.columns.then, way.parent_at)
     rows = rows_by_key(parent.sides.then, values, by=by_then) if values else iter(())
-    keys = [tuple(row[i] for i in positions) for _, _, row in rows]
+    keys = [json_array(tuple(row[i] for i in positions)) for _, _, row in rows]
     for start in range(0, len(keys), CHUNK):
-        for change in comparison.look_up(parent, keys[start : start + CHUNK]):
+        for row in comparison.look_up(parent, keys[start : start + CHUNK]):
+            change = row.change(parent.shape.no)
             if change.target is None or change.original is None:
                 comparison.changes.add([change] if change.target else [])
             elif entity.replaced(change.target, change.original):
@@ -210,10 +212,10 @@ def _settle(
         if next(rows_by_key(side, values, by=by), None):
             _tell_keyless(comparison, table)
         return
-    keys = [tuple(row[i] for i in positions) for _, _, row in rows_by_key(side, values, by=by)]
+    keys = [json_array(tuple(row[i] for i in positions)) for _, _, row in rows_by_key(side, values, by=by)]
     for start in range(0, len(keys), CHUNK):
         looked_up = comparison.look_up(table, keys[start : start + CHUNK])
-        comparison.changes.add(change for change in looked_up if change.target is not None)
+        comparison.changes.lines.add(table.shape.no, (row for row in looked_up if row.target is not None))
 
 
 def _tell_keyless(comparison: Comparison, table: ComparedTable) -> None:

@@ -15,8 +15,9 @@ from recovery.compare.table_diff import ComparedTable, Comparison
 from recovery.model.catalog import Catalog, ForeignKey
 from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
+from recovery.postgres.comparison.key_lookup import rows_by_key
 from recovery.postgres.comparison.row_lineage import keys_written_by, writers_since
-from recovery.postgres.comparison.table_scan import Field, Side, distinct_values, rows_by_key
+from recovery.postgres.comparison.table_scan import Field, Side, distinct_values
 from recovery.postgres.connect import Session
 from recovery.postgres.staging.row_constraints import Rules, mentioned_tables
 from recovery.postgres.staging.row_obstacles import Elsewhere

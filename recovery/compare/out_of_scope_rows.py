@@ -16,9 +16,10 @@ from recovery.model.repair_plan import DetectionMethod
 from recovery.model.row_class import RowClass
 from recovery.model.values import TableName
 from recovery.postgres.comparison.key_buckets import extent
+from recovery.postgres.comparison.key_lookup import rows_by_key
 from recovery.postgres.comparison.predicates import all_filled
 from recovery.postgres.comparison.row_lineage import keys_written_by
-from recovery.postgres.comparison.table_scan import Field, Side, Values, rows_by_key
+from recovery.postgres.comparison.table_scan import Field, Side, Values
 
 CHUNK = 5_000
 LARGEST_LOOKED_AT_BYTES = 2**30  # of a table outside the scope, for rows that the incident wrote there

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
-from recovery.changeset.change_set import ChangeSet
+from recovery.changeset.change_set import BATCH, ChangeSet
 from recovery.changeset.column_mapping import ColumnMapping
 from recovery.changeset.row_change import Change, Shape, Texts
+from recovery.changeset.row_lines import DifferingRow
 from recovery.compare.candidate_rows import Sides, find_candidate_rows
-from recovery.compare.classify_row import differing
-from recovery.compare.moved_rows import row_signature_of
+from recovery.compare.moved_rows import RowSignature, row_signature_of
 from recovery.compare.rows_without_key import compare_whole_rows
 from recovery.model.catalog import Catalog
 from recovery.model.modes.reload_mode import IncidentNeed, NewRows
@@ -18,18 +19,12 @@ from recovery.model.repair_plan import DetectionMethod, RepairRequest
 from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 from recovery.postgres.comparison.key_buckets import extent
+from recovery.postgres.comparison.key_lookup import lines_by_key
 from recovery.postgres.comparison.predicates import EVERY_ROW, Predicate, all_filled, by_writers
 from recovery.postgres.comparison.row_lineage import Lineage, writers_since
-from recovery.postgres.comparison.table_scan import (
-    Ask,
-    Side,
-    repeats,
-    rows_as_json,
-    rows_by_key,
-    stream,
-    whole_rows,
-)
+from recovery.postgres.comparison.table_scan import Ask, Side, repeats, stream, whole_rows
 from recovery.postgres.connect import Session
+from recovery.postgres.copy_line import values_of
 from recovery.postgres.isolate_bad_rows import ROW_ERRORS, server_words
 from recovery.postgres.staging.row_constraints import Rules
 
@@ -67,6 +62,7 @@ class Comparison:
     not_compared: dict[TableName, str] = field(default_factory=dict)
     _written: dict[TableName, bool] = field(default_factory=dict)
     notices: dict[str, None] = field(default_factory=dict)
+    _signatures: dict[TableName, RowSignature | None] = field(default_factory=dict)
     _unique: dict[tuple[TableName, tuple[str, ...]], bool] = field(default_factory=dict)
 
     def sides(self, columns: ColumnMapping, where: tuple[Predicate, Predicate] | None = None) -> Sides:
@@ -106,20 +102,14 @@ class Comparison:
             self._compare_keyless(self.add_table(columns, sides, DetectionMethod.WHOLE_ROWS))
             return
         compared = self.add_table(columns, sides, DetectionMethod.BUCKETS)
-        engine = find_candidate_rows(sides, self.lineage, self.changes, compared.shape.no)
-        self.tables[columns.original.name] = replace(compared, engine=engine)
-        for keys in self.changes.candidates(compared.shape.no):
-            self._add_differing(compared, keys)
-
-    def _add_differing(self, compared: ComparedTable, keys: list[Texts]) -> None:
-        """Rows that are gone go from the copy into the change set as they are; the others are compared here."""
-        no, sides = compared.shape.no, compared.sides
-        present = {place for place, _, _ in rows_by_key(replace(sides.now, fields=()), keys)}
-        if gone := [key for place, key in enumerate(keys) if place not in present]:
-            lost = {place: (key, row) for place, key, row in rows_as_json(sides.then, gone)}
-            self.changes.add_lost(no, lost.values())
-        if remaining := [keys[place] for place in sorted(present)]:
-            self.changes.add(self._within_limit(compared, self.look_up(compared, remaining)))
+        no, lines = compared.shape.no, self.changes.lines
+        candidates = find_candidate_rows(sides, self.lineage, self.changes, no)
+        self.tables[columns.original.name] = replace(compared, engine=candidates.method)
+        for keys in self.changes.candidates(no):
+            lines.add(no, self._without_bulk(compared, self.look_up(compared, keys)))
+        for keys in candidates.gone.batches(BATCH) if candidates.gone else ():
+            # out of a limited scope a row may be and still be there
+            lines.add(no, self.look_up(compared, keys) if sides.limited else _lost(compared, keys))
 
     def try_to_compare(self, columns: ColumnMapping, where: tuple[Predicate, Predicate] | None = None) -> None:
         """The same; a table that the servers cannot read or compare is set aside with their words."""
@@ -139,10 +129,10 @@ class Comparison:
         """
         then, now = ([fields[i].name for i in places] for fields in (compared.columns.then, compared.columns.now))
         no, sides = compared.shape.no, self.sides(compared.columns, (all_filled(then), all_filled(now)))
-        find_candidate_rows(sides, self.lineage, self.changes, no)
-        for keys in self.changes.candidates(no):
+        gone = find_candidate_rows(sides, self.lineage, self.changes, no).gone
+        for keys in chain(self.changes.candidates(no), gone.batches(BATCH) if gone else ()):
             rows = self.look_up(compared, keys)
-            self.changes.add(row for row in rows if row.target and all(row.target[i] is not None for i in places))
+            self.changes.lines.add(no, (row for row in rows if row.target and _filled(row.target, places)))
 
     def _compare_keyless(self, compared: ComparedTable) -> None:
         """Without a key a changed row is a lost and a new one.
@@ -152,7 +142,10 @@ class Comparison:
         """
         sides, no = compared.sides, compared.shape.no
         if not self._only_by_incident(sides):
-            self.changes.add(self._within_limit(compared, compare_whole_rows(sides, no)))
+            rows = compare_whole_rows(sides, no)
+            self.changes.add(
+                row for row in rows if row.original is None or self._is_listed(compared, row.xmin, row.original)
+            )
             return
         assert self.lineage
         theirs, others = by_writers(sides.now.where, list(writers_since(sides.now, self.lineage)))
@@ -170,38 +163,42 @@ class Comparison:
         # More rows than T had: some were committed between T and the incident, and none of them may leave.
         return extent(sides.now)[0] <= extent(sides.then)[0]
 
-    def look_up(self, compared: ComparedTable, keys: list[Texts]) -> Iterator[Change]:
-        """The rows of `keys` on both sides, those that differ.
+    def look_up(self, compared: ComparedTable, keys: Sequence[str]) -> Iterator[DifferingRow]:
+        """The rows of `keys` (JSON arrays of texts) that differ; both servers look them up at the same time.
 
-        Which rows are the same, the servers say: keys may be equal and yet print differently (citext, nondeterministic
+        Which keys are the same, the servers say: they may be equal and yet print differently (citext, nondeterministic
         collations, numeric).
         """
-        positions = compared.columns.key
-        then, now = compared.sides.then, compared.sides.now
-        at_target = {place: row for place, _, row in rows_by_key(then, keys)}
-        original = {place: (int(xmin), row) for place, xmin, row in rows_by_key(now, keys)}
-        for place in range(len(keys)):
-            target, current = at_target.get(place), original.get(place)
-            row = current[1] if current else target
-            if row and (change := differing(compared.shape.no, tuple(row[i] for i in positions), target, current)):
-                yield change
+        then = lines_by_key(compared.sides.then, keys)
+        now = {row.place: row for row in lines_by_key(compared.sides.now, keys)}
+        for row in then:
+            current = now.pop(row.place, None)
+            if current is None:
+                yield DifferingRow(row.key, row.line, None, None)
+            elif current.line != row.line:
+                yield DifferingRow(current.key, row.line, current.line, current.xmin)
+        yield from (DifferingRow(row.key, None, row.line, row.xmin) for row in now.values())
 
-    def _within_limit(self, compared: ComparedTable, changes: Iterable[Change]) -> Iterator[Change]:
+    def _without_bulk(self, compared: ComparedTable, rows: Iterable[DifferingRow]) -> Iterator[DifferingRow]:
         """All but the bulk of the new rows, of which only a replacement needs more than their number."""
+        for row in rows:
+            is_new = row.target is None and row.original is not None
+            if not is_new or self._is_listed(compared, row.xmin, values_of(row.original or "")):
+                yield row
+
+    def _is_listed(self, compared: ComparedTable, xmin: int | None, values: Texts) -> bool:
+        """Note a new row, by what it could be recognized as a moved one; whether it is needed itself."""
         name = compared.columns.original.name
-        signature = row_signature_of(compared.columns, self.now)
-        for change in changes:
-            if change.kind is RowClass.NEW:
-                by_incident = change.xmin is not None and self.request.names(change.xmin)
-                if signature and change.original:
-                    self.changes.note_new(signature.marks(change.original))
-                    if by_incident and (mark := signature.incident_rest_of(change.original)):
-                        self.changes.note_new([mark])
-                self.new_rows[name] = self.new_rows.get(name, 0) + 1
-                bulk = self.request.reload_mode.new_rows is NewRows.STAY and self.new_rows[name] > NEW_ROWS_SHOWN
-                if bulk and not by_incident:
-                    continue
-            yield change
+        by_incident = xmin is not None and self.request.names(xmin)
+        if name not in self._signatures:
+            self._signatures[name] = row_signature_of(compared.columns, self.now)
+        if signature := self._signatures[name]:
+            self.changes.note_new(signature.marks(values))
+            if by_incident and (mark := signature.incident_rest_of(values)):
+                self.changes.note_new([mark])
+        self.new_rows[name] = self.new_rows.get(name, 0) + 1
+        bulk = self.request.reload_mode.new_rows is NewRows.STAY and self.new_rows[name] > NEW_ROWS_SHOWN
+        return by_incident or not bulk
 
     def written_since(self, columns: ColumnMapping) -> bool:
         """Whether anybody wrote rows of a table since T, as far as that can be excluded."""
@@ -230,3 +227,13 @@ class Comparison:
         """Rows in scope at T."""
         then = self.tables[name].sides.then
         return extent(Side(self.copy, then.table, (), (), then.where, self.ask))[0]
+
+
+def _lost(compared: ComparedTable, keys: Sequence[str]) -> Iterator[DifferingRow]:
+    """The rows of keys that are known to be gone."""
+    return (DifferingRow(row.key, row.line, None, None) for row in lines_by_key(compared.sides.then, keys))
+
+
+def _filled(line: str, places: Sequence[int]) -> bool:
+    values = values_of(line)
+    return all(values[i] is not None for i in places)

@@ -13,8 +13,10 @@ from recovery.changeset.change_set import BATCH, ChangeSet
 from recovery.changeset.row_change import Change, Shape, Texts
 from recovery.model.catalog import Catalog, Table
 from recovery.model.row_class import Op, RowClass
-from recovery.postgres.comparison.table_scan import Field, Side, rows_by_key, rows_written
+from recovery.postgres.comparison.key_lookup import rows_by_key
+from recovery.postgres.comparison.table_scan import Field, Side, lines_written
 from recovery.postgres.connect import Session
+from recovery.postgres.copy_line import values_of
 from recovery.postgres.row_versions import xmin_of
 from recovery.postgres.staging.write_before_images import Images
 from recovery.reload.load_job import BeforeImages, Loaded
@@ -87,7 +89,7 @@ def _by_values(
             yield Change(shape.no, (*before, f"image {number}"), RowClass.NEW, None, None, None, Op.INSERT, before)
         inserted += op == "i"
     for xid in xids:
-        for values in rows_written(side, (xid,)):
+        for values in map(values_of, lines_written(side, (xid,))):
             inserted -= 1
             key = (*values, f"row {inserted}")
             yield Change(shape.no, key, RowClass.LOST, values, values, xmin_of(xid), Op.DELETE)

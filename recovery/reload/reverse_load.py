@@ -12,17 +12,18 @@ from recovery.changeset.block_rows import blocked
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.planned_account import account_of
 from recovery.changeset.preflight import WriteOutlook, foresee
-from recovery.changeset.row_change import Change, Shape, Texts, column_numbers
+from recovery.changeset.row_change import Shape, column_numbers, json_array
+from recovery.changeset.row_lines import WrittenLine
 from recovery.model.catalog import Catalog, ForeignKey, Table
 from recovery.model.repair_plan import DetectionMethod, RepairPlan, RepairRequest, TableRepair
 from recovery.model.row_class import Op, RowClass
 from recovery.postgres.change_consumers import who_notices
-from recovery.postgres.comparison.table_scan import Field, Side, rows_written
+from recovery.postgres.comparison.table_scan import Field, Side, lines_written
 from recovery.postgres.connect import Session
+from recovery.postgres.copy_line import values_of
 from recovery.postgres.row_versions import xmin_of
 from recovery.postgres.staging.row_constraints import read_rules
 from recovery.reload.load_job import Loaded
-from recovery.reload.verify_after_commit import applied
 
 
 def invert(original: Session, catalog: Catalog, loaded: Loaded, source: ChangeSet | None, into: ChangeSet) -> None:
@@ -32,13 +33,14 @@ def invert(original: Session, catalog: Catalog, loaded: Loaded, source: ChangeSe
         for shape in source.shapes():
             if str(shape.table) in loaded.written and str(shape.table) in tables:
                 turned = into.add_table(shape.table, shape.key, shape.columns)
-                into.add(_turned(change, turned, xmin) for xmin, change in applied(source, shape, loaded))
+                for xid in loaded.xids:
+                    into.lines.add_reversed(turned.no, xmin_of(xid), source.lines.written(shape.no, xid))
     for name in loaded.rows:
         if table := tables.get(name):
             side = _whole(original, table)
             shape = into.add_table(table.name, table.key, [field.name for field in side.fields])
             writer = loaded.writers_of(table.name)[0]
-            into.add(_leaving(rows_written(side, [writer]), shape, xmin_of(writer)))
+            into.lines.add_reversed(shape.no, xmin_of(writer), _leaving(lines_written(side, [writer]), shape))
 
 
 def plan_undo(
@@ -100,26 +102,13 @@ def _keep_children(changes: ChangeSet, child: Shape, parent: Shape, key: Foreign
     return len(retained)
 
 
-def _turned(change: Change, shape: Shape, xmin: int) -> Change:
-    match change.op:
-        case Op.INSERT:
-            op, now, want = Op.DELETE, change.want, None
-        case Op.DELETE:
-            (
-                op,
-                now,
-                want,
-            ) = Op.INSERT, None, change.original
-        case _:
-            op, now, want = Op.UPDATE, change.want, change.original
-    return Change(shape.no, change.key, change.kind, change.target, now, xmin if now is not None else None, op, want)
-
-
-def _leaving(rows: Iterator[Texts], shape: Shape, xmin: int) -> Iterator[Change]:
+def _leaving(lines: Iterator[str], shape: Shape) -> Iterator[WrittenLine]:
+    """Rows that were loaded whole, as rows that were inserted."""
     positions = [shape.columns.index(name) for name in shape.key]
-    for count, row in enumerate(rows):
-        key = tuple(row[i] for i in positions) if positions else (*row, str(count))
-        yield Change(shape.no, key, RowClass.LOST, row, row, xmin, Op.DELETE)
+    for count, line in enumerate(lines):
+        values = values_of(line)
+        key = [values[i] for i in positions] if positions else [*values, str(count)]
+        yield WrittenLine(json_array(key), RowClass.LOST, Op.INSERT, line, None, line)
 
 
 def _whole(original: Session, table: Table) -> Side:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from recovery.changeset.change_set import BATCH, ChangeSet
-from recovery.changeset.row_change import Change, Shape, Texts
+from recovery.changeset.change_set import BATCH
+from recovery.changeset.row_change import Shape, texts_of
+from recovery.changeset.row_lines import WrittenLine
 from recovery.model.catalog import ForeignKey, Table
 from recovery.model.recovery_report import RepairProof, TableProof, Verification
 from recovery.model.row_class import Op
 from recovery.postgres import foreign_key_checks
-from recovery.postgres.comparison.table_scan import Field, Side, rows_by_key, rows_written
+from recovery.postgres.comparison.key_lookup import KeyedLine, lines_by_key
+from recovery.postgres.comparison.table_scan import Field, Side, lines_written
 from recovery.postgres.connect import Session
+from recovery.postgres.copy_line import values_of
 from recovery.postgres.copy_rows import Pair
 from recovery.postgres.definition_digest import definitions_digest
 from recovery.postgres.fingerprint import fingerprint, written_by_others
@@ -56,11 +60,6 @@ def _dangling(original: Session, key: ForeignKey, job: Job, loaded: Loaded) -> i
     return foreign_key_checks.dangling_references(original, key, only=() if whole else loaded.xids)
 
 
-def applied(changes: ChangeSet, shape: Shape, loaded: Loaded) -> Iterator[tuple[int, Change]]:
-    """(xmin, row) of the rows of one table that a load wrote, by the transaction that did."""
-    return ((xmin_of(xid), change) for xid in loaded.xids for change in changes.written(shape.no, xid))
-
-
 def original_side(original: Session, table: Table, shape: Shape) -> Side:
     """The live table as the change set sees it."""
     by_name = {column.name: column for column in table.columns}
@@ -88,11 +87,12 @@ def _prove_repairs(original: Session, job: Job, loaded: Loaded) -> Iterator[Repa
         if counts is None:
             continue
         side = original_side(original, tables[shape.table], shape)
-        rows = applied(job.repair.changes, shape, loaded)
+        lines = job.repair.changes.lines
+        rows = ((xmin_of(xid), row) for xid in loaded.xids for row in lines.written(shape.no, xid))
         if shape.key:
             equal, since, differing = _compare_by_key(side, shape, rows)
         else:
-            equal, since, differing = _compare_whole_rows(side, shape, [change for _, change in rows], loaded.xids)
+            equal, since, differing = _compare_whole_rows(side, shape, [row for _, row in rows], loaded.xids)
         yield RepairProof(
             table=shape.table,
             inserted=counts.inserted,
@@ -104,45 +104,40 @@ def _prove_repairs(original: Session, job: Job, loaded: Loaded) -> Iterator[Repa
         )
 
 
-def _compare_by_key(side: Side, shape: Shape, rows: Iterable[tuple[int, Change]]) -> tuple[int, int, list[str]]:
+def _compare_by_key(side: Side, shape: Shape, rows: Iterator[tuple[int, WrittenLine]]) -> tuple[int, int, list[str]]:
     equal, since, differing = 0, 0, []
-    rows = iter(rows)
     while batch := list(islice(rows, BATCH)):
-        read_rows = rows_by_key(side, [change.key for _, change in batch])
-        now = {place: (int(xmin), values) for place, xmin, values in read_rows}
-        for place, (ours, change) in enumerate(batch):
-            match _state(change, now.get(place), ours):
+        now = {line.place: line for line in lines_by_key(side, [row.key for _, row in batch])}
+        for place, (ours, row) in enumerate(batch):
+            match _state(row, now.get(place), ours):
                 case "equal":
                     equal += 1
                 case "changed since":
                     since += 1
                 case _:
-                    differing.append(f"{shape.table} {dict(zip(shape.key, change.key, strict=True))}")
+                    differing.append(f"{shape.table} {dict(zip(shape.key, texts_of(row.key) or (), strict=True))}")
     return equal, since, differing
 
 
-def _state(change: Change, now: tuple[int, Texts] | None, xmin: int) -> str:
-    if change.op is Op.DELETE:
+def _state(row: WrittenLine, now: KeyedLine | None, xmin: int) -> str:
+    if row.op is Op.DELETE:
         return "equal" if now is None else "changed since"
-    if now is None or now[0] != xmin:
+    if now is None or now.xmin != xmin:
         return "changed since"
-    return "equal" if now[1] == change.want else "differs"
+    return "equal" if now.line == row.want else "differs"
 
 
 def _compare_whole_rows(
-    side: Side, shape: Shape, planned: Sequence[Change], xids: Sequence[int]
+    side: Side, shape: Shape, planned: Sequence[WrittenLine], xids: Sequence[int]
 ) -> tuple[int, int, list[str]]:
     """Without a key: rows our transactions wrote, counted by their values."""
-    expected: dict[Texts, int] = {}
-    for change in planned:
-        if change.want is not None:
-            expected[change.want] = expected.get(change.want, 0) + 1
-    deleted = sum(change.op is Op.DELETE for change in planned)
+    expected = Counter(row.want for row in planned if row.want is not None)
+    deleted = sum(row.op is Op.DELETE for row in planned)
     equal, differing = deleted, []
-    for values in rows_written(side, xids):
-        if expected.get(values, 0):
-            expected[values] -= 1
+    for line in lines_written(side, xids):
+        if expected[line]:
+            expected[line] -= 1
             equal += 1
         else:
-            differing.append(f"{shape.table} {values}")
+            differing.append(f"{shape.table} {values_of(line)}")
     return equal, len(planned) - equal, differing

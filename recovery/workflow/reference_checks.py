@@ -10,6 +10,7 @@ from recovery.planning.original_login import target_on_original
 from recovery.planning.reference_declarations import existing_values, table_of
 from recovery.postgres.connect import Session
 from recovery.postgres.connection_target import Target
+from recovery.postgres.copy_line import values_of
 from recovery.postgres.value_lookup import values_written_by
 from recovery.reload.load_job import Loaded
 from recovery.workflow.recovery_run import RecoveryRun
@@ -69,8 +70,8 @@ def _deleted(recovery_run: RecoveryRun, parent: ColumnReference, loaded: Loaded)
         for shape in changes.shapes():
             if shape.table == table_of(parent) and parent.column in shape.columns:
                 at = shape.columns.index(parent.column)
-                written = (change for xid in loaded.xids for change in changes.written(shape.no, xid))
-                values = [c.original[at] for c in written if c.op is Op.DELETE and c.original]
+                written = (row for xid in loaded.xids for row in changes.lines.written(shape.no, xid))
+                values = [values_of(row.original)[at] for row in written if row.op is Op.DELETE and row.original]
                 return [value for value in values if value is not None]
     return []
 

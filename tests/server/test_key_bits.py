@@ -8,11 +8,14 @@ import pytest
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import json_array
-from recovery.compare.candidate_rows import _differing_bits
+from recovery.changeset.row_lines import DifferingRow
+from recovery.compare.candidate_rows import GoneKeys
 from recovery.model.values import TableName
 from recovery.postgres.comparison.key_buckets import KeyBits, extent, extents
-from recovery.postgres.comparison.table_scan import Field, Side, rows_as_json
+from recovery.postgres.comparison.key_lookup import lines_by_key
+from recovery.postgres.comparison.table_scan import Field, Side
 from recovery.postgres.connect import Session, connect
+from recovery.postgres.copy_line import line_of, values_of
 from recovery.postgres.read_catalog import read_catalog
 from tests.fix_lab import Database
 
@@ -45,7 +48,8 @@ def test_exactly_the_keys_that_one_side_alone_has(database: Database, keys: str)
         sides = (side(a, "past"), side(b, "now"))
         bits = KeyBits.over(sides, extents(sides))
         assert bits is not None
-        assert sorted(_differing_bits(bits, *map(bits.of, sides))) == sorted(f'["{key}"]' for key in gone)
+        batches = GoneKeys.between(bits, *map(bits.of, sides)).batches(2)
+        assert [key for batch in batches for key in batch] == [f'["{key}"]' for key in sorted(gone)]
 
 
 def test_scattered_keys_are_not_compared_as_bits(database: Database) -> None:
@@ -61,20 +65,21 @@ def test_scattered_keys_are_not_compared_as_bits(database: Database) -> None:
             assert KeyBits.over((one, one), [extent(one)] * 2) is None
 
 
-def test_the_servers_json_is_ours(database: Database, tmp_path: Path) -> None:
-    """Keys are looked up in the change set by their text, whoever wrote it."""
+def test_the_servers_keys_and_lines_are_ours(database: Database, tmp_path: Path) -> None:
+    """Keys are looked up in the change set by their text, whoever wrote it; rows are equal when their lines are."""
     characters = [*range(1, 0x2FFF, 3)]
-    texts = ["".join(map(chr, range(1, 128))), '"\\\b\f\n\r\t', "\x7f\x80\u2028\u2029", "한글 𝄞", ""]
+    texts = ["".join(map(chr, range(1, 128))), '"\\\b\f\n\r\t', "\x7f\x80\u2028\u2029", "한글 𝄞", "", "\\N", "\\."]
     texts += ["".join(map(chr, characters[n : n + 40])) for n in range(0, len(characters), 40)]
     database.run("create table t (k text primary key, a int, b text)")
     with database.connect() as connection:
         connection.cursor().executemany("insert into t values (%s, null, %s)", [(text, text) for text in texts])
     with connect(database.target()) as session:
-        rows = {key: row for _, key, row in rows_as_json(side(session, "t"), [(text,) for text in texts])}
-    assert set(rows) == {json_array((text,)) for text in texts}
+        rows = list(lines_by_key(side(session, "t"), [json_array((text,)) for text in texts]))
+    assert {(row.key, row.line) for row in rows} == {(json_array((t,)), line_of((t, None, t))) for t in texts}
+    assert [values_of(row.line) for row in sorted(rows)] == [(text, None, text) for text in texts]
     with ChangeSet(tmp_path / "changes.sqlite") as changes:
         shape = changes.add_table(read_table(database), ("k",), ("k", "a", "b"))
-        changes.add_lost(shape.no, rows.items())
+        changes.lines.add(shape.no, (DifferingRow(row.key, row.line, None, None) for row in rows))
         for text in texts:
             change = changes.find(shape.no, (text,))
             assert change is not None

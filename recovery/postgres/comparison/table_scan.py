@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import psycopg
-from psycopg import sql
+from psycopg import Copy, sql
 from psycopg.errors import ProgramLimitExceeded, ProtocolViolation, StatementTooComplex
 
 from recovery.model.catalog import Column
@@ -36,6 +37,7 @@ NO_CONDITION: tuple[type[psycopg.Error], ...] = (
 Values = tuple[str | None, ...]
 Ask = Callable[[Session, sql.Composed], Iterator[Values]]
 Extent = tuple[int, int | None, int | None]
+Row = TypeVar("Row")
 
 HELD_ROWS = 5_000  # of a server's cursor, fetched at once
 
@@ -137,59 +139,6 @@ def repeats(session: Session, root: TableName, columns: Sequence[str], ask: Ask)
     return count != "0"
 
 
-def rows_by_key(
-    side: Side, keys: Sequence[Values], *, by: Sequence[Field] | None = None
-) -> Iterator[tuple[int, str, Values]]:
-    """(place in `keys`, xmin, values) of every row whose key, or whose columns `by`, is among `keys`.
-
-    The scope's `where` is not asked. The server says which are equal: texts of equal keys may differ.
-
-    Values in the order of `fields`.
-    """
-    columns = sql.SQL(", ").join([sql.SQL("xmin::text"), *(field.carried for field in side.fields)])
-    for row in side.session.execute(_matching(side, keys, by or side.key, columns)):
-        yield row[0], row[1], row[2:]
-
-
-def rows_as_json(side: Side, keys: Sequence[Values]) -> Iterator[tuple[int, str, str]]:
-    """(place in `keys`, key, values) of every row whose key is among `keys`, both as JSON arrays of texts.
-
-    The server writes them: rows that are only kept need not become objects here. The key is written as
-    changeset/row_change.json_array writes it.
-    """
-    key = sql.SQL(", ").join(field.text for field in side.key)
-    values = sql.SQL(", ").join(field.carried for field in side.fields)
-    # json_build_array takes no more than 100 values
-    columns = sql.SQL("json_build_array({})::text, array_to_json(array[{}]::text[])::text").format(key, values)
-    yield from side.session.execute(_matching(side, keys, side.key, columns))
-
-
-def _matching(side: Side, keys: Sequence[Values], by: Sequence[Field], columns: sql.Composable) -> sql.Composed:
-    """The statement that asks for (place in `keys`, `columns`) of the rows whose columns `by` are among `keys`."""
-    names = [sql.Identifier(f"k{number}") for number in range(len(by))]
-    same = sql.SQL(" and ").join(
-        sql.SQL("{} operator({}.{}) k.{}::{}").format(
-            field.value,
-            sql.Identifier(field.equality[0]),
-            trusted_sql(field.equality[1]),
-            name,
-            trusted_sql(field.key_type),
-        )
-        for field, name in zip(by, names, strict=True)
-    )
-    # The aliases keep a table named k and a column named k0 from being taken for ours.
-    return sql.SQL(
-        "select k.place - 1, r.* from unnest({}) with ordinality k({}, place)"
-        " cross join lateral (select {} from {} as rowback where {}) r"
-    ).format(
-        sql.SQL(", ").join(sql.SQL("{}::text[]").format(sql.Literal(list(c))) for c in zip(*keys, strict=True)),
-        sql.SQL(", ").join(names),
-        columns,
-        side.relation,
-        same,
-    )
-
-
 def holds_between(side: Side, field: Field, low: int, high: int) -> bool:
     """Whether a row holds an integer from `low` to `high` in a column."""
     statement = sql.SQL("select exists (select from {} where {} between {} and {})").format(
@@ -229,9 +178,9 @@ def count_filled(session: Session, table: TableName, columns: Sequence[str]) -> 
     return dict(zip(columns, row, strict=True))
 
 
-def rows_written(side: Side, xids: Sequence[int]) -> Iterator[Values]:
-    """The values of every row that one of the transactions wrote last."""
-    return stream(
+def lines_written(side: Side, xids: Sequence[int]) -> Iterator[str]:
+    """The line of every row that one of the transactions wrote last."""
+    return lines(
         side.session,
         sql.SQL("select {} from {} where {}").format(
             sql.SQL(", ").join(field.carried for field in side.fields), side.relation, written_by(xids)
@@ -264,13 +213,27 @@ def stream(session: Session, query: sql.Composed) -> Iterator[Values]:
     Until they are read to their end the session takes no other statement. Leaving them earlier cancels the query, and
     with it the transaction.
     """
+    return _copied(session, query, Copy.rows)
+
+
+def lines(session: Session, query: sql.Composed) -> Iterator[str]:
+    """The same, each row as the line that COPY writes (copy_line.py)."""
+    encoding = session.info.encoding
+
+    def read(copy: Copy) -> Iterator[str]:
+        return (str(line[:-1], encoding) for line in copy)
+
+    return _copied(session, query, read)
+
+
+def _copied(session: Session, query: sql.Composed, read: Callable[[Copy], Iterator[Row]]) -> Iterator[Row]:
     cursor = session.cursor()
     copying = cursor.copy(sql.SQL("copy ({}) to stdout").format(query))
     copy = copying.__enter__()
 
-    def rows() -> Iterator[Values]:
+    def rows() -> Iterator[Row]:
         try:
-            yield from copy.rows()
+            yield from read(copy)
         finally:
             copying.__exit__(*sys.exc_info())  # with an exception, the rest is cancelled and not left to be read
             cursor.close()

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 from psycopg import sql
 
 from recovery.model.catalog import Table
 from recovery.postgres.comparison.oversized_values import STAND_IN, oversized_bytes
-from recovery.postgres.comparison.table_scan import Field, Values
 from recovery.postgres.connect import Session, one
+from recovery.postgres.copy_line import NULL, line_of, values_of
 from recovery.postgres.isolate_bad_rows import try_rows
 from recovery.postgres.staging.stage import Stage
 from recovery.postgres.staging.stage_query import PUTS, StagedOp
 from recovery.postgres.trusted_sql import trusted_sql
 
 BATCH = 5_000
+LINES_AT_ONCE = 200  # of one message: rows may be large
 SMALL = 500  # rows up to which indexes and statistics of a stage cost more, in time and in locks, than they save
 
 # Generated columns stay generated, because rules may be over them; defaults stand for columns that T had not.
@@ -43,18 +44,17 @@ where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
 """
 
 
-@dataclass(frozen=True)
-class Staged:
+class Staged(NamedTuple):
     """One row on its way into a stage.
 
-    `xmin`: the transaction that wrote the version of it that was compared, or that put it there earlier. `nth`: of a
-    lost row without a key, which one of its equals it was at T, counted from 0.
+    `xmin`: the transaction that wrote the version of it that was compared, or that put it there earlier. `line`: its
+    values as COPY writes them. `nth`: of a lost row without a key, which one of its equals it was at T, counted from 0.
     """
 
     n: int
     op: StagedOp
     xmin: int | None
-    values: Values
+    line: str
     nth: int | None = None
 
 
@@ -76,13 +76,7 @@ def fill_stage(stage: Stage, rows: Iterable[Staged]) -> None:
     rows = iter(rows)
     while batch := list(islice(rows, BATCH)):
         stage.ops.update(row.op for row in batch)
-        stage.oversized += [
-            (row.n, field.name)
-            for row in batch
-            if row.op in PUTS
-            for field, value in zip(stage.fields, row.values, strict=True)
-            if value and value.startswith(STAND_IN) and oversized_bytes(value)
-        ]
+        stage.oversized += [cell for row in batch if STAND_IN in row.line for cell in _oversized(stage, row)]
         try_rows(stage.session, batch, partial(_copy, stage), partial(_keep_keys, stage))
     if stage.ops.total() > SMALL:
         _index(stage)
@@ -96,31 +90,55 @@ def _index(stage: Stage) -> None:
     stage.run("analyze {name}")
 
 
+def _oversized(stage: Stage, row: Staged) -> list[tuple[int, str]]:
+    """(row, column) of the values that the row has only stand-ins for."""
+    if row.op not in PUTS:
+        return []
+    cells = zip(stage.fields, values_of(row.line), strict=True)
+    return [(row.n, field.name) for field, value in cells if oversized_bytes(value)]
+
+
 def _copy(stage: Stage, rows: Sequence[Staged]) -> None:
-    written_fields = [(i, field) for i, field in enumerate(stage.fields) if not field.column.generated]
-    into = stage.sql(
-        "copy {name} ({columns}) from stdin",
-        columns=sql.SQL(", ").join(
-            [stage.n, stage.op, stage.xmin, stage.nth, *(sql.Identifier(f.name) for _, f in written_fields)]
+    """Lines go in as they came; those of a table with generated columns without the values of these."""
+    places = [i for i, field in enumerate(stage.fields) if not field.column.generated]
+    names = [stage.n, stage.op, stage.xmin, stage.nth, *(sql.Identifier(stage.fields[i].name) for i in places)]
+    whole = 0 < len(places) == len(stage.fields)
+    _copy_lines(
+        stage,
+        names,
+        (
+            f"{row.n}\t{row.op}\t{_text(row.xmin)}\t{_text(row.nth)}\t{row.line}\n"
+            if whole
+            else _line(row, (_text(row.nth),), places)
+            for row in rows
         ),
     )
+
+
+def _copy_lines(stage: Stage, names: Sequence[sql.Composable], texts: Iterable[str]) -> None:
+    into = stage.sql("copy {name} ({columns}) from stdin", columns=sql.SQL(", ").join(names))
     with stage.session.cursor() as cursor, cursor.copy(into) as copy:
-        for row in rows:
-            own = (str(row.n), row.op, _text(row.xmin), _text(row.nth))
-            copy.write_row((*own, *(row.values[i] for i, _ in written_fields)))
+        texts = iter(texts)
+        while block := "".join(islice(texts, LINES_AT_ONCE)):
+            copy.write(block)
+
+
+def _line(row: Staged, own: Sequence[str], places: Sequence[int]) -> str:
+    """The row's line with some of its values behind our own columns."""
+    values = values_of(row.line)
+    lines = [line_of([values[i]]) for i in places]
+    return "\t".join([str(row.n), row.op, _text(row.xmin), *own, *lines]) + "\n"
 
 
 def _keep_keys(stage: Stage, rows: Sequence[Staged], words: str) -> None:
     """Children of such a row must be known to lose their parent, so its key is staged where it can be."""
     stage.marks += len(rows)
-    keys = [(i, field) for i, field in enumerate(stage.fields) if field.name in stage.table.key]
+    keys = [i for i, field in enumerate(stage.fields) if field.name in stage.table.key]
 
-    def insert(part: Sequence[Staged], named: Sequence[tuple[int, Field]]) -> None:
-        names = [stage.n, stage.op, stage.xmin, stage.skip, *(sql.Identifier(field.name) for _, field in named)]
-        into = stage.sql("copy {name} ({columns}) from stdin", columns=sql.SQL(", ").join(names))
-        with stage.session.cursor() as cursor, cursor.copy(into) as copy:
-            for row in part:
-                copy.write_row((str(row.n), row.op, _text(row.xmin), words, *(row.values[i] for i, _ in named)))
+    def insert(part: Sequence[Staged], places: Sequence[int]) -> None:
+        named = (sql.Identifier(stage.fields[i].name) for i in places)
+        names = [stage.n, stage.op, stage.xmin, stage.skip, *named]
+        _copy_lines(stage, names, (_line(row, (line_of([words]),), places) for row in part))
 
     try_rows(stage.session, rows, lambda part: insert(part, keys), lambda part, _: insert(part, []))
 
@@ -149,5 +167,5 @@ def complete_stage(stage: Stage) -> None:
     stage.changing = frozenset(f.name for f, differs in zip(written, row, strict=False) if differs)
 
 
-def _text(number: int | None) -> str | None:
-    return None if number is None else str(number)
+def _text(number: int | None) -> str:
+    return NULL if number is None else str(number)

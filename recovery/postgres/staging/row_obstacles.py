@@ -50,16 +50,19 @@ def mark_stale(stage: Stage) -> int:
         return 0
     if not stage.table.key:
         return _mark_stale_without_key(stage)
-    gone = (
-        _mark(stage, GONE_SINCE, "s.{op} = {delete} and not exists (select from {original} t where {same})")
-        if stage.ops[StagedOp.DELETE]
-        else 0
-    )
-    return gone + _mark(
+    stale = _mark(
         stage,
         CHANGED_SINCE,
         "s.{op} in ({update}, {delete}) and not exists (select from {original} t where {same} and t.xmin = s.{xmin})",
     )
+    if stale and stage.ops[StagedOp.DELETE]:
+        stage.run(
+            "update {name} s set {skip} = {why} where s.{skip} = {changed} and s.{op} = {delete}"
+            " and not exists (select from {original} t where {same})",
+            why=sql.Literal(GONE_SINCE),
+            changed=sql.Literal(CHANGED_SINCE),
+        )
+    return stale
 
 
 def _mark_stale_without_key(stage: Stage) -> int:

@@ -17,6 +17,7 @@ from recovery.postgres.comparison.table_scan import Field, Values, stream
 from recovery.postgres.connect import Session
 from recovery.postgres.fingerprint import row_hash
 from recovery.postgres.staging.stage import Stage
+from recovery.postgres.staging.stage_query import LEAVES
 
 OWN_COLUMNS = 2  # the row's number and what was done to it stand before the table's own columns
 
@@ -63,7 +64,13 @@ def keep_before_images(stage: Stage) -> None:
     That needs no lock: a row of which another version is live by then will not be written (row_obstacles.mark_stale).
     """
     names = [column.name for column in stage.table.columns]
-    if stage.table.key:
+    if stage.table.key and not any(stage.ops[op] for op in LEAVES):
+        # only rows to come: the live table need not be read
+        values: list[sql.Composable] = [
+            sql.Identifier(name) if name in stage.table.key else sql.SQL("null") for name in names
+        ]
+        source = stage.sql("{name} s where s.{skip} is null and s.{op} = {insert}")
+    elif stage.table.key:
         values = [_before(stage, name) for name in names]
         source = stage.sql(
             "{name} s left join {original} t on s.{op} in ({update}, {delete}) and {same} and t.xmin = s.{xmin}"
