@@ -21,7 +21,7 @@ from recovery.changeset.row_change import (
     as_json,
     change_of,
     decoding,
-    line_or_none,
+    line_instead,
     names_of,
     row_of,
 )
@@ -37,12 +37,14 @@ WRITES = (Op.INSERT, Op.UPDATE, Op.DELETE)
 
 _FORMAT = 2  # of the file; in 1, up to 0.2, rows were JSON arrays
 _SCHEMA = f"""
+pragma page_size = 8192;
 pragma user_version = {_FORMAT};
 create table tab (no integer primary key, schema text, name text, key text, columns text);
 create table suspect (n integer primary key, tab integer, key text, unique (tab, key));
 create table change (
   n integer primary key, tab integer not null, key text not null, kind text not null, op text not null,
-  target text, live text, want text, xmin integer, reason text, unique (tab, key)
+  target text, live text, instead text, xmin integer, reason text,
+  want text as (case when op in ('insert', 'update') then coalesce(instead, target) end), unique (tab, key)
 );
 create index suspect_page on suspect (tab);
 create index change_page on change (tab);
@@ -53,6 +55,7 @@ create table portion (xid integer, n integer, primary key (xid, n)) without rowi
 create index portion_n on portion (n);
 """
 _COLUMNS = "n, tab, key, kind, op, target, live, want, xmin, reason"
+_KEPT = _COLUMNS.replace("want", "instead")  # of rows that shall not be as at T: their values
 
 
 class ChangeSet:
@@ -63,16 +66,17 @@ class ChangeSet:
         path.touch(mode=0o600)
         self.path = path
         self._db = sqlite3.connect(path)
-        self._db.execute(f"pragma cache_size = -{CACHE_KIB}")
         self.batches = Batches(self._db)
         self.outcomes = RowOutcomes(self._db)
         self.lines = RowLines(self._db)
+        self._tallies: dict[int, tuple[int, dict[tuple[RowClass, Op], int]]] = {}
         if fresh:
             self._db.executescript(_SCHEMA)
 
     def __enter__(self) -> ChangeSet:
         """Raises plan-unreadable for a file that another version of rowback wrote."""
         try:
+            self._db.execute(f"pragma cache_size = -{CACHE_KIB}")
             (written_as,) = self._db.execute("pragma user_version").fetchone()
             if written_as != _FORMAT:
                 raise sqlite3.DataError("another version of rowback wrote it")
@@ -142,7 +146,7 @@ class ChangeSet:
     def add(self, changes: Iterable[Change]) -> None:
         """Keep rows; one that is there already stays as it is."""
         self._db.executemany(
-            f"insert or ignore into change ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            f"insert or ignore into change ({_KEPT}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
             (row_of(change) for change in changes),
         )
 
@@ -155,8 +159,8 @@ class ChangeSet:
     def update(self, changes: Iterable[Change]) -> None:
         """Write the verdict on rows that are kept already, found by their number."""
         self._db.executemany(
-            "update change set kind = ?, op = ?, want = ?, reason = ? where n = ?",
-            ((c.kind.value, c.op.value, line_or_none(c.want), c.reason, c.n) for c in changes),
+            "update change set kind = ?, op = ?, instead = ?, reason = ? where n = ?",
+            ((c.kind.value, c.op.value, line_instead(c), c.reason, c.n) for c in changes),
         )
 
     def changes(
@@ -208,19 +212,19 @@ class ChangeSet:
     def set_back(self, kind: RowClass, numbers: Iterable[int]) -> None:
         """Plan to give rows the values that they had at T, because they are of a class."""
         self._db.executemany(
-            "update change set kind = ?, op = 'update', want = target where n = ?", ((kind.value, n) for n in numbers)
+            "update change set kind = ?, op = 'update', instead = null where n = ?", ((kind.value, n) for n in numbers)
         )
 
     def keep(self, kind: RowClass, numbers: Iterable[int]) -> None:
         """Rows of a class stay as they are."""
         self._db.executemany(
-            "update change set kind = ?, op = 'keep', want = null where n = ?", ((kind.value, n) for n in numbers)
+            "update change set kind = ?, op = 'keep', instead = null where n = ?", ((kind.value, n) for n in numbers)
         )
 
     def insert_lost(self, no: int) -> None:
         """Plan to put every lost row of a table back as it was at T."""
         self._db.execute(
-            "update change set op = 'insert', want = target where tab = ? and kind = ?", (no, RowClass.LOST.value)
+            "update change set op = 'insert', instead = null where tab = ? and kind = ?", (no, RowClass.LOST.value)
         )
 
     def delete_new(self, no: int) -> None:
@@ -229,9 +233,12 @@ class ChangeSet:
 
     def tally(self, no: int) -> dict[tuple[RowClass, Op], int]:
         """Rows of one table by class and operation."""
-        rows = self._db.execute("select kind, op, count(*) from change where tab = ? group by 1, 2", (no,))
-        with decoding():
-            return {(RowClass(kind), Op(op)): count for kind, op, count in rows}
+        written = self._db.total_changes
+        if no not in self._tallies or self._tallies[no][0] != written:
+            rows = self._db.execute("select kind, op, count(*) from change where tab = ? group by 1, 2", (no,))
+            with decoding():
+                self._tallies[no] = (written, {(RowClass(kind), Op(op)): count for kind, op, count in rows})
+        return dict(self._tallies[no][1])
 
     def forget(self, no: int) -> None:
         """Drop what was found of one table; its number stays taken."""
@@ -296,7 +303,7 @@ class ChangeSet:
         """sha256 over every row and every decision."""
         self._db.commit()
         hashed = hashlib.sha256()
-        for query in ("select * from tab order by no", f"select {_COLUMNS} from change order by n"):  # noqa: S608 (constants)
+        for query in ("select * from tab order by no", f"select {_KEPT} from change order by n"):  # noqa: S608 (constants)
             for row in self._db.execute(query):
                 hashed.update(ascii(row).encode() + b"\n")
         return hashed.hexdigest()

@@ -92,7 +92,7 @@ def row_of(change: Change) -> tuple[object, ...]:
         change.op.value,
         line_or_none(change.target),
         line_or_none(change.original),
-        line_or_none(change.want),
+        line_instead(change),
         change.xmin,
         change.reason,
     )
@@ -111,7 +111,7 @@ def change_of(row: tuple[object, ...]) -> Change:
             values_or_none(original),
             None if xmin is None else int(str(xmin)),
             OPS[str(op)],
-            at_target if want == target else values_or_none(want),  # most rows come back as they were
+            at_target if want == target else values_or_none(want),
             None if reason is None else str(reason),
             int(str(n)),
         )
@@ -143,6 +143,11 @@ def as_json(values: Iterable[str | None] | None) -> str | None:
 def line_or_none(values: Texts | None) -> str | None:
     """A row as the change set holds it, or none."""
     return None if values is None else line_of(values)
+
+
+def line_instead(change: Change) -> str | None:
+    """What the row shall be where that is not what it was at T."""
+    return None if change.want == change.target else line_or_none(change.want)
 
 
 def values_or_none(line: object) -> Texts | None:

@@ -103,7 +103,7 @@ class RowLines:
     def add_reversed(self, no: int, xmin: int, rows: Iterable[WrittenLine]) -> None:
         """Plan to take rows back that a transaction whose rows carry `xmin` wrote."""
         self._db.executemany(
-            "insert or ignore into change (tab, key, kind, op, target, live, want, xmin)"
+            "insert or ignore into change (tab, key, kind, op, target, live, instead, xmin)"
             " values (?, ?, ?, ?, ?, ?, ?, ?)",
             ((no, row.key, row.kind, *_reversed(row, xmin)) for row in rows),
         )
@@ -117,7 +117,7 @@ class RowLines:
 
 
 def _reversed(row: WrittenLine, xmin: int) -> tuple[str, str | None, str | None, str | None, int | None]:
-    """(operation, target, live, want, xmin) of what takes a row back."""
+    """(operation, target, live, instead, xmin) of what takes a row back."""
     match row.op:
         case Op.INSERT:
             return Op.DELETE.value, row.target, row.want, None, xmin

@@ -20,11 +20,17 @@ from recovery.postgres.comparison.key_buckets import (
     KeyBits,
     bucket_counts,
     bucket_sums,
+    counted,
     extent,
-    extents,
     keys_in,
+    widest,
 )
-from recovery.postgres.comparison.row_lineage import Lineage, keys_and_buckets_written_by, writers_and_extent
+from recovery.postgres.comparison.row_lineage import (
+    Lineage,
+    counted_by_writer,
+    keys_and_buckets_written_by,
+    writers_and_extent,
+)
 from recovery.postgres.comparison.table_scan import Extent, Side, Values
 
 MOSTLY_WRITTEN = 0.25  # of a table: beyond it (a repack, a rewrite) checksums are cheaper than lookups
@@ -50,13 +56,18 @@ class Candidates:
 
 def find_candidate_rows(sides: Sides, lineage: Lineage | None, changes: ChangeSet, no: int) -> Candidates:
     """Put the keys of rows that may differ into `changes`; with those returned, every row that does is among them."""
-    if lineage is not None:
-        written, now = writers_and_extent(sides.now, lineage)
+    if lineage is None:
+        counting = counted(sides.then)  # by the copy, while the original counts its own
+        now, then = extent(sides.now), widest(counting)
+    else:
+        by_writer = counted_by_writer(sides.now)
+        then = extent(sides.then)
+        written, now = writers_and_extent(by_writer, lineage)
         rows = sum(written.values())
         if rows <= max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * now[0]):
-            gone = _compare_lineage(sides, WrittenSince(written, now), changes, no)
+            gone = _compare_lineage(sides, then, WrittenSince(written, now), changes, no)
             return Candidates(DetectionMethod.LINEAGE, gone)
-    _compare_buckets(sides, Buckets.over(extents((sides.then, sides.now))), changes, no, only_keys=False)
+    _compare_buckets(sides, Buckets.over((then, now)), changes, no, only_keys=False)
     return Candidates(DetectionMethod.BUCKETS)
 
 
@@ -100,9 +111,9 @@ class WrittenSince:
         return self.now[0] - sum(self.rows_by_xmin.values())
 
 
-def _compare_lineage(sides: Sides, written: WrittenSince, changes: ChangeSet, no: int) -> GoneKeys | None:
+def _compare_lineage(sides: Sides, then: Extent, written: WrittenSince, changes: ChangeSet, no: int) -> GoneKeys | None:
     """What was not written since is as at T: rows at T beyond those were changed or are gone."""
-    xmins, then = list(written.rows_by_xmin), extent(sides.then)
+    xmins = list(written.rows_by_xmin)
     buckets = Buckets.over((then, written.now))
     dirty = set[int]()
 

@@ -118,6 +118,7 @@ class Comparison:
             with self.original.transaction():
                 self.compare_table(columns, where)
         except ROW_ERRORS as error:
+            self.copy.leave_rows()  # those of the original ended with its transaction
             self.not_compared[name] = server_words(error)
             if compared := self.tables.pop(name, None):
                 self.changes.forget(compared.shape.no)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, LiteralString
 from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg import Transaction
 
 from guards.server_identity import identify
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
@@ -19,8 +20,7 @@ from recovery.postgres.dead_peer_warning import watched_for_silence
 from recovery.postgres.server_errors import connection_refused, server_unreachable, session_failed
 
 # The server converts nothing in such a database, and refuses bytes that are no UTF-8 from a UTF8 client: a client of
-# LATIN1
-# may send and get every byte, and each is one character here.
+# LATIN1 may send and get every byte, and each is one character here.
 BYTE_BY_BYTE: LiteralString = "set client_encoding = 'LATIN1'"
 
 READ_ONLY: LiteralString = "show default_transaction_read_only"
@@ -49,14 +49,35 @@ class _StatementLock:
 class Session(psycopg.Connection[tuple[Any, ...]]):
     """A connection whose errors know it: with two of them open, blame goes to the right server.
 
-    `target`: how it was reached, so that another session can be had beside it.
+    `target`: how it was reached, so that another session can be had beside it. `end_of_rows`: cancels the statement
+    whose rows are being read.
     """
 
     target: Target
+    end_of_rows: Callable[[], None] | None = None
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.lock = _StatementLock()  # type: ignore[assignment]  # used as a context manager alone
+
+    @contextmanager
+    def transaction(  # psycopg's own signature
+        self,
+        savepoint_name: str | None = None,
+        force_rollback: bool = False,  # noqa: FBT001, FBT002
+    ) -> Iterator[Transaction]:
+        """As psycopg has it; an error inside ends what is still being read, which would keep ROLLBACK away."""
+        with super().transaction(savepoint_name, force_rollback) as transaction:
+            try:
+                yield transaction
+            except BaseException:
+                self.leave_rows()
+                raise
+
+    def leave_rows(self) -> None:
+        """Cancel the statement whose rows are being read, if there is one; they are not read to their end."""
+        if self.end_of_rows is not None:
+            self.end_of_rows()
 
     def wait(self, gen: Any, *arguments: Any, **keywords: Any) -> Any:
         """Every exchange with the server passes through here."""

@@ -11,7 +11,7 @@ from recovery.changeset.row_change import json_array
 from recovery.changeset.row_lines import DifferingRow
 from recovery.compare.candidate_rows import GoneKeys
 from recovery.model.values import TableName
-from recovery.postgres.comparison.key_buckets import KeyBits, extent, extents
+from recovery.postgres.comparison.key_buckets import KeyBits, extent
 from recovery.postgres.comparison.key_lookup import lines_by_key
 from recovery.postgres.comparison.table_scan import Field, Side
 from recovery.postgres.connect import Session, connect
@@ -46,7 +46,7 @@ def test_exactly_the_keys_that_one_side_alone_has(database: Database, keys: str)
     )
     with connect(database.target()) as a, connect(database.target()) as b:
         sides = (side(a, "past"), side(b, "now"))
-        bits = KeyBits.over(sides, extents(sides))
+        bits = KeyBits.over(sides, [extent(each) for each in sides])
         assert bits is not None
         batches = GoneKeys.between(bits, *map(bits.of, sides)).batches(2)
         assert [key for batch in batches for key in batch] == [f'["{key}"]' for key in sorted(gone)]

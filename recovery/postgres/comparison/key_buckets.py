@@ -72,19 +72,15 @@ def _surrounds(one: Extent, others: Sequence[Extent]) -> bool:
 
 def extent(side: Side) -> Extent:
     """Rows in scope, and the smallest and largest key as a number (None when the key is not of a ranged type)."""
-    return extents([side])[0]
+    return widest(counted(side))
 
 
-def extents(sides: Sequence[Side]) -> list[Extent]:
-    """The extent of each side; their servers count at the same time."""
-    answers = [
-        side.ask(
-            side.session,
-            sql.SQL("select count(*), {} from {} where {}").format(extremes(side), side.relation, side.where),
-        )
-        for side in sides
-    ]
-    return [widest(answer) for answer in answers]
+def counted(side: Side) -> Iterator[Values]:
+    """The same as `widest` takes it; the server counts from the call on."""
+    return side.ask(
+        side.session,
+        sql.SQL("select count(*), {} from {} where {}").format(extremes(side), side.relation, side.where),
+    )
 
 
 def extremes(side: Side) -> sql.Composed:
@@ -126,13 +122,9 @@ class KeyBits:
         """(number, bits) of every 64 keys of which any is there, ordered by number."""
         key = _ordinal(side.key[0])
         assert key is not None
-        return side.ask(
-            side.session,
-            sql.SQL(
-                "select ({0}::bigint - {1}) / 64 b, bit_or(1::bigint << (({0}::bigint - {1}) % 64)::integer)"
-                " from {2} where {3} group by 1 order by 1"
-            ).format(key, sql.Literal(self.low), side.relation, side.where),
-        )
+        distance = sql.SQL("({}::bigint - {})").format(key, sql.Literal(self.low))
+        word = sql.SQL("bit_or(1::bigint << ({} % 64)::integer)").format(distance)
+        return side.ask(side.session, _grouped(side, sql.SQL("{} / 64").format(distance), word))
 
     def keys(self, number: int, bits: int) -> Iterator[int]:
         """The keys that these bits stand for."""
@@ -145,21 +137,23 @@ class KeyBits:
 
 def bucket_counts(side: Side, buckets: Buckets) -> Iterator[Values]:
     """(bucket, rows) of every bucket that is not empty, ordered by bucket."""
-    return side.ask(
-        side.session,
-        sql.SQL("select {} b, count(*) from {} where {} group by 1 order by 1").format(
-            buckets.number(side), side.relation, side.where
-        ),
-    )
+    return side.ask(side.session, _grouped(side, buckets.number(side), sql.SQL("count(*)")))
 
 
 def bucket_sums(side: Side, buckets: Buckets, *, contents: Sequence[Field]) -> Iterator[Values]:
     """(bucket, rows, checksum of `contents`) of every bucket that is not empty, ordered by bucket."""
-    return side.ask(
-        side.session,
-        sql.SQL("select {} b, count(*), sum({}) from {} where {} group by 1 order by 1").format(
-            buckets.number(side), fields_hash(contents, side.session), side.relation, side.where
-        ),
+    sums = sql.SQL("count(*), sum({})").format(fields_hash(contents, side.session))
+    return side.ask(side.session, _grouped(side, buckets.number(side), sums))
+
+
+def _grouped(side: Side, number: sql.Composable, aggregates: sql.Composable) -> sql.Composed:
+    """(number, aggregates) of the rows in scope that have the same number, ordered by it.
+
+    The server takes every row for a group of its own, and sorts whole rows on disk to have the groups in order. Ordered
+    by what it does not know to be the group's number, it groups by hash and sorts the groups.
+    """
+    return sql.SQL("select * from (select {} as b, {} from {} where {} group by 1) as grouped order by b | 0").format(
+        number, aggregates, side.relation, side.where
     )
 
 

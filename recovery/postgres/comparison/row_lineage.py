@@ -91,17 +91,22 @@ def lineage_of(original: Session, copy: Session, boundary: int) -> Lineage:
 
 def writers_since(original: Side, lineage: Lineage) -> dict[int, int]:
     """Xmin → rows, for every transaction that wrote rows of the scope and did not commit by T."""
-    return writers_and_extent(replace(original, key=()), lineage)[0]
+    return writers_and_extent(counted_by_writer(replace(original, key=())), lineage)[0]
 
 
-def writers_and_extent(original: Side, lineage: Lineage) -> tuple[dict[int, int], Extent]:
-    """The same, and the extent of all rows in scope, by one scan."""
-    counts: Iterator[Values] = stream(
+def counted_by_writer(original: Side) -> Iterator[Values]:
+    """Rows of every xmin in scope and their extremes; the server counts from the call on."""
+    return stream(
         original.session,
-        sql.SQL("select xmin::text::bigint, count(*), {} from {} where {} group by 1").format(
-            extremes(original), original.relation, original.where
-        ),
+        sql.SQL(
+            "select writer::text::bigint, rows, low, high from"
+            " (select xmin as writer, count(*), {} from {} where {} group by 1) as counted (writer, rows, low, high)"
+        ).format(extremes(original), original.relation, original.where),
     )
+
+
+def writers_and_extent(counts: Iterator[Values], lineage: Lineage) -> tuple[dict[int, int], Extent]:
+    """Out of `counted_by_writer`: the rows of transactions that did not commit by T, and the extent of all rows."""
     rows_by_xid: dict[int, int] = {}
     total: list[Values] = []
     while chunk := list(islice(counts, CHUNK)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import TypeVar
 
 import psycopg
@@ -211,7 +212,7 @@ def stream(session: Session, query: sql.Composed) -> Iterator[Values]:
     """Rows as text, streamed by COPY: nothing gathers in this process. The query runs from the call on.
 
     Until they are read to their end the session takes no other statement. Leaving them earlier cancels the query, and
-    with it the transaction.
+    with it the transaction; so does Session.leave_rows, for rows of which not even the first was read.
     """
     return _copied(session, query, Copy.rows)
 
@@ -231,13 +232,22 @@ def _copied(session: Session, query: sql.Composed, read: Callable[[Copy], Iterat
     copying = cursor.copy(sql.SQL("copy ({}) to stdout").format(query))
     copy = copying.__enter__()
 
+    def end(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if session.end_of_rows is leave:
+            session.end_of_rows = None
+            copying.__exit__(kind, error, trace)  # with an error, the rest is cancelled and not left to be read
+            cursor.close()
+
+    def leave() -> None:
+        end(GeneratorExit, GeneratorExit(), None)
+
     def rows() -> Iterator[Row]:
         try:
             yield from read(copy)
         finally:
-            copying.__exit__(*sys.exc_info())  # with an exception, the rest is cancelled and not left to be read
-            cursor.close()
+            end(*sys.exc_info())
 
+    session.end_of_rows = leave
     return rows()
 
 
