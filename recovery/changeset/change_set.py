@@ -7,6 +7,7 @@ Rows live on disk, never in a list, so memory stays flat. The file is also the b
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -132,16 +133,19 @@ class ChangeSet:
         """Remember keys, each a JSON array of texts, to be looked up on both sides; a key is remembered once."""
         self._db.executemany("insert or ignore into suspect (tab, key) values (?, ?)", ((no, key) for key in keys))
 
-    def candidates(self, no: int) -> Iterator[list[str]]:
-        """The remembered keys of one table in batches, as they came, without those that are settled already."""
+    def candidates(self, no: int, *, after: int = -1) -> Iterator[tuple[int, list[str]]]:
+        """The remembered keys of one table in batches, as they came, without those that are settled already.
+
+        With each batch a number, to go on behind it when more were added.
+        """
         query = (
             "select n, key from suspect s where tab = ? and n > ? and not exists"
             " (select 1 from change c where c.tab = s.tab and c.key = s.key) order by n limit ?"
         )
-        last = -1
+        last = after
         while rows := self._db.execute(query, (no, last, BATCH)).fetchall():
-            yield [key for _, key in rows]
             last = rows[-1][0]
+            yield last, [key for _, key in rows]
 
     def add(self, changes: Iterable[Change]) -> None:
         """Keep rows; one that is there already stays as it is."""
@@ -209,16 +213,12 @@ class ChangeSet:
         """Whether no row written since T bears any mark."""
         return self._db.execute("select 1 from likeness limit 1").fetchone() is None
 
-    def set_back(self, kind: RowClass, numbers: Iterable[int]) -> None:
-        """Plan to give rows the values that they had at T, because they are of a class."""
-        self._db.executemany(
-            "update change set kind = ?, op = 'update', instead = null where n = ?", ((kind.value, n) for n in numbers)
-        )
-
-    def keep(self, kind: RowClass, numbers: Iterable[int]) -> None:
-        """Rows of a class stay as they are."""
-        self._db.executemany(
-            "update change set kind = ?, op = 'keep', instead = null where n = ?", ((kind.value, n) for n in numbers)
+    def revert(self, no: int, xmins: Iterable[int]) -> None:
+        """Plan to give every changed row of a table that one of `xmins` wrote last the values that it had at T."""
+        self._db.execute(
+            "update change set kind = ?, op = 'update', instead = null"
+            " where tab = ? and kind = ? and xmin in (select value from json_each(?))",
+            (RowClass.REVERTED.value, no, RowClass.CHANGED.value, json.dumps(list(xmins))),
         )
 
     def insert_lost(self, no: int) -> None:

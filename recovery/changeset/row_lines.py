@@ -9,8 +9,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from recovery.changeset.row_change import OPS, Change, decoding, texts_of, values_or_none
+from recovery.changeset.row_change import OPS, Change, Texts, decoding, texts_of, values_or_none
 from recovery.model.row_class import Op, RowClass
+from recovery.postgres.copy_line import values_of
 
 PAGE = 5_000
 _WRITES = "op in ('insert', 'update', 'delete')"
@@ -41,6 +42,15 @@ class DifferingRow(NamedTuple):
             values_or_none(self.original),
             self.xmin,
         )
+
+
+class ChangedRow(NamedTuple):
+    """A row that is there at both times and differs: its number, the xmin it has now, its values at T and now."""
+
+    n: int
+    xmin: int
+    target: Texts
+    original: Texts
 
 
 class PlannedLine(NamedTuple):
@@ -78,6 +88,19 @@ class RowLines:
             "insert or ignore into change (tab, key, kind, op, target, live, xmin) values (?, ?, ?, 'keep', ?, ?, ?)",
             ((no, row.key, row.kind, row.target, row.original, row.xmin) for row in rows),
         )
+
+    def changed(self, no: int, kinds: Iterable[RowClass]) -> Iterator[list[ChangedRow]]:
+        """Rows of some classes that are there at both times, in the order they were found, some thousands at a time."""
+        classes = ", ".join(f"'{kind.value}'" for kind in kinds)
+        query = (
+            "select n, xmin, target, live from change where n > ? and tab = ? and target is not null"  # noqa: S608 (constants)
+            f" and live is not null and kind in ({classes}) order by n limit ?"
+        )
+        last = -1
+        while rows := self._db.execute(query, (last, no, PAGE)).fetchall():
+            with decoding():
+                yield [ChangedRow(n, int(xmin), values_of(target), values_of(live)) for n, xmin, target, live in rows]
+            last = rows[-1][0]
 
     def planned(self, no: int) -> Iterator[PlannedLine]:
         """Every row of one table that is to be written, in the order they were found."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from recovery.changeset.row_change import Change
+from recovery.changeset.row_lines import ChangedRow
 from recovery.compare.classify_row import columns_by_writer
 from recovery.compare.table_diff import Comparison
 from recovery.errors import ErrorId, RowbackError
@@ -39,7 +39,7 @@ def writers_of(comparison: Comparison) -> list[Writer]:
     """Every transaction that last wrote rows that differ from T, the largest first."""
     writers = []
     for name, compared in comparison.tables.items():
-        changed = comparison.changes.changes(compared.shape.no, kinds=WRITTEN_SINCE)
+        changed = comparison.changes.lines.changed(compared.shape.no, WRITTEN_SINCE)
         by_writer = columns_by_writer(changed, compared.columns.columns)
         writers += [Writer(xid=xid, table=name, rows=rows, columns=names) for xid, (rows, names) in by_writer.items()]
     return sorted(writers, key=lambda writer: -writer.rows)
@@ -98,24 +98,21 @@ def _alike(comparison: Comparison, named: Collection[int], xid: int) -> bool:
     """Whether a writer left, in each column that it changed, the one value that the named transactions left there."""
     compared_alike = []
     for compared in comparison.tables.values():
-        rows = list(comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]))
-        theirs = _values_written(row for row in rows if row.xmin == xid)
+        theirs, ours = dict[int, set[str | None]](), dict[int, set[str | None]]()
+        for batch in comparison.changes.lines.changed(compared.shape.no, [RowClass.CHANGED]):
+            _add_written(theirs, (row for row in batch if row.xmin == xid))
+            _add_written(ours, (row for row in batch if row.xmin in named))
         if theirs:
-            ours = _values_written(row for row in rows if row.xmin is not None and row.xmin in named)
             compared_alike.append(all(len(v) == 1 and ours.get(i) == v for i, v in theirs.items()))
     return bool(compared_alike) and all(compared_alike)
 
 
-def _values_written(rows: Iterable[Change]) -> dict[int, set[str | None]]:
+def _add_written(by_column: dict[int, set[str | None]], rows: Iterable[ChangedRow]) -> None:
     """Place of a changed column → the values that rows hold there now."""
-    by_column: dict[int, set[str | None]] = {}
     for row in rows:
-        assert row.target is not None
-        assert row.original is not None
         for i, value in enumerate(row.original):
             if value != row.target[i]:
                 by_column.setdefault(i, set()).add(value)
-    return by_column
 
 
 def refuse_unknown_incident(

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from recovery.changeset.change_set import ChangeSet
-from recovery.model.repair_plan import DetectionMethod
 from recovery.postgres.comparison.key_buckets import (
     KEYS_PER_WORD,
     Buckets,
@@ -47,15 +46,29 @@ class Sides:
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """How rows that may differ were found; `gone`: keys that only T has in scope, beside those in the change set."""
+class WrittenSince:
+    """Rows written since T, by transaction ids: xmin → rows; the buckets they are in; the extents of T and of now."""
 
-    method: DetectionMethod
-    gone: GoneKeys | None = None
+    rows_by_xmin: Mapping[int, int]
+    then: Extent
+    now: Extent
+    buckets: Buckets
+    dirty: frozenset[int] = frozenset()
+
+    def gone(self, matched: int) -> int:
+        """Rows at T that are not there now, where `matched` of those written since were there at T.
+
+        All others that are there now were not written since, and so were there at T.
+        """
+        return self.then[0] - (self.now[0] - sum(self.rows_by_xmin.values())) - matched
 
 
-def find_candidate_rows(sides: Sides, lineage: Lineage | None, changes: ChangeSet, no: int) -> Candidates:
-    """Put the keys of rows that may differ into `changes`; with those returned, every row that does is among them."""
+def find_candidate_rows(sides: Sides, lineage: Lineage | None, changes: ChangeSet, no: int) -> WrittenSince | None:
+    """Put the keys of rows that may differ into `changes`.
+
+    Returns None where they were compared by content: then every row that differs is among them. Otherwise they are
+    those written since T, and `find_gone_rows` has to look for the others.
+    """
     if lineage is None:
         counting = counted(sides.then)  # by the copy, while the original counts its own
         now, then = extent(sides.now), widest(counting)
@@ -63,12 +76,39 @@ def find_candidate_rows(sides: Sides, lineage: Lineage | None, changes: ChangeSe
         by_writer = counted_by_writer(sides.now)
         then = extent(sides.then)
         written, now = writers_and_extent(by_writer, lineage)
-        rows = sum(written.values())
-        if rows <= max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * now[0]):
-            gone = _compare_lineage(sides, then, WrittenSince(written, now), changes, no)
-            return Candidates(DetectionMethod.LINEAGE, gone)
+        if sum(written.values()) <= max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * now[0]):
+            return _written(sides, WrittenSince(written, then, now, Buckets.over((then, now))), changes, no)
     _compare_buckets(sides, Buckets.over((then, now)), changes, no, only_keys=False)
-    return Candidates(DetectionMethod.BUCKETS)
+    return None
+
+
+def _written(sides: Sides, written: WrittenSince, changes: ChangeSet, no: int) -> WrittenSince:
+    dirty = set[int]()
+
+    def keys() -> Iterator[str]:
+        for bucket, key in keys_and_buckets_written_by(sides.now, list(written.rows_by_xmin), written.buckets):
+            dirty.add(bucket)
+            yield key
+
+    if written.rows_by_xmin:
+        changes.add_candidates(no, keys())
+    return replace(written, dirty=frozenset(dirty))
+
+
+def find_gone_rows(sides: Sides, written: WrittenSince, changes: ChangeSet, no: int) -> GoneKeys | None:
+    """Rows that are gone since T: their keys as bits, or among further candidates in `changes`."""
+    if bits := KeyBits.over((sides.then, sides.now), (written.then, written.now)):
+        # a key that only now has was written since, so it was among the candidates
+        return GoneKeys.between(bits, bits.of(sides.then), bits.of(sides.now))
+    buckets = written.buckets
+    if sides.limited or len(written.dirty) > MOSTLY_WRITTEN * buckets.count:
+        _compare_buckets(sides, buckets, changes, no, only_keys=True)
+    else:
+        # Every row of now that was not written since has its row at T: where as many are there, none is gone.
+        counts = (bucket_counts(side, buckets) for side in (sides.then, sides.now))
+        dirty = sorted(written.dirty.union(_differing_buckets(*counts)))
+        _compare_keys(sides, buckets, dirty, changes, no, only_keys=True)
+    return None
 
 
 @dataclass(frozen=True)
@@ -96,45 +136,6 @@ class GoneKeys:
         keys = (f'["{key}"]' for number, word in words for key in self.bits.keys(number, word))
         while batch := list(islice(keys, size)):
             yield batch
-
-
-@dataclass(frozen=True)
-class WrittenSince:
-    """What was written to a table since T: xmin → rows, and the extent of all its rows now."""
-
-    rows_by_xmin: Mapping[int, int]
-    now: Extent
-
-    @property
-    def unwritten(self) -> int:
-        """Rows that are there now and were not written since."""
-        return self.now[0] - sum(self.rows_by_xmin.values())
-
-
-def _compare_lineage(sides: Sides, then: Extent, written: WrittenSince, changes: ChangeSet, no: int) -> GoneKeys | None:
-    """What was not written since is as at T: rows at T beyond those were changed or are gone."""
-    xmins = list(written.rows_by_xmin)
-    buckets = Buckets.over((then, written.now))
-    dirty = set[int]()
-
-    def keys() -> Iterator[str]:
-        for bucket, key in keys_and_buckets_written_by(sides.now, xmins, buckets):
-            dirty.add(int(bucket or 0))
-            yield str(key)
-
-    if xmins:
-        changes.add_candidates(no, keys())
-    if then[0] > written.unwritten and (bits := KeyBits.over((sides.then, sides.now), (then, written.now))):
-        # a key that only now has was written since, so it is among those above
-        return GoneKeys.between(bits, bits.of(sides.then), bits.of(sides.now))
-    scattered = len(dirty) > MOSTLY_WRITTEN * buckets.count
-    if sides.limited or (scattered and then[0] > written.unwritten):
-        _compare_buckets(sides, buckets, changes, no, only_keys=True)
-    elif then[0] > written.unwritten:
-        # Every row of now that was not written since has its row at T: where as many are there, none is gone.
-        dirty.update(_differing_buckets(bucket_counts(sides.then, buckets), bucket_counts(sides.now, buckets)))
-        _compare_keys(sides, buckets, sorted(dirty), changes, no, only_keys=True)
-    return None
 
 
 def _compare_buckets(sides: Sides, buckets: Buckets, changes: ChangeSet, no: int, *, only_keys: bool) -> None:

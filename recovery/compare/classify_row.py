@@ -6,8 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import ne
 
 from recovery.changeset.row_change import Change, Texts
+from recovery.changeset.row_lines import ChangedRow
 from recovery.model.repair_plan import RepairRequest
 from recovery.model.row_class import OnConflict, Op, RowClass
 
@@ -73,14 +76,18 @@ class Effect:
     values: dict[int, set[str | None]] = field(default_factory=dict)
     before: dict[int, set[str | None]] = field(default_factory=dict)
 
-    def learn(self, target: Texts, original: Texts) -> None:
-        """Count one row that the incident was the last to write."""
-        self.rows += 1
-        for i, (value, at_target) in enumerate(zip(original, target, strict=True)):
-            _keep_two(self.values, i, value)
-            _keep_two(self.before, i, at_target)
-            if value != at_target:
-                self.differing[i] += 1
+    def learn(self, targets: Sequence[Texts], originals: Sequence[Texts]) -> None:
+        """Count rows that the incident was the last to write: at T, and now."""
+        self.rows += len(targets)
+        for i, (then, now) in enumerate(zip(zip(*targets, strict=True), zip(*originals, strict=True), strict=True)):
+            _keep_two(self.values, i, now)
+            _keep_two(self.before, i, then)
+            if differ := sum(map(ne, now, then)):
+                self.differing[i] += differ
+
+    def explains_all(self) -> bool:
+        """Whether the incident wrote every column in which any of its rows differs."""
+        return all(map(self.wrote, self.differing))
 
     def wrote(self, i: int) -> bool:
         """Whether the incident is what changed column `i`."""
@@ -118,12 +125,11 @@ class Effect:
         return tuple(target[i] if i in back else value for i, value in enumerate(original))
 
 
-def _keep_two(examples: dict[int, set[str | None]], i: int, value: str | None) -> None:
+def _keep_two(examples: dict[int, set[str | None]], i: int, column: Iterable[str | None]) -> None:
     """Whether a column has one value or more is all that is asked of them."""
-    if (values := examples.get(i)) is None:
-        examples[i] = {value}
-    elif len(values) < 2:
-        values.add(value)
+    values = examples.setdefault(i, set())
+    if len(values) < 2:
+        values.update(islice(set(column) - values, 2 - len(values)))
 
 
 def attribute(change: Change, effect: Effect, entity: Entity, incident: frozenset[int]) -> Change:
@@ -172,15 +178,25 @@ def resolve_conflict(change: Change, request: RepairRequest, effect: Effect) -> 
     return change
 
 
-def columns_by_writer(changes: Iterable[Change], columns: Sequence[str]) -> Mapping[int, tuple[int, tuple[str, ...]]]:
+def columns_by_writer(
+    batches: Iterable[Sequence[ChangedRow]], columns: Sequence[str]
+) -> Mapping[int, tuple[int, tuple[str, ...]]]:
     """Xmin → rows it wrote last and the columns in which any of them differs from T."""
     rows: Counter[int] = Counter()
     touched: dict[int, set[str]] = {}
-    for change in changes:
-        if change.xmin is None or change.original is None or change.target is None:
-            continue
-        rows[change.xmin] += 1
-        touched.setdefault(change.xmin, set()).update(
-            name for name, then, now in zip(columns, change.target, change.original, strict=True) if then != now
-        )
+    for batch in batches:
+        for xmin, written in _by_xmin(batch).items():
+            rows[xmin] += len(written)
+            sides = (
+                zip(*values, strict=True) for values in zip(*((r.target, r.original) for r in written), strict=True)
+            )
+            changed = touched.setdefault(xmin, set())
+            changed.update(name for name, then, now in zip(columns, *sides, strict=True) if then != now)
     return {xmin: (count, tuple(c for c in columns if c in touched[xmin])) for xmin, count in rows.most_common()}
+
+
+def _by_xmin(rows: Iterable[ChangedRow]) -> Mapping[int, list[ChangedRow]]:
+    by_xmin: dict[int, list[ChangedRow]] = {}
+    for row in rows:
+        by_xmin.setdefault(row.xmin, []).append(row)
+    return by_xmin

@@ -105,9 +105,9 @@ def _rewriters(comparison: Comparison, compared: ComparedTable) -> frozenset[int
     written_values: dict[int, set[Texts]] = {}
     rows: Counter[int] = Counter()
     own = [i for i in range(len(compared.columns.columns)) if i not in compared.columns.key]
-    for change in comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]):
-        if change.xmin is not None and change.original is not None:
-            rows[change.xmin] += 1
-            if len(values := written_values.setdefault(change.xmin, set())) < 2:
-                values.add(tuple(change.original[i] for i in own))
+    for batch in comparison.changes.lines.changed(compared.shape.no, [RowClass.CHANGED]):
+        for row in batch:
+            rows[row.xmin] += 1
+            if len(values := written_values.setdefault(row.xmin, set())) < 2:
+                values.add(tuple(row.original[i] for i in own))
     return frozenset(xid for xid, values in written_values.items() if len(values) == 1 and rows[xid] > 1)

@@ -33,6 +33,8 @@ def attribute_and_resolve(comparison: Comparison) -> None:
         changes.insert_lost(no)
         if request.reload_mode.new_rows is NewRows.LEAVE:
             changes.delete_new(no)
+        if effect.explains_all() and RowClass.REVERTED in request.reload_mode.set_back:
+            changes.revert(no, incident)
         changes.update(
             resolve(attribute(change, effect, entity, incident), request, effect)
             for change in changes.changes(no, kinds=[RowClass.CHANGED])
@@ -52,9 +54,9 @@ def attribute_and_resolve(comparison: Comparison) -> None:
 
 def _effect(comparison: Comparison, compared: ComparedTable, incident: frozenset[int]) -> Effect:
     effect = Effect()
-    for change in comparison.changes.changes(compared.shape.no, kinds=[RowClass.CHANGED]):
-        if change.xmin in incident and change.target and change.original:
-            effect.learn(change.target, change.original)
+    for batch in comparison.changes.lines.changed(compared.shape.no, [RowClass.CHANGED]):
+        if rows := [row for row in batch if row.xmin in incident]:
+            effect.learn([row.target for row in rows], [row.original for row in rows])
     return effect
 
 

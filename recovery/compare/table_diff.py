@@ -10,7 +10,7 @@ from recovery.changeset.change_set import BATCH, ChangeSet
 from recovery.changeset.column_mapping import ColumnMapping
 from recovery.changeset.row_change import Change, Shape, Texts
 from recovery.changeset.row_lines import DifferingRow
-from recovery.compare.candidate_rows import Sides, find_candidate_rows
+from recovery.compare.candidate_rows import Sides, WrittenSince, find_candidate_rows, find_gone_rows
 from recovery.compare.moved_rows import RowSignature, row_signature_of
 from recovery.compare.rows_without_key import compare_whole_rows
 from recovery.model.catalog import Catalog
@@ -102,14 +102,30 @@ class Comparison:
             self._compare_keyless(self.add_table(columns, sides, DetectionMethod.WHOLE_ROWS))
             return
         compared = self.add_table(columns, sides, DetectionMethod.BUCKETS)
-        no, lines = compared.shape.no, self.changes.lines
-        candidates = find_candidate_rows(sides, self.lineage, self.changes, no)
-        self.tables[columns.original.name] = replace(compared, engine=candidates.method)
-        for keys in self.changes.candidates(no):
-            lines.add(no, self._without_bulk(compared, self.look_up(compared, keys)))
-        for keys in candidates.gone.batches(BATCH) if candidates.gone else ():
-            # out of a limited scope a row may be and still be there
-            lines.add(no, self.look_up(compared, keys) if sides.limited else _lost(compared, keys))
+        written = find_candidate_rows(sides, self.lineage, self.changes, compared.shape.no)
+        matched, last = self._look_up_candidates(compared)
+        if written is None:
+            return
+        self.tables[columns.original.name] = replace(compared, engine=DetectionMethod.LINEAGE)
+        # out of a limited scope a row may be and still be there
+        if sides.limited or written.gone(matched):
+            self._add_gone(compared, written, last)
+
+    def _look_up_candidates(self, compared: ComparedTable, *, after: int = -1) -> tuple[int, int]:
+        """How many of them were there at T, and the number of the last."""
+        name = compared.columns.original.name
+        matched, number = self.new_rows.get(name, 0), after
+        for last, keys in self.changes.candidates(compared.shape.no, after=after):
+            self.changes.lines.add(compared.shape.no, self._without_bulk(compared, self.look_up(compared, keys)))
+            matched, number = matched + len(keys), last
+        return matched - self.new_rows.get(name, 0), number  # a candidate was there at T, or is new
+
+    def _add_gone(self, compared: ComparedTable, written: WrittenSince, last: int) -> None:
+        no, sides = compared.shape.no, compared.sides
+        gone = find_gone_rows(sides, written, self.changes, no)
+        for keys in gone.batches(BATCH) if gone else ():
+            self.changes.lines.add(no, self.look_up(compared, keys) if sides.limited else _lost(compared, keys))
+        self._look_up_candidates(compared, after=last)
 
     def try_to_compare(self, columns: ColumnMapping, where: tuple[Predicate, Predicate] | None = None) -> None:
         """The same; a table that the servers cannot read or compare is set aside with their words."""
@@ -130,8 +146,10 @@ class Comparison:
         """
         then, now = ([fields[i].name for i in places] for fields in (compared.columns.then, compared.columns.now))
         no, sides = compared.shape.no, self.sides(compared.columns, (all_filled(then), all_filled(now)))
-        gone = find_candidate_rows(sides, self.lineage, self.changes, no).gone
-        for keys in chain(self.changes.candidates(no), gone.batches(BATCH) if gone else ()):
+        written = find_candidate_rows(sides, self.lineage, self.changes, no)
+        gone = find_gone_rows(sides, written, self.changes, no) if written else None
+        candidates = (keys for _, keys in self.changes.candidates(no))
+        for keys in chain(candidates, gone.batches(BATCH) if gone else ()):
             rows = self.look_up(compared, keys)
             self.changes.lines.add(no, (row for row in rows if row.target and _filled(row.target, places)))
 

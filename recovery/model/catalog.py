@@ -30,6 +30,11 @@ class Column(Value):
     identity: Literal["", "a", "d"] = ""
     equality: tuple[str, str] = ("pg_catalog", "=")
 
+    @property
+    def has_domain(self) -> bool:
+        """Whether its type is a domain."""
+        return self.type_name != self.value_type
+
 
 ColumnNumbers = dict[str, dict[str, int]]  # table → column → attnum, by which a renamed or swapped column is known
 

@@ -31,7 +31,10 @@ def values_of(line: str) -> tuple[str | None, ...]:
         return tuple(line.split("\t"))
     if line == WITHOUT_VALUES:
         return ()
-    return tuple([None if text == NULL else unescaped(text) for text in line.split("\t")])
+    texts = line.split("\t")
+    if line.count("\\") == texts.count(NULL):
+        return tuple([None if text == NULL else text for text in texts])
+    return tuple([None if text == NULL else unescaped(text) for text in texts])
 
 
 def unescaped(text: str) -> str:

@@ -54,7 +54,9 @@ def test_the_digest_sees_every_decision(tmp_path: Path) -> None:
 def test_suspects_are_told_once_and_not_when_settled(tmp_path: Path) -> None:
     with filled(tmp_path / "c.sqlite") as changes:
         changes.add_candidates(0, ['["1"]', '["2"]', '["2"]', '["10"]'])
-        assert [key for batch in changes.candidates(0) for key in batch] == ['["2"]', '["10"]']
+        (batch,) = changes.candidates(0)
+        assert batch == (3, ['["2"]', '["10"]'])
+        assert list(changes.candidates(0, after=3)) == []
 
 
 def test_a_full_disk_and_a_broken_file_are_told_as_such(tmp_path: Path) -> None:

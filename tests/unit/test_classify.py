@@ -23,7 +23,7 @@ def changed(target: tuple[str | None, ...], live: tuple[str | None, ...], xmin: 
 def effect(*rows: tuple[tuple[str | None, ...], tuple[str | None, ...]]) -> Effect:
     found = Effect()
     for target, live in rows:
-        found.learn(target, live)
+        found.learn([target], [live])
     return found
 
 

@@ -15,8 +15,9 @@ from itertools import islice
 from psycopg import sql
 
 from recovery.postgres.comparison.key_buckets import Buckets, extremes, widest
-from recovery.postgres.comparison.table_scan import Extent, Side, Values, stream
+from recovery.postgres.comparison.table_scan import Extent, Side, Values, lines, stream
 from recovery.postgres.connect import Session, one
+from recovery.postgres.copy_line import unescaped
 
 BURNED_AT_MOST = 50_000
 EPOCH = 2**32
@@ -118,20 +119,22 @@ def writers_and_extent(counts: Iterator[Values], lineage: Lineage) -> tuple[dict
 
 def keys_written_by(original: Side, xmins: Sequence[int]) -> Iterator[Values]:
     """The keys of rows in scope that one of the transactions `xmins` wrote last."""
-    return _of_written(original, xmins, sql.SQL(", ").join(field.text for field in original.key))
+    return stream(original.session, _of_written(original, xmins, _key_texts(original)))
 
 
-def keys_and_buckets_written_by(original: Side, xmins: Sequence[int], buckets: Buckets) -> Iterator[Values]:
+def keys_and_buckets_written_by(original: Side, xmins: Sequence[int], buckets: Buckets) -> Iterator[tuple[int, str]]:
     """(bucket, key as a JSON array of texts) of the same rows."""
-    keys = sql.SQL(", ").join(field.text for field in original.key)
-    columns = sql.SQL("{}, json_build_array({})::text").format(buckets.number(original), keys)
-    return _of_written(original, xmins, columns)
+    columns = sql.SQL("{}, json_build_array({})::text").format(buckets.number(original), _key_texts(original))
+    for line in lines(original.session, _of_written(original, xmins, columns)):
+        bucket, _, key = line.partition("\t")
+        yield int(bucket), unescaped(key)
 
 
-def _of_written(original: Side, xmins: Sequence[int], columns: sql.Composable) -> Iterator[Values]:
-    return stream(
-        original.session,
-        sql.SQL("select {} from {} where {} and xmin::text = any({})").format(
-            columns, original.relation, original.where, sql.Literal([str(xid) for xid in xmins])
-        ),
+def _key_texts(side: Side) -> sql.Composed:
+    return sql.SQL(", ").join(field.text for field in side.key)
+
+
+def _of_written(original: Side, xmins: Sequence[int], columns: sql.Composable) -> sql.Composed:
+    return sql.SQL("select {} from {} where {} and xmin::text = any({})").format(
+        columns, original.relation, original.where, sql.Literal([str(xid) for xid in xmins])
     )

@@ -20,6 +20,7 @@ from recovery.model.catalog import Column
 from recovery.model.values import TableName
 from recovery.postgres.comparison.oversized_values import carried_text
 from recovery.postgres.connect import Session, one
+from recovery.postgres.copy_line import WITHOUT_VALUES
 from recovery.postgres.fingerprint import row_hash
 from recovery.postgres.row_versions import written_by
 from recovery.postgres.trusted_sql import trusted_sql, user_sql
@@ -181,12 +182,11 @@ def count_filled(session: Session, table: TableName, columns: Sequence[str]) -> 
 
 def lines_written(side: Side, xids: Sequence[int]) -> Iterator[str]:
     """The line of every row that one of the transactions wrote last."""
-    return lines(
-        side.session,
-        sql.SQL("select {} from {} where {}").format(
-            sql.SQL(", ").join(field.carried for field in side.fields), side.relation, written_by(xids)
-        ),
+    columns = sql.SQL(", ").join(field.carried for field in side.fields)
+    written = lines(
+        side.session, sql.SQL("select {} from {} where {}").format(columns, side.relation, written_by(xids))
     )
+    return written if side.fields else (WITHOUT_VALUES for _ in written)
 
 
 def whole_rows(side: Side) -> Iterator[Values]:

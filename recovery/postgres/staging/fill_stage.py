@@ -159,7 +159,7 @@ def complete_stage(stage: Stage) -> None:
         assignments = sql.SQL(", ").join(sql.SQL("{0} = t.{0}").format(sql.Identifier(c.name)) for c in absent)
         stage.run("update {name} s set {taken} from {original} t where s.{op} = {update} and {same}", taken=assignments)
     written = [field for field in stage.fields if not field.column.generated]
-    differ = (sql.SQL("coalesce(bool_or({}), false)").format(stage.differs(field.name, "t", "s")) for field in written)
+    differ = (sql.SQL("coalesce(bool_or({}), false)").format(stage.differs(field, "t", "s")) for field in written)
     row = stage.session.execute(
         stage.sql(
             "select {differ} from {name} s join {original} t on {same} where s.{op} = {update} and s.{skip} is null",

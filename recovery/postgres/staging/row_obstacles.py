@@ -107,15 +107,15 @@ def mark_back_already(stage: Stage) -> int:
 
 def mark_identity(stage: Stage) -> int:
     """Skip updates that would have to set a GENERATED ALWAYS identity: only an INSERT may give it a value."""
-    fixed = [f.name for f in stage.fields if f.column.identity == "a" and f.name in stage.changing]
+    fixed = [f for f in stage.fields if f.column.identity == "a" and f.name in stage.changing]
     return sum(
         _mark(
             stage,
-            FIXED_IDENTITY.format(name),
+            FIXED_IDENTITY.format(field.name),
             "s.{op} = {update} and exists (select from {original} t where {same} and {differs})",
-            differs=stage.differs(name, "t", "s"),
+            differs=stage.differs(field, "t", "s"),
         )
-        for name in fixed
+        for field in fixed
     )
 
 

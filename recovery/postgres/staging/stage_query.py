@@ -70,11 +70,15 @@ class StageQuery:
             for name in self.table.key
         )
 
-    def differs(self, column: str, left: str, right: str) -> sql.Composable:
-        """Whether two aliases print differently in a column: equality by operator may hide 1.0 and 1.00."""
-        return sql.SQL("{}::text is distinct from {}::text").format(
-            sql.Identifier(left, column), sql.Identifier(right, column)
-        )
+    def differs(self, field: Field, left: str, right: str) -> sql.Composable:
+        """Whether two aliases may print differently in a column: equality by operator may hide 1.0 and 1.00.
+
+        By the bytes that are stored, which differ wherever texts do; under a domain, whose base the stage has, by text.
+        """
+        one, other = sql.Identifier(left, field.name), sql.Identifier(right, field.name)
+        if field.column.has_domain:
+            return sql.SQL("{}::text is distinct from {}::text").format(one, other)
+        return sql.SQL("pg_catalog.record_image_ne(row({}), row({}))").format(one, other)
 
     def row_text(self, row: str, columns: Sequence[str] = ()) -> sql.Composable:
         """All compared values of the row with the alias `row`, or those of some `columns`, as one text."""

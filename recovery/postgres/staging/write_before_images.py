@@ -64,8 +64,9 @@ def keep_before_images(stage: Stage) -> None:
     That needs no lock: a row of which another version is live by then will not be written (row_obstacles.mark_stale).
     """
     names = [column.name for column in stage.table.columns]
-    if stage.table.key and not any(stage.ops[op] for op in LEAVES):
-        # only rows to come: the live table need not be read
+    leaving = any(stage.ops[op] for op in LEAVES)
+    if stage.table.key and not leaving and not any(column.has_domain for column in stage.table.columns):
+        # only rows to come: the live table need not be read; a domain might refuse the nulls
         values: list[sql.Composable] = [
             sql.Identifier(name) if name in stage.table.key else sql.SQL("null") for name in names
         ]
