@@ -83,6 +83,16 @@ class Database:
         with self.connect() as connection:
             return connection.execute(query).fetchall()
 
+    @property
+    def superuser_dsn(self) -> str:
+        """As the superuser that RDS keeps to itself."""
+        return str(self.live.lab.engine.instances[self.live.identifier].cluster.dsn(self.name))
+
+    def as_superuser(self, *statements: str) -> None:
+        with psycopg.connect(self.superuser_dsn, autocommit=True) as admin:
+            for statement in statements:
+                admin.execute(statement)
+
 
 def rds_client(lab: Lab) -> Any:
     return boto3.client(

@@ -7,12 +7,11 @@ import signal
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg
 import pytest
 
 from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring, the_case
-from tests.fix_lab import Database, Live
+from tests.fix_lab import Database
 from tests.schema_dump import definitions
 
 SIGNAL_AT, STRIKE_AT = "tests.faults.signal_at", "tests.faults.strike_at"
@@ -82,14 +81,3 @@ def killed_at(cli: Cli, event: str, step: str, *arguments: str) -> str:
     _, err = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL, err
     return str(the_case(cli)["case"])
-
-
-def cluster_dsn(database: Database) -> str:
-    live: Live = database.live
-    return str(live.lab.engine.instances[live.identifier].cluster.dsn(database.name))
-
-
-def as_superuser(database: Database, *statements: str) -> None:
-    with psycopg.connect(cluster_dsn(database), autocommit=True) as admin:
-        for statement in statements:
-            admin.execute(statement)

@@ -15,7 +15,6 @@ from tests.faults.in_place import (
     Incident,
     assert_as_it_was,
     assert_recovered,
-    cluster_dsn,
     in_place,
     incident,
     indexes,
@@ -87,7 +86,7 @@ def test_cut_off_they_are_there_at_once(
     cli: Cli, database: Database, incident: Incident, event: str, step: str
 ) -> None:
     """Every session of rowback is terminated on the server."""
-    victim = {"STRIKE_DSN": cluster_dsn(database)}
+    victim = {"STRIKE_DSN": database.superuser_dsn}
     process = cli.start(event, step, *in_place(cli, database, incident), module=STRIKE_AT, **victim)
     _, err = process.communicate(timeout=120)
     assert process.returncode not in {0, 1}, err

@@ -15,7 +15,6 @@ from tests.faults.in_place import (
     QUERY,
     SIGNAL_AT,
     Incident,
-    as_superuser,
     assert_as_it_was,
     assert_recovered,
     digest_of,
@@ -148,8 +147,7 @@ def test_a_table_with_another_name_is_not_forgotten(
 
 def test_another_user_of_the_owners_role_goes_on(cli: Cli, database: Database, incident: Incident) -> None:
     roles = [name for (name,) in database.rows("select rolname from pg_roles")]
-    as_superuser(
-        database,
+    database.as_superuser(
         *(f"create role {name} login password '{name}-pass-1'" for name in ("app_owner", "anna", "bert")
           if name not in roles),
         "grant app_owner to anna, bert",
@@ -182,8 +180,7 @@ def without_room(database: Database) -> Incident:
     )
     held, target = {QUERY: database.rows(QUERY)}, pass_a_second()
     database.run("truncate t")
-    as_superuser(
-        database,
+    database.as_superuser(
         f"alter role postgres in database \"{database.name}\" set temp_file_limit = '1MB'",
         "alter table t set (parallel_workers = 2)",  # workers hand over what they sorted in files
     )
@@ -226,13 +223,12 @@ def test_no_load_is_tried_again_and_no_case_closed_while_an_index_is_missing(
 def test_an_event_trigger_made_since_the_plan_keeps_them(cli: Cli, database: Database, incident: Incident) -> None:
     case = cli("open", *restoring(cli, database, incident.target)[1:-2], "--load", "in-place").out.strip()
     digest = digest_of(cli, case)
-    as_superuser(
-        database,
+    database.as_superuser(
         "create function refuse() returns event_trigger language plpgsql as $$ begin raise 'no drops here'; end $$",
         "create event trigger refuse on sql_drop execute function refuse()",
     )
     ran = cli("apply", case, digest, "--confirm", database.name)
-    as_superuser(database, "drop event trigger refuse", "drop function refuse()")
+    database.as_superuser("drop event trigger refuse", "drop function refuse()")
     assert ran.code == 0, ran.err
     assert cli("resume", case).code == 0
     assert_recovered(cli, database, incident)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.in_place import SIGNAL_AT, STRIKE_AT, Incident, assert_as_it_was, assert_recovered, cluster_dsn
+from tests.faults.in_place import SIGNAL_AT, STRIKE_AT, Incident, assert_as_it_was, assert_recovered
 from tests.faults.swap import PUBLIC, incident, killed, swapping
 from tests.fix_cli import Cli, the_case
 from tests.fix_lab import Database, wait_until
@@ -66,7 +66,7 @@ def test_interrupted_nothing_is_left(cli: Cli, database: Database, incident: Inc
 @pytest.mark.parametrize(("event", "step"), PLACES[:2])
 def test_cut_off_nothing_is_left(cli: Cli, database: Database, incident: Incident, event: str, step: str) -> None:
     """Every session of rowback is terminated on the server."""
-    victim = {"STRIKE_DSN": cluster_dsn(database)}
+    victim = {"STRIKE_DSN": database.superuser_dsn}
     process = cli.start(event, step, *swapping(cli, database, incident), module=STRIKE_AT, **victim)
     _, err = process.communicate(timeout=120)
     assert process.returncode not in {0, 1}, err

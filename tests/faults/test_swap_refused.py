@@ -11,7 +11,7 @@ import pytest
 from recovery.reload.build_hidden import HiddenTables, build_hidden
 from recovery.workflow.steps import swap_tables
 from runbooks.lab.background import pass_a_second
-from tests.faults.in_place import Incident, as_superuser, assert_recovered, digest_of
+from tests.faults.in_place import Incident, assert_recovered, digest_of
 from tests.faults.swap import PUBLIC, QUERIES, incident, opening, swapping
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, wait_until
@@ -188,11 +188,11 @@ def test_what_cannot_be_removed_keeps_the_case_open(
 
 
 def test_a_role_that_may_not_have_more_sessions(cli: Cli, database: Database, incident: Incident) -> None:
-    as_superuser(database, "alter role postgres connection limit 4")
+    database.as_superuser("alter role postgres connection limit 4")
     try:
         ran = cli(*swapping(cli, database, incident))
     finally:
-        as_superuser(database, "alter role postgres connection limit -1")
+        database.as_superuser("alter role postgres connection limit -1")
     assert ran.code == 0, ran.err
     assert_recovered(cli, database, incident)
 

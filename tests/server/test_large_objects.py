@@ -6,7 +6,6 @@ import json
 import os
 from typing import Any
 
-import psycopg
 import pytest
 
 from recovery.errors import ErrorId, RowbackError
@@ -72,10 +71,10 @@ def test_objects_of_lost_rows_come_back(past: Past, database: Database, rate: in
 def test_an_object_of_somebody_else_is_refused_and_nothing_is_written(past: Past, database: Database) -> None:
     (number,) = store(database, b"content")
     role = f"owner_{database.name}"
-    as_boss(database, f"create role {role}", f"alter large object {number} owner to {role}")
+    database.as_superuser(f"create role {role}", f"alter large object {number} owner to {role}")
     try:
         with past() as times:
-            as_boss(database, f"select lo_unlink({number})")
+            database.as_superuser(f"select lo_unlink({number})")
             database.run("delete from docs")
             times.diff()
             with pytest.raises(RowbackError) as refused:
@@ -84,13 +83,13 @@ def test_an_object_of_somebody_else_is_refused_and_nothing_is_written(past: Past
             assert refused.value.fact == f"large object {number} of '{role}' cannot be brought back by 'postgres'"
             assert refused.value.help == f"grant {role} to postgres"
             assert database.rows("select count(*) from docs") == [(0,)]
-            as_boss(database, f"grant {role} to postgres")
+            database.as_superuser(f"grant {role} to postgres")
             times.apply()
             assert fetched(database)[0][0] == number
             assert database.rows(RIGHTS)[0][0] == role
     finally:
-        as_boss(database, "select lo_unlink(oid) from pg_largeobject_metadata")
-        as_boss(database, f"drop role {role}")
+        database.as_superuser("select lo_unlink(oid) from pg_largeobject_metadata")
+        database.as_superuser(f"drop role {role}")
 
 
 def test_objects_of_rows_that_are_skipped_stay_away(past: Past, database: Database) -> None:
@@ -103,14 +102,6 @@ def test_objects_of_rows_that_are_skipped_stay_away(past: Past, database: Databa
         assert times.done[-1].large_objects == 1
         assert database.rows("select oid::bigint from pg_largeobject_metadata") == [(numbers[2],)]
         database.run("select lo_unlink(oid) from pg_largeobject_metadata")
-
-
-def as_boss(database: Database, *statements: str) -> None:
-    """As the superuser that RDS keeps to itself."""
-    dsn = database.live.lab.engine.instances[database.live.identifier].cluster.dsn(database.name)
-    with psycopg.connect(dsn, autocommit=True) as admin:
-        for statement in statements:
-            admin.execute(statement)
 
 
 def test_a_truncated_table_brings_its_objects(cli: Cli, database: Database) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg
 import pytest
 
 from recovery.errors import ErrorId, RowbackError
@@ -114,15 +113,9 @@ create event trigger note_ddl on ddl_command_end execute function note_ddl();
 """
 
 
-def as_superuser(database: Database, script: str) -> None:
-    cluster = database.live.lab.engine.instances[database.live.identifier].cluster
-    with psycopg.connect(cluster.dsn(database.name), autocommit=True) as admin:
-        admin.execute(script)
-
-
 def test_an_event_trigger_that_audits_ddl_is_told_and_ends_nothing(past: Past, database: Database) -> None:
     """As AWS DMS installs one. Our stages and before-images are definitions, too; user triggers are not disabled."""
-    as_superuser(database, AUDIT)
+    database.as_superuser(AUDIT)
     with past(
         "create table t (id int primary key, x text)",
         "create table log (id int)",
@@ -164,7 +157,7 @@ def test_a_rule_does_not_act_on_rows_that_come_back(past: Past, database: Databa
 
 def test_rows_that_an_event_trigger_wrote_are_counted_and_no_tried_ones(past: Past, database: Database) -> None:
     """What was tried behind a savepoint and rolled back is no event trigger's; the audit of every definition is."""
-    as_superuser(database, AUDIT)
+    database.as_superuser(AUDIT)
     with past(
         "create function fit(x int) returns bool immutable language sql return x < 1000",
         "create table t (id int primary key, x int check (fit(x)))",

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from recovery.model.catalog import Catalog
 from recovery.model.values import TableName
 from recovery.postgres.client_programs import find_client_tools
@@ -57,10 +55,3 @@ def transport_of(kind: str, there: Session, source: Database, job: Job, tmp_path
 
 def ignore(done: Loaded) -> None:
     """Nothing to record."""
-
-
-def as_superuser(database: Database, *statements: str) -> None:
-    cluster = database.live.lab.engine.instances[database.live.identifier].cluster
-    with psycopg.connect(cluster.dsn(database.name), autocommit=True) as admin:
-        for statement in statements:
-            admin.execute(statement)

@@ -28,7 +28,7 @@ from recovery.reload.load_transaction import load
 from tests.fix_lab import Database
 from tests.schema_dump import checksum, definitions
 from tests.server.load.index_shapes import SHAPES, Shape, types_for
-from tests.server.load.jobs import as_superuser, ignore, job_for
+from tests.server.load.jobs import ignore, job_for
 
 SCHEMA = "rowback_case_20260101_000000_abcd"
 
@@ -222,8 +222,7 @@ def test_the_rule(database: Database, rows: int, strategy: LoadStrategy, *, drop
 def test_an_event_trigger_keeps_them(database: Database) -> None:
     """As AWS DMS installs one: it would note a migration that nobody made."""
     database.run("create table t (id int primary key, a int)", "create index i on t (a)")
-    as_superuser(
-        database,
+    database.as_superuser(
         "create function f() returns event_trigger language plpgsql as 'begin end'",
         "create event trigger watch on ddl_command_end execute function f()",
     )
@@ -235,7 +234,7 @@ def test_an_event_trigger_keeps_them(database: Database) -> None:
 def test_a_publication_of_all_tables_does_not_meet_ours(source: Database, database: Database) -> None:
     for each in (source, database):
         each.run("create table t (id int primary key, a int)", "create index i on t (a)")
-    as_superuser(database, "create publication everything for all tables")
+    database.as_superuser("create publication everything for all tables")
     source.run("insert into t values (1, 1)")
     with job_for(source, database) as (there, here, job), without_indexes(here, job) as ready:
         published = "select tablename from pg_publication_tables where pubname = 'everything'"

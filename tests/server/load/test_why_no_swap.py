@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from recovery.reload.load_by_swap import why_no_swap
 from tests.fix_lab import Database
-from tests.server.load.jobs import as_superuser
 from tests.server.load.swapping import swapping
 
 
@@ -18,24 +17,23 @@ def test_a_publication_of_all_tables_or_of_the_schema_keeps_them(database: Datab
     """Rows that come into a table that is not published would never reach the subscribers."""
     database.run("create table t (id int primary key)")
     for publication in ("for all tables", "for tables in schema public"):
-        as_superuser(database, f"create publication p {publication}")
+        database.as_superuser(f"create publication p {publication}")
         with swapping(database, database) as swap:
             published = "public.t: it is published: subscribers would not see the rows"
             assert swap.why_not() == published
-        as_superuser(database, "drop publication p")
+        database.as_superuser("drop publication p")
 
 
 def test_a_subscription_keeps_them(database: Database) -> None:
     """It knows its tables by their oids, and would leave the new one out without a word."""
     database.run("create table t (id int primary key)")
-    as_superuser(
-        database,
+    database.as_superuser(
         "create subscription s connection 'dbname=none' publication p with (connect = false, slot_name = none)",
         "insert into pg_subscription_rel select oid, 't'::regclass, 'r', null from pg_subscription where subname = 's'",
     )
     with swapping(database, database) as swap:
         assert swap.why_not() == "public.t: it is filled by a subscription"
-    as_superuser(database, "delete from pg_subscription_rel", "drop subscription s")
+    database.as_superuser("delete from pg_subscription_rel", "drop subscription s")
 
 
 def test_many_tables_and_indexes_are_not_exchanged_under_one_lock(database: Database) -> None:
@@ -48,8 +46,7 @@ def test_many_tables_and_indexes_are_not_exchanged_under_one_lock(database: Data
 
 def test_an_event_trigger_keeps_them(database: Database) -> None:
     database.run("create table t (id int primary key)")
-    as_superuser(
-        database,
+    database.as_superuser(
         "create function f() returns event_trigger language plpgsql as 'begin end'",
         "create event trigger watch on ddl_command_end execute function f()",
     )
