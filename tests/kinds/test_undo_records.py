@@ -59,12 +59,19 @@ def link(path: Path) -> None:
     path.symlink_to("elsewhere")
 
 
+def age(path: Path) -> None:
+    """As rowback 0.2 wrote it: without a number of its format."""
+    with sqlite3.connect(path) as file:
+        file.execute("pragma user_version = 0")
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "altered": alter,
     "missing": lambda path: path.unlink(),
     "emptied": lambda path: path.write_bytes(b""),
     "garbage": lambda path: path.write_bytes(b"no database" * 999),
     "a link": link,
+    "of another version": age,
 }
 
 
