@@ -127,6 +127,7 @@ class Profile(_Section):
     sslmode: Literal["require", "verify-ca", "verify-full"] | None = None
     lock_timeout_ms: int = Field(default=2000, ge=1)
     lock_attempts: int = Field(default=30, ge=1)
+    index_builders: int = Field(default=2, ge=1, le=16)
     copy_timeout_minutes: int = Field(default=240, ge=1)
     approvals_needed: int = Field(default=0, ge=0, le=5)
     approvals_by: Distinct = Distinct.PRINCIPAL

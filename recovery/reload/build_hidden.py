@@ -23,8 +23,6 @@ from recovery.reload.build_queue import BuildQueue
 from recovery.reload.load_job import Job
 from recovery.reload.row_writes import RowsRefused
 
-BUILDERS = 2  # sessions that build indexes and check keys while the rows of the next table come
-
 
 class NotSwapped(Exception):
     """Why tables cannot be exchanged after all. Nothing of theirs was changed."""
@@ -78,7 +76,7 @@ def build_hidden(
     xids: dict[TableName, int] = {}
     rows: dict[TableName, int] = {}
     with ExitStack() as opened:
-        queue = opened.enter_context(BuildQueue(_builders(connect, opened)))
+        queue = opened.enter_context(BuildQueue(_builders(connect, opened, job.builders)))
         for pair in job.fills:
             refusing(pair.name, partial(_load_rows, original, pair, transport, schemas.hidden, xids, rows))
             _add(queue, [each for each in statements if each.table == pair.name], SwapPhase.INDEX)
@@ -94,11 +92,11 @@ def build_hidden(
     return replace(made, xids=xids, rows=rows)
 
 
-def _builders(connect: Callable[[], AbstractContextManager[Session]], opened: ExitStack) -> list[Session]:
-    """As many sessions as may be had, at most BUILDERS. Raises NotSwapped where there is none."""
+def _builders(connect: Callable[[], AbstractContextManager[Session]], opened: ExitStack, most: int) -> list[Session]:
+    """As many sessions as may be had, at most `most`. Raises NotSwapped where there is none."""
     sessions: list[Session] = []
     try:
-        while len(sessions) < BUILDERS:
+        while len(sessions) < most:
             sessions.append(opened.enter_context(connect()))
     except RowbackError as error:
         if not sessions:

@@ -125,7 +125,7 @@ class Job:
     `say`: called with what the load waits for. `refused`: called with a table whose rows the server refused.
     `all_or_nothing`: a row that cannot be written ends the load instead of being set aside. `whole_database`: sequences
     that stand by themselves belong to the scope. `selection`: what of the change set is written. `dropped_indexes`: of
-    tables loaded whole, to be built after their rows.
+    tables loaded whole, to be built after their rows. `builders`: sessions that build indexes and check keys at once.
     """
 
     database: str
@@ -144,6 +144,7 @@ class Job:
     whole_database: bool = True
     selection: Selection = Selection.EVERYTHING
     dropped_indexes: DroppedIndexes | None = None
+    builders: int = 2
 
     @property
     def filled(self) -> list[TableName]:

@@ -149,6 +149,7 @@ def job(recovery_run: RecoveryRun, original: Session, at_target: Catalog | None 
             plan.lock_attempts,
             refused=refused,
             say=recovery_run.listener.notice,
+            builders=recovery_run.profile.index_builders,
         )
         return
     whole = any(table.why is Why.WHOLE_DATABASE for table in plan.tables)
@@ -174,6 +175,7 @@ def job(recovery_run: RecoveryRun, original: Session, at_target: Catalog | None 
             whole_database=whole,
             refused=refused,
             say=recovery_run.listener.notice,
+            builders=recovery_run.profile.index_builders,
         )
 
 

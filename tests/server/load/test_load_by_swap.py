@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
 import psycopg
 import pytest
 
 from recovery.model.values import TableName
-from recovery.reload.build_hidden import NotSwapped
+from recovery.postgres.connect import Session, connect
+from recovery.postgres.copy_rows import CopyTransport
+from recovery.reload.build_hidden import NotSwapped, build_hidden
 from recovery.reload.load_job import Loaded
 from recovery.reload.row_writes import RowsRefused
 from tests.fix_lab import Database
 from tests.schema_dump import checksum, definitions
 from tests.server.load.index_shapes import types_for
 from tests.server.load.swap_shapes import HUNG, INDEXED, SwapShape
-from tests.server.load.swapping import PARENT_AND_CHILD, ROWS, nothing_hidden, swapping
+from tests.server.load.swapping import PARENT_AND_CHILD, ROWS, SCHEMAS, nothing_hidden, swapping
 
 
 @pytest.mark.matrix
@@ -138,3 +143,21 @@ def test_a_build_that_fails_for_other_reasons_is_no_fault_of_the_rows(source: Da
     with swapping(source, database) as swap, pytest.raises(NotSwapped, match="index row size"):
         swap.build()
     assert nothing_hidden(database)
+
+
+@pytest.mark.parametrize("builders", [1, 3])
+def test_as_many_sessions_build_as_the_profile_says(source: Database, database: Database, builders: int) -> None:
+    for each in (source, database):
+        each.run(*PARENT_AND_CHILD)
+    source.run(*ROWS)
+    opened: list[str] = []
+
+    def connect_again() -> AbstractContextManager[Session]:
+        opened.append(database.name)
+        return connect(database.target())
+
+    with swapping(source, database) as swap:
+        job = replace(swap.job, builders=builders)
+        swap.exchange(build_hidden(swap.here, job, CopyTransport(swap.there), SCHEMAS, connect_again))
+    assert len(opened) == builders
+    assert [checksum(database, table) for table in ("p", "t")] == [checksum(source, table) for table in ("p", "t")]
