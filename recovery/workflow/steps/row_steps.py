@@ -113,9 +113,13 @@ class Extract(Step):
 
     @staticmethod
     def _dumps(recovery_run: RecoveryRun) -> bool:
-        """Whether anything is dumped: whole tables alone, and not where they are streamed."""
-        plan = recovery_run.case.plan
+        """Whether anything is dumped: whole tables alone, and not where they are streamed.
+
+        Tables that are swapped are, because nothing is locked while their rows come.
+        """
+        plan, repair = recovery_run.case.plan, recovery_run.case.repair_plan
         streamed = plan.transport is Transport.COPY or not plan.request.reload_mode.in_place
+        streamed = streamed or bool(repair and repair.swapped)
         return not streamed and bool(filled_tables(recovery_run))
 
     def tell(self, outcome: Outcome) -> str:
