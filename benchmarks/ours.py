@@ -15,7 +15,8 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict
 
 from recovery.changeset.change_set import ChangeSet
-from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
+from recovery.compare.inquiry import Inquiry
+from recovery.compare.make_repair_plan import make_repair_plan
 from recovery.model.catalog import Sequence
 from recovery.model.instance import Endpoint
 from recovery.model.load_order import load_order

@@ -16,7 +16,8 @@ import pytest
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change
 from recovery.compare.edited_csv import parse_decisions
-from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
+from recovery.compare.inquiry import Inquiry
+from recovery.compare.make_repair_plan import make_repair_plan
 from recovery.compare.scope import ScopeRequest, choose_scope
 from recovery.model.recovery_plan import PlannedTable
 from recovery.model.recovery_report import Verification

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from guards.plain_text import shell_word
 from recovery.changeset.change_set import ChangeSet
-from recovery.changeset.column_mapping import ColumnMapping, map_table, same_table_at
+from recovery.changeset.column_mapping import ColumnMapping
 from recovery.changeset.move_targets import elsewhere_of
 from recovery.changeset.preflight import WriteOutlook, foresee
 from recovery.compare.attribution import incident_of, refuse_unknown_incident, writers_of
-from recovery.compare.edited_csv import Decision, apply_decisions
+from recovery.compare.edited_csv import apply_decisions
 from recovery.compare.foreign_key_traversal import (
     ForeignKeyLink,
     follow,
@@ -21,50 +20,21 @@ from recovery.compare.foreign_key_traversal import (
     predicates,
 )
 from recovery.compare.full_tables import open_questions
+from recovery.compare.inquiry import Inquiry
+from recovery.compare.map_tables import map_tables
 from recovery.compare.plan_summary import ComparisonResult, dropped_values, gone_notices, hit_in_between, repair_plan
 from recovery.compare.row_verdicts import attribute_and_resolve
 from recovery.compare.table_diff import Comparison
-from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
-from recovery.model.recovery_plan import RecoveryPlan, Why
-from recovery.model.repair_plan import RepairPlan, RepairRequest
-from recovery.model.values import TableName, leading_name
+from recovery.model.recovery_plan import Why
+from recovery.model.repair_plan import RepairPlan
+from recovery.model.values import TableName
 from recovery.postgres.comparison.predicates import NO_ROW, Predicate
 from recovery.postgres.comparison.row_lineage import lineage_of
 from recovery.postgres.comparison.table_scan import Ask, stream
 from recovery.postgres.connect import Session
 from recovery.postgres.read_catalog import read_catalog
-from recovery.postgres.staging.column_casts import why_cast_loses
 from recovery.postgres.staging.row_constraints import Rules, read_rules
-
-UNTOUCHED = "nothing was written to the original"
-MADE_ANEW = (
-    "it was dropped and made anew since T, so it may be another table: its rows at T go into it only if it is named"
-)
-
-
-@dataclass(frozen=True)
-class Inquiry:
-    """What is to be compared: the plan's tables.
-
-    `filled`: those of them that may be loaded whole, because they are empty and look as they did; which of them are,
-    the comparison says.
-
-    `gone`: tables dropped since T, and the rows they held; `beside`: the command that loads T's tables beside.
-    `boundary`: the first transaction id that the copy may have used itself; None: compare without lineage. `repaired`:
-    transactions whose rows an earlier case has repaired: that they are the last writer of none tells nothing.
-    """
-
-    case: str
-    plan: RecoveryPlan
-    request: RepairRequest
-    filled: Sequence[TableName]
-    number: int
-    boundary: int | None
-    decisions: Sequence[Decision] = ()
-    gone: Mapping[str, int] = field(default_factory=dict)
-    beside: str = "mode beside"
-    repaired: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -85,7 +55,7 @@ class Both:
         """Read both catalogs. Raises schema-drift."""
         then, now = read_catalog(copy), read_catalog(original)
         unlogged = {table.name for table in then.tables if table.unlogged}
-        mapped, unfit = _map_tables(inquiry, then, now, copy)
+        mapped, unfit = map_tables(inquiry, then, now, copy)
         unlogged_names = [str(table.name) for table in inquiry.plan.tables if table.name in unlogged - mapped.keys()]
         return cls(original, copy, then, now, mapped, unfit, unlogged_names, ask)
 
@@ -109,7 +79,7 @@ def make_repair_plan(
     transaction was named that changed them.
     """
     with original.transaction(force_rollback=True):
-        _settle(original, copy)
+        _begin_reading(original, copy)
         both = Both.read(original, copy, inquiry, ask)
         filled = {name for name in inquiry.filled if name in both.mapped}
         while True:
@@ -129,7 +99,7 @@ def compare_again(
     `inquiry.filled` were loaded whole, and count as lost for what they lead to.
     """
     with original.transaction(force_rollback=True):
-        _settle(original, copy)
+        _begin_reading(original, copy)
         both = Both.read(original, copy, inquiry, ask)
         whole = {name: mapping for name, mapping in both.mapped.items() if name in set(inquiry.filled)}
         columns = {name: mapping for name, mapping in both.mapped.items() if name not in whole}
@@ -138,7 +108,7 @@ def compare_again(
     return comparison
 
 
-def _settle(original: Session, copy: Session) -> None:
+def _begin_reading(original: Session, copy: Session) -> None:
     """One snapshot of the original; and rows are grouped by hash, because the servers misjudge how many groups come."""
     original.execute("set transaction isolation level repeatable read")
     original.execute("set local enable_sort = off")
@@ -188,81 +158,6 @@ def _compare(
         (*(each for each in columns_lost if each.table in concerned), *hit_rows),
     )
     return mapping, open_questions(comparison, whole, rules_then, elsewhere)
-
-
-def _map_tables(
-    inquiry: Inquiry, then: Catalog, now: Catalog, copy: Session
-) -> tuple[dict[TableName, ColumnMapping], list[str]]:
-    """The tables that existed at T, and why others cannot be compared.
-
-    A table that was named is refused for that; one of a whole database is left out and reported.
-    """
-    mappings: dict[TableName, ColumnMapping] = {}
-    refused: list[str] = []
-    unfit: list[str] = []
-    for table in inquiry.plan.tables:
-        named = table.why is Why.NAMED
-        current = now.table(table.name)
-        at_target = same_table_at(then, current, now) if current else None
-        if not current or not at_target:
-            (refused if named else unfit).extend(_not_there(table.name, then, now, named=named))
-            continue
-        if at_target.oid != current.oid and not named:
-            unfit.append(f"{table.name}: {MADE_ANEW}")
-            continue
-        columns = map_table(at_target, current)
-        objections = [*columns.objections, *_values_lost(copy, columns)]
-        if not objections:
-            mappings[table.name] = columns
-        elif named or not at_target.unlogged:  # an unlogged table is in no backup, whatever became of it
-            (refused if named else unfit).extend(f"{table.name}: {what}" for what in objections)
-    if refused or (unfit and not mappings):
-        raise _drifted(inquiry, refused or unfit)
-    return mappings, unfit
-
-
-def _values_lost(copy: Session, columns: ColumnMapping) -> list[str]:
-    """ColumnMapping whose new type does not hold what they held at T, and why."""
-    types = {column.name: column.value_type for column in columns.at_target.columns}
-    lost = (
-        (i, why_cast_loses(copy, columns.at_target.name, columns.then[i], types[columns.then[i].name]))
-        for i in columns.recast
-    )
-    return [f"column {columns.columns[i]} ({columns.types_of(i)}): {why}" for i, why in lost if why]
-
-
-def _not_there(name: TableName, then: Catalog, now: Catalog, *, named: bool) -> list[str]:
-    """What to say of a table that has no counterpart at T.
-
-    One that is new since T lost nothing, unless it took the name of another.
-    """
-    if named:
-        return [f"{name}: the table {'did not exist at T' if now.table(name) else 'does not exist now'}"]
-    old = then.table(name)
-    renamed = next((table.name for table in now.tables if old and table.oid == old.oid), None)
-    if renamed is None:
-        return []
-    return [f"{name}: it was made since T; the table of that name is {renamed} now, and its rows are put back there"]
-
-
-def _drifted(inquiry: Inquiry, objections: Sequence[str]) -> RowbackError:
-    if anew := [leading_name(line) for line in objections if line.endswith(MADE_ANEW)]:
-        names = " ".join(f"--table {shell_word(name)}" for name in anew)
-        return RowbackError(
-            ErrorId.SCHEMA_DRIFT,
-            "tables of T were made anew since, so nothing is compared unasked",
-            *objections,
-            state=UNTOUCHED,
-            help=f"rowback close {inquiry.case}, then a new plan that names them: {names}",
-        )
-    return RowbackError(
-        ErrorId.SCHEMA_DRIFT,
-        "the schema changed since T, so the rows at T do not fit",
-        *objections,
-        state=UNTOUCHED,
-        help=f"bring the columns back and: rowback resume {inquiry.case}; or rowback close {inquiry.case}, then a"
-        " new plan with --except for those tables",
-    )
 
 
 def _compare_all(

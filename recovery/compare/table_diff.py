@@ -151,7 +151,7 @@ class Comparison:
         candidates = (keys for _, keys in self.changes.candidates(no))
         for keys in chain(candidates, gone.batches(BATCH) if gone else ()):
             rows = self.look_up(compared, keys)
-            self.changes.lines.add(no, (row for row in rows if row.target and _filled(row.target, places)))
+            self.changes.lines.add(no, (row for row in rows if row.target is not None and _filled(row.target, places)))
 
     def _compare_keyless(self, compared: ComparedTable) -> None:
         """Without a key a changed row is a lost and a new one.

@@ -140,18 +140,27 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
         raise server_unreachable(target, str(error), state) from error
     session.target = target
     with translate_errors(session, target, state=state), session:
-        _lift_statement_timeout(session)
-        for statement in SETTINGS:
+        _pin_settings(session)
+        try:
+            yield session
+        except BaseException:
+            session.leave_rows()  # or closing it would meet them
+            raise
+
+
+def _pin_settings(session: Session) -> None:
+    """Neither the role's nor the database's defaults change what we read, or end it."""
+    _lift_statement_timeout(session)
+    for statement in SETTINGS:
+        session.execute(statement)
+    if session.info.parameter_status("server_encoding") == "SQL_ASCII":
+        session.execute(BYTE_BY_BYTE)
+    # Role or database may have been frozen after the incident; what we write is asked for by name.
+    if (session.info.parameter_status("default_transaction_read_only") or one(session, READ_ONLY)) == "on":
+        session.execute("set default_transaction_read_only = off")
+    for since, statement in NEWER_TIMEOUTS_OFF.items():
+        if session.info.server_version >= since:
             session.execute(statement)
-        if session.info.parameter_status("server_encoding") == "SQL_ASCII":
-            session.execute(BYTE_BY_BYTE)
-        # Role or database may have been frozen after the incident; what we write is asked for by name.
-        if (session.info.parameter_status("default_transaction_read_only") or one(session, READ_ONLY)) == "on":
-            session.execute("set default_transaction_read_only = off")
-        for since, statement in NEWER_TIMEOUTS_OFF.items():
-            if session.info.server_version >= since:
-                session.execute(statement)
-        yield session
 
 
 def _lift_statement_timeout(session: Session) -> None:

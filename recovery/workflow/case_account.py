@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from guards.plain_text import shell_word
-from recovery.compare.make_repair_plan import MADE_ANEW
+from recovery.compare.map_tables import MADE_ANEW
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Account, Reason, TableAccount
 from recovery.model.plan_options import incident_options, options_of

@@ -71,7 +71,9 @@ def _deleted(recovery_run: RecoveryRun, parent: ColumnReference, loaded: Loaded)
             if shape.table == table_of(parent) and parent.column in shape.columns:
                 at = shape.columns.index(parent.column)
                 written = (row for xid in loaded.xids for row in changes.lines.written(shape.no, xid))
-                values = [values_of(row.original)[at] for row in written if row.op is Op.DELETE and row.original]
+                values = [
+                    values_of(row.original)[at] for row in written if row.op is Op.DELETE and row.original is not None
+                ]
                 return [value for value in values if value is not None]
     return []
 

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 
 from recovery.changeset.change_set import ChangeSet
-from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
+from recovery.compare.inquiry import Inquiry
+from recovery.compare.make_repair_plan import make_repair_plan
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import TableAccount
 from recovery.model.catalog import Catalog

@@ -62,6 +62,14 @@ def test_an_error_in_a_transaction_ends_what_is_being_read(database: Database) -
         assert session.execute("select 1").fetchall() == [(1,)]
 
 
+def test_an_interruption_ends_what_is_being_read(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """And nothing is said of it but that."""
+    with pytest.raises(KeyboardInterrupt), connect(database.target()) as session:
+        stream(session, QUERY)
+        raise KeyboardInterrupt
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("lineage", [True, False], ids=["by lineage", "by buckets"])
 @pytest.mark.parametrize("damaged", ["original", "copy"])
 def test_a_table_that_one_server_cannot_read_is_set_aside(

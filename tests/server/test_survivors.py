@@ -149,3 +149,17 @@ def test_columns_that_did_not_change_are_not_written(past: Past, database: Datab
         times.apply()
         assert times.skipped() == []
         assert database.rows("select id, c, price from t order by id") == [(g, f"old!{g}", g) for g in range(1, 5)]
+
+
+def test_updates_of_a_table_as_wide_as_a_stage_can_be_are_taken_back(past: Past, database: Database) -> None:
+    """A join of two tables has no room for the columns of both."""
+    columns = [f"c{number}" for number in range(1_590)]
+    with past(
+        f"create table wide (k int primary key, {', '.join(f'{name} int' for name in columns)})",
+        "insert into wide (k, c0, c1589) select g, g, g from generate_series(1, 20) g",
+    ) as times:
+        held = database.rows("select k, c0, c1589, c700 from wide order by 1")
+        bad = xid_of(database.live, database, "update wide set c1589 = 0, c0 = 0 where k > 10")
+        times.diff("wide", mode=Mode.REPAIR, incident_xids=(bad,))
+        times.apply()
+        assert database.rows("select k, c0, c1589, c700 from wide order by 1") == held

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from psycopg import sql
 
 from recovery.postgres.comparison.table_scan import Field, Side, Values, lines
+from recovery.postgres.connect import one
 from recovery.postgres.copy_line import unescaped
 from recovery.postgres.trusted_sql import trusted_sql
 
@@ -47,6 +48,17 @@ def lines_by_key(side: Side, keys: Sequence[str]) -> Iterator[KeyedLine]:
         key, sql.SQL(", ").join(field.carried for field in side.fields)
     )
     return map(_keyed_line, lines(side.session, _matching_json(side, keys, columns)))
+
+
+def rows_that_share_keys(side: Side) -> int:
+    """Rows of a table whose key another row has as well, or in which a part of it is null."""
+    keys = sql.SQL(", ").join(field.value for field in side.key)
+    null = sql.SQL(" or ").join(sql.SQL("{} is null").format(field.value) for field in side.key)
+    counted = sql.SQL("select count(*) from {} group by {} having count(*) > 1 or bool_or({})").format(
+        side.relation, keys, null
+    )
+    total = one(side.session, sql.SQL("select coalesce(sum(rows), 0) from ({}) as shared (rows)").format(counted))
+    return int(total)
 
 
 def _keyed_line(line: str) -> KeyedLine:

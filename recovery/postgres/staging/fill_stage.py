@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from psycopg import sql
 
 from recovery.model.catalog import Table
 from recovery.postgres.comparison.oversized_values import STAND_IN, oversized_bytes
+from recovery.postgres.comparison.table_scan import Field
 from recovery.postgres.connect import Session, one
 from recovery.postgres.copy_line import NULL, line_of, values_of
 from recovery.postgres.isolate_bad_rows import try_rows
@@ -20,6 +21,7 @@ from recovery.postgres.trusted_sql import trusted_sql
 
 BATCH = 5_000
 LINES_AT_ONCE = 200  # of one message: rows may be large
+JOINED_COLUMNS = 500  # of each of two tables, of 1,664 that a join may have
 SMALL = 500  # rows up to which indexes and statistics of a stage cost more, in time and in locks, than they save
 
 # Generated columns stay generated, because rules may be over them; defaults stand for columns that T had not.
@@ -159,15 +161,21 @@ def complete_stage(stage: Stage) -> None:
         assignments = sql.SQL(", ").join(sql.SQL("{0} = t.{0}").format(sql.Identifier(c.name)) for c in absent)
         stage.run("update {name} s set {taken} from {original} t where s.{op} = {update} and {same}", taken=assignments)
     written = [field for field in stage.fields if not field.column.generated]
-    differ = (sql.SQL("coalesce(bool_or({}), false)").format(stage.differs(field, "t", "s")) for field in written)
+    parts = (written[start : start + JOINED_COLUMNS] for start in range(0, len(written), JOINED_COLUMNS))
+    stage.changing = frozenset(name for part in parts for name in _changing(stage, part))
+
+
+def _changing(stage: Stage, fields: Sequence[Field]) -> Iterator[str]:
+    """Those of the columns in which any update differs from its live row."""
+    differ = (sql.SQL("coalesce(bool_or({}), false)").format(stage.differs(field, "t", "s")) for field in fields)
     row = stage.session.execute(
         stage.sql(
             "select {differ} from {name} s join {original} t on {same} where s.{op} = {update} and s.{skip} is null",
-            differ=sql.SQL(", ").join([*differ, sql.SQL("true")]),
+            differ=sql.SQL(", ").join(differ),
         )
     ).fetchone()
     assert row
-    stage.changing = frozenset(f.name for f, differs in zip(written, row, strict=False) if differs)
+    return (field.name for field, differs in zip(fields, row, strict=True) if differs)
 
 
 def _text(number: int | None) -> str:

@@ -71,14 +71,15 @@ class StageQuery:
         )
 
     def differs(self, field: Field, left: str, right: str) -> sql.Composable:
-        """Whether two aliases may print differently in a column: equality by operator may hide 1.0 and 1.00.
+        """Whether two aliases print differently in a column: equality by operator may hide 1.0 and 1.00.
 
-        By the bytes that are stored, which differ wherever texts do; under a domain, whose base the stage has, by text.
+        Only where the stored bytes differ texts are made; under a domain, whose base the stage has, always.
         """
         one, other = sql.Identifier(left, field.name), sql.Identifier(right, field.name)
+        texts = sql.SQL("{}::text is distinct from {}::text").format(one, other)
         if field.column.has_domain:
-            return sql.SQL("{}::text is distinct from {}::text").format(one, other)
-        return sql.SQL("pg_catalog.record_image_ne(row({}), row({}))").format(one, other)
+            return texts
+        return sql.SQL("(pg_catalog.record_image_ne(row({}), row({})) and {})").format(one, other, texts)
 
     def row_text(self, row: str, columns: Sequence[str] = ()) -> sql.Composable:
         """All compared values of the row with the alias `row`, or those of some `columns`, as one text."""

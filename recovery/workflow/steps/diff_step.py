@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.compare.edited_csv import parse_decisions
-from recovery.compare.make_repair_plan import Inquiry, make_repair_plan
+from recovery.compare.inquiry import Inquiry
+from recovery.compare.make_repair_plan import make_repair_plan
 from recovery.model.load_strategy import is_worth_a_swap
 from recovery.model.plain_index import counted_indexes
 from recovery.model.plan_options import table_options

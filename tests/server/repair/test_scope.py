@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from recovery.model.repair_plan import DetectionMethod
+import pytest
+
+from recovery.compare.inquiry import Inquiry
+from recovery.compare.make_repair_plan import make_repair_plan
+from recovery.model.recovery_plan import PlannedTable, Why
+from recovery.model.repair_plan import DetectionMethod, RepairRequest
 from recovery.model.row_class import RowClass
+from recovery.postgres.read_catalog import read_catalog
 from tests.fix_lab import Database
+from tests.fix_plan import plan_for
 from tests.fix_repair import Past
 from tests.server.repair.tables import FAMILY
 
@@ -73,3 +80,28 @@ def test_children_of_a_reused_key_are_not_given_to_the_stranger(past: Past, data
             "its parent in public.revisions does not exist (notes_article_id_no_fkey)",
         }
         assert sum(table.writes for table in times.plans[-1].tables) == 0
+
+
+@pytest.mark.parametrize("lineage", [True, False], ids=["by lineage", "by buckets"])
+def test_children_of_a_table_loaded_whole_are_followed_whatever_their_values(
+    past: Past, database: Database, *, lineage: bool
+) -> None:
+    """One column that is key and reference, and an empty text in it."""
+    with past(
+        "create table p (id text primary key, v text)",
+        "insert into p values ('', 'e'), ('a', 'a')",
+        "create table c (id text primary key references p)",
+        "insert into c values (''), ('a')",
+    ) as times:
+        database.run("truncate p cascade")
+        with times.sessions() as (live, copy), times.changes(1) as changes:
+            catalog = read_catalog(live)
+            p, c = (next(each.name for each in catalog.tables if each.name.name == name) for name in "pc")
+            tables = tuple(
+                PlannedTable(name=name, why=why, because="", bytes_now=0, empty=True)
+                for name, why in ((p, Why.NAMED), (c, Why.FOLLOWED))
+            )
+            plan = plan_for(catalog).model_copy(update={"tables": tables})
+            boundary = times.boundary if lineage else None
+            make_repair_plan(live, copy, Inquiry("case", plan, RepairRequest(), [p], 1, boundary), changes)
+            assert sorted(row.key for row in changes.changes(kinds=[RowClass.LOST])) == [("",), ("a",)]
