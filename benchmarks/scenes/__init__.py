@@ -8,6 +8,7 @@ from benchmarks.bench_lab import Bench, Line
 from benchmarks.scenes import (
     bad_update,
     client_memory,
+    copy_blocks,
     differences,
     lost_rows,
     many_tables,
@@ -25,4 +26,5 @@ SCENES: Mapping[str, Callable[[Bench], list[Line]]] = {
     "wal": wal_of_repairs.measure,
     "many-tables": many_tables.measure,
     "memory": client_memory.measure,
+    "copy-blocks": copy_blocks.measure,
 }
