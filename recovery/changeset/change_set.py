@@ -33,7 +33,7 @@ from recovery.model.row_class import Op, RowClass
 from recovery.model.values import TableName
 
 BATCH = 5_000
-CACHE_KIB = 32 * 1024  # of the file in memory: its indexes are entered in no order
+CACHE_KIB = 16 * 1024  # of the file in memory: its indexes are entered in no order
 WRITES = (Op.INSERT, Op.UPDATE, Op.DELETE)
 
 _FORMAT = 2  # of the file; in 1, up to 0.2, rows were JSON arrays

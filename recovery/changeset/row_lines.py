@@ -5,6 +5,7 @@ A line is a row as COPY writes it (postgres/copy_line.py), a key a JSON array of
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -89,15 +90,23 @@ class RowLines:
             ((no, row.key, row.kind, row.target, row.original, row.xmin) for row in rows),
         )
 
-    def changed(self, no: int, kinds: Iterable[RowClass]) -> Iterator[list[ChangedRow]]:
-        """Rows of some classes that are there at both times, in the order they were found, some thousands at a time."""
+    def changed(
+        self, no: int, kinds: Iterable[RowClass], *, by: Iterable[int] | None = None, but: Iterable[int] = ()
+    ) -> Iterator[list[ChangedRow]]:
+        """Rows of some classes that are there at both times, in the order they were found, some thousands at a time.
+
+        `by`, `but`: the xmins that they have now, all where none is named, and those that they have not.
+        """
         classes = ", ".join(f"'{kind.value}'" for kind in kinds)
+        listed = "xmin in (select value from json_each(?))"
         query = (
             "select n, xmin, target, live from change where n > ? and tab = ? and target is not null"  # noqa: S608 (constants)
-            f" and live is not null and kind in ({classes}) order by n limit ?"
+            f" and live is not null and kind in ({classes}) and {'true' if by is None else listed} and not {listed}"
+            " order by n limit ?"
         )
+        xmins = [json.dumps(list(each)) for each in ([but] if by is None else [by, but])]
         last = -1
-        while rows := self._db.execute(query, (last, no, PAGE)).fetchall():
+        while rows := self._db.execute(query, (last, no, *xmins, PAGE)).fetchall():
             with decoding():
                 yield [ChangedRow(n, int(xmin), values_of(target), values_of(live)) for n, xmin, target, live in rows]
             last = rows[-1][0]

@@ -101,11 +101,15 @@ def reissued(comparison: Comparison, columns: ColumnMapping) -> Reissued | None:
 
 
 def _rewriters(comparison: Comparison, compared: ComparedTable) -> frozenset[int]:
-    """Transactions that left the same values in several rows, as an UPDATE does and new entities do not."""
+    """Transactions that left the same values in several rows, as an UPDATE does and new entities do not.
+
+    Of the incident it is not asked.
+    """
+    incident = comparison.request.incident_xids
     written_values: dict[int, set[Texts]] = {}
     rows: Counter[int] = Counter()
     own = [i for i in range(len(compared.columns.columns)) if i not in compared.columns.key]
-    for batch in comparison.changes.lines.changed(compared.shape.no, [RowClass.CHANGED]):
+    for batch in comparison.changes.lines.changed(compared.shape.no, [RowClass.CHANGED], but=incident):
         for row in batch:
             rows[row.xmin] += 1
             if len(values := written_values.setdefault(row.xmin, set())) < 2:

@@ -54,9 +54,8 @@ def attribute_and_resolve(comparison: Comparison) -> None:
 
 def _effect(comparison: Comparison, compared: ComparedTable, incident: frozenset[int]) -> Effect:
     effect = Effect()
-    for batch in comparison.changes.lines.changed(compared.shape.no, [RowClass.CHANGED]):
-        if rows := [row for row in batch if row.xmin in incident]:
-            effect.learn([row.target for row in rows], [row.original for row in rows])
+    for rows in comparison.changes.lines.changed(compared.shape.no, [RowClass.CHANGED], by=incident):
+        effect.learn([row.target for row in rows], [row.original for row in rows])
     return effect
 
 
