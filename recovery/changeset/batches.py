@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from recovery.changeset.row_change import WANT
 from recovery.model.row_class import Op
 
 # A row that some batch skipped, `s`, and none wrote.
@@ -63,7 +64,7 @@ class Batches:
         """
         op_letters = [op.value for op in ops]
         rows = self._db.execute(
-            "select n, coalesce(length(want), 0) from change c where tab = ?"  # noqa: S608 (placeholders only)
+            f"select n, coalesce(length({WANT}), 0) from change c where tab = ?"  # noqa: S608 (placeholders only)
             f" and n > ? and op in ({', '.join('?' * len(op_letters))})"
             " and not exists (select 1 from portion p where p.n = c.n) order by n limit ?",
             (no, after, *op_letters, size.rows),

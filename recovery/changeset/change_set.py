@@ -7,7 +7,6 @@ Rows live on disk, never in a list, so memory stays flat. The file is also the b
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from types import TracebackType
 
 from recovery.changeset.batches import Batches
 from recovery.changeset.row_change import (
+    WANT,
     Change,
     Shape,
     Texts,
@@ -44,8 +44,7 @@ create table tab (no integer primary key, schema text, name text, key text, colu
 create table suspect (n integer primary key, tab integer, key text, unique (tab, key));
 create table change (
   n integer primary key, tab integer not null, key text not null, kind text not null, op text not null,
-  target text, live text, instead text, xmin integer, reason text,
-  want text as (case when op in ('insert', 'update') then coalesce(instead, target) end), unique (tab, key)
+  target text, live text, instead text, xmin integer, reason text, unique (tab, key)
 );
 create index suspect_page on suspect (tab);
 create index change_page on change (tab);
@@ -55,8 +54,8 @@ create table skipped (xid integer, n integer, reason text, primary key (xid, n))
 create table portion (xid integer, n integer, primary key (xid, n)) without rowid;
 create index portion_n on portion (n);
 """
-_COLUMNS = "n, tab, key, kind, op, target, live, want, xmin, reason"
-_KEPT = _COLUMNS.replace("want", "instead")  # of rows that shall not be as at T: their values
+_KEPT = "n, tab, key, kind, op, target, live, instead, xmin, reason"  # instead: where a row shall not be as at T
+_COLUMNS = _KEPT.replace("instead", WANT)
 
 
 class ChangeSet:
@@ -213,14 +212,6 @@ class ChangeSet:
         """Whether no row written since T bears any mark."""
         return self._db.execute("select 1 from likeness limit 1").fetchone() is None
 
-    def revert(self, no: int, xmins: Iterable[int]) -> None:
-        """Plan to give every changed row of a table that one of `xmins` wrote last the values that it had at T."""
-        self._db.execute(
-            "update change set kind = ?, op = 'update', instead = null"
-            " where tab = ? and kind = ? and xmin in (select value from json_each(?))",
-            (RowClass.REVERTED.value, no, RowClass.CHANGED.value, json.dumps(list(xmins))),
-        )
-
     def insert_lost(self, no: int) -> None:
         """Plan to put every lost row of a table back as it was at T."""
         self._db.execute(
@@ -266,7 +257,8 @@ class ChangeSet:
 
     def bytes_wanted(self, no: int) -> int:
         """The size of all rows to be written, as text."""
-        row = self._db.execute("select coalesce(sum(length(want)), 0) from change where tab = ?", (no,)).fetchone()
+        query = f"select coalesce(sum(length({WANT})), 0) from change where tab = ?"  # noqa: S608 (constants)
+        row = self._db.execute(query, (no,)).fetchone()
         return int(row[0])
 
     def without_target(self, no: int) -> int:

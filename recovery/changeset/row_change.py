@@ -23,6 +23,8 @@ Texts = tuple[str | None, ...]
 _CLASSES = {kind.value: kind for kind in RowClass}
 OPS = {op.value: op for op in Op}
 JSON_TEXT = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes an encoder for every call
+# The line that a row shall be: as at T, or `instead`. Not a generated column, which SQLite has since 3.31 alone.
+WANT = "case when op in ('insert', 'update') then coalesce(instead, target) end"
 _TEXT_OR_NULL = frozenset({str, type(None)})
 _NOT_OURS = (ValueError, TypeError, LookupError, RecursionError)
 

@@ -5,16 +5,17 @@ A line is a row as COPY writes it (postgres/copy_line.py), a key a JSON array of
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Any, NamedTuple
 
-from recovery.changeset.row_change import OPS, Change, Texts, decoding, texts_of, values_or_none
+from recovery.changeset.row_change import OPS, WANT, Change, Texts, decoding, texts_of, values_or_none
 from recovery.model.row_class import Op, RowClass
 from recovery.postgres.copy_line import values_of
 
 PAGE = 5_000
+_LISTED = "select xmin from temp.writer where list = ?"
 _WRITES = "op in ('insert', 'update', 'delete')"
 
 
@@ -82,6 +83,7 @@ class RowLines:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._lists = count()
 
     def add(self, no: int, rows: Iterable[DifferingRow]) -> None:
         """Keep rows of one table; one that is there already stays as it is."""
@@ -95,25 +97,41 @@ class RowLines:
     ) -> Iterator[list[ChangedRow]]:
         """Rows of some classes that are there at both times, in the order they were found, some thousands at a time.
 
-        `by`, `but`: the xmins that they have now, all where none is named, and those that they have not.
+        `by`: the xmins that they have now; where None, all `but` those.
         """
         classes = ", ".join(f"'{kind.value}'" for kind in kinds)
-        listed = "xmin in (select value from json_each(?))"
+        among = "xmin not in" if by is None else "xmin in"
         query = (
             "select n, xmin, target, live from change where n > ? and tab = ? and target is not null"  # noqa: S608 (constants)
-            f" and live is not null and kind in ({classes}) and {'true' if by is None else listed} and not {listed}"
-            " order by n limit ?"
+            f" and live is not null and kind in ({classes}) and {among} ({_LISTED}) order by n limit ?"
         )
-        xmins = [json.dumps(list(each)) for each in ([but] if by is None else [by, but])]
-        last = -1
-        while rows := self._db.execute(query, (last, no, *xmins, PAGE)).fetchall():
+        listed, last = self._listed(but if by is None else by), -1
+        while rows := self._db.execute(query, (last, no, listed, PAGE)).fetchall():
             with decoding():
                 yield [ChangedRow(n, int(xmin), values_of(target), values_of(live)) for n, xmin, target, live in rows]
             last = rows[-1][0]
 
+    def revert(self, no: int, xmins: Iterable[int]) -> None:
+        """Plan to give every changed row of a table that one of `xmins` wrote last the values that it had at T."""
+        self._db.execute(
+            "update change set kind = ?, op = 'update', instead = null"  # noqa: S608 (constants)
+            f" where tab = ? and kind = ? and xmin in ({_LISTED})",
+            (RowClass.REVERTED.value, no, RowClass.CHANGED.value, self._listed(xmins)),
+        )
+
+    def _listed(self, xmins: Iterable[int]) -> int:
+        """The number of a list of transactions: one that wrote behind savepoints has an id for each of them."""
+        self._db.execute(
+            "create temp table if not exists writer (list integer, xmin integer, primary key (list, xmin))"
+            " without rowid"
+        )
+        number = next(self._lists)
+        self._db.executemany("insert or ignore into temp.writer values (?, ?)", ((number, xmin) for xmin in xmins))
+        return number
+
     def planned(self, no: int) -> Iterator[PlannedLine]:
         """Every row of one table that is to be written, in the order they were found."""
-        line = "case op when 'delete' then live else want end"
+        line = "case op when 'delete' then live else coalesce(instead, target) end"
         query = f"select n, op, xmin, {line} from change where n > ? and tab = ? and {_WRITES} order by n limit ?"  # noqa: S608 (constants)
         with decoding():
             for n, op, xmin, line in self._pages(query, no):
@@ -125,7 +143,7 @@ class RowLines:
         paced = self._db.execute("select 1 from portion where xid <> 0 limit 1").fetchone()
         batch = "and n in (select n from portion where xid = :xid)" if paced else ""
         query = (
-            f"select n, key, kind, op, target, live, want from change where n > ? and tab = ? and {_WRITES} {batch}"  # noqa: S608 (constants)
+            f"select n, key, kind, op, target, live, {WANT} from change where n > ? and tab = ? and {_WRITES} {batch}"  # noqa: S608 (constants)
             " and n not in (select n from skipped where xid = :xid) order by n limit ?"
         ).replace(":xid", str(int(xid)))
         with decoding():

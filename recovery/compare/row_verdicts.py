@@ -34,7 +34,7 @@ def attribute_and_resolve(comparison: Comparison) -> None:
         if request.reload_mode.new_rows is NewRows.LEAVE:
             changes.delete_new(no)
         if effect.explains_all() and RowClass.REVERTED in request.reload_mode.set_back:
-            changes.revert(no, incident)
+            changes.lines.revert(no, incident)
         changes.update(
             resolve(attribute(change, effect, entity, incident), request, effect)
             for change in changes.changes(no, kinds=[RowClass.CHANGED])

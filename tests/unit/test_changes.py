@@ -9,6 +9,7 @@ import pytest
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import Change
+from recovery.changeset.row_lines import DifferingRow
 from recovery.compare.edited_csv import parse_decisions
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.row_class import Op, RowClass
@@ -57,6 +58,24 @@ def test_suspects_are_told_once_and_not_when_settled(tmp_path: Path) -> None:
         (batch,) = changes.candidates(0)
         assert batch == (3, ['["2"]', '["10"]'])
         assert list(changes.candidates(0, after=3)) == []
+
+
+def test_changed_rows_are_read_and_set_back_by_who_wrote_them(tmp_path: Path) -> None:
+    """Also where a transaction behind savepoints has a hundred thousand ids."""
+    with filled(tmp_path / "c.sqlite") as changes:
+        rows = [DifferingRow(f'["{n}"]', f"{n}\told\t", f"{n}\tnew\t\\N", n) for n in range(2, 12)]
+        changes.lines.add(0, rows)
+        ours = {2, 5, 7, *range(100, 100_100)}
+        (by,) = changes.lines.changed(0, [RowClass.CHANGED], by=ours)
+        (but,) = changes.lines.changed(0, [RowClass.CHANGED], but=ours)
+        assert [row.xmin for row in by] == [2, 5, 7]
+        assert [row.xmin for row in but] == [3, 4, 6, 8, 9, 10, 11]
+        assert by[0][2:] == (("2", "old", ""), ("2", "new", None))
+        changes.lines.revert(0, ours)
+        back = list(changes.changes(0, ops=[Op.UPDATE]))
+        assert [(row.kind, row.xmin, row.want) for row in back] == [
+            (RowClass.REVERTED, n, (str(n), "old", "")) for n in (2, 5, 7)
+        ]
 
 
 def test_a_full_disk_and_a_broken_file_are_told_as_such(tmp_path: Path) -> None:
