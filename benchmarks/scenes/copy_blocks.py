@@ -53,7 +53,9 @@ def _measure(bench: Bench, incident: Incident, held: list[object]) -> Iterator[L
     bench.run("postgres", f"drop database {THEN} with (force)", f"alter database {COLD} rename to {THEN}")
     bench.ours(incident.compare, boundary, *([xid] if incident.compare == "repair" else []))
     with psycopg.connect(bench.dsn(THEN), autocommit=True) as then:
+        deadline = time.monotonic() + 10
         while then.execute(OTHERS).fetchall():  # a session's counts are there when it is gone
+            assert time.monotonic() < deadline
             time.sleep(0.05)
         heap, index, heap_all, index_all = then.execute(READ).fetchone() or (0, 0, 0, 0)
         blocks = then.execute(f"select distinct (ctid::text::point)[0] from t where {incident.where}").fetchall()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from itertools import count
 from typing import Any, NamedTuple
 
 from recovery.changeset.row_change import OPS, WANT, Change, Texts, decoding, texts_of, values_or_none
@@ -83,7 +82,7 @@ class RowLines:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._lists = count()
+        self._lists: dict[frozenset[int], int] = {}
 
     def add(self, no: int, rows: Iterable[DifferingRow]) -> None:
         """Keep rows of one table; one that is there already stays as it is."""
@@ -105,11 +104,9 @@ class RowLines:
             "select n, xmin, target, live from change where n > ? and tab = ? and target is not null"  # noqa: S608 (constants)
             f" and live is not null and kind in ({classes}) and {among} ({_LISTED}) order by n limit ?"
         )
-        listed, last = self._listed(but if by is None else by), -1
-        while rows := self._db.execute(query, (last, no, listed, PAGE)).fetchall():
+        for rows in self._pages(query, no, self._listed(but if by is None else by)):
             with decoding():
                 yield [ChangedRow(n, int(xmin), values_of(target), values_of(live)) for n, xmin, target, live in rows]
-            last = rows[-1][0]
 
     def revert(self, no: int, xmins: Iterable[int]) -> None:
         """Plan to give every changed row of a table that one of `xmins` wrote last the values that it had at T."""
@@ -120,22 +117,24 @@ class RowLines:
         )
 
     def _listed(self, xmins: Iterable[int]) -> int:
-        """The number of a list of transactions: one that wrote behind savepoints has an id for each of them."""
+        """The number of a list of transactions, written once: behind savepoints one has an id for each of them."""
         self._db.execute(
             "create temp table if not exists writer (list integer, xmin integer, primary key (list, xmin))"
             " without rowid"
         )
-        number = next(self._lists)
-        self._db.executemany("insert or ignore into temp.writer values (?, ?)", ((number, xmin) for xmin in xmins))
-        return number
+        listed = frozenset(xmins)
+        if listed not in self._lists:
+            number = self._lists[listed] = len(self._lists)
+            self._db.executemany("insert into temp.writer values (?, ?)", ((number, xmin) for xmin in listed))
+        return self._lists[listed]
 
     def planned(self, no: int) -> Iterator[PlannedLine]:
         """Every row of one table that is to be written, in the order they were found."""
         line = "case op when 'delete' then live else coalesce(instead, target) end"
         query = f"select n, op, xmin, {line} from change where n > ? and tab = ? and {_WRITES} order by n limit ?"  # noqa: S608 (constants)
         with decoding():
-            for n, op, xmin, line in self._pages(query, no):
-                yield PlannedLine(n, OPS[op], xmin, line)
+            for rows in self._pages(query, no):
+                yield from (PlannedLine(n, OPS[op], xmin, line) for n, op, xmin, line in rows)
 
     def written(self, no: int, xid: int) -> Iterator[WrittenLine]:
         """The rows of one table that transaction `xid` wrote: of its batch, or of all that were planned."""
@@ -147,8 +146,8 @@ class RowLines:
             " and n not in (select n from skipped where xid = :xid) order by n limit ?"
         ).replace(":xid", str(int(xid)))
         with decoding():
-            for _, key, kind, op, target, original, want in self._pages(query, no):
-                yield WrittenLine(key, kind, OPS[op], target, original, want)
+            for rows in self._pages(query, no):
+                yield from (WrittenLine(key, kind, OPS[op], *lines) for _, key, kind, op, *lines in rows)
 
     def add_reversed(self, no: int, xmin: int, rows: Iterable[WrittenLine]) -> None:
         """Plan to take rows back that a transaction whose rows carry `xmin` wrote."""
@@ -158,11 +157,11 @@ class RowLines:
             ((no, row.key, row.kind, *_reversed(row, xmin)) for row in rows),
         )
 
-    def _pages(self, query: str, no: int) -> Iterator[tuple[Any, ...]]:
+    def _pages(self, query: str, *parameters: int) -> Iterator[list[Any]]:
         """Rows of a query by number, some thousands at a time: rows may be updated or added meanwhile."""
         last = -1
-        while rows := self._db.execute(query, (last, no, PAGE)).fetchall():
-            yield from rows
+        while rows := self._db.execute(query, (last, *parameters, PAGE)).fetchall():
+            yield rows
             last = rows[-1][0]
 
 

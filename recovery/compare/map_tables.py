@@ -71,10 +71,8 @@ def _keys_shared(copy: Session, columns: ColumnMapping) -> list[str]:
     One that is newer than T, or whose type is, may be the same, or null, in several of them.
     """
     key = tuple(columns.then[i] for i in columns.key)
-    as_at_target = {field.name for field in key} == set(columns.at_target.key) and not set(columns.key) & set(
-        columns.retyped
-    )
-    if not key or as_at_target:
+    as_at_target = {field.name for field in key} == set(columns.at_target.key)
+    if not key or (as_at_target and not set(columns.key) & set(columns.recast)):  # a wider type tells apart as well
         return []
     rows = rows_that_share_keys(Side(copy, columns.at_target.name, key, key))
     names = ", ".join(columns.original.key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, LiteralString
 from weakref import WeakKeyDictionary
 
@@ -67,12 +67,10 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         force_rollback: bool = False,  # noqa: FBT001, FBT002
     ) -> Iterator[Transaction]:
         """As psycopg has it; an error inside ends what is still being read, which would keep ROLLBACK away."""
-        with super().transaction(savepoint_name, force_rollback) as transaction:
-            try:
-                yield transaction
-            except BaseException:
-                self.leave_rows()
-                raise
+        with super().transaction(savepoint_name, force_rollback) as transaction, ExitStack() as otherwise:
+            otherwise.callback(self.leave_rows)
+            yield transaction
+            otherwise.pop_all()  # without an error nothing is cancelled: that would turn COMMIT into ROLLBACK
 
     def leave_rows(self) -> None:
         """Cancel the statement whose rows are being read, if there is one; they are not read to their end."""
@@ -143,9 +141,8 @@ def connect(target: Target, *, state: str = NOTHING_CREATED) -> Iterator[Session
         _pin_settings(session)
         try:
             yield session
-        except BaseException:
+        finally:
             session.leave_rows()  # or closing it would meet them
-            raise
 
 
 def _pin_settings(session: Session) -> None:

@@ -17,13 +17,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.outcomes import DEFECTS, End, Kind, outcome_of
+from tests.fuzz.outcomes import DEFECTS, STUCK, End, Kind, outcome_of
 from tests.fuzz.target import Target, environment_in, input_of
 
 MEMORY = Path("/dev/shm")  # noqa: S108 (tmpfs, looked at before it is used)
 MOST_BYTES = 6 << 30  # of address space: what wants more gets a MemoryError
-STUCK = 3  # so many time limits without a next input: it waits, or Python itself does not come to a signal
-BUSY_S = 3.0  # that a busy machine may take beside them
+BUSY_S = 3.0  # beyond these Python itself does not come to a signal
 
 
 @dataclass

@@ -58,20 +58,27 @@ class OverTime(BaseException):
     """The time of one input is over. No Exception, so that no handler of the product takes it."""
 
 
+STUCK = 3  # so many time limits may pass in which an input waits, or the machine does something else
+
+
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise OverTime in the block once it has computed for `seconds`, whatever else the machine does meanwhile."""
+    """Raise OverTime in the block once it has computed for `seconds`, or waited for STUCK times that."""
 
     def over(number: int, frame: FrameType | None) -> None:
         raise OverTime
 
-    before = signal.signal(signal.SIGVTALRM, over)
+    before = [signal.signal(number, over) for number in (signal.SIGVTALRM, signal.SIGALRM)]
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    left_s, _ = signal.setitimer(signal.ITIMER_REAL, STUCK * seconds)  # of a timeout of the test, where there is one
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in zip((signal.SIGVTALRM, signal.SIGALRM), before, strict=True):
+            signal.signal(number, handler)
+        signal.setitimer(signal.ITIMER_REAL, left_s)
 
 
 def outcome_of(target: Target, data: Any, directory: Path, limit_s: float) -> Outcome:

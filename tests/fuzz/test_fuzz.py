@@ -87,7 +87,7 @@ def test_batches_add_up_and_new_kinds_come_last() -> None:
 def test_a_hang_that_no_signal_ends_is_killed() -> None:
     def act(data: str) -> None:
         if data == "2026":
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGVTALRM])
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGVTALRM, signal.SIGALRM])
             time.sleep(60)
 
     target = Target("planted", lambda rng: "2026", _planted(act).act, 1)

@@ -90,3 +90,5 @@ def test_a_table_that_one_server_cannot_read_is_set_aside(
         words = "the server refuses it: invalid internal value for enum"
         assert [line.partition(words)[0] for line in plan.unexamined] == ["public.a: it could not be compared: "]
         assert [(str(table.name), table.inserts) for table in plan.tables] == [("public.b", 10)]
+        times.apply()
+        assert database.rows("select id, x from b order by 1") == [(g, str(g)) for g in range(1, 1001)]

@@ -47,7 +47,19 @@ def test_of_a_whole_database_it_is_named_and_the_others_come_back(past: Past, da
         plan = times.diff()
         assert [line.partition(",")[0] for line in plan.unexamined] == ["public.x: its key (k) is newer than T"]
         times.apply()
-        assert database.rows("select count(*) from y") == [(50,)]
+        assert database.rows("select k from y order by 1") == [(k,) for k in range(1, 51)]
+        assert database.rows("select count(*) from x where v = 'b'") == [(0,)]
+
+
+def test_a_key_of_a_wider_type_is_the_same_key(past: Past, database: Database) -> None:
+    with past(
+        "create table x (k int primary key, v text)", "insert into x select g, g from generate_series(1, 90) g"
+    ) as times:
+        held = database.rows("select k, v from x order by 1")
+        database.run("delete from x where k % 7 = 0", "alter table x alter k type bigint")
+        times.diff("x")
+        times.apply()
+        assert database.rows("select k, v from x order by 1") == held
 
 
 @pytest.mark.parametrize("lineage", [True, False], ids=["by lineage", "by buckets"])
