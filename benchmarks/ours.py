@@ -30,7 +30,7 @@ from recovery.postgres.connection_target import Target
 from recovery.postgres.copy_rows import CopyTransport, Pair
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.read_catalog import nonempty, read_catalog
-from recovery.reload.build_hidden import SwapSchemas, build_hidden
+from recovery.reload.build_hidden import BuildSite, SwapSchemas, build_hidden
 from recovery.reload.load_by_swap import load_by_swap, rehearse, why_no_swap
 from recovery.reload.load_in_place import choose_indexes, drop_before_load
 from recovery.reload.load_job import AtTarget, DroppedIndexes, Job, Loaded, Repair
@@ -116,8 +116,8 @@ class Act:
         if strategy in SWAPPING and not why_no_swap(self.live, rows):
             schemas = SwapSchemas(f"{SCHEMA}_swap", f"{SCHEMA}_old")
             rehearse(self.live, job, schemas)
-            again = partial(connect, self.now)
-            ready = build_hidden(self.live, job, transport, schemas, again)
+            site = BuildSite(schemas, partial(connect, self.now))
+            ready = build_hidden(self.live, job, transport, site)
             loaded = load_by_swap(self.live, job, ready, schemas, before_commit=_unnoted)
         else:
             indexes, _ = choose_indexes(self.live, rows, strategy)

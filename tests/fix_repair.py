@@ -31,6 +31,7 @@ from recovery.reload.load_transaction import load
 from recovery.reload.paced_load import LoadListener, load_paced
 from recovery.reload.reverse_load import invert, plan_undo
 from recovery.reload.verify_after_commit import verify
+from recovery.reload.wal_pace import WalPace
 from tests.fix_lab import Database, Live
 from tests.fix_plan import plan_for
 
@@ -148,8 +149,9 @@ class Times:
             if rate is None:
                 self.done.append(load(live, job, None, before_commit=_unnoted))
             else:
-                watch = LoadListener(_unnoted, self._between, lambda text, seconds: None)
-                self.done.append(load_paced(live, job, None, Pace(wal_bytes_per_s=rate), earlier=[], watch=watch))
+                watch = LoadListener(_unnoted, self._between)
+                pace = WalPace(live, Pace(wal_bytes_per_s=rate), lambda text, seconds: None)
+                self.done.append(load_paced(live, job, None, pace, earlier=[], watch=watch))
             found = verify(live, job, self.done[-1])
             assert found.proven, found
             return found

@@ -36,12 +36,13 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
     """Write what the repair plan with DIGEST says, and prove it. The copy stays until it is closed.
 
     One transaction, or with --max-wal-rate one after the other: writers then wait for one batch at most and replicas
-    keep up, but the rows come back one batch after the other. resume goes on where a paced load was cut off.
+    keep up, but the rows come back one batch after the other. resume goes on where a paced load was cut off. Tables
+    that are swapped in still appear at once, but their rows are copied at that rate, their indexes built one by one.
     """
     from recovery.commands.drive_case import reported
     from recovery.model.account import Partial
     from recovery.workflow.case_lifecycle import run
-    from recovery.workflow.case_requests import request_pace
+    from recovery.workflow.case_requests import drop_pace, request_pace
 
     with locked_case(case_id, work="repair") as recovery_run, reported(recovery_run.case, as_json=as_json):
         case, plan = recovery_run.case, recovery_run.case.repair_plan
@@ -63,6 +64,8 @@ def apply(  # noqa: PLR0913, PLR0917 (one argument an option)
             )
         if max_wal_rate:
             request_pace(recovery_run, plan, max_wal_rate)
+        else:
+            drop_pace(recovery_run)
         recovery_run.approver = approver(case.plan.database, confirmed, confirm_loss)
         recovery_run.partial = Partial.ACCEPT if accept_partial else Partial.KEEP_OPEN
         run(recovery_run, until="verify")

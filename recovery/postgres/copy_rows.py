@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from psycopg import sql
@@ -42,10 +42,13 @@ class Pair:
 
 
 class CopyTransport:
-    """COPY … TO STDOUT on the copy, piped into COPY … FROM STDIN on the original. Nothing on disk."""
+    """COPY … TO STDOUT on the copy, piped into COPY … FROM STDIN on the original. Nothing on disk.
 
-    def __init__(self, source: Session) -> None:
-        self._source = source
+    `sent`: called with the bytes of each block that was written; it may wait.
+    """
+
+    def __init__(self, source: Session, sent: Callable[[int], None] = lambda size_bytes: None) -> None:
+        self._source, self._sent = source, sent
 
     def load(self, original: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
         """See RowTransport."""
@@ -57,7 +60,12 @@ class CopyTransport:
             column_list(pair.columns), sql.Identifier(*pair.at_target.name.key), form
         )
         with self._source.cursor() as reader, reader.copy(read) as out:
-            return write_rows(original, pair, blocks(bytes(chunk) for chunk in out), form)
+            return write_rows(original, pair, self._counted(blocks(bytes(chunk) for chunk in out)), form)
+
+    def _counted(self, content: Iterable[bytes]) -> Iterator[bytes]:
+        for block in content:
+            yield block
+            self._sent(len(block))
 
 
 def write_rows(original: Session, pair: Pair, content: Iterable[bytes], form: sql.SQL) -> int:

@@ -114,3 +114,14 @@ def _fatal_line(words: str) -> str:
     lines = words.splitlines() or ["the server said nothing"]
     fatal = next((line for line in lines if "FATAL:" in line), lines[-1])
     return fatal.rpartition("FATAL:")[2].strip()
+
+
+def connection_lost(error: BaseException | None) -> bool:
+    """Whether the server, or the way to it, went away: nothing was wrong with what was being done."""
+    match error:
+        case RowbackError():
+            return error.id in {ErrorId.STOPPED_MIDWAY, ErrorId.SERVER_UNREACHABLE}
+        case psycopg.OperationalError():
+            return error.sqlstate is None or error.sqlstate.startswith("57P")  # it shuts down, or an administrator did
+        case _:
+            return False

@@ -197,9 +197,9 @@ def _loaded(original: Session, job: Job, ready: HiddenTables, xid: int, definiti
     )
     return Loaded(
         xids=(xid,),
-        written_by={str(table): each for table, each in ready.xids.items()},
-        rows={str(table): rows for table, rows in ready.rows.items()},
-        touched={str(table): rows for table, rows in ready.rows.items() if rows},
+        written_by={str(table): each.xid for table, each in ready.copied.items()},
+        rows={str(table): each.rows for table, each in ready.copied.items()},
+        touched={str(table): each.rows for table, each in ready.copied.items() if each.rows},
         definitions=definitions,
         sequence_moves=tuple(load_statements.advance_sequences(original, counters, job.truth.sequences)),
         foreign_keys_checked=ready.keys,

@@ -7,62 +7,57 @@ resumed as one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from recovery.changeset.batches import Batches, Selection, Size
 from recovery.changeset.planned_account import not_deleted, set_aside
-from recovery.errors import ErrorId, RowbackError
 from recovery.model.load_order import load_order, with_referenced
 from recovery.model.recovery_report import SequenceMove
-from recovery.model.repair_plan import ImagesDigest, Pace
+from recovery.model.repair_plan import ImagesDigest
 from recovery.model.row_class import Op
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import RowTransport
 from recovery.postgres.staging.row_obstacles import CHANGED_SINCE, GONE_SINCE
-from recovery.postgres.wal_and_replica_lag import replica_lag_bytes, wal_position, wal_since
 from recovery.reload import load_refusals
 from recovery.reload.load_job import BeforeImages, Job, Loaded, WrittenRows
 from recovery.reload.load_transaction import load
+from recovery.reload.wal_pace import WalPace
 
 FIRST_ROWS, FEWEST_ROWS, MOST_ROWS, MOST_TABLES = 1_000, 100, 50_000, 40
 LOCKED_S = 0.5  # a batch that held its locks longer was too large
 BATCH_S = 1.0  # a batch writes at most what the rate allows in this time
-BEHIND_S = 5.0  # replicas may be behind by what the rate allows in this time
-CATCH_UP_S, LOOK_AGAIN_S = 1800.0, 0.2
 PUT, LEAVE = (Op.INSERT, Op.UPDATE), (Op.DELETE,)
 
 
 @dataclass(frozen=True)
 class LoadListener:
-    """Callbacks of a load: `before_commit` and `after_commit` of every batch, `say` while the load waits."""
+    """Callbacks of a load: `before_commit` and `after_commit` of every batch."""
 
     before_commit: Callable[[Loaded], None]
     after_commit: Callable[[Loaded], None]
-    say: Callable[[str, float], None]
 
 
 def load_paced(
     original: Session,
     job: Job,
     transport: RowTransport | None,
-    pace: Pace,
+    pace: WalPace,
     *,
     earlier: Sequence[Loaded],
     watch: LoadListener,
 ) -> Loaded:
     """Load batch by batch what `earlier` batches have not. Raises as `load` does; what was committed stays so."""
     assert job.repair
-    committed, throttle = list(earlier), Throttle(original, pace, watch.say)
+    committed, throttle = list(earlier), Throttle(pace)
     changes = job.repair.changes
     job = replace(job, selection=Selection.BATCH)
     changes.batches.retain_committed(xid for batch in committed for xid in batch.xids)
     # what the tables loaded whole may need goes with them
     first = with_referenced(job.filled, job.catalog.foreign_keys) if not committed else set[TableName]()
     for fills in _choose(job, first, throttle):
-        started, began = wal_position(original), time.monotonic()
+        throttle.pace.begin()
         batch = load(
             original,
             job if fills else replace(job, fills=[]),
@@ -72,7 +67,7 @@ def load_paced(
         watch.after_commit(batch)
         committed.append(batch)
         changes.batches.retain_committed(xid for each in committed for xid in each.xids)
-        throttle.wait(batch, wal_since(original, started), began)
+        throttle.wait(batch)
     skipped = changes.batches.skipped()
     left = {"set_aside": set_aside(changes, skipped), "not_deleted": not_deleted(changes, skipped)}
     merged = merge(committed, skipped=len(skipped)).model_copy(update=left)
@@ -167,36 +162,17 @@ def _fill(batches: Batches, ops: Collection[Op], tables: Sequence[int], throttle
 class Throttle:
     """Sizes the batches and waits between them."""
 
-    def __init__(self, original: Session, pace: Pace, say: Callable[[str, float], None]) -> None:
-        self._original, self._rate, self._say = original, pace.wal_bytes_per_s, say
-        self.rows = FIRST_ROWS
+    def __init__(self, pace: WalPace) -> None:
+        self.pace, self.rows = pace, FIRST_ROWS
 
     @property
     def size(self) -> Size:
         """What the next batch may hold: rows by what the last one taught, bytes by the rate alone."""
-        return Size(self.rows, int(self._rate * BATCH_S))
+        return Size(self.rows, int(self.pace.wal_bytes_per_s * BATCH_S))
 
-    def wait(self, batch: Loaded, wal_bytes: int, began: float) -> None:
+    def wait(self, batch: Loaded) -> None:
         """Until the rate is kept and the replicas are near; then the next batch may come."""
-        rows = max(1, sum(batch.touched.values()))
+        rows, wal_bytes = max(1, sum(batch.touched.values())), self.pace.keep()
         grown = self.rows * 2 if batch.seconds_locked < LOCKED_S else self.rows // 2
-        by_rate = int(self._rate * BATCH_S * rows / max(1, wal_bytes))
+        by_rate = int(self.pace.wal_bytes_per_s * BATCH_S * rows / max(1, wal_bytes))
         self.rows = max(FEWEST_ROWS, min(MOST_ROWS, grown, by_rate))
-        while (remaining_s := began + wal_bytes / self._rate - time.monotonic()) > 0:
-            self._say(f"keeping below {self._rate / 2**20:.1f} MiB of WAL a second", time.monotonic() - began)
-            time.sleep(min(remaining_s, LOOK_AGAIN_S))
-        self._let_replicas_catch_up()
-
-    def _let_replicas_catch_up(self) -> None:
-        began = time.monotonic()
-        while (lag := replica_lag_bytes(self._original)) > self._rate * BEHIND_S:
-            waited = time.monotonic() - began
-            if waited > CATCH_UP_S:
-                raise RowbackError(
-                    ErrorId.REPLICA_BEHIND,
-                    f"a replica is {lag / 2**20:,.0f} MiB of WAL behind and does not catch up",
-                    state="the batches so far are committed",
-                    help="find out what holds it up, then go on",
-                )
-            self._say(f"waiting for a replica that is {lag / 2**20:,.1f} MiB of WAL behind", waited)
-            time.sleep(LOOK_AGAIN_S)

@@ -131,9 +131,9 @@ class Case:
 
     @property
     def pace(self) -> Pace | None:
-        """How fast rows may come back, as asked last."""
+        """How fast rows may come back, as asked last; None for as fast as they can."""
         paces = self.noted("load.paced")
-        return Pace.model_validate(paces[-1]) if paces else None
+        return Pace.model_validate(paces[-1]) if paces and paces[-1] else None
 
     def take(self, record: Record) -> None:
         """Fold one more record in."""

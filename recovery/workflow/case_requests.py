@@ -38,7 +38,10 @@ def request_comparison(recovery_run: RecoveryRun, options: Mapping[str, object])
 
 
 def request_pace(recovery_run: RecoveryRun, plan: RepairPlan, wal_bytes_per_s: int) -> None:
-    """Load `plan` in batches at that rate. Raises usage when it loads whole tables only, or all or nothing."""
+    """Load `plan` at that rate: rows in batches, tables that are swapped step by step.
+
+    Raises usage when it loads whole tables in place only, or all or nothing.
+    """
     if recovery_run.case.plan.all_or_nothing:
         raise RowbackError(
             ErrorId.USAGE,
@@ -46,11 +49,17 @@ def request_pace(recovery_run: RecoveryRun, plan: RepairPlan, wal_bytes_per_s: i
             state="nothing was done",
             help=f"rowback apply {recovery_run.case.id} {plan.digest[:8]}, without --max-wal-rate",
         )
-    if not plan.writes:
+    if not plan.writes and not plan.swapped:
         raise RowbackError(
             ErrorId.USAGE,
-            f"case {recovery_run.case.id} loads whole tables only, and those come back in one transaction",
+            f"case {recovery_run.case.id} loads whole tables in place only, and those come back in one transaction",
             state="nothing was done",
             help=f"rowback apply {recovery_run.case.id} {plan.digest[:8]}, without --max-wal-rate",
         )
     recovery_run.record("load.paced", data=Pace(wal_bytes_per_s=wal_bytes_per_s).model_dump())
+
+
+def drop_pace(recovery_run: RecoveryRun) -> None:
+    """Load as fast as the server can, whatever was asked for before. Batches that began to come go on as they began."""
+    if recovery_run.case.pace and not recovery_run.case.noted("load.portion"):
+        recovery_run.record("load.paced")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from recovery.reload import paced_load
+from recovery.reload import wal_pace
 from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, wait_until
@@ -167,7 +167,7 @@ def test_it_waits_for_a_replica(cli: Cli, database: Database, opened: tuple[str,
 def test_a_replica_that_does_not_come_nearer_ends_it_and_it_goes_on(
     cli: Cli, database: Database, opened: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paced_load, "CATCH_UP_S", 0.5)
+    monkeypatch.setattr(wal_pace, "CATCH_UP_S", 0.5)
     with stalled_replica(database) as replica:
         database.run("create table ballast as select md5(g::text) from generate_series(1, 40000) g")
         ran = cli(*applying(opened, database, "500kB"))

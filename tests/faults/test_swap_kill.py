@@ -22,7 +22,20 @@ from tests.schema_dump import definitions
 __all__ = ["incident"]
 pytestmark = pytest.mark.matrix
 
-PLACES = [("hidden.building", "-"), ("load.intent", "-"), ("hidden.ended", "-"), ("step.done", "load")]
+PLACES = [
+    ("hidden.building", "-"),
+    ("load.intent", "-"),
+    ("hidden.copied", "-"),
+    ("hidden.copied#2", "-"),
+    ("hidden.ended", "-"),
+    ("step.done", "load"),
+]
+BEGUN = PLACES[:4]  # and not committed
+BUILT = "select array_agg(c.oid order by c.oid)"
+INDEXES = "relname in ('by_body', 't_pkey', 'p_pkey')"
+GONE = "select count(*) from pg_stat_activity where application_name = 'rowback'"
+ALTERED = ["alter table t add check (n > 0)", "create index late on t (p)", "grant insert on p to public"]
+HIDDEN = "from pg_class c join pg_namespace n on n.oid = relnamespace where nspname ~ '_swap$'"
 
 
 def test_not_interrupted(cli: Cli, database: Database, incident: Incident) -> None:
@@ -42,7 +55,7 @@ def test_killed_and_resumed(cli: Cli, database: Database, incident: Incident, ev
     assert_recovered(cli, database, incident)
 
 
-@pytest.mark.parametrize(("event", "step"), PLACES[:2])
+@pytest.mark.parametrize(("event", "step"), BEGUN)
 def test_killed_and_given_up(cli: Cli, database: Database, incident: Incident, event: str, step: str) -> None:
     case = killed(cli, database, incident, event, step)
     database.run("insert into p overriding system value values (5, 1)")
@@ -52,7 +65,7 @@ def test_killed_and_given_up(cli: Cli, database: Database, incident: Incident, e
     assert database.rows("select * from p") == [(5, 1)]
 
 
-@pytest.mark.parametrize(("event", "step"), PLACES[:2])
+@pytest.mark.parametrize(("event", "step"), BEGUN)
 def test_interrupted_nothing_is_left(cli: Cli, database: Database, incident: Incident, event: str, step: str) -> None:
     process = cli.start("SIGINT", event, step, *swapping(cli, database, incident), module=SIGNAL_AT)
     _, err = process.communicate(timeout=120)
@@ -63,16 +76,67 @@ def test_interrupted_nothing_is_left(cli: Cli, database: Database, incident: Inc
     assert_recovered(cli, database, incident)
 
 
-@pytest.mark.parametrize(("event", "step"), PLACES[:2])
-def test_cut_off_nothing_is_left(cli: Cli, database: Database, incident: Incident, event: str, step: str) -> None:
-    """Every session of rowback is terminated on the server."""
+@pytest.mark.parametrize(("event", "step"), BEGUN)
+@pytest.mark.parametrize("then", ["resume", "close"])
+def test_cut_off_nothing_is_lost(
+    cli: Cli, database: Database, incident: Incident, event: str, step: str, then: str
+) -> None:
+    """Every session of rowback is terminated on the server; what was built stays for `resume`."""
     victim = {"STRIKE_DSN": database.superuser_dsn}
     process = cli.start(event, step, *swapping(cli, database, incident), module=STRIKE_AT, **victim)
     _, err = process.communicate(timeout=120)
     assert process.returncode not in {0, 1}, err
-    assert_as_it_was(database, incident)
-    resumed = cli("resume", the_case(cli)["case"])
+    case = the_case(cli)["case"]
+    schema = f"rowback_case_{case.replace('-', '_')}_swap"
+    assert (
+        f"what was built stays in schema {schema}: rowback resume {case} goes on with it, rowback close {case}"
+        " removes it" in err
+    )
+    assert database.rows("select count(*) from p") == [(0,)]
+    done = cli(then, case)
+    assert done.code == 0, done.err
+    if then == "close":
+        assert_as_it_was(database, incident)
+    else:
+        assert_recovered(cli, database, incident)
+
+
+def test_rows_that_were_copied_are_not_copied_again(cli: Cli, database: Database, incident: Incident) -> None:
+    case = killed(cli, database, incident, "hidden.copied#2", "-")
+    wait_until(lambda: database.rows(GONE) == [(0,)], "the server ends its sessions")
+    ((name,),) = database.rows(f"select c.oid::regclass::text {HIDDEN} and relkind = 'r' and relname = 'p'")
+    ((xmin,),) = database.rows(f"select distinct xmin::text from {name}")
+    resumed = cli("resume", case)
     assert resumed.code == 0, resumed.err
+    assert database.rows("select distinct xmin::text from p") == [(xmin,)]
+    assert database.rows(f"select count(distinct xmin::text), min(xmin::text) <> '{xmin}' from t") == [(1, True)]
+    assert_recovered(cli, database, incident)
+
+
+@pytest.mark.parametrize("change", ALTERED)
+def test_tables_that_were_altered_meanwhile_are_made_anew(
+    cli: Cli, database: Database, incident: Incident, change: str
+) -> None:
+    case = killed(cli, database, incident, "load.intent", "-")
+    database.run(change)
+    altered = definitions(database, *PUBLIC)
+    resumed = cli("resume", case)
+    assert resumed.code == 0, resumed.err
+    assert "2 tables swapped" in resumed.err
+    assert definitions(database, *PUBLIC) == altered
+    assert {query: database.rows(query) for query in incident.held} == incident.held
+
+
+def test_rows_that_somebody_changed_under_the_hidden_name_are_not_swapped_in(
+    cli: Cli, database: Database, incident: Incident
+) -> None:
+    case = killed(cli, database, incident, "load.intent", "-")
+    ((name,),) = database.rows(f"select c.oid::regclass::text {HIDDEN} and relkind = 'r' and relname = 't'")
+    database.run(f"update {name} set body = 'other' where n = 9")
+    resumed = cli("resume", case)
+    assert resumed.code == 0, resumed.err
+    why = "public.t: 3000 rows at T, 3000 loaded, checksum differs"
+    assert f"the tables are not swapped, they are loaded in place: {why}" in resumed.err
     assert_recovered(cli, database, incident)
 
 
@@ -105,8 +169,10 @@ def test_killed_while_it_builds(cli: Cli, database: Database, incident: Incident
     assert f"{schema}" in cli(*where).out
     assert "is open and may be undone" in cli(*where, "--case", case, "--confirm", database.name).out
     database.run("truncate p, t")
+    built = database.rows(f"{BUILT} {HIDDEN} and {INDEXES}")
     resumed = cli("resume", case)
     assert resumed.code == 0, resumed.err
+    assert database.rows(f"{BUILT} from pg_class c where {INDEXES}") == built, "none is built again"
     assert_recovered(cli, database, incident)
 
 

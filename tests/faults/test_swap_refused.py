@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -15,7 +16,7 @@ from tests.faults.in_place import Incident, assert_recovered, digest_of
 from tests.faults.swap import PUBLIC, QUERIES, incident, opening, swapping
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, wait_until
-from tests.schema_dump import definitions
+from tests.schema_dump import checksum, definitions
 
 __all__ = ["incident"]
 pytestmark = pytest.mark.matrix
@@ -207,3 +208,51 @@ def test_children_of_more_parents_than_are_asked_for_at_once(
     assert ran.code == 0, ran.err
     assert "2 tables swapped" in ran.err
     assert_recovered(cli, database, incident)
+
+
+def test_a_swap_keeps_below_a_rate(cli: Cli, database: Database, incident: Incident) -> None:
+    rate, position = 3_000_000, "select pg_current_wal_insert_lsn()::text, clock_timestamp()::text"
+    database.run(
+        "insert into p overriding system value values (1, 1)",
+        "insert into t (p, body) select 1, repeat(md5(g::text), 3) from generate_series(1, 60000) g",
+    )
+    rows = checksum(database, "t")
+    target = pass_a_second()
+    database.run("truncate t")
+    opened = cli("open", *opening(cli, database, replace(incident, target=target)))
+    assert opened.code == 0, opened.err
+    case = opened.out.strip()
+    digest = digest_of(cli, case)
+    ((before, began),) = database.rows(position)
+    ran = cli("apply", case, digest, "--confirm", database.name, "--max-wal-rate", str(rate))
+    assert ran.code == 0, ran.err
+    assert "1 table swapped" in ran.err
+    ((written, seconds),) = database.rows(
+        f"select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '{before}')::bigint,"
+        f" extract(epoch from clock_timestamp() - '{began}')"
+    )
+    assert written > 5 * rate, "what the rows and their indexes take"
+    assert written / float(seconds) < 1.3 * rate, "one index is built at once, and catalogs are written at the end"
+    assert checksum(database, "t") == rows
+
+
+def test_what_cannot_be_swapped_is_not_loaded_faster_than_was_asked_for(
+    cli: Cli, database: Database, incident: Incident
+) -> None:
+    opened = cli("open", *opening(cli, database, incident))
+    assert opened.code == 0, opened.err
+    case = opened.out.strip()
+    digest = digest_of(cli, case)
+    database.run("create publication everything for table t")
+    ran = cli("apply", case, digest, "--confirm", database.name, "--max-wal-rate", "500kB")
+    assert ran.code == 54, ran.err
+    assert (
+        "error[load-refused]: the tables cannot be swapped: public.t: it is published: subscribers would not see the"
+        " rows\n  loaded in place they come back in one transaction, which no --max-wal-rate holds back\n" in ran.err
+    )
+    assert database.rows("select count(*) from t") == [(0,)]
+    assert cli("resume", case).code == 54
+    ran = cli("apply", case, digest, "--confirm", database.name)
+    assert ran.code == 0, ran.err
+    assert f"{IN_PLACE}: public.t: it is published" in ran.err
+    assert {query: database.rows(query) for query in incident.held} == incident.held

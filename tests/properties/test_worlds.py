@@ -36,6 +36,7 @@ from recovery.reload.load_transaction import load
 from recovery.reload.paced_load import LoadListener, load_paced
 from recovery.reload.reverse_load import invert, plan_undo
 from recovery.reload.verify_after_commit import verify
+from recovery.reload.wal_pace import WalPace
 from runbooks.lab.lab_server import Lab
 from runbooks.lab.lab_state import Parameters
 from tests.fix_lab import Database, Live
@@ -63,7 +64,7 @@ def unnoted(done: Loaded) -> None:
     """No journal here."""
 
 
-PACE, QUIET = Pace(wal_bytes_per_s=2**30), LoadListener(unnoted, unnoted, lambda text, seconds: None)
+PACE, QUIET = Pace(wal_bytes_per_s=2**30), LoadListener(unnoted, unnoted)
 
 
 def logical(lab: Lab) -> Live:
@@ -147,7 +148,7 @@ def check(now: Database, then: Database, home: Path, world: World, xid: int, bou
             event(f"{world.mode}: {world.bad}")
             job = job_of(live, catalog, plan, changes, copy)
             done = (
-                load_paced(live, job, None, PACE, earlier=[], watch=QUIET)
+                load_paced(live, job, None, WalPace(live, PACE, lambda text, seconds: None), earlier=[], watch=QUIET)
                 if world.paced
                 else load(live, job, None, before_commit=unnoted)
             )

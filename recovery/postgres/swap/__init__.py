@@ -3,5 +3,5 @@
 Only for tables of which everything that depends on them is known, can be carried over, and reads the same afterwards.
 
 Read in this order: obstacles, table_definition, phase, statements, statement_sources, brief_locks,
-hidden_tables, rows_of_others, exchange.
+remains, hidden_tables, rows_of_others, exchange.
 """

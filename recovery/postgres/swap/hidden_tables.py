@@ -11,6 +11,7 @@ from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 from recovery.postgres.plain_indexes import use_memory
 from recovery.postgres.swap.brief_locks import LockNotFree, until_locked
+from recovery.postgres.swap.remains import end_builders
 from recovery.postgres.swap.statements import SwapStatement
 from recovery.postgres.trusted_sql import trusted_sql
 
@@ -30,11 +31,6 @@ _RIGHTS = """
 select c.relkind::text, c.relname, coalesce(nullif(a.grantee, 0)::regrole::text, 'public')
 from pg_class c join pg_namespace n on n.oid = c.relnamespace, aclexplode(c.relacl) a
 where n.nspname = %s and c.relkind in ('r', 'S') group by 1, 2, 3
-"""
-_OURS = """
-select pg_terminate_backend(a.pid) from pg_stat_activity a where a.application_name = 'rowback'
-  and a.usename = current_user and a.pid <> pg_backend_pid() and a.pid in (select l.pid from pg_locks l
-    join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace where n.nspname = %s)
 """
 
 
@@ -120,7 +116,6 @@ def remove_hidden_tables(original: Session, schema: str) -> bool:
     """
     if not one(original, "select to_regnamespace(quote_ident(%s)) is not null", (schema,)):
         return True
-    original.execute(_OURS, (schema,))
 
     def attempt(wait_ms: int) -> bool:
         with original.transaction():
@@ -129,6 +124,7 @@ def remove_hidden_tables(original: Session, schema: str) -> bool:
         return True
 
     try:
+        end_builders(original, schema)
         until_locked(original, [], attempt)
     except LockNotFree:
         return False

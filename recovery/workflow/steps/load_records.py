@@ -1,10 +1,23 @@
-"""What a case's journal says of its load."""
+"""What a case's journal says of its load, and how it comes to say it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from recovery.model.values import Value
 from recovery.reload.load_job import Loaded
 from recovery.reload.paced_load import merge
 from recovery.store.case_directory import Case
+from recovery.workflow.recovery_run import RecoveryRun
+
+
+def recording(recovery_run: RecoveryRun, event: str) -> Callable[[Value], None]:
+    """A function that records a value as the data of `event`."""
+
+    def record(value: Value) -> None:
+        recovery_run.record(event, data=value.model_dump(mode="json"))
+
+    return record
 
 
 def batches_of(case: Case) -> list[Loaded]:

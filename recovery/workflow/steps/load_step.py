@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache, partial
@@ -27,9 +27,10 @@ from recovery.reload.load_refusals import ROLLED_BACK
 from recovery.reload.load_transaction import load
 from recovery.reload.paced_load import LoadListener, load_paced
 from recovery.reload.restore_large_objects import point_to_objects
+from recovery.reload.wal_pace import WalPace
 from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
-from recovery.workflow.steps.load_records import batches_of
+from recovery.workflow.steps.load_records import batches_of, recording
 from recovery.workflow.steps.nothing_to_load import refuse_nothing, refuse_part
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
 from recovery.workflow.steps.settle_load import settle_load
@@ -88,7 +89,7 @@ class Load(Step):
 
     def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Load, and record the proof before the commit."""
-        settle_load(recovery_run)
+        settle_indexes(recovery_run)
         then = None
         if filled_tables(recovery_run):
             with recovery_run.original() as original, recovery_run.copy() as copy:
@@ -99,7 +100,8 @@ class Load(Step):
                     )
         with (
             recovery_run.original() as original,
-            transport(recovery_run) as rows,
+            wal_pace(recovery_run, original) as pace,
+            transport(recovery_run, pace) as rows,
             job(recovery_run, original, then) as what,
             ExitStack() as opened,
         ):
@@ -108,7 +110,7 @@ class Load(Step):
             objects = point_to_objects(what.catalog, what.fills, changes)
             if objects:
                 open_copy()  # before any lock is held
-            loaded = _load(recovery_run, original, replace(what, copy=open_copy, large_objects=objects), rows)
+            loaded = _load(recovery_run, original, replace(what, copy=open_copy, large_objects=objects), rows, pace)
         return loaded.model_dump(mode="json")
 
     def tell(self, outcome: Outcome) -> str:
@@ -179,38 +181,47 @@ def job(recovery_run: RecoveryRun, original: Session, at_target: Catalog | None 
         )
 
 
-def _load(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTransport | None) -> Loaded:
+@contextmanager
+def wal_pace(recovery_run: RecoveryRun, original: Session) -> Iterator[WalPace | None]:
+    """What holds a load below the rate that was asked for; None where none was.
+
+    Where rows are streamed `original` is busy, and another session looks.
+    """
+    case = recovery_run.case
+    with ExitStack() as opened:
+        streamed = case.repair_plan is not None and case.repair_plan.swapped
+        monitor = opened.enter_context(recovery_run.original()) if case.pace and streamed else original
+        yield WalPace(monitor, case.pace, recovery_run.listener.progress) if case.pace else None
+
+
+def _load(
+    recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTransport | None, pace: WalPace | None
+) -> Loaded:
     """By swap or without the indexes that the plan names; where neither can be, with all indexes in their places."""
     with watched(original, state=ROLLED_BACK, say=recovery_run.listener.notice):
-        loaded = swap_tables(recovery_run, original, what, rows, _recording(recovery_run, "load.intent"))
+        loaded = swap_tables(recovery_run, original, what, rows, pace)
         if loaded is not None:
             return loaded
         try:
             with indexes_dropped(recovery_run, original, what) as ready:
-                return _load_rows(recovery_run, original, ready, rows)
+                return _load_rows(recovery_run, original, ready, rows, pace)
         except IndexesNotBuilt as error:
             recovery_run.listener.notice(f"loaded again with all indexes in their places: {error}")
         settle_indexes(recovery_run)  # nothing is loaded, and no case closed, while one of them is missing
-        return _load_rows(recovery_run, original, what, rows)
+        return _load_rows(recovery_run, original, what, rows, pace)
 
 
-def _recording(recovery_run: RecoveryRun, event: str) -> Callable[[Loaded], None]:
-    def record(committed: Loaded) -> None:
-        recovery_run.record(event, data=committed.model_dump(mode="json"))
-
-    return record
-
-
-def _load_rows(recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTransport | None) -> Loaded:
-    record = partial(_recording, recovery_run)
-    pace = recovery_run.case.pace
+def _load_rows(
+    recovery_run: RecoveryRun, original: Session, what: Job, rows: RowTransport | None, pace: WalPace | None
+) -> Loaded:
+    record = partial(recording, recovery_run)
     if what.repair is not None:  # what an attempt took whose commit failed
         what.repair.changes.batches.retain_committed(
             xid for committed in batches_of(recovery_run.case) for xid in committed.xids
         )
     if pace is None or what.repair is None:
         return load(original, what, rows, before_commit=record("load.intent"))
-    watch = LoadListener(record("load.intent"), record("load.portion"), recovery_run.listener.progress)
+    watch = LoadListener(record("load.intent"), record("load.portion"))
     return load_paced(original, what, rows, pace, earlier=batches_of(recovery_run.case), watch=watch)
 
 

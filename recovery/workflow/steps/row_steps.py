@@ -22,6 +22,7 @@ from recovery.postgres.dump import DumpTransport, dump_tables, end_orphan
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.read_catalog import count_rows, nonempty, read_catalog
 from recovery.reload.load_job import AtTarget
+from recovery.reload.wal_pace import WalPace
 from recovery.store.case_directory import Case
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
 from recovery.workflow.steps.step import Step
@@ -117,9 +118,9 @@ class Extract(Step):
 
         Tables that are swapped are, because nothing is locked while their rows come.
         """
-        plan, repair = recovery_run.case.plan, recovery_run.case.repair_plan
+        plan = recovery_run.case.plan
         streamed = plan.transport is Transport.COPY or not plan.request.reload_mode.in_place
-        streamed = streamed or bool(repair and repair.swapped)
+        streamed = streamed or _swapped(recovery_run)
         return not streamed and bool(filled_tables(recovery_run))
 
     def tell(self, outcome: Outcome) -> str:
@@ -227,20 +228,25 @@ def truth(recovery_run: RecoveryRun) -> AtTarget:
     return AtTarget.model_validate({name: _read_target(recovery_run)[name] for name in AtTarget.model_fields})
 
 
-def transport(recovery_run: RecoveryRun) -> AbstractContextManager[RowTransport | None]:
-    """How rows of whole tables travel; None when there are none."""
-    return _transport(recovery_run) if filled_tables(recovery_run) else nullcontext(None)
+def transport(recovery_run: RecoveryRun, pace: WalPace | None) -> AbstractContextManager[RowTransport | None]:
+    """How rows of whole tables travel; None when there are none. Those that are streamed keep `pace`."""
+    return _transport(recovery_run, pace) if filled_tables(recovery_run) else nullcontext(None)
 
 
 @contextmanager
-def _transport(recovery_run: RecoveryRun) -> Iterator[RowTransport | None]:
+def _transport(recovery_run: RecoveryRun, pace: WalPace | None) -> Iterator[RowTransport | None]:
     extracted = recovery_run.case.outcome_of(Extract.name)
     assert extracted
     if extracted["transport"] == Transport.COPY.value:
         with recovery_run.copy() as copy:
-            yield CopyTransport(copy)
+            yield CopyTransport(copy, pace.streamed) if pace and _swapped(recovery_run) else CopyTransport(copy)
     else:
         yield DumpTransport(_tools(recovery_run), Path(extracted["directory"]))
+
+
+def _swapped(recovery_run: RecoveryRun) -> bool:
+    plan = recovery_run.case.repair_plan
+    return plan is not None and bool(plan.swapped)
 
 
 def _tools(recovery_run: RecoveryRun) -> ClientTools:

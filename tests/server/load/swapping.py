@@ -9,7 +9,7 @@ from dataclasses import replace
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.copy_rows import CopyTransport
 from recovery.postgres.swap.hidden_tables import remove_hidden_tables
-from recovery.reload.build_hidden import HiddenTables, SwapSchemas, build_hidden
+from recovery.reload.build_hidden import BuildSite, HiddenTables, SwapSchemas, build_hidden
 from recovery.reload.load_by_swap import load_by_swap, rehearse, why_no_swap
 from recovery.reload.load_job import Job, Loaded
 from tests.fix_lab import Database
@@ -50,7 +50,8 @@ class Swap:
 
     def build(self) -> HiddenTables:
         transport = CopyTransport(self.there)
-        return build_hidden(self.here, self.job, transport, SCHEMAS, lambda: connect(self.database.target()))
+        site = BuildSite(SCHEMAS, lambda: connect(self.database.target()))
+        return build_hidden(self.here, self.job, transport, site)
 
     def exchange(self, ready: HiddenTables, before_commit: Callable[[Loaded], None] = ignore) -> Loaded:
         return load_by_swap(self.here, self.job, ready, SCHEMAS, before_commit=before_commit)

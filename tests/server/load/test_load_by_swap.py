@@ -11,7 +11,7 @@ import pytest
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, connect
 from recovery.postgres.copy_rows import CopyTransport
-from recovery.reload.build_hidden import NotSwapped, build_hidden
+from recovery.reload.build_hidden import BuildSite, NotSwapped, build_hidden
 from recovery.reload.load_job import Loaded
 from recovery.reload.row_writes import RowsRefused
 from tests.fix_lab import Database
@@ -158,6 +158,6 @@ def test_as_many_sessions_build_as_the_profile_says(source: Database, database: 
 
     with swapping(source, database) as swap:
         job = replace(swap.job, builders=builders)
-        swap.exchange(build_hidden(swap.here, job, CopyTransport(swap.there), SCHEMAS, connect_again))
+        swap.exchange(build_hidden(swap.here, job, CopyTransport(swap.there), BuildSite(SCHEMAS, connect_again)))
     assert len(opened) == builders
     assert [checksum(database, table) for table in ("p", "t")] == [checksum(source, table) for table in ("p", "t")]
