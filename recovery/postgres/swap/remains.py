@@ -1,4 +1,4 @@
-"""What an attempt that was cut off left under hidden names: which of its steps are done, once its sessions have ended."""
+"""What an attempt that was cut off left under hidden names, once its sessions have ended: which of its steps are done."""
 
 from __future__ import annotations
 
