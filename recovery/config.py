@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.approval import Demand, Distinct
@@ -122,6 +122,8 @@ class Profile(_Section):
     credentials: Credentials = LibpqCredentials()
     copy_class: str | None = None
     copy_parameter_group: str | None = None
+    copy_storage: Literal["gp2", "gp3", "io1", "io2"] | None = None
+    copy_tags: dict[str, str] = {}
     copy_expires_hours: int = Field(default=24, ge=1, le=24 * 14)
     ca_bundle: Path | None = None
     sslmode: Literal["require", "verify-ca", "verify-full"] | None = None
@@ -136,6 +138,13 @@ class Profile(_Section):
     rpo_minutes: float | None = Field(default=None, gt=0)
     references: tuple[Reference, ...] = ()
     notify: tuple[Notify, ...] = ()
+
+    @field_validator("copy_tags")
+    @classmethod
+    def _not_ours(cls, tags: dict[str, str]) -> dict[str, str]:
+        if own := [key for key in tags if key.lower().startswith(("rowback:", "aws:"))]:
+            raise ValueError(f"'{own[0]}': tags that begin with rowback: or aws: are not yours to set")
+        return tags
 
     @property
     def approvals(self) -> Demand:

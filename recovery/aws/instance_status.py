@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-READY = frozenset({"available", "storage-optimization"})
+# It can be used: in "storage-initialization" while its blocks are still loaded from S3 (sources: RDS-waiting).
+READY = frozenset({"available", "storage-optimization", "storage-initialization", "backing-up"})
 
 # Everything else that is not pending is final: boto3's waiter would poll it for 30 minutes (sources: RDS-waiting).
 PENDING = frozenset(
     {
         "creating",
-        "backing-up",
+        "delete-precheck",
         "modifying",
         "rebooting",
         "resetting-master-credentials",
@@ -17,10 +18,19 @@ PENDING = frozenset(
         "upgrading",
         "maintenance",
         "moving-to-vpc",
-        "storage-initialization",
         "storage-config-upgrade",
         "configuring-enhanced-monitoring",
         "configuring-iam-database-auth",
         "configuring-log-exports",
     }
 )
+
+# Final, and what leads out of it.
+WAYS_OUT = {
+    "inaccessible-encryption-credentials-recoverable": "enable its KMS key (aws kms enable-key): RDS then goes on",
+    "inaccessible-encryption-credentials": "its KMS key is gone, or may not be used",
+    "storage-full": "give it more storage: aws rds modify-db-instance --allocated-storage",
+    "insufficient-capacity": "another class may be had: copy_class in rowback.toml",
+    "incompatible-parameters": "give it another parameter group (copy_parameter_group in rowback.toml)",
+    "incompatible-network": "its subnets have no free address left, or are gone",
+}

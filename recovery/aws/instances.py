@@ -11,34 +11,24 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from recovery.aws.clients import client, code_of, is_loopback, translated
-from recovery.aws.instance_errors import GONE, copy_failed, delete_refused, not_available
+from recovery.aws.clients import DENIED, client, code_of, is_loopback, translated
+from recovery.aws.instance_errors import GONE, backups_off, copy_failed, delete_refused, not_available, too_slow
+from recovery.aws.instance_rows import facts_of, tags_of
 from recovery.aws.instance_status import PENDING, READY
 from recovery.aws.restorable_source import StatusListener
+from recovery.aws.restore_call import EXISTS, NO_CERTIFICATE, arguments, restore_refused, tags_for
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.deletion import Copy, objections_to_delete
-from recovery.model.instance import (
-    COPY_PREFIX,
-    TAG_CASE,
-    TAG_DATABASE,
-    TAG_EXPIRES,
-    TAG_MANAGED,
-    TAG_NONCE,
-    TAG_SOURCE,
-    TAG_TARGET,
-    CopySettings,
-    Endpoint,
-    InstanceFacts,
-    RestoreWindow,
-)
+from recovery.model.instance import COPY_PREFIX, TAG_MANAGED, CopySettings, InstanceFacts, RestoreWindow
 from recovery.model.nearest import nearest, nearest_line
-from recovery.model.target import format_utc
 
 POLL_S, POLL_LOOPBACK_S = 10.0, 0.1
-
 BLIND_LOOKS = 12
-
 UNSEEN_LOOKS = 30  # RDS shows a new instance within seconds; 5 minutes of nothing means that it is gone
+# A restored instance is available, modified, rebooted and available again: only what stays so is believed.
+LOOKS_TO_BELIEVE = 3
+TAG_LOOKS = 30  # tags are "eventually consistent", also those that IAM's conditions read
+SETTLED = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -63,7 +53,7 @@ class Instances:
         """One instance. Raises instance-unknown with the nearest names."""
         if instance := self.find(identifier):
             return instance
-        names = [facts.identifier for facts in self.visible()]
+        names = self.names()
         near = nearest(identifier, names)
         raise RowbackError(
             ErrorId.INSTANCE_UNKNOWN,
@@ -82,35 +72,70 @@ class Instances:
                 if code_of(error) == "DBInstanceNotFound":
                     return None
                 raise
-            return self._facts(answer["DBInstances"][0])
+            return self._tagged(facts_of(answer["DBInstances"][0], self.region))
 
-    def visible(self) -> list[InstanceFacts]:
-        """All instances of the region."""
-        with translated("rds:DescribeDBInstances"):
-            pages = self.rds.get_paginator("describe_db_instances").paginate()
-            return [self._facts(row) for page in pages for row in page["DBInstances"]]
+    def names(self) -> list[str]:
+        """Of all instances of the region, whatever their engine."""
+        return [row["DBInstanceIdentifier"] for row in self._rows()]
 
     def copies(self) -> list[InstanceFacts]:
         """All instances that carry rowback's prefix."""
-        return [facts for facts in self.visible() if facts.identifier.startswith(COPY_PREFIX)]
+        rows = [row for row in self._rows() if row["DBInstanceIdentifier"].startswith(COPY_PREFIX)]
+        with translated("rds:DescribeDBInstances"):
+            return [self._tagged(facts_of(row, self.region)) for row in rows]
+
+    def _rows(self) -> list[dict[str, Any]]:
+        with translated("rds:DescribeDBInstances"):
+            pages = self.rds.get_paginator("describe_db_instances").paginate()
+            return [row for page in pages for row in page["DBInstances"] if row.get("DBInstanceIdentifier")]
+
+    def _tagged(self, facts: InstanceFacts) -> InstanceFacts:
+        """With the tags that RDS does not show yet where it describes a new instance: they are asked for by themselves.
+
+        Where that is not allowed, it has those that are shown.
+        """
+        if not facts.identifier.startswith(COPY_PREFIX) or TAG_MANAGED in facts.tags or not facts.arn:
+            return facts
+        try:
+            answer = self.rds.list_tags_for_resource(ResourceName=facts.arn)
+        except ClientError as error:
+            if code_of(error) in {*DENIED, "DBInstanceNotFound"}:
+                return facts
+            raise
+        return facts.model_copy(update={"tags": tags_of(answer.get("TagList", ()))})
+
+    def identify(self, copy: Copy) -> tuple[InstanceFacts | None, list[str]]:
+        """What has the name of the copy, and why it is not proven to be the copy. Late tags are waited for."""
+        instance = self.find(copy.identifier)
+        for _ in range(TAG_LOOKS):
+            if instance is None:
+                return None, []
+            young = instance.created_at is None or datetime.now(UTC) - instance.created_at < SETTLED
+            if instance.tags or not young:
+                break
+            time.sleep(self.poll_s)
+            instance = self.find(copy.identifier)
+        return instance, objections_to_delete(instance, copy) if instance else []
 
     def window(self, source: InstanceFacts) -> RestoreWindow:
         """The seconds `source` can be restored to. Raises backups-off."""
+        rows = [row for row in self._backups(source) if "LatestTime" in row.get("RestoreWindow", {})]
+        rows.sort(key=lambda row: (row.get("Status") == "active", row["RestoreWindow"]["LatestTime"]))
+        if source.retention_days == 0 or not rows:
+            raise backups_off(source)
+        window = rows[-1]["RestoreWindow"]
+        return RestoreWindow(earliest=window["EarliestTime"], latest=window["LatestTime"])
+
+    def _backups(self, source: InstanceFacts) -> list[dict[str, Any]]:
         with translated(f"rds:DescribeDBInstanceAutomatedBackups on '{source.identifier}'"):
-            rows = self.rds.describe_db_instance_automated_backups(DbiResourceId=source.resource_id)[
-                "DBInstanceAutomatedBackups"
-            ]
-            windows = [row["RestoreWindow"] for row in rows if "LatestTime" in row.get("RestoreWindow", {})]
-            restorable = [RestoreWindow(earliest=each["EarliestTime"], latest=each["LatestTime"]) for each in windows]
-        if source.retention_days == 0 or not restorable:
-            raise RowbackError(
-                ErrorId.BACKUPS_OFF,
-                f"'{source.identifier}' has no automated backups to restore from",
-                f"its backup retention is {source.retention_days} days",
-                state=NOTHING_CREATED,
-                help=f"look for a snapshot: aws rds describe-db-snapshots --db-instance-identifier {source.identifier}",
-            )
-        return restorable[0]
+            try:
+                answer = self.rds.describe_db_instance_automated_backups(DbiResourceId=source.resource_id)
+            except ClientError as error:
+                if code_of(error) == "DBInstanceAutomatedBackupNotFound":
+                    return []
+                raise
+            rows: list[dict[str, Any]] = answer["DBInstanceAutomatedBackups"]
+            return rows
 
     def start_copy(
         self, copy: Copy, source: InstanceFacts, database: str | None, settings: CopySettings
@@ -119,49 +144,41 @@ class Instances:
 
         `copy.creation` must have been recorded before: if the answer of the call is lost, its nonce and target time
         prove that the instance is this case's copy. `database`: the database to recover; no second copy for it is
-        restored at the same time. None for a drill.
+        restored at the same time. None for a drill. Raises aws-refused with what has to be chosen otherwise, or what
+        AWS's answer stands for.
         """
-        assert copy.creation is not None
-        target = copy.creation.target_time
-        expires = datetime.now(UTC) + timedelta(hours=settings.expires_after_hours)
-        tags = {
-            TAG_MANAGED: "true",
-            TAG_CASE: copy.case,
-            TAG_SOURCE: copy.source_resource_id,
-            TAG_EXPIRES: format_utc(expires),
-            TAG_NONCE: copy.creation.nonce,
-            TAG_TARGET: format_utc(target),
-            **({TAG_DATABASE: database_tag(database)} if database is not None else {}),
-        }
-        optional = {
-            "DBSubnetGroupName": settings.subnet_group,
-            "EngineLifecycleSupport": settings.lifecycle_support,
-            "CACertificateIdentifier": settings.ca_identifier,
-            "VpcSecurityGroupIds": list(settings.security_group_ids),
-            "DBParameterGroupName": settings.parameter_group,
-        }
+        tags = tags_for(copy, database, settings)
         call = f"rds:RestoreDBInstanceToPointInTime on '{source.identifier}'"
         unanswered = "whether a copy was created is not known here: resuming asks RDS"
         with translated(call, state="no copy was created, nothing was written", unanswered=unanswered):
-            answer = self.rds.restore_db_instance_to_point_in_time(
-                SourceDbiResourceId=source.resource_id,
-                TargetDBInstanceIdentifier=copy.identifier,
-                RestoreTime=target,
-                DBInstanceClass=settings.instance_class,
-                PubliclyAccessible=False,
-                MultiAZ=False,
-                DeletionProtection=False,
-                BackupRetentionPeriod=copy.backup_days,
-                AutoMinorVersionUpgrade=False,
-                CopyTagsToSnapshot=False,
-                EnableIAMDatabaseAuthentication=settings.iam_authentication,
-                Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
-                **{key: value for key, value in optional.items() if value},
-            )
-        return self._facts({**answer["DBInstance"], "TagList": self._tag_list(tags)})
+            try:
+                row = self._restore(arguments(source, copy, tags, settings))
+            except ClientError as error:
+                if code_of(error) == EXISTS and (ours := self._answered(copy)):
+                    return ours
+                if refused := restore_refused(error, copy, source):
+                    raise refused from error
+                raise
+            return facts_of(row, self.region).model_copy(update={"tags": tags})
+
+    def _restore(self, wanted: dict[str, object]) -> dict[str, Any]:
+        try:
+            answer = self.rds.restore_db_instance_to_point_in_time(**wanted)
+        except ClientError as error:
+            if code_of(error) != NO_CERTIFICATE or "CACertificateIdentifier" not in wanted:
+                raise
+            wanted = {name: value for name, value in wanted.items() if name != "CACertificateIdentifier"}
+            answer = self.rds.restore_db_instance_to_point_in_time(**wanted)
+        row: dict[str, Any] = answer["DBInstance"]
+        return row
+
+    def _answered(self, copy: Copy) -> InstanceFacts | None:
+        """The copy, where an earlier attempt of the same call was carried out and its answer was lost."""
+        instance, objections = self.identify(copy)
+        return None if objections else instance
 
     def wait_ready(self, identifier: str, *, deadline_s: float, watch: StatusListener) -> InstanceFacts:
-        """Wait until the copy is available; `watch(status, seconds)` is called at each poll.
+        """Wait until the copy is available and stays so; `watch(status, seconds)` is called at each poll.
 
         Raises copy-failed at once when it enters a final state, or when `deadline_s` passes.
         """
@@ -174,21 +191,22 @@ class Instances:
     def _wait(
         self, identifier: str, failed: Callable[[str, str], RowbackError], *, deadline_s: float, watch: StatusListener
     ) -> InstanceFacts:
-        started, status, blind = time.monotonic(), "not visible yet", 0
-        last_seen_s = 0.0
+        started, blind, believed = time.monotonic(), 0, 0
+        last_seen_s, instance = 0.0, None
         while (waited := time.monotonic() - started) < deadline_s:
             instance, blind = self._look(identifier, blind)
-            status = instance.status if instance else "not visible yet"
-            watch(status, waited)
+            watch(shown(instance), waited)
             last_seen_s = waited if instance or blind else last_seen_s
             if waited - last_seen_s > UNSEEN_LOOKS * self.poll_s:
                 raise failed(identifier, GONE)
-            if instance and instance.status in READY and instance.endpoint:
-                return instance
             if instance and instance.status not in READY | PENDING:
                 raise failed(identifier, f"is '{instance.status}', which is final")
+            usable = instance is not None and instance.status in READY and instance.endpoint and not instance.changing
+            believed = believed + 1 if usable else 0
+            if instance and believed and (believed >= LOOKS_TO_BELIEVE or settled(instance)):
+                return instance
             time.sleep(self.poll_s)
-        raise failed(identifier, f"is still '{status}' after {deadline_s / 60:.0f} min")
+        raise too_slow(failed, identifier, shown(instance), deadline_s)
 
     def _look(self, identifier: str, blind: int) -> tuple[InstanceFacts | None, int]:
         # None right after the create call: RDS is eventually consistent. A wait of half an hour outlives a
@@ -209,20 +227,53 @@ class Instances:
         if not identifier.startswith(COPY_PREFIX):
             raise ValueError(f"{identifier} is not a copy")
         password = secrets.token_urlsafe(32)
-        with translated(f"rds:ModifyDBInstance on '{identifier}'", state=f"'{identifier}' keeps running"):
-            self.rds.modify_db_instance(
-                DBInstanceIdentifier=identifier, MasterUserPassword=password, ApplyImmediately=True
-            )
-        started = time.monotonic()
-        while (waited := time.monotonic() - started) < deadline_s:
+        deadline = time.monotonic() + deadline_s
+        self._modify(identifier, deadline, MasterUserPassword=password)
+        unchanged = 0
+        while time.monotonic() < deadline:
             with translated(f"rds:DescribeDBInstances on '{identifier}'", state=f"'{identifier}' keeps running"):
                 row = self.rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]
-            watch(row["DBInstanceStatus"], waited)
+            watch(row["DBInstanceStatus"], deadline_s - (deadline - time.monotonic()))
             pending = "MasterUserPassword" in row.get("PendingModifiedValues", {})
-            if row["DBInstanceStatus"] in READY and not pending:
+            unchanged = unchanged + 1 if row["DBInstanceStatus"] in READY and not pending else 0
+            if unchanged >= LOOKS_TO_BELIEVE:  # at first nothing of the change is to be seen
                 return password
             time.sleep(self.poll_s)
         raise copy_failed(identifier, f"did not take its new password within {deadline_s / 60:.0f} min")
+
+    def _modify(self, identifier: str, deadline: float, **changes: object) -> None:
+        """ModifyDBInstance, once its status and its tags allow it."""
+        name, state = f"rds:ModifyDBInstance on '{identifier}'", f"'{identifier}' keeps running"
+        self._once_allowed(
+            identifier,
+            lambda: self.rds.modify_db_instance(DBInstanceIdentifier=identifier, ApplyImmediately=True, **changes),
+            (name, state, deadline),
+        )
+
+    def _once_allowed(self, identifier: str, act: Callable[[], Any], call: tuple[str, str, float]) -> Any:
+        """The answer of `act`, asked again while the instance's status, or tags of it that IAM sees late, forbid it."""
+        name, state, deadline = call
+        while True:
+            with translated(name, state=state):
+                try:
+                    return act()
+                except ClientError as error:
+                    if time.monotonic() > deadline or not self._passes(identifier, code_of(error)):
+                        raise
+            time.sleep(self.poll_s)
+
+    def _passes(self, identifier: str, code: str) -> bool:
+        """Whether such a refusal goes away by itself."""
+        if code not in DENIED:
+            return code == "InvalidDBInstanceState"
+        instance = self.find(identifier)  # "is not authorized" is said until the tags of a new instance are seen
+        return instance is not None and (instance.created_at is None or not settled(instance))
+
+    def keep_backups(self, identifier: str, *, days: int, deadline_s: float) -> None:
+        """Turn automated backups of a copy on, so that it can be restored itself. Raises ValueError for no copy."""
+        if not identifier.startswith(COPY_PREFIX):
+            raise ValueError(f"{identifier} is not a copy")
+        self._modify(identifier, time.monotonic() + deadline_s, BackupRetentionPeriod=days)
 
     def delete_copy(self, copy: Copy, *, deadline_s: float, watch: StatusListener) -> bool:
         """Delete the copy and wait until it is gone; False when no instance of its name exists.
@@ -230,23 +281,32 @@ class Instances:
         Raises delete-refused unless the instance of that name is proven to be `copy` (model/deletion.py), copy-failed
         when it is still there after `deadline_s`. RDS has no conditional delete: docs/security.md.
         """
-        instance = self.find(copy.identifier)
+        instance, objections = self.identify(copy)
         if instance is None:
             return False
-        if objections := objections_to_delete(instance, copy):
+        if objections:
             raise delete_refused(copy, objections)
         if instance.status != "deleting":
-            self._delete(instance)
+            self._delete(instance, deadline_s, watch)
         self._wait_gone(instance, deadline_s, watch)
         return True
 
-    def _delete(self, instance: InstanceFacts) -> None:
-        """Ask RDS to delete it, and raise when it answers that it deletes another one, swapped in since the look."""
-        name = instance.identifier
-        with translated(f"rds:DeleteDBInstance on '{name}'", state="it was not deleted"):
-            answer = self.rds.delete_db_instance(
+    def _delete(self, instance: InstanceFacts, deadline_s: float, watch: StatusListener) -> None:
+        """Ask RDS to delete it, and raise when it answers that it deletes another one, swapped in since the look.
+
+        A rule of the account may have protected it meanwhile, as it does every instance: that is taken back.
+        """
+        name, deadline = instance.identifier, time.monotonic() + deadline_s
+        if instance.deletion_protection:
+            watch("taking back its deletion protection, which was switched on by others", 0.0)
+            self._modify(name, deadline, DeletionProtection=False)
+        answer = self._once_allowed(
+            name,
+            lambda: self.rds.delete_db_instance(
                 DBInstanceIdentifier=name, SkipFinalSnapshot=True, DeleteAutomatedBackups=True
-            )
+            ),
+            (f"rds:DeleteDBInstance on '{name}'", "it was not deleted", deadline),
+        )
         deleted = answer.get("DBInstance", {}).get("DbiResourceId", instance.resource_id)
         if deleted != instance.resource_id:
             raise RowbackError(
@@ -267,38 +327,16 @@ class Instances:
             time.sleep(self.poll_s)
         raise copy_failed(doomed.identifier, f"is still 'deleting' after {deadline_s / 60:.0f} min")
 
-    def _facts(self, row: dict[str, Any]) -> InstanceFacts:
-        endpoint = row.get("Endpoint") or {}
-        return InstanceFacts(
-            identifier=row["DBInstanceIdentifier"],
-            resource_id=row["DbiResourceId"],
-            arn=row["DBInstanceArn"],
-            region=self.region,
-            engine=row["Engine"],
-            engine_version=row["EngineVersion"],
-            status=row["DBInstanceStatus"],
-            instance_class=row["DBInstanceClass"],
-            master_username=row["MasterUsername"],
-            endpoint=Endpoint(host=endpoint["Address"], port=endpoint["Port"]) if "Address" in endpoint else None,
-            retention_days=row.get("BackupRetentionPeriod", 0),
-            security_group_ids=tuple(group["VpcSecurityGroupId"] for group in row.get("VpcSecurityGroups", ())),
-            subnet_group=(row.get("DBSubnetGroup") or {}).get("DBSubnetGroupName"),
-            iam_authentication=row.get("IAMDatabaseAuthenticationEnabled", False),
-            lifecycle_support=row.get("EngineLifecycleSupport"),
-            ca_identifier=row.get("CACertificateIdentifier"),
-            allocated_gib=row.get("AllocatedStorage", 0),
-            publicly_accessible=row.get("PubliclyAccessible", False),
-            parameter_group=next((g["DBParameterGroupName"] for g in row.get("DBParameterGroups", ())), None),
-            master_secret_arn=(row.get("MasterUserSecret") or {}).get("SecretArn"),
-            created_at=row.get("InstanceCreateTime"),
-            tags={tag["Key"]: tag.get("Value", "") for tag in row.get("TagList", ())},
-        )
 
-    @staticmethod
-    def _tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
-        return [{"Key": key, "Value": value} for key, value in tags.items()]
+def settled(instance: InstanceFacts) -> bool:
+    """Whether it was created long enough ago for one look to be believed."""
+    return instance.created_at is not None and datetime.now(UTC) - instance.created_at > SETTLED
 
 
-def database_tag(database: str) -> str:
-    """A database's name as a tag value: AWS allows few characters there, PostgreSQL nearly all."""
-    return database.encode().hex()[:250]
+def shown(instance: InstanceFacts | None) -> str:
+    """Its status, with how much of its storage is loaded from S3."""
+    if instance is None:
+        return "not visible yet"
+    if instance.loaded_percent is None:
+        return instance.status
+    return f"{instance.status}, {instance.loaded_percent} % of its storage loaded"

@@ -1,7 +1,7 @@
 """The port to what can be restored: what planning, recovering and reaping ask of AWS, whatever is restored.
 
-One file for each implementation (instances.py). tests/contract/test_restorable_sources.py lists them, and holds each to
-what is said here.
+One file for each implementation (instances.py). tests/contract/restorable.py lists them, and the tests beside it hold
+each to what is said here.
 """
 
 from __future__ import annotations
@@ -35,6 +35,12 @@ class RestorableSource(Protocol):
     def find(self, identifier: str) -> InstanceFacts | None:
         """An original or a copy, or None when there is none of that name."""
 
+    def identify(self, copy: Copy) -> tuple[InstanceFacts | None, list[str]]:
+        """What has the name of the copy, and why it is not proven to be the copy (model/deletion.py).
+
+        Tags that are not to be seen yet are waited for.
+        """
+
     def copies(self) -> list[InstanceFacts]:
         """All copies of the region, by the prefix of their names: whose they are is for model/deletion.py to say."""
 
@@ -51,13 +57,20 @@ class RestorableSource(Protocol):
         """
 
     def wait_ready(self, identifier: str, *, deadline_s: float, watch: StatusListener) -> InstanceFacts:
-        """Wait until the copy is available. Raises copy-failed at once in a final state, or when it is too late."""
+        """Wait until the copy is available and stays so.
+
+        Raises copy-failed at once in a final state, or when it is too late.
+        """
 
     def reset_password(self, identifier: str, *, deadline_s: float, watch: StatusListener) -> str:
-        """Give the copy a random master password and return it once it is in force.
+        """Give the copy a random master password and return it once it is in force, as far as RDS says so.
 
-        Raises copy-failed when that takes too long, ValueError when the identifier is not a copy's.
+        The server may refuse it for a while. Raises copy-failed when that takes too long, ValueError when the
+        identifier is not a copy's.
         """
+
+    def keep_backups(self, identifier: str, *, days: int, deadline_s: float) -> None:
+        """Turn automated backups of a copy on, so that it can be restored itself. Raises ValueError for no copy."""
 
     def delete_copy(self, copy: Copy, *, deadline_s: float, watch: StatusListener) -> bool:
         """Delete the copy and wait until it is gone; False when there is none of its name.

@@ -36,6 +36,6 @@ def complete_instance(ctx: click.Context, __: click.Parameter, incomplete: str) 
         names = [profile.instance for profile in profiles if profile.instance]
         with suppress(RowbackError):
             region = ctx.params.get("region") or load_profile(ctx.params.get("profile")).region
-            names += [each.identifier for each in Instances.connect(region).visible()]
+            names += Instances.connect(region).names()
         return sorted({name for name in names if name.startswith(incomplete)})
     return []

@@ -200,6 +200,17 @@ def incident_notices(incident: Incident, request: RepairRequest, writers: Sequen
     return lines
 
 
+def undecided_notices(comparison: Comparison, request: RepairRequest) -> list[str]:
+    """Named transactions of which the copy cannot say whether they had committed by T."""
+    if comparison.lineage is None:
+        return []
+    return [
+        f"the copy knows transaction {xid} as committed, by T or as one of its own: if rows of it are missed here, T"
+        " lies behind it, and an earlier --at is needed"
+        for xid in comparison.lineage.undecided(request.incident_xids)
+    ]
+
+
 def _where(writer: Writer, request: RepairRequest, seen: Collection[int]) -> str:
     before = [xmin_of(xid) for xid in request.incident_xids if xmin_of(xid) < writer.xid]
     if before and max(before) not in seen:

@@ -9,7 +9,7 @@ from recovery.changeset.column_mapping import ColumnMapping
 from recovery.changeset.missing_large_objects import object_notices
 from recovery.changeset.planned_account import account_of
 from recovery.changeset.row_change import column_numbers, key_text
-from recovery.compare.attribution import Incident, incident_notices
+from recovery.compare.attribution import Incident, incident_notices, undecided_notices
 from recovery.compare.out_of_scope_rows import children_outside, written_outside
 from recovery.compare.table_diff import ComparedTable, Comparison
 from recovery.model.account import KEYS_SHOWN, LostValues
@@ -88,6 +88,7 @@ def repair_plan(
             *comparison.notices,
             *outcome.dropped,
             *incident_notices(outcome.incident, outcome.request, outcome.writers, case),
+            *undecided_notices(comparison, outcome.request),
             *map(_lifted, outcome.lifted),
             *object_notices(comparison.original, comparison.copy, changes, now),
             *who_notices(comparison.original, [*written, *filled]),

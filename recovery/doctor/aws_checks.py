@@ -7,8 +7,8 @@ from datetime import date, timedelta
 
 from recovery.aws.caller_identity import caller
 from recovery.aws.instance_status import PENDING, READY
-from recovery.aws.instances import database_tag
 from recovery.aws.permissions import missing, statements
+from recovery.aws.restore_call import database_tag
 from recovery.doctor.context import DoctorContext, Words, listed
 from recovery.model.health_report import Area, Check, State
 from recovery.model.instance import (

@@ -41,15 +41,13 @@ class Copy(Value):
     """The copy of a case (or of a drill), as far as its own records prove it.
 
     `resource_id`: as RDS answered the create call, None while no answer was received. `creation`: that call, None
-    before it was journalled. `backup_days`: how long RDS keeps backups of the copy itself; needed only for a copy that
-    is to be restored again.
+    before it was journalled.
     """
 
     case: str
     source_resource_id: str
     resource_id: str | None = None
     creation: CreationRequest | None = None
-    backup_days: int = 0
 
     @property
     def identifier(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
 from recovery.model.values import Moment, Value
 
 # Names and tags by which a copy is recognised as ours (deletion.py).
@@ -41,8 +43,30 @@ class RestoreWindow(Value):
     latest: Moment
 
 
+class Storage(Value):
+    """What the volume is. `iops`, `mib_per_s`: where they are provisioned."""
+
+    kind: str = ""
+    iops: int | None = None
+    mib_per_s: int | None = None
+
+    def __str__(self) -> str:
+        speed = [f"{self.iops:,} IOPS"] if self.iops else []
+        speed += [f"{self.mib_per_s:,} MiB/s"] if self.mib_per_s else []
+        return " with ".join([self.kind or "storage of a kind that RDS does not say", *speed[:1]])
+
+
+# Fields that older plans do not have: where they say nothing, a plan reads and hashes as it did.
+LATER = ("storage", "loaded_percent", "cluster", "replica_of", "deletion_protection", "changing")
+
+
 class InstanceFacts(Value):
-    """One DB instance as DescribeDBInstances shows it."""
+    """One DB instance as DescribeDBInstances shows it.
+
+    `loaded_percent`: of a volume that was restored and still loads its blocks from S3; None when it does not.
+    `cluster`: the Multi-AZ DB cluster of which it is a member. `changing`: whether a change is still being applied
+    that the status does not show.
+    """
 
     identifier: str
     resource_id: str
@@ -66,15 +90,30 @@ class InstanceFacts(Value):
     parameter_group: str | None = None
     created_at: Moment | None = None
     tags: dict[str, str] = {}
+    storage: Storage = Storage()
+    loaded_percent: int | None = None
+    cluster: str | None = None
+    replica_of: str | None = None
+    deletion_protection: bool = False
+    changing: bool = False
 
     @property
     def major(self) -> int:
         """PostgreSQL major version."""
         return int(self.engine_version.split(".")[0])
 
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        fields: dict[str, object] = handler(self)
+        fresh = {name: type(self).model_fields[name].default for name in LATER}
+        return {name: each for name, each in fields.items() if name not in fresh or getattr(self, name) != fresh[name]}
+
 
 class CopySettings(Value):
-    """How the copy is made. Every default that bites (sources: RDS-defaults) is set explicitly."""
+    """How the copy is made. Every default that bites (sources: RDS-defaults) is set explicitly.
+
+    `tags`: more than rowback's own, where the organisation demands some. `storage`: its type, where it is chosen.
+    """
 
     instance_class: str
     subnet_group: str | None
@@ -84,6 +123,8 @@ class CopySettings(Value):
     ca_identifier: str | None
     expires_after_hours: int
     parameter_group: str | None = None
+    tags: dict[str, str] = {}
+    storage: str | None = None
 
     @classmethod
     def like(
@@ -96,7 +137,7 @@ class CopySettings(Value):
     ) -> CopySettings:
         """Reachable the way `source` is (its network), nothing else of it.
 
-        No tags, and the default parameter group unless another one is named.
+        None of its tags, and the default parameter group unless another one is named.
         """
         return cls(
             instance_class=instance_class or source.instance_class,
@@ -108,3 +149,8 @@ class CopySettings(Value):
             expires_after_hours=expires_after_hours,
             parameter_group=parameter_group,
         )
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        fields: dict[str, object] = handler(self)
+        return {name: each for name, each in fields.items() if each or name not in ("tags", "storage")}

@@ -29,8 +29,6 @@ from recovery.postgres.change_consumers import event_triggers, fixed_sequences, 
 from recovery.postgres.connect import Session, one
 from recovery.postgres.publications import publishes_everything
 
-WINDOW_POLL_S = 1.0
-
 
 @dataclass(frozen=True)
 class Request:
@@ -93,7 +91,7 @@ def window_with(
     deadline, announced = time.monotonic() + request.wait_for_window_s, False
     while True:
         window = instances.window(source)
-        if window.earliest <= request.target_time <= window.latest:
+        if window.earliest <= request.target_time < window.latest:
             return window
         if request.target_time < window.earliest:
             raise RowbackError(
@@ -110,18 +108,21 @@ def window_with(
         if not announced:
             say(f"waiting until the restore window reaches {format_utc(request.target_time)}")
         announced = True
-        time.sleep(min(WINDOW_POLL_S, instances.poll_s))
+        time.sleep(instances.poll_s)
 
 
 def _after_window(request: Request, source: InstanceFacts, window: RestoreWindow) -> RowbackError:
     future = request.target_time > datetime.now(UTC)
+    last = (window.latest - timedelta(seconds=1)).replace(microsecond=0)
+    apart = request.target_time - window.latest
+    where = f"{_apart(apart)} after" if apart else "at"
     return RowbackError(
         ErrorId.TARGET_AFTER_WINDOW,
-        f"target {format_utc(request.target_time)} is {_apart(request.target_time - window.latest)} after the latest"
-        f" restorable time of '{source.identifier}' ({format_utc(window.latest)})",
+        f"target {format_utc(request.target_time)} is {where} the latest"
+        f" restorable time of '{source.identifier}' ({format_utc(window.latest)}), before which it has to lie",
         "it lies in the future" if future else "RDS usually moves that on every 5 minutes",
         state=NOTHING_CREATED,
-        help=f"use --at {format_utc(window.latest)} or earlier"
+        help=f"use --at {format_utc(last)} or earlier"
         if future
         else "run the same command again later, or add --wait-for-window 10m",
     )

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from guards.plain_text import shell_word
 from recovery import __version__
-from recovery.aws.instances import database_tag
 from recovery.aws.restorable_source import RestorableSource
+from recovery.aws.restore_call import database_tag
 from recovery.compare.scope import Scope, choose_scope
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
@@ -57,7 +57,7 @@ def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[s
         instance_class=request.profile.copy_class,
         expires_after_hours=request.profile.copy_expires_hours,
         parameter_group=request.copy_parameter_group or request.profile.copy_parameter_group,
-    )
+    ).model_copy(update={"tags": request.profile.copy_tags, "storage": request.profile.copy_storage})
     settings = expiry_within(request.max_cost_usd, settings, source)
     target = target_on_original(source, request.database, request.profile)
     if request.transport is Transport.DUMP:
@@ -128,8 +128,9 @@ def check_facts(plan: RecoveryPlan, instances: RestorableSource, profile: Profil
 
 
 def stable(source: InstanceFacts) -> InstanceFacts:
-    """The facts a plan may rest on: without status and tags, which change on their own."""
-    return source.model_copy(update={"status": "available", "tags": {}})
+    """The facts a plan may rest on: without status, tags and the like, which change on their own."""
+    passing: dict[str, object] = {"status": "available", "tags": {}, "loaded_percent": None, "changing": False}
+    return source.model_copy(update=passing)
 
 
 def _changed_facts(plan: RecoveryPlan, instances: RestorableSource, profile: Profile) -> list[str]:

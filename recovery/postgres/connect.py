@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, LiteralString
 from weakref import WeakKeyDictionary
@@ -185,7 +185,7 @@ def translate_errors(session: Session, target: Target, *, state: str = NOTHING_C
 def await_answer(target: Target, *, deadline_s: float, pause_s: float) -> None:
     """Return once a server answers at `target`, whether or not it accepts the login. Raises server-unreachable."""
     try:
-        _connect_when_not(ErrorId.SERVER_UNREACHABLE, target, deadline_s, pause_s)
+        _connect_when_not({ErrorId.SERVER_UNREACHABLE}, target, deadline_s, pause_s)
     except RowbackError as error:
         if error.id is ErrorId.SERVER_UNREACHABLE:
             raise
@@ -194,15 +194,18 @@ def await_answer(target: Target, *, deadline_s: float, pause_s: float) -> None:
 def await_login(target: Target, *, deadline_s: float, pause_s: float) -> None:
     """Return once `target` accepts the login. RDS says that a new master password is in force before it is everywhere.
 
-    Raises authentication-failed after the deadline, server-unreachable and database-unknown at once.
+    RDS restarts a restored server once more, and resolvers remember for a while that its name did not exist.
+
+    Raises authentication-failed and server-unreachable after the deadline, database-unknown at once.
     """
-    _connect_when_not(ErrorId.AUTHENTICATION_FAILED, target, deadline_s, pause_s)
+    passing = {ErrorId.AUTHENTICATION_FAILED, ErrorId.SERVER_UNREACHABLE}
+    _connect_when_not(passing, target, deadline_s, pause_s)
 
 
-def _connect_when_not(passing: ErrorId, target: Target, deadline_s: float, pause_s: float) -> None:
-    """Connect once, again and again while it fails with `passing`.
+def _connect_when_not(passing: Collection[ErrorId], target: Target, deadline_s: float, pause_s: float) -> None:
+    """Connect once, again and again while it fails with one of `passing`.
 
-    Any other error, and that one after the deadline, is raised.
+    Any other error, and such a one after the deadline, is raised.
     """
     deadline = time.monotonic() + deadline_s
     while True:
@@ -210,7 +213,7 @@ def _connect_when_not(passing: ErrorId, target: Target, deadline_s: float, pause
             with connect(target, state="nothing was written to the original"):
                 return
         except RowbackError as error:
-            if error.id is not passing or time.monotonic() > deadline:
+            if error.id not in passing or time.monotonic() > deadline:
                 raise
         time.sleep(pause_s)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from guards.plain_text import shell_word
+from recovery.aws.instance_status import READY
 from recovery.aws.restorable_source import RestorableSource
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
@@ -88,6 +89,7 @@ class RecoveryRun:
     approver: Callable[[RepairPlan], None] | None = None
     partial: Partial = Partial.KEEP_OPEN
     _copy_password: str | None = field(default=None, repr=False)
+    _settled: bool = False
 
     def approve(self, plan: RepairPlan) -> None:
         """Have a repair plan approved. Raises confirmation-missing."""
@@ -119,10 +121,16 @@ class RecoveryRun:
             yield session
 
     def copy_facts(self) -> InstanceFacts:
-        """The copy, available."""
-        return self.instances.wait_ready(
+        """The copy, available. Once it was seen to stay so, one look is enough."""
+        if self._settled or self.case.outcome_of("await-copy") is not None:
+            facts = self.instances.find(self.case.copy.identifier)
+            if facts and facts.status in READY and facts.endpoint:
+                return facts
+        facts = self.instances.wait_ready(
             self.case.copy.identifier, deadline_s=self.deadline_s, watch=self.listener.progress
         )
+        self._settled = True
+        return facts
 
     def copy_target(self) -> Target:
         """The affected database on the copy; a resumed process sets a new master password first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from recovery.aws.restorable_source import RestorableSource
 from recovery.config import Profile
@@ -21,7 +21,7 @@ from recovery.redaction import remember
 from recovery.workflow.recovery_run import Listener
 from runbooks.drills.drill_measures import PhaseClock
 
-PATIENCE_S = 3600.0  # RDS takes the first backup of a restored instance at once, and 5 min more to show its window
+PATIENCE_S = 4 * 3600.0  # the first backup of a large instance takes hours, and 5 min more to be seen
 LOGIN_DEADLINE_S = 300.0
 UNSEEN_LOOKS = 3  # RDS may show an instance a moment after the call that made it
 NOT_BROKEN = "nothing was broken, nothing was written"
@@ -60,14 +60,14 @@ def refuse_second_drill(instances: RestorableSource, source: InstanceFacts) -> N
 
 
 def new_copy(instances: RestorableSource, source: InstanceFacts) -> Copy:
-    """A copy of `source` as of its latest restorable time, with backups of its own, so that it can be restored too."""
+    """A copy of `source` as of the last second before its latest restorable time."""
     now = datetime.now(UTC)
-    latest = instances.window(source).latest
+    window = instances.window(source)
+    last = (window.latest - timedelta(seconds=1)).replace(microsecond=0)
     return Copy(
         case=f"drill-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         source_resource_id=source.resource_id,
-        backup_days=1,
-        creation=CreationRequest(nonce=secrets.token_hex(16), requested_at=now, target_time=latest),
+        creation=CreationRequest(nonce=secrets.token_hex(16), requested_at=now, target_time=max(last, window.earliest)),
     )
 
 
@@ -116,8 +116,13 @@ def prove(scene: Scene, copy: Session) -> None:
 
 
 def await_backup(instances: RestorableSource, facts: InstanceFacts, listener: Listener) -> None:
-    """Return once RDS has backups of it to restore from."""
+    """Have RDS keep backups of it, and return once there is one to restore from.
+
+    Not before it was taken over: while the first one is made, which takes hours of a large one, RDS changes nothing.
+    """
     began = time.monotonic()
+    instances.keep_backups(facts.identifier, days=1, deadline_s=PATIENCE_S)
+    facts = facts.model_copy(update={"retention_days": 1})
     while True:
         try:
             instances.window(facts)

@@ -21,6 +21,8 @@ from runbooks.lab.roles import furnish, set_master_password
 ARCHIVE_DEADLINE_S = 30.0
 BEAT_EVERY_S = 0.25
 FRESH_BACKUP_SEGMENTS = 48
+PASSWORD_UNSEEN_S = 0.15
+OWN_TRANSACTIONS = 40  # of rdsadmin in a restored instance, before its first checkpoint
 
 
 class Engine:
@@ -89,6 +91,8 @@ class Engine:
                 return
             instance.cluster.recover_from(base, archive, target)
             self._start(instance)
+            if not self.faults.idle_after_restore:
+                self._work_as_rdsadmin(instance)
             self._announce(instance, event, "restoration")
             self._first_backup(instance)
 
@@ -107,11 +111,15 @@ class Engine:
         self._run(instance, work, failed="available")
 
     def reset_password(self, instance: Instance, password: str) -> None:
-        """Begin changing the master password: asynchronous and without an outage, as on RDS."""
-        instance.status = "resetting-master-credentials"
-        instance.pending["MasterUserPassword"] = "****"
+        """Begin changing the master password: asynchronous and without an outage, as on RDS.
+
+        For a moment nothing of it is to be seen, as on RDS.
+        """
 
         def work() -> None:
+            self._closing.wait(PASSWORD_UNSEEN_S)
+            instance.status = "resetting-master-credentials"
+            instance.pending["MasterUserPassword"] = "****"
             set_master_password(instance.cluster, master=instance.master, password=password)
             instance.pending.pop("MasterUserPassword", None)
             instance.status = "available"
@@ -129,6 +137,18 @@ class Engine:
             instance.pending_reboot = False
             instance.status = "available"
             self._announce(instance, "DB instance restarted", "availability")
+
+        self._run(instance, work, failed="failed")
+
+    def begin_backups(self, instance: Instance) -> None:
+        """Begin keeping backups: RDS restarts the server for it (an outage), and takes the first one at once."""
+        instance.status = "modifying"
+
+        def work() -> None:
+            instance.cluster.stop()
+            self._start(instance)
+            self._announce(instance, "DB instance restarted", "availability")
+            self._first_backup(instance)
 
         self._run(instance, work, failed="failed")
 
@@ -244,6 +264,13 @@ class Engine:
         instance.cluster.settings = self.effective_settings(instance)
         instance.cluster.start()
         instance.ready_at = instance.ready_at or utc_now()
+
+    def _work_as_rdsadmin(self, instance: Instance) -> None:
+        """RDS writes in what it restored and restarts it, so that no checkpoint names the end of recovery any more."""
+        with psycopg.connect(instance.cluster.dsn("rdsadmin"), autocommit=True) as connection:
+            for _ in range(OWN_TRANSACTIONS):
+                connection.execute("select pg_current_xact_id()")
+            connection.execute("checkpoint")
 
     def _first_backup(self, instance: Instance) -> None:
         if instance.retention_days > 0:

@@ -11,6 +11,11 @@ from pathlib import Path
 from runbooks.lab.lab_cluster import Cluster
 
 CERTIFICATE_LIFETIME = timedelta(days=365)
+# What a restored instance shows, one entry a look, before it stays available: it is available in between (sources:
+# RDS-waiting), and from "storage-initialization" on it can be used while its blocks are still loaded from S3.
+SETTLING = ("modifying", "available", "rebooting", "storage-initialization")
+LOADING_PERCENT = (5, 35, 70)  # StorageOperationPercentProgress, one a look once it stays available
+UNTAGGED_LOOKS = 2  # DescribeDBInstances shows the tags of a new instance only then; ListTagsForResource at once
 # Statuses in which RDS shows no endpoint, because there is nothing to connect to yet or any more.
 UNREACHABLE = frozenset(
     {"creating", "failed", "incompatible-restore", "insufficient-capacity", "restore-error", "deleting"}
@@ -88,8 +93,34 @@ class Instance:
     pending_reboot: bool = False
     segments_at_backup: int = 0
     trouble: str = ""
+    settling: list[str] = field(default_factory=list)
+    loading_percent: list[int] = field(default_factory=list)
+    untagged_looks: int = 0
     certificate_until: datetime = field(default_factory=lambda: utc_now() + CERTIFICATE_LIFETIME)
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def shown_status(self) -> str:
+        """What DescribeDBInstances shows: an instance that is up settles first."""
+        return self.settling[0] if self.status == "available" and self.settling else self.status
+
+    def settle(self) -> None:
+        """Once it is up it shows what a restored instance shows."""
+        self.settling, self.loading_percent, self.untagged_looks = [*SETTLING], [*LOADING_PERCENT], UNTAGGED_LOOKS
+
+    def looked_at(self) -> None:
+        """It was described: what is shown moves on by one."""
+        if self.status != "available":
+            return
+        if self.settling:
+            self.settling.pop(0)
+        elif self.loading_percent:
+            self.loading_percent.pop(0)
+        self.listed()
+
+    def listed(self) -> None:
+        """It was shown among others."""
+        self.untagged_looks = max(0, self.untagged_looks - 1)
 
     @property
     def reachable(self) -> bool:
@@ -125,7 +156,7 @@ class Faults:
     """Trouble on order.
 
     Each entry of `calls` is used up by the calls it spoils; `denied` are actions (`rds:…`) that these credentials may
-    not call.
+    not call. `idle_after_restore`: rdsadmin writes nothing in restored instances, which RDS's does.
     """
 
     denied: set[str] = field(default_factory=set)
@@ -134,6 +165,7 @@ class Faults:
     next_restores: list[str] = field(default_factory=list)
     creating_delay_s: float = 0.0
     restorable_lag_s: float = 0.0
+    idle_after_restore: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take_call(self, action: str) -> CallFault | None:

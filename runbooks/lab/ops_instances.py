@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from runbooks.lab.lab_state import Instance, Parameters, new_resource_id
 from runbooks.lab.query_protocol import Refusal, Request, Result
@@ -15,6 +15,10 @@ from runbooks.lab.views import (
     show_instance,
     tags_of,
 )
+
+# In these DeleteDBInstance is refused.
+UNTOUCHABLE = frozenset({"modifying", "rebooting"})
+SECOND = timedelta(seconds=1)
 
 
 class InstanceOperations:
@@ -47,7 +51,14 @@ class InstanceOperations:
             rows = [row for row in rows if _passes(row, condition["Name"], condition["Values"])]
         for row in rows:
             self.engine.beat(row)
-        return page("DBInstances", [show_instance(self.account, row) for row in rows], request)
+        odd = [] if name else self.account.odd_rows
+        shown = page("DBInstances", [*odd, *(show_instance(self.account, row) for row in rows)], request)
+        for row in rows:
+            if name:
+                row.looked_at()
+            else:
+                row.listed()
+        return shown
 
     def RestoreDBInstanceToPointInTime(self, request: Request) -> Result:
         """A new instance from the automated backups of another, as of the second of RestoreTime."""
@@ -57,21 +68,30 @@ class InstanceOperations:
         base = max((b for b in source.backups if b.finished_at <= target), key=lambda backup: backup.finished_at)
         inherited = {name: source.attributes[name] for name in SHOWN_BACK if name in source.attributes}
         inherited.update(MultiAZ=False, DeletionProtection=False, CopyTagsToSnapshot=False)
+        inherited.update(StorageType="io1" if "Iops" in request else "gp3")
+        inherited.pop("Iops", None)
         retention = request.get("BackupRetentionPeriod", source.retention_days)
         instance = self.build(identifier, request, inherited, retention)
         instance.tags = tags_of(request) if "Tags" in request else dict(source.tags)
         instance.master, instance.database = source.master, source.database
         event = f"Restored from DB instance {source.identifier} to {target.isoformat()}"
         self.engine.restore(instance, base.path, source.cluster.archive, target, event)
+        instance.settle()
         return {"DBInstance": show_instance(self.account, instance)}
 
     def ModifyDBInstance(self, request: Request) -> Result:
-        """The master password, retention, protection, class and parameter group; everything applies at once."""
+        """The master password, retention, protection, class and parameter group; everything applies at once.
+
+        Protection can be changed in any status.
+        """
         instance = self.account.find(request["DBInstanceIdentifier"])
-        self._must_be(instance, "available")
+        if set(request) > {"DBInstanceIdentifier", "DeletionProtection", "ApplyImmediately"}:
+            self._must_be(instance, "available")
         instance.attributes.update({name: request[name] for name in SHOWN_BACK if name in request})
         if "BackupRetentionPeriod" in request:
-            instance.retention_days = request["BackupRetentionPeriod"]
+            kept, instance.retention_days = instance.retention_days, request["BackupRetentionPeriod"]
+            if kept == 0 < instance.retention_days:
+                self.engine.begin_backups(instance)
             if instance.retention_days == 0:  # RDS deletes every automated backup at that moment
                 instance.backups, instance.latest_restorable = [], None
         if name := request.get("DBParameterGroupName"):
@@ -104,14 +124,14 @@ class InstanceOperations:
                 if "FinalDBSnapshotIdentifier" not in request
                 else "The lab takes no final snapshots: call CreateDBSnapshot first.",
             )
-        if instance.status == "deleting":
-            raise Refusal("InvalidDBInstanceState", f"Instance {instance.identifier} is already being deleted.")
+        if instance.status == "deleting" or instance.shown_status in UNTOUCHABLE:
+            raise Refusal("InvalidDBInstanceState", f"Instance {instance.identifier} is {instance.shown_status}.")
         keep = not request.get("DeleteAutomatedBackups", True) and bool(instance.backups)
         self.engine.delete(instance, keep_backups=keep)
         return {"DBInstance": show_instance(self.account, instance)}
 
     def DescribeDBInstanceAutomatedBackups(self, request: Request) -> Result:
-        """Active backups and those retained after their instance was deleted."""
+        """Active backups and those retained after their instance was deleted. Raises Refusal as RDS does."""
         active = [i for i in self.engine.instances.values() if i.backups]
         for instance in active:
             self.engine.beat(instance)
@@ -124,6 +144,8 @@ class InstanceOperations:
             rows = [row for row in rows if row[0].resource_id == resource]
         if arn := request.get("DBInstanceAutomatedBackupsArn"):
             rows = [row for row in rows if self.account.backup_arn(row[0]) == arn]
+        if resource and not rows:
+            raise Refusal("DBInstanceAutomatedBackupNotFound", f"No automated backups found for {resource}.", 404)
         shown = [show_backup(self.account, instance, status) for instance, status in rows]
         return page("DBInstanceAutomatedBackups", shown, request)
 
@@ -162,7 +184,8 @@ class InstanceOperations:
             self.engine.beat(source)
         first, last = source.earliest_restorable, source.latest_restorable
         target: datetime | None = restore_time.replace(microsecond=0) if restore_time else last
-        if target is None or first is None or last is None or not first <= target <= last:
+        end = last and (last + SECOND if latest else last)  # RestoreTime "must be before the latest restorable time"
+        if target is None or first is None or end is None or not first <= target < end:
             raise Refusal(
                 "InvalidParameterValue",
                 f"The specified instance cannot be restored to a time before {first} or after {last}",
@@ -203,8 +226,10 @@ class InstanceOperations:
 
     @staticmethod
     def _must_be(instance: Instance, status: str) -> None:
-        if instance.status != status:
-            raise Refusal("InvalidDBInstanceState", f"Database instance is not in {status} state: {instance.status}.")
+        if instance.shown_status not in {status, "storage-initialization"}:
+            words = f"Database instance is not in {status} state: {instance.shown_status}."
+            instance.looked_at()
+            raise Refusal("InvalidDBInstanceState", words)
 
 
 def _passes(instance: Instance, name: str, values: list[str]) -> bool:

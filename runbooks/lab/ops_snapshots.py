@@ -100,6 +100,7 @@ class SnapshotOperations:
         event = f"Restored from snapshot {snapshot.identifier}"
         # A base backup taken with -X fetch carries the WAL it needs: the archive stays unused.
         self.engine.restore(instance, snapshot.path, snapshot.path / "none", None, event)
+        instance.settle()
         return {"DBInstance": show_instance(self.account, instance)}
 
     def _snapshot(self, identifier: str) -> Snapshot:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from runbooks.lab.engine import Engine
@@ -47,12 +47,16 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class LabAccount:
-    """Whose lab this is: the engine with the region and account number that go into ARNs, and its quotas."""
+    """Whose lab this is: the engine with the region and account number that go into ARNs, and its quotas.
+
+    `odd_rows`: what DescribeDBInstances lists beside: other engines' instances, and half-made ones.
+    """
 
     engine: Engine
     region: str
     number: str
     instance_quota: int = 40
+    odd_rows: list[dict[str, Any]] = field(default_factory=list)
 
     def arn(self, kind: str, name: str) -> str:
         """`arn:aws:rds:<region>:<account>:<kind>:<name>`."""
@@ -131,11 +135,10 @@ def show_instance(account: LabAccount, instance: Instance) -> Result:
     attributes = instance.attributes
     group = account.engine.subnet_groups[str(attributes["DBSubnetGroupName"])]
     endpoint = {"Address": "127.0.0.1", "Port": instance.cluster.port, "HostedZoneId": "ZLAB"}
-    latest = instance.latest_restorable
     return {
         **{name: attributes[name] for name in SHOWN_BACK if name in attributes and name != "DBSubnetGroupName"},
         "DBInstanceIdentifier": instance.identifier,
-        "DBInstanceStatus": instance.status,
+        "DBInstanceStatus": instance.shown_status,
         "DbiResourceId": instance.resource_id,
         "DBInstanceArn": account.arn("db", instance.identifier),
         "Engine": "postgres",
@@ -144,7 +147,7 @@ def show_instance(account: LabAccount, instance: Instance) -> Result:
         "DBName": instance.database,
         "Endpoint": endpoint if instance.reachable else None,
         "InstanceCreateTime": instance.ready_at if instance.status not in UNREACHABLE else None,
-        "LatestRestorableTime": latest.replace(microsecond=0) if latest else None,
+        "LatestRestorableTime": instance.latest_restorable,
         "BackupRetentionPeriod": instance.retention_days,
         "PendingModifiedValues": dict(instance.pending),
         "VpcSecurityGroups": [
@@ -165,7 +168,18 @@ def show_instance(account: LabAccount, instance: Instance) -> Result:
         },
         "AvailabilityZone": f"{account.region}a",
         "LicenseModel": "postgresql-license",
-        "TagList": tag_list(instance.tags),
+        "TagList": [] if instance.untagged_looks else tag_list(instance.tags),
+        **_loading(instance),
+    }
+
+
+def _loading(instance: Instance) -> Result:
+    """Both members are absent when nothing goes on."""
+    if instance.status != "available" or instance.settling or not instance.loading_percent:
+        return {}
+    return {
+        "StorageOperationStatus": "Initializing",
+        "StorageOperationPercentProgress": instance.loading_percent[0],
     }
 
 
@@ -203,7 +217,6 @@ def show_snapshot(account: LabAccount, snapshot: Snapshot) -> Result:
 
 def show_backup(account: LabAccount, instance: Instance, status: str) -> Result:
     """DescribeDBInstanceAutomatedBackups' view, with the restore window."""
-    latest = instance.latest_restorable
     return {
         "DBInstanceIdentifier": instance.identifier,
         "DbiResourceId": instance.resource_id,
@@ -216,6 +229,6 @@ def show_backup(account: LabAccount, instance: Instance, status: str) -> Result:
         "BackupRetentionPeriod": instance.retention_days,
         "RestoreWindow": {
             "EarliestTime": instance.earliest_restorable,
-            "LatestTime": latest.replace(microsecond=0) if latest else None,
+            "LatestTime": instance.latest_restorable,
         },
     }

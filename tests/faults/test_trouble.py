@@ -47,17 +47,29 @@ def nonce_at(cli: Cli, case: str) -> int:
     return record.seq
 
 
-@pytest.mark.parametrize("status", ["incompatible-restore", "insufficient-capacity", "storage-full", "restore-error"])
+@pytest.mark.parametrize(
+    ("status", "way_out"),
+    [
+        ("incompatible-restore", ""),
+        ("insufficient-capacity", "  another class may be had: copy_class in rowback.toml\n"),
+        ("storage-full", "  give it more storage: aws rds modify-db-instance --allocated-storage\n"),
+        ("restore-error", ""),
+        (
+            "inaccessible-encryption-credentials-recoverable",
+            "  enable its KMS key (aws kms enable-key): RDS then goes on\n",
+        ),
+    ],
+)
 def test_a_restore_that_ends_badly_is_told_at_once_and_can_be_closed(
-    cli: Cli, database: Database, target: datetime, status: str
+    cli: Cli, database: Database, target: datetime, status: str, way_out: str
 ) -> None:
     cli.live.lab.engine.faults.next_restores.append(status)
     ran = restore(cli, database, target)
     case = the_case(cli)
     assert ran.code == 50
     assert ran.err.endswith(
-        f"error[copy-failed]: copy 'rowback-{case}' is '{status}', which is final\n"
-        "  RDS's reason: aws rds describe-events --source-type db-instance --duration 60 --source-identifier"
+        f"error[copy-failed]: copy 'rowback-{case}' is '{status}', which is final\n{way_out}"
+        "  RDS's reason: aws rds describe-events --source-type db-instance --duration 1440 --source-identifier"
         f" rowback-{case}\n"
         f"  case {case} is paused at step 'await-copy'\n"
         f"  copy 'rowback-{case}' may still be running and costs money\n"

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from recovery.aws.instances import database_tag
+from recovery.aws.restore_call import database_tag
 from recovery.model.instance import TAG_DATABASE, TAG_MANAGED, TAG_SOURCE
 from recovery.model.target import format_utc
 from runbooks.lab.background import pass_a_second
@@ -260,7 +260,7 @@ def test_a_repair_that_fails_is_given_up_and_leaves_nothing(cli: Cli, staging: D
     copy = f"rowback-{case['case']}"
     assert told.splitlines()[-4:] == [
         f"error[copy-failed]: copy '{copy}' is 'storage-full', which is final",
-        f"  RDS's reason: aws rds describe-events --source-type db-instance --duration 60 --source-identifier {copy}",
+        f"  RDS's reason: aws rds describe-events --source-type db-instance --duration 1440 --source-identifier {copy}",
         "  the drill failed; its copies are removed",
         f"  help: what happened: rowback report {case['case']} --format md",
     ]

@@ -41,6 +41,16 @@ class Lineage:
         """Whether transaction `xmin` committed on the original, and not by T."""
         return bool(self.after_target([xmin])) and committed(original, xmin)
 
+    def undecided(self, xmins: Sequence[int]) -> list[int]:
+        """Those of `xmins` that the copy calls committed, but may have used for a transaction of its own."""
+        late = {str(full): xmin for xmin in xmins if (full := self.full(xmin)) >= self.boundary}
+        rows = self.copy.execute(
+            "select x from unnest(%s::text[]) x where case when x::xid8 < pg_snapshot_xmax(pg_current_snapshot())"
+            " then pg_xact_status(x::xid8) = 'committed' end order by x",
+            ([*late],),
+        )
+        return [late[xid] for (xid,) in rows]
+
     def after_target(self, xmins: Sequence[int]) -> set[int]:
         """Those of `xmins` that did not commit by T, or of which that is not certain."""
         by_full_xid = {self.full(xmin): xmin for xmin in xmins if xmin >= FIRST_NORMAL_XID}

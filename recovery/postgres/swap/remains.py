@@ -1,4 +1,4 @@
-"""What an attempt that was cut off left under hidden names, once its sessions have ended: which of its steps are done."""
+"""What an attempt left that was cut off, once its sessions have ended: which steps are done under hidden names."""
 
 from __future__ import annotations
 

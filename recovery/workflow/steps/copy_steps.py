@@ -7,7 +7,8 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.deletion import CreationRequest, objections_to_delete
+from recovery.model.deletion import CreationRequest
+from recovery.model.instance import InstanceFacts, Storage
 from recovery.model.target import format_utc
 from recovery.planning.make_plan import check_facts
 from recovery.postgres.comparison.row_lineage import lineage_of, own_boundary
@@ -50,10 +51,10 @@ class StartCopy(Step):
         Raises instance-unsuitable where another instance has its name.
         """
         copy = recovery_run.case.copy
-        instance = recovery_run.instances.find(copy.identifier)
+        instance, objections = recovery_run.instances.identify(copy)
         if instance is None:
             return None
-        if objections := objections_to_delete(instance, copy):
+        if objections:
             raise RowbackError(
                 ErrorId.INSTANCE_UNSUITABLE,
                 f"an instance '{copy.identifier}' exists that is not proven to be this case's",
@@ -85,11 +86,25 @@ class AwaitCopy(Step):
     def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Poll; final states end the wait at once."""
         facts = recovery_run.copy_facts()
-        return {"engine_version": facts.engine_version, "status": facts.status}
+        return {
+            "engine_version": facts.engine_version,
+            "status": facts.status,
+            "slower": _slower(recovery_run.case.plan.source.storage, facts),
+        }
 
     def tell(self, outcome: Outcome) -> str:
         """What came up."""
-        return f"PostgreSQL {outcome['engine_version']}"
+        return ", ".join([f"PostgreSQL {outcome['engine_version']}", *outcome.get("slower", ())])
+
+
+def _slower(storage: Storage, copy: InstanceFacts) -> list[str]:
+    """Why reading the copy takes longer than reading the original does."""
+    reasons = []
+    if copy.loaded_percent is not None:
+        reasons.append(f"{copy.loaded_percent} % of its storage loaded from S3, the rest when it is read")
+    if storage.kind and copy.storage != storage:
+        reasons.append(f"on {copy.storage}, where the original has {storage}")
+    return reasons
 
 
 class SecureCopy(Step):

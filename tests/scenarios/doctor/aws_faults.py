@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from recovery.aws.instances import database_tag
+from recovery.aws.restore_call import database_tag
 from tests.fix_lab import discard
 from tests.scenarios.doctor.doctor_lab import (
     DoctorLab,
