@@ -25,6 +25,7 @@ class _Backups(TypedDict):
     lasting_snapshots: int
     newest_snapshot: datetime | None
     aws_backup: bool
+    managed_by_aws_backup: bool
 
 
 @dataclass(frozen=True)
@@ -166,5 +167,6 @@ def _backups(row: dict[str, Any], snapshots: set[tuple[str, datetime]]) -> _Back
         "kms_key": row.get("KmsKeyId"),
         "lasting_snapshots": sum(kind != "automated" for kind, _ in snapshots),
         "newest_snapshot": max((at for _, at in snapshots), default=None),
+        "managed_by_aws_backup": bool(row.get("AwsBackupRecoveryPointArn")),
         "aws_backup": bool(row.get("AwsBackupRecoveryPointArn")) or any(kind == "awsbackup" for kind, _ in snapshots),
     }

@@ -25,6 +25,8 @@ PENDING = frozenset(
     }
 )
 
+STOPPED = frozenset({"stopped", "stopping", "starting"})  # nothing is written, so nothing is backed up
+
 # Final, and what leads out of it.
 WAYS_OUT = {
     "inaccessible-encryption-credentials-recoverable": "enable its KMS key (aws kms enable-key): RDS then goes on",

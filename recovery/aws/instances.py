@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -136,6 +137,11 @@ class Instances:
                 raise
             rows: list[dict[str, Any]] = answer["DBInstanceAutomatedBackups"]
             return rows
+
+    def predecessors(self, source: InstanceFacts) -> list[str]:
+        """Instances that a blue/green switchover renamed: NAME-old1 and so on."""
+        renamed = re.compile(re.escape(source.identifier) + r"-old\d+")
+        return [name for name in self.names() if renamed.fullmatch(name)]
 
     def start_copy(
         self, copy: Copy, source: InstanceFacts, database: str | None, settings: CopySettings

@@ -47,6 +47,9 @@ class RestorableSource(Protocol):
     def window(self, source: InstanceFacts) -> RestoreWindow:
         """The seconds that `source` can be restored to. Raises backups-off."""
 
+    def predecessors(self, source: InstanceFacts) -> list[str]:
+        """What had the name of `source` before, and has backups of its own."""
+
     def start_copy(
         self, copy: Copy, source: InstanceFacts, database: str | None, settings: CopySettings
     ) -> InstanceFacts:

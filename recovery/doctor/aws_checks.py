@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 from recovery.aws.caller_identity import caller
-from recovery.aws.instance_status import PENDING, READY
+from recovery.aws.instance_status import PENDING, READY, STOPPED
 from recovery.aws.permissions import missing, statements
 from recovery.aws.restore_call import database_tag
 from recovery.doctor.context import DoctorContext, Words, listed
@@ -50,7 +50,7 @@ def status(context: DoctorContext) -> Iterator[Check]:
     """Whether the instance is up. RDS restores from backups, whatever else it is doing to it."""
     state, name = context.facts.status, context.facts.identifier
     fix = f"aws rds describe-events --source-type db-instance --source-identifier {name} --duration 1440"
-    if state in READY or state == "backing-up":
+    if state in READY:
         yield SAYS.ok("status", f"'{name}' is {state}")
     elif state in PENDING:
         yield SAYS.warning("status", f"'{name}' is '{state}'", fix)
@@ -66,6 +66,13 @@ def engine(context: DoctorContext) -> Iterator[Check]:
             "engine",
             f"it runs {facts.engine} {facts.engine_version}",
             f"rowback restores engine 'postgres' from {OLDEST_MAJOR} on",
+        )
+    elif context.facts.cluster:
+        yield SAYS.problem(
+            "engine",
+            f"it is a member of Multi-AZ DB cluster '{context.facts.cluster}', whose backups are the cluster's",
+            "rowback restores instances; a snapshot of the cluster can be restored by hand:"
+            f" aws rds describe-db-cluster-snapshots --db-cluster-identifier {context.facts.cluster}",
         )
     elif replica_of:
         yield SAYS.problem(
@@ -93,26 +100,31 @@ def _out_of_support(context: DoctorContext, until: date) -> Check:
 def backups(context: DoctorContext) -> Iterator[Check]:
     """Automated backups, how far back, and how recent their end is."""
     protection, least = context.protection, context.profile.minimum_retention_days
-    if protection.retention_days == 0 or protection.earliest is None or protection.latest is None:
-        reason = f"automated backups are off (retention {protection.retention_days} days)"
-        yield SAYS.problem("backups", reason, _keep_for(context, least))
+    if protection.retention_days == 0:
+        reason = "automated backups are off (retention 0 days)"
+        yield SAYS.problem("backups", reason, protection.keep_backups_for(least))
+        return
+    if protection.earliest is None or protection.latest is None:
+        reason = "automated backups are on, but RDS shows no moment that could be restored"
+        yield SAYS.problem("backups", reason, "the first backup may be under way: look again in an hour")
         return
     yield SAYS.ok("backups", f"restorable from {format_utc(protection.earliest)} to {format_utc(protection.latest)}")
     if protection.retention_days < least:
         reason = f"backups are kept for {protection.retention_days} days, less than {least}"
-        yield SAYS.warning("retention", reason, _keep_for(context, least))
+        yield SAYS.warning("retention", reason, protection.keep_backups_for(least))
     else:
         yield SAYS.ok("retention", f"backups are kept for {protection.retention_days} days")
     lag = context.now - protection.latest
-    if lag > USUAL_LAG:
+    if lag > USUAL_LAG and context.facts.status in STOPPED:
+        reason = f"it is {context.facts.status}, so the restore window ended {lag.total_seconds() / 60:.0f} min ago"
+        yield SAYS.warning(
+            "window", reason, f"aws rds start-db-instance --db-instance-identifier {protection.identifier}"
+        )
+    elif lag > USUAL_LAG:
         reason = f"the restore window ends {lag.total_seconds() / 60:.0f} min ago; RDS usually moves it on every 5"
         yield SAYS.problem("window", reason, "ask AWS support; until then a snapshot is the only way back to now")
     else:
         yield SAYS.ok("window", f"the restore window ends {max(lag.total_seconds(), 0):.0f} s ago")
-
-
-def _keep_for(context: DoctorContext, days: int) -> str:
-    return f"{_modify(context)} --backup-retention-period {days} --apply-immediately"
 
 
 def _modify(context: DoctorContext) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from recovery.aws.caller_identity import caller, regions
 from recovery.aws.describe_protection import Protections
+from recovery.aws.instance_status import STOPPED
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.coverage_report import Coverage, Covered, Gap, Rehearsal, Severity
@@ -65,12 +66,11 @@ def _of_backups(protection: Protection, profile: Profile, now: datetime) -> Iter
     """Point-in-time recovery: is there any, how far back, and up to when."""
     if protection.replica_of:
         return  # restored through what it follows
-    modify = _modify(protection)
     if protection.retention_days == 0:
         yield Gap(
             severity=Severity.HIGH,
             what="no automated backups: no moment of the past can be restored",
-            fix=f"{modify} --backup-retention-period {profile.minimum_retention_days} --apply-immediately",
+            fix=protection.keep_backups_for(profile.minimum_retention_days),
         )
         return
     if protection.latest is None:
@@ -78,6 +78,13 @@ def _of_backups(protection: Protection, profile: Profile, now: datetime) -> Iter
             severity=Severity.HIGH,
             what="automated backups are on, but RDS shows no moment that could be restored",
             fix="the first backup may be under way: look again in an hour; else take a snapshot, and ask AWS support",
+        )
+    elif now - protection.latest > USUAL_LAG and protection.status in STOPPED:
+        minutes = (now - protection.latest).total_seconds() / 60
+        yield Gap(
+            severity=Severity.LOW,
+            what=f"it is {protection.status}: its restore window ended {minutes:,.0f} min ago",
+            fix=f"aws rds start-db-{protection.kind} --db-{protection.kind}-identifier {protection.identifier}",
         )
     elif now - protection.latest > USUAL_LAG:
         minutes = (now - protection.latest).total_seconds() / 60
@@ -90,7 +97,7 @@ def _of_backups(protection: Protection, profile: Profile, now: datetime) -> Iter
         yield Gap(
             severity=Severity.MEDIUM,
             what=f"backups are kept for {protection.retention_days} days, less than {profile.minimum_retention_days}",
-            fix=f"{modify} --backup-retention-period {profile.minimum_retention_days}",
+            fix=protection.keep_backups_for(profile.minimum_retention_days),
         )
 
 

@@ -104,7 +104,9 @@ def _seconds(case: Case) -> float:
 
 
 def _cost(plan: RecoveryPlan, duration: PastDuration | None) -> Cost | None:
-    price = price_of(plan.copy_settings.instance_class, plan.source.region)
+    price = price_of(
+        plan.copy_settings.instance_class, plan.source.region, plan.copy_settings.storage_like(plan.source)
+    )
     if price is None:
         return None
     hourly = price.hourly(plan.source.allocated_gib)
@@ -115,7 +117,7 @@ def _cost(plan: RecoveryPlan, duration: PastDuration | None) -> Cost | None:
 def of_copies(count: int, request: Request, instances: RestorableSource) -> str:
     """What that many copies one after the other take and cost, in words; unknown is said to be."""
     source = instances.get(request.instance)
-    price = price_of(request.profile.copy_class or source.instance_class, source.region)
+    price = price_of(request.profile.copy_class or source.instance_class, source.region, source.storage)
     closed_cases = [
         case for case in all_cases() if case.plan.source.resource_id == source.resource_id and case.closed_at
     ]

@@ -150,6 +150,10 @@ class CopySettings(Value):
             parameter_group=parameter_group,
         )
 
+    def storage_like(self, source: InstanceFacts) -> Storage:
+        """What is to be paid for: the chosen type, else the original's, which costs at least what RDS gives."""
+        return Storage(kind=self.storage) if self.storage else source.storage
+
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         fields: dict[str, object] = handler(self)

@@ -9,15 +9,20 @@ HOURS_A_MONTH = 730.0
 
 
 class Price(Value):
-    """What RDS charges for one copy. `source`: where the price is from. Storage: None where it is not known."""
+    """What RDS charges for one copy. `source`: where the price is from. Storage: None where it is not known.
+
+    `iops_usd_per_month`: of all that are provisioned.
+    """
 
     usd_per_hour: float
     storage_usd_per_gib_month: float | None
     source: str
+    iops_usd_per_month: float = 0.0
 
     def hourly(self, gib: int) -> float:
         """US dollars an hour with that much storage."""
-        return self.usd_per_hour + gib * (self.storage_usd_per_gib_month or 0.0) / HOURS_A_MONTH
+        monthly = gib * (self.storage_usd_per_gib_month or 0.0) + self.iops_usd_per_month
+        return self.usd_per_hour + monthly / HOURS_A_MONTH
 
 
 class PastDuration(Value):

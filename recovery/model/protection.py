@@ -16,7 +16,8 @@ class Protection(Value):
     `lasting_snapshots`: manual ones and AWS Backup's, which outlive the instance; `newest_snapshot`: of any kind.
     `aws_backup`: AWS Backup keeps a continuous backup. `copied_to`: regions that automated backups are replicated to.
     `member_of`: the cluster that backs an Aurora instance up; `replica_of`: the instance a replica follows.
-    `ours`: a copy of rowback's.
+    `ours`: a copy of rowback's. `managed_by_aws_backup`: its continuous backups are AWS Backup's, and only there their
+    retention can be changed.
     """
 
     identifier: str
@@ -41,6 +42,20 @@ class Protection(Value):
     member_of: str | None = None
     replica_of: str | None = None
     ours: bool = False
+    managed_by_aws_backup: bool = False
+
+    def keep_backups_for(self, days: int) -> str:
+        """How to keep automated backups for so many days, and what that does to the instance (sources: RDS-backups)."""
+        modify = f"aws rds modify-db-{self.kind} --region {self.region} --db-{self.kind}-identifier {self.identifier}"
+        modify += f" --backup-retention-period {days}"
+        if self.managed_by_aws_backup:
+            return f"AWS Backup keeps its backups: change the rule of its backup plan to {days} days"
+        if self.kind == "instance" and self.retention_days == 0:
+            return (
+                f"{modify} (in the next maintenance window: turning backups on restarts the server, an OUTAGE; with"
+                " --apply-immediately it comes at once)"
+            )
+        return f"{modify} --apply-immediately"
 
 
 class Quota(Value):

@@ -6,7 +6,7 @@ The instance, its window, names that match nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -62,6 +62,23 @@ def refuse_unsuitable(source: InstanceFacts) -> None:
             state=NOTHING_CREATED,
             help="rowback restores engine 'postgres'; Aurora clusters are not supported yet",
         )
+    if source.cluster:
+        raise RowbackError(
+            ErrorId.INSTANCE_UNSUITABLE,
+            f"'{source.identifier}' is a member of Multi-AZ DB cluster '{source.cluster}'",
+            "its backups are the cluster's",
+            state=NOTHING_CREATED,
+            help="rowback restores instances; a snapshot of the cluster can be restored by hand:"
+            f" aws rds describe-db-cluster-snapshots --db-cluster-identifier {source.cluster}",
+        )
+    if source.replica_of:
+        name = source.replica_of.rpartition(":")[2]
+        raise RowbackError(
+            ErrorId.INSTANCE_UNSUITABLE,
+            f"'{source.identifier}' is a read replica of '{name}', which RDS restores to no point in time",
+            state=NOTHING_CREATED,
+            help=f"run the same command for '{name}': what is put back there reaches the replica",
+        )
     if source.major < 13:
         raise RowbackError(
             ErrorId.INSTANCE_UNSUITABLE,
@@ -99,6 +116,7 @@ def window_with(
                 f"target {format_utc(request.target_time)} is {_apart(window.earliest - request.target_time)} before"
                 f" the earliest restorable time of '{source.identifier}' ({format_utc(window.earliest)})",
                 f"its automated backups are kept for {source.retention_days} days",
+                *_predecessors(request, instances.predecessors(source)),
                 state=NOTHING_CREATED,
                 help="look for an older snapshot: aws rds describe-db-snapshots --db-instance-identifier "
                 + source.identifier,
@@ -109,6 +127,15 @@ def window_with(
             say(f"waiting until the restore window reaches {format_utc(request.target_time)}")
         announced = True
         time.sleep(instances.poll_s)
+
+
+def _predecessors(request: Request, names: Sequence[str]) -> list[str]:
+    where = f"--at {format_utc(request.target_time)} --database {shell_word(request.database)}"
+    return [
+        f"before a blue/green switchover '{name}' had its name, and has backups of its own; to look at what it held:"
+        f" rowback open {name} {where}, then rowback peek CASE 'select …'"
+        for name in names
+    ]
 
 
 def _after_window(request: Request, source: InstanceFacts, window: RestoreWindow) -> RowbackError:

@@ -18,7 +18,9 @@ def expiry_within(limit_usd: float | None, settings: CopySettings, source: Insta
     if limit_usd is None:
         return settings
     where = f"{settings.instance_class} in {source.region}"
-    if unknown := _unknown(price := price_of(settings.instance_class, source.region), source):
+    if unknown := _unknown(
+        price := price_of(settings.instance_class, source.region, settings.storage_like(source)), source
+    ):
         raise RowbackError(
             ErrorId.COST_CEILING,
             f"nobody says what {where} costs, so ${limit_usd:,.2f} cannot be promised",

@@ -16,7 +16,14 @@ USD_PER_HOUR = {
 }
 
 
-USD_PER_GB_MONTH = "0.1270000000"
+# AWS lists storage for the engine "Any", with a price for each volume type.
+STORAGE = {
+    "General Purpose": "0.1270000000",
+    "General Purpose-GP3": "0.1270000000",
+    "Provisioned IOPS": "0.1380000000",
+    "Provisioned IOPS-IO2": "0.1380000000",
+}
+USD_PER_IOPS_MONTH = "0.1100000000"
 
 
 def get_products(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,13 +34,24 @@ def get_products(request: Mapping[str, Any]) -> dict[str, Any]:
             {"productFamily": "Database Instance", "instanceType": name, "unit": "Hrs", "usd": usd}
             for name, usd in USD_PER_HOUR.items()
         ),
+        *(
+            {
+                "productFamily": "Database Storage",
+                "databaseEngine": "Any",
+                "volumeType": kind,
+                "unit": "GB-Mo",
+                "usd": usd,
+            }
+            for kind, usd in STORAGE.items()
+        ),
         {
-            "productFamily": "Database Storage",
-            "volumeType": "General Purpose-GP3",
-            "unit": "GB-Mo",
-            "usd": USD_PER_GB_MONTH,
+            "productFamily": "Provisioned IOPS",
+            "databaseEngine": "Any",
+            "unit": "IOPS-Mo",
+            "usd": USD_PER_IOPS_MONTH,
         },
     ]
+    every = [{"databaseEngine": "PostgreSQL", **each} for each in every]
     products = [each for each in every if all(each.get(key, value) == value for key, value in criteria.items())]
     products = [each for each in products if "instanceType" not in criteria or "instanceType" in each]
     listed = [json.dumps(_product(each, criteria.get("regionCode", ""))) for each in products]
@@ -41,7 +59,7 @@ def get_products(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _product(row: Mapping[str, str], region: str) -> dict[str, Any]:
-    attributes = {"regionCode": region, "databaseEngine": "PostgreSQL", "deploymentOption": "Single-AZ", **row}
+    attributes = {"regionCode": region, "deploymentOption": "Single-AZ", **row}
     unit, price = attributes.pop("unit"), attributes.pop("usd")
     dimension = {"unit": unit, "pricePerUnit": {"USD": price}, "description": f"${price} per {unit}"}
     term = {"priceDimensions": {"LAB.JRTCKXETXF.6YS6EN2CT7": dimension}, "sku": "LAB"}

@@ -45,6 +45,10 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+# Shown where a test says that it is one.
+MEMBERSHIPS = ("DBClusterIdentifier", "ReadReplicaSourceDBInstanceIdentifier", "AwsBackupRecoveryPointArn")
+
+
 @dataclass(frozen=True)
 class LabAccount:
     """Whose lab this is: the engine with the region and account number that go into ARNs, and its quotas.
@@ -168,6 +172,7 @@ def show_instance(account: LabAccount, instance: Instance) -> Result:
         },
         "AvailabilityZone": f"{account.region}a",
         "LicenseModel": "postgresql-license",
+        **{name: attributes[name] for name in MEMBERSHIPS if name in attributes},
         "TagList": [] if instance.untagged_looks else tag_list(instance.tags),
         **_loading(instance),
     }

@@ -106,6 +106,20 @@ def test_a_ceiling_that_cannot_be_promised_is_refused(cli: Cli, database: Databa
     assert list(Path().glob("plan-*.json")) == []
 
 
+def test_provisioned_iops_are_counted(cli: Cli, database: Database, live: Live, lab: Lab) -> None:
+    """3,000 of them cost $330 a month, of which an hour is $0.45."""
+    attributes = lab.engine.instances[live.identifier].attributes
+    kept = dict(attributes)
+    attributes |= {"StorageType": "io1", "Iops": 3000}
+    try:
+        refused = planned(cli, database, emptied(database), "--max-cost", "0.40")
+    finally:
+        attributes.clear()
+        attributes |= kept
+    assert refused.code == 60
+    assert "one hour of db.t3.micro in eu-west-1 costs $0.48, more than $0.40" in refused.err
+
+
 def test_who_is_in_the_way_and_who_listens(cli: Cli, database: Database, live: Live) -> None:
     target = emptied(database)
     database.run("create materialized view names as select name from people", "create publication p for table people")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -89,6 +90,37 @@ def test_the_fix_names_this_instance_and_its_days(doctor_lab: DoctorLab) -> None
         "aws rds modify-db-instance --region eu-west-1 --db-instance-identifier well-1 --backup-retention-period 14"
         " --apply-immediately"
     )
+
+
+def fix_of(doctor_lab: DoctorLab, name: str) -> str:
+    (check,) = [check for check in json.loads(doctor_lab.run_checks()[0].out)["checks"] if check["name"] == name]
+    return str(check["fix"])
+
+
+def test_turning_backups_on_is_an_outage_and_said_to_be(doctor_lab: DoctorLab) -> None:
+    with changed(doctor_lab.instance, retention_days=0, backups=[], latest_restorable=None):
+        assert fix_of(doctor_lab, "backups") == (
+            "aws rds modify-db-instance --region eu-west-1 --db-instance-identifier well-1 --backup-retention-period 7"
+            " (in the next maintenance window: turning backups on restarts the server, an OUTAGE; with"
+            " --apply-immediately it comes at once)"
+        )
+        assert "an OUTAGE" in doctor_lab.cli("coverage").out
+
+
+def test_what_aws_backup_manages_is_changed_there(doctor_lab: DoctorLab) -> None:
+    attributes = {**doctor_lab.instance.attributes, "AwsBackupRecoveryPointArn": "arn:aws:backup:x"}
+    with changed(doctor_lab.instance, retention_days=1, attributes=attributes):
+        fix = fix_of(doctor_lab, "retention")
+    assert fix == "AWS Backup keeps its backups: change the rule of its backup plan to 7 days"
+
+
+def test_a_stopped_instance_is_no_case_for_support(doctor_lab: DoctorLab) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    with changed(doctor_lab.instance, status="stopped", latest_restorable=long_ago):
+        assert fix_of(doctor_lab, "window") == "aws rds start-db-instance --db-instance-identifier well-1"
+        coverage = doctor_lab.cli("coverage").out
+    assert "it is stopped: its restore window ended 60 min ago" in coverage
+    assert "ask AWS support" not in coverage
 
 
 @pytest.mark.parametrize("service", ["IAM", "STS"])

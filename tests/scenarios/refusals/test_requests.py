@@ -174,3 +174,68 @@ def test_backups_off(cli: Cli) -> None:
         discard(cli.live.lab, lambda name: name == "careless")
     assert ran.code == 13
     assert ran.err.startswith("error[backups-off]: 'careless' has no automated backups to restore from\n")
+
+
+@pytest.mark.parametrize(
+    ("membership", "words"),
+    [
+        (
+            {"DBClusterIdentifier": "trio"},
+            "error[instance-unsuitable]: '{name}' is a member of Multi-AZ DB cluster 'trio'\n"
+            "  its backups are the cluster's\n  {nothing}\n"
+            "  help: rowback restores instances; a snapshot of the cluster can be restored by hand: aws rds"
+            " describe-db-cluster-snapshots --db-cluster-identifier trio\n",
+        ),
+        (
+            {"ReadReplicaSourceDBInstanceIdentifier": "arn:aws:rds:eu-west-1:123456789012:db:origin"},
+            "error[instance-unsuitable]: '{name}' is a read replica of 'origin', which RDS restores to no point in"
+            " time\n  {nothing}\n"
+            "  help: run the same command for 'origin': what is put back there reaches the replica\n",
+        ),
+    ],
+)
+def test_what_rds_restores_through_another_is_led_there(
+    cli: Cli, database: Database, target: datetime, membership: dict[str, str], words: str
+) -> None:
+    attributes = cli.live.lab.engine.instances[cli.live.identifier].attributes
+    attributes |= membership
+    try:
+        ran = plan(cli, database.name, target)
+    finally:
+        for name in membership:
+            del attributes[name]
+    assert (ran.code, ran.err) == (17, words.format(name=cli.live.identifier, nothing=NOTHING))
+
+
+def test_what_had_its_name_before_a_switchover_is_named(cli: Cli) -> None:
+    """Blue/green: the name went to an instance whose backups begin when it was made."""
+    lab, now = cli.live.lab, format_utc(datetime.now(UTC) - timedelta(days=2))
+    for name in ("shop", "shop-old1", "shop-older"):
+        lab.create_instance(name)
+    try:
+        ran = cli("plan", "shop", "--at", now, "--database", "my db")
+    finally:
+        discard(lab, lambda name: name.startswith("shop"))
+    assert ran.code == 11
+    assert ran.err.splitlines()[2:4] == [
+        "  before a blue/green switchover 'shop-old1' had its name, and has backups of its own; to look at what it held:"
+        f" rowback open shop-old1 --at {now} --database 'my db', then rowback peek CASE 'select …'",
+        f"  {NOTHING}",
+    ]
+
+
+def test_a_time_at_the_very_end_of_the_window_is_waited_for_or_refused(cli: Cli, database: Database) -> None:
+    """RestoreTime "must be before the latest restorable time", and RDS's is often a whole second."""
+    engine, instance = cli.live.lab.engine, cli.live.lab.engine.instances[cli.live.identifier]
+    latest = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=2)
+    beat, kept = engine.beat, instance.latest_restorable
+    engine.beat, instance.latest_restorable = lambda instance: None, latest  # type: ignore[method-assign]
+    try:
+        ran = plan(cli, database.name, latest)
+    finally:
+        engine.beat, instance.latest_restorable = beat, kept  # type: ignore[method-assign]
+    assert (ran.code, ran.err.splitlines()[0]) == (
+        12,
+        f"error[target-after-window]: target {format_utc(latest)} is at the latest restorable time of"
+        f" '{cli.live.identifier}' ({format_utc(latest)}), before which it has to lie",
+    )
