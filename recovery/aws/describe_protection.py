@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from recovery.aws.clients import client, translated
+from recovery.errors import ErrorId, RowbackError
 from recovery.model.instance import TAG_MANAGED, InstanceFacts
 from recovery.model.protection import Protection, Quota
 
@@ -90,6 +91,31 @@ class Protections:
         with translated(f"kms:DescribeKey on '{key}'"):
             state: str = client("kms", region=self.region).describe_key(KeyId=key)["KeyMetadata"]["KeyState"]
         return state
+
+    def customer_key(self, key: str | None) -> str | None:
+        """The key, unless it is AWS's own, which nobody needs a right for. One that may not be looked at counts."""
+        if key is None:
+            return None
+        try:
+            with translated(f"kms:DescribeKey on '{key}'"):
+                metadata = client("kms", region=self.region).describe_key(KeyId=key)["KeyMetadata"]
+        except RowbackError:
+            return key
+        return None if metadata.get("KeyManager") == "AWS" else key
+
+    def backup_arn(self, instance: InstanceFacts) -> str | None:
+        """The ARN of the automated backups of an instance; None where there are none, or they may not be looked at."""
+        try:
+            rows = self._pages("describe_db_instance_automated_backups", "DBInstanceAutomatedBackups")
+        except RowbackError as error:
+            if error.id is not ErrorId.IAM_MISSING:
+                raise
+            return None
+        for row in rows:
+            if row.get("DbiResourceId") == instance.resource_id and "DBInstanceAutomatedBackupsArn" in row:
+                arn: str = row["DBInstanceAutomatedBackupsArn"]
+                return arn
+        return None
 
     def _instance(self, row: dict[str, Any], windows: dict[str, Any], snapshots: Taken) -> Protection:
         window = windows.get(row["DbiResourceId"], {})

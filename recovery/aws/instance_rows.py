@@ -31,6 +31,8 @@ def facts_of(row: dict[str, Any], region: str) -> InstanceFacts:
         publicly_accessible=row.get("PubliclyAccessible", False),
         parameter_group=next((g["DBParameterGroupName"] for g in row.get("DBParameterGroups", ())), None),
         master_secret_arn=(row.get("MasterUserSecret") or {}).get("SecretArn"),
+        master_secret_key=(row.get("MasterUserSecret") or {}).get("KmsKeyId"),
+        kms_key=row.get("KmsKeyId"),
         created_at=row.get("InstanceCreateTime"),
         tags=tags_of(row.get("TagList", ())),
         storage=Storage(kind=row.get("StorageType", ""), iops=row.get("Iops"), mib_per_s=row.get("StorageThroughput")),

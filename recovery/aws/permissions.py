@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from recovery.aws.caller_identity import TIMEOUT_S
-from recovery.aws.clients import client, translated
 from recovery.config import IamCredentials, Profile, SecretCredentials
-from recovery.model.approval import principal_of
 from recovery.model.instance import COPY_PREFIX, TAG_MANAGED, InstanceFacts
 
-# RDS knows no narrower resource for most of these (AWS service authorization reference, sources: RDS-iam).
+# What lists everything needs `*` (AWS service authorization reference, sources: RDS-iam).
 READ = ("rds:DescribeDBInstances", "rds:DescribeDBInstanceAutomatedBackups")
 # Without these a recovery works, and says less.
 READ_MORE = (
@@ -21,19 +17,27 @@ READ_MORE = (
     "rds:DescribeDBClusters",
     "rds:DescribeDBClusterSnapshots",
     "rds:DescribeEvents",
-    "rds:DescribeDBLogFiles",
-    "rds:DownloadDBLogFilePortion",
     "rds:DescribeAccountAttributes",
     "rds:DescribeOrderableDBInstanceOptions",
     "pricing:GetProducts",
-    "iam:SimulatePrincipalPolicy",
     "ec2:DescribeRegions",
 )
+READ_LOGS = ("rds:DescribeDBLogFiles", "rds:DownloadDBLogFilePortion")
+# RDS looks at the network with the caller's rights when it makes an instance (CloudFormation's own RDS provider).
+READ_THE_NETWORK = (
+    "ec2:DescribeAccountAttributes",
+    "ec2:DescribeAvailabilityZones",
+    "ec2:DescribeInternetGateways",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcAttribute",
+    "ec2:DescribeVpcs",
+)
+LATE_TAGS = "a new copy is proven to be ours only once RDS shows its tags, minutes later"
 NEVER = (
     "rds:DeleteDBInstance",
     "rds:ModifyDBInstance",
     "rds:RebootDBInstance",
-    "rds:DeleteDBInstanceAutomatedBackup",
     "rds:AddTagsToResource",
 )
 
@@ -42,7 +46,9 @@ NEVER = (
 class Place:
     """Where the original is: what ARNs are made of.
 
-    `kms_key`: the key it is encrypted with. The others say what a restore of it touches, to simulate with.
+    `kms_key`: the key it is encrypted with, unless it is AWS's own, which needs no right. `resource_id`, `backup`: of
+    the instance and of its automated backups, where they could be seen. `secret_key`: the key that its master user's
+    secret is encrypted with, unless it is AWS's own.
     """
 
     partition: str
@@ -50,16 +56,26 @@ class Place:
     account: str
     instance: str
     kms_key: str | None = None
-    resource_id: str = "db-X"
-    major: int = 17
-    subnet_group: str = "default"
+    resource_id: str | None = None
+    major: int | None = None
+    subnet_group: str | None = None
+    backup: str | None = None
+    secret_key: str | None = None
 
     @classmethod
-    def of(cls, facts: InstanceFacts, *, kms_key: str | None = None) -> Place:
-        """Of an instance, by its ARN `arn:PARTITION:rds:REGION:ACCOUNT:db:NAME`."""
+    def of(cls, facts: InstanceFacts, **seen: str | None) -> Place:
+        """Of an instance, by its ARN `arn:PARTITION:rds:REGION:ACCOUNT:db:NAME`; `seen`: what else is to be named."""
         _, partition, _, region, account, _, name = facts.arn.split(":", 6)
-        group = facts.subnet_group or "default"
-        return cls(partition, region, account, name, kms_key, facts.resource_id, facts.major, group)
+        return cls(
+            partition,
+            region,
+            account,
+            name,
+            resource_id=facts.resource_id,
+            major=facts.major,
+            subnet_group=facts.subnet_group,
+            **seen,
+        )
 
     def rds(self, rest: str) -> str:
         """An ARN of RDS in that account and region."""
@@ -77,7 +93,7 @@ class Statement:
     sid: str
     actions: tuple[str, ...]
     resources: tuple[str, ...] = ("*",)
-    condition: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    condition: Mapping[str, Mapping[str, str | tuple[str, ...]]] = field(default_factory=dict)
     effect: str = "Allow"
     probes: tuple[str, ...] = ("*",)
     serves: str = ""
@@ -97,24 +113,23 @@ class Statement:
 
 def statements(place: Place, profile: Profile) -> tuple[Statement, ...]:
     """What the verbs need with this profile, and a refusal of everything destructive on the original."""
-    original, copies, copy = (
-        place.rds(f"db:{place.instance}"),
-        place.rds(f"db:{COPY_PREFIX}*"),
-        place.rds(f"db:{COPY_PREFIX}x"),
-    )
-    kinds = ("auto-backup", "og", "pg", "subgrp")
-    groups = (f"og:default:postgres-{place.major}", f"pg:default.postgres{place.major}", f"subgrp:{place.subnet_group}")
+    original, copies = place.rds(f"db:{place.instance}"), place.rds(f"db:{COPY_PREFIX}*")
+    copy = place.rds(f"db:{COPY_PREFIX}x")
+    backup = place.backup or place.rds("auto-backup:*")
     return (
         Statement("Read", READ),
-        Statement("ReadMore", READ_MORE, serves="find, doctor, coverage, and what a plan says of time and cost"),
+        Statement("ReadMore", READ_MORE, serves="doctor, coverage, and what a plan says of time and cost"),
+        Statement("ReadTheNetwork", READ_THE_NETWORK),
+        Statement("ReadTheLogs", READ_LOGS, (original, copies), probes=(original, copy), serves="find"),
+        Statement("ReadLateTags", ("rds:ListTagsForResource",), (copies,), probes=(copy,), serves=LATE_TAGS),
+        _restore(place, profile),
         Statement(
-            "RestoreIntoATemporaryInstance",
-            ("rds:RestoreDBInstanceToPointInTime",),
-            (original, copies, *(place.rds(f"{kind}:*") for kind in kinds)),
-            {"StringEquals": {f"aws:RequestTag/{TAG_MANAGED}": "true"}, "Bool": {"rds:PubliclyAccessible": "false"}},
-            probes=(original, copy, *map(place.rds, groups)),
+            "TagOnlyTemporaryInstances",
+            ("rds:AddTagsToResource",),
+            (copies,),
+            {"ForAllValues:StringLike": {"aws:TagKeys": ("rowback:*", *profile.copy_tags)}},
+            probes=(copy,),
         ),
-        Statement("TagOnlyTemporaryInstances", ("rds:AddTagsToResource",), (copies,), probes=(copy,)),
         Statement(
             "TakeOverAndRemoveTemporaryInstances",
             ("rds:ModifyDBInstance", "rds:DeleteDBInstance"),
@@ -122,9 +137,58 @@ def statements(place: Place, profile: Profile) -> tuple[Statement, ...]:
             {"StringEquals": {f"aws:ResourceTag/{TAG_MANAGED}": "true"}},
             probes=(copy,),
         ),
+        *_of_the_keys(place),
+        *_of_iam(place),
         *_by_profile(place, profile),
         Statement("NeverTheOriginal", NEVER, (original,), effect="Deny"),
+        Statement("NeverItsBackups", ("rds:DeleteDBInstanceAutomatedBackup",), (backup,), effect="Deny"),
+        Statement("NeverASnapshot", ("rds:DeleteDBSnapshot",), (place.rds("snapshot:*"),), effect="Deny"),
     )
+
+
+def _restore(place: Place, profile: Profile) -> Statement:
+    """From this instance's backups only, into a private instance of our prefix with our tag."""
+    original, copies = place.rds(f"db:{place.instance}"), place.rds(f"db:{COPY_PREFIX}*")
+    major = place.major or "*"
+    resources = (
+        original,
+        copies,
+        place.backup or place.rds("auto-backup:*"),
+        place.rds(f"og:default:postgres-{major}"),
+        place.rds(f"pg:{profile.copy_parameter_group or f'default.postgres{major}'}"),
+        place.rds(f"subgrp:{place.subnet_group or '*'}"),
+    )
+    return Statement(
+        "RestoreIntoATemporaryInstance",
+        ("rds:RestoreDBInstanceToPointInTime",),
+        resources,
+        {"StringEquals": {f"aws:RequestTag/{TAG_MANAGED}": "true"}, "Bool": {"rds:PubliclyAccessible": "false"}},
+        probes=tuple(resource.replace("*", "x") for resource in resources),
+    )
+
+
+def _of_the_keys(place: Place) -> Iterator[Statement]:
+    """Keys of the account's own. RDS uses them with the caller's rights."""
+    if place.kms_key:
+        service = {"kms:ViaService": f"rds.{place.region}.amazonaws.com"}
+        yield Statement("LookAtTheKey", ("kms:DescribeKey",), (place.kms_key,), probes=(place.kms_key,))
+        yield Statement(
+            "UseTheKeyThroughRds",
+            ("kms:CreateGrant",),
+            (place.kms_key,),
+            {"StringEquals": service, "Bool": {"kms:GrantIsForAWSResource": "true"}},
+            probes=(place.kms_key,),
+        )
+    if place.secret_key:
+        yield Statement("DecryptTheLogin", ("kms:Decrypt",), (place.secret_key,), probes=(place.secret_key,))
+
+
+def _of_iam(place: Place) -> Iterator[Statement]:
+    """Doctor's look at the permissions themselves."""
+    roles, users = (f"arn:{place.partition}:iam::{place.account}:{kind}/*" for kind in ("role", "user"))
+    one = roles.replace("*", "x")
+    yield Statement("LookAtTheRole", ("iam:GetRole",), (roles,), probes=(one,), serves="doctor")
+    yield Statement("Simulate", ("iam:SimulatePrincipalPolicy",), (roles, users), probes=(one,), serves="doctor")
 
 
 def _by_profile(place: Place, profile: Profile) -> Iterator[Statement]:
@@ -136,18 +200,13 @@ def _by_profile(place: Place, profile: Profile) -> Iterator[Statement]:
         probes=(group.replace("*", "postgresql"),),
         serves="find --cloudwatch",
     )
-    if place.kms_key:
-        via = {"StringEquals": {"kms:ViaService": f"rds.{place.region}.amazonaws.com"}}
-        yield Statement(
-            "LookAtTheKey", ("kms:DescribeKey",), (place.kms_key,), probes=(place.kms_key,), serves="doctor"
-        )
-        yield Statement("UseTheKeyThroughRds", ("kms:CreateGrant",), (place.kms_key,), via, probes=(place.kms_key,))
     match profile.credentials:
         case SecretCredentials(arn=arn):
             yield Statement("ReadTheLogin", ("secretsmanager:GetSecretValue",), (arn,), probes=(arn,))
         case IamCredentials(user=user):
-            login = f"arn:{place.partition}:rds-db:{place.region}:{place.account}:dbuser:*/{user}"
-            yield Statement("LogIn", ("rds-db:connect",), (login,), probes=(login.replace("*", place.resource_id),))
+            users = f"arn:{place.partition}:rds-db:{place.region}:{place.account}:dbuser"
+            login = f"{users}:{place.resource_id or '*'}/{user}"
+            yield Statement("LogIn", ("rds-db:connect",), (login,), probes=(login.replace("*", "db-X"),))
         case _:
             pass
 
@@ -180,41 +239,3 @@ def as_cloudformation(place: Place, profile: Profile) -> str:
         },
     }
     return json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"RowbackPolicy": resource}}, indent=2)
-
-
-def missing(needed: tuple[Statement, ...], caller: str, region: str) -> dict[str, str]:
-    """Actions that IAM's own simulator denies `caller` (an ARN), each with what does not work without it.
-
-    Service control policies and the key's own policy are not simulated. Raises iam-missing where the caller may not
-    simulate, aws-refused for the root user, for which AWS does not simulate.
-    """
-    denied: dict[str, str] = {}
-    iam = client("iam", region=region, timeout_s=TIMEOUT_S)
-    for statement in needed:
-        if statement.effect != "Allow":
-            continue
-        with translated("iam:SimulatePrincipalPolicy"):
-            pages = iam.get_paginator("simulate_principal_policy").paginate(
-                PolicySourceArn=principal_of(caller),
-                ActionNames=list(statement.actions),
-                ResourceArns=list(statement.probes),
-                ContextEntries=list(_context(statement)),
-            )
-            results = [result for page in pages for result in page["EvaluationResults"]]
-        refused = {result["EvalActionName"] for result in results if not _allows(result)}
-        refused |= set(statement.actions) - {result["EvalActionName"] for result in results}
-        denied |= dict.fromkeys((action for action in statement.actions if action in refused), statement.serves)
-    return denied
-
-
-def _allows(result: dict[str, Any]) -> bool:
-    """On every resource: AWS tells of several together, and of each of them below."""
-    each = [one["EvalResourceDecision"] for one in result.get("ResourceSpecificResults", ())]
-    return {result["EvalDecision"], *each} == {"allowed"}
-
-
-def _context(statement: Statement) -> Iterator[dict[str, object]]:
-    for operator, conditions in statement.condition.items():
-        for key, value in conditions.items():
-            kind = "boolean" if operator == "Bool" else "string"
-            yield {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": kind}

@@ -7,8 +7,9 @@ from datetime import date, timedelta
 
 from recovery.aws.caller_identity import caller
 from recovery.aws.instance_status import PENDING, READY, STOPPED
-from recovery.aws.permissions import missing, statements
+from recovery.aws.permissions import statements
 from recovery.aws.restore_call import database_tag
+from recovery.aws.simulate_permissions import missing, principal_arn
 from recovery.doctor.context import DoctorContext, Words, listed
 from recovery.model.health_report import Area, Check, State
 from recovery.model.instance import (
@@ -34,13 +35,18 @@ def identity(context: DoctorContext) -> Iterator[Check]:
 def permissions(context: DoctorContext) -> Iterator[Check]:
     """Each action of the policy, by IAM's own simulator."""
     needed = statements(context.place, context.profile)
-    lacking = missing(needed, caller(context.instances.region), context.instances.region)
-    fix = f"rowback doctor {context.facts.identifier} --iam-policy prints the policy that allows it"
-    for action, serves in lacking.items():
-        if serves:
-            yield SAYS.warning(f"permission {action}", f"these credentials may not call {action}: {serves}", fix)
+    region = context.instances.region
+    lacking = missing(needed, principal_arn(caller(region), region), region)
+    allow = f"rowback doctor {context.facts.identifier} --iam-policy prints the policy that allows it"
+    for action, denial in lacking.items():
+        reason, fix = f"these credentials may not call {action}", allow
+        if denial.by_organization:
+            reason += ": a service control policy of the organization denies it"
+            fix = "ask who manages the organization's policies: no policy of this account can allow it"
+        if denial.serves:
+            yield SAYS.warning(f"permission {action}", f"{reason}: {denial.serves}", fix)
         else:
-            yield SAYS.problem(f"permission {action}", f"these credentials may not call {action}", fix)
+            yield SAYS.problem(f"permission {action}", reason, fix)
     if not lacking:
         count = len({action for statement in needed if statement.effect == "Allow" for action in statement.actions})
         yield SAYS.ok("permissions", f"IAM's simulator allows all {count} that rowback uses")

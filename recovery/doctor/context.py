@@ -42,7 +42,12 @@ class DoctorContext:
     @property
     def place(self) -> Place:
         """What the ARNs of its policy are made of."""
-        return Place.of(self.facts, kms_key=self.protection.kms_key)
+        return Place.of(
+            self.facts,
+            kms_key=self.protections.customer_key(self.facts.kms_key),
+            backup=self.protections.backup_arn(self.facts),
+            secret_key=self.protections.customer_key(self.facts.master_secret_key),
+        )
 
 
 Say = Callable[..., Check]

@@ -16,9 +16,14 @@ def place_of(instance: str, region: str | None) -> tuple[Place, str]:
     """
     instances = Instances.connect(region)
     try:
-        facts = instances.get(instance)
-        key = Protections.connect(instances.region).of(facts).kms_key
-        return Place.of(facts, kms_key=key), ""
+        facts, protections = instances.get(instance), Protections.connect(instances.region)
+        place = Place.of(
+            facts,
+            kms_key=protections.customer_key(facts.kms_key),
+            backup=protections.backup_arn(facts),
+            secret_key=protections.customer_key(facts.master_secret_key),
+        )
+        return place, ""
     except RowbackError as error:
         if error.id is not ErrorId.IAM_MISSING:
             raise

@@ -57,7 +57,16 @@ class Storage(Value):
 
 
 # Fields that older plans do not have: where they say nothing, a plan reads and hashes as it did.
-LATER = ("storage", "loaded_percent", "cluster", "replica_of", "deletion_protection", "changing")
+LATER = (
+    "master_secret_key",
+    "kms_key",
+    "storage",
+    "loaded_percent",
+    "cluster",
+    "replica_of",
+    "deletion_protection",
+    "changing",
+)
 
 
 class InstanceFacts(Value):
@@ -87,6 +96,8 @@ class InstanceFacts(Value):
     allocated_gib: int
     publicly_accessible: bool = False
     master_secret_arn: str | None = None
+    master_secret_key: str | None = None
+    kms_key: str | None = None
     parameter_group: str | None = None
     created_at: Moment | None = None
     tags: dict[str, str] = {}

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Protocol
 from urllib.parse import parse_qsl
 
+from runbooks.lab.authorization import authorize
 from runbooks.lab.ops_catalogue import CatalogueOperations
 from runbooks.lab.ops_iam import IamOperations
 from runbooks.lab.ops_instances import InstanceOperations
@@ -62,11 +63,15 @@ class LabApi:
         """
         action, request_id = form.get("Action", ""), str(uuid.uuid4())
         try:
-            if f"{service}:{action}" in self.account.engine.faults.denied:
+            faults = self.account.engine.faults
+            if f"{service}:{action}" in faults.denied:
                 raise Refusal("AccessDenied", f"User: lab is not authorized to perform: {service}:{action}", 403)
-            if fault := self.account.engine.faults.take_call(action):
+            if fault := faults.take_call(action):
                 raise Refusal(fault.code, fault.message, fault.http_status)
             request = parse_request(action, form, service=service)
+            for policy in filter(None, (faults.policy, faults.organization)):
+                with self._lock:
+                    authorize(self.account, policy, service, action, request)
             operation = self._services[service].get(action)
             if operation is None:
                 raise Refusal("InvalidAction", f"The lab does not implement {action}; the RDS API has it.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from runbooks.lab.iam_policy import Policy
 from runbooks.lab.lab_cluster import Cluster
 
 CERTIFICATE_LIFETIME = timedelta(days=365)
@@ -157,6 +158,7 @@ class Faults:
 
     Each entry of `calls` is used up by the calls it spoils; `denied` are actions (`rds:…`) that these credentials may
     not call. `idle_after_restore`: rdsadmin writes nothing in restored instances, which RDS's does.
+    `policy`: what these credentials may, where it is not everything; `organization`: the service control policy.
     """
 
     denied: set[str] = field(default_factory=set)
@@ -166,6 +168,8 @@ class Faults:
     creating_delay_s: float = 0.0
     restorable_lag_s: float = 0.0
     idle_after_restore: bool = False
+    policy: Policy | None = None
+    organization: Policy | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take_call(self, action: str) -> CallFault | None:

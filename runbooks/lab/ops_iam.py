@@ -1,32 +1,65 @@
-"""IAM as far as rowback asks it: what would be allowed. Everything, but the actions that a test denied."""
+"""IAM as far as rowback asks it: what would be allowed. Everything, but for what a test denied.
+
+Who exists is moto's affair, which answers every other call of IAM and STS.
+"""
 
 from __future__ import annotations
 
-from runbooks.lab.query_protocol import Request, Result
+from typing import Any
+
+from runbooks.lab.iam_policy import Decision, Policy
+from runbooks.lab.query_protocol import Refusal, Request, Result
 from runbooks.lab.views import LabAccount
 
 RESULTS_A_PAGE = 4
+OWN = ":user/moto"  # whom moto takes the lab's own credentials for
 
 
 class IamOperations:
     """The policy simulator. Denied actions are refused when they are called as well, so that both tell the same."""
 
     def __init__(self, account: LabAccount) -> None:
-        self.faults = account.engine.faults
+        self.account, self.faults = account, account.engine.faults
 
     def SimulatePrincipalPolicy(self, request: Request) -> Result:
-        """One result for each action and resource, a few a page: AWS may truncate its answer at any length."""
-        resources = request.get("ResourceArns") or ["*"]
+        """One result for each action and resource, a few a page: AWS may truncate its answer at any length.
+
+        Raises Refusal for a principal that does not exist, such as a role's ARN without the role's path.
+        """
+        self._principal(request["PolicySourceArn"])
+        context = {each["ContextKeyName"]: each["ContextKeyValues"] for each in request.get("ContextEntries") or ()}
         every = [
-            {
-                "EvalActionName": action,
-                "EvalResourceName": resource,
-                "EvalDecision": "implicitDeny" if action in self.faults.denied else "allowed",
-            }
+            self._result(action, resource, context)
             for action in request["ActionNames"]
-            for resource in resources
+            for resource in request.get("ResourceArns") or ["*"]
         ]
         begin = int(request.get("Marker") or 0)
         end = begin + RESULTS_A_PAGE
         more = {"IsTruncated": True, "Marker": str(end)} if end < len(every) else {"IsTruncated": False}
         return {"EvaluationResults": every[begin:end], **more}
+
+    def _result(self, action: str, resource: str, context: dict[str, list[str]]) -> dict[str, Any]:
+        decision, allowed_by_organization = Decision.ALLOWED, True
+        if self.faults.organization:
+            allowed_by_organization = _allows(self.faults.organization, action, resource, context)
+        if action in self.faults.denied or not allowed_by_organization:
+            decision = Decision.IMPLICIT_DENY
+        elif self.faults.policy:
+            decision = self.faults.policy.decide(action, resource, context)
+        organization = {"AllowedByOrganizations": allowed_by_organization} if self.faults.organization else None
+        result = {"EvalActionName": action, "EvalResourceName": resource, "EvalDecision": decision.value}
+        return result | ({"OrganizationsDecisionDetail": organization} if organization else {})
+
+    @staticmethod
+    def _principal(arn: str) -> None:
+        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.iam.models import iam_backends
+
+        backend = iam_backends[DEFAULT_ACCOUNT_ID]["aws"]
+        existing = [*(role.arn for role in backend.roles.values()), *(user.arn for user in backend.users.values())]
+        if arn not in existing and not arn.endswith(OWN):
+            raise Refusal("NoSuchEntity", f"The principal with arn {arn} cannot be found.", 404)
+
+
+def _allows(policy: Policy, action: str, resource: str, context: dict[str, list[str]]) -> bool:
+    return policy.decide(action, resource, context) is Decision.ALLOWED

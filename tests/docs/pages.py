@@ -273,14 +273,16 @@ def iam_page() -> str:
         " `--iam-policy=cloudformation`),\nand `rowback doctor INSTANCE` asks IAM's simulator for each action."
         " `rowback-*` are the copies. Not tested against AWS\nitself yet.\n\n"
         f"```json\n{as_json(Place('aws', 'REGION', 'ACCOUNT', 'SOURCE', key), Profile())}\n```\n\n"
-        "The two statements on the key are part of it when the instance is encrypted with one."
+        "The two statements on the key are part of it when the instance is encrypted with a key of your own."
         " Credentials from Secrets Manager add\n"
-        "`secretsmanager:GetSecretValue`, IAM tokens `rds-db:connect`; a secret encrypted with a"
-        " key of your own also needs\n"
-        "`kms:Decrypt` on it. Statement `ReadMore` and the logs are optional: without them the"
-        " rest works. `ec2:DescribeRegions` is\n"
-        "for `coverage --all-regions`, `pricing:GetProducts` for the cost in a"
-        " plan.\n"
+        "`secretsmanager:GetSecretValue`, with `kms:Decrypt` where a key of your own encrypts the secret; IAM tokens"
+        " add\n`rds-db:connect`. Where the instance could be seen, `auto-backup:*` is the ARN of its own backups:"
+        " without that the\nholder might restore every instance of the account into a copy. `ReadTheNetwork` is what"
+        " RDS looks at with your rights\nwhen it makes an instance. `ReadMore`, the logs, tags and IAM are optional:"
+        " without them the rest works.\n`ec2:DescribeRegions` is for `coverage --all-regions`, `pricing:GetProducts`"
+        " for the cost in a plan.\n\nWho holds it can tag any instance whose name begins with `rowback-`, and then"
+        " remove it: give nothing else such a name.\nA key's or secret's own policy, and a session's, must allow the"
+        " same; the simulator does not see them.\n"
     )
 
 

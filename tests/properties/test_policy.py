@@ -26,7 +26,9 @@ CALLS = 100_000
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds-login"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234"
-PLACE = Place("aws", REGION, ACCOUNT, "orders", KEY, "db-ORDERS")
+BACKUP = f"arn:aws:rds:{REGION}:{ACCOUNT}:auto-backup:ab-orders"
+PLACE = Place("aws", REGION, ACCOUNT, "orders", KEY, "db-ORDERS", 17, "default", BACKUP)
+ROLE, SIMULATED = f"arn:aws:iam::{ACCOUNT}:role/path/to/engineer", f"arn:aws:iam::{ACCOUNT}:user/jo"
 PROFILES = {
     "libpq": Profile(credentials=LibpqCredentials()),
     "secret": Profile(credentials=SecretCredentials(source="secretsmanager", arn=SECRET)),
@@ -48,6 +50,7 @@ OTHERS = [
     "arn:aws:rds:eu-west-1:999999999999:db:rowback-1",
     rds("cluster:rowback-1"),
     rds("snapshot:orders"),
+    rds("auto-backup:ab-billing"),
     "*",
 ]
 GROUPS = [rds("og:default:postgres-17"), rds("pg:default.postgres17"), rds("subgrp:default")]
@@ -69,26 +72,37 @@ READS = [
     "rds:DescribeDBClusters",
     "rds:DescribeDBClusterSnapshots",
     "rds:DescribeEvents",
-    "rds:DescribeDBLogFiles",
-    "rds:DownloadDBLogFilePortion",
     "rds:DescribeAccountAttributes",
     "rds:DescribeOrderableDBInstanceOptions",
     "pricing:GetProducts",
-    "iam:SimulatePrincipalPolicy",
     "ec2:DescribeRegions",
+    "ec2:DescribeAccountAttributes",
+    "ec2:DescribeAvailabilityZones",
+    "ec2:DescribeInternetGateways",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcAttribute",
+    "ec2:DescribeVpcs",
 ]
+THROUGH_RDS = {"kms:ViaService": f"rds.{REGION}.amazonaws.com", "kms:GrantIsForAWSResource": "true"}
 NEEDED = [
     *(Call(action, ["*"]) for action in READS),
     *(Call(action, [ORIGINAL]) for action in READS if action[:3] == "rds"),
+    *(Call(f"rds:{action}", [ORIGINAL, COPY]) for action in ("DescribeDBLogFiles", "DownloadDBLogFilePortion")),
     Call(
-        "rds:RestoreDBInstanceToPointInTime", [ORIGINAL, COPY, *GROUPS], {**MANAGED, "rds:PubliclyAccessible": "false"}
+        "rds:RestoreDBInstanceToPointInTime",
+        [ORIGINAL, COPY, BACKUP, *GROUPS],
+        {**MANAGED, "rds:PubliclyAccessible": "false"},
     ),
-    Call("rds:AddTagsToResource", [COPY]),
+    Call("rds:ListTagsForResource", [COPY]),
+    Call("rds:AddTagsToResource", [COPY], {"aws:TagKeys": "rowback:managed"}),
     Call("rds:ModifyDBInstance", [COPY], OURS),
     Call("rds:DeleteDBInstance", [COPY], OURS),
     Call("logs:FilterLogEvents", [f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/rds/instance/orders/postgresql"]),
     Call("kms:DescribeKey", [KEY]),
-    Call("kms:CreateGrant", [KEY], {"kms:ViaService": f"rds.{REGION}.amazonaws.com"}),
+    Call("kms:CreateGrant", [KEY], THROUGH_RDS),
+    Call("iam:GetRole", [ROLE]),
+    Call("iam:SimulatePrincipalPolicy", [ROLE, SIMULATED]),
 ]
 BY_PROFILE = {
     "libpq": [],
@@ -112,12 +126,18 @@ def _applies(statement: Mapping[str, Any], call: Call, resource: str) -> bool:
         any(_like(call.action.lower(), action.lower()) for action in statement["Action"])
         and any(_like(resource, pattern) for pattern in statement["Resource"])
         and all(
-            call.context.get(key) == value
-            for operator, wanted in statement.get("Condition", {}).items()
-            for key, value in wanted.items()
-            if operator in ("StringEquals", "Bool") or pytest.fail(f"unknown operator {operator}")
+            _holds(operator, wanted, call.context.get(key))
+            for operator, conditions in statement.get("Condition", {}).items()
+            for key, wanted in conditions.items()
         )
     )
+
+
+def _holds(operator: str, wanted: str | Sequence[str], value: str | None) -> bool:
+    if operator == "ForAllValues:StringLike":  # holds as well where the call has no such key
+        return value is None or any(_like(value, pattern) for pattern in wanted)
+    assert operator in ("StringEquals", "Bool")
+    return value == wanted
 
 
 def _like(text: str, pattern: str) -> bool:
@@ -131,7 +151,10 @@ def random_call(chance: random.Random, actions: Sequence[str], resources: Sequen
         if chance.random() < 0.6
     }
     if chance.random() < 0.5:
+        context["kms:GrantIsForAWSResource"] = chance.choice(["true", "false"])
         context["kms:ViaService"] = chance.choice([f"rds.{REGION}.amazonaws.com", f"ec2.{REGION}.amazonaws.com"])
+    if chance.random() < 0.5:
+        context["aws:TagKeys"] = chance.choice(["rowback:managed", "rowback:case", "owner"])
     count = chance.choice([1, 1, 1, 2, 5])
     return Call(chance.choice(actions), chance.choices(resources, k=count), context)
 
@@ -144,11 +167,17 @@ def is_needed(call: Call, profile: str) -> bool:
     known = [
         each
         for each in (*NEEDED, *BY_PROFILE[profile])
-        if each.action == call.action and all(call.context.get(key) == value for key, value in each.context.items())
+        if each.action == call.action and all(_like_needed(call, *wanted) for wanted in each.context.items())
     ]
     places = {resource for each in known for resource in each.resources}
     whole = "*" in places  # a read: RDS knows no narrower resource for most of them
     return bool(known) and all(whole or resource in places for resource in call.resources)
+
+
+def _like_needed(call: Call, key: str, value: str) -> bool:
+    if key == "aws:TagKeys":
+        return call.context.get(key, value).startswith("rowback:")
+    return call.context.get(key) == value
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +205,7 @@ def test_everything_else_is_denied(profile: str, every_action: list[str]) -> Non
     chance = random.Random(20261129)  # noqa: S311 (replayable, no secret)
     ours = sorted({call.action for call in (*NEEDED, *BY_PROFILE[profile])})
     of_logins = (resource for calls in BY_PROFILE.values() for call in calls for resource in call.resources)
-    resources = [ORIGINAL, COPY, *OTHERS, *GROUPS, KEY, SECRET, *of_logins]
+    resources = [ORIGINAL, COPY, BACKUP, *OTHERS, *GROUPS, KEY, SECRET, ROLE, SIMULATED, *of_logins]
     counts: Counter[tuple[bool, bool]] = Counter()
     for _ in range(CALLS):
         call = random_call(chance, chance.choice([ours, every_action]), resources)

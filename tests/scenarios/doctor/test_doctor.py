@@ -203,8 +203,10 @@ def test_the_policy_is_what_iam_takes(doctor_lab: DoctorLab) -> None:
     assert (resource["Type"], resource["Properties"]["PolicyDocument"]) == ("AWS::IAM::ManagedPolicy", document)
     assert json.loads(printed["terraform"].partition("<<-POLICY\n")[2].rpartition("  POLICY")[0]) == document
     (login,) = [s for s in document["Statement"] if s["Sid"] == "LogIn"]
-    assert login["Resource"] == [f"arn:aws:rds-db:{REGION}:123456789012:dbuser:*/rowback"]
-    (never,) = [s for s in document["Statement"] if s["Effect"] == "Deny"]
+    assert login["Resource"] == [
+        f"arn:aws:rds-db:{REGION}:123456789012:dbuser:{doctor_lab.instance.resource_id}/rowback"
+    ]
+    (never,) = [s for s in document["Statement"] if s["Sid"] == "NeverTheOriginal"]
     assert "rds:DeleteDBInstance" in never["Action"]
     assert never["Resource"] == [f"arn:aws:rds:{REGION}:123456789012:db:well-1"]
 

@@ -218,8 +218,8 @@ def test_what_had_its_name_before_a_switchover_is_named(cli: Cli) -> None:
         discard(lab, lambda name: name.startswith("shop"))
     assert ran.code == 11
     assert ran.err.splitlines()[2:4] == [
-        "  before a blue/green switchover 'shop-old1' had its name, and has backups of its own; to look at what it held:"
-        f" rowback open shop-old1 --at {now} --database 'my db', then rowback peek CASE 'select …'",
+        "  before a blue/green switchover 'shop-old1' had its name, and has backups of its own; to look at what it"
+        f" held: rowback open shop-old1 --at {now} --database 'my db', then rowback peek CASE 'select …'",
         f"  {NOTHING}",
     ]
 
