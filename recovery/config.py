@@ -13,6 +13,7 @@ from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.approval import Demand, Distinct
 
 FILE_NAME = "rowback.toml"
+PLACES = ("{host}", "{port}", "{local_port}")  # in the arguments of a tunnel
 PROFILE_VARIABLE = "ROWBACK_PROFILE"  # the profile where none is named: what a runbook gives its commands
 
 
@@ -126,6 +127,7 @@ class Profile(_Section):
     copy_tags: dict[str, str] = {}
     copy_expires_hours: int = Field(default=24, ge=1, le=24 * 14)
     ca_bundle: Path | None = None
+    tunnel: tuple[str, ...] = ()
     sslmode: Literal["require", "verify-ca", "verify-full"] | None = None
     lock_timeout_ms: int = Field(default=2000, ge=1)
     lock_attempts: int = Field(default=30, ge=1)
@@ -138,6 +140,13 @@ class Profile(_Section):
     rpo_minutes: float | None = Field(default=None, gt=0)
     references: tuple[Reference, ...] = ()
     notify: tuple[Notify, ...] = ()
+
+    @field_validator("tunnel")
+    @classmethod
+    def _listens(cls, tunnel: tuple[str, ...]) -> tuple[str, ...]:
+        if tunnel and not all(any(place in each for each in tunnel[1:]) for place in PLACES):
+            raise ValueError(f"its arguments have to hold {', '.join(PLACES)}")
+        return tunnel
 
     @field_validator("copy_tags")
     @classmethod

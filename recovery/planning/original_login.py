@@ -34,6 +34,7 @@ def target_on_original(facts: InstanceFacts, database: str, profile: Profile) ->
         service=service,
         ca_bundle=profile.ca_bundle,
         sslmode=profile.sslmode,
+        tunnel=profile.tunnel,
     )
 
 
@@ -48,6 +49,7 @@ def target_on_copy(facts: InstanceFacts, database: str, password: str, profile: 
         password=password,
         ca_bundle=profile.ca_bundle,
         sslmode=profile.sslmode,
+        tunnel=profile.tunnel,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.instance import Endpoint
+from recovery.postgres.tunnel import LOOPBACK, local_port
 
 CONNECT_TIMEOUT_S = 15
 
@@ -27,7 +28,10 @@ KEEPALIVE: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Target:
-    """How to reach one database. `password` None leaves the search to libpq (PGPASSWORD, ~/.pgpass, service)."""
+    """How to reach one database. `password` None leaves the search to libpq (PGPASSWORD, ~/.pgpass, service).
+
+    `tunnel`: the program through which the server is reached (tunnel.py); empty where it is reached directly.
+    """
 
     label: str
     endpoint: Endpoint
@@ -38,6 +42,7 @@ class Target:
     ca_bundle: Path | None = None
     sslmode: str | None = None
     application: str = APPLICATION
+    tunnel: tuple[str, ...] = ()
 
     def named(self, application: str) -> Target:
         """The same database, under another application_name."""
@@ -48,7 +53,10 @@ class Target:
         return replace(self, database=database)
 
     def parameters(self) -> dict[str, str]:
-        """Libpq's keywords. Away from loopback the server must prove its name: verify-full, with the CA bundle."""
+        """Libpq's keywords. Away from loopback the server must prove its name: verify-full, with the CA bundle.
+
+        Through a tunnel it must prove the same name, which RDS gave it. Raises what `local_port` does.
+        """
         host, port = self.endpoint.host, self.endpoint.port
         values = {
             "host": host,
@@ -63,14 +71,22 @@ class Target:
         values["sslmode"] = mode
         if mode.startswith("verify"):
             values["sslrootcert"] = str(self._bundle())
+        if self.tunnel:
+            values["hostaddr"] = LOOPBACK
+            values["port"] = str(local_port(self.tunnel, self.endpoint, self.label))
         if self.service:
             values["service"] = self.service
         if self.password is not None:
             values["password"] = self.password
         return values
 
+    @property
+    def named_bundle(self) -> Path:
+        """The file that is named, or libpq's default."""
+        return self.ca_bundle or Path(os.environ.get("PGSSLROOTCERT") or Path.home() / ".postgresql" / "root.crt")
+
     def _bundle(self) -> Path:
-        bundle = self.ca_bundle or Path(os.environ.get("PGSSLROOTCERT") or Path.home() / ".postgresql" / "root.crt")
+        bundle = self.named_bundle
         if not bundle.is_file():
             raise RowbackError(
                 ErrorId.CONFIG_INVALID,

@@ -34,6 +34,7 @@ END_OF_DATA = b"\n\\.\n"
 _TOC_TABLE_DATA = re.compile(r"^(\d+); 0 (\d+) TABLE DATA ", re.MULTILINE)
 _ENVIRONMENT = {
     "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
     "port": "PGPORT",
     "dbname": "PGDATABASE",
     "user": "PGUSER",

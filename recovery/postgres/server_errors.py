@@ -98,8 +98,7 @@ def server_unreachable(target: Target, words: str, state: str) -> RowbackError:
     """The error for a server that does not answer; `words`: what libpq said."""
     help = "check security group, VPN or tunnel, then run the same command again"
     if "SSL error" in words or "certificate" in words:
-        bundle = target.parameters().get("sslrootcert", "none")
-        help = f"check ca_bundle: it must hold the CA that signed the server's certificate (now: {bundle})"
+        help = f"check ca_bundle: it must hold the CA that signed the server's certificate (now: {target.named_bundle})"
     return RowbackError(
         ErrorId.SERVER_UNREACHABLE,
         f"no connection to {target.label} at {target.endpoint.host}:{target.endpoint.port}",

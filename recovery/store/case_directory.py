@@ -24,6 +24,9 @@ from recovery.store.journal_directories import directories_in, directory_named, 
 
 RUN_VARIABLE = "ROWBACK_RUN"  # a runbook's step tells the commands it runs who they are for
 
+# What starts programs, or tells whom, is read from this user's configuration each time, never from a case.
+FROM_CONFIGURATION = {"notify", "tunnel"}
+
 
 @dataclass
 class StepState:
@@ -196,8 +199,7 @@ def open_case(
             "plan_digest": plan.digest,
             "plan": plan.model_dump(mode="json"),
             "objectives": objectives.model_dump(mode="json"),
-            # Whom to notify, and by what program, is read from this user's configuration each time, never from a case.
-            "profile": profile.model_dump(mode="json", exclude={"notify"}),
+            "profile": profile.model_dump(mode="json", exclude=FROM_CONFIGURATION),
             "approved": approved,
             "opener": opener.model_dump(mode="json") if opener else None,
             "run": os.environ.get(RUN_VARIABLE),
@@ -274,7 +276,7 @@ def _opened(directory: Path, first: Record) -> Case:
         directory=directory,
         plan=RecoveryPlan.model_validate(first.data["plan"]),
         objectives=Objectives.model_validate(first.data["objectives"]),
-        profile=Profile.model_validate({**first.data["profile"], "notify": ()}),
+        profile=Profile.model_validate({**first.data["profile"], **dict.fromkeys(FROM_CONFIGURATION, ())}),
         opened_at=first.at,
         plan_approved=first.data.get("approved") is True,
         opener=Person.model_validate(first.data["opener"]) if first.data.get("opener") else None,

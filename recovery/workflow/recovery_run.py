@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from guards.plain_text import shell_word
 from recovery.aws.instance_status import READY
 from recovery.aws.restorable_source import RestorableSource
-from recovery.config import Profile
+from recovery.config import Profile, load_profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.account import Partial
 from recovery.model.catalog import DatabaseIdentity
@@ -98,10 +99,14 @@ class RecoveryRun:
         else:
             self.approver(plan)
 
-    @property
+    @cached_property
     def profile(self) -> Profile:
-        """The profile the case was opened with: resume needs no flags."""
-        return self.case.profile
+        """The profile the case was opened with: resume needs no flags. Its tunnel is a program, and never a case's."""
+        try:
+            tunnel = load_profile(self.case.profile.name).tunnel if self.case.profile.name else ()
+        except RowbackError:  # the file is elsewhere, and most ways need no tunnel
+            tunnel = ()
+        return self.case.profile.model_copy(update={"tunnel": tunnel})
 
     def record(self, event: str, *, step: str | None = None, data: Outcome | None = None) -> Record:
         """Write one record and fold it into the case."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from runbooks.lab.iam_policy import Policy
 from runbooks.lab.lab_cluster import Cluster
 
+DOMAIN = "lab.rds.invalid"  # of the endpoints of an account that has names; nobody resolves them (RFC 2606)
 CERTIFICATE_LIFETIME = timedelta(days=365)
 # What a restored instance shows, one entry a look, before it stays available: it is available in between (sources:
 # RDS-waiting), and from "storage-initialization" on it can be used while its blocks are still loaded from S3.

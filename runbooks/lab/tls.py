@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from runbooks.lab.lab_cluster import Certificate
-from runbooks.lab.lab_state import CERTIFICATE_LIFETIME
+from runbooks.lab.lab_state import CERTIFICATE_LIFETIME, DOMAIN
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,11 @@ def create_authority() -> Authority:
         .sign(ca_key, hashes.SHA256())
     )
     key = ec.generate_private_key(ec.SECP256R1())
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [
+        x509.DNSName("localhost"),
+        x509.DNSName(f"*.{DOMAIN}"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    ]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     certificate = (
         _builder(subject, ca_name, key.public_key())

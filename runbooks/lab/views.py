@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runbooks.lab.engine import Engine
-from runbooks.lab.lab_state import UNREACHABLE, Instance, Snapshot, SubnetGroup
+from runbooks.lab.lab_state import DOMAIN, UNREACHABLE, Instance, Snapshot, SubnetGroup
 from runbooks.lab.query_protocol import Refusal, Request, Result
 
 IDENTIFIER = re.compile(r"[a-zA-Z](?:-?[a-zA-Z0-9])*")
@@ -53,7 +53,8 @@ MEMBERSHIPS = ("DBClusterIdentifier", "ReadReplicaSourceDBInstanceIdentifier", "
 class LabAccount:
     """Whose lab this is: the engine with the region and account number that go into ARNs, and its quotas.
 
-    `odd_rows`: what DescribeDBInstances lists beside: other engines' instances, and half-made ones.
+    `odd_rows`: what DescribeDBInstances lists beside: other engines' instances, and half-made ones. `private`:
+    prefixes of instances that are reached by a name which this machine does not resolve, as in another VPC.
     """
 
     engine: Engine
@@ -61,6 +62,13 @@ class LabAccount:
     number: str
     instance_quota: int = 40
     odd_rows: list[dict[str, Any]] = field(default_factory=list)
+    private: set[str] = field(default_factory=set)
+
+    def endpoint(self, instance: Instance) -> dict[str, object]:
+        """Where it listens."""
+        named = any(instance.identifier.startswith(each) for each in self.private)
+        host = f"{instance.identifier}.{DOMAIN}" if named else "127.0.0.1"
+        return {"Address": host, "Port": instance.cluster.port, "HostedZoneId": "ZLAB"}
 
     def arn(self, kind: str, name: str) -> str:
         """`arn:aws:rds:<region>:<account>:<kind>:<name>`."""
@@ -138,7 +146,6 @@ def show_instance(account: LabAccount, instance: Instance) -> Result:
     """DescribeDBInstances' view: no endpoint and no create time while `creating`."""
     attributes = instance.attributes
     group = account.engine.subnet_groups[str(attributes["DBSubnetGroupName"])]
-    endpoint = {"Address": "127.0.0.1", "Port": instance.cluster.port, "HostedZoneId": "ZLAB"}
     return {
         **{name: attributes[name] for name in SHOWN_BACK if name in attributes and name != "DBSubnetGroupName"},
         "DBInstanceIdentifier": instance.identifier,
@@ -149,7 +156,7 @@ def show_instance(account: LabAccount, instance: Instance) -> Result:
         "EngineVersion": account.engine.tools.version,
         "MasterUsername": instance.master,
         "DBName": instance.database,
-        "Endpoint": endpoint if instance.reachable else None,
+        "Endpoint": account.endpoint(instance) if instance.reachable else None,
         "InstanceCreateTime": instance.ready_at if instance.status not in UNREACHABLE else None,
         "LatestRestorableTime": instance.latest_restorable,
         "BackupRetentionPeriod": instance.retention_days,
