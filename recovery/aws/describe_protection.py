@@ -93,7 +93,7 @@ class Protections:
         return state
 
     def customer_key(self, key: str | None) -> str | None:
-        """The key, unless it is AWS's own, which nobody needs a right for. One that may not be looked at counts."""
+        """The key, unless it is AWS's own, for which no right is needed. One that may not be looked at counts."""
         if key is None:
             return None
         try:

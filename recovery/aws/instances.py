@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -18,6 +18,7 @@ from recovery.aws.instance_rows import facts_of, tags_of
 from recovery.aws.instance_status import PENDING, READY
 from recovery.aws.restorable_source import StatusListener
 from recovery.aws.restore_call import EXISTS, NO_CERTIFICATE, arguments, restore_refused, tags_for
+from recovery.aws.settling import LOOKS_TO_BELIEVE, SETTLED, settled, shown
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.deletion import Copy, objections_to_delete
 from recovery.model.instance import COPY_PREFIX, TAG_MANAGED, CopySettings, InstanceFacts, RestoreWindow
@@ -26,10 +27,7 @@ from recovery.model.nearest import nearest, nearest_line
 POLL_S, POLL_LOOPBACK_S = 10.0, 0.1
 BLIND_LOOKS = 12
 UNSEEN_LOOKS = 30  # RDS shows a new instance within seconds; 5 minutes of nothing means that it is gone
-# A restored instance is available, modified, rebooted and available again: only what stays so is believed.
-LOOKS_TO_BELIEVE = 3
 TAG_LOOKS = 30  # tags are "eventually consistent", also those that IAM's conditions read
-SETTLED = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -142,6 +140,20 @@ class Instances:
         """Instances that a blue/green switchover renamed: NAME-old1 and so on."""
         renamed = re.compile(re.escape(source.identifier) + r"-old\d+")
         return [name for name in self.names() if renamed.fullmatch(name)]
+
+    def parameter(self, group: str, name: str) -> str | None:
+        """What a parameter group says of one parameter; None where it says nothing, or may not be looked at."""
+        try:
+            with translated(f"rds:DescribeDBParameters on '{group}'"):
+                pages = self.rds.get_paginator("describe_db_parameters").paginate(DBParameterGroupName=group)
+                values = {
+                    row["ParameterName"]: row.get("ParameterValue") for page in pages for row in page["Parameters"]
+                }
+        except RowbackError as error:
+            if error.id is not ErrorId.IAM_MISSING:
+                raise
+            return None
+        return values.get(name)
 
     def start_copy(
         self, copy: Copy, source: InstanceFacts, database: str | None, settings: CopySettings
@@ -332,17 +344,3 @@ class Instances:
             watch(instance.status, waited)
             time.sleep(self.poll_s)
         raise copy_failed(doomed.identifier, f"is still 'deleting' after {deadline_s / 60:.0f} min")
-
-
-def settled(instance: InstanceFacts) -> bool:
-    """Whether it was created long enough ago for one look to be believed."""
-    return instance.created_at is not None and datetime.now(UTC) - instance.created_at > SETTLED
-
-
-def shown(instance: InstanceFacts | None) -> str:
-    """Its status, with how much of its storage is loaded from S3."""
-    if instance is None:
-        return "not visible yet"
-    if instance.loaded_percent is None:
-        return instance.status
-    return f"{instance.status}, {instance.loaded_percent} % of its storage loaded"

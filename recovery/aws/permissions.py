@@ -19,6 +19,7 @@ READ_MORE = (
     "rds:DescribeEvents",
     "rds:DescribeAccountAttributes",
     "rds:DescribeOrderableDBInstanceOptions",
+    "rds:DescribeDBParameters",
     "pricing:GetProducts",
     "ec2:DescribeRegions",
 )

@@ -50,6 +50,9 @@ class RestorableSource(Protocol):
     def predecessors(self, source: InstanceFacts) -> list[str]:
         """What had the name of `source` before, and has backups of its own."""
 
+    def parameter(self, group: str, name: str) -> str | None:
+        """What a parameter group says of one parameter; None where it says nothing, or may not be looked at."""
+
     def start_copy(
         self, copy: Copy, source: InstanceFacts, database: str | None, settings: CopySettings
     ) -> InstanceFacts:

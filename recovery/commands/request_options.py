@@ -59,6 +59,7 @@ class Asked(TypedDict):
     incident_xids: Sequence[tuple[int, int]]
     all_or_nothing: bool
     copy_parameter_group: str | None
+    inside_vpc: bool
     on_conflict: str
     profile: str | None
     region: str | None
@@ -142,6 +143,11 @@ REQUEST_OPTIONS = (
         help="Parameter group of the copy (default: RDS's own).",
     ),
     click.option(
+        "--inside-vpc",
+        is_flag=True,
+        help="Private addresses of the original's network are reached from here, though it has a public one.",
+    ),
+    click.option(
         "--max-cost",
         "max_cost_usd",
         type=click.FloatRange(min=0, min_open=True),
@@ -194,6 +200,7 @@ def request_of(options: Asked) -> Request:
         where=options["where"],
         all_or_nothing=options["all_or_nothing"],
         copy_parameter_group=options["copy_parameter_group"],
+        inside_vpc=options["inside_vpc"],
         max_cost_usd=options["max_cost_usd"],
         profile_name=options["profile"],
     )

@@ -16,7 +16,7 @@ from recovery.compare.scope import Scope, ScopeRequest
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.catalog import Catalog
-from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
+from recovery.model.instance import InstanceFacts, RestoreWindow
 from recovery.model.load_strategy import LoadStrategy
 from recovery.model.modes.reload_mode import ReloadMode
 from recovery.model.nearest import nearest, nearest_line
@@ -26,7 +26,7 @@ from recovery.model.target import format_utc
 from recovery.model.values import TableName, named_table
 from recovery.postgres.before_images import left_schemas
 from recovery.postgres.change_consumers import event_triggers, fixed_sequences, frozen
-from recovery.postgres.connect import Session, one
+from recovery.postgres.connect import Session
 from recovery.postgres.publications import publishes_everything
 
 
@@ -46,6 +46,7 @@ class Request:
     where: str | None = None
     all_or_nothing: bool = False
     copy_parameter_group: str | None = None
+    inside_vpc: bool = False
     max_cost_usd: float | None = None
     profile_name: str | None = None
 
@@ -179,27 +180,6 @@ def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[T
         state=NOTHING_CREATED,
         help=f"correct the name; or, if it was dropped: rowback restore {request.instance}"
         f" --at {format_utc(request.target_time)} --database {shell_word(request.database)} --mode beside {tables}",
-    )
-
-
-def refuse_unstartable_copy(original: Session, source: InstanceFacts, settings: CopySettings) -> None:
-    """Raise instance-unsuitable when the copy would not start with the prepared transactions that it replays.
-
-    One that was prepared between the backup and T is replayed in the copy, which does not start where
-    max_prepared_transactions is 0, as in RDS's default parameter groups.
-    """
-    allowed = int(one(original, "show max_prepared_transactions"))
-    if not allowed or settings.parameter_group:
-        return
-    pending = int(one(original, "select count(*) from pg_prepared_xacts"))
-    group = source.parameter_group or "GROUP"
-    raise RowbackError(
-        ErrorId.INSTANCE_UNSUITABLE,
-        f"'{source.identifier}' runs with max_prepared_transactions = {allowed}, and its copy would have none",
-        f"{pending} prepared transactions are pending now; one that was prepared between the last backup and T is"
-        " replayed in the copy, and without room for it the copy does not start",
-        state=NOTHING_CREATED,
-        help=f"give the copy a parameter group that allows them, such as its own: --copy-parameter-group {group}",
     )
 
 

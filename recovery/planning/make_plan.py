@@ -29,9 +29,13 @@ from recovery.planning.check_request import (
     Request,
     dropped_tables,
     plan_notices,
-    refuse_unstartable_copy,
     refuse_unsuitable,
     window_with,
+)
+from recovery.planning.copy_surroundings import (
+    fit_for,
+    refuse_unreachable_copy,
+    surroundings_notices,
 )
 from recovery.planning.cost_limit import expiry_within
 from recovery.planning.original_login import target_on_original
@@ -52,13 +56,8 @@ def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[s
     source = instances.get(request.instance)
     refuse_unsuitable(source)
     window = window_with(request, instances, source, say)
-    settings = CopySettings.like(
-        source,
-        instance_class=request.profile.copy_class,
-        expires_after_hours=request.profile.copy_expires_hours,
-        parameter_group=request.copy_parameter_group or request.profile.copy_parameter_group,
-    ).model_copy(update={"tags": request.profile.copy_tags, "storage": request.profile.copy_storage})
-    settings = expiry_within(request.max_cost_usd, settings, source)
+    settings = expiry_within(request.max_cost_usd, _settings(request, source), source)
+    refuse_unreachable_copy(source, request.profile, inside_vpc=request.inside_vpc)
     target = target_on_original(source, request.database, request.profile)
     if request.transport is Transport.DUMP:
         find_client_tools(server_major=source.major, tls=not is_loopback(target.endpoint.host))
@@ -76,8 +75,11 @@ def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[s
             raise _unbreakable_cycle(cycle, target)
         _leave_out_unreadable_on_copy(original, catalog, scope, source)
         tables = tuple(scope.chosen[name] for name in order if name in scope.chosen)
-        refuse_unstartable_copy(original, source, settings)
-        notices = tuple(plan_notices(original, catalog, scope, request.repair.reload_mode))
+        settings = fit_for(original, source, settings, instances)
+        notices = (
+            *plan_notices(original, catalog, scope, request.repair.reload_mode),
+            *surroundings_notices(original, source, settings),
+        )
     return RecoveryPlan(
         tool_version=__version__,
         made_at=datetime.now(UTC),
@@ -105,6 +107,17 @@ def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[s
         profile=request.profile_name,
         approvals=request.profile.approvals,
     )
+
+
+def _settings(request: Request, source: InstanceFacts) -> CopySettings:
+    profile = request.profile
+    settings = CopySettings.like(
+        source,
+        instance_class=profile.copy_class,
+        expires_after_hours=profile.copy_expires_hours,
+        parameter_group=request.copy_parameter_group or profile.copy_parameter_group,
+    )
+    return settings.model_copy(update={"tags": profile.copy_tags, "storage": profile.copy_storage})
 
 
 def _held_triggers(catalog: Catalog, scope: Scope) -> tuple[Trigger, ...]:

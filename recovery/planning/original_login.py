@@ -53,6 +53,15 @@ def target_on_copy(facts: InstanceFacts, database: str, password: str, profile: 
     )
 
 
+def by_token_on_copy(facts: InstanceFacts, database: str, profile: Profile) -> Target:
+    """The same for a master user of which the server accepts IAM tokens alone: each time with a new one."""
+    assert facts.endpoint
+    login = from_iam(
+        host=facts.endpoint.host, port=facts.endpoint.port, user=facts.master_username, region=facts.region
+    )
+    return target_on_copy(facts, database, login.password or "", profile)
+
+
 def _login(facts: InstanceFacts, profile: Profile) -> Login:
     match profile.credentials:
         case LibpqCredentials(user=user):

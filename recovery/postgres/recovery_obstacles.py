@@ -60,6 +60,15 @@ def subscriptions(session: Session) -> list[str]:
     return [row[0] for row in rows]
 
 
+def enabled_subscriptions(session: Session) -> list[str]:
+    """Those of every database of the server."""
+    rows = session.execute(
+        "select format('%I of %I', subname, datname) from pg_subscription s join pg_database d on d.oid = subdbid"
+        " where subenabled order by 1"
+    )
+    return [row[0] for row in rows]
+
+
 def slots(session: Session) -> list[tuple[str, str, int]]:
     """Replication slots: name, `active` or `inactive`, and the bytes of WAL that they hold back."""
     rows = session.execute(

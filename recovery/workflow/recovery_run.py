@@ -18,7 +18,7 @@ from recovery.model.catalog import DatabaseIdentity
 from recovery.model.instance import InstanceFacts
 from recovery.model.recovery_plan import RecoveryPlan
 from recovery.model.repair_plan import RepairPlan
-from recovery.planning.original_login import target_on_copy, target_on_original
+from recovery.planning.original_login import by_token_on_copy, target_on_copy, target_on_original
 from recovery.postgres.connect import Session, await_answer, await_login, connect, identity_of
 from recovery.postgres.connection_target import Target
 from recovery.redaction import remember
@@ -140,6 +140,10 @@ class RecoveryRun:
     def copy_target(self) -> Target:
         """The affected database on the copy; a resumed process sets a new master password first."""
         facts = self.copy_facts()
+        if self.case.plan.copy_settings.iam_authentication:
+            target = by_token_on_copy(facts, self.case.plan.database, self.profile)
+            await_login(target, deadline_s=LOGIN_DEADLINE_S, pause_s=self.instances.poll_s)
+            return target
         if self._copy_password is None:
             unknown = target_on_copy(facts, self.case.plan.database, "", self.profile)
             await_answer(unknown, deadline_s=ANSWER_DEADLINE_S, pause_s=self.instances.poll_s)

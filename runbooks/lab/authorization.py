@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runbooks.lab.iam_policy import Decision, Policy
+from runbooks.lab.iam_policy import Authorization, IdentityPolicy
 from runbooks.lab.lab_state import Instance
 from runbooks.lab.query_protocol import Refusal
 from runbooks.lab.views import LabAccount
@@ -41,10 +41,12 @@ class Checked:
     context: dict[str, list[str]] = field(default_factory=dict)
 
 
-def authorize(account: LabAccount, policy: Policy, service: str, action: str, request: Mapping[str, Any]) -> None:
+def authorize(
+    account: LabAccount, policy: IdentityPolicy, service: str, action: str, request: Mapping[str, Any]
+) -> None:
     """Raises Refusal as AWS words it where the policy does not allow the call."""
     for each in checks(account, service, action, request):
-        if policy.decide(each.action, each.resource, each.context) is not Decision.ALLOWED:
+        if policy.decide(each.action, each.resource, each.context) is not Authorization.ALLOWED:
             where = f" on resource: {each.resource}" if each.resource != "*" else ""
             words = f"User: arn:aws:iam::{account.number}:user/lab is not authorized to perform: {each.action}{where}"
             raise Refusal("AccessDenied", words, 403)
@@ -60,8 +62,8 @@ def checks(account: LabAccount, service: str, action: str, request: Mapping[str,
     elif name in {"rds:ListTagsForResource", "rds:AddTagsToResource", "rds:RemoveTagsFromResource"}:
         yield Checked(name, str(request["ResourceName"]), _requested_tags(request))
     elif name == "rds:DeleteDBInstanceAutomatedBackup":
-        found = [each for each in account.engine.instances.values() if each.resource_id == request["DbiResourceId"]]
-        yield from (Checked(name, account.backup_arn(each)) for each in found)
+        owners = [each for each in account.engine.instances.values() if each.resource_id == request["DbiResourceId"]]
+        yield from (Checked(name, account.backup_arn(each)) for each in owners)
     elif name == "rds:DeleteDBSnapshot":
         yield Checked(name, account.arn("snapshot", str(request["DBSnapshotIdentifier"])))
     elif name == "iam:SimulatePrincipalPolicy":

@@ -262,6 +262,7 @@ class Engine:
         if self._closing.is_set():
             raise LabError("the lab is closing")
         instance.cluster.settings = self.effective_settings(instance)
+        instance.cluster.tokens = bool(instance.attributes.get("IAMDatabaseAuthenticationEnabled"))
         instance.cluster.start()
         instance.ready_at = instance.ready_at or utc_now()
 

@@ -14,7 +14,7 @@ from typing import Any
 Context = Mapping[str, Sequence[str]]  # condition key → its values in this request; absent where the request has none
 
 
-class Decision(StrEnum):
+class Authorization(StrEnum):
     """What IAM's simulator calls the outcome."""
 
     ALLOWED = "allowed"
@@ -23,20 +23,20 @@ class Decision(StrEnum):
 
 
 @dataclass(frozen=True)
-class Policy:
+class IdentityPolicy:
     """A policy document."""
 
     statements: tuple[Mapping[str, Any], ...]
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Policy:
+    def of(cls, document: Mapping[str, Any]) -> IdentityPolicy:
         """The policy of a JSON document. Raises KeyError where it has no statements."""
         statements = document["Statement"]
         return cls(tuple(statements if isinstance(statements, list) else [statements]))
 
-    def without(self, action: str) -> Policy:
+    def without(self, action: str) -> IdentityPolicy:
         """The same, with one action taken out of every statement that allows it."""
-        return Policy(
+        return IdentityPolicy(
             tuple(
                 {**each, "Action": [name for name in _listed(each["Action"]) if name != action]}
                 if each["Effect"] == "Allow"
@@ -45,7 +45,7 @@ class Policy:
             )
         )
 
-    def decide(self, action: str, resource: str, context: Context) -> Decision:
+    def decide(self, action: str, resource: str, context: Context) -> Authorization:
         """What becomes of `action` on one resource (an ARN, or `*` where the action names none)."""
         effects = {
             each["Effect"]
@@ -55,8 +55,8 @@ class Policy:
             and _holds(each.get("Condition", {}), context)
         }
         if "Deny" in effects:
-            return Decision.EXPLICIT_DENY
-        return Decision.ALLOWED if "Allow" in effects else Decision.IMPLICIT_DENY
+            return Authorization.EXPLICIT_DENY
+        return Authorization.ALLOWED if "Allow" in effects else Authorization.IMPLICIT_DENY
 
 
 def _listed(value: str | Sequence[str]) -> list[str]:

@@ -43,6 +43,7 @@ timezone = 'UTC'
 ACCESS = """\
 local all,replication rdsadmin trust
 host all rdsadmin all reject
+host{tls} all +rds_iam 127.0.0.1/32 {iam}
 host{tls} all all 127.0.0.1/32 scram-sha-256
 """
 
@@ -61,7 +62,11 @@ class Certificate:
 
 @dataclass
 class Cluster:
-    """A cluster below `root`; `port` is fixed once it first started."""
+    """A cluster below `root`; `port` is fixed once it first started.
+
+    `tokens`: members of rds_iam are let in, by tokens that the lab does not verify. Else nothing lets them in: where
+    IAM authentication is off RDS asks for a token all the same.
+    """
 
     tools: Tools
     root: Path
@@ -69,6 +74,7 @@ class Cluster:
     certificate: Certificate | None = None
     settings: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    tokens: bool = False
     _tether: subprocess.Popen[bytes] | None = None
     _recovery: str = ""
 
@@ -153,7 +159,9 @@ class Cluster:
         )
         self._write("lab.conf", body + chosen + self._recovery)
         demanded = self.settings.get("rds.force_ssl", "0") == "1"
-        self._write("pg_hba.conf", ACCESS.format(tls="ssl" if demanded else ""))
+        self._write(
+            "pg_hba.conf", ACCESS.format(tls="ssl" if demanded else "", iam="trust" if self.tokens else "reject")
+        )
         main = self.data / "postgresql.conf"
         if "lab.conf" not in (text := main.read_text()):
             main.write_text(text + "\ninclude 'lab.conf'\n")

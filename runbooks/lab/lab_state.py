@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from runbooks.lab.iam_policy import Policy
+from runbooks.lab.iam_policy import IdentityPolicy
 from runbooks.lab.lab_cluster import Cluster
 
 DOMAIN = "lab.rds.invalid"  # of the endpoints of an account that has names; nobody resolves them (RFC 2606)
@@ -169,8 +169,8 @@ class Faults:
     creating_delay_s: float = 0.0
     restorable_lag_s: float = 0.0
     idle_after_restore: bool = False
-    policy: Policy | None = None
-    organization: Policy | None = None
+    policy: IdentityPolicy | None = None
+    organization: IdentityPolicy | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take_call(self, action: str) -> CallFault | None:

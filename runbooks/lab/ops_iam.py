@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runbooks.lab.iam_policy import Decision, Policy
+from runbooks.lab.iam_policy import Authorization, IdentityPolicy
 from runbooks.lab.query_protocol import Refusal, Request, Result
 from runbooks.lab.views import LabAccount
 
@@ -39,11 +39,11 @@ class IamOperations:
         return {"EvaluationResults": every[begin:end], **more}
 
     def _result(self, action: str, resource: str, context: dict[str, list[str]]) -> dict[str, Any]:
-        decision, allowed_by_organization = Decision.ALLOWED, True
+        decision, allowed_by_organization = Authorization.ALLOWED, True
         if self.faults.organization:
             allowed_by_organization = _allows(self.faults.organization, action, resource, context)
         if action in self.faults.denied or not allowed_by_organization:
-            decision = Decision.IMPLICIT_DENY
+            decision = Authorization.IMPLICIT_DENY
         elif self.faults.policy:
             decision = self.faults.policy.decide(action, resource, context)
         organization = {"AllowedByOrganizations": allowed_by_organization} if self.faults.organization else None
@@ -61,5 +61,5 @@ class IamOperations:
             raise Refusal("NoSuchEntity", f"The principal with arn {arn} cannot be found.", 404)
 
 
-def _allows(policy: Policy, action: str, resource: str, context: dict[str, list[str]]) -> bool:
-    return policy.decide(action, resource, context) is Decision.ALLOWED
+def _allows(policy: IdentityPolicy, action: str, resource: str, context: dict[str, list[str]]) -> bool:
+    return policy.decide(action, resource, context) is Authorization.ALLOWED

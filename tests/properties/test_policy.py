@@ -74,6 +74,7 @@ READS = [
     "rds:DescribeEvents",
     "rds:DescribeAccountAttributes",
     "rds:DescribeOrderableDBInstanceOptions",
+    "rds:DescribeDBParameters",
     "pricing:GetProducts",
     "ec2:DescribeRegions",
     "ec2:DescribeAccountAttributes",

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from runbooks.lab.background import pass_a_second
-from runbooks.lab.iam_policy import Policy
+from runbooks.lab.iam_policy import IdentityPolicy
 from runbooks.lab.lab_server import REGION
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, discard, rds_client, wait_until
@@ -23,14 +23,14 @@ TRUST = '{"Version": "2012-10-17", "Statement": []}'
 
 
 @pytest.fixture
-def printed(cli: Cli) -> Policy:
+def printed(cli: Cli) -> IdentityPolicy:
     ran = cli("doctor", cli.live.identifier, "--iam-policy")
     assert ran.code == 0, ran.err
-    return Policy.of(json.loads(ran.out))
+    return IdentityPolicy.of(json.loads(ran.out))
 
 
 @pytest.fixture
-def in_force(cli: Cli, printed: Policy) -> Iterator[Policy]:
+def in_force(cli: Cli, printed: IdentityPolicy) -> Iterator[IdentityPolicy]:
     faults = cli.live.lab.engine.faults
     faults.policy = printed
     yield printed
@@ -55,7 +55,9 @@ def aws(cli: Cli, service: str) -> Any:
     )
 
 
-def test_a_recovery_needs_nothing_else(cli: Cli, database: Database, target: datetime, in_force: Policy) -> None:
+def test_a_recovery_needs_nothing_else(
+    cli: Cli, database: Database, target: datetime, in_force: IdentityPolicy
+) -> None:
     """Also while IAM does not see the new instance's tags."""
     ran = cli(*restoring(cli, database, target))
     assert ran.code == 0, ran.err
@@ -75,7 +77,7 @@ def test_a_recovery_needs_nothing_else(cli: Cli, database: Database, target: dat
     ],
 )
 def test_without_it_the_recovery_ends_with_its_name(
-    cli: Cli, database: Database, target: datetime, in_force: Policy, action: str
+    cli: Cli, database: Database, target: datetime, in_force: IdentityPolicy, action: str
 ) -> None:
     before = database.rows(ROWS)
     cli.live.lab.engine.faults.policy = in_force.without(action)
@@ -92,7 +94,7 @@ def denied(call: Any, **arguments: object) -> None:
     assert refused.value.response["Error"]["Code"] == "AccessDenied", refused.value
 
 
-def test_its_holder_can_do_nothing_else(cli: Cli, in_force: Policy) -> None:
+def test_its_holder_can_do_nothing_else(cli: Cli, in_force: IdentityPolicy) -> None:
     lab, rds = cli.live.lab, aws(cli, "rds")
     original = lab.engine.instances[cli.live.identifier]
     arn = f"arn:aws:rds:{REGION}:123456789012:db:"
@@ -137,7 +139,7 @@ def wrong_of(cli: Cli, **environment: str) -> dict[str, dict[str, str]]:
     }
 
 
-def test_doctor_names_exactly_the_one_that_is_missing(cli: Cli, in_force: Policy) -> None:
+def test_doctor_names_exactly_the_one_that_is_missing(cli: Cli, in_force: IdentityPolicy) -> None:
     """Every single one of the policy."""
     actions = [
         action
@@ -155,10 +157,10 @@ def test_doctor_names_exactly_the_one_that_is_missing(cli: Cli, in_force: Policy
         assert list(wrong_of(cli)) == [f"permission {action}"]
 
 
-def test_a_service_control_policy_is_told_apart(cli: Cli, in_force: Policy) -> None:
+def test_a_service_control_policy_is_told_apart(cli: Cli, in_force: IdentityPolicy) -> None:
     everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     never = {"Effect": "Deny", "Action": "rds:RestoreDBInstance*", "Resource": "*"}
-    cli.live.lab.engine.faults.organization = Policy((everything, never))
+    cli.live.lab.engine.faults.organization = IdentityPolicy((everything, never))
     (check,) = wrong_of(cli).values()
     assert check["reason"] == (
         "these credentials may not call rds:RestoreDBInstanceToPointInTime: a service control policy of the"
@@ -167,7 +169,7 @@ def test_a_service_control_policy_is_told_apart(cli: Cli, in_force: Policy) -> N
     assert check["fix"] == ("ask who manages the organization's policies: no policy of this account can allow it")
 
 
-def test_a_role_with_a_path_is_looked_up(cli: Cli, in_force: Policy) -> None:
+def test_a_role_with_a_path_is_looked_up(cli: Cli, in_force: IdentityPolicy) -> None:
     """As IAM Identity Center makes them: the caller's ARN shows the role's name only."""
     iam = aws(cli, "iam")
     iam.create_role(RoleName="AWSReservedSSO_Admin_ab12", Path=SSO, AssumeRolePolicyDocument=TRUST)
@@ -188,7 +190,7 @@ def test_a_role_with_a_path_is_looked_up(cli: Cli, in_force: Policy) -> None:
 
 
 def test_an_instance_whose_tags_iam_does_not_see_yet_is_waited_for(
-    cli: Cli, database: Database, target: datetime, in_force: Policy
+    cli: Cli, database: Database, target: datetime, in_force: IdentityPolicy
 ) -> None:
     opened = cli("open", *restoring(cli, database, target)[1:-2])
     assert opened.code == 0, opened.err

@@ -1,0 +1,25 @@
+"""When a restored instance is believed to be available: it is modified and rebooted in between."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from recovery.model.instance import InstanceFacts
+
+LOOKS_TO_BELIEVE: Final = 3  # in a row; CloudFormation and Terraform wait for the same (sources: RDS-waiting)
+SETTLED: Final = timedelta(minutes=15)
+
+
+def settled(instance: InstanceFacts) -> bool:
+    """Whether it was created long enough ago for one look to be believed."""
+    return instance.created_at is not None and datetime.now(UTC) - instance.created_at > SETTLED
+
+
+def shown(instance: InstanceFacts | None) -> str:
+    """Its status, with how much of its storage is loaded from S3."""
+    if instance is None:
+        return "not visible yet"
+    if instance.loaded_percent is None:
+        return instance.status
+    return f"{instance.status}, {instance.loaded_percent} % of its storage loaded"

@@ -1,0 +1,132 @@
+"""What of the original would keep its copy from starting, from being reached, or from being harmless.
+
+Refused before anything is created: an hour later it would be known from the copy itself.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from socket import getaddrinfo
+
+from recovery.aws.restorable_source import RestorableSource
+from recovery.config import Profile
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.instance import CopySettings, InstanceFacts
+from recovery.postgres.connect import Session, one
+from recovery.postgres.recovery_obstacles import enabled_subscriptions, slots
+
+NO_WORKERS = "max_logical_replication_workers"
+
+
+def fit_for(
+    original: Session, source: InstanceFacts, settings: CopySettings, instances: RestorableSource
+) -> CopySettings:
+    """The settings, with the way of logging in that the original's master user has.
+
+    Raises instance-unsuitable for a copy that would not start, or would subscribe.
+    """
+    refuse_unstartable_copy(original, source, settings)
+    refuse_subscribing_copy(original, source, settings, instances)
+    return settings.model_copy(update={"iam_authentication": logs_in_by_token(original, source)})
+
+
+def refuse_unstartable_copy(original: Session, source: InstanceFacts, settings: CopySettings) -> None:
+    """Raise instance-unsuitable when the copy would not start with the prepared transactions that it replays.
+
+    One that was prepared between the backup and T is replayed in the copy, which does not start where
+    max_prepared_transactions is 0, as in RDS's default parameter groups.
+    """
+    allowed = int(one(original, "show max_prepared_transactions"))
+    if not allowed or settings.parameter_group:
+        return
+    pending = int(one(original, "select count(*) from pg_prepared_xacts"))
+    group = source.parameter_group or "GROUP"
+    raise RowbackError(
+        ErrorId.INSTANCE_UNSUITABLE,
+        f"'{source.identifier}' runs with max_prepared_transactions = {allowed}, and its copy would have none",
+        f"{pending} prepared transactions are pending now; one that was prepared between the last backup and T is"
+        " replayed in the copy, and without room for it the copy does not start",
+        state=NOTHING_CREATED,
+        help=f"give the copy a parameter group that allows them, such as its own: --copy-parameter-group {group}",
+    )
+
+
+def refuse_subscribing_copy(
+    original: Session, source: InstanceFacts, settings: CopySettings, instances: RestorableSource
+) -> None:
+    """Raise instance-unsuitable where the copy would come up subscribed to what the original is subscribed to.
+
+    From its start to the takeover it would fetch from the same slot, and confirm what the original has never seen.
+    A parameter group without workers keeps it from that.
+    """
+    names = enabled_subscriptions(original)
+    if not names:
+        return
+    group = settings.parameter_group
+    workers = instances.parameter(group, NO_WORKERS) if group else None
+    if group and workers in {None, "0"}:  # None: it may not be looked at, and whoever names a group knows it
+        return
+    facts = [f"parameter group '{group}' has {NO_WORKERS} = {workers}"] if group else []
+    name = f"{source.identifier}-copy"
+    raise RowbackError(
+        ErrorId.INSTANCE_UNSUITABLE,
+        f"'{source.identifier}' is subscribed ({', '.join(names)}), and its copy would be as well: until it is taken"
+        " over it would take changes from the same slots, which the original then never gets",
+        *facts,
+        state=NOTHING_CREATED,
+        help=f"make a parameter group without workers once: aws rds create-db-parameter-group --db-parameter-group-name"
+        f" {name} --db-parameter-group-family postgres{source.major} --description rowback, then aws rds"
+        f" modify-db-parameter-group --db-parameter-group-name {name} --parameters"
+        f" ParameterName={NO_WORKERS},ParameterValue=0,ApplyMethod=pending-reboot; then the same with"
+        f" --copy-parameter-group {name}",
+    )
+
+
+def refuse_unreachable_copy(source: InstanceFacts, profile: Profile, *, inside_vpc: bool) -> None:
+    """Raise instance-unsuitable where the original is reached by a public address: its copy will not have one.
+
+    `inside_vpc`: the user knows that private addresses of its network are reached from here.
+    """
+    if inside_vpc or profile.tunnel or not source.endpoint or not source.publicly_accessible:
+        return
+    if address := _public_address(source.endpoint.host):
+        raise RowbackError(
+            ErrorId.INSTANCE_UNSUITABLE,
+            f"'{source.identifier}' is reached at its public address {address} from here, and its copy will have none",
+            state=NOTHING_CREATED,
+            help="run it inside the VPC, or through a tunnel (rowback.toml); where private addresses of the VPC are"
+            " reached from here: the same with --inside-vpc",
+        )
+
+
+def _public_address(host: str) -> str | None:
+    """An address of `host` that is public, as this machine resolves it; inside the VPC RDS's names are private."""
+    try:
+        addresses = [str(entry[4][0]) for entry in getaddrinfo(host, None)]
+    except OSError:
+        return None  # that it cannot be reached at all is for the connection to say
+    return next((each for each in addresses if ipaddress.ip_address(each).is_global), None)
+
+
+def logs_in_by_token(original: Session, source: InstanceFacts) -> bool:
+    """Whether the master user is let in by IAM alone, whatever its password (sources: RDS-iam-login)."""
+    query = (
+        "select exists (select from pg_roles where rolname = 'rds_iam') and exists (select from pg_roles where rolname"
+        " = %s and pg_has_role(oid, 'rds_iam', 'member'))"
+    )
+    return bool(one(original, query, (source.master_username,)))
+
+
+def surroundings_notices(original: Session, source: InstanceFacts, settings: CopySettings) -> Iterator[str]:
+    """What a person should know of the copy beforehand."""
+    if settings.iam_authentication:
+        yield (
+            f"master user {source.master_username} is a member of rds_iam: the copy is made with IAM authentication and"
+            f" logged in to by token, which needs rds-db:connect on dbuser:*/{source.master_username}"
+        )
+    if slots(original) and not settings.parameter_group:
+        yield (
+            "replication slots exist here: should the copy end in incompatible-parameters, it needs a parameter group"
+            " with the original's rds.logical_replication (--copy-parameter-group)"
+        )

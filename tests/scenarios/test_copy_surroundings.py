@@ -1,0 +1,176 @@
+"""What of the original would keep its copy from being reached or from being harmless is known before it is made."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import pytest
+
+from recovery.config import Profile
+from recovery.model.instance import Endpoint
+from recovery.planning.original_login import by_token_on_copy
+from runbooks.lab.background import pass_a_second
+from runbooks.lab.lab_state import Parameters
+from tests.fix_cli import Cli, restoring, the_case
+from tests.fix_instances import instance
+from tests.fix_lab import Database, end_instance
+from tests.scenarios.refusals.requests import NOTHING
+
+INSTANCE_UNSUITABLE = 17
+ROWS = "select count(*), sum(hashtextextended(t::text, 0)) from t"
+
+
+@pytest.fixture
+def target(database: Database) -> datetime:
+    database.run("create table t (n int primary key)", "insert into t select generate_series(1, 300)")
+    moment = pass_a_second()
+    database.run("delete from t where n > 100")
+    return moment
+
+
+def no_copy(cli: Cli) -> bool:
+    return [name for name in cli.live.lab.engine.instances if name.startswith("rowback-")] == []
+
+
+@pytest.fixture
+def subscribed(cli: Cli, database: Database) -> Iterator[str]:
+    """An enabled subscription in another database of the instance."""
+    cluster = cli.live.lab.engine.instances[cli.live.identifier].cluster
+    with psycopg.connect(cluster.dsn(), autocommit=True) as admin:
+        admin.execute(
+            "create subscription fed connection 'host=192.0.2.1 dbname=x' publication p"
+            " with (connect = false, slot_name = 'theirs')"
+        )
+        admin.execute("alter subscription fed enable")
+        yield "fed of postgres"
+        admin.execute("alter subscription fed disable")
+        admin.execute("alter subscription fed set (slot_name = none)")
+        admin.execute("drop subscription fed")
+
+
+def test_a_copy_that_would_take_from_the_same_slots_is_not_made(
+    cli: Cli, database: Database, target: datetime, subscribed: str
+) -> None:
+    before = database.rows(ROWS)
+    ran = cli(*restoring(cli, database, target))
+    name, major = cli.live.identifier, cli.live.lab.engine.tools.major
+    assert (ran.code, ran.err) == (
+        INSTANCE_UNSUITABLE,
+        f"error[instance-unsuitable]: '{name}' is subscribed ({subscribed}), and its copy would be as well: until it is"
+        " taken over it would take changes from the same slots, which the original then never gets\n"
+        f"  {NOTHING}\n"
+        "  help: make a parameter group without workers once: aws rds create-db-parameter-group"
+        f" --db-parameter-group-name {name}-copy --db-parameter-group-family postgres{major} --description rowback,"
+        f" then aws rds modify-db-parameter-group --db-parameter-group-name {name}-copy --parameters"
+        " ParameterName=max_logical_replication_workers,ParameterValue=0,ApplyMethod=pending-reboot; then the same with"
+        f" --copy-parameter-group {name}-copy\n",
+    )
+    assert no_copy(cli)
+    assert database.rows(ROWS) == before
+
+
+@pytest.mark.parametrize(("values", "code"), [({"max_logical_replication_workers": "0"}, 0), ({}, INSTANCE_UNSUITABLE)])
+def test_a_parameter_group_without_workers_keeps_it_from_that(
+    cli: Cli, database: Database, target: datetime, subscribed: str, values: dict[str, str], code: int
+) -> None:
+    engine = cli.live.lab.engine
+    engine.parameters["contained"] = Parameters("contained", f"postgres{engine.tools.major}", "x", values)
+    try:
+        ran = cli(*restoring(cli, database, target, "--copy-parameter-group", "contained"))
+    finally:
+        del engine.parameters["contained"]
+    assert ran.code == code, ran.err
+    if code:
+        assert "  parameter group 'contained' has max_logical_replication_workers = 4\n" in ran.err
+        assert no_copy(cli)
+    else:
+        assert database.rows("select count(*), sum(n) from t") == [(300, 45150)]
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """This machine's resolver says so of every name."""
+
+    def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 5432))]
+
+    monkeypatch.setattr("recovery.planning.copy_surroundings.getaddrinfo", getaddrinfo)
+
+
+def test_an_original_that_is_reached_from_outside_has_no_copy_that_is(
+    cli: Cli, database: Database, target: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attributes = cli.live.lab.engine.instances[cli.live.identifier].attributes
+    monkeypatch.setitem(attributes, "PubliclyAccessible", True)
+    with monkeypatch.context() as outside:
+        resolving(outside, "52.95.110.1")
+        ran = cli(*restoring(cli, database, target))
+    assert (ran.code, ran.err) == (
+        INSTANCE_UNSUITABLE,
+        f"error[instance-unsuitable]: '{cli.live.identifier}' is reached at its public address 52.95.110.1 from here,"
+        f" and its copy will have none\n  {NOTHING}\n"
+        "  help: run it inside the VPC, or through a tunnel (rowback.toml); where private addresses of the VPC are"
+        " reached from here: the same with --inside-vpc\n",
+    )
+    assert no_copy(cli)
+    assert cli(*restoring(cli, database, target)).code == 0, "inside, its name is private"
+
+
+def test_who_reaches_the_vpc_says_so(
+    cli: Cli, database: Database, target: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attributes = cli.live.lab.engine.instances[cli.live.identifier].attributes
+    monkeypatch.setitem(attributes, "PubliclyAccessible", True)
+    planning = ["plan", *restoring(cli, database, target)[1:-2], "--inside-vpc"]
+    with monkeypatch.context() as outside:
+        resolving(outside, "52.95.110.1")
+        ran = cli(*planning)
+    assert ran.code == 0, ran.err
+
+
+def test_a_master_user_who_is_let_in_by_token_alone(cli: Cli) -> None:
+    """RDS asks members of rds_iam for no password, the master user of the copy neither."""
+    lab = cli.live.lab
+    password = lab.create_instance("tokened")
+    cluster = lab.engine.instances["tokened"].cluster
+    try:
+        with psycopg.connect(cluster.dsn("postgres"), autocommit=True) as admin:
+            admin.execute("create role app login password 'of-the-app-1'")
+            admin.execute("create database shop owner app")
+        with psycopg.connect(cluster.dsn("shop"), autocommit=True) as admin:
+            admin.execute("create table t (n int primary key)")
+            admin.execute("insert into t select generate_series(1, 50)")
+            admin.execute("alter table t owner to app")
+            admin.execute("grant all on t to postgres")
+            admin.execute("grant rds_iam to postgres")
+            moment = pass_a_second()
+            admin.execute("delete from t where n > 10")
+        with pytest.raises(psycopg.OperationalError, match="pg_hba.conf rejects"):
+            psycopg.connect(host="127.0.0.1", port=cluster.port, user="postgres", password=password, dbname="shop")
+        database = Database(cli.live, "shop")
+        arguments = ["restore", "tokened", *restoring(cli, database, moment)[2:]]
+        ran = cli(*arguments, PGUSER="app", PGPASSWORD="of-the-app-1")
+        assert ran.code == 0, ran.err
+        assert "master user postgres is a member of rds_iam: the copy is made with IAM authentication" in ran.err
+        assert the_case(cli)["outcome"] == "recovered"
+        with psycopg.connect(cluster.dsn("shop")) as admin:
+            assert admin.execute("select count(*), sum(n) from t").fetchall() == [(50, 1275)]
+    finally:
+        end_instance(lab, "tokened")
+
+
+def test_the_token_is_for_the_copy_and_its_master_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "lab")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "lab")
+    facts = instance(endpoint=Endpoint(host="rowback-x.abc.eu-west-1.rds.amazonaws.com", port=5432))
+    target = by_token_on_copy(facts, "shop", Profile())
+    assert target.user == facts.master_username
+    token = urlsplit(f"https://{target.password}")
+    assert (token.hostname, token.port) == ("rowback-x.abc.eu-west-1.rds.amazonaws.com", 5432)
+    query = parse_qs(token.query)
+    assert (query["Action"], query["DBUser"], query["X-Amz-Expires"]) == (["connect"], [facts.master_username], ["900"])
+    assert "/eu-west-1/rds-db/aws4_request" in query["X-Amz-Credential"][0]
