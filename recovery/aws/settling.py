@@ -23,3 +23,8 @@ def shown(instance: InstanceFacts | None) -> str:
     if instance.loaded_percent is None:
         return instance.status
     return f"{instance.status}, {instance.loaded_percent} % of its storage loaded"
+
+
+def is_loading(instance: InstanceFacts) -> bool:
+    """Whether blocks of its volume are still loaded from S3: each when it is first read."""
+    return instance.loaded_percent is not None or instance.status == "storage-initialization"

@@ -16,6 +16,7 @@ from recovery.model.instance import CopySettings, InstanceFacts
 from recovery.postgres.connect import Session, one
 from recovery.postgres.recovery_obstacles import enabled_subscriptions, slots
 
+FIRST_READ_MIB_S, READERS, WORTH_SAYING_GIB = 50, 4, 1.0  # sources: RDS-lazy
 NO_WORKERS = "max_logical_replication_workers"
 
 
@@ -118,8 +119,17 @@ def logs_in_by_token(original: Session, source: InstanceFacts) -> bool:
     return bool(one(original, query, (source.master_username,)))
 
 
-def surroundings_notices(original: Session, source: InstanceFacts, settings: CopySettings) -> Iterator[str]:
-    """What a person should know of the copy beforehand."""
+def surroundings_notices(
+    original: Session, source: InstanceFacts, settings: CopySettings, size_bytes: int
+) -> Iterator[str]:
+    """What a person should know of the copy beforehand. `size_bytes`: of the tables that will be read, now."""
+    gib = size_bytes / 2**30
+    if gib >= WORTH_SAYING_GIB:
+        yield (
+            f"a copy's blocks are loaded from S3 when they are first read: these tables are {gib:,.0f} GiB now, at some"
+            f" {FIRST_READ_MIB_S} MiB a second in each of {READERS} sessions {_hours(gib)}; the wait says how far RDS"
+            " is"
+        )
     if settings.iam_authentication:
         yield (
             f"master user {source.master_username} is a member of rds_iam: the copy is made with IAM authentication and"
@@ -130,3 +140,8 @@ def surroundings_notices(original: Session, source: InstanceFacts, settings: Cop
             "replication slots exist here: should the copy end in incompatible-parameters, it needs a parameter group"
             " with the original's rds.logical_replication (--copy-parameter-group)"
         )
+
+
+def _hours(gib: float) -> str:
+    hours = gib * 1024 / (FIRST_READ_MIB_S * READERS) / 3600
+    return f"{hours:,.1f} h" if hours >= 1 else f"{max(1, round(hours * 60))} min"

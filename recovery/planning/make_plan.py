@@ -76,9 +76,10 @@ def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[s
         _leave_out_unreadable_on_copy(original, catalog, scope, source)
         tables = tuple(scope.chosen[name] for name in order if name in scope.chosen)
         settings = fit_for(original, source, settings, instances)
+        size_bytes = sum(table.bytes for table in catalog.tables if table.name in scope.chosen)
         notices = (
             *plan_notices(original, catalog, scope, request.repair.reload_mode),
-            *surroundings_notices(original, source, settings),
+            *surroundings_notices(original, source, settings, size_bytes),
         )
     return RecoveryPlan(
         tool_version=__version__,

@@ -29,7 +29,7 @@ from recovery.postgres.swap.phase import SwapPhase
 from recovery.postgres.swap.remains import done_steps, end_builders
 from recovery.postgres.swap.statements import SwapStatement, statements_of
 from recovery.postgres.swap.table_definition import definition_lines
-from recovery.reload.build_queue import BuildQueue
+from recovery.postgres.work_queue import WorkQueue
 from recovery.reload.load_job import Job
 from recovery.reload.row_writes import RowsRefused
 from recovery.reload.wal_pace import WalPace
@@ -116,7 +116,7 @@ def build_hidden(original: Session, job: Job, transport: RowTransport, site: Bui
     made = _continue_or_make(original, job, site)
     copied = dict(made.copied)
     with ExitStack() as opened:
-        queue = opened.enter_context(BuildQueue(_builders(site.connect, opened, job.builders)))
+        queue = opened.enter_context(WorkQueue(_builders(site.connect, opened, job.builders)))
         for pair in job.fills:
             if pair.name not in copied:
                 copied[pair.name] = _copy_rows(original, pair, transport, site, _shape(made, job))

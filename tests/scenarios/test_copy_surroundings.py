@@ -12,8 +12,10 @@ import psycopg
 import pytest
 
 from recovery.config import Profile
-from recovery.model.instance import Endpoint
+from recovery.model.instance import CopySettings, Endpoint
+from recovery.planning.copy_surroundings import surroundings_notices
 from recovery.planning.original_login import by_token_on_copy
+from recovery.postgres.connect import connect
 from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_state import Parameters
 from tests.fix_cli import Cli, restoring, the_case
@@ -174,3 +176,29 @@ def test_the_token_is_for_the_copy_and_its_master_user(monkeypatch: pytest.Monke
     query = parse_qs(token.query)
     assert (query["Action"], query["DBUser"], query["X-Amz-Expires"]) == (["connect"], [facts.master_username], ["900"])
     assert "/eu-west-1/rds-db/aws4_request" in query["X-Amz-Credential"][0]
+
+
+@pytest.mark.parametrize(
+    ("size_gib", "words"),
+    [
+        (0.5, []),
+        (
+            40,
+            [
+                "a copy's blocks are loaded from S3 when they are first read: these tables are 40 GiB now, at some 50 MiB"
+                " a second in each of 4 sessions 3 min; the wait says how far RDS is"
+            ],
+        ),
+        (
+            1000,
+            [
+                "a copy's blocks are loaded from S3 when they are first read: these tables are 1,000 GiB now, at some"
+                " 50 MiB a second in each of 4 sessions 1.4 h; the wait says how far RDS is"
+            ],
+        ),
+    ],
+)
+def test_how_long_the_first_reading_takes_is_said(database: Database, size_gib: float, words: list[str]) -> None:
+    settings = CopySettings.like(instance(), instance_class=None, expires_after_hours=1)
+    with connect(database.target()) as original:
+        assert list(surroundings_notices(original, instance(), settings, int(size_gib * 2**30))) == words

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from recovery.aws.settling import is_loading
 from recovery.changeset.change_set import ChangeSet
 from recovery.compare.edited_csv import parse_decisions
 from recovery.compare.inquiry import Inquiry
 from recovery.compare.make_repair_plan import make_repair_plan
+from recovery.compare.read_ahead import ReadAhead, read_ahead
 from recovery.model.load_strategy import is_worth_a_swap
 from recovery.model.plain_index import counted_indexes
 from recovery.model.plan_options import table_options
@@ -40,6 +42,7 @@ class Diff(Step):
         number = case.new_number()
         case.changes_path(number).unlink(missing_ok=True)
         inquiry = inquiry_of(recovery_run, empty, number)
+        self._read_ahead(recovery_run, inquiry)
         with (
             recovery_run.original() as original,
             recovery_run.copy() as copy,
@@ -53,6 +56,14 @@ class Diff(Step):
             case.changes_path(number).unlink()
             repair = repair.model_copy(update={"number": None, "changes_digest": ""})
         return {"repair": repair.model_dump(mode="json")}
+
+    @staticmethod
+    def _read_ahead(recovery_run: RecoveryRun, inquiry: Inquiry) -> None:
+        """Only where the copy's blocks are still loaded: else it would be read twice for nothing."""
+        if not is_loading(recovery_run.copy_facts()):
+            return
+        with recovery_run.original() as original, recovery_run.copy() as copy:
+            read_ahead(original, copy, inquiry, ReadAhead(recovery_run.copy, recovery_run.listener.progress))
 
     def tell(self, outcome: Outcome) -> str:
         """What was found."""

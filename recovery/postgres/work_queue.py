@@ -1,4 +1,4 @@
-"""Statements that build something, worked off by several sessions of the original at once."""
+"""Statements worked off by several sessions of one server at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recovery.postgres.connect import Session
 CANCEL_EVERY_S = 0.5
 
 
-class BuildQueue:
+class WorkQueue:
     """Each of `sessions` executes one thing at a time. Leaving by an exception cancels what runs and drops the rest."""
 
     def __init__(self, sessions: Sequence[Session]) -> None:
@@ -34,7 +34,7 @@ class BuildQueue:
             future.result()
         self._futures.clear()
 
-    def __enter__(self) -> BuildQueue:
+    def __enter__(self) -> WorkQueue:
         return self
 
     def __exit__(

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from recovery.postgres.connect import Session, connect
-from recovery.reload.build_queue import BuildQueue
+from recovery.postgres.work_queue import WorkQueue
 from tests.fix_lab import Database
 
 BUSY = "select count(*) from pg_stat_activity where query like 'select pg_sleep(%' and state = 'active'"
@@ -27,7 +27,7 @@ def test_a_failing_build_ends_what_runs_and_what_waits(database: Database, sessi
 
     with ExitStack() as opened:
         builders = [opened.enter_context(connect(database.target())) for _ in range(sessions)]
-        with pytest.raises(psycopg.errors.DivisionByZero), BuildQueue(builders) as queue:
+        with pytest.raises(psycopg.errors.DivisionByZero), WorkQueue(builders) as queue:
             queue.add(fail)
             for _ in range(4):
                 queue.add(run_for_long)
