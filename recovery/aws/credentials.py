@@ -17,6 +17,14 @@ class Login:
     password: str | None = field(default=None, repr=False)
 
 
+def end_unrenewed() -> bool:
+    """Whether these credentials end at some time and nothing renews them: a session's, in the environment."""
+    import boto3
+
+    credentials = boto3.Session().get_credentials()
+    return credentials is not None and credentials.method == "env" and bool(credentials.token)
+
+
 def from_secret(arn: str, *, region: str | None) -> Login:
     """The login of a secret whose JSON has `username` and `password`. Raises config-invalid."""
     with translated(f"secretsmanager:GetSecretValue on '{arn}'"):

@@ -68,7 +68,9 @@ class LogFiles:
                 lines = max(FEWEST_LINES, lines // 4)  # the same again, in smaller bites
                 continue
             yield text.encode("utf-8", "replace")
-            marker, pending = portion["Marker"], bool(portion["AdditionalDataPending"])
+            # a file that is rotated away while it is read has no marker any more
+            pending = bool(portion.get("AdditionalDataPending")) and "Marker" in portion
+            marker = portion.get("Marker", marker)
             lines = min(LINES, lines * 2)
 
     def _portion(self, name: str, marker: str, lines: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Iterator
 from socket import getaddrinfo
 
+from recovery.aws.credentials import end_unrenewed
 from recovery.aws.restorable_source import RestorableSource
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
@@ -134,6 +135,11 @@ def surroundings_notices(
         yield (
             f"master user {source.master_username} is a member of rds_iam: the copy is made with IAM authentication and"
             f" logged in to by token, which needs rds-db:connect on dbuser:*/{source.master_username}"
+        )
+    if end_unrenewed():
+        yield (
+            "these credentials are a session's, in the environment, and nothing renews them: should they end while RDS"
+            " restores, log in again, then rowback resume goes on"
         )
     if slots(original) and not settings.parameter_group:
         yield (

@@ -92,9 +92,19 @@ class Target:
                 ErrorId.CONFIG_INVALID,
                 f"the CA bundle to verify '{self.endpoint.host}' with is missing: {bundle}",
                 state=NOTHING_CREATED,
-                help="download RDS's global-bundle.pem and name it with ca_bundle in rowback.toml or PGSSLROOTCERT",
+                help=f"download RDS's global-bundle.pem {_of_partition(self.endpoint.host)}and name it with ca_bundle"
+                " in rowback.toml or PGSSLROOTCERT",
             )
         return bundle
+
+
+def _of_partition(host: str) -> str:
+    """Other partitions of AWS have certificate authorities of their own."""
+    if host.endswith(".amazonaws.com.cn"):
+        return "of the China regions, which is another one, "
+    if ".us-gov-" in host:
+        return "of AWS GovCloud (US), which is another one, "
+    return ""
 
 
 def is_loopback(host: str) -> bool:

@@ -50,9 +50,16 @@ def foreign_variables(environment: Mapping[str, str]) -> list[str]:
     return [name for name in environment if name.startswith(("PG", "AWS_"))]
 
 
-def default_root() -> Path:
-    """Where this user's background lab lives."""
-    return Path(os.environ.get("ROWBACK_LAB_ROOT") or Path(tempfile.gettempdir()) / f"rowback-lab-up-{os.getuid()}")
+def root_of(name: str | None) -> Path:
+    """Where this user's background lab of that name lives; None: the one without a name."""
+    configured = os.environ.get("ROWBACK_LAB_ROOT")
+    root = Path(configured) if configured else Path(tempfile.gettempdir()) / f"rowback-lab-up-{os.getuid()}"
+    return root.with_name(f"{root.name}-{name}") if name else root
+
+
+def is_named(root: Path) -> bool:
+    """Whether the lab there is one of several."""
+    return root != root_of(None)
 
 
 def up(root: Path, *, articles: int, seed: int) -> dict[str, Any]:
@@ -217,6 +224,8 @@ def _state(lab: Lab, password: str) -> dict[str, Any]:
         "PGHOST": "127.0.0.1",
         "PGPORT": str(port),
     }
+    if is_named(lab.root):  # its cases are no other lab's
+        exports["ROWBACK_HOME"] = str(lab.root / "home")
     if lab.ca_bundle.exists():
         exports["PGSSLROOTCERT"] = str(lab.ca_bundle)
     return {

@@ -18,6 +18,7 @@ from typing import Any
 from guards.isolation.server_programs import PostgresError, find_tools
 from runbooks.lab.endpoint import LabApi, OtherServices, serve
 from runbooks.lab.engine import Engine
+from runbooks.lab.fault_catalogue import switch
 from runbooks.lab.lab_cluster import LabError
 from runbooks.lab.lab_state import CallFault, Instance
 from runbooks.lab.views import LabAccount
@@ -78,7 +79,7 @@ class Lab:
         account = LabAccount(engine, REGION, ACCOUNT_NUMBER)
         others = OtherServices()
         api, token = LabApi(account), secrets.token_urlsafe(24)
-        return cls(root, engine, account, token, api, others, serve(api, others, _Control(engine, token), port))
+        return cls(root, engine, account, token, api, others, serve(api, others, _Control(account, token), port))
 
     @property
     def port(self) -> int:
@@ -153,14 +154,21 @@ class Lab:
 class _Control:
     """`POST /_lab/<verb>` with `token`: what tests and `rowback lab` ask of a lab in another process."""
 
-    engine: Engine
+    account: LabAccount
     token: str
 
-    def __call__(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+    @property
+    def engine(self) -> Engine:
+        """The lab's instances."""
+        return self.account.engine
+
+    def __call__(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:  # noqa: C901 (one case a verb)
         faults = self.engine.faults
         match verb:
-            case "ping":
+            case "ping" | "fault-list":
                 pass
+            case "fault-add" | "fault-remove":
+                switch(self.account, verb, body["name"])
             case "fault":
                 faults.calls.append(CallFault(**body))
             case "next-restore":
@@ -175,7 +183,8 @@ class _Control:
                 self.engine.lose_wal(body["instance"])
             case _:
                 raise ValueError(f"the lab has no control verb {verb!r}")
-        return {"pid": os.getpid(), "version": self.engine.tools.version}
+        ordered = sorted(self.engine.faults.ordered)
+        return {"pid": os.getpid(), "version": self.engine.tools.version, "ordered": ordered}
 
 
 def sweep() -> None:

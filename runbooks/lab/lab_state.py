@@ -159,6 +159,7 @@ class Faults:
 
     Each entry of `calls` is used up by the calls it spoils; `denied` are actions (`rds:…`) that these credentials may
     not call. `idle_after_restore`: rdsadmin writes nothing in restored instances, which RDS's does.
+    `remediation`: a rule of the account protects every instance from deletion. `ordered`: names of fault_catalogue.py.
     `policy`: what these credentials may, where it is not everything; `organization`: the service control policy.
     """
 
@@ -169,6 +170,8 @@ class Faults:
     creating_delay_s: float = 0.0
     restorable_lag_s: float = 0.0
     idle_after_restore: bool = False
+    remediation: bool = False
+    ordered: set[str] = field(default_factory=set)
     policy: IdentityPolicy | None = None
     organization: IdentityPolicy | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)

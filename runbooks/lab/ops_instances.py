@@ -51,6 +51,8 @@ class InstanceOperations:
             rows = [row for row in rows if _passes(row, condition["Name"], condition["Values"])]
         for row in rows:
             self.engine.beat(row)
+            if self.engine.faults.remediation and row.status == "available":
+                row.attributes["DeletionProtection"] = True
         odd = [] if name else self.account.odd_rows
         shown = page("DBInstances", [*odd, *(show_instance(self.account, row) for row in rows)], request)
         for row in rows:

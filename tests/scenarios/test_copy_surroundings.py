@@ -12,10 +12,12 @@ import psycopg
 import pytest
 
 from recovery.config import Profile
+from recovery.errors import RowbackError
 from recovery.model.instance import CopySettings, Endpoint
 from recovery.planning.copy_surroundings import surroundings_notices
 from recovery.planning.original_login import by_token_on_copy
 from recovery.postgres.connect import connect
+from recovery.postgres.connection_target import Target
 from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_state import Parameters
 from tests.fix_cli import Cli, restoring, the_case
@@ -185,8 +187,8 @@ def test_the_token_is_for_the_copy_and_its_master_user(monkeypatch: pytest.Monke
         (
             40,
             [
-                "a copy's blocks are loaded from S3 when they are first read: these tables are 40 GiB now, at some 50 MiB"
-                " a second in each of 4 sessions 3 min; the wait says how far RDS is"
+                "a copy's blocks are loaded from S3 when they are first read: these tables are 40 GiB now, at some 50"
+                " MiB a second in each of 4 sessions 3 min; the wait says how far RDS is"
             ],
         ),
         (
@@ -202,3 +204,31 @@ def test_how_long_the_first_reading_takes_is_said(database: Database, size_gib: 
     settings = CopySettings.like(instance(), instance_class=None, expires_after_hours=1)
     with connect(database.target()) as original:
         assert list(surroundings_notices(original, instance(), settings, int(size_gib * 2**30))) == words
+
+
+@pytest.mark.parametrize(("token", "said"), [("x", True), ("", False)])
+def test_credentials_that_end_are_said_to(
+    database: Database, monkeypatch: pytest.MonkeyPatch, token: str, said: bool
+) -> None:
+    """An exported session ends within the hour, and a restore takes longer."""
+    for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("SESSION_TOKEN", token)):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    settings = CopySettings.like(instance(), instance_class=None, expires_after_hours=1)
+    with connect(database.target()) as original:
+        notices = list(surroundings_notices(original, instance(), settings, 0))
+    assert any("are a session's, in the environment, and nothing renews them" in each for each in notices) is said
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("x.abc.eu-west-1.rds.amazonaws.com", "download RDS's global-bundle.pem and name it"),
+        ("x.abc.rds.cn-north-1.amazonaws.com.cn", "global-bundle.pem of the China regions, which is another one, and"),
+        ("x.abc.us-gov-west-1.rds.amazonaws.com", "global-bundle.pem of AWS GovCloud (US), which is another one, and"),
+    ],
+)
+def test_the_bundle_is_that_of_the_partition(monkeypatch: pytest.MonkeyPatch, host: str, words: str) -> None:
+    monkeypatch.setenv("PGSSLROOTCERT", "/nowhere.pem")
+    with pytest.raises(RowbackError) as missing:
+        Target("x", Endpoint(host=host, port=5432), "d", "u").parameters()
+    assert words in str(missing.value.help)

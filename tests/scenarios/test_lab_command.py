@@ -18,7 +18,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests.fix_lab import wait_until
+from runbooks.lab.fault_catalogue import FAULTS, switch
+from tests.fix_lab import Live, wait_until
 
 
 @pytest.fixture
@@ -234,3 +235,56 @@ def test_no_web_page_reaches_the_lab(root: Path) -> None:
     assert ask("/_lab/ping", **token, Host="evil.test") == 403
     assert ask("/", Host="evil.test") == 403
     assert ask("/", Host=here, Origin=f"http://{here}") == 403
+
+
+def test_two_at_once_with_their_own_homes(root: Path) -> None:
+    one = lab(root, "up", "--articles", "20")
+    two = lab(root, "up", "--articles", "20", "--name", "second")
+    try:
+        assert (one.returncode, two.returncode) == (0, 0), two.stderr
+        assert "ROWBACK_HOME" not in one.stdout
+        assert f"export ROWBACK_HOME={root}-second/home\n" in two.stdout
+        ports = {line for each in (one, two) for line in each.stdout.splitlines() if "PGPORT" in line}
+        assert len(ports) == 2
+    finally:
+        assert lab(root, "down", "--name", "second").stderr == "the lab is down\n"
+    assert not Path(f"{root}-second").exists()
+    assert lab(root, "status").returncode == 0, "the other one goes on"
+    refused = lab(root, "up", "--name", "../etc")
+    assert refused.returncode == 2
+    assert "'../etc' is no name of a lab: small letters, digits and - only, at most 30" in refused.stderr
+
+
+def test_faults_are_listed_and_switched(root: Path) -> None:
+    assert lab(root, "fault", "list").returncode == 3
+    up = json.loads(lab(root, "up", "--articles", "20", "--json").stdout)
+    rds = boto3.client(
+        "rds",
+        region_name="eu-west-1",
+        endpoint_url=up["exports"]["AWS_ENDPOINT_URL"],
+        aws_access_key_id="lab",
+        aws_secret_access_key="lab",
+    )
+    listed = lab(root, "fault", "list").stdout
+    assert "  no-capacity              no instance of the class is to be had: the restore is refused\n" in listed
+    restore = {"SourceDBInstanceIdentifier": "docs-staging", "UseLatestRestorableTime": True}
+    assert lab(root, "fault", "add", "no-capacity").returncode == 0
+    assert lab(root, "fault", "add", "no-capacity").returncode == 0
+    assert "\n+ no-capacity " in lab(root, "fault", "list").stdout
+    with pytest.raises(rds.exceptions.ClientError, match="InsufficientDBInstanceCapacity"):
+        rds.restore_db_instance_to_point_in_time(TargetDBInstanceIdentifier="x", **restore)
+    assert lab(root, "fault", "remove", "no-capacity").returncode == 0
+    rds.restore_db_instance_to_point_in_time(TargetDBInstanceIdentifier="x", **restore)
+    mistake = lab(root, "fault", "add", "no-capasity")
+    assert mistake.returncode == 2
+    assert "no fault 'no-capasity'; nearest names: no-capacity" in mistake.stderr
+
+
+def test_every_fault_can_be_switched_on_and_off_again(live: Live) -> None:
+    lab = live.lab
+    before = repr(lab.engine.faults)
+    for name in FAULTS:
+        switch(lab.account, "fault-add", name)
+        switch(lab.account, "fault-remove", name)
+    assert repr(lab.engine.faults) == before
+    assert (lab.account.odd_rows, lab.account.private) == ([], set())

@@ -136,7 +136,7 @@ def test_the_simulator_and_the_call_itself_tell_the_same(lab: Lab, rds: Any) -> 
         aws_access_key_id="lab",
         aws_secret_access_key="lab",
     )
-    asked = {"PolicySourceArn": "arn:aws:iam::123456789012:role/x", "ResourceArns": ["*"]}
+    asked = {"PolicySourceArn": "arn:aws:iam::123456789012:user/moto", "ResourceArns": ["*"]}
     actions = ["rds:DescribeEvents", "rds:DescribeDBSnapshots"]
     lab.engine.faults.denied = {"rds:DescribeEvents"}
     try:
