@@ -124,6 +124,7 @@ class Profile(_Section):
     copy_class: str | None = None
     copy_parameter_group: str | None = None
     copy_storage: Literal["gp2", "gp3", "io1", "io2"] | None = None
+    copy_iops: int | None = Field(default=None, ge=1000)
     copy_tags: dict[str, str] = {}
     copy_expires_hours: int = Field(default=24, ge=1, le=24 * 14)
     ca_bundle: Path | None = None
@@ -140,6 +141,12 @@ class Profile(_Section):
     rpo_minutes: float | None = Field(default=None, gt=0)
     references: tuple[Reference, ...] = ()
     notify: tuple[Notify, ...] = ()
+
+    @model_validator(mode="after")
+    def _iops_where_needed(self) -> Profile:
+        if (self.copy_storage in {"io1", "io2"}) != (self.copy_iops is not None):
+            raise ValueError("copy_iops goes with copy_storage io1 or io2, and these with it")
+        return self
 
     @field_validator("tunnel")
     @classmethod

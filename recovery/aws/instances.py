@@ -13,12 +13,13 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from recovery.aws.clients import DENIED, client, code_of, is_loopback, translated
-from recovery.aws.instance_errors import GONE, backups_off, copy_failed, delete_refused, not_available, too_slow
+from recovery.aws.instance_errors import GONE, copy_failed, delete_refused, not_available, too_slow
 from recovery.aws.instance_rows import facts_of, tags_of
 from recovery.aws.instance_status import PENDING, READY
 from recovery.aws.restorable_source import StatusListener
 from recovery.aws.restore_call import EXISTS, NO_CERTIFICATE, arguments, restore_refused, tags_for
-from recovery.aws.settling import LOOKS_TO_BELIEVE, SETTLED, settled, shown
+from recovery.aws.restore_window import window_of
+from recovery.aws.settling import LOOKS_TO_BELIEVE, SETTLED, Insistence, settled, shown
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.deletion import Copy, objections_to_delete
 from recovery.model.instance import COPY_PREFIX, TAG_MANAGED, CopySettings, InstanceFacts, RestoreWindow
@@ -95,13 +96,18 @@ class Instances:
         """
         if not facts.identifier.startswith(COPY_PREFIX) or TAG_MANAGED in facts.tags or not facts.arn:
             return facts
+        tags = self._tags_of(facts)
+        return facts if tags is None else facts.model_copy(update={"tags": tags})
+
+    def _tags_of(self, facts: InstanceFacts) -> dict[str, str] | None:
+        """By ListTagsForResource; None where it is not allowed, or there is no such instance."""
         try:
             answer = self.rds.list_tags_for_resource(ResourceName=facts.arn)
         except ClientError as error:
             if code_of(error) in {*DENIED, "DBInstanceNotFound"}:
-                return facts
+                return None
             raise
-        return facts.model_copy(update={"tags": tags_of(answer.get("TagList", ()))})
+        return tags_of(answer.get("TagList", ()))
 
     def identify(self, copy: Copy) -> tuple[InstanceFacts | None, list[str]]:
         """What has the name of the copy, and why it is not proven to be the copy. Late tags are waited for."""
@@ -118,23 +124,7 @@ class Instances:
 
     def window(self, source: InstanceFacts) -> RestoreWindow:
         """The seconds `source` can be restored to. Raises backups-off."""
-        rows = [row for row in self._backups(source) if "LatestTime" in row.get("RestoreWindow", {})]
-        rows.sort(key=lambda row: (row.get("Status") == "active", row["RestoreWindow"]["LatestTime"]))
-        if source.retention_days == 0 or not rows:
-            raise backups_off(source)
-        window = rows[-1]["RestoreWindow"]
-        return RestoreWindow(earliest=window["EarliestTime"], latest=window["LatestTime"])
-
-    def _backups(self, source: InstanceFacts) -> list[dict[str, Any]]:
-        with translated(f"rds:DescribeDBInstanceAutomatedBackups on '{source.identifier}'"):
-            try:
-                answer = self.rds.describe_db_instance_automated_backups(DbiResourceId=source.resource_id)
-            except ClientError as error:
-                if code_of(error) == "DBInstanceAutomatedBackupNotFound":
-                    return []
-                raise
-            rows: list[dict[str, Any]] = answer["DBInstanceAutomatedBackups"]
-            return rows
+        return window_of(self.rds, source)
 
     def predecessors(self, source: InstanceFacts) -> list[str]:
         """Instances that a blue/green switchover renamed: NAME-old1 and so on."""
@@ -142,18 +132,11 @@ class Instances:
         return [name for name in self.names() if renamed.fullmatch(name)]
 
     def parameter(self, group: str, name: str) -> str | None:
-        """What a parameter group says of one parameter; None where it says nothing, or may not be looked at."""
-        try:
-            with translated(f"rds:DescribeDBParameters on '{group}'"):
-                pages = self.rds.get_paginator("describe_db_parameters").paginate(DBParameterGroupName=group)
-                values = {
-                    row["ParameterName"]: row.get("ParameterValue") for page in pages for row in page["Parameters"]
-                }
-        except RowbackError as error:
-            if error.id is not ErrorId.IAM_MISSING:
-                raise
-            return None
-        return values.get(name)
+        """What a parameter group sets one parameter to; None where it leaves it to the engine's default."""
+        with translated(f"rds:DescribeDBParameters on '{group}'"):
+            pages = self.rds.get_paginator("describe_db_parameters").paginate(DBParameterGroupName=group, Source="user")
+            rows = [row for page in pages for row in page["Parameters"]]
+        return next((row.get("ParameterValue") for row in rows if row["ParameterName"] == name), None)
 
     def start_copy(
         self, copy: Copy, source: InstanceFacts, database: str | None, settings: CopySettings
@@ -246,7 +229,7 @@ class Instances:
             raise ValueError(f"{identifier} is not a copy")
         password = secrets.token_urlsafe(32)
         deadline = time.monotonic() + deadline_s
-        self._modify(identifier, deadline, MasterUserPassword=password)
+        self._modify(identifier, deadline, watch, MasterUserPassword=password)
         unchanged = 0
         while time.monotonic() < deadline:
             with translated(f"rds:DescribeDBInstances on '{identifier}'", state=f"'{identifier}' keeps running"):
@@ -259,39 +242,44 @@ class Instances:
             time.sleep(self.poll_s)
         raise copy_failed(identifier, f"did not take its new password within {deadline_s / 60:.0f} min")
 
-    def _modify(self, identifier: str, deadline: float, **changes: object) -> None:
+    def _modify(self, identifier: str, deadline: float, watch: StatusListener, **changes: object) -> None:
         """ModifyDBInstance, once its status and its tags allow it."""
-        name, state = f"rds:ModifyDBInstance on '{identifier}'", f"'{identifier}' keeps running"
-        self._once_allowed(
+        call = Insistence(f"rds:ModifyDBInstance on '{identifier}'", f"'{identifier}' keeps running", deadline, watch)
+        self._insist(
             identifier,
             lambda: self.rds.modify_db_instance(DBInstanceIdentifier=identifier, ApplyImmediately=True, **changes),
-            (name, state, deadline),
+            call,
         )
 
-    def _once_allowed(self, identifier: str, act: Callable[[], Any], call: tuple[str, str, float]) -> Any:
+    def _insist(self, identifier: str, act: Callable[[], Any], call: Insistence) -> Any:
         """The answer of `act`, asked again while the instance's status, or tags of it that IAM sees late, forbid it."""
-        name, state, deadline = call
+        began = time.monotonic()
         while True:
-            with translated(name, state=state):
+            with translated(call.name, state=call.state):
                 try:
                     return act()
                 except ClientError as error:
-                    if time.monotonic() > deadline or not self._passes(identifier, code_of(error)):
+                    code = code_of(error)
+                    if time.monotonic() > call.deadline or not self._passes(identifier, code):
                         raise
+            call.watch(f"RDS answers {code}, asking again", time.monotonic() - began)
             time.sleep(self.poll_s)
 
     def _passes(self, identifier: str, code: str) -> bool:
         """Whether such a refusal goes away by itself."""
-        if code not in DENIED:
-            return code == "InvalidDBInstanceState"
-        instance = self.find(identifier)  # "is not authorized" is said until the tags of a new instance are seen
-        return instance is not None and (instance.created_at is None or not settled(instance))
+        if code not in {*DENIED, "InvalidDBInstanceState"}:
+            return False
+        instance = self.find(identifier)
+        if instance is None or instance.status not in READY | PENDING | {"deleting"}:
+            return False
+        # "is not authorized" is said until the tags of a new instance are seen
+        return code not in DENIED or instance.created_at is None or not settled(instance)
 
     def keep_backups(self, identifier: str, *, days: int, deadline_s: float) -> None:
         """Turn automated backups of a copy on, so that it can be restored itself. Raises ValueError for no copy."""
         if not identifier.startswith(COPY_PREFIX):
             raise ValueError(f"{identifier} is not a copy")
-        self._modify(identifier, time.monotonic() + deadline_s, BackupRetentionPeriod=days)
+        self._modify(identifier, time.monotonic() + deadline_s, lambda *_: None, BackupRetentionPeriod=days)
 
     def delete_copy(self, copy: Copy, *, deadline_s: float, watch: StatusListener) -> bool:
         """Delete the copy and wait until it is gone; False when no instance of its name exists.
@@ -299,32 +287,41 @@ class Instances:
         Raises delete-refused unless the instance of that name is proven to be `copy` (model/deletion.py), copy-failed
         when it is still there after `deadline_s`. RDS has no conditional delete: docs/security.md.
         """
-        instance, objections = self.identify(copy)
-        if instance is None:
+        if (instance := self._proven(copy)) is None:
             return False
-        if objections:
-            raise delete_refused(copy, objections)
         if instance.status != "deleting":
-            self._delete(instance, deadline_s, watch)
+            self._delete(copy, instance, deadline_s, watch)
         self._wait_gone(instance, deadline_s, watch)
         return True
 
-    def _delete(self, instance: InstanceFacts, deadline_s: float, watch: StatusListener) -> None:
+    def _proven(self, copy: Copy) -> InstanceFacts | None:
+        """The instance of its name, None where there is none. Raises delete-refused where it is not proven to be it."""
+        instance, objections = self.identify(copy)
+        if objections:
+            raise delete_refused(copy, objections)
+        return instance
+
+    def _delete(self, copy: Copy, instance: InstanceFacts, deadline_s: float, watch: StatusListener) -> None:
         """Ask RDS to delete it, and raise when it answers that it deletes another one, swapped in since the look.
 
-        A rule of the account may have protected it meanwhile, as it does every instance: that is taken back.
+        Each attempt proves it anew. A rule of the account may have protected it meanwhile, as it does every instance:
+        that is taken back.
         """
         name, deadline = instance.identifier, time.monotonic() + deadline_s
         if instance.deletion_protection:
             watch("taking back its deletion protection, which was switched on by others", 0.0)
-            self._modify(name, deadline, DeletionProtection=False)
-        answer = self._once_allowed(
-            name,
-            lambda: self.rds.delete_db_instance(
+            self._modify(name, deadline, watch, DeletionProtection=False)
+
+        def delete() -> Any:
+            now = self._proven(copy)
+            if now is None or now.status == "deleting":
+                return {}
+            return self.rds.delete_db_instance(
                 DBInstanceIdentifier=name, SkipFinalSnapshot=True, DeleteAutomatedBackups=True
-            ),
-            (f"rds:DeleteDBInstance on '{name}'", "it was not deleted", deadline),
-        )
+            )
+
+        call = Insistence(f"rds:DeleteDBInstance on '{name}'", "it was not deleted", deadline, watch)
+        answer = self._insist(name, delete, call)
         deleted = answer.get("DBInstance", {}).get("DbiResourceId", instance.resource_id)
         if deleted != instance.resource_id:
             raise RowbackError(

@@ -49,7 +49,8 @@ class Place:
 
     `kms_key`: the key it is encrypted with, unless it is AWS's own, which needs no right. `resource_id`, `backup`: of
     the instance and of its automated backups, where they could be seen. `secret_key`: the key that its master user's
-    secret is encrypted with, unless it is AWS's own.
+    secret is encrypted with, unless it is AWS's own. `token_user`: the master user of an instance with IAM
+    authentication, which a copy may want a token of.
     """
 
     partition: str
@@ -62,6 +63,7 @@ class Place:
     subnet_group: str | None = None
     backup: str | None = None
     secret_key: str | None = None
+    token_user: str | None = None
 
     @classmethod
     def of(cls, facts: InstanceFacts, **seen: str | None) -> Place:
@@ -75,6 +77,7 @@ class Place:
             resource_id=facts.resource_id,
             major=facts.major,
             subnet_group=facts.subnet_group,
+            token_user=facts.master_username if facts.iam_authentication else None,
             **seen,
         )
 
@@ -141,6 +144,7 @@ def statements(place: Place, profile: Profile) -> tuple[Statement, ...]:
         *_of_the_keys(place),
         *_of_iam(place),
         *_by_profile(place, profile),
+        *_of_the_copy_s_login(place),
         Statement("NeverTheOriginal", NEVER, (original,), effect="Deny"),
         Statement("NeverItsBackups", ("rds:DeleteDBInstanceAutomatedBackup",), (backup,), effect="Deny"),
         Statement("NeverASnapshot", ("rds:DeleteDBSnapshot",), (place.rds("snapshot:*"),), effect="Deny"),
@@ -190,6 +194,16 @@ def _of_iam(place: Place) -> Iterator[Statement]:
     one = roles.replace("*", "x")
     yield Statement("LookAtTheRole", ("iam:GetRole",), (roles,), probes=(one,), serves="doctor")
     yield Statement("Simulate", ("iam:SimulatePrincipalPolicy",), (roles, users), probes=(one,), serves="doctor")
+
+
+def _of_the_copy_s_login(place: Place) -> Iterator[Statement]:
+    """A copy has a resource id of its own, which is not known before."""
+    if place.token_user:
+        user = f"arn:{place.partition}:rds-db:{place.region}:{place.account}:dbuser:*/{place.token_user}"
+        serves = f"the copy, where {place.token_user} is a member of rds_iam"
+        yield Statement(
+            "LogInToTheCopy", ("rds-db:connect",), (user,), probes=(user.replace("*", "db-X"),), serves=serves
+        )
 
 
 def _by_profile(place: Place, profile: Profile) -> Iterator[Statement]:

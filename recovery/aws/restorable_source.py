@@ -51,7 +51,7 @@ class RestorableSource(Protocol):
         """What had the name of `source` before, and has backups of its own."""
 
     def parameter(self, group: str, name: str) -> str | None:
-        """What a parameter group says of one parameter; None where it says nothing, or may not be looked at."""
+        """What a parameter group sets one parameter to; None where it leaves it to the engine's default."""
 
     def start_copy(
         self, copy: Copy, source: InstanceFacts, database: str | None, settings: CopySettings

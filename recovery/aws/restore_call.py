@@ -59,6 +59,7 @@ def arguments(source: InstanceFacts, copy: Copy, tags: dict[str, str], settings:
         "VpcSecurityGroupIds": list(settings.security_group_ids),
         "DBParameterGroupName": settings.parameter_group,
         "StorageType": settings.storage,
+        "Iops": settings.iops,
     }
     return {
         "SourceDbiResourceId": source.resource_id,

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from recovery.aws.restorable_source import StatusListener
 from recovery.model.instance import InstanceFacts
 
 LOOKS_TO_BELIEVE: Final = 3  # in a row; CloudFormation and Terraform wait for the same (sources: RDS-waiting)
 SETTLED: Final = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Insistence:
+    """A call that is made again while what refuses it passes: its name, what is so meanwhile, and until when.
+
+    `watch`: called with what RDS answers.
+    """
+
+    name: str
+    state: str
+    deadline: float
+    watch: StatusListener
 
 
 def settled(instance: InstanceFacts) -> bool:

@@ -16,7 +16,7 @@ from functools import partial
 from itertools import count, islice
 
 from recovery.changeset.column_mapping import ColumnMapping
-from recovery.compare.candidate_rows import MOSTLY_WRITTEN, Sides
+from recovery.compare.candidate_rows import MOSTLY_WRITTEN, WRITTEN_AT_LEAST, Sides
 from recovery.compare.inquiry import Inquiry
 from recovery.compare.map_tables import map_tables
 from recovery.postgres.comparison.key_buckets import Buckets
@@ -35,7 +35,7 @@ from recovery.postgres.read_catalog import read_catalog
 from recovery.postgres.work_queue import WorkQueue
 
 READERS = 4  # RDS's volumes answer several at once; more than the smallest class has of processors is no help
-KEYS_AT_ONCE, MOST_KEYS = 1_000, 100_000
+KEYS_AT_ONCE, MOST_KEYS = 1_000, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _keys_written(sides: Sides, lineage: Lineage) -> list[str] | None:
     """Keys of the rows that were written since T; None where they are so many that all blocks are read instead."""
     counts = list(counted_by_writer(sides.now))  # to their end, before the copy is asked about them
     written, (rows, *_) = writers_and_extent(iter(counts), lineage)
-    if sum(written.values()) > min(MOST_KEYS, MOSTLY_WRITTEN * rows):
+    if sum(written.values()) > min(MOST_KEYS, max(WRITTEN_AT_LEAST, MOSTLY_WRITTEN * rows)):
         return None
     if not written:
         return []

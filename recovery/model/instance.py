@@ -136,6 +136,7 @@ class CopySettings(Value):
     parameter_group: str | None = None
     tags: dict[str, str] = {}
     storage: str | None = None
+    iops: int | None = None
 
     @classmethod
     def like(
@@ -163,9 +164,9 @@ class CopySettings(Value):
 
     def storage_like(self, source: InstanceFacts) -> Storage:
         """What is to be paid for: the chosen type, else the original's, which costs at least what RDS gives."""
-        return Storage(kind=self.storage) if self.storage else source.storage
+        return Storage(kind=self.storage, iops=self.iops) if self.storage else source.storage
 
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         fields: dict[str, object] = handler(self)
-        return {name: each for name, each in fields.items() if each or name not in ("tags", "storage")}
+        return {name: each for name, each in fields.items() if each or name not in ("tags", "storage", "iops")}

@@ -139,9 +139,15 @@ def _predecessors(request: Request, names: Sequence[str]) -> list[str]:
     ]
 
 
+def last_second(window: RestoreWindow) -> datetime:
+    """The last whole second before the end of the window: RDS restores to whole seconds, and not to its end itself."""
+    whole = window.latest.replace(microsecond=0)
+    return whole if whole < window.latest else whole - timedelta(seconds=1)
+
+
 def _after_window(request: Request, source: InstanceFacts, window: RestoreWindow) -> RowbackError:
     future = request.target_time > datetime.now(UTC)
-    last = (window.latest - timedelta(seconds=1)).replace(microsecond=0)
+    last = last_second(window)
     apart = request.target_time - window.latest
     where = f"{_apart(apart)} after" if apart else "at"
     return RowbackError(

@@ -15,10 +15,23 @@ from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.instance import CopySettings, InstanceFacts
 from recovery.postgres.connect import Session, one
-from recovery.postgres.recovery_obstacles import enabled_subscriptions, slots
+from recovery.postgres.recovery_obstacles import slots, slots_taken_from
 
 FIRST_READ_MIB_S, READERS, WORTH_SAYING_GIB = 50, 4, 1.0  # sources: RDS-lazy
-NO_WORKERS = "max_logical_replication_workers"
+PREPARED, NO_WORKERS = "max_prepared_transactions", "max_logical_replication_workers"
+
+
+def copy_settings(source: InstanceFacts, profile: Profile, parameter_group: str | None) -> CopySettings:
+    """How the copy of `source` is made: as the profile says, in a parameter group that may be chosen for once."""
+    settings = CopySettings.like(
+        source,
+        instance_class=profile.copy_class,
+        expires_after_hours=profile.copy_expires_hours,
+        parameter_group=parameter_group or profile.copy_parameter_group,
+    )
+    return settings.model_copy(
+        update={"tags": profile.copy_tags, "storage": profile.copy_storage, "iops": profile.copy_iops}
+    )
 
 
 def fit_for(
@@ -28,29 +41,33 @@ def fit_for(
 
     Raises instance-unsuitable for a copy that would not start, or would subscribe.
     """
-    refuse_unstartable_copy(original, source, settings)
+    refuse_unstartable_copy(original, source, settings, instances)
     refuse_subscribing_copy(original, source, settings, instances)
-    return settings.model_copy(update={"iam_authentication": logs_in_by_token(original, source)})
+    by_token = source.iam_authentication or logs_in_by_token(original, source)  # at T it may have been otherwise
+    return settings.model_copy(update={"iam_authentication": by_token})
 
 
-def refuse_unstartable_copy(original: Session, source: InstanceFacts, settings: CopySettings) -> None:
+def refuse_unstartable_copy(
+    original: Session, source: InstanceFacts, settings: CopySettings, instances: RestorableSource
+) -> None:
     """Raise instance-unsuitable when the copy would not start with the prepared transactions that it replays.
 
     One that was prepared between the backup and T is replayed in the copy, which does not start where
     max_prepared_transactions is 0, as in RDS's default parameter groups.
     """
-    allowed = int(one(original, "show max_prepared_transactions"))
-    if not allowed or settings.parameter_group:
+    allowed, group = int(one(original, "show max_prepared_transactions")), settings.parameter_group
+    if not allowed or (group and instances.parameter(group, PREPARED) not in {None, "0"}):
         return
     pending = int(one(original, "select count(*) from pg_prepared_xacts"))
-    group = source.parameter_group or "GROUP"
+    own = source.parameter_group or "GROUP"
     raise RowbackError(
         ErrorId.INSTANCE_UNSUITABLE,
         f"'{source.identifier}' runs with max_prepared_transactions = {allowed}, and its copy would have none",
         f"{pending} prepared transactions are pending now; one that was prepared between the last backup and T is"
         " replayed in the copy, and without room for it the copy does not start",
+        *([f"parameter group '{group}' does not set it"] if group else []),
         state=NOTHING_CREATED,
-        help=f"give the copy a parameter group that allows them, such as its own: --copy-parameter-group {group}",
+        help=f"give the copy a parameter group that allows them, such as its own: --copy-parameter-group {own}",
     )
 
 
@@ -59,29 +76,36 @@ def refuse_subscribing_copy(
 ) -> None:
     """Raise instance-unsuitable where the copy would come up subscribed to what the original is subscribed to.
 
-    From its start to the takeover it would fetch from the same slot, and confirm what the original has never seen.
-    A parameter group without workers keeps it from that.
+    From its start to the takeover it would fetch from the same slot, and confirm what the original has never seen. One
+    that is disabled now may have been enabled at T. A parameter group without workers keeps the copy from that.
     """
-    names = enabled_subscriptions(original)
-    if not names:
+    names, group = slots_taken_from(original), settings.parameter_group
+    if not names or (group and instances.parameter(group, NO_WORKERS) == "0"):
         return
-    group = settings.parameter_group
-    workers = instances.parameter(group, NO_WORKERS) if group else None
-    if group and workers in {None, "0"}:  # None: it may not be looked at, and whoever names a group knows it
-        return
-    facts = [f"parameter group '{group}' has {NO_WORKERS} = {workers}"] if group else []
-    name = f"{source.identifier}-copy"
     raise RowbackError(
         ErrorId.INSTANCE_UNSUITABLE,
         f"'{source.identifier}' is subscribed ({', '.join(names)}), and its copy would be as well: until it is taken"
         " over it would take changes from the same slots, which the original then never gets",
-        *facts,
+        *([f"parameter group '{group}' does not set {NO_WORKERS} to 0"] if group else []),
         state=NOTHING_CREATED,
-        help=f"make a parameter group without workers once: aws rds create-db-parameter-group --db-parameter-group-name"
+        help=_contained(original, source),
+    )
+
+
+def _contained(original: Session, source: InstanceFacts) -> str:
+    """How a parameter group is made with which the copy starts, and does not subscribe."""
+    name, allowed = f"{source.identifier}-copy", one(original, "show max_prepared_transactions")
+    values = {NO_WORKERS: "0"} | ({PREPARED: str(allowed)} if allowed != "0" else {})
+    values |= {"rds.logical_replication": "1"} if slots(original) else {}
+    parameters = " ".join(
+        f"ParameterName={parameter},ParameterValue={value},ApplyMethod=pending-reboot"
+        for parameter, value in values.items()
+    )
+    return (
+        f"make a parameter group without workers once: aws rds create-db-parameter-group --db-parameter-group-name"
         f" {name} --db-parameter-group-family postgres{source.major} --description rowback, then aws rds"
-        f" modify-db-parameter-group --db-parameter-group-name {name} --parameters"
-        f" ParameterName={NO_WORKERS},ParameterValue=0,ApplyMethod=pending-reboot; then the same with"
-        f" --copy-parameter-group {name}",
+        f" modify-db-parameter-group --db-parameter-group-name {name} --parameters {parameters}; then the same with"
+        f" --copy-parameter-group {name}"
     )
 
 
@@ -108,7 +132,8 @@ def _public_address(host: str) -> str | None:
         addresses = [str(entry[4][0]) for entry in getaddrinfo(host, None)]
     except OSError:
         return None  # that it cannot be reached at all is for the connection to say
-    return next((each for each in addresses if ipaddress.ip_address(each).is_global), None)
+    public = [each for each in addresses if ipaddress.ip_address(each).is_global]
+    return public[0] if public and len(public) == len(addresses) else None  # one that is private leads inside
 
 
 def logs_in_by_token(original: Session, source: InstanceFacts) -> bool:
@@ -133,8 +158,9 @@ def surroundings_notices(
         )
     if settings.iam_authentication:
         yield (
-            f"master user {source.master_username} is a member of rds_iam: the copy is made with IAM authentication and"
-            f" logged in to by token, which needs rds-db:connect on dbuser:*/{source.master_username}"
+            f"the copy is made with IAM authentication: should master user {source.master_username} have been a member"
+            " of rds_iam at T, it is logged in to by token, which needs rds-db:connect on"
+            f" dbuser:*/{source.master_username}"
         )
     if end_unrenewed():
         yield (

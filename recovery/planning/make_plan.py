@@ -17,7 +17,6 @@ from recovery.model.instance import (
     TAG_CASE,
     TAG_DATABASE,
     TAG_SOURCE,
-    CopySettings,
     InstanceFacts,
 )
 from recovery.model.load_order import load_order
@@ -33,6 +32,7 @@ from recovery.planning.check_request import (
     window_with,
 )
 from recovery.planning.copy_surroundings import (
+    copy_settings,
     fit_for,
     refuse_unreachable_copy,
     surroundings_notices,
@@ -56,7 +56,8 @@ def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[s
     source = instances.get(request.instance)
     refuse_unsuitable(source)
     window = window_with(request, instances, source, say)
-    settings = expiry_within(request.max_cost_usd, _settings(request, source), source)
+    settings = copy_settings(source, request.profile, request.copy_parameter_group)
+    settings = expiry_within(request.max_cost_usd, settings, source)
     refuse_unreachable_copy(source, request.profile, inside_vpc=request.inside_vpc)
     target = target_on_original(source, request.database, request.profile)
     if request.transport is Transport.DUMP:
@@ -77,10 +78,8 @@ def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[s
         tables = tuple(scope.chosen[name] for name in order if name in scope.chosen)
         settings = fit_for(original, source, settings, instances)
         size_bytes = sum(table.bytes for table in catalog.tables if table.name in scope.chosen)
-        notices = (
-            *plan_notices(original, catalog, scope, request.repair.reload_mode),
-            *surroundings_notices(original, source, settings, size_bytes),
-        )
+        notices = [*plan_notices(original, catalog, scope, request.repair.reload_mode)]
+        notices += surroundings_notices(original, source, settings, size_bytes)
     return RecoveryPlan(
         tool_version=__version__,
         made_at=datetime.now(UTC),
@@ -94,7 +93,7 @@ def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[s
         where=request.where,
         tables=tables,
         dropped=dropped,
-        notices=notices,
+        notices=tuple(notices),
         all_or_nothing=request.all_or_nothing,
         left_out=tuple(scope.left_out),
         foreign_key_mode=mode,
@@ -108,17 +107,6 @@ def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[s
         profile=request.profile_name,
         approvals=request.profile.approvals,
     )
-
-
-def _settings(request: Request, source: InstanceFacts) -> CopySettings:
-    profile = request.profile
-    settings = CopySettings.like(
-        source,
-        instance_class=profile.copy_class,
-        expires_after_hours=profile.copy_expires_hours,
-        parameter_group=request.copy_parameter_group or profile.copy_parameter_group,
-    )
-    return settings.model_copy(update={"tags": profile.copy_tags, "storage": profile.copy_storage})
 
 
 def _held_triggers(catalog: Catalog, scope: Scope) -> tuple[Trigger, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, LiteralString
 from weakref import WeakKeyDictionary
@@ -185,36 +185,44 @@ def translate_errors(session: Session, target: Target, *, state: str = NOTHING_C
 def await_answer(target: Target, *, deadline_s: float, pause_s: float) -> None:
     """Return once a server answers at `target`, whether or not it accepts the login. Raises server-unreachable."""
     try:
-        _connect_when_not({ErrorId.SERVER_UNREACHABLE}, target, deadline_s, pause_s)
+        _connect_when_not({ErrorId.SERVER_UNREACHABLE}, [lambda: target], deadline_s, pause_s)
     except RowbackError as error:
         if error.id is ErrorId.SERVER_UNREACHABLE:
             raise
 
 
-def await_login(target: Target, *, deadline_s: float, pause_s: float) -> None:
-    """Return once `target` accepts the login. RDS says that a new master password is in force before it is everywhere.
+def await_login(ways: Sequence[Callable[[], Target]], *, deadline_s: float, pause_s: float) -> int:
+    """Return once the server accepts one of the logins `ways`: which. Each is made anew whenever it is tried.
 
-    RDS restarts a restored server once more, and resolvers remember for a while that its name did not exist.
+    RDS says that a new master password is in force before it is everywhere, restarts a restored server once more, and
+    resolvers remember for a while that its name did not exist.
 
     Raises authentication-failed and server-unreachable after the deadline, database-unknown at once.
     """
     passing = {ErrorId.AUTHENTICATION_FAILED, ErrorId.SERVER_UNREACHABLE}
-    _connect_when_not(passing, target, deadline_s, pause_s)
+    return _connect_when_not(passing, ways, deadline_s, pause_s)
 
 
-def _connect_when_not(passing: Collection[ErrorId], target: Target, deadline_s: float, pause_s: float) -> None:
-    """Connect once, again and again while it fails with one of `passing`.
+def _connect_when_not(
+    passing: Collection[ErrorId], ways: Sequence[Callable[[], Target]], deadline_s: float, pause_s: float
+) -> int:
+    """Connect once, by one way after the other, again and again while it fails with one of `passing`.
 
-    Any other error, and such a one after the deadline, is raised.
+    Any other error, and such a one after the deadline, is raised: the first way's.
     """
     deadline = time.monotonic() + deadline_s
     while True:
-        try:
-            with connect(target, state="nothing was written to the original"):
-                return
-        except RowbackError as error:
-            if error.id not in passing or time.monotonic() > deadline:
-                raise
+        errors: list[RowbackError] = []
+        for number, way in enumerate(ways):
+            try:
+                with connect(way(), state="nothing was written to the original"):
+                    return number
+            except RowbackError as error:
+                if error.id not in passing:
+                    raise
+                errors.append(error)
+        if time.monotonic() > deadline:
+            raise errors[0]
         time.sleep(pause_s)
 
 

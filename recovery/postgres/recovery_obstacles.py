@@ -60,11 +60,11 @@ def subscriptions(session: Session) -> list[str]:
     return [row[0] for row in rows]
 
 
-def enabled_subscriptions(session: Session) -> list[str]:
-    """Those of every database of the server."""
+def slots_taken_from(session: Session) -> list[str]:
+    """Subscriptions of every database of the server that have a slot at their publisher, enabled or not."""
     rows = session.execute(
         "select format('%I of %I', subname, datname) from pg_subscription s join pg_database d on d.oid = subdbid"
-        " where subenabled order by 1"
+        " where subslotname is not null order by 1"
     )
     return [row[0] for row in rows]
 

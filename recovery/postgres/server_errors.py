@@ -8,6 +8,7 @@ from psycopg import errors as pg
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.nearest import nearest, nearest_line
 from recovery.postgres.connection_target import Target
+from recovery.postgres.tunnel import words_of
 
 
 def connection_refused(target: Target, error: psycopg.OperationalError, state: str) -> RowbackError:
@@ -103,6 +104,7 @@ def server_unreachable(target: Target, words: str, state: str) -> RowbackError:
         ErrorId.SERVER_UNREACHABLE,
         f"no connection to {target.label} at {target.endpoint.host}:{target.endpoint.port}",
         _fatal_line(words),
+        *words_of(target.tunnel, target.endpoint),
         state=state,
         help=help,
     )

@@ -7,6 +7,7 @@ and the server's own name to verify its certificate by. It ends with this proces
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import socket
 import subprocess
@@ -25,7 +26,7 @@ from recovery.model.instance import Endpoint
 
 LOOPBACK: Final = "127.0.0.1"
 UP_S, LOOK_AGAIN_S = 60.0, 0.05
-WORDS_SHOWN = 3
+WORDS_SHOWN, WORDS_BYTES = 3, 4096
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,22 @@ def local_port(command: tuple[str, ...], endpoint: Endpoint, label: str) -> int:
             tunnel = _tunnels[command, endpoint] = _start(command, endpoint)
             _await_port(tunnel, label, endpoint)
         return tunnel.local_port
+
+
+def words_of(command: tuple[str, ...], endpoint: Endpoint) -> list[str]:
+    """What the program that leads to `endpoint` wrote last, and how it is run by itself."""
+    with _lock:
+        tunnel = _tunnels.get((command, endpoint))
+    if tunnel is None:
+        return []
+    return [*_last_words(tunnel), "the way there is a tunnel: " + " ".join(tunnel.arguments)]
+
+
+def _last_words(tunnel: _Tunnel) -> list[str]:
+    descriptor = tunnel.words.fileno()  # not sought in: the program writes where that would lead
+    size_bytes = os.fstat(descriptor).st_size
+    words = os.pread(descriptor, WORDS_BYTES, max(0, size_bytes - WORDS_BYTES))
+    return words.decode("utf-8", "replace").strip().splitlines()[-WORDS_SHOWN:]
 
 
 def _start(command: tuple[str, ...], endpoint: Endpoint) -> _Tunnel:
@@ -103,8 +120,7 @@ def _await_port(tunnel: _Tunnel, label: str, endpoint: Endpoint) -> None:
         except OSError:
             time.sleep(LOOK_AGAIN_S)
     ended = "does not listen" if tunnel.up else f"ended with code {tunnel.process.returncode}"
-    tunnel.words.seek(0)
-    words = tunnel.words.read().decode("utf-8", "replace").strip().splitlines()[-WORDS_SHOWN:]
+    words = _last_words(tunnel)
     _close(tunnel.process)
     raise RowbackError(
         ErrorId.SERVER_UNREACHABLE,

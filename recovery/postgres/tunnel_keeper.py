@@ -24,20 +24,28 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)  # noqa: T201 (what the starting process shows)
         return 127
     threading.Thread(target=_end_with_input, args=(program,), daemon=True).start()
-    return program.wait()
+    code = program.wait()
+    _signal(program, signal.SIGKILL)  # what it started may listen on
+    return code
 
 
 def _end_with_input(program: subprocess.Popen[bytes]) -> None:
     while os.read(0, 1024):
         pass
     for number in (signal.SIGTERM, signal.SIGKILL):
+        _signal(program, number)
         try:
-            os.killpg(program.pid, number)
             program.wait(GRACE_S)
-        except ProcessLookupError:
-            return
         except subprocess.TimeoutExpired:
             continue
+
+
+def _signal(program: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """To all processes of its group, which outlive it."""
+    try:
+        os.killpg(program.pid, number)
+    except ProcessLookupError:
+        return
 
 
 if __name__ == "__main__":

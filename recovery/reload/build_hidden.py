@@ -26,7 +26,7 @@ from recovery.postgres.swap.hidden_tables import (
     remove_hidden_tables,
 )
 from recovery.postgres.swap.phase import SwapPhase
-from recovery.postgres.swap.remains import done_steps, end_builders
+from recovery.postgres.swap.remains import done_steps, end_builders, hidden_oids, remove_other_rows
 from recovery.postgres.swap.statements import SwapStatement, statements_of
 from recovery.postgres.swap.table_definition import definition_lines
 from recovery.postgres.work_queue import WorkQueue
@@ -52,11 +52,13 @@ class SwapSchemas:
 class HiddenRows(Value):
     """Rows of one table that were copied under its hidden name by transaction `xid`.
 
-    `shape`: digest of what defined all tables of the swap, and of the columns that were copied.
+    `oid`: of the hidden table. `shape`: digest of what defined all tables of the swap, and of the columns that were
+    copied.
     """
 
     table: TableName
     xid: int
+    oid: int
     rows: int
     shape: str
 
@@ -184,7 +186,12 @@ def _continue_or_make(original: Session, job: Job, site: BuildSite) -> HiddenTab
     made, hidden = _planned(original, job, site.schemas), site.schemas.hidden
     try:
         end_builders(original, hidden)
-        if copied := _copied_earlier(original, site.earlier, _shape(made, job)):
+        oids = hidden_oids(original, hidden)
+        copied = _copied_earlier(original, site.earlier, _shape(made, job), oids)
+        if copied and oids.keys() == {table.name for table in job.filled}:
+            for table in reversed(job.filled):  # children first
+                if table in copied:
+                    remove_other_rows(original, hidden_name(hidden, table), copied[table].xid)
             return replace(made, copied=copied, done=done_steps(original, hidden, job.filled[0].schema_name))
         if not remove_hidden_tables(original, hidden):
             raise LockNotFree(f"schema {hidden} of an earlier attempt cannot be removed")
@@ -194,13 +201,17 @@ def _continue_or_make(original: Session, job: Job, site: BuildSite) -> HiddenTab
     return made
 
 
-def _copied_earlier(original: Session, earlier: Sequence[HiddenRows], shape: str) -> dict[TableName, HiddenRows]:
-    """Only rows that came to the very same tables, by the last transaction that tried."""
+def _copied_earlier(
+    original: Session, earlier: Sequence[HiddenRows], shape: str, oids: Mapping[str, int]
+) -> dict[TableName, HiddenRows]:
+    """Only rows that came to the very same tables, which are still there, by the last transaction that tried."""
     last = {each.table: each for each in earlier}
     return {
         each.table: each
         for each in last.values()
-        if each.shape == shape and load_statements.transaction_status(original, each.xid) == "committed"
+        if each.shape == shape
+        and oids.get(each.table.name) == each.oid
+        and load_statements.transaction_status(original, each.xid) == "committed"
     }
 
 
@@ -219,7 +230,8 @@ def _copy_rows(original: Session, pair: Pair, transport: RowTransport, site: Bui
             load_statements.use_search_path_of_role(original)
             xid = load_statements.transaction_id(original)
             (rows,) = transport.load(original, [_hidden_pair(pair, site.schemas.hidden)]).values()
-            copied = HiddenRows(table=pair.name, xid=xid, rows=rows, shape=shape)
+            oid = hidden_oids(original, site.schemas.hidden)[pair.name.name]
+            copied = HiddenRows(table=pair.name, xid=xid, oid=oid, rows=rows, shape=shape)
             site.copied(copied)
         return copied
 

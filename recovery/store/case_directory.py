@@ -63,6 +63,7 @@ class Case:
     closed_at: datetime | None = None
     outcome: Outcome = "open"
     load_unsettled: bool = False
+    through_tunnel: bool = False
 
     @property
     def copy(self) -> Copy:
@@ -200,6 +201,7 @@ def open_case(
             "plan": plan.model_dump(mode="json"),
             "objectives": objectives.model_dump(mode="json"),
             "profile": profile.model_dump(mode="json", exclude=FROM_CONFIGURATION),
+            "through_tunnel": bool(profile.tunnel),
             "approved": approved,
             "opener": opener.model_dump(mode="json") if opener else None,
             "run": os.environ.get(RUN_VARIABLE),
@@ -281,6 +283,7 @@ def _opened(directory: Path, first: Record) -> Case:
         plan_approved=first.data.get("approved") is True,
         opener=Person.model_validate(first.data["opener"]) if first.data.get("opener") else None,
         run=first.data.get("run"),
+        through_tunnel=first.data.get("through_tunnel") is True,
     )
 
 

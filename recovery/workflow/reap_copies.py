@@ -39,6 +39,8 @@ def _dead_case(instance: InstanceFacts) -> Case:
     case = _case_of(instance)
     if objections := objections_to_delete(instance, case.copy):
         raise _Kept(f"it is not proven to be the copy of case {case.id}: {'; '.join(objections)}")
+    if instance.deletion_protection:
+        raise _Kept(f"it is protected from deletion, by a person or a rule: rowback close {case.id} takes that back")
     if is_driven(case.directory):
         raise _Kept(f"case {case.id} is being driven by another process")
     expires = instance.tags.get(TAG_EXPIRES, "")

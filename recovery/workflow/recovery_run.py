@@ -91,6 +91,7 @@ class RecoveryRun:
     partial: Partial = Partial.KEEP_OPEN
     _copy_password: str | None = field(default=None, repr=False)
     _settled: bool = False
+    _by_token: bool = False
 
     def approve(self, plan: RepairPlan) -> None:
         """Have a repair plan approved. Raises confirmation-missing."""
@@ -101,12 +102,20 @@ class RecoveryRun:
 
     @cached_property
     def profile(self) -> Profile:
-        """The profile the case was opened with: resume needs no flags. Its tunnel is a program, and never a case's."""
+        """The profile the case was opened with: resume needs no flags. Its tunnel is a program, and never a case's.
+
+        Raises config-invalid where the case was opened through a tunnel that is not configured here.
+        """
+        case, profile = self.case, self.case.profile
+        if not case.through_tunnel:
+            return profile
         try:
-            tunnel = load_profile(self.case.profile.name).tunnel if self.case.profile.name else ()
-        except RowbackError:  # the file is elsewhere, and most ways need no tunnel
-            tunnel = ()
-        return self.case.profile.model_copy(update={"tunnel": tunnel})
+            tunnel = load_profile(profile.name).tunnel
+        except RowbackError as error:
+            raise _no_tunnel(case, error.fact) from error
+        if not tunnel:
+            raise _no_tunnel(case, f"profile '{profile.name}' has no tunnel here")
+        return profile.model_copy(update={"tunnel": tunnel})
 
     def record(self, event: str, *, step: str | None = None, data: Outcome | None = None) -> Record:
         """Write one record and fold it into the case."""
@@ -139,21 +148,23 @@ class RecoveryRun:
 
     def copy_target(self) -> Target:
         """The affected database on the copy; a resumed process sets a new master password first."""
-        facts = self.copy_facts()
-        if self.case.plan.copy_settings.iam_authentication:
-            target = by_token_on_copy(facts, self.case.plan.database, self.profile)
-            await_login(target, deadline_s=LOGIN_DEADLINE_S, pause_s=self.instances.poll_s)
-            return target
+        facts, database = self.copy_facts(), self.case.plan.database
+        if self._by_token:
+            return by_token_on_copy(facts, database, self.profile)
         if self._copy_password is None:
-            unknown = target_on_copy(facts, self.case.plan.database, "", self.profile)
+            unknown = target_on_copy(facts, database, "", self.profile)
             await_answer(unknown, deadline_s=ANSWER_DEADLINE_S, pause_s=self.instances.poll_s)
-            self._copy_password = self.instances.reset_password(
+            password = self.instances.reset_password(
                 facts.identifier, deadline_s=self.deadline_s, watch=self.listener.progress
             )
-            remember(self._copy_password)
-            target = target_on_copy(facts, self.case.plan.database, self._copy_password, self.profile)
-            await_login(target, deadline_s=LOGIN_DEADLINE_S, pause_s=self.instances.poll_s)
-        return target_on_copy(facts, self.case.plan.database, self._copy_password, self.profile)
+            remember(password)
+            ways = [lambda: target_on_copy(facts, database, password, self.profile)]
+            if self.case.plan.copy_settings.iam_authentication:  # whether RDS wants a token is what it wanted at T
+                ways.append(lambda: by_token_on_copy(facts, database, self.profile))
+            way = await_login(ways, deadline_s=LOGIN_DEADLINE_S, pause_s=self.instances.poll_s)
+            self._copy_password, self._by_token = password, way == 1
+            return ways[way]()
+        return target_on_copy(facts, database, self._copy_password, self.profile)
 
     @contextmanager
     def copy(self) -> Iterator[Session]:
@@ -167,3 +178,13 @@ class RecoveryRun:
     def deadline_s(self) -> float:
         """How long a change of the copy may take."""
         return self.profile.copy_timeout_minutes * 60.0
+
+
+def _no_tunnel(case: Case, reason: str) -> RowbackError:
+    return RowbackError(
+        ErrorId.CONFIG_INVALID,
+        f"case {case.id} was opened through the tunnel of profile '{case.profile.name}', which is not to be had here",
+        reason,
+        state=UNTOUCHED,
+        help="run it where that rowback.toml is, or name the file: ROWBACK_CONFIG=/path/to/rowback.toml",
+    )

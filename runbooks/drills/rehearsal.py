@@ -20,6 +20,7 @@ from recovery.model.recovery_plan import Transport
 from recovery.model.recovery_report import Objectives, Report
 from recovery.model.values import TableName
 from recovery.planning.check_request import Request
+from recovery.planning.copy_surroundings import copy_settings, fit_for, refuse_unreachable_copy
 from recovery.planning.make_plan import make_plan
 from recovery.planning.original_login import target_on_original
 from recovery.postgres.connect import Session, connect, identity_of
@@ -78,8 +79,10 @@ def rehearse(request: InstanceDrillRequest, listener: Listener) -> DrillReport:
     instances, clock = Instances.connect(request.profile.region), PhaseClock(listener)
     source = instances.get(request.instance)
     refuse_second_drill(instances, source)
+    refuse_unreachable_copy(source, request.profile, inside_vpc=False)
     with connect(target_on_original(source, request.database, request.profile)) as live:
-        scene = Scene(instances, source, request.database, identity_of(live), request.profile)
+        settings = fit_for(live, source, copy_settings(source, request.profile, None), instances)
+        scene = Scene(instances, source, request.database, identity_of(live), request.profile, settings)
         tables = _chosen(read_catalog(live), request.tables)
     copy, facts = new_copy(instances, source), None
     try:

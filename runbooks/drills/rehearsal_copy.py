@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from recovery.aws.restorable_source import RestorableSource
 from recovery.config import Profile
@@ -13,7 +13,8 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import DatabaseIdentity
 from recovery.model.deletion import Copy, CreationRequest
 from recovery.model.instance import TAG_DATABASE, TAG_SOURCE, CopySettings, InstanceFacts
-from recovery.planning.original_login import target_on_copy, target_on_original
+from recovery.planning.check_request import last_second
+from recovery.planning.original_login import by_token_on_copy, target_on_copy, target_on_original
 from recovery.postgres.connect import Session, await_login, connect
 from recovery.postgres.connection_target import Target
 from recovery.postgres.quarantine import make_inert, prove_copy
@@ -44,6 +45,7 @@ class Scene:
     database: str
     identity: DatabaseIdentity
     profile: Profile
+    settings: CopySettings
 
 
 def refuse_second_drill(instances: RestorableSource, source: InstanceFacts) -> None:
@@ -63,7 +65,7 @@ def new_copy(instances: RestorableSource, source: InstanceFacts) -> Copy:
     """A copy of `source` as of the last second before its latest restorable time."""
     now = datetime.now(UTC)
     window = instances.window(source)
-    last = (window.latest - timedelta(seconds=1)).replace(microsecond=0)
+    last = last_second(window)
     return Copy(
         case=f"drill-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         source_resource_id=source.resource_id,
@@ -73,10 +75,7 @@ def new_copy(instances: RestorableSource, source: InstanceFacts) -> Copy:
 
 def start(scene: Scene, copy: Copy) -> InstanceFacts:
     """Begin restoring the instance."""
-    settings = CopySettings.like(
-        scene.source, instance_class=scene.profile.copy_class, expires_after_hours=scene.profile.copy_expires_hours
-    )
-    return scene.instances.start_copy(copy, scene.source, None, settings)
+    return scene.instances.start_copy(copy, scene.source, None, scene.settings)
 
 
 def take_over(scene: Scene, facts: InstanceFacts, listener: Listener) -> StandIn:
@@ -85,8 +84,10 @@ def take_over(scene: Scene, facts: InstanceFacts, listener: Listener) -> StandIn
     ready = _ready(scene, facts, listener)
     password = instances.reset_password(facts.identifier, deadline_s=PATIENCE_S, watch=listener.progress)
     remember(password)
-    target = target_on_copy(ready, scene.database, password, scene.profile)
-    await_login(target, deadline_s=LOGIN_DEADLINE_S, pause_s=instances.poll_s)
+    ways = [lambda: target_on_copy(ready, scene.database, password, scene.profile)]
+    if scene.settings.iam_authentication:
+        ways.append(lambda: by_token_on_copy(ready, scene.database, scene.profile))
+    target = ways[await_login(ways, deadline_s=LOGIN_DEADLINE_S, pause_s=instances.poll_s)]()
     with connect(target, state=NOT_BROKEN) as copy:
         prove(scene, copy)
     make_inert(target)

@@ -18,7 +18,7 @@ PARAMETERS = {
     "track_commit_timestamp": ("static", "off", "Collects transaction commit time."),
     "session_replication_role": ("dynamic", "origin", "Behaviour of triggers and rules."),
     "max_prepared_transactions": ("static", "0", "Maximum number of simultaneously prepared transactions."),
-    "max_logical_replication_workers": ("static", "4", "Maximum number of logical replication worker processes."),
+    "max_logical_replication_workers": ("static", None, "Maximum number of logical replication worker processes."),
     "max_locks_per_transaction": ("static", "64", "Maximum number of locks per transaction."),
     "shared_preload_libraries": ("static", "", "Libraries to preload into the server."),
     "statement_timeout": ("dynamic", "0", "(ms) Maximum allowed duration of any statement."),
@@ -76,7 +76,7 @@ class CatalogueOperations:
         rows = [
             {
                 "ParameterName": name,
-                "ParameterValue": group.values.get(name, default),
+                **({"ParameterValue": value} if (value := group.values.get(name, default)) is not None else {}),
                 "Source": "user" if name in group.values else "engine-default",
                 "ApplyType": apply_type,
                 "Description": description,

@@ -87,7 +87,7 @@ class InstanceOperations:
         Protection can be changed in any status.
         """
         instance = self.account.find(request["DBInstanceIdentifier"])
-        if set(request) > {"DBInstanceIdentifier", "DeletionProtection", "ApplyImmediately"}:
+        if set(request) - {"DBInstanceIdentifier", "DeletionProtection", "ApplyImmediately"}:
             self._must_be(instance, "available")
         instance.attributes.update({name: request[name] for name in SHOWN_BACK if name in request})
         if "BackupRetentionPeriod" in request:

@@ -152,3 +152,35 @@ def test_a_time_at_the_end_of_the_window_is_refused_by_rds(place: Restorable) ->
             place.start(place.copy(instance.latest_restorable))
     finally:
         place.live.lab.engine.beat = beat  # type: ignore[method-assign]
+
+
+def test_each_attempt_to_delete_proves_anew_what_it_deletes(place: Restorable) -> None:
+    """While RDS refuses it, somebody may give the name to an instance of their own."""
+    copy = started(place)
+    place.source.wait_ready(copy.identifier, deadline_s=DEADLINE_S, watch=silent)
+    engine = place.live.lab.engine
+    spoiled(place, "DeleteDBInstance", "InvalidDBInstanceState", times=2)
+    instance, said = engine.instances[copy.identifier], list[str]()
+
+    def replaced(status: str, seconds: float) -> None:
+        said.append(status)
+        instance.tags, instance.ready_at = {"Owner": "a person"}, datetime.now(UTC) - timedelta(hours=1)
+
+    with pytest.raises(RowbackError, match="is not proven to be the copy") as refused:
+        place.source.delete_copy(copy, deadline_s=DEADLINE_S, watch=replaced)
+    assert refused.value.id is ErrorId.DELETE_REFUSED
+    assert said == ["RDS answers InvalidDBInstanceState, asking again"]
+    assert instance.status == "available"
+    engine.faults.calls.clear()
+    discard(place.live.lab, lambda name: name == copy.identifier)
+
+
+def test_a_copy_that_is_final_is_not_asked_again(place: Restorable) -> None:
+    copy = started(place)
+    place.source.wait_ready(copy.identifier, deadline_s=DEADLINE_S, watch=silent)
+    instance = place.live.lab.engine.instances[copy.identifier]
+    instance.settling, instance.status = [], "inaccessible-encryption-credentials"
+    with pytest.raises(RowbackError, match="InvalidDBInstanceState"):
+        place.source.reset_password(copy.identifier, deadline_s=DEADLINE_S, watch=silent)
+    instance.status = "available"
+    assert place.source.delete_copy(copy, deadline_s=DEADLINE_S, watch=silent) is True

@@ -8,6 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from recovery.model.values import TableName
+from recovery.postgres.comparison.whole_blocks import blocks
+from recovery.postgres.connect import connect
 from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring
 from tests.fix_lab import Database, wait_until
@@ -94,3 +97,20 @@ def _sessions_of(cli: Cli, database: Database, admin: psycopg.Connection[Any], c
     assert cli("diff", case, "--again").code == 0
     wait_until(lambda: admin.execute(OTHERS).fetchall() == [(0,)], "they are gone")
     return int(admin.execute(query).fetchall()[0][0]) - int(before)
+
+
+def test_values_that_are_stored_beside_the_rows_are_read_ahead_too(cli: Cli, database: Database) -> None:
+    """Of a table that is compared by its content; what the server counts as read from disk or memory."""
+    database.run(
+        "create table t (id int primary key, x text)",
+        "alter table t alter x set storage external",
+        "insert into t select g, repeat(md5(g::text), 200) from generate_series(1, 500) g",
+    )
+    with psycopg.connect(database.superuser_dsn) as admin, connect(database.target()) as session:
+        for piece in blocks(session, TableName(schema_name="public", name="t")):
+            piece(session)
+        session.execute("select pg_stat_force_next_flush()")
+        session.execute("select")
+        admin.execute("select pg_stat_clear_snapshot()")
+        toast = "select toast_blks_read + toast_blks_hit from pg_statio_user_tables where relname = 't'"
+        wait_until(lambda: (admin.execute(toast).fetchone() or (0,))[0] > 500, "its values were read")

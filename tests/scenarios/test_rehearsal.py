@@ -15,6 +15,7 @@ from recovery.aws.restore_call import database_tag
 from recovery.model.instance import TAG_DATABASE, TAG_MANAGED, TAG_SOURCE
 from recovery.model.target import format_utc
 from runbooks.lab.background import pass_a_second
+from runbooks.lab.lab_state import Parameters
 from tests.fix_cli import Cli
 from tests.fix_lab import Database, rds_client, wait_until
 
@@ -37,7 +38,8 @@ def staging(cli: Cli, database: Database, tmp_path: Path) -> Database:
     database.run(*FILL)
     pass_a_second()  # the copy is restored to a whole second
     (tmp_path / "rowback.toml").write_text(
-        f'[profiles.staging]\ninstance = "{cli.live.identifier}"\ndatabase = "{database.name}"\n'
+        '[profiles.staging]\ncopy_parameter_group = "contained"\n'
+        f'instance = "{cli.live.identifier}"\ndatabase = "{database.name}"\n'
         'approvals_needed = 1\n[profiles.bare]\nregion = "eu-central-1"\n'
     )
     return database
@@ -50,6 +52,26 @@ def state(staging: Database) -> list[tuple[Any, ...]]:
         for table in ('"Weird Name; --"', "leaf", "aside")
         for row in staging.rows(f"select xmin::text, ctid::text, t::text from {table} t order by ctid")
     ]
+
+
+@pytest.fixture(autouse=True)
+def contained(cli: Cli) -> Iterator[None]:
+    """A parameter group in which no copy subscribes."""
+    engine = cli.live.lab.engine
+    values = {"max_logical_replication_workers": "0"}
+    engine.parameters["contained"] = Parameters("contained", f"postgres{engine.tools.major}", "contained", values)
+    yield
+    del engine.parameters["contained"]
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_a_subscribed_copy_is_not_made_for_a_drill_either(cli: Cli, staging: Database) -> None:
+    cli.live.lab.engine.parameters["contained"].values.clear()
+    ran = cli("drill", "--target", "staging", "--table", "leaf")
+    assert ran.code == 17
+    assert f"'{cli.live.identifier}' is subscribed (news of postgres)" in ran.err
+    assert "parameter group 'contained' does not set max_logical_replication_workers to 0" in ran.err
+    assert [name for name in cli.live.lab.engine.instances if name.startswith("rowback-drill")] == []
 
 
 @pytest.fixture
@@ -258,8 +280,9 @@ def test_a_repair_that_fails_is_given_up_and_leaves_nothing(cli: Cli, staging: D
     assert drill.returncode == 50, told
     (case,) = json.loads(cli("cases", "--json").out)
     copy = f"rowback-{case['case']}"
-    assert told.splitlines()[-4:] == [
+    assert told.splitlines()[-5:] == [
         f"error[copy-failed]: copy '{copy}' is 'storage-full', which is final",
+        "  give it more storage: aws rds modify-db-instance --allocated-storage",
         f"  RDS's reason: aws rds describe-events --source-type db-instance --duration 1440 --source-identifier {copy}",
         "  the drill failed; its copies are removed",
         f"  help: what happened: rowback report {case['case']} --format md",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from recovery.postgres import tunnel_keeper
 from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring, the_case
 from tests.fix_lab import Database, wait_until
@@ -167,3 +169,48 @@ def _command(entry: Path) -> str:
         return (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
+
+
+def test_elsewhere_the_missing_tunnel_is_named(
+    cli: Cli, database: Database, record: Path, target: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile(cli, record)
+    database.run("delete from t where n > 200")
+    opened = cli("open", *restoring(cli, database, target)[1:-2], "--profile", "far")
+    assert opened.code == 0, opened.err
+    case, here = opened.out.strip(), Path.cwd()
+    elsewhere = here / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    ran = cli("diff", case)
+    assert ran.code == 2
+    assert (
+        f"error[config-invalid]: case {case} was opened through the tunnel of profile 'far', which is not to be had"
+        " here\n" in ran.err
+    )
+    assert "ROWBACK_CONFIG=/path/to/rowback.toml" in ran.err
+    assert cli("close", case, ROWBACK_CONFIG=str(here / "rowback.toml")).code == 0
+
+
+def test_a_program_whose_child_listens_takes_it_along(record: Path, tmp_path: Path) -> None:
+    """A wrapper that ends, as command lines do that start a plugin."""
+    script = tmp_path / "wrapper"
+    script.write_text(f"#!/bin/sh\nsleep 300 {record} &\nsleep 0.2\n")
+    script.chmod(0o755)
+    keeper = subprocess.Popen([sys.executable, tunnel_keeper.__file__, str(script)], stdin=subprocess.PIPE)
+    assert keeper.wait(30) == 0
+    assert [entry for entry in Path("/proc").iterdir() if f"sleep 300 {record}" in _command(entry)] == []
+
+
+def test_a_tunnel_that_leads_nowhere_is_named_with_its_words(
+    cli: Cli, database: Database, record: Path, target: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recovery.postgres.connection_target.CONNECT_TIMEOUT_S", 2)
+    words = (
+        "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1])));"
+        " print('no route to the target', flush=True); time.sleep(100)"
+    )
+    profile(cli, record, sys.executable, "-c", words, "{local_port}", "{host}", "{port}")
+    ran = cli(*restoring(cli, database, target, "--profile", "far"))
+    assert ran.code == 30
+    assert "\n  no route to the target\n  the way there is a tunnel: " in ran.err

@@ -1,4 +1,4 @@
-"""Read the blocks of a table, or its keys, for nothing but that they were read."""
+"""Read the blocks of a table, or its keys, for nothing but that they were read: with the values stored beside them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def blocks(copy: Session, table: TableName) -> Iterator[Piece]:
     """All blocks of a table, a range at a time."""
     relation = sql.Identifier(*table.key)
     if copy.info.server_version < RANGES_SINCE:
-        yield partial(_count, query=sql.SQL("select count(*) from only {}").format(relation))
+        yield partial(_read, query=sql.SQL("select max(length(t::text)) from only {} t").format(relation))
         return
     size = sql.SQL("select pg_relation_size({}::regclass) / current_setting('block_size')::int")
     total = int(one(copy, size.format(sql.Literal(str(table)))))
-    query = sql.SQL("select count(*) from only {} where ctid >= {}::tid and ctid < {}::tid")
+    query = sql.SQL("select max(length(t::text)) from only {} t where ctid >= {}::tid and ctid < {}::tid")
     for begin in range(0, total, BLOCKS_AT_ONCE):
         ends = (sql.Literal(f"({block},0)") for block in (begin, begin + BLOCKS_AT_ONCE))
-        yield partial(_count, query=query.format(relation, *ends))
+        yield partial(_read, query=query.format(relation, *ends))
 
 
 def read_keys(session: Session, *, table: TableName, key: Sequence[Field]) -> None:
@@ -39,5 +39,5 @@ def read_keys(session: Session, *, table: TableName, key: Sequence[Field]) -> No
     session.execute("reset enable_seqscan")
 
 
-def _count(session: Session, *, query: sql.Composed) -> None:
+def _read(session: Session, *, query: sql.Composed) -> None:
     one(session, query)

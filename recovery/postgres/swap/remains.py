@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from psycopg import sql
+
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session, one
 from recovery.postgres.swap.brief_locks import LockNotFree
@@ -44,6 +46,28 @@ def end_builders(original: Session, schema: str) -> None:
         if time.monotonic() > deadline:
             raise LockNotFree(f"a session of an earlier attempt still works in schema {schema}")
         time.sleep(LOOK_AGAIN_S)
+
+
+def hidden_oids(original: Session, schema: str) -> dict[str, int]:
+    """The tables that are there in `schema`, by name."""
+    rows = original.execute(
+        "select relname, c.oid::bigint from pg_class c join pg_namespace n on n.oid = relnamespace"
+        " where nspname = %s and relkind = 'r'",
+        (schema,),
+    )
+    return {name: int(oid) for name, oid in rows.fetchall()}
+
+
+def remove_other_rows(original: Session, table: TableName, xid: int) -> None:
+    """Delete the rows that transaction `xid` did not copy: those of others that were followed before the exchange.
+
+    They are followed anew; T's checksum has to be that of T's rows alone.
+    """
+    original.execute(
+        sql.SQL("delete from only {} where xmin::text <> {}").format(
+            sql.Identifier(*table.key), sql.Literal(str(xid % 2**32))
+        )
+    )
 
 
 def done_steps(original: Session, schema: str, within: str) -> frozenset[tuple[SwapPhase, TableName, str]]:

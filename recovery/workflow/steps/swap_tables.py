@@ -22,7 +22,7 @@ from recovery.reload.load_refusals import rows_refused
 from recovery.reload.row_writes import RowsRefused
 from recovery.reload.wal_pace import WalPace
 from recovery.store.case_directory import Case
-from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
+from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
 from recovery.workflow.steps.load_records import batches_of, recording
 
 BUILDING, COPIED, ENDED = "hidden.building", "hidden.copied", "hidden.ended"
@@ -83,14 +83,25 @@ def _swap(
         site = BuildSite(
             schemas,
             recovery_run.original,
-            earlier=[HiddenRows.model_validate(each) for each in case.noted(COPIED)],
+            earlier=_copied_before(case),
             copied=recording(recovery_run, COPIED),
             pace=pace,
         )
         ready = build_hidden(original, swapped, rows, site)
         loaded = load_by_swap(original, swapped, ready, schemas, before_commit=recording(recovery_run, "load.intent"))
-    recovery_run.record(ENDED)
+    recovery_run.record(ENDED, data=_ended(case))
     return loaded
+
+
+def _copied_before(case: Case) -> list[HiddenRows]:
+    """What was copied into hidden tables that no attempt has removed since."""
+    removed = case.noted(ENDED)[-1].get("copied", 0) if case.noted(ENDED) else 0
+    return [HiddenRows.model_validate(each) for each in case.noted(COPIED)[removed:]]
+
+
+def _ended(case: Case) -> Outcome:
+    """How many tables had been copied by then: none of them is there any more."""
+    return {"copied": len(case.noted(COPIED))}
 
 
 def _not_paced(recovery_run: RecoveryRun, error: NotSwapped) -> RowbackError:
@@ -124,7 +135,8 @@ def _remove_or_keep(
     error: BaseException | None,
     trace: TracebackType | None,
 ) -> None:
-    if connection_lost(error):
+    behind = isinstance(error, RowbackError) and error.id is ErrorId.REPLICA_BEHIND
+    if behind or connection_lost(error):
         case = recovery_run.case
         recovery_run.listener.notice(
             f"what was built stays in schema {hidden_schema(case)}: rowback resume {case.id} goes on with it,"
@@ -158,7 +170,7 @@ def remove_hidden(recovery_run: RecoveryRun, *, then: str = "") -> None:
                 help=f"once the tables are free: {then or f'rowback resume {case.id}, or rowback close {case.id}'};"
                 " that removes it first",
             )
-    recovery_run.record(ENDED)
+    recovery_run.record(ENDED, data=_ended(case))
 
 
 def _schemas(case: Case, hidden: str = "swap") -> SwapSchemas:
