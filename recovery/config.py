@@ -123,6 +123,7 @@ class Profile(_Section):
     credentials: Credentials = LibpqCredentials()
     copy_class: str | None = None
     copy_parameter_group: str | None = None
+    inside_vpc: bool = False
     copy_storage: Literal["gp2", "gp3", "io1", "io2"] | None = None
     copy_iops: int | None = Field(default=None, ge=1000)
     copy_tags: dict[str, str] = {}

@@ -39,7 +39,7 @@ def not_available(identifier: str, what: str) -> RowbackError:
     return RowbackError(
         ErrorId.INSTANCE_UNSUITABLE,
         f"instance '{identifier}' {what}",
-        *_way_out(what),
+        *_way_out(identifier, what),
         state="nothing was done",
         help="RDS's reason: " + events_of(identifier),
     )
@@ -51,7 +51,7 @@ def copy_failed(identifier: str, what: str) -> RowbackError:
     return RowbackError(
         ErrorId.COPY_FAILED,
         f"copy '{identifier}' {what}",
-        *_way_out(what),
+        *_way_out(identifier, what),
         "RDS's reason: " + events_of(identifier),
         state="nothing was written to the original; the copy " + ("is gone" if what == GONE else "still exists"),
         help=f"remove it: rowback close {case}; or, if RDS recovers it: rowback resume {case}",
@@ -76,6 +76,6 @@ def events_of(identifier: str) -> str:
     return f"aws rds describe-events --source-type db-instance --duration 1440 --source-identifier {identifier}"
 
 
-def _way_out(what: str) -> list[str]:
+def _way_out(identifier: str, what: str) -> list[str]:
     """What leads out of the status that is named in `what`."""
-    return [way for status, way in WAYS_OUT.items() if f"'{status}'" in what]
+    return [way.format(name=identifier) for status, way in WAYS_OUT.items() if f"'{status}'" in what]

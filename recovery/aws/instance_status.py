@@ -31,7 +31,8 @@ STOPPED = frozenset({"stopped", "stopping", "starting"})  # nothing is written, 
 WAYS_OUT = {
     "inaccessible-encryption-credentials-recoverable": "enable its KMS key (aws kms enable-key): RDS then goes on",
     "inaccessible-encryption-credentials": "its KMS key is gone, or may not be used",
-    "storage-full": "give it more storage: aws rds modify-db-instance --allocated-storage",
+    "storage-full": "give it more storage: aws rds modify-db-instance --db-instance-identifier {name}"
+    " --allocated-storage GIB",
     "insufficient-capacity": "another class may be had: copy_class in rowback.toml",
     "incompatible-parameters": "give it another parameter group (copy_parameter_group in rowback.toml)",
     "incompatible-network": "its subnets have no free address left, or are gone",

@@ -96,28 +96,24 @@ class Instances:
         """
         if not facts.identifier.startswith(COPY_PREFIX) or TAG_MANAGED in facts.tags or not facts.arn:
             return facts
-        tags = self._tags_of(facts)
-        return facts if tags is None else facts.model_copy(update={"tags": tags})
-
-    def _tags_of(self, facts: InstanceFacts) -> dict[str, str] | None:
-        """By ListTagsForResource; None where it is not allowed, or there is no such instance."""
         try:
             answer = self.rds.list_tags_for_resource(ResourceName=facts.arn)
         except ClientError as error:
             if code_of(error) in {*DENIED, "DBInstanceNotFound"}:
-                return None
+                return facts
             raise
-        return tags_of(answer.get("TagList", ()))
+        return facts.model_copy(update={"tags": tags_of(answer.get("TagList", ()))})
 
-    def identify(self, copy: Copy) -> tuple[InstanceFacts | None, list[str]]:
+    def identify(self, copy: Copy, watch: StatusListener) -> tuple[InstanceFacts | None, list[str]]:
         """What has the name of the copy, and why it is not proven to be the copy. Late tags are waited for."""
-        instance = self.find(copy.identifier)
+        instance, began = self.find(copy.identifier), time.monotonic()
         for _ in range(TAG_LOOKS):
             if instance is None:
                 return None, []
             young = instance.created_at is None or datetime.now(UTC) - instance.created_at < SETTLED
             if instance.tags or not young:
                 break
+            watch("its tags are not to be seen yet", time.monotonic() - began)
             time.sleep(self.poll_s)
             instance = self.find(copy.identifier)
         return instance, objections_to_delete(instance, copy) if instance else []
@@ -157,7 +153,7 @@ class Instances:
             except ClientError as error:
                 if code_of(error) == EXISTS and (ours := self._answered(copy)):
                     return ours
-                if refused := restore_refused(error, copy, source):
+                if refused := restore_refused(error, source, copy.case if database is not None else None):
                     raise refused from error
                 raise
             return facts_of(row, self.region).model_copy(update={"tags": tags})
@@ -175,7 +171,7 @@ class Instances:
 
     def _answered(self, copy: Copy) -> InstanceFacts | None:
         """The copy, where an earlier attempt of the same call was carried out and its answer was lost."""
-        instance, objections = self.identify(copy)
+        instance, objections = self.identify(copy, lambda *_: None)
         return None if objections else instance
 
     def wait_ready(self, identifier: str, *, deadline_s: float, watch: StatusListener) -> InstanceFacts:
@@ -275,11 +271,11 @@ class Instances:
         # "is not authorized" is said until the tags of a new instance are seen
         return code not in DENIED or instance.created_at is None or not settled(instance)
 
-    def keep_backups(self, identifier: str, *, days: int, deadline_s: float) -> None:
+    def keep_backups(self, identifier: str, *, days: int, deadline_s: float, watch: StatusListener) -> None:
         """Turn automated backups of a copy on, so that it can be restored itself. Raises ValueError for no copy."""
         if not identifier.startswith(COPY_PREFIX):
             raise ValueError(f"{identifier} is not a copy")
-        self._modify(identifier, time.monotonic() + deadline_s, lambda *_: None, BackupRetentionPeriod=days)
+        self._modify(identifier, time.monotonic() + deadline_s, watch, BackupRetentionPeriod=days)
 
     def delete_copy(self, copy: Copy, *, deadline_s: float, watch: StatusListener) -> bool:
         """Delete the copy and wait until it is gone; False when no instance of its name exists.
@@ -287,16 +283,16 @@ class Instances:
         Raises delete-refused unless the instance of that name is proven to be `copy` (model/deletion.py), copy-failed
         when it is still there after `deadline_s`. RDS has no conditional delete: docs/security.md.
         """
-        if (instance := self._proven(copy)) is None:
+        if (instance := self._proven(copy, watch)) is None:
             return False
         if instance.status != "deleting":
             self._delete(copy, instance, deadline_s, watch)
         self._wait_gone(instance, deadline_s, watch)
         return True
 
-    def _proven(self, copy: Copy) -> InstanceFacts | None:
+    def _proven(self, copy: Copy, watch: StatusListener) -> InstanceFacts | None:
         """The instance of its name, None where there is none. Raises delete-refused where it is not proven to be it."""
-        instance, objections = self.identify(copy)
+        instance, objections = self.identify(copy, watch)
         if objections:
             raise delete_refused(copy, objections)
         return instance
@@ -304,18 +300,18 @@ class Instances:
     def _delete(self, copy: Copy, instance: InstanceFacts, deadline_s: float, watch: StatusListener) -> None:
         """Ask RDS to delete it, and raise when it answers that it deletes another one, swapped in since the look.
 
-        Each attempt proves it anew. A rule of the account may have protected it meanwhile, as it does every instance:
-        that is taken back.
+        Each attempt proves it anew before it changes anything. A rule of the account may have protected it meanwhile,
+        as it does every instance: that is taken back.
         """
         name, deadline = instance.identifier, time.monotonic() + deadline_s
-        if instance.deletion_protection:
-            watch("taking back its deletion protection, which was switched on by others", 0.0)
-            self._modify(name, deadline, watch, DeletionProtection=False)
 
         def delete() -> Any:
-            now = self._proven(copy)
+            now = self._proven(copy, watch)
             if now is None or now.status == "deleting":
                 return {}
+            if now.deletion_protection:
+                watch("taking back its deletion protection, which was switched on by others", 0.0)
+                self.rds.modify_db_instance(DBInstanceIdentifier=name, ApplyImmediately=True, DeletionProtection=False)
             return self.rds.delete_db_instance(
                 DBInstanceIdentifier=name, SkipFinalSnapshot=True, DeleteAutomatedBackups=True
             )

@@ -147,18 +147,24 @@ def statements(place: Place, profile: Profile) -> tuple[Statement, ...]:
         *_of_the_copy_s_login(place),
         Statement("NeverTheOriginal", NEVER, (original,), effect="Deny"),
         Statement("NeverItsBackups", ("rds:DeleteDBInstanceAutomatedBackup",), (backup,), effect="Deny"),
-        Statement("NeverASnapshot", ("rds:DeleteDBSnapshot",), (place.rds("snapshot:*"),), effect="Deny"),
+        Statement("NeverItsSnapshots", ("rds:DeleteDBSnapshot",), _snapshots(place), effect="Deny"),
     )
+
+
+def _snapshots(place: Place) -> tuple[str, str]:
+    """As RDS and most people name them after their instance: IAM knows no other way to tell whose they are."""
+    return place.rds(f"snapshot:rds:{place.instance}-*"), place.rds(f"snapshot:{place.instance}*")
 
 
 def _restore(place: Place, profile: Profile) -> Statement:
     """From this instance's backups only, into a private instance of our prefix with our tag."""
     original, copies = place.rds(f"db:{place.instance}"), place.rds(f"db:{COPY_PREFIX}*")
     major = place.major or "*"
+    backup = place.rds("auto-backup:*")
     resources = (
         original,
         copies,
-        place.backup or place.rds("auto-backup:*"),
+        place.backup or backup,
         place.rds(f"og:default:postgres-{major}"),
         place.rds(f"pg:{profile.copy_parameter_group or f'default.postgres{major}'}"),
         place.rds(f"subgrp:{place.subnet_group or '*'}"),
@@ -168,7 +174,8 @@ def _restore(place: Place, profile: Profile) -> Statement:
         ("rds:RestoreDBInstanceToPointInTime",),
         resources,
         {"StringEquals": {f"aws:RequestTag/{TAG_MANAGED}": "true"}, "Bool": {"rds:PubliclyAccessible": "false"}},
-        probes=tuple(resource.replace("*", "x") for resource in resources),
+        # backups that could not be seen have an ARN that nobody can ask about
+        probes=tuple(resource.replace("*", "x") for resource in resources if resource != backup),
     )
 
 

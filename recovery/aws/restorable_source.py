@@ -35,7 +35,7 @@ class RestorableSource(Protocol):
     def find(self, identifier: str) -> InstanceFacts | None:
         """An original or a copy, or None when there is none of that name."""
 
-    def identify(self, copy: Copy) -> tuple[InstanceFacts | None, list[str]]:
+    def identify(self, copy: Copy, watch: StatusListener) -> tuple[InstanceFacts | None, list[str]]:
         """What has the name of the copy, and why it is not proven to be the copy (model/deletion.py).
 
         Tags that are not to be seen yet are waited for.
@@ -75,7 +75,7 @@ class RestorableSource(Protocol):
         identifier is not a copy's.
         """
 
-    def keep_backups(self, identifier: str, *, days: int, deadline_s: float) -> None:
+    def keep_backups(self, identifier: str, *, days: int, deadline_s: float, watch: StatusListener) -> None:
         """Turn automated backups of a copy on, so that it can be restored itself. Raises ValueError for no copy."""
 
     def delete_copy(self, copy: Copy, *, deadline_s: float, watch: StatusListener) -> bool:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from botocore.exceptions import ClientError
 
 from recovery.aws.clients import code_of
+from recovery.aws.instance_errors import backups_off, events_of
 from recovery.aws.instance_rows import tag_list
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.deletion import Copy
@@ -44,9 +45,9 @@ _CHOICES = {
     "VpcEncryptionControlViolation": "choose a class that encrypts its traffic (Nitro): copy_class in rowback.toml",
     "NetworkTypeNotSupported": "the subnet group does not allow the original's network type: repair it",
     "DBParameterGroupNotFound": "name a parameter group that exists: copy_parameter_group in rowback.toml",
-    "PointInTimeRestoreNotEnabled": "its automated backups are off: only a snapshot can be restored",
-    "DBInstanceAutomatedBackupNotFound": "its automated backups are gone: only a snapshot can be restored",
 }
+# Nothing that is chosen otherwise helps: there is nothing to restore from any more.
+_NO_BACKUPS = frozenset({"PointInTimeRestoreNotEnabled", "DBInstanceAutomatedBackupNotFound"})
 
 
 def arguments(source: InstanceFacts, copy: Copy, tags: dict[str, str], settings: CopySettings) -> dict[str, object]:
@@ -94,13 +95,20 @@ def tags_for(copy: Copy, database: str | None, settings: CopySettings) -> dict[s
     }
 
 
-def restore_refused(error: ClientError, copy: Copy, source: InstanceFacts) -> RowbackError | None:
-    """The refusal with what has to be chosen otherwise; None where AWS's own words have to do."""
+def restore_refused(error: ClientError, source: InstanceFacts, case: str | None) -> RowbackError | None:
+    """The refusal with what has to be chosen otherwise; None where AWS's own words have to do.
+
+    `case`: whose copy it is; None for a drill's.
+    """
     code, words = code_of(error), error.response.get("Error", {}).get("Message", "")
+    if code in _NO_BACKUPS:
+        return backups_off(source)
     if code == "InvalidDBInstanceState":
-        choice = f"'{source.identifier}' is '{source.status}': once that is over, rowback resume {copy.case}"
+        choice = f"look what '{source.identifier}' is doing ({events_of(source.identifier)}); once that is over,"
+        choice += f" rowback resume {case}" if case else " the drill again"
     elif code in _CHOICES:
-        choice = f"{_CHOICES[code]}; then rowback close {copy.case}, and the same command again"
+        choice = f"{_CHOICES[code]}; then"
+        choice += f" rowback close {case}, and the same command again" if case else " the drill again"
     else:
         return None
     return RowbackError(

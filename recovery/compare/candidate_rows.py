@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from recovery.changeset.change_set import ChangeSet
+from recovery.changeset.column_mapping import ColumnMapping
 from recovery.postgres.comparison.key_buckets import (
     KEYS_PER_WORD,
     Buckets,
@@ -31,6 +32,7 @@ from recovery.postgres.comparison.row_lineage import (
     writers_and_extent,
 )
 from recovery.postgres.comparison.table_scan import Extent, Side, Values
+from recovery.postgres.connect import Session
 
 MOSTLY_WRITTEN = 0.25  # of a table: beyond it (a repack, a rewrite) checksums are cheaper than lookups
 WRITTEN_AT_LEAST = 10_000
@@ -43,6 +45,15 @@ class Sides:
     then: Side
     now: Side
     limited: bool = False
+
+    @classmethod
+    def of(cls, columns: ColumnMapping, copy: Session, original: Session) -> Sides:
+        """Every row of the columns that are compared."""
+        then, now = ((fields, tuple(fields[i] for i in columns.key)) for fields in (columns.then, columns.now))
+        return cls(
+            Side(copy, columns.at_target.name, then[1], then[0]),
+            Side(original, columns.original.name, now[1], now[0]),
+        )
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ read here is thrown away; that it was read is all.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, islice
+from itertools import count
 
 from recovery.changeset.column_mapping import ColumnMapping
 from recovery.compare.candidate_rows import MOSTLY_WRITTEN, WRITTEN_AT_LEAST, Sides
@@ -28,7 +28,6 @@ from recovery.postgres.comparison.row_lineage import (
     lineage_of,
     writers_and_extent,
 )
-from recovery.postgres.comparison.table_scan import Side
 from recovery.postgres.comparison.whole_blocks import Piece, blocks, read_keys
 from recovery.postgres.connect import Session
 from recovery.postgres.read_catalog import read_catalog
@@ -46,8 +45,8 @@ class ReadAhead:
     say: Callable[[str, float], None]
 
 
-def read_ahead(original: Session, copy: Session, inquiry: Inquiry, reading: ReadAhead) -> int:
-    """Read on the copy what comparing will touch there; how many pieces that were.
+def read_ahead(original: Session, copy: Session, inquiry: Inquiry, reading: ReadAhead) -> None:
+    """Read on the copy what comparing will touch there.
 
     The original is asked which rows were written since T, by statements of their own. Raises schema-drift as the
     comparison does.
@@ -58,25 +57,17 @@ def read_ahead(original: Session, copy: Session, inquiry: Inquiry, reading: Read
     pieces: list[Piece] = []
     for name, columns in mapped.items():
         whole = name in set(inquiry.filled) or not columns.key or lineage is None
-        keys = None if whole or lineage is None else _keys_written(_sides(original, copy, columns), lineage)
+        keys = None if whole or lineage is None else _keys_written(Sides.of(columns, copy, original), lineage)
         if keys is None:
             pieces += blocks(copy, columns.at_target.name)
         else:
-            pieces += [partial(_look_up, columns=columns, keys=batch) for batch in _batches(keys)]
+            batches = (keys[begin : begin + KEYS_AT_ONCE] for begin in range(0, len(keys), KEYS_AT_ONCE))
+            pieces += [partial(_look_up, columns=columns, keys=batch) for batch in batches]
         if columns.key:
             key = [columns.then[i] for i in columns.key]
             pieces.append(partial(read_keys, table=columns.at_target.name, key=key))
     if pieces:
         _perform(pieces, reading)
-    return len(pieces)
-
-
-def _sides(original: Session, copy: Session, columns: ColumnMapping) -> Sides:
-    key = columns.key
-    return Sides(
-        Side(copy, columns.at_target.name, tuple(columns.then[i] for i in key), columns.then),
-        Side(original, columns.original.name, tuple(columns.now[i] for i in key), columns.now),
-    )
 
 
 def _keys_written(sides: Sides, lineage: Lineage) -> list[str] | None:
@@ -90,15 +81,8 @@ def _keys_written(sides: Sides, lineage: Lineage) -> list[str] | None:
     return [key for _, key in keys_and_buckets_written_by(sides.now, list(written), Buckets(1))]
 
 
-def _batches(keys: list[str]) -> Iterator[list[str]]:
-    rest = iter(keys)
-    while batch := list(islice(rest, KEYS_AT_ONCE)):
-        yield batch
-
-
 def _look_up(session: Session, *, columns: ColumnMapping, keys: list[str]) -> None:
-    side = Side(session, columns.at_target.name, tuple(columns.then[i] for i in columns.key), columns.then)
-    for _ in lines_by_key(side, keys):
+    for _ in lines_by_key(Sides.of(columns, session, session).then, keys):
         continue
 
 

@@ -68,17 +68,10 @@ class Comparison:
     def sides(self, columns: ColumnMapping, where: tuple[Predicate, Predicate] | None = None) -> Sides:
         """The two sides of one table, limited by a predicate each."""
         then_where, now_where = where or (EVERY_ROW, EVERY_ROW)
-        key = columns.key
+        every = Sides.of(columns, self.copy, self.original)
         return Sides(
-            Side(
-                self.copy,
-                columns.at_target.name,
-                tuple(columns.then[i] for i in key),
-                columns.then,
-                then_where,
-                self.ask,
-            ),
-            Side(self.original, columns.original.name, tuple(columns.now[i] for i in key), columns.now, now_where),
+            replace(every.then, where=then_where, ask=self.ask),
+            replace(every.now, where=now_where),
             limited=where is not None,
         )
 

@@ -43,7 +43,7 @@ OF_DATABASE: dict[str, Callable[[Opened], Iterable[Check]]] = {
     "tables": database_checks.tables,
     "replication": database_checks.replication,
     "locks": database_checks.locks,
-    "two-phase": database_checks.two_phase,
+    "harmless-copy": database_checks.harmless_copy,
     "surroundings": database_checks.surroundings,
     "references": database_checks.references,
 }

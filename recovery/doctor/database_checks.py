@@ -13,6 +13,7 @@ from recovery.model.catalog import Catalog
 from recovery.model.health_report import Area, Check, State
 from recovery.model.load_order import load_order
 from recovery.model.recovery_plan import ForeignKeyMode
+from recovery.planning.copy_surroundings import copy_settings, refuse_subscribing_copy, refuse_unstartable_copy
 from recovery.planning.reference_declarations import refuse_unusable_references
 from recovery.postgres.change_consumers import event_triggers, frozen
 from recovery.postgres.connect import Session
@@ -30,7 +31,6 @@ from recovery.postgres.recovery_obstacles import (
     sees_others,
     settings_of,
     slots,
-    subscriptions,
 )
 
 SAYS = Words(Area.DATABASE)
@@ -207,7 +207,7 @@ def tables(opened: Opened) -> Iterator[Check]:
 
 
 def replication(opened: Opened) -> Iterator[Check]:
-    """What a copy could disturb, and what holds WAL back."""
+    """What holds WAL back."""
     idle = [
         f"{name} ({retained_bytes / 2**20:,.0f} MiB of WAL)"
         for name, state, retained_bytes in slots(opened.session)
@@ -219,14 +219,8 @@ def replication(opened: Opened) -> Iterator[Check]:
             f"nobody reads from {listed(idle)}: WAL piles up until the disk is full",
             "select pg_drop_replication_slot(…), if nobody comes back for it",
         )
-    if names := subscriptions(opened.session):
-        yield SAYS.warning(
-            "subscriptions",
-            f"a copy has {listed(names)} as well, and fetches from the same publisher until rowback disables it",
-            "disable them before a restore by other means",
-        )
-    if not idle and not names:
-        yield SAYS.ok("replication", "no idle slot, no subscription")
+    else:
+        yield SAYS.ok("replication", "no idle slot")
 
 
 def locks(opened: Opened) -> Iterator[Check]:
@@ -249,20 +243,23 @@ def locks(opened: Opened) -> Iterator[Check]:
         yield SAYS.ok("locks", "no transaction is open for long")
 
 
-def two_phase(opened: Opened) -> Iterator[Check]:
-    """Would a copy start that has to replay a prepared transaction."""
-    allowed = settings_of(opened.session).get("max_prepared_transactions", "0")
-    group = opened.context.profile.copy_parameter_group
-    if allowed != "0" and group is None:
-        own = opened.context.facts.parameter_group or "GROUP"
-        yield SAYS.problem(
-            "two-phase-commit",
-            f"max_prepared_transactions = {allowed} here and 0 in RDS's default groups: a copy that replays a prepared"
-            " transaction does not start",
-            f'--copy-parameter-group {own}, or copy_parameter_group = "{own}" in rowback.toml',
-        )
-    elif allowed != "0":
-        yield SAYS.ok("two-phase-commit", f"the copy gets parameter group {group}")
+def harmless_copy(opened: Opened) -> Iterator[Check]:
+    """Whether a copy is reached, starts, and takes nothing from the original's publishers: judged as a plan does."""
+    context = opened.context
+    try:
+        settings = copy_settings(context.facts, context.profile)
+    except RowbackError as error:
+        yield SAYS.problem("copy-address", error.fact, error.help)
+        return
+    for name, refuse, well in (
+        ("two-phase-commit", refuse_unstartable_copy, "no prepared transaction keeps a copy from starting"),
+        ("subscriptions", refuse_subscribing_copy, "a copy takes nothing from a publisher of the original"),
+    ):
+        try:
+            refuse(opened.session, context.facts, settings, context.instances)
+            yield SAYS.ok(name, well)
+        except RowbackError as error:
+            yield SAYS.problem(name, "; ".join([error.fact, *error.facts]), error.help)
 
 
 def surroundings(opened: Opened) -> Iterator[Check]:

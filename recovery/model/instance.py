@@ -123,7 +123,8 @@ class InstanceFacts(Value):
 class CopySettings(Value):
     """How the copy is made. Every default that bites (sources: RDS-defaults) is set explicitly.
 
-    `tags`: more than rowback's own, where the organisation demands some. `storage`: its type, where it is chosen.
+    `tags`: more than rowback's own, where the organisation demands some. `storage`, `iops`: where they are chosen.
+    `inside_vpc`: it was said that private addresses of its network are reached, though the original has a public one.
     """
 
     instance_class: str
@@ -137,6 +138,7 @@ class CopySettings(Value):
     tags: dict[str, str] = {}
     storage: str | None = None
     iops: int | None = None
+    inside_vpc: bool = False
 
     @classmethod
     def like(
@@ -169,4 +171,6 @@ class CopySettings(Value):
     @model_serializer(mode="wrap")
     def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         fields: dict[str, object] = handler(self)
-        return {name: each for name, each in fields.items() if each or name not in ("tags", "storage", "iops")}
+        return {
+            name: each for name, each in fields.items() if each or name not in ("tags", "storage", "iops", "inside_vpc")
+        }

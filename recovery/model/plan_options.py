@@ -12,12 +12,18 @@ from recovery.model.target import format_utc
 
 
 def command_for(verb: str, plan: RecoveryPlan, *options: str) -> str:
-    """`rowback VERB` for the plan's instance, T, database and profile, and with `options`, each quoted for a shell."""
+    """`rowback VERB` for the plan's instance, T, database and profile, how its copy is made, and with `options`.
+
+    Each is quoted for a shell.
+    """
+    settings = plan.copy_settings
     return " ".join(
         (
             f"rowback {verb} {plan.source.identifier} --at {format_utc(plan.target_time)}",
             f"--database {shell_word(plan.database)}",
             *([f"--profile {shell_word(plan.profile)}"] if plan.profile else ()),
+            *([f"--copy-parameter-group {shell_word(settings.parameter_group)}"] if settings.parameter_group else ()),
+            *(["--inside-vpc"] if settings.inside_vpc else ()),
             *options,
         )
     )

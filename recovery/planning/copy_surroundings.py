@@ -11,27 +11,40 @@ from socket import getaddrinfo
 
 from recovery.aws.credentials import end_unrenewed
 from recovery.aws.restorable_source import RestorableSource
+from recovery.compare.read_ahead import READERS
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.instance import CopySettings, InstanceFacts
 from recovery.postgres.connect import Session, one
 from recovery.postgres.recovery_obstacles import slots, slots_taken_from
 
-FIRST_READ_MIB_S, READERS, WORTH_SAYING_GIB = 50, 4, 1.0  # sources: RDS-lazy
+FIRST_READ_MIB_S, WORTH_SAYING_GIB = 50, 1.0  # sources: RDS-lazy
 PREPARED, NO_WORKERS = "max_prepared_transactions", "max_logical_replication_workers"
 
 
-def copy_settings(source: InstanceFacts, profile: Profile, parameter_group: str | None) -> CopySettings:
-    """How the copy of `source` is made: as the profile says, in a parameter group that may be chosen for once."""
+def copy_settings(
+    source: InstanceFacts, profile: Profile, *, parameter_group: str | None = None, inside_vpc: bool = False
+) -> CopySettings:
+    """How the copy of `source` is made: as the profile says, but for what was chosen for once.
+
+    Raises instance-unsuitable where it would not be reached.
+    """
     settings = CopySettings.like(
         source,
         instance_class=profile.copy_class,
         expires_after_hours=profile.copy_expires_hours,
         parameter_group=parameter_group or profile.copy_parameter_group,
     )
-    return settings.model_copy(
-        update={"tags": profile.copy_tags, "storage": profile.copy_storage, "iops": profile.copy_iops}
+    settings = settings.model_copy(
+        update={
+            "tags": profile.copy_tags,
+            "storage": profile.copy_storage,
+            "iops": profile.copy_iops,
+            "inside_vpc": inside_vpc or profile.inside_vpc,
+        }
     )
+    refuse_unreachable_copy(source, profile, settings)
+    return settings
 
 
 def fit_for(
@@ -67,7 +80,8 @@ def refuse_unstartable_copy(
         " replayed in the copy, and without room for it the copy does not start",
         *([f"parameter group '{group}' does not set it"] if group else []),
         state=NOTHING_CREATED,
-        help=f"give the copy a parameter group that allows them, such as its own: --copy-parameter-group {own}",
+        help=f"give the copy a parameter group that allows them, such as its own: --copy-parameter-group {own}, or"
+        f' copy_parameter_group = "{own}" in rowback.toml',
     )
 
 
@@ -104,17 +118,14 @@ def _contained(original: Session, source: InstanceFacts) -> str:
     return (
         f"make a parameter group without workers once: aws rds create-db-parameter-group --db-parameter-group-name"
         f" {name} --db-parameter-group-family postgres{source.major} --description rowback, then aws rds"
-        f" modify-db-parameter-group --db-parameter-group-name {name} --parameters {parameters}; then the same with"
-        f" --copy-parameter-group {name}"
+        f" modify-db-parameter-group --db-parameter-group-name {name} --parameters {parameters}; then"
+        f' copy_parameter_group = "{name}" in rowback.toml, or --copy-parameter-group {name}'
     )
 
 
-def refuse_unreachable_copy(source: InstanceFacts, profile: Profile, *, inside_vpc: bool) -> None:
-    """Raise instance-unsuitable where the original is reached by a public address: its copy will not have one.
-
-    `inside_vpc`: the user knows that private addresses of its network are reached from here.
-    """
-    if inside_vpc or profile.tunnel or not source.endpoint or not source.publicly_accessible:
+def refuse_unreachable_copy(source: InstanceFacts, profile: Profile, settings: CopySettings) -> None:
+    """Raise instance-unsuitable where the original is reached by a public address: its copy will not have one."""
+    if settings.inside_vpc or profile.tunnel or not source.endpoint or not source.publicly_accessible:
         return
     if address := _public_address(source.endpoint.host):
         raise RowbackError(
@@ -122,7 +133,7 @@ def refuse_unreachable_copy(source: InstanceFacts, profile: Profile, *, inside_v
             f"'{source.identifier}' is reached at its public address {address} from here, and its copy will have none",
             state=NOTHING_CREATED,
             help="run it inside the VPC, or through a tunnel (rowback.toml); where private addresses of the VPC are"
-            " reached from here: the same with --inside-vpc",
+            " reached from here: inside_vpc = true in rowback.toml, or --inside-vpc",
         )
 
 

@@ -34,7 +34,6 @@ from recovery.planning.check_request import (
 from recovery.planning.copy_surroundings import (
     copy_settings,
     fit_for,
-    refuse_unreachable_copy,
     surroundings_notices,
 )
 from recovery.planning.cost_limit import expiry_within
@@ -56,9 +55,10 @@ def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[s
     source = instances.get(request.instance)
     refuse_unsuitable(source)
     window = window_with(request, instances, source, say)
-    settings = copy_settings(source, request.profile, request.copy_parameter_group)
+    settings = copy_settings(
+        source, request.profile, parameter_group=request.copy_parameter_group, inside_vpc=request.inside_vpc
+    )
     settings = expiry_within(request.max_cost_usd, settings, source)
-    refuse_unreachable_copy(source, request.profile, inside_vpc=request.inside_vpc)
     target = target_on_original(source, request.database, request.profile)
     if request.transport is Transport.DUMP:
         find_client_tools(server_major=source.major, tls=not is_loopback(target.endpoint.host))

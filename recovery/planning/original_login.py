@@ -9,6 +9,7 @@ from recovery.config import IamCredentials, LibpqCredentials, Profile, SecretCre
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.instance import InstanceFacts
 from recovery.postgres.connection_target import Target
+from recovery.redaction import remember
 
 
 def target_on_original(facts: InstanceFacts, database: str, profile: Profile) -> Target:
@@ -59,6 +60,7 @@ def by_token_on_copy(facts: InstanceFacts, database: str, profile: Profile) -> T
     login = from_iam(
         host=facts.endpoint.host, port=facts.endpoint.port, user=facts.master_username, region=facts.region
     )
+    remember(login.password or "")
     return target_on_copy(facts, database, login.password or "", profile)
 
 

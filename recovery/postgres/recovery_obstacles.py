@@ -51,15 +51,6 @@ def settings_of(session: Session) -> Mapping[str, str]:
     return {name: value for name, value in rows if value is not None}
 
 
-def subscriptions(session: Session) -> list[str]:
-    """Enabled subscriptions of this database: a copy would fetch from the same publisher until it is made inert."""
-    rows = session.execute(
-        "select subname from pg_subscription where subenabled and subdbid ="
-        " (select oid from pg_database where datname = current_database()) order by 1"
-    )
-    return [row[0] for row in rows]
-
-
 def slots_taken_from(session: Session) -> list[str]:
     """Subscriptions of every database of the server that have a slot at their publisher, enabled or not."""
     rows = session.execute(

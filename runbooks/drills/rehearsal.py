@@ -12,7 +12,7 @@ from psycopg import sql
 
 from recovery.aws.instances import Instances
 from recovery.compare.scope import ScopeRequest, match_tables
-from recovery.config import LibpqCredentials, Profile
+from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.modes.reload_mode import Mode
@@ -20,7 +20,7 @@ from recovery.model.recovery_plan import Transport
 from recovery.model.recovery_report import Objectives, Report
 from recovery.model.values import TableName
 from recovery.planning.check_request import Request
-from recovery.planning.copy_surroundings import copy_settings, fit_for, refuse_unreachable_copy
+from recovery.planning.copy_surroundings import copy_settings, fit_for
 from recovery.planning.make_plan import make_plan
 from recovery.planning.original_login import target_on_original
 from recovery.postgres.connect import Session, connect, identity_of
@@ -79,9 +79,9 @@ def rehearse(request: InstanceDrillRequest, listener: Listener) -> DrillReport:
     instances, clock = Instances.connect(request.profile.region), PhaseClock(listener)
     source = instances.get(request.instance)
     refuse_second_drill(instances, source)
-    refuse_unreachable_copy(source, request.profile, inside_vpc=False)
+    settings = copy_settings(source, request.profile)
     with connect(target_on_original(source, request.database, request.profile)) as live:
-        settings = fit_for(live, source, copy_settings(source, request.profile, None), instances)
+        settings = fit_for(live, source, settings, instances)
         scene = Scene(instances, source, request.database, identity_of(live), request.profile, settings)
         tables = _chosen(read_catalog(live), request.tables)
     copy, facts = new_copy(instances, source), None
@@ -112,7 +112,7 @@ def _chosen(catalog: Catalog, tables: tuple[str, ...]) -> tuple[TableName, ...]:
 
 def _on(stand_in: StandIn, broken_tables: _Broken, scene: Scene, clock: PhaseClock) -> DrillReport:
     request, names = broken_tables.wanted, ", ".join(map(str, broken_tables.tables))
-    with connect(stand_in.target, state=NOT_BROKEN) as broken:
+    with connect(stand_in.way(), state=NOT_BROKEN) as broken:
         # make_inert left the master user read-only, which holds for sessions that do not say otherwise.
         broken.execute("set default_transaction_read_only = off")
         broken.execute("alter role current_user reset default_transaction_read_only")
@@ -185,14 +185,14 @@ def _recover(
     profile = wanted.profile.model_copy(
         update={
             "instance": stand_in.facts.identifier,
-            "credentials": LibpqCredentials(user=stand_in.target.user),
+            "credentials": stand_in.credentials,
             "approvals_needed": 0,
             "references": (),
             "notify": (),
         }
     )
     instances = Instances.connect(profile.region)
-    with _password(stand_in.target.password or ""):
+    with _password(stand_in.password):
         with clock.phase("plan", "plan the recovery"):
             request = Request(
                 instance=stand_in.facts.identifier,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from recovery.aws.restorable_source import RestorableSource
-from recovery.config import Profile
+from recovery.config import IamCredentials, LibpqCredentials, Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import DatabaseIdentity
 from recovery.model.deletion import Copy, CreationRequest
@@ -30,10 +31,15 @@ NOT_BROKEN = "nothing was broken, nothing was written"
 
 @dataclass(frozen=True)
 class StandIn:
-    """The copy that is broken in the instance's place."""
+    """The copy that is broken in the instance's place.
+
+    `way`: how it is logged in to, made anew each time: by `password`, or by a token, which ends in 15 minutes.
+    """
 
     facts: InstanceFacts
-    target: Target
+    way: Callable[[], Target]
+    password: str
+    credentials: LibpqCredentials | IamCredentials
 
 
 @dataclass(frozen=True)
@@ -84,14 +90,16 @@ def take_over(scene: Scene, facts: InstanceFacts, listener: Listener) -> StandIn
     ready = _ready(scene, facts, listener)
     password = instances.reset_password(facts.identifier, deadline_s=PATIENCE_S, watch=listener.progress)
     remember(password)
-    ways = [lambda: target_on_copy(ready, scene.database, password, scene.profile)]
+    ways: list[Callable[[], Target]] = [lambda: target_on_copy(ready, scene.database, password, scene.profile)]
     if scene.settings.iam_authentication:
         ways.append(lambda: by_token_on_copy(ready, scene.database, scene.profile))
-    target = ways[await_login(ways, deadline_s=LOGIN_DEADLINE_S, pause_s=instances.poll_s)]()
-    with connect(target, state=NOT_BROKEN) as copy:
+    number = await_login(ways, deadline_s=LOGIN_DEADLINE_S, pause_s=instances.poll_s)
+    way, user = ways[number], ready.master_username
+    with connect(way(), state=NOT_BROKEN) as copy:
         prove(scene, copy)
-    make_inert(target)
-    return StandIn(ready, target)
+    make_inert(way())
+    by_token = IamCredentials(source="iam", user=user)
+    return StandIn(ready, way, password, by_token if number else LibpqCredentials(user=user))
 
 
 def _ready(scene: Scene, facts: InstanceFacts, listener: Listener) -> InstanceFacts:
@@ -122,7 +130,7 @@ def await_backup(instances: RestorableSource, facts: InstanceFacts, listener: Li
     Not before it was taken over: while the first one is made, which takes hours of a large one, RDS changes nothing.
     """
     began = time.monotonic()
-    instances.keep_backups(facts.identifier, days=1, deadline_s=PATIENCE_S)
+    instances.keep_backups(facts.identifier, days=1, deadline_s=PATIENCE_S, watch=listener.progress)
     facts = facts.model_copy(update={"retention_days": 1})
     while True:
         try:

@@ -52,7 +52,11 @@ def nonce_at(cli: Cli, case: str) -> int:
     [
         ("incompatible-restore", ""),
         ("insufficient-capacity", "  another class may be had: copy_class in rowback.toml\n"),
-        ("storage-full", "  give it more storage: aws rds modify-db-instance --allocated-storage\n"),
+        (
+            "storage-full",
+            "  give it more storage: aws rds modify-db-instance --db-instance-identifier rowback-{case}"
+            " --allocated-storage GIB\n",
+        ),
         ("restore-error", ""),
         (
             "inaccessible-encryption-credentials-recoverable",
@@ -68,7 +72,7 @@ def test_a_restore_that_ends_badly_is_told_at_once_and_can_be_closed(
     case = the_case(cli)
     assert ran.code == 50
     assert ran.err.endswith(
-        f"error[copy-failed]: copy 'rowback-{case}' is '{status}', which is final\n{way_out}"
+        f"error[copy-failed]: copy 'rowback-{case}' is '{status}', which is final\n{way_out.format(case=case)}"
         "  RDS's reason: aws rds describe-events --source-type db-instance --duration 1440 --source-identifier"
         f" rowback-{case}\n"
         f"  case {case} is paused at step 'await-copy'\n"

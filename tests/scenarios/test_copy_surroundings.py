@@ -71,8 +71,8 @@ def test_a_copy_that_would_take_from_the_same_slots_is_not_made(
         "  help: make a parameter group without workers once: aws rds create-db-parameter-group"
         f" --db-parameter-group-name {name}-copy --db-parameter-group-family postgres{major} --description rowback,"
         f" then aws rds modify-db-parameter-group --db-parameter-group-name {name}-copy --parameters"
-        " ParameterName=max_logical_replication_workers,ParameterValue=0,ApplyMethod=pending-reboot; then the same with"
-        f" --copy-parameter-group {name}-copy\n",
+        " ParameterName=max_logical_replication_workers,ParameterValue=0,ApplyMethod=pending-reboot; then"
+        f' copy_parameter_group = "{name}-copy" in rowback.toml, or --copy-parameter-group {name}-copy\n',
     )
     assert no_copy(cli)
     assert database.rows(ROWS) == before
@@ -118,7 +118,7 @@ def test_an_original_that_is_reached_from_outside_has_no_copy_that_is(
         f"error[instance-unsuitable]: '{cli.live.identifier}' is reached at its public address 52.95.110.1 from here,"
         f" and its copy will have none\n  {NOTHING}\n"
         "  help: run it inside the VPC, or through a tunnel (rowback.toml); where private addresses of the VPC are"
-        " reached from here: the same with --inside-vpc\n",
+        " reached from here: inside_vpc = true in rowback.toml, or --inside-vpc\n",
     )
     assert no_copy(cli)
     assert cli(*restoring(cli, database, target)).code == 0, "inside, its name is private"
@@ -136,9 +136,16 @@ def test_who_reaches_the_vpc_says_so(
     assert ran.code == 0, ran.err
 
 
-@pytest.mark.parametrize("since", ["", "revoke rds_iam from postgres", "alter role app login"])
-def test_a_master_user_who_is_let_in_by_token_alone(cli: Cli, since: str) -> None:
-    """RDS asks members of rds_iam for no password, the master user of the copy neither: it has what it had at T."""
+@pytest.mark.parametrize(
+    ("at_target", "since"),
+    [
+        ("grant rds_iam to postgres", None),
+        ("grant rds_iam to postgres", "revoke rds_iam from postgres"),
+        (None, "grant rds_iam to postgres"),
+    ],
+)
+def test_a_master_user_who_is_let_in_by_token_alone(cli: Cli, at_target: str | None, since: str | None) -> None:
+    """RDS asks members of rds_iam for no password, the master user of the copy neither: it is one as it was at T."""
     lab = cli.live.lab
     lab.create_instance("tokened", EnableIAMDatabaseAuthentication=True)
     cluster = lab.engine.instances["tokened"].cluster
@@ -151,13 +158,13 @@ def test_a_master_user_who_is_let_in_by_token_alone(cli: Cli, since: str) -> Non
             admin.execute("insert into t select generate_series(1, 50)")
             admin.execute("alter table t owner to app")
             admin.execute("grant all on t to postgres")
-            admin.execute("grant rds_iam to postgres")
+            if at_target:
+                admin.execute(at_target)
             moment = pass_a_second()
             admin.execute("delete from t where n > 10")
             if since:
                 admin.execute(since)
-        database = Database(cli.live, "shop")
-        arguments = ["restore", "tokened", *restoring(cli, database, moment)[2:]]
+        arguments = ["restore", "tokened", *restoring(cli, Database(cli.live, "shop"), moment)[2:]]
         ran = cli(*arguments, PGUSER="app", PGPASSWORD="of-the-app-1")
         assert ran.code == 0, ran.err
         assert "the copy is made with IAM authentication: should master user postgres have been a member" in ran.err
@@ -233,3 +240,43 @@ def test_the_bundle_is_that_of_the_partition(monkeypatch: pytest.MonkeyPatch, ho
     with pytest.raises(RowbackError) as missing:
         Target("x", Endpoint(host=host, port=5432), "d", "u").parameters()
     assert words in str(missing.value.help)
+
+
+def test_commands_that_are_printed_say_how_the_copy_is_made(
+    cli: Cli, database: Database, target: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan whose facts changed leads to another plan, which is not refused for want of an option."""
+    engine = cli.live.lab.engine
+    engine.parameters["chosen"] = Parameters("chosen", f"postgres{engine.tools.major}", "x", {})
+    options = ("--copy-parameter-group", "chosen", "--inside-vpc", "--out", "p.json")
+    planned = cli("plan", *restoring(cli, database, target)[1:-2], *options)
+    assert planned.code == 0, planned.err
+    database.run("drop table t", "create table u (n int)")
+    try:
+        refused = cli("restore", "--plan", "p.json", "--confirm", database.name)
+    finally:
+        del engine.parameters["chosen"]
+    assert refused.code == 22, refused.err
+    assert "help: make a new plan: rowback plan " in refused.err
+    assert "--copy-parameter-group chosen --inside-vpc" in refused.err
+
+
+def test_a_protected_copy_is_left_to_its_case(cli: Cli, database: Database, target: datetime) -> None:
+    """A person may have protected it as evidence: reap leaves it; close takes that back, also where a rule insists."""
+    opened = cli("open", *restoring(cli, database, target)[1:-2])
+    assert opened.code == 0, opened.err
+    case, faults = opened.out.strip(), cli.live.lab.engine.faults
+    copy = cli.live.lab.engine.instances[f"rowback-{case}"]
+    copy.tags["rowback:expires"] = "2020-01-01T00:00:00Z"
+    copy.attributes["DeletionProtection"] = True
+    reaped = cli("reap")
+    kept = f"kept: it is protected from deletion, by a person or a rule: rowback close {case} takes that back"
+    assert kept in reaped.out, reaped.err
+    assert copy.identifier in cli.live.lab.engine.instances
+    faults.remediation = True
+    try:
+        closed = cli("close", case)
+    finally:
+        faults.remediation = False
+    assert closed.code == 0, closed.err
+    assert copy.identifier not in cli.live.lab.engine.instances

@@ -282,7 +282,7 @@ def test_a_repair_that_fails_is_given_up_and_leaves_nothing(cli: Cli, staging: D
     copy = f"rowback-{case['case']}"
     assert told.splitlines()[-5:] == [
         f"error[copy-failed]: copy '{copy}' is 'storage-full', which is final",
-        "  give it more storage: aws rds modify-db-instance --allocated-storage",
+        f"  give it more storage: aws rds modify-db-instance --db-instance-identifier {copy} --allocated-storage GIB",
         f"  RDS's reason: aws rds describe-events --source-type db-instance --duration 1440 --source-identifier {copy}",
         "  the drill failed; its copies are removed",
         f"  help: what happened: rowback report {case['case']} --format md",

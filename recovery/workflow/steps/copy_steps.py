@@ -51,7 +51,7 @@ class StartCopy(Step):
         Raises instance-unsuitable where another instance has its name.
         """
         copy = recovery_run.case.copy
-        instance, objections = recovery_run.instances.identify(copy)
+        instance, objections = recovery_run.instances.identify(copy, recovery_run.listener.progress)
         if instance is None:
             return None
         if objections:

@@ -145,7 +145,7 @@ def nobody_reads(doctor_lab: DoctorLab) -> Iterator[None]:
         admin.execute("select pg_drop_replication_slot('gone')")
 
 
-@warning("subscriptions")
+@problem("subscriptions")
 def subscribed(doctor_lab: DoctorLab) -> Iterator[None]:
     with doctor_lab.admin(doctor_lab.database.name) as admin:
         admin.execute("create subscription news connection 'port=1' publication p with (connect = false)")
