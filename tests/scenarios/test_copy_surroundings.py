@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -173,6 +175,34 @@ def test_a_master_user_who_is_let_in_by_token_alone(cli: Cli, at_target: str | N
             assert admin.execute("select count(*), sum(n) from t").fetchall() == [(50, 1275)]
     finally:
         end_instance(lab, "tokened")
+
+
+def test_a_drill_logs_in_by_token_as_well(cli: Cli, tmp_path: Path) -> None:
+    """To the copy that it breaks, after the wait for its backup, and to the copy of that."""
+    lab = cli.live.lab
+    lab.create_instance("drilled", EnableIAMDatabaseAuthentication=True)
+    cluster = lab.engine.instances["drilled"].cluster
+    (tmp_path / "rowback.toml").write_text('[profiles.far]\ninstance = "drilled"\ndatabase = "shop"\n')
+    try:
+        with psycopg.connect(cluster.dsn("postgres"), autocommit=True) as admin:
+            admin.execute("create role app login password 'of-the-app-1'")
+            admin.execute("create database shop owner app")
+        with psycopg.connect(cluster.dsn("shop"), autocommit=True) as admin:
+            admin.execute("create table t (n int primary key)")
+            admin.execute("insert into t select generate_series(1, 50)")
+            admin.execute("grant all on t to postgres, app")
+            admin.execute("alter table t owner to postgres")
+            admin.execute("grant rds_iam to postgres")
+            pass_a_second()
+            pass_a_second()
+        ran = cli("drill", "--target", "far", "--table", "t", "--json", PGUSER="app", PGPASSWORD="of-the-app-1")
+        assert ran.code == 0, ran.err
+        assert json.loads(ran.out)["restored"] is True
+        with psycopg.connect(cluster.dsn("shop")) as admin:
+            assert admin.execute("select count(*), sum(n) from t").fetchall() == [(50, 1275)], "it was never touched"
+        assert no_copy(cli)
+    finally:
+        end_instance(lab, "drilled")
 
 
 def test_the_token_is_for_the_copy_and_its_master_user(monkeypatch: pytest.MonkeyPatch) -> None:
