@@ -122,7 +122,7 @@ def test_nothing_failed_where_it_only_takes_longer(place: Restorable) -> None:
         with pytest.raises(RowbackError) as slow:
             place.source.wait_ready(copy.identifier, deadline_s=0.6, watch=silent)
     finally:
-        place.live.lab.engine.faults.creating_delay_s = 0
+        place.live.lab.engine.faults.creating_delay_s = 0.0
     assert slow.value.fact == f"copy '{copy.identifier}' is still 'creating' after 0 min; nothing failed"
     assert slow.value.help == f"wait on: rowback resume {copy.case}; or give it up: rowback close {copy.case}"
     assert place.source.delete_copy(copy, deadline_s=DEADLINE_S, watch=silent) is True
