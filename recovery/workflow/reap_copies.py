@@ -1,4 +1,4 @@
-"""Remove copies of dead cases: each instance is judged by itself, and what is not proven is kept."""
+"""Remove copies of dead cases and rehearsals: each instance is judged by itself, and what is not proven is kept."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 
 from recovery.aws.restorable_source import RestorableSource
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.deletion import objections_to_delete
+from recovery.model.deletion import Copy, objections_to_delete
 from recovery.model.instance import COPY_PREFIX, TAG_CASE, TAG_EXPIRES, InstanceFacts
 from recovery.store.case_directory import Case, cases_directory, fold
 from recovery.store.journal import is_driven, read_records
+from recovery.store.rehearsal_journal import RehearsalInstance, forget, rehearsal_instances
 
 DEADLINE_S = 3600.0
 
@@ -18,16 +19,21 @@ DEADLINE_S = 3600.0
 def reap(instances: RestorableSource, *, remove: bool) -> Iterator[tuple[InstanceFacts, str]]:
     """Every instance that carries our prefix, with what was done about it. Deletes only copies of dead cases.
 
-    A case is dead when no process drives it and it is closed, or its copy has expired by its own tag. "removed" is said
-    of an instance that was deleted and is gone.
+    A case is dead when no process drives it and it is closed, or its copy has expired by its own tag; a drill or an
+    acceptance run when no process drives it. "removed" is said of an instance that was deleted and is gone.
     """
+    of_rehearsals = {each.copy.identifier: each for each in rehearsal_instances()}
     for instance in instances.copies():
+        rehearsal = of_rehearsals.get(instance.identifier)
         try:
-            case = _dead_case(instance)
+            copy = _dead_rehearsal(instance, rehearsal) if rehearsal else _dead_case(instance).copy
         except _Kept as kept:
             yield instance, f"kept: {kept}"
             continue
-        yield instance, _remove(instances, instance, case) if remove else "would be removed"
+        outcome = _remove(instances, instance, copy) if remove else "would be removed"
+        if rehearsal and outcome == "removed":
+            forget(rehearsal)
+        yield instance, outcome
 
 
 class _Kept(Exception):
@@ -49,6 +55,15 @@ def _dead_case(instance: InstanceFacts) -> Case:
     return case
 
 
+def _dead_rehearsal(instance: InstanceFacts, rehearsal: RehearsalInstance) -> Copy:
+    """What a drill or an acceptance run made and left. Raises _Kept with the reason why it is not that."""
+    if objections := objections_to_delete(instance, rehearsal.copy):
+        raise _Kept(f"it is not proven to be made by {rehearsal.run}: {'; '.join(objections)}")
+    if rehearsal.is_driven:
+        raise _Kept(f"{rehearsal.run} is being driven by another process")
+    return rehearsal.copy
+
+
 def _case_of(instance: InstanceFacts) -> Case:
     """By its name alone; the tag has to agree. Raises _Kept."""
     name = instance.identifier.removeprefix(COPY_PREFIX)
@@ -68,11 +83,11 @@ def _case_of(instance: InstanceFacts) -> Case:
         raise _Kept(error.fact) from error
 
 
-def _remove(instances: RestorableSource, instance: InstanceFacts, case: Case) -> str:
+def _remove(instances: RestorableSource, instance: InstanceFacts, copy: Copy) -> str:
     # Where nobody saw the create call answered, `instance` was proven by its nonce: it and no other is deleted.
-    copy = case.copy.model_copy(update={"resource_id": instance.resource_id})
+    proven = copy.model_copy(update={"resource_id": instance.resource_id})
     try:
-        deleted = instances.delete_copy(copy, deadline_s=DEADLINE_S, watch=lambda status, seconds: None)
+        deleted = instances.delete_copy(proven, deadline_s=DEADLINE_S, watch=lambda status, seconds: None)
     except RowbackError as error:
         if error.id is not ErrorId.DELETE_REFUSED:
             raise

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,14 +18,11 @@ from recovery.model.recovery_report import Objectives, Report
 from recovery.model.values import TableName
 from recovery.planning.check_request import Request
 from recovery.planning.copy_surroundings import copy_settings, fit_for
-from recovery.planning.make_plan import make_plan
 from recovery.planning.original_login import target_on_original
 from recovery.postgres.connect import Session, connect, identity_of
 from recovery.postgres.read_catalog import read_catalog
-from recovery.store.case_directory import open_case
-from recovery.workflow.case_lifecycle import give_up, run, terminate_like_interrupt
-from recovery.workflow.case_report import report_of
-from recovery.workflow.recovery_run import Listener, RecoveryRun
+from recovery.store.rehearsal_journal import RehearsalJournal
+from recovery.workflow.recovery_run import Listener
 from runbooks.drills.drill_measures import PhaseClock, digests
 from runbooks.drills.rehearsal_copy import (
     NOT_BROKEN,
@@ -40,10 +34,11 @@ from runbooks.drills.rehearsal_copy import (
     new_copy,
     prove,
     refuse_second_drill,
-    remove,
+    removing,
     start,
     take_over,
 )
+from runbooks.drills.rehearsed_recovery import libpq_password, recover
 from runbooks.drills.run_drill import DrillReport
 from runbooks.lab.background import pass_a_second
 
@@ -84,18 +79,15 @@ def rehearse(request: InstanceDrillRequest, listener: Listener) -> DrillReport:
         settings = fit_for(live, source, settings, instances)
         scene = Scene(instances, source, request.database, identity_of(live), request.profile, settings)
         tables = _chosen(read_catalog(live), request.tables)
-    copy, facts = new_copy(instances, source), None
-    try:
-        with terminate_like_interrupt():
-            with clock.phase("stand-in", f"restore a copy of '{source.identifier}' to be broken"):
-                facts = start(scene, copy)
-            with clock.phase("stand-in-ready", "wait for it, take it over, make it inert"):
-                stand_in = take_over(scene, facts, clock.listener)
-            with clock.phase("stand-in-backup", "wait for its first backup"):
-                await_backup(instances, stand_in.facts, clock.listener)
-            return _on(stand_in, _Broken(request, tables), scene, clock)
-    finally:
-        remove(instances, copy, facts, clock)
+    copy = new_copy(instances, source)
+    with RehearsalJournal.begin(copy.case) as journal, removing(instances, journal, clock):
+        with clock.phase("stand-in", f"restore a copy of '{source.identifier}' to be broken"):
+            facts = start(scene, copy, journal)
+        with clock.phase("stand-in-ready", "wait for it, take it over, make it inert"):
+            stand_in = take_over(scene, facts, clock.listener)
+        with clock.phase("stand-in-backup", "wait for its first backup"):
+            await_backup(instances, stand_in.facts, clock.listener)
+        return _on(stand_in, _Broken(request, tables), scene, clock)
 
 
 @dataclass(frozen=True)
@@ -181,7 +173,6 @@ def _refuse_empty(before: dict[str, tuple[int, str]], tables: tuple[TableName, .
 def _recover(
     stand_in: StandIn, wanted: InstanceDrillRequest, incident: tuple[datetime, tuple[str, ...]], clock: PhaseClock
 ) -> Report:
-    """The same steps as `rowback restore`, on the copy; given up, never paused, when one fails."""
     profile = wanted.profile.model_copy(
         update={
             "instance": stand_in.facts.identifier,
@@ -191,53 +182,15 @@ def _recover(
             "notify": (),
         }
     )
-    instances = Instances.connect(profile.region)
-    with _password(stand_in.password):
-        with clock.phase("plan", "plan the recovery"):
-            request = Request(
-                instance=stand_in.facts.identifier,
-                database=wanted.database,
-                target_time=incident[0],
-                scope=ScopeRequest(tables=incident[1]),
-                transport=wanted.transport,
-                profile=profile,
-                wait_for_window_s=PATIENCE_S,
-            )
-            plan = make_plan(request, instances, say=lambda text: None)
-        objectives = Objectives(recovery_time_s=wanted.rto_s, data_loss_s=wanted.rpo_s)
-        case, journal = open_case(plan, objectives, profile, approved=True)
-        with journal:
-            _run_or_give_up(RecoveryRun(case, journal, instances, clock.listener, approver=lambda repair: None))
-    return report_of(case)
-
-
-def _run_or_give_up(recovery_run: RecoveryRun) -> None:
-    finished = False
-    try:
-        run(recovery_run)
-        finished = True
-    except RowbackError as paused:
-        # What run() adds to it speaks of a case to be resumed; this one is given up.
-        error = paused.__cause__ if isinstance(paused.__cause__, RowbackError) else paused
-        raise RowbackError(
-            error.id,
-            error.fact,
-            *error.facts,
-            state="the drill failed; its copies are removed",
-            help=f"what happened: rowback report {recovery_run.case.id} --format md",
-        ) from paused
-    finally:
-        if not finished:
-            give_up(recovery_run)
-
-
-@contextlib.contextmanager
-def _password(password: str) -> Iterator[None]:
-    """The copy's password where libpq looks; never in a case or an argument."""
-    before = {name: os.environ.pop(name, None) for name in ("PGPASSWORD", "PGSERVICE")}
-    os.environ["PGPASSWORD"] = password
-    try:
-        yield
-    finally:
-        os.environ.pop("PGPASSWORD", None)
-        os.environ.update({name: value for name, value in before.items() if value is not None})
+    request = Request(
+        instance=stand_in.facts.identifier,
+        database=wanted.database,
+        target_time=incident[0],
+        scope=ScopeRequest(tables=incident[1]),
+        transport=wanted.transport,
+        profile=profile,
+        wait_for_window_s=PATIENCE_S,
+    )
+    objectives = Objectives(recovery_time_s=wanted.rto_s, data_loss_s=wanted.rpo_s)
+    with libpq_password(stand_in.password):
+        return recover(request, objectives, Instances.connect(profile.region), clock)

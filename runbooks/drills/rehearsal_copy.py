@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,6 +21,8 @@ from recovery.postgres.connect import Session, await_login, connect
 from recovery.postgres.connection_target import Target
 from recovery.postgres.quarantine import make_inert, prove_copy
 from recovery.redaction import remember
+from recovery.store.rehearsal_journal import RehearsalJournal
+from recovery.workflow.case_lifecycle import terminate_like_interrupt
 from recovery.workflow.recovery_run import Listener
 from runbooks.drills.drill_measures import PhaseClock
 
@@ -63,7 +66,8 @@ def refuse_second_drill(instances: RestorableSource, source: InstanceFacts) -> N
                 f"'{copy.identifier}' is there already, a drill's copy of '{source.identifier}'",
                 f"it is '{copy.status}'; a drill is running, or was killed before it could remove its copy",
                 state="nothing was created, nothing was written",
-                help=f"when no drill is running: {_by_hand(copy.identifier)}",
+                help="when no drill is running: rowback reap on the machine that began it, or"
+                f" {_by_hand(copy.identifier)}",
             )
 
 
@@ -79,9 +83,12 @@ def new_copy(instances: RestorableSource, source: InstanceFacts) -> Copy:
     )
 
 
-def start(scene: Scene, copy: Copy) -> InstanceFacts:
+def start(scene: Scene, copy: Copy, journal: RehearsalJournal) -> InstanceFacts:
     """Begin restoring the instance."""
-    return scene.instances.start_copy(copy, scene.source, None, scene.settings)
+    journal.requested(copy)
+    facts = scene.instances.start_copy(copy, scene.source, None, scene.settings)
+    journal.created(copy, facts.resource_id)
+    return facts
 
 
 def take_over(scene: Scene, facts: InstanceFacts, listener: Listener) -> StandIn:
@@ -143,18 +150,30 @@ def await_backup(instances: RestorableSource, facts: InstanceFacts, listener: Li
         time.sleep(instances.poll_s)
 
 
-def remove(instances: RestorableSource, copy: Copy, facts: InstanceFacts | None, clock: PhaseClock) -> None:
-    """Delete the copy, under the same guard as every copy, and wait until it is gone.
+@contextlib.contextmanager
+def removing(instances: RestorableSource, journal: RehearsalJournal, clock: PhaseClock) -> Iterator[None]:
+    """Whatever happens inside, what `journal` names as made is deleted and gone in the end, the newest first.
 
-    `facts`: the answer of the create call, None when none was received; then the nonce proves that it is the copy.
+    Each under the same guard as every copy. Where one cannot be deleted, the others are all the same.
     """
-    for _ in range(1 if facts else UNSEEN_LOOKS):
-        if facts or instances.find(copy.identifier):
-            recorded = copy.model_copy(update={"resource_id": facts.resource_id if facts else None})
-            with clock.phase("stand-in-gone", "remove the copy"):
-                _delete(instances, recorded, clock.listener)
-            return
+    with contextlib.ExitStack() as removals:
+        try:
+            with terminate_like_interrupt():
+                yield
+        finally:
+            for copy in journal.remaining:
+                removals.callback(_remove, instances, copy, journal, clock)
+
+
+def _remove(instances: RestorableSource, copy: Copy, journal: RehearsalJournal, clock: PhaseClock) -> None:
+    """Without a resource id no answer of the create call was received; then the nonce proves that it is the copy."""
+    for _ in range(1 if copy.resource_id else UNSEEN_LOOKS):
+        if copy.resource_id or instances.find(copy.identifier):
+            with clock.phase("stand-in-gone", f"remove '{copy.identifier}'"):
+                _delete(instances, copy, clock.listener)
+            break
         time.sleep(instances.poll_s)
+    journal.gone(copy)
 
 
 def _delete(instances: RestorableSource, copy: Copy, listener: Listener) -> None:
@@ -165,8 +184,8 @@ def _delete(instances: RestorableSource, copy: Copy, listener: Listener) -> None
             error.id,
             error.fact,
             *error.facts,
-            state=f"the drill's copy '{copy.identifier}' may still be running and costs money",
-            help=_by_hand(copy.identifier),
+            state=f"'{copy.identifier}' may still be running and costs money",
+            help=f"rowback reap, or {_by_hand(copy.identifier)}",
         ) from error
 
 

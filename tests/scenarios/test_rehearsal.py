@@ -250,8 +250,8 @@ def test_a_second_drill_of_the_same_instance_and_ctrl_c(cli: Cli, staging: Datab
         f"error[case-open]: '{name}' is there already, a drill's copy of '{cli.live.identifier}'",
         *second.err.splitlines()[1:2],
         "  nothing was created, nothing was written",
-        "  help: when no drill is running: aws rds delete-db-instance --skip-final-snapshot"
-        f" --delete-automated-backups --db-instance-identifier {name}",
+        "  help: when no drill is running: rowback reap on the machine that began it, or aws rds delete-db-instance"
+        f" --skip-final-snapshot --delete-automated-backups --db-instance-identifier {name}",
     ]
     assert first.returncode == 130, told
     assert copies(cli) == []
@@ -290,3 +290,22 @@ def test_a_repair_that_fails_is_given_up_and_leaves_nothing(cli: Cli, staging: D
     assert case["outcome"] == "closed without change"
     assert copies(cli) == []
     assert state(staging) == before
+
+
+def test_the_copy_of_a_killed_drill_is_reaped(cli: Cli, staging: Database) -> None:
+    drill = cli.start("drill", "--target", "staging", "--table", "leaf")
+    wait_until(lambda: copies(cli), "the drill's copy")
+    busy = cli("reap")
+    drill.kill()
+    drill.communicate(timeout=30)
+    (name,) = copies(cli)
+    run = name.removeprefix("rowback-")
+    assert busy.out == f"{name}: kept: {run} is being driven by another process\n"
+    stranger = cli("reap", ROWBACK_HOME=str(cli.home / "another"))
+    assert stranger.out == (
+        f"{name}: kept: case '{run}' has no journal on this machine, so its resource id cannot be proven\n"
+    )
+    assert copies(cli) == [name]
+    assert cli("reap").out == f"{name}: removed\n"
+    assert copies(cli) == []
+    assert list((cli.home / "rehearsals").iterdir()) == []
