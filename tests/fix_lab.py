@@ -95,8 +95,13 @@ class Database:
 
 
 def rds_client(lab: Lab) -> Any:
+    return aws_client(lab, "rds")
+
+
+def aws_client(lab: Lab, service: str) -> Any:
+    """Of the lab, or of moto behind it, with the lab's own credentials."""
     return boto3.client(
-        "rds",
+        service,
         endpoint_url=f"http://127.0.0.1:{lab.port}",
         region_name=REGION,
         aws_access_key_id="lab",

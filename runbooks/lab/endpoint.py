@@ -24,10 +24,11 @@ from runbooks.lab.ops_instances import InstanceOperations
 from runbooks.lab.ops_logs import LogOperations
 from runbooks.lab.ops_pricing import get_products
 from runbooks.lab.ops_snapshots import SnapshotOperations, TagOperations
+from runbooks.lab.principals import role_of
 from runbooks.lab.query_protocol import Refusal, Request, Result, parse_request, render_refusal, render_result
 from runbooks.lab.views import LabAccount
 
-SCOPE = re.compile(r"Credential=[^/]+/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
+SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 TOKEN_HEADER = "X-Rowback-Lab-Token"  # noqa: S105 (the header's name)
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
@@ -56,9 +57,10 @@ class LabApi:
             return region == self.account.region and "Cluster" not in action
         return action in self._services.get(service, ())
 
-    def answer(self, form: dict[str, str], *, service: str = "rds") -> tuple[int, str]:
+    def answer(self, form: dict[str, str], *, service: str = "rds", key: str = "") -> tuple[int, str]:
         """HTTP status and XML body for one call: what AWS would refuse is answered as AWS refuses it.
 
+        `key`: the access key id that it was signed with.
         A Refusal that is raised inside becomes the answer.
         """
         action, request_id = form.get("Action", ""), str(uuid.uuid4())
@@ -69,7 +71,8 @@ class LabApi:
             if fault := faults.take_call(action):
                 raise Refusal(fault.code, fault.message, fault.http_status)
             request = parse_request(action, form, service=service)
-            for policy in filter(None, (faults.policy, faults.organization)):
+            own = faults.policies.get(role_of(key) or "") if faults.policies else None
+            for policy in filter(None, (faults.policy, own, faults.organization)):
                 with self._lock:
                     authorize(self.account, policy, service, action, request)
             operation = self._services[service].get(action)
@@ -152,10 +155,10 @@ class Handler(BaseHTTPRequestHandler):
             return self._send_json(403, {"error": "the lab answers this machine's own programs, and no web page"})
         if self.path.startswith("/_lab/"):
             return self._control(body)
-        service, region = self._scope()
+        service, region, key = self._scope()
         form = dict(parse_qsl(body.decode(), keep_blank_values=True)) if service in ("rds", "iam") else {}
         if self.api.answers(service, region, form):
-            status, text = self.api.answer(form, service=service)
+            status, text = self.api.answer(form, service=service, key=key)
             return self._send(status, {"Content-Type": "text/xml"}, text.encode())
         if service == "pricing":
             return self._send_json(*self._price(body))
@@ -169,10 +172,10 @@ class Handler(BaseHTTPRequestHandler):
             return 400, {"__type": "AccessDeniedException", "message": denied}
         return 200, get_products(json.loads(body))
 
-    def _scope(self) -> tuple[str, str]:
-        """The service and the region that a request was signed for."""
+    def _scope(self) -> tuple[str, str, str]:
+        """The service and the region that a request was signed for, and the access key id that it was signed with."""
         match = SCOPE.search(self.headers.get("Authorization", ""))
-        return (match["service"], match["region"]) if match else ("unsigned", "")
+        return (match["service"], match["region"], match["key"]) if match else ("unsigned", "", "")
 
     def _from_here(self) -> bool:
         """A page that a browser shows can send to loopback: it names its origin, or has the name of another host."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -206,7 +207,8 @@ class Engine:
             if time.monotonic() > deadline:
                 raise LabError(f"WAL segment {segment} was not archived within {ARCHIVE_DEADLINE_S:.0f} s")
             time.sleep(0.005)
-        instance.latest_restorable = now - timedelta(seconds=self.faults.restorable_lag_s)
+        latest = now - timedelta(seconds=self.faults.restorable_lag_s)
+        instance.latest_restorable = latest.replace(microsecond=latest.microsecond // 1000 * 1000)  # as it is shown
         self._refresh_backup(instance)
 
     def _refresh_backup(self, instance: Instance) -> None:
@@ -249,7 +251,7 @@ class Engine:
             try:
                 with instance.lock:
                     work()
-            except (PostgresError, psycopg.Error, OSError) as error:
+            except (PostgresError, psycopg.Error, OSError, subprocess.SubprocessError) as error:
                 if not self._closing.is_set():
                     instance.trouble, instance.status = str(error), failed
                     self._announce(instance, f"{failed}: {error}", "failure")

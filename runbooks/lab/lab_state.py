@@ -160,7 +160,8 @@ class Faults:
     Each entry of `calls` is used up by the calls it spoils; `denied` are actions (`rds:…`) that these credentials may
     not call. `idle_after_restore`: rdsadmin writes nothing in restored instances, which RDS's does.
     `remediation`: a rule of the account protects every instance from deletion. `ordered`: names of fault_catalogue.py.
-    `policy`: what these credentials may, where it is not everything; `organization`: the service control policy.
+    `policy`: what all credentials may, where it is not everything; `policies`: what sessions of a role may, by its ARN;
+    `organization`: the service control policy.
     """
 
     denied: set[str] = field(default_factory=set)
@@ -173,6 +174,7 @@ class Faults:
     remediation: bool = False
     ordered: set[str] = field(default_factory=set)
     policy: IdentityPolicy | None = None
+    policies: dict[str, IdentityPolicy] = field(default_factory=dict)
     organization: IdentityPolicy | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -70,6 +70,16 @@ class CatalogueOperations:
         self.engine.apply_parameters(group, static=static)
         return {"DBParameterGroupName": group.name}
 
+    def DeleteDBParameterGroup(self, request: Request) -> Result:
+        """Raises Refusal as RDS does: for the default group, and while an instance has it."""
+        group = self._parameters(request["DBParameterGroupName"])
+        if group.name.startswith("default.") or any(
+            instance.parameters is group for instance in self.engine.instances.values()
+        ):
+            raise Refusal("InvalidDBParameterGroupState", f"The parameter group {group.name} is in use.")
+        del self.engine.parameters[group.name]
+        return {}
+
     def DescribeDBParameters(self, request: Request) -> Result:
         """Values of one group with where each comes from."""
         group = self._parameters(request["DBParameterGroupName"])

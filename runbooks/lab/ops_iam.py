@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from runbooks.lab.iam_policy import Authorization, IdentityPolicy
+from runbooks.lab.principals import exists
 from runbooks.lab.query_protocol import Refusal, Request, Result
 from runbooks.lab.views import LabAccount
 
 RESULTS_A_PAGE = 4
-OWN = ":user/moto"  # whom moto takes the lab's own credentials for
 
 
 class IamOperations:
@@ -26,10 +26,13 @@ class IamOperations:
 
         Raises Refusal for a principal that does not exist, such as a role's ARN without the role's path.
         """
-        self._principal(request["PolicySourceArn"])
+        principal = request["PolicySourceArn"]
+        if not exists(principal):
+            raise Refusal("NoSuchEntity", f"The principal with arn {principal} cannot be found.", 404)
+        policy = self.faults.policies.get(principal, self.faults.policy)
         context = {each["ContextKeyName"]: each["ContextKeyValues"] for each in request.get("ContextEntries") or ()}
         every = [
-            self._result(action, resource, context)
+            self._result(policy, action, resource, context)
             for action in request["ActionNames"]
             for resource in request.get("ResourceArns") or ["*"]
         ]
@@ -38,27 +41,19 @@ class IamOperations:
         more = {"IsTruncated": True, "Marker": str(end)} if end < len(every) else {"IsTruncated": False}
         return {"EvaluationResults": every[begin:end], **more}
 
-    def _result(self, action: str, resource: str, context: dict[str, list[str]]) -> dict[str, Any]:
+    def _result(
+        self, policy: IdentityPolicy | None, action: str, resource: str, context: dict[str, list[str]]
+    ) -> dict[str, Any]:
         decision, allowed_by_organization = Authorization.ALLOWED, True
         if self.faults.organization:
             allowed_by_organization = _allows(self.faults.organization, action, resource, context)
         if action in self.faults.denied or not allowed_by_organization:
             decision = Authorization.IMPLICIT_DENY
-        elif self.faults.policy:
-            decision = self.faults.policy.decide(action, resource, context)
+        elif policy:
+            decision = policy.decide(action, resource, context)
         organization = {"AllowedByOrganizations": allowed_by_organization} if self.faults.organization else None
         result = {"EvalActionName": action, "EvalResourceName": resource, "EvalDecision": decision.value}
         return result | ({"OrganizationsDecisionDetail": organization} if organization else {})
-
-    @staticmethod
-    def _principal(arn: str) -> None:
-        from moto.core import DEFAULT_ACCOUNT_ID
-        from moto.iam.models import iam_backends
-
-        backend = iam_backends[DEFAULT_ACCOUNT_ID]["aws"]
-        existing = [*(role.arn for role in backend.roles.values()), *(user.arn for user in backend.users.values())]
-        if arn not in existing and not arn.endswith(OWN):
-            raise Refusal("NoSuchEntity", f"The principal with arn {arn} cannot be found.", 404)
 
 
 def _allows(policy: IdentityPolicy, action: str, resource: str, context: dict[str, list[str]]) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -15,7 +14,7 @@ from runbooks.lab.background import pass_a_second
 from runbooks.lab.iam_policy import IdentityPolicy
 from runbooks.lab.lab_server import REGION
 from tests.fix_cli import Cli, restoring, the_case
-from tests.fix_lab import Database, discard, rds_client, wait_until
+from tests.fix_lab import Database, aws_client, discard, rds_client, wait_until
 
 ROWS = "select count(*), sum(hashtextextended(t::text, 0)) from t"
 SSO = "/aws-reserved/sso.amazonaws.com/eu-west-1/"
@@ -43,16 +42,6 @@ def target(database: Database) -> datetime:
     moment = pass_a_second()
     database.run("delete from t where n > 100")
     return moment
-
-
-def aws(cli: Cli, service: str) -> Any:
-    return boto3.client(
-        service,
-        region_name=REGION,
-        endpoint_url=f"http://127.0.0.1:{cli.live.lab.port}",
-        aws_access_key_id="lab",
-        aws_secret_access_key="lab",
-    )
 
 
 def test_a_recovery_needs_nothing_else(
@@ -95,7 +84,7 @@ def denied(call: Any, **arguments: object) -> None:
 
 
 def test_its_holder_can_do_nothing_else(cli: Cli, in_force: IdentityPolicy) -> None:
-    lab, rds = cli.live.lab, aws(cli, "rds")
+    lab, rds = cli.live.lab, aws_client(cli.live.lab, "rds")
     original = lab.engine.instances[cli.live.identifier]
     arn = f"arn:aws:rds:{REGION}:123456789012:db:"
     for name in ("neighbour", "rowback-theirs"):
@@ -174,9 +163,9 @@ def test_a_service_control_policy_is_told_apart(cli: Cli, in_force: IdentityPoli
 
 def test_a_role_with_a_path_is_looked_up(cli: Cli, in_force: IdentityPolicy) -> None:
     """As IAM Identity Center makes them: the caller's ARN shows the role's name only."""
-    iam = aws(cli, "iam")
+    iam = aws_client(cli.live.lab, "iam")
     iam.create_role(RoleName="AWSReservedSSO_Admin_ab12", Path=SSO, AssumeRolePolicyDocument=TRUST)
-    session = aws(cli, "sts").assume_role(
+    session = aws_client(cli.live.lab, "sts").assume_role(
         RoleArn=f"arn:aws:iam::123456789012:role{SSO}AWSReservedSSO_Admin_ab12", RoleSessionName="jo"
     )["Credentials"]
     environment = {
