@@ -44,6 +44,7 @@ VERBS = {
     "drill": "runbooks.commands.drill:drill",
     "drills": "runbooks.commands.drill:drills",
     "lab": "runbooks.commands.lab:lab",
+    "acceptance": "runbooks.commands.acceptance:acceptance",
     "completion": "recovery.commands.completion:completion",
 }
 SHORT = {
@@ -73,6 +74,7 @@ SHORT = {
     "drill": "Rehearse a recovery on the embedded lab.",
     "drills": "List drills that were held, and their trend.",
     "lab": "Run Amazon RDS on this machine: up, status, break, down.",
+    "acceptance": "Try on a real account what rowback assumes of AWS.",
     "completion": "Print the completion script of bash, zsh or fish.",
 }
 
@@ -85,7 +87,7 @@ EXTRAS = {
 
 
 GROUPS = {
-    "Prepare": ("doctor", "coverage", "guard", "drill", "drills", "lab", "completion"),
+    "Prepare": ("doctor", "coverage", "guard", "drill", "drills", "lab", "acceptance", "completion"),
     "Find out what happened": ("find", "bisect"),
     "Put rows back": ("plan", "approve", "restore", "resume", "close"),
     "Step by step": ("open", "peek", "diff", "apply", "verify", "undo"),

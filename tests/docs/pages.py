@@ -14,6 +14,8 @@ from pathlib import Path
 
 import click
 
+from tests.docs.assumptions_page import ASSUMPTIONS_FILE, assumptions_page
+
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "docs" / "tour.md")
 CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
@@ -135,6 +137,7 @@ def json_page() -> str:
     from recovery.model.recovery_plan import RecoveryPlan
     from recovery.model.recovery_report import Report
     from recovery.model.repair_plan import RepairPlan
+    from runbooks.acceptance.findings import AcceptanceResult
     from runbooks.drills.run_drill import DrillReport
 
     lines = [
@@ -154,6 +157,7 @@ def json_page() -> str:
         "- `rowback peek`: a list of objects, every value as text",
         "- `rowback doctor`: a health report",
         "- `rowback coverage`: a coverage report",
+        "- `rowback acceptance`: an acceptance result",
         '- `rowback status`: `{"case", "outcome", "taken_back", "driven", "steps": {name: done}}`',
         '- `rowback reap`: `[{"instance", "result"}]`',
         '- `rowback cleanup`: `[{"schema", "case", "tables", "bytes", "age_days", "result"}]`',
@@ -169,6 +173,7 @@ def json_page() -> str:
         ("Finding", FindReport),
         ("Health report", Health),
         ("Coverage report", Coverage),
+        ("Acceptance result", AcceptanceResult),
     ):
         schema = json.dumps(model.model_json_schema(mode="serialization"), indent=1, ensure_ascii=False)
         lines += [f"## {title}", "", "```json", schema, "```", ""]
@@ -298,6 +303,7 @@ def write() -> None:
     (ROOT / "docs" / "reference" / "modes.md").write_text(modes_page())
     (ROOT / "docs" / "reference" / "python.md").write_text(python_page())
     (ROOT / "docs" / "incidents.md").write_text(incidents_page())
+    ASSUMPTIONS_FILE.write_text(assumptions_page())
     for page in PAGES:
         with tempfile.TemporaryDirectory() as directory:
             fresh = iter(run_page(page, Path(directory)))

@@ -11,6 +11,7 @@ import pytest
 from recovery.aws import instances as aws_instances
 from recovery.cli import GROUPS, SHORT, VERBS, rowback
 from recovery.errors import EXIT_CODES, ErrorId
+from tests.docs.assumptions_page import ASSUMPTIONS_FILE, assumptions_page
 from tests.docs.pages import (
     PAGES,
     ROOT,
@@ -45,6 +46,7 @@ def test_generated_pages_are_current() -> None:
     assert (ROOT / "docs" / "reference" / "modes.md").read_text() == modes_page()
     assert (ROOT / "docs" / "reference" / "python.md").read_text() == python_page()
     assert (ROOT / "docs" / "incidents.md").read_text() == incidents_page()
+    assert ASSUMPTIONS_FILE.read_text() == assumptions_page()
 
 
 def test_every_error_is_documented_with_its_exit_code() -> None:

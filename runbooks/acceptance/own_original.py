@@ -1,0 +1,152 @@
+"""The instance that an acceptance run makes for itself, with a parameter group of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from recovery.aws.clients import code_of, translated
+from recovery.aws.instance_rows import facts_of, tag_list
+from recovery.aws.instances import Instances
+from recovery.aws.restore_call import tags_for
+from recovery.config import LibpqCredentials, Profile
+from recovery.model.deletion import Copy, CreationRequest
+from recovery.model.instance import CopySettings, InstanceFacts
+from recovery.store.rehearsal_journal import RehearsalJournal
+from recovery.workflow.recovery_run import Listener
+from runbooks.acceptance.acceptance_request import (
+    DATABASE,
+    HOURS_AT_MOST,
+    MASTER,
+    ORIGINAL_CASE,
+    PARAMETER_GROUP,
+    STORAGE_GIB,
+    STORAGE_KIND,
+    Ground,
+)
+
+READY_WITHIN_S = 3600.0
+NO_SOURCE = "none"
+# Room for a prepared transaction, logical slots, and no worker that would take from a publisher.
+PARAMETERS = {
+    "rds.logical_replication": "1",
+    "max_prepared_transactions": "10",
+    "max_logical_replication_workers": "0",
+}
+
+
+@dataclass(frozen=True)
+class Original:
+    """What is lost from and restored. `profile`: how it is reached; `password`: None where the profile has it."""
+
+    facts: InstanceFacts
+    profile: Profile
+    password: str | None
+
+
+def recorded_original() -> Copy:
+    """The record by which it will be proven to be ours: it is restored from nothing."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    creation = CreationRequest(nonce=secrets.token_hex(16), requested_at=now, target_time=now)
+    return Copy(case=ORIGINAL_CASE, source_resource_id=NO_SOURCE, creation=creation)
+
+
+def make_original(
+    instances: Instances, ground: Ground, profile: Profile, journal: RehearsalJournal, listener: Listener
+) -> Original:
+    """Create it in the group that is there by now, and wait until it is available.
+
+    Raises what AWS's refusal stands for, and instance-unsuitable where it does not come up in time.
+    """
+    password, copy = secrets.token_urlsafe(24), recorded_original()
+    journal.requested(copy)
+    row = _create(instances, ground, profile, copy, password)
+    journal.created(copy, row["DbiResourceId"])
+    facts = instances.wait_available(copy.identifier, deadline_s=READY_WITHIN_S, watch=listener.progress)
+    return Original(
+        facts, undisturbed(profile).model_copy(update={"credentials": LibpqCredentials(user=MASTER)}), password
+    )
+
+
+def undisturbed(profile: Profile) -> Profile:
+    """Without what belongs to real incidents: approvals, references to other databases, people to notify."""
+    return profile.model_copy(update={"approvals_needed": 0, "references": (), "notify": ()})
+
+
+def _create(instances: Instances, ground: Ground, profile: Profile, copy: Copy, password: str) -> dict[str, Any]:
+    network: dict[str, object] = {
+        "DBSubnetGroupName": ground.subnet_group,
+        "VpcSecurityGroupIds": list(ground.security_groups),
+    }
+    settings = CopySettings(
+        instance_class=ground.instance_class,
+        subnet_group=ground.subnet_group,
+        security_group_ids=ground.security_groups,
+        iam_authentication=False,
+        lifecycle_support=None,
+        ca_identifier=None,
+        expires_after_hours=HOURS_AT_MOST,
+        tags=profile.copy_tags,
+    )
+    with translated(f"rds:CreateDBInstance '{copy.identifier}'", unanswered="an instance may have been created"):
+        answer = instances.rds.create_db_instance(
+            DBInstanceIdentifier=copy.identifier,
+            Engine="postgres",
+            DBInstanceClass=ground.instance_class,
+            AllocatedStorage=STORAGE_GIB,
+            StorageType=STORAGE_KIND,
+            StorageEncrypted=True,
+            MasterUsername=MASTER,
+            MasterUserPassword=password,
+            DBName=DATABASE,
+            DBParameterGroupName=PARAMETER_GROUP,
+            BackupRetentionPeriod=1,
+            PubliclyAccessible=False,
+            MultiAZ=False,
+            AutoMinorVersionUpgrade=False,
+            CopyTagsToSnapshot=False,
+            DeletionProtection=False,
+            EnableIAMDatabaseAuthentication=False,
+            Tags=tag_list(tags_for(copy, None, settings)),
+            **{name: value for name, value in network.items() if value},
+        )
+    facts_of(answer["DBInstance"], instances.region)  # an answer that shows no instance is none
+    row: dict[str, Any] = answer["DBInstance"]
+    return row
+
+
+@contextlib.contextmanager
+def own_parameter_group(instances: Instances) -> Iterator[None]:
+    """A group with room for all that is tried, removed in the end. One that a killed run left is taken over."""
+    rds, name = instances.rds, PARAMETER_GROUP
+    with translated("rds:DescribeDBEngineVersions"):
+        default = rds.describe_db_engine_versions(Engine="postgres", DefaultOnly=True)["DBEngineVersions"][0]
+    with translated(f"rds:CreateDBParameterGroup '{name}'"):
+        try:
+            rds.create_db_parameter_group(
+                DBParameterGroupName=name,
+                DBParameterGroupFamily=default["DBParameterGroupFamily"],
+                Description="made by rowback acceptance, and removed by it",
+            )
+        except ClientError as error:
+            if code_of(error) != "DBParameterGroupAlreadyExists":
+                raise
+    try:
+        with translated(f"rds:ModifyDBParameterGroup '{name}'"):
+            rds.modify_db_parameter_group(
+                DBParameterGroupName=name,
+                Parameters=[
+                    {"ParameterName": parameter, "ParameterValue": value, "ApplyMethod": "pending-reboot"}
+                    for parameter, value in PARAMETERS.items()
+                ],
+            )
+        yield
+    finally:
+        with translated(f"rds:DeleteDBParameterGroup '{name}'", state="everything else was removed"):
+            rds.delete_db_parameter_group(DBParameterGroupName=name)
