@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.fix_browser",
     "tests.fix_cli",
     "tests.fix_repair",
+    "tests.fix_acceptance",
     "tests.fix_plain",
     "tests.fix_pgbouncer",
     "tests.guards.fix_reach",

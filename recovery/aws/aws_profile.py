@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# boto3 prefers these to a profile that AWS_PROFILE names.
-_SHADOWING = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE", "AWS_PROFILE")
+from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+from recovery.model.nearest import nearest, nearest_line
+from recovery.model.values import counted
 
 
 @contextmanager
 def as_aws_profile(name: str) -> Iterator[None]:
     """Clients that are opened inside have the credentials of AWS profile `name`; those of before keep theirs.
 
-    Opening one raises aws-credentials for a profile that there is not.
+    A profile that is named outright comes before everything that the environment says, roles of a pod or a CI job too.
+    Raises aws-credentials for one that there is not, with the nearest names.
     """
     import boto3
 
-    before = {variable: os.environ.pop(variable, None) for variable in _SHADOWING}
-    session, boto3.DEFAULT_SESSION = boto3.DEFAULT_SESSION, None
-    os.environ["AWS_PROFILE"] = name
+    names = boto3.Session().available_profiles
+    if name not in names:
+        raise RowbackError(
+            ErrorId.AWS_CREDENTIALS,
+            f"the AWS configuration has no profile '{name}'",
+            nearest_line(nearest(name, names), f"it has {counted(len(names), 'profile')}"),
+            state=NOTHING_CREATED,
+            help="list them: aws configure list-profiles",
+        )
+    session = boto3.Session(profile_name=name)
+    before, boto3.DEFAULT_SESSION = boto3.DEFAULT_SESSION, session
     try:
         yield
     finally:
-        os.environ.pop("AWS_PROFILE", None)
-        os.environ.update({variable: value for variable, value in before.items() if value is not None})
-        boto3.DEFAULT_SESSION = session
+        boto3.DEFAULT_SESSION = before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import click
 
@@ -19,9 +20,11 @@ def reap(profile: str | None, region: str | None, dry_run: bool, as_json: bool) 
     """Remove copies of dead cases (closed, or expired and with no process running them); refuse everything else."""
     from recovery.aws.instances import Instances
     from recovery.workflow.reap_copies import reap as reap_copies
+    from runbooks.acceptance.parameter_group import remove_parameter_group
 
     instances = Instances.connect(region or load_profile(profile).region)
-    rows = [(instance.identifier, what) for instance, what in reap_copies(instances, remove=not dry_run)]
+    remove_group = partial(remove_parameter_group, instances)
+    rows = list(reap_copies(instances, remove=not dry_run, remove_group=remove_group))
     if as_json:
         click.echo(json.dumps([{"instance": name, "result": what} for name, what in rows], indent=1))
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,14 +21,19 @@ from recovery.model.deletion import Copy
 from recovery.store.journal import Journal, Record, is_driven, read_records
 
 REQUESTED, CREATED, GONE = "instance.requested", "instance.created", "instance.gone"
+GROUP_REQUESTED, GROUP_GONE = "group.requested", "group.gone"
 
 
 @dataclass(frozen=True)
-class RehearsalInstance:
-    """An instance that was asked for and is not known to be gone. `directory`: of the run's journal."""
+class UnfinishedRehearsal:
+    """A drill or an acceptance run that has a journal: what it asked for and what is not known to be gone.
+
+    `directory`: of its journal; `groups`: parameter groups.
+    """
 
     directory: Path
-    copy: Copy
+    copies: tuple[Copy, ...]
+    groups: tuple[str, ...]
 
     @property
     def run(self) -> str:
@@ -47,6 +52,7 @@ class RehearsalJournal:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._remaining: dict[str, Copy] = {}
+        self._groups: set[str] = set()
 
     @property
     def remaining(self) -> tuple[Copy, ...]:
@@ -55,9 +61,9 @@ class RehearsalJournal:
 
     @classmethod
     def begin(cls, run: str) -> RehearsalJournal:
-        """The journal of a new run. Raises disk-full, and case-open for a run of that name that left its journal."""
+        """The journal of a new run. Raises disk-full, and case-open where a run of that name has not removed all."""
         directory = rehearsals_directory() / run
-        if directory.exists():
+        if directory.exists() and (is_driven(directory) or any(each.run == run for each in rehearsals())):
             raise RowbackError(
                 ErrorId.CASE_OPEN,
                 f"run {run} is there already",
@@ -65,6 +71,7 @@ class RehearsalJournal:
                 state="nothing was created, nothing was written",
                 help="when it is not running: rowback reap",
             )
+        shutil.rmtree(directory, ignore_errors=True)  # of a run that was cut off before it asked for anything
         return cls(Journal.create(directory))
 
     def requested(self, copy: Copy) -> None:
@@ -83,13 +90,23 @@ class RehearsalJournal:
         self._journal.append(GONE, data={"identifier": copy.identifier})
         self._remaining.pop(copy.identifier, None)
 
+    def group_requested(self, name: str) -> None:
+        """A parameter group is about to be made."""
+        self._journal.append(GROUP_REQUESTED, data={"name": name})
+        self._groups.add(name)
+
+    def group_gone(self, name: str) -> None:
+        """It was deleted, or was never made."""
+        self._journal.append(GROUP_GONE, data={"name": name})
+        self._groups.discard(name)
+
     def __enter__(self) -> RehearsalJournal:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self._remaining:
+        if not self._remaining and not self._groups:
             shutil.rmtree(self._journal.directory, ignore_errors=True)
         self._journal.close()
 
@@ -99,28 +116,43 @@ def rehearsals_directory() -> Path:
     return state_home() / "rehearsals"
 
 
-def rehearsal_instances() -> Iterator[RehearsalInstance]:
-    """Those of all runs of this machine. What no journal proves is none: it cannot be deleted by it."""
+def rehearsals() -> Iterator[UnfinishedRehearsal]:
+    """Those of this machine that have something left. What no journal proves is none: nothing is deleted by it."""
     directory = rehearsals_directory()
     for path in sorted(directory.iterdir()) if directory.is_dir() else ():
         with contextlib.suppress(RowbackError, ValidationError):
-            yield from (RehearsalInstance(path, copy) for copy in _remaining(read_records(path, proven=True)))
+            rehearsal = _folded(path, read_records(path, proven=True))
+            if rehearsal.copies or rehearsal.groups:
+                yield rehearsal
 
 
-def forget(instance: RehearsalInstance) -> None:
-    """It is gone; the journal of a run that has nothing left goes with it. Raises case-busy where it is driven."""
-    with Journal(instance.directory) as journal:
-        journal.append(GONE, data={"identifier": instance.copy.identifier})
-        if not _remaining(journal.records):
-            shutil.rmtree(instance.directory, ignore_errors=True)
+def forget(rehearsal: UnfinishedRehearsal, *, copies: Sequence[str], groups: Sequence[str]) -> None:
+    """They are gone, by their names; the journal of a run that has nothing left goes with the last.
+
+    Raises case-busy where it is driven.
+    """
+    with Journal(rehearsal.directory) as journal:
+        for identifier in copies:
+            journal.append(GONE, data={"identifier": identifier})
+        for name in groups:
+            journal.append(GROUP_GONE, data={"name": name})
+        left = _folded(rehearsal.directory, journal.records)
+        if not left.copies and not left.groups:
+            shutil.rmtree(rehearsal.directory, ignore_errors=True)
 
 
-def _remaining(records: list[Record]) -> list[Copy]:
-    by_identifier: dict[str, Copy] = {}
+def _folded(directory: Path, records: Sequence[Record]) -> UnfinishedRehearsal:
+    copies: dict[str, Copy] = {}
+    groups: dict[str, None] = {}
     for record in records:
-        if record.event in {REQUESTED, CREATED}:
-            copy = Copy.model_validate(record.data)
-            by_identifier[copy.identifier] = copy
-        elif record.event == GONE:
-            by_identifier.pop(str(record.data.get("identifier")), None)
-    return list(by_identifier.values())
+        match record.event:
+            case "instance.requested" | "instance.created":
+                copy = Copy.model_validate(record.data)
+                copies[copy.identifier] = copy
+            case "instance.gone":
+                copies.pop(str(record.data.get("identifier")), None)
+            case "group.requested":
+                groups[str(record.data.get("name"))] = None
+            case "group.gone":
+                groups.pop(str(record.data.get("name")), None)
+    return UnfinishedRehearsal(directory, tuple(copies.values()), tuple(groups))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 from recovery.aws.restorable_source import RestorableSource
 from recovery.errors import ErrorId, RowbackError
@@ -11,29 +11,81 @@ from recovery.model.deletion import Copy, objections_to_delete
 from recovery.model.instance import COPY_PREFIX, TAG_CASE, TAG_EXPIRES, InstanceFacts
 from recovery.store.case_directory import Case, cases_directory, fold
 from recovery.store.journal import is_driven, read_records
-from recovery.store.rehearsal_journal import RehearsalInstance, forget, rehearsal_instances
+from recovery.store.rehearsal_journal import UnfinishedRehearsal, forget, rehearsals
 
 DEADLINE_S = 3600.0
+APPEARS = timedelta(minutes=15)
+REMOVED, GONE = "removed", "was gone already"
 
 
-def reap(instances: RestorableSource, *, remove: bool) -> Iterator[tuple[InstanceFacts, str]]:
-    """Every instance that carries our prefix, with what was done about it. Deletes only copies of dead cases.
+def reap(
+    instances: RestorableSource, *, remove: bool, remove_group: Callable[[str], None]
+) -> Iterator[tuple[str, str]]:
+    """Everything that carries our prefix, by name, with what was done about it. Deletes only what dead cases left.
 
     A case is dead when no process drives it and it is closed, or its copy has expired by its own tag; a drill or an
-    acceptance run when no process drives it. "removed" is said of an instance that was deleted and is gone.
+    acceptance run when no process drives it. "removed" is said of what was deleted and is gone. `remove_group`: deletes
+    a parameter group that such a run made, where all else of it is gone.
     """
-    of_rehearsals = {each.copy.identifier: each for each in rehearsal_instances()}
+    of_rehearsals = {copy.identifier: each for each in rehearsals() for copy in each.copies}
     for instance in instances.copies():
-        rehearsal = of_rehearsals.get(instance.identifier)
-        try:
-            copy = _dead_rehearsal(instance, rehearsal) if rehearsal else _dead_case(instance).copy
-        except _Kept as kept:
-            yield instance, f"kept: {kept}"
+        if instance.identifier in of_rehearsals:
             continue
-        outcome = _remove(instances, instance, copy) if remove else "would be removed"
-        if rehearsal and outcome == "removed":
-            forget(rehearsal)
-        yield instance, outcome
+        try:
+            copy = _dead_case(instance).copy
+        except _Kept as kept:
+            yield instance.identifier, f"kept: {kept}"
+            continue
+        yield instance.identifier, _remove(instances, instance, copy) if remove else "would be removed"
+    for rehearsal in rehearsals():
+        outcomes = dict(_reap_rehearsal(instances, rehearsal, remove=remove))
+        yield from outcomes.items()
+        if remove and not rehearsal.is_driven:
+            gone = [name for name, outcome in outcomes.items() if outcome in {REMOVED, GONE}]
+            groups = rehearsal.groups if len(gone) == len(outcomes) else ()
+            for name in groups:
+                remove_group(name)
+            forget(rehearsal, copies=gone, groups=groups)
+
+
+def _reap_rehearsal(
+    instances: RestorableSource, rehearsal: UnfinishedRehearsal, *, remove: bool
+) -> Iterator[tuple[str, str]]:
+    """What one drill or acceptance run left: copies first, then what they were copies of."""
+    for copy in reversed(rehearsal.copies):
+        try:
+            outcome = _outcome(instances, rehearsal, copy, remove=remove)
+        except _Kept as reason:
+            outcome = f"kept: {reason}"
+        yield copy.identifier, outcome
+
+
+def _outcome(instances: RestorableSource, rehearsal: UnfinishedRehearsal, copy: Copy, *, remove: bool) -> str:
+    """Raises _Kept."""
+    if rehearsal.is_driven:
+        raise _Kept(f"{rehearsal.run} is being driven by another process")
+    instance = instances.find(copy.identifier)
+    if instance is None:
+        if _may_appear(copy):
+            raise _Kept("it is not to be seen, and was asked for a moment ago: run this again in a quarter of an hour")
+        return GONE
+    if objections := objections_to_delete(instance, copy):
+        raise _Kept(f"it is not proven to be made by {rehearsal.run}: {'; '.join(objections)}")
+    if instance.deletion_protection:
+        raise _Kept(
+            "it is protected from deletion, by a person or a rule; to take that back: aws rds modify-db-instance"
+            f" --no-deletion-protection --db-instance-identifier {copy.identifier}"
+        )
+    return _remove(instances, instance, copy) if remove else "would be removed"
+
+
+def _may_appear(copy: Copy) -> bool:
+    """Whether a call whose answer was lost may still make it: RDS shows new instances within minutes."""
+    return (
+        copy.resource_id is None
+        and copy.creation is not None
+        and datetime.now(UTC) - copy.creation.requested_at < APPEARS
+    )
 
 
 class _Kept(Exception):
@@ -53,15 +105,6 @@ def _dead_case(instance: InstanceFacts) -> Case:
     if case.closed_at is None and not _expired(expires):
         raise _Kept(f"case {case.id} is paused until {expires}: rowback resume {case.id}, or rowback close {case.id}")
     return case
-
-
-def _dead_rehearsal(instance: InstanceFacts, rehearsal: RehearsalInstance) -> Copy:
-    """What a drill or an acceptance run made and left. Raises _Kept with the reason why it is not that."""
-    if objections := objections_to_delete(instance, rehearsal.copy):
-        raise _Kept(f"it is not proven to be made by {rehearsal.run}: {'; '.join(objections)}")
-    if rehearsal.is_driven:
-        raise _Kept(f"{rehearsal.run} is being driven by another process")
-    return rehearsal.copy
 
 
 def _case_of(instance: InstanceFacts) -> Case:
@@ -92,7 +135,7 @@ def _remove(instances: RestorableSource, instance: InstanceFacts, copy: Copy) ->
         if error.id is not ErrorId.DELETE_REFUSED:
             raise
         return f"kept: {error.fact}: {'; '.join(error.facts)}"
-    return "removed" if deleted else "was gone already"
+    return REMOVED if deleted else GONE
 
 
 def _expired(text: str) -> bool:

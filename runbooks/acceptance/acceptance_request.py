@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from recovery.aws.aws_profile import as_aws_profile
 from recovery.aws.caller_identity import caller
 from recovery.aws.instances import Instances
 from recovery.aws.permissions import Place, as_json
@@ -12,12 +13,11 @@ from recovery.aws.price_list import price_of
 from recovery.config import Profile
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
 from recovery.model.instance import COPY_PREFIX, InstanceFacts, Storage
-from recovery.model.outlook import Price
 
 ORIGINAL_CASE = "acceptance"
 ORIGINAL = f"{COPY_PREFIX}{ORIGINAL_CASE}"  # always the same, so that its policy can be printed before it exists
 PARAMETER_GROUP = ORIGINAL
-DATABASE, MASTER = "rowback_acceptance", "rowback"
+MASTER = "rowback"
 STORAGE_GIB, STORAGE_KIND = 20, "gp2"
 INSTANCES_AT_MOST, HOURS_AT_MOST = 5, 12
 DISPOSABLE = "rowback:disposable"  # a tag with the value true: this instance may be written to and restarted
@@ -66,29 +66,63 @@ def printed_policy(request: AcceptanceRequest) -> str:
     return as_json(place, request.profile.model_copy(update={"copy_parameter_group": group}))
 
 
-def price_within(request: AcceptanceRequest) -> tuple[Price, float]:
-    """The price of one instance, and of all at most. Raises cost-ceiling where that is more, or not known."""
-    region = Instances.connect(request.profile.region).region
-    what = f"{request.ground.instance_class} with {STORAGE_GIB} GiB of {STORAGE_KIND} in {region}"
-    price = price_of(request.ground.instance_class, region, Storage(kind=STORAGE_KIND))
+@dataclass(frozen=True)
+class RunCost:
+    """What one instance costs an hour, where that is from, and what all of a run may cost."""
+
+    hourly_usd: float
+    source: str
+    most_usd: float
+
+
+def cost_within(request: AcceptanceRequest, named: InstanceFacts | None, region: str) -> RunCost:
+    """The cost of instances like `named`, or like the one that would be made.
+
+    Raises cost-ceiling where it may be more than was allowed, or is not known.
+    """
+    instance_class = named.instance_class if named else request.ground.instance_class
+    gib, storage = (named.allocated_gib, named.storage) if named else (STORAGE_GIB, Storage(kind=STORAGE_KIND))
+    what = f"{instance_class} with {gib:,} GiB of {storage.kind} in {region}"
+    price = price_of(instance_class, region, storage)
     if price is None or price.storage_usd_per_gib_month is None:
         raise RowbackError(
             ErrorId.COST_CEILING,
             f"nobody says what {what} costs, so ${request.max_cost_usd:,.2f} cannot be promised",
             state=NOTHING_CREATED,
-            help="allow pricing:GetProducts, or choose another --class",
+            help="allow pricing:GetProducts, or "
+            + ("name a smaller --instance" if named else "choose another --class"),
         )
-    most = price.hourly(STORAGE_GIB) * INSTANCES_AT_MOST * HOURS_AT_MOST
-    if most > request.max_cost_usd:
+    hourly_usd = price.hourly(gib)
+    most = hourly_usd * INSTANCES_AT_MOST * HOURS_AT_MOST
+    if not most <= request.max_cost_usd:  # nor where that is no number
         raise RowbackError(
             ErrorId.COST_CEILING,
             f"{INSTANCES_AT_MOST} instances of {what} for {HOURS_AT_MOST} hours cost ${most:,.2f} at most, more than"
             f" ${request.max_cost_usd:,.2f}",
             f"according to {price.source}; a run is usually over in two hours",
             state=NOTHING_CREATED,
-            help=f"--max-cost {ceil(most)}, or a smaller --class",
+            help=f"--max-cost {ceil(most)}, or a smaller " + ("--instance" if named else "--class"),
         )
-    return price, most
+    return RunCost(hourly_usd, price.source, most)
+
+
+def refuse_foreign_policy_profile(request: AcceptanceRequest) -> None:
+    """Raise config-invalid unless the policy's profile is another principal of the same account than the run's."""
+    if request.policy_profile is None:
+        return
+    ours = caller(request.profile.region)
+    with as_aws_profile(request.policy_profile):
+        theirs = caller(request.profile.region)
+    if theirs.split(":")[4] == ours.split(":")[4] and theirs != ours:
+        return
+    what = "is what this run uses itself" if theirs == ours else "belongs to another account"
+    raise RowbackError(
+        ErrorId.CONFIG_INVALID,
+        f"AWS profile '{request.policy_profile}' ({theirs}) {what}",
+        state=NOTHING_CREATED,
+        help="name the profile of a role that has the policy which --iam-policy prints, and nothing else; or leave"
+        " --policy-profile out",
+    )
 
 
 def refuse_unconfirmed(request: AcceptanceRequest, confirmed: str | None, most_usd: float) -> None:

@@ -61,7 +61,7 @@ ASSUMPTIONS = (
         "UsingWithRDS.IAMDBAuth",
         "how the copy of such an instance is logged in to",
         Answer.UNKNOWN,  # RDS's own PostgreSQL lets the master user grant rds_iam, a plain one since 16 does not
-        Answer.CONFIRMED,
+        Answer.REFUTED,  # the lab tells no token from a password
     ),
     Assumption(
         5,
@@ -101,7 +101,7 @@ ASSUMPTIONS = (
     ),
     Assumption(
         10,
-        "Backups can be switched on of a copy; once the first is there the copy can be restored itself.",
+        "Backups can be switched on of a copy; RDS then takes a first one, and shows a window to restore it in.",
         "USER_WorkingWithAutomatedBackups",
         "drills on a real instance",
         Answer.CONFIRMED,

@@ -16,6 +16,7 @@ from recovery.model.values import Moment, Value
 from runbooks.acceptance.assumptions import ASSUMPTIONS, Answer, Assumption
 
 ACCOUNT_NUMBER = re.compile(r"(?<!\d)\d{12}(?!\d)")
+LOGGED_IN = 2  # the assumption that a copy can be used
 NOT_TRIED = "the run ended before it was tried"
 
 
@@ -42,9 +43,9 @@ class AcceptanceResult(Value):
 
     @property
     def passed(self) -> bool:
-        """Nothing was refuted, and something confirmed: a run that found out nothing is no success."""
-        answers = {finding.answer for finding in self.findings}
-        return Answer.CONFIRMED in answers and Answer.REFUTED not in answers
+        """Nothing was refuted, and a copy was logged in to: a run that could not even do that found out nothing."""
+        by_number = {finding.number: finding.answer for finding in self.findings}
+        return by_number[LOGGED_IN] is Answer.CONFIRMED and Answer.REFUTED not in by_number.values()
 
 
 @dataclass
@@ -85,6 +86,11 @@ def keep(result: AcceptanceResult) -> Path:
     file = private_directory(state_home() / "acceptance") / f"{result.run}.json"
     replace_private(file, (result.model_dump_json(indent=1) + "\n").encode())
     return file
+
+
+def read_result(file: Path) -> AcceptanceResult:
+    """What `keep` wrote."""
+    return AcceptanceResult.model_validate_json(file.read_text())
 
 
 def result_text(result: AcceptanceResult) -> str:

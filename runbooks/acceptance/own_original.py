@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from recovery.aws.clients import code_of, translated
+from recovery.aws.clients import translated
 from recovery.aws.instance_rows import facts_of, tag_list
 from recovery.aws.instances import Instances
 from recovery.aws.restore_call import tags_for
 from recovery.config import LibpqCredentials, Profile
+from recovery.errors import RowbackError
 from recovery.model.deletion import Copy, CreationRequest
 from recovery.model.instance import CopySettings, InstanceFacts
+from recovery.redaction import remember
 from recovery.store.rehearsal_journal import RehearsalJournal
 from recovery.workflow.recovery_run import Listener
 from runbooks.acceptance.acceptance_request import (
-    DATABASE,
     HOURS_AT_MOST,
     MASTER,
     ORIGINAL_CASE,
     PARAMETER_GROUP,
     STORAGE_GIB,
     STORAGE_KIND,
-    Ground,
+    AcceptanceRequest,
 )
 
 READY_WITHIN_S = 3600.0
 NO_SOURCE = "none"
-# Room for a prepared transaction, logical slots, and no worker that would take from a publisher.
-PARAMETERS = {
-    "rds.logical_replication": "1",
-    "max_prepared_transactions": "10",
-    "max_logical_replication_workers": "0",
-}
 
 
 @dataclass(frozen=True)
@@ -58,19 +51,25 @@ def recorded_original() -> Copy:
 
 
 def make_original(
-    instances: Instances, ground: Ground, profile: Profile, journal: RehearsalJournal, listener: Listener
+    instances: Instances, request: AcceptanceRequest, database: str, journal: RehearsalJournal, listener: Listener
 ) -> Original:
     """Create it in the group that is there by now, and wait until it is available.
 
     Raises what AWS's refusal stands for, and instance-unsuitable where it does not come up in time.
     """
     password, copy = secrets.token_urlsafe(24), recorded_original()
+    remember(password)
     journal.requested(copy)
-    row = _create(instances, ground, profile, copy, password)
+    try:
+        row = _create(instances, request, copy, {"MasterUserPassword": password, "DBName": database})
+    except RowbackError as error:
+        if isinstance(error.__cause__, ClientError):  # answered, so that it was not made
+            journal.gone(copy)
+        raise
     journal.created(copy, row["DbiResourceId"])
     facts = instances.wait_available(copy.identifier, deadline_s=READY_WITHIN_S, watch=listener.progress)
     return Original(
-        facts, undisturbed(profile).model_copy(update={"credentials": LibpqCredentials(user=MASTER)}), password
+        facts, undisturbed(request.profile).model_copy(update={"credentials": LibpqCredentials(user=MASTER)}), password
     )
 
 
@@ -79,8 +78,9 @@ def undisturbed(profile: Profile) -> Profile:
     return profile.model_copy(update={"approvals_needed": 0, "references": (), "notify": ()})
 
 
-def _create(instances: Instances, ground: Ground, profile: Profile, copy: Copy, password: str) -> dict[str, Any]:
-    network: dict[str, object] = {
+def _create(instances: Instances, request: AcceptanceRequest, copy: Copy, login: dict[str, object]) -> dict[str, Any]:
+    ground = request.ground
+    optional: dict[str, object] = {
         "DBSubnetGroupName": ground.subnet_group,
         "VpcSecurityGroupIds": list(ground.security_groups),
     }
@@ -92,7 +92,7 @@ def _create(instances: Instances, ground: Ground, profile: Profile, copy: Copy, 
         lifecycle_support=None,
         ca_identifier=None,
         expires_after_hours=HOURS_AT_MOST,
-        tags=profile.copy_tags,
+        tags=request.profile.copy_tags,
     )
     with translated(f"rds:CreateDBInstance '{copy.identifier}'", unanswered="an instance may have been created"):
         answer = instances.rds.create_db_instance(
@@ -103,8 +103,6 @@ def _create(instances: Instances, ground: Ground, profile: Profile, copy: Copy, 
             StorageType=STORAGE_KIND,
             StorageEncrypted=True,
             MasterUsername=MASTER,
-            MasterUserPassword=password,
-            DBName=DATABASE,
             DBParameterGroupName=PARAMETER_GROUP,
             BackupRetentionPeriod=1,
             PubliclyAccessible=False,
@@ -114,39 +112,9 @@ def _create(instances: Instances, ground: Ground, profile: Profile, copy: Copy, 
             DeletionProtection=False,
             EnableIAMDatabaseAuthentication=False,
             Tags=tag_list(tags_for(copy, None, settings)),
-            **{name: value for name, value in network.items() if value},
+            **login,
+            **{name: value for name, value in optional.items() if value},
         )
     facts_of(answer["DBInstance"], instances.region)  # an answer that shows no instance is none
     row: dict[str, Any] = answer["DBInstance"]
     return row
-
-
-@contextlib.contextmanager
-def own_parameter_group(instances: Instances) -> Iterator[None]:
-    """A group with room for all that is tried, removed in the end. One that a killed run left is taken over."""
-    rds, name = instances.rds, PARAMETER_GROUP
-    with translated("rds:DescribeDBEngineVersions"):
-        default = rds.describe_db_engine_versions(Engine="postgres", DefaultOnly=True)["DBEngineVersions"][0]
-    with translated(f"rds:CreateDBParameterGroup '{name}'"):
-        try:
-            rds.create_db_parameter_group(
-                DBParameterGroupName=name,
-                DBParameterGroupFamily=default["DBParameterGroupFamily"],
-                Description="made by rowback acceptance, and removed by it",
-            )
-        except ClientError as error:
-            if code_of(error) != "DBParameterGroupAlreadyExists":
-                raise
-    try:
-        with translated(f"rds:ModifyDBParameterGroup '{name}'"):
-            rds.modify_db_parameter_group(
-                DBParameterGroupName=name,
-                Parameters=[
-                    {"ParameterName": parameter, "ParameterValue": value, "ApplyMethod": "pending-reboot"}
-                    for parameter, value in PARAMETERS.items()
-                ],
-            )
-        yield
-    finally:
-        with translated(f"rds:DeleteDBParameterGroup '{name}'", state="everything else was removed"):
-            rds.delete_db_parameter_group(DBParameterGroupName=name)

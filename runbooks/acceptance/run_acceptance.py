@@ -5,28 +5,32 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from recovery import __version__
 from recovery.aws.instances import Instances
 from recovery.errors import ErrorId, RowbackError
-from recovery.model.instance import CopySettings
-from recovery.model.outlook import Price
-from recovery.planning.copy_surroundings import copy_settings
+from recovery.model.instance import CopySettings, InstanceFacts
+from recovery.planning.copy_surroundings import NO_WORKERS, copy_settings
 from recovery.planning.original_login import target_on_original
 from recovery.postgres.connect import connect
+from recovery.postgres.connection_target import Target
 from recovery.store.rehearsal_journal import RehearsalJournal
+from recovery.workflow.case_lifecycle import terminate_like_interrupt
 from recovery.workflow.recovery_run import Listener
 from runbooks.acceptance.acceptance_request import (
-    DATABASE,
     HOURS_AT_MOST,
     ORIGINAL_CASE,
     AcceptanceRequest,
+    RunCost,
     refuse_indispensable,
 )
-from runbooks.acceptance.findings import AcceptanceResult, Findings
-from runbooks.acceptance.own_original import Original, make_original, own_parameter_group, undisturbed
+from runbooks.acceptance.findings import AcceptanceResult, Findings, keep
+from runbooks.acceptance.own_original import Original, make_original, undisturbed
+from runbooks.acceptance.parameter_group import own_parameter_group
 from runbooks.acceptance.tried_on_copies import (
     CopySite,
     open_copy,
@@ -35,8 +39,9 @@ from runbooks.acceptance.tried_on_copies import (
     try_deletion_while_creating,
     try_inside,
     try_latest_second,
+    window_or_none,
 )
-from runbooks.acceptance.tried_on_original import Furnished, cleared_away, furnish, own_database
+from runbooks.acceptance.tried_on_original import Furnished, Furnishing, RunNames, furnish, own_database
 from runbooks.acceptance.tried_recovery import RecoveryTrial, try_recovery
 from runbooks.drills.drill_measures import PhaseClock
 from runbooks.drills.rehearsal_copy import removing
@@ -46,80 +51,94 @@ WINDOW_WITHIN_S = 3600.0
 OF_OUR_COPY = (2, 4, 7, 8, 9, 10)
 
 
-def accept(request: AcceptanceRequest, price: Price, listener: Listener) -> AcceptanceResult:
-    """Try every assumption and remove what was made for it, whatever happens.
+@dataclass(frozen=True)
+class Journey:
+    """One run: what it is called here and in a server, what it writes down, and who watches."""
 
-    `price`: of one instance, as it was looked up. An assumption that cannot be tried is unknown, with the reason.
-    Raises case-open while another run of this machine has not removed what it made, and what creating refuses.
+    name: str
+    names: RunNames
+    journal: RehearsalJournal
+    findings: Findings
+    clock: PhaseClock
+
+
+def accept(request: AcceptanceRequest, cost: RunCost, instances: Instances, listener: Listener) -> Path:
+    """Try every assumption and remove what was made for it, whatever happens. Returns the file of the result.
+
+    An assumption that cannot be tried is unknown, with the reason; what was seen is kept where the run ends in an error
+    too. Raises case-open while another run has not removed what it made, and what creating refuses.
     """
-    began, clock, findings = time.monotonic(), PhaseClock(listener), Findings()
-    instances = Instances.connect(request.profile.region)
-    run = f"{ORIGINAL_CASE}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    listed = price.source.startswith("AWS's price list")
-    findings.judge(12, holds=listed, seen=f"${price.usd_per_hour} an hour, storage included, from {price.source}")
-    with RehearsalJournal.begin(ORIGINAL_CASE) as journal, _original(request, instances, journal, clock) as original:
-        _try_all(request, _site(instances, original, run, (journal, findings, listener)), original, clock)
+    began, suffix, findings = datetime.now(UTC), secrets.token_hex(2), Findings()
+    run = f"{ORIGINAL_CASE}-{began:%Y%m%d-%H%M%S}-{suffix}"
+    seen = f"${cost.hourly_usd:.3f} an hour, storage included, from {cost.source}"
+    findings.judge(12, holds=cost.source.startswith("AWS's price list"), seen=seen)
+    originals: list[InstanceFacts] = []
+    with terminate_like_interrupt(), RehearsalJournal.begin(ORIGINAL_CASE) as journal:
+        journey = Journey(run, RunNames(f"rowback_acceptance_{suffix}"), journal, findings, PhaseClock(listener))
+        try:
+            with _original(request, instances, journey) as original:
+                originals.append(original.facts)
+                _try_all(request, instances, original, journey)
+        finally:
+            file = keep(_result(journey, began, instances.region, originals))
+    return file
+
+
+def _result(journey: Journey, began: datetime, region: str, originals: Sequence[InstanceFacts]) -> AcceptanceResult:
+    now = datetime.now(UTC)
     return AcceptanceResult(
-        run=run,
-        at=datetime.now(UTC),
-        region=instances.region,
-        postgres=original.facts.engine_version,
-        instance_class=original.facts.instance_class,
+        run=journey.name,
+        at=now,
+        region=region,
+        postgres=originals[0].engine_version if originals else "none",
+        instance_class=originals[0].instance_class if originals else "none",
         tool_version=__version__,
-        seconds=round(time.monotonic() - began, 1),
-        findings=findings.complete(),
+        seconds=round((now - began).total_seconds(), 1),
+        findings=journey.findings.complete(),
     )
 
 
 @contextlib.contextmanager
-def _original(
-    request: AcceptanceRequest, instances: Instances, journal: RehearsalJournal, clock: PhaseClock
-) -> Iterator[Original]:
+def _original(request: AcceptanceRequest, instances: Instances, journey: Journey) -> Iterator[Original]:
     """The one that is made, or the named one. In the end what was made is gone: copies, the original, its group."""
+    journal, clock = journey.journal, journey.clock
     if request.instance:
-        facts = instances.get(request.instance)
+        facts, profile = instances.get(request.instance), undisturbed(request.profile)
         refuse_indispensable(facts)
-        beside = target_on_original(facts, request.profile.database or "postgres", request.profile)
-        with connect(beside) as admin, own_database(admin, DATABASE), removing(instances, journal, clock):
-            yield Original(facts, undisturbed(request.profile), None)
+        instances.window(facts)  # raises where nothing of it could be restored
+
+        def way(database: str) -> Target:
+            return target_on_original(facts, database, profile)
+
+        with own_database(way, profile.database or "postgres", journey.names), removing(instances, journal, clock):
+            yield Original(facts, profile, None)
         return
-    with own_parameter_group(instances), removing(instances, journal, clock):
+    with own_parameter_group(instances, journal, clock.listener), removing(instances, journal, clock):
         with clock.phase("original", "make an instance to lose rows of"):
-            original = make_original(instances, request.ground, request.profile, journal, clock.listener)
+            original = make_original(instances, request, journey.names.name, journal, clock.listener)
         assert original.password
         with libpq_password(original.password):
             yield original
 
 
-def _site(
-    instances: Instances, original: Original, run: str, witnesses: tuple[RehearsalJournal, Findings, Listener]
-) -> CopySite:
-    journal, findings, listener = witnesses
-    return CopySite(
-        instances=instances,
-        original=original.facts,
-        profile=original.profile,
-        database=DATABASE,
-        run=run,
-        journal=journal,
-        findings=findings,
-        tell=listener.progress,
+def _try_all(request: AcceptanceRequest, instances: Instances, original: Original, journey: Journey) -> None:
+    facts, profile, clock, database = original.facts, original.profile, journey.clock, journey.names.name
+    site = CopySite(
+        instances, facts, profile, database, journey.name, journey.journal, journey.findings, clock.listener.progress
     )
-
-
-def _try_all(request: AcceptanceRequest, site: CopySite, original: Original, clock: PhaseClock) -> None:
-    target = target_on_original(original.facts, DATABASE, original.profile)
-    with connect(target) as session, cleared_away(session) if request.instance else contextlib.nullcontext():
-        with clock.phase("furnish", "fill it, lose rows"):
-            furnished = furnish(session, request.data_mib, site.findings)
-        with clock.phase("window", "wait until it can be restored to that moment"):
-            _await_window(site, furnished.target_time)
-        own = copy_settings(site.original, site.profile, parameter_group=original.facts.parameter_group)
-        own = own.model_copy(update={"expires_after_hours": HOURS_AT_MOST, "iam_authentication": True})
-        with clock.phase("second", "try to restore its latest second"):
-            try_latest_second(site, own)
-        _try_copies(site, furnished, own, clock)
-        try_recovery(RecoveryTrial(original, furnished, request.policy_profile), site.findings, clock)
+    group = facts.parameter_group
+    contained = group is not None and instances.parameter(group, NO_WORKERS) == "0"
+    furnishing = Furnishing(journey.names, request.data_mib, subscribes=contained)
+    with clock.phase("furnish", "fill it, lose rows"), connect(target_on_original(facts, database, profile)) as session:
+        furnished = furnish(session, furnishing, journey.findings)
+    with clock.phase("window", "wait until it can be restored to that moment"):
+        _await_window(site, furnished.target_time)
+    own = copy_settings(facts, profile, parameter_group=group)
+    own = own.model_copy(update={"expires_after_hours": HOURS_AT_MOST, "iam_authentication": True})
+    with clock.phase("second", "try to restore its latest second"):
+        try_latest_second(site, own)
+    _try_copies(site, furnished, own, clock)
+    try_recovery(RecoveryTrial(original, database, furnished, request.policy_profile), journey.findings, clock)
 
 
 def _try_copies(site: CopySite, furnished: Furnished, own: CopySettings, clock: PhaseClock) -> None:
@@ -129,7 +148,7 @@ def _try_copies(site: CopySite, furnished: Furnished, own: CopySettings, clock: 
         ours = site.start_or_settle(site.new_copy("group", target), own, OF_OUR_COPY)
         by_default = site.start_or_settle(site.new_copy("default", target), default, (3,))
         try_deletion_while_creating(site, target, own)
-    contained = "with the original's group it was not logged in to"
+    contained = None
     if ours:
         with clock.phase("inside", "wait for the first copy and look into it"), site.findings.trying(*OF_OUR_COPY):
             opened = open_copy(site, ours)
@@ -141,8 +160,9 @@ def _try_copies(site: CopySite, furnished: Furnished, own: CopySettings, clock: 
 
 
 def _await_window(site: CopySite, target: datetime) -> None:
+    """Its first backup may still be made."""
     began = time.monotonic()
-    while site.instances.window(site.original).latest <= target:
+    while not _reaches(site, target):
         if (waited := time.monotonic() - began) > WINDOW_WITHIN_S:
             raise RowbackError(
                 ErrorId.TARGET_AFTER_WINDOW,
@@ -152,3 +172,8 @@ def _await_window(site: CopySite, target: datetime) -> None:
             )
         site.tell("the restore window is not there yet", waited)
         time.sleep(site.instances.poll_s)
+
+
+def _reaches(site: CopySite, target: datetime) -> bool:
+    window = window_or_none(site.instances, site.original)
+    return window is not None and target < window.latest

@@ -20,8 +20,6 @@ from recovery.redaction import remember
 from runbooks.acceptance.assumptions import Answer
 from runbooks.acceptance.findings import Findings
 
-IAM_USER = "rowback_acceptance_iam"
-
 
 class LoginOutcome(StrEnum):
     """What came of trying one."""
@@ -44,23 +42,24 @@ def try_login(way: Callable[[], Target]) -> LoginOutcome:
 class IamUser:
     """A user in rds_iam with a password all the same. `on_original`: whether that lets it in, where IAM is off."""
 
+    name: str
     password: str
     on_original: LoginOutcome
 
 
-def make_iam_user(session: Session, findings: Findings) -> IamUser | None:
+def make_iam_user(session: Session, name: str, findings: Findings) -> IamUser | None:
     """None where the master user may not make one, which leaves 4 unknown."""
     password = secrets.token_urlsafe(24)
     remember(password)
-    name = sql.Identifier(IAM_USER)
+    role = sql.Identifier(name)
     try:
-        session.execute(sql.SQL("create role {} login password {}").format(name, sql.Literal(password)))
-        session.execute(sql.SQL("grant rds_iam to {}").format(name))
+        session.execute(sql.SQL("create role {} login password {}").format(role, sql.Literal(password)))
+        session.execute(sql.SQL("grant rds_iam to {}").format(role))
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
         findings.settle(4, Answer.UNKNOWN, f"not allowed: {error}")
         return None
-    target = replace(session.target, user=IAM_USER, password=password, service=None)
-    return IamUser(password, try_login(lambda: target))
+    target = replace(session.target, user=name, password=password, service=None)
+    return IamUser(name, password, try_login(lambda: target))
 
 
 @dataclass(frozen=True)
@@ -73,17 +72,18 @@ class IamCopy:
 
 
 def try_tokens(user: IamUser, copy: IamCopy, findings: Findings) -> None:
-    """Settles 4."""
-    facts = copy.facts.model_copy(update={"master_username": IAM_USER})
+    """Settles 4: refuted where a password lets in anywhere, confirmed where only a token does."""
+    facts = copy.facts.model_copy(update={"master_username": user.name})
     by_password = try_login(lambda: target_on_copy(facts, copy.database, user.password, copy.profile))
     by_token = try_login(lambda: by_token_on_copy(facts, copy.database, copy.profile))
     seen = (
         f"by password on the original, without IAM authentication: {user.on_original}; on a copy with it: by password"
         f" {by_password}, by token {by_token}"
     )
-    if user.on_original is LoginOutcome.LET_IN:
+    passwords = {user.on_original, by_password}
+    if LoginOutcome.LET_IN in passwords:
         findings.settle(4, Answer.REFUTED, seen)
-    elif user.on_original is LoginOutcome.REFUSED and by_token is LoginOutcome.LET_IN:
+    elif passwords == {LoginOutcome.REFUSED} and by_token is LoginOutcome.LET_IN:
         findings.settle(4, Answer.CONFIRMED, seen)
     else:
         findings.settle(4, Answer.UNKNOWN, seen)

@@ -8,12 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from botocore.exceptions import ClientError
+
+from recovery.aws.clients import code_of
 from recovery.aws.instances import Instances
 from recovery.config import Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.deletion import Copy, CreationRequest
-from recovery.model.instance import CopySettings, InstanceFacts
+from recovery.model.instance import CopySettings, InstanceFacts, RestoreWindow
 from recovery.model.target import format_utc
+from recovery.model.values import counted
 from recovery.planning.original_login import target_on_copy
 from recovery.postgres.comparison.row_lineage import BURNED_AT_MOST, next_xid, own_boundary
 from recovery.postgres.connect import Session, await_login, connect, one
@@ -25,10 +29,14 @@ from runbooks.acceptance.findings import Findings
 from runbooks.acceptance.first_reads import measure_first_reads
 from runbooks.acceptance.tried_logins import IamCopy, LoginOutcome, try_login, try_tokens
 from runbooks.acceptance.tried_on_original import Furnished
+from runbooks.drills.rehearsal_copy import remove_at_last
 
 PATIENCE_S = 4 * 3600.0
 LOGIN_WITHIN_S = 300.0
 WINDOW_LOOKS = 5
+OF_AN_ARGUMENT = frozenset({"InvalidParameterValue", "InvalidParameterCombination"})
+# What becomes of a copy whose server does not start; "restore-error" has other reasons.
+WITHOUT_ROOM = frozenset({"incompatible-parameters", "incompatible-restore", "failed"})
 
 
 @dataclass
@@ -85,11 +93,12 @@ class CopySite:
             started.append(self.start(copy, settings))
         return next(iter(started), None)
 
-    def remove(self, identifier: str, watch: Callable[[str, float], None]) -> None:
-        """Delete one of the run's copies and wait until it is gone."""
+    def remove(self, identifier: str, watch: Callable[[str, float], None]) -> bool:
+        """Delete one of the run's copies and wait until it is gone; False where it was not to be seen at any look."""
         (copy,) = [each for each in self.journal.remaining if each.identifier == identifier]
-        self.instances.delete_copy(copy, deadline_s=PATIENCE_S, watch=watch)
+        seen = remove_at_last(self.instances, copy, watch)
         self.journal.gone(copy)
+        return seen
 
 
 def try_latest_second(site: CopySite, settings: CopySettings) -> None:
@@ -100,7 +109,7 @@ def try_latest_second(site: CopySite, settings: CopySettings) -> None:
             try:
                 facts = site.start(site.new_copy(f"latest{number}", latest), settings)
             except RowbackError as error:
-                if error.id is not ErrorId.AWS_REFUSED:
+                if not _refuses_the_time(error):
                     raise
                 site.findings.settle(5, Answer.CONFIRMED, f"{error.fact} ({format_utc(latest)})")
                 return
@@ -112,32 +121,64 @@ def try_latest_second(site: CopySite, settings: CopySettings) -> None:
         site.findings.settle(5, Answer.UNKNOWN, f"the window moved on at each of {WINDOW_LOOKS} looks")
 
 
+def _refuses_the_time(error: RowbackError) -> bool:
+    """Whether RDS finds fault with an argument, and not with what it would take to make the copy."""
+    return isinstance(error.__cause__, ClientError) and code_of(error.__cause__) in OF_AN_ARGUMENT
+
+
 def try_deletion_while_creating(site: CopySite, target_time: datetime, settings: CopySettings) -> None:
     """Settles 6."""
     with site.findings.trying(6):
         facts = site.start(site.new_copy("unborn", target_time), settings)
         log = StatusLog(site.tell)
         began = time.monotonic()
-        site.remove(facts.identifier, log)
+        deleted = site.remove(facts.identifier, log)
         seconds = time.monotonic() - began
-        site.findings.settle(6, Answer.CONFIRMED, f"gone after {seconds:.0f} s: {log or 'no refusal'}")
+        if deleted:
+            site.findings.settle(6, Answer.CONFIRMED, f"gone after {seconds:.0f} s: {log}")
+        else:
+            site.findings.settle(6, Answer.UNKNOWN, f"not to be seen for {seconds:.0f} s after the call that made it")
 
 
-def try_default_group(site: CopySite, facts: InstanceFacts, furnished: Furnished, contained: str) -> None:
+def try_default_group(
+    site: CopySite, facts: InstanceFacts, furnished: Furnished, contained: Containment | None
+) -> None:
     """Whether a copy with RDS's own parameter group starts. Settles 3. `contained`: what the other copy showed."""
     with site.findings.trying(3):
         log = StatusLog(site.tell)
         had = [what for what, is_held in _obstacles(furnished).items() if is_held]
+        other = f"with the original's group {contained or 'it was not logged in to'}"
+        other += f"; the original had {', '.join(had) or 'nothing'}"
         try:
             site.instances.wait_ready(facts.identifier, deadline_s=PATIENCE_S, watch=log)
         except RowbackError as error:
             if error.id is not ErrorId.COPY_FAILED:
                 raise
-            seen = f"with the default group: {error.fact}; {contained}; the original had {', '.join(had)}"
-            site.findings.judge(3, holds=furnished.has_prepared, seen=seen)
+            status = _status(site, facts.identifier)
+            seen = f"with the default group: {status}; {other}"
+            if contained is None or not furnished.has_prepared or status not in WITHOUT_ROOM:
+                site.findings.settle(3, Answer.UNKNOWN, seen)
+            else:
+                site.findings.judge(3, holds=contained.workers == 0, seen=seen)
             return
-        seen = f"with the default group it starts: {log}; {contained}; the original had {', '.join(had) or 'nothing'}"
+        seen = f"with the default group it starts: {log}; {other}"
         site.findings.settle(3, Answer.REFUTED if furnished.has_prepared else Answer.UNKNOWN, seen)
+
+
+def _status(site: CopySite, identifier: str) -> str:
+    instance = site.instances.find(identifier)
+    return instance.status if instance else "gone"
+
+
+@dataclass(frozen=True)
+class Containment:
+    """What a copy with the original's group showed at its first login."""
+
+    enabled: int
+    workers: int
+
+    def __str__(self) -> str:
+        return f"it starts, with {counted(self.enabled, 'enabled subscription')} and {counted(self.workers, 'worker')}"
 
 
 def _obstacles(furnished: Furnished) -> dict[str, bool]:
@@ -173,13 +214,14 @@ def open_copy(site: CopySite, facts: InstanceFacts) -> OpenCopy:
     try:
         await_login([opened.way], deadline_s=LOGIN_WITHIN_S, pause_s=site.instances.poll_s)
     except RowbackError as error:
-        site.findings.settle(2, Answer.REFUTED, f"{log}; then no login in {LOGIN_WITHIN_S:.0f} s: {error.fact}")
+        if error.id is ErrorId.AUTHENTICATION_FAILED:
+            site.findings.settle(2, Answer.REFUTED, f"{log}; then no login in {LOGIN_WITHIN_S:.0f} s: {error.fact}")
         raise
     site.findings.settle(2, Answer.CONFIRMED, f"{log}; login {time.monotonic() - began:.0f} s after the password")
     return opened
 
 
-def try_inside(site: CopySite, opened: OpenCopy, furnished: Furnished) -> str:
+def try_inside(site: CopySite, opened: OpenCopy, furnished: Furnished) -> Containment:
     """What a login shows: settles 4, 7 and 9. Returns what it says of subscriptions."""
     with connect(opened.way()) as copy:
         workers = one(
@@ -192,7 +234,7 @@ def try_inside(site: CopySite, opened: OpenCopy, furnished: Furnished) -> str:
         try_tokens(furnished.iam_user, IamCopy(opened.facts, site.database, site.profile), site.findings)
     with site.findings.trying(9):
         measure_first_reads(opened.way, site.findings)
-    return f"with the original's group it starts, with {enabled} enabled subscriptions and {workers} workers"
+    return Containment(int(enabled), int(workers))
 
 
 def _try_margin(copy: Session, furnished: Furnished, findings: Findings) -> None:
@@ -217,7 +259,7 @@ def try_backups(site: CopySite, opened: OpenCopy) -> None:
             log(facts.status, waited)
             if facts.status == "backing-up" and used_after_s is None and try_login(opened.way) is LoginOutcome.LET_IN:
                 used_after_s = waited
-            if _restorable(site, facts):
+            if window_or_none(site.instances, facts):
                 use = "not tried" if used_after_s is None else f"let in after {used_after_s:.0f} s"
                 seen = f"{log}; restorable after {waited:.0f} s; a login during its first backup: {use}"
                 site.findings.settle(10, Answer.CONFIRMED, seen)
@@ -226,11 +268,11 @@ def try_backups(site: CopySite, opened: OpenCopy) -> None:
         site.findings.settle(10, Answer.REFUTED, f"{log}; no backup within {PATIENCE_S / 3600:.0f} h")
 
 
-def _restorable(site: CopySite, facts: InstanceFacts) -> bool:
+def window_or_none(instances: Instances, instance: InstanceFacts) -> RestoreWindow | None:
+    """None while there is no backup of it yet."""
     try:
-        site.instances.window(facts)
+        return instances.window(instance)
     except RowbackError as error:
         if error.id is not ErrorId.BACKUPS_OFF:
             raise
-        return False
-    return True
+        return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from recovery.aws.aws_profile import as_aws_profile
 from recovery.aws.caller_identity import caller
+from recovery.aws.clients import client, translated
 from recovery.aws.instances import Instances
 from recovery.aws.permissions import Place, statements
 from recovery.aws.simulate_permissions import missing, principal_arn
@@ -17,7 +18,6 @@ from recovery.model.recovery_report import Objectives
 from recovery.planning.check_request import Request
 from recovery.planning.original_login import target_on_original
 from recovery.postgres.connect import connect
-from runbooks.acceptance.acceptance_request import DATABASE
 from runbooks.acceptance.assumptions import Answer
 from runbooks.acceptance.findings import Findings
 from runbooks.acceptance.own_original import Original
@@ -26,6 +26,8 @@ from runbooks.drills.drill_measures import PhaseClock, digests
 from runbooks.drills.rehearsed_recovery import libpq_password, recover
 
 NO_CREDENTIALS = "no credentials that have the printed policy alone were named (--policy-profile)"
+MORE = "the credentials of --policy-profile may do more than is printed"
+UNNAMED = "describe_db_parameter_groups", "DescribeDBParameterGroups"
 PATIENCE_S = 3600.0
 
 
@@ -34,6 +36,7 @@ class RecoveryTrial:
     """What is put back where. `policy_profile`: whose credentials do it; None: those of everything else."""
 
     original: Original
+    database: str
     furnished: Furnished
     policy_profile: str | None
 
@@ -43,21 +46,39 @@ def try_recovery(trial: RecoveryTrial, findings: Findings, clock: PhaseClock) ->
 
     Without `policy_profile` it is done all the same: that the rows come back is worth knowing.
     """
-    profile_name = trial.policy_profile
-    with as_aws_profile(profile_name) if profile_name else contextlib.nullcontext():
+    with as_aws_profile(trial.policy_profile) if trial.policy_profile else contextlib.nullcontext():
+        with findings.trying(1):
+            _try_policy(trial, findings, clock)
         with findings.trying(11):
             _try_simulation(trial, findings)
-        with findings.trying(1):
-            rows = _recovered(trial, findings, clock)
-            if rows is None:
-                return
-            if rows != trial.furnished.lost:
-                seen = f"{rows[0]} rows came back of {trial.furnished.lost[0]}, or they differ"
-                findings.settle(1, Answer.REFUTED, seen)
-            elif profile_name is None:
-                findings.settle(1, Answer.UNKNOWN, f"all {rows[0]:,} rows came back, but {NO_CREDENTIALS}")
-            else:
-                findings.settle(1, Answer.CONFIRMED, f"all {rows[0]:,} rows came back, by a digest of each")
+
+
+def _try_policy(trial: RecoveryTrial, findings: Findings, clock: PhaseClock) -> None:
+    rows = _recovered(trial, findings, clock)
+    if rows is None:
+        return
+    if rows != trial.furnished.lost:
+        seen = f"{rows[0]:,} rows came back of {trial.furnished.lost[0]:,}, or they differ"
+        findings.settle(1, Answer.REFUTED, seen)
+    elif trial.policy_profile is None:
+        findings.settle(1, Answer.UNKNOWN, f"all {rows[0]:,} rows came back, but {NO_CREDENTIALS}")
+    elif _may_do_more(trial):
+        findings.settle(1, Answer.UNKNOWN, f"all {rows[0]:,} rows came back, but {MORE}")
+    else:
+        findings.settle(1, Answer.CONFIRMED, f"all {rows[0]:,} rows came back, by a digest of each")
+
+
+def _may_do_more(trial: RecoveryTrial) -> bool:
+    """Whether a call that the printed policy does not name is allowed: then it was not the policy that sufficed."""
+    name = f"rds:{UNNAMED[1]}"
+    try:
+        with translated(name):
+            getattr(client("rds", region=trial.original.facts.region), UNNAMED[0])()
+    except RowbackError as error:
+        if error.id is ErrorId.IAM_MISSING:
+            return False
+        raise
+    return True
 
 
 def _recovered(trial: RecoveryTrial, findings: Findings, clock: PhaseClock) -> tuple[int, str] | None:
@@ -76,7 +97,7 @@ def _recover(trial: RecoveryTrial, clock: PhaseClock) -> tuple[int, str]:
     original = trial.original
     request = Request(
         instance=original.facts.identifier,
-        database=DATABASE,
+        database=trial.database,
         target_time=trial.furnished.target_time,
         scope=ScopeRequest(tables=("public.lost",)),
         transport=Transport.COPY,
@@ -87,7 +108,7 @@ def _recover(trial: RecoveryTrial, clock: PhaseClock) -> tuple[int, str]:
     with libpq_password(original.password) if original.password else contextlib.nullcontext():
         instances = Instances.connect(original.profile.region)
         report = recover(request, Objectives(), instances, clock)
-        with connect(target_on_original(original.facts, DATABASE, original.profile)) as session:
+        with connect(target_on_original(original.facts, trial.database, original.profile)) as session:
             count, digest = digests(session)["public.lost"]
     return (count, digest) if report.outcome == "recovered" else (0, "")
 
@@ -104,5 +125,6 @@ def _try_simulation(trial: RecoveryTrial, findings: Findings) -> None:
         findings.settle(11, Answer.UNKNOWN, f"these credentials are no role's: {seen}")
     elif principal.partition("role/")[2].count("/") == 0:
         findings.settle(11, Answer.UNKNOWN, f"the role has no path: {seen}")
-    else:
-        findings.judge(11, holds=not denied or trial.policy_profile is None, seen=seen)
+    else:  # what it says has to agree with what happened
+        sufficed = findings.by_number[1].answer is not Answer.REFUTED
+        findings.judge(11, holds=sufficed == (not denied), seen=seen)

@@ -25,7 +25,14 @@ from recovery.commands.options import json_option
     help="A profile of the AWS configuration that may do what --iam-policy prints, and nothing else.",
 )
 @click.option("--data-mib", type=click.IntRange(1, 10_000), default=1024, show_default=True, help="To measure reads.")
-@click.option("--max-cost", "max_cost_usd", type=float, default=5.0, show_default=True, help="US dollars, at most.")
+@click.option(
+    "--max-cost",
+    "max_cost_usd",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="US dollars, at most.",
+)
 @click.option("--iam-policy", is_flag=True, help="Print the policy for --policy-profile, and do nothing.")
 @click.option("--confirm", "confirmed", metavar="ACCOUNT", help="The number of the account in which it is done.")
 @json_option
@@ -46,16 +53,18 @@ def acceptance(  # noqa: PLR0913, PLR0917 (one argument an option)
 
     Makes a small instance and copies of it, and removes them. docs/aws-assumptions.md lists what is tried.
     """
+    from recovery.aws.instances import Instances
     from recovery.config import load_profile
     from recovery.report.progress_listener import listener
     from runbooks.acceptance.acceptance_request import (
         AcceptanceRequest,
         Ground,
-        price_within,
+        cost_within,
         printed_policy,
+        refuse_foreign_policy_profile,
         refuse_unconfirmed,
     )
-    from runbooks.acceptance.findings import keep, result_text
+    from runbooks.acceptance.findings import read_result, result_text
     from runbooks.acceptance.run_acceptance import accept
 
     request = AcceptanceRequest(
@@ -69,10 +78,13 @@ def acceptance(  # noqa: PLR0913, PLR0917 (one argument an option)
     if iam_policy:
         click.echo(printed_policy(request))
         return
-    price, most_usd = price_within(request)
-    refuse_unconfirmed(request, confirmed, most_usd)
-    result = accept(request, price, listener())
-    file = keep(result)
+    instances = Instances.connect(request.profile.region)
+    named = instances.get(instance) if instance else None
+    cost = cost_within(request, named, instances.region)
+    refuse_foreign_policy_profile(request)
+    refuse_unconfirmed(request, confirmed, cost.most_usd)
+    file = accept(request, cost, instances, listener())
+    result = read_result(file)
     if as_json:
         click.echo(json.dumps(result.model_dump(mode="json"), indent=1))
     else:

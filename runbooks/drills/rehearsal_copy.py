@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from recovery.aws.restorable_source import RestorableSource
+from recovery.aws.restorable_source import RestorableSource, StatusListener
+from recovery.aws.settling import SETTLED
 from recovery.config import IamCredentials, LibpqCredentials, Profile
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import DatabaseIdentity
@@ -28,7 +29,7 @@ from runbooks.drills.drill_measures import PhaseClock
 
 PATIENCE_S = 4 * 3600.0  # the first backup of a large instance takes hours, and 5 min more to be seen
 LOGIN_DEADLINE_S = 300.0
-UNSEEN_LOOKS = 3  # RDS may show an instance a moment after the call that made it
+UNSEEN_LOOKS = 30  # RDS shows a new instance within minutes
 NOT_BROKEN = "nothing was broken, nothing was written"
 
 
@@ -166,19 +167,29 @@ def removing(instances: RestorableSource, journal: RehearsalJournal, clock: Phas
 
 
 def _remove(instances: RestorableSource, copy: Copy, journal: RehearsalJournal, clock: PhaseClock) -> None:
-    """Without a resource id no answer of the create call was received; then the nonce proves that it is the copy."""
-    for _ in range(1 if copy.resource_id else UNSEEN_LOOKS):
-        if copy.resource_id or instances.find(copy.identifier):
-            with clock.phase("stand-in-gone", f"remove '{copy.identifier}'"):
-                _delete(instances, copy, clock.listener)
-            break
-        time.sleep(instances.poll_s)
+    with clock.phase("stand-in-gone", f"remove '{copy.identifier}'"):
+        remove_at_last(instances, copy, clock.listener.progress)
     journal.gone(copy)
 
 
-def _delete(instances: RestorableSource, copy: Copy, listener: Listener) -> None:
+def remove_at_last(instances: RestorableSource, copy: Copy, watch: StatusListener) -> bool:
+    """Delete what was asked for and wait until it is gone; False where it was not to be seen at any look.
+
+    RDS may show it only minutes after the call that made it. Without a resource id no answer of that call was received,
+    and the nonce proves that it is the copy.
+    """
+    assert copy.creation is not None
+    young = datetime.now(UTC) - copy.creation.requested_at < SETTLED
+    for _ in range(UNSEEN_LOOKS if young else 1):
+        if _delete(instances, copy, watch):
+            return True
+        time.sleep(instances.poll_s)
+    return False
+
+
+def _delete(instances: RestorableSource, copy: Copy, watch: StatusListener) -> bool:
     try:
-        instances.delete_copy(copy, deadline_s=PATIENCE_S, watch=listener.progress)
+        return instances.delete_copy(copy, deadline_s=PATIENCE_S, watch=watch)
     except RowbackError as error:
         raise RowbackError(
             error.id,

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import secrets
+import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -209,10 +210,20 @@ class Handler(BaseHTTPRequestHandler):
         """Silent: the caller sees every answer anyway."""
 
 
+class LabHttpServer(ThreadingHTTPServer):
+    """A caller that was killed while it was answered is nothing to write home about."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """As the standard library does, but for connections that ended."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def serve(api: LabApi, others: OtherServices, control: LabControl, port: int) -> ThreadingHTTPServer:
     """Start answering on loopback (`port` 0: any free one) in a thread of its own."""
     handler = type("BoundHandler", (Handler,), {"api": api, "others": others, "control": control})
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    server.daemon_threads = True
+    server = LabHttpServer(("127.0.0.1", port), handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     return server

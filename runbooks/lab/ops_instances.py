@@ -187,7 +187,7 @@ class InstanceOperations:
         first, last = source.earliest_restorable, source.latest_restorable
         target: datetime | None = restore_time.replace(microsecond=0) if restore_time else last
         end = last and (last + SECOND if latest else last)  # RestoreTime "must be before the latest restorable time"
-        if target is None or first is None or end is None or not first <= target or (restore_time or target) >= end:
+        if target is None or first is None or end is None or not first <= target < end or restore_time == last:
             raise Refusal(
                 "InvalidParameterValue",
                 f"The specified instance cannot be restored to a time before {first} or after {last}",

@@ -36,11 +36,11 @@ def assumptions_page() -> str:
         "",
         "Run it inside the VPC, or with a profile that has a `tunnel`. `--max-cost` is what five instances for twelve"
         " hours may cost, `--confirm`\nthe number of the account. Its own credentials must be able to make and delete"
-        " instances and parameter groups. After a kill `rowback reap`\nremoves what it made; its parameter group"
-        " `rowback-acceptance` stays, and costs nothing. `--instance NAME` uses a disposable instance of\nyours, tagged"
-        " `rowback:disposable=true`: it is written to, never deleted.",
+        " instances and parameter groups. After a kill `rowback reap`\non the same machine removes what it made."
+        " `--instance NAME` uses a disposable instance of yours, tagged `rowback:disposable=true`: it is\nwritten to,"
+        " never deleted, and left as it was; a kill leaves a database and roles named `rowback_acceptance_…` in it.",
         "",
-        "The exit code is 0 where something is confirmed and nothing refuted, else 40.",
+        "The exit code is 0 where a copy was logged in to and nothing is refuted, else 40.",
         "",
         "| | assumption | source | what leans on it | on AWS | on the lab |",
         "|---|---|---|---|---|---|",

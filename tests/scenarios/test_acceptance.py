@@ -3,68 +3,18 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from runbooks.acceptance.assumptions import ASSUMPTIONS, Answer
-from runbooks.lab.iam_policy import IdentityPolicy
+from runbooks.acceptance.assumptions import ASSUMPTIONS
+from runbooks.lab.fault_catalogue import switch
 from runbooks.lab.lab_server import REGION, Lab
-from tests.fix_cli import Cli, Ran
-from tests.fix_lab import Live, aws_client, start_instance, wait_until
-
-ACCOUNT = "123456789012"
-PATH, TRUST = "/aws-reserved/sso.amazonaws.com/eu-west-1/", '{"Version": "2012-10-17", "Statement": []}'
-CONFIRMED = ("--profile", "first", "--data-mib", "1", "--confirm", ACCOUNT)
-NOTHING = "nothing was created, nothing was written"
-ROLE = "AWSReservedSSO_Recovery_0123456789abcdef"
-
-
-@pytest.fixture
-def first(cli: Cli, tmp_path: Path) -> Cli:
-    (tmp_path / "rowback.toml").write_text(f'[profiles.first]\nregion = "{REGION}"\n')
-    return cli
-
-
-@pytest.fixture
-def recovery_role(first: Cli, tmp_path: Path) -> Iterator[str]:
-    """AWS profile `recovery`: a role with a path that may do what is printed, and nothing else. Its ARN."""
-    iam, faults = aws_client(first.live.lab, "iam"), first.live.lab.engine.faults
-    arn = str(iam.create_role(RoleName=ROLE, Path=PATH, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"])
-    session = aws_client(first.live.lab, "sts").assume_role(RoleArn=arn, RoleSessionName="jo")["Credentials"]
-    (tmp_path / "credentials").write_text(
-        f"[recovery]\naws_access_key_id = {session['AccessKeyId']}\n"
-        f"aws_secret_access_key = {session['SecretAccessKey']}\naws_session_token = {session['SessionToken']}\n"
-    )
-    printed = first("acceptance", "--profile", "first", "--iam-policy")
-    assert printed.code == 0, printed.err
-    faults.policies[arn] = IdentityPolicy.of(json.loads(printed.out))
-    yield arn
-    faults.policies.clear()
-    iam.delete_role(RoleName=ROLE)
-
-
-def accepting(cli: Cli, tmp_path: Path, *more: str) -> Ran:
-    options = (*CONFIRMED, "--policy-profile", "recovery", *more)
-    return cli("acceptance", *options, AWS_SHARED_CREDENTIALS_FILE=str(tmp_path / "credentials"))
-
-
-def answers(ran: Ran) -> dict[int, str]:
-    return {finding["number"]: finding["answer"] for finding in json.loads(ran.out)["findings"]}
-
-
-def expected(lab: Lab) -> dict[int, Answer]:
-    old = lab.engine.tools.major < 16
-    return {each.number: (each.on_lab_15 if old and each.on_lab_15 else each.on_lab) for each in ASSUMPTIONS}
-
-
-def left_over(cli: Cli) -> list[str]:
-    engine, rehearsals = cli.live.lab.engine, cli.home / "rehearsals"
-    names = [name for name in engine.instances if name.startswith("rowback-")]
-    groups = [name for name in engine.parameters if name.startswith("rowback-")]
-    return names + groups + [str(path) for path in (rehearsals.iterdir() if rehearsals.is_dir() else ())]
+from runbooks.lab.lab_state import Parameters
+from tests.fix_acceptance import ACCOUNT, CONFIRMED, NOTHING, accepting, answers, expected, left_over
+from tests.fix_cli import Cli
+from tests.fix_lab import Live, end_instance, start_instance, wait_until
 
 
 def test_fourteen_assumptions_are_listed() -> None:
@@ -92,7 +42,7 @@ def test_the_same_on_postgresql_15(lab15: Lab, tmp_path: Path, monkeypatch: pyte
     (tmp_path / "rowback.toml").write_text(f'[profiles.first]\nregion = "{REGION}"\n')
     cli = Cli(Live(lab15, "none", "none"), tmp_path / "home", monkeypatch)
     ran = cli("acceptance", *CONFIRMED, "--json", AWS_ACCESS_KEY_ID="lab", AWS_SECRET_ACCESS_KEY="lab")
-    assert ran.code == 0, ran.err + ran.out
+    assert ran.code == 40, ran.err + ran.out  # of 4
     without_role = {1: "unknown", 11: "unknown"}
     assert answers(ran) == {**expected(lab15), **without_role}, ran.out
     assert left_over(cli) == []
@@ -106,7 +56,7 @@ def test_what_holds_no_longer_is_refuted(first: Cli, recovery_role: str, tmp_pat
     assert ran.code == 40, ran.err
     assert " 1  refuted    The printed IAM policy suffices" in ran.out
     assert "these credentials may not call rds:RestoreDBInstanceToPointInTime" in ran.out
-    assert "11  refuted    `doctor` can check" in ran.out
+    assert "11  confirmed  `doctor` can check" in ran.out  # it says what is missing
     assert "denied: rds:RestoreDBInstanceToPointInTime" in ran.out
     first("reap")  # the case that could not be given up without the permission
     assert left_over(first) == []
@@ -153,73 +103,165 @@ def test_a_cost_above_the_ceiling_is_refused_with_the_one_that_is_needed(first: 
     assert left_over(first) == []
 
 
-def tagged(cli: Cli, identifier: str, *tags: tuple[str, str]) -> None:
-    cli.live.lab.engine.instances[identifier].tags = dict(tags)
+@pytest.fixture
+def disposable(first: Cli) -> Iterator[Live]:
+    live = start_instance(first.live.lab)
+    first.live.lab.engine.instances[live.identifier].tags = {"rowback:disposable": "true"}
+    yield live
+    end_instance(first.live.lab, live.identifier)
 
 
-def test_a_named_instance_has_to_be_disposable_and_outlives_the_run(first: Cli) -> None:
-    disposable = start_instance(first.live.lab)
-    login = {"PGUSER": disposable.user, "PGPASSWORD": disposable.password}
-    options = ("acceptance", *CONFIRMED, "--instance", disposable.identifier)
-    refused = first(*options, **login)
-    assert refused.code == 17
+def naming(live: Live, *more: str) -> tuple[str, ...]:
+    return ("acceptance", *CONFIRMED, "--instance", live.identifier, *more)
+
+
+def login(live: Live) -> dict[str, str]:
+    return {"PGUSER": live.user, "PGPASSWORD": live.password}
+
+
+def in_server(live: Live) -> list[tuple[str, str]]:
+    """Everything that outlives a session and could be of a run."""
+    with live.connect() as session:
+        return session.execute(
+            "select 'database', datname from pg_database union all select 'role', rolname from pg_roles"
+            " union all select 'prepared', gid from pg_prepared_xacts"
+            " union all select 'subscription', subname from pg_subscription"
+            " union all select 'slot', slot_name from pg_replication_slots order by 1, 2"
+        ).fetchall()
+
+
+def test_a_named_instance_has_to_be_disposable(first: Cli, disposable: Live) -> None:
+    first.live.lab.engine.instances[disposable.identifier].tags = {"rowback:disposable": "no"}
+    before = in_server(disposable)
+    refused = first(*naming(disposable), **login(disposable))
     arn = f"arn:aws:rds:{REGION}:{ACCOUNT}:db:{disposable.identifier}"
-    assert refused.err == (
+    assert (refused.code, refused.err) == (
+        17,
         f"error[instance-unsuitable]: '{disposable.identifier}' is not declared to be disposable\n"
         "  acceptance makes a database, a slot, a subscription and a prepared transaction in it\n"
         f"  {NOTHING}\n"
         "  help: leave --instance out, and one is made; or, where nothing in it matters: aws rds add-tags-to-resource"
-        f" --resource-name {arn} --tags Key=rowback:disposable,Value=true\n"
+        f" --resource-name {arn} --tags Key=rowback:disposable,Value=true\n",
     )
-    tagged(first, disposable.identifier, ("rowback:disposable", "true"))
+    assert in_server(disposable) == before
+
+
+def test_a_named_instance_outlives_the_run_as_it_was(first: Cli, disposable: Live) -> None:
+    """Names that others have are not touched, and what a run makes is gone."""
     with disposable.connect() as session:
-        session.execute("create table kept (id int)")
-    ran = first(*options, "--json", **login)
+        session.execute("create role rowback_acceptance_app")
+        session.execute("create database rowback_acceptance")
+    before = in_server(disposable)
+    ran = first(*naming(disposable, "--json"), **login(disposable))
     assert ran.code == 0, ran.err + ran.out
     assert answers(ran)[2] == "confirmed"
-    with disposable.connect() as session:
-        assert session.execute("select count(*) from kept").fetchall() == [(0,)]
-        assert session.execute(
-            "select (select count(*) from pg_database where datname like 'rowback%'),"
-            " (select count(*) from pg_roles where rolname like 'rowback%'),"
-            " (select count(*) from pg_prepared_xacts), (select count(*) from pg_subscription)"
-        ).fetchall() == [(0, 0, 0, 0)]
+    assert in_server(disposable) == before
     assert disposable.identifier in first.live.lab.engine.instances
     assert left_over(first) == []
 
 
-def test_what_a_killed_run_left_is_reaped(first: Cli) -> None:
-    engine = first.live.lab.engine
-    engine.faults.creating_delay_s = 3.0
-    try:
-        run = first.start("acceptance", *CONFIRMED)
-        wait_until(lambda: any(name.endswith("-default") for name in engine.instances), "its copies", 60)
-        run.kill()
-        run.communicate(timeout=30)
-    finally:
-        engine.faults.creating_delay_s = 0.0
-    names = sorted(name for name in engine.instances if name.startswith("rowback-"))
-    assert len(names) >= 3
-    second = first("acceptance", *CONFIRMED)
-    assert (second.code, second.err) == (
-        23,
-        "error[case-open]: run acceptance is there already\n  it was cut off, and its instances may run\n"
-        f"  {NOTHING}\n  help: when it is not running: rowback reap\n",
-    )
-    dry = first("reap", "--dry-run")
-    assert sorted(dry.out.splitlines()) == sorted(f"{name}: would be removed" for name in names)
-    reaped = first("reap")
-    assert sorted(reaped.out.splitlines()) == sorted(f"{name}: removed" for name in names)
-    ran = first("acceptance", *CONFIRMED, "--json")
-    assert ran.code == 0, ran.err
+def test_it_is_cleared_though_every_session_was_cut(first: Cli, disposable: Live) -> None:
+    before, engine = in_server(disposable), first.live.lab.engine
+    run = first.start(*naming(disposable), **login(disposable))
+    wait_until(lambda: any(name.endswith("-default") for name in engine.instances), "its copies", 60)
+    with disposable.connect() as session:
+        session.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname like 'rowback_accept%'")
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 0, said
+    assert in_server(disposable) == before
+
+
+def test_the_cost_is_that_of_the_named_instance(first: Cli, disposable: Live) -> None:
+    attributes = first.live.lab.engine.instances[disposable.identifier].attributes
+    attributes.update(DBInstanceClass="db.r5.4xlarge")
+    ran = first(*naming(disposable), **login(disposable))
+    assert ran.code == 60, ran.err
+    assert "nobody says what db.r5.4xlarge with 20 GiB of gp2 in eu-west-1 costs" in ran.err
+    assert "help: allow pricing:GetProducts, or name a smaller --instance" in ran.err
+
+
+def test_an_instance_without_backups_is_refused_before_anything_is_made(first: Cli, disposable: Live) -> None:
+    first.live.lab.engine.instances[disposable.identifier].retention_days = 0
+    before = in_server(disposable)
+    ran = first(*naming(disposable), **login(disposable))
+    assert ran.code == 13, ran.err
+    assert in_server(disposable) == before
+
+
+@pytest.mark.parametrize("cost", ["nan", "0", "-1"])
+def test_a_ceiling_that_is_none(first: Cli, cost: str) -> None:
+    ran = first("acceptance", *CONFIRMED, f"--max-cost={cost}")
+    assert ran.code == (60 if cost == "nan" else 2), ran.err
     assert left_over(first) == []
 
 
-def test_an_interrupted_run_removes_what_it_made(first: Cli) -> None:
+@pytest.mark.parametrize(
+    ("profile", "code", "words"),
+    [
+        ("nonesuch", 33, "the AWS configuration has no profile 'nonesuch'\n  it has 1 profile\n"),
+        ("same", 2, "AWS profile 'same' (arn:aws:sts::123456789012:user/moto) is what this run uses itself"),
+    ],
+)
+def test_whose_policy_it_is_is_known_before(first: Cli, tmp_path: Path, profile: str, code: int, words: str) -> None:
+    (tmp_path / "credentials").write_text("[same]\naws_access_key_id = lab\naws_secret_access_key = lab\n")
+    options = (*CONFIRMED, "--policy-profile", profile)
+    ran = first("acceptance", *options, AWS_SHARED_CREDENTIALS_FILE=str(tmp_path / "credentials"))
+    assert ran.code == code, ran.err
+    assert words in ran.err
+    assert left_over(first) == []
+
+
+def test_credentials_that_may_do_more_prove_nothing_of_the_policy(
+    first: Cli, recovery_role: str, tmp_path: Path
+) -> None:
+    first.live.lab.engine.faults.policies.pop(recovery_role)
+    ran = accepting(first, tmp_path, "--json")
+    assert answers(ran)[1] == "unknown"
+    assert "all 5,000 rows came back, but the credentials of --policy-profile may do more than is printed" in ran.out
+
+
+def test_a_parameter_group_of_others_is_left_alone(first: Cli) -> None:
     engine = first.live.lab.engine
-    run = first.start("acceptance", *CONFIRMED)
-    wait_until(lambda: any(name.endswith("-default") for name in engine.instances), "its copies", 60)
-    run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=60)
-    assert run.returncode == 130, said
+    engine.parameters["rowback-acceptance"] = theirs = Parameters("rowback-acceptance", "postgres17", "another team's")
+    ran = first("acceptance", *CONFIRMED)
+    assert ran.code == 23, ran.err
+    assert ran.err.startswith(
+        "error[case-open]: there is parameter group 'rowback-acceptance' in eu-west-1 already, which no run of this"
+        " machine left\n"
+    )
+    assert engine.parameters.pop("rowback-acceptance") is theirs
+    assert theirs.values == {}
+    assert left_over(first) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer"),
+    [("no-capacity", {3: "unknown", 5: "unknown", 6: "unknown"}), ("restore-error", {3: "unknown"})],
+)
+def test_trouble_that_has_other_reasons_confirms_nothing(first: Cli, fault: str, answer: dict[int, str]) -> None:
+    """And a run that logged in to no copy is no success."""
+    account = first.live.lab.account
+    switch(account, "fault-add", fault)
+    try:
+        ran = first("acceptance", *CONFIRMED, "--json")
+    finally:
+        switch(account, "fault-remove", fault)
+    assert ran.code == 40, ran.err
+    found = answers(ran)
+    assert found[2] != "confirmed"
+    assert {number: found[number] for number in answer} == answer
+    assert left_over(first) == []
+
+
+def test_what_was_seen_is_kept_where_the_run_ends_in_an_error(first: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runbooks.acceptance.run_acceptance.WINDOW_WITHIN_S", 0.0)
+    first.live.lab.engine.faults.restorable_lag_s = 300.0
+    try:
+        ran = first("acceptance", *CONFIRMED)
+    finally:
+        first.live.lab.engine.faults.restorable_lag_s = 0.0
+    assert ran.code == 12, ran.err
+    (file,) = (first.home / "acceptance").iterdir()
+    kept = json.loads(file.read_text())
+    assert {each["number"]: each["answer"] for each in kept["findings"]}[13] == "confirmed"
     assert left_over(first) == []
