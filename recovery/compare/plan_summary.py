@@ -152,7 +152,7 @@ def hit_in_between(comparison: Comparison, incident: Incident) -> list[LostValue
 def gone_notices(dropped_tables: Mapping[str, int]) -> list[str]:
     """One line for each table that was dropped since T."""
     return [
-        f"{name} was dropped since T: its {rows:,} rows are not back (mode beside brings them)"
+        f"{name} was dropped since T: its {rows:,} rows are not back (mode recreate makes it anew)"
         for name, rows in dropped_tables.items()
     ]
 

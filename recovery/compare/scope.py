@@ -75,7 +75,7 @@ def match_tables(text: str, catalog: Catalog) -> list[TableName]:
             f"no table matches '{text}'",
             nearest_line(near, f"the database has {len(names)} tables"),
             state=NOTHING_CREATED,
-            help="correct the name; a table that was dropped since T is brought beside: add --mode beside",
+            help="correct the name; a table that was dropped since T is made anew: add --mode recreate",
         )
     return [leaf for name in matches for leaf in leaves.get(name, (name,))]
 

@@ -13,7 +13,11 @@ from recovery.model.instance import RestoreWindow
 from recovery.model.target import format_utc
 from recovery.model.values import name_parts
 
-DROPS = ("DROP TABLE", "DROP SCHEMA", "DROP DATABASE")
+# What mode recreate makes anew: what can be named by --table, a schema by all that is in it, and the rest unnamed.
+BY_NAME = ("DROP TABLE", "DROP VIEW", "DROP MATVIEW", "DROP SEQUENCE", "DROP FOREIGN TABLE")
+SCHEMAS = ("DROP SCHEMA",)
+UNNAMED = ("DROP FUNCTION", "DROP PROCEDURE", "DROP TYPE", "DROP DOMAIN", "DROP INDEX", "DROP TRIGGER", "DROP POLICY")
+DATABASES = ("DROP DATABASE",)
 ENOUGH = 45  # below it a suspect is shown, but no time is proposed for it: a far write whose end no log shows
 SURE = 60  # below it confidence is low
 ALIKE = 10  # of bounded writes, those whose scores are so near are possible as well
@@ -143,13 +147,15 @@ def _but(together: Sequence[Suspect]) -> Iterator[str]:
     """What stands between the proposal and its use."""
     if any(s.ambiguous for s in together):
         yield "several tables have one of its names, and no log tells the search_path: check --table"
-    if any(_only_drops(s) and not _drops_tables(s) for s in together):
+    if any(_all_begin(s, DATABASES) for s in together):
         yield (
             "rowback puts rows into databases that exist: take what was dropped out of the whole instance as of that"
             " time, restored under another name, with pg_dump"
         )
-    if any(_drops_tables(s) for s in together):
-        yield "what was dropped is brought beside, with its table, into a schema of its own: --mode beside"
+    if any(_drops_columns(s) for s in together):
+        yield "what the columns held is brought beside, with their table, into a schema of its own: --mode beside"
+    if any(_is_made_anew(s) for s in together):
+        yield "what was dropped is made anew, with what hung on it: --mode recreate"
 
 
 def _aside(suspects: Sequence[Suspect]) -> Iterator[str]:
@@ -161,15 +167,17 @@ def _aside(suspects: Sequence[Suspect]) -> Iterator[str]:
         )
 
 
-def _only_drops(suspect: Suspect) -> bool:
-    return bool(suspect.effects) and all(effect.startswith(DROPS) for effect in suspect.effects)
+def _all_begin(suspect: Suspect, words: tuple[str, ...]) -> bool:
+    return bool(suspect.effects) and all(effect.startswith(words) for effect in suspect.effects)
 
 
-def _drops_tables(suspect: Suspect) -> bool:
-    """Or columns of them: what both held is brought beside, and nowhere else."""
+def _is_made_anew(suspect: Suspect) -> bool:
+    return _all_begin(suspect, (*BY_NAME, *SCHEMAS, *UNNAMED))
+
+
+def _drops_columns(suspect: Suspect) -> bool:
     return bool(suspect.effects) and all(
-        effect.startswith("DROP TABLE") or (effect.startswith("ALTER TABLE") and "(DROP COLUMN" in effect)
-        for effect in suspect.effects
+        effect.startswith("ALTER TABLE") and "(DROP COLUMN" in effect for effect in suspect.effects
     )
 
 
@@ -196,19 +204,36 @@ def _because(first: Suspect) -> str:
 def _command(instance: str, incident: Incident, target: datetime) -> str:
     """What to run next, with every table that the statements name and that is still there.
 
-    Of dropped ones, what brings them beside; of a dropped schema or database, the book.
+    Of dropped ones, what makes them anew; of dropped columns, what brings them beside; of a dropped database, the book.
     """
-    on_tables = [suspect for suspect in incident if not _only_drops(suspect) and not _drops_tables(suspect)]
-    dropped = [suspect for suspect in incident if _drops_tables(suspect)]
-    if not on_tables and not dropped:
+    on_tables = [each for each in incident if not (_is_dropped(each) or _all_begin(each, DATABASES))]
+    columns = [each for each in incident if _drops_columns(each)]
+    anew = [each for each in incident if _is_made_anew(each)]
+    if not on_tables and not columns and not anew:
         return "rowback runbook show lost-instance"
-    named = on_tables or dropped
+    named = on_tables or columns or anew
     parts = ["rowback", "plan" if on_tables else "restore", instance, "--at", format_utc(target)]
-    parts += ["--database", incident[0].database or "DATABASE", *([] if on_tables else ["--mode", "beside"])]
-    for table in _tables(named):
+    parts += ["--database", incident[0].database or "DATABASE"]
+    if not on_tables:
+        parts += ["--mode", "beside" if columns else "recreate"]
+    for table in _tables(named) if on_tables or columns else _wanted(anew):
         parts += ["--table", table]
     if on_tables and _mode(named) == "repair":
         parts += ["--mode", "repair"]
     for xid in _xids(named) if on_tables else ():
         parts += ["--incident-xid", str(xid)]
     return " ".join(map(shell_word, parts))
+
+
+def _is_dropped(suspect: Suspect) -> bool:
+    return _drops_columns(suspect) or _is_made_anew(suspect)
+
+
+def _wanted(anew: Sequence[Suspect]) -> list[str]:
+    """The names for mode recreate; none where something was dropped that --table cannot name: then all is compared."""
+    if any(not _all_begin(each, (*BY_NAME, *SCHEMAS)) for each in anew):
+        return []
+    schemas = [each for each in anew if _all_begin(each, SCHEMAS)]
+    return [f"{name}.*" for each in schemas for name in each.tables] + list(
+        _tables([each for each in anew if each not in schemas])
+    )

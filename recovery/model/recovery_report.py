@@ -112,7 +112,7 @@ class Verification(Value):
     """The proof.
 
     `proven` is what the exit code says. `not_compared_again`: why the tables were not compared with the copy once more
-    after the commit, where the copy was lost meanwhile.
+    after the commit, where the copy was lost meanwhile. `objects_differ`: made anew, and not as they were at T.
     """
 
     tables: tuple[TableProof, ...]
@@ -125,6 +125,7 @@ class Verification(Value):
     references: tuple[ReferenceCheck, ...] = ()
     world: tuple[WorldProof, ...] = ()
     not_compared_again: str | None = None
+    objects_differ: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -142,6 +143,7 @@ class Verification(Value):
             all(proof.equal for proof in self.tables)
             and all(proof.proven for proof in self.repaired)
             and not self.invalid_indexes
+            and not self.objects_differ
             and self.dangling_references == 0
             and not self.changed_outside_scope
             and not any(proof.unexplained_rows for proof in self.world)

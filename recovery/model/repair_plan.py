@@ -8,6 +8,7 @@ from typing import Literal
 
 from recovery.model.account import LostValues, TableAccount
 from recovery.model.catalog import ColumnNumbers, Trigger
+from recovery.model.catalog_object import CatalogObject
 from recovery.model.modes import DEFAULT, MODES
 from recovery.model.modes.reload_mode import Mode, ReloadMode
 from recovery.model.plain_index import PlainIndex
@@ -131,7 +132,7 @@ class RepairPlan(Value):
     be savepoints of the incident, which nothing proves. `unexamined`: tables that may have lost rows and could not be
     looked at. `columns`: of the tables in the change set, as they were called when they were compared. `rebuilt`:
     indexes of `filled` that are dropped before the rows come and built after them. `swapped`: those that are built
-    under hidden names and exchanged.
+    under hidden names and exchanged. `recreated`: objects that were dropped and are made anew.
     """
 
     schema_version: Literal[1] = 1
@@ -150,6 +151,7 @@ class RepairPlan(Value):
     lifted: tuple[LiftedConstraint, ...] = ()
     rebuilt: tuple[PlainIndex, ...] = ()
     swapped: tuple[TableName, ...] = ()
+    recreated: tuple[CatalogObject, ...] = ()
     wal_bytes_estimated: int
     changes_digest: str
     columns: ColumnNumbers = {}
@@ -157,7 +159,9 @@ class RepairPlan(Value):
     @property
     def digest(self) -> str:
         """What `apply` must be given."""
-        by_default = {name for name in ("rebuilt", "swapped") if not getattr(self, name)}  # as in older plans
+        by_default = {
+            name for name in ("rebuilt", "swapped", "recreated") if not getattr(self, name)
+        }  # as in older plans
         return digest_of(self, without=frozenset(by_default))
 
     @property

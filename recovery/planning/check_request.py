@@ -163,10 +163,13 @@ def _after_window(request: Request, source: InstanceFacts, window: RestoreWindow
 
 
 def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[TableName, ...]]:
-    """Named tables that do not exist now: mode beside brings them as they were at T, if they were.
+    """Named tables that do not exist now: mode beside brings them as they were at T, mode recreate makes them anew.
 
     In other modes they are refused, with the command that does. Raises table-unknown.
     """
+    if request.repair.reload_mode.anew:  # also of what is there, something that hung on it may be missing
+        names = tuple(named_table(text) for text in request.scope.tables)
+        return replace(request, scope=replace(request.scope, tables=())), names
     existing = [table.name for table in catalog.tables] + [part.name for part in catalog.partitioned]
     spelled = {text for name in existing for text in (str(name), ".".join(name.key), name.name)}
     missing = [text for text in request.scope.tables if text not in spelled and not set(text) & set("*?[")]
@@ -182,16 +185,16 @@ def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[T
         ErrorId.TABLE_UNKNOWN,
         f"no table matches '{missing[0]}' in '{request.database}' now",
         nearest_line(near, f"the database has {len(existing)} tables"),
-        "one that was dropped since T is brought beside, into a schema of its own; not put back into place",
+        "one that was dropped since T is made anew, with what hung on it, by mode recreate",
         state=NOTHING_CREATED,
         help=f"correct the name; or, if it was dropped: rowback restore {request.instance}"
-        f" --at {format_utc(request.target_time)} --database {shell_word(request.database)} --mode beside {tables}",
+        f" --at {format_utc(request.target_time)} --database {shell_word(request.database)} --mode recreate {tables}",
     )
 
 
 def plan_notices(original: Session, catalog: Catalog, scope: Scope, mode: ReloadMode) -> Iterator[str]:
     """What a person should know of the original before anything is created."""
-    if not mode.in_place and publishes_everything(original):
+    if mode.beside and publishes_everything(original):
         yield (
             "a publication of all tables exists: what is loaded beside is UNLOGGED, so that no subscriber is offered"
             " it, and a crash or failover empties it: copy from it soon"

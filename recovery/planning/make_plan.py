@@ -60,7 +60,7 @@ def make_plan(request: Request, instances: RestorableSource, *, say: Callable[[s
     )
     settings = expiry_within(request.max_cost_usd, settings, source)
     target = target_on_original(source, request.database, request.profile)
-    if request.transport is Transport.DUMP:
+    if request.transport is Transport.DUMP or request.repair.reload_mode.anew:
         find_client_tools(server_major=source.major, tls=not is_loopback(target.endpoint.host))
     refuse_unusable_references(target, request.profile)
     with connect(target) as original:
@@ -203,6 +203,8 @@ def second_copy(plan: RecoveryPlan, instances: RestorableSource) -> RowbackError
 def _scope(original: Session, catalog: Catalog, request: Request, dropped: Sequence[TableName]) -> Scope:
     visible = [table.name for table in catalog.tables if table.readable and not table.row_security]
     filled = nonempty(original, visible)
+    if request.repair.reload_mode.anew:
+        return Scope()
     scope = Scope() if dropped and not request.scope.tables else choose_scope(catalog, filled, request.scope)
     if not request.repair.reload_mode.in_place:
         requested = (Why.NAMED, Why.WHOLE_DATABASE)

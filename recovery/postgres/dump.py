@@ -77,14 +77,14 @@ def dump_tables(
         *(f"--table={_pattern(table)}" for table in tables),
     ]
     running = sh.Command(str(tools.pg_dump))(
-        *arguments, _env=_environment(source), _bg=True, _bg_exc=False, _tty_out=False, _no_out=True
+        *arguments, _env=child_environment(source), _bg=True, _bg_exc=False, _tty_out=False, _no_out=True
     )
     try:
         started(running.pid)
         running.wait()
     except sh.ErrorReturnCode as error:
         shutil.rmtree(into, ignore_errors=True)
-        raise _dump_failed(error.stderr.decode(errors="replace").strip()) from None  # its text repeats the environment
+        raise dump_failed(error.stderr.decode(errors="replace").strip()) from None  # its text repeats the environment
     finally:
         if running.is_alive():  # interrupted
             _end(running)
@@ -145,7 +145,7 @@ class DumpTransport:
             finally:
                 restore.kill()  # nothing to do unless the load stopped half-way
         if restore.returncode:
-            raise _dump_failed(complaint)
+            raise dump_failed(complaint)
         return rows
 
     def _ordered_entries(self, tables: Sequence[Pair]) -> list[str]:
@@ -154,11 +154,11 @@ class DumpTransport:
             [self._tools.pg_restore, "--list", self._directory], capture_output=True, text=True, check=False
         )
         if completed.returncode:
-            raise _dump_failed(completed.stderr.strip())
+            raise dump_failed(completed.stderr.strip())
         entry_of = {int(oid): entry for entry, oid in _TOC_TABLE_DATA.findall(completed.stdout)}
         missing = [str(pair.name) for pair in tables if pair.at_target.oid not in entry_of]
         if missing:
-            raise _dump_failed(f"the dump has no rows section for {', '.join(missing)}")
+            raise dump_failed(f"the dump has no rows section for {', '.join(missing)}")
         return [entry_of[pair.at_target.oid] for pair in tables]
 
 
@@ -205,13 +205,13 @@ class _CopySections:
     def _read(self) -> bytes:
         chunk = self._chunk()
         if not chunk:
-            raise _dump_failed("pg_restore's output ended in the middle of the rows")
+            raise dump_failed("pg_restore's output ended in the middle of the rows")
         return chunk
 
     def _chunk(self) -> bytes:
         """What there is, at most BLOCK_BYTES; empty at the end. Raises dump-failed when nothing comes for too long."""
         if not select.select([self._stream], [], [], STALLED_S)[0]:
-            raise _dump_failed(f"pg_restore has written nothing for {STALLED_S} s")
+            raise dump_failed(f"pg_restore has written nothing for {STALLED_S} s")
         return self._stream.read(BLOCK_BYTES)
 
 
@@ -221,14 +221,15 @@ def _pattern(table: TableName) -> str:
     return ".".join(quoted)
 
 
-def _environment(target: Target) -> dict[str, str]:
+def child_environment(target: Target) -> dict[str, str]:
     """Libpq's variables for a child process. Nothing is inherited: a stray PGOPTIONS or PGSERVICE must not steer it."""
     parameters = target.parameters()
     variables = {name: parameters[key] for key, name in _ENVIRONMENT.items() if key in parameters}
     return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "PGTZ": "UTC", **variables}
 
 
-def _dump_failed(words: str) -> RowbackError:
+def dump_failed(words: str) -> RowbackError:
+    """In the words of pg_dump or pg_restore; disk-full where they say so."""
     if "No space left on device" in words:
         return RowbackError(
             ErrorId.DISK_FULL,

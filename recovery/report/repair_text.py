@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -41,15 +42,18 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
             rows[0],
             *(row for _, row in sorted(zip(shown, rows[1:], strict=True), key=lambda p: -p[0].writes)[:most]),
         ]
+    what = counted(len(plan.recreated), "object") + " to make" if plan.recreated else ""
     lines = [
-        f"{title} {plan.digest[:8]}: mode {plan.request.mode}, {counted(plan.writes, 'row')} to write",
+        f"{title} {plan.digest[:8]}: mode {plan.request.mode}, {what or counted(plan.writes, 'row') + ' to write'}",
         "",
-        *columns(rows),
+        *([] if plan.recreated else columns(rows)),
     ]
     if more > 0:
         lines.append(f"  and {more:,} more tables that differ: --all lists them")
     if quiet:
         lines.append(f"  and {quiet} tables that were compared and hold what they held at T")
+    if plan.recreated:
+        lines += ["", "  made anew:", *_recreated(plan, most)]
     if plan.filled:
         names = [str(name) for name in plan.filled]
         remainder = f" and {len(names) - most:,} more" if len(names) > most else ""
@@ -77,7 +81,21 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
     return joined([*lines, "", *columns(facts)])
 
 
+def _recreated(plan: RepairPlan, most: int) -> list[str]:
+    """How many of each kind, and the first ones by name."""
+    kinds = Counter(each.kind.lower() for each in plan.recreated)
+    names = [str(each) for each in plan.recreated[:most]]
+    more = len(plan.recreated) - most
+    return [
+        *(f"    {name}" for name in names),
+        *([f"    and {more:,} more"] if more > 0 else []),
+        "    " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common()),
+    ]
+
+
 def _locks(plan: RepairPlan) -> str:
+    if plan.recreated:
+        return "none while rows come; at the end, on tables that are there and get something back; one transaction"
     if plan.swapped:
         return "ACCESS EXCLUSIVE for milliseconds on the tables, and on those at the other ends of their foreign keys"
     return (

@@ -22,11 +22,16 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
     """What will happen, blast radius first. Of more tables than `most` the kinds are counted instead."""
     source, settings = plan.source, plan.copy_settings
     rows = f" where {plan.where}" if plan.where else ""
+    anew = plan.request.reload_mode.anew
+    what = f"put lost rows of {counted(len(plan.tables), 'table')} of '{plan.database}'"
+    if anew:
+        names = few([str(name) for name in plan.dropped])
+        what = f"make {', '.join(names) or 'all'} that is missing in '{plan.database}'"
     lines = [
-        f"plan {plan.digest[:8]}: put lost rows of {counted(len(plan.tables), 'table')} of '{plan.database}' on"
-        f" '{source.identifier}' back as of {format_utc(plan.target_time)} (mode {plan.request.mode}{rows})",
+        f"plan {plan.digest[:8]}: {what} on '{source.identifier}' back as of {format_utc(plan.target_time)}"
+        f" (mode {plan.request.mode}{rows})",
         "",
-        *_tables(plan, most),
+        *([] if anew else _tables(plan, most)),
     ]
     if plan.left_out:
         lines += ["", "stays as it is:", *columns([(str(out.name), out.reason) for out in plan.left_out[:most]])]
@@ -52,7 +57,7 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
             ]
         ),
     ]
-    if not plan.request.reload_mode.in_place:
+    if plan.request.reload_mode.beside:
         lines += [
             "",
             "  note: the tables are loaded into a new schema recovered_CASE of the same database; no other is touched",

@@ -31,7 +31,7 @@ def account_of(case: Case) -> Account:
     Mode beside puts nothing into place, so it has none.
     """
     plan = case.repair_plan
-    if plan is None or not case.request.reload_mode.in_place:
+    if plan is None or case.request.reload_mode.beside:
         return Account()
     return Account(
         tables=tuple(_tables(case, plan)), unexamined=tuple(_unexamined(case, plan)), values_lost=plan.values_lost
@@ -150,7 +150,7 @@ def _options_of(tables: Iterable[str]) -> str:
 def _way_on(case: Case, table: str, reason: str) -> str | None:
     first = f"rowback close {case.id}, then "
     if reason == DROPPED:
-        return first + _again(case, "--mode beside", f"--table {shell_word(table)}")
+        return first + _again(case, "--mode recreate", f"--table {shell_word(table)}")
     if reason.startswith("the incident wrote"):
         return first + _again(case, "--mode repair", *incident_options(case.request), f"--table {shell_word(table)}")
     if reason.startswith("its reference"):

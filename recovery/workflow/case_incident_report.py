@@ -117,7 +117,7 @@ def _samples(path: Path) -> dict[str, tuple[str, ...]]:
 def _amounts_to(case: Case, report: Report) -> str:
     """The outcome; of a case whose rows are proven back and whose copy is still there, what it would be closed with."""
     account = account_of(case)
-    if report.verification is None or not case.request.reload_mode.in_place:
+    if report.verification is None or case.request.reload_mode.beside:
         return report.outcome
     if account.complete:
         return outcome_of_load(case)

@@ -43,6 +43,8 @@ STEPS: tuple[Step, ...] = (
 
 
 STUCK_S = 10
+# By definitions as of T what was made anew is verified and undone later; the others are not needed any more.
+NEEDED_NO_MORE = ("dump-*", "definitions-now", "definitions-after", "definitions-*.list")
 
 
 def run(recovery_run: RecoveryRun, *, until: str | None = None) -> None:
@@ -93,7 +95,7 @@ def _perform_or_look_closer(recovery_run: RecoveryRun, step: Step) -> None:
 
 def outcome_of_load(case: Case) -> Outcome:
     """What a case amounts to whose rows were put back and proven."""
-    if not case.request.reload_mode.in_place:
+    if case.request.reload_mode.beside:
         return "loaded beside"
     return "recovered" if account_of(case).complete else "recovered in part"
 
@@ -251,10 +253,11 @@ def _paused(recovery_run: RecoveryRun, step: Step, error: RowbackError) -> Rowba
 
 
 def _close(recovery_run: RecoveryRun, outcome: Outcome) -> None:
-    for path in recovery_run.case.directory.glob("dump-*"):
+    directory = recovery_run.case.directory
+    for path in (each for pattern in NEEDED_NO_MORE for each in directory.glob(pattern)):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for name in ("reserve", "copy-checksums.sqlite"):
-        (recovery_run.case.directory / name).unlink(missing_ok=True)
+        (directory / name).unlink(missing_ok=True)
     sweep_changes(recovery_run.case)
     recovery_run.record("case.closed", data={"outcome": outcome})
 

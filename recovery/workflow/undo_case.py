@@ -34,6 +34,7 @@ from recovery.workflow.settle_undo import settle_undo, undoing
 from recovery.workflow.steps.load_records import written_by_load
 from recovery.workflow.steps.load_step import Load, job
 from recovery.workflow.steps.verify_step import differs
+from recovery.workflow.undo_recreated import is_recreation, prove_removed, removal_plan, remove_recreated
 
 ATTEMPTS = 5  # where people write to these rows all the time
 
@@ -65,6 +66,9 @@ def undo(recovery_run: RecoveryRun) -> Undone:
             recovery_run.record("step.done", step=Load.name, data=batches.model_dump(mode="json"))
         if unfinished:
             return Undone(prove(recovery_run, unfinished), unfinished.skipped)
+        if is_recreation(recovery_run):
+            remove_recreated(recovery_run)
+            return Undone(prove_removed(recovery_run), 0)
         loaded, plan = _take_back_at_last(recovery_run)
         blocked = sum(table.count(RowClass.BLOCKED) for table in plan.tables)
         recovery_run.record("undo.stay", data={"rows": staying(plan)})
@@ -102,6 +106,8 @@ def _take_back(recovery_run: RecoveryRun) -> tuple[Loaded, RepairPlan]:
 def preview_undo(recovery_run: RecoveryRun) -> RepairPlan:
     """What an undo would take back and what would stay. Reads only. Raises nothing-to-undo."""
     settle(recovery_run)
+    if is_recreation(recovery_run):
+        return removal_plan(recovery_run)
     with _turned(recovery_run) as (_, _, plan):
         return plan
 
@@ -194,6 +200,8 @@ def verify_again(recovery_run: RecoveryRun) -> Verification:
 def prove(recovery_run: RecoveryRun, last: Loaded) -> Verification:
     """Compare what the original holds with what `last` wrote, and record it. Raises verify-differs."""
     case = recovery_run.case
+    if is_recreation(recovery_run) and case.noted("undo.done"):
+        return prove_removed(recovery_run)
     with recovery_run.original() as original:
         if not case.noted("undo.done"):
             refuse_altered_changes(case, last)

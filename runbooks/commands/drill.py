@@ -16,7 +16,7 @@ from runbooks.commands.runbook_arguments import complete_book
 
 if TYPE_CHECKING:
     from recovery.config import Profile
-    from runbooks.drills.datasets import Dataset
+    from runbooks.drills.datasets import Dataset, FaultKind
     from runbooks.drills.rehearsal import InstanceDrillRequest
     from runbooks.drills.run_drill import DrillReport, DrillRequest
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("book", required=False, shell_complete=complete_book)
 @click.option(
     "--fault",
-    type=click.Choice(["truncate", "bad-delete", "bad-update"]),
+    type=click.Choice(["truncate", "bad-delete", "bad-update", "drop-table", "drop-schema"]),
     help="What happens (default: what the book is for, else truncate).",
 )
 @click.option("--articles", type=click.IntRange(min=10), default=2000, show_default=True, help="Size of the data set.")
@@ -93,8 +93,9 @@ def drill(  # noqa: PLR0913, PLR0917 (one argument an option)
     request: DrillRequest | InstanceDrillRequest
     if target == "lab":
         _refuse_options("lab", {"--table": tables})
+        dataset = lab_errors(lambda: _dataset(chinook, rows, articles, seed))
         request = DrillRequest(
-            dataset=lab_errors(lambda: _dataset(chinook, rows, articles, seed)),
+            dataset=_befallen_by(kind, dataset),
             seed=seed,
             fault=kind,
             rto_s=rto_s,
@@ -184,6 +185,20 @@ def _refuse_book(book: str, transport: str) -> None:
             state=NOTHING_CREATED,
             help=f"rowback drill {shell_word(book)}",
         )
+
+
+def _befallen_by(kind: FaultKind, dataset: Dataset) -> Dataset:
+    """The data set, which that can befall. Raises usage."""
+    from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
+
+    if kind not in dataset.faults:
+        raise RowbackError(
+            ErrorId.USAGE,
+            f"--fault {kind} is not for data set {dataset.name}, whose tables are not alone in their schema",
+            state=NOTHING_CREATED,
+            help=f"rowback drill --fault {kind} on the documents, or one of: {', '.join(dataset.faults)}",
+        )
+    return dataset
 
 
 def _options(*names: str) -> dict[str, bool]:

@@ -17,21 +17,27 @@ from runbooks.lab.sample_data import load_docs
 
 
 class FaultKind(StrEnum):
-    """The three ways data is lost by a careless statement."""
+    """The ways data is lost by a careless statement."""
 
     TRUNCATE = "truncate"
     BAD_DELETE = "bad-delete"
     BAD_UPDATE = "bad-update"
+    DROP_TABLE = "drop-table"
+    DROP_SCHEMA = "drop-schema"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One incident: what runs in one transaction, which tables are named to rowback, and how they are repaired."""
+    """One incident: what runs in one transaction, which tables are named to rowback, and how they are repaired.
+
+    `writers_go_on`: the tables that users write to afterwards are there, with rows.
+    """
 
     statements: tuple[str, ...]
     tables: tuple[str, ...]
     mode: Mode
     summary: str
+    writers_go_on: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ def documents(*, articles: int, seed: int) -> Dataset:
                 ("content.members", "content.spaces"),
                 Mode.MISSING,
                 "an integration test runs TRUNCATE … CASCADE on the wrong server",
+                writers_go_on=False,
             ),
             FaultKind.BAD_DELETE: Fault(
                 FAULTS["bad-delete"],
@@ -71,6 +78,19 @@ def documents(*, articles: int, seed: int) -> Dataset:
                 ("content.articles",),
                 Mode.REPAIR,
                 "a migration archives every second article",
+            ),
+            FaultKind.DROP_TABLE: Fault(
+                ("drop table content.spaces cascade",),
+                ("content.spaces",),
+                Mode.RECREATE,
+                "a migration drops a table with CASCADE, and with it the keys of others",
+            ),
+            FaultKind.DROP_SCHEMA: Fault(
+                ("drop schema content cascade",),
+                ("content.*",),
+                Mode.RECREATE,
+                "a clean-up script drops the schema with all that is in it",
+                writers_go_on=False,
             ),
         },
         (
@@ -98,6 +118,7 @@ def chinook(script: Path) -> Dataset:
                 ("customer", "playlist"),
                 Mode.MISSING,
                 "a test empties customers and playlists, with all that hangs on them",
+                writers_go_on=False,
             ),
             FaultKind.BAD_DELETE: Fault(
                 ("delete from invoice_line where invoice_id % 3 = 0", "delete from invoice where invoice_id % 3 = 0"),
@@ -110,6 +131,9 @@ def chinook(script: Path) -> Dataset:
                 ("track",),
                 Mode.REPAIR,
                 "an import zeroes the price of every rock track",
+            ),
+            FaultKind.DROP_TABLE: Fault(
+                ("drop table album cascade",), ("album",), Mode.RECREATE, "a migration drops the albums with CASCADE"
             ),
         },
         (
@@ -141,12 +165,17 @@ def rows(count: int) -> Dataset:
         "public",
         load,
         {
-            FaultKind.TRUNCATE: Fault(("truncate t",), ("t",), Mode.MISSING, "a test truncates the table"),
+            FaultKind.TRUNCATE: Fault(
+                ("truncate t",), ("t",), Mode.MISSING, "a test truncates the table", writers_go_on=False
+            ),
             FaultKind.BAD_DELETE: Fault(
                 ("delete from t where id % 20 = 0",), ("t",), Mode.MISSING, "a job deletes every twentieth row"
             ),
             FaultKind.BAD_UPDATE: Fault(
                 ("update t set amount = 0 where n < 50",), ("t",), Mode.REPAIR, "a script zeroes one amount in twenty"
+            ),
+            FaultKind.DROP_TABLE: Fault(
+                ("drop table t",), ("t",), Mode.RECREATE, "a migration drops the table", writers_go_on=False
             ),
         },
         (

@@ -21,6 +21,7 @@ from runbooks.lab.sample_data import load_docs
 from runbooks.steps.person_steps import Approve, Confirm
 from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, Live, discard, rds_client, wait_until
+from tests.schema_dump import definitions
 
 pytestmark = pytest.mark.drill
 
@@ -141,6 +142,15 @@ def test_wrong_migration(cli: Cli, docs: Database, colleague: dict[str, str]) ->
     perform(cli, "wrong-migration", colleague, {**where(cli, docs), "table": "content.articles", "at": at})
     ((schema,),) = docs.rows("select nspname from pg_namespace where nspname like 'recovered%'")
     assert docs.rows(f'select sum(rating) from "{schema}"."content.articles"') == before
+
+
+def test_dropped_objects(cli: Cli, docs: Database, colleague: dict[str, str]) -> None:
+    before, defined = content(docs, "content.spaces"), definitions(docs)
+    at = format_utc(pass_a_second())
+    docs.run("drop table content.spaces cascade")
+    perform(cli, "dropped-objects", colleague, {**where(cli, docs), "table": "content.spaces", "at": at})
+    assert content(docs, "content.spaces") == before
+    assert definitions(docs) == defined
 
 
 @pytest.mark.drill

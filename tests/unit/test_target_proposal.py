@@ -152,23 +152,34 @@ def test_the_table_that_lost_something_decides() -> None:
     assert by_cascade[0].tables == ("a",)
 
 
-def test_what_was_dropped_is_brought_beside_or_out_of_a_whole_instance() -> None:
+def test_what_was_dropped_is_made_anew_brought_beside_or_out_of_a_whole_instance() -> None:
     """A command that is refused would cost minutes at 3 a.m."""
     found = proposed(sighting("drop table s.a"))
     assert found is not None
     assert found.command == (
-        "rowback restore staging --at 2026-11-22T14:20:05Z --database docs --mode beside --table s.a"
+        "rowback restore staging --at 2026-11-22T14:20:05Z --database docs --mode recreate --table s.a"
     )
-    assert found.because.endswith(
-        "; what was dropped is brought beside, with its table, into a schema of its own: --mode beside"
+    assert found.because.endswith("; what was dropped is made anew, with what hung on it: --mode recreate")
+    column = proposed(sighting("alter table s.a drop column c"))
+    assert column is not None
+    assert column.command == (
+        "rowback restore staging --at 2026-11-22T14:20:05Z --database docs --mode beside --table s.a"
     )
     both = proposed(sighting("drop table s.a"), sighting("truncate s.b"))
     assert both is not None
     assert both.command == "rowback plan staging --at 2026-11-22T14:20:05Z --database docs --table s.b"
     schema = proposed(sighting("drop schema s cascade"))
     assert schema is not None
-    assert schema.command == "rowback runbook show lost-instance"
-    assert schema.because.endswith(
+    assert schema.command == (
+        "rowback restore staging --at 2026-11-22T14:20:05Z --database docs --mode recreate --table 's.*'"
+    )
+    kind = proposed(sighting("drop type m cascade"))
+    assert kind is not None
+    assert kind.command == "rowback restore staging --at 2026-11-22T14:20:05Z --database docs --mode recreate"
+    database = proposed(sighting("drop database s"))
+    assert database is not None
+    assert database.command == "rowback runbook show lost-instance"
+    assert database.because.endswith(
         "; rowback puts rows into databases that exist: take what was dropped out of the whole instance as of that"
         " time, restored under another name, with pg_dump"
     )

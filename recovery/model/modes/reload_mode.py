@@ -15,6 +15,7 @@ class Mode(StrEnum):
     REPAIR = "repair"
     REPLACE = "replace"
     BESIDE = "beside"
+    RECREATE = "recreate"
 
 
 class Destination(StrEnum):
@@ -22,6 +23,7 @@ class Destination(StrEnum):
 
     IN_PLACE = "their own tables"
     OWN_SCHEMA = "a schema of their own"
+    ANEW = "tables that are made anew"
 
 
 class NewRows(StrEnum):
@@ -72,5 +74,15 @@ class ReloadMode:
 
     @property
     def in_place(self) -> bool:
-        """Whether rows go into their own tables, and are compared with what these hold now."""
+        """Whether rows go into tables that are there, and are compared with what these hold now."""
         return self.destination is Destination.IN_PLACE
+
+    @property
+    def beside(self) -> bool:
+        """Whether rows go into tables of a schema of the case's own."""
+        return self.destination is Destination.OWN_SCHEMA
+
+    @property
+    def anew(self) -> bool:
+        """Whether what was dropped is made anew."""
+        return self.destination is Destination.ANEW

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guards.plain_text import shell_word
 from recovery.aws.settling import is_loading
 from recovery.changeset.change_set import ChangeSet
 from recovery.compare.edited_csv import parse_decisions
@@ -19,9 +20,10 @@ from recovery.postgres.comparison.scan_cache import Remembered
 from recovery.postgres.connect import Session
 from recovery.reload.load_by_swap import why_no_swap
 from recovery.reload.load_in_place import choose_indexes
-from recovery.store.case_directory import earlier_repairs
+from recovery.store.case_directory import Case, earlier_repairs
 from recovery.workflow.recovery_run import Outcome, RecoveryRun
 from recovery.workflow.steps.copy_steps import SecureCopy
+from recovery.workflow.steps.recreate_objects import plan_recreation
 from recovery.workflow.steps.row_steps import ReadTarget, empty_tables, truth
 from recovery.workflow.steps.step import Step
 
@@ -36,7 +38,10 @@ class Diff(Step):
 
     def do(self, recovery_run: RecoveryRun) -> Outcome:
         """A change set per attempt: one that was cut short is never mistaken for a whole one."""
-        case, empty = recovery_run.case, empty_tables(recovery_run)
+        case = recovery_run.case
+        if case.plan.request.reload_mode.anew:
+            return {"repair": plan_recreation(recovery_run).model_dump(mode="json")}
+        empty = empty_tables(recovery_run)
         if not case.plan.request.reload_mode.in_place:
             return {"repair": self._beside(recovery_run, empty).model_dump(mode="json")}
         number = case.new_number()
@@ -68,6 +73,8 @@ class Diff(Step):
     def tell(self, outcome: Outcome) -> str:
         """What was found."""
         repair = RepairPlan.model_validate(outcome["repair"])
+        if repair.recreated:
+            return f"{counted(len(repair.recreated), 'object')} to be made anew, tried and rolled back"
         if not any(any(table.classes.values()) for table in repair.tables):
             how = f" without {counted_indexes(len(repair.rebuilt))}" if repair.rebuilt else ""
             how = " and swapped in" if repair.swapped else how
@@ -111,6 +118,14 @@ def _with_load_strategy(recovery_run: RecoveryRun, original: Session, repair: Re
     return repair.model_copy(update={"rebuilt": tuple(indexes), "notices": (*repair.notices, *notices)})
 
 
+def _bringing(case: Case) -> str:
+    """The command that brings what was dropped since T: tables anew, columns beside."""
+    gone = (case.outcome_of(ReadTarget.name) or {}).get("gone", {})
+    if gone:
+        return case.restore_command("--mode recreate", *(f"--table {shell_word(name)}" for name in gone))
+    return case.restore_command("--mode beside", *table_options(case.plan))
+
+
 def inquiry_of(recovery_run: RecoveryRun, filled: list[TableName], number: int = 0) -> Inquiry:
     """What a case compares. `filled`: tables that may be loaded whole, or were."""
     case, chosen = recovery_run.case, recovery_run.case.request.decisions
@@ -124,7 +139,7 @@ def inquiry_of(recovery_run: RecoveryRun, filled: list[TableName], number: int =
         secured.get("own_transactions_from"),
         parse_decisions((case.directory / chosen).read_text()) if chosen else [],
         (case.outcome_of(ReadTarget.name) or {}).get("gone", {}),
-        f"rowback close {case.id}, then {case.restore_command('--mode beside', *table_options(case.plan))}",
+        f"rowback close {case.id}, then {_bringing(case)}",
         frozenset(
             xid
             for other in earlier_repairs(case)

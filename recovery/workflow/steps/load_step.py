@@ -32,6 +32,7 @@ from recovery.workflow.approvals import refuse_without_second_person
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
 from recovery.workflow.steps.load_records import batches_of, recording
 from recovery.workflow.steps.nothing_to_load import refuse_nothing, refuse_part
+from recovery.workflow.steps.recreate_objects import make_anew
 from recovery.workflow.steps.row_steps import REFUSED_WHOLE, beside_pairs, filled_tables, transport, truth
 from recovery.workflow.steps.settle_load import settle_load
 from recovery.workflow.steps.step import Step
@@ -57,7 +58,7 @@ class Load(Step):
         assert repair
         refuse_nothing(recovery_run, repair)
         refuse_part(recovery_run, repair)
-        covered = recovery_run.case.plan_approved and not repair.writes
+        covered = recovery_run.case.plan_approved and not repair.writes and not repair.recreated
         refuse_without_second_person(recovery_run.case, repair, covered=covered)
         if not covered and repair.digest not in recovery_run.case.approved:
             recovery_run.approve(repair)
@@ -89,6 +90,8 @@ class Load(Step):
 
     def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Load, and record the proof before the commit."""
+        if recovery_run.case.plan.request.reload_mode.anew:
+            return self._make_anew(recovery_run)
         settle_indexes(recovery_run)
         then = None
         if filled_tables(recovery_run):
@@ -112,6 +115,15 @@ class Load(Step):
                 open_copy()  # before any lock is held
             loaded = _load(recovery_run, original, replace(what, copy=open_copy, large_objects=objects), rows, pace)
         return loaded.model_dump(mode="json")
+
+    @staticmethod
+    def _make_anew(recovery_run: RecoveryRun) -> Outcome:
+        with (
+            recovery_run.original() as original,
+            recovery_run.copy() as copy,
+            watched(original, state=ROLLED_BACK, say=recovery_run.listener.notice),
+        ):
+            return make_anew(recovery_run, original, copy).model_dump(mode="json")
 
     def tell(self, outcome: Outcome) -> str:
         """How many rows and for how long writers waited."""

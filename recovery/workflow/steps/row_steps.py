@@ -25,6 +25,7 @@ from recovery.reload.load_job import AtTarget
 from recovery.reload.wal_pace import WalPace
 from recovery.store.case_directory import Case
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
+from recovery.workflow.steps.recreate_objects import read_missing, tell_missing
 from recovery.workflow.steps.step import Step
 
 REFUSED_WHOLE = "whole.refused"
@@ -40,7 +41,9 @@ class ReadTarget(Step):
     def do(self, recovery_run: RecoveryRun) -> Outcome:
         """Compare the two catalogs and fingerprint those tables on the copy. Raises nothing-at-target for no rows."""
         plan = recovery_run.case.plan
-        beside = not plan.request.reload_mode.in_place
+        if plan.request.reload_mode.anew:
+            return read_missing(recovery_run)
+        beside = plan.request.reload_mode.beside
         with recovery_run.original() as original, recovery_run.copy() as copy:
             then, now = read_catalog(copy), read_catalog(original)
             filled = nonempty(original, [name for name in plan.whole if now.table(name)])
@@ -60,6 +63,8 @@ class ReadTarget(Step):
 
     def tell(self, outcome: Outcome) -> str:
         """How much was there."""
+        if "objects" in outcome:
+            return tell_missing(outcome)
         prints = outcome["fingerprints"].values()
         rows, tables = sum(each["rows"] for each in prints), len(prints)
         return f"{counted(rows, 'row')} in {counted(tables, 'table')} empty now"

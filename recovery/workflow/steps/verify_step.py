@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 from recovery.changeset.change_set import ChangeSet
 from recovery.compare.make_repair_plan import compare_again
@@ -12,12 +13,13 @@ from recovery.model.recovery_report import Verification, WorldProof
 from recovery.model.values import counted
 from recovery.postgres.comparison.scan_cache import Remembered
 from recovery.postgres.connect import Session
-from recovery.reload.load_job import Loaded, Repair
+from recovery.reload.load_job import Job, Loaded, Repair
 from recovery.reload.verify_after_commit import verify
 from recovery.workflow.recovery_run import Outcome, RecoveryRun
 from recovery.workflow.reference_checks import check_references
 from recovery.workflow.steps.diff_step import CHECKSUMS, inquiry_of
 from recovery.workflow.steps.load_step import Load, job
+from recovery.workflow.steps.recreate_objects import not_as_at_target
 from recovery.workflow.steps.row_steps import filled_tables
 from recovery.workflow.steps.step import Step
 
@@ -37,10 +39,15 @@ class Verify(Step):
         """
         loaded = Loaded.model_validate(recovery_run.case.outcome_of(Load.name))
         with recovery_run.original() as original, job(recovery_run, original) as what, ExitStack() as opened:
-            verification = verify(original, what, loaded)
+            anew = recovery_run.case.plan.request.reload_mode.anew
+            verification = verify(original, _with_valid_keys(what) if anew else what, loaded)
             if what.repair is not None:
                 verification = verification.model_copy(
                     update=_compared_again(recovery_run, original, what.repair, loaded, opened)
+                )
+            if anew:
+                verification = verification.model_copy(
+                    update={"objects_differ": not_as_at_target(recovery_run, original)}
                 )
             if recovery_run.profile.references:
                 verification = verification.model_copy(
@@ -55,6 +62,12 @@ class Verify(Step):
         """The verdict."""
         verification = Verification.model_validate(outcome)
         return f"{counted(verification.rows, 'row')} as planned, {verification.foreign_keys_checked} foreign keys hold"
+
+
+def _with_valid_keys(what: Job) -> Job:
+    """Rows under a key that is NOT VALID may have dangled at T: such a key is as it was, and so are they."""
+    keys = tuple(key for key in what.catalog.foreign_keys if key.validated)
+    return replace(what, catalog=what.catalog.model_copy(update={"foreign_keys": keys}))
 
 
 def _compared_again(
@@ -95,6 +108,7 @@ def differs(recovery_run: RecoveryRun, verification: Verification) -> RowbackErr
     if verification.dangling_references:
         lines.append(f"{verification.dangling_references:,} rows reference a row that does not exist")
     lines += [f"{table} was changed by the load" for table in verification.changed_outside_scope]
+    lines += list(verification.objects_differ)
     lines += [f"index {name} is invalid" for name in verification.invalid_indexes]
     lines += [
         f"{proof.table}: {proof.unexplained_rows:,} rows differ from T, and the plan did not say so: "

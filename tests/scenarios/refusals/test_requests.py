@@ -33,9 +33,9 @@ def test_unknown_database_and_table(cli: Cli, database: Database, target: dateti
     assert (ran.code, ran.err) == (
         15,
         f"error[table-unknown]: no table matches 'public.tt' in '{database.name}' now\n  nearest names: public.t\n"
-        "  one that was dropped since T is brought beside, into a schema of its own; not put back into place\n"
+        "  one that was dropped since T is made anew, with what hung on it, by mode recreate\n"
         f"  {NOTHING}\n  help: correct the name; or, if it was dropped: rowback restore {cli.live.identifier}"
-        f" --at {format_utc(target)} --database {database.name} --mode beside --table public.tt\n",
+        f" --at {format_utc(target)} --database {database.name} --mode recreate --table public.tt\n",
     )
 
 

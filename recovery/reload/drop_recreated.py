@@ -1,0 +1,81 @@
+"""Drop what was made anew, in one transaction: only while its rows are those of T and nothing of others hangs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from recovery.errors import ErrorId, RowbackError
+from recovery.postgres import load_statements
+from recovery.postgres.change_consumers import lock_holders
+from recovery.postgres.connect import Session
+from recovery.postgres.definition_digest import definitions_digest
+from recovery.postgres.fingerprint import fingerprint
+from recovery.postgres.made_anew import run_drops, wait_for_locks_at_most
+from recovery.postgres.owners import member_of
+from recovery.postgres.read_catalog import read_catalog
+from recovery.reload import load_refusals
+from recovery.reload.load_job import AtTarget, Loaded
+
+ROLLED_BACK = "the transaction was rolled back: nothing was taken back"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What is dropped: pg_dump's own statements, in the reverse order of making, and what its tables held."""
+
+    drops: tuple[str, ...]
+    owners: frozenset[str]
+    truth: AtTarget
+    lock_timeout_ms: int
+    database: str
+    case: str
+
+
+def drop_recreated(original: Session, what: Removal, *, before_commit: Callable[[Loaded], None]) -> Loaded:
+    """Drop it and commit.
+
+    Raises nothing-to-undo where rows were written to it since or others' objects need it, lock-not-granted.
+    """
+    with load_statements.transaction(original):
+        xid = load_statements.transaction_id(original)
+        tables = [table for table in read_catalog(original).tables if str(table.name) in what.truth.fingerprints]
+        names = [table.name for table in tables]
+        if not load_statements.lock_tables(original, names, alone=names, timeout_ms=what.lock_timeout_ms):
+            tried = f"{what.lock_timeout_ms} ms"
+            raise load_refusals.not_free(what.database, tried, lock_holders(original, names))
+        since = load_statements.server_time(original)
+        oldest = what.truth.oldest_version_num
+        changed = [
+            f"{table.name}: rows were written since"
+            for table in tables
+            if fingerprint(original, table, oldest_version_num=oldest) != what.truth.fingerprints[str(table.name)]
+        ]
+        if changed:
+            raise _others(what, changed)
+        wait_for_locks_at_most(original, what.lock_timeout_ms)
+        with member_of(original, what.owners, state=ROLLED_BACK):
+            if words := run_drops(original, what.drops):
+                raise _others(what, [words])
+        seconds = (load_statements.server_time(original) - since).total_seconds()
+        loaded = Loaded(
+            xids=(xid,),
+            rows={},
+            touched={},
+            definitions=definitions_digest(original),
+            sequence_moves=(),
+            foreign_keys_checked=0,
+            seconds_locked=round(seconds, 3),
+        )
+        before_commit(loaded)
+    return loaded
+
+
+def _others(what: Removal, facts: list[str]) -> RowbackError:
+    return RowbackError(
+        ErrorId.NOTHING_TO_UNDO,
+        f"what case {what.case} made anew is in use since, so nothing of it is dropped",
+        *facts,
+        state=ROLLED_BACK,
+        help="take back by hand what hangs on it, then the same again",
+    )

@@ -1,0 +1,150 @@
+"""Make anew what was dropped: definitions, rows, and what holds them together, in one transaction that proves itself.
+
+New tables have no readers and no writers, so nothing is locked while their rows come. Tables that are there are locked
+at the end alone, for what hung on them: foreign keys, triggers, partitions that are attached.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Sequence as Counter
+from recovery.model.catalog import Table
+from recovery.model.values import TableName
+from recovery.postgres import load_statements
+from recovery.postgres.change_consumers import event_triggers, lock_holders
+from recovery.postgres.connect import Session
+from recovery.postgres.copy_rows import Pair, RowTransport
+from recovery.postgres.definition_digest import definitions_digest
+from recovery.postgres.made_anew import analyze, fill_views, set_counters, wait_for_locks_at_most
+from recovery.postgres.owners import member_of
+from recovery.postgres.read_catalog import read_catalog
+from recovery.reload import load_refusals
+from recovery.reload.load_job import AtTarget, Loaded
+from recovery.reload.load_refusals import ROLLED_BACK
+
+
+@dataclass(frozen=True)
+class Recreation:
+    """What is made anew, and how.
+
+    `before_rows`, `after_rows`: statements that make tables and the like, and those that make what hangs on rows.
+    `tables`: that get rows, as they were at T; `relations`: everything that has rows or views of them afterwards.
+    `existing`: tables that are there and get something back; `alone`: those of them that are locked against readers.
+    `materialized`: views to be filled. `counters`: sequences, where they stood at T.
+    """
+
+    database: str
+    before_rows: bytes
+    after_rows: bytes
+    owners: frozenset[str]
+    tables: Sequence[Table]
+    relations: frozenset[TableName]
+    existing: Sequence[TableName]
+    alone: Sequence[TableName]
+    materialized: Sequence[TableName]
+    counters: Sequence[Counter]
+    truth: AtTarget
+    lock_timeout_ms: int
+    lock_attempts: int
+    foreign_keys: int = 0
+    say: Callable[[str], None] = field(default=lambda text: None)
+
+
+def recreate(
+    original: Session, what: Recreation, transport: RowTransport, *, before_commit: Callable[[Loaded], None]
+) -> Loaded:
+    """Make it and commit.
+
+    Raises RowbackError, with everything rolled back, unless the rows equal those of T and nothing else was changed.
+    """
+    with load_statements.transaction(original):
+        xid = load_statements.transaction_id(original)
+        wait_for_locks_at_most(original, what.lock_timeout_ms)
+        with member_of(original, what.owners, state=ROLLED_BACK):
+            original.execute(what.before_rows)
+            pairs = _pairs(original, what)
+            rows = transport.load(original, pairs)
+            load_refusals.refuse_differences(original, pairs, what.truth.fingerprints, what.truth.oldest_version_num)
+            locked_at = _lock_existing(original, what)
+            original.execute(what.after_rows)
+            set_counters(original, what.counters)
+            fill_views(original, what.materialized)
+            analyze(original, [pair.name for pair in pairs])
+        load_statements.pin_search_path(original)
+        loaded = _loaded(original, what, xid, {str(name): count for name, count in rows.items()})
+        seconds = (load_statements.server_time(original) - locked_at).total_seconds()
+        loaded = loaded.model_copy(update={"seconds_locked": round(seconds, 3)})
+        before_commit(loaded)
+    return loaded
+
+
+def rehearse(original: Session, what: Recreation, definitions: bytes) -> None:
+    """Make `definitions` in a transaction that is rolled back: what the server refuses is known beforehand.
+
+    Raises what the server says, and privilege-missing.
+    """
+    with original.transaction(force_rollback=True):
+        wait_for_locks_at_most(original, what.lock_timeout_ms)
+        with member_of(original, what.owners, state="nothing was written to the original"):
+            original.execute(definitions)
+    load_statements.pin_search_path(original)
+
+
+def _pairs(original: Session, what: Recreation) -> list[Pair]:
+    now = read_catalog(original)
+    pairs = []
+    for table in what.tables:
+        made = now.table(table.name)
+        if made is None or {column.name for column in made.columns} != {column.name for column in table.columns}:
+            raise RowbackError(
+                ErrorId.VERIFY_DIFFERS,
+                f"{table.name} was not made as it was at T",
+                state=ROLLED_BACK,
+                help="an event trigger may have changed it; report this as a bug with the plan",
+            )
+        pairs.append(Pair(table, made))
+    return pairs
+
+
+def _lock_existing(original: Session, what: Recreation) -> datetime:
+    """Lock what is there before it is changed, and without losing the rows that were loaded. Returns since when."""
+    for attempt in range(what.lock_attempts if what.existing else 0):
+        if load_statements.lock_tables(original, what.existing, alone=what.alone, timeout_ms=what.lock_timeout_ms):
+            break
+        if attempt == 0:
+            holders = lock_holders(original, list(what.existing))
+            what.say(
+                "waiting for locks" + "".join(f"; {holder.who}; to end it: {holder.ended_by}" for holder in holders)
+            )
+        time.sleep(min(0.1 * 2**attempt, 2.0))
+    else:
+        if what.existing:
+            tried = f"{what.lock_attempts} tries of {what.lock_timeout_ms} ms"
+            raise load_refusals.not_free(what.database, tried, lock_holders(original, list(what.existing)))
+    return load_statements.server_time(original)
+
+
+def _loaded(original: Session, what: Recreation, xid: int, rows: dict[str, int]) -> Loaded:
+    """Raises verify-differs where the transaction wrote rows of other tables and no event trigger explains that."""
+    touched = load_statements.touched_tables(original)
+    others = {table: change for table, change in touched.items() if table not in what.relations}
+    triggers = event_triggers(original)
+    if others and not triggers:
+        load_refusals.refuse_side_effects({}, {}, others)
+    return Loaded(
+        xids=(xid,),
+        rows=rows,
+        touched={name: count for name, count in rows.items() if count},
+        definitions=definitions_digest(original),
+        sequence_moves=(),
+        foreign_keys_checked=what.foreign_keys,
+        seconds_locked=0.0,
+        by_event_triggers={
+            str(table): change.inserted + change.updated + change.deleted for table, change in others.items()
+        },
+    )

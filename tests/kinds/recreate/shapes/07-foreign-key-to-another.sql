@@ -1,0 +1,7 @@
+-- setup
+create table parent (id int primary key);
+insert into parent select generate_series(1, 9);
+create table t (id int primary key, p int references parent match full);
+insert into t select g, g from generate_series(1, 9) g;
+-- incident
+drop table t;

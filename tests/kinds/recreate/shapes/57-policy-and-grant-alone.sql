@@ -1,0 +1,8 @@
+-- setup
+create table t (id int primary key, a text, n numeric);
+insert into t select g, 'a' || g, g * 1.10 from generate_series(1, 40) g;
+alter table t enable row level security;
+create policy p on t using (true);
+-- incident
+drop policy p on t;
+-- tables: t

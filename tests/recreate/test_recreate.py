@@ -1,0 +1,187 @@
+"""Mode recreate as a person meets it: what is refused, what is told, undone, gone on with, and who may not do it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from runbooks.lab.background import pass_a_second
+from tests.fix_cli import Cli, Ran, restoring, the_case
+from tests.fix_lab import Database
+from tests.schema_dump import definitions
+
+UNTOUCHED = "nothing was written to the original"
+ROWS = "select count(*), sum(hashtextextended(t::text, 0)) from t"
+FILL = (
+    "create table t (id int primary key, a text)",
+    "insert into t select g, 'a' || g from generate_series(1, 40) g",
+    "create table child (id int primary key, t int references t)",
+    "insert into child select g, g from generate_series(1, 20) g",
+    "create view v as select count(*) from t",
+)
+
+
+@pytest.fixture
+def lost(database: Database) -> tuple[datetime, str, list[tuple[Any, ...]]]:
+    """A table that was dropped with CASCADE: T, the definitions and the rows as they were."""
+    database.run(*FILL)
+    before, rows, target = definitions(database), database.rows(ROWS), pass_a_second()
+    database.run("drop table t cascade")
+    return target, before, rows
+
+
+def recreating(cli: Cli, database: Database, target: datetime, *more: str) -> Ran:
+    return cli(*restoring(cli, database, target, "--mode", "recreate", *more))
+
+
+def test_what_was_made_is_listed_proven_and_undone(cli: Cli, database: Database, lost: Any) -> None:
+    target, before, rows = lost
+    without = definitions(database)
+    ran = recreating(cli, database, target, "--table", "t")
+    assert ran.code == 0, ran.err
+    assert "  made anew:\n    table public.t\n    view public.v\n" in ran.err
+    assert "put the rows back … " in ran.err
+    assert (definitions(database), database.rows(ROWS)) == (before, rows)
+    case = the_case(cli)["case"]
+    assert cli("verify", case).code == 0
+    undone = cli("undo", case, "--confirm", database.name)
+    assert undone.code == 0, undone.err
+    assert definitions(database) == without
+    assert cli("verify", case).code == 0
+    again = cli("undo", case, "--confirm", database.name)
+    assert again.code == 42, again.err
+    assert f"case {case} cannot be taken back: it has made nothing that is there" in again.err
+
+
+@pytest.mark.parametrize(
+    ("since", "words"),
+    [
+        ("insert into t values (99, 'new')", "public.t: rows were written since"),
+        ("delete from t where id = 40", "public.t: rows were written since"),
+        ("create view mine as select * from t", "view public.mine depends on table public.t"),
+        ("alter table t add b int", "TABLE public.t: its definition differs"),
+    ],
+)
+def test_what_others_use_since_is_not_dropped(cli: Cli, database: Database, lost: Any, since: str, words: str) -> None:
+    assert recreating(cli, database, lost[0]).code == 0
+    database.run(since)
+    before = definitions(database), database.rows(ROWS)
+    undone = cli("undo", the_case(cli)["case"], "--confirm", database.name)
+    assert undone.code == 42, undone.err
+    assert words in undone.err
+    assert (definitions(database), database.rows(ROWS)) == before
+
+
+def test_nothing_is_missing(cli: Cli, database: Database) -> None:
+    database.run(*FILL)
+    target = pass_a_second()
+    ran = recreating(cli, database, target)
+    assert ran.code == 41, ran.err
+    assert f" is missing in '{database.name}'\n" in ran.err
+    assert UNTOUCHED in ran.err
+
+
+def test_a_name_that_never_was(cli: Cli, database: Database, lost: Any) -> None:
+    ran = recreating(cli, database, lost[0], "--table", "tt")
+    assert ran.code == 15, ran.err
+    assert " there was no table public.tt\n" in ran.err
+
+
+def test_a_table_that_was_made_anew_since_is_not_overwritten(cli: Cli, database: Database, lost: Any) -> None:
+    database.run("create table t (something text)", "insert into t values ('else')")
+    ran = recreating(cli, database, lost[0], "--table", "t")
+    assert ran.code == 25, ran.err
+    assert "what was dropped has been made anew since, in another shape\n  TABLE public.t\n" in ran.err
+    assert "--mode beside --table public.t" in ran.err
+    assert database.rows("select * from t") == [("else",)]
+
+
+def test_rows_of_others_that_no_longer_fit_keep_it_all_away(cli: Cli, database: Database, lost: Any) -> None:
+    database.run("insert into child values (77, 4711)")
+    without = definitions(database)
+    ran = recreating(cli, database, lost[0])
+    assert ran.code == 54, ran.err
+    assert 'insert or update on table "child" violates foreign key constraint "child_t_fkey"' in ran.err
+    assert "Key (t)=(4711) is not present" in ran.err
+    assert definitions(database) == without
+    case = the_case(cli)["case"]
+    database.run("delete from child where id = 77")
+    assert cli("resume", case).code == 0
+    assert (definitions(database), database.rows(ROWS)) == lost[1:]
+
+
+def test_a_default_that_went_with_its_sequence_is_told(cli: Cli, database: Database) -> None:
+    """The table is there, and not as it was: that is a part, and no more."""
+    database.run("create sequence s", "create table t (id int default nextval('s'), a text)")
+    database.run("insert into t (a) values ('x')")
+    target = pass_a_second()
+    database.run("drop sequence s cascade")
+    ran = recreating(cli, database, target)
+    assert ran.code == 47, ran.err
+    assert (
+        "not looked at  public.t: it is there, and its columns, defaults or checks are not as they were at T: they are"
+        " left as they are\n" in ran.err
+    )
+    assert database.rows("select to_regclass('s') is not null") == [(True,)]
+
+
+def test_the_owner_is_who_it_was_or_the_way_to_it_is_said(cli: Cli, database: Database) -> None:
+    """The master user is no superuser: it makes itself a member of the owner for as long as it takes."""
+    role = f"app_{database.name}"
+    database.run(f"create role {role}", f"grant {role} to postgres", *FILL, f"grant create on schema public to {role}")
+    database.run(f"alter table t owner to {role}", f"grant select on t to {role}", f"revoke {role} from postgres")
+    before, target = definitions(database), pass_a_second()
+    member = f"select pg_has_role('postgres', '{role}', 'USAGE')"
+    assert database.rows(member) == [(False,)]
+    database.as_superuser("drop table t cascade")
+    ran = recreating(cli, database, target)
+    assert ran.code == 0, ran.err
+    assert definitions(database) == before
+    assert database.rows(member) == [(False,)]
+
+
+def test_a_role_that_is_gone_is_named_with_the_way_on(cli: Cli, database: Database) -> None:
+    role = f"gone_{database.name}"
+    database.run(f"create role {role}", f"grant {role} to postgres", *FILL, f"grant create on schema public to {role}")
+    database.run(f"alter table t owner to {role}")
+    before, target = definitions(database), pass_a_second()
+    database.run("drop table t cascade", f"revoke create on schema public from {role}", f"drop role {role}")
+    ran = recreating(cli, database, target)
+    assert ran.code == 27, ran.err
+    assert f"roles that own what was dropped do not exist any more: {role}\n" in ran.err
+    assert f'create role "{role}"' in ran.err
+    database.run(f'create role "{role}"', f"grant {role} to postgres", f"grant create on schema public to {role}")
+    resumed = cli("resume", the_case(cli)["case"])
+    assert resumed.code == 21, resumed.err  # what is made is known now, and was agreed to by nobody
+    applied = shlex.split(re.findall(r"then: rowback (apply .*)", resumed.err)[0])
+    assert cli(*applied).code == 0
+    assert cli("resume", the_case(cli)["case"]).code == 0
+    assert definitions(database) == before
+
+
+def test_an_event_trigger_that_writes_is_told_and_keeps_nothing_away(cli: Cli, database: Database, lost: Any) -> None:
+    database.as_superuser(
+        "create table written (tag text)",
+        "grant insert on written to public",
+        "create function wd() returns event_trigger language plpgsql as"
+        " 'begin insert into public.written values (tg_tag); end'",
+        "create event trigger et on ddl_command_end execute function wd()",
+    )
+    try:
+        ran = recreating(cli, database, lost[0])
+        assert ran.code == 0, ran.err
+        assert "event trigger et sees what is made" in ran.err
+        assert database.rows(ROWS) == lost[2]
+    finally:
+        database.as_superuser("drop event trigger et")
+
+
+def test_a_plan_says_what_it_is(cli: Cli, database: Database, lost: Any) -> None:
+    target = restoring(cli, database, lost[0])[3]
+    ran = cli("plan", cli.live.identifier, "--at", target, "--database", database.name, "--mode", "recreate")
+    assert ran.code == 0, ran.err
+    assert f": make all that is missing in '{database.name}' on '{cli.live.identifier}' back as of {target}" in ran.out
