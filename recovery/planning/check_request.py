@@ -168,6 +168,7 @@ def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[T
     In other modes they are refused, with the command that does. Raises table-unknown.
     """
     if request.repair.reload_mode.anew:  # also of what is there, something that hung on it may be missing
+        _refuse_options_of_rows(request)
         names = tuple(named_table(text) for text in request.scope.tables)
         return replace(request, scope=replace(request.scope, tables=())), names
     existing = [table.name for table in catalog.tables] + [part.name for part in catalog.partitioned]
@@ -190,6 +191,21 @@ def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[T
         help=f"correct the name; or, if it was dropped: rowback restore {request.instance}"
         f" --at {format_utc(request.target_time)} --database {shell_word(request.database)} --mode recreate {tables}",
     )
+
+
+def _refuse_options_of_rows(request: Request) -> None:
+    """Options that mode recreate would not heed. Raises usage."""
+    named = [f"--except {text}" for text in request.scope.leave_out]
+    named += ["--where"] if request.where is not None else []
+    named += [f"--load {request.load}"] if request.load is not LoadStrategy.AUTO else []
+    named += ["--incident-xid"] if request.repair.incident_xids or request.repair.incident_ranges else []
+    if named:
+        raise RowbackError(
+            ErrorId.USAGE,
+            f"{', '.join(named)} does not go with --mode {request.repair.mode}, which makes anew what is missing",
+            state=NOTHING_CREATED,
+            help="name what is meant with --table, or leave the option out",
+        )
 
 
 def plan_notices(original: Session, catalog: Catalog, scope: Scope, mode: ReloadMode) -> Iterator[str]:

@@ -77,7 +77,8 @@ def recreate(
             analyze(original, [pair.name for pair in pairs])
         load_statements.pin_search_path(original)
         loaded = _loaded(original, what, xid, {str(name): count for name, count in rows.items()})
-        seconds = (load_statements.server_time(original) - locked_at).total_seconds()
+        since = locked_at if what.existing else load_statements.server_time(original)
+        seconds = (load_statements.server_time(original) - since).total_seconds()
         loaded = loaded.model_copy(update={"seconds_locked": round(seconds, 3)})
         before_commit(loaded)
     return loaded

@@ -54,7 +54,7 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
         lines.append(f"  and {quiet} tables that were compared and hold what they held at T")
     if plan.recreated:
         lines += ["", "  made anew:", *_recreated(plan, most)]
-    if plan.filled:
+    if plan.filled and not plan.recreated:
         names = [str(name) for name in plan.filled]
         remainder = f" and {len(names) - most:,} more" if len(names) > most else ""
         lines += ["", f"  loaded whole, into empty tables: {', '.join(names[:most])}{remainder}"]
@@ -73,7 +73,9 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
         ),
         *_load(plan),
         ("WAL", f"about {plan.wal_bytes_estimated / 2**20:,.1f} MiB"),
-        ("before-images", "of every row, in the database and in the case's directory; rowback undo takes it back"),
+        ("undo", "rowback undo drops exactly this, as long as nobody has used it since")
+        if plan.recreated
+        else ("before-images", "of every row, in the database and in the case's directory; rowback undo takes it back"),
         *(("notice", line) for line in plan.notices),
     ]
     if plan.loses:
@@ -89,7 +91,7 @@ def _recreated(plan: RepairPlan, most: int) -> list[str]:
     return [
         *(f"    {name}" for name in names),
         *([f"    and {more:,} more"] if more > 0 else []),
-        "    " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common()),
+        "    in all: " + ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common()),
     ]
 
 

@@ -15,6 +15,8 @@ from recovery.postgres.beside_tables import beside_schema
 from recovery.store.case_directory import Case
 from recovery.workflow.case_account import not_back_lines, not_deleted_lines
 
+LOCKS = "SHARE ROW EXCLUSIVE on the tables written to (reading goes on, writing waits),"
+LOCKS_ANEW = "none while rows come; at the end on tables that are there and get something back,"
 MOST_SHOWN, FEW, EVERY = 60, 12, 2**31
 
 
@@ -23,20 +25,16 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
     source, settings = plan.source, plan.copy_settings
     rows = f" where {plan.where}" if plan.where else ""
     anew = plan.request.reload_mode.anew
-    what = f"put lost rows of {counted(len(plan.tables), 'table')} of '{plan.database}'"
-    if anew:
-        names = few([str(name) for name in plan.dropped])
-        what = f"make {', '.join(names) or 'all'} that is missing in '{plan.database}'"
     lines = [
-        f"plan {plan.digest[:8]}: {what} on '{source.identifier}' back as of {format_utc(plan.target_time)}"
-        f" (mode {plan.request.mode}{rows})",
+        f"plan {plan.digest[:8]}: {_what(plan)} on '{source.identifier}' {'' if anew else 'back '}as of"
+        f" {format_utc(plan.target_time)} (mode {plan.request.mode}{rows})",
         "",
         *([] if anew else _tables(plan, most)),
     ]
     if plan.left_out:
         lines += ["", "stays as it is:", *columns([(str(out.name), out.reason) for out in plan.left_out[:most]])]
         lines += _and_more(len(plan.left_out) - most)
-    how = "pg_dump, then COPY" if plan.transport is Transport.DUMP else "COPY, streamed"
+    how = "pg_dump, then COPY" if plan.transport is Transport.DUMP and not anew else "COPY, streamed"
     groups = ", ".join(settings.security_group_ids) or "none"
     network = f"subnet group {settings.subnet_group or 'default'}, security groups {groups}"
     lines += [
@@ -49,7 +47,7 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
                 ("", f"tagged to expire after {settings.expires_after_hours} h, removed at the end"),
                 ("rows", f"{how}; foreign keys: {plan.foreign_key_mode.value}"),
                 *([("load", LOADS[plan.load])] if plan.whole else []),
-                ("locks", "SHARE ROW EXCLUSIVE on the tables written to (reading goes on, writing waits),"),
+                ("locks", LOCKS_ANEW if anew else LOCKS),
                 ("", f"tried {plan.lock_attempts} times for {plan.lock_timeout_ms} ms; one transaction"),
                 ("triggers", _or_none(few([f"{t.name} on {t.table}" for t in plan.held_triggers]), "held back: ")),
                 ("sequences", f"{len(plan.sequences)}, moved forward only"),
@@ -69,6 +67,14 @@ def plan_text(plan: RecoveryPlan, *, most: int = MOST_SHOWN) -> str:
             "  note: the original has a public address, the copy will have none: run this inside the VPC",
         ]
     return joined(lines)
+
+
+def _what(plan: RecoveryPlan) -> str:
+    if not plan.request.reload_mode.anew:
+        return f"put lost rows of {counted(len(plan.tables), 'table')} of '{plan.database}'"
+    names = ", ".join(few([str(name) for name in plan.dropped]))
+    meant = f"{names}, with what hung on it," if names else "everything that is missing"
+    return f"make anew {meant} in '{plan.database}'"
 
 
 def _tables(plan: RecoveryPlan, most: int) -> list[str]:

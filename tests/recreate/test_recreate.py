@@ -184,4 +184,19 @@ def test_a_plan_says_what_it_is(cli: Cli, database: Database, lost: Any) -> None
     target = restoring(cli, database, lost[0])[3]
     ran = cli("plan", cli.live.identifier, "--at", target, "--database", database.name, "--mode", "recreate")
     assert ran.code == 0, ran.err
-    assert f": make all that is missing in '{database.name}' on '{cli.live.identifier}' back as of {target}" in ran.out
+    assert (
+        f": make anew everything that is missing in '{database.name}' on '{cli.live.identifier}' as of {target}"
+        in ran.out
+    )
+
+
+@pytest.mark.parametrize(
+    "option", [("--except", "child"), ("--where", "id > 3"), ("--load", "plain"), ("--incident-xid", "7")]
+)
+def test_options_that_would_not_be_heeded_are_refused(
+    cli: Cli, database: Database, lost: Any, option: tuple[str, str]
+) -> None:
+    ran = recreating(cli, database, lost[0], *option)
+    assert ran.code == 2, ran.err
+    assert option[0] in ran.err
+    assert "does not go with --mode recreate, which makes anew what is missing" in ran.err
