@@ -24,13 +24,15 @@ class MissingObjects:
     """What is to be made anew, in the archive's order.
 
     `taken`: things that were asked for and that another thing has the name of now. `altered`: those that are the same
-    as then and were changed, and what lost something with the missing ones, such as a default. `others`: missing as
-    well, and not asked for. `unknown`: names that were not there at T.
+    as then and were changed, and what lost something with the missing ones, such as a default. `renamed`: things that
+    were asked for, with what they are now. `others`: missing as well, and not asked for. `unknown`: names that were not
+    there at T.
     """
 
     entries: tuple[ArchiveEntry, ...]
     taken: tuple[ArchiveEntry, ...]
     altered: tuple[ArchiveEntry, ...]
+    renamed: tuple[tuple[ArchiveEntry, ArchiveEntry], ...]
     others: tuple[ArchiveEntry, ...]
     unknown: tuple[TableName, ...]
 
@@ -59,6 +61,7 @@ def missing_objects(
             for entry in then
             if (entry in roots or chosen & set(entry.dependencies)) and graph.differs(entry) and graph.is_same(entry)
         ),
+        renamed=tuple((root, current) for root in roots if (current := graph.new_name(root))),
         others=tuple(entry for number, entry in graph.missing.items() if number not in chosen),
         unknown=tuple(name for name in wanted if not any(_is_meant(entry, [name]) for entry in then)),
     )
@@ -69,18 +72,24 @@ class _Graph:
 
     def __init__(self, then: Sequence[ArchiveEntry], now: Sequence[ArchiveEntry]) -> None:
         self._now: Mapping[tuple[str, str, str], ArchiveEntry] = {entry.identity: entry for entry in now}
-        left_out = {entry.number for entry in then if not _belongs(entry)}
+        self._by_oid = {(entry.kind, entry.oid): entry for entry in now if entry.oid}
+        left_out = {entry.number for entry in then if not _belongs(entry) or self.new_name(entry)}
         self.missing = {
             entry.number: entry
             for entry in then
             if entry.number not in left_out
-            and not left_out & set(entry.dependencies)
+            and not (left_out & set(entry.dependencies) and entry.section is ArchiveSection.NONE)
             and entry.identity not in self._now
         }
         self._dependents: dict[int, list[int]] = defaultdict(list)
         for entry in self.missing.values():
             for number in entry.dependencies:
                 self._dependents[number].append(entry.number)
+
+    def new_name(self, entry: ArchiveEntry) -> ArchiveEntry | None:
+        """What it is now, where it was renamed or moved since: the same oid under another name."""
+        current = self._by_oid.get((entry.kind, entry.oid))
+        return None if current is None or current.identity == entry.identity else current
 
     def differs(self, entry: ArchiveEntry) -> bool:
         """Whether something of its name is there now that is not as it was."""

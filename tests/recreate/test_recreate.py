@@ -200,3 +200,22 @@ def test_options_that_would_not_be_heeded_are_refused(
     assert ran.code == 2, ran.err
     assert option[0] in ran.err
     assert "does not go with --mode recreate, which makes anew what is missing" in ran.err
+
+
+def test_what_was_renamed_or_moved_since_is_not_made_a_second_time(cli: Cli, database: Database) -> None:
+    database.run(*FILL, "create schema archive", "comment on table t is 'old'", "create type k as enum ('a')")
+    target = pass_a_second()
+    database.run("alter table t rename to t2", "alter table child set schema archive", "alter type k rename to k2")
+    database.run("drop view v")
+    ran = recreating(cli, database, target, "--table", "t")
+    assert ran.code == 25, ran.err
+    assert "it has another name now\n  TABLE public.t is TABLE public.t2 now\n" in ran.err
+    assert cli("close", the_case(cli)["case"]).code == 0
+    kinds = (
+        "select relname from pg_class where relkind = 'r' and relnamespace::regnamespace::text in ('public', 'archive')"
+    )
+    before = sorted(database.rows(kinds))
+    refused = recreating(cli, database, target)
+    assert refused.code == 54, refused.err  # the view names a table that is called otherwise now
+    assert 'relation "public.t" does not exist' in refused.err
+    assert sorted(database.rows(kinds)) == before

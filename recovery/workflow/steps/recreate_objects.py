@@ -249,6 +249,14 @@ def _refuse(recovery_run: RecoveryRun, missing: MissingObjects) -> None:
             state=UNTOUCHED,
             help=f"see what they held: rowback close {case.id}, then {case.restore_command('--mode beside', names)}",
         )
+    if missing.renamed:
+        raise RowbackError(
+            ErrorId.SCHEMA_DRIFT,
+            "what was asked for was not dropped: it has another name now",
+            *(f"{old} is {new} now" for old, new in missing.renamed[:SHOWN]),
+            state=UNTOUCHED,
+            help=f"rowback close {case.id}; for rows of it that were lost, a new plan with the name of today",
+        )
     if not missing.entries:
         raise RowbackError(
             ErrorId.NOTHING_TO_REPAIR,
