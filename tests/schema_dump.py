@@ -20,3 +20,11 @@ def definitions(database: Database, *options: str) -> str:
 
 def checksum(database: Database, table: str) -> list[tuple[object, ...]]:
     return database.rows(f"select count(*), sum(hashtextextended(x::text, 0)) from only {table} x")
+
+
+def by_psql(database: Database, script: str) -> None:
+    program, dsn = database.live.lab.engine.tools.bin / "psql", database.live.dsn(database.name)
+    done = subprocess.run(
+        [str(program), "-qX", "-v", "ON_ERROR_STOP=1", dsn], input=script, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -131,7 +131,14 @@ def _what(first: Suspect) -> str:
 
 
 def _tables(incident: Incident) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_qualified(table) for suspect in incident for table in suspect.target_tables))
+    """As --table takes them: a schema that was dropped is all that was in it."""
+    return tuple(
+        dict.fromkeys(
+            f"{name}.*" if _all_begin(suspect, SCHEMAS) else _qualified(name)
+            for suspect in incident
+            for name in suspect.target_tables
+        )
+    )
 
 
 def _mode(incident: Incident) -> Literal["missing", "repair"]:
@@ -233,7 +240,4 @@ def _wanted(anew: Sequence[Suspect]) -> list[str]:
     """The names for mode recreate; none where something was dropped that --table cannot name: then all is compared."""
     if any(not _all_begin(each, (*BY_NAME, *SCHEMAS)) for each in anew):
         return []
-    schemas = [each for each in anew if _all_begin(each, SCHEMAS)]
-    return [f"{name}.*" for each in schemas for name in each.tables] + list(
-        _tables([each for each in anew if each not in schemas])
-    )
+    return list(_tables(list(anew)))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from glob import escape
 
 from guards.plain_text import shell_word
 from recovery.aws.restorable_source import RestorableSource
@@ -169,7 +170,7 @@ def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[T
     """
     if request.repair.reload_mode.anew:  # also of what is there, something that hung on it may be missing
         _refuse_options_of_rows(request)
-        names = tuple(named_table(text) for text in request.scope.tables)
+        names = tuple(_meant(text) for text in request.scope.tables)
         return replace(request, scope=replace(request.scope, tables=())), names
     existing = [table.name for table in catalog.tables] + [part.name for part in catalog.partitioned]
     spelled = {text for name in existing for text in (str(name), ".".join(name.key), name.name)}
@@ -191,6 +192,12 @@ def dropped_tables(request: Request, catalog: Catalog) -> tuple[Request, tuple[T
         help=f"correct the name; or, if it was dropped: rowback restore {request.instance}"
         f" --at {format_utc(request.target_time)} --database {shell_word(request.database)} --mode recreate {tables}",
     )
+
+
+def _meant(text: str) -> TableName:
+    """A name, or a pattern where nothing is quoted: what stands in quotes is meant as it is."""
+    name = named_table(text)
+    return name if '"' not in text else TableName(schema_name=escape(name.schema_name), name=escape(name.name))
 
 
 def _refuse_options_of_rows(request: Request) -> None:

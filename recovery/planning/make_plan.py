@@ -201,10 +201,10 @@ def second_copy(plan: RecoveryPlan, instances: RestorableSource) -> RowbackError
 
 
 def _scope(original: Session, catalog: Catalog, request: Request, dropped: Sequence[TableName]) -> Scope:
-    visible = [table.name for table in catalog.tables if table.readable and not table.row_security]
-    filled = nonempty(original, visible)
     if request.repair.reload_mode.anew:
         return Scope()
+    visible = [table.name for table in catalog.tables if table.readable and not table.row_security]
+    filled = nonempty(original, visible)
     scope = Scope() if dropped and not request.scope.tables else choose_scope(catalog, filled, request.scope)
     if not request.repair.reload_mode.in_place:
         requested = (Why.NAMED, Why.WHOLE_DATABASE)

@@ -194,7 +194,7 @@ def advance_sequences(
     moves = []
     for counter in {counter.name: counter for counter in counters}.values():
         # At T known: only that. A column may hold a sentinel far beyond what its sequence ever reached.
-        target_value = then[counter.name] if counter.name in then else _furthest_in_column(original, counter)
+        target_value = then[counter.name] if counter.name in then else furthest_in_column(original, counter)
         now = last_value(original, counter.name)
         if target_value is not None and counter.settable and _further(target_value, now, counter.increment):
             original.execute(
@@ -204,7 +204,7 @@ def advance_sequences(
     return moves
 
 
-def _furthest_in_column(original: Session, counter: Counter) -> int | None:
+def furthest_in_column(original: Session, counter: Counter) -> int | None:
     """The largest value in a sequence's column (the smallest when it counts down); None for other than integers."""
     if not counter.integers or counter.table is None or counter.column is None:
         return None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 
 import psycopg
 from psycopg import sql
 
+from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Sequence as Counter
 from recovery.model.values import TableName
+from recovery.postgres import load_statements
 from recovery.postgres.connect import Session
 
 
@@ -18,11 +21,18 @@ def wait_for_locks_at_most(session: Session, timeout_ms: int) -> None:
 
 
 def set_counters(session: Session, counters: Iterable[Counter]) -> None:
-    """Have sequences that were just made stand where they stood; one that was never used stays so."""
+    """Have sequences that were just made stand where they stood, or past the values that their columns hold by now.
+
+    One that was never used stays so.
+    """
+    counters = list(counters)
+    furthest = furthest_in_column(session, counters)
     for counter in counters:
-        if counter.last_value is not None:
+        values = [value for value in (counter.last_value, furthest.get(counter.name)) if value is not None]
+        if values:
             name = sql.Identifier(*counter.name.key).as_string(session)
-            session.execute("select setval(%s::regclass, %s)", (name, counter.last_value))
+            value = max(values) if counter.increment > 0 else min(values)
+            session.execute("select setval(%s::regclass, %s)", (name, value))
 
 
 def fill_views(session: Session, views: Iterable[TableName]) -> None:
@@ -35,6 +45,51 @@ def analyze(session: Session, tables: Iterable[TableName]) -> None:
     """Gather statistics: the planner knows nothing of a table that was just made."""
     for table in tables:
         session.execute(sql.SQL("analyze {}").format(sql.Identifier(*table.key)))
+
+
+def run_definitions(session: Session, script: bytes, *, state: str) -> None:
+    """Many statements at once. Raises privilege-missing for a role that is gone, load-refused where rows do not fit."""
+    try:
+        session.execute(script)
+    except psycopg.errors.UndefinedObject as error:
+        if role := re.match(r'role "(.*)" does not exist', str(error)):
+            raise RowbackError(
+                ErrorId.PRIVILEGE_MISSING,
+                f"role {role[1]} does not exist any more, and had privileges on what was dropped, or a policy of it",
+                state=state,
+                help=f'make it again: create role "{role[1]}"; then rowback resume CASE',
+            ) from error
+        raise
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise RowbackError(
+            ErrorId.LOAD_REFUSED,
+            "rows of tables that are there do not fit to what is made anew",
+            *str(error).splitlines(),
+            state=state,
+            help="put back the rows that they reference, by a case of --mode missing for their table, or delete those"
+            " that reference nothing; then rowback resume CASE",
+        ) from error
+
+
+def privileges(session: Session, relations: Collection[TableName]) -> dict[TableName, tuple[str, ...]]:
+    """What is granted on relations and sequences, in an order of its own."""
+    rows = session.execute(
+        "select nspname, relname, array(select item::text from unnest(coalesce(relacl,"
+        "  acldefault(case relkind when 'S' then 's' else 'r' end::\"char\", relowner))) as item order by 1)"
+        " from pg_class c join pg_namespace n on n.oid = relnamespace where relkind in ('r', 'p', 'v', 'm', 'S', 'f')"
+        " and (nspname, relname) in (select * from unnest(%s::text[], %s::text[]))",
+        ([name.schema_name for name in relations], [name.name for name in relations]),
+    ).fetchall()
+    return {TableName(schema_name=schema, name=name): tuple(items) for schema, name, items in rows}
+
+
+def furthest_in_column(session: Session, counters: Iterable[Counter]) -> dict[TableName, int]:
+    """Of sequences whose column belongs to a table that is there: the value that is furthest along."""
+    return {
+        counter.name: value
+        for counter in counters
+        if (value := load_statements.furthest_in_column(session, counter)) is not None
+    }
 
 
 def run_drops(session: Session, drops: Iterable[str]) -> str:

@@ -46,10 +46,12 @@ def drop_recreated(original: Session, what: Removal, *, before_commit: Callable[
             raise load_refusals.not_free(what.database, tried, lock_holders(original, names))
         since = load_statements.server_time(original)
         oldest = what.truth.oldest_version_num
-        changed = [
+        changed = [f"{table.name}: its policies hide rows from this role" for table in tables if table.row_security]
+        changed += [
             f"{table.name}: rows were written since"
             for table in tables
-            if fingerprint(original, table, oldest_version_num=oldest) != what.truth.fingerprints[str(table.name)]
+            if not table.row_security
+            and fingerprint(original, table, oldest_version_num=oldest) != what.truth.fingerprints[str(table.name)]
         ]
         if changed:
             raise _others(what, changed)

@@ -7,7 +7,7 @@ at the end alone, for what hung on them: foreign keys, triggers, partitions that
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,7 +20,14 @@ from recovery.postgres.change_consumers import event_triggers, lock_holders
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import Pair, RowTransport
 from recovery.postgres.definition_digest import definitions_digest
-from recovery.postgres.made_anew import analyze, fill_views, set_counters, wait_for_locks_at_most
+from recovery.postgres.made_anew import (
+    analyze,
+    fill_views,
+    privileges,
+    run_definitions,
+    set_counters,
+    wait_for_locks_at_most,
+)
 from recovery.postgres.owners import member_of
 from recovery.postgres.read_catalog import read_catalog
 from recovery.reload import load_refusals
@@ -35,7 +42,8 @@ class Recreation:
     `before_rows`, `after_rows`: statements that make tables and the like, and those that make what hangs on rows.
     `tables`: that get rows, as they were at T; `relations`: everything that has rows or views of them afterwards.
     `existing`: tables that are there and get something back; `alone`: those of them that are locked against readers.
-    `materialized`: views to be filled. `counters`: sequences, where they stood at T.
+    `privileges`: on relations, as they were. `materialized`: views to be filled. `counters`: sequences, where they
+    stood at T.
     """
 
     database: str
@@ -44,6 +52,7 @@ class Recreation:
     owners: frozenset[str]
     tables: Sequence[Table]
     relations: frozenset[TableName]
+    privileges: Mapping[TableName, tuple[str, ...]]
     existing: Sequence[TableName]
     alone: Sequence[TableName]
     materialized: Sequence[TableName]
@@ -66,15 +75,16 @@ def recreate(
         xid = load_statements.transaction_id(original)
         wait_for_locks_at_most(original, what.lock_timeout_ms)
         with member_of(original, what.owners, state=ROLLED_BACK):
-            original.execute(what.before_rows)
+            run_definitions(original, what.before_rows, state=ROLLED_BACK)
             pairs = _pairs(original, what)
             rows = transport.load(original, pairs)
             load_refusals.refuse_differences(original, pairs, what.truth.fingerprints, what.truth.oldest_version_num)
             locked_at = _lock_existing(original, what)
-            original.execute(what.after_rows)
+            run_definitions(original, what.after_rows, state=ROLLED_BACK)
             set_counters(original, what.counters)
             fill_views(original, what.materialized)
             analyze(original, [pair.name for pair in pairs])
+            _refuse_other_privileges(original, what)
         load_statements.pin_search_path(original)
         loaded = _loaded(original, what, xid, {str(name): count for name, count in rows.items()})
         since = locked_at if what.existing else load_statements.server_time(original)
@@ -82,6 +92,19 @@ def recreate(
         loaded = loaded.model_copy(update={"seconds_locked": round(seconds, 3)})
         before_commit(loaded)
     return loaded
+
+
+def _refuse_other_privileges(original: Session, what: Recreation) -> None:
+    """Default privileges of today are given to whatever is made. Raises verify-differs."""
+    now = privileges(original, what.privileges.keys())
+    if differing := [str(name) for name, items in what.privileges.items() if now.get(name) != items]:
+        raise RowbackError(
+            ErrorId.VERIFY_DIFFERS,
+            f"{', '.join(differing[:20])} would have other privileges than at T",
+            "default privileges that were set since are given to whatever is made",
+            state=ROLLED_BACK,
+            help="alter default privileges … revoke … (\\ddp lists them), rowback resume CASE, then set them again",
+        )
 
 
 def rehearse(original: Session, what: Recreation, definitions: bytes) -> None:
@@ -92,7 +115,7 @@ def rehearse(original: Session, what: Recreation, definitions: bytes) -> None:
     with original.transaction(force_rollback=True):
         wait_for_locks_at_most(original, what.lock_timeout_ms)
         with member_of(original, what.owners, state="nothing was written to the original"):
-            original.execute(definitions)
+            run_definitions(original, definitions, state="nothing was written to the original")
     load_statements.pin_search_path(original)
 
 

@@ -15,7 +15,8 @@ from recovery.reload.load_job import Loaded
 from recovery.workflow.case_lifecycle import terminate_like_interrupt
 from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.steps.load_records import recording, written_by_load
-from recovery.workflow.steps.recreate_objects import chosen_entries, not_as_at_target, rows_at_target, there_now
+from recovery.workflow.steps.recreate_objects import chosen_entries, rows_at_target
+from recovery.workflow.steps.recreated_proof import not_as_at_target, there_now, without_statement
 
 ROLLED_BACK = "the transaction was rolled back: nothing was taken back"
 
@@ -33,6 +34,8 @@ def removal_plan(recovery_run: RecoveryRun) -> RepairPlan:
     with recovery_run.original() as original:
         if differing := not_as_at_target(recovery_run, original):
             raise _nothing(recovery_run, "what it made is not as it was made", *differing[:20])
+    if lasting := without_statement(chosen_entries(recovery_run)):
+        raise _nothing(recovery_run, "no statement of pg_dump's takes these back: by hand", *map(str, lasting[:20]))
     return case.repair_plan.model_copy(update={"notices": ("everything that is listed is dropped, with its rows",)})
 
 

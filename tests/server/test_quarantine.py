@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -12,11 +13,11 @@ from recovery.errors import RowbackError
 from recovery.postgres.connect import connect, identity_of
 from recovery.postgres.quarantine import make_inert, prove_copy
 from runbooks.lab.background import pass_a_second
-from tests.fix_lab import Database, Live, rds_client, start_instance, wait_until
+from tests.fix_lab import Database, Live, end_instance, rds_client, start_instance, wait_until
 
 
 @pytest.fixture(scope="module")
-def copy(live: Live) -> Live:
+def copy(live: Live) -> Iterator[Live]:
     """A real point-in-time copy of this module's instance, with a subscription and a job table in it."""
     with psycopg.connect(live.lab.engine.instances[live.identifier].cluster.dsn(), autocommit=True) as admin:
         admin.execute(
@@ -30,7 +31,7 @@ def copy(live: Live) -> Live:
 
     def reached() -> bool:
         row = client.describe_db_instances(DBInstanceIdentifier=live.identifier)["DBInstances"][0]
-        return bool(row["LatestRestorableTime"] >= target)
+        return bool(row["LatestRestorableTime"] > target)
 
     wait_until(reached, "the window reaches T")
     client.restore_db_instance_to_point_in_time(
@@ -40,7 +41,8 @@ def copy(live: Live) -> Live:
         BackupRetentionPeriod=0,
     )
     live.lab.wait_for("twin", "available")
-    return Live(live.lab, "twin", live.password)
+    yield Live(live.lab, "twin", live.password)
+    end_instance(live.lab, "twin")  # other modules of this process count instances
 
 
 def subscriptions(live: Live) -> list[Any]:

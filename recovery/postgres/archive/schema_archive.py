@@ -20,6 +20,7 @@ TIMEOUTS = (
     b"SET idle_in_transaction_session_timeout",
     b"SET transaction_timeout",
 )
+LOCK_WAIT_MS = 60_000  # a migration may hold a table for good
 FIRST_ENTRY = b"\n-- Name: "
 RESTRICT, UNRESTRICT = b"\\restrict ", b"\\unrestrict "
 
@@ -36,6 +37,7 @@ def dump_definitions(tools: ClientTools, source: Target, into: Path, *, encoding
         "--format=directory",
         "--schema-only",
         "--no-subscriptions",
+        f"--lock-wait-timeout={LOCK_WAIT_MS}",
         f"--file={into}",
         f"--encoding={encoding}",
         f"--dbname={' '.join(f'{name}={value}' for name, value in KEEPALIVE.items())}",

@@ -47,9 +47,13 @@ class ArchiveEntry:
     dependencies: tuple[int, ...]
 
     @property
-    def identity(self) -> tuple[str, str, str]:
-        """What tells it from all others of a database, in every archive of it."""
-        return self.kind, self.schema, self.tag
+    def identity(self) -> tuple[str, str, str, str]:
+        """What tells it from all others of a database, in every archive of it.
+
+        Tags alone do not: an operator's is its bare name, a trigger's its table's name and its own with a space. The
+        statement that removes it names it in full; default privileges belong to a role.
+        """
+        return self.kind, self.schema, self.tag, self.owner if self.kind == "DEFAULT ACL" else self.drop
 
     def __str__(self) -> str:
         return f"{self.kind} {self.schema}.{self.tag}" if self.schema else f"{self.kind} {self.tag}"

@@ -15,6 +15,7 @@ from recovery.postgres.comparison.row_lineage import lineage_of, own_boundary
 from recovery.postgres.connect import connect
 from recovery.postgres.quarantine import make_inert, prove_copy
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
+from recovery.workflow.steps.recreate_objects import dump_target
 from recovery.workflow.steps.step import Step
 
 VISIBILITY_LOOKS = 10
@@ -121,6 +122,9 @@ class SecureCopy(Step):
             boundary = own_boundary(copy)
             named = recovery_run.case.plan.request.incident_xids
             late = sorted(set(named) - lineage_of(original, copy, boundary).after_target(named)) if named else []
+        if recovery_run.case.plan.request.reload_mode.anew:
+            with connect(target, state=UNTOUCHED) as copy:
+                dump_target(recovery_run, copy)
         stopped = make_inert(target)
         if late:
             raise _too_late(recovery_run, late[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from guards.plain_text import shell_word
 from recovery.compare.missing_objects import MissingObjects, missing_objects
 from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, Table
@@ -20,7 +21,7 @@ from recovery.postgres.connect import Session, client_encoding
 from recovery.postgres.connection_target import is_loopback
 from recovery.postgres.copy_rows import CopyTransport
 from recovery.postgres.fingerprint import fingerprint
-from recovery.postgres.made_anew import filled_views
+from recovery.postgres.made_anew import filled_views, privileges
 from recovery.postgres.owners import missing_roles
 from recovery.postgres.read_catalog import read_catalog
 from recovery.reload.load_job import AtTarget, Loaded
@@ -28,7 +29,7 @@ from recovery.reload.recreate_transaction import Recreation, recreate, rehearse
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
 from recovery.workflow.steps.load_records import recording
 
-THEN, NOW, AFTER = "definitions-then", "definitions-now", "definitions-after"
+THEN, NOW = "definitions-then", "definitions-now"
 RELATIONS = frozenset({"TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE"})
 # What a lock against writers suffices for, on a table that is there; all else needs one against readers as well.
 READERS_GO_ON = frozenset({"FK CONSTRAINT", "TRIGGER", "INDEX", "STATISTICS", "COMMENT", "ACL", "PUBLICATION TABLE"})
@@ -41,8 +42,8 @@ def read_missing(recovery_run: RecoveryRun) -> Outcome:
     """The objects to be made anew, and the rows at T of the tables among them. Raises what leaves nothing to do."""
     plan = recovery_run.case.plan
     with recovery_run.original() as original, recovery_run.copy() as copy:
-        then = _dump(recovery_run, THEN, copy)
-        missing = missing_objects(then, _dump(recovery_run, NOW, original), plan.dropped)
+        then = dump_target(recovery_run, copy)
+        missing = missing_objects(then, dump(recovery_run, NOW, original), plan.dropped)
         _refuse(recovery_run, missing)
         _refuse_missing_owners(recovery_run, original, missing)
         catalog, oldest = read_catalog(copy), min(original.info.server_version, copy.info.server_version)
@@ -55,8 +56,22 @@ def read_missing(recovery_run: RecoveryRun) -> Outcome:
         "gone": {},
         "objects": [_object(entry).model_dump(mode="json") for entry in missing.entries],
         "others": len(missing.others),
-        "altered": [str(_name(entry)) for entry in missing.altered],
+        "altered": [
+            *(f"{_name(entry)}: {ALTERED}" for entry in missing.altered),
+            *(f"{_name(entry)}: it was dropped, and another one has its name" for entry in missing.lost),
+            *(f"{_name(entry)}: it needs {need}, which had another name" for entry, need in missing.unfit),
+        ],
+        "needed": [str(entry) for entry in missing.needed],
     }
+
+
+def dump_target(recovery_run: RecoveryRun, copy: Session) -> list[ArchiveEntry]:
+    """The definitions at T, dumped once and before the copy is altered: quarantine lifts FORCE from policies."""
+    into = recovery_run.case.directory / THEN
+    if not into.is_dir():
+        dump(recovery_run, f"{THEN}.part", copy)
+        (recovery_run.case.directory / f"{THEN}.part").rename(into)
+    return entries_of(into)
 
 
 def tell_missing(outcome: Outcome) -> str:
@@ -81,6 +96,9 @@ def plan_recreation(recovery_run: RecoveryRun) -> RepairPlan:
         notices += [f"event trigger {name} sees what is made" for name in event_triggers(original)]
     if others := outcome["others"]:
         notices.append(f"{counted(others, 'more object')} of T are missing and do not hang on these: left as they are")
+    notices += [f"{text} is needed, and is not as it was at T" for text in outcome["needed"][:SHOWN]]
+    if views := [str(view) for view in what.materialized]:
+        notices.append(f"materialized views are filled from the rows of today: {', '.join(views[:SHOWN])}")
     if unlogged := [str(table.name) for table in what.tables if table.unlogged]:
         notices.append(f"unlogged, so no backup holds their rows: {', '.join(unlogged[:SHOWN])}")
     return RepairPlan(
@@ -91,7 +109,7 @@ def plan_recreation(recovery_run: RecoveryRun) -> RepairPlan:
         filled=tuple(table.name for table in what.tables),
         recreated=tuple(CatalogObject.model_validate(each) for each in outcome["objects"]),
         writers=(),
-        unexamined=tuple(f"{name}: {ALTERED}" for name in outcome["altered"]),
+        unexamined=tuple(outcome["altered"]),
         held_triggers=(),
         notices=tuple(notices),
         wal_bytes_estimated=outcome["bytes"],
@@ -107,27 +125,6 @@ def make_anew(recovery_run: RecoveryRun, original: Session, copy: Session) -> Lo
         say=recovery_run.listener.notice,
     )
     return recreate(original, what, CopyTransport(copy), before_commit=recording(recovery_run, "load.intent"))
-
-
-def not_as_at_target(recovery_run: RecoveryRun, original: Session) -> tuple[str, ...]:
-    """Objects that were made and are not there now as they were at T, by another dump of all definitions."""
-    now = {entry.identity: entry for entry in _dump(recovery_run, AFTER, original)}
-    differing = []
-    for entry in chosen_entries(recovery_run):
-        current = now.get(entry.identity)
-        if current is None:
-            differing.append(f"{entry}: it is not there")
-        elif current.definition != entry.definition:
-            differing.append(f"{entry}: its definition differs")
-        elif current.owner != entry.owner:
-            differing.append(f"{entry}: it belongs to {current.owner}, not to {entry.owner}")
-    return tuple(differing)
-
-
-def there_now(recovery_run: RecoveryRun, original: Session) -> tuple[str, ...]:
-    """Objects of those that were made, by their names, that are there."""
-    now = {entry.identity for entry in _dump(recovery_run, AFTER, original)}
-    return tuple(f"{entry}: it is there" for entry in chosen_entries(recovery_run) if entry.identity in now)
 
 
 def rows_at_target(recovery_run: RecoveryRun) -> AtTarget:
@@ -163,6 +160,7 @@ def recreation(recovery_run: RecoveryRun, catalog: Catalog, copy: Session) -> Re
         owners=frozenset(entry.owner for entry in chosen if entry.owner),
         tables=[table for table in catalog.tables if str(table.name) in outcome["fingerprints"]],
         relations=relations,
+        privileges=privileges(copy, relations | sequences),
         existing=sorted({names[number] for number in touched}, key=lambda name: name.key),
         alone=sorted({names[number] for number in alone}, key=lambda name: name.key),
         materialized=[_name(entry) for entry in chosen if entry.kind == "MATERIALIZED VIEW" and _name(entry) in filled],
@@ -212,7 +210,8 @@ def _existing_numbers(recovery_run: RecoveryRun, chosen: Sequence[ArchiveEntry])
     return {entry.number for entry in tables if entry.number not in made}
 
 
-def _dump(recovery_run: RecoveryRun, name: str, session: Session) -> list[ArchiveEntry]:
+def dump(recovery_run: RecoveryRun, name: str, session: Session) -> list[ArchiveEntry]:
+    """Its definitions, into the directory `name` of the case."""
     into = recovery_run.case.directory / name
     # with the password that libpq itself found: a child program is given nothing else of this one's environment
     target = replace(session.target, user=session.info.user, password=session.info.password, service=None)
@@ -241,21 +240,30 @@ def _refuse(recovery_run: RecoveryRun, missing: MissingObjects) -> None:
             help=f"rowback close {case.id}, then plan again with the name it had at T",
         )
     if missing.taken:
-        names = " ".join(f"--table {_name(entry)}" for entry in missing.taken)
         raise RowbackError(
             ErrorId.SCHEMA_DRIFT,
-            "what was dropped has been made anew since, in another shape",
+            "other things have the names of what was dropped, or of what hung on it or it needs",
             *(str(entry) for entry in missing.taken[:SHOWN]),
             state=UNTOUCHED,
-            help=f"see what they held: rowback close {case.id}, then {case.restore_command('--mode beside', names)}",
+            help=f"rename or drop them, then: rowback resume {case.id}; to see what tables held:"
+            f" rowback close {case.id}, then {case.restore_command('--mode beside', _table_options(missing.taken))}",
         )
-    if missing.renamed:
+    if (missing.moved or missing.unfit) and not missing.entries:
         raise RowbackError(
             ErrorId.SCHEMA_DRIFT,
-            "what was asked for was not dropped: it has another name now",
-            *(f"{old} is {new} now" for old, new in missing.renamed[:SHOWN]),
+            "what was asked for, or is needed by it, was not dropped: it has another name now",
+            *(f"{old} is {new} now" for old, new in missing.moved[:SHOWN]),
+            *(f"{entry} needs {need}, which had another name" for entry, need in missing.unfit[:SHOWN]),
             state=UNTOUCHED,
             help=f"rowback close {case.id}; for rows of it that were lost, a new plan with the name of today",
+        )
+    if unreadable := [entry for entry in missing.entries if _is_no_text(entry)]:
+        raise RowbackError(
+            ErrorId.TABLE_UNRECOVERABLE,
+            f"{counted(len(unreadable), 'object')} of T have names or definitions that are no text in UTF-8",
+            *(ascii(str(entry)) for entry in unreadable[:SHOWN]),
+            state=UNTOUCHED,
+            help=f"rowback close {case.id}, then name the others with --table",
         )
     if not missing.entries:
         raise RowbackError(
@@ -264,6 +272,15 @@ def _refuse(recovery_run: RecoveryRun, missing: MissingObjects) -> None:
             state=UNTOUCHED,
             help=f"for rows: rowback close {case.id}, then {case.restore_command('--mode missing')}; or earlier: --at",
         )
+
+
+def _is_no_text(entry: ArchiveEntry) -> bool:
+    """Whether bytes of it could not be read, as in a database without an encoding."""
+    return any("\ud800" <= character <= "\udfff" for character in str(entry) + entry.definition)
+
+
+def _table_options(entries: Sequence[ArchiveEntry]) -> str:
+    return " ".join(f"--table {shell_word(str(_name(entry)))}" for entry in entries if entry.kind == "TABLE")
 
 
 def _refuse_missing_owners(recovery_run: RecoveryRun, original: Session, missing: MissingObjects) -> None:
@@ -281,7 +298,7 @@ def _refuse_missing_owners(recovery_run: RecoveryRun, original: Session, missing
 
 
 def _refuse_taken_since(recovery_run: RecoveryRun, original: Session) -> None:
-    now = {entry.identity for entry in _dump(recovery_run, NOW, original)}
+    now = {entry.identity for entry in dump(recovery_run, NOW, original)}
     if present := [str(entry) for entry in chosen_entries(recovery_run) if entry.identity in now]:
         raise RowbackError(
             ErrorId.PLAN_FACTS_CHANGED,

@@ -19,7 +19,7 @@ from recovery.workflow.recovery_run import Outcome, RecoveryRun
 from recovery.workflow.reference_checks import check_references
 from recovery.workflow.steps.diff_step import CHECKSUMS, inquiry_of
 from recovery.workflow.steps.load_step import Load, job
-from recovery.workflow.steps.recreate_objects import not_as_at_target
+from recovery.workflow.steps.recreated_proof import not_as_at_target
 from recovery.workflow.steps.row_steps import filled_tables
 from recovery.workflow.steps.step import Step
 
@@ -38,9 +38,9 @@ class Verify(Step):
         Raises verify-differs for a difference, and the copy stays for a look.
         """
         loaded = Loaded.model_validate(recovery_run.case.outcome_of(Load.name))
+        anew = recovery_run.case.plan.request.reload_mode.anew
         with recovery_run.original() as original, job(recovery_run, original) as what, ExitStack() as opened:
-            anew = recovery_run.case.plan.request.reload_mode.anew
-            verification = verify(original, _with_valid_keys(what) if anew else what, loaded)
+            verification = verify(original, *(_as_far_as_seen(what, loaded) if anew else (what, loaded)))
             if what.repair is not None:
                 verification = verification.model_copy(
                     update=_compared_again(recovery_run, original, what.repair, loaded, opened)
@@ -64,10 +64,17 @@ class Verify(Step):
         return f"{counted(verification.rows, 'row')} as planned, {verification.foreign_keys_checked} foreign keys hold"
 
 
-def _with_valid_keys(what: Job) -> Job:
-    """Rows under a key that is NOT VALID may have dangled at T: such a key is as it was, and so are they."""
+def _as_far_as_seen(what: Job, loaded: Loaded) -> tuple[Job, Loaded]:
+    """Rows under a key that is NOT VALID may have dangled at T: such a key is as it was, and so are they.
+
+    Of tables whose policies hide rows from this role nothing can be counted; they were proven before the commit.
+    """
     keys = tuple(key for key in what.catalog.foreign_keys if key.validated)
-    return replace(what, catalog=what.catalog.model_copy(update={"foreign_keys": keys}))
+    seen = [pair for pair in what.fills if not pair.original.row_security]
+    names = {str(pair.name) for pair in seen}
+    touched = {table: rows for table, rows in loaded.touched.items() if table in names}
+    what = replace(what, fills=seen, catalog=what.catalog.model_copy(update={"foreign_keys": keys}))
+    return what, loaded.model_copy(update={"touched": touched})
 
 
 def _compared_again(

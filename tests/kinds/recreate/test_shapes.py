@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from runbooks.lab.background import pass_a_second
 from tests.fix_cli import Cli, restoring
 from tests.fix_lab import Database
-from tests.schema_dump import checksum, definitions
+from tests.schema_dump import by_psql, checksum, definitions
 
 pytestmark = pytest.mark.kinds
 
@@ -31,14 +30,6 @@ def parts(path: Path) -> tuple[str, str, list[str]]:
     setup, _, rest = text.removeprefix("-- setup\n").partition("-- incident\n")
     tables = re.findall(r"^-- tables: (.*)$", rest, re.MULTILINE)
     return setup, re.sub(r"^-- tables:.*$", "", rest, flags=re.MULTILINE), tables
-
-
-def by_psql(database: Database, script: str) -> None:
-    program, dsn = database.live.lab.engine.tools.bin / "psql", database.live.dsn(database.name)
-    done = subprocess.run(
-        [str(program), "-qX", "-v", "ON_ERROR_STOP=1", dsn], input=script, text=True, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def checksums(database: Database) -> dict[str, list[tuple[object, ...]]]:

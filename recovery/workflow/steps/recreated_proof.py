@@ -1,0 +1,49 @@
+"""Whether what was made anew is as it was at T, by another dump of all definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recovery.postgres.archive.table_of_contents import ArchiveEntry
+from recovery.postgres.connect import Session
+from recovery.workflow.recovery_run import RecoveryRun
+from recovery.workflow.steps.recreate_objects import chosen_entries, dump
+
+AFTER = "definitions-after"
+# What belongs to a table and nothing else; a view or a key of another table is that one's.
+PARTS = frozenset({"ACL", "COMMENT", "INDEX", "CONSTRAINT", "TRIGGER", "POLICY", "RULE", "DEFAULT", "ROW SECURITY"})
+
+
+def not_as_at_target(recovery_run: RecoveryRun, original: Session) -> tuple[str, ...]:
+    """Objects that were made and are not there now as they were at T, by another dump of all definitions."""
+    now = {entry.identity: entry for entry in dump(recovery_run, AFTER, original)}
+    differing = []
+    for entry in chosen_entries(recovery_run):
+        current = now.get(entry.identity)
+        if current is None:
+            differing.append(f"{entry}: it is not there")
+        elif current.definition != entry.definition:
+            differing.append(f"{entry}: its definition differs")
+        elif current.owner != entry.owner:
+            differing.append(f"{entry}: it belongs to {current.owner}, not to {entry.owner}")
+    return tuple(differing) + additions(chosen_entries(recovery_run), list(now.values()))
+
+
+def without_statement(made: Sequence[ArchiveEntry]) -> list[ArchiveEntry]:
+    """What was made and goes neither by a statement of its own nor with something else that was made: a grant, say."""
+    dropped = {entry.number for entry in made if entry.drop}
+    return [entry for entry in made if not entry.drop and not dropped & set(entry.dependencies)]
+
+
+def additions(made: Sequence[ArchiveEntry], now: Sequence[ArchiveEntry]) -> tuple[str, ...]:
+    """What hangs on objects that were made and did not at T: an index or a grant that came with, or since."""
+    identities = {entry.identity for entry in made}
+    numbers = {entry.number for entry in now if entry.identity in identities}
+    parts = (entry for entry in now if numbers & set(entry.dependencies) and entry.identity not in identities)
+    return tuple(f"{entry}: it did not hang on it at T" for entry in parts if entry.kind in PARTS)
+
+
+def there_now(recovery_run: RecoveryRun, original: Session) -> tuple[str, ...]:
+    """Objects of those that were made, by their names, that are there."""
+    now = {entry.identity for entry in dump(recovery_run, AFTER, original)}
+    return tuple(f"{entry}: it is there" for entry in chosen_entries(recovery_run) if entry.identity in now)
