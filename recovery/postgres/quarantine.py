@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from psycopg import sql
@@ -17,11 +17,11 @@ from recovery.postgres.connection_target import Target
 STATE = "nothing was written to the original; the copy still runs"
 
 
-def make_inert(copy: Target) -> dict[str, int]:
+def make_inert(copy: Target, look: Callable[[], None] = lambda: None) -> dict[str, int]:
     """End prepared transactions, disable subscriptions, then scheduled jobs, then writing.
 
     Subscriptions would steal the original's slots. Returns how many of each were stopped. RDS's default parameter group
-    already keeps pg_cron from loading.
+    already keeps pg_cron from loading. `look`: called before any definition of a table is altered.
     """
     with _writable(copy) as session:
         _end_prepared(copy, session)
@@ -39,6 +39,7 @@ def make_inert(copy: Target) -> dict[str, int]:
         for database, name in subscriptions:
             with _writable(copy.to(database)) as session_on_copy:
                 session_on_copy.execute(sql.SQL("alter subscription {} disable").format(sql.Identifier(name)))
+        look()
         for database in databases:
             _lift_forced_row_security(copy.to(database))
         jobs = sum(_stop_jobs(copy.to(database)) for database in databases)

@@ -122,10 +122,13 @@ class SecureCopy(Step):
             boundary = own_boundary(copy)
             named = recovery_run.case.plan.request.incident_xids
             late = sorted(set(named) - lineage_of(original, copy, boundary).after_target(named)) if named else []
-        if recovery_run.case.plan.request.reload_mode.anew:
-            with connect(target, state=UNTOUCHED) as copy:
-                dump_target(recovery_run, copy)
-        stopped = make_inert(target)
+
+        def look() -> None:
+            if recovery_run.case.plan.request.reload_mode.anew:
+                with connect(target, state=UNTOUCHED) as copy:
+                    dump_target(recovery_run, copy)
+
+        stopped = make_inert(target, look)
         if late:
             raise _too_late(recovery_run, late[0])
         same = identity.system_identifier == recovery_run.case.plan.identity.system_identifier
