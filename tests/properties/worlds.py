@@ -106,7 +106,7 @@ def worlds() -> st.SearchStrategy[World]:
         ),
         bad_modulo=st.integers(1, 4),
         good_after=st.lists(good, max_size=6).map(tuple),
-        mode=st.sampled_from(list(Mode)),
+        mode=st.sampled_from([mode for mode in Mode if mode is not Mode.RECREATE]),  # which compares no rows
         lineage=st.booleans(),
         paced=st.booleans(),
         split=st.booleans(),
