@@ -145,14 +145,13 @@ def _folded(directory: Path, records: Sequence[Record]) -> UnfinishedRehearsal:
     copies: dict[str, Copy] = {}
     groups: dict[str, None] = {}
     for record in records:
-        match record.event:
-            case "instance.requested" | "instance.created":
-                copy = Copy.model_validate(record.data)
-                copies[copy.identifier] = copy
-            case "instance.gone":
-                copies.pop(str(record.data.get("identifier")), None)
-            case "group.requested":
-                groups[str(record.data.get("name"))] = None
-            case "group.gone":
-                groups.pop(str(record.data.get("name")), None)
+        if record.event in {REQUESTED, CREATED}:
+            copy = Copy.model_validate(record.data)
+            copies[copy.identifier] = copy
+        elif record.event == GONE:
+            copies.pop(str(record.data.get("identifier")), None)
+        elif record.event == GROUP_REQUESTED:
+            groups[str(record.data.get("name"))] = None
+        elif record.event == GROUP_GONE:
+            groups.pop(str(record.data.get("name")), None)
     return UnfinishedRehearsal(directory, tuple(copies.values()), tuple(groups))

@@ -10,15 +10,14 @@ from recovery.model.values import counted
 from recovery.postgres.connect import Session
 from recovery.postgres.definition_digest import definitions_digest
 from recovery.postgres.lock_watchdog import watched
-from recovery.reload.drop_recreated import Removal, drop_recreated
+from recovery.reload.drop_recreated import ROLLED_BACK, Removal, drop_recreated
 from recovery.reload.load_job import Loaded
+from recovery.workflow.approvals import refuse_undo_without_second_person
 from recovery.workflow.case_lifecycle import terminate_like_interrupt
 from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.steps.load_records import recording, written_by_load
 from recovery.workflow.steps.recreate_objects import chosen_entries, rows_at_target
 from recovery.workflow.steps.recreated_proof import not_as_at_target, there_now, without_statement
-
-ROLLED_BACK = "the transaction was rolled back: nothing was taken back"
 
 
 def is_recreation(recovery_run: RecoveryRun) -> bool:
@@ -40,8 +39,13 @@ def removal_plan(recovery_run: RecoveryRun) -> RepairPlan:
 
 
 def remove_recreated(recovery_run: RecoveryRun) -> Loaded:
-    """Drop it. Raises nothing-to-undo where rows changed since, or something of others hangs on it."""
-    recovery_run.approve(removal_plan(recovery_run))
+    """Drop it. Raises nothing-to-undo where rows changed since, or something of others hangs on it.
+
+    Raises approval-missing where a second person has to agree to undos.
+    """
+    plan_of_removal = removal_plan(recovery_run)
+    refuse_undo_without_second_person(recovery_run.case)
+    recovery_run.approve(plan_of_removal)
     entries, plan = chosen_entries(recovery_run), recovery_run.case.plan
     what = Removal(
         drops=tuple(entry.drop for entry in reversed(entries) if entry.drop),

@@ -75,12 +75,12 @@ class CopySite:
         return Copy(case=f"{self.run}-{purpose}", source_resource_id=self.original.resource_id, creation=creation)
 
     def start(self, copy: Copy, settings: CopySettings) -> InstanceFacts:
-        """Record it and ask for it; what RDS refuses was never made."""
+        """Record it and ask for it; what RDS refuses was never made, what it did not answer for may have been."""
         self.journal.requested(copy)
         try:
             facts = self.instances.start_copy(copy, self.original, None, settings)
         except RowbackError as error:
-            if error.id is ErrorId.AWS_REFUSED:
+            if isinstance(error.__cause__, ClientError):  # answered, so that it was not made
                 self.journal.gone(copy)
             raise
         self.journal.created(copy, facts.resource_id)

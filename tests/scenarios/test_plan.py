@@ -16,7 +16,7 @@ from recovery.model.target import format_utc
 from recovery.store.journal import read_records
 from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_server import REGION, Lab
-from tests.fix_cli import Cli, Ran, the_case
+from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, Live, wait_until
 
 TABLE = ("create table people (id int primary key, name text)", "insert into people values (1, 'ann'), (2, 'bob')")
@@ -277,6 +277,30 @@ def test_taking_back_needs_another_as_well(cli: Cli, database: Database, people:
     assert cli("undo", case, "--confirm", database.name, **people["bob"]).code == 0
     assert database.rows("select count(*) from people") == [(0,)]
     assert cli("undo", case, "--confirm", database.name, **people["bob"]).code == 61, "one approval, one undo"
+
+
+def test_dropping_what_was_made_anew_needs_another_as_well(cli: Cli, database: Database, people: People) -> None:
+    database.run(*TABLE)
+    target = pass_a_second()
+    database.run("drop table people")
+    wanting_approval()
+    recreating = ("--mode", "recreate", "--profile", "p")
+    stopped = cli(*restoring(cli, database, target, *recreating), **people["bob"])
+    assert stopped.code == 61, stopped.err
+    case = the_case(cli)["case"]
+    digest = cli("diff", case, "--digest").out.strip()[:8]
+    assert cli("approve", case, digest, "--by", "ann", **people["ann"]).code == 0
+    go_on = f"rowback apply {case} {digest} --confirm {database.name}"
+    assert f"rowback approve {case} {digest} --by NAME; then: {go_on}\n" in stopped.err
+    applied = cli(*go_on.split()[1:], **people["bob"])
+    assert applied.code == 0, applied.err
+    alone = cli("undo", case, "--confirm", database.name, **people["bob"])
+    assert alone.code == 61, alone.err
+    assert f"another person: rowback approve {case} undo --by NAME; then: rowback undo {case} --confirm" in alone.err
+    assert database.rows("select count(*) from people") == [(2,)]
+    assert cli("approve", case, "undo", "--by", "ann", **people["ann"]).code == 0
+    assert cli("undo", case, "--confirm", database.name, **people["bob"]).code == 0
+    assert database.rows("select to_regclass('people')::text") == [(None,)]
 
 
 def test_row_by_row_names_the_command_that_goes_on(cli: Cli, database: Database, people: People) -> None:
