@@ -40,6 +40,7 @@ EXPIRED = {
     "MissingAuthenticationToken",
 }
 THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"}
+EXISTS = "DBInstanceAlreadyExists"
 QUOTA = {"InstanceQuotaExceeded", "StorageQuotaExceeded"}
 
 
@@ -57,7 +58,7 @@ def client(service: str, *, region: str | None, timeout_s: float | None = None) 
         return boto3.client(
             service,
             region_name=region,
-            config=Config(retries={"mode": "standard", "max_attempts": attempts}, **patience),
+            config=Config(retries={"mode": "standard", "total_max_attempts": attempts}, **patience),
         )
 
 
@@ -72,6 +73,22 @@ def code_of(error: ClientError) -> str:
     return str(code or "").removesuffix("Fault")
 
 
+def was_refused(error: RowbackError) -> bool:
+    """Whether AWS answered that it did not carry out the call.
+
+    An error of its own (5xx) does not say so, nor that there is such an instance already: botocore asks again after a
+    lost answer, and then that is what was made at first.
+    """
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and code_of(cause) != EXISTS and not _is_of_aws(cause)
+
+
+def _is_of_aws(error: ClientError) -> bool:
+    """Whether AWS answered with an error of its own: the call may have been carried out."""
+    status = (error.response.get("ResponseMetadata") or {}).get("HTTPStatusCode")
+    return not isinstance(status, int) or status >= 500
+
+
 @contextmanager
 def translated(call: str, *, state: str = NOTHING_CREATED, unanswered: str = "") -> Iterator[None]:
     """Turn whatever boto3 raises inside into a RowbackError that names `call`.
@@ -82,7 +99,7 @@ def translated(call: str, *, state: str = NOTHING_CREATED, unanswered: str = "")
     try:
         yield
     except ClientError as error:
-        raise _of_answer(error, call, state) from error
+        raise _of_answer(error, call, (unanswered or state) if _is_of_aws(error) else state) from error
     except (
         NoCredentialsError,
         PartialCredentialsError,

@@ -12,12 +12,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from recovery.aws.clients import DENIED, client, code_of, is_loopback, translated
+from recovery.aws.clients import DENIED, EXISTS, client, code_of, is_loopback, translated
 from recovery.aws.instance_errors import GONE, copy_failed, delete_refused, not_available, too_slow
 from recovery.aws.instance_rows import facts_of, tags_of
 from recovery.aws.instance_status import PENDING, READY
 from recovery.aws.restorable_source import StatusListener
-from recovery.aws.restore_call import EXISTS, NO_CERTIFICATE, arguments, restore_refused, tags_for
+from recovery.aws.restore_call import NO_CERTIFICATE, arguments, restore_refused, tags_for
 from recovery.aws.restore_window import window_of
 from recovery.aws.settling import LOOKS_TO_BELIEVE, SETTLED, Insistence, settled, shown
 from recovery.errors import NOTHING_CREATED, ErrorId, RowbackError
@@ -151,7 +151,7 @@ class Instances:
             try:
                 row = self._restore(arguments(source, copy, tags, settings))
             except ClientError as error:
-                if code_of(error) == EXISTS and (ours := self._answered(copy)):
+                if code_of(error) == EXISTS and (ours := self.made_before(copy)):
                     return ours
                 if refused := restore_refused(error, source, copy.case if database is not None else None):
                     raise refused from error
@@ -169,7 +169,7 @@ class Instances:
         row: dict[str, Any] = answer["DBInstance"]
         return row
 
-    def _answered(self, copy: Copy) -> InstanceFacts | None:
+    def made_before(self, copy: Copy) -> InstanceFacts | None:
         """The copy, where an earlier attempt of the same call was carried out and its answer was lost."""
         instance, objections = self.identify(copy, lambda *_: None)
         return None if objections else instance

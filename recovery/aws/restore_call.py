@@ -25,7 +25,6 @@ from recovery.model.instance import (
 from recovery.model.target import format_utc
 
 NO_CERTIFICATE = "CertificateNotFound"  # the original's CA may be one that RDS does not give any more
-EXISTS = "DBInstanceAlreadyExists"
 
 # What RDS's model says that the restore may answer → what has to be chosen otherwise, since the same call is refused
 # again. The settings are part of the plan: another choice needs another case.

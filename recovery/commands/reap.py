@@ -26,9 +26,11 @@ def reap(profile: str | None, region: str | None, dry_run: bool, as_json: bool) 
     remove_group = partial(remove_parameter_group, instances)
     rows = list(reap_copies(instances, remove=not dry_run, remove_group=remove_group))
     if as_json:
-        click.echo(json.dumps([{"instance": name, "result": what} for name, what in rows], indent=1))
+        click.echo(
+            json.dumps([{each.kind.replace(" ", "_"): each.name, "result": each.outcome} for each in rows], indent=1)
+        )
         return
-    for name, what in rows:
-        click.echo(f"{name}: {what}")
+    for each in rows:
+        click.echo(f"{'' if each.kind == 'instance' else each.kind + ' '}{each.name}: {each.outcome}")
     if not rows:
         click.echo("no copies exist")

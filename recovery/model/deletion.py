@@ -8,7 +8,7 @@ was journalled before the call, the same source and target time, and was not cre
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from recovery.model.instance import (
     COPY_PREFIX,
@@ -24,6 +24,7 @@ from recovery.model.values import Moment, Value
 
 # AWS refuses signed calls of a clock that is further off (SigV4), so no call of ours was made with a later one.
 CLOCK_TOLERANCE = timedelta(minutes=5)
+APPEARS = timedelta(minutes=15)  # RDS shows new instances within minutes
 
 
 class CreationRequest(Value):
@@ -53,6 +54,10 @@ class Copy(Value):
     def identifier(self) -> str:
         """The instance's name, which derives from the case id."""
         return f"{COPY_PREFIX}{self.case}"
+
+    def may_still_appear(self, now: datetime) -> bool:
+        """Whether a call whose answer was lost may have made it although RDS does not show it yet."""
+        return self.resource_id is None and self.creation is not None and now - self.creation.requested_at < APPEARS
 
 
 def objections_to_delete(instance: InstanceFacts, copy: Copy) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
 
 from recovery.aws.restorable_source import RestorableSource
 from recovery.errors import ErrorId, RowbackError
@@ -14,18 +16,24 @@ from recovery.store.journal import is_driven, read_records
 from recovery.store.rehearsal_journal import UnfinishedRehearsal, forget, rehearsals
 
 DEADLINE_S = 3600.0
-APPEARS = timedelta(minutes=15)
-REMOVED, GONE = "removed", "was gone already"
+REMOVED, GONE, WOULD_BE = "removed", "was gone already", "would be removed"
 
 
-def reap(
-    instances: RestorableSource, *, remove: bool, remove_group: Callable[[str], None]
-) -> Iterator[tuple[str, str]]:
-    """Everything that carries our prefix, by name, with what was done about it. Deletes only what dead cases left.
+@dataclass(frozen=True)
+class Reaped:
+    """What was done about one instance or parameter group, by its name."""
+
+    kind: Literal["instance", "parameter group"]
+    name: str
+    outcome: str
+
+
+def reap(instances: RestorableSource, *, remove: bool, remove_group: Callable[[str], None]) -> Iterator[Reaped]:
+    """Everything that carries our prefix, with what was done about it. Deletes only what dead cases left.
 
     A case is dead when no process drives it and it is closed, or its copy has expired by its own tag; a drill or an
     acceptance run when no process drives it. "removed" is said of what was deleted and is gone. `remove_group`: deletes
-    a parameter group that such a run made, where all else of it is gone.
+    a parameter group that such a run made, where all else of it is gone; raises what AWS's refusal stands for.
     """
     of_rehearsals = {copy.identifier: each for each in rehearsals() for copy in each.copies}
     for instance in instances.copies():
@@ -34,30 +42,46 @@ def reap(
         try:
             copy = _dead_case(instance).copy
         except _Kept as kept:
-            yield instance.identifier, f"kept: {kept}"
+            yield Reaped("instance", instance.identifier, f"kept: {kept}")
             continue
-        yield instance.identifier, _remove(instances, instance, copy) if remove else "would be removed"
+        outcome = _remove(instances, instance, copy) if remove else WOULD_BE
+        yield Reaped("instance", instance.identifier, outcome)
     for rehearsal in rehearsals():
-        outcomes = dict(_reap_rehearsal(instances, rehearsal, remove=remove))
-        yield from outcomes.items()
-        if remove and not rehearsal.is_driven:
-            gone = [name for name, outcome in outcomes.items() if outcome in {REMOVED, GONE}]
-            groups = rehearsal.groups if len(gone) == len(outcomes) else ()
-            for name in groups:
-                remove_group(name)
-            forget(rehearsal, copies=gone, groups=groups)
+        copies = list(_reap_rehearsal(instances, rehearsal, remove=remove))
+        yield from copies
+        gone = [each.name for each in copies if each.outcome in {REMOVED, GONE}]
+        if remove and gone:
+            forget(rehearsal, copies=gone, groups=())
+        of_copies = frozenset(each.outcome for each in copies)
+        yield from _reap_groups(rehearsal, of_copies, remove_group if remove else None)
 
 
-def _reap_rehearsal(
-    instances: RestorableSource, rehearsal: UnfinishedRehearsal, *, remove: bool
-) -> Iterator[tuple[str, str]]:
-    """What one drill or acceptance run left: copies first, then what they were copies of."""
+def _reap_groups(
+    rehearsal: UnfinishedRehearsal, of_copies: frozenset[str], remove_group: Callable[[str], None] | None
+) -> Iterator[Reaped]:
+    """`of_copies`: what became of the run's instances; a group that one of them may use stays."""
+    for name in rehearsal.groups:
+        if rehearsal.is_driven:
+            outcome = f"kept: {rehearsal.run} is being driven by another process"
+        elif of_copies - {REMOVED, GONE, WOULD_BE}:
+            outcome = f"kept: an instance of {rehearsal.run} is kept"
+        elif remove_group is None:
+            outcome = WOULD_BE
+        else:
+            remove_group(name)
+            forget(rehearsal, copies=(), groups=(name,))
+            outcome = REMOVED
+        yield Reaped("parameter group", name, outcome)
+
+
+def _reap_rehearsal(instances: RestorableSource, rehearsal: UnfinishedRehearsal, *, remove: bool) -> Iterator[Reaped]:
+    """The instances that one drill or acceptance run left: copies first, then what they were copies of."""
     for copy in reversed(rehearsal.copies):
         try:
             outcome = _outcome(instances, rehearsal, copy, remove=remove)
         except _Kept as reason:
             outcome = f"kept: {reason}"
-        yield copy.identifier, outcome
+        yield Reaped("instance", copy.identifier, outcome)
 
 
 def _outcome(instances: RestorableSource, rehearsal: UnfinishedRehearsal, copy: Copy, *, remove: bool) -> str:
@@ -66,7 +90,7 @@ def _outcome(instances: RestorableSource, rehearsal: UnfinishedRehearsal, copy: 
         raise _Kept(f"{rehearsal.run} is being driven by another process")
     instance = instances.find(copy.identifier)
     if instance is None:
-        if _may_appear(copy):
+        if copy.may_still_appear(datetime.now(UTC)):
             raise _Kept("it is not to be seen, and was asked for a moment ago: run this again in a quarter of an hour")
         return GONE
     if objections := objections_to_delete(instance, copy):
@@ -76,16 +100,7 @@ def _outcome(instances: RestorableSource, rehearsal: UnfinishedRehearsal, copy: 
             "it is protected from deletion, by a person or a rule; to take that back: aws rds modify-db-instance"
             f" --no-deletion-protection --db-instance-identifier {copy.identifier}"
         )
-    return _remove(instances, instance, copy) if remove else "would be removed"
-
-
-def _may_appear(copy: Copy) -> bool:
-    """Whether a call whose answer was lost may still make it: RDS shows new instances within minutes."""
-    return (
-        copy.resource_id is None
-        and copy.creation is not None
-        and datetime.now(UTC) - copy.creation.requested_at < APPEARS
-    )
+    return _remove(instances, instance, copy) if remove else WOULD_BE
 
 
 class _Kept(Exception):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from botocore.exceptions import ClientError
 
-from recovery.aws.clients import translated
+from recovery.aws.clients import EXISTS, code_of, translated, was_refused
 from recovery.aws.instance_rows import facts_of, tag_list
 from recovery.aws.instances import Instances
 from recovery.aws.restore_call import tags_for
@@ -61,12 +60,12 @@ def make_original(
     remember(password)
     journal.requested(copy)
     try:
-        row = _create(instances, request, copy, {"MasterUserPassword": password, "DBName": database})
+        facts = _create(instances, request, copy, {"MasterUserPassword": password, "DBName": database})
     except RowbackError as error:
-        if isinstance(error.__cause__, ClientError):  # answered, so that it was not made
+        if was_refused(error):
             journal.gone(copy)
         raise
-    journal.created(copy, row["DbiResourceId"])
+    journal.created(copy, facts.resource_id)
     facts = instances.wait_available(copy.identifier, deadline_s=READY_WITHIN_S, watch=listener.progress)
     return Original(
         facts, undisturbed(request.profile).model_copy(update={"credentials": LibpqCredentials(user=MASTER)}), password
@@ -78,7 +77,7 @@ def undisturbed(profile: Profile) -> Profile:
     return profile.model_copy(update={"approvals_needed": 0, "references": (), "notify": ()})
 
 
-def _create(instances: Instances, request: AcceptanceRequest, copy: Copy, login: dict[str, object]) -> dict[str, Any]:
+def _create(instances: Instances, request: AcceptanceRequest, copy: Copy, login: dict[str, object]) -> InstanceFacts:
     ground = request.ground
     optional: dict[str, object] = {
         "DBSubnetGroupName": ground.subnet_group,
@@ -94,27 +93,36 @@ def _create(instances: Instances, request: AcceptanceRequest, copy: Copy, login:
         expires_after_hours=HOURS_AT_MOST,
         tags=request.profile.copy_tags,
     )
+    wanted: dict[str, object] = {
+        "DBInstanceIdentifier": copy.identifier,
+        "Engine": "postgres",
+        "DBInstanceClass": ground.instance_class,
+        "AllocatedStorage": STORAGE_GIB,
+        "StorageType": STORAGE_KIND,
+        "StorageEncrypted": True,
+        "MasterUsername": MASTER,
+        "DBParameterGroupName": PARAMETER_GROUP,
+        "BackupRetentionPeriod": 1,
+        "PubliclyAccessible": False,
+        "MultiAZ": False,
+        "AutoMinorVersionUpgrade": False,
+        "CopyTagsToSnapshot": False,
+        "DeletionProtection": False,
+        "EnableIAMDatabaseAuthentication": False,
+        "Tags": tag_list(tags_for(copy, None, settings)),
+        **login,
+        **{name: value for name, value in optional.items() if value},
+    }
+    return _created(instances, copy, wanted)
+
+
+def _created(instances: Instances, copy: Copy, wanted: dict[str, object]) -> InstanceFacts:
+    """Made by this call or by an earlier attempt of it, whose answer was lost."""
     with translated(f"rds:CreateDBInstance '{copy.identifier}'", unanswered="an instance may have been created"):
-        answer = instances.rds.create_db_instance(
-            DBInstanceIdentifier=copy.identifier,
-            Engine="postgres",
-            DBInstanceClass=ground.instance_class,
-            AllocatedStorage=STORAGE_GIB,
-            StorageType=STORAGE_KIND,
-            StorageEncrypted=True,
-            MasterUsername=MASTER,
-            DBParameterGroupName=PARAMETER_GROUP,
-            BackupRetentionPeriod=1,
-            PubliclyAccessible=False,
-            MultiAZ=False,
-            AutoMinorVersionUpgrade=False,
-            CopyTagsToSnapshot=False,
-            DeletionProtection=False,
-            EnableIAMDatabaseAuthentication=False,
-            Tags=tag_list(tags_for(copy, None, settings)),
-            **login,
-            **{name: value for name, value in optional.items() if value},
-        )
-    facts_of(answer["DBInstance"], instances.region)  # an answer that shows no instance is none
-    row: dict[str, Any] = answer["DBInstance"]
-    return row
+        try:
+            answer = instances.rds.create_db_instance(**wanted)
+        except ClientError as error:
+            if code_of(error) == EXISTS and (ours := instances.made_before(copy)):
+                return ours
+            raise
+        return facts_of(answer["DBInstance"], instances.region)  # an answer that shows no instance is none

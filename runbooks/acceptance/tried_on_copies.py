@@ -29,7 +29,7 @@ from runbooks.acceptance.findings import Findings
 from runbooks.acceptance.first_reads import measure_first_reads
 from runbooks.acceptance.tried_logins import IamCopy, LoginOutcome, try_login, try_tokens
 from runbooks.acceptance.tried_on_original import Furnished
-from runbooks.drills.rehearsal_copy import remove_at_last
+from runbooks.drills.rehearsal_copy import ask_for, remove_at_last
 
 PATIENCE_S = 4 * 3600.0
 LOGIN_WITHIN_S = 300.0
@@ -75,16 +75,8 @@ class CopySite:
         return Copy(case=f"{self.run}-{purpose}", source_resource_id=self.original.resource_id, creation=creation)
 
     def start(self, copy: Copy, settings: CopySettings) -> InstanceFacts:
-        """Record it and ask for it; what RDS refuses was never made, what it did not answer for may have been."""
-        self.journal.requested(copy)
-        try:
-            facts = self.instances.start_copy(copy, self.original, None, settings)
-        except RowbackError as error:
-            if isinstance(error.__cause__, ClientError):  # answered, so that it was not made
-                self.journal.gone(copy)
-            raise
-        self.journal.created(copy, facts.resource_id)
-        return facts
+        """Record it and ask for it. Raises what AWS's refusal stands for."""
+        return ask_for(self.instances, self.original, copy, settings, self.journal)
 
     def start_or_settle(self, copy: Copy, settings: CopySettings, numbers: tuple[int, ...]) -> InstanceFacts | None:
         """The same; None where it is refused, which leaves the assumptions `numbers` unknown."""
@@ -96,9 +88,7 @@ class CopySite:
     def remove(self, identifier: str, watch: Callable[[str, float], None]) -> bool:
         """Delete one of the run's copies and wait until it is gone; False where it was not to be seen at any look."""
         (copy,) = [each for each in self.journal.remaining if each.identifier == identifier]
-        seen = remove_at_last(self.instances, copy, watch)
-        self.journal.gone(copy)
-        return seen
+        return remove_at_last(self.instances, copy, watch, self.journal)
 
 
 def try_latest_second(site: CopySite, settings: CopySettings) -> None:

@@ -29,13 +29,13 @@ from runbooks.drills.rehearsal_copy import (
     PATIENCE_S,
     Scene,
     StandIn,
+    ask_for,
     await_backup,
     left_over,
     new_copy,
     prove,
     refuse_second_drill,
     removing,
-    start,
     take_over,
 )
 from runbooks.drills.rehearsed_recovery import libpq_password, recover
@@ -82,7 +82,7 @@ def rehearse(request: InstanceDrillRequest, listener: Listener) -> DrillReport:
     copy = new_copy(instances, source)
     with RehearsalJournal.begin(copy.case) as journal, removing(instances, journal, clock):
         with clock.phase("stand-in", f"restore a copy of '{source.identifier}' to be broken"):
-            facts = start(scene, copy, journal)
+            facts = ask_for(instances, source, copy, scene.settings, journal)
         with clock.phase("stand-in-ready", "wait for it, take it over, make it inert"):
             stand_in = take_over(scene, facts, clock.listener)
         with clock.phase("stand-in-backup", "wait for its first backup"):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from recovery.aws.clients import was_refused
 from recovery.aws.restorable_source import RestorableSource, StatusListener
 from recovery.aws.settling import SETTLED
 from recovery.config import IamCredentials, LibpqCredentials, Profile
@@ -84,10 +85,20 @@ def new_copy(instances: RestorableSource, source: InstanceFacts) -> Copy:
     )
 
 
-def start(scene: Scene, copy: Copy, journal: RehearsalJournal) -> InstanceFacts:
-    """Begin restoring the instance."""
+def ask_for(
+    instances: RestorableSource, source: InstanceFacts, copy: Copy, settings: CopySettings, journal: RehearsalJournal
+) -> InstanceFacts:
+    """Record it in `journal` and begin restoring it.
+
+    What RDS refuses was never made; what it did not answer for may have been, and stays in the journal.
+    """
     journal.requested(copy)
-    facts = scene.instances.start_copy(copy, scene.source, None, scene.settings)
+    try:
+        facts = instances.start_copy(copy, source, None, settings)
+    except RowbackError as error:
+        if was_refused(error):
+            journal.gone(copy)
+        raise
     journal.created(copy, facts.resource_id)
     return facts
 
@@ -168,22 +179,23 @@ def removing(instances: RestorableSource, journal: RehearsalJournal, clock: Phas
 
 def _remove(instances: RestorableSource, copy: Copy, journal: RehearsalJournal, clock: PhaseClock) -> None:
     with clock.phase("stand-in-gone", f"remove '{copy.identifier}'"):
-        remove_at_last(instances, copy, clock.listener.progress)
-    journal.gone(copy)
+        remove_at_last(instances, copy, clock.listener.progress, journal)
 
 
-def remove_at_last(instances: RestorableSource, copy: Copy, watch: StatusListener) -> bool:
+def remove_at_last(instances: RestorableSource, copy: Copy, watch: StatusListener, journal: RehearsalJournal) -> bool:
     """Delete what was asked for and wait until it is gone; False where it was not to be seen at any look.
 
     RDS may show it only minutes after the call that made it. Without a resource id no answer of that call was received,
-    and the nonce proves that it is the copy.
+    and the nonce proves that it is the copy. Either way it is gone for `journal`: five minutes of nothing mean that.
     """
     assert copy.creation is not None
     young = datetime.now(UTC) - copy.creation.requested_at < SETTLED
     for _ in range(UNSEEN_LOOKS if young else 1):
         if _delete(instances, copy, watch):
+            journal.gone(copy)
             return True
         time.sleep(instances.poll_s)
+    journal.gone(copy)
     return False
 
 

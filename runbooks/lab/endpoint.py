@@ -69,8 +69,9 @@ class LabApi:
             faults = self.account.engine.faults
             if f"{service}:{action}" in faults.denied:
                 raise Refusal("AccessDenied", f"User: lab is not authorized to perform: {service}:{action}", 403)
-            if fault := faults.take_call(action):
-                raise Refusal(fault.code, fault.message, fault.http_status)
+            fault = faults.take_call(action)
+            if fault and fault.moment == "instead":
+                raise fault.refusal()
             request = parse_request(action, form, service=service)
             own = faults.policies.get(role_of(key) or "") if faults.policies else None
             for policy in filter(None, (faults.policy, own, faults.organization)):
@@ -81,6 +82,8 @@ class LabApi:
                 raise Refusal("InvalidAction", f"The lab does not implement {action}; the RDS API has it.")
             with self._lock:
                 result = operation(request)
+            if fault:
+                raise fault.refusal()
             return 200, render_result(action, result, request_id, service=service)
         except Refusal as refusal:
             return refusal.http_status, render_refusal(refusal, request_id, service=service)

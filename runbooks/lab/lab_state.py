@@ -7,9 +7,11 @@ import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from runbooks.lab.iam_policy import IdentityPolicy
 from runbooks.lab.lab_cluster import Cluster
+from runbooks.lab.query_protocol import Refusal
 
 DOMAIN = "lab.rds.invalid"  # of the endpoints of an account that has names; nobody resolves them (RFC 2606)
 CERTIFICATE_LIFETIME = timedelta(days=365)
@@ -195,10 +197,15 @@ class Faults:
 
 @dataclass
 class CallFault:
-    """Answer `action` (or `*`) with this error, `times` times."""
+    """Answer `action` (or `*`) with this error, `times` times: instead of carrying it out, or after it was."""
 
     action: str
     code: str
     message: str = "injected by the lab"
     http_status: int = 400
     times: int = 1
+    moment: Literal["instead", "after"] = "instead"
+
+    def refusal(self) -> Refusal:
+        """What is answered."""
+        return Refusal(self.code, self.message, self.http_status)

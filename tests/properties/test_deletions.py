@@ -47,7 +47,7 @@ def test_the_same_with_real_instances(cli: Cli, database: Database, monkeypatch:
             continue
         home = journalled(cli, copy, first["data"])
         build(cli, instance)
-        results = dict(reap(instances, remove=True, remove_group=lambda name: None))
+        results = {each.name: each.outcome for each in reap(instances, remove=True, remove_group=lambda name: None)}
         name = instance.facts.identifier
         gone = name not in engine.instances
         assert (results[name] == "removed") is gone, (results, copy, instance)

@@ -11,7 +11,7 @@ import pytest
 from recovery.model.target import format_utc
 from runbooks.lab.lab_state import CallFault
 from tests.fix_cli import Cli
-from tests.fix_lab import Database, discard
+from tests.fix_lab import Database, discard, wait_until
 from tests.scenarios.refusals.requests import NOTHING, plan
 
 
@@ -227,6 +227,9 @@ def test_what_had_its_name_before_a_switchover_is_named(cli: Cli) -> None:
 def test_a_time_at_the_very_end_of_the_window_is_waited_for_or_refused(cli: Cli, database: Database) -> None:
     """RestoreTime "must be before the latest restorable time", and RDS's is often a whole second."""
     engine, instance = cli.live.lab.engine, cli.live.lab.engine.instances[cli.live.identifier]
+    earliest = instance.earliest_restorable
+    assert earliest
+    wait_until(lambda: datetime.now(UTC) - earliest > timedelta(seconds=4), "a window of some seconds")
     latest = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=2)
     beat, kept = engine.beat, instance.latest_restorable
     engine.beat, instance.latest_restorable = lambda instance: None, latest  # type: ignore[method-assign]
