@@ -17,7 +17,7 @@ pytestmark = pytest.mark.drill
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 # Provoked and gone on from in tests of their own, because no command line alone brings them about.
 ELSEWHERE = {
-    ErrorId.APPROVAL_MISSING: "tests/scenarios/test_plan.py",
+    ErrorId.APPROVAL_MISSING: "tests/scenarios/test_second_person.py",
     ErrorId.BOOK_CHANGED: "tests/scenarios/runbook/test_runs.py",
     ErrorId.DISK_FULL: "tests/faults/test_trouble.py",
     ErrorId.REPLICA_BEHIND: "tests/faults/test_paced_kill.py",
