@@ -197,3 +197,4 @@ def _rebuild(id: ErrorId, fact: str, facts: Sequence[str], state: str, help: Seq
 
 
 NOTHING_CREATED = "nothing was created, nothing was written"
+ROLLED_BACK = "the transaction was rolled back: nothing was written to the original"

@@ -18,8 +18,34 @@ def definitions(database: Database, *options: str) -> str:
     return OWN_LINES.sub("", done.stdout)
 
 
+def in_any_order(definitions: str) -> list[str]:
+    """Definitions line by line, those of each table's columns sorted: a column that comes back is the last one."""
+    lines: list[str] = []
+    columns: list[str] | None = None
+    for line in definitions.splitlines():
+        if columns is None:
+            lines.append(line)
+            columns = [] if line.startswith("CREATE TABLE ") and line.endswith("(") else None
+        elif line.startswith(")"):
+            lines += [*sorted(columns), line]
+            columns = None
+        else:
+            columns.append(line.removesuffix(","))
+    return lines
+
+
+def checksum_by_name(database: Database, table: str) -> list[tuple[object, ...]]:
+    """The same whatever the order of the columns."""
+    names = database.rows(
+        "select string_agg(quote_ident(attname), ', ' order by attname) from pg_attribute"
+        f" where attrelid = '{table.replace(chr(39), chr(39) * 2)}'::regclass and attnum > 0 and not attisdropped"
+    )[0][0]
+    return checksum(database, f"(select {names} from only {table})") if names else checksum(database, table)
+
+
 def checksum(database: Database, table: str) -> list[tuple[object, ...]]:
-    return database.rows(f"select count(*), sum(hashtextextended(x::text, 0)) from only {table} x")
+    rows = table if table.startswith("(") else f"only {table}"
+    return database.rows(f"select count(*), sum(hashtextextended(x::text, 0)) from {rows} x")
 
 
 def by_psql(database: Database, script: str) -> None:

@@ -121,12 +121,12 @@ def refuse_unknown_incident(
     request: RepairRequest,
     writers: Sequence[Writer],
     facts: Sequence[str],
-    beside: str,
+    anew: str,
 ) -> None:
     """Mode repair has to know what to revert.
 
     Raises incident-unknown when rows changed and no transaction was named, or a named one did not happen after T;
-    nothing-to-repair when something else is gone instead. `facts`: what that is; `beside`: the command that brings it.
+    nothing-to-repair when something else is gone instead. `facts`: what that is; `anew`: the command that brings it.
     """
     if request.reload_mode.incident is not IncidentNeed.REQUIRED:
         return
@@ -147,7 +147,7 @@ def refuse_unknown_incident(
             "no row was lost, and no incident is named that changed any",
             *facts,
             state=UNTOUCHED,
-            help=f"bring what T held: {beside}",
+            help=f"bring what T held: {anew}",
         )
     fact = (
         f"transaction {unknown[0]} wrote none of the rows that differ from T, and did not commit after T"

@@ -18,7 +18,8 @@ class Inquiry:
     `filled`: those of them that may be loaded whole, because they are empty and look as they did; which of them are,
     the comparison says.
 
-    `gone`: tables dropped since T, and the rows they held; `beside`: the command that loads T's tables beside.
+    `gone`: tables dropped since T, and the rows they held; `beside`, `anew`: the commands that load T's tables
+    beside, and that make what was dropped anew.
     `boundary`: the first transaction id that the copy may have used itself; None: compare without lineage. `repaired`:
     transactions whose rows an earlier case has repaired: that they are the last writer of none tells nothing.
     """
@@ -32,4 +33,5 @@ class Inquiry:
     decisions: Sequence[Decision] = ()
     gone: Mapping[str, int] = field(default_factory=dict)
     beside: str = "mode beside"
+    anew: str = "mode recreate"
     repaired: frozenset[int] = frozenset()

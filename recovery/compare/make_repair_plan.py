@@ -140,7 +140,7 @@ def _compare(
     concerned = {str(name) for name in named | filled | comparison.with_losses()}
     hit_rows = hit_in_between(comparison, incident)
     dropped = [*gone_notices(inquiry.gone), *map(str, columns_lost)]
-    refuse_unknown_incident(comparison, inquiry.case, inquiry.request, writers, dropped, inquiry.beside)
+    refuse_unknown_incident(comparison, inquiry.case, inquiry.request, writers, dropped, inquiry.anew)
     apply_decisions(changes, inquiry.decisions)
     excepted = [out.name for out in inquiry.plan.left_out]
     elsewhere = elsewhere_of(original, then, now, [mapping.original for mapping in mapped.values()], excepted)

@@ -35,16 +35,18 @@ class MissingObjects:
     """What is to be made anew, in the archive's order.
 
     `taken`: things that hang together with it, or were asked for, and whose names other things have now. `lost`: other
-    tables of which that is so. `altered`: what is there and lost something with the missing ones, such as a default, or
-    was asked for and changed. `needed`: what the missing ones need and what is not as it was. `moved`: what was asked
-    for and has another name now, with that. `unfit`: what cannot be made because it needs such a thing, with that.
-    `others`: missing as well, and not asked for. `unknown`: names that were not there at T.
+    tables of which that is so. `altered`: what is there, is not as it was, and was asked for or needs missing ones.
+    `asked`: the tables among those of which everything is asked for, or of all where nothing is named. `needed`: what
+    the missing ones need and what is not as it was. `moved`: what was asked for and has another name now, with that.
+    `unfit`: what cannot be made because it needs such a thing, with that. `others`: missing as well, and not asked for.
+    `unknown`: names that were not there at T.
     """
 
     entries: tuple[ArchiveEntry, ...]
     taken: tuple[ArchiveEntry, ...]
     lost: tuple[ArchiveEntry, ...]
     altered: tuple[ArchiveEntry, ...]
+    asked: tuple[ArchiveEntry, ...]
     needed: tuple[ArchiveEntry, ...]
     moved: tuple[tuple[ArchiveEntry, ArchiveEntry], ...]
     unfit: tuple[tuple[ArchiveEntry, ArchiveEntry], ...]
@@ -54,7 +56,7 @@ class MissingObjects:
     @property
     def tables(self) -> tuple[TableName, ...]:
         """The tables among them, partitioned ones too."""
-        return tuple(_name(entry) for entry in self.entries if entry.kind == "TABLE")
+        return tuple(entry.name for entry in self.entries if entry.kind == "TABLE")
 
 
 def missing_objects(
@@ -78,14 +80,14 @@ def missing_objects(
         return tuple(graph.entries[number] for number in sorted(numbers, key=graph.order.__getitem__))
 
     asked = {entry.number for entry in named}
+    differing = [entry for entry in graph.entries.values() if graph.differs(entry)]
     return MissingObjects(
         entries=those(chosen),
         taken=those(taken),
         lost=() if wanted else those({e.number for e in graph.all(Presence.TAKEN) if e.kind in WITH_ROWS} - taken),
-        altered=those(
-            entry.number
-            for entry in graph.entries.values()
-            if graph.differs(entry) and (entry.number in asked or chosen & set(entry.dependencies))
+        altered=those(entry.number for entry in differing if entry.number in asked or chosen & set(entry.dependencies)),
+        asked=those(
+            entry.number for entry in differing if entry.kind == "TABLE" and (entry.number in asked or not wanted)
         ),
         needed=those(number for number in needs if graph.differs(graph.entries[number])),
         moved=tuple((root, graph.current(root)) for root in named if graph.presence[root.number] is Presence.MOVED),
@@ -203,7 +205,3 @@ def _is_meant(entry: ArchiveEntry, wanted: Iterable[TableName]) -> bool:
         ):
             return True
     return False
-
-
-def _name(entry: ArchiveEntry) -> TableName:
-    return TableName(schema_name=entry.schema, name=entry.tag)

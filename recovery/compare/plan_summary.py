@@ -119,7 +119,7 @@ def dropped_values(copy: Session, mapped: Mapping[TableName, ColumnMapping]) -> 
         for column, rows in count_filled(copy, columns.at_target.name, columns.dropped).items():
             if rows:
                 text = (
-                    f"column {column} was dropped since T: its {rows:,} values are not back (mode beside brings them)"
+                    f"column {column} was dropped since T: its {rows:,} values are not back (mode recreate brings them)"
                 )
                 lost.append(LostValues(table=str(name), column=column, text=text))
     return lost

@@ -159,8 +159,6 @@ def _but(together: Sequence[Suspect]) -> Iterator[str]:
             "rowback puts rows into databases that exist: take what was dropped out of the whole instance as of that"
             " time, restored under another name, with pg_dump"
         )
-    if any(_drops_columns(s) for s in together):
-        yield "what the columns held is brought beside, with their table, into a schema of its own: --mode beside"
     if any(_is_made_anew(s) for s in together):
         yield "what was dropped is made anew, with what hung on it: --mode recreate"
 
@@ -179,7 +177,7 @@ def _all_begin(suspect: Suspect, words: tuple[str, ...]) -> bool:
 
 
 def _is_made_anew(suspect: Suspect) -> bool:
-    return _all_begin(suspect, (*BY_NAME, *SCHEMAS, *UNNAMED))
+    return _all_begin(suspect, (*BY_NAME, *SCHEMAS, *UNNAMED)) or _drops_columns(suspect)
 
 
 def _drops_columns(suspect: Suspect) -> bool:
@@ -211,19 +209,18 @@ def _because(first: Suspect) -> str:
 def _command(instance: str, incident: Incident, target: datetime) -> str:
     """What to run next, with every table that the statements name and that is still there.
 
-    Of dropped ones, what makes them anew; of dropped columns, what brings them beside; of a dropped database, the book.
+    Of dropped ones and of dropped columns, what makes them anew; of a dropped database, the book.
     """
-    on_tables = [each for each in incident if not (_is_dropped(each) or _all_begin(each, DATABASES))]
-    columns = [each for each in incident if _drops_columns(each)]
+    on_tables = [each for each in incident if not (_is_made_anew(each) or _all_begin(each, DATABASES))]
     anew = [each for each in incident if _is_made_anew(each)]
-    if not on_tables and not columns and not anew:
+    if not on_tables and not anew:
         return "rowback runbook show lost-instance"
-    named = on_tables or columns or anew
+    named = on_tables or anew
     parts = ["rowback", "plan" if on_tables else "restore", instance, "--at", format_utc(target)]
     parts += ["--database", incident[0].database or "DATABASE"]
     if not on_tables:
-        parts += ["--mode", "beside" if columns else "recreate"]
-    for table in _tables(named) if on_tables or columns else _wanted(anew):
+        parts += ["--mode", "recreate"]
+    for table in _tables(named) if on_tables else _wanted(anew):
         parts += ["--table", table]
     if on_tables and _mode(named) == "repair":
         parts += ["--mode", "repair"]
@@ -232,12 +229,8 @@ def _command(instance: str, incident: Incident, target: datetime) -> str:
     return " ".join(map(shell_word, parts))
 
 
-def _is_dropped(suspect: Suspect) -> bool:
-    return _drops_columns(suspect) or _is_made_anew(suspect)
-
-
 def _wanted(anew: Sequence[Suspect]) -> list[str]:
     """The names for mode recreate; none where something was dropped that --table cannot name: then all is compared."""
-    if any(not _all_begin(each, (*BY_NAME, *SCHEMAS)) for each in anew):
+    if any(not (_all_begin(each, (*BY_NAME, *SCHEMAS)) or _drops_columns(each)) for each in anew):
         return []
     return list(_tables(list(anew)))

@@ -85,12 +85,15 @@ class LostValues(Value):
 class Account(Value):
     """All tables. `unexamined`: what was not looked at, though rows of it may be lost, with the reason.
 
+    `differing`: what is there, is not as it was at T, and stays so though it was asked for.
+
     `complete` is what "recovered" means: nothing that was lost stays lost, and nothing stays that was to be deleted.
     """
 
     tables: tuple[TableAccount, ...] = ()
     unexamined: tuple[str, ...] = ()
     values_lost: tuple[LostValues, ...] = ()
+    differing: tuple[str, ...] = ()
 
     @property
     def back(self) -> int:
@@ -110,7 +113,7 @@ class Account(Value):
     @property
     def complete(self) -> bool:
         """Whether nothing that was lost stays lost, and nothing stays that was to be deleted."""
-        return not (self.not_back or self.not_deleted or self.unexamined or self.values_lost)
+        return not (self.not_back or self.not_deleted or self.unexamined or self.values_lost or self.differing)
 
     @property
     def summary(self) -> str:

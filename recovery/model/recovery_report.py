@@ -171,7 +171,8 @@ class Report(Value):
     """A case from opening to closing, folded from its journal.
 
     `account`: what became of the rows at T, or would if the repair plan were carried out; `unexamined`: tables that may
-    have lost rows and were not looked at. `notices`: what else the plan noticed.
+    have lost rows and were not looked at; `differing`: what stays otherwise than it was at T. `notices`: what else the
+    plan noticed.
     """
 
     schema_version: Literal[1] = 1
@@ -198,6 +199,7 @@ class Report(Value):
     account: tuple[TableAccount, ...] = ()
     unexamined: tuple[str, ...] = ()
     values_lost: tuple[LostValues, ...] = ()
+    differing: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     before_images: str | None = None
     taken_back: bool = False
@@ -208,4 +210,6 @@ class Report(Value):
     @property
     def whole_account(self) -> Account:
         """The account as one value."""
-        return Account(tables=self.account, unexamined=self.unexamined, values_lost=self.values_lost)
+        return Account(
+            tables=self.account, unexamined=self.unexamined, values_lost=self.values_lost, differing=self.differing
+        )

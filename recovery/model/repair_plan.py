@@ -13,6 +13,7 @@ from recovery.model.modes import DEFAULT, MODES
 from recovery.model.modes.reload_mode import Mode, ReloadMode
 from recovery.model.plain_index import PlainIndex
 from recovery.model.row_class import OnConflict, RowClass
+from recovery.model.table_parts import LostParts
 from recovery.model.values import TableName, Value, digest_of
 
 
@@ -132,7 +133,9 @@ class RepairPlan(Value):
     be savepoints of the incident, which nothing proves. `unexamined`: tables that may have lost rows and could not be
     looked at. `columns`: of the tables in the change set, as they were called when they were compared. `rebuilt`:
     indexes of `filled` that are dropped before the rows come and built after them. `swapped`: those that are built
-    under hidden names and exchanged. `recreated`: objects that were dropped and are made anew.
+    under hidden names and exchanged. `recreated`: objects that were dropped and are made anew; `parts`: columns and
+    the like that come back in tables that are there. `rehearsed`: how many of both were made and rolled back
+    beforehand. `differing`: what is there, not as it was at T, and stays so.
     """
 
     schema_version: Literal[1] = 1
@@ -152,6 +155,9 @@ class RepairPlan(Value):
     rebuilt: tuple[PlainIndex, ...] = ()
     swapped: tuple[TableName, ...] = ()
     recreated: tuple[CatalogObject, ...] = ()
+    parts: tuple[LostParts, ...] = ()
+    rehearsed: int = 0
+    differing: tuple[str, ...] = ()
     wal_bytes_estimated: int
     changes_digest: str
     columns: ColumnNumbers = {}
@@ -159,15 +165,19 @@ class RepairPlan(Value):
     @property
     def digest(self) -> str:
         """What `apply` must be given."""
-        by_default = {
-            name for name in ("rebuilt", "swapped", "recreated") if not getattr(self, name)
-        }  # as in older plans
+        newer = ("rebuilt", "swapped", "recreated", "parts", "rehearsed", "differing")
+        by_default = {name for name in newer if not getattr(self, name)}  # as in older plans
         return digest_of(self, without=frozenset(by_default))
 
     @property
     def writes(self) -> int:
         """Rows to be written one by one; the tables in `filled` come on top."""
         return sum(table.writes for table in self.tables)
+
+    @property
+    def made_anew(self) -> int:
+        """Objects, and parts of tables that are there."""
+        return len(self.recreated) + sum(lost.count for lost in self.parts)
 
     @property
     def conflicts(self) -> int:

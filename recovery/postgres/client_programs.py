@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from guards.postgres_programs import has_tls, path_directories, program_directories
@@ -68,12 +69,18 @@ def find_client_tools(*, server_major: int, tls: bool) -> ClientTools:
 def installed(directories: Iterable[Path]) -> Iterator[ClientTools]:
     """The directories that really hold both tools, with the version pg_dump reports."""
     for directory in directories:
-        if (directory / "pg_dump").is_file() and (directory / "pg_restore").is_file():
-            try:
-                output = subprocess.run(
-                    [directory / "pg_dump", "--version"], capture_output=True, text=True, check=True
-                ).stdout
-            except (OSError, subprocess.CalledProcessError):
-                continue
-            if number := re.search(r"\d+(\.\d+)?", output):
-                yield ClientTools(directory, number.group())
+        program = directory / "pg_dump"
+        both = program.is_file() and (directory / "pg_restore").is_file()
+        if both and (version := _version(program, program.stat().st_mtime_ns)):
+            yield ClientTools(directory, version)
+
+
+@cache
+def _version(program: Path, changed_ns: int) -> str:  # noqa: ARG001 (another file under the name is another program)
+    """What it says of itself, empty where it does not run."""
+    try:
+        output = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    number = re.search(r"\d+(\.\d+)?", output)
+    return number.group() if number else ""

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.table_parts import LostParts, names_of
 from recovery.postgres import load_statements
 from recovery.postgres.change_consumers import lock_holders
 from recovery.postgres.connect import Session
 from recovery.postgres.definition_digest import definitions_digest
 from recovery.postgres.fingerprint import fingerprint
+from recovery.postgres.lost_columns import drops_of
 from recovery.postgres.made_anew import run_drops, wait_for_locks_at_most
 from recovery.postgres.owners import member_of
 from recovery.postgres.read_catalog import read_catalog
+from recovery.postgres.value_stage import values_now
 from recovery.reload import load_refusals
-from recovery.reload.load_job import AtTarget, Loaded
+from recovery.reload.load_job import AtTarget, Loaded, ValuesBack
 
 ROLLED_BACK = "the transaction was rolled back: nothing was taken back"
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What is dropped: pg_dump's own statements, in the reverse order of making, and what its tables held."""
+    """What is dropped: pg_dump's own statements, in the reverse order of making, and what its tables held.
+
+    `parts`: what tables that were there got back, dropped between `drops` and `last_drops`; `values`: of their rows.
+    """
 
     drops: tuple[str, ...]
+    parts: tuple[LostParts, ...]
+    values: Mapping[str, ValuesBack]
+    last_drops: tuple[str, ...]
     owners: frozenset[str]
     truth: AtTarget
     lock_timeout_ms: int
@@ -40,7 +49,7 @@ def drop_recreated(original: Session, what: Removal, *, before_commit: Callable[
     with load_statements.transaction(original):
         xid = load_statements.transaction_id(original)
         tables = [table for table in read_catalog(original).tables if str(table.name) in what.truth.fingerprints]
-        names = [table.name for table in tables]
+        names = [table.name for table in tables] + names_of(what.parts)
         if not load_statements.lock_tables(original, names, alone=names, timeout_ms=what.lock_timeout_ms):
             tried = f"{what.lock_timeout_ms} ms"
             raise load_refusals.not_free(what.database, tried, lock_holders(original, names))
@@ -53,11 +62,17 @@ def drop_recreated(original: Session, what: Removal, *, before_commit: Callable[
             if not table.row_security
             and fingerprint(original, table, oldest_version_num=oldest) != what.truth.fingerprints[str(table.name)]
         ]
+        changed += [
+            f"{lost.table}: rows were written since"
+            for lost in what.parts
+            if (back := what.values.get(str(lost.table))) and values_now(original, lost) != back.content
+        ]
         if changed:
             raise _others(what, changed)
         wait_for_locks_at_most(original, what.lock_timeout_ms)
         with member_of(original, what.owners, state=ROLLED_BACK):
-            if words := run_drops(original, what.drops):
+            drops = (*what.drops, *(drop.as_string(original) for drop in drops_of(what.parts)), *what.last_drops)
+            if words := run_drops(original, drops):
                 raise _others(what, [words])
         seconds = (load_statements.server_time(original) - since).total_seconds()
         loaded = Loaded(

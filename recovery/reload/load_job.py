@@ -38,6 +38,16 @@ class BeforeImages(Value):
     digest: ImagesDigest
 
 
+class ValuesBack(Value):
+    """A table whose dropped columns came back: `rows` got their values of T; `content`: of all its rows afterwards.
+
+    Of each row its key, or its place, and the columns that came back.
+    """
+
+    rows: int
+    content: Fingerprint
+
+
 class Loaded(Value):
     """What one committed load did. Journalled before the commit; its ids tell afterwards whether it happened.
 
@@ -49,7 +59,8 @@ class Loaded(Value):
     its before-images are.
     `by_event_triggers`: rows that event triggers wrote because of our definitions (stages, triggers held back).
     `indexes_built`: those that were built from the rows. `written_by`: table that was swapped in → the transaction that
-    wrote its rows, before the one that made them visible.
+    wrote its rows, before the one that made them visible. `values_back`: tables that got dropped columns back;
+    `differing`: what could not be made as it was at T.
     """
 
     xids: tuple[int, ...]
@@ -72,6 +83,8 @@ class Loaded(Value):
     by_event_triggers: dict[str, int] = {}
     indexes_built: int = 0
     written_by: dict[str, int] = {}
+    values_back: dict[str, ValuesBack] = {}
+    differing: tuple[str, ...] = ()
 
     def writers_of(self, table: TableName) -> tuple[int, ...]:
         """The transactions whose id the rows of a table carry that was loaded whole."""

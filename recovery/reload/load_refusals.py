@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from recovery.errors import ErrorId, RowbackError
+from recovery.errors import ROLLED_BACK, ErrorId, RowbackError
 from recovery.model.account import Reason
 from recovery.model.catalog import ForeignKey, Trigger
 from recovery.model.recovery_report import Fingerprint
@@ -17,8 +17,6 @@ from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.read_catalog import count_rows, nonempty, read_triggers
 from recovery.postgres.staging.stage import Stage
 from recovery.postgres.staging.stage_proofs import prove_rows
-
-ROLLED_BACK = "the transaction was rolled back: nothing was written to the original"
 
 
 def side_effects(

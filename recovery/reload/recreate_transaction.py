@@ -11,15 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from recovery.errors import ErrorId, RowbackError
+from recovery.errors import ROLLED_BACK, ErrorId, RowbackError
 from recovery.model.catalog import Sequence as Counter
 from recovery.model.catalog import Table
-from recovery.model.values import TableName
+from recovery.model.table_parts import LostParts
+from recovery.model.values import TableName, counted
 from recovery.postgres import load_statements
 from recovery.postgres.change_consumers import event_triggers, lock_holders
 from recovery.postgres.connect import Session
-from recovery.postgres.copy_rows import Pair, RowTransport
+from recovery.postgres.copy_rows import CopyTransport, Pair
 from recovery.postgres.definition_digest import definitions_digest
+from recovery.postgres.lost_columns import GivenBack, finish_parts, give_back_columns, stage_all
 from recovery.postgres.made_anew import (
     analyze,
     fill_views,
@@ -31,8 +33,7 @@ from recovery.postgres.made_anew import (
 from recovery.postgres.owners import member_of
 from recovery.postgres.read_catalog import read_catalog
 from recovery.reload import load_refusals
-from recovery.reload.load_job import AtTarget, Loaded
-from recovery.reload.load_refusals import ROLLED_BACK
+from recovery.reload.load_job import AtTarget, Loaded, ValuesBack
 
 
 @dataclass(frozen=True)
@@ -41,22 +42,27 @@ class Recreation:
 
     `before_rows`, `after_rows`: statements that make tables and the like, and those that make what hangs on rows.
     `tables`: that get rows, as they were at T; `relations`: everything that has rows or views of them afterwards.
-    `existing`: tables that are there and get something back; `alone`: those of them that are locked against readers.
-    `privileges`: on relations, as they were. `materialized`: views to be filled. `counters`: sequences, where they
-    stood at T.
+    `parts`: what tables that are there get back; `with_columns`: statements that need these, run before `after_rows`;
+    `late_tables`: that they make, and that get rows. `existing`: tables that are there and get something back; `alone`:
+    those of them that are locked against readers. `privileges`: on relations, as they were. `materialized`: views to be
+    filled. `counters`: sequences that are made, where they stood at T; `sequences`: all of T.
     """
 
     database: str
     before_rows: bytes
+    with_columns: bytes
     after_rows: bytes
     owners: frozenset[str]
     tables: Sequence[Table]
+    late_tables: Sequence[Table]
+    parts: Sequence[LostParts]
     relations: frozenset[TableName]
     privileges: Mapping[TableName, tuple[str, ...]]
     existing: Sequence[TableName]
     alone: Sequence[TableName]
     materialized: Sequence[TableName]
     counters: Sequence[Counter]
+    sequences: Sequence[Counter]
     truth: AtTarget
     lock_timeout_ms: int
     lock_attempts: int
@@ -64,9 +70,7 @@ class Recreation:
     say: Callable[[str], None] = field(default=lambda text: None)
 
 
-def recreate(
-    original: Session, what: Recreation, transport: RowTransport, *, before_commit: Callable[[Loaded], None]
-) -> Loaded:
+def recreate(original: Session, copy: Session, what: Recreation, *, before_commit: Callable[[Loaded], None]) -> Loaded:
     """Make it and commit.
 
     Raises RowbackError, with everything rolled back, unless the rows equal those of T and nothing else was changed.
@@ -76,17 +80,21 @@ def recreate(
         wait_for_locks_at_most(original, what.lock_timeout_ms)
         with member_of(original, what.owners, state=ROLLED_BACK):
             run_definitions(original, what.before_rows, state=ROLLED_BACK)
-            pairs = _pairs(original, what)
-            rows = transport.load(original, pairs)
-            load_refusals.refuse_differences(original, pairs, what.truth.fingerprints, what.truth.oldest_version_num)
+            rows = _load_rows(original, copy, what, what.tables)
+            stages = stage_all(original, copy, what.parts)
             locked_at = _lock_existing(original, what)
+            back = give_back_columns(original, what.parts, stages, what.sequences, read_catalog(original))
+            run_definitions(original, what.with_columns, state=ROLLED_BACK)
+            rows |= _load_rows(original, copy, what, what.late_tables)
+            finish_parts(original, what.parts, back)
             run_definitions(original, what.after_rows, state=ROLLED_BACK)
             set_counters(original, what.counters)
             fill_views(original, what.materialized)
-            analyze(original, [pair.name for pair in pairs])
+            made = (*what.tables, *what.late_tables)
+            analyze(original, [each.name for each in made] + [lost.table for lost in what.parts if lost.stored])
             _refuse_other_privileges(original, what)
         load_statements.pin_search_path(original)
-        loaded = _loaded(original, what, xid, {str(name): count for name, count in rows.items()})
+        loaded = _loaded(original, what, xid, {str(name): count for name, count in rows.items()}, back)
         since = locked_at if what.existing else load_statements.server_time(original)
         seconds = (load_statements.server_time(original) - since).total_seconds()
         loaded = loaded.model_copy(update={"seconds_locked": round(seconds, 3)})
@@ -119,10 +127,18 @@ def rehearse(original: Session, what: Recreation, definitions: bytes) -> None:
     load_statements.pin_search_path(original)
 
 
-def _pairs(original: Session, what: Recreation) -> list[Pair]:
+def _load_rows(original: Session, copy: Session, what: Recreation, tables: Sequence[Table]) -> dict[TableName, int]:
+    """Into tables that were just made; rows per table. Raises verify-differs unless they are those of T."""
+    pairs = _pairs(original, tables)
+    rows = CopyTransport(copy).load(original, pairs)
+    load_refusals.refuse_differences(original, pairs, what.truth.fingerprints, what.truth.oldest_version_num)
+    return dict(rows)
+
+
+def _pairs(original: Session, tables: Sequence[Table]) -> list[Pair]:
     now = read_catalog(original)
     pairs = []
-    for table in what.tables:
+    for table in tables:
         made = now.table(table.name)
         if made is None or {column.name for column in made.columns} != {column.name for column in table.columns}:
             raise RowbackError(
@@ -153,10 +169,12 @@ def _lock_existing(original: Session, what: Recreation) -> datetime:
     return load_statements.server_time(original)
 
 
-def _loaded(original: Session, what: Recreation, xid: int, rows: dict[str, int]) -> Loaded:
+def _loaded(original: Session, what: Recreation, xid: int, rows: dict[str, int], back: GivenBack) -> Loaded:
     """Raises verify-differs where the transaction wrote rows of other tables and no event trigger explains that."""
     touched = load_statements.touched_tables(original)
-    others = {table: change for table, change in touched.items() if table not in what.relations}
+    _refuse_written(back, touched)
+    expected = what.relations | back.written.keys()
+    others = {table: change for table, change in touched.items() if table not in expected}
     triggers = event_triggers(original)
     if others and not triggers:
         load_refusals.refuse_side_effects({}, {}, others)
@@ -168,7 +186,25 @@ def _loaded(original: Session, what: Recreation, xid: int, rows: dict[str, int])
         sequence_moves=(),
         foreign_keys_checked=what.foreign_keys,
         seconds_locked=0.0,
+        values_back={
+            name: ValuesBack(rows=back.rows[name], content=content) for name, content in back.contents.items()
+        },
+        differing=tuple(back.differing),
         by_event_triggers={
             str(table): change.inserted + change.updated + change.deleted for table, change in others.items()
         },
     )
+
+
+def _refuse_written(done: GivenBack, touched: Mapping[TableName, load_statements.Touched]) -> None:
+    """The server's own counts must be those of our statements. Raises verify-differs."""
+    for table, rows in done.written.items():
+        change = touched.get(table, load_statements.Touched(table, 0, 0, 0))
+        if (change.inserted, change.updated, change.deleted) != (0, rows, 0):
+            raise RowbackError(
+                ErrorId.VERIFY_DIFFERS,
+                f"{table}: {counted(rows, 'row')} were to be written; the server counts {change.inserted:,} inserted,"
+                f" {change.updated:,} updated, {change.deleted:,} deleted",
+                state=ROLLED_BACK,
+                help="find the trigger or rule that did it, and disable it for the load",
+            )

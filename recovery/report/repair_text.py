@@ -42,19 +42,19 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
             rows[0],
             *(row for _, row in sorted(zip(shown, rows[1:], strict=True), key=lambda p: -p[0].writes)[:most]),
         ]
-    what = counted(len(plan.recreated), "object") + " to make" if plan.recreated else ""
+    what = counted(plan.made_anew, "object") + " to make" if plan.made_anew else ""
     lines = [
         f"{title} {plan.digest[:8]}: mode {plan.request.mode}, {what or counted(plan.writes, 'row') + ' to write'}",
         "",
-        *([] if plan.recreated else columns(rows)),
+        *([] if plan.made_anew else columns(rows)),
     ]
     if more > 0:
         lines.append(f"  and {more:,} more tables that differ: --all lists them")
     if quiet:
         lines.append(f"  and {quiet} tables that were compared and hold what they held at T")
-    if plan.recreated:
+    if plan.made_anew:
         lines += ["", "  made anew:", *_recreated(plan, most)]
-    if plan.filled and not plan.recreated:
+    if plan.filled and not plan.made_anew:
         names = [str(name) for name in plan.filled]
         remainder = f" and {len(names) - most:,} more" if len(names) > most else ""
         lines += ["", f"  loaded whole, into empty tables: {', '.join(names[:most])}{remainder}"]
@@ -74,7 +74,7 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
         *_load(plan),
         ("WAL", f"about {plan.wal_bytes_estimated / 2**20:,.1f} MiB"),
         ("undo", "rowback undo drops exactly this, as long as nobody has used it since")
-        if plan.recreated
+        if plan.made_anew
         else ("before-images", "of every row, in the database and in the case's directory; rowback undo takes it back"),
         *(("notice", line) for line in plan.notices),
     ]
@@ -86,8 +86,9 @@ def repair_text(plan: RepairPlan, *, title: str = "repair plan", most: int = MOS
 def _recreated(plan: RepairPlan, most: int) -> list[str]:
     """How many of each kind, and the first ones by name."""
     kinds = Counter(each.kind.lower() for each in plan.recreated)
-    names = [str(each) for each in plan.recreated[:most]]
-    more = len(plan.recreated) - most
+    kinds += Counter(line.split(" ", 1)[0] for lost in plan.parts for line in lost.lines())
+    names = [line for lost in plan.parts for line in lost.lines()] + [str(each) for each in plan.recreated]
+    more, names = len(names) - most, names[:most]
     return [
         *(f"    {name}" for name in names),
         *([f"    and {more:,} more"] if more > 0 else []),
@@ -96,7 +97,12 @@ def _recreated(plan: RepairPlan, most: int) -> list[str]:
 
 
 def _locks(plan: RepairPlan) -> str:
-    if plan.recreated:
+    if plan.made_anew and plan.parts:
+        return (
+            "none while rows and values come; then ACCESS EXCLUSIVE on tables that get columns back, for as long as"
+            " every row of them is written once; one transaction"
+        )
+    if plan.made_anew:
         return "none while rows come; at the end, on tables that are there and get something back; one transaction"
     if plan.swapped:
         return "ACCESS EXCLUSIVE for milliseconds on the tables, and on those at the other ends of their foreign keys"

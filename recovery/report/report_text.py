@@ -147,6 +147,7 @@ def _headline(report: Report) -> str:
                 return f"{where} is back {when}{still}"
             more = f", {counted(len(account.unexamined), 'table')} not looked at" if account.unexamined else ""
             more += ", and values stay lost" if account.values_lost else ""
+            more += ", and not all is as it was at T" if account.differing else ""
             return f"{where} is recovered in part {when}: {account.summary}{more}{still}"
         case "open":
             return f"case {report.case}: not finished"
@@ -156,7 +157,7 @@ def _headline(report: Report) -> str:
 def account_lines(report: Report) -> list[str]:
     """The account: every table with lost rows by class, and why rows are not back."""
     shown = [t for t in report.account if t.back or t.not_back or t.kept_newer or t.moved or t.not_deleted]
-    if not shown and not report.unexamined and not report.values_lost:
+    if not shown and not report.unexamined and not report.values_lost and not report.differing:
         return []
     title = (
         "account of the rows at T:" if report.verification else "account of the rows at T, if the plan is carried out:"

@@ -33,8 +33,12 @@ def account_of(case: Case) -> Account:
     plan = case.repair_plan
     if plan is None or case.request.reload_mode.beside:
         return Account()
+    loaded = written_by_load(case)
     return Account(
-        tables=tuple(_tables(case, plan)), unexamined=tuple(_unexamined(case, plan)), values_lost=plan.values_lost
+        tables=tuple(_tables(case, plan)),
+        unexamined=tuple(_unexamined(case, plan)),
+        values_lost=plan.values_lost,
+        differing=plan.differing + (loaded.differing if loaded else ()),
     )
 
 
@@ -68,7 +72,8 @@ def in_part(case: Case, account: Account) -> RowbackError:
     return RowbackError(
         ErrorId.RECOVERED_IN_PART,
         f"'{case.plan.database}' is recovered in part: {account.summary}"
-        + (", and values stay lost" if account.values_lost else ""),
+        + (", and values stay lost" if account.values_lost else "")
+        + (", and not all is as it was at T" if account.differing else ""),
         *not_back_lines(account),
         *not_deleted_lines(account),
         state=f"the rows were put back, committed and proven; copy '{case.copy.identifier}' is kept until"
@@ -89,7 +94,8 @@ def not_back_lines(account: Account) -> list[str]:
                 if each.rows
             ]
     lines += [f"not looked at  {line}" for line in account.unexamined]
-    return lines + [f"values lost    {line}" for line in account.values_lost]
+    lines += [f"values lost    {line}" for line in account.values_lost]
+    return lines + [f"not as at T    {line}" for line in account.differing]
 
 
 def not_deleted_lines(account: Account) -> list[str]:
@@ -125,9 +131,10 @@ def next_commands(case: Case, account: Account) -> list[str]:
 
 
 def _unexamined_commands(case: Case, account: Account) -> Iterator[str]:
-    if not account.unexamined:
+    unseen = [*account.unexamined, *account.differing]
+    if not unseen:
         return
-    beside = _again(case, "--mode beside", _options_of(map(leading_name, account.unexamined)))
+    beside = _again(case, "--mode beside", _options_of(map(leading_name, unseen)))
     yield f"see what those tables held: rowback close {case.id}, then {beside}"
     if anew := [line for line in account.unexamined if MADE_ANEW in line]:
         into = _again(case, _options_of(map(leading_name, anew)))
@@ -139,8 +146,8 @@ def _values_commands(case: Case, account: Account) -> Iterator[str]:
     if len(dropped) < len(account.values_lost):
         yield f"see the rows that T does not have: rowback diff {case.id} --show new"
     if dropped:
-        beside = _again(case, "--mode beside", _options_of(dropped))
-        yield f"bring the dropped columns' values beside: rowback close {case.id}, then {beside}"
+        anew = _again(case, "--mode recreate", _options_of(dropped))
+        yield f"bring the dropped columns back with their values: rowback close {case.id}, then {anew}"
 
 
 def _options_of(tables: Iterable[str]) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from recovery import __version__
 from recovery.errors import RowbackError
 from recovery.model.recovery_report import Phase, Report, Verification
+from recovery.model.repair_plan import RepairPlan
+from recovery.model.values import counted
 from recovery.postgres.staging.write_before_images import before_image_schema
 from recovery.reload.load_job import Loaded
 from recovery.store.case_directory import Case, all_cases, unreadable_cases
@@ -64,6 +66,7 @@ def report_of(case: Case) -> Report:
         account=account.tables,
         unexamined=account.unexamined,
         values_lost=account.values_lost,
+        differing=account.differing,
         notices=tuple(_notices(case, loaded)),
         stopped_before=tuple(case.stops),
         approvals=tuple(approvals_in(case)),
@@ -81,10 +84,18 @@ def _notices(case: Case, loaded: Loaded | None) -> Iterator[str]:
     yield from (f"{out.name} is left as it is: {out.reason}" for out in case.plan.left_out)
     if stay := case.noted("undo.stay"):
         yield from (f"after the undo: {line}" for line in stay[-1]["rows"])
+    yield from _values_back(plan, loaded) if plan and loaded else ()
     yield from (
         f"event triggers wrote {rows:,} rows of {name}, because of our definitions"
         for name, rows in (loaded.by_event_triggers if loaded else {}).items()
     )
+
+
+def _values_back(plan: RepairPlan, loaded: Loaded) -> Iterator[str]:
+    for lost in plan.parts:
+        if back := loaded.values_back.get(str(lost.table)):
+            names = ", ".join(column.name for column in lost.stored)
+            yield f"{counted(back.rows, 'row')} of {lost.table} got their values of {names} back"
 
 
 def _recovery_time(case: Case) -> float | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from guards.plain_text import shell_word
 from recovery.changeset.change_set import ChangeSet
 from recovery.changeset.row_change import changed_columns
-from recovery.errors import ErrorId, RowbackError
+from recovery.errors import ROLLED_BACK, ErrorId, RowbackError
 from recovery.model.account import Partial
 from recovery.model.catalog import Catalog, Trigger
 from recovery.model.recovery_report import Verification
@@ -316,7 +316,7 @@ def _intend(recovery_run: RecoveryRun, intended: Loaded) -> None:
         raise _ChangedMeanwhile(
             ErrorId.PLAN_FACTS_CHANGED,
             f"{counted(intended.skipped, 'row')} changed by others while the undo began",
-            state="the transaction was rolled back: nothing was written to the original",
+            state=ROLLED_BACK,
             help=f"see what would stay now: rowback undo {recovery_run.case.id} --dry-run",
         )
     _note(recovery_run, "undo.intent", intended)

@@ -15,8 +15,9 @@ from recovery.reload.load_job import Loaded
 from recovery.workflow.approvals import refuse_undo_without_second_person
 from recovery.workflow.case_lifecycle import terminate_like_interrupt
 from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
+from recovery.workflow.steps.definitions import chosen_entries, definitions_at_target
 from recovery.workflow.steps.load_records import recording, written_by_load
-from recovery.workflow.steps.recreate_objects import chosen_entries, rows_at_target
+from recovery.workflow.steps.recreate_objects import lost_parts, ordered, rows_at_target
 from recovery.workflow.steps.recreated_proof import not_as_at_target, there_now, without_statement
 
 
@@ -47,8 +48,14 @@ def remove_recreated(recovery_run: RecoveryRun) -> Loaded:
     refuse_undo_without_second_person(recovery_run.case)
     recovery_run.approve(plan_of_removal)
     entries, plan = chosen_entries(recovery_run), recovery_run.case.plan
+    loaded = written_by_load(recovery_run.case)
+    parts = lost_parts(recovery_run)
+    first = {entry.number for entry in ordered(definitions_at_target(recovery_run), entries, parts).first}
     what = Removal(
-        drops=tuple(entry.drop for entry in reversed(entries) if entry.drop),
+        drops=tuple(entry.drop for entry in reversed(entries) if entry.drop and entry.number not in first),
+        parts=tuple(parts),
+        values=loaded.values_back if loaded else {},
+        last_drops=tuple(entry.drop for entry in reversed(entries) if entry.drop and entry.number in first),
         owners=frozenset(entry.owner for entry in entries if entry.owner),
         truth=rows_at_target(recovery_run),
         lock_timeout_ms=plan.lock_timeout_ms,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("book", required=False, shell_complete=complete_book)
 @click.option(
     "--fault",
-    type=click.Choice(["truncate", "bad-delete", "bad-update", "drop-table", "drop-schema"]),
+    type=click.Choice(["truncate", "bad-delete", "bad-update", "drop-column", "drop-table", "drop-schema"]),
     help="What happens (default: what the book is for, else truncate).",
 )
 @click.option("--articles", type=click.IntRange(min=10), default=2000, show_default=True, help="Size of the data set.")

@@ -30,6 +30,7 @@ from runbooks.steps.person_steps import Approve, Confirm
 FAULTS: Mapping[str, FaultKind] = {
     "truncated-tables": FaultKind.TRUNCATE,
     "bad-update": FaultKind.BAD_UPDATE,
+    "dropped-columns": FaultKind.DROP_COLUMN,
     "dropped-objects": FaultKind.DROP_TABLE,
 }
 

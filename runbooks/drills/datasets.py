@@ -22,6 +22,7 @@ class FaultKind(StrEnum):
     TRUNCATE = "truncate"
     BAD_DELETE = "bad-delete"
     BAD_UPDATE = "bad-update"
+    DROP_COLUMN = "drop-column"
     DROP_TABLE = "drop-table"
     DROP_SCHEMA = "drop-schema"
 
@@ -79,6 +80,13 @@ def documents(*, articles: int, seed: int) -> Dataset:
                 Mode.REPAIR,
                 "a migration archives every second article",
             ),
+            FaultKind.DROP_COLUMN: Fault(
+                ("alter table content.articles drop column title cascade", "alter table content.tags drop column name"),
+                ("content.articles", "content.tags"),
+                Mode.RECREATE,
+                "a migration drops two columns, and with them what was computed of them",
+                writers_go_on=False,
+            ),
             FaultKind.DROP_TABLE: Fault(
                 ("drop table content.spaces cascade",),
                 ("content.spaces",),
@@ -132,6 +140,12 @@ def chinook(script: Path) -> Dataset:
                 Mode.REPAIR,
                 "an import zeroes the price of every rock track",
             ),
+            FaultKind.DROP_COLUMN: Fault(
+                ("alter table track drop column unit_price, drop column album_id",),
+                ("track",),
+                Mode.RECREATE,
+                "a migration drops the prices, and the column that leads to the albums",
+            ),
             FaultKind.DROP_TABLE: Fault(
                 ("drop table album cascade",), ("album",), Mode.RECREATE, "a migration drops the albums with CASCADE"
             ),
@@ -173,6 +187,13 @@ def rows(count: int) -> Dataset:
             ),
             FaultKind.BAD_UPDATE: Fault(
                 ("update t set amount = 0 where n < 50",), ("t",), Mode.REPAIR, "a script zeroes one amount in twenty"
+            ),
+            FaultKind.DROP_COLUMN: Fault(
+                ("alter table t drop column body",),
+                ("t",),
+                Mode.RECREATE,
+                "a migration drops a column",
+                writers_go_on=False,
             ),
             FaultKind.DROP_TABLE: Fault(
                 ("drop table t",), ("t",), Mode.RECREATE, "a migration drops the table", writers_go_on=False

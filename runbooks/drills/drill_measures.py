@@ -15,17 +15,22 @@ from recovery.workflow.recovery_run import Listener
 
 
 def digests(connection: psycopg.Connection[Any]) -> dict[str, tuple[int, str]]:
-    """Count and sum of md5 over the text of every row of every table: slow, and not how rowback proves it."""
+    """Count and sum of md5 over the text of every row of every table: slow, and not how rowback proves it.
+
+    Values are taken by the names of their columns, whatever order these have.
+    """
     tables = connection.execute(
-        "select schemaname, tablename from pg_tables where schemaname !~ '^(pg_|information_schema|rowback_case_)'"
-        " order by 1, 2"
+        "select schemaname, tablename, array(select attname::text from pg_attribute where attnum > 0"
+        "  and not attisdropped and attrelid = format('%I.%I', schemaname, tablename)::regclass order by attname)"
+        " from pg_tables where schemaname !~ '^(pg_|information_schema|rowback_case_)' order by 1, 2"
     ).fetchall()
     by_table = {}
-    for schema, table in tables:
+    for schema, table, columns in tables:
         row = connection.execute(
             sql.SQL(
-                "select count(*), coalesce(sum(('x' || left(md5(t::text), 15))::bit(60)::bigint), 0)::text from {} t"
-            ).format(sql.Identifier(schema, table))
+                "select count(*), coalesce(sum(('x' || left(md5(row({})::text), 15))::bit(60)::bigint), 0)::text"
+                " from {}"
+            ).format(sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(schema, table))
         ).fetchone()
         assert row
         by_table[f"{schema}.{table}"] = (row[0], row[1])

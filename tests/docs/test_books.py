@@ -21,7 +21,7 @@ from runbooks.lab.sample_data import load_docs
 from runbooks.steps.person_steps import Approve, Confirm
 from tests.fix_cli import Cli, Ran, restoring, the_case
 from tests.fix_lab import Database, Live, discard, rds_client, wait_until
-from tests.schema_dump import definitions
+from tests.schema_dump import definitions, in_any_order
 
 pytestmark = pytest.mark.drill
 
@@ -142,6 +142,17 @@ def test_wrong_migration(cli: Cli, docs: Database, colleague: dict[str, str]) ->
     perform(cli, "wrong-migration", colleague, {**where(cli, docs), "table": "content.articles", "at": at})
     ((schema,),) = docs.rows("select nspname from pg_namespace where nspname like 'recovered%'")
     assert docs.rows(f'select sum(rating) from "{schema}"."content.articles"') == before
+
+
+@pytest.mark.drill
+def test_dropped_columns(cli: Cli, docs: Database, colleague: dict[str, str]) -> None:
+    ratings = "select article_id, rating, title from content.articles order by 1"
+    before, defined = docs.rows(ratings), in_any_order(definitions(docs))
+    at = format_utc(pass_a_second())
+    docs.run("alter table content.articles drop column rating, drop column title cascade")
+    perform(cli, "dropped-columns", colleague, {**where(cli, docs), "table": "content.articles", "at": at})
+    assert docs.rows(ratings) == before
+    assert in_any_order(definitions(docs)) == defined
 
 
 def test_dropped_objects(cli: Cli, docs: Database, colleague: dict[str, str]) -> None:

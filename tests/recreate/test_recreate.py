@@ -114,19 +114,30 @@ def test_rows_of_others_that_no_longer_fit_keep_it_all_away(cli: Cli, database: 
     assert (definitions(database), database.rows(ROWS)) == lost[1:]
 
 
-def test_a_default_that_went_with_its_sequence_is_told(cli: Cli, database: Database) -> None:
-    """The table is there, and not as it was: that is a part, and no more."""
+def test_a_default_that_went_with_its_sequence_comes_back(cli: Cli, database: Database) -> None:
     database.run("create sequence s", "create table t (id int default nextval('s'), a text)")
     database.run("insert into t (a) values ('x')")
-    target = pass_a_second()
+    before, target = definitions(database), pass_a_second()
     database.run("drop sequence s cascade")
     ran = recreating(cli, database, target)
+    assert ran.code == 0, ran.err
+    assert "    default of public.t.id\n" in ran.err
+    assert definitions(database) == before
+    database.run("insert into t (a) values ('later')")
+    assert database.rows("select id > 1 from t where a = 'later'") == [(True,)]
+
+
+def test_a_column_of_another_type_is_left_as_it_is_and_named(cli: Cli, database: Database) -> None:
+    database.run(*FILL, "create index i on t (a)")
+    target = pass_a_second()
+    database.run("drop index i", "alter table t alter column a type varchar(40)")
+    ran = recreating(cli, database, target, "--table", "t")
     assert ran.code == 47, ran.err
     assert (
-        "not looked at  public.t: it is there, and its columns, defaults or checks are not as they were at T: they are"
-        " left as they are\n" in ran.err
+        "  not as at T    public.t: it is there, and its columns, defaults or checks are not as they were at T: they"
+        " are left as they are\n" in ran.err
     )
-    assert database.rows("select to_regclass('s') is not null") == [(True,)]
+    assert database.rows("select to_regclass('i') is not null, max(a) from t") == [(True, "a9")]
 
 
 def test_the_owner_is_who_it_was_or_the_way_to_it_is_said(cli: Cli, database: Database) -> None:

@@ -42,7 +42,7 @@ def test_a_table_of_another_shape_is_no_success_where_none_was_named(cli: Cli, d
     setup = T + "create table b (id int); insert into b values (1);"
     _, ran = lost(cli, database, setup, "drop table t, b; create table b (id int, other text);")
     assert ran.code == IN_PART, ran.err
-    assert "not looked at  public.b: it was dropped, and another one has its name\n" in ran.err
+    assert "not as at T    public.b: it was dropped, and another one has its name\n" in ran.err
     assert database.rows("select count(*) from t") == [(40,)]
     assert database.rows("select count(*) from b") == [(0,)]
 

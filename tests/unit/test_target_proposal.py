@@ -152,7 +152,7 @@ def test_the_table_that_lost_something_decides() -> None:
     assert by_cascade[0].tables == ("a",)
 
 
-def test_what_was_dropped_is_made_anew_brought_beside_or_out_of_a_whole_instance() -> None:
+def test_what_was_dropped_is_made_anew_or_brought_out_of_a_whole_instance() -> None:
     """A command that is refused would cost minutes at 3 a.m."""
     found = proposed(sighting("drop table s.a"))
     assert found is not None
@@ -163,7 +163,7 @@ def test_what_was_dropped_is_made_anew_brought_beside_or_out_of_a_whole_instance
     column = proposed(sighting("alter table s.a drop column c"))
     assert column is not None
     assert column.command == (
-        "rowback restore staging --at 2026-11-22T14:20:05Z --database docs --mode beside --table s.a"
+        "rowback restore staging --at 2026-11-22T14:20:05Z --database docs --mode recreate --table s.a"
     )
     both = proposed(sighting("drop table s.a"), sighting("truncate s.b"))
     assert both is not None

@@ -11,6 +11,8 @@ from enum import IntEnum
 from io import BytesIO
 from pathlib import Path
 
+from recovery.model.values import TableName
+
 FILE = "toc.dat"
 MAGIC = b"PGDMP"
 DIRECTORY = 3  # archTar, which is what pg_dump calls the contents of a directory
@@ -54,6 +56,11 @@ class ArchiveEntry:
         statement that removes it names it in full; default privileges belong to a role.
         """
         return self.kind, self.schema, self.tag, self.owner if self.kind == "DEFAULT ACL" else self.drop
+
+    @property
+    def name(self) -> TableName:
+        """Of a relation."""
+        return TableName(schema_name=self.schema, name=self.tag)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.schema}.{self.tag}" if self.schema else f"{self.kind} {self.tag}"

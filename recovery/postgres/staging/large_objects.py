@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 import psycopg
 from psycopg import sql
 
-from recovery.errors import ErrorId, RowbackError
+from recovery.errors import ROLLED_BACK, ErrorId, RowbackError
 from recovery.model.catalog import Table
 from recovery.postgres.connect import Session, one
 from recovery.postgres.trusted_sql import trusted_sql
@@ -75,14 +75,14 @@ def bring(copy: Session, original: Session, number: int) -> bool:
             ErrorId.PRIVILEGE_MISSING,
             f"large object {number} of '{owner}' cannot be brought back by '{original.info.user}'",
             str(error).strip(),
-            state="the transaction was rolled back: nothing was written to the original",
+            state=ROLLED_BACK,
             help=f"grant {owner} to {original.info.user}",
         ) from error
     if wrote.digest() != hashed.digest():
         raise RowbackError(
             ErrorId.VERIFY_DIFFERS,
             f"large object {number} did not arrive as it was at T",
-            state="the transaction was rolled back: nothing was written to the original",
+            state=ROLLED_BACK,
             help="report this as a bug",
         )
     return True

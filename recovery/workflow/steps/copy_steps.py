@@ -15,7 +15,7 @@ from recovery.postgres.comparison.row_lineage import lineage_of, own_boundary
 from recovery.postgres.connect import connect
 from recovery.postgres.quarantine import make_inert, prove_copy
 from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
-from recovery.workflow.steps.recreate_objects import dump_target
+from recovery.workflow.steps.definitions import dump_target
 from recovery.workflow.steps.step import Step
 
 VISIBILITY_LOOKS = 10

@@ -73,8 +73,10 @@ class Diff(Step):
     def tell(self, outcome: Outcome) -> str:
         """What was found."""
         repair = RepairPlan.model_validate(outcome["repair"])
-        if repair.recreated:
-            return f"{counted(len(repair.recreated), 'object')} to be made anew, tried and rolled back"
+        if repair.made_anew:
+            tried = "tried and rolled back"
+            tried = tried if repair.rehearsed == repair.made_anew else f"{repair.rehearsed:,} of them {tried}"
+            return f"{counted(repair.made_anew, 'object')} to be made anew, {tried}"
         if not any(any(table.classes.values()) for table in repair.tables):
             how = f" without {counted_indexes(len(repair.rebuilt))}" if repair.rebuilt else ""
             how = " and swapped in" if repair.swapped else how
@@ -118,12 +120,11 @@ def _with_load_strategy(recovery_run: RecoveryRun, original: Session, repair: Re
     return repair.model_copy(update={"rebuilt": tuple(indexes), "notices": (*repair.notices, *notices)})
 
 
-def _bringing(case: Case) -> str:
-    """The command that brings what was dropped since T: tables anew, columns beside."""
+def _anew(case: Case) -> str:
+    """The command that makes anew what was dropped since T: tables, else columns of the plan's."""
     gone = (case.outcome_of(ReadTarget.name) or {}).get("gone", {})
-    if gone:
-        return case.restore_command("--mode recreate", *(f"--table {shell_word(name)}" for name in gone))
-    return case.restore_command("--mode beside", *table_options(case.plan))
+    names = [f"--table {shell_word(name)}" for name in gone] or table_options(case.plan)
+    return case.restore_command("--mode recreate", *names)
 
 
 def inquiry_of(recovery_run: RecoveryRun, filled: list[TableName], number: int = 0) -> Inquiry:
@@ -139,7 +140,8 @@ def inquiry_of(recovery_run: RecoveryRun, filled: list[TableName], number: int =
         secured.get("own_transactions_from"),
         parse_decisions((case.directory / chosen).read_text()) if chosen else [],
         (case.outcome_of(ReadTarget.name) or {}).get("gone", {}),
-        f"rowback close {case.id}, then {_bringing(case)}",
+        f"rowback close {case.id}, then {case.restore_command('--mode beside', *table_options(case.plan))}",
+        f"rowback close {case.id}, then {_anew(case)}",
         frozenset(
             xid
             for other in earlier_repairs(case)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache, partial
 
 from recovery.changeset.change_set import ChangeSet
-from recovery.errors import ErrorId, RowbackError
+from recovery.errors import ROLLED_BACK, ErrorId, RowbackError
 from recovery.model.catalog import Catalog
 from recovery.model.plain_index import counted_indexes
 from recovery.model.recovery_plan import Why
@@ -23,7 +23,6 @@ from recovery.postgres.read_catalog import read_catalog
 from recovery.postgres.staging.write_before_images import before_image_schema
 from recovery.reload.load_in_place import IndexesNotBuilt
 from recovery.reload.load_job import Job, Loaded, Repair
-from recovery.reload.load_refusals import ROLLED_BACK
 from recovery.reload.load_transaction import load
 from recovery.reload.paced_load import LoadListener, load_paced
 from recovery.reload.restore_large_objects import point_to_objects
@@ -58,7 +57,7 @@ class Load(Step):
         assert repair
         refuse_nothing(recovery_run, repair)
         refuse_part(recovery_run, repair)
-        covered = recovery_run.case.plan_approved and not repair.writes and not repair.recreated
+        covered = recovery_run.case.plan_approved and not repair.writes and not repair.made_anew
         refuse_without_second_person(recovery_run.case, repair, covered=covered)
         if not covered and repair.digest not in recovery_run.case.approved:
             recovery_run.approve(repair)

@@ -19,7 +19,7 @@ from recovery.workflow.steps.row_steps import truth
 def refuse_nothing(recovery_run: RecoveryRun, repair: RepairPlan) -> None:
     """Zero effect is never success. Raises nothing-to-repair, with where the rows may be that are missed."""
     fingerprints = truth(recovery_run).fingerprints
-    if repair.writes or repair.recreated or any(fingerprints[str(name)].rows for name in repair.filled):
+    if repair.writes or repair.made_anew or any(fingerprints[str(name)].rows for name in repair.filled):
         return
     target = recovery_run.case.outcome_of("read-target") or {}
     dropped_tables = target.get("gone", {})
@@ -68,13 +68,14 @@ def refuse_part(recovery_run: RecoveryRun, repair: RepairPlan) -> None:
 def _elsewhere(case: Case, repair: RepairPlan, dropped_tables: Mapping[str, int]) -> str:
     """Where the rows may be that are missed."""
     counts = {kind: sum(table.count(kind) for table in repair.tables) for kind in RowClass}
-    close, beside = f"rowback close {case.id}, then", case.restore_command("--mode beside")
+    close = f"rowback close {case.id}, then"
     if dropped_tables:
         tables = " ".join(f"--table {shell_word(name)}" for name in dropped_tables)
         return f"make what was dropped anew: {close} {case.restore_command('--mode recreate', tables)}"
     if dropped := [leading_name(line) for line in repair.notices if "was dropped since T" in line]:
         tables = " ".join(f"--table {shell_word(name)}" for name in dict.fromkeys(dropped))
-        return f"bring the dropped columns' values beside: {close} {beside} {tables}"
+        anew = case.restore_command("--mode recreate", tables)
+        return f"bring the dropped columns back with their values: {close} {anew}"
     if repair.possible_incident:
         xids = sorted({*case.request.incident_xids, *(writer.xid for writer in repair.possible_incident)})
         named = " ".join(f"--incident-xid {xid}" for xid in xids)

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from guards.plain_text import shell_word
-from recovery.compare.missing_objects import MissingObjects, missing_objects
-from recovery.errors import ErrorId, RowbackError
+from recovery.compare.lost_parts import AS_IT_IS, PartComparison, PartQuestion, TwoCatalogs, compare_parts
+from recovery.compare.missing_objects import RELATIONS, MissingObjects, missing_objects
 from recovery.model.catalog import Catalog, Table
 from recovery.model.catalog_object import CatalogObject
 from recovery.model.repair_plan import RepairPlan
-from recovery.model.target import format_utc
+from recovery.model.table_parts import LostParts, names_of
 from recovery.model.values import TableName, counted
-from recovery.postgres.archive.schema_archive import dump_definitions, entries_of, statements
+from recovery.postgres.archive.schema_archive import statements
 from recovery.postgres.archive.table_of_contents import ArchiveEntry, ArchiveSection
 from recovery.postgres.change_consumers import event_triggers, who_notices
-from recovery.postgres.client_programs import ClientTools, find_client_tools
-from recovery.postgres.connect import Session, client_encoding
-from recovery.postgres.connection_target import is_loopback
-from recovery.postgres.copy_rows import CopyTransport
+from recovery.postgres.connect import Session
 from recovery.postgres.fingerprint import fingerprint
 from recovery.postgres.made_anew import filled_views, privileges
-from recovery.postgres.owners import missing_roles
 from recovery.postgres.read_catalog import read_catalog
+from recovery.postgres.value_stage import rows_with_values
 from recovery.reload.load_job import AtTarget, Loaded
 from recovery.reload.recreate_transaction import Recreation, recreate, rehearse
-from recovery.workflow.recovery_run import UNTOUCHED, Outcome, RecoveryRun
+from recovery.workflow.recovery_run import Outcome, RecoveryRun
+from recovery.workflow.steps.definitions import (
+    NOW,
+    THEN,
+    chosen_entries,
+    client_tools,
+    definitions_at_target,
+    dump,
+    dump_target,
+)
 from recovery.workflow.steps.load_records import recording
+from recovery.workflow.steps.recreate_refusals import refuse, refuse_missing_owners, refuse_present
 
-THEN, NOW = "definitions-then", "definitions-now"
-RELATIONS = frozenset({"TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE"})
+# Of relations those that are locked as tables are, and granted on as such.
+LOCKABLE = RELATIONS - {"SEQUENCE"}
 # What a lock against writers suffices for, on a table that is there; all else needs one against readers as well.
 READERS_GO_ON = frozenset({"FK CONSTRAINT", "TRIGGER", "INDEX", "STATISTICS", "COMMENT", "ACL", "PUBLICATION TABLE"})
 OWN_INDEXES = frozenset({"CONSTRAINT", "INDEX"})
 SHOWN = 20
-ALTERED = "it is there, and its columns, defaults or checks are not as they were at T: they are left as they are"
 
 
 def read_missing(recovery_run: RecoveryRun) -> Outcome:
@@ -44,55 +49,77 @@ def read_missing(recovery_run: RecoveryRun) -> Outcome:
     with recovery_run.original() as original, recovery_run.copy() as copy:
         then = dump_target(recovery_run, copy)
         missing = missing_objects(then, dump(recovery_run, NOW, original), plan.dropped)
-        _refuse(recovery_run, missing)
-        _refuse_missing_owners(recovery_run, original, missing)
-        catalog, oldest = read_catalog(copy), min(original.info.server_version, copy.info.server_version)
-        tables = _filled(catalog, missing)
+        sides = TwoCatalogs(original, copy, read_catalog(original), read_catalog(copy))
+        parts = _parts(sides, missing)
+        refuse(recovery_run.case, missing, parts)
+        refuse_missing_owners(recovery_run, original, missing)
+        oldest = min(original.info.server_version, copy.info.server_version)
+        tables = _filled(sides.then, missing)
+        notices = [*parts.notices, *_values(sides, parts.lost)]
+        rewritten = set(names_of([lost for lost in parts.lost if lost.stored]))
         prints = {str(table.name): fingerprint(copy, table, oldest_version_num=oldest) for table in tables}
-    truth = AtTarget(fingerprints=prints, sequences=catalog.sequences, oldest_version_num=oldest)
+    truth = AtTarget(fingerprints=prints, sequences=sides.then.sequences, oldest_version_num=oldest)
     return {
         **truth.model_dump(mode="json"),
-        "bytes": sum(table.bytes for table in tables),
+        "bytes": sum(table.bytes for table in [*tables, *(t for t in sides.now.tables if t.name in rewritten)]),
         "gone": {},
         "objects": [_object(entry).model_dump(mode="json") for entry in missing.entries],
+        "parts": [lost.model_dump(mode="json") for lost in parts.lost],
         "others": len(missing.others),
         "altered": [
-            *(f"{_name(entry)}: {ALTERED}" for entry in missing.altered),
-            *(f"{_name(entry)}: it was dropped, and another one has its name" for entry in missing.lost),
-            *(f"{_name(entry)}: it needs {need}, which had another name" for entry, need in missing.unfit),
+            *(f"{entry.name}: {AS_IT_IS}" for entry in missing.altered if entry.kind != "TABLE"),
+            *(f"{entry.name}: it was dropped, and another one has its name" for entry in missing.lost),
+            *(f"{entry.name}: it needs {need}, which had another name" for entry, need in missing.unfit),
+            *(text for _, text in parts.unknown),
+            *parts.differing,
         ],
-        "needed": [str(entry) for entry in missing.needed],
+        "needed": [str(entry) for entry in missing.needed if entry.name not in {lost.at_target for lost in parts.lost}],
+        "notices": notices,
     }
 
 
-def dump_target(recovery_run: RecoveryRun, copy: Session) -> list[ArchiveEntry]:
-    """The definitions at T, dumped once and before the copy is altered: quarantine lifts FORCE from policies."""
-    into = recovery_run.case.directory / THEN
-    if not into.is_dir():
-        dump(recovery_run, f"{THEN}.part", copy)
-        (recovery_run.case.directory / f"{THEN}.part").rename(into)
-    return entries_of(into)
+def _values(sides: TwoCatalogs, lost: Sequence[LostParts]) -> Iterator[str]:
+    for each in lost:
+        if each.stored:
+            by = (
+                f"by {', '.join(column.now for column in each.key)}"
+                if each.key
+                else "where nobody has written them since"
+            )
+            yield (
+                f"{each.table}: {counted(rows_with_values(sides.copy, each), 'row')} of T give back their values, known"
+                f" {by}; nobody reads or writes it meanwhile"
+            )
+
+
+def _parts(sides: TwoCatalogs, missing: MissingObjects) -> PartComparison:
+    """Of tables that were asked for all that is missing; of others what needs something that is made anew."""
+    made = {entry.oid for entry in missing.entries if entry.oid}
+    wanted: dict[int, set[int] | None] = {entry.oid: made for entry in missing.altered if entry.kind == "TABLE"}
+    wanted |= {entry.oid: None for entry in missing.asked}
+    defaults = {f"{entry.schema} {entry.tag}" for entry in missing.entries if entry.kind == "DEFAULT"}
+    judged = [entry.oid for entry in missing.altered]
+    return compare_parts(sides, PartQuestion(wanted, judged, defaults))
 
 
 def tell_missing(outcome: Outcome) -> str:
     """How much is missing."""
     rows = sum(each["rows"] for each in outcome["fingerprints"].values())
-    return (
-        f"{counted(len(outcome['objects']), 'object')} missing, {counted(rows, 'row')} in"
-        f" {counted(len(outcome['fingerprints']), 'table')} of them"
-    )
+    columns = sum(len(each["columns"]) for each in outcome["parts"])
+    gone = counted(len(outcome["objects"]), "object") + (f" and {counted(columns, 'column')}" if columns else "")
+    return f"{gone} missing, {counted(rows, 'row')} in {counted(len(outcome['fingerprints']), 'table')} of them"
 
 
 def plan_recreation(recovery_run: RecoveryRun) -> RepairPlan:
     """What will be made, tried beforehand as far as that needs neither rows nor tables that are there."""
-    case, outcome = recovery_run.case, recovery_run.case.outcome_of("read-target")
-    assert outcome
+    case, outcome, parts = recovery_run.case, _outcome(recovery_run), lost_parts(recovery_run)
     chosen = chosen_entries(recovery_run)
     with recovery_run.original() as original, recovery_run.copy() as copy:
         what = recreation(recovery_run, read_catalog(copy), copy)
-        alone = _without_existing(chosen, _existing_numbers(recovery_run, chosen))
-        rehearse(original, what, statements(_tools(copy), case.directory / THEN, alone))
-        notices = [*who_notices(original, [table.name for table in what.tables])]
+        alone = _without(chosen, _existing_numbers(definitions_at_target(recovery_run), chosen))
+        rehearse(original, what, statements(client_tools(copy), case.directory / THEN, alone))
+        notices = [*outcome["notices"], *who_notices(original, [table.name for table in what.tables])]
+        notices += who_notices(original, names_of(parts))
         notices += [f"event trigger {name} sees what is made" for name in event_triggers(original)]
     if others := outcome["others"]:
         notices.append(f"{counted(others, 'more object')} of T are missing and do not hang on these: left as they are")
@@ -106,10 +133,12 @@ def plan_recreation(recovery_run: RecoveryRun) -> RepairPlan:
         number=None,
         request=case.request,
         tables=(),
-        filled=tuple(table.name for table in what.tables),
+        filled=tuple(table.name for table in (*what.tables, *what.late_tables)),
         recreated=tuple(CatalogObject.model_validate(each) for each in outcome["objects"]),
+        parts=tuple(parts),
+        rehearsed=len(alone),
+        differing=tuple(outcome["altered"]),
         writers=(),
-        unexamined=tuple(outcome["altered"]),
         held_triggers=(),
         notices=tuple(notices),
         wal_bytes_estimated=outcome["bytes"],
@@ -119,52 +148,65 @@ def plan_recreation(recovery_run: RecoveryRun) -> RepairPlan:
 
 def make_anew(recovery_run: RecoveryRun, original: Session, copy: Session) -> Loaded:
     """The one transaction. Raises plan-facts-changed where something was made meanwhile that has a name of it."""
-    _refuse_taken_since(recovery_run, original)
+    _refuse_taken_since(recovery_run, original, copy)
     what = replace(
         recreation(recovery_run, read_catalog(copy), copy),
         say=recovery_run.listener.notice,
     )
-    return recreate(original, what, CopyTransport(copy), before_commit=recording(recovery_run, "load.intent"))
+    return recreate(original, copy, what, before_commit=recording(recovery_run, "load.intent"))
 
 
 def rows_at_target(recovery_run: RecoveryRun) -> AtTarget:
     """What the copy held of the tables that were made."""
-    outcome = recovery_run.case.outcome_of("read-target")
-    assert outcome
+    outcome = _outcome(recovery_run)
     return AtTarget.model_validate({name: outcome[name] for name in AtTarget.model_fields})
+
+
+def lost_parts(recovery_run: RecoveryRun) -> list[LostParts]:
+    """What tables that are there get back."""
+    return [LostParts.model_validate(each) for each in _outcome(recovery_run)["parts"]]
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """Entries in the order of making: what columns that come back may need, what needs them, what is last."""
+
+    first: Sequence[ArchiveEntry]
+    with_columns: Sequence[ArchiveEntry]
+    last: Sequence[ArchiveEntry]
 
 
 def recreation(recovery_run: RecoveryRun, catalog: Catalog, copy: Session) -> Recreation:
     """What is made anew. `catalog`: the copy's."""
-    plan, chosen = recovery_run.case.plan, chosen_entries(recovery_run)
-    names = {entry.number: _name(entry) for entry in entries_of(recovery_run.case.directory / THEN)}
-    existing = _existing_numbers(recovery_run, chosen)
-    before, after = in_order(chosen, existing)
-    tools, directory = _tools(copy), recovery_run.case.directory / THEN
-    relations = frozenset(_name(entry) for entry in chosen if entry.kind in RELATIONS)
-    sequences = {_name(entry) for entry in chosen if entry.kind == "SEQUENCE"}
-    touched = {number: entry.kind for entry in chosen for number in entry.dependencies if number in existing}
-    alone = {
-        number
-        for entry in chosen
-        for number in entry.dependencies
-        if number in existing and entry.kind not in READERS_GO_ON | RELATIONS
-    }
-    outcome = recovery_run.case.outcome_of("read-target")
-    assert outcome
+    plan, chosen, parts = recovery_run.case.plan, chosen_entries(recovery_run), lost_parts(recovery_run)
+    then = definitions_at_target(recovery_run)
+    existing = _existing_numbers(then, chosen)
+    order = ordered(then, chosen, parts)
+    tools, directory = client_tools(copy), recovery_run.case.directory / THEN
+    names = {entry.number: entry.name for entry in then}
+    relations = frozenset(entry.name for entry in chosen if entry.kind in LOCKABLE)
+    sequences = {entry.name for entry in chosen if entry.kind == "SEQUENCE"}
+    touched = [(names[number], entry.kind) for entry in chosen for number in entry.dependencies if number in existing]
+    alone = {name for name, kind in touched if kind not in READERS_GO_ON | RELATIONS} | set(names_of(parts))
     filled = filled_views(copy)
+    late = {entry.name for entry in order.with_columns}
+    tables = [table for table in catalog.tables if str(table.name) in _outcome(recovery_run)["fingerprints"]]
     return Recreation(
         database=plan.database,
-        before_rows=statements(tools, directory, before),
-        after_rows=statements(tools, directory, after),
-        owners=frozenset(entry.owner for entry in chosen if entry.owner),
-        tables=[table for table in catalog.tables if str(table.name) in outcome["fingerprints"]],
+        before_rows=statements(tools, directory, order.first),
+        with_columns=statements(tools, directory, order.with_columns),
+        after_rows=statements(tools, directory, order.last),
+        owners=frozenset({entry.owner for entry in chosen if entry.owner} | {lost.owner for lost in parts}),
+        tables=[table for table in tables if table.name not in late],
+        late_tables=[table for table in tables if table.name in late],
+        parts=parts,
         relations=relations,
         privileges=privileges(copy, relations | sequences),
-        existing=sorted({names[number] for number in touched}, key=lambda name: name.key),
-        alone=sorted({names[number] for number in alone}, key=lambda name: name.key),
-        materialized=[_name(entry) for entry in chosen if entry.kind == "MATERIALIZED VIEW" and _name(entry) in filled],
+        existing=_by_name({name for name, _ in touched} | alone),
+        alone=_by_name(alone),
+        materialized=[entry.name for entry in chosen if entry.kind == "MATERIALIZED VIEW" and entry.name in filled],
         counters=[each for each in catalog.sequences if each.name in sequences],
+        sequences=catalog.sequences,
         truth=rows_at_target(recovery_run),
         lock_timeout_ms=plan.lock_timeout_ms,
         lock_attempts=plan.lock_attempts,
@@ -172,29 +214,29 @@ def recreation(recovery_run: RecoveryRun, catalog: Catalog, copy: Session) -> Re
     )
 
 
-def chosen_entries(recovery_run: RecoveryRun) -> list[ArchiveEntry]:
-    """The entries that are made anew, in the archive's order."""
-    outcome = recovery_run.case.outcome_of("read-target")
-    assert outcome
-    numbers = {each["number"] for each in outcome["objects"]}
-    return [entry for entry in entries_of(recovery_run.case.directory / THEN) if entry.number in numbers]
-
-
-def in_order(chosen: Sequence[ArchiveEntry], existing: set[int]) -> tuple[list[ArchiveEntry], list[ArchiveEntry]]:
-    """What is made before rows come, and what after.
+def ordered(then: Sequence[ArchiveEntry], chosen: Sequence[ArchiveEntry], parts: Sequence[LostParts]) -> Ordered:
+    """What is made before rows and columns come, what with the columns, and what after.
 
     A partition of a table that is there gets its own indexes first: attached before, it would be given others.
     """
+    existing = _existing_numbers(then, chosen)
+    altered = {lost.at_target for lost in parts if lost.columns}
     attached = [entry for entry in chosen if entry.kind == "TABLE ATTACH" and existing & set(entry.dependencies)]
-    first = [entry for entry in chosen if entry.section is ArchiveSection.PRE_DATA and entry not in attached]
+    definitions = [entry for entry in chosen if entry.section is ArchiveSection.PRE_DATA and entry not in attached]
+    first = _without(definitions, {entry.number for entry in then if entry.kind == "TABLE" and entry.name in altered})
     last = [entry for entry in chosen if entry.section is not ArchiveSection.PRE_DATA]
     own = [entry for entry in last if entry.kind in OWN_INDEXES]
-    return first, [*own, *attached, *(entry for entry in last if entry.kind not in OWN_INDEXES)]
+    made = {entry.number for entry in first}
+    return Ordered(
+        first,
+        [entry for entry in definitions if entry.number not in made],
+        [*own, *attached, *(entry for entry in last if entry.kind not in OWN_INDEXES)],
+    )
 
 
-def _without_existing(chosen: Sequence[ArchiveEntry], existing: set[int]) -> list[ArchiveEntry]:
-    """Those that need no table that is there, nor anything that needs one."""
-    unfit, alone = set(existing), []
+def _without(chosen: Sequence[ArchiveEntry], needed: Iterable[int]) -> list[ArchiveEntry]:
+    """Those that need none of these, nor anything that needs one."""
+    unfit, alone = set(needed), []
     for entry in chosen:  # in the archive's order, so what is needed comes first
         if unfit & set(entry.dependencies):
             unfit.add(entry.number)
@@ -203,24 +245,10 @@ def _without_existing(chosen: Sequence[ArchiveEntry], existing: set[int]) -> lis
     return alone
 
 
-def _existing_numbers(recovery_run: RecoveryRun, chosen: Sequence[ArchiveEntry]) -> set[int]:
+def _existing_numbers(then: Sequence[ArchiveEntry], chosen: Sequence[ArchiveEntry]) -> set[int]:
     """Tables of T that are there still, to which some of the chosen objects belong."""
     made = {entry.number for entry in chosen}
-    tables = (entry for entry in entries_of(recovery_run.case.directory / THEN) if entry.kind == "TABLE")
-    return {entry.number for entry in tables if entry.number not in made}
-
-
-def dump(recovery_run: RecoveryRun, name: str, session: Session) -> list[ArchiveEntry]:
-    """Its definitions, into the directory `name` of the case."""
-    into = recovery_run.case.directory / name
-    # with the password that libpq itself found: a child program is given nothing else of this one's environment
-    target = replace(session.target, user=session.info.user, password=session.info.password, service=None)
-    return dump_definitions(_tools(session), target, into, encoding=client_encoding(session))
-
-
-def _tools(session: Session) -> ClientTools:
-    major, host = session.info.server_version // 10_000, session.target.endpoint.host
-    return find_client_tools(server_major=major, tls=not is_loopback(host))
+    return {entry.number for entry in then if entry.kind == "TABLE" and entry.number not in made}
 
 
 def _filled(catalog: Catalog, missing: MissingObjects) -> list[Table]:
@@ -229,89 +257,30 @@ def _filled(catalog: Catalog, missing: MissingObjects) -> list[Table]:
     return [table for table in catalog.tables if table.name in names and table.extension is None]
 
 
-def _refuse(recovery_run: RecoveryRun, missing: MissingObjects) -> None:
-    """Raises table-unknown, schema-drift or nothing-to-repair."""
-    case = recovery_run.case
-    if missing.unknown:
-        raise RowbackError(
-            ErrorId.TABLE_UNKNOWN,
-            f"at {format_utc(case.plan.target_time)} there was no table {', '.join(map(str, missing.unknown))}",
-            state=UNTOUCHED,
-            help=f"rowback close {case.id}, then plan again with the name it had at T",
-        )
-    if missing.taken:
-        raise RowbackError(
-            ErrorId.SCHEMA_DRIFT,
-            "other things have the names of what was dropped, or of what hung on it or it needs",
-            *(str(entry) for entry in missing.taken[:SHOWN]),
-            state=UNTOUCHED,
-            help=f"rename or drop them, then: rowback resume {case.id}; to see what tables held:"
-            f" rowback close {case.id}, then {case.restore_command('--mode beside', _table_options(missing.taken))}",
-        )
-    if (missing.moved or missing.unfit) and not missing.entries:
-        raise RowbackError(
-            ErrorId.SCHEMA_DRIFT,
-            "what was asked for, or is needed by it, was not dropped: it has another name now",
-            *(f"{old} is {new} now" for old, new in missing.moved[:SHOWN]),
-            *(f"{entry} needs {need}, which had another name" for entry, need in missing.unfit[:SHOWN]),
-            state=UNTOUCHED,
-            help=f"rowback close {case.id}; for rows of it that were lost, a new plan with the name of today",
-        )
-    if unreadable := [entry for entry in missing.entries if _is_no_text(entry)]:
-        raise RowbackError(
-            ErrorId.TABLE_UNRECOVERABLE,
-            f"{counted(len(unreadable), 'object')} of T have names or definitions that are no text in UTF-8",
-            *(ascii(str(entry)) for entry in unreadable[:SHOWN]),
-            state=UNTOUCHED,
-            help=f"rowback close {case.id}, then name the others with --table",
-        )
-    if not missing.entries:
-        raise RowbackError(
-            ErrorId.NOTHING_TO_REPAIR,
-            f"nothing that was there at {format_utc(case.plan.target_time)} is missing in '{case.plan.database}'",
-            state=UNTOUCHED,
-            help=f"for rows: rowback close {case.id}, then {case.restore_command('--mode missing')}; or earlier: --at",
-        )
-
-
-def _is_no_text(entry: ArchiveEntry) -> bool:
-    """Whether bytes of it could not be read, as in a database without an encoding."""
-    return any("\ud800" <= character <= "\udfff" for character in str(entry) + entry.definition)
-
-
-def _table_options(entries: Sequence[ArchiveEntry]) -> str:
-    return " ".join(f"--table {shell_word(str(_name(entry)))}" for entry in entries if entry.kind == "TABLE")
-
-
-def _refuse_missing_owners(recovery_run: RecoveryRun, original: Session, missing: MissingObjects) -> None:
-    """Raises privilege-missing: what belonged to a role cannot be made without it."""
-    owners = {entry.owner for entry in missing.entries if entry.owner}
-    if gone := missing_roles(original, owners):
-        raise RowbackError(
-            ErrorId.PRIVILEGE_MISSING,
-            f"roles that own what was dropped do not exist any more: {', '.join(gone)}",
-            state=UNTOUCHED,
-            help="make them again: "
-            + "; ".join(f'create role "{name}"' for name in gone)
-            + f"; then rowback resume {recovery_run.case.id}",
-        )
-
-
-def _refuse_taken_since(recovery_run: RecoveryRun, original: Session) -> None:
-    now = {entry.identity for entry in dump(recovery_run, NOW, original)}
-    if present := [str(entry) for entry in chosen_entries(recovery_run) if entry.identity in now]:
-        raise RowbackError(
-            ErrorId.PLAN_FACTS_CHANGED,
-            "objects that were missing are there now",
-            *present[:SHOWN],
-            state=UNTOUCHED,
-            help=f"find out who made them; then rowback close {recovery_run.case.id}, and a new plan",
-        )
+def _refuse_taken_since(recovery_run: RecoveryRun, original: Session, copy: Session) -> None:
+    then, chosen = definitions_at_target(recovery_run), chosen_entries(recovery_run)
+    now = dump(recovery_run, NOW, original)
+    identities = {entry.identity for entry in now}
+    present = [str(entry) for entry in chosen if entry.identity in identities]
+    missing = missing_objects(then, now, recovery_run.case.plan.dropped)
+    parts = _parts(TwoCatalogs(original, copy, read_catalog(original), read_catalog(copy)), missing)
+    changed = {str(lost.table) for lost in parts.lost} ^ {str(lost.table) for lost in lost_parts(recovery_run)}
+    by_name = {lost.table: lost for lost in parts.lost}
+    changed |= {str(lost.table) for lost in lost_parts(recovery_run) if by_name.get(lost.table) != lost}
+    refuse_present(
+        recovery_run.case, [*present, *(f"columns, defaults or checks of {name}" for name in sorted(changed))]
+    )
 
 
 def _object(entry: ArchiveEntry) -> CatalogObject:
     return CatalogObject(number=entry.number, kind=entry.kind, schema_name=entry.schema, tag=entry.tag)
 
 
-def _name(entry: ArchiveEntry) -> TableName:
-    return TableName(schema_name=entry.schema, name=entry.tag)
+def _by_name(names: Iterable[TableName]) -> list[TableName]:
+    return sorted(names, key=lambda name: name.key)
+
+
+def _outcome(recovery_run: RecoveryRun) -> Outcome:
+    outcome = recovery_run.case.outcome_of("read-target")
+    assert outcome
+    return outcome

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from recovery.model.table_parts import LostParts, TableParts
 from recovery.postgres.archive.table_of_contents import ArchiveEntry
 from recovery.postgres.connect import Session
+from recovery.postgres.lost_columns import is_not_valid, may_hold_null
+from recovery.postgres.read_table_parts import read_table_parts
 from recovery.workflow.recovery_run import RecoveryRun
-from recovery.workflow.steps.recreate_objects import chosen_entries, dump
+from recovery.workflow.steps.definitions import chosen_entries, dump
+from recovery.workflow.steps.load_records import written_by_load
+from recovery.workflow.steps.recreate_objects import lost_parts
 
 AFTER = "definitions-after"
 # What belongs to a table and nothing else; a view or a key of another table is that one's.
@@ -26,7 +31,34 @@ def not_as_at_target(recovery_run: RecoveryRun, original: Session) -> tuple[str,
             differing.append(f"{entry}: its definition differs")
         elif current.owner != entry.owner:
             differing.append(f"{entry}: it belongs to {current.owner}, not to {entry.owner}")
-    return tuple(differing) + additions(chosen_entries(recovery_run), list(now.values()))
+    return (*differing, *additions(chosen_entries(recovery_run), list(now.values())), *_parts(recovery_run, original))
+
+
+def _parts(recovery_run: RecoveryRun, original: Session) -> Iterator[str]:
+    """Columns, defaults and checks that came back and are not as they were; what the load itself left is left out."""
+    loaded = written_by_load(recovery_run.case)
+    left = "\n".join(loaded.differing) if loaded else ""
+    parts = {lost.oid: lost for lost in lost_parts(recovery_run)}
+    now = read_table_parts(original, parts)
+    for oid, lost in parts.items():
+        yield from _parts_of(lost, now[oid], left) if oid in now else [f"TABLE {lost.table}: it is not there"]
+
+
+def _parts_of(lost: LostParts, now: TableParts, left: str) -> Iterator[str]:
+    """`left`: what the load said that it left."""
+    columns = {column.name: column for column in now.columns}
+    for column in lost.columns:
+        may_be_null = may_hold_null(lost.table, column) in left
+        expected = column.model_copy(update={"not_null": False}) if may_be_null else column
+        if (current := columns.get(column.name)) is None or current.definition != expected.definition:
+            yield f"COLUMN {lost.table}.{column.name}: it is not as it was"
+    for column in lost.defaults:
+        if (current := columns.get(column.name)) is None or current.default != column.default:
+            yield f"COLUMN {lost.table}.{column.name}: its default is not as it was"
+    checks = {check.name: check.definition for check in now.checks}
+    for check in lost.checks:
+        if checks.get(check.name) != check.definition + " NOT VALID" * (is_not_valid(lost.table, check) in left):
+            yield f"CHECK {check.name} of {lost.table}: it is not as it was"
 
 
 def without_statement(made: Sequence[ArchiveEntry]) -> list[ArchiveEntry]:
