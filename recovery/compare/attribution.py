@@ -147,7 +147,10 @@ def refuse_unknown_incident(
             "no row was lost, and no incident is named that changed any",
             *facts,
             state=UNTOUCHED,
-            help=f"bring what T held: {anew}",
+            help=[
+                f"if nothing else is wrong, bring what T held: {anew}",
+                f"if rows were changed wrongly as well, look first: rowback diff {case} --show changed",
+            ],
         )
     fact = (
         f"transaction {unknown[0]} wrote none of the rows that differ from T, and did not commit after T"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,7 @@ class Shop:
         """Whether stock has its column again, with its values; it is the last one now."""
         if len(self.rows("stock")[0]) < len(self.held["stock"][0]):
             return False
-        return self.database.rows("select sku, pieces, note from stock order by 1") == self.held["stock"]
+        return self.database.rows("select sku, pieces from stock order by 1") == [row[:2] for row in self.held["stock"]]
 
     def exists(self, table: str) -> bool:
         return self.database.rows(f"select to_regclass('public.{table}') is not null") == [(True,)]
@@ -110,6 +111,7 @@ def test_a_dropped_column(shop: Shop) -> None:
     incident(shop, "alter table stock drop column pieces")
     walker = shop.walk(shop.has_pieces)
     assert shop.has_pieces(), walker.told()
+    assert shop.database.rows("select sku, note from stock order by 1") == [row[::2] for row in shop.held["stock"]]
     assert shop.is_back("orders", "customers")()
 
 
@@ -125,13 +127,17 @@ def test_a_dropped_database(shop: Shop, live: Live) -> None:
 
 
 def test_a_wrong_migration(shop: Shop) -> None:
-    """In one transaction: a column is emptied, another dropped."""
+    """In one transaction: a column is emptied, another dropped. That rows changed as well is said before it is too late."""
     with shop.database.connect() as session, session.transaction():
         session.execute("update stock set note = null")
         session.execute("alter table stock drop column pieces")
     incident(shop, "select 1")
     walker = shop.walk(shop.has_pieces)
     assert shop.has_pieces(), walker.told()
+    assert re.search(
+        r"if rows were changed wrongly as well, look first: rowback diff \S+ --show changed", walker.told()
+    )
+    assert "what an incident changed is repaired first (--mode repair)" in walker.told()
 
 
 def test_two_incidents_at_once(shop: Shop) -> None:

@@ -90,6 +90,10 @@ def _values(sides: TwoCatalogs, lost: Sequence[LostParts]) -> Iterator[str]:
                 f"{each.table}: {counted(rows_with_values(sides.copy, each), 'row')} of T give back their values, known"
                 f" {by}; nobody reads or writes it meanwhile"
             )
+            yield (
+                f"{each.table}: nothing tells afterwards who changed its rows since T: what an incident changed is"
+                " repaired first (--mode repair)"
+            )
 
 
 def _parts(sides: TwoCatalogs, missing: MissingObjects) -> PartComparison:
