@@ -127,7 +127,7 @@ def test_a_dropped_database(shop: Shop, live: Live) -> None:
 
 
 def test_a_wrong_migration(shop: Shop) -> None:
-    """In one transaction: a column is emptied, another dropped. That rows changed as well is said before it is too late."""
+    """In one transaction: a column is emptied, another dropped. That rows changed as well is said in time."""
     with shop.database.connect() as session, session.transaction():
         session.execute("update stock set note = null")
         session.execute("alter table stock drop column pieces")
