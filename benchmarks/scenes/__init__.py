@@ -10,6 +10,7 @@ from benchmarks.scenes import (
     client_memory,
     copy_blocks,
     differences,
+    dropped_objects,
     lost_rows,
     many_tables,
     swap_lock,
@@ -25,6 +26,7 @@ SCENES: Mapping[str, Callable[[Bench], list[Line]]] = {
     "differences": differences.measure,
     "wal": wal_of_repairs.measure,
     "many-tables": many_tables.measure,
+    "dropped-objects": dropped_objects.measure,
     "memory": client_memory.measure,
     "copy-blocks": copy_blocks.measure,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
@@ -72,7 +73,13 @@ class UnreadableArchiveError(ValueError):
 
 def read_contents(directory: Path) -> list[ArchiveEntry]:
     """Every entry of the archive, in the order of its restore. Raises UnreadableArchiveError."""
-    return _Reader((directory / FILE).read_bytes()).entries()
+    content = (directory / FILE).read_bytes()
+    return list(_entries(content))
+
+
+@lru_cache(maxsize=4)  # the steps of a case read the same two or three archives a dozen times
+def _entries(content: bytes) -> tuple[ArchiveEntry, ...]:
+    return tuple(_Reader(content).entries())
 
 
 class _Reader:
