@@ -9,6 +9,7 @@ from typing import Literal
 from recovery.model.account import LostValues, TableAccount
 from recovery.model.catalog import ColumnNumbers, Trigger
 from recovery.model.catalog_object import CatalogObject
+from recovery.model.dropped_schema import DroppedSchema
 from recovery.model.modes import DEFAULT, MODES
 from recovery.model.modes.reload_mode import Mode, ReloadMode
 from recovery.model.plain_index import PlainIndex
@@ -133,8 +134,9 @@ class RepairPlan(Value):
     be savepoints of the incident, which nothing proves. `unexamined`: tables that may have lost rows and could not be
     looked at. `columns`: of the tables in the change set, as they were called when they were compared. `rebuilt`:
     indexes of `filled` that are dropped before the rows come and built after them. `swapped`: those that are built
-    under hidden names and exchanged. `recreated`: objects that were dropped and are made anew; `parts`: columns and
-    the like that come back in tables that are there. `rehearsed`: how many of both were made and rolled back
+    under hidden names and exchanged. `recreated`: objects that were dropped and are made anew; `schemas`: those of
+    them that no archive holds; `parts`: columns and the like that come back in tables that are there. `rehearsed`: how
+    many of all these were made and rolled back
     beforehand. `differing`: what is there, not as it was at T, and stays so.
     """
 
@@ -155,6 +157,7 @@ class RepairPlan(Value):
     rebuilt: tuple[PlainIndex, ...] = ()
     swapped: tuple[TableName, ...] = ()
     recreated: tuple[CatalogObject, ...] = ()
+    schemas: tuple[DroppedSchema, ...] = ()
     parts: tuple[LostParts, ...] = ()
     rehearsed: int = 0
     differing: tuple[str, ...] = ()
@@ -165,7 +168,7 @@ class RepairPlan(Value):
     @property
     def digest(self) -> str:
         """What `apply` must be given."""
-        newer = ("rebuilt", "swapped", "recreated", "parts", "rehearsed", "differing")
+        newer = ("rebuilt", "swapped", "recreated", "schemas", "parts", "rehearsed", "differing")
         by_default = {name for name in newer if not getattr(self, name)}  # as in older plans
         return digest_of(self, without=frozenset(by_default))
 
@@ -177,7 +180,7 @@ class RepairPlan(Value):
     @property
     def made_anew(self) -> int:
         """Objects, and parts of tables that are there."""
-        return len(self.recreated) + sum(lost.count for lost in self.parts)
+        return len(self.recreated) + len(self.schemas) + sum(lost.count for lost in self.parts)
 
     @property
     def conflicts(self) -> int:

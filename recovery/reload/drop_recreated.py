@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.dropped_schema import DroppedSchema
 from recovery.model.table_parts import LostParts, names_of
 from recovery.postgres import load_statements
 from recovery.postgres.change_consumers import lock_holders
@@ -16,6 +17,7 @@ from recovery.postgres.lost_columns import drops_of
 from recovery.postgres.made_anew import run_drops, wait_for_locks_at_most
 from recovery.postgres.owners import member_of
 from recovery.postgres.read_catalog import read_catalog
+from recovery.postgres.schemas import drops_of_schemas
 from recovery.postgres.value_stage import values_now
 from recovery.reload import load_refusals
 from recovery.reload.load_job import AtTarget, Loaded, ValuesBack
@@ -34,6 +36,7 @@ class Removal:
     parts: tuple[LostParts, ...]
     values: Mapping[str, ValuesBack]
     last_drops: tuple[str, ...]
+    schemas: tuple[DroppedSchema, ...]
     owners: frozenset[str]
     truth: AtTarget
     lock_timeout_ms: int
@@ -71,7 +74,9 @@ def drop_recreated(original: Session, what: Removal, *, before_commit: Callable[
             raise _others(what, changed)
         wait_for_locks_at_most(original, what.lock_timeout_ms)
         with member_of(original, what.owners, state=ROLLED_BACK):
-            drops = (*what.drops, *(drop.as_string(original) for drop in drops_of(what.parts)), *what.last_drops)
+            parts, schemas = drops_of(what.parts), drops_of_schemas(what.schemas)
+            between, last = ([drop.as_string(original) for drop in drops] for drops in (parts, schemas))
+            drops = (*what.drops, *between, *what.last_drops, *last)
             if words := run_drops(original, drops):
                 raise _others(what, [words])
         seconds = (load_statements.server_time(original) - since).total_seconds()

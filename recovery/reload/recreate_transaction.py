@@ -14,6 +14,7 @@ from datetime import datetime
 from recovery.errors import ROLLED_BACK, ErrorId, RowbackError
 from recovery.model.catalog import Sequence as Counter
 from recovery.model.catalog import Table
+from recovery.model.dropped_schema import DroppedSchema
 from recovery.model.table_parts import LostParts
 from recovery.model.values import TableName, counted
 from recovery.postgres import load_statements
@@ -32,6 +33,7 @@ from recovery.postgres.made_anew import (
 )
 from recovery.postgres.owners import member_of
 from recovery.postgres.read_catalog import read_catalog
+from recovery.postgres.schemas import make_schemas
 from recovery.reload import load_refusals
 from recovery.reload.load_job import AtTarget, Loaded, ValuesBack
 
@@ -40,15 +42,17 @@ from recovery.reload.load_job import AtTarget, Loaded, ValuesBack
 class Recreation:
     """What is made anew, and how.
 
-    `before_rows`, `after_rows`: statements that make tables and the like, and those that make what hangs on rows.
-    `tables`: that get rows, as they were at T; `relations`: everything that has rows or views of them afterwards.
-    `parts`: what tables that are there get back; `with_columns`: statements that need these, run before `after_rows`;
-    `late_tables`: that they make, and that get rows. `existing`: tables that are there and get something back; `alone`:
-    those of them that are locked against readers. `privileges`: on relations, as they were. `materialized`: views to be
-    filled. `counters`: sequences that are made, where they stood at T; `sequences`: all of T.
+    `schemas`: that no archive holds. `before_rows`, `after_rows`: statements that make tables and the like, and those
+    that make what hangs on rows. `tables`: that get rows, as they were at T; `relations`: everything that has rows or
+    views of them afterwards. `parts`: what tables that are there get back; `with_columns`: statements that need these,
+    run before `after_rows`; `late_tables`: that they make, and that get rows. `existing`: tables that are there and get
+    something back; `alone`: those of them that are locked against readers. `privileges`: on relations, as they were.
+    `materialized`: views to be filled. `counters`: sequences that are made, where they stood at T; `sequences`: all of
+    T.
     """
 
     database: str
+    schemas: Sequence[DroppedSchema]
     before_rows: bytes
     with_columns: bytes
     after_rows: bytes
@@ -79,6 +83,7 @@ def recreate(original: Session, copy: Session, what: Recreation, *, before_commi
         xid = load_statements.transaction_id(original)
         wait_for_locks_at_most(original, what.lock_timeout_ms)
         with member_of(original, what.owners, state=ROLLED_BACK):
+            make_schemas(original, what.schemas)
             run_definitions(original, what.before_rows, state=ROLLED_BACK)
             rows = _load_rows(original, copy, what, what.tables)
             stages = stage_all(original, copy, what.parts)
@@ -123,6 +128,7 @@ def rehearse(original: Session, what: Recreation, definitions: bytes) -> None:
     with original.transaction(force_rollback=True):
         wait_for_locks_at_most(original, what.lock_timeout_ms)
         with member_of(original, what.owners, state="nothing was written to the original"):
+            make_schemas(original, what.schemas)
             run_definitions(original, definitions, state="nothing was written to the original")
     load_statements.pin_search_path(original)
 

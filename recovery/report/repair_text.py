@@ -87,7 +87,9 @@ def _recreated(plan: RepairPlan, most: int) -> list[str]:
     """How many of each kind, and the first ones by name."""
     kinds = Counter(each.kind.lower() for each in plan.recreated)
     kinds += Counter(line.split(" ", 1)[0] for lost in plan.parts for line in lost.lines())
-    names = [line for lost in plan.parts for line in lost.lines()] + [str(each) for each in plan.recreated]
+    kinds += Counter("schema" for _ in plan.schemas)
+    names = [line for lost in plan.parts for line in lost.lines()]
+    names += map(str, (*plan.schemas, *plan.recreated))
     more, names = len(names) - most, names[:most]
     return [
         *(f"    {name}" for name in names),

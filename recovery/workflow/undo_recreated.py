@@ -17,8 +17,8 @@ from recovery.workflow.case_lifecycle import terminate_like_interrupt
 from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.steps.definitions import chosen_entries, definitions_at_target
 from recovery.workflow.steps.load_records import recording, written_by_load
-from recovery.workflow.steps.recreate_objects import lost_parts, ordered, rows_at_target
 from recovery.workflow.steps.recreated_proof import not_as_at_target, there_now, without_statement
+from recovery.workflow.steps.recreation import dropped_schemas, lost_parts, ordered, owners_of, rows_at_target
 
 
 def is_recreation(recovery_run: RecoveryRun) -> bool:
@@ -49,14 +49,15 @@ def remove_recreated(recovery_run: RecoveryRun) -> Loaded:
     recovery_run.approve(plan_of_removal)
     entries, plan = chosen_entries(recovery_run), recovery_run.case.plan
     loaded = written_by_load(recovery_run.case)
-    parts = lost_parts(recovery_run)
+    parts, schemas = lost_parts(recovery_run), dropped_schemas(recovery_run)
     first = {entry.number for entry in ordered(definitions_at_target(recovery_run), entries, parts).first}
     what = Removal(
         drops=tuple(entry.drop for entry in reversed(entries) if entry.drop and entry.number not in first),
         parts=tuple(parts),
         values=loaded.values_back if loaded else {},
+        schemas=tuple(schemas),
         last_drops=tuple(entry.drop for entry in reversed(entries) if entry.drop and entry.number in first),
-        owners=frozenset(entry.owner for entry in entries if entry.owner),
+        owners=owners_of(entries, parts, schemas),
         truth=rows_at_target(recovery_run),
         lock_timeout_ms=plan.lock_timeout_ms,
         database=plan.database,

@@ -231,3 +231,29 @@ def test_what_was_renamed_or_moved_since_is_not_made_a_second_time(cli: Cli, dat
     assert refused.code == 25, refused.err
     assert "  VIEW public.v needs TABLE public.t2, which had another name\n" in refused.err
     assert sorted(database.rows(kinds)) == before
+
+
+def test_schema_public_is_dropped_as_people_do(cli: Cli, database: Database) -> None:
+    """It belongs to pg_database_owner, a role that has no members but the owner of the database."""
+    database.run(*FILL, "create table public.other (n int)", "grant usage on schema public to pg_monitor")
+    before, rows, target = definitions(database), database.rows(ROWS), pass_a_second()
+    database.run("drop schema public cascade")
+    ran = recreating(cli, database, target)
+    assert ran.code == 0, ran.err
+    assert (definitions(database), database.rows(ROWS)) == (before, rows)
+
+
+def test_schema_public_of_a_database_that_belongs_to_another_role(cli: Cli, database: Database) -> None:
+    database.run(*FILL)
+    rows, target = database.rows(ROWS), pass_a_second()
+    database.as_superuser("drop schema public cascade", f"alter database {database.name} owner to rdsadmin")
+    ran = recreating(cli, database, target)
+    assert ran.code == 27, ran.err
+    assert "'postgres' may not make things that belong to role 'pg_database_owner'" in ran.err
+    case = the_case(cli)["case"]
+    way = f'as the owner of the database: alter database "{database.name}" owner to "postgres"'
+    assert f"  help: {way}; then: rowback resume {case} (continue)" in ran.err
+    database.as_superuser(f'alter database "{database.name}" owner to "postgres"')
+    digest = cli("resume", case).err.split("rowback apply ")[1].split()[1]
+    assert cli("apply", case, digest, "--confirm", database.name).code == 0
+    assert database.rows(ROWS) == rows

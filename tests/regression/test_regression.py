@@ -15,9 +15,10 @@ from recovery.model.target import format_utc
 from runbooks.lab.background import pass_a_second
 from runbooks.lab.lab_server import Lab
 from tests.fix_cli import Cli, Ran
-from tests.fix_lab import Live, discard, start_instance
+from tests.fix_lab import Database, Live, discard, start_instance
 from tests.regression import damage
 from tests.regression.build import default_cache, load_regression, regression_sources
+from tests.schema_dump import definitions, in_any_order
 
 pytestmark = [pytest.mark.regression, pytest.mark.pg15, pytest.mark.timeout(0)]
 NAME = "regression"
@@ -99,3 +100,23 @@ def test_a_column_of_every_table_set_to_null_behind_savepoints(cli: Cli, live: L
         ran = restored(cli, target, "--mode", "repair", "--incident-xid", f"{first}..{last[0]}", "--accept-partial")
         assert ran.code == 0, ran.err[-3000:]
         assert_equal_or_named(cli, before, damage.checksums(database))
+
+
+def test_the_largest_schema_dropped_with_cascade_comes_back(cli: Cli, live: Live) -> None:
+    """By pg_dump and by checksums; what cannot be made is named."""
+    subject = Database(live, NAME)
+    with connected(live) as database:
+        before, sums = in_any_order(definitions(subject)), damage.checksums(database)
+        ((schema, count),) = database.execute(
+            "select nspname, count(*) from pg_class c join pg_namespace n on n.oid = relnamespace"
+            " where relkind in ('r', 'p', 'v', 'm') and nspname !~ '^(pg_|information_schema)' group by 1"
+            " order by 2 desc limit 1"
+        ).fetchall()
+        assert count > 300
+        target = format_utc(pass_a_second())
+        subject.as_superuser(f"alter database {NAME} owner to {live.user}")
+        subject.as_superuser(f'drop schema "{schema}" cascade')
+        ran = restored(cli, target, "--mode", "recreate", "--accept-partial")
+        assert ran.code == 0, ran.err[-3000:]
+        assert damage.checksums(database) == sums
+        assert in_any_order(definitions(subject)) == before

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from recovery.compare.lost_parts import AS_IT_IS, PartComparison, PartQuestion, TwoCatalogs, compare_parts
-from recovery.compare.missing_objects import RELATIONS, MissingObjects, missing_objects
+from recovery.compare.missing_objects import MissingObjects, missing_objects
 from recovery.model.catalog import Catalog, Table
 from recovery.model.catalog_object import CatalogObject
+from recovery.model.dropped_schema import DroppedSchema
 from recovery.model.repair_plan import RepairPlan
 from recovery.model.table_parts import LostParts, names_of
 from recovery.model.values import TableName, counted
 from recovery.postgres.archive.schema_archive import statements
-from recovery.postgres.archive.table_of_contents import ArchiveEntry, ArchiveSection
+from recovery.postgres.archive.table_of_contents import ArchiveEntry
 from recovery.postgres.change_consumers import event_triggers, who_notices
 from recovery.postgres.connect import Session
 from recovery.postgres.fingerprint import fingerprint
-from recovery.postgres.made_anew import filled_views, privileges
 from recovery.postgres.read_catalog import read_catalog
+from recovery.postgres.schemas import read_schemas
 from recovery.postgres.value_stage import rows_with_values
 from recovery.reload.load_job import AtTarget, Loaded
-from recovery.reload.recreate_transaction import Recreation, recreate, rehearse
+from recovery.reload.recreate_transaction import recreate, rehearse
 from recovery.workflow.recovery_run import Outcome, RecoveryRun
 from recovery.workflow.steps.definitions import (
     NOW,
@@ -34,12 +36,16 @@ from recovery.workflow.steps.definitions import (
 )
 from recovery.workflow.steps.load_records import recording
 from recovery.workflow.steps.recreate_refusals import refuse, refuse_missing_owners, refuse_present
+from recovery.workflow.steps.recreation import (
+    dropped_schemas,
+    existing_numbers,
+    lost_parts,
+    read_outcome,
+    recreation,
+    without,
+)
 
-# Of relations those that are locked as tables are, and granted on as such.
-LOCKABLE = RELATIONS - {"SEQUENCE"}
-# What a lock against writers suffices for, on a table that is there; all else needs one against readers as well.
-READERS_GO_ON = frozenset({"FK CONSTRAINT", "TRIGGER", "INDEX", "STATISTICS", "COMMENT", "ACL", "PUBLICATION TABLE"})
-OWN_INDEXES = frozenset({"CONSTRAINT", "INDEX"})
+TAKEN_FOR_GRANTED = "public"  # pg_dump writes no CREATE for it
 SHOWN = 20
 
 
@@ -51,7 +57,8 @@ def read_missing(recovery_run: RecoveryRun) -> Outcome:
         missing = missing_objects(then, dump(recovery_run, NOW, original), plan.dropped)
         sides = TwoCatalogs(original, copy, read_catalog(original), read_catalog(copy))
         parts = _parts(sides, missing)
-        refuse(recovery_run.case, missing, parts)
+        schemas = _schemas(sides, missing, plan.dropped)
+        refuse(recovery_run.case, missing, parts, schemas)
         refuse_missing_owners(recovery_run, original, missing)
         oldest = min(original.info.server_version, copy.info.server_version)
         tables = _filled(sides.then, missing)
@@ -64,6 +71,7 @@ def read_missing(recovery_run: RecoveryRun) -> Outcome:
         "bytes": sum(table.bytes for table in [*tables, *(t for t in sides.now.tables if t.name in rewritten)]),
         "gone": {},
         "objects": [_object(entry).model_dump(mode="json") for entry in missing.entries],
+        "schemas": [schema.model_dump(mode="json") for schema in schemas],
         "parts": [lost.model_dump(mode="json") for lost in parts.lost],
         "others": len(missing.others),
         "altered": [
@@ -76,6 +84,22 @@ def read_missing(recovery_run: RecoveryRun) -> Outcome:
         "needed": [str(entry) for entry in missing.needed if entry.name not in {lost.at_target for lost in parts.lost}],
         "notices": notices,
     }
+
+
+def _schemas(sides: TwoCatalogs, missing: MissingObjects, wanted: Sequence[TableName]) -> list[DroppedSchema]:
+    """Those that are gone and that no archive holds, where something that is made was in them, or all is meant."""
+    needed = {entry.schema for entry in missing.entries}
+    named = [name.schema_name for name in wanted if name.name == "*"]
+    now = read_schemas(sides.original)
+    dumped = {entry.tag for entry in missing.entries if entry.kind == "SCHEMA"}
+    return [
+        schema
+        for name, schema in read_schemas(sides.copy).items()
+        if name not in now
+        and name not in dumped
+        and name == TAKEN_FOR_GRANTED
+        and (name in needed or not wanted or any(fnmatchcase(name, pattern) for pattern in named))
+    ]
 
 
 def _values(sides: TwoCatalogs, lost: Sequence[LostParts]) -> Iterator[str]:
@@ -110,17 +134,19 @@ def tell_missing(outcome: Outcome) -> str:
     """How much is missing."""
     rows = sum(each["rows"] for each in outcome["fingerprints"].values())
     columns = sum(len(each["columns"]) for each in outcome["parts"])
-    gone = counted(len(outcome["objects"]), "object") + (f" and {counted(columns, 'column')}" if columns else "")
+    gone = counted(len(outcome["objects"]) + len(outcome["schemas"]), "object") + (
+        f" and {counted(columns, 'column')}" if columns else ""
+    )
     return f"{gone} missing, {counted(rows, 'row')} in {counted(len(outcome['fingerprints']), 'table')} of them"
 
 
 def plan_recreation(recovery_run: RecoveryRun) -> RepairPlan:
     """What will be made, tried beforehand as far as that needs neither rows nor tables that are there."""
-    case, outcome, parts = recovery_run.case, _outcome(recovery_run), lost_parts(recovery_run)
+    case, outcome, parts = recovery_run.case, read_outcome(recovery_run), lost_parts(recovery_run)
     chosen = chosen_entries(recovery_run)
     with recovery_run.original() as original, recovery_run.copy() as copy:
         what = recreation(recovery_run, read_catalog(copy), copy)
-        alone = _without(chosen, _existing_numbers(definitions_at_target(recovery_run), chosen))
+        alone = without(chosen, existing_numbers(definitions_at_target(recovery_run), chosen))
         rehearse(original, what, statements(client_tools(copy), case.directory / THEN, alone))
         notices = [*outcome["notices"], *who_notices(original, [table.name for table in what.tables])]
         notices += who_notices(original, names_of(parts))
@@ -139,8 +165,9 @@ def plan_recreation(recovery_run: RecoveryRun) -> RepairPlan:
         tables=(),
         filled=tuple(table.name for table in (*what.tables, *what.late_tables)),
         recreated=tuple(CatalogObject.model_validate(each) for each in outcome["objects"]),
+        schemas=tuple(dropped_schemas(recovery_run)),
         parts=tuple(parts),
-        rehearsed=len(alone),
+        rehearsed=len(alone) + len(dropped_schemas(recovery_run)),
         differing=tuple(outcome["altered"]),
         writers=(),
         held_triggers=(),
@@ -160,101 +187,6 @@ def make_anew(recovery_run: RecoveryRun, original: Session, copy: Session) -> Lo
     return recreate(original, copy, what, before_commit=recording(recovery_run, "load.intent"))
 
 
-def rows_at_target(recovery_run: RecoveryRun) -> AtTarget:
-    """What the copy held of the tables that were made."""
-    outcome = _outcome(recovery_run)
-    return AtTarget.model_validate({name: outcome[name] for name in AtTarget.model_fields})
-
-
-def lost_parts(recovery_run: RecoveryRun) -> list[LostParts]:
-    """What tables that are there get back."""
-    return [LostParts.model_validate(each) for each in _outcome(recovery_run)["parts"]]
-
-
-@dataclass(frozen=True)
-class Ordered:
-    """Entries in the order of making: what columns that come back may need, what needs them, what is last."""
-
-    first: Sequence[ArchiveEntry]
-    with_columns: Sequence[ArchiveEntry]
-    last: Sequence[ArchiveEntry]
-
-
-def recreation(recovery_run: RecoveryRun, catalog: Catalog, copy: Session) -> Recreation:
-    """What is made anew. `catalog`: the copy's."""
-    plan, chosen, parts = recovery_run.case.plan, chosen_entries(recovery_run), lost_parts(recovery_run)
-    then = definitions_at_target(recovery_run)
-    existing = _existing_numbers(then, chosen)
-    order = ordered(then, chosen, parts)
-    tools, directory = client_tools(copy), recovery_run.case.directory / THEN
-    names = {entry.number: entry.name for entry in then}
-    relations = frozenset(entry.name for entry in chosen if entry.kind in LOCKABLE)
-    sequences = {entry.name for entry in chosen if entry.kind == "SEQUENCE"}
-    touched = [(names[number], entry.kind) for entry in chosen for number in entry.dependencies if number in existing]
-    alone = {name for name, kind in touched if kind not in READERS_GO_ON | RELATIONS} | set(names_of(parts))
-    filled = filled_views(copy)
-    late = {entry.name for entry in order.with_columns}
-    tables = [table for table in catalog.tables if str(table.name) in _outcome(recovery_run)["fingerprints"]]
-    return Recreation(
-        database=plan.database,
-        before_rows=statements(tools, directory, order.first),
-        with_columns=statements(tools, directory, order.with_columns),
-        after_rows=statements(tools, directory, order.last),
-        owners=frozenset({entry.owner for entry in chosen if entry.owner} | {lost.owner for lost in parts}),
-        tables=[table for table in tables if table.name not in late],
-        late_tables=[table for table in tables if table.name in late],
-        parts=parts,
-        relations=relations,
-        privileges=privileges(copy, relations | sequences),
-        existing=_by_name({name for name, _ in touched} | alone),
-        alone=_by_name(alone),
-        materialized=[entry.name for entry in chosen if entry.kind == "MATERIALIZED VIEW" and entry.name in filled],
-        counters=[each for each in catalog.sequences if each.name in sequences],
-        sequences=catalog.sequences,
-        truth=rows_at_target(recovery_run),
-        lock_timeout_ms=plan.lock_timeout_ms,
-        lock_attempts=plan.lock_attempts,
-        foreign_keys=sum(entry.kind == "FK CONSTRAINT" for entry in chosen),
-    )
-
-
-def ordered(then: Sequence[ArchiveEntry], chosen: Sequence[ArchiveEntry], parts: Sequence[LostParts]) -> Ordered:
-    """What is made before rows and columns come, what with the columns, and what after.
-
-    A partition of a table that is there gets its own indexes first: attached before, it would be given others.
-    """
-    existing = _existing_numbers(then, chosen)
-    altered = {lost.at_target for lost in parts if lost.columns}
-    attached = [entry for entry in chosen if entry.kind == "TABLE ATTACH" and existing & set(entry.dependencies)]
-    definitions = [entry for entry in chosen if entry.section is ArchiveSection.PRE_DATA and entry not in attached]
-    first = _without(definitions, {entry.number for entry in then if entry.kind == "TABLE" and entry.name in altered})
-    last = [entry for entry in chosen if entry.section is not ArchiveSection.PRE_DATA]
-    own = [entry for entry in last if entry.kind in OWN_INDEXES]
-    made = {entry.number for entry in first}
-    return Ordered(
-        first,
-        [entry for entry in definitions if entry.number not in made],
-        [*own, *attached, *(entry for entry in last if entry.kind not in OWN_INDEXES)],
-    )
-
-
-def _without(chosen: Sequence[ArchiveEntry], needed: Iterable[int]) -> list[ArchiveEntry]:
-    """Those that need none of these, nor anything that needs one."""
-    unfit, alone = set(needed), []
-    for entry in chosen:  # in the archive's order, so what is needed comes first
-        if unfit & set(entry.dependencies):
-            unfit.add(entry.number)
-        else:
-            alone.append(entry)
-    return alone
-
-
-def _existing_numbers(then: Sequence[ArchiveEntry], chosen: Sequence[ArchiveEntry]) -> set[int]:
-    """Tables of T that are there still, to which some of the chosen objects belong."""
-    made = {entry.number for entry in chosen}
-    return {entry.number for entry in then if entry.kind == "TABLE" and entry.number not in made}
-
-
 def _filled(catalog: Catalog, missing: MissingObjects) -> list[Table]:
     """Those that hold rows themselves; what extensions own is theirs."""
     names = set(missing.tables)
@@ -268,6 +200,7 @@ def _refuse_taken_since(recovery_run: RecoveryRun, original: Session, copy: Sess
     present = [str(entry) for entry in chosen if entry.identity in identities]
     missing = missing_objects(then, now, recovery_run.case.plan.dropped)
     parts = _parts(TwoCatalogs(original, copy, read_catalog(original), read_catalog(copy)), missing)
+    present += [str(schema) for schema in dropped_schemas(recovery_run) if schema.name in read_schemas(original)]
     changed = {str(lost.table) for lost in parts.lost} ^ {str(lost.table) for lost in lost_parts(recovery_run)}
     by_name = {lost.table: lost for lost in parts.lost}
     changed |= {str(lost.table) for lost in lost_parts(recovery_run) if by_name.get(lost.table) != lost}
@@ -278,13 +211,3 @@ def _refuse_taken_since(recovery_run: RecoveryRun, original: Session, copy: Sess
 
 def _object(entry: ArchiveEntry) -> CatalogObject:
     return CatalogObject(number=entry.number, kind=entry.kind, schema_name=entry.schema, tag=entry.tag)
-
-
-def _by_name(names: Iterable[TableName]) -> list[TableName]:
-    return sorted(names, key=lambda name: name.key)
-
-
-def _outcome(recovery_run: RecoveryRun) -> Outcome:
-    outcome = recovery_run.case.outcome_of("read-target")
-    assert outcome
-    return outcome

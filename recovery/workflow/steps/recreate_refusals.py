@@ -8,6 +8,7 @@ from guards.plain_text import shell_word
 from recovery.compare.lost_parts import PartComparison
 from recovery.compare.missing_objects import MissingObjects
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.dropped_schema import DroppedSchema
 from recovery.model.target import format_utc
 from recovery.model.values import TableName, counted
 from recovery.postgres.archive.table_of_contents import ArchiveEntry
@@ -19,7 +20,7 @@ from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 SHOWN = 20
 
 
-def refuse(case: Case, missing: MissingObjects, parts: PartComparison) -> None:
+def refuse(case: Case, missing: MissingObjects, parts: PartComparison, schemas: Sequence[DroppedSchema]) -> None:
     """Raises table-unknown, schema-drift, table-unrecoverable or nothing-to-repair."""
     if missing.unknown:
         raise RowbackError(
@@ -30,7 +31,7 @@ def refuse(case: Case, missing: MissingObjects, parts: PartComparison) -> None:
         )
     if missing.taken or parts.taken:
         raise _taken(case, missing.taken, parts)
-    nothing = not missing.entries and not parts.lost
+    nothing = not missing.entries and not parts.lost and not schemas
     if nothing and parts.unknown:
         raise RowbackError(
             ErrorId.SCHEMA_DRIFT,

@@ -9,10 +9,11 @@ from recovery.postgres.archive.table_of_contents import ArchiveEntry
 from recovery.postgres.connect import Session
 from recovery.postgres.lost_columns import is_not_valid, may_hold_null
 from recovery.postgres.read_table_parts import read_table_parts
+from recovery.postgres.schemas import read_schemas
 from recovery.workflow.recovery_run import RecoveryRun
 from recovery.workflow.steps.definitions import chosen_entries, dump
 from recovery.workflow.steps.load_records import written_by_load
-from recovery.workflow.steps.recreate_objects import lost_parts
+from recovery.workflow.steps.recreation import dropped_schemas, lost_parts
 
 AFTER = "definitions-after"
 # What belongs to a table and nothing else; a view or a key of another table is that one's.
@@ -31,7 +32,19 @@ def not_as_at_target(recovery_run: RecoveryRun, original: Session) -> tuple[str,
             differing.append(f"{entry}: its definition differs")
         elif current.owner != entry.owner:
             differing.append(f"{entry}: it belongs to {current.owner}, not to {entry.owner}")
-    return (*differing, *additions(chosen_entries(recovery_run), list(now.values())), *_parts(recovery_run, original))
+    return (
+        *differing,
+        *additions(chosen_entries(recovery_run), list(now.values())),
+        *_parts(recovery_run, original),
+        *_schemas(recovery_run, original),
+    )
+
+
+def _schemas(recovery_run: RecoveryRun, original: Session) -> Iterator[str]:
+    now = read_schemas(original)
+    for schema in dropped_schemas(recovery_run):
+        if now.get(schema.name) != schema:
+            yield f"SCHEMA {schema.name}: it is not as it was"
 
 
 def _parts(recovery_run: RecoveryRun, original: Session) -> Iterator[str]:
