@@ -1,4 +1,4 @@
-"""What a table that is there lost since T: columns, defaults, checks. Pure, but for whether a key was one at T."""
+"""What tables that are there lost since T: columns, defaults, checks; and what tells to which rows values belong."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recovery.model.catalog import Catalog, Table
-from recovery.model.table_parts import CheckPart, ColumnPart, KeyColumn, LostParts, TableParts
+from recovery.model.table_parts import CheckPart, ColumnPart, Filling, KeyColumn, LostParts, TableParts
 from recovery.model.values import TableName
 from recovery.postgres.connect import Session
-from recovery.postgres.read_table_parts import heirs, identifies, read_table_parts
+from recovery.postgres.read_table_parts import columns_needed_by, heirs, identifies, read_table_parts
 
 AS_IT_IS = "it is there, and its columns, defaults or checks are not as they were at T: they are left as they are"
 
@@ -18,7 +18,7 @@ AS_IT_IS = "it is there, and its columns, defaults or checks are not as they wer
 class PartComparison:
     """Tables that lost parts; columns whose names others have; tables that changed otherwise; what to know of these.
 
-    `unknown`: tables whose columns cannot come back, because nothing tells which row is which.
+    `unknown`: tables whose columns cannot come back. `needs`: oids of what the lost parts depend on.
     """
 
     lost: list[LostParts] = field(default_factory=list)
@@ -26,6 +26,7 @@ class PartComparison:
     unknown: list[tuple[TableName, str]] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    needs: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -42,52 +43,87 @@ class TwoCatalogs:
 class PartQuestion:
     """Which parts are wanted of which tables, by oid.
 
-    `tables`: oid → oids of what is made anew, of which a part has to need one; None: all parts of that table. `judged`:
-    tables of which it is said when they differ otherwise; of others only where they lost something. `made`: schema,
-    table and column of defaults that are made anew as objects of their own.
+    `whole`: tables of which everything is; of others what needs one of the objects `made`, or is needed by one.
+    `judged`: tables of which it is said when they differ otherwise; of others only where they lost something.
+    `defaults`: schema, table and column of defaults that are made anew as objects of their own.
     """
 
-    tables: Mapping[int, Collection[int] | None]
+    whole: Collection[int]
+    made: Collection[int]
     judged: Collection[int]
-    made: Collection[str]
+    defaults: Collection[str]
 
 
 def compare_parts(sides: TwoCatalogs, question: PartQuestion) -> PartComparison:
-    """The lost parts of tables that are there."""
-    tables = question.tables
-    tables = {**{heir: tables[parent] for heir, parent in heirs(sides.original, tables).items()}, **tables}
-    now = read_table_parts(sides.original, tables)
-    result = PartComparison()
-    for oid, then in sorted(read_table_parts(sides.copy, tables).items(), key=lambda item: item[1].name.key):
-        if current := now.get(oid):
-            _compare(sides, _OneTable(then, current, tables[oid], question), result)
-    lost = {each.table for each in result.lost}
-    by_root = {leaf for each in result.lost if each.partitioned for leaf in each.leaves} - lost
-    result.lost = [each for each in result.lost if each.table not in by_root]
+    """The lost parts of tables that are there, parents before what inherits from them."""
+    needed = columns_needed_by(sides.copy, question.made)
+    oids = {*question.whole, *question.judged, *(oid for oid, _ in needed)}
+    oids |= heirs(sides.original, oids).keys()
+    now, then = read_table_parts(sides.original, oids), read_table_parts(sides.copy, oids)
+    result, lost = PartComparison(), dict[int, LostParts]()
+    for oid in _parents_first(now):
+        table = _OneTable(now[oid], then.get(oid), question, needed, [lost[p] for p in now[oid].parents if p in lost])
+        each = table.of_parents() if table.then is None else _compare(sides, table, result)
+        if each and (each.columns or each.count):
+            lost[oid] = each
+    result.lost = list(lost.values())
+    result.needs = {oid for each in result.lost for part in (*each.columns, *each.defaults) for oid in part.needs}
+    result.needs |= {oid for each in result.lost for check in each.checks for oid in check.needs}
     return result
+
+
+def _parents_first(tables: Mapping[int, TableParts]) -> list[int]:
+    order: dict[int, None] = {}
+    pending = sorted(tables, key=lambda oid: tables[oid].name.key)
+    while pending:
+        ready = [oid for oid in pending if not set(tables[oid].parents) & set(pending)]
+        order.update(dict.fromkeys(ready))
+        pending = [oid for oid in pending if oid not in order]
+    return list(order)
 
 
 @dataclass(frozen=True)
 class _OneTable:
-    then: TableParts
+    """`parents`: what its parents of today get back."""
+
     now: TableParts
-    needed: Collection[int] | None
+    then: TableParts | None
     question: PartQuestion
+    needed: Collection[tuple[int, int]]
+    parents: Sequence[LostParts]
 
     def is_wanted(self, part: ColumnPart | CheckPart) -> bool:
-        return self.needed is None or bool(set(part.needs) & set(self.needed))
+        if self.now.oid in self.question.whole or set(part.needs) & set(self.question.made):
+            return True
+        return isinstance(part, ColumnPart) and ((self.now.oid, part.number) in self.needed or self.comes(part.name))
+
+    def comes(self, name: str) -> bool:
+        """Whether a parent brings a column of that name."""
+        return any(column.name == name for parent in self.parents for column in parent.columns)
 
     @property
-    def gone(self) -> list[ColumnPart]:
-        numbers = {column.number for column in self.now.columns}
-        return [column for column in self.then.columns if column.number not in numbers and self.is_wanted(column)]
+    def renamed(self) -> set[int]:
+        """Numbers of columns that have another name now."""
+        then = self.then.by_number if self.then else {}
+        return {column.number for column in self.now.columns if column.name != then.get(column.number, column).name}
+
+    def of_parents(self) -> LostParts:
+        """What a table that was made since T gets with its parents."""
+        columns = {column.name: column for parent in self.parents for column in parent.columns}
+        return LostParts(
+            table=self.now.name,
+            oid=self.now.oid,
+            owner=self.now.owner,
+            at_target=self.now.name,
+            columns=tuple(column.model_copy(update={"inherited": True}) for column in columns.values()),
+            filling=Filling.BY_ROOT if self.now.is_partition else Filling.AS_NEW,
+            leaves=(self.now.name,),
+        )
 
 
-def _compare(sides: TwoCatalogs, table: _OneTable, result: PartComparison) -> None:
-    names = {column.name for column in table.now.columns}
-    taken = [column for column in table.gone if column.name in names]
-    result.taken += [(table.now.name, f"COLUMN {table.now.name}.{column.name}") for column in taken]
-    columns = tuple(column for column in table.gone if column not in taken)
+def _compare(sides: TwoCatalogs, table: _OneTable, result: PartComparison) -> LostParts:
+    assert table.then
+    columns = tuple(_columns(table, result))
     lost = LostParts(
         table=table.now.name,
         oid=table.now.oid,
@@ -95,26 +131,67 @@ def _compare(sides: TwoCatalogs, table: _OneTable, result: PartComparison) -> No
         at_target=table.then.name,
         columns=columns,
         defaults=tuple(_defaults(table)),
-        checks=tuple(_checks(table, {column.number for column in columns})),
+        checks=tuple(_checks(table, {column.number for column in columns}, result)),
     )
     if lost.stored:
         lost = _identified(sides, table, lost)
-        if not lost.key and not lost.same_file:
-            text = (
-                f"{lost.table}: no key tells its rows apart, and it was rewritten since T, so the values of"
-                f" {', '.join(column.name for column in lost.columns)} cannot come back to their rows"
-            )
-            result.unknown.append((lost.table, text))
-            lost = lost.model_copy(update={"columns": (), "checks": ()})
+        if why := _why_not(table, lost):
+            result.unknown.append((lost.table, why))
+            gone = {column.number for column in lost.columns}
+            kept = tuple(check for check in lost.checks if not set(check.columns) & gone)
+            lost = lost.model_copy(update={"columns": (), "checks": kept})
     if lost.count:
-        result.lost.append(lost)
-        result.notices += _positions(table, lost.columns)
+        result.notices += _positions(table.then, table.now, lost.columns)
     if _differs(table) and (table.now.oid in table.question.judged or lost.count):
         result.differing.append(f"{table.now.name}: {AS_IT_IS}")
+    return lost
+
+
+def _columns(table: _OneTable, result: PartComparison) -> Iterator[ColumnPart]:
+    """Those that are gone and can come back by their names."""
+    assert table.then
+    names = {column.name: column for column in table.now.columns}
+    numbers = table.now.by_number
+    for column in table.then.columns:
+        if column.number in numbers or not table.is_wanted(column):
+            continue
+        other, label = names.get(column.name), f"COLUMN {table.now.name}.{column.name}"
+        if other and other.definition == column.definition:
+            result.notices.append(
+                f"{label} was made again since T: its values are not compared; --mode repair does that"
+            )
+        elif other and table.now.oid in table.question.judged:
+            result.taken.append((table.now.name, label))
+        elif other:
+            result.differing.append(f"{table.now.name}: column {column.name} was dropped, and another one has its name")
+        elif set(column.uses) & table.renamed:
+            result.differing.append(_names_renamed(table.now.name, f"column {column.name}"))
+        else:
+            yield column.model_copy(update={"inherited": table.comes(column.name)})
+
+
+def _names_renamed(table: TableName, label: str) -> str:
+    return f"{table}: {label} is left away: its expression names columns that were renamed since"
+
+
+def _why_not(table: _OneTable, lost: LostParts) -> str:
+    """Why values cannot come back; empty where they can."""
+    assert table.then
+    names = ", ".join(column.name for column in lost.columns)
+    if table.now.is_unlogged or table.then.is_unlogged:
+        return f"{lost.table}: it is unlogged, so no backup holds the values of {names}"
+    if table.now.is_partition and not all(column.inherited for column in lost.columns):
+        return f"{lost.table}: it is a partition, and gets {names} with the table that it is one of, or not at all"
+    if lost.filling is Filling.BY_PLACE and not lost.file_node:
+        how = "no primary key of both times" if lost.partitioned else "no key of both times"
+        rewritten = "" if lost.partitioned else ", and it was rewritten since T"
+        return f"{lost.table}: {how} tells its rows apart{rewritten}, so {names} cannot come back to them"
+    return ""
 
 
 def _identified(sides: TwoCatalogs, table: _OneTable, lost: LostParts) -> LostParts:
     """With the key that tells its rows apart, and the tables that hold them."""
+    assert table.then
     root = next((each for each in sides.now.partitioned if each.name == lost.table), None)
     leaves = root.leaves if root else (lost.table,)
     held = next((held for leaf in leaves if (held := sides.now.table(leaf))), None)
@@ -122,25 +199,34 @@ def _identified(sides: TwoCatalogs, table: _OneTable, lost: LostParts) -> LostPa
     key_columns = list(_key_columns(table, key, held))
     if len(key_columns) < len(key) or not _identifies(sides, table.then, [column.at_target for column in key_columns]):
         key_columns = []
+    filling = Filling.BY_KEY if key_columns else Filling.BY_PLACE
+    if table.now.is_partition and all(column.inherited for column in lost.columns):
+        filling = Filling.BY_ROOT
+    same_file = not root and table.then.file_node == table.now.file_node
     return lost.model_copy(
         update={
-            "key": tuple(key_columns),
+            "filling": filling,
+            "key": tuple(key_columns) if filling is Filling.BY_KEY else (),
+            "file_node": table.now.file_node if same_file and filling is Filling.BY_PLACE else 0,
             "leaves": leaves,
             "partitioned": root is not None,
-            "same_file": not root and bool(held and _file_at_target(sides, held.oid) == held.file_node),
         }
     )
 
 
 def _key_columns(table: _OneTable, key: Sequence[str], held: Table | None) -> Iterator[KeyColumn]:
     """Those of them that were there at T and never null."""
-    at_target = {column.number: column for column in table.then.columns}
+    at_target = table.then.by_number if table.then else {}
     equality = {column.name: column.equality for column in held.columns} if held else {}
     for column in table.now.columns:
         then = at_target.get(column.number)
         if column.name in key and then and then.not_null and column.name in equality:
             yield KeyColumn(
-                now=column.name, at_target=then.name, type_name=column.type_name, equality=equality[column.name]
+                now=column.name,
+                at_target=then.name,
+                type_name=column.type_name,
+                type_at_target=then.type_name,
+                equality=equality[column.name],
             )
 
 
@@ -151,39 +237,38 @@ def _identifies(sides: TwoCatalogs, table: TableParts, names: Sequence[str]) -> 
     return bool(names) and (set(own) == set(names) or identifies(sides.copy, table.name, names))
 
 
-def _file_at_target(sides: TwoCatalogs, oid: int) -> int | None:
-    return next((table.file_node for table in sides.then.tables if table.oid == oid), None)
-
-
 def _defaults(table: _OneTable) -> Iterator[ColumnPart]:
-    now = {column.number: column for column in table.now.columns}
+    assert table.then
+    now = table.now.by_number
     for column in table.then.columns:
         current = now.get(column.number)
         if not current or column.default is None or column.generated or column.inherited:
             continue
         name = f"{table.then.name.schema_name} {table.then.name.name} {column.name}"
-        if (
-            current.default is None
-            and not current.identity
-            and name not in table.question.made
-            and table.is_wanted(column)
-        ):
+        gone = current.default is None and not current.identity and name not in table.question.defaults
+        if gone and table.is_wanted(column):
             yield column.model_copy(update={"name": current.name})
 
 
-def _checks(table: _OneTable, gone: Collection[int]) -> Iterator[CheckPart]:
+def _checks(table: _OneTable, gone: Collection[int], result: PartComparison) -> Iterator[CheckPart]:
     """Those that are missing. `gone`: numbers of columns that come back, with the checks about them."""
+    assert table.then
     now = {check.name for check in table.now.checks}
     definitions = {check.definition for check in table.now.checks}
     for check in table.then.checks:
         lost = check.name not in now and check.definition not in definitions and not check.inherited
-        if lost and (table.is_wanted(check) or set(check.columns) & set(gone)):
+        if not lost or not (table.is_wanted(check) or set(check.columns) & set(gone)):
+            continue
+        if set(check.columns) & table.renamed:
+            result.differing.append(_names_renamed(table.now.name, f"check {check.name}"))
+        else:
             yield check
 
 
 def _differs(table: _OneTable) -> bool:
-    """Whether something that is there at sides times is another: what is new since T takes nothing away."""
-    now = {column.number: column for column in table.now.columns}
+    """Whether something that is there at both times is another: what is new since T takes nothing away."""
+    assert table.then
+    now = table.now.by_number
     checks = {check.name: check.definition for check in table.now.checks}
     return (
         table.then.facts != table.now.facts
@@ -193,18 +278,18 @@ def _differs(table: _OneTable) -> bool:
 
 
 def _is_other(then: ColumnPart, now: ColumnPart) -> bool:
-    ignored: dict[str, object] = {"needs": (), "inherited": False, "not_null_name": None, "default": None}
     changed_default = now.default is not None and now.default != then.default
-    same = then.model_copy(update={**ignored, "identity": now.identity or then.identity})
-    return changed_default or same != now.model_copy(update={**ignored, "identity": now.identity or then.identity})
+    same = {"default": None, "identity": now.identity or then.identity}
+    left, right = (column.model_copy(update=same) for column in (then, now))
+    return changed_default or (left.name, left.definition) != (right.name, right.definition)
 
 
-def _positions(table: _OneTable, columns: Sequence[ColumnPart]) -> Iterator[str]:
-    places = [column.number for column in table.then.columns]
+def _positions(then: TableParts, now: TableParts, columns: Sequence[ColumnPart]) -> Iterator[str]:
+    places = [column.number for column in then.columns]
     for column in columns:
         place = places.index(column.number) + 1
-        if place <= len(table.now.columns):
+        if place <= len(now.columns):
             yield (
-                f"column {table.now.name}.{column.name} was number {place} and becomes the last one: statements that"
+                f"column {now.name}.{column.name} was number {place} and becomes the last one: statements that"
                 " name no columns see another order"
             )

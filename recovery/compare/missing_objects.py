@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -60,16 +60,21 @@ class MissingObjects:
 
 
 def missing_objects(
-    then: Sequence[ArchiveEntry], now: Sequence[ArchiveEntry], wanted: Sequence[TableName]
+    then: Sequence[ArchiveEntry],
+    now: Sequence[ArchiveEntry],
+    wanted: Sequence[TableName],
+    needed: Collection[int] = (),
 ) -> MissingObjects:
     """Compare two archives of one database. `wanted`: names or patterns of relations; none: everything missing.
 
     With a relation comes what depended on it and is missing, since CASCADE takes that along, and what these need.
+    `needed`: oids of what columns that come back need.
     """
     graph = _Graph(then, now)
     roots = [entry for entry in then if _is_meant(entry, wanted)]
     named = [entry for entry in roots if entry.kind in RELATIONS]
-    reached = graph.relatives(roots if wanted else graph.all(Presence.MISSING))
+    needs_of_columns = [entry for entry in then if entry.oid in needed and entry.kind not in RELATIONS]
+    reached = graph.relatives(roots if wanted else graph.all(Presence.MISSING), needs_of_columns)
     unfit = graph.needing_moved(reached)
     chosen = {number for number in reached if graph.presence[number] is Presence.MISSING} - unfit.keys()
     needs = {number for each in chosen for number in graph.entries[each].dependencies if number in graph.entries}
@@ -87,7 +92,9 @@ def missing_objects(
         lost=() if wanted else those({e.number for e in graph.all(Presence.TAKEN) if e.kind in WITH_ROWS} - taken),
         altered=those(entry.number for entry in differing if entry.number in asked or chosen & set(entry.dependencies)),
         asked=those(
-            entry.number for entry in differing if entry.kind == "TABLE" and (entry.number in asked or not wanted)
+            entry.number
+            for entry in graph.entries.values()
+            if entry.kind == "TABLE" and graph.is_there(entry) and (entry.number in asked or not wanted)
         ),
         needed=those(number for number in needs if graph.differs(graph.entries[number])),
         moved=tuple((root, graph.current(root)) for root in named if graph.presence[root.number] is Presence.MOVED),
@@ -136,19 +143,25 @@ class _Graph:
         """What an object is now that is there."""
         return self._by_oid.get((entry.kind, entry.oid)) or self._now[entry.identity]
 
+    def is_there(self, entry: ArchiveEntry) -> bool:
+        """Whether it is there as itself, under whatever name."""
+        return bool(entry.oid) and (entry.kind, entry.oid) in self._by_oid
+
     def differs(self, entry: ArchiveEntry) -> bool:
         """Whether it is there and not as it was."""
         if self.presence[entry.number] is not Presence.HERE or not (entry.oid or entry.identity in self._now):
             return False
         return self.current(entry).definition != entry.definition
 
-    def relatives(self, roots: Iterable[ArchiveEntry]) -> set[int]:
+    def relatives(self, roots: Iterable[ArchiveEntry], alone: Iterable[ArchiveEntry] = ()) -> set[int]:
         """The roots that are gone, what depended on them, and what each of these needs, as far as that is gone.
+
+        Of those in `alone` not what depended on them.
 
         Of needs that are no relations only their own parts; what is there as itself leads nowhere.
         """
         reached: set[int] = set()
-        pending = [(root.number, True) for root in roots]
+        pending = [(root.number, True) for root in roots] + [(entry.number, False) for entry in alone]
         seen: set[tuple[int, bool]] = set()
         while pending:
             number, follows = pending.pop()

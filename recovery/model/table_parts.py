@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Literal
 
 from recovery.model.values import TableName, Value
@@ -11,18 +12,20 @@ from recovery.model.values import TableName, Value
 class ColumnPart(Value):
     """A column as the server describes it. `number`: attnum, which a copy shares with its original.
 
-    `default`: of a generated column its expression. `inherited`: it comes from a parent alone. `settings`: what follows
-    ALTER COLUMN for storage, compression, statistics and options that are not the type's own. `needs`: oids of what the
-    column and its default depend on.
+    `base_type`: below all domains. `default`: of a generated column its expression; `uses`: numbers of the columns that
+    it names. `inherited`: a parent brings it. `settings`: what follows ALTER COLUMN for storage, compression,
+    statistics and options that are not the type's own. `needs`: oids of what the column and its default depend on.
     """
 
     number: int
     name: str
     type_name: str
+    base_type: str
     collation: str | None = None
     not_null: bool = False
     not_null_name: str | None = None
     default: str | None = None
+    uses: tuple[int, ...] = ()
     generated: Literal["", "s", "v"] = ""
     identity: Literal["", "a", "d"] = ""
     inherited: bool = False
@@ -33,7 +36,7 @@ class ColumnPart(Value):
     def definition(self) -> tuple[object, ...]:
         """What has to be as it was once it is back."""
         facts = (self.type_name, self.collation, self.not_null, self.default)
-        return (*facts, self.generated, self.identity, self.settings, self.inherited)
+        return (*facts, self.generated, self.identity, self.settings)
 
 
 class CheckPart(Value):
@@ -47,7 +50,10 @@ class CheckPart(Value):
 
 
 class TableParts(Value):
-    """One table's parts. `facts`: what else CREATE TABLE says of it, such as its options."""
+    """One table's parts. `facts`: what else CREATE TABLE says of it, such as its options.
+
+    `parents`: oids of what it is a partition of or inherits from. `file_node`: of its file, 0 without one.
+    """
 
     name: TableName
     oid: int
@@ -55,24 +61,42 @@ class TableParts(Value):
     columns: tuple[ColumnPart, ...]
     checks: tuple[CheckPart, ...]
     facts: tuple[str, ...] = ()
+    parents: tuple[int, ...] = ()
+    is_partition: bool = False
+    is_unlogged: bool = False
+    file_node: int = 0
+
+    @property
+    def by_number(self) -> dict[int, ColumnPart]:
+        """Its columns."""
+        return {column.number: column for column in self.columns}
 
 
 class KeyColumn(Value):
-    """A column that tells rows apart: its names now and at T, its type now, schema and name of its equality."""
+    """A column that tells rows apart: names and types now and at T, schema and name of its equality."""
 
     now: str
     at_target: str
     type_name: str
+    type_at_target: str
     equality: tuple[str, str]
+
+
+class Filling(StrEnum):
+    """How rows of a table get the values of its columns back."""
+
+    BY_KEY = "by key"
+    BY_PLACE = "by place"  # of a row that was not written since, in a file that is the same
+    BY_ROOT = "by root"  # with the table that it is a partition of
+    AS_NEW = "as new"  # it was made since T
 
 
 class LostParts(Value):
     """What a table that is there lost since T, and what tells to which rows its values belong.
 
     `columns`: dropped, in their order at T. `defaults`: columns that are there and have none any more. `key`: columns
-    of today that distinguish its rows, and did at T. Without one, a row that was not written since has kept its
-    place in the file, where the table still has the `same_file`. `at_target`: what it was called then. `leaves`: the
-    tables that hold its rows, itself where it is not partitioned.
+    of today that distinguish its rows, and did at T. `file_node`: by which places in its file are trusted. `at_target`:
+    what it was called then. `leaves`: the tables that hold its rows, itself where it is not partitioned.
     """
 
     table: TableName
@@ -82,25 +106,33 @@ class LostParts(Value):
     columns: tuple[ColumnPart, ...] = ()
     defaults: tuple[ColumnPart, ...] = ()
     checks: tuple[CheckPart, ...] = ()
+    filling: Filling = Filling.BY_ROOT
     key: tuple[KeyColumn, ...] = ()
+    file_node: int = 0
     leaves: tuple[TableName, ...] = ()
     partitioned: bool = False
-    same_file: bool = False
 
     @property
     def stored(self) -> tuple[ColumnPart, ...]:
-        """The columns whose values come from the copy."""
+        """The columns that hold values."""
         return tuple(column for column in self.columns if not column.generated)
 
     @property
+    def is_staged(self) -> bool:
+        """Whether values of it come from the copy."""
+        return bool(self.stored) and self.filling in {Filling.BY_KEY, Filling.BY_PLACE}
+
+    @property
     def count(self) -> int:
-        """How many parts."""
-        return len(self.columns) + len(self.defaults) + len(self.checks)
+        """How many parts, those aside that come with a parent."""
+        own = [column for column in self.columns if not column.inherited]
+        return len(own) + len(self.defaults) + len(self.checks)
 
     def lines(self) -> list[str]:
         """One for each part, for people."""
+        own = [column for column in self.columns if not column.inherited]
         return [
-            *(f"column {self.table}.{column.name} ({column.type_name})" for column in self.columns),
+            *(f"column {self.table}.{column.name} ({column.type_name})" for column in own),
             *(f"default of {self.table}.{column.name}" for column in self.defaults),
             *(f"check {check.name} of {self.table}" for check in self.checks),
         ]

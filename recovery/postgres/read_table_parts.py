@@ -18,6 +18,9 @@ NAMED_NOT_NULL_SINCE = 180000
 _COLUMNS = """
 select a.attrelid::bigint as table, a.attnum as number, a.attname as name,
   format_type(a.atttypid, a.atttypmod) as type_name,
+  (with recursive below(o, m, depth) as (select a.atttypid, a.atttypmod, 0 union all
+      select y.typbasetype, y.typtypmod, depth + 1 from below join pg_type y on y.oid = o where y.typtype = 'd')
+    select format_type(o, m) from below order by depth desc limit 1) as base_type,
   case when a.attcollation <> t.typcollation then quote_ident(cn.nspname) || '.' || quote_ident(c.collname) end
     as collation,
   a.attnotnull as not_null, {not_null_name} as not_null_name,
@@ -31,7 +34,10 @@ select a.attrelid::bigint as table, a.attnum as number, a.attname as name,
     case when a.attoptions is not null then 'set (' || array_to_string(a.attoptions, ', ') || ')' end], null)
     as settings,
   array(select refobjid::bigint from pg_depend p where (p.classid, p.objid, p.objsubid)
-      = ('pg_class'::regclass, a.attrelid, a.attnum) or (p.classid, p.objid) = ('pg_attrdef'::regclass, d.oid)) as needs
+      = ('pg_class'::regclass, a.attrelid, a.attnum) or (p.classid, p.objid) = ('pg_attrdef'::regclass, d.oid)
+    union select t.typelem::bigint where t.typelem <> 0) as needs,
+  array(select distinct refobjsubid from pg_depend p where (p.classid, p.objid) = ('pg_attrdef'::regclass, d.oid)
+      and p.refobjid = a.attrelid and p.refobjsubid not in (0, a.attnum)) as uses
 from pg_attribute a join pg_type t on t.oid = a.atttypid
 left join pg_collation c on c.oid = a.attcollation left join pg_namespace cn on cn.oid = c.collnamespace
 left join pg_attrdef d on (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
@@ -51,6 +57,8 @@ from pg_constraint c where c.contype = 'c' and c.conrelid = any(%s::bigint[]::oi
 """
 _FACTS = """
 select c.oid::bigint as table, n.nspname as schema_name, c.relname as name, pg_get_userbyid(c.relowner) as owner,
+  array(select inhparent::bigint from pg_inherits where inhrelid = c.oid) as parents, c.relispartition as is_partition,
+  c.relpersistence = 'u' as is_unlogged, coalesce(pg_relation_filenode(c.oid), 0)::bigint as file_node,
   array_remove(array[
     'options ' || (select string_agg(o, ', ' order by o) from unnest(c.reloptions) o),
     'persistence ' || c.relpersistence::text, 'access method ' || (select amname from pg_am where oid = c.relam),
@@ -78,6 +86,10 @@ def read_table_parts(session: Session, oids: Collection[int]) -> dict[int, Table
             columns=tuple(map(ColumnPart.model_validate, columns_of[oid])),
             checks=tuple(map(CheckPart.model_validate, checks_of[oid])),
             facts=tuple(row["facts"]),
+            parents=tuple(row["parents"]),
+            is_partition=row["is_partition"],
+            is_unlogged=row["is_unlogged"],
+            file_node=row["file_node"],
         )
         for oid, rows in _by_table(session, _FACTS, oids).items()
         for row in rows
@@ -85,15 +97,14 @@ def read_table_parts(session: Session, oids: Collection[int]) -> dict[int, Table
 
 
 def heirs(session: Session, oids: Collection[int]) -> dict[int, int]:
-    """Tables that inherit from these at any depth, other than partitions: their columns go and come with the parents'.
+    """Tables that inherit from these at any depth, partitions too: their columns go and come with the parents'.
 
-    Each with the one of `oids` that it inherits from.
+    Each with one of `oids` that it inherits from.
     """
     rows = session.execute(
         "with recursive heir(oid, of) as (select o, o from unnest(%s::bigint[]::oid[]) o union"
         "  select i.inhrelid, h.of from heir h join pg_inherits i on i.inhparent = h.oid)"
-        " select h.oid::bigint, h.of::bigint from heir h join pg_class c on c.oid = h.oid"
-        " where h.oid <> h.of and not c.relispartition",
+        " select h.oid::bigint, h.of::bigint from heir h where h.oid <> h.of",
         (list(oids),),
     )
     return dict(rows.fetchall())
@@ -112,3 +123,34 @@ def _by_table(session: Session, query: str, oids: Collection[int]) -> dict[int, 
         for row in cursor.execute(query.encode(), (list(oids),)):
             rows[row.pop("table")].append(row)
     return rows
+
+
+def columns_needed_by(session: Session, oids: Collection[int]) -> set[tuple[int, int]]:
+    """(table, column number) of the columns that these objects depend on, views by their rules."""
+    rows = session.execute(
+        "select distinct d.refobjid::bigint, d.refobjsubid from pg_depend d where d.refclassid = 'pg_class'::regclass"
+        " and d.refobjsubid > 0 and (d.objid = any(%(oids)s::bigint[]::oid[]) or d.classid = 'pg_rewrite'::regclass"
+        " and d.objid in (select oid from pg_rewrite where ev_class = any(%(oids)s::bigint[]::oid[])))",
+        {"oids": list(oids)},
+    )
+    return set(rows.fetchall())
+
+
+def hanging_on(session: Session, table: TableName, columns: Sequence[str]) -> tuple[str, ...]:
+    """What goes along when these columns are dropped: what depends on them, comments, privileges."""
+    rows = session.execute(
+        "with c as (select a.* from pg_attribute a join pg_class t on t.oid = attrelid join pg_namespace n"
+        "  on n.oid = relnamespace where (nspname, relname) = (%s, %s) and attname = any(%s) and not attisdropped)"
+        " select pg_describe_object(classid, objid, objsubid) from pg_depend, c where refclassid = 'pg_class'::regclass"
+        "  and refobjid = attrelid and refobjsubid = attnum and deptype in ('n', 'a')"
+        " union select 'comment on column ' || attname from c where col_description(attrelid, attnum) is not null"
+        " union select 'privileges on column ' || attname || ': ' || attacl::text from c where attacl is not null"
+        " order by 1",
+        (table.schema_name, table.name, list(columns)),
+    )
+    return tuple(row[0] for row in rows)
+
+
+def file_node(session: Session, oid: int) -> int:
+    """Of the table's file, which a rewrite replaces."""
+    return int(one(session, "select coalesce(pg_relation_filenode(%s::bigint::oid::regclass), 0)", (oid,)))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import sql
 
+from recovery.errors import ROLLED_BACK, ErrorId, RowbackError
 from recovery.model.recovery_report import Fingerprint
-from recovery.model.table_parts import ColumnPart, LostParts
+from recovery.model.table_parts import ColumnPart, Filling, LostParts
 from recovery.postgres.connect import Session, one
 from recovery.postgres.copy_rows import blocks
 from recovery.postgres.fingerprint import row_hash
@@ -42,13 +45,19 @@ class ValueStage:
     @property
     def same_row(self) -> sql.Composable:
         """The condition under which row `t` of the table is row `s` of the stage."""
-        names = [column.now for column in self.lost.key] or KNOWN_BY_PLACE
-        equalities = [column.equality for column in self.lost.key] or [("pg_catalog", "=")] * len(KNOWN_BY_PLACE)
+        if self.lost.filling is Filling.AS_NEW:
+            return sql.SQL("false")
+        if not self.lost.key:
+            return sql.SQL("t.ctid = s.k0 and t.xmin = s.k1")
         return sql.SQL(" and ").join(
-            sql.SQL("t.{} operator({}.{}) s.{}").format(
-                sql.Identifier(name), sql.Identifier(schema), trusted_sql(operator), sql.Identifier(f"k{i}")
+            sql.SQL("t.{} operator({}.{}) s.{}::{}").format(
+                sql.Identifier(column.now),
+                sql.Identifier(column.equality[0]),
+                trusted_sql(column.equality[1]),
+                sql.Identifier(f"k{i}"),
+                trusted_sql(re.sub(r"\(.*?\)", "", column.type_name)),  # a length would cut keys off
             )
-            for i, (name, (schema, operator)) in enumerate(zip(names, equalities, strict=True))
+            for i, column in enumerate(self.lost.key)
         )
 
     @property
@@ -56,24 +65,23 @@ class ValueStage:
         """Each column of the table that gets its values back, and where they are in the stage."""
         return [(column.name, sql.Identifier(f"v{i}")) for i, column in enumerate(self.lost.stored)]
 
-    def unmatched(self) -> int:
-        """How many rows of the stage are no row of the table."""
-        query = sql.SQL("select count(*) from {} s where not exists (select from {} t where {})")
-        return int(one(self.session, query.format(self.relation, self.target, self.same_row)))
-
 
 def stage_values(original: Session, copy: Session, lost: LostParts, number: int) -> ValueStage:
-    """Bring them over, inside the original's open transaction. The caller compares `content` with `values_of`."""
-    keys = [(f"k{i}", column.type_name, None) for i, column in enumerate(lost.key)]
+    """Bring them over, inside the original's open transaction. The caller compares `content` with that of the copy.
+
+    Raises privilege-missing.
+    """
+    keys = [(f"k{i}", column.type_at_target, None) for i, column in enumerate(lost.key)]
     keys = keys or [("k0", "tid", None), ("k1", "xid", None)]
-    values = [(f"v{i}", column.type_name, column.collation) for i, column in enumerate(lost.stored)]
+    values = [(f"v{i}", column.base_type, column.collation) for i, column in enumerate(lost.stored)]
     definitions = (_definition(*each) for each in (*keys, *values))
-    original.execute(
-        sql.SQL("create temporary table {} ({}) on commit drop").format(
-            sql.Identifier(_name(number)), sql.SQL(", ").join(definitions)
-        )
+    creating = sql.SQL("create temporary table {} ({}) on commit drop").format(
+        sql.Identifier(_name(number)), sql.SQL(", ").join(definitions)
     )
+    _create(original, creating)
     relation = sql.Identifier("pg_temp", _name(number))
+    if lost.filling is Filling.AS_NEW:
+        return ValueStage(original, lost, number, Fingerprint(rows=0, checksum="0"))
     read = sql.SQL("copy (select {} from {}) to stdout").format(
         sql.SQL(", ").join(_fields(lost)), _rows_of(lost, sql.Identifier(*lost.at_target.key))
     )
@@ -91,6 +99,20 @@ def stage_values(original: Session, copy: Session, lost: LostParts, number: int)
     return ValueStage(original, lost, number, content(original, relation, names))
 
 
+def _create(original: Session, creating: sql.Composed) -> None:
+    try:
+        original.execute(creating)
+    except psycopg.errors.InsufficientPrivilege as error:
+        database, user = original.info.dbname, original.info.user
+        raise RowbackError(
+            ErrorId.PRIVILEGE_MISSING,
+            f"'{user}' may not make temporary tables in '{database}', in which values of T are brought over",
+            *str(error).splitlines(),
+            state=ROLLED_BACK,
+            help=f'as the owner of the database: grant temporary on database "{database}" to "{user}"',
+        ) from error
+
+
 def rows_with_values(copy: Session, lost: LostParts) -> int:
     """How many rows had values in the columns that were dropped."""
     query = sql.SQL("select count(*) from {}").format(_rows_of(lost, sql.Identifier(*lost.at_target.key)))
@@ -103,8 +125,8 @@ def values_at_target(copy: Session, lost: LostParts) -> Fingerprint:
 
 
 def values_now(original: Session, lost: LostParts) -> Fingerprint:
-    """The same of the table as it is now, once it has the columns again."""
-    names = [column.now for column in lost.key] or KNOWN_BY_PLACE
+    """Of the table as it is now, once it has the columns again: each row's key, if it has one, with the values."""
+    names = [column.now for column in lost.key]
     fields = [sql.Identifier(name) for name in (*names, *(column.name for column in lost.stored))]
     return content(original, _rows_of(lost, sql.Identifier(*lost.table.key)), fields)
 
@@ -134,8 +156,8 @@ def _definition(name: str, type_name: str, collation: str | None) -> sql.Composa
 
 
 def column_definition(column: ColumnPart) -> sql.Composable:
-    """Its name, type and collation, as they were at T."""
-    return _definition(column.name, column.type_name, column.collation)
+    """Its name, type and collation, as they were at T; of a domain the type below, for rows without a value."""
+    return _definition(column.name, column.base_type, column.collation)
 
 
 def _name(number: int) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from recovery.errors import ErrorId, RowbackError
+from recovery.model.catalog import Table
 from recovery.model.dropped_schema import DroppedSchema
 from recovery.model.table_parts import LostParts, names_of
 from recovery.postgres import load_statements
@@ -13,10 +14,11 @@ from recovery.postgres.change_consumers import lock_holders
 from recovery.postgres.connect import Session
 from recovery.postgres.definition_digest import definitions_digest
 from recovery.postgres.fingerprint import fingerprint
-from recovery.postgres.lost_columns import drops_of
+from recovery.postgres.lost_columns import drops_of, unforced
 from recovery.postgres.made_anew import run_drops, wait_for_locks_at_most
 from recovery.postgres.owners import member_of
 from recovery.postgres.read_catalog import read_catalog
+from recovery.postgres.read_table_parts import hanging_on
 from recovery.postgres.schemas import drops_of_schemas
 from recovery.postgres.value_stage import values_now
 from recovery.reload import load_refusals
@@ -29,12 +31,14 @@ ROLLED_BACK = "the transaction was rolled back: nothing was taken back"
 class Removal:
     """What is dropped: pg_dump's own statements, in the reverse order of making, and what its tables held.
 
-    `parts`: what tables that were there got back, dropped between `drops` and `last_drops`; `values`: of their rows.
+    `parts`: what tables that were there got back, dropped between `drops` and `last_drops`; `values`: of their rows;
+    `hanging`: what hung on their columns when these came back.
     """
 
     drops: tuple[str, ...]
     parts: tuple[LostParts, ...]
     values: Mapping[str, ValuesBack]
+    hanging: Mapping[str, tuple[str, ...]]
     last_drops: tuple[str, ...]
     schemas: tuple[DroppedSchema, ...]
     owners: frozenset[str]
@@ -57,23 +61,10 @@ def drop_recreated(original: Session, what: Removal, *, before_commit: Callable[
             tried = f"{what.lock_timeout_ms} ms"
             raise load_refusals.not_free(what.database, tried, lock_holders(original, names))
         since = load_statements.server_time(original)
-        oldest = what.truth.oldest_version_num
-        changed = [f"{table.name}: its policies hide rows from this role" for table in tables if table.row_security]
-        changed += [
-            f"{table.name}: rows were written since"
-            for table in tables
-            if not table.row_security
-            and fingerprint(original, table, oldest_version_num=oldest) != what.truth.fingerprints[str(table.name)]
-        ]
-        changed += [
-            f"{lost.table}: rows were written since"
-            for lost in what.parts
-            if (back := what.values.get(str(lost.table))) and values_now(original, lost) != back.content
-        ]
-        if changed:
-            raise _others(what, changed)
         wait_for_locks_at_most(original, what.lock_timeout_ms)
         with member_of(original, what.owners, state=ROLLED_BACK):
+            if changed := [*_changed_rows(original, what, tables), *_changed_columns(original, what)]:
+                raise _others(what, changed)
             parts, schemas = drops_of(what.parts), drops_of_schemas(what.schemas)
             between, last = ([drop.as_string(original) for drop in drops] for drops in (parts, schemas))
             drops = (*what.drops, *between, *what.last_drops, *last)
@@ -91,6 +82,29 @@ def drop_recreated(original: Session, what: Removal, *, before_commit: Callable[
         )
         before_commit(loaded)
     return loaded
+
+
+def _changed_rows(original: Session, what: Removal, tables: Sequence[Table]) -> Iterator[str]:
+    """Of tables that were made."""
+    for table in tables:
+        if table.row_security:
+            yield f"{table.name}: its policies hide rows from this role"
+            continue
+        content = fingerprint(original, table, oldest_version_num=what.truth.oldest_version_num)
+        if content != what.truth.fingerprints[str(table.name)]:
+            yield f"{table.name}: rows were written since"
+
+
+def _changed_columns(original: Session, what: Removal) -> Iterator[str]:
+    """Of tables that got columns back: their values, and what hangs on them."""
+    for lost in what.parts:
+        back, hung = what.values.get(str(lost.table)), what.hanging.get(str(lost.table), ())
+        with unforced(original, [lost]):
+            if back and values_now(original, lost) != back.content:
+                yield f"{lost.table}: rows were written since"
+        for text in hanging_on(original, lost.table, [column.name for column in lost.columns]):
+            if text not in hung:
+                yield f"{lost.table}: {text} came since, and would go along"
 
 
 def _others(what: Removal, facts: list[str]) -> RowbackError:

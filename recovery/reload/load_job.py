@@ -41,7 +41,7 @@ class BeforeImages(Value):
 class ValuesBack(Value):
     """A table whose dropped columns came back: `rows` got their values of T; `content`: of all its rows afterwards.
 
-    Of each row its key, or its place, and the columns that came back.
+    Of each row its key, where it has one, and the columns that came back.
     """
 
     rows: int
@@ -59,8 +59,8 @@ class Loaded(Value):
     its before-images are.
     `by_event_triggers`: rows that event triggers wrote because of our definitions (stages, triggers held back).
     `indexes_built`: those that were built from the rows. `written_by`: table that was swapped in → the transaction that
-    wrote its rows, before the one that made them visible. `values_back`: tables that got dropped columns back;
-    `differing`: what could not be made as it was at T.
+    wrote its rows, before the one that made them visible. `values_back`: tables that got dropped columns back,
+    and `hanging`: what hangs on these; `differing`: what could not be made as it was at T.
     """
 
     xids: tuple[int, ...]
@@ -84,6 +84,7 @@ class Loaded(Value):
     indexes_built: int = 0
     written_by: dict[str, int] = {}
     values_back: dict[str, ValuesBack] = {}
+    hanging: dict[str, tuple[str, ...]] = {}
     differing: tuple[str, ...] = ()
 
     def writers_of(self, table: TableName) -> tuple[int, ...]:

@@ -22,7 +22,14 @@ from recovery.postgres.change_consumers import event_triggers, lock_holders
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import CopyTransport, Pair
 from recovery.postgres.definition_digest import definitions_digest
-from recovery.postgres.lost_columns import GivenBack, finish_parts, give_back_columns, stage_all
+from recovery.postgres.lost_columns import (
+    GivenBack,
+    finish_parts,
+    give_back_columns,
+    note_hanging,
+    refuse_rewritten,
+    stage_all,
+)
 from recovery.postgres.made_anew import (
     analyze,
     fill_views,
@@ -47,8 +54,7 @@ class Recreation:
     views of them afterwards. `parts`: what tables that are there get back; `with_columns`: statements that need these,
     run before `after_rows`; `late_tables`: that they make, and that get rows. `existing`: tables that are there and get
     something back; `alone`: those of them that are locked against readers. `privileges`: on relations, as they were.
-    `materialized`: views to be filled. `counters`: sequences that are made, where they stood at T; `sequences`: all of
-    T.
+    `materialized`: views to be filled. `counters`: sequences that are made, where they stood at T.
     """
 
     database: str
@@ -66,7 +72,6 @@ class Recreation:
     alone: Sequence[TableName]
     materialized: Sequence[TableName]
     counters: Sequence[Counter]
-    sequences: Sequence[Counter]
     truth: AtTarget
     lock_timeout_ms: int
     lock_attempts: int
@@ -88,7 +93,8 @@ def recreate(original: Session, copy: Session, what: Recreation, *, before_commi
             rows = _load_rows(original, copy, what, what.tables)
             stages = stage_all(original, copy, what.parts)
             locked_at = _lock_existing(original, what)
-            back = give_back_columns(original, what.parts, stages, what.sequences, read_catalog(original))
+            refuse_rewritten(original, what.parts)
+            back = give_back_columns(original, what.parts, stages, what.counters)
             run_definitions(original, what.with_columns, state=ROLLED_BACK)
             rows |= _load_rows(original, copy, what, what.late_tables)
             finish_parts(original, what.parts, back)
@@ -98,6 +104,7 @@ def recreate(original: Session, copy: Session, what: Recreation, *, before_commi
             made = (*what.tables, *what.late_tables)
             analyze(original, [each.name for each in made] + [lost.table for lost in what.parts if lost.stored])
             _refuse_other_privileges(original, what)
+            note_hanging(original, what.parts, back)
         load_statements.pin_search_path(original)
         loaded = _loaded(original, what, xid, {str(name): count for name, count in rows.items()}, back)
         since = locked_at if what.existing else load_statements.server_time(original)
@@ -195,6 +202,7 @@ def _loaded(original: Session, what: Recreation, xid: int, rows: dict[str, int],
         values_back={
             name: ValuesBack(rows=back.rows[name], content=content) for name, content in back.contents.items()
         },
+        hanging=back.hanging,
         differing=tuple(back.differing),
         by_event_triggers={
             str(table): change.inserted + change.updated + change.deleted for table, change in others.items()

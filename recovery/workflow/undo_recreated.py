@@ -55,6 +55,7 @@ def remove_recreated(recovery_run: RecoveryRun) -> Loaded:
         drops=tuple(entry.drop for entry in reversed(entries) if entry.drop and entry.number not in first),
         parts=tuple(parts),
         values=loaded.values_back if loaded else {},
+        hanging=loaded.hanging if loaded else {},
         schemas=tuple(schemas),
         last_drops=tuple(entry.drop for entry in reversed(entries) if entry.drop and entry.number in first),
         owners=owners_of(entries, parts, schemas),

@@ -54,9 +54,8 @@ def read_missing(recovery_run: RecoveryRun) -> Outcome:
     plan = recovery_run.case.plan
     with recovery_run.original() as original, recovery_run.copy() as copy:
         then = dump_target(recovery_run, copy)
-        missing = missing_objects(then, dump(recovery_run, NOW, original), plan.dropped)
         sides = TwoCatalogs(original, copy, read_catalog(original), read_catalog(copy))
-        parts = _parts(sides, missing)
+        missing, parts = _compared(sides, then, dump(recovery_run, NOW, original), plan.dropped)
         schemas = _schemas(sides, missing, plan.dropped)
         refuse(recovery_run.case, missing, parts, schemas)
         refuse_missing_owners(recovery_run, original, missing)
@@ -104,12 +103,9 @@ def _schemas(sides: TwoCatalogs, missing: MissingObjects, wanted: Sequence[Table
 
 def _values(sides: TwoCatalogs, lost: Sequence[LostParts]) -> Iterator[str]:
     for each in lost:
-        if each.stored:
-            by = (
-                f"by {', '.join(column.now for column in each.key)}"
-                if each.key
-                else "where nobody has written them since"
-            )
+        if each.is_staged:
+            keys = ", ".join(column.now for column in each.key)
+            by = f"by {keys}" if keys else "where nobody has written them since"
             yield (
                 f"{each.table}: {counted(rows_with_values(sides.copy, each), 'row')} of T give back their values, known"
                 f" {by}; nobody reads or writes it meanwhile"
@@ -120,14 +116,29 @@ def _values(sides: TwoCatalogs, lost: Sequence[LostParts]) -> Iterator[str]:
             )
 
 
+def _compared(
+    sides: TwoCatalogs, then: Sequence[ArchiveEntry], now: Sequence[ArchiveEntry], wanted: Sequence[TableName]
+) -> tuple[MissingObjects, PartComparison]:
+    """What is missing, and what tables that are there lost; each brings what it needs of the other."""
+    missing = missing_objects(then, now, wanted)
+    parts = _parts(sides, missing)
+    while parts.needs - (needed := {entry.oid for entry in missing.entries}):
+        again = missing_objects(then, now, wanted, parts.needs)
+        if {entry.oid for entry in again.entries} == needed:
+            break
+        missing, parts = again, _parts(sides, again)
+    return missing, parts
+
+
 def _parts(sides: TwoCatalogs, missing: MissingObjects) -> PartComparison:
-    """Of tables that were asked for all that is missing; of others what needs something that is made anew."""
-    made = {entry.oid for entry in missing.entries if entry.oid}
-    wanted: dict[int, set[int] | None] = {entry.oid: made for entry in missing.altered if entry.kind == "TABLE"}
-    wanted |= {entry.oid: None for entry in missing.asked}
-    defaults = {f"{entry.schema} {entry.tag}" for entry in missing.entries if entry.kind == "DEFAULT"}
-    judged = [entry.oid for entry in missing.altered]
-    return compare_parts(sides, PartQuestion(wanted, judged, defaults))
+    """Of tables that were asked for all that is missing; of others what needs something that is made, or is needed."""
+    question = PartQuestion(
+        whole={entry.oid for entry in missing.asked},
+        made={entry.oid for entry in missing.entries if entry.oid},
+        judged={entry.oid for entry in missing.altered if entry.kind == "TABLE"},
+        defaults={f"{entry.schema} {entry.tag}" for entry in missing.entries if entry.kind == "DEFAULT"},
+    )
+    return compare_parts(sides, question)
 
 
 def tell_missing(outcome: Outcome) -> str:
@@ -198,8 +209,8 @@ def _refuse_taken_since(recovery_run: RecoveryRun, original: Session, copy: Sess
     now = dump(recovery_run, NOW, original)
     identities = {entry.identity for entry in now}
     present = [str(entry) for entry in chosen if entry.identity in identities]
-    missing = missing_objects(then, now, recovery_run.case.plan.dropped)
-    parts = _parts(TwoCatalogs(original, copy, read_catalog(original), read_catalog(copy)), missing)
+    sides = TwoCatalogs(original, copy, read_catalog(original), read_catalog(copy))
+    _, parts = _compared(sides, then, now, recovery_run.case.plan.dropped)
     present += [str(schema) for schema in dropped_schemas(recovery_run) if schema.name in read_schemas(original)]
     changed = {str(lost.table) for lost in parts.lost} ^ {str(lost.table) for lost in lost_parts(recovery_run)}
     by_name = {lost.table: lost for lost in parts.lost}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from recovery.model.table_parts import LostParts, TableParts
 from recovery.postgres.archive.table_of_contents import ArchiveEntry
 from recovery.postgres.connect import Session
-from recovery.postgres.lost_columns import is_not_valid, may_hold_null
+from recovery.postgres.lost_columns import label
 from recovery.postgres.read_table_parts import read_table_parts
 from recovery.postgres.schemas import read_schemas
 from recovery.workflow.recovery_run import RecoveryRun
@@ -58,19 +58,19 @@ def _parts(recovery_run: RecoveryRun, original: Session) -> Iterator[str]:
 
 
 def _parts_of(lost: LostParts, now: TableParts, left: str) -> Iterator[str]:
-    """`left`: what the load said that it left."""
+    """`left`: what the load said that it left, which is not judged again."""
     columns = {column.name: column for column in now.columns}
+    checks = {check.name: check.definition for check in now.checks}
     for column in lost.columns:
-        may_be_null = may_hold_null(lost.table, column) in left
-        expected = column.model_copy(update={"not_null": False}) if may_be_null else column
-        if (current := columns.get(column.name)) is None or current.definition != expected.definition:
+        is_left = f"{lost.table}: {label(column)} " in left
+        if not is_left and ((current := columns.get(column.name)) is None or current.definition != column.definition):
             yield f"COLUMN {lost.table}.{column.name}: it is not as it was"
     for column in lost.defaults:
-        if (current := columns.get(column.name)) is None or current.default != column.default:
+        is_left = f"{lost.table}: {label(column)} " in left
+        if not is_left and ((current := columns.get(column.name)) is None or current.default != column.default):
             yield f"COLUMN {lost.table}.{column.name}: its default is not as it was"
-    checks = {check.name: check.definition for check in now.checks}
     for check in lost.checks:
-        if checks.get(check.name) != check.definition + " NOT VALID" * (is_not_valid(lost.table, check) in left):
+        if f"{lost.table}: {label(check)} " not in left and checks.get(check.name) != check.definition:
             yield f"CHECK {check.name} of {lost.table}: it is not as it was"
 
 

@@ -82,7 +82,6 @@ def recreation(recovery_run: RecoveryRun, catalog: Catalog, copy: Session) -> Re
         alone=_by_name(alone),
         materialized=[entry.name for entry in chosen if entry.kind == "MATERIALIZED VIEW" and entry.name in filled],
         counters=[each for each in catalog.sequences if each.name in sequences],
-        sequences=catalog.sequences,
         truth=rows_at_target(recovery_run),
         lock_timeout_ms=plan.lock_timeout_ms,
         lock_attempts=plan.lock_attempts,
