@@ -15,6 +15,7 @@ from recovery.model.table_parts import ColumnPart, Filling, LostParts
 from recovery.postgres.connect import Session, one
 from recovery.postgres.copy_rows import blocks
 from recovery.postgres.fingerprint import row_hash
+from recovery.postgres.row_versions import written_by
 from recovery.postgres.trusted_sql import trusted_sql
 
 KNOWN_BY_PLACE = ("ctid", "xmin")  # as long as nobody writes a row it keeps both
@@ -129,6 +130,12 @@ def values_now(original: Session, lost: LostParts) -> Fingerprint:
     names = [column.now for column in lost.key]
     fields = [sql.Identifier(name) for name in (*names, *(column.name for column in lost.stored))]
     return content(original, _rows_of(lost, sql.Identifier(*lost.table.key)), fields)
+
+
+def rows_written_by(original: Session, lost: LostParts, xids: Sequence[int]) -> int:
+    """How many rows of the table these transactions wrote last."""
+    relation = _rows_of(lost, sql.Identifier(*lost.table.key))
+    return int(one(original, sql.SQL("select count(*) from {} where {}").format(relation, written_by(xids))))
 
 
 def content(session: Session, relation: sql.Composable, fields: Sequence[sql.Composable]) -> Fingerprint:

@@ -14,12 +14,13 @@ from recovery.postgres.change_consumers import lock_holders
 from recovery.postgres.connect import Session
 from recovery.postgres.definition_digest import definitions_digest
 from recovery.postgres.fingerprint import fingerprint
-from recovery.postgres.lost_columns import drops_of, unforced
+from recovery.postgres.lost_columns import drops_of
 from recovery.postgres.made_anew import run_drops, wait_for_locks_at_most
 from recovery.postgres.owners import member_of
 from recovery.postgres.read_catalog import read_catalog
 from recovery.postgres.read_table_parts import hanging_on
 from recovery.postgres.schemas import drops_of_schemas
+from recovery.postgres.undisturbed import unforced
 from recovery.postgres.value_stage import values_now
 from recovery.reload import load_refusals
 from recovery.reload.load_job import AtTarget, Loaded, ValuesBack

@@ -22,8 +22,8 @@ from recovery.postgres.change_consumers import event_triggers, lock_holders
 from recovery.postgres.connect import Session
 from recovery.postgres.copy_rows import CopyTransport, Pair
 from recovery.postgres.definition_digest import definitions_digest
+from recovery.postgres.fill_columns import GivenBack
 from recovery.postgres.lost_columns import (
-    GivenBack,
     finish_parts,
     give_back_columns,
     note_hanging,

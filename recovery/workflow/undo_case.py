@@ -33,7 +33,8 @@ from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.settle_undo import settle_undo, undoing
 from recovery.workflow.steps.load_records import written_by_load
 from recovery.workflow.steps.load_step import Load, job
-from recovery.workflow.steps.verify_step import differs
+from recovery.workflow.steps.recreated_proof import with_objects
+from recovery.workflow.steps.verify_step import as_far_as_seen, differs
 from recovery.workflow.undo_recreated import is_recreation, prove_removed, removal_plan, remove_recreated
 
 ATTEMPTS = 5  # where people write to these rows all the time
@@ -206,7 +207,12 @@ def prove(recovery_run: RecoveryRun, last: Loaded) -> Verification:
         if not case.noted("undo.done"):
             refuse_altered_changes(case, last)
             with job(recovery_run, original) as what:
-                verification = verify(original, what, last)
+                if is_recreation(recovery_run):
+                    verification = verify(original, *as_far_as_seen(what, last))
+                    if not verification.definitions_altered_since:  # else others may have altered what was made
+                        verification = with_objects(recovery_run, original, verification)
+                else:
+                    verification = verify(original, what, last)
         else:
             assert last.number
             refuse_altered_changes(case, last)

@@ -17,7 +17,7 @@ from recovery.workflow.case_lifecycle import terminate_like_interrupt
 from recovery.workflow.recovery_run import UNTOUCHED, RecoveryRun
 from recovery.workflow.steps.definitions import chosen_entries, definitions_at_target
 from recovery.workflow.steps.load_records import recording, written_by_load
-from recovery.workflow.steps.recreated_proof import not_as_at_target, there_now, without_statement
+from recovery.workflow.steps.recreated_proof import came_along, not_as_at_target, there_now, without_statement
 from recovery.workflow.steps.recreation import dropped_schemas, lost_parts, ordered, owners_of, rows_at_target
 
 
@@ -32,7 +32,7 @@ def removal_plan(recovery_run: RecoveryRun) -> RepairPlan:
     if written_by_load(case) is None or case.taken_back or case.repair_plan is None:
         raise _nothing(recovery_run, "it has made nothing that is there" if case.taken_back else "it has made nothing")
     with recovery_run.original() as original:
-        if differing := not_as_at_target(recovery_run, original):
+        if differing := not_as_at_target(recovery_run, original) + came_along(recovery_run):
             raise _nothing(recovery_run, "what it made is not as it was made", *differing[:20])
     if lasting := without_statement(chosen_entries(recovery_run)):
         raise _nothing(recovery_run, "no statement of pg_dump's takes these back: by hand", *map(str, lasting[:20]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from datetime import datetime
@@ -158,6 +159,10 @@ def test_it_is_undone_while_nobody_wrote_rows_since(cli: Cli, database: Database
     case = the_case(cli)["case"]
     assert cli("verify", case).code == 0
     database.run("update t set b = 'written' where id = 1")
+    verified = cli("verify", case, "--json")
+    assert verified.code == 0, verified.err
+    (proof,) = json.loads(verified.out)["repaired"]
+    assert (proof["updated"], proof["equal"], proof["changed_since"]) == (40, 39, 1)
     used = cli("undo", case, "--confirm", database.name)
     assert used.code == 42, used.err
     assert "public.t: rows were written since" in used.err

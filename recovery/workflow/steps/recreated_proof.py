@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from recovery.model.recovery_report import RepairProof, Verification
 from recovery.model.table_parts import LostParts, TableParts
+from recovery.postgres.archive.schema_archive import entries_of
 from recovery.postgres.archive.table_of_contents import ArchiveEntry
 from recovery.postgres.connect import Session
 from recovery.postgres.lost_columns import label
 from recovery.postgres.read_table_parts import read_table_parts
 from recovery.postgres.schemas import read_schemas
+from recovery.postgres.undisturbed import unforced_for_a_look
+from recovery.postgres.value_stage import rows_written_by, values_now
 from recovery.workflow.recovery_run import RecoveryRun
 from recovery.workflow.steps.definitions import chosen_entries, dump
 from recovery.workflow.steps.load_records import written_by_load
@@ -32,12 +36,13 @@ def not_as_at_target(recovery_run: RecoveryRun, original: Session) -> tuple[str,
             differing.append(f"{entry}: its definition differs")
         elif current.owner != entry.owner:
             differing.append(f"{entry}: it belongs to {current.owner}, not to {entry.owner}")
-    return (
-        *differing,
-        *additions(chosen_entries(recovery_run), list(now.values())),
-        *_parts(recovery_run, original),
-        *_schemas(recovery_run, original),
-    )
+    return (*differing, *_parts(recovery_run, original), *_schemas(recovery_run, original))
+
+
+def came_along(recovery_run: RecoveryRun) -> tuple[str, ...]:
+    """What hangs on objects that were made and did not at T, by the dump that `not_as_at_target` made last."""
+    now = entries_of(recovery_run.case.directory / AFTER)
+    return additions(chosen_entries(recovery_run), now)
 
 
 def _schemas(recovery_run: RecoveryRun, original: Session) -> Iterator[str]:
@@ -72,6 +77,36 @@ def _parts_of(lost: LostParts, now: TableParts, left: str) -> Iterator[str]:
     for check in lost.checks:
         if f"{lost.table}: {label(check)} " not in left and checks.get(check.name) != check.definition:
             yield f"CHECK {check.name} of {lost.table}: it is not as it was"
+
+
+def with_objects(recovery_run: RecoveryRun, original: Session, verification: Verification) -> Verification:
+    """The proof with the definitions of what was made, and, where these are as they were, the values of columns."""
+    differing = not_as_at_target(recovery_run, original)
+    proofs = () if differing else tuple(_proofs_of_values(recovery_run, original))
+    return verification.model_copy(update={"objects_differ": differing, "repaired": proofs})
+
+
+def _proofs_of_values(recovery_run: RecoveryRun, original: Session) -> Iterator[RepairProof]:
+    """Of each table that got columns back: whether its rows hold the values that were committed, or others wrote them.
+
+    What others wrote since carries their transactions; the load proved before its commit that all of it was as at T.
+    """
+    loaded = written_by_load(recovery_run.case)
+    for lost in lost_parts(recovery_run):
+        back = loaded.values_back.get(str(lost.table)) if loaded else None
+        if not loaded or not back:
+            continue
+        with unforced_for_a_look(original, [lost]):
+            same = values_now(original, lost) == back.content
+            equal = back.rows if same else min(back.rows, rows_written_by(original, lost, loaded.xids))
+        yield RepairProof(
+            table=lost.table,
+            inserted=0,
+            updated=back.rows,
+            deleted=0,
+            equal=equal,
+            changed_since=back.rows - equal,
+        )
 
 
 def without_statement(made: Sequence[ArchiveEntry]) -> list[ArchiveEntry]:

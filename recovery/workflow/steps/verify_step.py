@@ -19,7 +19,7 @@ from recovery.workflow.recovery_run import Outcome, RecoveryRun
 from recovery.workflow.reference_checks import check_references
 from recovery.workflow.steps.diff_step import CHECKSUMS, inquiry_of
 from recovery.workflow.steps.load_step import Load, job
-from recovery.workflow.steps.recreated_proof import not_as_at_target
+from recovery.workflow.steps.recreated_proof import came_along, with_objects
 from recovery.workflow.steps.row_steps import filled_tables
 from recovery.workflow.steps.step import Step
 
@@ -40,15 +40,15 @@ class Verify(Step):
         loaded = Loaded.model_validate(recovery_run.case.outcome_of(Load.name))
         anew = recovery_run.case.plan.request.reload_mode.anew
         with recovery_run.original() as original, job(recovery_run, original) as what, ExitStack() as opened:
-            verification = verify(original, *(_as_far_as_seen(what, loaded) if anew else (what, loaded)))
+            verification = verify(original, *(as_far_as_seen(what, loaded) if anew else (what, loaded)))
             if what.repair is not None:
                 verification = verification.model_copy(
                     update=_compared_again(recovery_run, original, what.repair, loaded, opened)
                 )
             if anew:
-                verification = verification.model_copy(
-                    update={"objects_differ": not_as_at_target(recovery_run, original)}
-                )
+                verification = with_objects(recovery_run, original, verification)
+                along = verification.objects_differ + came_along(recovery_run)
+                verification = verification.model_copy(update={"objects_differ": along})
             if recovery_run.profile.references:
                 verification = verification.model_copy(
                     update={"references": check_references(recovery_run, original, loaded)}
@@ -64,7 +64,7 @@ class Verify(Step):
         return f"{counted(verification.rows, 'row')} as planned, {verification.foreign_keys_checked} foreign keys hold"
 
 
-def _as_far_as_seen(what: Job, loaded: Loaded) -> tuple[Job, Loaded]:
+def as_far_as_seen(what: Job, loaded: Loaded) -> tuple[Job, Loaded]:
     """Rows under a key that is NOT VALID may have dangled at T: such a key is as it was, and so are they.
 
     Of tables whose policies hide rows from this role nothing can be counted; they were proven before the commit.
