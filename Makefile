@@ -31,9 +31,10 @@ test: $(STAMP)
 drill-all: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m drill -o timeout=1200
 
-# Shapes of incidents through the whole command line, on both PostgreSQL versions.
+# Shapes of incidents through the whole command line, on both PostgreSQL versions; those of what was dropped on one of
+# them in turns, on both with ALL=1.
 kinds: $(STAMP)
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m kinds
+	$(if $(ALL),ROWBACK_ALL_SHAPES=1) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m kinds
 
 # PostgreSQL's own regression database, damaged and repaired; skipped where its sources cannot be had.
 regression: $(STAMP)
