@@ -49,18 +49,30 @@ class CopyTransport:
 
     def __init__(self, source: Session, sent: Callable[[int], None] = lambda size_bytes: None) -> None:
         self._source, self._sent = source, sent
+        self._in_binary: dict[int, bool] = {}
 
     def load(self, original: Session, tables: Sequence[Pair]) -> Mapping[TableName, int]:
         """See RowTransport."""
         return {pair.name: self._pump(original, pair) for pair in tables}
 
     def _pump(self, original: Session, pair: Pair) -> int:
-        form = sql.SQL("(format binary)" if pair.binary else "(format text)")
+        form = sql.SQL("(format binary)" if pair.binary and self._has_binary(pair) else "(format text)")
         read = sql.SQL("copy (select {} from only {}) to stdout {}").format(
             column_list(pair.columns), sql.Identifier(*pair.at_target.name.key), form
         )
         with self._source.cursor() as reader, reader.copy(read) as out:
             return write_rows(original, pair, self._counted(blocks(bytes(chunk) for chunk in out)), form)
+
+    def _has_binary(self, pair: Pair) -> bool:
+        """Whether all of its types have a binary form: aclitem has none, nor has an array of it."""
+        oids = {column.type_oid for column in pair.at_target.columns}
+        if unseen := [oid for oid in oids if oid not in self._in_binary]:
+            query = (
+                "select t.oid::bigint, t.typreceive <> 0 and coalesce(e.typreceive <> 0, true) from pg_type t"
+                " left join pg_type e on e.oid = t.typelem and t.typlen = -1 where t.oid = any(%s::bigint[]::oid[])"
+            )
+            self._in_binary.update(dict(self._source.execute(query, (unseen,)).fetchall()))
+        return all(self._in_binary.get(oid, False) for oid in oids)
 
     def _counted(self, content: Iterable[bytes]) -> Iterator[bytes]:
         for block in content:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import psycopg
 from psycopg import sql
@@ -12,7 +12,11 @@ from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Sequence as Counter
 from recovery.model.values import TableName
 from recovery.postgres import load_statements
+from recovery.postgres.archive.table_of_contents import ArchiveEntry
 from recovery.postgres.connect import Session
+
+# What the server says of objects that superusers alone may make, such as aggregates over internal states.
+FOR_SUPERUSERS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidFunctionDefinition)
 
 
 def wait_for_locks_at_most(session: Session, timeout_ms: int) -> None:
@@ -60,6 +64,13 @@ def run_definitions(session: Session, script: bytes, *, state: str) -> None:
                 help=f'make it again: create role "{role[1]}"; then rowback resume CASE',
             ) from error
         raise
+    except FOR_SUPERUSERS as error:
+        raise RowbackError(
+            ErrorId.PRIVILEGE_MISSING,
+            f"'{session.info.user}' may not make all that is missing: {str(error).splitlines()[0]}",
+            state=state,
+            help=f'as a role that may: grant it to "{session.info.user}"; then rowback resume CASE',
+        ) from error
     except psycopg.errors.ForeignKeyViolation as error:
         raise RowbackError(
             ErrorId.LOAD_REFUSED,
@@ -69,6 +80,54 @@ def run_definitions(session: Session, script: bytes, *, state: str) -> None:
             help="put back the rows that they reference, by a case of --mode missing for their table, or delete those"
             " that reference nothing; then rowback resume CASE",
         ) from error
+
+
+def unmakeable(
+    session: Session, header: bytes, entries: Sequence[ArchiveEntry], schemas: Iterable[str]
+) -> dict[int, str]:
+    """Those that the server lets only superusers make, or that belong to one, and what needs them; each with why.
+
+    All of them are tried one by one in a transaction that is rolled back. `header`: what every script begins with;
+    `schemas`: that are made beside.
+    """
+    refused: dict[int, str] = {}
+    superusers = {row[0] for row in session.execute("select rolname from pg_roles where rolsuper")}
+    superusers.discard(session.info.user)
+    by_number = {entry.number: entry for entry in entries}
+    with session.transaction(force_rollback=True):
+        session.execute(header)
+        if not _make_schemas(session, schemas):
+            return {}  # which stands in the way of everything, and is what the first try said
+        for entry in entries:
+            if entry.owner in superusers:
+                refused[entry.number] = f"it belongs to {entry.owner}, a superuser"
+            elif need := next((number for number in entry.dependencies if number in refused), None):
+                refused[entry.number] = f"it needs {by_number[need]}"
+            elif why := _refusal(session, entry):
+                refused[entry.number] = why
+    return refused
+
+
+def _make_schemas(session: Session, schemas: Iterable[str]) -> bool:
+    try:
+        with session.transaction():
+            for schema in schemas:
+                session.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
+
+
+def _refusal(session: Session, entry: ArchiveEntry) -> str:
+    """Empty for any other error than a missing privilege: by itself a definition may lack what comes with others."""
+    try:
+        with session.transaction():
+            session.execute(entry.definition.encode("utf-8", "surrogateescape"))
+    except FOR_SUPERUSERS as error:
+        return str(error).splitlines()[0]
+    except psycopg.Error:
+        pass
+    return ""
 
 
 def privileges(session: Session, relations: Collection[TableName]) -> dict[TableName, tuple[str, ...]]:

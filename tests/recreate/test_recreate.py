@@ -257,3 +257,27 @@ def test_schema_public_of_a_database_that_belongs_to_another_role(cli: Cli, data
     digest = cli("resume", case).err.split("rowback apply ")[1].split()[1]
     assert cli("apply", case, digest, "--confirm", database.name).code == 0
     assert database.rows(ROWS) == rows
+
+
+def test_what_superusers_alone_may_make_is_left_and_named(cli: Cli, database: Database) -> None:
+    """The rest comes back all the same, in part."""
+    database.run(*FILL)
+    database.as_superuser(
+        "create function public.c_square(float8) returns float8 language internal as 'dsqrt' immutable strict",
+        "create view public.of_it as select public.c_square(4)",
+        "alter view public.of_it owner to postgres",
+    )
+    rows, target = database.rows(ROWS), pass_a_second()
+    database.as_superuser("drop table public.t cascade", "drop function public.c_square(float8) cascade")
+    ran = recreating(cli, database, target)
+    assert ran.code == 47, ran.err
+    assert (
+        "  not as at T    FUNCTION public.c_square(double precision): it is not made: it belongs to rdsadmin, a"
+        " superuser\n" in ran.err
+    )
+    assert (
+        "  not as at T    VIEW public.of_it: it is not made: it needs FUNCTION public.c_square(double precision)\n"
+        in ran.err
+    )
+    assert database.rows(ROWS) == rows
+    assert database.rows("select count(*) from v") == [(1,)]

@@ -11,6 +11,7 @@ from recovery.postgres.connect import Session, client_encoding
 from recovery.postgres.connection_target import is_loopback
 from recovery.workflow.recovery_run import RecoveryRun
 
+OBJECTS_LEFT = "objects.left"
 THEN, NOW = "definitions-then", "definitions-now"
 
 
@@ -42,9 +43,15 @@ def definitions_at_target(recovery_run: RecoveryRun) -> list[ArchiveEntry]:
     return entries_of(recovery_run.case.directory / THEN)
 
 
+def objects_left(recovery_run: RecoveryRun) -> dict[int, str]:
+    """Numbers of entries that cannot be made by this role, with why."""
+    noted = recovery_run.case.noted(OBJECTS_LEFT)
+    return {int(number): str(why) for number, why in noted[-1].items()} if noted else {}
+
+
 def chosen_entries(recovery_run: RecoveryRun) -> list[ArchiveEntry]:
     """The entries that are made anew, in the archive's order."""
     outcome = recovery_run.case.outcome_of("read-target")
     assert outcome
-    numbers = {each["number"] for each in outcome["objects"]}
+    numbers = {each["number"] for each in outcome["objects"]} - objects_left(recovery_run).keys()
     return [entry for entry in definitions_at_target(recovery_run) if entry.number in numbers]

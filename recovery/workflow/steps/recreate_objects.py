@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from recovery.compare.lost_parts import AS_IT_IS, PartComparison, PartQuestion, TwoCatalogs, compare_parts
 from recovery.compare.missing_objects import MissingObjects, missing_objects
+from recovery.errors import ErrorId, RowbackError
 from recovery.model.catalog import Catalog, Table
 from recovery.model.catalog_object import CatalogObject
 from recovery.model.dropped_schema import DroppedSchema
@@ -19,20 +20,23 @@ from recovery.postgres.archive.table_of_contents import ArchiveEntry
 from recovery.postgres.change_consumers import event_triggers, who_notices
 from recovery.postgres.connect import Session
 from recovery.postgres.fingerprint import fingerprint
+from recovery.postgres.made_anew import unmakeable
 from recovery.postgres.read_catalog import read_catalog
 from recovery.postgres.schemas import read_schemas
 from recovery.postgres.value_stage import rows_with_values
 from recovery.reload.load_job import AtTarget, Loaded
-from recovery.reload.recreate_transaction import recreate, rehearse
+from recovery.reload.recreate_transaction import Recreation, recreate, rehearse
 from recovery.workflow.recovery_run import Outcome, RecoveryRun
 from recovery.workflow.steps.definitions import (
     NOW,
+    OBJECTS_LEFT,
     THEN,
     chosen_entries,
     client_tools,
     definitions_at_target,
     dump,
     dump_target,
+    objects_left,
 )
 from recovery.workflow.steps.load_records import recording
 from recovery.workflow.steps.recreate_refusals import refuse, refuse_missing_owners, refuse_present
@@ -154,11 +158,8 @@ def tell_missing(outcome: Outcome) -> str:
 def plan_recreation(recovery_run: RecoveryRun) -> RepairPlan:
     """What will be made, tried beforehand as far as that needs neither rows nor tables that are there."""
     case, outcome, parts = recovery_run.case, read_outcome(recovery_run), lost_parts(recovery_run)
-    chosen = chosen_entries(recovery_run)
     with recovery_run.original() as original, recovery_run.copy() as copy:
-        what = recreation(recovery_run, read_catalog(copy), copy)
-        alone = without(chosen, existing_numbers(definitions_at_target(recovery_run), chosen))
-        rehearse(original, what, statements(client_tools(copy), case.directory / THEN, alone))
+        what, rehearsed = _rehearsed(recovery_run, original, copy)
         notices = [*outcome["notices"], *who_notices(original, [table.name for table in what.tables])]
         notices += who_notices(original, names_of(parts))
         notices += [f"event trigger {name} sees what is made" for name in event_triggers(original)]
@@ -175,17 +176,48 @@ def plan_recreation(recovery_run: RecoveryRun) -> RepairPlan:
         request=case.request,
         tables=(),
         filled=tuple(table.name for table in (*what.tables, *what.late_tables)),
-        recreated=tuple(CatalogObject.model_validate(each) for each in outcome["objects"]),
+        recreated=tuple(map(_object, chosen_entries(recovery_run))),
         schemas=tuple(dropped_schemas(recovery_run)),
         parts=tuple(parts),
-        rehearsed=len(alone) + len(dropped_schemas(recovery_run)),
-        differing=tuple(outcome["altered"]),
+        rehearsed=rehearsed + len(dropped_schemas(recovery_run)),
+        differing=(*outcome["altered"], *_left(recovery_run)),
         writers=(),
         held_triggers=(),
         notices=tuple(notices),
         wal_bytes_estimated=outcome["bytes"],
         changes_digest="",
     )
+
+
+def _rehearsed(recovery_run: RecoveryRun, original: Session, copy: Session) -> tuple[Recreation, int]:
+    """What is made, and how much of it was tried. What superusers alone may make is left away, and noted."""
+    case, tools = recovery_run.case, client_tools(copy)
+    try:
+        return _try(recovery_run, original, copy)
+    except RowbackError as error:
+        chosen = chosen_entries(recovery_run)
+        if error.id is not ErrorId.PRIVILEGE_MISSING:
+            raise
+        schemas = [schema.name for schema in dropped_schemas(recovery_run)]
+        left = unmakeable(original, statements(tools, case.directory / THEN, []), chosen, schemas)
+        if not left or len(left) == len(chosen):
+            raise
+        recovery_run.record(OBJECTS_LEFT, data={str(number): why for number, why in left.items()})
+        return _try(recovery_run, original, copy)
+
+
+def _try(recovery_run: RecoveryRun, original: Session, copy: Session) -> tuple[Recreation, int]:
+    chosen = chosen_entries(recovery_run)
+    what = recreation(recovery_run, read_catalog(copy), copy)
+    alone = without(chosen, existing_numbers(definitions_at_target(recovery_run), chosen))
+    rehearse(original, what, statements(client_tools(copy), recovery_run.case.directory / THEN, alone))
+    return what, len(alone)
+
+
+def _left(recovery_run: RecoveryRun) -> Iterator[str]:
+    by_number = {entry.number: entry for entry in definitions_at_target(recovery_run)}
+    for number, why in objects_left(recovery_run).items():
+        yield f"{by_number[number]}: it is not made: {why}"
 
 
 def make_anew(recovery_run: RecoveryRun, original: Session, copy: Session) -> Loaded:

@@ -65,7 +65,9 @@ def recreation(recovery_run: RecoveryRun, catalog: Catalog, copy: Session) -> Re
     alone = {name for name, kind in touched if kind not in READERS_GO_ON | RELATIONS} | set(names_of(parts))
     filled = filled_views(copy)
     late = {entry.name for entry in order.with_columns}
-    tables = [table for table in catalog.tables if str(table.name) in read_outcome(recovery_run)["fingerprints"]]
+    made = {entry.name for entry in chosen if entry.kind == "TABLE"}
+    prints = read_outcome(recovery_run)["fingerprints"]
+    tables = [table for table in catalog.tables if table.name in made and str(table.name) in prints]
     return Recreation(
         database=plan.database,
         schemas=schemas,
