@@ -266,7 +266,7 @@ def test_what_others_hung_on_a_column_is_not_dropped_with_it(cli: Cli, database:
     before, undone = definitions(database), cli("undo", case, "--confirm", database.name)
     assert undone.code == 42, undone.err
     for what in (
-        "index mine",
+        "index public.mine",
         "constraint others on table public.t",
         "comment on column b",
         "privileges on column b: ",
