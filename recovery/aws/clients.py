@@ -76,11 +76,13 @@ def code_of(error: ClientError) -> str:
 def was_refused(error: RowbackError) -> bool:
     """Whether AWS answered that it did not carry out the call.
 
-    An error of its own (5xx) does not say so, nor that there is such an instance already: botocore asks again after a
-    lost answer, and then that is what was made at first.
+    An error of its own (5xx) does not say so, nor a refusal of a call that botocore had asked before: the first answer
+    was lost or a 5xx, and the instance may be there, which is why the quota is reached or the name is taken.
     """
     cause = error.__cause__
-    return isinstance(cause, ClientError) and code_of(cause) != EXISTS and not _is_of_aws(cause)
+    if not isinstance(cause, ClientError) or _is_of_aws(cause):
+        return False
+    return not (cause.response.get("ResponseMetadata") or {}).get("RetryAttempts")
 
 
 def _is_of_aws(error: ClientError) -> bool:

@@ -13,6 +13,8 @@ from recovery.postgres.read_table_parts import columns_needed_by, heirs, identif
 
 AS_IT_IS = "it is there, and its columns, defaults or checks are not as they were at T: they are left as they are"
 
+MADE_AGAIN = "was dropped and made again since T, without its values: see them beside, or drop the new one"
+
 
 @dataclass
 class PartComparison:
@@ -45,13 +47,15 @@ class PartQuestion:
 
     `whole`: tables of which everything is; of others what needs one of the objects `made`, or is needed by one.
     `judged`: tables of which it is said when they differ otherwise; of others only where they lost something.
-    `defaults`: schema, table and column of defaults that are made anew as objects of their own.
+    `defaults`: schema, table and column of defaults that are made anew as objects of their own. `given_back`: (table,
+    column) that earlier cases gave back.
     """
 
     whole: Collection[int]
     made: Collection[int]
     judged: Collection[int]
     defaults: Collection[str]
+    given_back: Collection[tuple[int, str]] = ()
 
 
 def compare_parts(sides: TwoCatalogs, question: PartQuestion) -> PartComparison:
@@ -156,10 +160,10 @@ def _columns(table: _OneTable, result: PartComparison) -> Iterator[ColumnPart]:
         if column.number in numbers or not table.is_wanted(column):
             continue
         other, label = names.get(column.name), f"COLUMN {table.now.name}.{column.name}"
-        if other and other.definition == column.definition:
-            result.notices.append(
-                f"{label} was made again since T: its values are not compared; --mode repair does that"
-            )
+        if other and (table.now.oid, column.name) in table.question.given_back:
+            result.notices.append(f"{label} was given back by an earlier case: it is not compared again")
+        elif other and other.definition == column.definition:
+            result.differing.append(f"{table.now.name}: column {column.name} {MADE_AGAIN}")
         elif other and table.now.oid in table.question.judged:
             result.taken.append((table.now.name, label))
         elif other:
@@ -224,7 +228,7 @@ def _key_columns(table: _OneTable, key: Sequence[str], held: Table | None) -> It
             yield KeyColumn(
                 now=column.name,
                 at_target=then.name,
-                type_name=column.type_name,
+                cast=column.unlimited_type if column.type_name != then.type_name else None,
                 type_at_target=then.type_name,
                 equality=equality[column.name],
             )

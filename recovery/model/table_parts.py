@@ -12,14 +12,16 @@ from recovery.model.values import TableName, Value
 class ColumnPart(Value):
     """A column as the server describes it. `number`: attnum, which a copy shares with its original.
 
-    `base_type`: below all domains. `default`: of a generated column its expression; `uses`: numbers of the columns that
-    it names. `inherited`: a parent brings it. `settings`: what follows ALTER COLUMN for storage, compression,
-    statistics and options that are not the type's own. `needs`: oids of what the column and its default depend on.
+    `unlimited_type`: without its length; `base_type`: below all domains. `default`: of a generated column its
+    expression; `uses`: numbers of the columns that it names. `inherited`: a parent brings it. `settings`: what follows
+    ALTER COLUMN for storage, compression, statistics and options that are not the type's own. `needs`: oids of what the
+    column and its default depend on.
     """
 
     number: int
     name: str
     type_name: str
+    unlimited_type: str
     base_type: str
     collation: str | None = None
     not_null: bool = False
@@ -73,11 +75,14 @@ class TableParts(Value):
 
 
 class KeyColumn(Value):
-    """A column that tells rows apart: names and types now and at T, schema and name of its equality."""
+    """A column that tells rows apart: its names now and at T, its type at T, schema and name of its equality.
+
+    `cast`: the type now, without its length, which would cut keys off; None where it is the same as at T.
+    """
 
     now: str
     at_target: str
-    type_name: str
+    cast: str | None
     type_at_target: str
     equality: tuple[str, str]
 

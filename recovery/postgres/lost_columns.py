@@ -112,18 +112,18 @@ def note_hanging(original: Session, parts: Sequence[LostParts], done: GivenBack)
 
 
 def drops_of(parts: Sequence[LostParts]) -> Iterator[sql.Composed]:
-    """Statements that take it all back, none of them with CASCADE."""
+    """Statements that take it all back, none of them with CASCADE; of what the load left there is nothing."""
     for lost in parts:
         gone = {column.number for column in lost.columns}
         alter = sql.SQL("alter table {} ").format(sql.Identifier(*lost.table.key))
         for check in lost.checks:
             if not set(check.columns) & gone:  # those go with their columns
-                yield alter + sql.SQL("drop constraint {}").format(sql.Identifier(check.name))
+                yield alter + sql.SQL("drop constraint if exists {}").format(sql.Identifier(check.name))
         for column in lost.defaults:
             yield alter + sql.SQL("alter column {} drop default").format(sql.Identifier(column.name))
         for column in sorted(lost.columns, key=lambda each: not each.generated):
             if not column.inherited:
-                yield alter + sql.SQL("drop column {}").format(sql.Identifier(column.name))
+                yield alter + sql.SQL("drop column if exists {}").format(sql.Identifier(column.name))
 
 
 def _finish_column(original: Session, table: TableName, column: ColumnPart, done: GivenBack) -> None:

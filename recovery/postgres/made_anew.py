@@ -16,6 +16,7 @@ from recovery.postgres.archive.table_of_contents import ArchiveEntry
 from recovery.postgres.connect import Session
 
 # What the server says of objects that superusers alone may make, such as aggregates over internal states.
+CONTAINERS = frozenset({"TABLE", "SCHEMA", "SEQUENCE"})  # for these a privilege is granted, and no row is left away
 FOR_SUPERUSERS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidFunctionDefinition)
 
 
@@ -123,11 +124,20 @@ def _refusal(session: Session, entry: ArchiveEntry) -> str:
     try:
         with session.transaction():
             session.execute(entry.definition.encode("utf-8", "surrogateescape"))
-    except FOR_SUPERUSERS as error:
+    except psycopg.errors.InvalidFunctionDefinition as error:
         return str(error).splitlines()[0]
+    except psycopg.errors.InsufficientPrivilege as error:
+        may_be_granted = entry.kind in CONTAINERS or not _may_create_in(session, entry.schema)
+        return "" if may_be_granted else str(error).splitlines()[0]
     except psycopg.Error:
         pass
     return ""
+
+
+def _may_create_in(session: Session, schema: str) -> bool:
+    query = "select has_schema_privilege(oid, 'CREATE') from pg_namespace where nspname = %s"
+    row = session.execute(query, (schema,)).fetchone()
+    return row is None or bool(row[0])
 
 
 def privileges(session: Session, relations: Collection[TableName]) -> dict[TableName, tuple[str, ...]]:

@@ -17,7 +17,7 @@ NAMED_NOT_NULL_SINCE = 180000
 
 _COLUMNS = """
 select a.attrelid::bigint as table, a.attnum as number, a.attname as name,
-  format_type(a.atttypid, a.atttypmod) as type_name,
+  format_type(a.atttypid, a.atttypmod) as type_name, format_type(a.atttypid, -1) as unlimited_type,
   (with recursive below(o, m, depth) as (select a.atttypid, a.atttypmod, 0 union all
       select y.typbasetype, y.typtypmod, depth + 1 from below join pg_type y on y.oid = o where y.typtype = 'd')
     select format_type(o, m) from below order by depth desc limit 1) as base_type,

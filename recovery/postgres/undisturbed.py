@@ -16,16 +16,17 @@ CONSTRAINTS, FORCE = 3, 4
 # What would act on every row that is written, and how it is switched off and on again, on one relation alone.
 _ACTING = """
 select c.oid::regclass::text, 'disable trigger ' || quote_ident(tgname), 'enable' || case tgenabled when 'R' then
-    ' replica' when 'A' then ' always' else '' end || ' trigger ' || quote_ident(tgname), 1
+    ' replica' when 'A' then ' always' else '' end || ' trigger ' || quote_ident(tgname), 1, null
   from pg_trigger g join pg_class c on c.oid = tgrelid where not tgisinternal and tgenabled <> 'D' and {these}
 union all select c.oid::regclass::text, 'disable rule ' || quote_ident(rulename), 'enable' || case ev_enabled when 'R'
-    then ' replica' when 'A' then ' always' else '' end || ' rule ' || quote_ident(rulename), 2
+    then ' replica' when 'A' then ' always' else '' end || ' rule ' || quote_ident(rulename), 2, null
   from pg_rewrite w join pg_class c on c.oid = ev_class where rulename <> '_RETURN' and ev_enabled <> 'D' and {these}
 union all select c.oid::regclass::text, 'drop constraint ' || quote_ident(conname), 'add constraint ' ||
-    quote_ident(conname) || ' ' || pg_get_constraintdef(k.oid), 3
+    quote_ident(conname) || ' ' || pg_get_constraintdef(k.oid), 3, 'comment on constraint ' || quote_ident(conname) ||
+    ' on ' || c.oid::regclass || ' is ' || quote_literal(obj_description(k.oid, 'pg_constraint'))
   from pg_constraint k join pg_class c on c.oid = conrelid
   where contype = 'c' and not convalidated and coninhcount = 0 and {these}
-union all select c.oid::regclass::text, 'no force row level security', 'force row level security', 4
+union all select c.oid::regclass::text, 'no force row level security', 'force row level security', 4, null
   from pg_class c where relforcerowsecurity and {these}
 order by 4, 1, 2
 """
@@ -37,12 +38,14 @@ def undisturbed(original: Session, lost: LostParts) -> Iterator[None]:
     names = sql.SQL(", ").join(sql.Literal(sql.Identifier(*n.key).as_string(original)) for n in names_of([lost]))
     query = sql.SQL(_ACTING).format(these=sql.SQL("c.oid = any(array[{}]::regclass[])").format(names))
     acting = original.execute(query).fetchall()
-    for table, off, _, kind in acting:
+    for table, off, _, kind, _ in acting:
         _alter_one(original, table, off, kind)
     yield
     original.execute("set constraints all immediate")  # ALTER TABLE waits for none that are pending
-    for table, _, on, kind in acting:
+    for table, _, on, kind, comment in acting:
         _alter_one(original, table, on, kind)
+        if comment is not None:
+            original.execute(trusted_sql(comment))
 
 
 @contextmanager

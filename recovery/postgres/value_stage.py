@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,12 +50,12 @@ class ValueStage:
         if not self.lost.key:
             return sql.SQL("t.ctid = s.k0 and t.xmin = s.k1")
         return sql.SQL(" and ").join(
-            sql.SQL("t.{} operator({}.{}) s.{}::{}").format(
+            sql.SQL("t.{} operator({}.{}) s.{}{}").format(
                 sql.Identifier(column.now),
                 sql.Identifier(column.equality[0]),
                 trusted_sql(column.equality[1]),
                 sql.Identifier(f"k{i}"),
-                trusted_sql(re.sub(r"\(.*?\)", "", column.type_name)),  # a length would cut keys off
+                trusted_sql(f"::{column.cast}" if column.cast else ""),
             )
             for i, column in enumerate(self.lost.key)
         )

@@ -134,7 +134,9 @@ def _unexamined_commands(case: Case, account: Account) -> Iterator[str]:
     unseen = [*account.unexamined, *account.differing]
     if not unseen:
         return
-    beside = _again(case, "--mode beside", _options_of(map(leading_name, unseen)))
+    if not (tables := list(filter(None, map(leading_name, unseen)))):
+        return  # functions and the like hold nothing
+    beside = _again(case, "--mode beside", _options_of(tables))
     yield f"see what those tables held: rowback close {case.id}, then {beside}"
     if anew := [line for line in account.unexamined if MADE_ANEW in line]:
         into = _again(case, _options_of(map(leading_name, anew)))

@@ -33,7 +33,7 @@ def reap(instances: RestorableSource, *, remove: bool, remove_group: Callable[[s
 
     A case is dead when no process drives it and it is closed, or its copy has expired by its own tag; a drill or an
     acceptance run when no process drives it. "removed" is said of what was deleted and is gone. `remove_group`: deletes
-    a parameter group that such a run made, where all else of it is gone; raises what AWS's refusal stands for.
+    a parameter group that such a run made, where all else of it is gone; what AWS refuses of it is kept.
     """
     of_rehearsals = {copy.identifier: each for each in rehearsals() for copy in each.copies}
     for instance in instances.copies():
@@ -68,10 +68,17 @@ def _reap_groups(
         elif remove_group is None:
             outcome = WOULD_BE
         else:
-            remove_group(name)
-            forget(rehearsal, copies=(), groups=(name,))
-            outcome = REMOVED
+            outcome = _remove_group(rehearsal, name, remove_group)
         yield Reaped("parameter group", name, outcome)
+
+
+def _remove_group(rehearsal: UnfinishedRehearsal, name: str, remove_group: Callable[[str], None]) -> str:
+    try:
+        remove_group(name)
+    except RowbackError as error:
+        return f"kept: {error.fact}"
+    forget(rehearsal, copies=(), groups=(name,))
+    return REMOVED
 
 
 def _reap_rehearsal(instances: RestorableSource, rehearsal: UnfinishedRehearsal, *, remove: bool) -> Iterator[Reaped]:

@@ -281,3 +281,16 @@ def test_what_superusers_alone_may_make_is_left_and_named(cli: Cli, database: Da
     )
     assert database.rows(ROWS) == rows
     assert database.rows("select count(*) from v") == [(1,)]
+    assert "--table ''" not in ran.err
+
+
+def test_a_privilege_that_can_be_granted_leaves_nothing_away(cli: Cli, database: Database) -> None:
+    """The way to it is said instead."""
+    database.run(*FILL, "create schema app")
+    database.run("create function app.f() returns int language sql as 'select 1'", "create table app.x (n int)")
+    target = pass_a_second()
+    database.as_superuser("drop table app.x", "drop function app.f()", "alter schema app owner to rdsadmin")
+    ran = recreating(cli, database, target, "--table", "app.x")
+    assert ran.code == 27, ran.err
+    assert "permission denied for schema app" in ran.err
+    assert database.rows("select to_regclass('app.x') is null") == [(True,)]

@@ -26,6 +26,7 @@ from recovery.postgres.schemas import read_schemas
 from recovery.postgres.value_stage import rows_with_values
 from recovery.reload.load_job import AtTarget, Loaded
 from recovery.reload.recreate_transaction import Recreation, recreate, rehearse
+from recovery.store.case_directory import Case, earlier_repairs
 from recovery.workflow.recovery_run import Outcome, RecoveryRun
 from recovery.workflow.steps.definitions import (
     NOW,
@@ -59,10 +60,10 @@ def read_missing(recovery_run: RecoveryRun) -> Outcome:
     with recovery_run.original() as original, recovery_run.copy() as copy:
         then = dump_target(recovery_run, copy)
         sides = TwoCatalogs(original, copy, read_catalog(original), read_catalog(copy))
-        missing, parts = _compared(sides, then, dump(recovery_run, NOW, original), plan.dropped)
+        missing, parts = _compared(recovery_run, sides, then, dump(recovery_run, NOW, original))
         schemas = _schemas(sides, missing, plan.dropped)
         refuse(recovery_run.case, missing, parts, schemas)
-        refuse_missing_owners(recovery_run, original, missing)
+        refuse_missing_owners(recovery_run, original, missing, schemas)
         oldest = min(original.info.server_version, copy.info.server_version)
         tables = _filled(sides.then, missing)
         notices = [*parts.notices, *_values(sides, parts.lost)]
@@ -121,26 +122,34 @@ def _values(sides: TwoCatalogs, lost: Sequence[LostParts]) -> Iterator[str]:
 
 
 def _compared(
-    sides: TwoCatalogs, then: Sequence[ArchiveEntry], now: Sequence[ArchiveEntry], wanted: Sequence[TableName]
+    recovery_run: RecoveryRun, sides: TwoCatalogs, then: Sequence[ArchiveEntry], now: Sequence[ArchiveEntry]
 ) -> tuple[MissingObjects, PartComparison]:
     """What is missing, and what tables that are there lost; each brings what it needs of the other."""
+    wanted, given_back = recovery_run.case.plan.dropped, _given_back(recovery_run.case)
     missing = missing_objects(then, now, wanted)
-    parts = _parts(sides, missing)
+    parts = _parts(sides, missing, given_back)
     while parts.needs - (needed := {entry.oid for entry in missing.entries}):
         again = missing_objects(then, now, wanted, parts.needs)
         if {entry.oid for entry in again.entries} == needed:
             break
-        missing, parts = again, _parts(sides, again)
+        missing, parts = again, _parts(sides, again, given_back)
     return missing, parts
 
 
-def _parts(sides: TwoCatalogs, missing: MissingObjects) -> PartComparison:
+def _given_back(case: Case) -> set[tuple[int, str]]:
+    """(table, column) that earlier cases gave back and did not take again."""
+    plans = [other.repair_plan for other in earlier_repairs(case) if not other.taken_back]
+    return {(lost.oid, column.name) for plan in plans if plan for lost in plan.parts for column in lost.columns}
+
+
+def _parts(sides: TwoCatalogs, missing: MissingObjects, given_back: set[tuple[int, str]]) -> PartComparison:
     """Of tables that were asked for all that is missing; of others what needs something that is made, or is needed."""
     question = PartQuestion(
         whole={entry.oid for entry in missing.asked},
         made={entry.oid for entry in missing.entries if entry.oid},
         judged={entry.oid for entry in missing.altered if entry.kind == "TABLE"},
         defaults={f"{entry.schema} {entry.tag}" for entry in missing.entries if entry.kind == "DEFAULT"},
+        given_back=given_back,
     )
     return compare_parts(sides, question)
 
@@ -242,7 +251,7 @@ def _refuse_taken_since(recovery_run: RecoveryRun, original: Session, copy: Sess
     identities = {entry.identity for entry in now}
     present = [str(entry) for entry in chosen if entry.identity in identities]
     sides = TwoCatalogs(original, copy, read_catalog(original), read_catalog(copy))
-    _, parts = _compared(sides, then, now, recovery_run.case.plan.dropped)
+    _, parts = _compared(recovery_run, sides, then, now)
     present += [str(schema) for schema in dropped_schemas(recovery_run) if schema.name in read_schemas(original)]
     changed = {str(lost.table) for lost in parts.lost} ^ {str(lost.table) for lost in lost_parts(recovery_run)}
     by_name = {lost.table: lost for lost in parts.lost}

@@ -86,9 +86,12 @@ def _beside(case: Case, tables: Sequence[TableName]) -> str:
     )
 
 
-def refuse_missing_owners(recovery_run: RecoveryRun, original: Session, missing: MissingObjects) -> None:
-    """Raises privilege-missing: what belonged to a role cannot be made without it."""
-    owners = {entry.owner for entry in missing.entries if entry.owner}
+def refuse_missing_owners(
+    recovery_run: RecoveryRun, original: Session, missing: MissingObjects, schemas: Sequence[DroppedSchema]
+) -> None:
+    """Raises privilege-missing: what belonged or was granted to a role cannot be made without it."""
+    owners = {entry.owner for entry in missing.entries if entry.owner} | {schema.owner for schema in schemas}
+    owners |= {grant.grantee for schema in schemas for grant in schema.grants or () if grant.grantee}
     if gone := missing_roles(original, owners):
         raise RowbackError(
             ErrorId.PRIVILEGE_MISSING,

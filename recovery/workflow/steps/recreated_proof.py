@@ -104,8 +104,9 @@ def _proofs_of_values(recovery_run: RecoveryRun, original: Session) -> Iterator[
         if not loaded or not back:
             continue
         with unforced_for_a_look(original, [lost]):
-            same = values_now(original, lost) == back.content
-            equal = back.rows if same else min(back.rows, rows_written_by(original, lost, loaded.xids))
+            now, ours = values_now(original, lost), rows_written_by(original, lost, loaded.xids)
+        equal = back.rows if now == back.content else min(back.rows, ours)
+        altered = now != back.content and now.rows == back.content.rows == ours
         yield RepairProof(
             table=lost.table,
             inserted=0,
@@ -113,6 +114,7 @@ def _proofs_of_values(recovery_run: RecoveryRun, original: Session) -> Iterator[
             deleted=0,
             equal=equal,
             changed_since=back.rows - equal,
+            differing=("values are not those that were committed, and no other transaction wrote rows",) * altered,
         )
 
 
